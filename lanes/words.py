@@ -125,7 +125,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it
     UNKNOWN = "unknown"  # no answer reached us: it may have been billed
-    # nothing is asked any more: it could not be answered for the workload's give_up_after_h, or a person gave it up
+    # nothing is asked any more: it came back unanswered for the workload's give_up_after_h, or a person gave it up
     GIVEN_UP = "given_up"
 
 

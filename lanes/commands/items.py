@@ -58,7 +58,9 @@ def retry(
     workload: str,
     *,
     key: Annotated[list[str] | None, Parameter(negative="", help="Which item; may be given more than once.")] = None,
-    all: Annotated[bool, Parameter(name="--all", negative="", help="Every failed item of the workload.")] = False,
+    all: Annotated[
+        bool, Parameter(name="--all", negative="", help="Every failed item of the workload, and failed authoritative pass.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Give failed items another chance, with a whole retry budget and the version in force.

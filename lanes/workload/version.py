@@ -143,8 +143,9 @@ class Spec(BaseModel):
         ge=1,
         le=720,
         title="Give up after (hours)",
-        description="An item that could not be answered for so long, through no fault of its own, fails and is told in "
-        "an incident, 1 to 720. `lanes retry` brings it back.",
+        description="How long an item may come back unanswered, through no fault of its own, before it fails and is told "
+        "in an incident, 1 to 720. The hours count from its first return, and three returns are needed; in an outage of its "
+        "real-time model they count from when the outage began. `lanes retry` brings it back.",
     )
     max_payload_kib: int = Field(
         default=256,

@@ -15,29 +15,29 @@ with chosen as (
     from lanes.item i
     join lanes.work w on w.item_id = i.id and w.revision = i.revision and w.state = 'failed' and w.generation = 0
                      and w.purpose in ('answer', 'authoritative')
-   where i.workload = :workload and i.failed_at is not null and i.settled_at is null and i.canceled_at is null
-     and i.emptied_at is null
+   where i.workload = :workload and i.failure is not null and i.canceled_at is null and i.emptied_at is null
      and (cast(:keys as text[]) is null or i.key = any (:keys))
      and not exists (select from lanes.work o where o.item_id = i.id and o.generation = 0
                         and o.state in ('ready', 'claimed', 'submitted'))
    order by i.id, w.id desc),
 free as (
-  select i.id from lanes.item i where i.id in (select item_id from chosen) and i.failed_at is not null order by i.id
+  select i.id from lanes.item i where i.id in (select item_id from chosen) and i.failure is not null order by i.id
      for no key update skip locked),
 again as (
   update lanes.work w
      set state = 'ready', failures = 0, ready_at = :now, created_at = :now, version_id = :version_id, finished_at = null
     from chosen join free on free.id = chosen.item_id where w.id = chosen.work_id)
-update lanes.item i set failed_at = null, failure = null from free where i.id = free.id
+update lanes.item i set failed_at = null, settled_at = null, failure = null from free where i.id = free.id
 returning i.key
 """
 
 
 def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime) -> list[str]:
-    """The failed items among `keys` (None: all of the workload) wait again, with a whole retry budget; their keys.
+    """Make the failed items among `keys` (None: all of the workload) wait again, with a whole retry budget; return their keys.
 
-    They are tried with the version in force: what was wrong with the workload may have been corrected. Past attempts name the
-    version that they tried. An item that another transaction is just changing is left as it is.
+    A provisional answer that was settled because its authoritative pass failed waits for that pass again. All are tried
+    with the version in force: what was wrong with the workload may have been corrected. Past attempts name the version that
+    they tried. An item that another transaction is changing is left as it is.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.

@@ -1,20 +1,24 @@
-"""Nobody waits for ever: what could not be answered for a workload's `give_up_after_h` fails, and can be brought back."""
+"""Work that came back unanswered, several times over a workload's `give_up_after_h`, fails and can be brought back."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
+from lanes.realtime.circuit import Fault
 from lanes.routing.shedding import Shed
 from lanes.store.figures import measurements
-from lanes.store.realtime import giving_up
+from lanes.store.realtime import circuits, giving_up
+from lanes.store.replays import replays
 from lanes.store.routing import sheds
 from lanes.store.settling import outcomes, retries
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import claim, claimed_item, events, row, rows, save, submit, tried
+from tests.store.tries import claim, claimed_item, events, home, row, rows, save, submit, tried
 
 
 def sweep(connection: Connection, *, hours: float) -> int:
@@ -30,35 +34,96 @@ def waiting(connection: Connection, lane: Lane | None = Lane.REALTIME, **spec: A
     route(connection, now=NOON)
 
 
-def test_an_item_that_could_not_be_answered_for_a_day_fails_with_the_command_that_brings_it_back(
-    connection: Connection,
-) -> None:
+def outage(connection: Connection, *, began_at: datetime, model: str = "claude-haiku-5-5") -> None:
+    """The model has answered no call since then: its circuit is open."""
+    circuits.faulted(connection, "acme", model, Fault("529", 3, began_at, began_at), now=began_at)
+
+
+def comes_back(connection: Connection, outcome: Outcome, *hours: float, at_home: float = 0.5, **judged: Any) -> None:
+    """A batch leaves at each of these hours after noon, and brings all of its work back so."""
+    for hour in hours:
+        batch_id, waiting = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=hour))
+        back = later(hours=hour + at_home)
+        attempts = [tried(each, outcome, at=back) for each in waiting]
+        attempts = [replace(each, judged=replace(each.judged, **judged)) for each in attempts]
+        save(connection, *attempts, batch_id=batch_id, now=back)
+        home(connection, batch_id, now=back)
+
+
+def test_an_outage_of_a_day_fails_what_waits_with_the_command_that_brings_it_back(connection: Connection) -> None:
     waiting(connection)
-    assert sweep(connection, hours=24) == 0
-    assert sweep(connection, hours=24.1) == 1
+    outage(connection, began_at=later(hours=1))
+    assert sweep(connection, hours=24.9) == 0
+    assert sweep(connection, hours=25.1) == 1
     item = row(connection, "item_status")
     assert item.state == "failed"
-    assert "it could not be answered for 24.1 hours; `lanes retry letters --all` tries it again" in item.failure
+    assert "it could not be answered for 24.1 hours (0 attempts came back unanswered)" in item.failure
+    assert "`lanes retry letters --all` tries it again" in item.failure
     assert [each.outcome for each in rows(connection, "attempt_log")] == ["given_up"]
     assert len(events(connection, "lanes.item.failed")) == 1
-    assert sweep(connection, hours=25) == 0
+    assert sweep(connection, hours=26) == 0
+
+
+def test_an_outage_counts_from_the_items_first_failure_where_that_came_before_it(connection: Connection) -> None:
+    waiting(connection)
+    (mine,) = claim(connection)
+    save(connection, tried(mine, Outcome.UNSERVED))
+    outage(connection, began_at=later(hours=1))
+    assert sweep(connection, hours=24.1) == 1
+
+
+def test_an_outage_counts_for_an_item_from_its_admission_on(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    outage(connection, began_at=later(hours=-30))
+    admit(connection, "k", now=NOON, lane="realtime")
+    route(connection, now=NOON)
+    assert sweep(connection, hours=23.9) == 0
+    assert sweep(connection, hours=24.1) == 1
+
+
+@pytest.mark.parametrize("model", ["claude-sonnet-5-5", None])
+def test_waiting_for_a_turn_is_no_failure(connection: Connection, model: str | None) -> None:
+    waiting(connection)
+    if model is None:
+        outage(connection, began_at=NOON)
+        circuits.answered(connection, "acme", "claude-haiku-5-5", began_at=later(hours=1))
+    else:
+        outage(connection, began_at=NOON, model=model)
+    (mine,) = claim(connection)
+    save(connection, tried(mine, Outcome.UNSERVED))
+    assert sweep(connection, hours=1_000) == 0
+
+
+def test_real_time_work_that_comes_back_again_and_again_is_given_up(connection: Connection) -> None:
+    waiting(connection)
+    for hour in (1, 2, 25):
+        assert sweep(connection, hours=hour) == 0
+        (mine,) = claim(connection, now=later(hours=hour))
+        save(connection, tried(mine, Outcome.UNSERVED, at=later(hours=hour)), now=later(hours=hour))
+    assert sweep(connection, hours=24.9) == 0
+    assert sweep(connection, hours=25.1) == 1
 
 
 def test_a_workload_says_how_long(connection: Connection) -> None:
     waiting(connection, give_up_after_h=2)
+    outage(connection, began_at=NOON)
     assert sweep(connection, hours=2.1) == 1
 
 
 def test_an_item_that_was_brought_back_has_a_whole_day_again(connection: Connection) -> None:
-    waiting(connection)
-    sweep(connection, hours=25)
+    waiting(connection, Lane.BATCH)
+    comes_back(connection, Outcome.EXPIRED, 0, 1, 2)
+    assert sweep(connection, hours=25) == 1
     assert retries.retry(connection, "letters", None, now=later(hours=26)) == ["k"]
-    assert sweep(connection, hours=49) == 0
-    assert sweep(connection, hours=51) == 1
+    assert sweep(connection, hours=1_000) == 0
+    comes_back(connection, Outcome.EXPIRED, 1_000, 1_001, 1_002)
+    assert sweep(connection, hours=1_024) == 0
+    assert sweep(connection, hours=1_025) == 1
 
 
 def test_in_lambda_mode_the_batch_lane_still_answers_what_may_wait(connection: Connection) -> None:
     waiting(connection, lane=None, mode=Mode.LAMBDA, split_percent=100)
+    outage(connection, began_at=NOON)
     assert sweep(connection, hours=25) == 1
     owed = row(connection, "work", lane="batch")
     assert (owed.state, owed.purpose) == ("ready", "answer")
@@ -67,6 +132,7 @@ def test_in_lambda_mode_the_batch_lane_still_answers_what_may_wait(connection: C
 
 def test_a_paused_workload_waits_for_the_person_who_paused_it(connection: Connection) -> None:
     waiting(connection)
+    outage(connection, began_at=NOON)
     workloads.pause(connection, "letters", since=NOON)
     assert sweep(connection, hours=1_000) == 0
 
@@ -76,42 +142,100 @@ def test_batch_work_that_nobody_tried_waits_for_its_window(connection: Connectio
     assert sweep(connection, hours=1_000) == 0
 
 
-def test_batch_work_that_comes_back_again_and_again_is_given_up(connection: Connection) -> None:
-    waiting(connection, Lane.BATCH)
-    letters = workloads.in_force(connection)["letters"]
-    batch_id, (work,) = submit(connection, letters)
-    save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id)
-    assert sweep(connection, hours=25) == 1
-    assert row(connection, "item_status").state == "failed"
+LEFT_BY_BATCHES = [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED, Outcome.PACK_REFUSED]
 
 
-def test_what_real_time_tried_before_it_was_shed_waits_for_its_window_until_a_batch_brings_it_back(
-    connection: Connection,
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("outcome", LEFT_BY_BATCHES)
+def test_the_wait_for_the_first_batch_and_its_first_return_fail_nothing(
+    connection: Connection, outcome: Outcome, mode: Mode
 ) -> None:
+    waiting(connection, Lane.BATCH, mode=mode, give_up_after_h=2)
+    comes_back(connection, outcome, 10)
+    assert sweep(connection, hours=10.6) == 0
+    assert sweep(connection, hours=1_000) == 0
+    assert row(connection, "work").failures == 0
+    comes_back(connection, Outcome.VALID, 1_000)
+    assert row(connection, "item_status").state == "settled"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED])
+def test_batch_work_that_comes_back_again_and_again_is_given_up(connection: Connection, outcome: Outcome) -> None:
+    waiting(connection, Lane.BATCH)
+    comes_back(connection, outcome, 10, 34)
+    assert sweep(connection, hours=57) == 0
+    comes_back(connection, outcome, 58)
+    assert sweep(connection, hours=58.6) == 1
+    item = row(connection, "item_status")
+    assert item.state == "failed"
+    assert "it could not be answered for 48.1 hours (3 attempts came back unanswered); `lanes retry" in item.failure
+
+
+def test_returns_within_a_few_hours_give_nothing_up(connection: Connection) -> None:
+    waiting(connection, Lane.BATCH)
+    comes_back(connection, Outcome.EXPIRED, 100, 101, 102, 103, 104)
+    assert sweep(connection, hours=124.4) == 0
+    assert sweep(connection, hours=124.6) == 1
+
+
+def test_neighbours_of_a_refused_pack_are_not_given_up_for_it(connection: Connection) -> None:
+    waiting(connection, Lane.BATCH)
+    comes_back(connection, Outcome.PACK_REFUSED, 0, 1, 2, 3, 4)
+    assert sweep(connection, hours=1_000) == 0
+
+
+def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(connection: Connection) -> None:
     waiting(connection, lane=None, split_percent=100)
-    (mine,) = claim(connection)
-    save(connection, tried(mine, Outcome.ERRORED))
+    for hour in (0, 1):
+        (mine,) = claim(connection, now=later(hours=hour))
+        save(connection, tried(mine, Outcome.UNSERVED, at=later(hours=hour)), now=later(hours=hour))
     (left,) = sheds.last(connection, ["letters"]).waiting
     assert sheds.save(connection, {left.id: Shed("it answers nobody")}, now=later(hours=23)) == 1
-    assert sweep(connection, hours=1_000) == 0
-    batch_id, (work,) = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=1_000))
-    save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id, now=later(hours=1_001))
-    assert sweep(connection, hours=1_002) == 1
+    comes_back(connection, Outcome.EXPIRED, 1_000, 1_010)
+    assert sweep(connection, hours=1_100) == 0
+    comes_back(connection, Outcome.EXPIRED, 1_100)
+    assert sweep(connection, hours=1_101) == 1
 
 
-def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_settled(connection: Connection) -> None:
+def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_settled_until_it_is_brought_back(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, mode=Mode.LAMBDA)
     save(connection, tried(claimed_item(connection)))
-    letters = workloads.in_force(connection)["letters"]
-    batch_id, (work,) = submit(connection, letters)
-    save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id)
-    assert sweep(connection, hours=25) == 1
+    comes_back(connection, Outcome.EXPIRED, 10)
+    assert sweep(connection, hours=100) == 0
+    assert row(connection, "item_status").state == "answered"
+    comes_back(connection, Outcome.EXPIRED, 100, 101)
+    assert sweep(connection, hours=102) == 1
     item = row(connection, "item_status")
     assert (item.state, item.failure.split(":")[0]) == ("settled", "given_up")
+    assert retries.retry(connection, "letters", ["k"], now=later(hours=103)) == ["k"]
+    item = row(connection, "item_status")
+    assert (item.state, item.failure, row(connection, "current_results").standing) == ("answered", None, "provisional")
+    comes_back(connection, Outcome.VALID, 104)
+    item = row(connection, "item_status")
+    assert (item.state, item.failure, row(connection, "current_results").standing) == ("settled", None, "authoritative")
+
+
+def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    save(connection, tried(claimed_item(connection)))
+    of = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    replays.read_some(connection, of.id, limit=10, now=NOON)
+    comes_back(connection, Outcome.UNSERVED, 0, 10)
+    assert sweep(connection, hours=1_000) == 0
+    comes_back(connection, Outcome.UNSERVED, 1_000)
+    assert sweep(connection, hours=1_001) == 1
+    owed = row(connection, "work", generation=of.number)
+    assert owed.state == "failed"
+    assert [each.id for each in replays.finish(connection, now=later(hours=1_001))] == [of.id]
+    assert "`lanes replay letters` tries it again" in rows(connection, "attempt_log")[-1].error
+    assert row(connection, "item_status").state == "settled"
 
 
 def test_work_that_is_being_tried_is_nobodys_to_give_up(connection: Connection) -> None:
     waiting(connection)
+    outage(connection, began_at=NOON)
     claim(connection, now=later(hours=24))
     assert sweep(connection, hours=25) == 0
 
@@ -121,6 +245,7 @@ def test_failed_items_are_news_for_a_day_and_until_they_are_brought_back(
     connection: Connection, hours: float, news: int
 ) -> None:
     waiting(connection)
+    outage(connection, began_at=NOON)
     sweep(connection, hours=25)
     seen = measurements.measure(connection, now=later(hours=hours)).failed
     assert [(each.workload, each.items, each.key) for each in seen] == [("letters", 1, "k")] * news
