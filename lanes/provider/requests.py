@@ -14,6 +14,7 @@ from lanes.money.cost import most_answer_tokens
 from lanes.packing import HISTORY_RULE
 from lanes.provider import fences
 from lanes.words import Lane
+from lanes.workload.output_schema import self_contained
 from lanes.workload.version import Version
 
 KEPT = 256  # writers of versions
@@ -116,7 +117,7 @@ def _askable(schema: str, packed: bool) -> dict[str, Any]:
     """The schema as the provider takes it; nobody changes it, because it is the same for each call."""
     from anthropic import transform_schema  # loads the SDK
 
-    answer = json.loads(schema)
+    answer = self_contained(json.loads(schema))
     return transform_schema(_pack_schema(answer) if packed else answer)
 
 
@@ -149,6 +150,7 @@ def _fields(payload: dict[str, Any]) -> str:
 
 
 def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of the answers of a pack. References of `schema` lead to its `$defs`, which stand at the root here too."""
     element = {
         "type": "object",
         "properties": {"id": {"type": "string"}, "answer": {k: v for k, v in schema.items() if k != "$defs"}},

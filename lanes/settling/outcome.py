@@ -126,27 +126,31 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
     """How each item of a call fared, in the order of `ids`.
 
     One id: the text is the answer. Several: the text is `{"answers": [{"id", "answer"}]}`, and an id that is
-    missing, doubled or unknown spoils only itself. An answer counts when it satisfies the output schema and can be
-    stored.
+    missing, doubled or unknown spoils only itself. A refusal, or an answer that cannot be divided, may be due to any one item
+    of a pack: each is asked alone, and none spends its retry budget. An answer counts when it satisfies the output schema and
+    can be stored.
     """
+    alone = len(ids) == 1
+
+    def unusable(outcome: Outcome, detail: str) -> list[Judged]:
+        return [Judged(outcome, error=detail, spends=alone, alone=not alone)] * len(ids)
+
     if response.stop_reason == "refusal":
-        return [Judged(Outcome.REFUSED, error="the model declined to answer")] * len(ids)
+        return unusable(Outcome.REFUSED, "the model declined to answer")
     if response.stop_reason == "max_tokens":
-        detail = f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens"
-        return [Judged(Outcome.TRUNCATED, error=detail)] * len(ids)
+        return unusable(Outcome.TRUNCATED, f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens")
     try:
         said = exact_json.loads(response.text)
     except (ValueError, RecursionError) as error:
-        return [Judged(Outcome.INVALID, error=f"the answer is not JSON: {error}")] * len(ids)
-    if len(ids) == 1:
+        return unusable(Outcome.INVALID, f"the answer is not JSON: {error}")
+    if not alone and not (isinstance(said, dict) and isinstance(said.get("answers"), list)):
+        return unusable(Outcome.INVALID, 'the pack has no list "answers"')
+    if alone:
         return [_checked(said, check)]
-    return _unpacked(said, ids, check)
+    return _unpacked(said["answers"], ids, check)
 
 
-def _unpacked(said: Any, ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
-    answers = said.get("answers") if isinstance(said, dict) else None
-    if not isinstance(answers, list):
-        return [Judged(Outcome.INVALID, error='the pack has no list "answers"')] * len(ids)
+def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
     found: dict[str, list[Any]] = {}
     for each in answers:
         if isinstance(each, dict):

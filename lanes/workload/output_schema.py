@@ -1,7 +1,9 @@
 """What a workload's output schema must be, so that checking an answer can always be done."""
 
 import json
+import re
 from hashlib import sha256
+from itertools import count
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -12,6 +14,7 @@ from referencing.jsonschema import DRAFT202012
 
 MOST_SOUND = 256  # schemas that are remembered
 MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
+PLAIN = re.compile(r"[A-Za-z0-9_.-]+")  # a name that stands in a JSON pointer as it is
 COMBINED = ("anyOf", "oneOf", "allOf")  # the first of them that is there counts
 Path = tuple[str | int, ...]
 
@@ -67,13 +70,21 @@ def check_askable(schema: dict[str, Any]) -> None:
     Raises:
         SchemaFault: it would refuse it; the sentence names the place.
     """
-    waiting: list[tuple[Path, Any]] = [((), schema)]
+    _check_askable(schema, schema)
+    for name, part in self_contained(schema).get("$defs", {}).items():
+        if name not in schema.get("$defs", {}):
+            _check_askable(schema, part, within='the part that a "$ref" leads to')
+
+
+def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None:
+    """Check `whole`, which is the schema, or a part of it `within` a place that has no path of its own."""
+    waiting: list[tuple[Path, Any]] = [((), whole)]
     while waiting:
         path, part = waiting.pop()
-        where = "/".join(map(str, path)) or "the root"
+        where, path_to = within or "/".join(map(str, path)) or "the root", () if within else path
         if not isinstance(part, dict):
             said = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
-            raise SchemaFault(said, schema, path)
+            raise SchemaFault(said, schema, path_to)
         waiting += (((*path, "$defs", name), each) for name, each in part.get("$defs", {}).items())
         if part.get("$ref") is not None:
             continue
@@ -85,14 +96,55 @@ def check_askable(schema: dict[str, Any]) -> None:
         kind = part.get("type")
         if kind is None and inner is None:
             said = f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})'
-            raise SchemaFault(said, schema, path)
+            raise SchemaFault(said, schema, path_to)
         if isinstance(kind, list):
             said = 'the provider takes one "type" each; write {"anyOf": [{"type": "string"}, {"type": "null"}]} for two'
-            raise SchemaFault(f"{said} (at {where})", schema, (*path, "type"))
+            raise SchemaFault(f"{said} (at {where})", schema, () if within else (*path, "type"))
         if kind == "object":
             waiting += (((*path, "properties", name), each) for name, each in part.get("properties", {}).items())
         if kind == "array" and part.get("items") is not None:
             waiting.append(((*path, "items"), part["items"]))
+
+
+def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with every reference leading to one of its `$defs`, by a name that needs no escapes.
+
+    A part that is referred to by its place ("#", "#/properties/a") becomes a definition. So the schema means the same where it
+    is part of another one that has its `$defs`, and after keywords that the provider does not know are gone.
+    """
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    definitions: dict[str, Any] = dict(schema.get("$defs", {}))
+    names = {id(part): name for name, part in definitions.items() if PLAIN.fullmatch(name)}
+
+    def name_of(reference: str) -> str | None:
+        try:
+            target = resolver.lookup(reference).contents
+        except Unresolvable:
+            return None
+        if id(target) not in names:
+            name = next(name for number in count(1) if (name := f"part{number}") not in definitions)
+            definitions[name] = _without_definitions(target) if target is schema else target
+            names[id(target)] = name
+        return names[id(target)]
+
+    def referring(part: Any) -> Any:
+        if isinstance(part, list):
+            return [referring(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        said = {name: referring(each) for name, each in part.items()}
+        if isinstance(reference := part.get("$ref"), str) and (name := name_of(reference)) is not None:
+            said["$ref"] = f"#/$defs/{name}"
+        return said
+
+    whole, written = referring(_without_definitions(schema)), dict[str, Any]()
+    while to_write := definitions.keys() - written.keys():
+        written |= {name: referring(definitions[name]) for name in to_write}
+    return whole | ({"$defs": {name: written[name] for name in definitions}} if written else {})
+
+
+def _without_definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in schema.items() if name != "$defs"}
 
 
 def _is_value(value: Any) -> bool:

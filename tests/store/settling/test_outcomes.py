@@ -1,6 +1,7 @@
 """What an attempt makes of its item: every row of the table of cases and outcomes, in one file because it is one table."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +13,7 @@ from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.money.cost import Estimates
 from lanes.packing import history_chars
-from lanes.settling.outcome import Saved
+from lanes.settling.outcome import Saved, judge
 from lanes.store import work as work_store
 from lanes.store.batch import releases
 from lanes.store.doors import items
@@ -21,7 +22,7 @@ from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
+from tests.examples import admit, publish, route, version
 from tests.store.tries import A, B, claim, claimed_item, events, intend, row, rows, said, save, submit, tried
 
 UNANSWERED = [Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.ERRORED, Outcome.MISSING, Outcome.UNKNOWN]
@@ -596,3 +597,24 @@ def test_failures_and_corrections_are_announced_whatever_the_workload_says(conne
     (failed,) = events(connection, "lanes.item.failed")
     assert failed.payload["key"] == "bad"
     assert events(connection, "lanes.item.answered") == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.TRUNCATED])
+def test_what_spoils_a_whole_pack_spends_no_neighbours_retry_budget(connection: Connection, outcome: Outcome) -> None:
+    """An item at fault spends its own, asked alone; its neighbours are answered however often their packs were spoiled."""
+    publish(connection, now=NOON, max_failures=1)
+    admit(connection, "bad", "good", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    shared = said()
+    stop = "refusal" if outcome is Outcome.REFUSED else "max_tokens"
+    spoiled = judge(replace(shared, stop_reason=stop), ["1", "2"], version().answer_check)
+    pack = claim(connection)
+    save(
+        connection,
+        *(replace(tried(each, outcome, response=shared), judged=how) for each, how in zip(pack, spoiled, strict=True)),
+    )
+    again = claim(connection)
+    assert [(each.key, each.failures, each.travels_alone) for each in again] == [("bad", 0, True), ("good", 0, True)]
+    save(connection, tried(again[0], outcome), tried(again[1]))
+    assert {each.key: each.state for each in rows(connection, "item_status")} == {"bad": "failed", "good": "settled"}
+    assert row(connection, "spend", message_id=shared.message_id)._mapping["items"] == 2

@@ -79,13 +79,15 @@ def test_a_long_answer_is_not_repeated_in_full_by_its_error() -> None:
 @pytest.mark.parametrize("ids", [["1"], IDS])
 def test_a_refusal_refuses_every_item_of_the_call(ids: list[str]) -> None:
     told = judged('{"category": "a"}', ids, stop="refusal")
-    assert told == [Judged(Outcome.REFUSED, error="the model declined to answer")] * len(ids)
+    alone = len(ids) == 1
+    assert told == [Judged(Outcome.REFUSED, error="the model declined to answer", spends=alone, alone=not alone)] * len(ids)
 
 
 @pytest.mark.parametrize("ids", [["1"], IDS])
 def test_an_answer_cut_at_max_tokens_is_truncated_even_when_it_parses(ids: list[str]) -> None:
     told = judged('{"category": "a"}', ids, stop="max_tokens")
     assert outcomes(told) == ["truncated"] * len(ids)
+    assert {(each.spends, each.alone) for each in told} == {(len(ids) == 1, len(ids) > 1)}
     assert told[0].error == "the answer was cut at 30 tokens; raise max_output_tokens"
 
 
@@ -118,11 +120,14 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_spoils_only_its_ow
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"answers": {}}', '{"answers": null}', "1", '{"category": "a"}'])
 def test_a_pack_without_a_list_of_answers_is_invalid_for_all(text: str) -> None:
-    assert judged(text, IDS) == [Judged(Outcome.INVALID, error='the pack has no list "answers"')] * 3
+    said = Judged(Outcome.INVALID, error='the pack has no list "answers"', spends=False, alone=True)
+    assert judged(text, IDS) == [said] * 3
 
 
 def test_a_pack_that_is_not_json_is_invalid_for_all() -> None:
-    assert outcomes(judged('{"answers": [', IDS)) == ["invalid"] * 3
+    told = judged('{"answers": [', IDS)
+    assert outcomes(told) == ["invalid"] * 3
+    assert {(each.spends, each.alone) for each in told} == {(False, True)}
 
 
 def test_members_of_a_pack_that_are_no_answers_spoil_nothing_else() -> None:
