@@ -133,33 +133,38 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
 
 async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | None, most: int) -> Prepared | None:
     version, marks = await _marks(at, kind)
-    async with at.db.transaction() as run:
-        now = now or run.now
-        taken = await run(adoption.unsure_counts, at.provider.account)
-        writing = _Writing(version, body, taken, marks)
-        affording = await run(Affording, version, marks=marks, now=now)
-        fitted = await run(_write, writing, affording, kind, most=most, taken=taken, now=now)
-        if fitted and not writing.packs:
-            said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
-            raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
-        if not fitted:
-            if (used_up := await run(lambda _: affording.used_up())) is not None:
-                raise used_up
-            return None
-        body.seal()
-        intent = Intent(
-            nonce=writing.nonce,
-            account=at.provider.account,
-            workload=kind.workload,
-            version_id=kind.version_id,
-            model=version.spec.batch_model,
-            bytes=body.size,
-            body_hash=body.sha256,
-            flow_run_id=at.flow_run_id,
-            stated_back_at=(await run(turnarounds.prospects, now=now)).of(version).stated_back_at,
-        )
-        batch_id = await run(creates.intend, intent, writing.packs, marked=writing.marked, now=now)
-        await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
+    affording: Affording | None = None
+    try:
+        async with at.db.transaction() as run:
+            now = now or run.now
+            taken = await run(adoption.unsure_counts, at.provider.account)
+            writing = _Writing(version, body, taken, marks)
+            affording = await run(Affording, version, marks=marks, now=now)
+            fitted = await run(_write, writing, affording, kind, most=most, taken=taken, now=now)
+            if fitted and not writing.packs:
+                said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
+                raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
+            if not fitted:
+                if (used_up := await run(lambda _: affording.used_up())) is not None:
+                    raise used_up
+                return None
+            body.seal()
+            intent = Intent(
+                nonce=writing.nonce,
+                account=at.provider.account,
+                workload=kind.workload,
+                version_id=kind.version_id,
+                model=version.spec.batch_model,
+                bytes=body.size,
+                body_hash=body.sha256,
+                flow_run_id=at.flow_run_id,
+                stated_back_at=(await run(turnarounds.prospects, now=now)).of(version).stated_back_at,
+            )
+            batch_id = await run(creates.intend, intent, writing.packs, marked=writing.marked, now=now)
+            await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
+    finally:
+        if affording is not None and affording.bounds_anything:
+            await at.db.run(affording.report)
     items = sum(map(len, writing.packs))
     return Prepared(batch_id, intent.nonce, intent.model, items, body, version.spec.batch_expected_minutes)
 

@@ -13,6 +13,7 @@ from lanes.promises.incident import Recorded
 from lanes.promises.judge import assess
 from lanes.settings import Settings
 from lanes.store import incidents
+from lanes.store.batch import affording
 from lanes.store.database import Database
 from lanes.store.figures import measurements
 from lanes.store.promises import endings
@@ -44,7 +45,10 @@ async def evaluate(db: Database) -> Recorded:
         judged = assess(versions, seen, now)
         recorded = await run(incidents.record, judged, now=now)
         gone = await run(endings.end_gone, judged, now=now)
-    ended = [*gone, *await db.run(endings.thaw, now=now), *await db.run(outages.end, now=now)]
+    ended = [
+        *gone, *await db.run(endings.thaw, now=now), *await db.run(outages.end, now=now),
+        *await db.run(affording.dear_items_are_gone, now=now),
+    ]  # fmt: skip
     return replace(recorded, resolved=recorded.resolved + ended)
 
 

@@ -1,9 +1,11 @@
 """Budgets last for their period: told from 80 % on, and again when nothing of one is paid any more."""
 
-from lanes.money.budget import TOLD_AT, BudgetStatus
+from decimal import Decimal
+
+from lanes.money.budget import TOLD_AT, BudgetStatus, Period
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.units import clock
+from lanes.units import clock, counted, usd
 from lanes.words import Verdict
 
 
@@ -22,3 +24,18 @@ def budget_lasts(seen: BudgetStatus) -> Assessment:
         said = f"{seen.said}; the next {next_one}."
     verdict = Verdict.FAILED if value >= limit else Verdict.PASSED
     return Assessment(Promise.BUDGET, seen.budget.workload, verdict, value, limit, 1, said, seen.budget.subject)
+
+
+DEAR = ": item too dear"  # how the subject ends of an incident about items that a whole budget cannot pay
+
+
+def too_dear(
+    workload: str, subject: str, period: Period, *, key: str, items: int, bound_usd: Decimal, hard_usd: Decimal
+) -> Assessment:
+    """The breach that a whole period of a budget (`subject`) cannot pay a batch request of `items`; `key` is the dearest."""
+    said = (
+        f'{counted(items, "item")} may cost more than the whole {subject} of {usd(hard_usd)}; the dearest, "{key}", up to '
+        f"{usd(bound_usd)}. No {period} pays for that: raise the budget, or cancel the item. All others leave without it."
+    )
+    value = 100 * float(bound_usd / hard_usd)
+    return Assessment(Promise.BUDGET, workload, Verdict.FAILED, value, 100, items, said, subject + DEAR)

@@ -18,6 +18,7 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.definitions import mended_workload
 from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Recorded, Severity
+from lanes.promises.money import DEAR
 from lanes.store import outbox
 from lanes.store.literals import is_
 from lanes.store.outbox import EventOut
@@ -32,7 +33,7 @@ MOST = 200
 CAUSES = (Promise.BUDGET,)  # those that are measured together with what they explain
 # Which lanes of a workload stand still because of which open incident, or one that ended lately, then with its end: a model
 # that answers none, the account or a model that is refused, a budget of the whole workload that is used up.
-STANDSTILLS = """
+STANDSTILLS = f"""
 with cause as (
   select * from lanes.incident
    where promise in ('provider_down', 'provider_frozen', 'budget') and (state = 'open' or resolved_at >= :since))
@@ -47,12 +48,15 @@ select f.name, c.id, c.promise,
        case when c.promise = 'provider_frozen' and c.workload <> '*' then
          array_remove(array[case c.subject when 'model ' || v.realtime_model then 'realtime' end,
                             case c.subject when 'model ' || v.batch_model then 'batch' end], null)
+            when right(c.subject, length('{DEAR}')) = '{DEAR}' then array['batch']
        else array['realtime', 'batch'] end,
        c.resolved_at
   from cause c
   join lanes.workload f on c.workload in ('*', f.name)
   join lanes.version v on v.id = f.version_id
- where c.promise = 'provider_frozen' or c.promise = 'budget' and c.value >= 100 and c.subject in ('day budget', 'month budget')
+ where c.promise = 'provider_frozen'
+    or c.promise = 'budget' and c.value >= 100
+       and (c.subject in ('day budget', 'month budget') or right(c.subject, length('{DEAR}')) = '{DEAR}')
  order by id
 """
 

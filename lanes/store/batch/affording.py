@@ -1,20 +1,28 @@
 """What of the waiting batch work its budgets have something left for, and what a batch of it may cost at most."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from lanes.chunks import chunks
 from lanes.claims import Claim, Claimed
-from lanes.ids import BudgetId, WorkId
+from lanes.ids import BudgetId, IncidentId, WorkId
+from lanes.money.budget import Budget
 from lanes.money.caching import Marks, is_marked
 from lanes.money.cost import pack_bound
 from lanes.packing import FRAME_CHARS
 from lanes.payload import characters
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.promises.money import DEAR, too_dear
+from lanes.store import incidents
 from lanes.store.money import budgets, holds
+from lanes.store.money.budgets import Limited
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -22,6 +30,41 @@ from lanes.workload.version import Version
 Earlier = Mapping[WorkId, Sequence[Mapping[str, Any]]]
 READ_AT_ONCE = 500  # works whose readers are looked up together
 READ_BYTES = 1024**2
+# Without a workload: those of which nothing waits for a batch any more, or whose budgets were set since.
+DEAR_ITEMS = """
+select i.workload, i.subject
+  from lanes.incident i
+ where i.state = 'open' and i.promise = 'budget' and right(i.subject, length(:ending)) = :ending
+   and (i.workload = :of
+        or cast(:of as text) is null
+           and (not exists (select from lanes.work w where w.workload = i.workload and w.lane = 'batch' and w.state = 'ready')
+                or not exists (select from lanes.budget b where b.workload = i.workload and b.hard_usd is not null)
+                or exists (select from lanes.budget b where b.workload = i.workload and b.set_at > i.updated_at)))
+ order by i.id
+"""
+
+
+@dataclass(frozen=True)
+class TooDear:
+    """Items that cost more than a whole period of a budget; `key` is the dearest, which may cost up to `usd`."""
+
+    of: Limited
+    key: str
+    usd: Decimal
+    items: int
+
+    @property
+    def subject(self) -> str:
+        """Which of the workload's budgets it is."""
+        return Budget(self.of.workload, self.of.consumer, self.of.period, "", None, None).subject
+
+    @property
+    def breach(self) -> Assessment:
+        """What is told of them."""
+        return too_dear(
+            self.of.workload, self.subject, self.of.period, key=self.key, items=self.items, bound_usd=self.usd,
+            hard_usd=self.of.hard_usd,
+        )  # fmt: skip
 
 
 class Affording:
@@ -34,15 +77,25 @@ class Affording:
     def __init__(self, connection: Connection, version: Version, *, marks: Marks = Marks.NONE, now: datetime) -> None:
         of = [each for each in budgets.limited(connection) if each.workload == version.workload]
         self._connection, self._version, self._marks, self._now = connection, version, marks, now
+        self._limited = {each.id: each for each in of}
         self._everybodys = [each.id for each in of if each.consumer is None]
         self._consumers: dict[str, list[BudgetId]] = {}
         for each in of:
             if each.consumer is not None:
                 self._consumers.setdefault(each.consumer, []).append(each.id)
-        self._rests = holds.rests(connection, dict.fromkeys(each.id for each in of), now=now) if of else {}
+        self._rests = holds.rests(connection, dict.fromkeys(self._limited), now=now) if of else {}
+        self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
         self._readers: dict[WorkId, str | None] = {}
         self._chars: dict[Claim, int] = {}
-        self.lacking: set[BudgetId] = set()  # of which there was not enough left for something that waits
+        self._lacking: set[BudgetId] = set()  # of which not even the smallest request can be paid, and something waits
+        self._waits = False  # whether something stays behind for a while
+        self._read_all = False
+        self._too_dear: dict[BudgetId, TooDear] = {}
+
+    @property
+    def bounds_anything(self) -> bool:
+        """Whether some budget of the workload has a hard limit."""
+        return bool(self._rests)
 
     def read(self, waiting: Iterable[Claimed]) -> Iterator[Claimed]:
         """The same work; of what is yielded it is known whose budgets pay for it."""
@@ -54,26 +107,29 @@ class Affording:
             yield from part
 
     def payable(self, packs: Iterable[list[Claimed]], earlier: Earlier) -> Iterator[list[Claimed]]:
-        """The packs in order, as far as there is something left for them; without the items of a consumer whose budget has
-        too little. `earlier` is what entities said before."""
+        """Yield the packs in order, each without the items for which too little is left: those after them may fit.
+
+        It stops where nothing at all would fit. `earlier` is what entities said before.
+        """
         if not self._rests:
             yield from packs
             return
         left, number = dict(self._rests), 0
         for pack in packs:
+            if self._is_empty(self._everybodys, left):
+                return
             for each in pack:
                 told = earlier.get(each.claim.work_id, ())
                 history = sum(characters(payload) + FRAME_CHARS for payload in told)
                 self._chars[each.claim] = characters(each.payload) + history
             kept = self._within(pack, left, number)
             if not kept:
-                if self.lacking.intersection(self._everybodys):
-                    return
                 continue
             for id_, usd in self._shares([[each.claim for each in kept]], number).items():
                 left[id_] -= usd
             number += 1
             yield kept
+        self._read_all = True
 
     def bounds(self, packs: Sequence[Sequence[Claim]]) -> Mapping[BudgetId, Decimal]:
         """What a batch of these packs may cost at most, of each budget."""
@@ -81,23 +137,62 @@ class Affording:
 
     def used_up(self) -> BudgetUsedUp | None:
         """Why something that waits cannot leave; None when money keeps nothing back."""
-        if not self.lacking:
+        if not self._waits:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
         said = "; ".join(each.said for each in standing if each.budget.hard_usd is not None)
-        return BudgetUsedUp(f"too little is left of its budget ({said})", self.lacking)
+        return BudgetUsedUp(f"too little is left of its budget ({said})", self._lacking)
+
+    def report(self, connection: Connection) -> None:
+        """Tell of items that cost more than a whole period's budget; once all was read, end what was told of others."""
+        for each in self._too_dear.values():
+            incidents.open(connection, each.breach, now=self._now)
+        if self._read_all:
+            told = [each.subject for each in self._too_dear.values()]
+            name = self._version.workload
+            _end(connection, but=[(name, each + DEAR) for each in told], of=name, now=self._now)
 
     def _within(self, pack: list[Claimed], left: Mapping[BudgetId, Decimal], number: int) -> list[Claimed]:
-        """The items of the pack that every budget of theirs has enough left for."""
+        """The items of the pack that every budget of theirs has enough left for; of those that do not fit together, the
+        largest stay behind."""
         kept = pack
-        while kept:
-            shares = self._shares([[each.claim for each in kept]], number)
-            empty = {id_ for id_, usd in shares.items() if usd > left[id_]}
-            if not empty:
-                return kept
-            self.lacking |= empty
-            kept = [each for each in kept if not empty.intersection(self._payers(each.claim))]
+        while empty := self._exceeded(kept, left, number):
+            payers = [each for each in kept if empty.intersection(self._payers(each.claim))]
+            payers.sort(key=lambda each: self._chars[each.claim])
+            others = [each for each in kept if not empty.intersection(self._payers(each.claim))]
+            fit = bisect_left(
+                range(1, len(payers)), True,
+                key=lambda n: bool(empty & self._exceeded([*others, *payers[:n]], left, number)),
+            )  # fmt: skip
+            staying = {each.claim for each in payers[fit:]}
+            for each in payers[fit:]:
+                self._stays_behind(each, left)
+            kept = [each for each in kept if each.claim not in staying]
         return kept
+
+    def _exceeded(self, items: Sequence[Claimed], left: Mapping[BudgetId, Decimal], number: int) -> set[BudgetId]:
+        """The budgets of which less is left than a pack of these items may cost."""
+        return {id_ for id_, usd in self._shares([[each.claim for each in items]], number).items() if usd > left[id_]}
+
+    def _stays_behind(self, item: Claimed, left: Mapping[BudgetId, Decimal]) -> None:
+        """It waits for the next period, unless even a whole one is too little for it."""
+        usd = pack_bound(self._version, self._chars[item.claim], items=1, lane=Lane.BATCH, at=self._now)
+        dear = False
+        for id_ in self._payers(item.claim):
+            if usd > (of := self._limited[id_]).hard_usd > 0:
+                known = self._too_dear.get(id_) or TooDear(of, item.key, usd, 0)
+                dearest = known if known.usd >= usd else TooDear(of, item.key, usd, known.items)
+                self._too_dear[id_], dear = replace(dearest, items=known.items + 1), True
+        if not dear:
+            self._waits = True
+            self._is_empty(self._payers(item.claim), left)
+
+    def _is_empty(self, of: Iterable[BudgetId], left: Mapping[BudgetId, Decimal]) -> bool:
+        """Whether some of these budgets have less left than the smallest request may cost."""
+        empty = {id_ for id_ in of if id_ in left and left[id_] < self._least}
+        self._lacking |= empty
+        self._waits = self._waits or bool(empty)
+        return bool(empty)
 
     def _shares(self, packs: Sequence[Sequence[Claim]], first: int = 0) -> dict[BudgetId, Decimal]:
         """What these packs may cost at most, of each budget; the first is the request of that number."""
@@ -116,3 +211,24 @@ class Affording:
         reader = self._readers.get(claim.work_id)
         of = [*self._everybodys, *(self._consumers.get(reader, ()) if reader is not None else ())]
         return [id_ for id_ in of if id_ in self._rests]
+
+
+def dear_items_are_gone(connection: Connection, *, now: datetime) -> list[IncidentId]:
+    """End what was told of items that cost more than a whole budget, where none waits any more or the budget was changed.
+
+    Where one still costs too much, the next departure tells it again.
+    """
+    return _end(connection, now=now)
+
+
+def _end(
+    connection: Connection, *, but: Collection[tuple[str, str]] = (), of: str | None = None, now: datetime
+) -> list[IncidentId]:  # fmt: skip
+    """End these incidents: those `of` a workload but for some, or else of all that hold nothing any more."""
+    rows = connection.execute(text(DEAR_ITEMS), {"of": of, "ending": DEAR}).all()
+    said = "Every item that waits for a batch is within its budget."
+    ended = [
+        incidents.resolve(connection, Promise.BUDGET, row.workload, row.subject, sentence=said, now=now)
+        for row in rows if (row.workload, row.subject) not in but
+    ]  # fmt: skip
+    return [each for each in ended if each is not None]

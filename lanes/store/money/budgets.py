@@ -76,11 +76,13 @@ class Counted:
 
 @dataclass(frozen=True)
 class Limited:
-    """A budget with a hard limit: whose calls it bounds."""
+    """A budget with a hard limit: whose calls it bounds, and what it is for a whole period."""
 
     id: BudgetId
     workload: str
     consumer: str | None
+    period: Period
+    hard_usd: Decimal
 
 
 def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
@@ -202,9 +204,11 @@ def statuses(connection: Connection, names: Iterable[str] | None = None, *, now:
 def limited(connection: Connection) -> list[Limited]:
     """The budgets that have a hard limit."""
     rows = connection.execute(
-        select(budget.c.id, budget.c.workload, budget.c.consumer).where(budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
+        select(budget.c.id, budget.c.workload, budget.c.consumer, budget.c.period, budget.c.hard_usd)
+        .where(budget.c.hard_usd.is_not(None))
+        .order_by(budget.c.id)
     )
-    return [Limited(row.id, row.workload, row.consumer) for row in rows]
+    return [Limited(row.id, row.workload, row.consumer, Period(row.period), row.hard_usd) for row in rows]
 
 
 def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
+from lanes.promises.money import DEAR
 from lanes.store.batch.unwanted import WANTED
 from lanes.store.incidents import resolve
 from lanes.store.work import UNASKED
@@ -93,7 +94,7 @@ def end_gone(connection: Connection, judged: Iterable[Assessment], *, now: datet
     paused = set(connection.execute(text(PAUSED)).scalars())
     over = list[IncidentId | None]()
     for row in connection.execute(text(OPEN), {"promises": [*JUDGED]}).all():
-        if (row.promise, row.workload, row.subject) not in known:
+        if (row.promise, row.workload, row.subject) not in known and not row.subject.endswith(DEAR):  # a departure tells that
             said = f'Workload "{row.workload}" is paused: nothing of it is asked.' if row.workload in paused else GONE
             over.append(resolve(connection, row.promise, row.workload, row.subject, sentence=said, now=now))
     for row in connection.execute(text(DECIDED)).all():
