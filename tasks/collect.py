@@ -20,7 +20,7 @@ from lanes.promises.failures import Failures
 from lanes.promises.provider_faults import frozen, refused
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
-from lanes.provider.errors import FREEZES, OF_MODEL, CallFailed
+from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
@@ -175,7 +175,15 @@ class Reading:
         """The results had their consequence."""
         async with self._at.db.transaction() as run:
             members, now = await run(homecoming.members, self._batch.id, [each.number for each in ours]), run.now
-        made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
+            faulted = {} if self._answered else {
+                each.number: members.get(each.number, []) for each in ours
+                if isinstance(each.said, Fault) and each.said.action is Action.RETRY
+            }  # fmt: skip
+            own = await run(homecoming.own_faults, self._batch, faulted)
+        made = [
+            attempt for each in ours
+            for attempt in self._attempts(each, members.get(each.number, []), now, others_answered=each.number in own)
+        ]  # fmt: skip
         saved = await self._save(made)
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
@@ -214,10 +222,12 @@ class Reading:
             else:
                 yield line
 
-    def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
+    def _attempts(
+        self, result: RequestResult, claims: Sequence[Claim], now: datetime, *, others_answered: bool
+    ) -> list[Attempt]:  # fmt: skip
         said = result.said
         if isinstance(said, Fault):
-            said = fate(said, items=len(claims), others_answered=bool(self._answered))
+            said = fate(said, items=len(claims), others_answered=bool(self._answered) or others_answered)
         alone, nonce = len(claims) == 1, self._batch.nonce
         ids = [ALONE] if alone else pack_ids(nonce, result.number, len(claims), self._batch.pack_ids)
         return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)

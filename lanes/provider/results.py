@@ -87,7 +87,7 @@ def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:
     """What a fault means for each of the `items` of its request.
 
     Trouble of the account, the rate or the load is never the item's; a failure at the provider is the request's own only
-    where other requests of the batch were answered. Of a pack nobody knows which item it was: each is asked alone.
+    where others are answered (`lanes.realtime.health`). Any item of a pack may be at fault: each is asked alone.
     """
     alone = items == 1
     match fault.action:

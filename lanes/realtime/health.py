@@ -7,12 +7,15 @@ on old evidence: the fault that would end it counts only when others were answer
 A call that we cut ourselves (it took longer than it may) is a fault of the provider only where the model answered no call at
 all meanwhile. Otherwise the model is well, and the next try of the item may take longer.
 
+Within a batch, a fault is a request's own where other requests of the batch were answered; where none was, `at_fault` judges by
+what became of others since the request first faulted.
+
 What this drain sees is its own; whether a model is asked at all, drains decide together, by its circuit. Where that cannot be
 told, each rests by itself.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -34,6 +37,33 @@ class Blame(StrEnum):
     ITEM = "item"  # others are answered: it spends the retry budget
     PACK = "pack"  # others are answered, and one of its items may be at fault: each is asked alone, and spends nothing
     PROVIDER = "provider"  # it spends nothing, and the model rests
+
+
+@dataclass(frozen=True)
+class PastFaults:
+    """What is known of a request that faulted in a batch of which no request was answered.
+
+    `beside_answers`: it faulted before while others were answered. `answered_since`: its model has answered others since it
+    first faulted.
+    """
+
+    beside_answers: bool
+    answered_since: bool
+
+
+def at_fault(requests: Mapping[int, PastFaults], *, answered_meanwhile: bool, others_faulted: bool) -> set[int]:
+    """Return the numbers of the requests whose faults are their own, of all that faulted in a batch without an answer.
+
+    `answered_meanwhile`: the model answered others while the batch was out. `others_faulted`: in other batches, requests that
+    were no more at fault have met the same since, or the model's circuit is open. An outage makes requests fault together that
+    never faulted beside answers, so one of them clears all.
+    """
+    seen = requests.values()
+    if others_faulted:
+        return set()
+    suspect = all(each.beside_answers or each.answered_since for each in seen)
+    proved = len(requests) == 1 or answered_meanwhile or all(each.beside_answers for each in seen)
+    return set(requests) if suspect and proved else set()
 
 
 @dataclass

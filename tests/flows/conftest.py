@@ -101,8 +101,10 @@ class Sender:
         return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
 
     async def work_rests(self) -> None:
-        """Time passes until all work that rests may be tried."""
+        """Time passes until all work that rests may be tried, if there is any."""
         ((until,),) = await self.rows("select max(ready_at) from lanes.work where state = 'ready'")
+        if until is None:
+            return
         assert isinstance(until, datetime)
         self.time.passes(seconds=max(0.0, (until - await self.at.db.now()).total_seconds()))
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from prefect.events import Event, Resource
 from sqlalchemy import Connection
 
@@ -12,8 +13,9 @@ from tasks.connections import Connections
 from tasks.replay import begin_replay, read_stream
 from tasks.route import route_received
 from tasks.submit import prepare
-from tests.examples import SCHEMA, admit, publish, route
+from tests.examples import SCHEMA, admit, publish, route, version
 from tests.flows.conftest import Sender
+from tests.flows.realtime import answer
 from tests.flows.test_batch_lane import collect_all, kind, submit
 from tests.standin.process import Endpoint
 
@@ -72,6 +74,55 @@ async def test_one_poisonous_request_of_a_replay_harms_no_neighbour(
     await at.db.run(replays.finish, now=await at.db.now())
     said = await sender.rows("select state, items, answered, failed, open from lanes.replay_log")
     assert said == [("complete", 12, 11, 1, 0)]
+
+
+@pytest.mark.parametrize("bad", [("k03",), ("k03", "k07")])
+async def test_a_replay_ends_and_is_promoted_although_a_request_always_faults(
+    at: Connections, endpoint: Endpoint, sender: Sender, bad: tuple[str, ...]
+) -> None:
+    """Beside its neighbours at first, and then alone in its batches: nothing else is asked meanwhile."""
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    await collect_all(at, endpoint)
+    await read_stream.fn(at.db, await begin_replay.fn(at.db, "letters", **BEGIN))
+    for key in bad:
+        endpoint.fault("batch_request", "status", match=f"letter {key}", status=500, error_type="api_error", message="no")
+    rounds = 0
+    while await at.db.run(replays.finish, now=await at.db.now()) == []:
+        rounds += 1
+        await submit(at)
+        await collect_all(at, endpoint)
+        await sender.work_rests()
+    assert rounds == version().spec.max_failures
+    said = await sender.rows("select state, items, answered, failed, open from lanes.replay_log")
+    assert said == [("complete", 12, 12 - len(bad), len(bad), 0)]
+    await at.db.run(promotions.promote, "letters", now=await at.db.now())
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_a_lone_request_spends_nothing_in_an_outage_and_its_budget_once_others_are_answered(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    fault = {"status": 500, "error_type": "api_error", "message": "no"}
+    await sender.items("bad", lane=Lane.BATCH, max_failures=2)
+    endpoint.fault("batch_request", "status", **fault)
+
+    async def turn() -> list[tuple[object, ...]]:
+        await submit(at)
+        await collect_all(at, endpoint)
+        await sender.work_rests()
+        return await sender.rows(
+            "select i.key, w.failures, w.state from lanes.work w join lanes.item i on i.id = w.item_id order by 1"
+        )
+
+    for _ in range(4):
+        assert await turn() == [("bad", 0, "ready")]
+    endpoint.control("DELETE", "faults")
+    endpoint.fault("batch_request", "status", match="letter bad", **fault)
+    await sender.items("good", lane=Lane.REALTIME, workload="others")
+    await answer(at)
+    assert (await turn())[0] == ("bad", 1, "ready")
+    assert (await turn())[0] == ("bad", 2, "failed")
 
 
 async def test_the_authoritative_pass_sees_the_history_of_its_entity(

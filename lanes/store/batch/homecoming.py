@@ -4,18 +4,52 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, or_, select, text, update
 
+from lanes.batch.batch import OpenBatch
 from lanes.batch.short_reads import ShortReads, counted
 from lanes.batch.tally import COUNTS, Tally, counts
 from lanes.claims import Claim
 from lanes.ids import BatchId
+from lanes.realtime.health import PastFaults, at_fault
 from lanes.storable import storable
 from lanes.store.batch import announcing, unclear
 from lanes.store.bulk import one_of
 from lanes.store.tables import attempt, batch, batch_member
 from lanes.words import BatchState, Outcome
 
+# What is known of requests that faulted, each by its works; of earlier faults, the attempts of its batches tell.
+PAST_FAULTS = """
+with faulted as (
+  select f.request,
+         bool_and(exists (
+           select from lanes.attempt a where a.work_id = f.work_id and a.batch_id is not null and a.outcome = 'errored'
+         )) as beside_answers,
+         max((select min(a.ended_at) from lanes.attempt a
+               where a.work_id = f.work_id and a.batch_id is not null and a.outcome in ('errored', 'unserved'))) as first_at,
+         min((select max(a.ended_at) from lanes.attempt a
+               where a.work_id = f.work_id and a.batch_id is not null and a.outcome in ('errored', 'unserved'))) as last_at
+    from unnest(cast(:requests as int[]), cast(:works as bigint[])) f(request, work_id)
+   group by 1),
+asking as (
+  select w.name, l.lane
+    from lanes.version v
+    join lanes.workload w on w.version_id = v.id
+   cross join lateral (values ('batch', v.batch_model), ('realtime', v.realtime_model)) l(lane, model)
+   where l.model = :model)
+select f.request, f.beside_answers,
+       exists (
+         select from asking of join lanes.attempt a on a.workload = of.name and a.lane = of.lane and a.ended_at > f.first_at
+          where a.message_id is not null) as answered_since,
+       exists (
+         select from asking of join lanes.attempt a on a.workload = of.name and a.lane = of.lane and a.ended_at > :begun_at
+          where a.message_id is not null) as answered_meanwhile,
+       exists (select from lanes.outage o where o.model = :model and o.over_at is null and o.state <> 'closed')
+       or exists (
+         select from asking of join lanes.attempt a on a.workload = of.name and a.lane = 'batch' and a.ended_at > f.last_at
+          where of.lane = 'batch' and a.outcome = 'unserved' and a.work_id <> all(cast(:works as bigint[]))) as others_faulted
+  from faulted f
+"""
 NOT_COUNTED: Mapping[str, int] = {}
 
 
@@ -53,6 +87,21 @@ def members(connection: Connection, batch_id: BatchId, request_nos: Sequence[int
         .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
     return _by_request(rows)
+
+
+def own_faults(connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequence[Claim]]) -> set[int]:
+    """The numbers of the faulted requests that are at fault themselves, in a batch of which no request was answered."""
+    if not faulted:
+        return set()
+    each = [(number, claim.work_id) for number, claims in faulted.items() for claim in claims]
+    given = {"requests": [number for number, _ in each], "works": [work for _, work in each]}
+    asked = {**given, "model": of.model, "begun_at": of.begun_at}
+    rows = connection.execute(text(PAST_FAULTS), asked).all()
+    return at_fault(
+        {row.request: PastFaults(row.beside_answers, row.answered_since) for row in rows},
+        answered_meanwhile=any(row.answered_meanwhile for row in rows),
+        others_faulted=any(row.others_faulted for row in rows),
+    )
 
 
 def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import WorkId
 from lanes.realtime.calltime import MOST_PATIENCE
-from lanes.realtime.health import DOWN_AFTER, LONGEST_PAUSE_S, Blame, Health
+from lanes.realtime.health import DOWN_AFTER, LONGEST_PAUSE_S, Blame, Health, PastFaults, at_fault
 from tests.conftest import NOON, later
 
 MODEL = "claude-haiku-5-5"
@@ -144,3 +144,35 @@ def test_patience_never_ends_and_an_item_that_failed_gets_more(told: list[str], 
         else:
             one.answered(MODEL, most=64, now=later(seconds=second))
     assert 1 <= one.patience(MODEL, 0) <= one.patience(MODEL, failures) <= MOST_PATIENCE
+
+
+FIRST, BESIDE, SINCE = PastFaults(False, False), PastFaults(True, False), PastFaults(False, True)
+
+
+@pytest.mark.parametrize(
+    ("faulted", "meanwhile", "others", "at_fault_"),
+    [
+        ([FIRST], True, False, False),  # it faults for the first time: an outage may have begun
+        ([BESIDE], False, False, True),  # it faulted while others were answered, and does again
+        ([SINCE], False, False, True),  # others were answered since, and it faults again
+        ([BESIDE], False, True, False),  # others fault too
+        ([SINCE], True, True, False),
+        ([BESIDE, BESIDE], False, False, True),
+        ([SINCE, SINCE], False, False, False),  # they met an outage before, and perhaps meet another one
+        ([SINCE, BESIDE], True, False, True),
+        ([BESIDE, FIRST], True, False, False),  # one of them never faulted beside answers: it clears the other one
+    ],
+)
+def test_whose_fault_it_is_that_no_request_of_a_batch_was_answered(
+    faulted: list[PastFaults], meanwhile: bool, others: bool, at_fault_: bool
+) -> None:
+    requests = dict(enumerate(faulted))
+    found = at_fault(requests, answered_meanwhile=meanwhile, others_faulted=others)
+    assert found == (set(requests) if at_fault_ else set())
+
+
+@given(st.lists(st.just(FIRST), min_size=1), st.booleans(), st.booleans())
+def test_an_outage_that_requests_meet_for_the_first_time_blames_none(
+    faulted: list[PastFaults], meanwhile: bool, others: bool
+) -> None:
+    assert at_fault(dict(enumerate(faulted)), answered_meanwhile=meanwhile, others_faulted=others) == set()
