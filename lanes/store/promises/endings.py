@@ -42,7 +42,7 @@ select o.workload, o.promise, o.subject
 
 # What a refusal of the account holds, or of a model to a workload: work that is asked for, and items that are not routed.
 # It is over once a call or a batch that began later went well, or once nothing is held. That a batch is taken proves nothing
-# where the trouble showed within one: there only an answer does.
+# where the trouble showed within one: there only an answer does. Of a refused version, `lanes.store.settling.refusals` says.
 IS_OF = """
 (o.workload = '*' or o.subject = 'model ' || case held.lane when 'batch' then v.batch_model else v.realtime_model end)
 """
