@@ -187,6 +187,8 @@ class Answering:
     async def _saved(self, some: Sequence[Attempt]) -> Sequence[Attempt]:
         """Save the attempts and return those that others hold still. The lease of one that the database refuses ends."""
         done = await self._outlasting(lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id))
+        for name in done.stopped:
+            self._pace.freeze_workload(name, self._clock())
         waiting = {each.claim for each in done.passed_over}
         for each in some:
             if each.claim not in waiting:

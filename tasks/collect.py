@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from prefect import task
@@ -227,7 +227,9 @@ class Reading:
     ) -> list[Attempt]:  # fmt: skip
         said = result.said
         if isinstance(said, Fault):
+            perhaps_version = said.action is Action.POISON
             said = fate(said, items=len(claims), others_answered=bool(self._answered) or others_answered)
+            said = replace(said, refused_call=str(result.number)) if perhaps_version else said
         alone, nonce = len(claims) == 1, self._batch.nonce
         ids = [ALONE] if alone else pack_ids(nonce, result.number, len(claims), self._batch.pack_ids)
         return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)

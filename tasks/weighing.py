@@ -76,7 +76,8 @@ class Weighing:
             if failure.action in (*REFUSED, *FREEZES, Action.SLOW_DOWN):
                 then.told_nothing[model] = turn
         if failure.action in REFUSED:
-            then.attempts += attempts.poisoned(called.pack, str(failure), times)
+            perhaps_version = failure.action is Action.POISON
+            then.attempts += attempts.poisoned(called.pack, str(failure), times, perhaps_version=perhaps_version)
         elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
             if failure.action is Action.SLOW_DOWN:
                 self._pace.slow_down(model, retry_after_s=failure.retry_after_s, now=now)

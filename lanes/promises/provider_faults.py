@@ -6,6 +6,7 @@ from uuid import UUID
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.units import counted
+from lanes.unquoted import discreet
 from lanes.words import Verdict
 
 
@@ -39,6 +40,21 @@ def refused(
 def of_model(model: str) -> str:
     """Return the subject of the incidents of a model."""
     return f"model {model}"
+
+
+def refused_version(
+    workload: str, number: int, calls: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:  # fmt: skip
+    """Return the breach that the provider refuses a version itself: `calls` different ones met `why`, and none was answered."""
+    said = (
+        f"The provider refuses version {number} itself: {counted(calls, 'different call')} met the same, and none was answered "
+        f"since: {discreet(why)}. Nothing of it is asked on either lane, and every item is kept with its retry budget. Publish "
+        "a corrected version: all of them go on with it by themselves."
+    )
+    subject = f"version {number}"
+    return Assessment(
+        Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, calls, 0, calls, said, subject, why=why, flow_run_id=flow_run_id
+    )
 
 
 def provider_down(account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:

@@ -78,6 +78,12 @@ def commands(of: Incident) -> list[str]:
             ]
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
             return ["lanes up   # once ANTHROPIC_API_KEY is set: takes the new key", "lanes doctor   # what is refused"]
+        case Promise.PROVIDER_FROZEN if of.subject.startswith("version "):
+            return [
+                f"lanes export {workload} > {workload}.yaml   # correct it, then",
+                f"lanes publish {workload}.yaml   # what is kept goes on with it by itself",
+                f"lanes resume {workload}   # or asks the same version again",
+            ]
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which models the account may ask", *pause]
         case Promise.DEADLINE_AT_RISK:

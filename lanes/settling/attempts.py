@@ -16,6 +16,7 @@ from lanes.workload.version import Version
 
 UNANSWERABLE = "it could not be answered for"  # how the error begins of what is given up by itself
 LOST_LEASE = "claim timeout"  # how the error begins of an attempt whose claim was not renewed in time
+LEAST_REFUSED = 3  # refusals in the same words: of different calls, they are the version's; of one item, its own
 LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
 
 
@@ -71,9 +72,48 @@ def unweighed(
     return [replace(each, bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]
 
 
-def poisoned(pack: Sequence[Claimed], error: str, times: Times) -> list[Attempt]:
-    """An input that the provider will never accept."""
-    return [_attempt(each, Judged(Outcome.POISON, error=error), times) for each in pack]
+def poisoned(pack: Sequence[Claimed], error: str, times: Times, *, perhaps_version: bool = False) -> list[Attempt]:
+    """Return the attempts of an input that the provider will never accept; `perhaps_version`: or their version is at fault."""
+    return [
+        _attempt(
+            each, Judged(Outcome.POISON, error=error, refused_call=str(each.claim.work_id) if perhaps_version else None), times
+        )
+        for each in pack
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What is known of a refusal, met in these words by a version on a lane.
+
+    `answered_since`: a call of the version that began after this one was first refused has been answered. `times`: how often
+    this one was refused; `calls`: how many different ones were since the version was answered last. `known`: the version is
+    known to be refused, or is no longer in force.
+    """
+
+    answered_since: bool
+    times: int
+    calls: int
+    known: bool
+
+    @property
+    def of_version(self) -> bool:
+        """Whether the version is at fault."""
+        return not self.answered_since and (self.known or self.calls >= LEAST_REFUSED)
+
+
+def weighed(judged: Judged, refusals: Refusals) -> Judged:
+    """Return how a refused call fared, once it is weighed whether its version is at fault.
+
+    It is where several different calls are refused in the same words, and none is answered. Until that is known an item is
+    asked again, alone, and spends nothing; it is at fault where its version answers others, or if it is refused three times.
+    """
+    if refusals.of_version:
+        return Judged(Outcome.UNSERVED, error=judged.error, spends=False, refused_call=judged.refused_call)
+    at_fault = refusals.answered_since or refusals.times >= LEAST_REFUSED
+    if at_fault or judged.outcome is Outcome.PACK_REFUSED:
+        return replace(judged, refused_call=None)
+    return Judged(Outcome.UNSERVED, error=judged.error, spends=False, alone=True, refused_call=judged.refused_call)
 
 
 def of_request(

@@ -37,12 +37,23 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
     """
     match WorkState(work["state"]):
         case WorkState.READY:
-            causes = (_paused, _frozen, _unpaid, _circuit, _back_off, _limit, _window)
+            causes = (_refused_version, _paused, _frozen, _unpaid, _circuit, _back_off, _limit, _window)
             return next((said for cause in causes if (said := cause(work, by, now)) is not None), None)
         case WorkState.SUBMITTED:
             return _batch(work, by, now)
         case _:
             return None
+
+
+def _refused_version(work: Row, by: Holds, now: datetime) -> str | None:
+    """The provider refuses every call of its version, for its schema, say."""
+    found = next((e for e in by.incidents if e["promise"] == "provider_frozen" and e["subject"].startswith("version ")), None)
+    if found is None:
+        return None
+    return (
+        f"waits: the provider has refused {found['subject']} since {clock(found['opened_at'], beside=now)} ({found['why']}); "
+        f"a corrected version, once published, goes on with it, and `lanes resume {work['workload']}` asks the same one again"
+    )
 
 
 def _paused(work: Row, by: Holds, now: datetime) -> str | None:
@@ -54,7 +65,10 @@ def _paused(work: Row, by: Holds, now: datetime) -> str | None:
 
 def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
     """The provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
-    refused = [each for each in by.incidents if each["promise"] == "provider_frozen"]
+    refused = [
+        each for each in by.incidents
+        if each["promise"] == "provider_frozen" and not each["subject"].startswith("version ")
+    ]  # fmt: skip
     mine = f"model {work['model']}"
     found = [each for each in refused if each["subject"] == mine or not each["subject"].startswith("model ")]
     if not found:

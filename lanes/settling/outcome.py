@@ -36,6 +36,7 @@ class Judged:
     """How one item fared in one response, or without any.
 
     `spends` is false where the fault is not the item's; `alone` where its call held others, one of whom may be at fault.
+    `refused_call` names the call that the provider refused for what it says, where that may be due to its version.
     """
 
     outcome: Outcome
@@ -43,6 +44,7 @@ class Judged:
     error: str | None = None
     spends: bool = True
     alone: bool = False
+    refused_call: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ class Saved:
     """What was written: new attempts by outcome, and how many of them were late and only recorded.
 
     `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
-    else of them is written. Nothing at all is written of those that the database `refused`.
+    else of them is written. Nothing at all is written of those that the database `refused`. `stopped` are workloads of which
+    nothing is asked, because the provider refuses their version.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -113,12 +116,14 @@ class Saved:
     late: int = 0
     passed_over: list[Attempt] = field(default_factory=list)
     refused: list[Attempt] = field(default_factory=list)
+    stopped: frozenset[str] = frozenset()
 
     def __add__(self, more: "Saved") -> "Saved":
         """Return the sum of two saves."""
         return Saved(
             self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
             self.late + more.late, self.passed_over + more.passed_over, self.refused + more.refused,
+            self.stopped | more.stopped,
         )  # fmt: skip
 
 

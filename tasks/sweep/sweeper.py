@@ -19,6 +19,7 @@ from tasks.sweep.reaper import Reaper
 from tasks.sweep.recaller import Recaller
 from tasks.sweep.rescuer import Rescuer
 from tasks.sweep.resolver import Resolver
+from tasks.sweep.resumer import Resumer
 
 
 class Person(Protocol):
@@ -55,6 +56,7 @@ def everybody(at: Connections, errands: Errands) -> list[Person]:
         Rescuer(at.db),
         Reaper(at.db),
         Recaller(at.db),
+        Resumer(at.db),
         Amender(at.db),
         Resolver(at, errands),
         Finisher(at.db, errands),

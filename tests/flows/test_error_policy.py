@@ -20,6 +20,8 @@ from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import depart
+from tasks.sweep.resumer import Resumer
+from tasks.waiting import waiting_kinds
 from tasks.watch import evaluate
 from tests.flows import raw_provider
 from tests.flows.conftest import Nap, Sender
@@ -49,6 +51,7 @@ LIMITED = Then(rests="model")
 FAULT = Then(outcome=Outcome.UNKNOWN, bounded=True, rests="model")
 UNBILLED_FAULT = Then(outcome=Outcome.UNSERVED, rests="model")
 POISON = Then(state="failed", outcome=Outcome.POISON, failures=1, incident="items_failed")
+ASKED_AGAIN = Then(outcome=Outcome.UNSERVED)  # asked again: its version may be at fault
 
 STATUSES: dict[str, tuple[dict[str, Any], Then]] = {
     "401": ({"status": 401, "error_type": "authentication_error"}, FROZEN),
@@ -58,8 +61,8 @@ STATUSES: dict[str, tuple[dict[str, Any], Then]] = {
     "408": ({"status": 408, "error_type": "api_error"}, UNBILLED_FAULT),
     "409": ({"status": 409, "error_type": "api_error"}, UNBILLED_FAULT),
     "413": ({"status": 413, "error_type": "request_too_large"}, POISON),
-    "400": ({"status": 400, "error_type": "invalid_request_error"}, POISON),
-    "422": ({"status": 422, "error_type": "invalid_request_error"}, POISON),
+    "400": ({"status": 400, "error_type": "invalid_request_error"}, ASKED_AGAIN),
+    "422": ({"status": 422, "error_type": "invalid_request_error"}, ASKED_AGAIN),
     "429": ({"status": 429, "error_type": "rate_limit_error"}, LIMITED),
     "429 ramp": (
         {"status": 429, "error_type": "rate_limit_error", "error_code": "ramp_limit_exceeded", "retry_after_s": 7}, LIMITED
@@ -155,6 +158,45 @@ async def met(at: Connections, sender: Sender, then: Then) -> None:
     assert [what for what, rests in resting.items() if rests] == ([then.rests] if then.rests != "nothing" else [])
     open_ = await sender.rows("select promise from lanes.incident_log where state = 'open'")
     assert open_ == ([(then.incident,)] if then.incident else [])
+
+
+async def test_a_lone_item_that_is_refused_again_and_again_fails(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    endpoint.fault("messages", "status", status=400, error_type="invalid_request_error", message="no")
+    await sender.items("a", lane=Lane.REALTIME)
+    for outcome in (Outcome.UNSERVED, Outcome.UNSERVED, Outcome.POISON):
+        assert await answer(at) == {outcome: 1}
+        await sender.work_rests()
+    assert await sender.states() == {"a": "failed"}
+
+
+async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbours_are_answered(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    keys = [f"k{number}" for number in range(8)]
+    endpoint.fault("messages", "status", match="letter k", status=400, error_type="invalid_request_error", message="no")
+    await sender.items("far", lane=Lane.BATCH, realtime_pack=4)
+    await sender.items(*keys, lane=Lane.REALTIME, realtime_pack=4)
+    await sender.items("x", "y", lane=Lane.REALTIME, workload="others")
+    pace = Pace()
+    for _ in range(4):
+        await answer(at, pace)
+        await sender.work_rests()
+    assert pace.resting(await at.db.now()) in (["letters"], [])
+    calls = endpoint.bill()["responses"]
+    assert await waiting_kinds(at, None) == []
+    await evaluate(at.db)
+    assert await sender.states() == dict.fromkeys([*keys, "far"], "routed") | dict.fromkeys(["x", "y"], "settled")
+    assert await sender.rows("select distinct failures from lanes.work where workload = 'letters'") == [(0,)]
+    assert await sender.rows("select promise, subject, state from lanes.incident") == [("provider_frozen", "version 1", "open")]
+    endpoint.control("DELETE", "faults")
+    await sender.items("new", lane=Lane.REALTIME, realtime_pack=4, instructions="Sort them well.")
+    assert await Resumer(at.db).turn(await at.db.now()) is None
+    await sender.work_rests()
+    await answer(at)
+    assert endpoint.bill()["responses"] > calls
+    assert await sender.states() == {"far": "routed"} | dict.fromkeys([*keys, "new", "x", "y"], "settled")
+    assert [each.workload for each in await waiting_kinds(at, None)] == ["letters"]
+    assert await sender.rows("select state from lanes.incident") == [("resolved",)]
 
 
 async def test_a_rate_limit_is_obeyed_as_long_as_it_says(at: Connections, endpoint: Endpoint, sender: Sender) -> None:

@@ -47,7 +47,9 @@ async def test_a_poisonous_item_of_a_pack_fails_alone(at: Connections, endpoint:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
     fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("messages", "status", match="letter r05", **fault)
-    await answer(at)
+    for _ in range(3):
+        await answer(at)
+        await sender.work_rests()
     states = await sender.states()
     assert states.pop("r05") == "failed"
     assert set(states.values()) == {"settled"}

@@ -79,7 +79,7 @@ select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and no
           exists (
             select from lanes.workload f join lanes.attempt a on a.workload = f.name and a.ended_at >= o.opened_at
              where o.workload in ('*', f.name) and a.lane = 'batch' and a.outcome = 'unserved') as within) seen
- where o.state = 'open' and o.promise = 'provider_frozen'
+ where o.state = 'open' and o.promise = 'provider_frozen' and o.subject not like 'version %'
  order by o.id
 """
 COUNTED = "update lanes.incident set value = :items, updated_at = :now where id = :id and value <> :items and state = 'open'"

@@ -22,7 +22,7 @@ from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.money import ledger
-from lanes.store.settling import handovers, pack_checks
+from lanes.store.settling import handovers, pack_checks, refusals
 from lanes.store.settling.handovers import HandedOver
 from lanes.store.settling.pack_checks import Alone, Packed
 from lanes.store.settling.savable import ANSWERING, LockedWork, Shown, lock, terms
@@ -48,8 +48,10 @@ def save(
         return Saved()
     known = terms(connection, once)
     parts = ledger.book(connection, once, known, batch_id=batch_id)
+    once, stopped = refusals.weigh(connection, once, known, flow_run_id=flow_run_id, now=now)
     rows = lock(connection, once, known, now=now, wait=wait)
     writes = _Writes(now, batch_id)
+    writes.saved.stopped = stopped
     late: list[tuple[Attempt, LockedWork, Part]] = []
     for each, part in zip(once, parts, strict=True):
         row = rows.get(each.claim.work_id)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import VersionId
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
-from lanes.words import Announces, Dedupe, Mode
+from lanes.words import Announces, Dedupe, Lane, Mode
 
 
 class WorkloadColumns(TypedColumns):
@@ -18,10 +18,19 @@ class WorkloadColumns(TypedColumns):
     submit_at: Named[datetime | None] = Column(
         Moment, comment="Some of its work could not be submitted: collect asks for a run of submit from then on"
     )
+    refused_version_id: Named[VersionId | None] = Column(
+        id_of(VersionId), comment="The provider refuses this version as such: its work waits for another version"
+    )
+    refused_lane: Named[Lane | None] = Column(Word(Lane), comment="The lane on which it was refused")
+    refused_at: Named[datetime | None] = Column(Moment, comment="Since when; as long as paused_at is the same, it pauses")
     created_at: Named[datetime] = Column(Moment)
 
 
-workload = Table("workload", metadata, WorkloadColumns, comment="One kind of AI work")
+workload = Table(
+    "workload", metadata, WorkloadColumns,
+    one_of("refused_lane", Lane),
+    comment="One kind of AI work",
+)  # fmt: skip
 
 
 class VersionColumns(TypedColumns):

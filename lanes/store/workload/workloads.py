@@ -192,10 +192,14 @@ def check_known(connection: Connection, name: str) -> None:
 
 
 def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
-    """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none."""
-    found = connection.execute(
-        update(workload).where(workload.c.name == name).values(paused_at=since).returning(workload.c.name)
-    )
+    """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none.
+
+    A version that the provider refused is asked again, too.
+    """
+    values: dict[str, Any] = {"paused_at": since}
+    if since is None:
+        values |= {"refused_version_id": None, "refused_lane": None, "refused_at": None}
+    found = connection.execute(update(workload).where(workload.c.name == name).values(values).returning(workload.c.name))
     return found.first() is not None
 
 

@@ -1,0 +1,187 @@
+"""Versions that the provider refuses as such: they are stopped, and their work goes on with the next version."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from lanes.ids import VersionId, WorkId
+from lanes.promises.incident import Promise
+from lanes.promises.provider_faults import refused_version
+from lanes.settling.attempts import Refusals, weighed
+from lanes.settling.outcome import Attempt
+from lanes.store import incidents, signals
+from lanes.store.settling.savable import ANSWERING, Terms
+from lanes.words import Lane
+
+LOOKED_BACK = timedelta(days=1)  # refusals, and answers, from before say nothing of now
+MOST_MOVED = 5_000  # work of a stopped version that one sweep gives to the next
+
+# When the last call of the version began that was answered on the lane, of those that ended since the version exists.
+ANSWERED = """
+select v.number, f.version_id <> v.id as outdated, f.refused_version_id is not distinct from v.id as refused,
+       greatest(v.published_at, :since) as since, a.started_at, a.ended_at
+  from lanes.version v
+  join lanes.workload f on f.name = v.workload
+  left join lateral (
+    select a.started_at, a.ended_at from lanes.attempt a
+     where a.workload = v.workload and a.lane = :lane and a.ended_at >= greatest(v.published_at, :since)
+       and a.message_id is not null and a.version_id = v.id
+     order by a.ended_at desc limit 1) a on true
+ where v.id = :version_id
+"""
+# The work of the version that was refused in these words since then.
+REFUSED = """
+select a.work_id from lanes.attempt a
+ where a.workload = :workload and a.lane = :lane and a.ended_at >= :since and a.outcome in ('unserved', 'poison')
+   and a.error = :error and a.version_id = :version_id
+"""
+FIRST = """
+select a.work_id, min(a.started_at) as at, count(*) as times from lanes.attempt a
+ where a.work_id = any(:works) and a.lane = :lane and a.outcome = 'unserved' and a.error = :error
+ group by 1
+"""
+STOP = """
+update lanes.workload f
+   set refused_version_id = :version_id, refused_lane = :lane, refused_at = :now,
+       paused_at = case when f.version_id = :version_id then coalesce(f.paused_at, :now) else f.paused_at end
+ where f.name in (select name from lanes.workload where name = :workload and refused_version_id is null
+                     for no key update skip locked)
+returning f.version_id = :version_id as in_force
+"""
+# What failed by such a refusal, before it was known whose fault it is, is as if it had not been asked.
+BACK = """
+with failed as (
+  select i.id as item_id, w.id as work_id
+    from lanes.work w join lanes.item i on i.id = w.item_id and i.revision = w.revision
+   where w.id = any(:works) and w.state = 'failed' and i.failed_at is not null and i.settled_at is null
+     and i.canceled_at is null
+     and not exists (select from lanes.work o where o.item_id = i.id and o.generation = 0
+                        and o.state in ('ready', 'claimed', 'submitted'))
+   order by i.id, w.id for no key update of i, w skip locked),
+again as (
+  update lanes.work w set state = 'ready', failures = greatest(w.failures - 1, 0), ready_at = :now, finished_at = null
+    from failed where w.id = failed.work_id)
+update lanes.item i set failed_at = null, failure = null from failed where i.id = failed.item_id
+"""
+MOVE = """
+with waiting as (
+  select w.id, f.version_id
+    from lanes.workload f
+   cross join (values ('realtime'), ('batch')) l(lane)
+    join lanes.work w on w.lane = l.lane and w.workload = f.name and w.state = 'ready'
+                     and w.version_id = f.refused_version_id
+   where f.refused_version_id <> f.version_id and w.generation = 0 and w.purpose <> 'shadow'
+   order by w.id limit :most
+     for no key update of w skip locked)
+update lanes.work w set version_id = waiting.version_id, alone = false, ready_at = :now from waiting where w.id = waiting.id
+"""
+# A stop ends when no work of the version is left to be asked, or the version is answered after all.
+OVER = """
+update lanes.workload f
+   set refused_version_id = null, refused_lane = null, refused_at = null,
+       paused_at = case when f.paused_at = f.refused_at then null else f.paused_at end
+ where f.refused_version_id is not null
+   and (not exists (
+          select from lanes.work w
+           where w.workload = f.name and w.version_id = f.refused_version_id and w.generation = 0 and w.purpose <> 'shadow'
+             and (w.state = 'ready' or f.refused_version_id = f.version_id and w.state in ('claimed', 'submitted')))
+        or exists (
+          select from lanes.attempt a
+           where a.workload = f.name and a.lane = f.refused_lane and a.ended_at > f.refused_at and a.message_id is not null
+             and a.version_id = f.refused_version_id))
+returning f.name
+"""
+ENDED = """
+select i.workload, i.subject from lanes.incident i
+ where i.state = 'open' and i.promise = 'provider_frozen' and i.subject like 'version %'
+   and not exists (select from lanes.workload f where f.name = i.workload and f.refused_version_id is not null)
+"""
+
+
+def weigh(
+    connection: Connection, attempts: Sequence[Attempt], known: Mapping[WorkId, Terms], *, flow_run_id: UUID | None = None,
+    now: datetime,
+) -> tuple[list[Attempt], frozenset[str]]:  # fmt: skip
+    """Return the attempts, refused ones as they fare once weighed, and the workloads of which nothing is asked.
+
+    A version whose fault it is has been stopped, with an incident. A replay is by its version alone: its work fails.
+    """
+    refused: dict[tuple[VersionId, str, Lane, str], list[Attempt]] = defaultdict(list)
+    for each in attempts:
+        of = known.get(each.claim.work_id)
+        if each.judged.refused_call is not None and of is not None and of.purpose in ANSWERING:
+            refused[of.version_id, of.workload, of.lane, each.judged.error or ""].append(each)
+    if not refused:
+        return list(attempts), frozenset()
+    fared: dict[Any, Attempt] = {}
+    stopped: set[str] = set()
+    for (version_id, workload, lane, error), theirs in sorted(refused.items()):
+        began = [
+            each.started_at for each in attempts
+            if each.response is not None and (of := known.get(each.claim.work_id)) is not None
+            and (of.version_id, of.lane) == (version_id, lane)
+        ]  # fmt: skip
+        asked = {"version_id": version_id, "workload": workload, "lane": lane, "error": error, "now": now}
+        stops = _weigh(connection, theirs, asked, max(began, default=None), fared, flow_run_id)
+        stopped |= {workload} if stops else set()
+    return [fared.get(each.name, each) for each in attempts], frozenset(stopped)
+
+
+def _weigh(
+    connection: Connection, refused: Sequence[Attempt], asked: Mapping[str, Any], answered_at: datetime | None,
+    fared: dict[Any, Attempt], flow_run_id: UUID | None,
+) -> bool:  # fmt: skip
+    """Weigh refusals that one version met on one lane in the same words; whether the version is stopped."""
+    now: datetime = asked["now"]
+    seen = connection.execute(text(ANSWERED), {**asked, "since": now - LOOKED_BACK}).one()
+    answered_at = max((each for each in (answered_at, seen.started_at) if each is not None), default=None)
+    works = [each.claim.work_id for each in refused]
+    first = {row.work_id: row for row in connection.execute(text(FIRST), {**asked, "works": works})}
+    earlier = set(connection.execute(text(REFUSED), {**asked, "since": seen.ended_at or seen.since}).scalars())
+    calls = len(earlier - set(works)) + len({each.judged.refused_call for each in refused})
+    of_version = False
+    for each in refused:
+        before = first.get(each.claim.work_id)
+        first_at = each.started_at if before is None else min(before.at, each.started_at)
+        found = Refusals(
+            answered_since=answered_at is not None and answered_at >= first_at,
+            times=1 + (0 if before is None else before.times), calls=calls, known=seen.refused or seen.outdated,
+        )  # fmt: skip
+        of_version = of_version or found.of_version
+        fared[each.name] = replace(each, judged=weighed(each.judged, found))
+    if of_version and not seen.refused:
+        _stop(connection, asked, seen.number, calls, [*earlier, *works], flow_run_id)
+    return of_version and not seen.outdated
+
+
+def _stop(
+    connection: Connection, asked: Mapping[str, Any], number: int, calls: int, works: Sequence[WorkId],
+    flow_run_id: UUID | None,
+) -> None:  # fmt: skip
+    """Nothing of the version is asked any more; if others hold the workload, the next refusal stops it."""
+    row = connection.execute(text(STOP), asked).first()
+    if row is None:
+        return
+    connection.execute(text(BACK), {"works": sorted(works), "now": asked["now"]})
+    if row.in_force:
+        breach = refused_version(asked["workload"], number, calls, asked["error"], flow_run_id=flow_run_id)
+        incidents.open(connection, breach, now=asked["now"])
+
+
+def go_on(connection: Connection, *, now: datetime) -> int:
+    """Give the work of stopped versions to the version in force, and end the stops that are over; how much work was moved."""
+    moved, over = 0, []
+    if connection.execute(text("select from lanes.workload where refused_version_id is not null")).first() is not None:
+        moved = connection.execute(text(MOVE), {"most": MOST_MOVED, "now": now}).rowcount
+        over = connection.execute(text(OVER)).scalars().all()
+    for row in connection.execute(text(ENDED)).all():
+        said = "The version is asked no longer, or answered again."
+        incidents.resolve(connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now)
+    if moved or over:
+        signals.wake(connection)
+    return moved

@@ -1,0 +1,217 @@
+"""The provider refuses a version as such: its items are kept, it is stopped, and the next version goes on with them."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+from lanes.claims import Claimed
+from lanes.settling.attempts import LEAST_REFUSED, Refusals, weighed
+from lanes.settling.outcome import Attempt, Judged
+from lanes.settling.story import next_step
+from lanes.store.settling import refusals, story
+from lanes.store.workload import workloads
+from lanes.words import Lane, Mode, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, row, rows, save, submit, tried
+
+SCHEMA_400 = "invalid_request_error: output_config.format.schema: $ref is not supported"
+KEYS = ("a", "b", "c", "d", "e")
+
+
+def refused(work: Claimed, *, at: datetime = NOON, error: str = SCHEMA_400, call: str | None = None) -> Attempt:
+    """The provider refused a call of this work for what it says."""
+    attempt = tried(work, Outcome.POISON, at=at, error=error)
+    return replace(attempt, judged=replace(attempt.judged, refused_call=call or str(work.claim.work_id)))
+
+
+def waiting(connection: Connection, *keys: str, lane: Lane = Lane.REALTIME, **spec: Any) -> None:
+    publish(connection, now=NOON, **spec)
+    admit(connection, *keys, now=NOON, lane=lane)
+    route(connection, now=NOON)
+
+
+def stands(connection: Connection) -> dict[str, tuple[str, int]]:
+    """Each item's state, and what is spent of its retry budget."""
+    spent = "select s.key, s.state, w.failures from lanes.work w join lanes.item_status s using (item_id)"
+    return {each.key: (each.state, each.failures) for each in connection.exec_driver_sql(spent)}
+
+
+def incident(connection: Connection) -> list[tuple[str, str]]:
+    return [(each.subject, each.state) for each in rows(connection, "incident")]
+
+
+def is_paused(connection: Connection) -> bool:
+    return row(connection, "workload", name="letters").paused_at is not None
+
+
+def test_the_first_few_identical_refusals_stop_the_version_and_keep_every_item(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    taken = claim(connection, places=5)
+    for number, each in enumerate(taken):
+        saved = save(connection, refused(each, at=later(seconds=number)), now=later(seconds=number))
+        assert is_paused(connection) == (number + 1 >= LEAST_REFUSED)
+        assert saved.stopped == (frozenset({"letters"}) if number + 1 >= LEAST_REFUSED else frozenset())
+    assert stands(connection) == dict.fromkeys(KEYS, ("routed", 0))
+    assert incident(connection) == [("version 1", "open")]
+    assert "3 different calls met the same" in row(connection, "incident").sentence
+    told = next_step(story.records(connection, "letters", "a", now=later(minutes=1)), later(minutes=1))
+    assert "the provider has refused version 1 since" in told
+    assert claim(connection, now=later(hours=1)) == []
+
+
+def test_refusals_of_one_save_stop_it_too(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    save(connection, *map(refused, claim(connection)))
+    assert (stands(connection), is_paused(connection)) == (dict.fromkeys(KEYS, ("routed", 0)), True)
+
+
+def test_a_corrected_version_goes_on_by_itself_with_everything_that_was_kept(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    late, *others = claim(connection)
+    save(connection, *map(refused, others))
+    assert refusals.go_on(connection, now=later(minutes=1)) == 0
+    better = publish(connection, now=later(minutes=2), instructions="Sort it better.")
+    assert is_paused(connection)
+    assert refusals.go_on(connection, now=later(minutes=2)) == 4
+    assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
+    again = claim(connection, now=later(minutes=2))
+    assert {(each.version_id, each.failures, each.travels_alone) for each in again} == {(better.id, 0, False)}
+    save(connection, *(tried(each, at=later(minutes=3)) for each in again), now=later(minutes=3))
+    save(connection, refused(late, at=later(minutes=3)), now=later(minutes=3))  # its call had begun with the version before
+    assert refusals.go_on(connection, now=later(minutes=3)) == 1
+    (last,) = claim(connection, now=later(minutes=4))
+    assert (last.version_id, is_paused(connection)) == (better.id, False)
+
+
+def test_who_paused_the_workload_resumes_it(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    taken = claim(connection)
+    workloads.pause(connection, "letters", since=later(minutes=1))
+    save(connection, *map(refused, taken), now=later(minutes=2))
+    publish(connection, now=later(minutes=3), instructions="Sort it better.")
+    assert refusals.go_on(connection, now=later(minutes=3)) == 5
+    assert is_paused(connection)
+    assert incident(connection) == [("version 1", "resolved")]
+
+
+def test_resuming_asks_the_same_version_again(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    save(connection, *map(refused, claim(connection)))
+    workloads.pause(connection, "letters", since=None)
+    refusals.go_on(connection, now=later(minutes=1))
+    assert incident(connection) == [("version 1", "resolved")]
+    taken = claim(connection, now=later(minutes=1))
+    save(connection, *(tried(each, at=later(minutes=1)) for each in taken), now=later(minutes=1))
+    assert stands(connection) == dict.fromkeys(KEYS, ("settled", 0))
+
+
+def test_a_refusal_beside_answers_of_its_version_is_the_items_own(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    bad, *others = claim(connection)
+    save(connection, refused(bad), *(tried(each) for each in others))
+    assert stands(connection) == {"a": ("failed", 1)} | dict.fromkeys(KEYS[1:], ("settled", 0))
+    assert (is_paused(connection), incident(connection)) == (False, [])
+
+
+def test_an_item_at_fault_fails_once_its_version_has_answered_another(connection: Connection) -> None:
+    waiting(connection, "a", "b")
+    bad, good = claim(connection)
+    save(connection, refused(bad))
+    assert stands(connection)["a"] == ("routed", 0)
+    save(connection, tried(good, at=later(seconds=5)), now=later(seconds=5))
+    (bad,) = claim(connection, now=later(seconds=6))
+    save(connection, refused(bad, at=later(seconds=7)), now=later(seconds=7))
+    assert stands(connection) == {"a": ("failed", 1), "b": ("settled", 0)}
+
+
+def test_an_item_that_is_refused_alone_fails_after_a_few_tries(connection: Connection) -> None:
+    waiting(connection, "a")
+    for second in (0, 5):
+        (bad,) = claim(connection, now=later(seconds=second))
+        save(connection, refused(bad, at=later(seconds=second)), now=later(seconds=second))
+        assert stands(connection) == {"a": ("routed", 0)}
+    (bad,) = claim(connection, now=later(seconds=10))
+    save(connection, refused(bad, at=later(seconds=10)), now=later(seconds=10))
+    assert stands(connection) == {"a": ("failed", 1)}
+
+
+def test_different_refusals_are_the_items_own(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    for second in (0, 5, 10):
+        taken = claim(connection, now=later(seconds=second))
+        attempts = [refused(each, at=later(seconds=second), error=f"too long: {each.key}") for each in taken]
+        save(connection, *attempts, now=later(seconds=second))
+    assert stands(connection) == dict.fromkeys(KEYS, ("failed", 1))
+    assert not is_paused(connection)
+
+
+def test_items_that_failed_one_by_one_before_it_was_known_are_brought_back(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for minute, key in enumerate(KEYS[:2]):
+        admit(connection, key, now=later(minutes=minute), lane=Lane.REALTIME)
+        route(connection, now=later(minutes=minute))
+        for second in (0, 5, 10):
+            at = later(minutes=minute, seconds=second)
+            (bad,) = claim(connection, now=at)
+            save(connection, refused(bad, at=at), now=at)
+    assert stands(connection) == dict.fromkeys(KEYS[:2], ("failed", 1))
+    admit(connection, "c", now=later(minutes=2), lane=Lane.REALTIME)
+    route(connection, now=later(minutes=2))
+    (third,) = claim(connection, now=later(minutes=2))
+    save(connection, refused(third, at=later(minutes=2)), now=later(minutes=2))
+    assert stands(connection) == dict.fromkeys(KEYS[:3], ("routed", 0))
+    assert is_paused(connection)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_packs(connection: Connection, mode: Mode) -> None:
+    waiting(connection, *KEYS, lane=Lane.BATCH, mode=mode)
+    letters = workloads.in_force(connection)["letters"]
+    batch_id, taken = submit(connection, letters)
+    said = [Judged(Outcome.PACK_REFUSED, error=SCHEMA_400, refused_call=str(number // 2)) for number in range(len(taken))]
+    packs = [replace(refused(each), judged=judged) for each, judged in zip(taken, said, strict=True)]
+    save(connection, *packs, batch_id=batch_id)
+    assert (stands(connection), is_paused(connection)) == (dict.fromkeys(KEYS, ("routed", 0)), True)
+    assert {each.alone for each in rows(connection, "work")} == {False}
+
+
+def test_neighbours_and_the_other_lane_of_other_workloads_go_on(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    publish(connection, "bills", now=NOON)
+    admit(connection, "x", "y", "z", "bad", now=NOON, workload="bills", lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    taken = claim(connection)
+    save(connection, *(refused(each) for each in taken if each.workload == "letters" or each.key == "bad"))
+    assert stands(connection)["bad"] == ("routed", 0)
+    save(connection, *(tried(each) for each in taken if each.workload == "bills" and each.key != "bad"))
+    (bad,) = claim(connection, now=later(minutes=1))
+    assert bad.key == "bad"
+    save(connection, refused(bad, at=later(minutes=1)), now=later(minutes=1))
+    assert stands(connection)["bad"] == ("failed", 1)
+    assert {each.subject for each in rows(connection, "incident", workload="bills")} == set()
+
+
+def test_a_stop_ends_when_all_that_it_held_is_gone(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    save(connection, *map(refused, claim(connection)))
+    connection.exec_driver_sql("select lanes.cancel('letters', key) from lanes.item")
+    refusals.go_on(connection, now=later(minutes=1))
+    assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
+
+
+@given(st.booleans(), st.integers(1, 9), st.integers(1, 9), st.booleans())
+def test_no_item_fails_for_its_version_and_no_version_stops_while_it_answers(
+    answered: bool, times: int, calls: int, known: bool
+) -> None:
+    found = Refusals(answered, times, calls, known)
+    then = weighed(Judged(Outcome.POISON, error="no", refused_call="1"), found)
+    if answered:
+        assert (then.outcome, found.of_version) == (Outcome.POISON, False)
+    if found.of_version:
+        assert (then.outcome, then.spends) == (Outcome.UNSERVED, False)
