@@ -22,7 +22,7 @@ from lanes.provider.errors import unforeseen
 from lanes.provider.requests import Writers
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.pace import FREEZE, Pace
 from lanes.realtime.service import ServiceTimes
 from lanes.realtime.standstill import Standstills
 from lanes.settling.outcome import Attempt
@@ -188,7 +188,7 @@ class Answering:
         """Save the attempts and return those that others hold still. The lease of one that the database refuses ends."""
         done = await self._outlasting(lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id))
         for name in done.stopped:
-            self._pace.freeze_workload(name, self._clock())
+            self._pace.rest_workload(name, self._clock() + FREEZE)
         waiting = {each.claim for each in done.passed_over}
         for each in some:
             if each.claim not in waiting:

@@ -143,7 +143,7 @@ class Reading:
         self._at, self._batch, self._version = at, batch, version
         self._seen: set[int] = set()  # numbers of the requests whose result was read
         self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
-        self._answered: set[int] = set()  # numbers of the requests whose answer was read
+        self._answered, self._own = set[int](), set[int]()  # their numbers: whose answer was read; that are at fault themselves
         self._frozen = 0  # items that the account kept from being answered
         self._refused = 0  # attempts that the database did not take
         self._failures = Failures()  # of items, over everything that this reading read
@@ -175,15 +175,9 @@ class Reading:
         """The results had their consequence."""
         async with self._at.db.transaction() as run:
             members, now = await run(homecoming.members, self._batch.id, [each.number for each in ours]), run.now
-            faulted = {} if self._answered else {
-                each.number: members.get(each.number, []) for each in ours
-                if isinstance(each.said, Fault) and each.said.action is Action.RETRY
-            }  # fmt: skip
-            own = await run(homecoming.own_faults, self._batch, faulted)
-        made = [
-            attempt for each in ours
-            for attempt in self._attempts(each, members.get(each.number, []), now, others_answered=each.number in own)
-        ]  # fmt: skip
+            faulted = {each.number: members.get(each.number, []) for each in ours if each.is_fault}
+            self._own |= await run(homecoming.own_faults, self._batch, faulted)
+        made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
         saved = await self._save(made)
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
@@ -222,16 +216,13 @@ class Reading:
             else:
                 yield line
 
-    def _attempts(
-        self, result: RequestResult, claims: Sequence[Claim], now: datetime, *, others_answered: bool
-    ) -> list[Attempt]:  # fmt: skip
-        said = result.said
+    def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
+        said, nonce, items = result.said, self._batch.nonce, len(claims)
         if isinstance(said, Fault):
-            perhaps_version = said.action is Action.POISON
-            said = fate(said, items=len(claims), others_answered=bool(self._answered) or others_answered)
-            said = replace(said, refused_call=str(result.number)) if perhaps_version else said
-        alone, nonce = len(claims) == 1, self._batch.nonce
-        ids = [ALONE] if alone else pack_ids(nonce, result.number, len(claims), self._batch.pack_ids)
+            others = bool(self._answered) or result.number in self._own
+            fault, said = said, fate(said, items=items, others_answered=others)
+            said = replace(said, refused_call=str(result.number)) if fault.action is Action.POISON else said
+        ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items, self._batch.pack_ids)
         return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)
 
     async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:

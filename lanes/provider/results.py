@@ -48,6 +48,11 @@ class RequestResult:
     number: int
     said: Response | Fault | Judged
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether the provider failed, for the request's fault or its own."""
+        return isinstance(self.said, Fault) and self.said.action is Action.RETRY
+
 
 @dataclass(frozen=True)
 class Unreadable:

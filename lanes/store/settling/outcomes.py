@@ -50,9 +50,8 @@ def save(
     parts = ledger.book(connection, once, known, batch_id=batch_id)
     once, stopped = refusals.weigh(connection, once, known, flow_run_id=flow_run_id, now=now)
     rows = lock(connection, once, known, now=now, wait=wait)
-    writes = _Writes(now, batch_id)
+    writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, Part]]()
     writes.saved.stopped = stopped
-    late: list[tuple[Attempt, LockedWork, Part]] = []
     for each, part in zip(once, parts, strict=True):
         row = rows.get(each.claim.work_id)
         if row is None:
