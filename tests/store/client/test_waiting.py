@@ -231,7 +231,6 @@ async def test_whoever_is_cancelled_leaves_the_others_waiting(pool: Engine, look
 async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
     """Nine programs in one: eight wait for a thread's whole life, or so they did, and the ninth submits."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-    await client.asubmit("letters", {"text": "x"}, key="k", urgent=True)
     waiting = [asyncio.create_task(client.await_result("letters", "k", reader=f"{n}", timeout_s=60)) for n in range(8)]
     for number in range(20):
         await asyncio.wait_for(client.asubmit("letters", {"text": "x"}, key=f"k{number}"), 10)
@@ -242,9 +241,7 @@ async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
         assert result.output == A
 
 
-def test_those_who_wait_share_two_connections_and_close_them(pool: Engine, database_url: str) -> None:
-    with Lanes(database_url) as lanes:
-        lanes.submit("letters", {"text": "x"}, key="k", urgent=True)
+def test_those_who_wait_share_two_connections_and_close_them(pool: Engine) -> None:
     sessions = text("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
     with ThreadPoolExecutor(8) as programs, pool.connect() as observer:
         waiting = [programs.submit(client.wait, "letters", "k", reader=f"{n}", timeout_s=60) for n in range(8)]

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from lanes import client
 from lanes.commands import replay as commands
-from lanes.errors import Refused
+from lanes.errors import Refused, UnknownWorkload
 from lanes.store.replays import replays
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -97,7 +97,8 @@ def test_the_client_amends_and_is_told_what_became_of_it(pool: Engine) -> None:
     assert client.amend("letters", "a", {"text": "late"}) == client.Sent("a", "amended")
     assert client.amend("letters", "a", {"text": "late"}).outcome == "duplicate"
     assert client.amend("letters", "later", {"text": "early"}).outcome == "waiting"
-    assert client.amend("ghosts", "a", {"text": "late"}).outcome == "unknown_workload"
+    with pytest.raises(UnknownWorkload, match="ghosts"):
+        client.amend("ghosts", "a", {"text": "late"})
     with pytest.raises(Refused, match="payload"):
         client.amend("letters", "a", {"text": "a\x00"})
     with pool.connect() as connection:
