@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lanes.claims import Claimed
 from lanes.ids import VersionId
-from lanes.payload import octets
+from lanes.payload import call_bytes
 from lanes.words import Purpose
 
 FRAME_CHARS = 128  # what names an item within a pack, and frames it; as many bytes
@@ -23,8 +23,8 @@ def history_chars(lengths: Iterable[int]) -> int:
 
 
 def weighed(each: Claimed) -> int:
-    """The bytes that an item takes of a call."""
-    return octets(each.payload) + FRAME_CHARS
+    """Return the most bytes that an item takes in the body of a call."""
+    return call_bytes(each.payload) + FRAME_CHARS
 
 
 @dataclass

@@ -33,7 +33,6 @@ from lanes.workload.version import Version
 from tasks.circuits import Circuits
 from tasks.connections import Connections
 from tasks.failure_log import FailureLog
-from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
 from tasks.weighing import Weighing, work_of
@@ -49,18 +48,18 @@ T = TypeVar("T")
 
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
-    saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
-    where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares; `times` learns how
-    long they take. A call begins only for claims that were `renewed` lately."""
+    saved, and `follow` is called where a call was answered; `clock` carries the database's time on. `marks` says whether the
+    next call marks what it shares; `times` learns how long calls take. A call begins only for claims that were `renewed`
+    lately."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
-        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
+        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None,
         limits: CallLimits | None = None, circuits: Circuits | None = None, marks: Callable[[Version], bool] = lambda _: False,
         times: ServiceTimes | None = None, renewed: Callable[[Iterable[Claim]], bool] = lambda _: True,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
+        self._held, self._wakes, self._clock, self._follow = held, wakes, clock, follow
         self._limits, self._circuits, self._marks = limits or CallLimits(), circuits or Circuits(at, health), marks
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
@@ -123,19 +122,18 @@ class Answering:
 
         def hear(headers: Mapping[str, str]) -> None:
             self._limits.heard(version, pack, headers, self._clock())
-        async def afford(part: Sequence[Claimed]) -> Sequence[Claimed]:
-            kept = part if self._purse is None else await self._purse.payable(version, part, self.give_back)
-            if kept and not self._renewed(each.claim for each in kept):
-                self.give_back(kept, self._clock())
-                kept = []
-            for claim in {each.claim for each in part} - {each.claim for each in kept}:
-                left.pop(claim, None)
-            return kept
+        async def begin(part: Sequence[Claimed]) -> Sequence[Claimed]:
+            if self._renewed(each.claim for each in part):
+                return part
+            self.give_back(part, self._clock())
+            for each in part:
+                left.pop(each.claim, None)
+            return []
         try:
-            if paid := await afford(pack):
+            if kept := await begin(pack):
                 client, writer, marked = await self._at.client(), self._writers.of(version), self._marks(version)
-                patience = self._health.patience(version.spec.realtime_model, max(each.failures for each in paid))
-                async for called in answer(client, writer, paid, patience=patience, hear=hear, marked=marked, afford=afford):
+                patience = self._health.patience(version.spec.realtime_model, max(each.failures for each in kept))
+                async for called in answer(client, writer, kept, patience=patience, hear=hear, marked=marked, begin=begin):
                     requests += 1
                     used += [called.response.usage] if called.response is not None else []
                     maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
@@ -192,7 +190,7 @@ class Answering:
         waiting = {each.claim for each in done.passed_over}
         for each in some:
             if each.claim not in waiting:
-                self._held.pop(each.claim.work_id, None)
+                self._let_go(each.claim)
         self.answered += len(some) - len(waiting) - len(done.refused)
         return done.passed_over
 
@@ -204,7 +202,12 @@ class Answering:
                 break
             await asyncio.sleep(AGAIN_S)
         for claim in claims:
-            self._held.pop(claim.work_id, None)
+            self._let_go(claim)
+
+    def _let_go(self, claim: Claim) -> None:
+        """Answer for the claim no longer; a newer claim of the same work stays held."""
+        if self._held.get(claim.work_id) == claim:
+            del self._held[claim.work_id]
 
     async def _open(self, breach: Assessment) -> None:
         await self._at.db.run(incidents.open, breach, now=await self._at.db.now())

@@ -21,7 +21,7 @@ from lanes.realtime.service import ServiceTimes
 from lanes.realtime.turns import STEPS_BACK, Turns
 from lanes.store.money import pack_sizes
 from lanes.store.signals import listening
-from tasks import circuits, notice, purse
+from tasks import circuits, notice
 from tasks.answer import Answering
 from tasks.beside import Beside
 from tasks.caching import EVERY_S as CACHING_EVERY_S
@@ -33,7 +33,6 @@ from tasks.holding import Holding
 from tasks.hostclock import HostClock
 from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, SIZES_EVERY_S, Limits
 from tasks.notice import Notice
-from tasks.purse import Purse
 from tasks.room import Rooms
 from tasks.router import Router
 from tasks.saving import passes
@@ -57,14 +56,10 @@ class Drain:
         self._turns = Turns(pace, health, of_calls, sizes, times)
         self._circuits = Circuits(at, health)
         self._holding = Holding(at.db, self._turns, self._circuits.probe)
-        self._purse = Purse(
-            at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
-            woken=self._wakes.work_is_ready,
-        )  # fmt: skip
         self._caching = Caching(at.db, lambda: of_calls.needs.met)
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            purse=self._purse, limits=of_calls, circuits=self._circuits, marks=self._caching.marks, times=times,
+            limits=of_calls, circuits=self._circuits, marks=self._caching.marks, times=times,
             renewed=self._holding.leases.last,
         )  # fmt: skip
         self._staying = Staying(
@@ -82,7 +77,6 @@ class Drain:
         self._beside.keep("pack sizes", limits.learn_sizes, every_s=SIZES_EVERY_S)
         self._beside.keep("what calls share", self._caching.look, every_s=CACHING_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._to_the_last.keep("leases", self._holding.leases.live, every_s=1.0)
-        self._to_the_last.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
@@ -167,7 +161,6 @@ class Drain:
             await self._answering.close()
             await self._circuits.close()
             await self._to_the_last.close()
-            await self._purse.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
 

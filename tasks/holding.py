@@ -4,8 +4,8 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from lanes.claims import Claim, Claimed
@@ -17,8 +17,10 @@ from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
 from lanes.store import work
 from lanes.store.database import Database, Run
-from lanes.store.realtime import circuits
+from lanes.store.money import budgets
+from lanes.store.realtime import circuits, paid_claims
 from lanes.store.realtime.circuits import Needed
+from lanes.store.realtime.paid_claims import PaidClaims
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -26,6 +28,7 @@ from tasks import saving
 from tasks.leases import Leases
 
 UNREADABLE_REST = timedelta(minutes=1)
+STOPPED_S = 2.0  # from one look at a budget that is used up to the next: it may be raised, or a new period begin
 SEEK_EVERY = timedelta(seconds=0.5)  # how often what would ask the models of open circuits is looked for
 GiveBack = Callable[[Sequence[Claimed], datetime], None]  # makes them ready again, from that moment on
 Probe = Callable[[Run, Mapping[str, Circuit], datetime], Awaitable[None]]  # takes the probes of these models
@@ -51,6 +54,7 @@ class Holding:
         self._heads = Heads[datetime]()
         self._needed: Sequence[Needed] = []  # what would ask the models of open circuits, as it was when that was looked for
         self._sought_at = datetime.min.replace(tzinfo=UTC)
+        self._stopped: dict[str, float] = {}  # workloads whose budget is used up, until when they are not looked at
         self.claims: dict[WorkId, Claim] = {}
         self.leases = Leases(db, self.claims)
 
@@ -68,18 +72,23 @@ class Holding:
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, but=but, now=now)
             known = time.monotonic()
             wanted = self._turns.wanted(waiting.versions, now)
-            claimed = probes + (await self._claim(run, wanted, since=waiting.since, but=but) if wanted else [])
+            free = {name: most for name, most in wanted.items() if name not in waiting.limited}
+            claimed = probes + (await self._claim(run, free, since=waiting.since, but=but) if free else [])
             try:
+                paid = await self._claim_paid(wanted, wanted.keys() & waiting.limited, since=waiting.since, but=but)
+                claimed += paid.claimed
                 versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
             except BaseException:
                 give_back(claimed, now)
                 raise
         # In the order of their ranks; what only measures stands behind everything that is still to come.
-        last = {each.workload: each.rank_at for each in claimed[len(probes) :] if not each.measures}
+        behind = [each for each in claimed[len(probes) :] if not each.measures and each.workload not in paid.held_back]
+        last = {each.workload: each.rank_at for each in behind}
         if not look.whole:  # what is urgent was found before the head, and leaves it where it is
             last = {name: max(rank_at, look.since.get(name, rank_at)) for name, rank_at in last.items()}
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
-        return Taken(claimed, versions, now, all=not self._needed and _all(claimed, waiting.versions, wanted))
+        over = not self._needed and not paid.held_back
+        return Taken(claimed, versions, now, all=over and _all(claimed, waiting.versions, wanted))
 
     async def _claim_probes(self, run: Run, now: datetime) -> list[Claimed]:
         """Take the probes that are due, of models for which something waits or is held, and claim what is to be asked.
@@ -99,8 +108,12 @@ class Holding:
         for model in self._turns.probes(now) if self._needed else ():
             first = next((each for each in self._needed if each.version.spec.realtime_model == model), None)
             if first is not None and (most := self._turns.wanted({first.version.workload: first.version}, now)):
-                since = {first.version.workload: first.rank_at}
-                claimed += await self._claim(run, most, since=since, only=[first.version.id])
+                since, only = {first.version.workload: first.rank_at}, [first.version.id]
+                limited = most.keys() & {each.workload for each in await run(budgets.limited)}
+                if limited:
+                    claimed += (await self._claim_paid(most, limited, since=since, only=only)).claimed
+                else:
+                    claimed += await self._claim(run, most, since=since, only=only)
                 self._needed = []  # as it was before
         return claimed
 
@@ -119,6 +132,24 @@ class Holding:
         """In how many seconds the whole queue is looked through again; 0 when the next claim does."""
         return self._heads.rest_s(time.monotonic())
 
+    async def _claim_paid(
+        self, wanted: Mapping[str, int], limited: Set[str], *, since: Mapping[str, datetime], but: Sequence[VersionId] = (),
+        only: Sequence[VersionId] = (),
+    ) -> PaidClaims:  # fmt: skip
+        """Claim work of workloads with a hard budget, in a transaction of its own; one that stopped is left for a while."""
+        began = time.monotonic()
+        stopped = {name for name, again_at in self._stopped.items() if began < again_at}
+        if not (most := {name: wanted[name] for name in limited - stopped}):
+            return PaidClaims(held_back=limited)
+        async with self._db.transaction() as run:
+            paid = await run(
+                paid_claims.claim, most, worker=self._name, lease=LEASE, since=since, but=but, only=only, now=run.now
+            )
+        self.leases.claimed((each.claim for each in paid.claimed), at=began)
+        kept = {name: at for name, at in self._stopped.items() if name in stopped}
+        self._stopped = kept | dict.fromkeys(paid.stopped, time.monotonic() + STOPPED_S)
+        return replace(paid, held_back=paid.held_back | (limited & stopped))
+
     async def take_in(self, taken: Taken) -> None:
         """What was claimed is held, and waits for its turn. Work of versions that cannot be read rests; the others go on."""
         readable = [each for each in taken.claimed if each.version_id in taken.versions]
@@ -132,7 +163,8 @@ class Holding:
         unasked = [each.claim for each in self._turns.give_up()]
         await saving.give_back(self._db, unasked, ready_at=now)
         for claim in unasked:
-            self.claims.pop(claim.work_id, None)
+            if self.claims.get(claim.work_id) == claim:
+                del self.claims[claim.work_id]
 
 
 def _all(claimed: Sequence[Claimed], waiting: Iterable[str], wanted: Mapping[str, int]) -> bool:

@@ -10,9 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from lanes.doors.item import KEY_LIMIT
 from lanes.units import share, usd
 
-SLICE_S = 60.0  # how long a slice may be debited
 DAYS_PER_MONTH = 30.4
-PART = 4  # a slice is no more than this part of the rest, unless one call needs more
 TOLD_AT = 0.8  # share of the hard limit from which on it is told
 MOST_USD = Decimal(1_000_000_000)
 FINEST_USD = Decimal("1e-10")  # of what is kept
@@ -79,8 +77,9 @@ def _midnight(year: int, month: int, day: int, zone: str) -> datetime:
 class BudgetStatus:
     """A budget in its current period, which began at `began_at`; US dollars.
 
-    `spent_usd` was billed, `unknown_usd` is the most that calls without an answer can have cost, `reserved_usd` is kept for
-    calls and batches that are under way. `refused_at`: since when there was not enough left for what was asked; None: there is.
+    `spent_usd` was billed, `unknown_usd` is the most that calls without an answer can have cost. `calls_usd` and `batches_usd`
+    are reserved for calls and batches under way: the most that they may cost. `refused_at`: since when less is left than the
+    next call may cost, which is `refused_usd`; None: the last one was paid for.
     """
 
     budget: Budget
@@ -88,8 +87,10 @@ class BudgetStatus:
     ends_at: datetime
     spent_usd: Decimal
     unknown_usd: Decimal
-    reserved_usd: Decimal
+    calls_usd: Decimal = Decimal(0)
+    batches_usd: Decimal = Decimal(0)
     refused_at: datetime | None = None
+    refused_usd: Decimal | None = None
 
     @property
     def used_usd(self) -> Decimal:
@@ -97,11 +98,24 @@ class BudgetStatus:
         return self.spent_usd + self.unknown_usd
 
     @property
+    def reserved_usd(self) -> Decimal:
+        """What calls and batches under way may cost at most."""
+        return self.calls_usd + self.batches_usd
+
+    @property
+    def unspent_usd(self) -> Decimal:
+        """What is left once everything that is reserved comes back unused; negative beyond the limit, infinite without one."""
+        return Decimal("Infinity") if self.budget.hard_usd is None else self.budget.hard_usd - self.used_usd
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What may still be reserved; negative where more is reserved than the limit is now, infinite without one."""
+        return self.unspent_usd - self.reserved_usd
+
+    @property
     def rest_usd(self) -> Decimal | None:
-        """What may still be promised to anybody, never negative; None without a hard limit."""
-        if self.budget.hard_usd is None:
-            return None
-        return max(Decimal(0), self.budget.hard_usd - self.used_usd - self.reserved_usd)
+        """The same as people read it: never negative; None without a hard limit."""
+        return None if self.budget.hard_usd is None else max(Decimal(0), self.left_usd)
 
     @property
     def share(self) -> float:
@@ -116,27 +130,30 @@ class BudgetStatus:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether nothing more is paid: all of the hard limit is used, or less is left than the next call may cost."""
-        hard = self.budget.hard_usd
-        return hard is not None and (self.refused_at is not None or self.used_usd >= hard)
+        """Whether nothing more is paid: all of the hard limit is used, or too little is left whatever reserves come back."""
+        return self.unspent_usd <= 0 or (self.refused_usd is not None and self.unspent_usd < self.refused_usd)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next call waits for reserved money: it goes on as calls and batches end."""
+        return not self.is_used_up and self.refused_usd is not None and self.left_usd < self.refused_usd
+
+    @property
+    def state(self) -> str:
+        """How it stands, in a few words."""
+        if self.is_used_up:
+            return "used up"
+        return "waiting for reserved money" if self.waits else share(self.share)
 
     @property
     def said(self) -> str:
         """How it stands, as a sentence."""
         hard, soft = self.budget.hard_usd, self.budget.soft_usd
-        kept = f", {usd(self.reserved_usd)} kept for what is under way" if self.reserved_usd else ""
         of = f" of {usd(hard)} ({share(self.share)})" if hard is not None else ""
+        reserved = f", {usd(self.reserved_usd)} reserved for what is under way" if self.reserved_usd else ""
+        left = f", {usd(self.rest_usd)} left" if hard is not None else ""
         softly = f"; from {usd(soft)} on what may wait goes to batch" if soft is not None else ""
-        return f"{self.budget.name}: {usd(self.used_usd)} used{of}{kept}{softly}"
-
-
-def slice_usd(*, rest: Decimal, need: Decimal, minute: Decimal) -> Decimal | None:
-    """How much a drain may spend from now on without asking again: what a minute spends, and no more than a quarter of the
-    rest, so that no drain holds what others need; as much as it needs at once in any case. None: that much is not left.
-    """
-    if need > rest:
-        return None
-    return max(need, min(minute, rest / PART))
+        return f"{self.budget.name}: {usd(self.used_usd)} spent{of}{reserved}{left}{softly}"
 
 
 def month_usd(of: Iterable[Budget]) -> float | None:

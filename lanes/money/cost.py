@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lanes.ids import VersionId
 from lanes.money.caching import cache_prices, written
 from lanes.packing import FRAME_CHARS, HISTORY_RULE
+from lanes.payload import octets
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost, per_token
 
@@ -23,6 +24,8 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
+FRAME_BYTES = 1_200  # the same, the names of the body's fields, and the rules that we add to the instructions
+PER_SCHEMA_BYTES = 64  # what the SDK and a pack add to each object of a schema
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
 
@@ -136,27 +139,28 @@ class Rate:
         return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
-def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:
-    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer, and what it
-    shares written to the provider's cache, unless it is known not to be `marked`.
+def upper_bound(version: "Version", size: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:
+    """Return the most that one item's call can have cost in US dollars; `size` is the item's `call_bytes`.
 
-    0 where the price of the model is no longer known: nothing can be said then.
+    A token for every byte that is sent, the longest answer, and the shared part written to the provider's cache, unless the
+    call is known not to be `marked`. 0 where the price of the model is no longer known.
     """
-    return pack_bound(version, payload_chars, items=1, lane=lane, marked=marked, at=at)
+    return pack_bound(version, size, items=1, lane=lane, marked=marked, at=at)
 
 
 def pack_bound(
-    version: "Version", chars: int, *, items: int, lane: Lane, marked: bool = True, at: datetime
+    version: "Version", size: int, *, items: int, lane: Lane, marked: bool = True, at: datetime
 ) -> Decimal:  # fmt: skip
-    """The most that one call for so many items can have cost in US dollars; `chars` are those of all that it is given of them.
+    """Return the most that one call for `items` items can have cost in US dollars; `size` is the sum of their `call_bytes`.
 
-    0 where the price of the model is no longer known.
+    The bounds of items alone add up to at least the bound of a call that they share, as long as its prompt stays below the
+    prices of longer ones (`pack_bounds.most_bytes`). 0 where the price of the model is no longer known.
     """
     spec = version.spec
-    shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
+    shared = shared_bytes(spec)
     if spec.history_items and lane is Lane.BATCH:
-        shared += len(HISTORY_RULE)
-    own = chars + (items - 1) * FRAME_CHARS  # an item that stands alone has its name in the frame
+        shared += octets(HISTORY_RULE)
+    own = size + (items - 1) * FRAME_CHARS  # the frame holds the name of an item that stands alone
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
     dearest = replace(written(lane, shared), input=own, output=output) if marked else plain
@@ -164,6 +168,16 @@ def pack_bound(
         return max(cost(each, model=spec.model_of(lane), lane=lane, at=at) for each in {plain, dearest})
     except LookupError:
         return Decimal(0)
+
+
+def shared_bytes(spec: "Spec") -> int:
+    """Return the most bytes that every call of a workload repeats: instructions, output schema and what frames both.
+
+    The SDK rewrites the schema: it moves what the provider does not know into descriptions, escaped, and closes every object.
+    """
+    schema = json.dumps(spec.output_schema)
+    rewritten = len(json.dumps(schema)) + schema.count("{") * PER_SCHEMA_BYTES
+    return octets(spec.instructions) + rewritten + FRAME_BYTES
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:

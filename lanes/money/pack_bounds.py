@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lanes.money.cost import FRAME_TOKENS, most_answer_tokens
+from lanes.money.cost import FRAME_TOKENS, most_answer_tokens, shared_bytes
 from lanes.words import Lane
 from lanes.workload import prices
 
@@ -24,13 +24,17 @@ def most_items(spec: "Spec", lane: Lane) -> int:
 
 
 def most_bytes(version: "Version", lane: Lane, at: datetime) -> int | None:
-    """How many bytes the items of a call may have together, so that its prompt stays below the price of longer ones.
+    """Return how many bytes the items of a call may have together, so that its prompt stays below the price of longer ones.
 
     None where no prompt of the model is dearer than another, or its price is no longer known. An item that alone has more pays.
+    In real time a token may be a single byte: an item reserves money for a call of its own, and a call that several share must
+    never cost more than these together.
     """
     spec = version.spec
     start = prices.dearer_above(spec.model_of(lane), lane, at)
     if start is None:
         return None
+    if lane is Lane.REALTIME:
+        return max(0, start - shared_bytes(spec))
     shared = len(spec.instructions.encode()) + len(json.dumps(spec.output_schema).encode())
     return max(0, (start - FRAME_TOKENS) * BYTES_PER_TOKEN - shared)

@@ -10,7 +10,10 @@ from lanes.words import Verdict
 
 
 def budget_lasts(seen: BudgetStatus) -> Assessment:
-    """By the share of the hard limit that is used, in percent; 100 where less is left than the next call may cost."""
+    """Judge the share of the hard limit that is spent, in percent; 100 where less is unspent than the next call may cost.
+
+    A call that waits for reserved money changes nothing: it goes on as calls and batches end.
+    """
     limit = 100 * TOLD_AT
     if seen.budget.hard_usd is None:
         said = f"{seen.said}; it has no hard limit."
@@ -20,6 +23,8 @@ def budget_lasts(seen: BudgetStatus) -> Assessment:
     if seen.is_used_up:
         value = max(100.0, value)
         said = f"Nothing more is paid: {seen.said}; its work waits until the budget is raised, or the next {next_one}."
+    elif seen.waits:
+        said = f"{seen.said}; the next call waits for reserved money, and the next {next_one}."
     else:
         said = f"{seen.said}; the next {next_one}."
     verdict = Verdict.FAILED if value >= limit else Verdict.PASSED

@@ -18,7 +18,7 @@ from lanes.settling.outcome import Response
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-Afford = Callable[[Sequence[Claimed]], Awaitable[Sequence[Claimed]]]  # which of these items a call is paid for
+Begin = Callable[[Sequence[Claimed]], Awaitable[Sequence[Claimed]]]  # for which of these items a call may begin
 REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
 
@@ -49,20 +49,20 @@ def questions(
 
 async def answer(
     client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, patience: int = 1, hear: Hear | None = None,
-    marked: bool = False, afford: Afford | None = None,
+    marked: bool = False, begin: Begin | None = None,
 ) -> AsyncIterator[Called]:  # fmt: skip
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens. `hear` is told the
     headers of every answer; `marked`: the provider is to cache what calls share; `patience`: how many times as long as
     usual a call may take.
 
     A pack that is too large or holds a poisonous item is halved until the item stands alone; a part is asked without the items
-    that `afford` keeps back, which are in no call. Any other failure ends it: what was not asked yet is untried.
+    that `begin` keeps back, which are in no call. Any other failure ends it: what was not asked yet is untried.
     """
     spec, waiting, whole = writer.version.spec, [pack], True
     while waiting:
         part = waiting.pop()
-        if not whole and afford is not None:
-            part = await afford(part)
+        if not whole and begin is not None:
+            part = await begin(part)
         whole = False
         if not part:
             continue

@@ -156,10 +156,6 @@ class Pace:
         """Nothing of this workload until then. The others go on."""
         self._resting[name] = max(until, self._resting.get(name, until))
 
-    def go_on(self, name: str) -> None:
-        """This workload rests no longer."""
-        self._resting.pop(name, None)
-
     def resting(self, now: datetime) -> list[str]:
         """The workloads of which nothing may be asked now."""
         return [name for name, until in self._resting.items() if now < until]

@@ -136,10 +136,11 @@ CIRCUITS: Legend = {
 
 BUDGETS: Legend = {
     "Spent": "in this period, with the most that calls without an answer can have cost",
-    "Kept": "for what is under way",
+    "Reserved": "the most that calls and batches under way may cost",
+    "Left": "neither spent nor reserved",
     "Soft": "from here on what may wait goes to batch",
     "Hard": "never exceeded",
-    "Share": "spent of the hard limit, or else of the soft one",
+    "State": "the share that is spent, or why the next call is not paid for",
 }
 ROLLOUTS: Legend = {"Rollout": "the share of undecided items that goes to real-time, and the step in force"}
 SPLITS: Legend = {"To real-time": "of the items that no rule decides"}

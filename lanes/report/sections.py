@@ -111,16 +111,16 @@ def waits(snapshot: Snapshot) -> Section:
 
 
 def budgets(of: Sequence[BudgetStatus]) -> Section:
-    """How much of each budget its current period has used."""
+    """What each budget has spent and reserved in its current period, and what is left."""
     rows = [
         (
-            each.budget.workload, each.budget.subject, usd(each.used_usd), usd(each.reserved_usd), usd(each.budget.soft_usd),
-            usd(each.budget.hard_usd), "used up" if each.is_used_up else share(each.share),
+            each.budget.workload, each.budget.subject, usd(each.used_usd), usd(each.reserved_usd), usd(each.rest_usd),
+            usd(each.budget.soft_usd), usd(each.budget.hard_usd), each.state,
         )
         for each in of
     ]  # fmt: skip
-    heads = ("Workload", "Budget", "Spent", "Kept", "Soft", "Hard", "Share")
-    return Section("Budgets", heads, "llrrrrr", rows, legend=legends.BUDGETS)
+    heads = ("Workload", "Budget", "Spent", "Reserved", "Left", "Soft", "Hard", "State")
+    return Section("Budgets", heads, "llrrrrrr", rows, legend=legends.BUDGETS)
 
 
 def incidents(snapshot: Snapshot) -> Section:

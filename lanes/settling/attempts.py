@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from lanes.claims import Claim, Claimed
 from lanes.money.cost import allocate_usd, pack_bound
-from lanes.payload import characters
+from lanes.payload import call_bytes
 from lanes.realtime.health import Blame
 from lanes.settling.outcome import Attempt, Judged, Response, judge
 from lanes.words import Lane, Outcome
@@ -164,7 +164,7 @@ def _attempt(of: Claim | Claimed, judged: Judged, times: Times, response: Respon
 
 
 def _bounds(version: Version, pack: Sequence[Claimed], times: Times) -> list[Decimal]:
-    """What each item has of the most that their call can have cost."""
-    chars = sum(characters(each.payload) for each in pack)
-    bound = pack_bound(version, chars, items=len(pack), lane=Lane.REALTIME, at=times.started_at)
+    """Divide the most that their call can have cost among the items."""
+    size = sum(call_bytes(each.payload) for each in pack)
+    bound = pack_bound(version, size, items=len(pack), lane=Lane.REALTIME, at=times.started_at)
     return allocate_usd(bound, [1] * len(pack))

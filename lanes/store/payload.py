@@ -1,4 +1,4 @@
-"""How large a stored payload is, counted by the database as `lanes.payload` counts it."""
+"""How large a stored payload is: the database counts what `lanes.payload` counts."""
 
 from typing import Any
 
@@ -13,3 +13,8 @@ def characters(payload: ColumnElement[Any]) -> ColumnElement[int]:
 def octets(payload: ColumnElement[Any]) -> ColumnElement[int]:
     """The bytes of the payload as JSON: they bound what is held at once, and what a door takes."""
     return func.octet_length(payload.cast(Text))
+
+
+def call_bytes(payload: ColumnElement[Any]) -> ColumnElement[int]:
+    """Return at least the bytes that the payload can take in the body of a call: the database indents it further."""
+    return func.octet_length(func.to_json(func.jsonb_pretty(payload)).cast(Text)) + octets(payload)

@@ -1,6 +1,6 @@
-"""Work: claimed by rank and fenced by claim number, and rescued when its claimer is gone."""
+"""Work, one file because each step of a claim is fenced alike: claimed by rank, renewed, given back, rescued when lost."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,13 +37,14 @@ from sqlalchemy.types import TypeEngine
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
 from lanes.money.cost import upper_bound
+from lanes.payload import call_bytes
 from lanes.realtime.calltime import LEASE
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
-from lanes.store.payload import characters, octets
-from lanes.store.tables import item, work, workload
+from lanes.store.payload import octets
+from lanes.store.tables import budget, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
@@ -83,10 +84,14 @@ def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElem
 
 @dataclass(frozen=True)
 class Waiting:
-    """The most urgent claimable work of each workload: its version, and its rank, from which on a claim reads past nothing."""
+    """The most urgent claimable work of each workload: its version, and its rank, from which on a claim reads past nothing.
+
+    Work of those in `limited` is claimed as far as their hard budgets pay for it.
+    """
 
     versions: Mapping[str, Version]
     since: Mapping[str, datetime]
+    limited: Set[str] = frozenset()
 
 
 def waiting(
@@ -103,7 +108,11 @@ def waiting(
     rows = connection.execute(_waiting(lane), given).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
-    return Waiting({row.name: readable[row.id] for row in there}, {row.name: row.rank_at for row in there})
+    return Waiting(
+        {row.name: readable[row.id] for row in there},
+        {row.name: row.rank_at for row in there},
+        {row.name for row in there if row.limited},
+    )
 
 
 @cache
@@ -116,10 +125,11 @@ def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
     first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
     urgent = head.where(text("work.urgent")).lateral("urgent")  # by its own index, whatever was taken behind it
     before = func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
+    limited = exists().where(budget.c.workload == workload.c.name, budget.c.hard_usd.is_not(None))
     return (
         select(
             workload.c.name, case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
-            func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"),
+            func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"), limited.label("limited"),
         )
         .outerjoin(heads, heads.c.workload == workload.c.name).outerjoin(first, true()).outerjoin(urgent, true())
         .where(workload.c.paused_at.is_(None), func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None))
@@ -137,11 +147,12 @@ def _from(of: FromClause) -> ColumnElement[datetime]:
 
 
 def most_urgent(
-    lane: Lane, places: Mapping[str, int], *, since: Mapping[str, datetime] | None = None, now: datetime
-) -> Select[Any]:
+    lane: Lane, places: Mapping[str, int], *only: ColumnElement[bool], since: Mapping[str, datetime] | None = None,
+    now: datetime,
+) -> Select[Any]:  # fmt: skip
     """The most urgent work of each workload, locked; work locked by others is passed over."""
     given = _asked(places, since)
-    return _urgent(lane, {each: literal(given[each], kind.type) for each, kind in _LISTS.items()}, literal(now))
+    return _urgent(lane, {each: literal(given[each], kind.type) for each, kind in _LISTS.items()}, literal(now), *only)
 
 
 def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> dict[str, Any]:
@@ -234,16 +245,22 @@ def claimed(row: Any) -> Claimed:
 def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
     """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, and is bounded.
 
-    No lease runs out within 20 s of the server's start: until then a drain that lives could not renew it.
+    Its reserve bounds it, or else what its item would cost. Work that was canceled while it was claimed is among them as long
+    as money is reserved for it. No lease runs out within 20 s of the server's start: until then a drain that lives could not
+    renew it.
     """
     up = func.pg_postmaster_start_time(type_=Moment)
+    reserved = and_(is_(work.c.state, WorkState.CANCELED), work.c.bound_usd.is_not(None))
     rows = connection.execute(
         select(
-            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until.label("until"),
-            characters(item.c.payload).label("chars"),
+            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until.label("until"), work.c.bound_usd,
+            item.c.payload,
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(is_(work.c.state, WorkState.CLAIMED), work.c.lease_until < now, ~literal(now, Moment).between(up, up + LEASE))
+        .where(
+            or_(is_(work.c.state, WorkState.CLAIMED), reserved), work.c.lease_until < now,
+            ~literal(now, Moment).between(up, up + LEASE),
+        )
         .order_by(work.c.id)
         .limit(limit)
     ).all()  # fmt: skip
@@ -252,8 +269,10 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
     def bound(row: Any) -> Decimal:
         of = known.get(row.version_id)
+        if row.bound_usd is not None or of is None:
+            return row.bound_usd or Decimal(0)
         with suppress(LookupError):  # no price is known for its model any more
-            return Decimal(0) if of is None else upper_bound(of, row.chars, lane=row.lane, at=now)
+            return upper_bound(of, call_bytes(row.payload), lane=row.lane, at=now)
         return Decimal(0)
 
     return [Attempt(Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=bound(row)) for row in rows]
@@ -285,7 +304,7 @@ def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: date
     connection.execute(
         update(work)
         .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
-        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None)
+        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None, bound_usd=None)
     )
     seen = {row.id for row in free}
     return [each for each in claims if each.work_id not in seen]

@@ -1,16 +1,17 @@
-"""The folder: what transactions added to the figures is moved into them."""
+"""The folder: what transactions added to the figures, and to what budgets have spent, is moved into them."""
 
 from datetime import datetime
 
 from lanes.standing.duty import Duty
 from lanes.store.database import Database
 from lanes.store.figures import folding
+from lanes.store.money import budgets
 
 MOST_ROUNDS = 10  # of one turn: what is left is folded at the next tick, and readers add it meanwhile
 
 
 class Folder:
-    """Its absence makes figures slower to read, never wrong."""
+    """Its absence makes figures and budgets slower to read, never wrong."""
 
     duty = Duty("figures")
 
@@ -18,7 +19,8 @@ class Folder:
         self._db = db
 
     async def turn(self, _: datetime) -> None:
-        """Nothing waits to be folded, or somebody else folds, or there is much of it."""
-        for _round in range(MOST_ROUNDS):
-            if await self._db.run(folding.fold) < folding.MOST:
-                return
+        """Fold what waits, up to a bound; leave it where another transaction folds."""
+        for fold, most in ((budgets.fold, budgets.MOST), (folding.fold, folding.MOST)):
+            for _round in range(MOST_ROUNDS):
+                if await self._db.run(fold) < most:
+                    break

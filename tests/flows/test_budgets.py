@@ -1,6 +1,6 @@
 """Budgets on both lanes, against a real endpoint: what is not paid waits, and goes on by itself; the bill is never beyond."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,11 +10,13 @@ from lanes.claims import Claim
 from lanes.ids import WorkId
 from lanes.money.budget import Budget, Period
 from lanes.money.cost import pack_bound, upper_bound
+from lanes.payload import call_bytes
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.store.database import Database
 from lanes.store.money import budgets
-from lanes.store.realtime import backlog
+from lanes.store.realtime import backlog, paid_claims
+from lanes.store.realtime.paid_claims import PaidClaims
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.answer import Answering
@@ -22,21 +24,20 @@ from tasks.connections import Connections
 from tasks.departure import depart
 from tasks.drain import drain
 from tasks.hostclock import HostClock
-from tasks.purse import Purse
 from tasks.route import route_received
 from tasks.wakes import Wakes
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import admit, publish, version
 from tests.flows.conftest import Nap, Sender
-from tests.flows.realtime import claim
 from tests.flows.test_drain import turns, until_answered
 from tests.prefect_standin import PrefectStandIn
 from tests.standin.process import Endpoint
 
 KEYS = [f"r{n:02d}" for n in range(8)]
-CALL = upper_bound(version(), 40, lane=Lane.REALTIME, at=NOON)  # of one item
-IN_BATCH = upper_bound(version(), 40, lane=Lane.BATCH, marked=False, at=NOON)
+SIZE = call_bytes({"text": "letter r00"})
+CALL = upper_bound(version(), SIZE + 1, lane=Lane.REALTIME, at=NOON)  # of one item, whose key may have another digit
+IN_BATCH = upper_bound(version(), SIZE, lane=Lane.BATCH, marked=False, at=NOON)
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 BILL = "select coalesce(sum(cost_usd), 0) from lanes.spend"
 
@@ -50,26 +51,26 @@ async def put(
 
 
 class Paying:
-    """A drain's parts that pay and ask, a step at a time."""
+    """A drain's parts that claim and ask, a step at a time."""
 
     def __init__(self, at: Connections) -> None:
-        self.at, self.pace, self.held = at, Pace(), dict[WorkId, Claim]()
+        self.at, self.held = at, dict[WorkId, Claim]()
 
-    async def step(self, *, together: bool = False) -> None:
-        """What may be claimed is asked as far as it is paid for, each item alone or all in one call; everything that came of it
-        is saved."""
-        claimed = await claim(self.at)
-        packs = [claimed] if together else [[each] for each in claimed]
-        versions = await self.at.db.run(workloads.versions, {each.version_id for each in claimed})
-        self.held |= {each.claim.work_id: each.claim for each in claimed}
-        clock = HostClock(await self.at.db.now())
-        purse = Purse(self.at.db, self.pace, held=self.held, session=lambda: None, clock=clock)
-        answering = Answering(self.at, self.pace, Health(), held=self.held, wakes=Wakes(), clock=clock, purse=purse)
+    async def step(self, *, together: bool = False) -> PaidClaims:
+        """What its budgets pay for is claimed and asked, each item alone or all in one call; what came of it is saved."""
+        async with self.at.db.transaction() as run:
+            then = await run(paid_claims.claim, {"letters": 50}, worker="w", lease=timedelta(minutes=2), now=run.now)
+        packs = [list(then.claimed)] if together and then.claimed else [[each] for each in then.claimed]
+        versions = await self.at.db.run(workloads.versions, {each.version_id for each in then.claimed})
+        self.held |= {each.claim.work_id: each.claim for each in then.claimed}
+        answering = Answering(
+            self.at, Pace(), Health(), held=self.held, wakes=Wakes(), clock=HostClock(await self.at.db.now())
+        )  # fmt: skip
         for pack in packs:
             answering.begin(versions[pack[0].version_id], pack, now=await self.at.db.now())
         await answering.close()
-        await purse.close()
         assert self.held == {}
+        return then
 
 
 async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
@@ -77,12 +78,10 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
     await put(at.db, "0")
-    paying = Paying(at)
-    await paying.step()
+    assert (await Paying(at).step()).stopped == {"letters"}
     assert await sender.rows(STATES) == [("ready", 8)]
     assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
-    assert paying.pace.resting(await at.db.now()) == ["letters"]
     assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
     sender.time.passes(hours=2)
     await evaluate(at.db)
@@ -93,59 +92,73 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
-async def test_calls_stop_before_the_budget_is_exceeded_and_what_was_kept_comes_back(at: Connections, sender: Sender) -> None:
-    await sender.items(*KEYS, lane=Lane.REALTIME)
-    await put(at.db, str(3 * CALL))
-    await Paying(at).step()
-    ((answered,),) = await sender.rows("select count(*) from lanes.work where state = 'done'")
-    assert 1 <= int(str(answered)) < 8
+async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceeded(at: Connections, sender: Sender) -> None:
+    await sender.items(*(f"r{n:03d}" for n in range(400)), lane=Lane.REALTIME)
+    hard = 6 * CALL
+    await put(at.db, str(hard))
+    paying, parts = Paying(at), list[int]()
+    while (then := await paying.step()).claimed:
+        parts.append(len(then.claimed))
+        (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
+        assert (stands.reserved_usd, stands.unknown_usd) == (0, 0)
+        assert stands.used_usd <= hard
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     ((billed,),) = await sender.rows(BILL)
-    assert stands.spent_usd == billed
-    assert stands.used_usd <= 3 * CALL
-    assert stands.reserved_usd == 0
+    assert billed == stands.spent_usd
+    assert hard - CALL < stands.spent_usd <= hard
+    assert parts[0] > parts[-1] == 1  # fewer at a time, as less is left
+    assert stands.is_used_up or then.stopped
+    assert {str(state) for state, _ in await sender.rows(STATES)} == {"done", "ready"}
 
 
-PACK = 8 * len('{"text": "letter r00"}')  # characters of all items together
-
-
-async def test_a_pack_is_debited_what_one_call_may_cost(at: Connections, sender: Sender) -> None:
+async def test_items_share_a_call_within_what_each_reserved(at: Connections, sender: Sender) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
-    bound = pack_bound(version(), PACK, items=8, lane=Lane.REALTIME, at=NOON)
-    assert bound < 8 * CALL
-    await put(at.db, str(bound))
+    await put(at.db, str(8 * CALL))
     await Paying(at).step(together=True)
     assert await sender.rows(STATES) == [("done", 8)]
     assert await sender.rows("select count(*), sum(items) from lanes.spend") == [(1, 8)]
 
 
-async def test_of_a_pack_that_is_refused_its_parts_are_paid_for_and_what_is_not_waits(
+async def test_the_parts_of_a_refused_pack_are_asked_within_what_each_item_reserved(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
     fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("messages", "status", match="letter r05", **fault)
-    await put(at.db, str(pack_bound(version(), PACK, items=8, lane=Lane.REALTIME, at=NOON)))
-    paying = Paying(at)
-    await paying.step(together=True)
-    assert {"done", "ready"} <= {str(state) for state, _ in await sender.rows(STATES)}
+    await put(at.db, str(8 * CALL))
+    await Paying(at).step(together=True)
+    assert await sender.rows(STATES) == [("done", 7), ("failed", 1)]
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert (stands.reserved_usd, stands.unknown_usd) == (0, 0)
-    await put(at.db, "1")
-    await paying.step(together=True)
-    assert await sender.rows(STATES) == [("done", 7), ("failed", 1)]
 
 
 async def test_a_pack_of_which_nothing_was_heard_may_have_cost_one_call(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
-    bound = pack_bound(version(), PACK, items=8, lane=Lane.REALTIME, at=NOON)
-    await put(at.db, str(bound))
+    size = sum(call_bytes({"text": f"letter {key}"}) for key in KEYS)
+    bound = pack_bound(version(), size, items=8, lane=Lane.REALTIME, at=NOON)
+    await put(at.db, str(8 * CALL))
     endpoint.fault("messages", "status", status=500, error_type="api_error", message="no")
     await Paying(at).step(together=True)
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
-    assert stands.unknown_usd == bound
+    assert stands.unknown_usd == bound < 8 * CALL
+
+
+async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(at: Connections, sender: Sender) -> None:
+    now = await at.db.now()
+    await at.db.run(publish, now=now)
+    await at.db.run(admit, "dear", now=now, lane=Lane.REALTIME, payload={"text": "x" * 90_000})
+    for key in ("u1", "u2", "u3"):
+        await at.db.run(admit, key, now=now, lane=Lane.REALTIME, urgent=True)
+    await route_received(at.db)
+    await put(at.db, str(10 * CALL))
+    await Paying(at).step()
+    assert await sender.states() == {"dear": "routed", "u1": "settled", "u2": "settled", "u3": "settled"}
+    assert (await at.db.run(budgets.statuses, now=await at.db.now()))[0].is_used_up is False
+    await put(at.db, "1")
+    await Paying(at).step()
+    assert set((await sender.states()).values()) == {"settled"}
 
 
 async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sender: Sender) -> None:
@@ -157,6 +170,7 @@ async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sende
     await put(at.db, "0", consumer="crm")
     await Paying(at).step()
     assert await sender.states() == {"a": "routed", "b": "settled", "c": "routed"}
+    assert await sender.rows("select count(*) from lanes.work where bound_usd is not null and ready_at > now()") == [(2,)]
     await put(at.db, "1", consumer="crm")
     await Paying(at).step()
     assert set((await sender.states()).values()) == {"settled"}
@@ -165,7 +179,7 @@ async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sende
 async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
     at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.purse.EVERY_S", 0.1)
+    monkeypatch.setattr("tasks.holding.STOPPED_S", 0.1)
     await sender.items(*KEYS, lane=Lane.REALTIME)
     await put(at.db, "0")
 
@@ -177,7 +191,7 @@ async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
         assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
         await put(at.db, "1")
         await until_answered(opened, sender, *KEYS)
-    assert await sender.rows("select count(*) from lanes.budget_hold") == [(0,)]
+    assert await sender.rows("select count(*) from lanes.work where bound_usd is not null") == [(0,)]
 
 
 async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(at: Connections, sender: Sender, nap: Nap) -> None:
@@ -204,7 +218,7 @@ async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_req
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert await sender.rows("select marked_requests from lanes.batch") == [(1,)]
     plain, marked = (
-        upper_bound(version(), len('{"text": "letter k00"}'), lane=Lane.BATCH, marked=marks, at=NOON) for marks in (False, True)
+        upper_bound(version(), SIZE, lane=Lane.BATCH, marked=marks, at=NOON) for marks in (False, True)
     )
     assert stands.reserved_usd == 11 * plain + marked
 

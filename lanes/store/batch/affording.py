@@ -16,7 +16,7 @@ from lanes.money.budget import Budget
 from lanes.money.caching import Marks, is_marked
 from lanes.money.cost import pack_bound
 from lanes.packing import FRAME_CHARS
-from lanes.payload import characters
+from lanes.payload import call_bytes
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.promises.money import DEAR, too_dear
@@ -83,10 +83,10 @@ class Affording:
         for each in of:
             if each.consumer is not None:
                 self._consumers.setdefault(each.consumer, []).append(each.id)
-        self._rests = holds.rests(connection, dict.fromkeys(self._limited), now=now) if of else {}
+        self._rests = holds.lefts(connection, self._limited, now=now) if of else {}
         self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
         self._readers: dict[WorkId, str | None] = {}
-        self._chars: dict[Claim, int] = {}
+        self._sizes: dict[Claim, int] = {}
         self._lacking: set[BudgetId] = set()  # of which not even the smallest request can be paid, and something waits
         self._waits = False  # whether something stays behind for a while
         self._read_all = False
@@ -120,8 +120,8 @@ class Affording:
                 return
             for each in pack:
                 told = earlier.get(each.claim.work_id, ())
-                history = sum(characters(payload) + FRAME_CHARS for payload in told)
-                self._chars[each.claim] = characters(each.payload) + history
+                history = sum(call_bytes(payload) + FRAME_CHARS for payload in told)
+                self._sizes[each.claim] = call_bytes(each.payload) + history
             kept = self._within(pack, left, number)
             if not kept:
                 continue
@@ -141,7 +141,7 @@ class Affording:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
         said = "; ".join(each.said for each in standing if each.budget.hard_usd is not None)
-        return BudgetUsedUp(f"too little is left of its budget ({said})", self._lacking)
+        return BudgetUsedUp(f"too little is left of its budget ({said})", dict.fromkeys(self._lacking, self._least))
 
     def report(self, connection: Connection) -> None:
         """Tell of items that cost more than a whole period's budget; once all was read, end what was told of others."""
@@ -158,7 +158,7 @@ class Affording:
         kept = pack
         while empty := self._exceeded(kept, left, number):
             payers = [each for each in kept if empty.intersection(self._payers(each.claim))]
-            payers.sort(key=lambda each: self._chars[each.claim])
+            payers.sort(key=lambda each: self._sizes[each.claim])
             others = [each for each in kept if not empty.intersection(self._payers(each.claim))]
             fit = bisect_left(
                 range(1, len(payers)), True,
@@ -176,7 +176,7 @@ class Affording:
 
     def _stays_behind(self, item: Claimed, left: Mapping[BudgetId, Decimal]) -> None:
         """It waits for the next period, unless even a whole one is too little for it."""
-        usd = pack_bound(self._version, self._chars[item.claim], items=1, lane=Lane.BATCH, at=self._now)
+        usd = pack_bound(self._version, self._sizes[item.claim], items=1, lane=Lane.BATCH, at=self._now)
         dear = False
         for id_ in self._payers(item.claim):
             if usd > (of := self._limited[id_]).hard_usd > 0:
@@ -198,9 +198,9 @@ class Affording:
         """What these packs may cost at most, of each budget; the first is the request of that number."""
         sums: dict[BudgetId, Decimal] = {}
         for number, pack in enumerate(packs, first):
-            chars = sum(self._chars[claim] for claim in pack)
+            size = sum(self._sizes[claim] for claim in pack)
             bound = pack_bound(
-                self._version, chars, items=len(pack), lane=Lane.BATCH, marked=is_marked(self._marks, number), at=self._now
+                self._version, size, items=len(pack), lane=Lane.BATCH, marked=is_marked(self._marks, number), at=self._now
             )  # fmt: skip
             for claim in pack:  # the bill of a pack is divided evenly too
                 for id_ in self._payers(claim):

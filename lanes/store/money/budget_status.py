@@ -9,8 +9,8 @@ from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.store.asking import Ask
 
 STATUS = """
-select budget_id, workload, consumer, period, zone, began_at, ends_at, spent_usd, unknown_usd, reserved_usd, soft_usd, hard_usd,
-       refused_at
+select budget_id, workload, consumer, period, zone, began_at, ends_at, spent_usd, unknown_usd, calls_usd, batches_usd, soft_usd,
+       hard_usd, refused_at, refused_usd
   from lanes.budgets_at(:now)
 """
 NAMED = f"""{STATUS}
@@ -36,7 +36,7 @@ def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetI
 def _status(row: Any) -> BudgetStatus:
     """A row of `lanes.budgets_at`."""
     of = Budget(row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd)
+    refused = (row.refused_at, row.refused_usd) if row.refused_at is not None and row.refused_at >= row.began_at else ()
     return BudgetStatus(
-        of, row.began_at, row.ends_at, row.spent_usd, row.unknown_usd, row.reserved_usd,
-        row.refused_at if row.refused_at is not None and row.refused_at >= row.began_at else None,
+        of, row.began_at, row.ends_at, row.spent_usd, row.unknown_usd, row.calls_usd, row.batches_usd, *refused
     )  # fmt: skip

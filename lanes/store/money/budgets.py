@@ -43,23 +43,43 @@ EVERYBODYS = """
 select coalesce((select sum(r.cost_usd) from lanes.response r
                   where r.workload = :workload and r.billed_at >= :since and r.id {responses}), 0) as usd,
        coalesce((select sum(a.bound_usd) from lanes.attempt a
-                  where a.workload = :workload and a.ended_at >= :since and a.bound_usd <> 0 and a.id {attempts}), 0)
-         as bound_usd
+                  where a.workload = :workload and a.ended_at >= :since and a.bound_usd <> 0 and not {answered}
+                    and a.id {attempts}), 0) as bound_usd
 """
 CONSUMERS = """
-select coalesce(sum(a.cost_usd), 0) as usd, coalesce(sum(a.bound_usd), 0) as bound_usd
+select coalesce(sum(a.cost_usd), 0) as usd,
+       coalesce(sum(a.bound_usd) filter (where a.bound_usd <> 0 and not {answered}), 0) as bound_usd
   from lanes.attempt a join lanes.item i on i.id = a.item_id
  where a.workload = :workload and i.consumer = :consumer and a.ended_at >= :since and a.id {attempts}
 """
+# A call that was thought lost and answered later is counted as billed.
+ANSWERED = """exists (select from lanes.attempt l
+                        where l.work_id = a.work_id and l.claim_no = a.claim_no and l.message_id is not null)"""
 UP_TO = {"responses": "<= :responses", "attempts": "<= :attempts"}
 AFTER = {"responses": "> :responses", "attempts": "> :attempts"}
+# Items that rest for want of money; how long they rest is all that is known of them.
 READY_NOW = """
 with resting as (
   select w.id from lanes.work w
-   where w.lane = 'realtime' and w.state = 'ready' and w.workload = :workload and w.ready_at > :now and w.failures = 0
+   where w.workload = :workload and w.bound_usd is not null and w.state = 'ready'
      for no key update skip locked)
-update lanes.work w set ready_at = :now from resting where w.id = resting.id
+update lanes.work w set ready_at = least(w.ready_at, :now), bound_usd = null from resting where w.id = resting.id
 """
+# No row of budget_spent is made for a budget that was removed meanwhile.
+FOLD = """
+with moved as (
+  delete from lanes.budget_use
+   where id = any(array(select id from lanes.budget_use order by id limit :most for update skip locked))
+  returning budget_id, began_at, usd, bound_usd),
+folded as (
+  insert into lanes.budget_spent as s (budget_id, began_at, usd, bound_usd)
+  select m.budget_id, m.began_at, sum(m.usd), sum(m.bound_usd)
+    from moved m join lanes.budget b on b.id = m.budget_id group by 1, 2
+  on conflict (budget_id, began_at) do update
+     set usd = s.usd + excluded.usd, bound_usd = s.bound_usd + excluded.bound_usd)
+select count(*) from moved
+"""
+MOST = 20_000  # rows of budget_use moved in one transaction
 # What `submit` could not send is asked for now.
 SUBMIT_NOW = "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
 
@@ -106,6 +126,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
     with waiting_at_most(connection, ALONE):
         values: dict[str, Any] = {
             "soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd, "who": who, "why": why, "set_at": now, "refused_at": None,
+            "refused_usd": None,
         }  # fmt: skip
         there = connection.execute(known.with_for_update(key_share=True)).first()
         if there is not None:
@@ -141,7 +162,7 @@ def _sum(connection: Connection, wanted: Budget, now: datetime, rows: Mapping[st
         query, of = EVERYBODYS, {**of, "responses": before.responses}
     else:
         query, of = CONSUMERS, {**of, "consumer": wanted.consumer}
-    found = connection.execute(text(query.format(**rows)), of).one()
+    found = connection.execute(text(query.format(answered=ANSWERED, **rows)), of).one()
     return replace(before, usd=before.usd + found.usd, bound_usd=before.bound_usd + found.bound_usd)
 
 
@@ -194,6 +215,11 @@ def remove(connection: Connection, name: str, consumer: str | None, period: Peri
 def _go_on(connection: Connection, name: str, now: datetime) -> None:
     for each in (READY_NOW, SUBMIT_NOW):
         connection.execute(text(each), {"workload": name, "now": now})
+
+
+def fold(connection: Connection, *, most: int = MOST) -> int:
+    """Move up to `most` rows that transactions added into what is spent; return how many."""
+    return connection.execute(text(FOLD), {"most": most}).scalar_one()
 
 
 def statuses(connection: Connection, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, case, func, select, text, update
 
 from lanes.ids import WorkId
 from lanes.money.cost import Estimate, Estimates
@@ -125,7 +125,10 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
     connection.execute(  # from now on it waits for a batch: what waited long is not given up at once
         update(work)
         .where(one_of([row.id for row in rows], work.c.id))
-        .values(lane=Lane.BATCH, claim_no=work.c.claim_no + 1, ready_at=func.greatest(work.c.ready_at, now), created_at=now)
+        .values(
+            lane=Lane.BATCH, claim_no=work.c.claim_no + 1, bound_usd=None, created_at=now,
+            ready_at=case((work.c.bound_usd.is_(None), func.greatest(work.c.ready_at, now)), else_=now),
+        )
     )
     told = lengths_of(connection, {row.item_id: known.get(row.version_id) for row in rows})
     made = [(row, leaving[row.id].route(_costs(row, known, estimates, told.get(row.item_id, ())))) for row in rows]

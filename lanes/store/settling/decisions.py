@@ -24,7 +24,7 @@ from lanes.store.bulk import one_of
 from lanes.store.doors.history import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
-from lanes.store.payload import characters
+from lanes.store.payload import call_bytes, characters
 from lanes.store.settling import outcomes
 from lanes.store.tables import batch, item, work
 from lanes.store.workload import workloads
@@ -33,6 +33,7 @@ from lanes.words import BatchState, Lane, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 500  # items given up in one statement
+MOST_BYTES_PER_CHAR = 4  # of what is known by its characters alone: UTF-8 and escapes take no more
 
 
 def stakes(connection: Connection, batch_id: BatchId, *, workload: str | None = None, now: datetime) -> Stakes:
@@ -126,13 +127,13 @@ def unread(connection: Connection, batch_id: BatchId, claims: Sequence[Claim], w
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
-    columns = work.c.id, work.c.item_id, characters(item.c.payload).label("chars")
+    columns = work.c.id, work.c.item_id, call_bytes(item.c.payload).label("size")
     wanted = select(*columns).join(item, item.c.id == work.c.item_id)
     asked = connection.execute(wanted.where(one_of([claim.work_id for claim in claims], work.c.id))).all()
     told = lengths_of(connection, {each.item_id: version for each in asked})
-    chars: dict[WorkId, int] = {each.id: each.chars + history_chars(told.get(each.item_id, ())) for each in asked}
+    sizes: dict[WorkId, int] = {each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in asked}
     started = row.submitted_at or row.intended_at
-    bounds = [_bound_of(version, chars.get(claim.work_id, 0), row, now) for claim in claims]
+    bounds = [_bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in claims]
     return [
         attempts.unread(claim, why, started_at=started, now=now, bound_usd=bound)
         for claim, bound in zip(claims, bounds, strict=True)
@@ -157,7 +158,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         owned = connection.execute(
-            select(work.c.id, work.c.item_id, work.c.claim_no, characters(item.c.payload).label("chars"))
+            select(work.c.id, work.c.item_id, work.c.claim_no, call_bytes(item.c.payload).label("size"))
             .join(item, item.c.id == work.c.item_id)
             .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
             .order_by(work.c.id)
@@ -168,8 +169,8 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         last = owned[-1].id
         told = lengths_of(connection, {each.item_id: version for each in owned})
         booked_later = row.provider_batch_id is not None and row.short_reads < REPEATED
-        chars = [each.chars + history_chars(told.get(each.item_id, ())) for each in owned]
-        bounds = [Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in chars]
+        sizes = [each.size + _history_bytes(told.get(each.item_id, ())) for each in owned]
+        bounds = [Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in sizes]
         yield [
             attempts.given_up(Claim(each.id, each.claim_no), why, started_at=started, now=now, bound_usd=bound)
             for each, bound in zip(owned, bounds, strict=True)
@@ -179,30 +180,36 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     owned = connection.execute(
-        select(item.c.id, characters(item.c.payload).label("chars"))
+        select(item.c.id, characters(item.c.payload).label("chars"), call_bytes(item.c.payload).label("size"))
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
     ).all()
     told = lengths_of(connection, {each.id: version for each in owned})
-    sizes = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
+    chars = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
+    sizes = Counter(each.size + _history_bytes(told.get(each.id, ())) for each in owned)
     again = most = None
     if version is not None:  # else it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum((estimates.of(version, *size).batch * many for size, many in sizes.items()), Decimal(0))
-            most = sum((_bound(version, sum(size), row, now) * many for size, many in sizes.items()), Decimal(0))
+            again = sum((estimates.of(version, *each).batch * many for each, many in chars.items()), Decimal(0))
+            most = sum((_bound(version, size, row, now) * many for size, many in sizes.items()), Decimal(0))
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
 
 
-def _bound_of(version: Version | None, chars: int, row: Any, now: datetime) -> Decimal:
+def _history_bytes(lengths: Sequence[int]) -> int:
+    """Return the most bytes that earlier items of these characters can take in a call."""
+    return MOST_BYTES_PER_CHAR * history_chars(lengths)
+
+
+def _bound_of(version: Version | None, size: int, row: Any, now: datetime) -> Decimal:
     """As `_bound`; 0 where no price is known any more."""
     with suppress(LookupError):
-        return Decimal(0) if version is None else _bound(version, chars, row, now)
+        return Decimal(0) if version is None else _bound(version, size, row, now)
     return Decimal(0)
 
 
-def _bound(version: Version, chars: int, row: Any, now: datetime) -> Decimal:
-    return upper_bound(version, chars, lane=Lane.BATCH, marked=row.marked_requests > 0, at=now)
+def _bound(version: Version, size: int, row: Any, now: datetime) -> Decimal:
+    return upper_bound(version, size, lane=Lane.BATCH, marked=row.marked_requests > 0, at=now)
 
 
 def _owning(connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False) -> Any:

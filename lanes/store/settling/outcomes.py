@@ -68,7 +68,15 @@ def save(
         elif each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
+    _end_reserves(connection, [(each, row) for each, row, _ in late])
     return writes.saved
+
+
+def _end_reserves(connection: Connection, late: Sequence[tuple[Attempt, LockedWork]]) -> None:
+    """Nothing is reserved any more for calls whose work was canceled meanwhile: they have ended."""
+    over = [row.id for each, row in late if row.state is WorkState.CANCELED and row.claim_no == each.claim.number]
+    if over:
+        connection.execute(update(work).where(one_of(over, work.c.id)).values(bound_usd=None))
 
 
 def _storable(each: Attempt) -> Attempt:

@@ -144,7 +144,7 @@ def _moved(each: CTE) -> CTE:
         .values(
             state=each.c.state, failures=each.c.failures, alone=each.c.alone,
             ready_at=func.coalesce(each.c.ready_at, _now), finished_at=finished,
-            claimed_by=None, lease_until=None, batch_id=None,
+            claimed_by=None, lease_until=None, batch_id=None, bound_usd=None,
         )
         .cte("moved")
     )  # fmt: skip

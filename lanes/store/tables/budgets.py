@@ -1,10 +1,9 @@
-"""What may be spent: budgets, what counts against them, and what is kept for calls and batches under way."""
+"""What may be spent: budgets, what counts against them, and what is reserved for batches."""
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, Uuid, text
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Named, Table, Text, TypedColumns, text
 
 from lanes.ids import BatchId, BudgetId
 from lanes.money.budget import Period
@@ -24,8 +23,9 @@ class BudgetColumns(TypedColumns):
     soft_usd: Named[Decimal | None] = Column(Usd, comment="From here on what may wait goes to batch; null: no such limit")
     hard_usd: Named[Decimal | None] = Column(Usd, comment="Never exceeded; null: no such limit; 0: nothing is paid")
     refused_at: Named[datetime | None] = Column(
-        Moment, comment="Since when less is left than was asked for; null: what was asked last was given"
+        Moment, comment="Since when less is left than the next call may cost; null: the last one was paid for"
     )
+    refused_usd: Named[Decimal | None] = Column(Usd, comment="The least that such a call may cost")
     who: Named[str] = Column(Text)
     why: Named[str] = Column(Text)
     set_at: Named[datetime] = Column(Moment)
@@ -65,27 +65,19 @@ class BudgetUseColumns(TypedColumns):
 budget_use = Table(
     "budget_use", metadata, BudgetUseColumns,
     Index(None, "budget_id"),
-    comment="What each transaction adds, written with the ledger's rows; whoever takes a slice moves it into budget_spent",
+    comment="What each transaction adds, written with the ledger's rows; the sweep moves it into budget_spent",
 )  # fmt: skip
 
 
 class BudgetHoldColumns(TypedColumns):
-    id = identity(int)
-    budget_id: Named[BudgetId] = Column(id_of(BudgetId), ForeignKey(budget.c.id, ondelete="cascade"))
-    holder: Named[Any | None] = Column(Uuid, comment="The drain whose slice it is; null: a batch's")
-    session: Named[int | None] = Column(Integer, comment="The drain's database session: once gone, and its claims with it, the "
-                                        "slice is free")  # fmt: skip
-    batch_id: Named[BatchId | None] = Column(
-        id_of(BatchId), ForeignKey(batch.c.id), comment="The batch it is kept for, until that is collected or released"
+    budget_id: Named[BudgetId] = Column(id_of(BudgetId), ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True)
+    batch_id: Named[BatchId] = Column(
+        id_of(BatchId), ForeignKey(batch.c.id), primary_key=True, comment="Reserved until this batch is collected or released"
     )
-    usd: Named[Decimal] = Column(Usd, comment="The most that its holder can still spend or has spent and not saved")
-    taken_at: Named[datetime] = Column(Moment)
+    usd: Named[Decimal] = Column(Usd, comment="The most that the batch may cost")
 
 
 budget_hold = Table(
     "budget_hold", metadata, BudgetHoldColumns,
-    CheckConstraint("num_nonnulls(holder, batch_id) = 1", name="one_holder"),
-    Index("uq_budget_hold_holder", "budget_id", "holder", unique=True, postgresql_where=text("holder is not null")),
-    Index("uq_budget_hold_batch_id", "budget_id", "batch_id", unique=True, postgresql_where=text("batch_id is not null")),
-    comment="What is kept of a budget for calls and batches under way",
+    comment="What is reserved of a budget for batches; what is reserved for calls stands in work.bound_usd",
 )  # fmt: skip

@@ -1,11 +1,12 @@
 """What is owed, and which batch owns it."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
 
 from lanes.ids import BatchId, ItemId, VersionId, WorkId
-from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
@@ -40,6 +41,10 @@ class WorkColumns(TypedColumns):
     alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
     urgent: Named[bool] = Column(server_default=text("false"), comment="Its item was urgent when it was routed")
     batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id), comment="The batch that owns it")
+    bound_usd: Named[Decimal | None] = Column(
+        Usd, comment="US dollars reserved of hard budgets until its claim ends; while ready: its call may cost so much and "
+        "less is left, so it rests; null: no hard budget"
+    )  # fmt: skip
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)
 
@@ -62,6 +67,7 @@ work = Table(
           postgresql_where=text("rescued and lane = 'realtime' and state = 'failed'")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
     Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
+    Index("ix_work_bound", "workload", postgresql_where=text("bound_usd is not null")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),
     Index(None, "item_id"),
     comment="One obligation to process an item on a lane",

@@ -34,14 +34,15 @@ def act(deed: Deed, workload: str = "letters", *, consumer: str | None = None, *
 
 def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -> None:
     assert budget("letters", hard=Decimal(20), soft=Decimal(15), zone="Europe/Berlin") == 0
-    assert capsys.readouterr().out.startswith("letters, day budget: $0 used of $20.00 (0 %); from $15.00 on what may wait")
+    said = "letters, day budget: $0 spent of $20.00 (0 %), $20.00 left; from $15.00 on what may wait"
+    assert capsys.readouterr().out.startswith(said)
     assert budget("letters", hard=Decimal(0), zone="Europe/Berlin", as_json=True) == 0
     (shown,) = json.loads(capsys.readouterr().out)["budgets"]
     assert (shown["hard_usd"], shown["soft_usd"], shown["used_up"]) == (0, None, True)
     assert budget("letters") == 0
     table = " ".join(capsys.readouterr().out.split())
     assert "used up" in table
-    assert all(f"{figure}: " in table for figure in ("Spent", "Kept", "Soft", "Hard", "Share"))
+    assert all(f"{figure}: " in table for figure in ("Spent", "Reserved", "Left", "Soft", "Hard", "State"))
     assert budget("letters", remove=True) == 0
     assert budget() == 0
     assert "No budget is set" in capsys.readouterr().out
@@ -81,7 +82,7 @@ def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
     with pool.begin() as connection:
         month = {"period": Period.MONTH, "zone": "Europe/Berlin"}
         said = perform(connection, act(Deed.SET_BUDGET, consumer="crm", hard_usd=Decimal(5), **month), now=NOON)
-        assert said == "letters, month budget of crm: $0 used of $5.00 (0 %)"
+        assert said == "letters, month budget of crm: $0 spent of $5.00 (0 %), $5.00 left"
         known = row(connection, "budget_status")
         assert (known.consumer, known.period, known.hard_usd, known.who) == ("crm", "month", 5, "ada")
         perform(connection, act(Deed.REMOVE_BUDGET, consumer="crm", period=Period.MONTH), now=NOON)
@@ -95,7 +96,7 @@ def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
 def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -> None:
     with pool.begin() as connection:
         said = perform(connection, act(Deed.SET_BUDGET, hard_usd=Decimal("0.30000000000000004")), now=NOON)
-        assert said == "letters, day budget: $0 used of $0.300 (0 %)"
+        assert said == "letters, day budget: $0 spent of $0.300 (0 %), $0.300 left"
         assert row(connection, "budget_status").hard_usd == Decimal("0.3")
 
 
@@ -106,7 +107,7 @@ def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(po
     assert budget("letters", hard=Decimal(0)) == 0
     assert items_commands.explain("letters", "a", as_json=True) == 0
     said = capsys.readouterr().out
-    assert "waits for money: letters, day budget: $0 used of $0" in said
+    assert "waits for money: letters, day budget: $0 spent of $0" in said
     with pool.begin() as connection:
         (shown,) = snapshot.take(connection, since=NOON, now=later(hours=1)).budgets
         assert shown.is_used_up

@@ -5,27 +5,32 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, event, text
 
+from lanes.claims import Claimed
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
-from lanes.ids import BudgetId
+from lanes.ids import BatchId, BudgetId
 from lanes.money.budget import Budget, BudgetStatus, Period
-from lanes.realtime.calltime import LEASE
-from lanes.settling.outcome import Share
+from lanes.money.cost import upper_bound
+from lanes.payload import call_bytes
+from lanes.settling.outcome import Attempt, Share
 from lanes.store import work
 from lanes.store.batch import releases
+from lanes.store.doors import items
 from lanes.store.locks import wait_at_most
 from lanes.store.money import budgets, holds
-from lanes.store.money.holds import BudgetUsedUp, Want
+from lanes.store.money.holds import BudgetUsedUp
+from lanes.store.realtime import paid_claims
 from lanes.words import Lane, Outcome
+from lanes.workload.prices import Usage
+from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import claimed_item, home, intend, rows, said, save, submit, tried
+from tests.store.tries import LEASE, claim, claimed_item, home, intend, rows, said, save, submit, tried
 
 ZERO = Decimal(0)
 PRICE = Decimal("0.00011")  # of what `said()` uses
@@ -47,14 +52,16 @@ def stands(connection: Connection, now: datetime = NOON) -> BudgetStatus:
     return only
 
 
-def want(need: str = "0.1", *, outstanding: str = "0", minute: str = "0") -> Want:
-    return Want(Decimal(outstanding), Decimal(need), Decimal(minute))
+def waits(connection: Connection, *keys: str, **fields: Any) -> None:
+    admit(connection, *keys, now=NOON, lane=Lane.REALTIME, **fields)
+    route(connection, now=NOON)
 
 
 def take(
-    connection: Connection, id_: BudgetId, wanted: Want, *, holder: UUID | None = None, now: datetime = NOON
-) -> Decimal | None:
-    return holds.take(connection, holder or uuid4(), None, {id_: wanted}, now=now)[id_]
+    connection: Connection, places: int = 9, *, workload: str = "letters", now: datetime = NOON, lease: timedelta = LEASE
+) -> list[Claimed]:
+    """What its budgets pay for is claimed."""
+    return [*paid_claims.claim(connection, {workload: places}, worker="w", lease=lease, now=now).claimed]
 
 
 def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on(connection: Connection) -> None:
@@ -153,68 +160,153 @@ def test_a_budget_that_makes_no_sense_or_is_of_an_unknown_workload_is_refused(co
     assert rows(connection, "budget_status") == []
 
 
-def test_a_slice_is_kept_of_the_budget_and_what_was_not_used_comes_back(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    id_, me = put(connection), uuid4()
-    assert take(connection, id_, want("0.1", minute="10"), holder=me) == Decimal("0.25")
-    assert stands(connection).rest_usd == Decimal("0.75")
-    assert take(connection, id_, want("0.1", outstanding="0.2"), holder=me) == Decimal("0.1")
-    assert stands(connection).reserved_usd == Decimal("0.3")
-    holds.give_back(connection, me, {id_: Decimal("0.2")}, now=NOON)
-    assert stands(connection).reserved_usd == Decimal("0.2")
-    holds.give_back(connection, me, {}, now=NOON)
-    assert stands(connection).reserved_usd == 0
+def bound(version: Version, text_: str = "letter a") -> Decimal:
+    return upper_bound(version, call_bytes({"text": text_}), lane=Lane.REALTIME, at=NOON)
 
 
-def test_what_is_not_left_is_refused_and_given_again_once_the_budget_is_raised(connection: Connection) -> None:
+def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    put(connection, str(3 * of))
+    waits(connection, *"abcd")
+    saved, back, lost = take(connection)
+    assert (stands(connection).calls_usd, stands(connection).rest_usd) == (3 * of, 0)
+    save(connection, tried(saved))
+    assert (stands(connection).calls_usd, stands(connection).spent_usd) == (2 * of, PRICE)
+    work.give_back(connection, [back.claim], ready_at=later(days=1))
+    assert stands(connection).calls_usd == of
+    gone = work.abandoned(connection, now=later(minutes=10))
+    assert [(each.claim, each.bound_usd) for each in gone] == [(lost.claim, of)]
+    save(connection, *gone, now=later(minutes=10))
+    assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
+
+
+def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    put(connection, str(2 * of))
+    waits(connection, *"abc")
+    first = take(connection)
+    assert [each.key for each in first] == ["a", "b"]
+    assert take(connection) == []
+    assert (stands(connection).waits, stands(connection).is_used_up) == (True, False)
+    save(connection, tried(first[0]))
+    assert [each.key for each in take(connection)] == []  # its bill is spent, so that less than a bound is left
+    save(connection, tried(first[1]))
+    assert [each.key for each in take(connection)] == ["c"]
+    assert not stands(connection).waits
+
+
+def test_a_workload_without_a_hard_budget_reserves_nothing(connection: Connection) -> None:
     publish(connection, now=NOON)
-    id_ = put(connection, "0.05")
-    assert take(connection, id_, want("0.1")) is None
+    put(connection, None, "1")
+    waits(connection, "a")
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).limited == set()
+    (only,) = claim(connection)
+    assert connection.execute(text("select bound_usd from lanes.work")).scalar_one() is None
+    save(connection, tried(only))
+    assert stands(connection).spent_usd == PRICE
+
+
+def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    waits(connection, "a", "b")
+    (before,) = claim(connection, places=1)
+    put(connection, str(of))
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).limited == {"letters"}
+    assert take(connection) == []
+    assert stands(connection).calls_usd == of
+    save(connection, tried(before))
+    assert stands(connection).calls_usd == 0
+
+
+def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    put(connection, str(2 * of))
+    waits(connection, "dear", payload={"text": "x" * 90_000}, urgent=True)
+    waits(connection, "cheap", payload={"text": "letter a"})
+    assert [each.key for each in take(connection)] == ["cheap"]
+    rests = "select ready_at, bound_usd from lanes.work where state = 'ready'"
+    ready_at, dear = connection.execute(text(rests)).one()
+    assert (ready_at, dear) == (stands(connection).ends_at, bound(publish(connection, now=NOON), "x" * 90_000))
+    assert stands(connection).calls_usd == of  # what rests reserves nothing
+    put(connection, str(2 * of + dear))
+    assert connection.execute(text(rests)).one() == (NOON, None)
+    assert [each.key for each in take(connection)] == ["dear"]
+
+
+def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_call_ends(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    put(connection, str(2 * of))
+    waits(connection, "a", "b")
+    answered, lost = take(connection)
+    for key in "ab":
+        items.cancel(connection, "letters", key)
+    assert stands(connection).calls_usd == 2 * of
+    save(connection, tried(answered))
+    assert (stands(connection).calls_usd, stands(connection).spent_usd) == (of, PRICE)
+    save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
+    assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
+    assert work.abandoned(connection, now=later(minutes=20)) == []
+    assert [each.work_id for each in rows(connection, "attempt") if each.outcome == "unknown"] == [lost.claim.work_id]
+
+
+@pytest.mark.parametrize("consumer", [None, "crm"])
+def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost(
+    connection: Connection, consumer: str | None
+) -> None:
+    of = bound(publish(connection, now=NOON))
+    put(connection, str(2 * of), consumer=consumer)
+    waits(connection, "a", consumer="crm")
+    (first,) = take(connection)
+    save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
+    (again,) = take(connection, now=later(minutes=11))
+    assert (stands(connection).unknown_usd, stands(connection).calls_usd) == (of, of)
+    save(connection, tried(first), now=later(minutes=12))
+    assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, PRICE)
+    assert stands(connection).calls_usd == of  # that of the newer claim
+    save(connection, tried(again), now=later(minutes=13))
+    assert (stands(connection).used_usd, stands(connection).calls_usd) == (2 * PRICE, 0)
+    put(connection, "9", consumer=consumer, zone="Asia/Tokyo")  # counts all of the period anew
+    assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, 2 * PRICE)
+
+
+def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_one_refused(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    waits(connection, "a", "b")
+    put(connection, "0")
+    assert take(connection) == []
     assert stands(connection).is_used_up
-    assert put(connection, "5") == id_
-    assert not stands(connection).is_used_up
-    assert take(connection, id_, want("0.1")) == Decimal("0.1")
+    put(connection, str(of))
+    save(connection, tried(take(connection)[0]))
+    assert take(connection) == []
+    assert stands(connection).is_used_up
+    assert not stands(connection, later(days=1)).is_used_up
+    assert [each.key for each in take(connection, now=later(days=1))] == ["b"]
 
 
-def test_nothing_is_paid_of_a_budget_of_0(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    assert take(connection, put(connection, "0"), want("0.000001")) is None
-
-
-def test_a_new_period_gives_what_the_last_one_refused(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    id_ = put(connection, "0.0002")
-    save(connection, tried(claimed_item(connection, "a")))
-    assert take(connection, id_, want("0.0001")) is None
-    assert take(connection, id_, want("0.0001"), now=later(days=1)) == Decimal("0.0001")
-
-
-def test_a_dead_drains_slice_counts_until_long_after_its_claims_have_become_unknown(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    id_, dead = put(connection), 2_000_000_000
-    admit(connection, "a", now=NOON, lane=Lane.REALTIME)
-    route(connection, now=NOON)
-    work.claim(connection, Lane.REALTIME, {"letters": 1}, worker="gone", lease=LEASE, now=NOON)
-    holds.take(connection, uuid4(), dead, {id_: want("0.9")}, now=NOON)
-    assert take(connection, id_, want("0.2"), now=later(seconds=20)) is None
-    lost = work.abandoned(connection, now=later(seconds=21))
-    save(connection, *lost, now=later(seconds=21))
-    assert take(connection, id_, want("0.2"), now=later(seconds=21)) is None
-    assert take(connection, id_, want("0.2"), now=later(minutes=10)) == Decimal("0.2")
-    assert stands(connection).unknown_usd == lost[0].bound_usd > 0
+def test_calls_under_way_at_midnight_count_in_both_periods(connection: Connection) -> None:
+    of = bound(publish(connection, now=NOON))
+    put(connection, str(of))
+    waits(connection, "a", "b")
+    (asked,) = take(connection)
+    midnight = stands(connection).ends_at
+    assert take(connection, now=midnight) == []
+    assert stands(connection, midnight).waits
+    save(connection, tried(asked, at=midnight), now=midnight)
+    assert stands(connection, midnight).spent_usd == PRICE
+    assert stands(connection, midnight).calls_usd == 0
 
 
 def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: Connection) -> None:
     version = publish(connection, now=NOON)
-    id_ = put(connection)
+    id_ = put(connection, str(bound(version) * 2))
+    half = bound(version) * Decimal("1.2")
     for end in ("collected", "released"):
         admit(connection, end, now=NOON, lane=Lane.BATCH)
         route(connection, now=NOON)
         batch_id, _ = (submit if end == "collected" else intend)(connection, version)
-        holds.reserve(connection, batch_id, {id_: Decimal("0.6")}, now=NOON)
-        assert take(connection, id_, want("0.5")) is None
-        with pytest.raises(BudgetUsedUp, match=r"\$0.600 kept for what is under way"):
-            holds.reserve(connection, batch_id, {id_: Decimal("0.5")}, now=NOON)
+        holds.reserve(connection, batch_id, {id_: half}, now=NOON)
+        with pytest.raises(BudgetUsedUp, match="reserved for what is under way"):
+            holds.reserve(connection, batch_id, {id_: half}, now=NOON)
         if end == "collected":
             home(connection, batch_id)
         else:
@@ -222,74 +314,137 @@ def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: C
         assert stands(connection).reserved_usd == 0
 
 
-def test_two_drains_at_once_never_take_more_than_is_left(pool: Engine) -> None:
+def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: Engine) -> None:
     with pool.begin() as connection:
-        publish(connection, now=NOON)
-        id_ = put(connection, "1")
-    taken: list[Decimal | None] = []
+        for name in ("letters", "bills"):
+            publish(connection, name, now=NOON)
+            budgets.put(connection, Budget(name, None, Period.DAY, "UTC", None, Decimal(1)), who="a", why="b", now=NOON)
+            admit(connection, name, workload=name, now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+    with pool.begin() as held, pool.begin() as drain:
+        held.execute(text("select from lanes.budget where workload = 'letters' for update"))
+        wait_at_most(drain, timedelta(milliseconds=1))
+        then = paid_claims.claim(drain, {"letters": 9, "bills": 9}, worker="w", lease=LEASE, now=NOON)
+        assert ([each.key for each in then.claimed], then.held_back) == (["bills"], {"letters"})
+    with pool.begin() as drain:
+        assert [each.key for each in take(drain)] == ["letters"]
+
+
+def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_without_a_limit(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "WAIT", timedelta(milliseconds=50))
+    with pool.begin() as connection:
+        version = publish(connection, now=NOON)
+        id_ = put(connection)
+        admit(connection, "a", now=NOON, lane=Lane.BATCH)
+        route(connection, now=NOON)
+        batch_id, _ = intend(connection, version)
+    with pool.begin() as held, pool.begin() as other:
+        held.execute(text("select from lanes.budget for update"))
+        with pytest.raises(StillLocked):
+            holds.reserve(other, batch_id, {id_: Decimal("0.1")}, now=NOON)
+
+
+def test_two_drains_at_once_never_reserve_more_than_is_left(pool: Engine) -> None:
+    with pool.begin() as connection:
+        of = bound(publish(connection, now=NOON))
+        put(connection, str(2 * of))
+        waits(connection, *"abcdef")
+    taken: list[Claimed] = []
 
     def draw() -> None:
-        with pool.begin() as connection:
-            taken.append(take(connection, id_, want("0.4")))
+        for _ in range(3):
+            with pool.begin() as connection:
+                taken.extend(take(connection, 1))
 
-    threads = [threading.Thread(target=draw) for _ in range(6)]
+    threads = [threading.Thread(target=draw) for _ in range(4)]
     for each in threads:
         each.start()
     for each in threads:
         each.join()
-    assert sorted(map(str, taken)) == ["0.4", "0.4", *["None"] * 4]
-
-
-def test_a_budget_that_somebody_holds_is_not_waited_for_without_a_limit(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holds, "WAIT", timedelta(milliseconds=50))
     with pool.begin() as connection:
-        publish(connection, now=NOON)
-        id_ = put(connection)
-    with pool.begin() as held, pool.begin() as other:
-        held.execute(text("select from lanes.budget for update"))
-        with pytest.raises(StillLocked):
-            take(other, id_, want())
+        assert stands(connection).calls_usd == len(taken) * of <= 2 * of
 
 
-amounts = st.integers(1, 40).map(lambda n: Decimal(n) / 100)
-deeds = st.sampled_from(["take", "call", "save", "lose", "give back"])
-steps = st.lists(st.tuples(st.integers(0, 1), deeds, amounts), max_size=40)
+@pytest.mark.parametrize("soft", ["0.5", None])
+def test_what_transactions_added_is_folded_and_counts_the_same(connection: Connection, soft: str | None) -> None:
+    publish(connection, now=NOON)
+    put(connection, "1" if soft is None else None, soft)
+    put(connection, period=Period.MONTH)
+    for key in "abc":
+        save(connection, tried(claimed_item(connection, key)))
+    before = budgets.statuses(connection, now=NOON)
+    budgets.remove(connection, "letters", None, Period.MONTH, now=NOON)
+    assert budgets.fold(connection, most=2) == 2
+    assert budgets.fold(connection) == 1
+    assert rows(connection, "budget_use") == []
+    assert budgets.statuses(connection, now=NOON) == before[:1]
 
 
-@given(steps=steps)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_two_drains_together_never_spend_beyond_a_budget(pool: Engine, steps: list[tuple[int, str, Decimal]]) -> None:
-    """Each drain has a connection of its own; a call is billed what its bound says, the worst that can be."""
-    hard, billed = Decimal(1), ZERO
+deeds = st.sampled_from(["claim", "save", "give back", "die", "answer late", "rescue", "batch", "collect", "raise", "midnight"])
+steps = st.lists(st.tuples(st.integers(0, 1), deeds), max_size=40)
+
+
+@given(steps=steps, sizes=st.lists(st.integers(1, 9_000), min_size=12, max_size=12))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_drains_and_batches_together_never_spend_beyond_a_budget(
+    pool: Engine, steps: list[tuple[int, str]], sizes: list[int]
+) -> None:
+    """Each drain has a connection of its own; every call is billed what its bound says, the worst that can be."""
     with pool.begin() as connection:
         connection.execute(text("truncate lanes.workload, lanes.budget_use cascade"))
-        publish(connection, now=NOON)
+        version = publish(connection, now=NOON, max_failures=9)
+        hard = 2 * bound(version, "x" * 9_000)
         id_ = put(connection, str(hard))
-    drains = [uuid4(), uuid4()]
-    left, open_calls = [ZERO, ZERO], list[list[Decimal]]([[], []])
+        for number, size in enumerate(sizes):
+            waits(connection, f"k{number}", payload={"text": "x" * size})
+    now, held, late, batches = NOON, list[list[Claimed]]([[], []]), list[Claimed](), list[tuple[BatchId, Decimal]]()
+
+    def dearest(each: Claimed) -> Attempt:
+        usd_per_token = Decimal("0.0000005")  # of output, which the bill is made of
+        tokens = int(bound(version, each.payload["text"]) / usd_per_token)
+        return tried(each, response=replace(said(), usage=Usage(output=tokens)), at=now)
+
     with pool.connect() as one, pool.connect() as other:
         sessions = (one, other)
-        for who, what, amount in steps:
-            connection, calls = sessions[who], open_calls[who]
-            if what == "take":
-                given = take(connection, id_, Want(sum(calls, ZERO), amount, amount * 3), holder=drains[who])
-                left[who] = given or ZERO
-            elif what == "call" and amount <= left[who]:
-                left[who] -= amount
-                calls.append(amount)
-            elif what in ("save", "lose") and calls:
-                used = calls.pop()
-                billed += used
-                column = "usd" if what == "save" else "bound_usd"
-                connection.execute(
-                    text(f"insert into lanes.budget_use (budget_id, began_at, {column}) values (:id, :began, :usd)"),
-                    {"id": id_, "began": NOON.replace(hour=0), "usd": used},
-                )
-            elif what == "give back":
-                left[who] = ZERO
-                holds.give_back(connection, drains[who], {id_: sum(calls, ZERO)}, now=NOON)
+        for who, what in steps:
+            connection, mine = sessions[who], held[who]
+            if what == "claim":
+                mine += take(connection, 2, now=now)
+            elif what == "save" and mine:
+                save(connection, dearest(mine.pop()), now=now)
+            elif what == "give back" and mine:
+                work.give_back(connection, [mine.pop().claim], ready_at=now)
+            elif what == "die":
+                late += mine
+                mine.clear()
+                now += timedelta(minutes=3)
+            elif what == "rescue":
+                save(connection, *work.abandoned(connection, now=now), now=now)
+            elif what == "answer late" and late:
+                save(connection, dearest(late.pop()), now=now)
+            elif what == "batch":
+                admit(connection, f"b{len(batches)}-{now}", now=now, lane=Lane.BATCH)
+                route(connection, now=now)
+                batch_id, _ = submit(connection, version)
+                try:
+                    holds.reserve(connection, batch_id, {id_: hard / 3}, now=now)
+                    batches.append((batch_id, hard / 3))
+                except BudgetUsedUp:
+                    connection.rollback()
+            elif what == "collect" and batches:
+                home(connection, batches.pop()[0], now=now)
+            elif what == "raise":
+                hard += bound(version)
+                put(connection, str(hard), now=now)
+            elif what == "midnight":
+                now = stands(connection, now).ends_at
             connection.commit()
-            stood = stands(connection)
+            stood = stands(connection, now)
+            billed = connection.execute(
+                text("select coalesce(sum(cost_usd), 0) from lanes.spend where billed_at >= :since"), {"since": stood.began_at}
+            ).scalar_one()
+            assert stood.spent_usd == billed
+            assert stood.used_usd + stood.reserved_usd <= hard
             connection.rollback()
-            assert billed + sum(map(sum, open_calls), ZERO) <= hard
-            assert stood.used_usd == billed

@@ -120,7 +120,7 @@ def test_whose_budgets_have_refused_is_known_until_their_next_period(connection:
         allowed = Budget("letters", consumer, Period.DAY, "UTC", None, Decimal(1))
         budgets.put(connection, allowed, who="ada", why="test", now=NOON)
         of = budget.c.consumer.is_not_distinct_from(consumer)
-        connection.execute(update(budget).where(of).values(refused_at=refused_at))
+        connection.execute(update(budget).where(of).values(refused_at=refused_at, refused_usd=2))
     assert seen(connection).refused == {("letters", None), ("letters", "crm")}
 
 

@@ -23,8 +23,8 @@ from tests.store.tries import claim, claimed_item, rows, save, tried
 
 MODEL = "claude-haiku-5-5"
 BUDGET = (
-    "insert into lanes.budget (workload, consumer, period, zone, hard_usd, refused_at, who, why, set_at)"
-    " values ('letters', {consumer}, 'day', 'UTC', 1, {refused}, 'ann', 'test', :now)"
+    "insert into lanes.budget (workload, consumer, period, zone, hard_usd, refused_at, refused_usd, who, why, set_at)"
+    " values ('letters', {consumer}, 'day', 'UTC', 1, {refused}, 2, 'ann', 'test', :now)"
 )
 
 

@@ -1,4 +1,4 @@
-"""Periods in their zone, how a budget stands, what a drain takes of it at once, and what is refused."""
+"""Periods in their zone, how a budget stands, and which budgets are refused."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.budget import Budget, BudgetStatus, Period, refusal, slice_usd
+from lanes.money.budget import Budget, BudgetStatus, Period, refusal
 from tests.conftest import NOON
 
 ZONES = ("UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "Pacific/Kiritimati", "America/Sao_Paulo")
@@ -21,9 +21,12 @@ def budget(soft: str | None = None, hard: str | None = "10", *, period: Period =
     return Budget("letters", None, period, zone, *limits)
 
 
-def status(of: Budget, *, spent: str = "0", unknown: str = "0", reserved: str = "0", refused: bool = False) -> BudgetStatus:
-    sums = Decimal(spent), Decimal(unknown), Decimal(reserved)
-    return BudgetStatus(of, of.begins(NOON), of.ends(NOON), *sums, refused_at=NOON if refused else None)
+def status(
+    of: Budget, *, spent: str = "0", unknown: str = "0", calls: str = "0", batches: str = "0", lacked: str | None = None
+) -> BudgetStatus:
+    sums = Decimal(spent), Decimal(unknown), Decimal(calls), Decimal(batches)
+    at, usd = (None, None) if lacked is None else (NOON, Decimal(lacked))
+    return BudgetStatus(of, of.begins(NOON), of.ends(NOON), *sums, refused_at=at, refused_usd=usd)
 
 
 @given(moments, st.sampled_from(ZONES), st.sampled_from(Period))
@@ -42,8 +45,8 @@ def test_a_day_on_which_the_clocks_change_has_23_or_25_hours() -> None:
 
 
 def test_what_may_have_been_billed_counts_as_spent() -> None:
-    stands = status(budget("6", "10"), spent="5", unknown="1", reserved="2")
-    assert (stands.used_usd, stands.rest_usd, stands.share) == (Decimal(6), Decimal(2), 0.6)
+    stands = status(budget("6", "10"), spent="5", unknown="1", calls="1.5", batches="0.5")
+    assert (stands.used_usd, stands.reserved_usd, stands.rest_usd, stands.share) == (Decimal(6), Decimal(2), Decimal(2), 0.6)
     assert stands.is_over_soft
     assert not stands.is_used_up
 
@@ -54,20 +57,17 @@ def test_a_budget_of_0_is_used_up_before_anything_is_paid() -> None:
     assert stands.share == 1
 
 
-def test_a_budget_that_has_too_little_left_for_what_was_asked_is_used_up() -> None:
-    assert status(budget(), spent="9.99", refused=True).is_used_up
+def test_a_budget_is_used_up_once_less_is_unspent_than_the_next_call_may_cost() -> None:
+    assert status(budget(), spent="9.99", lacked="0.02").is_used_up
     assert not status(budget(), spent="9.99").is_used_up
+    assert not status(budget(), spent="9.97", lacked="0.02").is_used_up  # as after it was raised
 
 
-@given(rest=amounts, need=amounts, minute=amounts)
-def test_a_slice_is_never_more_than_is_left_nor_less_than_is_needed(rest: Decimal, need: Decimal, minute: Decimal) -> None:
-    taken = slice_usd(rest=rest, need=need, minute=minute)
-    if need > rest:
-        assert taken is None
-    else:
-        assert taken is not None
-        assert need <= taken <= rest
-        assert taken == need or taken <= min(minute, rest / 4)
+def test_money_that_is_reserved_is_not_spent() -> None:
+    waits = status(budget(), spent="1.3", calls="8.69", lacked="0.02")
+    assert (waits.is_used_up, waits.waits, waits.state) == (False, True, "waiting for reserved money")
+    assert not status(budget(), spent="1.3", calls="1", lacked="0.02").waits
+    assert status(budget(), spent="9.99", calls="0.01", lacked="0.02").state == "used up"
 
 
 @pytest.mark.parametrize(

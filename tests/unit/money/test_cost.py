@@ -4,22 +4,27 @@ import itertools
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes import exact_json
 from lanes.money.caching import written
 from lanes.money.cost import Estimates, allocate, allocate_usd, pack_bound, tokens, upper_bound
+from lanes.money.pack_bounds import most_bytes
 from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.money.sharing import Sharing
-from lanes.provider.requests import Question, parameters
+from lanes.packids import pack_ids
+from lanes.packing import FRAME_CHARS
+from lanes.payload import call_bytes
+from lanes.provider.requests import Question, Writer
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
 from tests.conftest import NOON, later
 from tests.examples import version
 
-CYRILLIC, HAN, EMOJI = "\u0437\u0430\u044f\u0432\u043a\u0430 ", "\u9000\u6b3e\u7533\u8bf7", "\U0001f600"
 weights = st.lists(st.integers(0, 10_000), min_size=1, max_size=60)
 bills = st.decimals(0, 1_000, places=10) | st.decimals(0, 1_000, places=4) | st.decimals(0, 1_000, places=14)
 
@@ -95,21 +100,53 @@ def test_an_estimate_holds_for_the_whole_day() -> None:
     assert Estimates(NOON).of(version(), 100) == Estimates(later(hours=11)).of(version(), 100)
 
 
-@pytest.mark.parametrize("lane", Lane)
-@pytest.mark.parametrize("text", ["hello", CYRILLIC * 100, HAN * 200, EMOJI * 300])
-@pytest.mark.parametrize("items", [1, 7])
-def test_the_bound_of_a_call_covers_whatever_it_can_have_cost(lane: Lane, text: str, items: int) -> None:
-    letters, payload = version(batch_pack=7, realtime_pack=7), {"text": text}
-    body = parameters(letters, lane, [Question(str(slot), payload) for slot in range(1, items + 1)])
-    shared = (len(body["system"].encode()) + len(json.dumps(body["output_config"]))) // 4
-    own = len(json.dumps(body["messages"], ensure_ascii=False).encode()) // 4
-    plain = Usage(input=shared + own, output=body["max_tokens"])
-    cached = replace(written(lane, shared), input=own, output=body["max_tokens"])
-    chars = len(json.dumps(payload, ensure_ascii=False))
-    for marked, used in ((False, plain), (True, plain), (True, cached)):
-        worst = cost(used, model=body["model"], lane=lane, at=NOON)
-        assert pack_bound(letters, chars * items, items=items, lane=lane, marked=marked, at=NOON) >= worst
-        assert upper_bound(letters, chars, lane=lane, marked=marked, at=NOON) * items >= worst
+SPECIAL = '"\\\n\t<>/{}[]itemhistory\uff49\uff54\uff1c\ufe64\x01'  # what JSON, or a fence, escapes
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(SPECIAL, max_size=60)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12,
+)  # fmt: skip
+payloads = st.dictionaries(texts | st.sampled_from(["text", "body"]), values, min_size=1, max_size=4)
+SCHEMA = {
+    "type": "object", "required": ["category"], "title": 'of "letters"',
+    "$defs": {"tag": {"type": "string", "pattern": '^["\\\\a-z]{1,9}$', "examples": ["é\u200b", '"']}},
+    "properties": {
+        "category": {"enum": ["a", "b"], "description": "一种 \n kind"},
+        "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}},
+        "score": {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.25}, "free": {"type": "object"},
+    },
+}  # fmt: skip
+
+
+@given(
+    st.lists(payloads, min_size=1, max_size=4), st.lists(payloads, max_size=2), st.sampled_from(Lane), st.booleans(),
+    st.sampled_from([SCHEMA, version().spec.output_schema]), texts,
+)  # fmt: skip
+def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
+    pack: list[dict[str, Any]], history: list[dict[str, Any]], lane: Lane, marked: bool, schema: dict[str, Any], said: str
+) -> None:
+    letters = version(batch_pack=7, realtime_pack=7, output_schema=schema, instructions=f"Sort. {said}")
+    told = tuple(history) if lane is Lane.BATCH else ()
+    ids = pack_ids("0123456789abcdef", 0, len(pack))
+    body = Writer(letters, lane).write([Question(id_, each, told) for id_, each in zip(ids, pack, strict=True)], marked=marked)
+    most, day = json.loads(body)["max_tokens"], {"model": letters.spec.model_of(lane), "lane": lane, "at": NOON}
+    own = len(exact_json.dumps(json.loads(body)["messages"][0]["content"]).encode())
+    sizes = [call_bytes(each) + sum(call_bytes(one) + FRAME_CHARS for one in told) for each in pack]
+    bound = pack_bound(letters, sum(sizes), items=len(pack), lane=lane, marked=marked, at=NOON)
+    assert bound >= cost(Usage(input=len(body), output=most), **day)
+    if marked:
+        assert bound >= cost(replace(written(lane, len(body) - own), input=own, output=most), **day)
+    assert sum(upper_bound(letters, size, lane=lane, marked=marked, at=NOON) for size in sizes) >= bound
+
+
+def test_items_that_share_a_call_never_cost_more_than_their_calls_apart_where_longer_prompts_are_dearer() -> None:
+    haiku = version(realtime_pack=50)
+    most = most_bytes(haiku, Lane.REALTIME, NOON)
+    assert most is not None
+    for each in (1, 500, 9_000):
+        items = min(50, most // each)
+        together = pack_bound(haiku, items * (each - FRAME_CHARS), items=items, lane=Lane.REALTIME, at=NOON)
+        assert together <= items * upper_bound(haiku, each - FRAME_CHARS, lane=Lane.REALTIME, at=NOON)
 
 
 def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:

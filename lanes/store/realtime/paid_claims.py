@@ -1,0 +1,166 @@
+"""Claims of workloads with a hard budget: each item is claimed with the most that its call may cost, as far as that is left.
+
+The reserve stands in the row of the work and ends with its claim: saved, given back or rescued. It covers a call for the item
+alone, so that items may share a call, or be asked apart again, without reserving anew.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select, update
+
+from lanes.claims import Claim, Claimed
+from lanes.ids import VersionId, WorkId
+from lanes.money.cost import upper_bound
+from lanes.money.reserving import Candidate, Reserved, reserve
+from lanes.payload import call_bytes
+from lanes.store import asking
+from lanes.store.bulk import one_of, rows_of
+from lanes.store.literals import is_
+from lanes.store.money import budget_status, budgets, holds
+from lanes.store.payload import octets
+from lanes.store.tables import item, work
+from lanes.store.work import MOST_BYTES, claimed, most_urgent
+from lanes.store.workload.workloads import versions
+from lanes.words import Lane, WorkState
+from lanes.workload.version import Version
+
+
+@dataclass(frozen=True)
+class PaidClaims:
+    """What was claimed, most urgent first. Of the workloads in `held_back` something waits: for reserved money, or for a budget
+    that another transaction holds. Those in `stopped` have less left than any call of theirs may cost."""
+
+    claimed: Sequence[Claimed] = ()
+    held_back: Set[str] = frozenset()
+    stopped: Set[str] = frozenset()
+
+
+def claim(
+    connection: Connection, most: Mapping[str, int], *, worker: str, session: int | None = None, lease: timedelta,
+    most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None, now: datetime,
+) -> PaidClaims:  # fmt: skip
+    """Claim up to `most` of the most urgent real-time work of each workload, as far as its hard budgets pay for it.
+
+    A transaction of its own: the budgets stay locked until it ends. A budget that another transaction holds is not waited for;
+    what it would pay for is held back.
+    """
+    of = [each for each in budgets.limited(connection) if each.workload in most]
+    rows = _candidates(connection, most, since, most_bytes, now)
+    readers = {row.consumer for row in rows}
+    wanted = [each.id for each in of if each.consumer is None or each.consumer in readers]
+    locked = holds.lock_free(connection, wanted)
+    busy = {each.workload for each in of if each.id in set(wanted) - locked}
+    busy |= _bound_claims(connection, set(most) - busy, now)
+    candidates = [row for row in rows if row.workload not in busy]
+    known = versions(connection, {row.version_id for row in candidates})
+    found = budget_status.limited(asking.through(connection), locked, now=now)
+    then = reserve(
+        [Candidate(row.id, row.workload, row.consumer, _bound(known, row, now)) for row in candidates],
+        {id_: of for id_, of in found.items() if of.budget.workload not in busy},
+        least=_least(known.values(), now), now=now,
+    )  # fmt: skip
+    holds.tell(connection, found, then.refused, now=now)
+    _rest(connection, then)
+    numbers = _take(connection, then, worker=worker, session=session, until=now + lease)
+    ours = [replace(claimed(row), claim=Claim(row.id, numbers[row.id])) for row in candidates if row.id in numbers]
+    return PaidClaims(ours, busy | then.waiting | then.stopped, then.stopped)
+
+
+def _candidates(
+    connection: Connection, most: Mapping[str, int], since: Mapping[str, datetime] | None, most_bytes: int, now: datetime
+) -> Sequence[Any]:  # fmt: skip
+    """The most urgent work of each workload, locked, within its part of the bytes; one item at least."""
+    picked = most_urgent(Lane.REALTIME, most, since=since, now=now).cte("picked")
+    size = octets(item.c.payload)
+    before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
+    weighed = (
+        select(
+            work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
+            item.c.workload, item.c.key, item.c.payload, item.c.due_at, item.c.urgent, item.c.consumer,
+            before.label("bytes_before"),
+        )
+        .join_from(picked, work, work.c.id == picked.c.id)
+        .join(item, item.c.id == work.c.item_id)
+        .cte("weighed")
+    )  # fmt: skip
+    query = select(weighed).where(weighed.c.bytes_before < most_bytes // len(most)).order_by(weighed.c.rank_at, weighed.c.id)
+    return connection.execute(query).all()
+
+
+def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set[str]:
+    """Reserve for claims that were made before their workload had a hard budget; return the workloads where one is locked."""
+    unbound = and_(
+        is_(work.c.state, WorkState.CLAIMED), is_(work.c.lane, Lane.REALTIME), work.c.bound_usd.is_(None),
+        one_of(list(names), work.c.workload),
+    )  # fmt: skip
+    rows = connection.execute(
+        select(work.c.id, work.c.workload, work.c.version_id, item.c.payload)
+        .join(item, item.c.id == work.c.item_id)
+        .where(unbound)
+    ).all()
+    if not rows:
+        return set()
+    free = set(
+        connection.execute(
+            select(work.c.id)
+            .where(one_of([row.id for row in rows], work.c.id), unbound)
+            .order_by(work.c.id)
+            .with_for_update(key_share=True, skip_locked=True)
+        ).scalars()
+    )
+    known = versions(connection, {row.version_id for row in rows})
+    _write_bounds(connection, {row.id: _bound(known, row, now) for row in rows if row.id in free})
+    return {row.workload for row in rows if row.id not in free}
+
+
+def _bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
+    """The most that a call for the item alone may cost; 0 where its version cannot be read, so that no call is made."""
+    of = known.get(row.version_id)
+    return Decimal(0) if of is None else upper_bound(of, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
+
+
+def _least(known: Any, now: datetime) -> dict[str, Decimal]:
+    """By workload, the least that any call of these versions may cost."""
+    least: dict[str, Decimal] = {}
+    for each in known:
+        bound = upper_bound(each, 0, lane=Lane.REALTIME, at=now)
+        least[each.workload] = min(bound, least.get(each.workload, bound))
+    return least
+
+
+def _rest(connection: Connection, then: Reserved) -> None:
+    """These items are not looked at before their moment, and tell what their call may cost."""
+    if then.resting:
+        resting = [{"id": each.work_id, "bound_usd": each.bound_usd, "ready_at": at} for each, at in then.resting]
+        given = rows_of(work, resting)
+        values = {"ready_at": given.c.ready_at, "bound_usd": given.c.bound_usd}
+        connection.execute(update(work).where(work.c.id == given.c.id).values(values))
+
+
+def _take(
+    connection: Connection, then: Reserved, *, worker: str, session: int | None, until: datetime
+) -> dict[WorkId, int]:  # fmt: skip
+    """Claim what is paid for with its reserve; return the numbers of the claims."""
+    if not then.paid:
+        return {}
+    given = rows_of(work, [{"id": each.work_id, "bound_usd": each.bound_usd} for each in then.paid])
+    taken = (
+        update(work)
+        .where(work.c.id == given.c.id)
+        .values(
+            state=WorkState.CLAIMED, claimed_by=worker, session=session, lease_until=until, claim_no=work.c.claim_no + 1,
+            bound_usd=given.c.bound_usd,
+        )
+        .returning(work.c.id, work.c.claim_no)
+    )
+    return {row.id: row.claim_no for row in connection.execute(taken)}
+
+
+def _write_bounds(connection: Connection, bounds: Mapping[WorkId, Decimal]) -> None:
+    if bounds:
+        given = rows_of(work, [{"id": id_, "bound_usd": usd} for id_, usd in bounds.items()])
+        connection.execute(update(work).where(work.c.id == given.c.id).values(bound_usd=given.c.bound_usd))
