@@ -44,7 +44,8 @@ def budget(
     """Show the budgets, of one workload or of all; with a limit set one, with --remove have it no more.
 
     At a hard limit nothing more is paid: work is kept, and goes on by itself once the budget is raised or the next period
-    begins. Both limits are set at once: the one not given is none.
+    begins. What calls and batches under way may cost is reserved; what they do not use comes back as they end. Both limits
+    are set at once: the one not given is none.
 
     Example: lanes budget tickets --hard 20 --soft 15 --period day --zone Europe/Berlin
 
@@ -96,8 +97,15 @@ def _changed_and_shown(
 
 def _json(of: BudgetStatus) -> dict[str, object]:
     known = asdict(of)
-    told = {**known.pop("budget"), **known, "share": of.share, "used_up": of.is_used_up}
+    told = {**known.pop("budget"), **known, **_derived(of)}
     return {name: float(value) if isinstance(value, Decimal) else value for name, value in told.items()}
+
+
+def _derived(of: BudgetStatus) -> dict[str, object]:
+    return {
+        "reserved_usd": of.reserved_usd, "left_usd": of.rest_usd, "share": of.share, "used_up": of.is_used_up,
+        "waits": of.waits, "state": of.state,
+    }  # fmt: skip
 
 
 def _show(found: Sequence[BudgetStatus]) -> None:

@@ -135,12 +135,12 @@ CIRCUITS: Legend = {
 # -- steering and use
 
 BUDGETS: Legend = {
-    "Spent": "in this period, with the most that calls without an answer can have cost",
-    "Reserved": "the most that calls and batches under way may cost",
+    "Spent": "billed, or perhaps billed",
+    "Reserved": "the most that work under way may cost",
     "Left": "neither spent nor reserved",
     "Soft": "from here on what may wait goes to batch",
     "Hard": "never exceeded",
-    "State": "the share that is spent, or why the next call is not paid for",
+    "State": "the share spent, or why nothing is paid",
 }
 ROLLOUTS: Legend = {"Rollout": "the share of undecided items that goes to real-time, and the step in force"}
 SPLITS: Legend = {"To real-time": "of the items that no rule decides"}

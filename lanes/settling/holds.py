@@ -8,7 +8,7 @@ from typing import Any
 from lanes.money.budget import BudgetStatus
 from lanes.realtime.circuit import Circuit
 from lanes.routing.capacity import RESERVE, Limit
-from lanes.units import clock, counted
+from lanes.units import clock, counted, usd
 from lanes.words import BatchState, Lane, WorkState
 
 Row = Mapping[str, Any]
@@ -83,12 +83,27 @@ def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
 def _unpaid(work: Row, by: Holds, now: datetime) -> str | None:
     spent = next((each for each in by.budgets if each.is_used_up), None)
     if spent is None:
-        return None
+        return _reserved(work, by, now)
     since = f" since {clock(spent.refused_at, beside=now)}" if spent.refused_at else ""
     return (
         f"waits for money: {spent.said}; it has paid for nothing more{since}, and does again when it is raised "
         f"(`lanes budget {work['workload']}`), or at {clock(spent.ends_at, beside=now)}"
     )
+
+
+def _reserved(work: Row, by: Holds, now: datetime) -> str | None:
+    """Its call is dearer than what is left, or waits for the money that is reserved for others."""
+    if (bound := work.get("bound_usd")) is not None and work["ready_at"] > now:
+        stands = "; ".join(each.said for each in by.budgets)
+        return (
+            f"rests for want of money: its call may cost {usd(bound)}, more than is left ({stands}); it is tried again when a "
+            f"budget is raised (`lanes budget {work['workload']}`), or at {clock(work['ready_at'], beside=now)}"
+        )
+    waits = next((each for each in by.budgets if each.waits), None)
+    if waits is None:
+        return None
+    since = f" since {clock(waits.refused_at, beside=now)}" if waits.refused_at else ""
+    return f"has waited for reserved money{since}: {waits.said}; it goes on by itself as calls and batches end"
 
 
 def _circuit(work: Row, by: Holds, now: datetime) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.money.cost import upper_bound
+from lanes.payload import call_bytes
 from lanes.store import work
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Mode, Outcome
@@ -131,8 +132,8 @@ def test_a_call_without_an_answer_has_a_bound_and_is_not_in_spend(connection: Co
     first = claimed_item(connection, payload={"text": "x" * 400})
     rescue(connection, now_s=300)
     lost = row(connection, "attempt_log")
-    chars = len('{"text": ""}') + 400
-    assert lost.bound_usd == upper_bound(letters, chars, lane=Lane.REALTIME, at=NOON)
+    size = call_bytes({"text": "x" * 400})
+    assert lost.bound_usd == upper_bound(letters, size, lane=Lane.REALTIME, at=NOON)
     assert lost.bound_usd > cost(
         Usage(input=150, output=letters.spec.max_output_tokens),
         model=letters.spec.realtime_model, lane=Lane.REALTIME, at=NOON,
