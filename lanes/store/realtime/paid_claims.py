@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
@@ -40,8 +40,8 @@ class PaidClaims:
 
 
 def claim(
-    connection: Connection, most: Mapping[str, int], *, worker: str, session: int | None = None, lease: timedelta,
-    most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None, now: datetime,
+    connection: Connection, most: Mapping[str, int], *, worker: str, lease: timedelta, most_bytes: int = MOST_BYTES,
+    since: Mapping[str, datetime] | None = None, but: Sequence[VersionId] = (), only: Sequence[VersionId] = (), now: datetime,
 ) -> PaidClaims:  # fmt: skip
     """Claim up to `most` of the most urgent real-time work of each workload, as far as its hard budgets pay for it.
 
@@ -49,7 +49,7 @@ def claim(
     what it would pay for is held back.
     """
     of = [each for each in budgets.limited(connection) if each.workload in most]
-    rows = _candidates(connection, most, since, most_bytes, now)
+    rows = _candidates(connection, most, _asked_of(but, only), since, most_bytes, now)
     readers = {row.consumer for row in rows}
     wanted = [each.id for each in of if each.consumer is None or each.consumer in readers]
     locked = holds.lock_free(connection, wanted)
@@ -65,16 +65,24 @@ def claim(
     )  # fmt: skip
     holds.tell(connection, found, then.refused, now=now)
     _rest(connection, then)
-    numbers = _take(connection, then, worker=worker, session=session, until=now + lease)
+    numbers = _take(connection, then, worker=worker, until=now + lease)
     ours = [replace(claimed(row), claim=Claim(row.id, numbers[row.id])) for row in candidates if row.id in numbers]
     return PaidClaims(ours, busy | then.waiting | then.stopped, then.stopped)
 
 
+def _asked_of(but: Sequence[VersionId], only: Sequence[VersionId]) -> list[ColumnElement[bool]]:
+    """Which versions may be asked: only those that are named, or else all but those."""
+    if only:
+        return [one_of(list(only), work.c.version_id)]
+    return [~one_of(list(but), work.c.version_id)] if but else []
+
+
 def _candidates(
-    connection: Connection, most: Mapping[str, int], since: Mapping[str, datetime] | None, most_bytes: int, now: datetime
+    connection: Connection, most: Mapping[str, int], of: Sequence[ColumnElement[bool]], since: Mapping[str, datetime] | None,
+    most_bytes: int, now: datetime,
 ) -> Sequence[Any]:  # fmt: skip
     """The most urgent work of each workload, locked, within its part of the bytes; one item at least."""
-    picked = most_urgent(Lane.REALTIME, most, since=since, now=now).cte("picked")
+    picked = most_urgent(Lane.REALTIME, most, *of, since=since, now=now).cte("picked")
     size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
     weighed = (
@@ -141,9 +149,7 @@ def _rest(connection: Connection, then: Reserved) -> None:
         connection.execute(update(work).where(work.c.id == given.c.id).values(values))
 
 
-def _take(
-    connection: Connection, then: Reserved, *, worker: str, session: int | None, until: datetime
-) -> dict[WorkId, int]:  # fmt: skip
+def _take(connection: Connection, then: Reserved, *, worker: str, until: datetime) -> dict[WorkId, int]:
     """Claim what is paid for with its reserve; return the numbers of the claims."""
     if not then.paid:
         return {}
@@ -152,7 +158,7 @@ def _take(
         update(work)
         .where(work.c.id == given.c.id)
         .values(
-            state=WorkState.CLAIMED, claimed_by=worker, session=session, lease_until=until, claim_no=work.c.claim_no + 1,
+            state=WorkState.CLAIMED, claimed_by=worker, lease_until=until, claim_no=work.c.claim_no + 1,
             bound_usd=given.c.bound_usd,
         )
         .returning(work.c.id, work.c.claim_no)
