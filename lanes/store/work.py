@@ -245,12 +245,12 @@ def claimed(row: Any) -> Claimed:
 def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
     """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, and is bounded.
 
-    Its reserve bounds it, or else what its item would cost. Work that was canceled while it was claimed is among them as long
-    as money is reserved for it. No lease runs out within 20 s of the server's start: until then a drain that lives could not
+    Its reserve bounds it, or else what its item would cost. Work that moved on while it was claimed is among them as long as
+    money is reserved for it. No lease runs out within 20 s of the server's start: until then a drain that lives could not
     renew it.
     """
     up = func.pg_postmaster_start_time(type_=Moment)
-    reserved = and_(is_(work.c.state, WorkState.CANCELED), work.c.bound_usd.is_not(None))
+    reserved = and_(work.c.bound_usd.is_not(None), ~is_(work.c.state, WorkState.READY))
     rows = connection.execute(
         select(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until.label("until"), work.c.bound_usd,

@@ -73,10 +73,11 @@ def save(
 
 
 def _end_reserves(connection: Connection, late: Sequence[tuple[Attempt, LockedWork]]) -> None:
-    """Nothing is reserved any more for calls whose work was canceled meanwhile: they have ended."""
-    over = [row.id for each, row in late if row.state is WorkState.CANCELED and row.claim_no == each.claim.number]
+    """Reserve nothing any more for calls that have ended although their work moved on before: canceled, or answered late."""
+    over = [row.id for each, row in late if row.state is not WorkState.READY and row.claim_no == each.claim.number]
     if over:
-        connection.execute(update(work).where(one_of(over, work.c.id)).values(bound_usd=None))
+        reserved = one_of(over, work.c.id), work.c.bound_usd.is_not(None)
+        connection.execute(update(work).where(*reserved).values(bound_usd=None, lease_until=None))
 
 
 def _storable(each: Attempt) -> Attempt:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
     bindparam,
     case,
     column,
@@ -136,7 +137,11 @@ def _known(each: CTE, attempts: CTE) -> ColumnElement[Any]:
 
 
 def _moved(each: CTE) -> CTE:
-    """Work of the newest claim goes where its attempt leads, and nobody's hands are on it."""
+    """Move work where its attempt leads, and free it of its claim.
+
+    A late answer leaves the reserve of a newer claim, whose call is still under way, until that ends or its lease does.
+    """
+    newer = and_(work.c.state == WorkState.CLAIMED, work.c.claim_no != each.c.claim_no, work.c.bound_usd.is_not(None))
     finished = case((each.c.state != WorkState.READY, _now))
     return (
         update(work)
@@ -144,7 +149,8 @@ def _moved(each: CTE) -> CTE:
         .values(
             state=each.c.state, failures=each.c.failures, alone=each.c.alone,
             ready_at=func.coalesce(each.c.ready_at, _now), finished_at=finished,
-            claimed_by=None, lease_until=None, batch_id=None, bound_usd=None,
+            claimed_by=None, batch_id=None,
+            lease_until=case((newer, work.c.lease_until)), bound_usd=case((newer, work.c.bound_usd)),
         )
         .cte("moved")
     )  # fmt: skip
