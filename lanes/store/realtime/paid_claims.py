@@ -70,6 +70,13 @@ def claim(
     return PaidClaims(ours, busy | then.waiting | then.stopped, then.stopped)
 
 
+def end_reserves(connection: Connection, ended: Sequence[WorkId]) -> None:
+    """Reserve nothing any more for calls that have ended although their work moved on before: canceled, or answered late."""
+    if ended:
+        reserved = one_of(ended, work.c.id), work.c.bound_usd.is_not(None)
+        connection.execute(update(work).where(*reserved).values(bound_usd=None, lease_until=None))
+
+
 def _asked_of(but: Sequence[VersionId], only: Sequence[VersionId]) -> list[ColumnElement[bool]]:
     """Which versions may be asked: only those that are named, or else all but those."""
     if only:

@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, false, func, literal, select, update
+from sqlalchemy import Connection, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.claims import Claim
 from lanes.ids import BatchId, ItemId, WorkId
 from lanes.money.cost import Part
 from lanes.settling.announcing import told_alone
-from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
@@ -22,7 +21,8 @@ from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.money import ledger
-from lanes.store.settling import handovers, pack_checks, refusals
+from lanes.store.realtime import paid_claims
+from lanes.store.settling import handovers, pack_checks, refusals, retries
 from lanes.store.settling.handovers import HandedOver
 from lanes.store.settling.pack_checks import Alone, Packed
 from lanes.store.settling.savable import ANSWERING, LockedWork, Shown, lock, terms
@@ -61,23 +61,16 @@ def save(
         else:
             late.append((each, row, part))
     recorded = _recorded(connection, [each.claim for each, _, _ in late])
-    lost = _lost_by_leases(connection, [row.id for _, row, _ in late if row.state is WorkState.FAILED])
+    lost = retries.lost_by_leases(connection, [row.id for _, row, _ in late if row.state is WorkState.FAILED])
     for each, row, part in late:
         if batch_id is None and _settles_late(each, row, lost):
             writes.in_force(each, row, part, late=True)
         elif each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
-    _end_reserves(connection, [(each, row) for each, row, _ in late])
+    ended = [row.id for each, row, _ in late if row.state is not WorkState.READY and row.claim_no == each.claim.number]
+    paid_claims.end_reserves(connection, ended)
     return writes.saved
-
-
-def _end_reserves(connection: Connection, late: Sequence[tuple[Attempt, LockedWork]]) -> None:
-    """Reserve nothing any more for calls that have ended although their work moved on before: canceled, or answered late."""
-    over = [row.id for each, row in late if row.state is not WorkState.READY and row.claim_no == each.claim.number]
-    if over:
-        reserved = one_of(over, work.c.id), work.c.bound_usd.is_not(None)
-        connection.execute(update(work).where(*reserved).values(bound_usd=None, lease_until=None))
 
 
 def _storable(each: Attempt) -> Attempt:
@@ -96,15 +89,6 @@ def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Ou
         .order_by(attempt.c.id)
     )
     return {Claim(row.work_id, row.claim_no): row.outcome for row in rows}
-
-
-def _lost_by_leases(connection: Connection, failed: Sequence[WorkId]) -> set[WorkId]:
-    """Return which of this failed work has met nothing but lost leases."""
-    if not failed:
-        return set()
-    lost = and_(attempt.c.outcome == Outcome.UNKNOWN, func.starts_with(attempt.c.error, LOST_LEASE))
-    tried = select(attempt.c.work_id).where(one_of(set(failed), attempt.c.work_id)).group_by(attempt.c.work_id)
-    return set(connection.execute(tried.having(func.bool_and(func.coalesce(lost, false())))).scalars())
 
 
 def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> bool:

@@ -1,13 +1,18 @@
-"""Another chance for failed items."""
+"""Another chance for failed items: by a person, or by a valid answer that arrives late."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, and_, false, func, select, text
 
 from lanes.errors import UnknownWorkload
+from lanes.ids import WorkId
+from lanes.settling.attempts import LOST_LEASE
 from lanes.store import signals
+from lanes.store.bulk import one_of
+from lanes.store.tables import attempt
 from lanes.store.workload import workloads
+from lanes.words import Outcome
 
 RETRY = """
 with chosen as (
@@ -49,3 +54,12 @@ def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, 
     again = list(connection.execute(text(RETRY), given).scalars())
     signals.wake(connection)
     return sorted(again)
+
+
+def lost_by_leases(connection: Connection, failed: Sequence[WorkId]) -> set[WorkId]:
+    """Return which of this failed work has met nothing but lost leases."""
+    if not failed:
+        return set()
+    lost = and_(attempt.c.outcome == Outcome.UNKNOWN, func.starts_with(attempt.c.error, LOST_LEASE))
+    tried = select(attempt.c.work_id).where(one_of(set(failed), attempt.c.work_id)).group_by(attempt.c.work_id)
+    return set(connection.execute(tried.having(func.bool_and(func.coalesce(lost, false())))).scalars())
