@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import psycopg
@@ -46,7 +47,8 @@ def status(
         runs = runs_with(settings, home)
         with ThreadPoolExecutor(2) as beside:
             asked = beside.submit(components, runs, home)
-            beside.submit(prices.load)  # while the database answers; advice asks for prices
+            beside.submit(prices.load)  # while the database answers: advice asks for prices, and for the law of batches
+            beside.submit(import_module, "lanes.routing.turnaround")
             figures = _figures(hours, runs)
             found = asked.result()
         if as_json:

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.ids import VersionId
-from lanes.routing.turnaround import STATED, Evidence, Turnarounds
 from lanes.units import counted, seconds
 from lanes.workload.window import LEAD, Window, expected_turnaround
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the law imports numpy: only a program that reads a law loads it
+    from lanes.routing.turnaround import Evidence, Turnarounds
     from lanes.workload.version import Version
 
 
@@ -41,7 +41,7 @@ class Prospect:
     of so many requests, where that is known."""
 
     def __init__(
-        self, version: "Version", turnarounds: Turnarounds, now: datetime, *, requests: int | None = None
+        self, version: "Version", turnarounds: "Turnarounds", now: datetime, *, requests: int | None = None
     ) -> None:  # fmt: skip
         spec = version.spec
         self.confidence, self._asked = spec.confidence, f"; {percent(spec.confidence)} are asked for"
@@ -59,6 +59,8 @@ class Prospect:
     @property
     def stated_back_at(self) -> datetime:
         """Return by when such a batch is back with the probability that is held against what becomes of it."""
+        from lanes.routing.turnaround import STATED
+
         return self._early.back_at(STATED)
 
     @property
@@ -91,7 +93,7 @@ class Departure:
     """A batch that leaves at a moment, or that left then and has been out for `out`."""
 
     def __init__(
-        self, batches: Batches, turnarounds: Turnarounds, at: datetime, requests: int | None = None, *,
+        self, batches: Batches, turnarounds: "Turnarounds", at: datetime, requests: int | None = None, *,
         out: timedelta = timedelta(0),
     ) -> None:  # fmt: skip
         self._at, self._out = at, out
@@ -115,13 +117,15 @@ class Departure:
 class Prospects:
     """The prospects of whatever versions are asked about at `now`; each is worked out once."""
 
-    def __init__(self, turnarounds: Turnarounds, now: datetime) -> None:
+    def __init__(self, turnarounds: "Turnarounds", now: datetime) -> None:
         self._turnarounds, self._now = turnarounds, now
         self._of: dict[VersionId, Prospect] = {}
 
     @classmethod
     def assumed(cls, now: datetime) -> "Prospects":
         """As far as they are known where no batch was seen."""
+        from lanes.routing.turnaround import Turnarounds
+
         return cls(Turnarounds({}, now), now)
 
     def of(self, version: "Version") -> Prospect:
@@ -145,7 +149,7 @@ def percent(probability: float) -> str:
     return f"{int(probability * 1000 + 1e-9) / 10:g} %"
 
 
-def _told(evidence: Evidence, usual: timedelta) -> str:
+def _told(evidence: "Evidence", usual: timedelta) -> str:
     if evidence.age is None:
         return f"as {seconds(usual.total_seconds())} are assumed before any was seen"
     return f"by {counted(evidence.batches, 'batch')} that left {seconds(evidence.age.total_seconds())} ago on average"

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from lanes.money.cost import Estimates
 from lanes.money.sharing import Sharing
@@ -16,9 +17,11 @@ from lanes.routing.forecast import as_routed_usd
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide, rule_faults
 from lanes.routing.split import Splits
-from lanes.routing.turnaround import Turnarounds
 from lanes.words import Lane, Mode, Reason
 from lanes.workload.version import Version
+
+if TYPE_CHECKING:
+    from lanes.routing.turnaround import Turnarounds
 
 MOST_EXAMPLES = 20
 Place = tuple[Lane, Reason]
@@ -69,7 +72,7 @@ class Trying:
     are `sharing` at present."""
 
     def __init__(
-        self, trial: Trial, splits: Splits, turnarounds: Turnarounds, now: datetime, sharing: Sharing | None = None
+        self, trial: Trial, splits: Splits, turnarounds: "Turnarounds", now: datetime, sharing: Sharing | None = None
     ) -> None:  # fmt: skip
         self.trial, self._splits, self._turnarounds = trial, splits, turnarounds
         sharing = (sharing or Sharing()).like(trial.in_force, trial.changed)

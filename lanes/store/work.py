@@ -30,6 +30,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    union_all,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -42,7 +43,7 @@ from lanes.realtime.calltime import LEASE
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of
-from lanes.store.literals import is_
+from lanes.store.literals import is_, is_none_of
 from lanes.store.payload import octets
 from lanes.store.tables import budget, item, work, workload
 from lanes.store.tables.base import Moment
@@ -250,17 +251,17 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     renew it.
     """
     up = func.pg_postmaster_start_time(type_=Moment)
-    reserved = and_(work.c.bound_usd.is_not(None), ~is_(work.c.state, WorkState.READY))
+    over = and_(work.c.lease_until < now, ~literal(now, Moment).between(up, up + LEASE))
+    claimed_ = select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), over)
+    moved_on = is_none_of(work.c.state, (WorkState.READY, WorkState.CLAIMED))
+    reserved = select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
     rows = connection.execute(
         select(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until.label("until"), work.c.bound_usd,
             item.c.payload,
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(
-            or_(is_(work.c.state, WorkState.CLAIMED), reserved), work.c.lease_until < now,
-            ~literal(now, Moment).between(up, up + LEASE),
-        )
+        .where(work.c.id.in_(union_all(claimed_, reserved)))
         .order_by(work.c.id)
         .limit(limit)
     ).all()  # fmt: skip

@@ -79,7 +79,7 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
     (message,) = standin.messages
     assert {thread for thread, _ in standin.replies} == {message.ts}
     first, second = (reply for _, reply in standin.replies)
-    assert first.text == "A rollout waits for approval: letters, for 24 h now (limit 3.0 d)."
+    assert first.text.startswith("A rollout waits for approval: letters, for 24 h now. Unanswered, it is taken back <!date^")
     assert "for 2.0 d now" in second.text
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(first.blocks)
     await clock.run(rollout_moves.hear, waiting, Approval(True, "bob", "fine"), now=later(hours=50))

@@ -89,10 +89,12 @@ class Interleavings(RuleBasedStateMachine):
                 self.an_item_arrives(number, workload, lane)
 
     def save(self, attempts: list[Attempt], batch_id: BatchId | None = None) -> None:
-        """Saves attempts; of claims that are no longer the newest, only the bill may be seen afterwards."""
+        """Save attempts. Of claims that are no longer the newest, only the bill may be seen afterwards, unless a late real-time
+        answer is valid: it may settle its item."""
         self.billed |= {each.response.message_id for each in attempts if each.response is not None}
         newest = {each.id: each.claim_no for each in rows(self.connection, "work")}
-        superseded = all(newest[each.claim.work_id] != each.claim.number for each in attempts)
+        late = all(newest[each.claim.work_id] != each.claim.number for each in attempts)
+        superseded = late and (batch_id is not None or all(each.judged.outcome is not Outcome.VALID for each in attempts))
         before = self.shown()
         outcomes.save(self.connection, attempts, batch_id=batch_id, now=self.now)
         if superseded:

@@ -17,7 +17,6 @@ from lanes.money.overhead import Overheads
 from lanes.routing.binding import asks_for
 from lanes.routing.capacity import Need
 from lanes.routing.prospect import Batches, Departure
-from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
 from lanes.store.advice.limits import uses
@@ -32,6 +31,8 @@ from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from lanes.routing.turnaround import Turnarounds
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def of_each(
 
 
 def _of(
-    version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, now: datetime, shared: int | None
+    version: InForce, seen: Mapping[str, Sequence[Any]], laws: "Turnarounds", now: datetime, shared: int | None
 ) -> Evidence:  # fmt: skip
     counted, unrouted = seen["counted"], seen["unrouted"]
     early = Departure(version.batches, laws, now + LEAD)  # as the router has it

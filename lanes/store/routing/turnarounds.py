@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from lanes.routing.prospect import Prospects
-from lanes.routing.turnaround import Seen, Turnarounds
 from lanes.store import asking
 from lanes.store.asking import Ask
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+
+    from lanes.routing.turnaround import Turnarounds
 
 KEPT_FOR = timedelta(minutes=1)
 BACK_TO = timedelta(days=28)  # what left before counts for less than a sixteenth
@@ -43,7 +44,7 @@ def prospects(connection: "Connection", *, now: datetime) -> Prospects:
     return Prospects(known(connection, now=now), now)
 
 
-def known(connection: "Connection", *, now: datetime) -> Turnarounds:
+def known(connection: "Connection", *, now: datetime) -> "Turnarounds":
     """Return the laws of all batches, at most a minute old; the database is asked where this program has none so new."""
     with _lock:
         kept = _kept.get(connection.engine)
@@ -61,8 +62,10 @@ def forget(connection: "Connection") -> None:
         _kept.pop(connection.engine, None)
 
 
-def read(ask: Ask, *, now: datetime) -> Turnarounds:
+def read(ask: Ask, *, now: datetime) -> "Turnarounds":
     """Return the laws of all batches as they stand: of the `MOST` newest ones of the last 28 days, open ones among them."""
+    from lanes.routing.turnaround import Seen, Turnarounds
+
     rows = ask(SEEN, now=now, since=now - BACK_TO)
     models = groupby(rows, lambda row: row.model)
     return Turnarounds({model: Seen.of([tuple(row)[1:] for row in of_it]) for model, of_it in models}, now)

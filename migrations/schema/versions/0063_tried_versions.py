@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0063"
-down_revision = "0070"
+down_revision = "0062"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"figures/count_attempts": "6d0a5bd7b331", "settling/attempt_log": "e4441629c127"}

@@ -13,8 +13,10 @@ from tests.store.tries import claim, save, submit, tried
 
 BEFORE = "0020"
 COLUMNS = """
-select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
- where attrelid = cast('lanes.' || :name as regclass) and attnum > 0 and not attisdropped
+select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+  from pg_attribute a
+  join pg_attribute kept on kept.attrelid = cast('public.' || :name as regclass) and kept.attname = a.attname
+ where a.attrelid = cast('lanes.' || :name as regclass) and a.attnum > 0 and not a.attisdropped
 """
 
 

@@ -13,7 +13,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage, cost, price_version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import B, claim, claimed_item, row, rows, said, save, submit, tried
+from tests.store.tries import claim, claimed_item, row, rows, said, save, submit, tried
 
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 SUMMED = (*TOKENS, "cost_usd")
@@ -102,7 +102,7 @@ def test_a_superseded_claim_writes_its_bill_and_nothing_else(connection: Connect
     save(connection, tried(first, Outcome.ERRORED))
     (second,) = claim(connection, now=later(seconds=2))
     before = everything(connection)
-    save(connection, tried(first, output=B))
+    save(connection, tried(first, Outcome.INVALID))
     after = everything(connection)
     assert len(after["response"]) == len(before["response"]) + 1
     assert len(after["attempt"]) == len(before["attempt"]) + 1

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
@@ -23,7 +23,7 @@ from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.promises.test_endings import broken, look, state
-from tests.store.tries import claim, home, save, submit, tried
+from tests.store.tries import claim, claimed_item, home, save, submit, tried
 from tests.unit.promises.test_remedy import parsed
 
 Act = Callable[[Connection, Incident], None]
@@ -161,7 +161,8 @@ def test_what_the_money_went_on_is_a_query_that_runs(connection: Connection) -> 
     of = broken(connection, Promise.BUDGET)
     (line,) = (each for each in commands(of) if "psql" in each)
     _, given = parsed(line)
-    connection.execute(text("update lanes.response set billed_at = now()"))
+    today = connection.execute(select(func.now())).scalar_one()
+    save(connection, tried(claimed_item(connection, "of today", now=today, workload=of.workload), at=today), now=today)
     rows = connection.execute(text(given["arguments"][1])).all()
-    assert [(row.lane, row.purpose, row.responses) for row in rows] == [("realtime", "answer", 25)]
+    assert [(row.lane, row.purpose, row.responses) for row in rows] == [("realtime", "answer", 1)]
     assert rows[0].usd > 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lanes.money.cost import CHARS_PER_TOKEN, Estimates, pack_bound, prompt_tokens
 from lanes.packing import HISTORY_RULE, history_chars
-from lanes.payload import characters
+from lanes.payload import characters, octets
 from lanes.provider import fences
 from lanes.provider.requests import PACK_RULE, Question, parameters
 from lanes.words import Lane
@@ -84,7 +84,7 @@ def test_a_batch_costs_what_its_history_takes_and_real_time_costs_the_same(own: 
 def test_the_bound_of_a_batch_that_may_read_history_holds_its_rule() -> None:
     reading, other = version(history_items=5), version()
     bounds = [pack_bound(each, 100, items=1, lane=Lane.BATCH, marked=False, at=NOON) for each in (reading, other)]
-    price = cost(Usage(input=len(HISTORY_RULE)), model=other.spec.batch_model, lane=Lane.BATCH, at=NOON)
+    price = cost(Usage(input=octets(HISTORY_RULE)), model=other.spec.batch_model, lane=Lane.BATCH, at=NOON)
     assert bounds[0] - bounds[1] == price
     assert pack_bound(reading, 100, items=1, lane=Lane.REALTIME, at=NOON) == pack_bound(
         other, 100, items=1, lane=Lane.REALTIME, at=NOON

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-revision = "0069"
+revision = "0057"
 down_revision = "0056"
 
 puts_in_force = {}

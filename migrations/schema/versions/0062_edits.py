@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0070"
-down_revision = "0078"
+revision = "0062"
+down_revision = "0061"
 
 puts_in_force = {}
 

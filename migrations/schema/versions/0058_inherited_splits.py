@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0072"
-down_revision = "0069"
+revision = "0058"
+down_revision = "0057"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force: dict[str, str] = {}

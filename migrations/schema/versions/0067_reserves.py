@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0075"
-down_revision = "0060"
+revision = "0067"
+down_revision = "0066"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0081"
-down_revision = "0072"
+revision = "0059"
+down_revision = "0058"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"doors/admit": "517a0e674e24"}

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0078"
-down_revision = "0082"
+revision = "0061"
+down_revision = "0060"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force: dict[str, str] = {}

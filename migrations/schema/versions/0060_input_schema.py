@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0082"
-down_revision = "0081"
+revision = "0060"
+down_revision = "0059"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
