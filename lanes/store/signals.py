@@ -12,7 +12,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import ColumnElement, Connection, Select, column, func, select, table, text
+from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from lanes.standing.roles import STANDING, Role
 from lanes.store.addresses import plain_url
@@ -48,7 +48,7 @@ WAITING_LIMITS: LiteralString = """
 """
 _NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
-__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of", "standing_roles", "wake"]
+__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "standing_roles", "wake"]
 
 
 def wake(connection: Connection) -> None:
@@ -208,11 +208,6 @@ class RoleLock:
             await self._ask("select true from (select pg_advisory_lock_shared(%s, %s)) taken")
             self.held = True
 
-    @property
-    def session(self) -> int | None:
-        """The database session that holds it: others see by it whether we live. None when it was lost."""
-        return None if self._connection is None or self._connection.closed else self._connection.info.backend_pid
-
     async def wanted_by_another(self) -> bool:
         """Whether somebody waits to take the role over."""
         return await self._ask(WAITERS)
@@ -265,16 +260,6 @@ def holder_exists(connection: Connection, role: int) -> bool:
 def holders(connection: Connection, role: int) -> int:
     """How many processes hold the role now; more than one only where it is shared."""
     return len(connection.execute(text(HELD), {"class": CLASS, "roles": [int(role)]}).all())
-
-
-def sessions_of(role: int) -> Select[int]:
-    """The database sessions that hold the role now."""
-    locks = table("pg_locks", *map(column, ("locktype", "granted", "classid", "objid", "database", "pid")))
-    here = select(text("oid")).select_from(text("pg_database")).where(text("datname = current_database()"))
-    return select(locks.c.pid).where(
-        locks.c.locktype == "advisory", locks.c.granted, locks.c.classid == CLASS, locks.c.objid == int(role),
-        locks.c.database == here.scalar_subquery(),
-    )  # fmt: skip
 
 
 def _ms(seconds: float) -> str:
