@@ -78,7 +78,16 @@ class BatchesApi:
         if batch.ended_at is None:
             raise ApiError(404, f"Message batch {id!r} has no results yet: it has not ended")
         cut = next((rule.after_lines for rule in faults if rule.kind == "cut"), None)
-        return _answer(Answer(content_type=b"application/x-jsonl", chunks=self._lines(batch, cut)), faults)
+        short = next((rule.after_lines for rule in faults if rule.kind == "short"), None)
+        lines = self._lines(batch, cut) if short is None else self._first_lines(batch, short)
+        return _answer(Answer(content_type=b"application/x-jsonl", chunks=lines), faults)
+
+    async def _first_lines(self, batch: Batch, most: int) -> AsyncIterator[bytes]:
+        """Yield the first lines alone, and end as if there were no more."""
+        pages = self._store.lines(batch)
+        while most > 0 and (lines := await asyncio.to_thread(next, pages, None)) is not None:
+            yield b"".join(line + b"\n" for line in lines[:most])
+            most -= len(lines)
 
     async def _lines(self, batch: Batch, cut_after: int | None) -> AsyncIterator[bytes]:
         """All lines, or `cut_after` lines and half of one more and then the end of the connection."""

@@ -18,7 +18,7 @@ KINDS: dict[str, frozenset[str]] = {
     "batches.create": ANSWERING | {"stall", "expire"},
     "batches.retrieve": ANSWERING | {"archive"},
     "batches.list": ANSWERING,
-    "batches.results": ANSWERING | {"cut"},
+    "batches.results": ANSWERING | {"cut", "short"},
     "batch_request": ANSWERING | SPOILING | {"stall", "expire"},
 }
 

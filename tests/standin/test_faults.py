@@ -172,6 +172,16 @@ async def test_cut_results_give_whole_lines_first_and_all_of_them_the_next_time(
     assert len(again) == 20
 
 
+@pytest.mark.parametrize("lines", [0, 7])
+async def test_short_results_end_well_after_some_lines_and_are_whole_the_next_time(echo: Endpoint, lines: int) -> None:
+    async with echo.async_client() as client:
+        batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))  # type: ignore[arg-type]
+        echo.ended(batch.id)
+        echo.fault("batches.results", "short", after_lines=lines, times=1)
+        read = [[line.custom_id async for line in await client.messages.batches.results(batch.id)] for _ in range(2)]
+    assert [len(each) for each in read] == [lines, 20]
+
+
 async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -> None:
     kinds = ("status", "expire", "refusal", "truncate", "invalid_output", "drop")
     for kind in kinds:
