@@ -1,4 +1,4 @@
-"""The verbs of the client, each as a query within an open transaction, whoever commits it."""
+"""The verbs of the client, each as a query within an open transaction, which the caller commits."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -121,8 +121,8 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.APPROVAL_WAITS: Terms(
         "A rollout waits for approval", "minutes", math.inf,
-        "Whoever may resume runs in Prefect decides: open the run, choose Resume in the menu with the three dots, and fill the "
-        "form in, with your name and why. Unanswered, the share before the rollout is set again.",
+        "Anyone who may resume runs in Prefect decides: open the run, choose Resume in the menu with the three dots, and fill "
+        "the form in, with your name and why. Unanswered, the share before the rollout is set again.",
     ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,

@@ -38,7 +38,7 @@ _MISCONFIGURED_CODES = (
 class CallFailed(LanesError):
     """A provider call brought no answer.
 
-    `maybe_billed` when nobody knows whether it was served; `innocent` when no item can be the cause; `cut` when we gave the
+    `maybe_billed` when it is not known whether it was served; `innocent` when no item can be the cause; `cut` when we gave the
     call up, because it took longer than it may.
     """
 

@@ -51,7 +51,7 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
         return
     stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now)) if briefing.stake else briefing.unstaked
     if of.promise == Promise.APPROVAL_WAITS:
-        yield from ("| Who decides | Whoever may resume runs in Prefect |", f"| Unanswered | {how_bad(of)} |")
+        yield from ("| Who decides | Anyone who may resume runs in Prefect |", f"| Unanswered | {how_bad(of)} |")
     else:
         yield f"| How bad | {how_bad(of)} |"
     yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")

@@ -137,7 +137,7 @@ def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | No
     aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
     if of.item_settled and not aside:  # another answer was first: nobody waits for this one
         return Consequence(WorkState.DONE, failures)
-    if not judged.spends:  # the provider's fault, or perhaps a neighbour's or its version's: nobody fails of it
+    if not judged.spends:  # the provider's fault, or perhaps a neighbour's or its version's: no item fails because of it
         rest = timedelta(0) if judged.refused_call is None else FIRST_BACKOFF
         return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
     if judged.outcome not in FINAL and failures < of.max_failures:

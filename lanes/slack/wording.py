@@ -121,7 +121,7 @@ def _asked(incident: Incident) -> list[tuple[str, str]]:
     """The words of a question: nothing is bad, and a person decides."""
     return [
         ("Workload", _whose(incident)), ("Waiting since", _moment(incident.opened_at)),
-        ("Who decides", "Whoever may resume runs in Prefect"), ("Unanswered", f"Taken back {_moment(_answer_by(incident))}"),
+        ("Who decides", "Anyone who may resume runs in Prefect"), ("Unanswered", f"Taken back {_moment(_answer_by(incident))}"),
         ("At stake", _sentence(UNSTAKED[Promise.APPROVAL_WAITS])),
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ puts_in_force = {"doors/admit": "517a0e674e24"}
 
 
 def upgrade() -> None:
-    # Whoever may insert an item takes its number. To take one and not use it harms nothing.
+    # A role that may insert an item takes its number. To take one and not use it harms nothing.
     op.execute("grant usage on sequence lanes.item_id_seq to public")
 
 

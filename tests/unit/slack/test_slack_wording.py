@@ -178,7 +178,7 @@ def test_what_came_from_outside_stands_in_rich_text_as_it_is() -> None:
 def test_a_question_is_told_in_the_words_of_a_question() -> None:
     asked = replace(OPEN, promise=Promise.APPROVAL_WAITS, value=0, limit_value=4_320, opened_at=NOON)
     read = shown(message(asked, BRIEFING, PAGES, ui_url=UI).blocks)
-    for part in ("*Waiting since*", "*Who decides*\nWhoever may resume runs in Prefect", "*Unanswered*\nTaken back <!date^"):
+    for part in ("*Waiting since*", "*Who decides*\nAnyone who may resume runs in Prefect", "*Unanswered*\nTaken back <!date^"):
         assert part in read, (part, read)
     assert "How bad" not in read
     assert "limit" not in read
