@@ -1,10 +1,12 @@
 """What the main job asks of a stand that others use as well."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, text
 
+from lanes.mainjob import mainjob
 from lanes.mainjob.mainjob import LEAVES_WITHIN_S, MainJob, Sent
 from lanes.mainjob.onlooker import Lines
 from lanes.settling.awaited import Movers
@@ -73,7 +75,7 @@ def test_what_is_ready_waits_a_while_for_the_rest_of_the_run(
     job: MainJob, prefect: PrefectStandIn, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both, elapsed = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}), [100.0]
-    monkeypatch.setattr("lanes.mainjob.mainjob.time.monotonic", lambda: elapsed[0])
+    monkeypatch.setattr(mainjob, "time", SimpleNamespace(monotonic=lambda: elapsed[0]))  # not that of other threads
     with pool.begin() as connection:
         admit(connection, "now", now=NOON, workload="archive", lane=Lane.REALTIME)
         route(connection, now=NOON)
