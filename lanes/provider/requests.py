@@ -92,7 +92,7 @@ def _told(questions: Sequence[Question]) -> bool:
 def _shared(
     version: Version, lane: Lane, questions: int, told: bool, marked: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what all requests of a version with so many questions have in common, before their messages and behind them.
+    """Return the fields that all requests of a version with `questions` questions share: those before and after `messages`.
 
     `told`: some of the questions have a history.
 

@@ -11,7 +11,7 @@ ACCOUNT = "the account"
 class Standstill:
     """A model or the account that does not answer; `calls` is how many in a row, `why` what the last met.
 
-    `bad` says the same as its incident does, where that is known: so many calls, or so many items that are held.
+    `bad` says the same as its incident does, where that is known: a number of calls, or of held items.
     """
 
     whom: str

@@ -28,10 +28,10 @@ class Seen:
 def received_since(
     pool: Engine, workload: str, *, since: datetime, most: int, read: bool, history: int = 0
 ) -> Iterator[Seen]:  # fmt: skip
-    """Yield the items of a workload that came since then, at most so many, in steps, each in a short transaction of its own.
+    """Yield up to `most` items received since then, in steps, each in a short transaction of its own.
 
-    Without `read` their payloads stay where they are, and are measured. `history`: so many earlier items of the entity of each
-    are measured too.
+    Without `read` their payloads are measured but not loaded. `history` is how many earlier items of each item's entity are
+    measured too.
     """
     before, left = ItemId(2**62), most
     while left > 0:

@@ -1,4 +1,4 @@
-"""Accuracy is read where labels and answers stand: each labelled answer counts once, whoever wrote what first."""
+"""Accuracy is read where labels and answers stand: each labelled answer counts once, in any order of writes."""
 
 from collections.abc import Callable
 
