@@ -1,20 +1,19 @@
 # The two commands: `make run` and `make test`. Both set everything up first.
 PYTHON ?= python3
-UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 NAME ?= queue
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test test-all check check-pyright check-ruff check-types check-imports check-migrations screenshots bench clean
+.PHONY: setup run test test-all check check-pyright check-ruff check-types check-imports check-migrations check-licenses screenshots bench clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml uv.lock
+$(VENV)/.ready: pyproject.toml uv.lock .ci/uv.txt
 	@echo "Setting up $(VENV): Python packages from the lock file, compiled once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Lanes needs Python 3.11 or newer with venv; set PYTHON=..." >&2; exit 1; }
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r .ci/uv.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --compile-bytecode --python $(BIN)/python
 	@touch $@
 
@@ -28,7 +27,7 @@ test-all: test
 	@$(BIN)/pytest -q -m slow $(ARGS)
 
 check: setup
-	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations
+	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations check-licenses
 
 check-pyright:
 	@$(BIN)/pyright
@@ -44,6 +43,9 @@ check-imports:
 
 check-migrations:
 	@$(BIN)/python -m tests.check_migrations
+
+check-licenses:
+	@$(BIN)/python -m tests.check_licenses
 
 screenshots: setup
 	@$(BIN)/python -m tests.screenshots

@@ -1,13 +1,15 @@
 """Where the application's Postgres is."""
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from pydantic import ConfigDict, Field, SecretStr
 
 from lanes.store.database import Database as Connection
 
 
 class Database(Block):
     """The Postgres that holds items, work, results and the ledger."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "Lanes database"
     _block_type_slug = "lanes-database"

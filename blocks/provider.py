@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
+from lanes.masking import split_login
 from lanes.provider.client import connect
 from lanes.realtime.pace import MOST
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 class Provider(Block):
     """The Anthropic account, or the local stand-in that takes its place."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     _block_type_name = "Lanes provider"
     _block_type_slug = "lanes-provider"
     _description = "The Anthropic account that answers and is billed."
@@ -25,6 +28,10 @@ class Provider(Block):
     base_url: str = Field(
         default="https://api.anthropic.com", title="Base URL", description="Another address than Anthropic's own."
     )
+    login: SecretStr | None = Field(
+        default=None, title="Login", description="user:password of a gateway before the provider. One that stands in the base "
+        "URL is taken out of it.",
+    )  # fmt: skip
     account: str = Field(
         default="",
         max_length=200,
@@ -65,6 +72,9 @@ class Provider(Block):
 
     @model_validator(mode="after")
     def _is_named(self) -> Self:
+        self.base_url, login = split_login(self.base_url)
+        if login is not None:
+            self.login = SecretStr(login)
         self.account = self.account.strip() or host(self.base_url)
         return self
 
@@ -81,7 +91,8 @@ class Provider(Block):
 
     def connect(self) -> "AsyncAnthropic":
         """A client that asks once; close it, or use it as a context manager."""
-        return connect(api_key=self.api_key.get_secret_value(), base_url=self.base_url)
+        login = None if self.login is None else self.login.get_secret_value()
+        return connect(api_key=self.api_key.get_secret_value(), base_url=self.base_url, login=login)
 
 
 def host(base_url: str) -> str:

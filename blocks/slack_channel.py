@@ -17,7 +17,7 @@ def _form(schema: dict[str, Any], model: type[Block]) -> None:
 class SlackChannel(Block):
     """A Slack channel, reached by a bot's token (one message an incident, edited in place) or by a webhook."""
 
-    model_config = ConfigDict(json_schema_extra=_form)
+    model_config = ConfigDict(json_schema_extra=_form, hide_input_in_errors=True)
 
     _block_type_name = "Lanes Slack channel"
     _block_type_slug = "lanes-slack-channel"

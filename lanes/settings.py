@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 
 class Settings(BaseModel):
     """The environment of this process. Nothing is read at import time: call `Settings.read()`."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     home: Path = Field(
         default=Path(".lanes"), validation_alias="LANES_HOME",
@@ -85,6 +87,20 @@ class Settings(BaseModel):
         if url is not None and "@" in urlsplit(url).netloc:
             raise PydanticCustomError(
                 "password", "it holds a user or a password; leave them out, and set PREFECT_API_AUTH_STRING to USER:PASSWORD"
+            )
+        return url
+
+    @field_validator("anthropic_base_url", "slack_api_url")
+    @classmethod
+    def _can_be_taken_apart(cls, url: str | None) -> str | None:
+        """An address whose login cannot be told from its host is refused, so that it is never shown as a host."""
+        try:
+            whole = url is None or "@" not in url or bool(urlsplit(url).hostname and (urlsplit(url).port or True))
+        except ValueError:
+            whole = False
+        if not whole:
+            raise PydanticCustomError(
+                "address", "it is not an http address; write the special characters of a user or a password as %XX"
             )
         return url
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lanes import exact_json
+from lanes.masking import basic
 from lanes.provider.errors import Action, CallFailed
 from lanes.realtime.calltime import CONNECT_S
 from lanes.settling.outcome import Response
@@ -27,8 +28,13 @@ def load() -> None:
     from anthropic import AsyncAnthropic, DefaultAioHttpClient  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
-def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> "AsyncAnthropic":
-    """A client that never retries by itself: a repeated create would be a second paid batch.
+def connect(
+    *, api_key: str, base_url: str | None = None, login: str | None = None, timeout_s: float = SILENCE_S
+) -> "AsyncAnthropic":
+    """Return a client that never retries by itself: a repeated create would be a second paid batch.
+
+    `login` is `user:password` of a gateway before the provider. It travels as a header and is no part of the address, which
+    errors and logs of the SDK quote.
 
     Its transport is the SDK's own of aiohttp: a call takes half of the time of the one that it takes by itself, whose pool
     looks through every connection for each call.
@@ -38,7 +44,9 @@ def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SIL
 
     timeout = Timeout(timeout_s, connect=CONNECT_S)
     http = DefaultAioHttpClient(timeout=timeout)
-    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http)
+    return AsyncAnthropic(
+        api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http, default_headers=basic(login)
+    )
 
 
 async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: Hear | None = None) -> Response:

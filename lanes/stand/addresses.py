@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
+from lanes import masking
 from lanes.errors import SetupError
 from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
@@ -41,8 +42,8 @@ def find(name: str, settings: Settings) -> Address:
 
 
 def without_password(address: URL) -> URL:
-    """The address as libpq takes it, for a command line or a screen."""
-    bare = address.difference_update_query(["password"]).set(drivername=LIBPQ)
+    """Return the address as libpq takes it, for a command line or a screen: no password, nor that of a client key."""
+    bare = address.difference_update_query(masking.LIBPQ_SECRETS).set(drivername=LIBPQ)
     return URL.create(bare.drivername, bare.username, None, bare.host, bare.port, bare.database, bare.query)
 
 
@@ -70,7 +71,7 @@ def _database(_: Settings) -> str:
 
 def _provider(settings: Settings) -> str:
     if settings.anthropic_api_key is not None:
-        return (settings.anthropic_base_url or ANTHROPIC).rstrip("/")
+        return masking.shown(settings.anthropic_base_url or ANTHROPIC).rstrip("/")
     info = stand_info(settings)
     if info is None or info.provider_base_url is None:
         raise StandError("no model provider is known: run `lanes up`, or set ANTHROPIC_API_KEY")

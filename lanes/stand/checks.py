@@ -11,6 +11,8 @@ import yaml
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from lanes import masking
+from lanes.masking import basic
 from lanes.settings import Settings
 from lanes.stand import vault
 from lanes.stand.errors import StandError
@@ -130,14 +132,14 @@ def blocks(patient: Patient) -> str:
 
 def provider(patient: Patient) -> str:
     base, key = _provider(patient)
-    answer = _ask(base, key, MODELS)
+    answer, at = _ask(base, key, MODELS), masking.shown(base)
     _check_accepted(answer, base)
     if answer.status_code == 404:
-        raise StandError(f"{base} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}")
+        raise StandError(f"{at} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}")
     if answer.status_code >= 400:
-        raise StandError(f"{base} answered {answer.status_code} to a question for its models: try again later")
+        raise StandError(f"{at} answered {answer.status_code} to a question for its models: try again later")
     embedded = patient.settings.anthropic_api_key is None
-    return f"local stand-in at {base}" if embedded else f"{base} accepts the key"
+    return f"local stand-in at {at}" if embedded else f"{at} accepts the key"
 
 
 def key(settings: Settings) -> str | None:
@@ -155,15 +157,16 @@ def key(settings: Settings) -> str | None:
         return f"{unreachable}; the key could not be tried, and what waits is asked once the provider answers"
     _check_accepted(answer, base)
     if answer.status_code >= 400:
-        return f"{base} answered {answer.status_code} to a question for its models: the key could not be tried"
+        at = masking.shown(base)
+        return f"{at} answered {answer.status_code} to a question for its models: the key could not be tried"
     return None
 
 
 def _check_accepted(answer: httpx2.Response, base: str) -> None:
     if answer.status_code in (401, 403):
         raise StandError(
-            f"{base} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there, or correct "
-            "ANTHROPIC_BASE_URL, then run `lanes up`"
+            f"{masking.shown(base)} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there, or "
+            "correct ANTHROPIC_BASE_URL, then run `lanes up`"
         )
 
 
@@ -173,9 +176,9 @@ def models(patient: Patient) -> str:
     base, key = patient.provider
     wanted = _models_of_workloads(patient)
     for model, workload in sorted(wanted.items()):
-        answer = _ask(base, key, f"/v1/models/{model}")
+        answer, at = _ask(base, key, f"/v1/models/{model}"), masking.shown(base)
         if answer.status_code == 404:
-            raise StandError(f'{base} knows no model "{model}", which workload "{workload}" uses: correct it in its block')
+            raise StandError(f'{at} knows no model "{model}", which workload "{workload}" uses: correct it in its block')
         if answer.status_code >= 400:
             raise NotLooked(f"the provider answered {answer.status_code} for {model}")
     return f"{', '.join(sorted(wanted))} known" if wanted else "no workload is published yet"
@@ -226,7 +229,7 @@ def heartbeat(patient: Patient) -> str:
 def _check_address(variable: str, url: str, *, secret: bool = False) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = "" if secret else f" ({url})"
+        shown = "" if secret else f" ({masking.shown(url)})"
         raise StandError(f"{variable}{shown} is not an http address: correct or unset it")
 
 
@@ -237,16 +240,18 @@ def _provider(patient: Patient) -> tuple[str, str]:
 
 
 def _ask(base: str, key: str, path: str) -> httpx2.Response:
+    bare, login = masking.split_login(base)
     try:
         return httpx2.get(
-            f"{base}{path}",
-            headers={"x-api-key": key, "anthropic-version": API_VERSION},
+            f"{bare}{path}",
+            headers={"x-api-key": key, "anthropic-version": API_VERSION, **basic(login)},
             timeout=10,
-            trust_env=not is_local(base),
+            trust_env=not is_local(bare),
         )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise StandError(
-            f"the model provider at {base} gives no answer ({type(error).__name__}): check the network and ANTHROPIC_BASE_URL"
+            f"the model provider at {masking.shown(base)} gives no answer ({type(error).__name__}): check the network and "
+            "ANTHROPIC_BASE_URL"
         ) from error
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from lanes.masking import HIDDEN, LIBPQ_SECRETS, masked
 from lanes.stand.errors import StandError
 from lanes.stand.parts import OLDEST_SERVER
 from lanes.store.discreet import discreet_engine
@@ -69,4 +70,12 @@ def _explained(url: URL, error: Exception) -> str:
     if "too many" in said:
         return f"{where} has no connection left: raise its max_connections, or end other clients"
     first = str(getattr(error, "orig", error)).strip().splitlines()
-    return f"{where} cannot be used: {first[0] if first else type(error).__name__}"
+    return f"{where} cannot be used: {_without_secrets(first[0], url) if first else type(error).__name__}"
+
+
+def _without_secrets(said: str, url: URL) -> str:
+    """Return the driver's words without the secrets of the address, which libpq quotes where it cannot read them."""
+    values = [url.password, *(url.query.get(name) for name in LIBPQ_SECRETS)]
+    for secret in filter(None, values):
+        said = said.replace(str(secret), HIDDEN)
+    return masked(said)

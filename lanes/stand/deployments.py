@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
+from lanes.stand.private import digest_of_secrets, write_private
+
 ROOMS = ("flows", "tasks", "blocks", "lanes")
 
 
@@ -18,10 +20,9 @@ def source_digest(checkout: Path) -> str:
     return digest.hexdigest()
 
 
-def values_digest(values: Mapping[str, str]) -> str:
-    """Changes whenever one of the values does; it does not give them away."""
-    text = json.dumps(dict(values), sort_keys=True)
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+def values_digest(values: Mapping[str, str], home: Path) -> str:
+    """Return a digest that changes whenever one of the values does; without the key of this home it says nothing of them."""
+    return digest_of_secrets(home, [json.dumps(dict(values), sort_keys=True)])
 
 
 def is_current(stamp: Path, source: str, present: Mapping[str, str]) -> bool:
@@ -35,5 +36,5 @@ def is_current(stamp: Path, source: str, present: Mapping[str, str]) -> bool:
 
 
 def remember(stamp: Path, source: str, present: Mapping[str, str]) -> None:
-    """The stamp says that `present` (id by name) came from this source."""
-    stamp.write_text(json.dumps({"source": source, "deployments": dict(present)}, indent=2))
+    """Write into the stamp that `present` (id by name) came from this source."""
+    write_private(stamp, json.dumps({"source": source, "deployments": dict(present)}, indent=2))

@@ -8,6 +8,7 @@ from typing import Any
 
 from lanes.stand.kept import Said
 from lanes.stand.ports import LOOPBACK
+from lanes.stand.private import write_private
 
 FILE = "stand.json"
 STAND_IN_KEY = "local-stand-in"
@@ -76,13 +77,8 @@ class StandInfo:
         return said | {"NO_PROXY": direct, "no_proxy": direct}
 
     def save(self) -> None:
-        """Written to `stand.json` in the home, whole or not at all, readable by its owner only."""
-        draft = self.home / f"{FILE}.draft"
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(asdict(self), out, indent=2, default=str)
-        draft.replace(self.home / FILE)
+        """Write `stand.json` in the home, whole or not at all, readable by its owner only."""
+        write_private(self.home / FILE, json.dumps(asdict(self), indent=2, default=str))
 
 
 def prefect_client_environment(home: Path) -> dict[str, str]:

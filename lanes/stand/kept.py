@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from lanes.masking import holds_secret
 from lanes.settings import Settings
 from lanes.store.addresses import place_of, plain_url
 
@@ -19,6 +20,7 @@ DATABASE = "LANES_DATABASE_URL"
 PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
+PROVIDER_URL = "ANTHROPIC_BASE_URL"
 OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}  # where it is not set
 SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
@@ -85,7 +87,7 @@ def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dic
     found: dict[str, Said] = {}
     for variable, value in settings.variables().items():
         clear = value.get_secret_value() if isinstance(value, SecretStr) else value
-        secret = isinstance(value, SecretStr) or variable == HEARTBEAT or _names_a_password(clear)
+        secret = isinstance(value, SecretStr) or variable == HEARTBEAT or holds_secret(clear)
         found[variable] = Said(_public(variable, clear), fingerprint(variable, clear)) if secret else Said(clear.rstrip("/"))
     if settings.prefect_api_url is not None:
         credentials = {name: value for name in PREFECT_CREDENTIALS if (value := environment.get(name))}
@@ -109,7 +111,7 @@ def _public(variable: str, clear: str) -> str:
     """What of a secret may be shown."""
     if variable == DATABASE:
         return place_of(clear) or _place(clear)
-    return _host(clear) if variable == HEARTBEAT or _names_a_password(clear) else ""
+    return _host(clear) if variable == HEARTBEAT or holds_secret(clear) else ""
 
 
 def _place(url: str) -> str:
@@ -135,10 +137,6 @@ def _read(url: str) -> "URL | None":
         return make_url(url)
     except (ArgumentError, ValueError):
         return None
-
-
-def _names_a_password(clear: str) -> bool:
-    return "@" in clear and "://" in clear
 
 
 def _host(url: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.errors import StandError
 from lanes.stand.info import STAND_IN_KEY, StandInfo
-from lanes.stand.kept import DATABASE, PROVIDER
+from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.parts import POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
@@ -81,6 +81,7 @@ class Patient:
     def provider(self) -> tuple[str, str] | None:
         """(base address, key) of the model provider; None while the embedded one does not run. Raises NotLooked."""
         self.check_known(PROVIDER)
+        self.check_known(PROVIDER_URL)  # without it the key would go to another host
         key = self.settings.anthropic_api_key
         if key is not None:
             return (self.settings.anthropic_base_url or ANTHROPIC).rstrip("/"), key.get_secret_value()

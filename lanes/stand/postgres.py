@@ -20,6 +20,7 @@ from lanes.stand import ports
 from lanes.stand.binaries import data_directory, make_walkable, programs, server_account
 from lanes.stand.errors import StandError
 from lanes.stand.locks import file_lock
+from lanes.stand.private import write_private
 
 SUPERUSER = "postgres"
 DATABASES = ("lanes", "prefect")
@@ -147,7 +148,7 @@ class EmbeddedPostgres:
         shutil.rmtree(draft, ignore_errors=True)
         password.unlink(missing_ok=True)
         draft.mkdir(mode=0o700)
-        _write_private(password, secret)
+        write_private(password, secret)
         if self.account is not None:
             os.chown(draft, self.account.uid, self.account.gid)
             os.chown(password, self.account.uid, self.account.gid)
@@ -199,7 +200,7 @@ class EmbeddedPostgres:
 
     def _secret(self) -> str:
         if not self._secret_file.exists():
-            _write_private(self._secret_file, secrets.token_urlsafe(24))
+            write_private(self._secret_file, secrets.token_urlsafe(24))
         return self._secret_file.read_text().strip()
 
     def _beside(self, suffix: str) -> Path:
@@ -245,9 +246,3 @@ def _speaks_postgres(port: int) -> bool:
             return connection.recv(1) in (b"N", b"S")
     except OSError:
         return False
-
-
-def _write_private(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)

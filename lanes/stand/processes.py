@@ -15,6 +15,7 @@ import psutil
 
 from lanes.stand.errors import StandError
 from lanes.stand.identity import birth_mark, is_same
+from lanes.stand.private import write_private
 
 POLL_S = 0.05
 
@@ -154,9 +155,7 @@ class Processes:
 
     def _write(self, process: Process) -> None:
         file = self.records / f"{process.name}.json"
-        draft = file.with_suffix(".draft")
-        draft.write_text(json.dumps({**asdict(process), "log": str(process.log)}, indent=2))
-        draft.replace(file)
+        write_private(file, json.dumps({**asdict(process), "log": str(process.log)}, indent=2))
 
     @staticmethod
     def _read(file: Path) -> Process | None:

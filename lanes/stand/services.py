@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import httpx2
 
+from lanes import masking
 from lanes.stand import ports
 from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
@@ -39,7 +40,8 @@ SUPERVISOR_DEPENDS_ON = (
 def endpoint(site: Site) -> str:
     """A model provider is known: the user's own, or the embedded stand-in, which then answers."""
     if not site.embeds_provider:
-        site.provider_base_url = site.settings.anthropic_base_url
+        own = site.settings.anthropic_base_url
+        site.provider_base_url = masking.shown(own) if own else None
         return f"yours at {site.provider_base_url or 'https://api.anthropic.com'}"
     settings = site.settings
 

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lanes import masking
 from lanes.stand.errors import StandError
 from lanes.stand.info import load_info
-from lanes.stand.kept import DATABASE, PROVIDER
+from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.parts import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
 from lanes.stand.runs_with import RunsWith
 from lanes.store.addresses import place_of
@@ -95,8 +96,10 @@ def _is_new_enough(url: str) -> bool:
 
 
 def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
+    if PROVIDER_URL in runs.unknown:
+        return ComponentStatus(ENDPOINT, Condition.UNKNOWN, runs.missing(PROVIDER_URL))
     if runs.settings.anthropic_api_key is not None or PROVIDER in runs.unknown:
-        address = runs.settings.anthropic_base_url or "https://api.anthropic.com"
+        address = masking.shown(runs.settings.anthropic_base_url or "https://api.anthropic.com")
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
     process = _process(home, ENDPOINT)
     url = f"http://127.0.0.1:{process.port}" if process else ""

@@ -101,7 +101,7 @@ def install(site: Site) -> str:
     source = deployments.source_digest(site.checkout)
     values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
     command_line = installing(site)
-    everything = source + deployments.values_digest({**values, "install": " ".join(command_line)})
+    everything = source + deployments.values_digest({**values, "install": " ".join(command_line)}, site.home)
     with site.prefect() as api:
         present = api.deployments()
         has_deployments = deployments.is_current(deployed, source, present)

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 from lanes.settings import Settings
@@ -17,6 +16,7 @@ from lanes.stand.parts import POSTGRES
 from lanes.stand.ports import LOOPBACK
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.private import digest_of_secrets
 from lanes.stand.processes import Process, Processes
 
 POLL_S = 0.1
@@ -125,7 +125,8 @@ class Site:
         `depends_on` holds the values whose change asks for a new process. Raises StandError when it has to be
         replaced while another run uses the stand.
         """
-        made_from = _digest([*command, *(f"{key}={value}" for key, value in sorted(depends_on.items()))])
+        values = (f"{key}={value}" for key, value in sorted(depends_on.items()))
+        made_from = digest_of_secrets(self.home, [*command, *values])
         current = self.processes.find(name)
         if current is not None and current.made_from == made_from:
             return current, False
@@ -187,7 +188,3 @@ class Site:
 def python(*arguments: str) -> list[str]:
     """A command in the Python that runs us."""
     return [sys.executable, *arguments]
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

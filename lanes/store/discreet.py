@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from lanes import exact_json
+from lanes.masking import masked
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -45,7 +46,11 @@ def is_refusal(error: Exception) -> bool:
 def _say_less(context: ExceptionContext) -> None:
     """The server's error keeps its first sentence and what it is about; its DETAIL may show a whole row."""
     error, wrapped = context.original_exception, context.sqlalchemy_exception
-    if not isinstance(error, psycopg.Error) or error.sqlstate is None:
+    if not isinstance(error, psycopg.Error):
+        return
+    if error.sqlstate is None:  # libpq's own words: they may quote what of the address it cannot read
+        for each in filter(None, (error, wrapped)):
+            each.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in each.args)
         return
     said = error.diag.message_primary or "no message"
     if error.sqlstate.startswith(BAD_VALUE) and error.sqlstate != NO_VALUE:

@@ -38,8 +38,8 @@ async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None
 
 
 @asynccontextmanager
-async def saying(say: Say) -> AsyncIterator[str]:
-    """The address of a provider that answers every request so."""
+async def saying(say: Say, hear: Callable[[bytes], object] = len) -> AsyncIterator[str]:
+    """The address of a provider that answers every request so; `hear` is told the head of each."""
 
     open_: set[asyncio.StreamWriter] = set()
 
@@ -47,6 +47,7 @@ async def saying(say: Say) -> AsyncIterator[str]:
         open_.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
+            hear(head)
             length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
             await reader.readexactly(length)
             await say(reader, writer)

@@ -1,0 +1,43 @@
+"""What a stand keeps of secrets is for its owner only, and confirms no guess."""
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+
+from lanes.stand.deployments import remember, values_digest
+from lanes.stand.private import KEY, digest_of_secrets, write_private
+
+
+def mode(file: Path) -> int:
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Path) -> None:
+    values = {"ANTHROPIC_API_KEY": "sk-geheim"}
+    digest = values_digest(values, tmp_path)
+    remember(tmp_path / "installed.json", digest, {"answer": "1"})
+    assert mode(tmp_path / "installed.json") == mode(tmp_path / KEY) == 0o600
+    assert digest == values_digest(values, tmp_path)
+    assert digest != values_digest({"ANTHROPIC_API_KEY": "sk-other"}, tmp_path)
+    assert digest != values_digest(values, tmp_path / "another"), "whoever reads the stamp alone cannot try a guess"
+    assert blake2b(b'{"ANTHROPIC_API_KEY": "sk-geheim"}', digest_size=16).hexdigest() != digest
+
+
+def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_path: Path) -> None:
+    file = tmp_path / "installed.json"
+    file.write_text("old")
+    file.chmod(0o644)
+    write_private(file, "new")
+    assert (file.read_text(), mode(file), sorted(tmp_path.iterdir())) == ("new", 0o600, [file])
+
+
+def test_steps_that_run_beside_each_other_share_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: digest_of_secrets(tmp_path / "home", ["a"]), range(40)))
+    assert len(made) == 1
+
+
+def test_a_broken_key_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / KEY).write_text("no key")
+    assert digest_of_secrets(tmp_path, ["a"]) == digest_of_secrets(tmp_path, ["a"])
