@@ -1,5 +1,6 @@
 """How Alembic reaches the database: a connection handed in by the caller, else LANES_DATABASE_URL.
 
+Names are looked up in `pg_catalog` alone: an object that a role planted in another schema is never taken for a built-in one.
 Once the newest migration is there, the functions and views are put in force as migrations/schema/current/ holds them. Where a
 migration among those that ran says `fills_figures`, the figures are then made anew from the facts: nobody else writes any
 meanwhile, because the triggers that count them were just created, or the migration has locked their tables.
@@ -23,6 +24,7 @@ from lanes.store.tables.figures import PARTS
 
 
 def _run(connection: Connection) -> None:
+    connection.execute(text("set local search_path = pg_catalog, pg_temp"))
     connection.execute(text(f"create schema if not exists {SCHEMA}"))
     moved: list[bool] = []  # for each migration that ran, whether it fills the figures
     context.configure(
@@ -43,6 +45,7 @@ def _run(connection: Connection) -> None:
         if moved and context.get_context().get_current_revision() == context.script.get_current_head():
             put_in_force(connection, pieces())
             grants.restore(connection, before)
+            grants.withhold(connection)
             if any(moved):
                 rebuild_here(connection, until=clock(connection) + timedelta(days=1))
 

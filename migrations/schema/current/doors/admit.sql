@@ -4,7 +4,7 @@
 create or replace function lanes.admit(inputs jsonb, door text, at timestamptz default clock_timestamp(),
                                        of_workload text default null, nameless text default null)
 returns table (place int, outcome text, detail text, key text)
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   told lanes.screened_input[];

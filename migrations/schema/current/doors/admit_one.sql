@@ -3,7 +3,7 @@ create or replace function lanes.admit_one(workload text, payload jsonb, key tex
                                            urgent boolean, lane text, occurred_at timestamptz, door text,
                                            at timestamptz default clock_timestamp())
 returns lanes.admitted
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   dedupe text;
   max_payload_kib int;

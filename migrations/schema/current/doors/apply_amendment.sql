@@ -2,7 +2,7 @@
 create or replace function lanes.apply_amendment(item_id bigint, payload jsonb, source text, place text, received_at timestamptz,
                                       at timestamptz, occurred_at timestamptz default null)
 returns text
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   target lanes.item;
   newest int;

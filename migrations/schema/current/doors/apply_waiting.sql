@@ -1,7 +1,7 @@
 -- The router and the sweep apply what waits: some at once, and what is in somebody's open transaction another time.
 create or replace function lanes.apply_waiting(at timestamptz default clock_timestamp())
 returns int
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   each record;
   said text;

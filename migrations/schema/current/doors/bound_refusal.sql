@@ -1,6 +1,6 @@
 create or replace function lanes.bound_refusal()
 returns trigger
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   new.workload := left(new.workload, 512);
   new.place := left(new.place, 512);

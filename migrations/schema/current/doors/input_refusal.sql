@@ -1,6 +1,6 @@
 create or replace function lanes.input_refusal(input_schema jsonb, workload text, payload jsonb)
 returns text[]
-language plpgsql immutable strict as $$
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp as $$
 declare
   fault text := lanes.schema_fault(input_schema, payload);
 begin

@@ -1,7 +1,7 @@
 create or replace function lanes.refuse(door text, place text, workload text, key text, reason text, sentence text, content text,
                                         at timestamptz)
 returns void
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   -- An event that is read again is the same refusal.
   if door = 'event' and exists (select from lanes.rejected r where r.source = refuse.door and r.place = left(refuse.place, 512)

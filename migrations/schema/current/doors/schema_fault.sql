@@ -2,7 +2,7 @@
 -- Strict: a workload without an input_schema pays nothing.
 create or replace function lanes.schema_fault(schema jsonb, value jsonb, path text default 'payload')
 returns text
-language plpgsql immutable strict as $$
+language plpgsql immutable strict set search_path = pg_catalog, pg_temp as $$
 declare
   kind text := jsonb_typeof(value);
   kinds jsonb := schema->'type';

@@ -3,7 +3,7 @@ create or replace function lanes.take_amendment(workload text, key text, payload
                                                 place text default null, at timestamptz default clock_timestamp(),
                                                 occurred_at timestamptz default null)
 returns table (outcome text, detail text)
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   refusal text;
   sentence text;

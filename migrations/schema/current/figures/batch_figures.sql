@@ -1,7 +1,7 @@
 create or replace function lanes.batch_figures(before lanes.batch[], after lanes.batch[])
 returns table (at timestamptz, workload text, version_id bigint, kind text, word text, n bigint, items bigint, buckets int[],
                counts bigint[])
-language sql stable as $$
+language sql stable set search_path = pg_catalog, pg_temp as $$
   with each as (
     select date_trunc('minute', b.intended_at, 'UTC') as at, b.workload, b.version_id, f.kind, f.word, f.bucket,
            sum(b.sign * f.n)::bigint as n, sum(b.sign * f.items)::bigint as items

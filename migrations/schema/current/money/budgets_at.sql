@@ -4,7 +4,8 @@ create or replace function lanes.budgets_at(at timestamptz)
 returns table (budget_id bigint, workload text, consumer text, period text, zone text, began_at timestamptz, ends_at timestamptz,
                spent_usd numeric, unknown_usd numeric, calls_usd numeric, batches_usd numeric, soft_usd numeric, hard_usd numeric,
                refused_at timestamptz, refused_usd numeric, who text, why text, set_at timestamptz)
-language sql stable as $$
+language sql stable
+begin atomic
   with calls as (
     select w.workload, i.consumer, sum(w.bound_usd) as usd
       from lanes.work w join lanes.item i on i.id = w.item_id
@@ -26,8 +27,8 @@ language sql stable as $$
    cross join lateral (
      select coalesce(sum(x.usd), 0) as usd
        from lanes.budget_hold x join lanes.batch t on t.id = x.batch_id
-      where x.budget_id = b.id and t.state not in ('collected', 'released')) h
-$$;
+      where x.budget_id = b.id and t.state not in ('collected', 'released')) h;
+end;
 
 comment on function lanes.budgets_at is
   'Every budget in the period of that moment: what was billed, what may have been, and what is reserved for calls and batches under way';

@@ -1,6 +1,6 @@
 create or replace function lanes.use_of_attempts()
 returns trigger
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if not exists (select from lanes.budget) then
     return null;

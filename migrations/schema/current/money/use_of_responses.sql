@@ -1,7 +1,7 @@
 -- A bill counts against the budgets of its workload as a whole; those of a consumer count its attempts' parts.
 create or replace function lanes.use_of_responses()
 returns trigger
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
   if not exists (select from lanes.budget) then
     return null;
