@@ -20,7 +20,9 @@ from lanes.mainjob.samples.files import sample_workloads
 from lanes.report import examples as shown_examples
 from lanes.report import in_brief, terminal
 from lanes.report.links import report_page
+from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
+from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.progress import progress
 from lanes.stand.stand import Stand
@@ -113,14 +115,12 @@ def _main_job(wanted: Wanted, at: Surroundings) -> tuple[int, bool]:
         sent = _send(job, wanted)
         states = job.follow(sent)
         since = job.received_since(sent)
-        report_run = job.publish_report(since)
-        artifact = job.wait_for_run(report_run)
-        page = report_page(api.artifact_of(report_run))
         figures, examples, now = job.snapshot(since), job.examples(sent), job.now()
+        artifact, not_written = _published(job, figures)
         left = sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled"))
         awaits = job.awaits(sent) if left else ""
     pool.dispose()
-    stays = wanted.stays and artifact == "COMPLETED" and not left
+    stays = wanted.stays and not not_written and not left
     console = Console(width=None if sys.stdout.isatty() else 100)
     _print_doors(console, sent)
     for said in in_brief.sentences(figures):
@@ -131,14 +131,22 @@ def _main_job(wanted: Wanted, at: Surroundings) -> tuple[int, bool]:
         console.print()
         console.print(shown_examples.render(examples))
     steps = next_steps(at, wanted.workload, examples, field=wanted.layout.field or "text", now=now)
-    print_farewell(console, at, steps, report_page=page, stays=stays)
-    if artifact != "COMPLETED":
-        print(f"the report could not be written to Prefect: its run is {artifact}", file=sys.stderr)
+    print_farewell(console, at, steps, report_page=report_page(artifact), stays=stays)
+    if not_written:
+        print(f"the report could not be written to Prefect: {not_written}", file=sys.stderr)
         return 1, False
     if left:
         print(f"{left} items have no outcome yet, {awaits}; see lanes.item_status", file=sys.stderr)
         return 1, False
     return 0, stays
+
+
+def _published(job: MainJob, figures: Snapshot) -> tuple[str | None, str]:
+    """Return the id of the report's artifact, or why Prefect did not take it."""
+    try:
+        return job.publish_report(figures), ""
+    except StandError as reason:
+        return None, str(reason)
 
 
 def _send(job: MainJob, wanted: Wanted) -> Sent:

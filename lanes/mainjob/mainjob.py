@@ -16,6 +16,8 @@ from lanes.errors import SetupError
 from lanes.mainjob.onlooker import Onlooker
 from lanes.mainjob.samples_sender import Sample, amendments, appeals, samples, send
 from lanes.mainjob.scene import Scene
+from lanes.report import markdown
+from lanes.report.links import REPORT
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.awaited import Departing, Movers, sentence
@@ -35,7 +37,8 @@ POLL_S = 0.3
 SAY_S = 1.0  # how often what is waited for is looked up
 LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
 STALLED_AFTER_S = 180.0  # without any change
-LEAVES_WITHIN_S = 10.0  # batch work that is ready waits no longer for that of the run's other workloads
+IN_FLIGHT = 160  # events sent and not admitted: Prefect drops silently what a subscriber is 256 events behind
+PACED_S = 2.0  # the longest that a request of events waits for those before it
 RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
 OVER = {"settled", "failed", "canceled"}
@@ -86,7 +89,6 @@ class MainJob:
     def __init__(self, pool: Engine, api: PrefectApi, onlooker: Onlooker) -> None:
         self._pool, self._api, self._onlooker = pool, api, onlooker
         self._looked_at = float("-inf")  # for what is waited for
-        self._ready_since: float | None = None  # since when some batch work waits for the rest of the run's
 
     def now(self) -> datetime:
         """The database's time."""
@@ -104,8 +106,9 @@ class MainJob:
             time.sleep(POLL_S)
 
     def send_samples(self) -> Sent:
-        """Every ready-made item was admitted through the event door; what the server dropped was sent again. What
-        goes on beside them does so while they are followed.
+        """Send every ready-made item through the event door and wait until all are admitted; send lost events again.
+
+        What goes on beside them begins here and continues while they are followed.
 
         Raises:
             SetupError: some were not admitted within three minutes.
@@ -115,14 +118,16 @@ class MainJob:
         mine, late = samples(run, now=now), amendments(run, now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
-        for done in send(self._api, waiting, now=now):
-            self._onlooker.counts("sent as events", done, len(mine))
         sent.joined_by(mine)
         sent.scene = Scene(self._pool, self._api, mine, late, appeals(run, now=now))
+        for done in send(self._api, mine, now=now):
+            self._onlooker.counts("sent as events", done, len(mine))
+            waiting = self._paced(waiting, len(mine) - done)
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
             self._onlooker.counts("admitted", len(mine) - len(waiting), len(mine))
+            self._look(sent)
             left = counted(len(waiting), "event")
             self._waits(lambda left=left: f"waiting for {left}: the drain that reads them has not admitted them yet")
             if waiting and time.monotonic() > give_up:
@@ -133,9 +138,17 @@ class MainJob:
             if waiting and time.monotonic() - began > RESEND_AFTER_S:
                 began = time.monotonic()
                 list(send(self._api, waiting, now=self.now()))
-        sent.outcomes["accepted"] = sent.total
+        sent.outcomes["accepted"] += len(mine)
         self._label([*mine, *late])  # what is added last is right
         return sent
+
+    def _paced(self, waiting: Sequence[Sample], unsent: int) -> Sequence[Sample]:
+        """Wait until few of the events that were sent are still to be admitted, `PACED_S` at most. Return those that wait."""
+        until = time.monotonic() + PACED_S
+        while len(waiting) - unsent > IN_FLIGHT and time.monotonic() < until:
+            time.sleep(PACED_S / 20)
+            waiting = self._not_admitted(waiting)
+        return waiting
 
     def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> Sent:
         """Every line was admitted through the file door, or refused with its number and reason."""
@@ -153,11 +166,7 @@ class MainJob:
         movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
         while True:
             before, states = states, self._states(sent)
-            if sent.scene is not None and (entered := sent.scene.look()):
-                sent.joined_by(entered)
-                sent.earlier += [each.key for each in entered]
-                sent.outcomes["accepted"] += len(entered)
-                self._label(entered)
+            self._look(sent)
             self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
             if sum(states[s] for s in OVER) >= sent.total and not (sent.scene and sent.scene.expects_more):
                 return states
@@ -172,6 +181,14 @@ class MainJob:
             self._waits(partial(self.awaits, sent, replace(movers, departing=departing)))
             time.sleep(POLL_S)
 
+    def _look(self, sent: Sent) -> None:
+        """Do what goes on beside the items sent; those that entered meanwhile are of the run."""
+        if sent.scene is not None and (entered := sent.scene.look()):
+            sent.joined_by(entered)
+            sent.earlier += [each.key for each in entered]
+            sent.outcomes["accepted"] += len(entered)
+            self._label(entered)
+
     def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
         """What is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
@@ -179,26 +196,21 @@ class MainJob:
             return sentence(awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
     def depart(self, sent: Sent) -> Departing | None:
-        """Ask for a run of `submit` that takes the batch work in which items of this run wait, once nothing would add to it.
+        """Ask for a run of `submit` once batch work of this run may leave, and return it; None while nothing may.
 
-        Each run takes seconds to start: one takes all that waits, once all of it may leave. What other workloads have keeps its
-        window, which is not ours to spend; then, or when the rest of ours takes long, a run takes one workload.
+        One run takes everything where all that waits is of this run's workloads: it takes seconds to start, in which the rest
+        becomes ready. Work of other workloads keeps its window; then a run takes one workload.
         """
         with self._pool.begin() as connection:
             now = clock(connection)
             ready = self._ready_to_leave(connection, sent, now)
-            rest = {*connection.execute(text(WAITING), {"now": now}).scalars()} - {*ready} if ready else set[str]()
+            waiting = {*connection.execute(text(WAITING), {"now": now}).scalars()} if ready else set[str]()
         if not ready:
             return None
-        if not rest:
-            return self._departs(None if len(ready) > 1 else ready[0])
-        self._ready_since = self._ready_since or time.monotonic()
-        if rest <= sent.keys.keys() and time.monotonic() - self._ready_since < LEAVES_WITHIN_S:
+        alone = waiting == {ready[0]} or not waiting <= sent.keys.keys()
+        if not alone and sent.scene is not None and any(map(sent.scene.holds_back, waiting)):
             return None
-        return self._departs(ready[0])
-
-    def _departs(self, workload: str | None) -> Departing:
-        self._ready_since = None  # what becomes ready next waits anew
+        workload = ready[0] if alone else None
         return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
 
     def _ready_to_leave(self, connection: Connection, sent: Sent, now: datetime) -> list[str]:
@@ -220,8 +232,7 @@ class MainJob:
         return choose(found)
 
     def received_since(self, sent: Sent) -> datetime:
-        """When the first of the run's items was received, but for those that came before it: earlier than the run where a
-        file was sent before."""
+        """Return when the first item of the run was received; earlier than the run where its file was sent before."""
         own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
         with self._pool.begin() as connection:
             first = connection.execute(
@@ -234,19 +245,15 @@ class MainJob:
         with self._pool.begin() as connection:
             return snapshot.take(connection, since=since, now=clock(connection))
 
-    def publish_report(self, since: datetime) -> str:
-        """The report's run was asked for: it writes the artifact. Its id."""
-        return self._api.run(runs.report(since))
+    def publish_report(self, figures: Snapshot) -> str:
+        """Write the newest version of artifact `lanes-report` and return its id.
 
-    def wait_for_run(self, run_id: str, *, within_s: float = 60) -> str:
-        """The type of the run's state when it ended, or when the time was up."""
-        until = time.monotonic() + within_s
-        while True:
-            state = self._api.run_state(run_id)
-            if state in ENDED or time.monotonic() > until:
-                return state
-            self._waits(lambda state=state: f"waiting for the report: its run is {state.lower()}")
-            time.sleep(POLL_S)
+        A run of `report` writes the same, after the seconds that its process takes to start.
+
+        Raises:
+            StandError: Prefect did not take it.
+        """
+        return self._api.write_artifact(REPORT, markdown.render(figures), description=markdown.headline(figures))
 
     def _waits(self, said: Callable[[], str]) -> None:
         """The onlooker hears what is waited for; it is asked for once a second at most, as it costs queries."""

@@ -3,7 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -105,9 +105,12 @@ class PrefectApi:
         """The events are with the server, in one request. It answers before it has stored them."""
         self._send("POST", "events", list(events))
 
-    def run(self, wanted: WantedRun) -> str:
-        """The run was asked for, under one key only once; its id."""
-        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", wanted.request())["id"])
+    def run(self, wanted: WantedRun, *, in_s: float = 0) -> str:
+        """Ask for a run that begins in `in_s` seconds, under one key only once, and return its id."""
+        begins_at = (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat()
+        later = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": begins_at}}} if in_s else {}
+        asked = {**wanted.request(), **later}
+        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", asked)["id"])
 
     def open_runs(self, of: Deployment, *, due_before: datetime) -> list[SeenRun]:
         """The newest runs of a deployment that are due and have not ended."""
@@ -135,16 +138,14 @@ class PrefectApi:
             self._post(f"flow_runs/{each['id']}/set_state", {"state": state, "force": True})
         return len(found)
 
-    def artifact_of(self, run_id: str) -> str | None:
-        """The id of the artifact that a flow run wrote, the newest of several; None without any."""
-        return self._first_artifact({"flow_run_id": {"any_": [run_id]}})
+    def write_artifact(self, key: str, markdown: str, *, description: str) -> str:
+        """Write the newest version of a markdown artifact and return its id."""
+        body = {"key": key, "type": "markdown", "data": markdown, "description": description}
+        return str(self._post("artifacts/", body)["id"])
 
     def newest_artifact(self, key: str) -> str | None:
-        """The id of the newest artifact of that key; None without any."""
-        return self._first_artifact({"key": {"any_": [key]}})
-
-    def _first_artifact(self, wanted: Mapping[str, Any]) -> str | None:
-        asked = {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1}
+        """Return the id of the newest artifact of that key, or None without any."""
+        asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC", "limit": 1}
         return next((str(each["id"]) for each in self._post("artifacts/filter", asked)), None)
 
     def run_state(self, run_id: str) -> str:

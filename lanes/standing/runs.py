@@ -91,11 +91,6 @@ def migrate() -> WantedRun:
     return WantedRun(Deployment.MIGRATE)
 
 
-def report(since: datetime) -> WantedRun:
-    """The report of everything received from `since` on is written."""
-    return WantedRun(Deployment.REPORT, {"period": {"since": since.isoformat()}})
-
-
 def set_split(workload: str) -> WantedRun:
     """The form by which a workload's share to real-time is set: it asks for the rest."""
     return WantedRun(Deployment.SET_SPLIT, {"split": {"workload": workload}})

@@ -27,7 +27,6 @@ FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
     "wanted",
     [
         runs.answer(), runs.answer(standing=True), runs.collect(), runs.watch(), runs.migrate(), runs.submit("letters"),
-        runs.report(datetime(2026, 11, 24, tzinfo=UTC)),
     ],
     ids=lambda wanted: str(wanted.parameters) if wanted.parameters else wanted.deployment,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 import io
 import os
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lanes.commands.run import attended
@@ -13,6 +14,8 @@ from lanes.stand.progress import Lines
 from lanes.stand.stand import Stand
 from lanes.stand.steps import Step
 from lanes.stand.worksite import Site
+from lanes.standing import runs
+from lanes.standing.runs import Deployment
 from tests.prefect_standin import PrefectStandIn
 
 
@@ -82,12 +85,21 @@ def test_a_prefect_that_answers_nothing_holds_up_no_stop(home: Path, prefect: Pr
     assert stand.down() == ("worker-batch",)
 
 
-def test_a_report_is_found_by_its_run_and_the_newest_by_its_key(prefect: PrefectStandIn) -> None:
-    prefect.artifacts = [
-        {"id": "one", "key": "lanes-report", "flow_run_id": "first"},
-        {"id": "two", "key": "lanes-report", "flow_run_id": "second"},
-    ]
+def test_a_written_report_is_the_newest_of_its_key(prefect: PrefectStandIn) -> None:
     with PrefectApi(prefect.api_url) as api:
-        assert report_page(api.artifact_of("first")) == "/v2/artifacts/artifact/one"
-        assert report_page(api.newest_artifact("lanes-report")) == "/v2/artifacts/artifact/two"
-        assert report_page(api.artifact_of("third")) == "/v2/artifacts/key/lanes-report"
+        assert report_page(api.newest_artifact("lanes-report")) == "/v2/artifacts/key/lanes-report"
+        for number in ("first", "second"):
+            written = api.write_artifact("lanes-report", f"# {number}", description=number)
+            assert report_page(api.newest_artifact("lanes-report")) == f"/v2/artifacts/artifact/{written}"
+    assert [(each["type"], each["data"], each["description"]) for each in prefect.artifacts] == [
+        ("markdown", "# first", "first"), ("markdown", "# second", "second"),
+    ]  # fmt: skip
+
+
+def test_a_run_that_begins_later_is_not_due_before(prefect: PrefectStandIn) -> None:
+    began = datetime.now(UTC)
+    with PrefectApi(prefect.api_url) as api:
+        api.run(runs.watch(), in_s=60)
+        assert api.open_runs(Deployment.WATCH, due_before=began + timedelta(seconds=59)) == []
+        (found,) = api.open_runs(Deployment.WATCH, due_before=began + timedelta(minutes=2))
+    assert (found.state, prefect.asked("watch")) == ("SCHEDULED", [{}])

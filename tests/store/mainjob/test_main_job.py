@@ -1,14 +1,13 @@
 """What the main job asks of a stand that others use as well."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine, text
 
-from lanes.mainjob import mainjob
-from lanes.mainjob.mainjob import LEAVES_WITHIN_S, MainJob, Sent
+from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import Lines
+from lanes.mainjob.scene import Scene
 from lanes.settling.awaited import Movers
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.workload import workloads
@@ -71,20 +70,26 @@ def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(job: M
     assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
 
 
-def test_what_is_ready_waits_a_while_for_the_rest_of_the_run(
-    job: MainJob, prefect: PrefectStandIn, pool: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    both, elapsed = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}), [100.0]
-    monkeypatch.setattr(mainjob, "time", SimpleNamespace(monotonic=lambda: elapsed[0]))  # not that of other threads
+def test_what_becomes_ready_while_the_run_starts_leaves_with_it(job: MainJob, prefect: PrefectStandIn, pool: Engine) -> None:
+    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
     with pool.begin() as connection:
         admit(connection, "now", now=NOON, workload="archive", lane=Lane.REALTIME)
         route(connection, now=NOON)
-    assert job.depart(both) is None
-    elapsed[0] += LEAVES_WITHIN_S - 1
-    assert job.depart(both) is None
-    elapsed[0] += 1
     assert job.depart(both) is not None
-    assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
+    assert prefect.asked("submit") == [{"departure": {"workload": None}}]
+
+
+def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
+    job: MainJob, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(job._pool, job._api, [], [])  # pyright: ignore[reportPrivateUsage]
+    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}, scene=scene)
+    monkeypatch.setattr(scene, "holds_back", {"archive"}.__contains__)
+    assert job.depart(both) is None
+    assert prefect.asked("submit") == []
+    monkeypatch.setattr(scene, "holds_back", set[str]().__contains__)
+    assert job.depart(both) is not None
+    assert prefect.asked("submit") == [{"departure": {"workload": None}}]
 
 
 def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_of_others(
