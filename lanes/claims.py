@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from lanes.ids import VersionId, WorkId
-from lanes.words import Left, Purpose
+from lanes.words import Left, PackScope, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,14 @@ class Claimed:
     alone: bool = False
     urgent: bool = False
     gathered: Gathered | None = None
+    consumer: str | None = None
+
+    def shares_with(self, scope: PackScope) -> str | None:
+        """Return the consumer whose items alone may share its call; None where every item of its version may.
+
+        Items without a consumer share with each other: they count as those of one.
+        """
+        return (self.consumer or "") if scope is PackScope.CONSUMER else None
 
     @property
     def measures(self) -> bool:

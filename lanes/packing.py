@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from lanes.claims import Claimed
 from lanes.ids import VersionId
 from lanes.payload import call_bytes
-from lanes.words import Purpose
+from lanes.words import PackScope, Purpose
 
 FRAME_CHARS = 128  # what names an item within a pack, and frames it; as many bytes
 HISTORY_FRAME_CHARS = len("<history>\n\n</history>\n")
@@ -43,26 +43,28 @@ class _Pack:
         self.bytes += size
 
 
-def packs(claimed: Sequence[Claimed], size: int, *, most: int | None = None) -> list[list[Claimed]]:
-    """Calls of up to `size` items each, in the order of their first, and of `most` bytes where several share one. What failed
-    once, or spoiled a pack, travels alone.
+def packs(
+    claimed: Sequence[Claimed], size: int, *, most: int | None = None, scope: PackScope = PackScope.WORKLOAD
+) -> list[list[Claimed]]:
+    """Return calls of up to `size` items each, in the order of their first, and of `most` bytes where several share one.
 
-    One call never mixes versions, and never purposes: the ledger books it under one of each.
+    What failed once, or spoiled a pack, travels alone. One call never mixes versions, and never purposes: the ledger books
+    it under one of each. Nor does it mix consumers where the scope says so.
     """
     places = {id(each): place for place, each in enumerate(claimed)}
-    return sorted(filled(claimed, size, most=most), key=lambda pack: places[id(pack[0])])
+    return sorted(filled(claimed, size, most=most, scope=scope), key=lambda pack: places[id(pack[0])])
 
 
 def filled(
-    claimed: Iterable[Claimed], size: int, *, most: int | None, weigh: Weigh = weighed
+    claimed: Iterable[Claimed], size: int, *, most: int | None, weigh: Weigh = weighed, scope: PackScope = PackScope.WORKLOAD
 ) -> Iterator[list[Claimed]]:  # fmt: skip
-    """The same calls, each as soon as it is full, so that no more is held than those that are not; these come last."""
-    filling: dict[tuple[VersionId, Purpose], _Pack] = {}
+    """Yield the same calls, each as soon as it is full, so that no more is held than those that are not; these come last."""
+    filling: dict[tuple[VersionId, Purpose, str | None], _Pack] = {}
     for each in claimed:
         if each.travels_alone or size == 1:
             yield [each]
             continue
-        kind, more = (each.version_id, each.purpose), 0 if most is None else weigh(each)
+        kind, more = (each.version_id, each.purpose, each.shares_with(scope)), 0 if most is None else weigh(each)
         pack = filling.setdefault(kind, _Pack())
         if not pack.fits(more, most):
             yield pack.items

@@ -24,6 +24,13 @@ class Dedupe(StrEnum):
     CONTENT = "content"  # what it says: the same content is one item
 
 
+class PackScope(StrEnum):
+    """Which items may share a provider call."""
+
+    WORKLOAD = "workload"  # all of a version
+    CONSUMER = "consumer"  # those of one consumer, so that no prompt holds items of two
+
+
 class Announces(StrEnum):
     """Which answers a workload tells one by one. Failures, corrections, refusals and the counts of a batch are always told."""
 

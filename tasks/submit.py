@@ -233,7 +233,8 @@ def _write(
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
     waiting = ready_work.locked_for_batch(connection, kind, limit=most, most_bytes=MOST_BYTES, now=now)
     with closing(waiting), closing(_with_history(connection, affording.read(waiting), writing)) as each:
-        packs = affording.payable(filled(each, size, most=most_bytes, weigh=writing.weigh), writing.earlier)
+        calls = filled(each, size, most=most_bytes, weigh=writing.weigh, scope=version.spec.pack_scope)
+        packs = affording.payable(calls, writing.earlier)
         return fill(writing, packs, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
 
 

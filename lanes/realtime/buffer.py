@@ -3,6 +3,7 @@ somebody else is expected, and never past the moment from which their call would
 BentoML's dispatcher, which waits for one more only where that is worth it. What it is worth here is the window (`service`).
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,9 @@ from lanes.workload.version import Version
 
 SURPRISE = 7.0  # mean gaps without an arrival: one of a thousand is longer, so whoever was coming has come
 SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
+MOST_GROUPS = 10_000  # whose arrivals are remembered: senders choose the names of consumers
 Size = Callable[[Version], int]  # how many items of a version may share a call
+Group = tuple[VersionId, str | None]  # a version, and the consumer whose items alone share a call, None where any may
 Takes = Callable[[VersionId, int], float]  # seconds that a call of so many items of a version takes; 0: nobody knows
 
 
@@ -35,7 +38,7 @@ class Waiting:
 
 @dataclass
 class Gathering:
-    """The items of one version that wait together, never empty. The clock of each starts when it comes; the window is that of
+    """The items of one group that wait together, never empty. The clock of each starts when it comes; the window is that of
     the first. `per_s` is how quickly others arrived when the last of them came, None while nobody knows.
     """
 
@@ -72,41 +75,46 @@ class Gathering:
 
 
 class Buffer:
-    """The windows of all versions. What failed before, and what has no window or nobody to share with, leaves at once."""
+    """The windows of all groups. What failed before, and what has no window or nobody to share with, leaves at once."""
 
     def __init__(self, size: Size = allowed, takes: Takes = lambda _, __: 0.0) -> None:
-        self._open: dict[VersionId, Gathering] = {}
-        self._arrivals: dict[VersionId, Arrivals] = {}
+        self._open: dict[Group, Gathering] = {}
+        self._arrivals: OrderedDict[Group, Arrivals] = OrderedDict()  # the group that items came of last comes last
         self._size, self._takes = size, takes
 
     def add(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
-        """The items wait, each in its version's window; those that wait for nothing are returned."""
+        """Let the items wait, each in its group's window; return those that wait for nothing."""
         at_once: list[Claimed] = []
-        joined: dict[VersionId, int] = {}
+        joined: dict[Group, int] = {}
         for each in claimed:
-            if each.travels_alone or not self._gathers(versions[each.version_id]):
+            version = versions[each.version_id]
+            if each.travels_alone or not self._gathers(version):
                 at_once.append(each)
                 continue
-            self._open.setdefault(each.version_id, Gathering()).waiting.append(Waiting(each, now))
-            joined[each.version_id] = joined.get(each.version_id, 0) + 1
-        for id_, number in joined.items():
-            arrivals, window = self._arrivals.setdefault(id_, Arrivals()), self._open[id_]
+            group = (each.version_id, each.shares_with(version.spec.pack_scope))
+            self._open.setdefault(group, Gathering()).waiting.append(Waiting(each, now))
+            joined[group] = joined.get(group, 0) + 1
+        for group, number in joined.items():
+            arrivals, window = self._arrivals.setdefault(group, Arrivals()), self._open[group]
+            self._arrivals.move_to_end(group)
             arrivals.came(number, now)
             window.last_at, window.per_s = now, arrivals.per_s(now, but=window.waiting[0].since)
+        while len(self._arrivals) > MOST_GROUPS:
+            self._arrivals.popitem(last=False)
         return at_once
 
     def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
         """The items that leave now, no longer waiting: full packs of the most urgent, and windows that end."""
-        return [item for id_ in list(self._open) for item in self._taken(id_, versions[id_], now)]
+        return [item for group in list(self._open) for item in self._taken(group, versions[group[0]], now)]
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
         """When the next window leaves at the latest, None when nothing waits."""
-        return min((window.leaves(versions[id_], self._takes)[0] for id_, window in self._open.items()), default=None)
+        return min((window.leaves(versions[id_], self._takes)[0] for (id_, _), window in self._open.items()), default=None)
 
     @property
     def version_ids(self) -> set[VersionId]:
         """The versions of what gathers."""
-        return set(self._open)
+        return {id_ for id_, _ in self._open}
 
     def of(self, workload: str) -> int:
         """How many items of a workload gather."""
@@ -114,15 +122,15 @@ class Buffer:
 
     def drain(self) -> list[Claimed]:
         """Everything that gathers, no longer waiting."""
-        return [each.item for id_ in list(self._open) for each in self._open.pop(id_).waiting]
+        return [each.item for group in list(self._open) for each in self._open.pop(group).waiting]
 
     def _gathers(self, version: Version) -> bool:
         """Whether items of the version wait for each other. Where calls are not shared though they may be, there is nothing to
         wait for; a window of single calls is what its workload asks for."""
         return version.spec.buffer_s > 0 and (self._size(version) > 1 or allowed(version) == 1)
 
-    def _taken(self, id_: VersionId, version: Version, now: datetime) -> list[Claimed]:
-        window, size = self._open[id_], self._size(version)
+    def _taken(self, group: Group, version: Version, now: datetime) -> list[Claimed]:
+        window, size = self._open[group], self._size(version)
         leaving: list[Claimed] = []
         whole = len(window.waiting) // size * size if size > 1 else 0
         if whole:
@@ -135,7 +143,7 @@ class Buffer:
                 leaving += [_gathered(each, why, now) for each in window.waiting]
                 window.waiting = []
         if not window.waiting:
-            del self._open[id_]
+            del self._open[group]
         return leaving
 
     def __len__(self) -> int:

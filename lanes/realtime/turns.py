@@ -262,12 +262,12 @@ class Turns:
         by_version: dict[VersionId, list[Claimed]] = {}
         for each in claimed:
             by_version.setdefault(each.version_id, []).append(each)
-        of = {id_: self._versions[id_] for id_ in by_version}
-        return [
-            pack
-            for id_, theirs in by_version.items()
-            for pack in packs(theirs, self._size(of[id_]), most=self._sizes.most_bytes(of[id_], Lane.REALTIME, now))
-        ]
+        made: list[list[Claimed]] = []
+        for id_, theirs in by_version.items():
+            version = self._versions[id_]
+            most = self._sizes.most_bytes(version, Lane.REALTIME, now)
+            made += packs(theirs, self._size(version), most=most, scope=version.spec.pack_scope)
+        return made
 
     def _size(self, version: Version) -> int:
         """How many items of a version may share a call."""

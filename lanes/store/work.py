@@ -204,7 +204,7 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
     weighed = (
         select(
             picked.c.id, before.label("bytes_before"), item.c.workload, item.c.key, item.c.payload, item.c.due_at,
-            item.c.urgent,
+            item.c.urgent, item.c.consumer,
         )
         .join_from(picked, item, item.c.id == picked.c.item_id)
         .cte("weighed")
@@ -218,7 +218,7 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
         )
         .returning(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
-            weighed.c.workload, weighed.c.key, weighed.c.payload, weighed.c.due_at, weighed.c.urgent,
+            weighed.c.workload, weighed.c.key, weighed.c.payload, weighed.c.due_at, weighed.c.urgent, weighed.c.consumer,
         )
         .cte("taken")
     )  # fmt: skip
@@ -240,6 +240,7 @@ def claimed(row: Any) -> Claimed:
         row.due_at if presses else None,
         row.alone,
         row.urgent and presses,
+        consumer=row.consumer,
     )
 
 

@@ -11,7 +11,7 @@ from lanes.workload.version import Spec
 # Fields that came after versions had been published: left out at this value, so that those are known again.
 LATER: Mapping[str, Any] = {
     "keep_payload_days": 0, "confidence": 0.95, "value_usd": 0, "half_life_s": 3600, "pack_check_share": 0.005,
-    "input_schema": {},
+    "input_schema": {}, "pack_scope": "workload",
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5}
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lanes.ids import VersionId
-from lanes.words import Announces, Lane, Mode
+from lanes.words import Announces, Lane, Mode, PackScope
 from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.input_schema import check_input_schema
@@ -108,6 +108,12 @@ class Spec(BaseModel):
         le=50,
         title="Items per batch request",
         description="How many items may share one request of a batch, 1 to 50.",
+    )
+    pack_scope: PackScope = Field(
+        default=PackScope.WORKLOAD,
+        title="Items that may share a call (workload or consumer)",
+        description="workload: any of this workload. consumer: only those of the same consumer, so that no call holds items "
+        "of two; items without a consumer share with each other.",
     )
     pack_check_share: float = Field(
         default=0.005,

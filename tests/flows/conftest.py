@@ -85,11 +85,11 @@ class Sender:
 
     async def items(
         self, *keys: str, lane: Lane | None, workload: str = "letters", payload: dict[str, str] | None = None,
-        due_at: datetime | None = None, **spec: object,
+        due_at: datetime | None = None, consumer: str | None = None, **spec: object,
     ) -> None:  # fmt: skip
         """Items of a workload are routed to a lane."""
         now = await self.at.db.now()
-        more = {"due_at": due_at} | ({"payload": payload} if payload else {})
+        more = {"due_at": due_at, "consumer": consumer} | ({"payload": payload} if payload else {})
 
         with self._pool.begin() as connection:
             publish(connection, workload, now=now, **spec)

@@ -39,7 +39,7 @@ async def answer(at: Connections, pace: Pace | None = None, health: Health | Non
     answering = Answering(at, pace, health or Health(), held=held, wakes=Wakes(), clock=clock)
     for version_id, version in versions.items():
         theirs = [each for each in claimed if each.version_id == version_id]
-        for pack in packs(theirs, sizes.of(version, Lane.REALTIME)):
+        for pack in packs(theirs, sizes.of(version, Lane.REALTIME), scope=version.spec.pack_scope):
             answering.begin(version, pack, now=await at.db.now())
     await answering.close()
     assert (pace.in_flight, held) == ({}, {})

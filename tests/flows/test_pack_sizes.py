@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+import pytest
+
 from lanes.batch.batch import Kind
 from lanes.store.batch import batches, ready_work
 from lanes.store.money import pack_sizes
@@ -79,3 +81,29 @@ async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sende
     assert checked > 40
     assert again == repeated > 10
     assert await size(at, Lane.BATCH) == 5
+
+
+@pytest.mark.parametrize(("scope", "calls"), [("workload", 3), ("consumer", 4)])
+@pytest.mark.parametrize("lane", list(Lane))
+async def test_no_call_holds_items_of_two_consumers_where_the_workload_says_so(
+    at: Connections, endpoint: Endpoint, sender: Sender, lane: Lane, scope: str, calls: int
+) -> None:
+    for place, key in enumerate(KEYS[:12]):
+        packed = {"batch_pack": 4, "realtime_pack": 4, "pack_scope": scope, "pack_check_share": 0}
+        await sender.items(key, lane=lane, consumer=("crm", "shop")[place % 2], **packed)
+    if lane is Lane.REALTIME:
+        await answer_all(at)
+    else:
+        (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+        await submit_batch.fn(at, kind)
+        (batch,) = await at.db.run(batches.open_batches)
+        assert batch.provider_batch_id is not None
+        endpoint.ended(batch.provider_batch_id)
+        await collect.poll(at, batch)
+        await collect.bring_home(at, batch)
+    answered = await sender.rows(
+        "select a.message_id, count(distinct i.consumer) from lanes.attempt a join lanes.work w on w.id = a.work_id"
+        " join lanes.item i on i.id = w.item_id group by 1"
+    )
+    assert len(answered) == calls
+    assert {consumers for _, consumers in answered} == ({1} if scope == "consumer" else {2})

@@ -7,22 +7,25 @@ from hypothesis import strategies as st
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
-from lanes.packing import packs, told_apart
-from lanes.words import Purpose
+from lanes.packing import filled, packs, told_apart
+from lanes.words import PackScope, Purpose
 from tests.conftest import NOON
 
 
 def claimed(
-    number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER, alone: bool = False
-) -> Claimed:
+    number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER, alone: bool = False,
+    consumer: str | None = None,
+) -> Claimed:  # fmt: skip
     return Claimed(
-        Claim(WorkId(number), 1), VersionId(version_id), "letters", f"k{number}", {}, purpose, failures, NOON, alone=alone
+        Claim(WorkId(number), 1), VersionId(version_id), "letters", f"k{number}", {}, purpose, failures, NOON, alone=alone,
+        consumer=consumer,
     )
 
 
 kinds = st.tuples(
-    st.integers(1, 3), st.sampled_from([0, 0, 0, 1, 4]), st.sampled_from(Purpose), st.sampled_from([False, False, True])
-)
+    st.integers(1, 3), st.sampled_from([0, 0, 0, 1, 4]), st.sampled_from(Purpose), st.sampled_from([False, False, True]),
+    st.sampled_from([None, "crm", "shop"]),
+)  # fmt: skip
 claims = st.lists(kinds, max_size=60).map(lambda drawn: [claimed(n, *kind) for n, kind in enumerate(drawn)])
 sizes = st.integers(1, 50)
 
@@ -38,6 +41,23 @@ def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(waiting:
 def test_packs_never_mix_versions_or_purposes(waiting: list[Claimed], size: int) -> None:
     for pack in packs(waiting, size):
         assert len({(each.version_id, each.purpose) for each in pack}) == 1
+
+
+@given(claims, sizes, st.integers(1, 2_000))
+def test_packs_never_mix_consumers_where_their_workload_says_so(waiting: list[Claimed], size: int, most: int) -> None:
+    for made in (packs(waiting, size, most=most, scope=PackScope.CONSUMER),
+                 list(filled(waiting, size, most=most, scope=PackScope.CONSUMER))):  # fmt: skip
+        assert Counter(each.claim for pack in made for each in pack) == Counter(each.claim for each in waiting)
+        assert all(len({each.consumer for each in pack}) == 1 for pack in made)
+        for taken in (set(range(1, 9)), {len(made)}):
+            assert all(len({each.consumer for each in pack}) == 1 for pack in told_apart(made, taken))
+
+
+def test_consumers_share_a_call_unless_their_workload_says_otherwise() -> None:
+    waiting = [claimed(n, consumer=consumer) for n, consumer in enumerate(["crm", None, "shop", "crm", None])]
+    numbers = [[each.claim.work_id for each in pack] for pack in packs(waiting, 5, scope=PackScope.CONSUMER)]
+    assert numbers == [[0, 3], [1, 4], [2]]
+    assert len(packs(waiting, 5)) == 1
 
 
 @given(claims, sizes)

@@ -54,7 +54,7 @@ def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ..
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
             work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at, item.c.urgent,
-            size_of(item.c.payload),
+            item.c.consumer, size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)

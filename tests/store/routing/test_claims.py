@@ -40,10 +40,11 @@ def test_what_is_urgent_is_found_however_far_the_queue_was_taken(connection: Con
 
 def test_a_claim_holds_what_a_call_needs(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
-    realtime(connection, "k")
+    realtime(connection, "k", consumer="crm")
     (ours,) = claim(connection, worker="ada", now=NOON)
     assert (ours.workload, ours.key, ours.payload) == ("letters", "k", {"text": "letter k"})
     assert (ours.version_id, ours.purpose, ours.failures, ours.claim.number) == (letters.id, "answer", 0, 1)
+    assert ours.consumer == "crm"
     kept = row(connection, "work")
     assert (kept.state, kept.claimed_by, kept.lease_until) == ("claimed", "ada", NOON + timedelta(minutes=2))
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
 from lanes.packing import packs
+from lanes.realtime import buffer as buffering
 from lanes.realtime.buffer import Buffer
 from lanes.words import Left, Purpose
 from lanes.workload.version import Version
@@ -24,12 +25,12 @@ ONE = VersionId(1)
 
 def claimed(
     number: int, *, rank_at: datetime | None = None, failures: int = 0, alone: bool = False, of: int = 1,
-    purpose: Purpose = Purpose.ANSWER, urgent: bool = False, due_at: datetime | None = None,
+    purpose: Purpose = Purpose.ANSWER, urgent: bool = False, due_at: datetime | None = None, consumer: str | None = None,
 ) -> Claimed:  # fmt: skip
     rank_at = rank_at or later(hours=1)
     return Claimed(
         Claim(WorkId(number), 1), VersionId(of), "letters", f"k{number}", {}, purpose, failures, rank_at, alone=alone,
-        urgent=urgent, due_at=due_at,
+        urgent=urgent, due_at=due_at, consumer=consumer,
     )
 
 
@@ -193,6 +194,25 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
     run_until(later(hours=1))
     assert sorted(seen) == list(range(number))
     assert len(buffer) == 0
+
+
+def test_consumers_that_share_no_call_gather_apart() -> None:
+    buffer, versions = windows(buffer_s=5, realtime_pack=2, pack_scope="consumer")
+    buffer.add([claimed(1, consumer="crm"), claimed(2, consumer="shop"), claimed(3)], versions, NOON)
+    assert buffer.take(versions, NOON) == []
+    buffer.add([claimed(4, consumer="crm")], versions, NOON)
+    assert [each.claim.work_id for each in buffer.take(versions, NOON)] == [1, 4]
+    assert (buffer.version_ids, len(buffer)) == ({ONE}, 2)
+    assert {each.claim.work_id for each in buffer.take(versions, later(seconds=5))} == {2, 3}
+
+
+def test_a_sender_that_names_ever_new_consumers_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffering, "MOST_GROUPS", 10)
+    buffer, versions = windows(buffer_s=1, realtime_pack=2, pack_scope="consumer")
+    for number in range(100):
+        buffer.add([claimed(number, consumer=f"c{number}")], versions, later(seconds=number))
+        buffer.take(versions, later(seconds=number + 1))
+    assert len(buffer._arrivals) == 10
 
 
 def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,11 +36,11 @@ def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
 
 def claimed(
     number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0, due_at: datetime | None = None,
-    urgent: bool = False, purpose: Purpose = Purpose.ANSWER,
+    urgent: bool = False, purpose: Purpose = Purpose.ANSWER, consumer: str | None = None,
 ) -> Claimed:  # fmt: skip
     return Claimed(
         Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, purpose, failures, rank_at or later(hours=1),
-        due_at, urgent=urgent,
+        due_at, urgent=urgent, consumer=consumer,
     )  # fmt: skip
 
 
@@ -54,6 +55,16 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 4}
     pace.began("letters", LETTERS.spec.realtime_model)
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 3}
+
+
+@pytest.mark.parametrize(("scope", "calls"), [("workload", [[1, 2, 3, 4]]), ("consumer", [[1, 3], [2], [4]])])
+def test_a_call_holds_items_of_one_consumer_where_the_workload_says_so(scope: str, calls: list[list[int]]) -> None:
+    of = version(9, "letters", realtime_pack=5, pack_scope=scope)
+    opened = turns()
+    consumers = ["crm", "shop", "crm", None]
+    some = [claimed(number, of, consumer=consumer) for number, consumer in enumerate(consumers, 1)]
+    opened.take_in(some, {of.id: of}, NOON)
+    assert asked(opened) == calls
 
 
 def quick(places: int = 16) -> Pace:
