@@ -106,7 +106,7 @@ def batch_unclear(at: Scene) -> Iterator[None]:
 
 
 def batch_incomplete(at: Scene) -> Iterator[None]:
-    at.fault("batch_request", "drop", of="torn")
+    at.fault("batch_request", "lose", of="torn")
     at.send(2, lane="batch")
     at.send(1, of="torn", lane="batch")
     yield

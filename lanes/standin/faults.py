@@ -19,7 +19,7 @@ KINDS: dict[str, frozenset[str]] = {
     "batches.retrieve": ANSWERING | {"archive"},
     "batches.list": ANSWERING,
     "batches.results": ANSWERING | {"cut", "short"},
-    "batch_request": ANSWERING | SPOILING | {"stall", "expire"},
+    "batch_request": ANSWERING | SPOILING | {"stall", "expire", "lose"},
 }
 
 

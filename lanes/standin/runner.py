@@ -199,7 +199,7 @@ class Runner:
         delay = sum(job.delay_s for job in jobs)
         if delay:
             time.sleep(delay)
-        asked = [job for job in jobs if job.error is None and not (job.fault and job.fault.kind == "expire")]
+        asked = [job for job in jobs if job.error is None and not (job.fault and job.fault.kind in ("expire", "lose"))]
         questions = [job.question for job in asked if job.question is not None]
         began = self._composer.begins()
         answers = dict(zip((job.place for job in asked), self._engine.answer_many(questions), strict=True))
@@ -217,6 +217,8 @@ class Runner:
         if job.error is not None:
             result = {"type": "errored", "error": job.error.body()}
             return Finished(job.place, "errored", _line(job.custom_id, result))
+        if kind == "lose":  # neither answered nor counted as answered: its results have no line for it
+            return Finished(job.place, "errored", None)
         if kind == "expire" or job.question is None:
             return _without_answer(job.place, job.custom_id, "expired")
         now = self._clock.now()

@@ -183,7 +183,7 @@ async def test_short_results_end_well_after_some_lines_and_are_whole_the_next_ti
 
 
 async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -> None:
-    kinds = ("status", "expire", "refusal", "truncate", "invalid_output", "drop")
+    kinds = ("status", "expire", "refusal", "truncate", "invalid_output", "drop", "lose")
     for kind in kinds:
         echo.fault("batch_request", kind, match=f"<{kind}>", status=500)
     async with echo.async_client() as client:
@@ -192,18 +192,18 @@ async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -
         ended = echo.ended(batch.id)
         results = {line.custom_id: line.result async for line in await client.messages.batches.results(batch.id)}
     named = {kind: results.get(f"c{place}") for place, kind in enumerate((*kinds, "plain"))}
-    status, dropped = named["status"], named["drop"]
+    status = named["status"]
     assert status is not None
     assert status.type == "errored"
     assert status.error.error.type == "api_error"
     assert named["expire"] is not None
     assert named["expire"].type == "expired"
-    assert dropped is None
+    assert named["drop"] is named["lose"] is None
     stops = {kind: one.message.stop_reason for kind, one in named.items() if one and one.type == "succeeded"}
     assert stops == {"refusal": "refusal", "truncate": "max_tokens", "invalid_output": "end_turn", "plain": "end_turn"}
     counts = ended.request_counts
-    assert (counts.succeeded, counts.errored, counts.expired) == (5, 1, 1)
-    assert [echo.responses_about(f"batch <{kind}>") for kind in kinds] == [0, 0, 1, 1, 1, 1]
+    assert (counts.succeeded, counts.errored, counts.expired) == (5, 2, 1)
+    assert [echo.responses_about(f"batch <{kind}>") for kind in kinds] == [0, 0, 1, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize("where", ["batch_request", "batches.create"])
