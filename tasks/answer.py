@@ -147,12 +147,12 @@ class Answering:
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
             maybe_billed = True
-        finally:
-            self._limits.ended(pack, used, self._clock(), requests=requests, maybe_billed=maybe_billed)
+        finally:  # its place is free first of all: nothing that goes wrong with what follows keeps it
             self._pace.ended(version.workload, version.spec.realtime_model, measures=pack[0].measures)
+            self._wakes.place_is_free()
+            self._limits.ended(pack, used, self._clock(), requests=requests, maybe_billed=maybe_billed)
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()
-            self._wakes.place_is_free()
 
     async def _save_what_ends(self) -> None:
         """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
@@ -177,10 +177,16 @@ class Answering:
         self._wakes.saved(again=bool(then.untried) or any(each.judged.outcome is not Outcome.VALID for each in then.attempts))
 
     async def _all_saved(self, some: Sequence[Attempt]) -> None:
-        while some:
-            some = await self._saved(some)
-            if some:
-                await asyncio.sleep(AGAIN_S)
+        """Save the attempts. What cannot be saved at all is held no longer: its lease ends, and it is booked as lost."""
+        try:
+            while some:
+                some = await self._saved(some)
+                if some:
+                    await asyncio.sleep(AGAIN_S)
+        except Exception:
+            for each in some:
+                self._let_go(each.claim)
+            raise
 
     async def _saved(self, some: Sequence[Attempt]) -> Sequence[Attempt]:
         """Save the attempts and return those that others hold still. The lease of one that the database refuses ends."""

@@ -1,7 +1,6 @@
 """Brings one batch home: applies its results in any order, and returns what failed alone."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,10 +20,11 @@ from lanes.promises.provider_faults import frozen, refused
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
-from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
+from lanes.provider.lines import Line, Lines
+from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, fate, results, unread
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
-from lanes.settling.outcome import Attempt, Response, Saved
+from lanes.settling.outcome import Attempt, Judged, Saved
 from lanes.store import incidents
 from lanes.store.batch import homecoming, unclear
 from lanes.store.settling import decisions
@@ -123,7 +123,9 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     reading = Reading(at, batch, version)
     try:
         most = max(1, CHUNK * batch.requests // batch.items)
-        told = results(await at.client(), batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES)
+        told = results(
+            await at.client(), batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES, requests=batch.requests
+        )  # fmt: skip
         async with abreast(AT_ONCE) as applying, aclosing(told) as chunks:
             async for chunk in chunks:
                 if not await reading.is_ours(chunk):
@@ -141,34 +143,31 @@ class Reading:
 
     def __init__(self, at: Connections, batch: OpenBatch, version: Version) -> None:
         self._at, self._batch, self._version = at, batch, version
-        self._seen: set[int] = set()  # numbers of the requests whose result was read
-        self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
-        self._answered, self._own = set[int](), set[int]()  # their numbers: whose answer was read; that are at fault themselves
+        self._lines = Lines(batch.nonce, batch.requests)
+        self._own: set[int] = set()  # numbers of the requests that are at fault themselves
         self._frozen = 0  # items that the account kept from being answered
         self._refused = 0  # attempts that the database did not take
         self._failures = Failures()  # of items, over everything that this reading read
         self._proved = False  # by a result that was read
 
-    async def is_ours(self, chunk: Sequence[RequestResult | Unreadable]) -> bool:
-        """Whether nothing proves the batch a stranger's. Of one that was adopted, the first result that can be read does."""
+    async def is_ours(self, chunk: Sequence[Line]) -> bool:
+        """Return whether the batch may be ours: no evidence says otherwise. The first chunk decides it of an adopted one."""
         if not self._proved:
-            first = next((line for line in chunk if isinstance(line, RequestResult)), None)
-            if first is None:
+            nonce = self._lines.proof(chunk)
+            if nonce is None:
                 return True
-            self._proved = await reconcile.is_ours(self._at, self._batch, first.nonce)
+            self._proved = await reconcile.is_ours(self._at, self._batch, nonce)
         return self._proved
 
-    def ours(self, chunk: Sequence[RequestResult | Unreadable]) -> list[RequestResult]:
-        """The results of the batch's own requests; all other lines are counted by what is wrong with them.
+    def ours(self, chunk: Sequence[Line]) -> list[RequestResult]:
+        """Return the results of the batch's own requests.
 
         Raises:
             ForeignResults: the reading began, and nothing of it is ours.
         """
-        ours = list(self._ours(chunk))
-        if not self._seen and not ours and self._strays["of other batches"]:
+        ours = self._lines.ours(chunk)
+        if self._lines.are_foreign:
             raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
-        self._seen.update(each.number for each in ours)
-        self._answered.update(each.number for each in ours if isinstance(each.said, Response))
         return ours
 
     async def apply(self, ours: Sequence[RequestResult]) -> None:
@@ -193,7 +192,7 @@ class Reading:
         outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
         given_up = await self._at.db.run(homecoming.given_up, self._batch.id)  # what became of these is still to be booked
         awaited = {number: list[Claim]() for number in given_up} | outstanding
-        lacking = {number: claims for number, claims in awaited.items() if number not in self._seen}
+        lacking = {number: claims for number, claims in awaited.items() if number not in self._lines.seen}
         if lacking:
             await self._miss(lacking)
             outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
@@ -205,21 +204,10 @@ class Reading:
             raise StillLocked(f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}")
         await self._close()
 
-    def _ours(self, chunk: Sequence[RequestResult | Unreadable]) -> Iterator[RequestResult]:
-        for line in chunk:
-            if isinstance(line, Unreadable):
-                self._strays["that cannot be read"] += 1
-            elif line.nonce != self._batch.nonce:
-                self._strays["of other batches"] += 1
-            elif line.number >= self._batch.requests:
-                self._strays["of requests that it does not have"] += 1
-            else:
-                yield line
-
     def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
         said, nonce, items = result.said, self._batch.nonce, len(claims)
         if isinstance(said, Fault):
-            others = bool(self._answered) or result.number in self._own
+            others = bool(self._lines.answered) or result.number in self._own
             fault, said = said, fate(said, items=items, others_answered=others)
             said = replace(said, refused_call=str(result.number)) if fault.action is Action.POISON else said
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items, self._batch.pack_ids)
@@ -238,36 +226,52 @@ class Reading:
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
-        """Save an attempt for each item whose result is lacking, once the provider's own counts leave room for that.
+        """Save an attempt for each item whose result is lacking, once it is certain that it never comes.
 
-        Of a batch whose items went elsewhere they are `unknown` where they may be paid: nothing is sent again for them.
+        It is `unknown` where its line cannot be read: the answer may be paid. Where no line came it is missing, once the
+        provider's own counts leave room for that; of a batch whose items went elsewhere it is `unknown` where it may be paid.
         """
         async with self._at.db.transaction() as run:
             short, now = await run(homecoming.short_read, self._batch.id, lacking, now=run.now), run.now
         if not short.is_repeated:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
-                f"{counted(self._batch.requests, 'request')}{self._stray()}: read {short.times} of {REPEATED} times"
+                f"{counted(self._batch.requests, 'request')}{self._lines.strays()}: read {short.times} of {REPEATED} times"
             )
-        why = await self._doubt(len(lacking))
+        unreadable = self._lines.unreadable(lacking) if self._is_surely_ours else {}
+        others = bool(self._lines.answered)
+        fates = {number: unread(why, items=len(lacking[number]), others_answered=others) for number, why in unreadable.items()}
+        await self._unread({claim: judged for number, judged in fates.items() for claim in lacking[number]})
+        lost = {number: claims for number, claims in lacking.items() if number not in unreadable}
+        why = await self._doubt(len(lost)) if lost else None
         if why is not None and self._batch.state is not BatchState.SUPERSEDED:
             await self._at.db.run(unclear.tell, self._batch.id, why, now=now)
             raise ShortRead(why)
-        claims = [claim for each in lacking.values() for claim in each]
+        claims = [claim for each in lost.values() for claim in each]
+        if why is not None:
+            await self._unread(dict.fromkeys(claims, Judged(Outcome.UNKNOWN, error=why, spends=False)))
+            return
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
-            if why is None:
-                await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
-            else:
-                await self._save(await self._at.db.run(decisions.unread, self._batch.id, part, why, now=now))
+            await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
+
+    async def _unread(self, judged: Mapping[Claim, Judged]) -> None:
+        claims = [*judged]
+        for first in range(0, len(claims), CHUNK):
+            part = {claim: judged[claim] for claim in claims[first : first + CHUNK]}
+            await self._save(await self._at.db.run(decisions.unread, self._batch.id, part, now=await self._at.db.now()))
+
+    @property
+    def _is_surely_ours(self) -> bool:
+        return self._proved or not self._batch.provisional
 
     async def _doubt(self, lacking: int) -> str | None:
         """Return what keeps the lacking requests from being called missing, None when nothing does."""
         assert self._batch.provider_batch_id is not None
         seen = await provider.retrieve(await self._at.client(), self._batch.provider_batch_id)
         return doubt(
-            lacking, requests=self._batch.requests, answered=len(self._answered), succeeded=seen.outcomes["succeeded"],
-            is_ours=self._proved or not self._batch.provisional,
+            lacking, requests=self._batch.requests, answered=len(self._lines.answered), succeeded=seen.outcomes["succeeded"],
+            is_ours=self._is_surely_ours,
         )  # fmt: skip
 
     async def _close(self) -> None:
@@ -278,8 +282,8 @@ class Reading:
                 await run(incidents.open, complete, now=run.now)
         if complete and complete.verdict is Verdict.FAILED:
             get_run_logger().error("%s", complete.sentence)
-        if self._strays:
-            get_run_logger().error("batch %d came home%s", self._batch.id, self._stray())
+        if strays := self._lines.strays():
+            get_run_logger().error("batch %d came home%s", self._batch.id, strays)
         if self._failures.total:
             get_run_logger().warning(
                 "batch %d of %s came home, and %d of its %d items have no usable answer: %s",
@@ -293,8 +297,3 @@ class Reading:
         saved = await save(self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
         self._refused += len(saved.refused)
         return saved
-
-    def _stray(self) -> str:
-        """A clause about the lines that belong to no request; empty when there were none."""
-        kinds = [f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())]
-        return f" with {' and '.join(kinds)}" if kinds else ""

@@ -15,6 +15,7 @@ COUNTED = {
     Outcome.POISON: "errored",
     Outcome.PACK_REFUSED: "errored",
     Outcome.UNSERVED: "errored",
+    Outcome.UNKNOWN: "errored",  # its result cannot be read
     Outcome.CANCELED: "canceled",
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lanes import exact_json
 from lanes.masking import basic
 from lanes.provider.errors import Action, CallFailed
+from lanes.provider.message import UnreadableBill, read_response
 from lanes.realtime.calltime import CONNECT_S
 from lanes.settling.outcome import Response
-from lanes.workload.prices import Usage
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions
@@ -73,6 +73,8 @@ async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: 
     except TimeoutError as late:
         detail = f"no answer from the provider within {longest_s:.0f} s, the longest that this call may take"
         raise CallFailed(Action.RETRY, detail, maybe_billed=True, cut=True) from late
+    except UnreadableBill as error:
+        raise CallFailed(Action.RETRY, f"the provider's answer cannot be booked: {error}", maybe_billed=True) from error
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         _tell(hear, getattr(error, "response", None))
         raise failed(error) from error
@@ -83,24 +85,3 @@ def _tell(hear: Hear | None, answer: Any) -> None:
     if hear is not None and answer is not None:
         with suppress(Exception):
             hear(answer.headers)
-
-
-def read_response(message: dict[str, Any], *, request_id: str | None = None) -> Response:
-    """What we keep of a message's JSON."""
-    used = message["usage"]
-    written = used.get("cache_creation_input_tokens") or 0
-    hour = (used.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
-    return Response(
-        message_id=message["id"],
-        model=message["model"],
-        text="".join(block.get("text") or "" for block in message["content"] if block["type"] == "text"),
-        stop_reason=message.get("stop_reason"),
-        usage=Usage(
-            input=used["input_tokens"],
-            output=used["output_tokens"],
-            cache_read=used.get("cache_read_input_tokens") or 0,
-            cache_write_5m=written - hour,
-            cache_write_1h=hour,
-        ),
-        request_id=request_id,
-    )

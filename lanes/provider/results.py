@@ -1,8 +1,10 @@
 """The results of an ended batch, read line by line as they stream. One line that cannot be read spoils only itself."""
 
+import math
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from anthropic import AnthropicError, AsyncAnthropic
@@ -10,15 +12,17 @@ from anthropic import AnthropicError, AsyncAnthropic
 from lanes import exact_json
 from lanes.errors import LanesError
 from lanes.provider.batches import CUSTOM_ID, batch_failed
-from lanes.provider.client import read_response
 from lanes.provider.errors import Action, CallFailed, told
+from lanes.provider.message import MOST_BYTES as LONGEST_LINE
+from lanes.provider.message import UnreadableBill, quoted, read_response
 from lanes.provider.sdk_errors import TRANSPORT
 from lanes.settling.outcome import Judged, Response
-from lanes.storable import storable
 from lanes.words import Outcome
 
 MOST_LINES = 500
 MOST_BYTES = 4 * 1024 * 1024  # of lines in one chunk
+KEPT_BYTES = 64 * 1024  # of a line that is too long: enough to see which request it is of
+NAMED = re.compile(rb'"custom_id"\s*:\s*"(?P<nonce>[0-9a-f]{1,64})-(?P<number>0|[1-9][0-9]{0,8})"')
 
 
 class ResultsCut(LanesError):
@@ -56,16 +60,24 @@ class RequestResult:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A line from which no result can be read."""
+    """A line from which no result can be read. `number` is that of its request, -1 where that cannot be read either."""
 
     why: str
+    nonce: str = ""
+    number: int = -1
+
+
+class _TooLong(bytes):
+    """The beginning of a line that is longer than `LONGEST_LINE`."""
 
 
 async def results(
-    client: AsyncAnthropic, batch_id: str, *, most: int = MOST_LINES, most_bytes: int = MOST_BYTES
+    client: AsyncAnthropic, batch_id: str, *, most: int = MOST_LINES, most_bytes: int = MOST_BYTES, requests: int | None = None
 ) -> AsyncGenerator[list[RequestResult | Unreadable]]:
     """The requests' results, in whatever order the provider sends them, in chunks of up to `most` lines, or of fewer once
     they have `most_bytes`. Whether all came is for the caller to count.
+
+    Of a batch of so many `requests` no more is read than as many of the longest lines take: what follows is no result of it.
 
     Raises:
         CallFailed: the results could not be opened.
@@ -76,7 +88,8 @@ async def results(
     try:
         async with client.messages.batches.with_streaming_response.results(batch_id) as stream:
             opened = True
-            async with aclosing(_chunks(stream.iter_bytes(), most, most_bytes)) as chunks:
+            bounded = _bounded(stream.iter_bytes(), math.inf if requests is None else requests * LONGEST_LINE)
+            async with aclosing(_chunks(bounded, most, most_bytes)) as chunks:
                 async for chunk in chunks:
                     yield chunk
     except TRANSPORT as error:
@@ -104,11 +117,21 @@ def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:
             return Judged(Outcome.UNSERVED, error=fault.detail)
 
 
+def unread(why: str, *, items: int, others_answered: bool) -> Judged:
+    """Return what it means for each of the `items` of a request that its result came and cannot be read: it may be billed.
+
+    It spends retries of an item alone, and only where others were answered: a provider that no answer of can be read is at
+    fault itself.
+    """
+    alone, error = items == 1, f"its result cannot be read: {why}"
+    return Judged(Outcome.UNKNOWN, error=error, spends=alone and others_answered, alone=not alone)
+
+
 async def _chunks(blocks: AsyncIterator[bytes], most: int, most_bytes: int) -> AsyncGenerator[list[RequestResult | Unreadable]]:
     chunk, held = list[RequestResult | Unreadable](), 0
     async for lines in _lines(blocks):
         for line in lines:
-            chunk.append(_read(line))
+            chunk.append(read_line(line))
             held += len(line)
             if len(chunk) >= most or held >= most_bytes:
                 yield chunk
@@ -117,31 +140,73 @@ async def _chunks(blocks: AsyncIterator[bytes], most: int, most_bytes: int) -> A
         yield chunk
 
 
+async def _bounded(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[bytes]:
+    """The blocks, up to the first that makes them longer than `most` bytes."""
+    read = 0
+    async for block in blocks:
+        read += len(block)
+        if read > most:
+            return
+        yield block
+
+
 async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
     """The lines that are not blank, those that end in a block together. They end at LF: a line separator of Unicode within
-    an answer ends none."""
-    begun: list[bytes] = []  # the parts of a line that spans blocks: they are joined once
+    an answer ends none. Of a line that is too long its beginning is kept."""
+    begun = _Line()
     async for block in blocks:
         first, *others = block.split(b"\n")
-        begun.append(first)
+        begun.add(first)
         if others:
             *whole, last = others
-            yield [line for line in (b"".join(begun), *whole) if line.strip()]
-            begun = [last]
-    yield [line for line in (b"".join(begun),) if line.strip()]
+            yield [line for line in (begun.end(), *whole) if line.strip()]
+            begun.add(last)
+    yield [line for line in (begun.end(),) if line.strip()]
 
 
-def _read(line: bytes) -> RequestResult | Unreadable:
+class _Line:
+    """A line that spans blocks. Its parts are joined once, and no more than `LONGEST_LINE` of it is held."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def add(self, part: bytes) -> None:
+        """Append a part of the line."""
+        self._length += len(part)
+        if self._length <= LONGEST_LINE:
+            self._parts.append(part)
+        elif len(self._parts) != 1 or len(self._parts[0]) > KEPT_BYTES:
+            self._parts = [b"".join([*self._parts, part[:KEPT_BYTES]])[:KEPT_BYTES]]
+
+    def end(self) -> bytes:
+        """Return the line and begin the next one."""
+        line = b"".join(self._parts)
+        whole, self._parts, self._length = self._length <= LONGEST_LINE, [], 0
+        return line if whole else _TooLong(line)
+
+
+def read_line(line: bytes) -> RequestResult | Unreadable:
+    """Return the result that a line holds. No line raises, whatever it is."""
+    nonce, number = "", -1
     try:
-        return _result(exact_json.loads(line))
+        if isinstance(line, _TooLong) or len(line) > LONGEST_LINE:
+            raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
+        said = exact_json.loads(line)
+        nonce, number = _request(said["custom_id"])
+        return RequestResult(nonce, number, _said(said["result"]))
+    except UnreadableBill as error:
+        return Unreadable(str(error), nonce, number)
     except Exception as error:  # the shape of a line is the provider's: whatever it holds, the others are read
-        return Unreadable(f"{type(error).__name__}: {error}")
+        if not nonce and (named := NAMED.search(line)):
+            nonce, number = named["nonce"].decode(), int(named["number"])
+        return Unreadable(quoted(f"{type(error).__name__}: {error}"), nonce, number)
 
 
-def _result(line: dict[str, Any]) -> RequestResult:
-    match = CUSTOM_ID.fullmatch(line["custom_id"])
-    nonce, number = (match["nonce"], int(match["number"])) if match else (line["custom_id"], -1)
-    return RequestResult(nonce, number, _said(line["result"]))
+def _request(custom_id: str) -> tuple[str, int]:
+    """Return the nonce and the number of the request that has this name."""
+    match = CUSTOM_ID.fullmatch(custom_id)
+    return (match["nonce"], int(match["number"])) if match else (custom_id, -1)
 
 
 def _said(result: dict[str, Any]) -> Response | Fault | Judged:
@@ -149,13 +214,24 @@ def _said(result: dict[str, Any]) -> Response | Fault | Judged:
         case "succeeded":
             return read_response(result["message"])
         case "errored":
-            error = (result.get("error") or {}).get("error") or {}
-            kind, message = error.get("type"), str(error.get("message"))
-            code = (error.get("details") or {}).get("error_code")
-            return Fault(told(kind, message, code), storable(f"{kind}: {message}"))
+            return _fault(result)
         case "canceled":
             return Judged(Outcome.CANCELED, error="the batch was canceled")
         case "expired":
             return Judged(Outcome.EXPIRED, error="the batch expired before it ran")
         case other:
-            return Judged(Outcome.ERRORED, error=f'unknown result type "{other}"')
+            fault = f"its result is of no known type: {quoted(other)}"
+            if "message" not in result:  # only that could say whether it is billed
+                raise ValueError(fault)
+            return replace(read_response(result["message"]), fault=fault)
+
+
+def _fault(result: dict[str, Any]) -> Fault:
+    error = _object(_object(result.get("error")).get("error"))
+    kind, message, code = error.get("type"), error.get("message"), _object(error.get("details")).get("error_code")
+    return Fault(told(kind, message if isinstance(message, str) else "", code), f"{quoted(kind)}: {quoted(message)}")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return an object of JSON, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}

@@ -137,9 +137,9 @@ def given_up(claim: Claim, why: str, *, started_at: datetime, now: datetime, bou
     return Attempt(claim, Judged(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd)
 
 
-def unread(claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal) -> Attempt:
+def unread(claim: Claim, judged: Judged, *, started_at: datetime, now: datetime, bound_usd: Decimal) -> Attempt:
     """Return the attempt of a request whose answer may be paid and cannot be read."""
-    return Attempt(claim, Judged(Outcome.UNKNOWN, error=why, spends=False), None, started_at, now, 0, bound_usd=bound_usd)
+    return Attempt(claim, judged, None, started_at, now, 0, bound_usd=bound_usd)
 
 
 def unsavable(attempt: Attempt, why: str) -> Attempt:

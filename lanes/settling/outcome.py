@@ -21,14 +21,15 @@ from lanes.workload.prices import Usage
 
 @dataclass(frozen=True)
 class Response:
-    """One billed response of the provider."""
+    """One billed response of the provider. `model` is None where it names none; `fault` says why its answer cannot be read."""
 
     message_id: str
-    model: str
+    model: str | None
     text: str
     stop_reason: str | None
     usage: Usage
     request_id: str | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
     def unusable(outcome: Outcome, detail: str) -> list[Judged]:
         return [Judged(outcome, error=detail, spends=alone, alone=not alone)] * len(ids)
 
+    if response.fault is not None:
+        return unusable(Outcome.INVALID, response.fault)
     if response.stop_reason == "refusal":
         return unusable(Outcome.REFUSED, "the model declined to answer")
     if response.stop_reason == "max_tokens":

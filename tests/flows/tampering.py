@@ -1,4 +1,4 @@
-"""Stands between the SDK and the stand-in, and changes what it says of batches."""
+"""Stands between the SDK and the stand-in, and changes what it says."""
 
 import json
 import threading
@@ -12,10 +12,11 @@ Lines = list[dict[str, Any]]
 
 
 class Tampering:
-    """Passes everything on, but for the lines of results and the views of single batches, which a test may change."""
+    """Passes everything on, but for messages, lines of results and the views of single batches, which a test may change."""
 
     def __init__(self, upstream: str) -> None:
         self.body: Callable[[bytes], bytes] = lambda body: body
+        self.message: Callable[[bytes], bytes] = lambda body: body
         self.view: Callable[[dict[str, Any]], dict[str, Any]] = lambda view: view
         self.reads: list[str] = []  # ids of the batches whose results were asked for
 
@@ -44,7 +45,7 @@ class Tampering:
 
     def honest(self) -> None:
         """From now on everything is passed on as it is."""
-        self.body, self.view = lambda body: body, lambda view: view
+        self.body, self.view, self.message = lambda body: body, lambda view: view, lambda body: body
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -63,6 +64,8 @@ class Tampering:
             body = self.body(body)
         elif status == 200 and to.command == "GET" and "/batches/" in to.path:
             body = json.dumps(self.view(json.loads(body))).encode()
+        elif status == 200 and to.command == "POST" and to.path.endswith("/messages"):
+            body = self.message(body)
         to.send_response(status)
         to.send_header("content-type", kind)
         to.send_header("content-length", str(len(body)))

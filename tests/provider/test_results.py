@@ -8,11 +8,13 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
+from lanes.provider import results as results_module
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, results
+from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, read_line, results
 from lanes.settling.outcome import Judged, Response
 from lanes.words import Outcome
+from tests.hostile.answers import KINDS, spoiled_line
 
 ID = "msgbatch_1"
 HOST = "http://provider.test"
@@ -42,7 +44,9 @@ def jsonl(*lines: dict[str, Any], end: str = "\n") -> bytes:
     return "".join(json.dumps(line, ensure_ascii=False) + end for line in lines).encode()
 
 
-async def read(body: bytes | AsyncIterator[bytes], view: dict[str, Any] = VIEW) -> list[RequestResult | Unreadable]:
+async def read(
+    body: bytes | AsyncIterator[bytes], view: dict[str, Any] = VIEW, *, requests: int | None = None
+) -> list[RequestResult | Unreadable]:
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("/results"):
             return httpx2.Response(200, content=body)
@@ -50,7 +54,7 @@ async def read(body: bytes | AsyncIterator[bytes], view: dict[str, Any] = VIEW) 
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
     async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
-        return [each async for chunk in results(client, ID) for each in chunk]
+        return [each async for chunk in results(client, ID, requests=requests) for each in chunk]
 
 
 def numbers(found: list[RequestResult | Unreadable]) -> list[int | None]:
@@ -88,7 +92,8 @@ async def test_lines_are_whole_however_the_stream_is_cut_into_blocks() -> None:
         {"custom_id": None, "result": {"type": "canceled"}},
         {"custom_id": "cafe-0", "result": {"type": "succeeded", "message": None}},
         {"custom_id": "cafe-0", "result": {"type": "succeeded", "message": {"id": "msg_0"}}},
-        {"custom_id": "cafe-0", "result": {"type": "errored", "error": "no"}},
+        {"custom_id": "cafe-0", "result": {"type": "postponed"}},
+        {"custom_id": "cafe-0", "result": {"type": ["succeeded"]}},
         [],
         None,
     ],
@@ -96,7 +101,53 @@ async def test_lines_are_whole_however_the_stream_is_cut_into_blocks() -> None:
 async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_read(line: Any) -> None:
     unreadable, other = await read(json.dumps(line).encode() + b"\n" + jsonl(succeeded(1)))
     assert isinstance(unreadable, Unreadable)
+    named = isinstance(line, dict) and line.get("custom_id") == "cafe-0"
+    assert (unreadable.nonce, unreadable.number) == (("cafe", 0) if named else ("", -1))
     assert numbers([other]) == [1]
+
+
+async def test_every_spoiled_message_is_read_as_far_as_its_bill_goes_and_names_its_request() -> None:
+    kinds = [*KINDS.values()]
+    found = await read(b"\n".join(spoiled_line(succeeded(number), kind) for number, kind in enumerate(kinds)))
+    assert [(each.nonce, each.number) for each in found] == [("cafe", number) for number in range(len(kinds))]
+    billed = [isinstance(each, RequestResult) for each in found]
+    assert [kind.name for kind, is_billed in zip(kinds, billed, strict=True) if is_billed != kind.is_billed] == []
+
+
+def test_a_message_of_an_unknown_result_type_is_billed_and_answers_nothing() -> None:
+    line = succeeded(0)
+    line["result"]["type"] = "finished\x1b[31m"
+    found = read_line(json.dumps(line).encode())
+    assert isinstance(found, RequestResult)
+    assert isinstance(found.said, Response)
+    assert found.said.fault == "its result is of no known type: finished [31m"
+
+
+async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_module, "LONGEST_LINE", 1_000)
+
+    async def blocks() -> AsyncIterator[bytes]:
+        yield jsonl(succeeded(0)) + jsonl(succeeded(1))[:-1]
+        for _ in range(500):
+            yield b" " * 999
+        yield b"\n" + jsonl(succeeded(2))
+
+    assert numbers(await read(blocks())) == [0, None, 2]
+
+
+async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_module, "LONGEST_LINE", 1_000)
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield jsonl(succeeded(0), succeeded(1))
+        while True:
+            sent += 1
+            yield b"\n" * 100
+
+    assert numbers(await read(endless(), requests=2)) == [0, 1]
+    assert sent <= 20
 
 
 async def test_half_a_line_at_the_end_is_no_result() -> None:
@@ -170,14 +221,21 @@ async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
     assert failure.value.action is action
 
 
-async def test_an_error_without_a_body_and_an_unknown_type_end_the_attempt() -> None:
-    body = jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": None}})
-    body += jsonl({"custom_id": "cafe-1", "result": {"type": "postponed"}})
-    failed, unknown = await read(body)
+@pytest.mark.parametrize("error", [None, "no", {"error": None}, {"error": {"type": ["x"], "message": 1, "details": 2}}])
+async def test_an_error_that_says_nothing_is_a_fault_of_the_provider(error: Any) -> None:
+    (failed,) = await read(jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": error}}))
     assert isinstance(failed, RequestResult)
-    assert isinstance(unknown, RequestResult)
-    assert failed.said == Fault(Action.RETRY, "None: None")
-    assert unknown.said == Judged(Outcome.ERRORED, error='unknown result type "postponed"')
+    assert isinstance(failed.said, Fault)
+    assert failed.said.action is Action.RETRY
+
+
+async def test_an_error_is_quoted_as_one_short_line() -> None:
+    (line,) = await read(jsonl(errored("api_error", "\x1b[31mno\r\n\x00" + "x" * 10**6)))
+    assert isinstance(line, RequestResult)
+    assert isinstance(line.said, Fault)
+    assert line.said.detail.startswith("api_error:  [31mno x".replace("  ", " "))
+    assert line.said.detail.isprintable()
+    assert len(line.said.detail) < 600
 
 
 @pytest.mark.parametrize("action", [Action.POISON, Action.SPLIT])

@@ -62,7 +62,7 @@ def book(
             those = shared[said.message_id] = divided(used, usd, share.of)
             rows[said.message_id] = {
                 "message_id": said.message_id, "workload": payer.workload, "lane": lane, "purpose": payer.purpose,
-                "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
+                "model": said.model or payer.model(lane), "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
                 "output_tokens": used.output, "cache_read_tokens": used.cache_read,
                 "cache_write_tokens": used.cache_write, "cost_usd": usd, "price_version": priced_by + price_of,
                 "billed_at": each.ended_at,
@@ -89,7 +89,7 @@ def _priced(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Dec
     Where neither has a price any more it is booked at 0, and that is said: nothing billed goes unrecorded.
     """
     asked = payer.model(lane)
-    for model in (said.model, asked):
+    for model in (said.model or asked, asked):
         with suppress(LookupError):
             return cost(said.usage, model=model, lane=lane, at=at), ""
     return Decimal(0), f", no price for {asked}"

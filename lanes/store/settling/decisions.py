@@ -1,7 +1,7 @@
 """What a person decides about an open batch: which batch at the provider it is, or that its items go another way."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
 from lanes.packing import history_chars
 from lanes.settling import attempts
-from lanes.settling.outcome import Attempt
+from lanes.settling.outcome import Attempt, Judged
 from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.bulk import one_of
 from lanes.store.doors.history import lengths_of
@@ -123,20 +123,19 @@ def give_up(
     )
 
 
-def unread(connection: Connection, batch_id: BatchId, claims: Sequence[Claim], why: str, *, now: datetime) -> list[Attempt]:
+def unread(connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judged], *, now: datetime) -> list[Attempt]:
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     columns = work.c.id, work.c.item_id, call_bytes(item.c.payload).label("size")
     wanted = select(*columns).join(item, item.c.id == work.c.item_id)
-    asked = connection.execute(wanted.where(one_of([claim.work_id for claim in claims], work.c.id))).all()
+    asked = connection.execute(wanted.where(one_of([claim.work_id for claim in judged], work.c.id))).all()
     told = lengths_of(connection, {each.item_id: version for each in asked})
     sizes: dict[WorkId, int] = {each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in asked}
     started = row.submitted_at or row.intended_at
-    bounds = [_bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in claims]
+    bounds = {claim: _bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in judged}
     return [
-        attempts.unread(claim, why, started_at=started, now=now, bound_usd=bound)
-        for claim, bound in zip(claims, bounds, strict=True)
+        attempts.unread(claim, judged[claim], started_at=started, now=now, bound_usd=bound) for claim, bound in bounds.items()
     ]
 
 

@@ -204,7 +204,7 @@ class _Writes:
         said, judged, claim, lane = each.response, each.judged, each.claim, self._lane(each, row, late=late)
         given = {
             "n": len(self.given), "moves_item": False, "work_id": claim.work_id, "claim_no": claim.number,
-            "outcome": judged.outcome, "lane": lane, "model": said.model if said else row.terms.model(lane),
+            "outcome": judged.outcome, "lane": lane, "model": (said and said.model) or row.terms.model(lane),
             "input_tokens": part.input,
             "output_tokens": part.output, "cache_read_tokens": part.cache_read, "cache_write_tokens": part.cache_write,
             "cost_usd": part.usd, "bound_usd": each.bound_usd, "latency_ms": each.latency_ms,

@@ -5,7 +5,7 @@ import pytest
 from lanes.batch.tally import COUNTED, Tally, counts
 from lanes.words import Outcome
 
-ELSEWHERE = {Outcome.UNKNOWN, Outcome.GIVEN_UP}  # no request of a batch ends so
+ELSEWHERE = {Outcome.GIVEN_UP}  # no request of a batch ends so
 
 
 def test_every_outcome_of_a_request_counts_under_one_column() -> None:

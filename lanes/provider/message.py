@@ -1,0 +1,125 @@
+"""A message of the provider, checked once: everything behind this boundary trusts the types and sizes of a `Response`."""
+
+from typing import Any
+
+from lanes.escaping import plain
+from lanes.settling.outcome import Response
+from lanes.workload.prices import Usage
+
+MOST_BYTES = 8 * 1024 * 1024  # of one answer, or one line of results: more than the longest answer of a model takes
+MOST_TOKENS = 100_000_000  # of one kind in one message: a hundred times the longest prompt that a model takes
+LONGEST_NAME = 256  # characters of the id of a message or a batch, and of a model
+LONGEST_SAID = 500  # characters that are kept of an error's text
+
+
+class UnreadableBill(ValueError):
+    """A message that does not say what it cost, or by which name it is booked."""
+
+
+def read_response(message: Any, *, request_id: str | None = None) -> Response:
+    """Return what we keep of a message's JSON.
+
+    A message whose bill can be read is a response, whatever it answers: where its answer cannot be read, `fault` says why.
+
+    Raises:
+        UnreadableBill: its id or its usage is not what it should be.
+    """
+    if not isinstance(message, dict):
+        raise UnreadableBill(f"the message is {_kind(message)}")
+    message_id = readable_name(message.get("id"))
+    if message_id is None:
+        raise UnreadableBill(f"the message's id is {_kind(message.get('id'))}, and no name of 1 to {LONGEST_NAME} characters")
+    usage = _usage(message.get("usage"))
+    text, fault = _answer(message)
+    stop_reason = message.get("stop_reason")
+    return Response(
+        message_id=message_id,
+        model=readable_name(message.get("model")),
+        text=text,
+        stop_reason=stop_reason if isinstance(stop_reason, str) else None,
+        usage=usage,
+        request_id=readable_name(request_id),
+        fault=fault,
+    )
+
+
+def readable_name(value: Any) -> str | None:
+    """Return the value where it can name something of the provider's: one line of printable text, not too long."""
+    return value if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable() else None
+
+
+def quoted(said: Any) -> str:
+    """Return a text of the provider as one line that can be stored, logged and shown."""
+    return plain(said, most=LONGEST_SAID) if isinstance(said, str) else _kind(said)
+
+
+def _usage(used: Any) -> Usage:
+    if not isinstance(used, dict):
+        raise UnreadableBill(f"the message's usage is {_kind(used)}")
+    written, detail = _tokens(used, "cache_creation_input_tokens"), used.get("cache_creation")
+    if not isinstance(detail, dict | None):
+        raise UnreadableBill(f"usage.cache_creation is {_kind(detail)}")
+    hour = _tokens(detail or {}, "ephemeral_1h_input_tokens")
+    if hour > written:
+        raise UnreadableBill(f"usage names {hour:,} tokens cached for an hour, and {written:,} cached in all")
+    return Usage(
+        input=_tokens(used, "input_tokens", required=True),
+        output=_tokens(used, "output_tokens", required=True),
+        cache_read=_tokens(used, "cache_read_input_tokens"),
+        cache_write_5m=written - hour,
+        cache_write_1h=hour,
+    )
+
+
+def _tokens(used: dict[str, Any], name: str, *, required: bool = False) -> int:
+    """Return a count of tokens; one that is not `required` is 0 where it is missing or null, as the API documents it."""
+    value = used.get(name)
+    if value is None and not required:
+        return 0
+    if type(value) is not int or not 0 <= value <= MOST_TOKENS:
+        said = f"{value:,}" if type(value) is int and abs(value) < 10**18 else _kind(value)
+        raise UnreadableBill(f"usage.{name} is {said}, and no whole number from 0 to {MOST_TOKENS:,}")
+    return value
+
+
+def _answer(message: dict[str, Any]) -> tuple[str, str | None]:
+    """Return (the text of the message, why its answer cannot be read)."""
+    kind, stop_reason, content = message.get("type", "message"), message.get("stop_reason"), message.get("content")
+    if kind != "message":
+        return "", f"the answer is no message: its type is {_kind(kind)}"
+    if not isinstance(stop_reason, str | None):
+        return "", f"the answer's stop_reason is {_kind(stop_reason)}"
+    if not isinstance(content, list):
+        return "", f"the answer's content is {_kind(content)}"
+    texts: list[str] = []
+    for block in content:
+        kind = block.get("type") if isinstance(block, dict) else block
+        if not isinstance(block, dict) or not isinstance(kind, str):
+            return "", f"the answer holds a block whose type is {_kind(kind)}"
+        if kind == "text":
+            text = block.get("text")
+            if not isinstance(text, str):
+                return "", f"the answer holds a text that is {_kind(text)}"
+            texts.append(text)
+    return "".join(texts), None
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, without quoting it: it is the provider's, and may hold anything."""
+    match value:
+        case None:
+            return "missing or null"
+        case bool():
+            return "true or false"
+        case str():
+            return f"a text of {len(value):,} characters"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number with decimals"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return f"of the type {type(value).__name__}"

@@ -1,0 +1,224 @@
+"""Broken answers on both lanes: each harms its own item alone, its neighbours settle, and nothing billed goes unrecorded."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from blocks.provider import Provider
+from lanes.batch.batch import OpenBatch
+from lanes.ids import BatchId
+from lanes.store.batch import batches, ready_work
+from lanes.store.database import Database
+from lanes.words import Lane, Outcome
+from tasks import collect
+from tasks.connections import Connections, opening
+from tasks.submit import submit_batch
+from tests.flows.conftest import Sender
+from tests.flows.realtime import answer
+from tests.flows.tampering import Tampering
+from tests.hostile.answers import KINDS, Kind, lines, messages, spoiled_line, written
+from tests.standin.process import Endpoint
+
+RIGHT = [f"right{number}" for number in range(11)]
+BOOKED = """
+select a.key, a.outcome, a.cost_usd, a.bound_usd, s.message_id is not null as billed
+  from lanes.attempt_log a left join lanes.spend s on s.message_id = a.message_id
+"""
+BALANCE = """
+select (select coalesce(sum(cost_usd), 0) from lanes.attempt_log) = (select coalesce(sum(cost_usd), 0) from lanes.spend),
+       not exists (select from lanes.spend where least(cost_usd, input_tokens, output_tokens, cache_read_tokens,
+                                                       cache_write_tokens) < 0),
+       not exists (select from lanes.attempt where least(cost_usd, bound_usd) < 0)
+"""
+runs = count()
+NONCE = "cafecafecafecafe"  # what is drawn says so where the run has its own
+
+
+@pytest.fixture
+def tampering(endpoint: Endpoint) -> Iterator[Tampering]:
+    between = Tampering(endpoint.url)
+    yield between
+    between.stop()
+
+
+@pytest_asyncio.fixture
+async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
+    block = Provider(api_key=SecretStr("x"), base_url=tampering.url, poll_s=0.2, listing_grace_s=5)
+    async with opening(block) as client:
+        yield Connections(db, client, block)
+
+
+async def submitted(at: Connections, endpoint: Endpoint, sender: Sender, keys: Sequence[str], **spec: Any) -> OpenBatch:
+    """A batch of these items that has ended at the provider."""
+    await sender.items(*keys, lane=Lane.BATCH, **spec)
+    (kind,) = await at.db.run(ready_work.waiting_kinds, spec.get("workload"), now=await at.db.now())
+    await submit_batch.fn(at, kind)
+    batch = (await at.db.run(batches.open_batches))[-1]
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    assert await collect.poll(at, batch)
+    return batch
+
+
+async def brought_home(at: Connections, sender: Sender, batch: OpenBatch) -> None:
+    """The results were read until the batch was closed: three times where some cannot be read."""
+    for _ in range(2):
+        try:
+            await collect.bring_home(at, batch)
+            return
+        except collect.ShortRead:
+            sender.time.passes(minutes=1)
+    await collect.bring_home(at, batch)
+
+
+async def request_of(sender: Sender, batch: BatchId) -> dict[str, int]:
+    """The number of each item's request, by key."""
+    rows = await sender.rows(
+        "select i.key, m.request_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
+        " join lanes.item i on i.id = w.item_id where m.batch_id = :id",
+        id=batch,
+    )  # fmt: skip
+    return {str(key): int(str(number)) for key, number in rows}
+
+
+def spoiling(told: Callable[[dict[str, Any], int], bytes], nonce: str) -> Callable[[bytes], bytes]:
+    """The results, each line as `told` makes it from the honest one and the number of its request."""
+
+    def body(honest: bytes) -> bytes:
+        numbered = {int(line["custom_id"].removeprefix(f"{nonce}-")): line for line in map(json.loads, honest.splitlines())}
+        return b"".join(told(line, number) + b"\n" for number, line in numbered.items())
+
+    return body
+
+
+async def harmed(sender: Sender, spoiled: dict[str, Kind]) -> list[str]:
+    """What is wrong with what became of the items: of those by key whose answers were spoiled, and of the others."""
+    rows = {str(key): rest for key, *rest in await sender.rows(BOOKED)}
+    wrong: list[str] = []
+    for key, state in (await sender.states()).items():
+        kind = spoiled.get(key)
+        outcome, usd, bound, billed = rows[key]
+        if kind is None or kind.is_answered:
+            fine = (state, outcome, billed) == ("settled", "valid", True)
+        elif kind.is_billed:
+            fine = (state, outcome, billed) == ("routed", "invalid", True) and Decimal(str(usd)) > 0
+        else:
+            fine = (state, outcome, billed) == ("routed", "unknown", False) and Decimal(str(bound)) > 0
+        if not fine:
+            wrong.append(f"{key} ({kind.name if kind else 'right'}): {state}, {rows[key]}")
+    return wrong
+
+
+async def batch_with(at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]) -> None:
+    """A batch with an answer of each of these kinds beside right ones does what it should."""
+    spoiled = {f"k{number:03}": kind for number, kind in enumerate(kinds)}
+    batch = await submitted(at, endpoint, sender, [*spoiled, *RIGHT])
+    numbers = await request_of(sender, batch.id)
+    by_number = {numbers[key]: kind for key, kind in spoiled.items()}
+
+    def told(line: dict[str, Any], number: int) -> bytes:
+        return spoiled_line(line, by_number[number]) if number in by_number else written(line)
+
+    tampering.body = spoiling(told, batch.nonce)
+    await brought_home(at, sender, batch)
+    assert await harmed(sender, spoiled) == []
+    assert await sender.rows(BALANCE) == [(True, True, True)]
+    assert await sender.rows(
+        "select state, succeeded + invalid + errored = items, missing from lanes.batch_status"
+    ) == [("collected", True, 0)]  # fmt: skip
+    assert await sender.rows("select count(*) from lanes.incident_log where promise = 'batch_incomplete'") == [(0,)]
+    ((bound,),) = await sender.rows("select sum(cost_usd + bound_usd) from lanes.attempt_log")
+    assert float(endpoint.bill()["usd"]) <= float(str(bound))
+
+
+async def test_a_batch_with_every_kind_of_broken_answer_comes_home_and_harms_no_neighbour(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await batch_with(at, endpoint, sender, tampering, [*KINDS.values()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+async def test_a_batch_of_twelve_with_one_broken_answer_comes_home(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kind: Kind
+) -> None:
+    await batch_with(at, endpoint, sender, tampering, [kind])
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), requests=st.integers(1, 6), pack=st.integers(1, 3))
+async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add_up_and_right_answers_count(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, data: st.DataObject, requests: int, pack: int
+) -> None:
+    numbers = sorted(data.draw(st.sets(st.integers(0, requests - 1), min_size=1)))
+    drawn = {number: data.draw(lines(f"{NONCE}-{number}", st.just(f"msg_{NONCE}_{number}"))) for number in numbers}
+    run = next(runs)
+    keys = [f"{run}-{number}" for number in range(requests * pack)]
+    batch = await submitted(at, endpoint, sender, keys, workload=f"letters{run}", batch_pack=pack)
+    odd = {number: line.replace(NONCE.encode(), batch.nonce.encode()) for number, line in drawn.items()}
+    tampering.body = spoiling(lambda line, number: odd.get(number, written(line)), batch.nonce)
+    tampering.view = lambda view: view | {"request_counts": view["request_counts"] | {"succeeded": requests - len(odd)}}
+    await brought_home(at, sender, batch)
+    tampering.honest()
+    states, of = await sender.states(), await request_of(sender, batch.id)
+    assert [key for key in keys if of[key] not in odd and states[key] != "settled"] == []
+    assert await sender.rows("select state from lanes.batch_status where batch_id = :id", id=batch.id) == [("collected",)]
+    assert await sender.rows(BALANCE) == [(True, True, True)]
+
+
+@pytest.mark.parametrize("kinds", [[*KINDS.values()][::9], pytest.param([*KINDS.values()], marks=pytest.mark.slow)], ids=len)
+async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_harm_no_neighbour(
+    at: Connections, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]
+) -> None:
+    """`answer` itself expects that no place stays taken and that nothing stays claimed."""
+    left, lock = iter(kinds), threading.Lock()
+
+    def message(honest: bytes) -> bytes:
+        with lock:
+            kind = next(left, None)
+        return honest if kind is None else written(kind.spoil(json.loads(honest)))
+
+    keys = [f"k{number:03}" for number in range(len(kinds) + 10)]
+    tampering.message = message
+    await sender.items(*keys, lane=Lane.REALTIME, max_failures=1)
+    outcomes = Counter[Outcome]()
+    while await sender.rows("select from lanes.work where state = 'ready' limit 1"):  # fifty at a time
+        outcomes += await answer(at)
+        await sender.work_rests()
+    billed = [kind for kind in kinds if kind.is_billed]
+    assert outcomes[Outcome.INVALID] == sum(not kind.is_answered for kind in billed)
+    assert outcomes[Outcome.UNKNOWN] == len(kinds) - len(billed)
+    assert outcomes[Outcome.VALID] == list((await sender.states()).values()).count("settled") >= 10
+    answered = outcomes[Outcome.VALID] + outcomes[Outcome.INVALID]
+    assert await sender.rows("select count(*) from lanes.spend") == [(answered,)]
+    assert await sender.rows("select count(*) from lanes.work where state = 'claimed'") == [(0,)]
+    assert await sender.rows("select count(*) from lanes.attempt where outcome = 'unknown' and bound_usd = 0") == [(0,)]
+    assert await sender.rows(BALANCE) == [(True, True, True)]
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(said=st.lists(messages(st.just(f"msg_{NONCE}")).map(written), min_size=1, max_size=6))
+async def test_whatever_calls_are_answered_each_has_its_attempt_and_its_bill(
+    at: Connections, sender: Sender, tampering: Tampering, said: list[bytes]
+) -> None:
+    run = next(runs)
+    left = iter(each.replace(NONCE.encode(), b"%d_%d" % (run, number)) for number, each in enumerate(said))
+    tampering.message = lambda honest: next(left, honest)
+    await sender.items(*(f"{run}-{number}" for number in range(len(said) + 1)), lane=Lane.REALTIME, workload=f"letters{run}")
+    await answer(at)
+    tampering.honest()
+    assert await sender.rows("select count(*) from lanes.work where state = 'claimed'") == [(0,)]
+    assert await sender.rows("select count(*) from lanes.attempt where workload = :name", name=f"letters{run}") == [
+        (len(said) + 1,)
+    ]
+    assert await sender.rows(BALANCE) == [(True, True, True)]

@@ -1,0 +1,1 @@
+"""What a broken or hostile other side may say, for tests and for `make fuzz`."""

@@ -1,0 +1,184 @@
+"""Broken answers of the provider: each kind of malformed message by name, and what hypothesis may draw of them.
+
+A `Kind` spoils one field of a message, in a line of results or in the answer to a real-time call. `is_billed` says whether its
+bill can still be read: then it is in the ledger, and otherwise its attempts are `unknown` with a bound.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from lanes.provider.message import MOST_TOKENS
+from tests.unit.strategies import any_json
+
+MODEL = "claude-haiku-5-5"
+USAGE = {
+    "input_tokens": 50, "output_tokens": 20, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+}  # fmt: skip
+GONE = object()  # the field is not there
+DEEP = "@deep@"  # stands for 100,000 lists, one within the other, which no writer of JSON writes
+DEPTH = 100_000
+
+VALUES: Mapping[str, Any] = {
+    "missing": GONE, "null": None, "true": True, "negative": -1, "-2^31": -(2**31), "2^31": 2**31, "2^31-1": 2**31 - 1,
+    "2^63": 2**63, "400 digits": 10**400, "1.5": 1.5, "5.0": 5.0, "1e308": 1e308, "NaN": float("nan"),
+    "Infinity": float("inf"), "empty text": "", "digits": "5", "text": "x", "NUL": "a\x00b",
+    "half a surrogate pair": "a\ud800b", "control characters": "\x1b[31mred\r\n\x07", "long text": "x" * 100_000, "list": [1],
+    "empty list": [], "object": {"a": 1}, "deep": DEEP,
+}  # fmt: skip
+NUMBERS = tuple(VALUES)
+NO_TEXTS = tuple(name for name, value in VALUES.items() if not isinstance(value, str) or value == DEEP)
+ODD_NAMES = (*NO_TEXTS, "empty text", "NUL", "half a surrogate pair", "control characters", "long text")
+COUNTS = tuple(name for name in NUMBERS if name not in ("missing", "null"))  # which the API documents for what is cached
+
+Path = tuple[str | int, ...]
+FIELDS: Mapping[str, tuple[Path, tuple[str, ...], bool]] = {  # where it is, what is wrong with it, and whether the bill is read
+    "usage": (("usage",), (*NO_TEXTS, "text"), False),
+    "input_tokens": (("usage", "input_tokens"), NUMBERS, False),
+    "output_tokens": (("usage", "output_tokens"), NUMBERS, False),
+    "cache_creation_input_tokens": (("usage", "cache_creation_input_tokens"), COUNTS, False),
+    "cache_read_input_tokens": (("usage", "cache_read_input_tokens"), COUNTS, False),
+    "cache_creation": (("usage", "cache_creation"), (*(n for n in COUNTS if n != "object"), "text"), False),
+    "ephemeral_1h_input_tokens": (("usage", "cache_creation", "ephemeral_1h_input_tokens"), COUNTS, False),
+    "id": (("id",), ODD_NAMES, False),
+    "model": (("model",), (*ODD_NAMES, "text"), True),
+    "type": (("type",), tuple(n for n in VALUES if n != "missing"), True),
+    "content": (("content",), tuple(n for n in VALUES if n != "empty list"), True),
+    "block": (("content", 0), tuple(n for n in VALUES if n != "missing"), True),
+    "block type": (("content", 0, "type"), NO_TEXTS, True),
+    "text": (("content", 0, "text"), NO_TEXTS, True),
+    "stop_reason": (("stop_reason",), tuple(n for n in NO_TEXTS if n not in ("missing", "null")), True),
+}  # fmt: skip
+RIGHT_ANSWER = ("model",)  # fields whose fault leaves the answer what it is
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One field of a message that holds something else than it should."""
+
+    field: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        """What a test calls it."""
+        return f"{self.field}: {self.value}"
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether what the message cost can be read. Nothing of one that no JSON reader takes can be."""
+        return FIELDS[self.field][2] and self.value != "deep"
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether its answer counts all the same."""
+        return self.is_billed and self.field in RIGHT_ANSWER
+
+    def spoil(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the message with its field spoiled."""
+        spoiled = copy.deepcopy(dict(message))
+        spoiled["usage"] = copy.deepcopy(USAGE) | spoiled.get("usage", {})
+        if self.field == "ephemeral_1h_input_tokens" and not isinstance(spoiled["usage"].get("cache_creation"), dict):
+            spoiled["usage"]["cache_creation"] = {}
+        *path, last = FIELDS[self.field][0]
+        place: Any = spoiled
+        for step in path:
+            place = place[step]
+        value = VALUES[self.value]
+        if value is GONE:
+            place.pop(last, None)
+        else:
+            place[last] = value
+        return spoiled
+
+
+KINDS = {kind.name: kind for kind in (Kind(field, value) for field, (_, values, _) in FIELDS.items() for value in values)}
+
+
+def message(message_id: str = "msg_1", text: str = '{"category": "a"}', **more: Any) -> dict[str, Any]:
+    """Return a message as the provider sends it."""
+    return {
+        "id": message_id, "type": "message", "role": "assistant", "model": MODEL, "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn", "stop_sequence": None, "usage": copy.deepcopy(USAGE), **more,
+    }  # fmt: skip
+
+
+def succeeded(custom_id: str, said: Any) -> dict[str, Any]:
+    """Return the line of a request that was answered with this message."""
+    return {"custom_id": custom_id, "result": {"type": "succeeded", "message": said}}
+
+
+def written(said: Any) -> bytes:
+    """Return a message or a line as JSON, without the end of a line."""
+    return json.dumps(said).encode().replace(json.dumps(DEEP).encode(), b"[" * DEPTH + b"]" * DEPTH)
+
+
+def spoiled_line(line: Mapping[str, Any], kind: Kind) -> bytes:
+    """Return the line of an answered request with its message spoiled."""
+    return written(succeeded(line["custom_id"], kind.spoil(line["result"]["message"])))
+
+
+# -- what hypothesis may draw
+
+odd_values = st.sampled_from([value for value in VALUES.values() if value is not GONE]) | any_json()
+kinds = st.sampled_from([*KINDS.values()])
+counts = st.integers(0, 2_000) | st.sampled_from([0, MOST_TOKENS, MOST_TOKENS + 1, -1])
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Any:
+    """Usage that may be right, just wrong, or anything."""
+    used: dict[str, Any] = {name: draw(counts) for name in ("input_tokens", "output_tokens") if draw(st.integers(0, 9))}
+    for name in ("cache_creation_input_tokens", "cache_read_input_tokens"):
+        if draw(st.booleans()):
+            used[name] = draw(st.none() | counts)
+    if draw(st.booleans()):
+        used["cache_creation"] = draw(
+            st.none() | st.fixed_dictionaries({}, optional={"ephemeral_1h_input_tokens": st.none() | counts})
+        )
+    return draw(st.just(used) | st.just(used) | odd_values)
+
+
+@st.composite
+def messages(draw: st.DrawFn, names: st.SearchStrategy[str] = st.just("msg_1")) -> Any:  # noqa: B008
+    """A message: a right one, one with any number of odd fields, one of the known kinds, or no message at all."""
+    said = message(draw(names), draw(st.sampled_from(['{"category": "a"}', '{"category": "z"}', "", "null", "{"])))
+    match draw(st.integers(0, 9)):
+        case 0 | 1:
+            return said
+        case 2 | 3 | 4:
+            return draw(kinds).spoil(said)
+        case 5 | 6:
+            return said | {"usage": draw(usages())}
+        case 7 | 8:
+            odd = draw(st.dictionaries(st.sampled_from([*said, "extra"]), odd_values, min_size=1, max_size=3))
+            return said | odd
+        case _:
+            return draw(odd_values)
+
+
+@st.composite
+def lines(draw: st.DrawFn, custom_id: str, names: st.SearchStrategy[str] = st.just("msg_1")) -> bytes:  # noqa: B008
+    """A line of the results for a request: mostly one with a message, else any of the other ways to answer it."""
+    said = draw(messages(names))
+    result: Any = {"type": "succeeded", "message": said}
+    match draw(st.integers(0, 11)):
+        case 0:
+            result = {"type": "errored", "error": draw(odd_values)}
+        case 1:
+            result = {"type": "errored", "error": {"type": "error", "error": {"type": draw(odd_values), "message": "no"}}}
+        case 2:
+            result = {"type": draw(st.sampled_from(["canceled", "expired"]))}
+        case 3:
+            result |= {"type": draw(odd_values)}
+        case 4:
+            result = draw(odd_values)
+        case _:
+            pass
+    line = written({"custom_id": custom_id, "result": result})
+    return line[: draw(st.integers(0, len(line)))] if draw(st.integers(0, 19)) == 0 else line
