@@ -8,7 +8,8 @@ from typing import Any
 LONGEST_FIELD = 512  # characters of the name of a labelled field
 DEEPEST = 100  # levels of lists and objects; JSON libraries give up at about 1,000
 MODEST = 1 << 63
-LONGEST_INTEGER_BITS = 13_000  # about 3,900 digits; Python writes no more than 4,300
+LARGEST_FLOAT = 1e308  # of either sign: a little below what a float holds; `lanes.unreadable` has the same limit
+LARGEST_INTEGER = 10**308
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what Postgres does not take as text
 
 
@@ -19,7 +20,11 @@ def storable(said: str) -> str:
 
 def unstorable(value: Any, where: str) -> str | None:
     """Why `value` cannot be saved as JSON, a clause that begins with the place; None when it can."""
-    return None if _is_plain(value, 0) else _fault(value, where)
+    if _is_plain(value, 0):
+        return None
+    if _is_too_deep(value):
+        return f"{where} is nested deeper than {DEEPEST} levels; flatten it"
+    return _fault(value, where, where)
 
 
 def unfit_label(expected: Mapping[str, Any] | None) -> str | None:
@@ -47,31 +52,41 @@ def _is_plain(value: Any, depth: int) -> bool:
         return all(_is_plain(each, depth + 1) for each in value)
     if kind is int:
         return -MODEST < value < MODEST
-    return value is None or kind is bool or (kind is float and math.isfinite(value))
+    return value is None or kind is bool or (kind is float and abs(value) <= LARGEST_FLOAT)
 
 
-def _fault(value: Any, where: str, *, depth: int = 0) -> str | None:
+def _is_too_deep(value: Any, depth: int = 0) -> bool:
+    match value:
+        case dict():
+            return depth >= DEEPEST or any(_is_too_deep(each, depth + 1) for each in value.values())
+        case list() | tuple():
+            return depth >= DEEPEST or any(_is_too_deep(each, depth + 1) for each in value)
+        case _:
+            return False
+
+
+def _fault(value: Any, where: str, whole: str) -> str | None:
+    """Return the first fault of a part: of a number as the database says it, which knows only the `whole`."""
     match value:
         case str():
             return _broken_text(value, where)
         case None | bool():
             return None
-        case int():
-            return f"{where} holds a number of too many digits" if value.bit_length() > LONGEST_INTEGER_BITS else None
-        case float():
-            return None if math.isfinite(value) else f"{where} holds {value}, which is not JSON"
-        case dict() | list() | tuple() if depth >= DEEPEST:
-            return f"{where[:60]}... is nested deeper than {DEEPEST} levels; flatten it"
+        case float() if math.isnan(value):
+            return f"{where} holds nan, which is not JSON"
+        case int() | float():
+            largest = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
+            return f"{whole} holds a number beyond 1e308" if abs(value) > largest else None
         case dict():
             for key, each in value.items():
                 if not isinstance(key, str):
                     return f"{where} holds the key {key!r}, which is no text"
-                problem = _broken_text(key, where) or _fault(each, f"{where}.{key}", depth=depth + 1)
+                problem = _broken_text(key, where) or _fault(each, f"{where}.{key}", whole)
                 if problem is not None:
                     return problem
         case list() | tuple():
             for index, each in enumerate(value):
-                problem = _fault(each, f"{where}[{index}]", depth=depth + 1)
+                problem = _fault(each, f"{where}[{index}]", whole)
                 if problem is not None:
                     return problem
         case _:

@@ -21,7 +21,8 @@ csv.field_size_limit(64 * 1024 * 1024)
 class Layout:
     """How a line becomes an item. Without `field`, a line of JSON is an event's payload, or else the item's payload.
 
-    `field` names the payload's text, `label` a column that says what is right; `key`, `occurred_at` name columns.
+    `field` names the payload's text, `label` a column that says what is right; `key`, `occurred_at` name columns; a whole
+    number in the column of keys is the key that it is written as.
     """
 
     field: str | None = None
@@ -133,7 +134,8 @@ def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], d
     for name, column in (("key", layout.key), ("occurred_at", layout.occurred_at)):
         if column is not None:
             value = row.get(column)
-            item[name] = None if value == "" else value
+            is_number = name == "key" and isinstance(value, int) and not isinstance(value, bool)
+            item[name] = None if value == "" else str(value) if is_number else value
     if layout.lane is not None:
         item["lane"] = layout.lane
     if layout.consumer is not None:

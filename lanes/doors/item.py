@@ -4,7 +4,8 @@ What is JSON and describes no item is refused, `malformed`, and kept in `rejecte
 Prefect answers it with 422, so that no event comes of it; `filedoor` refuses such a line; in SQL the sender's cast fails.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,6 +18,15 @@ from lanes.words import Lane
 KEY_LIMIT = 512  # characters of a key, consumer or entity
 FIELDS = ("key", "payload", "due_at", "due_in_s", "occurred_at", "urgent", "consumer", "entity", "lane", "ack")
 KNOWN = frozenset(FIELDS)
+AMENDING = ("key", "payload", "occurred_at")
+MOST_NAMED = 5  # unknown fields that a refusal names, each by so many characters at most
+LONGEST_NAMED = 40
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# As `lanes.is_a_moment` reads a text; what is between "Z" and nothing is UTC. The day has to exist, which the text cannot say.
+MOMENT = re.compile(
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?"
+    "(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?|[+-](0[0-9]|1[0-5]):[0-5][0-9]:[0-5][0-9])?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,8 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
         Refused: reason `malformed`, naming the field and what it should hold.
     """
     _check_storable(workload, "the workload's name")
-    if unknown := sorted(fields.keys() - KNOWN):
-        raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; allowed are {', '.join(FIELDS)}")
+    if unknown := fields.keys() - KNOWN:
+        raise _malformed(f"unknown field {_named(unknown)}; allowed are {', '.join(FIELDS)}")
     payload = fields.get("payload")
     if not isinstance(payload, dict):
         raise _malformed('"payload" must be a JSON object')
@@ -150,9 +160,8 @@ def read_amendment(
         Refused: reason `malformed`, naming the field and what it should hold.
     """
     _check_storable(workload, "the workload's name")
-    unknown = sorted(set(fields) - {"key", "payload", "occurred_at"})
-    if unknown:
-        raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; an amendment holds key, payload and occurred_at")
+    if unknown := fields.keys() - set(AMENDING):
+        raise _malformed(f"unknown field {_named(unknown)}; an amendment holds key, payload and occurred_at")
     key, payload = _text(fields, "key"), fields.get("payload")
     if key is None:
         raise _malformed("an amendment needs the key of its item")
@@ -166,12 +175,16 @@ def _malformed(detail: str) -> Refused:
     return Refused("malformed", detail)
 
 
+def _named(unknown: Iterable[str]) -> str:
+    """Return the names of fields for a sentence, as `lanes.field_names` does: the first that jsonb would keep."""
+    first = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))[:MOST_NAMED]
+    return ", ".join(f'"{CONTROL.sub("?", name[:LONGEST_NAMED])}"' for name in first)
+
+
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**KEY_LIMIT:
-        value = str(value)
     if not isinstance(value, str) or not value or len(value) > KEY_LIMIT:
         raise _malformed(f'"{name}" must be a text of 1 to {KEY_LIMIT} characters')
     _check_storable(value, name)
@@ -202,6 +215,8 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
     if value is None:
         return None
     try:
+        if isinstance(value, str) and not MOMENT.fullmatch(value):
+            raise ValueError
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return _within_calendar(moment.astimezone(UTC))

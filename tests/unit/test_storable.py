@@ -41,8 +41,9 @@ def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
         ("\ud800", "unpaired surrogate"),
         ({"\udfff": 1}, "unpaired surrogate"),
         (math.nan, "nan, which is not JSON"),
-        ([-math.inf], "-inf, which is not JSON"),
-        pytest.param(10**5000, "too many digits", id="5000 digits"),
+        ([-math.inf], "it holds a number beyond 1e308"),
+        pytest.param([10**5000], "it holds a number beyond 1e308", id="5000 digits"),
+        pytest.param({"a": -(10**308) - 1}, "it holds a number beyond 1e308", id="309 digits"),
         ({1: "a"}, "the key 1, which is no text"),
         (NOON, "of the type datetime"),
         (b"bytes", "of the type bytes"),
@@ -52,7 +53,7 @@ def test_what_jsonb_refuses_is_named_with_its_place(value: Any, said: str) -> No
     assert said in str(unstorable(value, "it"))
 
 
-@pytest.mark.parametrize("value", ["", "\U0001f600 é", 0, -(10**3000), 1e308, None, True, [], {}, {"": []}, (1, 2)])
+@pytest.mark.parametrize("value", ["", "\U0001f600 é", 0, -(10**308), 1e308, None, True, [], {}, {"": []}, (1, 2)])
 def test_ordinary_values_are_storable(value: Any) -> None:
     assert unstorable(value, "it") is None
     assert_jsonb_takes(value)

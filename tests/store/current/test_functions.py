@@ -20,8 +20,8 @@ FUNCTIONS = text("""
 # planner from making these a part of the query that calls them, which is asked per row or reads a figure by its index.
 INLINED = {
     "amend", "budgets_at", "conflict", "field_names", "figure_bucket", "figure_hist_since", "figure_seconds", "figure_stands",
-    "figure_weight", "figures_since", "is_a_moment", "may_be_known", "refusal", "screened", "submit_item", "submit_many",
-    "unreadable", "wilson",
+    "figure_weight", "figures_since", "in_a_zone", "is_a_moment", "may_be_known", "refusal", "screened", "submit_item",
+    "submit_many", "unreadable", "wilson",
 }  # fmt: skip
 # Overloads that fit the calls of our functions better than the built-in ones, which take arguments of any type.
 PLANTED = [

@@ -143,6 +143,34 @@ def test_a_field_that_submit_does_not_take_is_refused_by_its_name_alone(sql: Con
     assert "secret" not in json.dumps(announced.payload)
 
 
+@pytest.mark.parametrize("name", ["key", "consumer", "entity"])
+@pytest.mark.parametrize("said", [["a"], {"a": 1}, 7, 1.5, True, ""])
+def test_what_is_no_text_is_no_key_consumer_or_entity(sql: Connection, name: str, said: Any) -> None:
+    fine = {"payload": {}, "key": "fine"}
+    wrong, right = submit_many(sql, [{"payload": {}, "key": "k", name: said}, fine])
+    assert (wrong.outcome, wrong.detail) == ("malformed", f'"{name}" must be a text of 1 to 512 characters')
+    assert right.outcome == "accepted"
+
+
+@pytest.mark.parametrize("said", ["now", "tomorrow", "epoch", "20261124T130000Z", "24.11.2026", 20261124, ["2026-11-24"]])
+def test_a_time_is_written_in_iso_8601(sql: Connection, said: Any) -> None:
+    (told,) = submit_many(sql, [{"payload": {}, "due_at": said}])
+    assert told.detail == '"due_at" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
+
+
+def test_a_time_without_a_zone_is_utc_whatever_zone_the_caller_has(sql: Connection) -> None:
+    sql.execute(text("set local timezone = 'Asia/Tokyo'"))
+    sql.execute(text("set local datestyle = 'German'"))
+    naive = {"payload": {}, "due_at": "2026-11-24T13:00:00.1234567", "occurred_at": "2026-11-24"}
+    assert outcomes(submit_many(sql, [naive])) == ["accepted"]
+    sql.execute(text("select lanes.submit('letters', '{}', due_at => '24.11.2026 22:00')"))
+    sql.execute(text("set local datestyle = 'ISO'"))
+    first, second = rows(sql, "item")
+    assert first.due_at == later(hours=1, microseconds=123456)
+    assert first.occurred_at == later(hours=-12)
+    assert second.due_at == later(hours=1)
+
+
 def test_rows_without_a_key_are_items_of_their_own(sql: Connection) -> None:
     first, second = submit_many(sql, [{"payload": {}}, {"payload": {}}])
     (third,) = submit_many(sql, [{"payload": {}}])

@@ -107,22 +107,26 @@ def test_a_due_time_beyond_the_calendar_is_refused(seconds: float) -> None:
     [
         ({"payload": None}, '"payload" must be a JSON object'),
         ({"payload": ["hello"]}, '"payload" must be a JSON object'),
-        ({"colour": 1, "size": 2}, "unknown field 'colour', 'size'; allowed are key, payload"),
+        ({"colour": 1, "size": 2}, 'unknown field "size", "colour"; allowed are key, payload'),
         ({"key": ""}, '"key" must be a text of 1 to 512 characters'),
         ({"key": "k" * (KEY_LIMIT + 1)}, '"key" must be a text'),
-        pytest.param({"key": 10**KEY_LIMIT}, '"key" must be a text', id="a key of 513 digits"),
         pytest.param({"key": 10**5000}, '"key" must be a text', id="a key of 5000 digits"),
         ({"key": True}, '"key" must be a text'),
         ({"key": 1.5}, '"key" must be a text'),
+        ({"key": 7}, '"key" must be a text'),
+        ({"consumer": 7}, '"consumer" must be a text'),
         ({"consumer": "a\x00"}, "consumer holds the character NUL"),
         ({"entity": "\ud800"}, "entity holds an unpaired surrogate"),
         ({"payload": {"a": {"b": "\x00"}}}, "payload.a.b holds the character NUL"),
         ({"payload": {"a": [math.nan]}}, r"payload.a\[0\] holds nan"),
+        ({"payload": {"a": [math.inf]}}, "payload holds a number beyond 1e308"),
         ({"urgent": "yes"}, '"urgent" must be true or false'),
         ({"ack": 1}, '"ack" must be true or false'),
         ({"lane": "express"}, '"lane" must be realtime or batch'),
         ({"lane": ["batch"]}, '"lane" must be realtime or batch'),
         ({"due_at": "tomorrow"}, '"due_at" must be an ISO 8601 time'),
+        ({"due_at": "20261124T130000Z"}, '"due_at" must be an ISO 8601 time'),
+        ({"due_at": "2026-11-24T24:00:00Z"}, '"due_at" must be an ISO 8601 time'),
         ({"due_at": 1764579600}, '"due_at" must be an ISO 8601 time'),
         ({"due_in_s": "60"}, '"due_in_s" must be a number of seconds'),
         ({"due_in_s": True}, '"due_in_s" must be a number of seconds'),
@@ -149,7 +153,7 @@ def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(fiel
     [
         ({"payload": {}}, "an amendment needs the key of its item"),
         ({"key": "k1"}, '"payload" must be a JSON object'),
-        ({"key": "k1", "payload": {}, "urgent": True}, "unknown field 'urgent'; an amendment holds key, payload"),
+        ({"key": "k1", "payload": {}, "urgent": True}, 'unknown field "urgent"; an amendment holds key, payload'),
         ({"key": "k1", "payload": {}, "occurred_at": "soon"}, '"occurred_at" must be an ISO 8601 time'),
         ({"key": "k1", "payload": {"a": "\x00"}}, "payload.a holds the character NUL"),
     ],
@@ -157,7 +161,10 @@ def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(fiel
 def test_a_malformed_amendment_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=said):
         read_amendment("letters", fields, place=None)
-    assert read_amendment("letters", {"key": 7, "payload": {}}, place="e1") == Amendment("letters", "7", {}, "e1")
+
+
+def test_an_amendment_names_its_item_and_where_it_came_from() -> None:
+    assert read_amendment("letters", {"key": "7", "payload": {}}, place="e1") == Amendment("letters", "7", {}, "e1")
 
 
 def test_an_amendment_occurred_when_its_sender_says_else_when_it_was_sent() -> None:
@@ -165,11 +172,6 @@ def test_an_amendment_occurred_when_its_sender_says_else_when_it_was_sent() -> N
     assert read_amendment("letters", sent, place="e1", sent_at=NOON).occurred_at == NOON
     said = sent | {"occurred_at": "2026-11-24T11:00:00Z"}
     assert read_amendment("letters", said, place="e1", sent_at=NOON).occurred_at == later(hours=-1)
-
-
-def test_a_number_is_taken_as_a_key() -> None:
-    assert read(key=0).key == "0"
-    assert read(key=10 ** (KEY_LIMIT - 1)).key == "1" + "0" * (KEY_LIMIT - 1)
 
 
 def test_a_payload_as_deep_as_a_parser_allows_is_refused_and_not_a_crash() -> None:

@@ -66,9 +66,7 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_is_invalid(text: s
 
 def test_an_answer_of_which_the_schema_cannot_say_what_is_wrong_is_invalid() -> None:
     endless = stored_version(output_schema={"type": "object", "allOf": [{"$ref": "#"}], "properties": {"a": {"type": "null"}}})
-    tenths = stored_version(output_schema={"type": "object", "properties": {"a": {"multipleOf": 0.1, "maximum": 1}}})
     assert "cannot be checked" in str(judged('{"a": 1}', of=endless)[0].error)
-    assert "cannot be checked" in str(judged('{"a": 1' + "0" * 400 + "}", of=tenths)[0].error)
 
 
 def test_a_long_answer_is_not_repeated_in_full_by_its_error() -> None:

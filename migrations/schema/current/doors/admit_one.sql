@@ -19,8 +19,8 @@ begin
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = admit_one.workload;
   known_as := coalesce(key, case when dedupe = 'content' then encode(hash, 'hex') end, uuidv7()::text);
   wrong := coalesce(
-    lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane, due_at::text,
-                  occurred_at::text, null),
+    lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane,
+                  to_jsonb(due_at) #>> '{}', to_jsonb(occurred_at) #>> '{}'),
     lanes.input_refusal(input_schema, workload, payload));
   if wrong is null then
     insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at, occurred_at, received_at,

@@ -1,11 +1,14 @@
+-- What `MOMENT` in lanes/doors/item.py takes: ISO 8601, none of the words that a cast takes too.
 create or replace function lanes.is_a_moment(said text)
 returns boolean
 language sql stable
 begin atomic
-  select case when pg_input_is_valid(said, 'timestamptz')
-              then said::timestamptz between '0002-01-01 00:00Z' and '9998-12-31 00:00Z'
+  select case when said ~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
+                           || '(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?|[+-](0[0-9]|1[0-5]):[0-5][0-9]:[0-5][0-9])?)?$')
+                   and pg_input_is_valid(lanes.in_a_zone(said), 'timestamptz')
+              then lanes.in_a_zone(said)::timestamptz >= '0002-01-01 00:00Z' and lanes.in_a_zone(said)::timestamptz < '9999-01-01 00:00Z'
               when said is not null then false end;
 end;
 
 comment on function lanes.is_a_moment is
-  'Whether a text names a time that every reader can hold; infinity is none. Null when there is no text';
+  'Whether a text names a time, in ISO 8601, that every reader can hold; infinity is none. Null when there is no text';

@@ -29,13 +29,13 @@ begin atomic
   judged as (
     select named.*, coalesce(
              lanes.refusal(nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer,
-                           entity, lane, due_at, occurred_at, urgent),
+                           entity, lane, due_at, occurred_at),
              lanes.input_refusal(input_schema, named.workload, payload)) as wrong
       from named
     offset 0)
   select j.place, j.workload, j.key, j.payload, j.content_hash,
-         case when wrong is null then j.due_at::timestamptz end,
-         case when wrong is null then j.occurred_at::timestamptz end,
+         case when wrong is null then lanes.in_a_zone(j.due_at)::timestamptz end,
+         case when wrong is null then lanes.in_a_zone(j.occurred_at)::timestamptz end,
          case when wrong is null then coalesce(j.urgent::boolean, false) end,
          j.consumer, j.entity, j.lane, coalesce(j.ack, false), coalesce(given_place, given_key, j.place::text),
          wrong[1], wrong[2]

@@ -1,0 +1,147 @@
+"""What the doors made of an input, side by side: one input, its verdicts, and where they differ."""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lanes.doors.item import FIELDS, MOMENT
+
+ROUNDED = re.compile("[.][0-9]{7}")
+ARGUMENTS = ("key", "consumer", "entity", "lane")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a door made of an input: the stored item, or the reason and the sentence of its refusal."""
+
+    outcome: str
+    told: object
+
+    @property
+    def accepted(self) -> bool:
+        return self.outcome == "accepted"
+
+
+@dataclass
+class Disagreement:
+    """An input that the doors do not treat alike, or that harmed another."""
+
+    kind: str  # "crash", "harmed" or "disagrees"
+    said: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.why}\n  input: {self.said[:2_000]}"
+
+
+@dataclass
+class Input:
+    """An input and what each door made of it; a door that it does not reach has no verdict."""
+
+    said: str
+    is_jsonb: bool = False
+    value: Any = None
+    is_json: bool = False
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            self.value = json.loads(self.said)
+            self.is_json = True
+        except (ValueError, RecursionError):
+            self.is_json = False
+
+    @property
+    def fields(self) -> dict[str, Any] | None:
+        return self.value if self.is_json and isinstance(self.value, dict) else None
+
+    @property
+    def is_line(self) -> bool:
+        """Whether a line of a file holds the fields of an event."""
+        fields = self.fields
+        return fields is not None and isinstance(fields.get("payload"), dict) and set(fields) <= {*FIELDS, "label"}
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the fields can be the arguments of `lanes.submit`, which have types of their own."""
+        fields = self.fields
+        if fields is None or not self.is_jsonb or not set(fields) <= {*ARGUMENTS, "urgent", "due_at", "occurred_at", "payload"}:
+            return False
+        texts = all(isinstance(fields.get(name), str | None) for name in ARGUMENTS)
+        moments = all(_is_moment(fields.get(name)) for name in ("due_at", "occurred_at"))
+        return texts and moments and isinstance(fields.get("urgent"), bool | None)
+
+    @property
+    def row(self) -> list[str] | None:
+        """The input as a row of a CSV file with a key, a time and a text; None where it cannot be one."""
+        fields = self.fields
+        if fields is None or not set(fields) <= {"key", "occurred_at", "payload"}:
+            return None
+        if not isinstance(fields.get("payload"), dict):
+            return None
+        said = [fields.get("key"), fields.get("occurred_at"), fields["payload"].get("text")]
+        if set(fields["payload"]) != {"text"} or not all(isinstance(each, str | None) for each in said):
+            return None
+        whole = "".join(filter(None, said))
+        if "" in said or not (said[2] or "").strip() or "\r" in whole or not _is_unicode(whole):
+            return None
+        return [each or "" for each in said]
+
+
+def _is_moment(said: object) -> bool:
+    """Whether a cast to `timestamptz`, which the caller of `lanes.submit` writes, reads the text as the doors do."""
+    if said is None:
+        return True
+    if not isinstance(said, str) or not MOMENT.fullmatch(said) or ROUNDED.search(said):
+        return False
+    try:
+        return datetime.fromisoformat(said).year > 1
+    except ValueError:
+        return False
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def apart(said: Sequence[str], neighbours: Collection[str]) -> list[list[str]]:
+    """Return lists in which no two inputs have the same key: what a conflict of keys is has tests of its own."""
+    lists: list[tuple[set[str], list[str]]] = []
+    for each in said:
+        fields = Input(each).fields or {}
+        key = str(fields.get("key"))[:600] if fields.get("key") is not None else None
+        free = next((one for one in lists if key is None or key not in one[0]), None)
+        if free is None:
+            free = (set(neighbours), [])
+            lists.append(free)
+        free[0].update([key] if key is not None else [])
+        free[1].append(each)
+    return [some for _, some in lists]
+
+
+def compared(each: Input) -> list[Disagreement]:
+    verdicts = dict(each.verdicts)
+    lost = [door for door, verdict in verdicts.items() if verdict.outcome == "lost"]
+    if lost:
+        return [Disagreement("crash", each.said, f"neither item nor refusal: {', '.join(lost)}")]
+    if "lines" in verdicts and not each.is_line:
+        del verdicts["lines"]  # the whole line is a payload, or it is not JSON
+    if not (each.is_jsonb and each.is_json):
+        taken = [door for door, verdict in verdicts.items() if verdict.accepted and not (door == "list" and each.is_jsonb)]
+        why = f"no JSON that every reader takes, but accepted by {', '.join(taken)}"
+        return [Disagreement("disagrees", each.said, why)] if taken else []
+    if len({_comparable(door, verdict) for door, verdict in verdicts.items()}) > 1:
+        told = "".join(f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}" for door, verdict in verdicts.items())
+        return [Disagreement("disagrees", each.said, told)]
+    return []
+
+
+def _comparable(door: str, verdict: Verdict) -> str:
+    """Return what has to be the same; numbers are compared as every reader reads them."""
+    if verdict.accepted:
+        return json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)
+    said = f"{verdict.outcome}: {verdict.told}".replace(f'workload "{door}"', "the workload")
+    return said.partition("; allowed are")[0]

@@ -1,0 +1,26 @@
+"""Cases drawn by Hypothesis from a seed: the same seed draws the same cases."""
+
+from typing import TypeVar
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+UNHURRIED = [  # checks of Hypothesis that say nothing of what is drawn in bulk
+    HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example,
+    HealthCheck.function_scoped_fixture,
+]  # fmt: skip
+
+
+def drawn(cases: st.SearchStrategy[T], number: int, of: int) -> list[T]:
+    """Return about `number` cases that the seed `of` draws."""
+    found: list[T] = []
+
+    @seed(of)
+    @settings(max_examples=number, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=UNHURRIED)
+    @given(cases)
+    def keep(case: T) -> None:
+        found.append(case)
+
+    keep()
+    return found
