@@ -9,6 +9,10 @@ import yaml
 
 TAG = "tag:yaml.org,2002:"
 TEXT = f"{TAG}str"
+MOST_CHARACTERS = 256 * 1024  # of a text; its parser reads some 100,000 a second
+MOST_NODES = 10_000  # with each alias counted as what it stands for
+DEEPEST = 60  # lists and mappings within one another
+LONGEST_NUMBER = 100  # characters
 AS_OTHER_SYSTEMS = re.compile(r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE)  # whole numbers and truth as JSON has them
 
 
@@ -29,13 +33,21 @@ class NotYaml(ValueError):
 
 
 def read(text: str) -> tuple[yaml.Node | None, Any]:
-    """The nodes of one document, and its data.
+    """Return the nodes of one document, and its data.
 
     Raises:
-        NotYaml: it is none, or holds several documents.
+        NotYaml: it is no YAML, holds several documents, or is beyond one of the limits above.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise NotYaml(f"it has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read; divide or shorten it")
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        root = _compose(text)
+        if root is None:
+            return None, None
+        _check_limits(root)
+        return root, _data(root)
+    except NotYaml:
+        raise
     except yaml.MarkedYAMLError as error:
         mark, begun = error.problem_mark or error.context_mark, error.context_mark
         said = error.problem or "no YAML"
@@ -44,6 +56,71 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         raise NotYaml(said, _at(mark) if mark else None) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise NotYaml(f"it is no YAML that can be read: {error}") from None
+
+
+class _Composer(yaml.SafeLoader):
+    """Stops at the first value that is too many or too deep."""
+
+    nodes = depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.nodes, self.depth = self.nodes + 1, self.depth + 1
+        if self.nodes > MOST_NODES:
+            raise NotYaml(f"it has more than {MOST_NODES:,} values; divide or shorten it", _at(self.peek_event().start_mark))
+        if self.depth > DEEPEST:
+            raise NotYaml(f"it is nested deeper than {DEEPEST} levels; flatten it", _at(self.peek_event().start_mark))
+        node = super().compose_node(parent, index)  # pyright: ignore[reportArgumentType]
+        self.depth -= 1
+        return node
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _Composer(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def _data(root: yaml.Node) -> Any:
+    """Return the data of a document that was composed already."""
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(root)  # pyright: ignore[reportArgumentType]
+    finally:
+        loader.dispose()
+
+
+def _check_limits(root: yaml.Node) -> None:
+    """Refuse a document before its data is made: an alias is a few characters, and what it stands for may be multiplied.
+
+    Raises:
+        NotYaml: it is beyond a limit; the sentence says which.
+    """
+    sizes: dict[int, int] = {}
+    waiting, path = [(root, False)], dict[int, None]()
+    while waiting:
+        node, is_done = waiting.pop()
+        inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = inner if isinstance(inner, list) else []
+        if is_done:
+            del path[id(node)]
+            sizes[id(node)] = 1 + sum(sizes[id(each)] for each in inner)
+            if sizes[id(node)] > MOST_NODES:
+                said = f"with its aliases it has more than {MOST_NODES:,} values; write fewer, and use fewer aliases"
+                raise NotYaml(said, _at(node.start_mark))
+        elif id(node) in path:
+            raise NotYaml("an alias stands within what it refers to; remove it", _at(node.start_mark))
+        elif id(node) not in sizes:
+            if len(path) >= DEEPEST:
+                raise NotYaml(f"it is nested deeper than {DEEPEST} levels; flatten it", _at(node.start_mark))
+            kind = node.tag.removeprefix(TAG)
+            if kind in ("int", "float") and len(node.value) > LONGEST_NUMBER:
+                said = f"a number has more than {LONGEST_NUMBER} characters; write a text in quotes"
+                raise NotYaml(said, _at(node.start_mark))
+            path[id(node)] = None
+            waiting.append((node, True))
+            waiting += [(each, False) for each in inner]
 
 
 def place(root: yaml.Node | None, path: Sequence[str | int]) -> Place:

@@ -19,7 +19,8 @@ def load(name: str, file: str = "") -> Playbook:
     try:
         if not path.is_file():
             raise PlaybookInvalid(path.stem, [f'there is no file "{path}"'])
-        content = path.read_bytes()
+        with path.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise PlaybookInvalid(path.stem, [f'the file "{path}" cannot be read: {error}']) from None
     if len(content) > MOST_BYTES:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.doors.filedoor import BadLine, Layout, Line, read_item, read_lines
+from lanes.doors.filedoor import LONGEST_LINE, BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.escaping import plain
 from lanes.ids import VersionId
@@ -103,7 +104,7 @@ def _definition(connection: Connection, name: str, file: Path | None, now: datet
         if version is None:
             raise UnknownWorkload(f'workload "{name}" has no published version; a workload file is named by its path')
         return version, splits, shares
-    wanted = workload_file.read(file.read_bytes(), file=str(file))
+    wanted = workload_file.read(workload_file.bytes_of(file), file=str(file))
     try:
         in_force = workloads.current(connection, wanted.name)
         known = in_force is not None
@@ -118,7 +119,8 @@ def _definition(connection: Connection, name: str, file: Path | None, now: datet
 def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> Line:
     """The item in that line, or the first. ValueError or NoItem where there is none, Refused where a door would refuse it."""
     if file == STDIN or file.suffix.lower() == ".json":
-        said = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8-sig")
+        with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
+            said = opened.read(LONGEST_LINE + 1)
         return read_item(said, workload, layout, place=f"{'stdin' if file == STDIN else file.name}:1", now=now)
     for each in read_lines(file, workload, layout, now=now):
         place = each.place if isinstance(each, BadLine) else each.submission.place

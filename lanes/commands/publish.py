@@ -61,7 +61,7 @@ def publish(file: Path, *, yes: Yes = False, force: Force = False, as_json: AsJs
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
     try:
-        wanted = workload_file.read(file.read_bytes(), file=file.name)
+        wanted = workload_file.read(workload_file.bytes_of(file), file=file.name)
     except SpecInvalid as invalid:
         print(f"{file} cannot be published; nothing was changed:", file=sys.stderr)
         print(*(f"  {each}" for each in invalid.problems), sep="\n", file=sys.stderr)

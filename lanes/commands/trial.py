@@ -53,7 +53,7 @@ def try_definition(file: Path, workload: str | None, *, since: str, most: int, a
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
     try:
-        wanted = reading.read(file.read_bytes(), file=file.name)
+        wanted = reading.read(reading.bytes_of(file), file=file.name)
     except SpecInvalid as invalid:
         print(f"{file} cannot be published, and so not be tried:", file=sys.stderr)
         print(*(f"  {each}" for each in invalid.problems), sep="\n", file=sys.stderr)

@@ -14,7 +14,11 @@ from lanes.doors.item import FIELDS, Submission, read_submission
 from lanes.errors import Refused
 from lanes.storable import unfit_label
 
-csv.field_size_limit(64 * 1024 * 1024)
+LONGEST_LINE = 16 * 1024**2  # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
+MOST_COLUMNS = 1_000  # of a CSV file
+NAMED_COLUMNS = 30  # where one is missing
+SHOWN_BYTES = 4 * 1024  # what is kept of a line that is too long
+csv.field_size_limit(LONGEST_LINE)
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,14 @@ def _own_label(row: Mapping[str, Any]) -> str | None:
 
 def _text_lines(path: Path) -> Iterator[TextLine]:
     with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
+            if len(raw) > LONGEST_LINE:
+                shown = raw[:SHOWN_BYTES].decode("utf-8", errors="replace")
+                while not raw.endswith(b"\n") and (raw := file.readline(LONGEST_LINE)):
+                    pass
+                said = f"the line has more than {LONGEST_LINE // 1024**2} MiB; divide it"
+                yield number, Refused("broken_line", said), f"{shown}..."
+                continue
             shown = raw.decode("utf-8", errors="replace").rstrip("\r\n")
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
@@ -194,6 +205,8 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def _json_fields(text: str, what: str) -> dict[str, Any]:
+    if len(text) > LONGEST_LINE:
+        raise Refused("broken_line", f"{what} has more than {LONGEST_LINE // 1024**2} MiB; shorten it")
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -221,12 +234,17 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
 def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> list[str]:
     if isinstance(header, Refused):
         raise ValueError(f'the header of "{path.name}" cannot be read: {header}')
+    if len(header) > MOST_COLUMNS:
+        said = f'"{path.name}" has {len(header):,} columns, and at most {MOST_COLUMNS:,} are read'
+        raise ValueError(f"{said}; leave out columns, or write JSONL")
     named = [layout.field, layout.label, layout.key, layout.occurred_at]
     for column in named:
         if column is not None and column not in header:
-            raise ValueError(f'"{path.name}" has no column "{column}"; it has {", ".join(header)}')
+            shown = ", ".join(header[:NAMED_COLUMNS]) + (" ..." if len(header) > NAMED_COLUMNS else "")
+            raise ValueError(f'"{path.name}" has no column "{column}"; it has {shown}')
+    times = Counter(header)
     for column in header if layout.field is None else named:
-        if column is not None and header.count(column) > 1:
+        if column is not None and times[column] > 1:
             raise ValueError(f'"{path.name}" has the column "{column}" more than once; rename one of them')
     return header
 
@@ -266,12 +284,17 @@ def _explained(error: csv.Error) -> str:
 
 
 def _fed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
-    """The text of up to `MOST_LINES` lines, those looked at before first; it ends before one that is no text."""
+    """Yield the text of up to `MOST_LINES` lines and `LONGEST_LINE` characters, those looked at before first.
+
+    It ends before a line that is no text.
+    """
+    characters = 0
     for index in range(MOST_LINES):
         if index == len(ahead):
             ahead.extend(itertools.islice(lines, 1))
-        if index == len(ahead) or isinstance(text := ahead[index][1], Refused):
+        if index == len(ahead) or isinstance(text := ahead[index][1], Refused) or characters > LONGEST_LINE:
             return
+        characters += len(text)
         yield text + "\n"
 
 

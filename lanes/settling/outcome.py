@@ -8,14 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from jsonschema import ValidationError
-
 from lanes import exact_json
 from lanes.claims import Claim, Gathered
 from lanes.ids import VersionId
 from lanes.storable import unstorable
 from lanes.words import Outcome
-from lanes.workload.answer_check import AnswerCheck
+from lanes.workload.answer_check import AnswerCheck, Fault
 from lanes.workload.prices import Usage
 
 
@@ -188,9 +186,11 @@ def _checked(answer: Any, check: AnswerCheck) -> Judged:
     return Judged(Outcome.INVALID, error=_broken_rule(error))
 
 
-def _broken_rule(error: ValidationError) -> str:
+def _broken_rule(fault: Fault) -> str:
     """Where and which rule of the schema is broken. What the answer says there is its item's, and is quoted nowhere."""
-    where = "/".join(map(str, error.absolute_path))[:200] or "the root"
-    lacks = error.message if error.validator == "required" else None  # names a property of the schema
-    rule = lacks or f"its rule is {error.validator} {json.dumps(error.validator_value, ensure_ascii=False)}"
+    if not fault.keyword:
+        return fault.message
+    where = "/".join(map(str, fault.path))[:200] or "the root"
+    lacks = fault.message if fault.keyword == "required" else None  # names a property of the schema
+    rule = lacks or f"its rule is {fault.keyword} {json.dumps(fault.value, ensure_ascii=False)}"
     return f"the answer breaks the schema at {where}: {rule:.300}"

@@ -14,6 +14,7 @@ CHECKED = frozenset({
 })  # fmt: skip
 REMARKS = frozenset({"$schema", "$comment", "title", "description", "default", "examples"})
 DEEPEST = 30  # schemas within one another
+LONGEST_ENUM = 500  # the database compares a value with each
 
 
 def check_input_schema(schema: dict[str, Any]) -> None:
@@ -42,6 +43,19 @@ def check_input_schema(schema: dict[str, Any]) -> None:
         if not isinstance(part.get("additionalProperties", True), bool):
             said = f'"additionalProperties" is true or false (at {where})'
             raise SchemaFault(said, schema, (*path, "additionalProperties"))
+
+
+def check_input_price(schema: dict[str, Any]) -> None:
+    """Check that the database checks a payload by this schema in bounded time, given that `check_input_schema` takes it.
+
+    Raises:
+        SchemaFault: it has too many values, or too many in one enum; the sentence names the place.
+    """
+    for path, part in _parts((), schema):
+        if len(part.get("enum", ())) > LONGEST_ENUM:
+            where = "/".join(map(str, path)) or "the root"
+            said = f'"enum" has more than {LONGEST_ENUM} values; say them in the instructions instead (at {where})'
+            raise SchemaFault(said, schema, (*path, "enum"))
 
 
 def _parts(path: Path, part: Any) -> Iterator[tuple[Path, Any]]:

@@ -112,7 +112,7 @@ def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
     A part that is referred to by its place ("#", "#/properties/a") becomes a definition. So the schema means the same where it
     is part of another one that has its `$defs`, and after keywords that the provider does not know are gone.
     """
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    resolver = resolver_of(schema)
     definitions: dict[str, Any] = dict(schema.get("$defs", {}))
     names = {id(part): name for name, part in definitions.items() if PLAIN.fullmatch(name)}
 
@@ -143,6 +143,11 @@ def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
     return whole | ({"$defs": {name: written[name] for name in definitions}} if written else {})
 
 
+def resolver_of(schema: Any) -> Any:
+    """Return what follows the references of a schema, which lead to no place beyond it."""
+    return Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+
+
 def _without_definitions(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in schema.items() if name != "$defs"}
 
@@ -153,7 +158,7 @@ def _is_value(value: Any) -> bool:
 
 def _check_references(schema: dict[str, Any]) -> None:
     """A reference that leads elsewhere would break every check, or ask the network for it."""
-    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    resolver = resolver_of(schema)
     waiting: list[tuple[Path, Any]] = [((), schema)]
     while waiting:
         path, part = waiting.pop()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,6 +16,7 @@ from lanes.workload.version import Spec
 from lanes.yaml_places import NotYaml, Place
 
 FIELDS = ("name", *Spec.model_fields)
+MOST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,21 @@ class Definition:
     spec: Spec
 
 
+def bytes_of(file: Path) -> bytes:
+    """Return the content of a file, or as much of it as shows that it is too large."""
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES + 1)
+
+
 def read(content: bytes, *, file: str) -> Definition:
     """The definition that a file of that name holds: `name`, and the fields of a *Lanes workload* block.
 
     Raises:
         SpecInvalid: naming line, column and field of everything that is wrong, in the order of the file.
     """
+    if len(content) > MOST_BYTES:
+        said = f"it is larger than {MOST_BYTES // 1024:,} KiB; a workload's file is not: shorten its instructions or schemas"
+        raise SpecInvalid(file, [said])
     try:
         root, data = yaml_places.read(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -1,18 +1,33 @@
-"""CEL rules over an item: `payload`, `age_s`, `due_in_s` (null without a due time), `consumer`."""
+"""CEL rules over an item: `payload`, `age_s`, `due_in_s` (null without a due time), `consumer`.
 
+An evaluation holds the interpreter's lock, so its cost is bounded before it begins: by the expression (`rule_cost`) and the
+size of what it reads, and for patterns by the length of the texts that they are compared with.
+"""
+
+import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
+from itertools import pairwise
 from typing import Any
 
 from lanes.errors import RuleFailed
 from lanes.misread import Misread
+from lanes.workload import rule_cost
+from lanes.workload.patterns import pattern
+from lanes.workload.rule_cost import Token, TooComplex
 
 FAULT = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)")
 BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")  # CEL's macros name a variable
+MOST_CHARACTERS = 4_096  # of a rule
+MOST_UNITS = 200_000  # of `rule_cost` an evaluation: 60 ms at most
+LEAST_INPUT = 50  # values that a rule must be able to read
+MOST_INPUT = 1 << 24
+MOST_COMPARED = 2_000_000  # characters of texts times KiB of their patterns: some 0.3 s at worst, usually 2 ms
+MATCHES, OURS = "matches", "_match_"  # equally long, so that faults keep their columns; CEL's own compiles a pattern each time
 PAYLOAD = re.compile(r"\bpayload\b")
 FIELD = re.compile(r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()")  # and not a function of the payload as a whole
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
@@ -28,6 +43,7 @@ def _cel() -> Any:
     if found.name not in sys.modules:
         sys.modules[found.name] = module_from_spec(found)
         found.loader.exec_module(sys.modules[found.name])
+        logging.getLogger("cel").disabled = True  # it repeats errors that it raises
     return sys.modules[found.name]
 
 
@@ -41,8 +57,21 @@ class Rule:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self._too_complex, self._most, self._program = "", 0, None
+        self._variables, self._matches = set[str](), list[Token]()
+        self._fields, self._others = None, list[str]()
         try:
-            self._program = _cel().compile(text)
+            self._compile(text)
+        except TooComplex as error:
+            self._too_complex = str(error)
+
+    def _compile(self, text: str) -> None:
+        if len(text) > 3 * MOST_CHARACTERS:  # two rules that are asked at once, and some more
+            raise TooComplex(f"it has {len(text):,} characters")
+        found = rule_cost.tokens(text)
+        self._matches = [token for token, following in pairwise(found) if (token.text, following.text) == (MATCHES, "(")]
+        try:
+            self._program = _cel().compile(_with_our_matches(text, self._matches))
         except ValueError as error:
             raise _misread(str(error)) from None
         bound = set(BINDS.findall(text))
@@ -52,6 +81,43 @@ class Rule:
         unknown = sorted(self._variables - bound - set(VARIABLES))
         if unknown:
             raise ValueError(f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}")
+        self._most = rule_cost.largest_input(text, MOST_UNITS, MOST_INPUT)
+
+    def check_price(self) -> None:
+        """Check that the rule can be computed for items of a useful size, and in linear time.
+
+        Raises:
+            ValueError: it cannot; the message says why, and what to write instead.
+        """
+        if len(self.text) > MOST_CHARACTERS:
+            raise ValueError(f"a rule has at most {MOST_CHARACTERS:,} characters; this one has {len(self.text):,}")
+        if self._too_complex:
+            raise ValueError(f"`{_short(self.text)}` is too complex: {self._too_complex}; write a simpler rule")
+        if self._most < LEAST_INPUT:
+            raise ValueError(
+                f"`{_short(self.text)}` may take too long for an item of {LEAST_INPUT} values; use fewer macros "
+                f"({', '.join(rule_cost.MACROS)}) within or behind one another"
+            )
+        for text in self._patterns():
+            pattern(text)
+
+    def _patterns(self) -> Iterator[str]:
+        """Yield the patterns that are written in the rule, not read from an item."""
+        found = rule_cost.tokens(self.text)
+        for call in self._matches:
+            argument, depth = list[str](), 0
+            for token in found[found.index(call) + 1 :]:
+                depth += (token.text == "(") - (token.text == ")")
+                if depth == 0:
+                    break
+                if depth == 1 and token.text == ",":
+                    argument = ["("]
+                elif token.kind == "text" or token.text in "+()":
+                    argument.append(token.text)
+                else:
+                    argument.append(" ")  # it is worked out for each item
+            if " " not in argument:
+                yield _cel().compile(" ".join(argument) + ")").execute({})
 
     def reads(self, variable: str) -> bool:
         """Whether it looks at one of the `VARIABLES`."""
@@ -74,12 +140,30 @@ class Rule:
         Raises:
             RuleFailed: it reads a field the item lacks, or cannot be computed.
         """
+        if self._program is None:
+            raise RuleFailed(f"`{_short(self.text)}` would take too long: {self._too_large()}")
+        read = self._read_of(variables)
+        if rule_cost.size(read.get("payload"), self._most) > self._most:
+            raise RuleFailed(f"`{self.text}` would take too long: {self._too_large()}")
+        compared = None
+        if self._matches:
+            compared = _Compared()
+            read[OURS] = compared.matches
         try:
-            return self._program.execute(self._read_of(variables))
+            value = self._program.execute(read)
         except KeyError as error:
             raise RuleFailed(f"`{self.text}` reads {error}, which this item lacks; guard it with has()") from None
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-            raise RuleFailed(f"`{self.text}` failed: {error}") from None
+            raise RuleFailed(f"`{self.text}` failed: {(compared and compared.fault) or error}") from None
+        if compared is not None and compared.over:
+            raise RuleFailed(f"`{self.text}` would take too long: {compared.fault}")
+        return value
+
+    def _too_large(self) -> str:
+        """Say why the rule is not computed for an item that is larger than it may be."""
+        if self._too_complex:
+            return self._too_complex
+        return f"it is computed for items of up to {self._most:,} values, and this one has more; compare size() in another rule"
 
     def _read_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The variables without what the rule does not look at: an evaluation first copies whatever it is given."""
@@ -105,6 +189,52 @@ class Pair:
         except RuleFailed:
             return None
         return (first, second) if isinstance(first, bool) and isinstance(second, bool) else None
+
+
+class _Compared:
+    """Patterns and texts that one evaluation has compared."""
+
+    def __init__(self) -> None:
+        self._spent, self.fault = 0, ""
+
+    @property
+    def over(self) -> bool:
+        """Whether the texts and patterns were more than an evaluation may compare."""
+        return self._spent > MOST_COMPARED
+
+    def matches(self, *arguments: Any) -> bool:
+        """Return whether the pattern, the second argument, matches within the first.
+
+        Raises:
+            ValueError: it cannot be told.
+        """
+        match arguments:
+            case (str() as text, str() as wanted):
+                pass
+            case _:
+                raise ValueError(self._at_fault("matches() compares a text with a pattern"))
+        try:
+            found = pattern(wanted)
+        except ValueError as error:
+            raise ValueError(self._at_fault(str(error))) from None
+        self._spent += (len(text) + LEAST_INPUT) * found.kib
+        if self.over:
+            raise ValueError(self._at_fault(f"its patterns compare more than {MOST_COMPARED:,} characters x KiB; shorten them"))
+        return found.is_in(text)
+
+    def _at_fault(self, why: str) -> str:
+        self.fault = why
+        return why
+
+
+def _with_our_matches(text: str, matches: list[Token]) -> str:
+    for token in matches:
+        text = text[: token.at] + OURS + text[token.at + len(MATCHES) :]
+    return text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _fields_read(text: str) -> list[str] | None:

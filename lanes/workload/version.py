@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from lanes.ids import VersionId
 from lanes.words import Announces, Lane, Mode, PackScope
 from lanes.workload import prices
-from lanes.workload.answer_check import AnswerCheck
-from lanes.workload.input_schema import check_input_schema
+from lanes.workload.answer_check import AnswerCheck, check_affordable
+from lanes.workload.input_schema import check_input_price, check_input_schema
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
 from lanes.workload.rules import Pair, Rule
+from lanes.workload.schema_cost import check_size
 from lanes.workload.window import zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -253,23 +254,32 @@ class Spec(BaseModel):
     @field_validator("output_schema")
     @classmethod
     def _is_an_object_schema(cls, schema: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if info.context is not STORED:
+            check_size(schema)
         check_output_schema(schema)
         if info.context is not STORED:
             check_askable(schema)
+            check_affordable(schema)
         return schema
 
     @field_validator("input_schema")
     @classmethod
-    def _can_be_checked(cls, schema: dict[str, Any]) -> dict[str, Any]:
+    def _can_be_checked(cls, schema: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if schema and info.context is not STORED:
+            check_size(schema)
         if schema:
             check_input_schema(schema)
+        if schema and info.context is not STORED:
+            check_input_price(schema)
         return schema
 
     @field_validator("urgent_when", "batch_when")
     @classmethod
-    def _compiles(cls, text: str) -> str:
+    def _compiles(cls, text: str, info: ValidationInfo) -> str:
         if text:
-            Rule(text)
+            rule = Rule(text)
+            if info.context is not STORED:
+                rule.check_price()
         return text
 
     @field_validator("off_peak_start", "off_peak_end")

@@ -20,7 +20,7 @@ OF_REFUSALS = {
     "schema_mismatch": "The payload breaks the workload's `input_schema`: `detail` names the path and the rule.",
     "key_conflict": "An item of this key says something else: amend it, or use another key.",
     "not_utf8": "A line of a file is not UTF-8: save the file as UTF-8.",
-    "broken_line": "A line of a file is not JSON, or has other columns than its header.",
+    "broken_line": "A line of a file is not JSON, has other columns than its header, or is longer than 16 MiB.",
 }
 
 

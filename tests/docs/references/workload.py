@@ -5,9 +5,10 @@ from typing import Any
 import yaml
 
 from lanes.errors import RuleFailed
+from lanes.workload.patterns import MOST_KIB
 from lanes.workload.promises import Promises
 from lanes.workload.reading import read
-from lanes.workload.rules import VARIABLES, Rule
+from lanes.workload.rules import LEAST_INPUT, MOST_CHARACTERS, VARIABLES, Rule
 from lanes.workload.version import Spec
 from tests.docs.references.fields import model_table
 from tests.docs.references.markdown import block, code, document, of_each, table
@@ -76,6 +77,15 @@ RULES = (
 )
 
 
+LIMITS = f"""
+A rule has a price limit. `all`, `exists`, `exists_one`, `map` and `filter` multiply what it costs, most of all within one
+another; `map` and `filter` take time as the square of their list. What a rule may cost is worked out when it is published, for
+any item of up to {LEAST_INPUT} values; an item that is too large for a rule counts as one for which it cannot be computed.
+Patterns are those of Rust's `regex`, in linear time: they do not look around (`(?=...)`) or refer back (`\\1`), compile to at
+most {MOST_KIB} KiB, and `\\d`, `\\w` and `\\b` know ASCII alone. A rule has up to {MOST_CHARACTERS:,} characters.
+""".strip()
+
+
 def page() -> str:
     """The page."""
     assert read(EXAMPLE.encode(), file="reviews.yaml").name == "reviews"
@@ -87,6 +97,7 @@ def page() -> str:
         "## Rules", OF_RULES, table(("variable", "what it is"), [(code(name), said) for name, said in variables.items()]),
         "### Examples", "Each was evaluated for this item when the page was made, as `lanes dry-run FILE` does for yours:",
         block("yaml", _item()), table(("rule", "holds", "asks for"), [_row(*each) for each in RULES]),
+        LIMITS,
         "A rule may stand over several lines (`>-` in YAML). `age_s` and `due_in_s` have a fraction: where you calculate with "
         "them, write `3600.0`. Comparing takes either.",
     )  # fmt: skip

@@ -90,7 +90,7 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         ("[{measure: p95_s", "[{{measure: p95_s", "line 12"),
         (GOOD, "", "line 1: a playbook is a mapping"),
         (GOOD, "- a\n- b\n", "line 1: a playbook is a mapping"),
-        (GOOD, "a: &a [*a]\n", "line 1, a: no field has that name"),
+        (GOOD, "a: &a [*a]\n", "line 1: an alias stands within what it refers to; remove it"),
         (GOOD, "name: \x00", "no YAML"),
         (GOOD, GOOD + "---\nname: second\n", "line 14"),
     ],

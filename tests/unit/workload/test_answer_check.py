@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +59,7 @@ def test_the_first_fault_is_the_one_that_jsonschema_names(schema: dict[str, Any]
     except OverflowError:  # it divides a number beyond all floats
         return
     found = AnswerCheck(schema).first_fault(answer)
-    assert (found and (found.message, found.absolute_path)) == (first and (first.message, first.absolute_path))
+    assert (found and (found.message, found.path)) == (first and (first.message, tuple(first.absolute_path)))
 
 
 ORDER = {
@@ -89,13 +88,11 @@ def test_a_right_answer_never_comes_to_jsonschema(schema: dict[str, Any], answer
     assert AnswerCheck(schema).first_fault(answer) is None
 
 
-@pytest.mark.parametrize("rules", [{"pattern": "(?P<twice>a)(?P=twice)"}, {"pattern": "\\Aaa\\Z"}])
-def test_a_schema_that_only_jsonschema_reads_is_left_to_it(rules: dict[str, Any]) -> None:
-    schema = {"type": "object", "properties": {"a": rules}}
-    with pytest.raises(ValueError, match="regex"):
-        jsonschema_rs.Draft202012Validator(schema)
-    assert AnswerCheck(schema).first_fault({"a": "aa"}) is None
-    assert AnswerCheck(schema).first_fault({"a": "ab"}) is not None
+@pytest.mark.parametrize("wanted", ["(?P<twice>a)(?P=twice)", "^(?=.*a)b", "(a{200}){200}", "("])
+def test_a_stored_schema_with_a_pattern_that_is_not_linear_accepts_no_answer_and_says_so(wanted: str) -> None:
+    fault = AnswerCheck({"type": "object", "properties": {"a": {"pattern": wanted}}}).first_fault({"a": "aa"})
+    assert fault is not None
+    assert "the schema cannot be checked in bounded time (the pattern" in fault.message
 
 
 @pytest.mark.parametrize(
@@ -114,13 +111,14 @@ def test_an_answer_that_is_right_by_the_standard_is_right(rules: dict[str, Any],
 @pytest.mark.parametrize(
     ("rules", "value"), [({"pattern": "^a$"}, "a\n"), ({"pattern": "^\\d$"}, "\N{ARABIC-INDIC DIGIT THREE}")]
 )
-def test_an_answer_is_at_fault_only_where_jsonschema_names_the_fault(rules: dict[str, Any], value: Any) -> None:
-    schema = {"type": "object", "properties": {"a": rules}}
-    assert not jsonschema_rs.Draft202012Validator(schema).is_valid({"a": value})
-    assert AnswerCheck(schema).first_fault({"a": value}) is None
+def test_a_pattern_means_what_the_standard_says(rules: dict[str, Any], value: Any) -> None:
+    fault = AnswerCheck({"type": "object", "properties": {"a": rules}}).first_fault({"a": value})
+    assert fault is not None
+    assert (fault.path, fault.keyword, fault.value) == (("a",), "pattern", rules["pattern"])
 
 
 def test_nothing_is_fetched_to_check_an_answer() -> None:
     check = AnswerCheck({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/a"}}})
-    with pytest.raises(Exception, match="Unresolvable"):
-        check.first_fault({"a": 1})
+    fault = check.first_fault({"a": 1})
+    assert fault is not None
+    assert "cannot be checked" in fault.message

@@ -6,6 +6,8 @@ import pytest
 
 from lanes.errors import SpecInvalid
 from lanes.workload.hashes import content_hash
+from lanes.workload.input_schema import check_input_price
+from lanes.workload.output_schema import SchemaFault
 from tests.examples import spec
 
 SOUND: list[dict[str, Any]] = [
@@ -41,3 +43,9 @@ def test_what_the_doors_cannot_check_is_refused_with_its_place(schema: dict[str,
 def test_a_version_from_before_input_schemas_is_known_again() -> None:
     assert content_hash(spec()) == content_hash(spec(input_schema={}))
     assert content_hash(spec()) != content_hash(spec(input_schema={"type": "object"}))
+
+
+def test_a_schema_that_costs_the_database_too_much_is_refused_when_it_is_published() -> None:
+    check_input_price({"type": "object", "properties": {"a": {"enum": [str(number) for number in range(500)]}}})
+    with pytest.raises(SchemaFault, match='"enum" has more than 500 values; say them in the instructions instead'):
+        check_input_price({"type": "object", "properties": {"a": {"enum": [str(number) for number in range(501)]}}})

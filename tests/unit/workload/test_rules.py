@@ -58,7 +58,8 @@ def test_a_rule_holds_of_an_item(text: str) -> None:
         ('payload.tags[7] == "a"', "out of bounds"),
         ("9223372036854775807 + payload.n > 0", "overflow"),
         ("int(payload.huge) > 0", "overflow"),
-        ('payload.channel.matches("(")', "not a valid regex"),
+        ('payload.channel.matches("(")', "is not a regular expression"),
+        ("payload.n.matches('a')", "matches() compares a text with a pattern"),
         ("payload.nothing()", "failed: "),
     ],
 )

@@ -1,11 +1,13 @@
 """A workload's file: what is written reads back the same, and what is wrong is said with its line, column and field."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lanes import yaml_places
 from lanes.errors import SpecInvalid
 from lanes.mainjob.samples.files import WORKLOADS, sample_workloads
 from lanes.workload import reading as workload_file
@@ -14,6 +16,7 @@ from lanes.workload.hashes import content_hash
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec
 from lanes.workload.writing import written
+from lanes.yaml_places import NotYaml
 from tests.examples import spec
 from tests.unit.strategies import TEXT, some_json
 
@@ -141,3 +144,45 @@ def test_a_file_that_is_not_utf8_says_which_byte() -> None:
 def test_any_text_is_a_definition_or_refused_with_a_reason(text: str) -> None:
     with pytest.raises(SpecInvalid):
         read(text.encode(errors="replace").decode())
+
+
+def test_a_file_that_multiplies_itself_by_aliases_is_refused_with_its_line() -> None:
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    merged = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+    for text, said in ((bomb, "with its aliases it has more than 10,000 values"), (merged, "use fewer aliases|nested deeper")):
+        with pytest.raises(NotYaml, match=said) as caught:
+            yaml_places.read(text)
+        assert caught.value.place is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: &a [*a]", "an alias stands within what it refers to; remove it"),
+        ("[" * 10_000 + "]" * 10_000, "nested deeper than 60 levels; flatten it"),
+        ("a:\n" + "- 1\n" * 60_000, "more than 10,000 values; divide or shorten it"),
+        ("a: 1" + ":1" * 80_000, "a number has more than 100 characters; write a text in quotes"),
+        ("a: " + "x" * 300_000, "characters, and at most 262,144 are read; divide or shorten it"),
+    ],
+)
+def test_a_yaml_text_beyond_a_limit_is_refused_before_its_data_is_made(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_places, "_data", None)  # making it would fail
+    with pytest.raises(NotYaml, match=said):
+        yaml_places.read(text)
+
+
+def test_a_modest_alias_is_read() -> None:
+    assert yaml_places.read("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: two}")[1] == {
+        "a": {"x": 1}, "b": {"x": 1}, "c": {"x": 1, "y": "two"},
+    }  # fmt: skip
+
+
+def test_no_more_of_a_file_is_read_than_shows_that_it_is_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "huge.yaml"
+    file.write_bytes(b"#" * (workload_file.MOST_BYTES + 100))
+    content = workload_file.bytes_of(file)
+    assert len(content) == workload_file.MOST_BYTES + 1
+    with pytest.raises(SpecInvalid, match="larger than 1,024 KiB; a workload's file is not"):
+        workload_file.read(content, file="huge.yaml")

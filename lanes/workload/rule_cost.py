@@ -1,0 +1,275 @@
+"""What a CEL expression costs at most, as a polynomial of the size of what it reads. Decided before it is evaluated, because
+the evaluator holds the interpreter's lock until it is done.
+
+A unit is about what the evaluator takes to copy one value (a third of a microsecond). Sizes count values, and a value more for
+each `CHARACTERS` of a text. The bounds are those of `common-expression-language`: reading a variable or a field copies it, and
+`map` and `filter` copy their list for each element. Precedence does not matter, because both operands of an operator count.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+CHARACTERS = 256
+GIVEN = 4  # units to hand a value to the evaluator
+LOOP = 8  # units for each element that a macro visits
+MOST_TOKENS = 2_000
+MOST_TERMS = 60
+DEEPEST = 100  # brackets within one another; the parser of CEL takes fewer
+INPUT = "payload"
+MACROS = ("all", "exists", "exists_one", "filter", "map")
+COPYING = ("filter", "map")
+KNOWN_SIZE = {"age_s": 1, "due_in_s": 1, "consumer": 3, "true": 1, "false": 1, "null": 1}
+TOKEN = re.compile(
+    r"""(?P<blank>\s+|//[^\n]*)
+    |(?P<text>(?:[bB][rR]?|[rR][bB]?)?(?:\"\"\"(?:[^\\]|\\.)*?\"\"\"|'''(?:[^\\]|\\.)*?'''|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'))
+    |(?P<name>[A-Za-z_]\w*)
+    |(?P<number>\.?[0-9][\w.]*)
+    |(?P<sign>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+RAW_TEXT = re.compile(
+    r"""(?P<raw>[bB]?[rR][bB]?)(?:\"\"\"(?:.)*?\"\"\"|'''(?:.)*?'''|"[^"\n]*"|'[^'\n]*')""", re.DOTALL
+)  # a backslash of a raw text escapes nothing
+
+Polynomial = Counter[tuple[str, ...]]  # the coefficient of each product of sizes
+
+
+class TooComplex(ValueError):
+    """An expression whose cost is not worked out."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A part of an expression: `kind` is text, name, number or sign."""
+
+    kind: str
+    text: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a part of an expression gives: its size, and the units to work it out."""
+
+    size: Polynomial
+    cost: Polynomial
+
+
+def tokens(text: str) -> list[Token]:
+    """Split an expression that the compiler has taken; comments and blanks are left out.
+
+    Raises:
+        TooComplex: it has more than `MOST_TOKENS`.
+    """
+    found: list[Token] = []
+    at = 0
+    while at < len(text):
+        match = RAW_TEXT.match(text, at)
+        kind = "text"
+        if match is None:
+            match = TOKEN.match(text, at)
+            assert match is not None
+            kind = match.lastgroup or "sign"
+        if kind != "blank":
+            found.append(Token(kind, match[0], at))
+        if len(found) > MOST_TOKENS:
+            raise TooComplex(f"it has more than {MOST_TOKENS:,} words and signs")
+        at = match.end()
+    return found
+
+
+def cost(text: str) -> Polynomial:
+    """Return the most units that an expression takes, in powers of the size of its input.
+
+    Raises:
+        TooComplex: it is not worked out for an expression that long.
+    """
+    reader = _Reader(tokens(text))
+    return reader.sequence(()).cost + Counter({(INPUT,): GIVEN})
+
+
+def largest_input(text: str, budget: int, most: int) -> int:
+    """Return the largest size of input, up to `most`, for which an expression stays within `budget`; 0 for none.
+
+    Raises:
+        TooComplex: as `cost`.
+    """
+    terms = Counter[int]()
+    for product, coefficient in cost(text).items():
+        terms[len(product)] += coefficient
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(coefficient * middle**power for power, coefficient in terms.items()) <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def size(value: object, most: int) -> int:
+    """Return the size of a JSON value; the count ends beyond `most`."""
+    kind = type(value)
+    if kind is dict:
+        found, inner = 1 + len(value), value.values()  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+    elif kind is list or kind is tuple:
+        found, inner = 1, value
+    else:
+        return 1 + len(value) // CHARACTERS if kind is str else 1  # pyright: ignore[reportArgumentType]
+    for each in inner:  # pyright: ignore[reportGeneralTypeIssues]
+        kind = type(each)
+        if kind is str:
+            found += 1 + len(each) // CHARACTERS
+        elif kind is dict or kind is list or kind is tuple:
+            found += size(each, most - found)
+        else:
+            found += 1
+        if found > most:
+            break
+    return found
+
+
+class _Reader:
+    """Reads tokens from left to right, with the brackets as the only structure."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self._tokens, self._at, self._bound, self._depth = found, 0, 0, 0
+
+    def sequence(self, names: tuple[tuple[str, str], ...], ends: Iterable[str] = ()) -> Value:
+        """Read operands and operators up to one of the signs in `ends`, which is not read."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise TooComplex(f"more than {DEEPEST} brackets stand within one another")
+        size, spent = _number(0), _number(0)
+        while (token := self._peek()) is not None and not (token.kind == "sign" and token.text in ends):
+            if token.kind == "sign" and token.text not in "([{":
+                self._at += 1  # an operator
+                continue
+            if token.kind == "name" and token.text == "in":
+                self._at += 1
+                continue
+            operand = self._operand(names)
+            size, spent = size + operand.size, spent + operand.cost + operand.size
+        self._depth -= 1
+        return Value(_checked(size), _checked(spent))
+
+    def _peek(self) -> Token | None:
+        return self._tokens[self._at] if self._at < len(self._tokens) else None
+
+    def _take(self) -> Token | None:
+        token = self._peek()
+        self._at += 1
+        return token
+
+    def _operand(self, names: tuple[tuple[str, str], ...]) -> Value:
+        token = self._take()
+        assert token is not None
+        if token.kind == "sign":
+            value = self._listed(names, {"(": ")", "[": "]", "{": "}"}[token.text])
+        elif token.kind == "name" and not self._is_next("("):
+            size = _variable(token.text, names)
+            value = Value(size, size + _number(1))
+        elif token.kind == "name":
+            self._at += 1
+            value = self._listed(names, ")")
+        else:
+            value = Value(_number(1 + len(token.text) // CHARACTERS), _number(1))
+        return self._with_postfixes(value, names)
+
+    def _with_postfixes(self, value: Value, names: tuple[tuple[str, str], ...]) -> Value:
+        while True:
+            if self._is_next("."):
+                self._at += 1
+                name = self._take()
+                if not self._is_next("("):
+                    value = Value(value.size, value.cost + value.size + _number(1))
+                    continue
+                self._at += 1
+                if name is not None and name.text in MACROS and self._is_macro():
+                    value = self._macro(name.text, value, names)
+                else:
+                    value = self._with(value, self._listed(names, ")"))
+            elif self._is_next("["):
+                self._at += 1
+                value = self._with(value, self._listed(names, "]"))
+            elif self._is_next("{"):
+                self._at += 1
+                value = self._with(value, self._listed(names, "}"))
+            else:
+                return value
+
+    @staticmethod
+    def _with(value: Value, arguments: Value) -> Value:
+        size = value.size + arguments.size
+        return Value(_checked(size), _checked(value.cost + arguments.cost + size + _number(1)))
+
+    def _is_next(self, sign: str) -> bool:
+        token = self._peek()
+        return token is not None and token.kind == "sign" and token.text == sign
+
+    def _is_macro(self) -> bool:
+        """Whether a call names a variable first, as macros do."""
+        following = self._tokens[self._at : self._at + 2]
+        return len(following) == 2 and following[0].kind == "name" and following[1].text == ","
+
+    def _listed(self, names: tuple[tuple[str, str], ...], end: str) -> Value:
+        """Read what stands between brackets: elements of a list or a map, arguments, or one expression."""
+        size, spent = _number(1), _number(1)
+        while True:
+            each = self.sequence(names, (",", ":", end) if end != ")" else (",", end))
+            size, spent = _checked(size + each.size), _checked(spent + each.cost)
+            token = self._take()
+            if token is None or token.text == end:
+                return Value(size, spent + size)
+
+    def _macro(self, name: str, of: Value, names: tuple[tuple[str, str], ...]) -> Value:
+        variable = self._tokens[self._at].text
+        self._at += 2
+        self._bound += 1
+        element = f"{variable}#{self._bound}"
+        body = self._listed((*names, (variable, element)), ")")
+        each, visits = _each(body.size, element, of.size), _each(body.cost + _number(LOOP), element, of.size)
+        spent = of.cost + of.size + visits
+        if name not in COPYING:
+            return Value(_number(1), _checked(spent))
+        size = of.size if name == "filter" else of.size + each
+        return Value(_checked(size), _checked(spent + _times(of.size, size)))
+
+
+def _number(number: int) -> Polynomial:
+    return Counter({(): number} if number else {})
+
+
+def _variable(name: str, names: tuple[tuple[str, str], ...]) -> Polynomial:
+    element = next((element for bound, element in reversed(names) if bound == name), None)
+    if element is not None:
+        return Counter({(element,): 1})
+    return _number(KNOWN_SIZE[name]) if name in KNOWN_SIZE else Counter({(INPUT,): 1})
+
+
+def _times(one: Polynomial, other: Polynomial) -> Polynomial:
+    product: Polynomial = Counter()
+    for left, factor in one.items():
+        for right, more in other.items():
+            product[tuple(sorted(left + right))] += factor * more
+    return product
+
+
+def _each(of_one: Polynomial, element: str, of_all: Polynomial) -> Polynomial:
+    """Return the sum over the elements of a list, which together are no larger than the list."""
+    total: Polynomial = Counter()
+    for product, factor in of_one.items():
+        others = tuple(name for name in product if name != element)
+        part: Polynomial = Counter({others: factor})
+        for _ in range(max(len(product) - len(others), 1)):
+            part = _checked(_times(part, of_all))
+        total += part
+    return _checked(total)
+
+
+def _checked(of: Polynomial) -> Polynomial:
+    if len(of) > MOST_TERMS or any(len(product) > DEEPEST for product in of):
+        raise TooComplex("its macros stand too deep within one another")
+    return of

@@ -1,0 +1,131 @@
+"""What checking an answer against an output schema costs at most, from the schema and the answer's size and depth.
+
+References let a schema apply parts of itself again and again: `anyOf` with two branches that both lead back doubles the work
+with each level of an answer. So the steps that a check takes along one path of an answer are worked out for each depth.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lanes.workload.output_schema import resolver_of
+from lanes.workload.patterns import pattern
+
+DEEPEST = 100  # levels of an answer; none that can be stored has more
+MOST_PARTS = 3_000  # values of a schema
+MOST_STEPS = 1 << 40  # more is not told apart
+CHARACTERS = 16  # of a text that a pattern of a KiB is compared with in a step
+REFERENCES = ("$ref", "$dynamicRef")
+IN_PLACE = ("allOf", "anyOf", "oneOf")
+ALSO_IN_PLACE = ("not", "if", "then", "else")
+OF_ANY_MEMBER = ("additionalProperties", "items", "contains", "unevaluatedProperties", "unevaluatedItems", "propertyNames")
+SECOND_VISIT = ("unevaluatedProperties", "unevaluatedItems")  # they ask again which members the rest of the schema looked at
+
+
+class Costs:
+    """The costs of one schema.
+
+    Raises:
+        ValueError: a check would never end, or the schema is too large; the message says why.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        check_size(schema)
+        self._resolver, self._referred = resolver_of(schema), dict[str, Any]()
+        self._by_depth: list[dict[int, int]] = []  # steps of each part at each depth below
+        self.steps = list[int]()  # of the schema, by the depth of an answer
+        for depth in range(1 + (DEEPEST if _refers(schema) else min(_measured(schema)[1], DEEPEST))):
+            self._by_depth.append({})
+            self.steps.append(self._steps(schema, depth, ()))
+
+    def of(self, answer: Any) -> int:
+        """Return the most steps that a check of the answer takes."""
+        values, depth = _measured(answer)
+        return values * self.steps[min(depth, len(self.steps) - 1)]
+
+    def _steps(self, part: Any, depth: int, above: tuple[int, ...]) -> int:
+        """Return the steps of a part for the values along one path of `depth` levels."""
+        if not isinstance(part, dict):
+            return 1
+        known = self._by_depth[depth]
+        if id(part) in known:
+            return known[id(part)]
+        if id(part) in above:
+            raise ValueError('a "$ref" leads back to itself without going into the answer; remove the loop')
+        above = (*above, id(part))
+        steps = 1 + len(part) + sum(_weight(name, value) for name, value in part.items())
+        steps += sum(self._steps(each, depth, above) for each in self._in_place(part))
+        if any(name in part for name in SECOND_VISIT):
+            steps *= 2
+        if depth:
+            steps += sum(self._steps(part[name], depth - 1, ()) for name in OF_ANY_MEMBER if name in part)
+            steps += sum(self._steps(each, depth - 1, ()) for each in part.get("patternProperties", {}).values())
+            steps += max((self._steps(each, depth - 1, ()) for each in part.get("properties", {}).values()), default=0)
+            steps += max((self._steps(each, depth - 1, ()) for each in part.get("prefixItems", [])), default=0)
+        known[id(part)] = min(steps, MOST_STEPS)
+        return known[id(part)]
+
+    def _in_place(self, part: dict[str, Any]) -> Iterator[Any]:
+        """Yield the schemas that apply to the same value as a part."""
+        for name in REFERENCES:
+            reference = part.get(name)
+            if isinstance(reference, str):
+                if reference not in self._referred:
+                    self._referred[reference] = self._resolver.lookup(reference).contents
+                yield self._referred[reference]
+        for name in IN_PLACE:
+            yield from part.get(name, [])
+        for name in ALSO_IN_PLACE:
+            if name in part:
+                yield part[name]
+        yield from part.get("dependentSchemas", {}).values()
+
+
+def _refers(part: Any) -> bool:
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return (isinstance(part, dict) and any(name in part for name in REFERENCES)) or any(map(_refers, inner))
+
+
+def _weight(name: str, value: Any) -> int:
+    """Return the steps that a keyword takes for each character or value of an answer, beside its own one."""
+    if name == "pattern" and isinstance(value, str):
+        return pattern(value).kib
+    if name == "patternProperties" and isinstance(value, dict):
+        return sum(pattern(each).kib for each in value)
+    if name in ("enum", "const", "required"):
+        return values_in(value)
+    return 0
+
+
+def check_size(schema: Any) -> None:
+    """Check that a schema has at most `MOST_PARTS` values.
+
+    Raises:
+        ValueError: it has more.
+    """
+    if values_in(schema) > MOST_PARTS:
+        raise ValueError(f"it has more than {MOST_PARTS:,} values; write a smaller schema")
+
+
+def values_in(value: Any) -> int:
+    """Count the values of a schema or an answer; a long text counts more than once."""
+    return _measured(value)[0]
+
+
+def _measured(value: Any) -> tuple[int, int]:
+    """Return how many values there are, with one more for each `CHARACTERS` of a text, and how many levels."""
+    found, depth, level = 0, 0, [value]
+    while level:
+        below: list[Any] = []
+        for each in level:
+            found += 1
+            if isinstance(each, str):
+                found += len(each) // CHARACTERS
+            elif isinstance(each, dict):
+                found += sum(1 + len(str(name)) // CHARACTERS for name in each)
+                below += each.values()
+            elif isinstance(each, list | tuple):
+                below += each
+        if below:
+            depth += 1
+        level = below
+    return found, depth

@@ -1,0 +1,116 @@
+"""A check of an answer takes a limited number of steps, whatever its schema and the answer say."""
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from lanes.workload.answer_check import MOST_STEPS, AnswerCheck, check_affordable
+from lanes.workload.output_schema import SchemaFault
+from lanes.workload.schema_cost import Costs
+
+DOUBLING = {
+    "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}},
+    "$defs": {
+        "a": {"anyOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},
+        "b": {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}, "additionalProperties": False},
+    },
+}  # fmt: skip
+TREE = {
+    "type": "object", "properties": {"root": {"$ref": "#/$defs/node"}},
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
+            "additionalProperties": False,
+        }
+    },
+}  # fmt: skip
+
+
+def nested(name: str, levels: int, innermost: Any = 1) -> Any:
+    value = innermost
+    for _ in range(levels):
+        value = {name: value}
+    return value
+
+
+def test_a_schema_that_doubles_its_work_with_each_level_is_not_asked_of_a_deep_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = AnswerCheck(DOUBLING)
+    assert check.first_fault(nested("x", 5, {})) is None
+    monkeypatch.setattr(check, "_first", None)  # asking it would fail
+    fault = check.first_fault(nested("x", 60))
+    assert fault is not None
+    assert "too large or too deep to be checked" in fault.message
+
+
+def test_a_tree_of_many_levels_is_checked() -> None:
+    check = AnswerCheck(TREE)
+    assert check.first_fault({"root": nested("left", 90, {"name": "leaf"})}) is None
+    fault = check.first_fault({"root": nested("left", 90, {"nam": "leaf"})})
+    assert fault is not None
+    assert fault.keyword == "additionalProperties"
+
+
+def test_the_steps_of_a_tree_grow_with_its_levels_and_those_of_a_doubling_schema_without_limit() -> None:
+    tree, doubling = Costs(TREE), Costs(DOUBLING)
+    assert tree.steps[90] < 2_000
+    assert doubling.steps[30] > MOST_STEPS
+
+
+def test_a_fault_that_is_not_worded_by_jsonschema_names_place_and_rule() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"notes": {"type": "array", "items": {"type": "string", "maxLength": 3}}},
+        "patternProperties": {"^x": {"type": "integer"}},
+    }
+    check = AnswerCheck(schema)
+    fault = check.first_fault({"notes": ["a", "long"], "x1": 1})
+    assert fault is not None
+    assert (fault.path, fault.keyword, fault.value) == (("notes", 1), "maxLength", 3)
+    fault = check.first_fault({"notes": [], "x1": "no"})
+    assert fault is not None
+    assert (fault.path, fault.keyword, fault.value) == (("x1",), "type", "integer")
+
+
+def test_a_large_answer_is_judged_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = AnswerCheck({"type": "object", "properties": {"a": {"items": {"type": "string"}, "uniqueItems": True}}})
+    monkeypatch.setattr(check, "_second", None)
+    fault = check.first_fault({"a": [str(number) for number in range(20_000)] + ["7"]})
+    assert fault is not None
+    assert fault.keyword == "uniqueItems"
+
+
+@pytest.mark.parametrize("wanted", ["^(a+)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(x+x+)+y"])
+def test_twenty_seven_letters_are_compared_in_linear_time(wanted: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": wanted}}}
+    check_affordable(schema)
+    fault = AnswerCheck(schema).first_fault({"a": "a" * 27 + "!"})
+    assert fault is not None
+    assert fault.keyword == "pattern"
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"pattern": "^(?=a)b"}, "refers back, which takes exponential time; write it without (at properties/a)"),
+        ({"pattern": r"(.)\1"}, "looks around or refers back"),
+        ({"pattern": "(a{300}){300}"}, "compiles to more than 64 KiB; use smaller repetitions"),
+        ({"patternProperties": {"(?!b)": {"type": "string"}}}, "looks around or refers back"),
+        ({"enum": [str(number) for number in range(4_000)]}, "more than 3,000 values; write a smaller schema"),
+        ({"$ref": "#/$defs/loop"}, "leads back to itself without going into the answer"),
+    ],
+)
+def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(rules: dict[str, Any], said: str) -> None:
+    schema = {"type": "object", "properties": {"a": rules}, "$defs": {"loop": {"allOf": [{"$ref": "#/$defs/loop"}]}}}
+    with pytest.raises(SchemaFault) as caught:
+        check_affordable(schema)
+    assert said in str(caught.value)
+
+
+def test_the_steps_bound_what_the_checker_does() -> None:
+    """The checker takes no more than a microsecond a step, here some hundred times less: counted, not timed."""
+    for levels in range(1, 12):
+        answer = nested("x", levels)
+        faults = list(jsonschema_rs.Draft202012Validator(DOUBLING).iter_errors(answer))
+        assert len(faults) <= Costs(DOUBLING).of(answer)
