@@ -1,18 +1,23 @@
-"""Fences in a prompt: where an item, or an earlier one of its history, begins and ends. No input closes its own or opens
-another."""
+"""Fences in a prompt: where an item, an earlier one of its history, or a field begins and ends. No input closes its own fence
+or opens another."""
 
 import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 ITEM, HISTORY = "item", "history"
 ALIKE = {"i": "i\u0131\u0130", "s": "s\u017f"}  # the Turkish i and the long s fold to them
 WIDE = 0xFEE0  # from a letter to its full-width form
 BRACKET = "<\uff1c\ufe64"  # also full-width and small
+ANY_BRACKET = re.compile(f"[{BRACKET}]")
+MOST_FIELDS = 32  # of whose names a bracket is compared with each; beyond, every bracket is escaped
+ENTITY = "&lt;"
 BETWEEN = f"(?:[^\\w{BRACKET}]|_)*"  # what is neither letter nor digit
 
 
 def _spelled(word: str) -> str:
     """A pattern of the word in any case and width, whatever that is no letter stands within it."""
-    letters = (f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]" for letter in word)
+    letters = (f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]" for letter in word.lower() if letter.isalnum())
     return BETWEEN.join(letters)
 
 
@@ -22,8 +27,25 @@ FENCE = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{_spelled(ITEM)}|{_spelled(HISTOR
 
 
 def escaped(text: str) -> str:
-    """The text without anything that could be taken for a fence."""
-    return FENCE.sub("&lt;", text)
+    """Return the text without anything that could be taken for the fence of an item or a history."""
+    return FENCE.sub(ENTITY, text)
+
+
+def fields(values: Iterable[tuple[str, str]]) -> str:
+    """Return texts, each in a tag of its name; no text holds what could be taken for one of these tags."""
+    named = list(values)
+    escape = _of_fields(tuple(name for name, _ in named))
+    return "\n".join(f"<{name}>{escape(value)}</{name}>" for name, value in named)
+
+
+@lru_cache(maxsize=256)
+def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
+    """Return what escapes the tags of these fields in a text."""
+    fence = ANY_BRACKET
+    if len(names) <= MOST_FIELDS and sum(map(len, names)) <= MOST_FIELDS * MOST_FIELDS:
+        words = "|".join(map(_spelled, names))
+        fence = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{words})(?![^\\W_]))", re.IGNORECASE)
+    return lambda text: fence.sub(ENTITY, text)
 
 
 def item(id: str, content: str) -> str:

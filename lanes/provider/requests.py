@@ -130,8 +130,10 @@ def _content(questions: Sequence[Question]) -> str:
 
 
 def _rendered(question: Question) -> str:
-    """The payload's only text as it is, otherwise each field in a tag of its own name; history comes first. Every fence
-    within is ours."""
+    """Return the payload's only text as it is, otherwise each field in a tag of its own name; history comes first.
+
+    Every fence within is ours.
+    """
     earlier = (fences.history(fences.escaped(_fields(payload))) for payload in question.history)
     return "".join(earlier) + fences.escaped(_fields(question.payload))
 
@@ -143,9 +145,8 @@ def _fields(payload: dict[str, Any]) -> str:
             return only
     if not all(TAG.match(name) for name in payload):
         return json.dumps(payload, ensure_ascii=False, indent=1)
-    return "\n".join(
-        f"<{name}>{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}</{name}>"
-        for name, value in payload.items()
+    return fences.fields(
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in payload.items()
     )
 
 
