@@ -37,13 +37,16 @@ def connect(
     errors and logs of the SDK quote.
 
     Its transport is the SDK's own of aiohttp: a call takes half of the time of the one that it takes by itself, whose pool
-    looks through every connection for each call.
+    looks through every connection for each call. It follows no redirect, which would take the key and the inputs to another
+    address, and holds no more of an answer than an answer has.
     """
     from anthropic import AsyncAnthropic, DefaultAioHttpClient
     from httpx2 import Timeout
 
+    from lanes.provider.bounded import bounded
+
     timeout = Timeout(timeout_s, connect=CONNECT_S)
-    http = DefaultAioHttpClient(timeout=timeout)
+    http = DefaultAioHttpClient(timeout=timeout, follow_redirects=False, event_hooks={"response": [bounded]})
     return AsyncAnthropic(
         api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http, default_headers=basic(login)
     )

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from lanes.batch.next_try import NotCreated
 from lanes.errors import LanesError
+from lanes.escaping import plain
 
 
 class Action(StrEnum):
@@ -35,6 +36,21 @@ _MISCONFIGURED_CODES = (
 )  # fmt: skip
 
 
+BY_STATUS = {
+    400: Action.POISON,
+    401: Action.MISCONFIGURED,
+    402: Action.STOP_PAYING,
+    403: Action.FORBIDDEN,
+    404: Action.UNKNOWN_MODEL,
+    413: Action.SPLIT,
+    422: Action.POISON,
+    429: Action.SLOW_DOWN,
+    529: Action.SHED,
+    # What an address, a proxy or a gateway says that is not the provider's API: no item is at fault.
+    **dict.fromkeys((405, 406, 407, 410, 411, 414, 415, 417, 426, 428, 431, 451), Action.MISCONFIGURED),
+}  # every redirect is a setting's fault too; any other status is passing trouble
+
+
 class CallFailed(LanesError):
     """A provider call brought no answer.
 
@@ -64,7 +80,7 @@ class CallFailed(LanesError):
 
 def unforeseen(error: Exception, *, unsent: bool = False) -> CallFailed:
     """The failure that an exception without an answer of the provider stands for; `unsent` where no request left us."""
-    detail = f"no answer from the provider: {type(error).__name__}: {str(error)[:500]}"
+    detail = f"no answer from the provider: {type(error).__name__}: {plain(error, most=500)}"
     return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
 
 
@@ -94,3 +110,12 @@ def told(kind: str | None, message: str, code: str | None = None) -> Action:
             return Action.POISON
         case _:
             return Action.RETRY
+
+
+def of_answer(status: int, kind: str | None, message: str, code: str | None = None) -> Action:
+    """Return what an answer of that status means, with what its body says of the error."""
+    if told(kind, message, code) is Action.STOP_PAYING:
+        return Action.STOP_PAYING
+    if 300 <= status < 400 or (status < 500 and code in _MISCONFIGURED_CODES):
+        return Action.MISCONFIGURED
+    return BY_STATUS.get(status, Action.RETRY)

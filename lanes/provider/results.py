@@ -6,12 +6,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
-from anthropic import AnthropicError, AsyncAnthropic
+import httpx2
+from anthropic import AsyncAnthropic, RequestOptions
 
 from lanes import exact_json
 from lanes.errors import LanesError
 from lanes.provider.batches import CUSTOM_ID, batch_failed
+from lanes.provider.bounded import STREAMED
 from lanes.provider.errors import Action, CallFailed, told
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.message import UnreadableBill, quoted, read_response
@@ -84,21 +87,30 @@ async def results(
         BatchUnknown, ResultsGone: they cannot be opened, and perhaps never will.
         ResultsCut: the stream ended in the middle.
     """
-    opened = False
+    raw = None
     try:
-        async with client.messages.batches.with_streaming_response.results(batch_id) as stream:
-            opened = True
-            bounded = _bounded(stream.iter_bytes(), math.inf if requests is None else requests * LONGEST_LINE)
-            async with aclosing(_chunks(bounded, most, most_bytes)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+        if not (await client.messages.batches.retrieve(batch_id)).results_url:
+            detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
+            raise ResultsGone(Action.RETRY, detail, maybe_billed=False)
+        raw = await _opened(client, batch_id)
+        bounded = _bounded(raw.aiter_bytes(), math.inf if requests is None else requests * LONGEST_LINE)
+        async with aclosing(_chunks(bounded, most, most_bytes)) as chunks:
+            async for chunk in chunks:
+                yield chunk
     except TRANSPORT as error:
-        if opened:
+        if raw is not None:
             raise ResultsCut(f"the results of {batch_id} broke off: {type(error).__name__}") from error
         raise batch_failed(error) from error
-    except AnthropicError as error:  # the SDK's own: the batch names no place to read results from
-        detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
-        raise ResultsGone(Action.RETRY, detail, maybe_billed=False) from error
+    finally:
+        if raw is not None:
+            await raw.aclose()
+
+
+async def _opened(client: AsyncAnthropic, batch_id: str) -> httpx2.Response:
+    """Open the results where everything else is asked: the key is sent, and the address that a batch names may be any."""
+    options: RequestOptions = {"headers": {STREAMED: "stream", "Accept": "application/binary"}}
+    path = f"/v1/messages/batches/{quote(batch_id, safe='')}/results"
+    return await client.get(path, cast_to=httpx2.Response, options=options)
 
 
 def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:

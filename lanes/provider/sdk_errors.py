@@ -3,24 +3,12 @@
 import aiohttp
 import anthropic
 import httpx2
-from anthropic.types import shared
 
-from lanes.provider.errors import OF_MODEL, Action, CallFailed, told, unforeseen
+from lanes.provider.bounded import TooLong
+from lanes.provider.errors import OF_MODEL, Action, CallFailed, of_answer, unforeseen
+from lanes.provider.message import quoted, readable_name
+from lanes.realtime.headers import retry_after_s
 
-_SPENT = (
-    shared.EnforcedSpendLimitReachedError,
-    shared.ContractSpendLimitReachedError,
-    shared.OrganizationOnHoldError,
-    anthropic.PaymentRequiredError,
-)
-_MISCONFIGURED = (
-    anthropic.AuthenticationError,
-    shared.CMEKKeyDisabledError,
-    shared.CMEKKeyNetworkBlockedError,
-    shared.OrganizationTypeNotSupportedError,
-    shared.ParentOrganizationRequiredError,
-    shared.WorkspaceHumanReviewDisabledError,
-)
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 TRANSPORT = (anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError)  # a reset in mid-stream is not the SDK's own
@@ -29,12 +17,15 @@ TRANSPORT = (anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError)  # a res
 def failed(error: Exception) -> CallFailed:
     """The failure that an exception of the SDK, of the transport below it, or of reading the answer stands for.
 
-    Source: the error classes of anthropic 2.13; spend limits are subclasses of RateLimitError and are told first.
+    Source: anthropic 2.13, whose error classes are one for each status and code: those decide.
     """
+    if isinstance(too_long := error.__cause__ or error, TooLong):
+        return CallFailed(Action.RETRY, str(too_long), maybe_billed=True)
     if not isinstance(error, anthropic.APIStatusError):
         return unforeseen(error, unsent=_never_sent(error.__cause__ or error))
-    action = _action(error)
-    detail = f"the provider answered {error.status_code}: {_message(error)}"
+    message = _message(error)
+    action = of_answer(error.status_code, error.type, message, error.error_code)
+    detail = f"the provider answered {error.status_code}: {quoted(message)}"
     if action in (Action.MISCONFIGURED, *OF_MODEL):
         detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
     return CallFailed(
@@ -42,8 +33,8 @@ def failed(error: Exception) -> CallFailed:
         detail,
         maybe_billed=error.status_code >= 500 and error.status_code != 529,
         innocent=action is Action.SHED,
-        retry_after_s=_retry_after(error),
-        request_id=error.request_id,
+        retry_after_s=retry_after_s(error.response.headers.get("retry-after")),
+        request_id=readable_name(error.request_id),
     )
 
 
@@ -55,34 +46,8 @@ def _never_sent(error: BaseException) -> bool:
     return isinstance(error, _NEVER_SENT) and not lost
 
 
-def _action(error: anthropic.APIStatusError) -> Action:
-    if isinstance(error, _SPENT) or told(error.type, _message(error), error.error_code) is Action.STOP_PAYING:
-        return Action.STOP_PAYING
-    if isinstance(error, anthropic.RateLimitError):
-        return Action.SLOW_DOWN
-    if isinstance(error, anthropic.OverloadedError):
-        return Action.SHED
-    if isinstance(error, _MISCONFIGURED):
-        return Action.MISCONFIGURED
-    if isinstance(error, anthropic.PermissionDeniedError):
-        return Action.FORBIDDEN
-    if isinstance(error, anthropic.NotFoundError):
-        return Action.UNKNOWN_MODEL
-    if isinstance(error, anthropic.ContentTooLargeError):
-        return Action.SPLIT
-    if error.status_code in (408, 409, 499) or error.status_code >= 500:
-        return Action.RETRY
-    return Action.POISON
-
-
 def _message(error: anthropic.APIStatusError) -> str:
     body = error.body
     said = body.get("error") if isinstance(body, dict) else None
-    return str(said.get("message")) if isinstance(said, dict) else str(error)
-
-
-def _retry_after(error: anthropic.APIStatusError) -> float | None:
-    try:
-        return float(error.response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+    message = said.get("message") if isinstance(said, dict) else str(error)
+    return message if isinstance(message, str) else "no message"

@@ -1,5 +1,6 @@
 """What the headers of an answer say of the account's limits. Pure; whatever they hold, something can be made of it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ NAMES = {Kind.REQUESTS: "requests", Kind.INPUT: "input-tokens", Kind.OUTPUT: "ou
 PARTS = ("limit", "remaining", "reset")
 MOST = 10**12  # a number beyond it is none
 MOST_DIGITS = 30  # of a header that is read
+LONGEST_WAIT_S = 3_600.0  # that a retry-after may ask for; whoever waits for it has bounds of its own below that
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ def told(headers: Mapping[str, str], *, now: datetime) -> Told:
         except ValueError as problem:
             notes.append(f"{PREFIX}{NAMES[kind]}: {problem}; it is not believed")
     return Told(limits, notes)
+
+
+def retry_after_s(value: object) -> float | None:
+    """Return how long an answer asks us to wait, at most `LONGEST_WAIT_S`; None where its header says no number of seconds."""
+    try:
+        asked = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        return None
+    return min(asked, LONGEST_WAIT_S) if asked >= 0 else None
 
 
 class _Known(dict[str, str]):

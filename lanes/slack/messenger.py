@@ -24,6 +24,7 @@ from slack_sdk.http_retry.response import HttpResponse
 from slack_sdk.http_retry.state import RetryState
 
 from lanes.errors import LanesError
+from lanes.realtime.headers import retry_after_s
 from lanes.slack.wording import EVENT_TYPE, Message
 
 TIMEOUT_S = 10
@@ -172,7 +173,7 @@ class Webhook:
                 f"Slack's webhook answered {answer.status_code} ({answer.body[:80].strip() or 'no text'}): "
                 "check SLACK_WEBHOOK_URL",
                 maybe=answer.status_code >= 500,
-                retry_after_s=_seconds(answer.headers.get("Retry-After")),
+                retry_after_s=retry_after_s(answer.headers.get("Retry-After")),
             )
         return Place()
 
@@ -212,7 +213,7 @@ class _ShortRest(RateLimitErrorRetryHandler):
         if response is None or response.status_code != 429:
             return False
         asked = {name.lower(): value for name, value in response.headers.items()}.get("retry-after", ["1"])
-        wait = _seconds(asked[0] if isinstance(asked, list) else asked)
+        wait = retry_after_s(asked[0] if isinstance(asked, list) else asked)
         return wait is not None and wait <= SHORT_REST_S
 
 
@@ -237,7 +238,7 @@ def _refused(error: SlackApiError) -> NotTold:
     status = getattr(answer, "status_code", 200)
     headers = getattr(answer, "headers", {}) or {}
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        wait = _seconds({name.lower(): value for name, value in headers.items()}.get("retry-after"))
+        wait = retry_after_s({name.lower(): value for name, value in headers.items()}.get("retry-after"))
         return NotTold("Slack limits our rate: waiting as long as it asks for", retry_after_s=wait or 30)
     if not code or status >= 500 or code in UNSURE:
         return NotTold(f"Slack failed ({status} {code}): trying again".replace(" )", ")"), maybe=True)
@@ -260,10 +261,3 @@ def _pages(method: Any, **asked: Any) -> Iterator[Any]:
         cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
         if not cursor:
             return
-
-
-def _seconds(said: Any) -> float | None:
-    try:
-        return float(said)
-    except (TypeError, ValueError):
-        return None

@@ -58,7 +58,10 @@ STATUSES: dict[str, tuple[dict[str, Any], Then]] = {
     "402": ({"status": 402, "error_type": "billing_error"}, FROZEN),
     "403": ({"status": 403, "error_type": "permission_error"}, FROZEN_MODEL),
     "404 model": ({"status": 404, "error_type": "not_found_error"}, FROZEN_MODEL),
+    "307": ({"status": 307, "error_type": "api_error"}, FROZEN),
+    "407": ({"status": 407, "error_type": "api_error"}, FROZEN),
     "408": ({"status": 408, "error_type": "api_error"}, UNBILLED_FAULT),
+    "421": ({"status": 421, "error_type": "api_error"}, UNBILLED_FAULT),
     "409": ({"status": 409, "error_type": "api_error"}, UNBILLED_FAULT),
     "413": ({"status": 413, "error_type": "request_too_large"}, POISON),
     "400": ({"status": 400, "error_type": "invalid_request_error"}, ASKED_AGAIN),
@@ -347,14 +350,14 @@ REFUSED = Left("released", "ready")
 NO_ANSWER = Left("intended", "submitted", again=True)
 CREATES: dict[str, Left] = {
     **dict.fromkeys(
-        ["401", "402", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
+        ["307", "401", "402", "407", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
          "400 key disabled"],
         Left("released", "ready", "provider_frozen"),
     ),
     **dict.fromkeys(["403", "404 model"], Left("released", "ready", "provider_frozen", f"model {MODEL}")),
     **dict.fromkeys(["400", "413", "422"], REFUSED),
     **dict.fromkeys(["429", "429 ramp", "529"], replace(REFUSED, again=True)),
-    **dict.fromkeys(["408", "409", "500", "503", "504"], NO_ANSWER),
+    **dict.fromkeys(["408", "409", "421", "500", "503", "504"], NO_ANSWER),
 }  # fmt: skip
 
 
