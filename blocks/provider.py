@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
+from blocks.slack_channel import in_order
 from lanes.masking import split_login
 from lanes.provider.client import connect
 from lanes.realtime.pace import MOST
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Provider(Block):
     """The Anthropic account, or the local stand-in that takes its place."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(json_schema_extra=in_order, hide_input_in_errors=True)
 
     _block_type_name = "Lanes provider"
     _block_type_slug = "lanes-provider"

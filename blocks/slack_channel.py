@@ -9,7 +9,8 @@ from lanes.slack.messenger import Messenger, messenger
 from lanes.workload.form import arrange
 
 
-def _form(schema: dict[str, Any], model: type[Block]) -> None:
+def in_order(schema: dict[str, Any], model: type[Block]) -> None:
+    """Make a form of a block's schema: its fields in order, each that may be None an input that may stay empty."""
     schema_extra(schema, model)
     arrange(schema)
 
@@ -17,7 +18,7 @@ def _form(schema: dict[str, Any], model: type[Block]) -> None:
 class SlackChannel(Block):
     """A Slack channel, reached by a bot's token (one message an incident, edited in place) or by a webhook."""
 
-    model_config = ConfigDict(json_schema_extra=_form, hide_input_in_errors=True)
+    model_config = ConfigDict(json_schema_extra=in_order, hide_input_in_errors=True)
 
     _block_type_name = "Lanes Slack channel"
     _block_type_slug = "lanes-slack-channel"

@@ -15,6 +15,13 @@ class Retention(Form):
     refused_days: int = Field(
         default=90, ge=1, le=3650, title="Refused inputs (days)", description="In lanes.rejected_log, 1 to 3650."
     )
+    amendments_days: int = Field(
+        default=90, ge=10, le=3650, title="Amendments (days)",
+        description="What became of each amendment, and those whose item never came, 10 to 3650. Revisions stay.",
+    )  # fmt: skip
+    labels_days: int = Field(
+        default=400, ge=30, le=3650, title="Labels (days)", description="What is right according to a source, 30 to 3650."
+    )
     reads_days: int = Field(
         default=400, ge=30, le=3650, title="Reads (days)", description="Of the consumption ledger, 30 to 3650."
     )
@@ -24,7 +31,7 @@ class Retention(Form):
 async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B008
     """What is older than it is kept for was deleted, and what items said emptied; the number of rows of each kind."""
     async with database() as db:
-        deleted = await sweep_out(db, refused_days=retention.refused_days, reads_days=retention.reads_days)
+        deleted = await sweep_out(db, **retention.model_dump())
         emptied = await empty_out(db)
     said = ", ".join(f"{number:,} {kind}" for kind, number in deleted.items())
     get_run_logger().info("deleted %s; emptied %s items", said, f"{emptied:,}")

@@ -1,11 +1,13 @@
 """What Postgres' jsonb can hold: asked of every input, label, definition and answer before it is saved."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 LONGEST_FIELD = 512  # characters of the name of a labelled field
+LARGEST_LABEL = 65_536  # bytes as JSON, as `lanes.label` has it
 DEEPEST = 100  # levels of lists and objects; JSON libraries give up at about 1,000
 MODEST = 1 << 63
 LARGEST_FLOAT = 1e308  # of either sign: a little below what a float holds; `lanes.unreadable` has the same limit
@@ -32,6 +34,9 @@ def unfit_label(expected: Mapping[str, Any] | None) -> str | None:
     problem = unstorable(expected, "the label")
     if problem is not None or expected is None:
         return problem
+    size = len(json.dumps(expected, ensure_ascii=False).encode())
+    if size > LARGEST_LABEL:
+        return f"the label has {size:,} bytes; a label has up to {LARGEST_LABEL:,}"
     long = next((field for field in expected if not 1 <= len(field) <= LONGEST_FIELD), None)
     if long is None:
         return None

@@ -12,12 +12,20 @@ from lanes.store.workload import workloads
 
 
 @task(name="delete what is over", cache_policy=NO_CACHE, persist_result=False)
-async def sweep_out(db: Database, *, refused_days: int, reads_days: int) -> dict[str, int]:
-    """Delete everything older, but the first read of each answer; the number of rows by kind."""
+async def sweep_out(
+    db: Database, *, refused_days: int, amendments_days: int, labels_days: int, reads_days: int
+) -> dict[str, int]:
+    """Delete everything older, but the first read of each answer; return the number of rows by kind."""
     now = await db.now()
-    deleted = {"refused inputs": 0, "reads": 0}
-    while number := await db.run(retention.delete_refused, before=now - timedelta(days=refused_days)):
-        deleted["refused inputs"] += number
+    kinds = {
+        "refused inputs": (retention.delete_refused, refused_days),
+        "amendments": (retention.delete_amendments, amendments_days),
+        "labels": (retention.delete_labels, labels_days),
+    }
+    deleted = {**dict.fromkeys(kinds, 0), "reads": 0}
+    for kind, (delete, days) in kinds.items():
+        while number := await db.run(delete, before=now - timedelta(days=days)):
+            deleted[kind] += number
     onwards: int | None = 0
     while onwards is not None:
         some = await db.run(retention.delete_reads, before=now - timedelta(days=reads_days), after=onwards)

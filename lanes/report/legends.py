@@ -3,6 +3,8 @@
 Each is a line or two, because what it stands below is to be read: `docs/concepts/monitoring.md` says when to act on which.
 """
 
+from collections.abc import Iterable
+
 from lanes.report.section import Legend
 from lanes.words import ItemState
 
@@ -170,6 +172,13 @@ ACCURACY: Legend = {
     "95 % interval": "where that share lies with so few labels (Wilson)",
 }
 REFUSALS: Legend = {"Inputs": "each is in `lanes.rejected_log` with its reason"}
+ONLY_COUNTED: Legend = {"only_counted": "those of a source and day after its first 1,000, which are not kept"}
+
+
+def of_refusals(reasons: Iterable[str]) -> Legend:
+    """Return what the table of refusals means, with what was only counted where there is such."""
+    return {**REFUSALS, **(ONLY_COUNTED if "only_counted" in reasons else {})}
+
 
 # -- charts
 

@@ -231,7 +231,8 @@ def _refusals(snapshot: Snapshot, most: int) -> str:
         return ""
     rows = [[cell(each.workload, most=40), cell(each.reason), count(each.inputs)] for each in snapshot.refusals]
     title = f"Inputs refused at the doors: {count(sum(each.inputs for each in snapshot.refusals))}"
-    return _details(title, _table(["Workload", "Reason", "Inputs"], "llr", rows, most) + f"\n\n{explained(legends.REFUSALS)}")
+    legend = explained(legends.of_refusals(each.reason for each in snapshot.refusals))
+    return _details(title, _table(["Workload", "Reason", "Inputs"], "llr", rows, most) + f"\n\n{legend}")
 
 
 def _unbroken(words: str) -> str:

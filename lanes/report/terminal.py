@@ -169,7 +169,7 @@ def _refusals(snapshot: Snapshot) -> RenderableType:
     table = _table("Refused at the doors", "Workload >Inputs Reason")
     for each in snapshot.refusals:
         table.add_row(_word(each.workload), count(each.inputs), Text(plain(each.reason)))
-    return _explained(table, legends.REFUSALS)
+    return _explained(table, legends.of_refusals(each.reason for each in snapshot.refusals))
 
 
 def _failures(snapshot: Snapshot) -> RenderableType:

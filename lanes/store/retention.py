@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import ColumnElement, Connection, Table, delete, select, text
 
-from lanes.store.tables import rejected
+from lanes.store.tables import amendment, label, rejected
 
 MOST = 5_000  # rows deleted, or looked at, in one transaction
 
@@ -34,9 +34,24 @@ class Deleted:
 
 
 def delete_refused(connection: Connection, *, before: datetime) -> int:
-    """Some refused inputs from before that moment are gone; how many, 0 when none is left."""
-    old = select(rejected.c.id).where(rejected.c.rejected_at < before).order_by(rejected.c.id).limit(MOST)
-    return connection.execute(delete(rejected).where(rejected.c.id.in_(old))).rowcount
+    """Delete some refused inputs from before that moment; return how many, 0 when none is left."""
+    return _delete_some(connection, rejected, rejected.c.rejected_at < before)
+
+
+def delete_amendments(connection: Connection, *, before: datetime) -> int:
+    """Delete some amendments that a door took before that moment, decided or still waiting; what became a revision stays."""
+    return _delete_some(connection, amendment, amendment.c.received_at < before)
+
+
+def delete_labels(connection: Connection, *, before: datetime) -> int:
+    """Delete some labels from before that moment; return how many, 0 when none is left."""
+    return _delete_some(connection, label, label.c.labeled_at < before)
+
+
+def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool]) -> int:
+    """Delete the first rows of the table that are old; what another transaction holds is left for the next time."""
+    old = select(of.c.id).where(is_old).order_by(of.c.id).limit(MOST).with_for_update(skip_locked=True)
+    return connection.execute(delete(of).where(of.c.id.in_(old))).rowcount
 
 
 def delete_reads(connection: Connection, *, before: datetime, after: int = 0, most: int = MOST) -> Deleted:

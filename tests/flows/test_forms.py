@@ -36,7 +36,7 @@ ORDERS = {
     "set_overhead": ["workload", "lane", "kind", "monthly_usd", "from_date", "who", "why"],
     "set_split": ["workload", "percent", "consumer", "who", "why"],
     "submit": ["workload"],
-    "tidy": ["refused_days", "reads_days"],
+    "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days"],
 }  # fmt: skip
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
     "act": {

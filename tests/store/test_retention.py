@@ -3,9 +3,10 @@
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
+from lanes.doors.item import Amendment
 from lanes.store import retention
 from lanes.store.database import Database
-from lanes.store.doors import items
+from lanes.store.doors import amendments, items
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import results
 from lanes.words import Lane
@@ -26,6 +27,9 @@ def lived_in(connection: Connection) -> None:
         results.read(connection, "letters", "a", reader="desk")
     items.admit(connection, [submission("g", "ghosts")], door="client", now=NOON)
     items.admit(connection, [submission("h", "ghosts")], door="client", now=later(days=7))
+    for key in ("a", "never comes"):
+        amendments.amend(connection, Amendment("letters", key, {"text": "better"}), door="client", now=NOON)
+    items.label(connection, "letters", {"a": {"category": "bill"}}, source="desk")
 
 
 def test_only_what_is_older_goes(connection: Connection) -> None:
@@ -39,13 +43,15 @@ def test_only_what_is_older_goes(connection: Connection) -> None:
 
 async def test_everything_that_is_over_goes_and_is_counted(db: Database, passing_time: PassingTime) -> None:
     await db.run(lived_in)
-    kept = {"refused_days": 90, "reads_days": 400}
+    kept = {"refused_days": 90, "amendments_days": 90, "labels_days": 400, "reads_days": 400}
+    of_each = {"refused inputs": 2, "amendments": 2, "labels": 0, "reads": 0}
     with disable_run_logger():
         passing_time.passes(days=399)
-        assert await sweep_out.fn(db, **kept) == {"refused inputs": 2, "reads": 0}
+        assert await sweep_out.fn(db, **kept) == of_each
         passing_time.passes(days=2)
-        assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 1}  # the first stays
-        assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 0}
+        assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0) | {"labels": 1, "reads": 1}  # the first read stays
+        assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0)
+    assert len(await db.run(lambda connection: rows(connection, "revision"))) == 2
 
 
 def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(connection: Connection) -> None:

@@ -1,6 +1,7 @@
 """Items: admission through the database's own door, refusals, labels and cancellation."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -12,22 +13,27 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
-    insert,
     literal,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import exact_json
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
 from lanes.storable import storable
-from lanes.store import outbox
 from lanes.store.bounded import size_of
-from lanes.store.outbox import EventOut
 from lanes.store.tables import rejected
 from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
+REFUSE = text("""
+select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.detail, r.content, :now)
+  from jsonb_to_recordset(cast(:rows as jsonb))
+       as r (workload text, place text, reason text, detail text, content text, key text)
+""")
+
+
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
     rows = exact_json.dumps([each.as_row() for each in inputs])
@@ -61,33 +67,17 @@ def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[
 
 
 def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:
-    """Inputs that could not be read are kept, and their senders told, once per (door, place). Whatever they hold, what
-    cannot be stored of it has a mark in its place."""
+    """Keep inputs that could not be read, and tell their senders, once per (door, place).
+
+    Whatever they hold, what cannot be stored of it has a mark in its place. `lanes.refuse` bounds how many are kept.
+    """
     by_place = {each.place: each for each in map(_kept, refusals)}
     told = select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_(list(by_place)))
     for known in connection.execute(told).scalars():
         del by_place[known]
-    new = by_place.values()
-    if not new:
-        return
-    connection.execute(
-        insert(rejected),
-        [
-            {
-                "workload": r.workload, "key": r.key, "source": door, "place": r.place, "reason": r.reason,
-                "detail": r.detail, "content": r.content, "rejected_at": now,
-            }
-            for r in new
-        ],
-    )  # fmt: skip
-    outbox.add(connection, [_refused(each, door) for each in new], now=now)
-
-
-def _refused(refusal: Refusal, door: str) -> EventOut:
-    payload = {"outcome": refusal.reason, "detail": refusal.detail, "source": door, "place": refusal.place}
-    if refusal.key:
-        payload["key"] = refusal.key
-    return EventOut.of_workload("lanes.item.rejected", refusal.workload or "unknown", payload)
+    if by_place:
+        rows = exact_json.dumps([asdict(each) for each in by_place.values()])
+        connection.execute(REFUSE, {"rows": rows, "door": door, "now": now})
 
 
 def _kept(refusal: Refusal) -> Refusal:

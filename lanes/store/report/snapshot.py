@@ -86,7 +86,7 @@ select workload, key, failure as reason from lanes.item
 """
 
 REFUSALS = """
-select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
+select coalesce(workload, 'unknown') as workload, reason, sum(times) as inputs
   from lanes.rejected_log where rejected_at >= :since group by 1, 2 order by 3 desc
 """
 

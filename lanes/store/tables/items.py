@@ -135,11 +135,15 @@ class RejectedColumns(TypedColumns):
     detail: Named[str] = Column(Text, comment="What is wrong and what to do")
     content: Named[str] = Column(Text, comment="The input as it came, cut at 64 KiB")
     rejected_at: Named[datetime] = Column(Moment)
+    times: Named[int] = Column(
+        Integer, server_default=text("1"),
+        comment="How many refusals it stands for: 1, or those of its source and day that were only counted",
+    )  # fmt: skip
 
 
 rejected = Table(
     "rejected", metadata, RejectedColumns,
-    Index(None, "source", "place"), Index(None, "key"),
+    Index(None, "source", "place"), Index(None, "key"), Index(None, "source", "rejected_at"),
     comment="Inputs that no door admitted",
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ OF_REFUSALS = {
     "malformed": "A field is missing, unknown or of the wrong kind: `detail` names it and what it should hold.",
     "unknown_workload": "Nothing of that name is published: `lanes publish`, or correct the name.",
     "payload_too_large": "The payload is larger than the workload's `max_payload_kib`: shorten it, or raise that.",
+    "too_many_amendments": "Of an item, or for items that never came, no more amendments are kept: `detail` says which.",
     "schema_mismatch": "The payload breaks the workload's `input_schema`: `detail` names the path and the rule.",
     "key_conflict": "An item of this key says something else: amend it, or use another key.",
     "not_utf8": "A line of a file is not UTF-8: save the file as UTF-8.",

@@ -21,7 +21,7 @@ FUNCTIONS = text("""
 INLINED = {
     "amend", "budgets_at", "conflict", "field_names", "figure_bucket", "figure_hist_since", "figure_seconds", "figure_stands",
     "figure_weight", "figures_since", "in_a_zone", "is_a_moment", "may_be_known", "refusal", "screened", "submit_item",
-    "submit_many", "unreadable", "wilson",
+    "submit_many", "too_many_amendments", "unreadable", "wilson",
 }  # fmt: skip
 # Overloads that fit the calls of our functions better than the built-in ones, which take arguments of any type.
 PLANTED = [

@@ -10,12 +10,16 @@ begin
      or coalesce(length(source) not between 1 and 512, true) then
     return 'malformed';
   end if;
+  if octet_length(expected::text) > 65536 then return 'label_too_large'; end if;
   select i.id into target from lanes.item i where i.workload = label.workload and i.key = label.key;
   if target is null then return 'unknown_item'; end if;
+  if (select count(*) >= 100 and count(*) filter (where l.source = label.source) = 0 from lanes.label l where l.item_id = target) then
+    return 'too_many_labels';
+  end if;
   insert into lanes.label (item_id, expected, source, labeled_at)
   values (target, label.expected, label.source, at)
   on conflict on constraint uq_label_item_id_source do update set expected = excluded.expected, labeled_at = excluded.labeled_at;
   return 'labeled';
 end $$;
 
-comment on function lanes.label is 'Records what is right for an item, by fields with names of 1 to 512 characters; the newest label of a source counts';
+comment on function lanes.label is 'Records what is right for an item, by fields with names of 1 to 512 characters, in 64 KiB; the newest label of a source counts, and an item has those of 100 sources';

@@ -1,7 +1,7 @@
 create or replace view lanes.rejected_log as
-select workload, source, place as position, reason, content, rejected_at, detail, key from lanes.rejected;
+select workload, source, place as position, reason, content, rejected_at, detail, key, times from lanes.rejected;
 
-comment on view lanes.rejected_log is 'One row a refused input, kept as it came';
+comment on view lanes.rejected_log is 'One row a refused input, kept as it came; of a source and day 1,000, and one row that counts the others';
 
 comment on column lanes.rejected_log.workload is 'The workload that was named, if any was';
 comment on column lanes.rejected_log.source is 'The door: event, sql, client or a file''s name';
@@ -11,3 +11,5 @@ comment on column lanes.rejected_log.content is 'The input as it came, cut at 64
 comment on column lanes.rejected_log.rejected_at is 'When it was refused';
 comment on column lanes.rejected_log.detail is 'What is wrong and what to do';
 comment on column lanes.rejected_log.key is 'The key it came with; null: none was read';
+comment on column lanes.rejected_log.times is
+  'How many refusals the row stands for: 1, or with the reason only_counted, those of its source and day that were not kept';

@@ -25,12 +25,19 @@ begin
   end if;
 
   if refusal is null then
+    select i.id into target from lanes.item i
+     where i.workload = take_amendment.workload and i.key = take_amendment.key;
+    select wrong[1], wrong[2] into refusal, sentence from lanes.too_many_amendments(target, workload, key) wrong;
+  end if;
+
+  if refusal is null then
     insert into lanes.amendment (workload, key, payload, source, place, received_at, occurred_at)
     values (take_amendment.workload, take_amendment.key, take_amendment.payload, take_amendment.source,
             take_amendment.place, at, take_amendment.occurred_at)
     on conflict on constraint uq_amendment_source_place do nothing
     returning id into taken;
     if taken is null then return query select 'duplicate', null::text; return; end if;
+    -- A second snapshot: it has the item that another committed meanwhile.
     select i.id into target from lanes.item i
      where i.workload = take_amendment.workload and i.key = take_amendment.key;
     if target is null then return query select 'waiting', null::text; return; end if;

@@ -10,9 +10,12 @@ begin
   select i.id, i.result_id into target, shown from lanes.item i
    where i.workload = read_result.workload and i.key = read_result.key;
   if target is null then return; end if;
+  -- The first read of an answer is what the figures count; a reader that asks without an end fills no disk.
   insert into lanes.read (item_id, reader, result_id, read_at)
-  values (target, coalesce(nullif(left(read_result.reader, 512), ''), 'unknown'), shown, at);
+  select target, coalesce(nullif(left(read_result.reader, 512), ''), 'unknown'), shown, at
+   where (select count(*) from (select from lanes.read r where r.item_id = target
+                                           and r.result_id is not distinct from shown limit 1000) kept) < 1000;
   return query select r.output, r.standing, r.generation, r.lane, r.created_at from lanes.result r where r.id = shown;
 end $$;
 
-comment on function lanes.read_result is 'The current result of an item (no row: none yet; output null: emptied by its age); the read is recorded';
+comment on function lanes.read_result is 'The current result of an item (no row: none yet; output null: emptied by its age); the read is recorded, of each result 1,000';
