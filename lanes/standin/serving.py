@@ -59,6 +59,7 @@ class _Server(uvicorn.Server):
 def sole_user_of(home: Path) -> Iterator[None]:
     """No other stand-in uses this directory meanwhile; SystemExit with a sentence when one already does."""
     home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)  # it holds what was asked
     with (home / "endpoint.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,12 +1,20 @@
 """What a stand keeps of secrets is for its owner only, and confirms no guess."""
 
+import re
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
 from lanes.stand.deployments import remember, values_digest
+from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.private import KEY, digest_of_secrets, write_private
+from lanes.stand.processes import Processes
+from tests.prefect_standin import PrefectStandIn
+from tests.stand.shells import put_up
+from tests.unit.modules import ROOT
 
 
 def mode(file: Path) -> int:
@@ -22,6 +30,24 @@ def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Pa
     assert digest != values_digest({"ANTHROPIC_API_KEY": "sk-other"}, tmp_path)
     assert digest != values_digest(values, tmp_path / "another"), "whoever reads the stamp alone cannot try a guess"
     assert blake2b(b'{"ANTHROPIC_API_KEY": "sk-geheim"}', digest_size=16).hexdigest() != digest
+
+
+def test_every_file_has_the_mode_that_the_page_about_security_says(home: Path, prefect: PrefectStandIn) -> None:
+    told = dict(re.findall(r"^\| `\.lanes/([^`]+)` \| (0\d{3}) \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE))
+    put_up(home, prefect)
+    for name in ("installed.json", "deployed.json"):
+        remember(home / name, values_digest({}, home), {"answer": "1"})
+    processes = Processes(home / "processes", home / "logs")
+    running = processes.start("sleep", ["sleep", "60"], environment={"PATH": "/usr/bin:/bin"}, directory=home)
+    processes.stop(running)
+    EmbeddedPostgres(home / "postgres").start()
+    command = [sys.executable, "-m", "lanes.standin", "--home", str(home / "endpoint"), "--engine", "echo", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as endpoint:
+        assert endpoint.stdout is not None
+        assert "READY" in endpoint.stdout.readline()
+        endpoint.terminate()
+    assert {name: f"{mode(home / name):04o}" for name in told} == told
+    assert len(told) == 9
 
 
 def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_path: Path) -> None:
