@@ -270,8 +270,8 @@ class Reading:
         assert self._batch.provider_batch_id is not None
         seen = await provider.retrieve(await self._at.client(), self._batch.provider_batch_id)
         return doubt(
-            lacking, requests=self._batch.requests, answered=len(self._lines.answered), succeeded=seen.outcomes["succeeded"],
-            is_ours=self._is_surely_ours,
+            lacking, requests=self._batch.requests, answered=len(self._lines.answered),
+            succeeded=seen.outcomes.get("succeeded"), is_ours=self._is_surely_ours,
         )  # fmt: skip
 
     async def _close(self) -> None:

@@ -8,12 +8,13 @@ from lanes.batch.batch import UNCONFIRMED, OpenBatch
 from lanes.batch.reconcile import Finding, Listed, Lost, find, over_at, span
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
-from lanes.provider.errors import CallFailed
+from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import ResultsGone
 from lanes.store.batch import adoption, batches, disowning, doubts, releases, unclear
 from lanes.words import BatchState
 from tasks.connections import Connections
 
+MOST_AHEAD = timedelta(days=1)  # that the provider's clock may be from ours
 SEVERAL = "several batches at the provider fit it"
 
 
@@ -39,6 +40,8 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
     before = await at.db.now()
     listing = await provider.listing(await at.client())
     ahead = _ahead(listing.answered_at, before, await at.db.now())
+    if abs(ahead) > MOST_AHEAD:  # by such a clock nothing would be found, and ours be taken for never created
+        raise CallFailed(Action.RETRY, f"the provider's clock cannot be believed: it is off by {ahead}", maybe_billed=False)
     listed = [
         Listed(each.id, each.requests, each.created_at)
         for each in await listing.since(span(lost, grace=grace, ahead=ahead).first)

@@ -32,11 +32,15 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class Listed:
-    """A batch the provider lists; `created_at` is its clock's."""
+    """A batch the provider lists; `created_at` is its clock's. What cannot be read of it is None, and may be anything."""
 
     id: str
-    requests: int
-    created_at: datetime
+    requests: int | None
+    created_at: datetime | None
+
+    def fits(self, requests: int, possible: "Span") -> bool:
+        """Whether it may be a batch of so many requests that was created in that span."""
+        return self.requests in (None, requests) and (self.created_at is None or self.created_at in possible)
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,7 @@ def find(
     intents of an account share a count.
     """
     possible = span(lost, grace=grace, ahead=ahead)
-    fitting = [
-        batch.id
-        for batch in listed
-        if batch.requests == lost.requests and batch.created_at in possible and batch.id not in taken
-    ]
+    fitting = [batch.id for batch in listed if batch.fits(lost.requests, possible) and batch.id not in taken]
     if len(fitting) > 1:
         return Found(Finding.HOLD)
     if now < lost.over_at + grace:

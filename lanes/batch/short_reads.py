@@ -33,7 +33,7 @@ def counted(before: ShortReads | None, lacking: Collection[int], *, now: datetim
     return ShortReads(before.times + 1, digest, now)
 
 
-def doubt(lacking: int, *, requests: int, answered: int, succeeded: int, is_ours: bool) -> str | None:
+def doubt(lacking: int, *, requests: int, answered: int, succeeded: int | None, is_ours: bool) -> str | None:
     """Return why the lacking requests may not be called missing, None when they are.
 
     `answered` of the batch's `requests` were read with an answer, and the provider's own count says that `succeeded` have
@@ -42,6 +42,8 @@ def doubt(lacking: int, *, requests: int, answered: int, succeeded: int, is_ours
     """
     if not is_ours:
         return f"it was adopted, and its results, which lack {lacking:,} of {requests:,} requests, do not prove it ours"
+    if succeeded is None:
+        return f"its results lack {lacking:,} of {requests:,} requests, and the provider's own count of answers cannot be read"
     if succeeded > answered:
         return (
             f"the provider counts {succeeded:,} answers, and its results hold {answered:,}, however often they are read: "

@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
 
 import anthropic
+import httpx2
 from anthropic import AsyncAnthropic, RequestOptions
-from anthropic.pagination import AsyncPage
-from anthropic.types.messages import MessageBatch
 
+from lanes import exact_json
 from lanes.provider.body import Body
-from lanes.provider.errors import CallFailed
-from lanes.provider.sdk_errors import TRANSPORT, failed
+from lanes.provider.errors import Action, CallFailed
+from lanes.provider.sdk_errors import failed
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
+MOST_PAGES = 100  # of the list of batches, of a hundred each
+MOST_COUNTED = 100_000_000  # requests of a batch: a number beyond it is none
+BATCHES = "/v1/messages/batches"
+BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # what stands in a path as it is
+COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
 
 
@@ -28,25 +35,27 @@ class BatchUnknown(CallFailed):
 @dataclass(frozen=True)
 class ProviderBatch:
     """A batch as the provider lists it, times by the provider's clock. `requests` is the sum of its counts, `outcomes` are
-    those of the requests that it has finished."""
+    those of the requests that it has finished. What cannot be read of them is None, or is not there."""
 
     id: str
-    requests: int
+    requests: int | None
     processed: int
-    created_at: datetime
+    created_at: datetime | None
     ended: bool
     ended_at: datetime | None  # where the provider says so
     canceling: bool = False
     outcomes: Mapping[str, int] = field(default_factory=dict)
+    has_results: bool = False
 
     def ended_by(self, now: datetime, *, begun_at: datetime) -> datetime:
         """When it ended, by the clock that says that it began at `begun_at` and that it is `now`.
 
         It took as long as the provider says, whatever the provider's clock says; where it says nothing, it ended now.
         """
-        if self.ended_at is None:
+        if self.ended_at is None or self.created_at is None:
             return now
-        return min(now, begun_at + max(self.ended_at - self.created_at, timedelta(0)))
+        took = max(self.ended_at - self.created_at, timedelta(0))
+        return min(now, begun_at + min(took, max(now - begun_at, timedelta(0))))
 
 
 @dataclass(frozen=True)
@@ -54,24 +63,34 @@ class Listing:
     """The account's batches, newest first. `answered_at`: the provider's clock when it was asked, None if it says none."""
 
     answered_at: datetime | None
-    _first: AsyncPage[MessageBatch]
+    _client: AsyncAnthropic
+    _first: Any
 
     async def since(self, moment: datetime) -> list[ProviderBatch]:
-        """Those that were created at or after `moment`, by the provider's clock.
+        """Those that were created at or after `moment`, by the provider's clock, or that do not say when.
 
         Raises:
-            CallFailed: the list could not be read to its end.
+            CallFailed: the list could not be read to its end: a batch that is not seen would be taken for never created.
         """
         found: list[ProviderBatch] = []
+        page = self._first
         try:
-            async for each in self._first:
-                batch = _batch(each)
-                if batch.created_at < moment:
-                    break
-                found.append(batch)
-        except TRANSPORT as error:
+            for _ in range(MOST_PAGES):
+                listed, more = page["data"], page["has_more"]
+                if not (isinstance(listed, list) and isinstance(more, bool)):
+                    raise TypeError("a page of the list of batches is none")
+                for each in listed:
+                    batch = read_batch(each)
+                    if batch.created_at is not None and batch.created_at < moment:
+                        return found
+                    found.append(batch)
+                if not more:
+                    return found
+                page = _json(await _get_page(self._client, after_id=page["last_id"]))
+        except Exception as error:
             raise failed(error) from error
-        return found
+        detail = f"the provider's list of batches does not end within {MOST_PAGES} pages"
+        raise CallFailed(Action.RETRY, detail, maybe_billed=False)
 
 
 def batch_failed(error: Exception) -> CallFailed:
@@ -100,7 +119,8 @@ async def create(client: AsyncAnthropic, body: Body, *, within_s: float = 600) -
     options: RequestOptions = {"headers": {"Content-Length": str(body.size)}, "max_retries": 0}
     try:
         async with asyncio.timeout(within_s):
-            return _batch(await client.post("/v1/messages/batches", cast_to=MessageBatch, content=body, options=options))
+            answer = await client.post(BATCHES, cast_to=httpx2.Response, content=body, options=options)
+        return read_batch(_json(answer))
     except Exception as error:  # whatever it is, it does not prove that nothing was created
         raise failed(error) from error
 
@@ -113,8 +133,8 @@ async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
         CallFailed: it could not be looked up.
     """
     try:
-        return _batch(await client.messages.batches.retrieve(batch_id))
-    except TRANSPORT as error:
+        return read_batch(_json(await client.get(f"{BATCHES}/{quote(batch_id, safe='')}", cast_to=httpx2.Response)))
+    except Exception as error:
         raise batch_failed(error) from error
 
 
@@ -125,8 +145,8 @@ async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
         CallFailed: it did not take the wish.
     """
     try:
-        await client.messages.batches.cancel(batch_id)
-    except TRANSPORT as error:
+        await client.post(f"{BATCHES}/{quote(batch_id, safe='')}/cancel", cast_to=httpx2.Response)
+    except Exception as error:
         raise batch_failed(error) from error
 
 
@@ -137,33 +157,65 @@ async def listing(client: AsyncAnthropic) -> Listing:
         CallFailed: the list could not be opened.
     """
     try:
-        answer = await client.messages.batches.with_raw_response.list(limit=100)
-        return Listing(_date(answer.headers.get("date")), await answer.parse())
-    except TRANSPORT as error:
+        answer = await _get_page(client)
+        return Listing(_date(answer.headers.get("date")), client, _json(answer))
+    except Exception as error:
         raise failed(error) from error
 
 
-def _batch(batch: MessageBatch) -> ProviderBatch:
-    counts = batch.request_counts
-    outcomes = {
-        "succeeded": counts.succeeded, "errored": counts.errored, "canceled": counts.canceled, "expired": counts.expired,
-    }  # fmt: skip
-    finished = sum(outcomes.values())
+def read_batch(view: Any) -> ProviderBatch:
+    """Return what a view of a batch says, in JSON. What is odd of its times and counts says nothing.
+
+    Raises:
+        ValueError: it has no id that can be asked for.
+    """
+    if not isinstance(view, dict):
+        raise ValueError("the view of a batch is no object")
+    batch_id, status, told = view.get("id"), view.get("processing_status"), view.get("request_counts")
+    if not (isinstance(batch_id, str) and BATCH_ID.fullmatch(batch_id)):
+        raise ValueError("the view of a batch has no id that can be asked for")
+    counts = {name: _count(told.get(name)) for name in COUNTS} if isinstance(told, dict) else dict.fromkeys(COUNTS)
+    outcomes = {name: number for name, number in counts.items() if number is not None and name != "processing"}
     return ProviderBatch(
-        id=batch.id,
-        requests=finished + counts.processing,
-        processed=finished,
-        created_at=batch.created_at.astimezone(UTC),
-        ended=batch.processing_status == "ended",
-        ended_at=batch.ended_at and batch.ended_at.astimezone(UTC),
-        canceling=batch.processing_status == "canceling",
+        id=batch_id,
+        requests=None if None in counts.values() else sum(number or 0 for number in counts.values()),
+        processed=sum(outcomes.values()),
+        created_at=_moment(view.get("created_at")),
+        ended=status == "ended",
+        ended_at=_moment(view.get("ended_at")),
+        canceling=status == "canceling",
         outcomes=outcomes,
+        has_results=bool(view.get("results_url")),
     )
+
+
+async def _get_page(client: AsyncAnthropic, **after: str) -> httpx2.Response:
+    return await client.get(BATCHES, cast_to=httpx2.Response, options={"params": {"limit": 100, **after}})
+
+
+def _json(answer: httpx2.Response) -> Any:
+    return exact_json.loads(answer.content)
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= MOST_COUNTED else None
+
+
+def _moment(value: Any) -> datetime | None:
+    """The moment that a text names, None when it names none."""
+    try:
+        return _in_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _date(header: str | None) -> datetime | None:
     """The moment that a Date header names, None when there is none."""
     try:
-        return parsedate_to_datetime(header).astimezone(UTC) if header else None
-    except ValueError:
+        return _in_utc(parsedate_to_datetime(header)) if header else None
+    except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

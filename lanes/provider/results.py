@@ -13,7 +13,7 @@ from anthropic import AsyncAnthropic, RequestOptions
 
 from lanes import exact_json
 from lanes.errors import LanesError
-from lanes.provider.batches import CUSTOM_ID, batch_failed
+from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
 from lanes.provider.bounded import STREAMED
 from lanes.provider.errors import Action, CallFailed, told
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
@@ -89,7 +89,7 @@ async def results(
     """
     raw = None
     try:
-        if not (await client.messages.batches.retrieve(batch_id)).results_url:
+        if not (await retrieve(client, batch_id)).has_results:
             detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
             raise ResultsGone(Action.RETRY, detail, maybe_billed=False)
         raw = await _opened(client, batch_id)
@@ -109,7 +109,7 @@ async def results(
 async def _opened(client: AsyncAnthropic, batch_id: str) -> httpx2.Response:
     """Open the results where everything else is asked: the key is sent, and the address that a batch names may be any."""
     options: RequestOptions = {"headers": {STREAMED: "stream", "Accept": "application/binary"}}
-    path = f"/v1/messages/batches/{quote(batch_id, safe='')}/results"
+    path = f"{BATCHES}/{quote(batch_id, safe='')}/results"
     return await client.get(path, cast_to=httpx2.Response, options=options)
 
 

@@ -26,7 +26,8 @@ from tasks.submit import submit_batch
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.flows.tampering import Tampering
-from tests.hostile.answers import KINDS, Kind, lines, messages, spoiled_line, written
+from tests.hostile.answers import KINDS, Kind, lines, messages, spoiled_line, views, written
+from tests.provider.test_results import VIEW
 from tests.standin.process import Endpoint
 
 RIGHT = [f"right{number}" for number in range(11)]
@@ -174,6 +175,18 @@ async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add
     assert [key for key in keys if of[key] not in odd and states[key] != "settled"] == []
     assert await sender.rows("select state from lanes.batch_status where batch_id = :id", id=batch.id) == [("collected",)]
     assert await sender.rows(BALANCE) == [(True, True, True)]
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(odd=views(VIEW))
+async def test_a_batch_of_which_the_provider_says_odd_times_and_counts_comes_home(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, odd: dict[str, Any]
+) -> None:
+    run = next(runs)
+    tampering.view = lambda view: view | {name: value for name, value in odd.items() if value != VIEW[name]}
+    batch = await submitted(at, endpoint, sender, [f"{run}-{number}" for number in range(3)], workload=f"letters{run}")
+    assert await collect.bring_home(at, batch) == 3
+    assert await sender.rows("select state from lanes.batch_status where batch_id = :id", id=batch.id) == [("collected",)]
 
 
 @pytest.mark.parametrize("kinds", [[*KINDS.values()][::9], pytest.param([*KINDS.values()], marks=pytest.mark.slow)], ids=len)

@@ -119,6 +119,21 @@ async def test_a_clock_of_the_provider_that_differs_releases_no_live_batch(
     assert set((await sender.states()).values()) == {"settled"}
 
 
+@pytest.mark.parametrize("days", [-400, 400])
+async def test_by_a_clock_of_the_provider_that_cannot_be_right_nothing_is_concluded(
+    at: Connections, endpoint: Endpoint, sender: Sender, days: int
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit(at)
+    endpoint.reset(clock_ahead_s=86_400 * days)
+    sender.time.passes(seconds=6)
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    endpoint.reset()
+    assert await reconcile_unresolved(at) is Finding.ADOPT
+
+
 async def test_the_first_results_nonce_proves_an_adoption(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batches.create", "drop", times=1)

@@ -125,6 +125,8 @@ def spoiled_line(line: Mapping[str, Any], kind: Kind) -> bytes:
 
 # -- what hypothesis may draw
 
+VIEW_FIELDS = ("created_at", "expires_at", "ended_at", "archived_at", "cancel_initiated_at", "request_counts", "type")
+
 odd_values = st.sampled_from([value for value in VALUES.values() if value is not GONE]) | any_json()
 kinds = st.sampled_from([*KINDS.values()])
 counts = st.integers(0, 2_000) | st.sampled_from([0, MOST_TOKENS, MOST_TOKENS + 1, -1])
@@ -182,3 +184,17 @@ def lines(draw: st.DrawFn, custom_id: str, names: st.SearchStrategy[str] = st.ju
             pass
     line = written({"custom_id": custom_id, "result": result})
     return line[: draw(st.integers(0, len(line)))] if draw(st.integers(0, 19)) == 0 else line
+
+
+@st.composite
+def views(draw: st.DrawFn, view: Mapping[str, Any], fields: tuple[str, ...] = VIEW_FIELDS) -> dict[str, Any]:
+    """The view of a batch, with any of these fields odd: times, and the counts of its requests."""
+    odd_times = st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "2026-11-24T12:00:00", "noon"])
+    said = dict(view)
+    for name in draw(st.sets(st.sampled_from(fields))):
+        said[name] = draw(odd_values | odd_times)
+    if draw(st.booleans()) and isinstance(said.get("request_counts"), dict):
+        names = [*said["request_counts"]]
+        odd = draw(st.dictionaries(st.sampled_from(names), odd_values | counts)) if names else {}
+        said["request_counts"] = said["request_counts"] | odd
+    return said

@@ -34,6 +34,14 @@ def test_the_one_batch_that_fits_is_adopted_once_the_grace_period_is_over() -> N
     assert found(*others, listed(), now=later(hours=1)) == Found(Finding.ADOPT, "msgbatch_1")
 
 
+@pytest.mark.parametrize("odd", [Listed("odd", None, NOON), Listed("odd", 40, None), Listed("odd", None, None)])
+def test_a_listed_batch_that_does_not_say_what_it_is_may_be_ours_and_nothing_is_released_beside_it(odd: Listed) -> None:
+    assert found(odd) == Found(Finding.ADOPT, "odd")  # until its results prove it another's
+    assert found(odd, listed()) == Found(Finding.HOLD)
+    assert found(odd, taken={"odd"}) == Found(Finding.RELEASE)
+    assert found(Listed("odd", 41, None)) == Found(Finding.RELEASE)
+
+
 def test_a_strangers_batch_that_fits_is_not_adopted_while_ours_may_still_appear() -> None:
     assert found(listed("stranger"), now=OVER + GRACE - INSTANT) == Found(Finding.WAIT)
     assert found(listed("stranger"), listed("ours"), now=OVER + GRACE - INSTANT) == Found(Finding.HOLD)
@@ -96,7 +104,7 @@ def test_nothing_is_released_while_a_batch_fits_and_nothing_is_adopted_that_does
     now, ahead = later(minutes=minutes), timedelta(minutes=ahead_minutes)
     told = found(*seen, taken=taken, now=now, ahead=ahead, held=held)
     first, last = NOON + ahead - MARGIN, OVER + GRACE + ahead + MARGIN
-    fitting = {b.id for b in seen if b.requests == 40 and first <= b.created_at <= last} - taken
+    fitting = {b.id for b in seen if b.requests == 40 and b.created_at and first <= b.created_at <= last} - taken
     assert (told.batch_id is not None) == (told.finding is Finding.ADOPT)
     match told.finding:
         case Finding.ADOPT:

@@ -55,10 +55,11 @@ def test_requests_are_told_apart_by_their_whole_number() -> None:
         (10, 12, True, "2 of them"),
         (0, 0, False, "do not prove it ours"),
         (0, 12, False, "do not prove it ours"),
+        (10, None, True, "own count of answers cannot be read"),
     ],
 )
 def test_what_lacks_is_missing_only_where_every_answer_that_the_provider_counts_was_read(
-    answered: int, succeeded: int, is_ours: bool, why: str | None
+    answered: int, succeeded: int | None, is_ours: bool, why: str | None
 ) -> None:
     said = doubt(12 - answered, requests=12, answered=answered, succeeded=succeeded, is_ours=is_ours)
     assert said is None if why is None else said and why in said
