@@ -5,10 +5,12 @@ import os
 import sys
 from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 from cyclopts import App
 
 from lanes import garbage
+from lanes.escaping import VisibleStream, make_logs_visible
 
 COMMANDS = (
     "stand:up", "stand:down", "status:status", "stand:doctor", "run:run", "submit:submit", "forecast:quote",
@@ -27,6 +29,8 @@ def main() -> None:
     Whoever reads its output may have had enough of it (`lanes results | head`): it ends with 1 and says nothing.
     """
     garbage.seldom()
+    make_logs_visible()
+    sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)  # pyright: ignore[reportAttributeAccessIssue]
     overview = not set(sys.argv[1:]) - {"--help", "-h"}
     try:
         code = (_commands(summaries=True) if overview else app)() or 0
@@ -37,9 +41,26 @@ def main() -> None:
     sys.exit(code)
 
 
+class _ErrorConsole:
+    """Where wrong usage is told, made when it is asked for: no other command waits for what draws."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_error_console(), name)
+
+
+@cache
+def _error_console() -> Any:
+    from lanes.consoles import Console
+
+    return Console(stderr=True)
+
+
 def _commands(*, summaries: bool) -> App:
     """The command line, each command loaded when it is called, or with a sentence of each for the overview."""
-    of_all = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
+    of_all = App(
+        name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value",
+        error_console=_ErrorConsole(),  # pyright: ignore[reportArgumentType]
+    )  # fmt: skip
     for command in COMMANDS:
         of_all.command(f"lanes.commands.{command}", help=_summary(command) if summaries else None)
     return of_all

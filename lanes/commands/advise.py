@@ -9,7 +9,6 @@ from math import isfinite
 from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
-from rich.console import Console
 from sqlalchemy import Engine
 
 from lanes.advice.plans import Plan
@@ -18,6 +17,7 @@ from lanes.advice.recommendation import advise as decide
 from lanes.advice.spread import spread
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson
+from lanes.consoles import Console
 from lanes.report.advice_terminal import render
 from lanes.store.advice.advice import asked
 from lanes.store.database import clock

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.errors import SetupError
 from lanes.escaping import plain
 from lanes.promises.incident import Incident, IncidentState, Severity, in_words

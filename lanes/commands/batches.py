@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, Engine
@@ -17,6 +16,7 @@ from lanes.batch.stakes import Decision, sentence
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
+from lanes.consoles import Console
 from lanes.escaping import plain
 from lanes.ids import BatchId
 from lanes.report.section import Legend, explained

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, Engine
 
@@ -17,6 +16,7 @@ from lanes.commands.amount import dollars
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
+from lanes.consoles import Console
 from lanes.escaping import plain
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.report import sections

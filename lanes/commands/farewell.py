@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from rich.console import Console
 from rich.text import Text
 
+from lanes.consoles import Console
 from lanes.escaping import plain
 from lanes.settling.examples import Example
 from lanes.stand.info import StandInfo

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import Progress
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.since import since as moment
+from lanes.consoles import Console
 from lanes.store.database import clock
 from lanes.store.figures import rebuilding
 from lanes.store.figures.rebuilding import Rebuilt

@@ -12,13 +12,14 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.by import by as moment
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.trial import MOST, SINCE, try_definition
+from lanes.consoles import Console
 from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
 from lanes.errors import UnknownWorkload
 from lanes.payload import characters

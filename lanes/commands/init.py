@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich.markup import escape
 
 from lanes.authoring.draft import Draft, blank, from_columns, next_commands, what_was_seen
 from lanes.authoring.guessing import Proposal, Sample, headless, look, propose
 from lanes.commands.files import Force, put
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
 from lanes.escaping import plain
@@ -46,7 +47,7 @@ def init(
     sample = proposal = None
     try:
         if from_ is not None:
-            with Console(stderr=True).status(f"Looking at {from_.name}"):
+            with Console(stderr=True).status(f"Looking at {escape(from_.name)}"):
                 sample = _looked_at(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
         draft = _drafted(name, sample, proposal, from_) if sample and proposal and from_ else blank(name)

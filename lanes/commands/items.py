@@ -6,13 +6,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.escaping import plain
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.database import clock

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.status import Status
 
+from lanes.consoles import Console
 from lanes.errors import SetupError
 
 PATIENCE_S = 1.0  # before it is said how far it is

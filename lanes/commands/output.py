@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from lanes.escaping import in_json
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from lanes.consoles import Console
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")]
 
@@ -15,7 +17,7 @@ MARKS = {"running": "green", "yours": "green", "ok": "green", "set": "green", "s
 
 def print_json(value: object) -> None:
     """The value on standard output; what JSON does not know is written as text."""
-    print(json.dumps(value, indent=2, default=str))
+    print(in_json(json.dumps(value, indent=2, default=str)))
 
 
 def print_line(console: "Console", state: str, name: str, sentence: str) -> None:

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
@@ -17,6 +16,7 @@ from lanes.commands.amount import dollars as written
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
+from lanes.consoles import Console
 from lanes.escaping import plain
 from lanes.money.overhead import ASSUMED_USD, EVERY, Dated, Overhead, OverheadKind
 from lanes.store import asking

@@ -5,11 +5,11 @@ import sys
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.text import Text
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.settings import Settings
 from lanes.stand import psql as psql_
 from lanes.stand.addresses import Address, find, names

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, Engine, text
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.doors.filedoor import LONGEST_LINE, BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.escaping import plain

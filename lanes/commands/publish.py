@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.errors import SpecInvalid
 from lanes.escaping import plain
 from lanes.ids import VersionId

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 from sqlalchemy import Engine
@@ -15,6 +14,7 @@ from sqlalchemy import Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
+from lanes.consoles import Console
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
 from lanes.settings import Settings

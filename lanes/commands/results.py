@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich.markup import escape
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
@@ -15,6 +15,7 @@ from lanes.commands.guarded import on_database
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.commands.since import since as moment
+from lanes.consoles import Console
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import TOLD, Listed, Wanted
 from lanes.store.database import clock
@@ -137,7 +138,7 @@ def _write(pool: Engine, wanted: Wanted, news: News | None, form: Format) -> Non
 
 def _show(pool: Engine, wanted: Wanted, news: News | None) -> None:
     console = Console(highlight=False)
-    with Console(stderr=True).status(f"{wanted.workload}: looking"):
+    with Console(stderr=True).status(f"{escape(wanted.workload)}: looking"):
         last = newest(pool, wanted, most=SHOWN + 1)
     console.print(table(last[-SHOWN:], width=console.width))
     if len(last) > SHOWN:

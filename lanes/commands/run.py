@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from lanes.commands.farewell import Surroundings, next_steps, print_farewell
 from lanes.commands.guarded import guarded
+from lanes.consoles import Console
 from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import onlooker

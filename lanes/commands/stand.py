@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
+from lanes.consoles import Console
 from lanes.settings import Settings
 
 

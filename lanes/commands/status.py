@@ -57,8 +57,7 @@ def status(
             shown = None if figures is None else to_jsonable_python(figures)
             print_json({"components": [asdict(each) for each in found], **_kept(runs), "figures": shown})
         else:
-            from rich.console import Console
-
+            from lanes.consoles import Console
             from lanes.report import terminal
 
             console = Console(highlight=False, soft_wrap=True)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.consoles import Console
 from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.store.database import clock
 from lanes.store.doors.filedoor import admit_file
@@ -60,7 +61,7 @@ def _admitted(pool: Engine, file: Path, workload: str, layout: Layout) -> tuple[
     with pool.begin() as connection:
         now = clock(connection)
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(file.name, total=count_lines(file))
+        bar = bars.add_task(escape(file.name), total=count_lines(file))
         for admitted in admit_file(pool, file, workload, layout, now=now):
             outcomes += admitted.outcomes
             bad += admitted.bad

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
@@ -17,6 +17,7 @@ from lanes.commands.guarded import on_database
 from lanes.commands.outlet import counting
 from lanes.commands.output import print_json
 from lanes.commands.since import since as moment
+from lanes.consoles import Console
 from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.escaping import plain
 from lanes.ids import VersionId

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes.doors.item import KEY_LIMIT
-from lanes.escaping import plain
+from lanes.escaping import in_json, plain
 from lanes.report.columns import Columns
 from lanes.report.spreadsheet import cell
 from lanes.settling.listing import SHOWN, Listed
@@ -138,7 +138,7 @@ def _said(value: Any) -> str:
 
 
 def _json(item: Listed) -> str:
-    return json.dumps({name: getattr(item, name) for name in SHOWN}, default=_plainly, ensure_ascii=False)
+    return in_json(json.dumps({name: getattr(item, name) for name in SHOWN}, default=_plainly, ensure_ascii=False))
 
 
 def _plainly(value: Any) -> str:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from lanes.escaping import CONTROLS
+
 UNSEEN = r"[^\S\n]|[\u200b-\u200f\u2060\ufeff]"  # what some programs drop from the front of a cell
-CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 FORMULA = re.compile(rf"(\A|[;\n])((?:{UNSEEN})*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
@@ -37,4 +38,4 @@ def cell(value: Any) -> str | int | float:
 def harmless(text: str) -> str:
     """The text with line breaks as line feeds, a blank for each other control character, and no formula in it."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return FORMULA.sub(r"\1'\2", CONTROLS.sub(" ", lines))
+    return FORMULA.sub(r"\1'\2", CONTROLS.sub(" ", lines.replace("\t", " ")))

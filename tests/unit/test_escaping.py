@@ -1,0 +1,163 @@
+"""Nothing that an item, a file or the provider says acts on a terminal, or forges a line of a log."""
+
+import ast
+import io
+import json
+import logging
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from lanes import cli
+from lanes.consoles import Console
+from lanes.escaping import CONTROLS, VisibleRecord, VisibleStream, in_json, visible
+from lanes.report.spreadsheet import harmless
+from tests.unit.modules import ROOT
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08\u202eevil\u2066\u2028next\ud800\r"
+TEXTS = st.text(st.characters() | st.sampled_from(HOSTILE))
+ALLOWED = {"\n", "\t"}
+
+
+def acts(text: str) -> set[str]:
+    """The characters of a text that act on a terminal, told by their categories and not by our own pattern."""
+    found = re.findall("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    return set(found) - ALLOWED
+
+
+@given(TEXTS)
+@example(HOSTILE)
+def test_no_control_character_is_left_and_all_else_stays(text: str) -> None:
+    assert not acts(visible(text))
+    assert visible(CONTROLS.sub("", text)) == CONTROLS.sub("", text)
+
+
+@given(TEXTS)
+@example(HOSTILE)
+def test_json_without_control_characters_says_the_same(text: str) -> None:
+    for ascii_only in (True, False):
+        written = in_json(json.dumps({text: [text]}, ensure_ascii=ascii_only))
+        assert not acts(written)
+        assert json.loads(written) == {text: [text]}
+
+
+@given(TEXTS)
+@example(HOSTILE)
+def test_a_cell_of_a_spreadsheet_holds_none(text: str) -> None:
+    assert not acts(harmless(text))
+
+
+@given(TEXTS)
+@example(HOSTILE)
+def test_what_is_printed_is_visible(text: str) -> None:
+    out = io.StringIO()
+    stream = VisibleStream(out)
+    print(text, file=stream)
+    stream.writelines([text])
+    assert not acts(out.getvalue())
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_rich_draws_holds_no_control_character_but_its_own(terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=200, color_system="standard" if terminal else None)
+    table = Table(title=f"title {HOSTILE}")
+    table.add_column(f"column {HOSTILE}")
+    table.add_row(Text(f"cell {HOSTILE}", "red"))
+    console.print(table)
+    console.print(f"line {HOSTILE}", markup=False)
+    said = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert not acts(said)
+    assert said.count("\\x1b]0;owned") >= 3
+    assert ("\x1b[31m" in out.getvalue()) == terminal
+
+
+def test_bars_move_on_a_visible_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", VisibleStream(out))  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(sys, "stdout", VisibleStream(out))  # pyright: ignore[reportArgumentType]
+    console = Console(stderr=True, force_terminal=True, width=80)
+    with Progress(console=console) as bars:
+        bars.add_task("lines", total=2)
+        print(f"beside it {HOSTILE[:-1]}")
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).replace("\r", "")
+    assert "\x1b[" in out.getvalue()
+    assert "\\x1b[?25l" not in said
+    assert not acts(said)
+    assert "beside it" in said
+
+
+def test_every_console_is_ours() -> None:
+    own = ROOT / "lanes" / "consoles.py"
+    for file in (each for each in (ROOT / "lanes").rglob("*.py") if each != own and "standin" not in each.parts):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "rich.console":
+                assert "Console" not in {each.name for each in node.names}, file
+
+
+@pytest.mark.parametrize("name", ["prefect.flow_runs", "lanes.store", "httpx"])
+def test_a_log_line_holds_no_control_character_and_ours_no_second_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(VisibleRecord)
+    out = io.StringIO()
+    logger, handler = logging.getLogger(f"{name}.test_escaping"), logging.StreamHandler(out)
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        logger.warning("batch %d: %s", 1, f"{HOSTILE}\n2026-01-01 ERROR forged")
+        try:
+            raise ValueError(f"the provider said {HOSTILE}")
+        except ValueError:
+            logger.exception("it failed")
+    finally:
+        logger.removeHandler(handler)
+        logging.setLogRecordFactory(before)
+    assert not acts(out.getvalue())
+    assert "ValueError: the provider said \\x1b]0;owned" in out.getvalue()
+    assert ("\n2026-01-01 ERROR forged" in out.getvalue()) == (name == "httpx")
+
+
+def test_flows_log_visible_records() -> None:
+    """The package of the flows asks for them, and so each process of a run has them."""
+    tree = ast.parse((ROOT / "flows" / "__init__.py").read_text())
+    called = [node.value.func.id for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+              and isinstance(node.value.func, ast.Name)]  # fmt: skip
+    assert called == ["make_logs_visible"]
+
+
+REFUSALS = [
+    ["publish", "hostile.yaml"], ["publish", f"no{HOSTILE[:12]}file.yaml"], ["init", f"bad{HOSTILE[:12]}name"],
+    ["init", "letters", "--from", "hostile.csv"], ["submit", f"no{HOSTILE[:12]}file.csv", "--workload", "letters"],
+    ["submit", f"--no-such{HOSTILE[:12]}"], [f"no{HOSTILE[:12]}command"],
+    ["preview", f"no{HOSTILE[:12]}file.yaml", "--item", "x"],
+    ["run", "--input", f"no{HOSTILE[:12]}file.csv"], ["init", "letters", "--from", f"x{HOSTILE[:12]}.csv"],
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
+@pytest.mark.parametrize("command", REFUSALS, ids=lambda command: repr(" ".join(command)))
+def test_no_refusal_of_a_command_lets_a_control_character_pass(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    header = f"id,text{HOSTILE[:20]},id"
+    (tmp_path / "hostile.csv").write_text(f'{header}\n1,"x\n', encoding="utf-8")
+    (tmp_path / "hostile.yaml").write_text('name: "a\\e]0;owned\\a"\n"no\\e[2Jfield": 1\nmode: "\\u202e\\e"\n')
+    monkeypatch.setattr(sys, "argv", ["lanes", *command])
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    monkeypatch.setattr("logging.setLogRecordFactory", lambda factory: None)
+    monkeypatch.setattr("lanes.garbage.seldom", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code not in (0, None)
+    assert not acts(said.out + said.err), said
+    assert said.out + said.err
