@@ -13,6 +13,7 @@ from typing import Any
 from lanes.doors.item import FIELDS, Submission, read_submission
 from lanes.errors import Refused
 from lanes.storable import unfit_label
+from lanes.units import counted
 
 LONGEST_LINE = 16 * 1024**2  # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
 MOST_COLUMNS = 1_000  # of a CSV file
@@ -225,7 +226,7 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
         elif isinstance(record, Refused):
             yield number, shown, record
         elif len(record) != len(header):
-            said = f"the line has {_counted(len(record))}, the header {_counted(len(header))}"
+            said = f"the line has {counted(len(record), 'field')}, the header {counted(len(header), 'field')}"
             yield number, shown, Refused("broken_line", said)
         else:
             yield number, shown, dict(zip(header, record, strict=True))
@@ -247,10 +248,6 @@ def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> 
         if column is not None and times[column] > 1:
             raise ValueError(f'"{path.name}" has the column "{column}" more than once; rename one of them')
     return header
-
-
-def _counted(fields: int) -> str:
-    return "1 field" if fields == 1 else f"{fields} fields"
 
 
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
