@@ -245,7 +245,7 @@ def _with_history(connection: Connection, waiting: Iterator[Claimed], writing: _
         yield from waiting
         return
     for part in chunks(waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)):
-        writing.earlier |= history.load(connection, part, most)
+        writing.earlier |= history.load(connection, part, most, scope=writing.version.spec.pack_scope)
         yield from part
 
 

@@ -145,7 +145,10 @@ def _previewed(
     sent = found.submission
     payload, size = items.as_stored(connection, sent.payload)
     occurred_at, most = sent.occurred_at or now, version.spec.history_items
-    earlier = history.of_entity(connection, version.workload, sent.entity, before=occurred_at, most=most)
+    earlier = history.of_entity(
+        connection, version.workload, sent.entity, before=occurred_at, most=most, consumer=sent.consumer,
+        scope=version.spec.pack_scope,
+    )  # fmt: skip
     try:
         told = previewing.preview(
             arrived(replace(sent, payload=payload), now), version, splits, keyed=sent.key is not None, payload_bytes=size,

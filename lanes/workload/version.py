@@ -114,7 +114,7 @@ class Spec(BaseModel):
         default=PackScope.WORKLOAD,
         title="Items that may share a call (workload or consumer)",
         description="workload: any of this workload. consumer: only those of the same consumer, so that no call holds items "
-        "of two; items without a consumer share with each other.",
+        "of two, nor history of another; items without a consumer share with each other.",
     )
     pack_check_share: float = Field(
         default=0.005,

@@ -260,6 +260,7 @@ async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
     body = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
     foreign = await provider.create(await at.client(), batch_body("f" * 16, body))
     await sender.items("only", lane=Lane.BATCH)
+    assert foreign.created_at is not None
     later = foreign.created_at + timedelta(hours=1)
     await prepare(at, await kind(at), now=later)
     assert await reconcile_unresolved(at) is Finding.WAIT
@@ -283,9 +284,9 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
     loaded: list[int] = []
     load = history.load
 
-    def counted(connection: Connection, claimed: Sequence[Claimed], most: int) -> history.History:
+    def counted(connection: Connection, claimed: Sequence[Claimed], most: int, **more: Any) -> history.History:
         loaded.append(len(claimed))
-        return load(connection, claimed, most)
+        return load(connection, claimed, most, **more)
 
     monkeypatch.setattr(history, "load", counted)
     monkeypatch.setattr(submitting, "MOST_BYTES", 20_000)

@@ -1,6 +1,9 @@
-"""Full data: what an entity's earlier items said, for the passes that are authoritative, and how long that is."""
+"""Full data: what an entity's earlier items said, for the passes that are authoritative, and how long that is.
 
-from collections.abc import Mapping, Sequence
+Where a workload keeps its consumers apart (`pack_scope: consumer`), an item is told only what the same consumer sent.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -8,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
     FromClause,
@@ -15,8 +19,11 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
+    column,
     func,
     literal,
+    not_,
+    or_,
     select,
     true,
 )
@@ -28,24 +35,35 @@ from lanes.store.bulk import one_of
 from lanes.store.payload import characters
 from lanes.store.tables import item, work
 from lanes.store.tables.base import Moment
+from lanes.words import PackScope
 from lanes.workload.version import Version
 
 History = dict[WorkId, tuple[dict[str, Any], ...]]
 Lengths = dict[ItemId, tuple[int, ...]]
 
 
+def is_apart(scope: PackScope) -> bool:
+    """Return whether an item is told only what its own consumer sent: items of two consumers never share a call either."""
+    return scope is PackScope.CONSUMER
+
+
 def of_entity(
-    connection: Connection, workload: str, entity: str | None, *, before: datetime, most: int
+    connection: Connection, workload: str, entity: str | None, *, before: datetime, most: int, consumer: str | None = None,
+    scope: PackScope = PackScope.WORKLOAD,
 ) -> tuple[dict[str, Any], ...]:
     """Return what `load` would find for an item that was not sent yet and occurred then."""
     if most == 0 or entity is None:
         return ()
-    told = _earlier(literal(workload), literal(entity), literal(before, Moment), most)
+    told = _earlier(
+        literal(workload), literal(entity), literal(before, Moment), most, literal(consumer, Text), literal(is_apart(scope))
+    )
     rows = connection.execute(select(told.c.payload).order_by(told.c.occurred_at, told.c.id)).scalars()
     return tuple(rows)
 
 
-def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> History:
+def load(
+    connection: Connection, claimed: Sequence[Claimed], most: int, *, scope: PackScope = PackScope.WORKLOAD
+) -> History:  # fmt: skip
     """Return the newest payloads of up to `most` earlier items of each item's entity, oldest first, by id of the work.
 
     Work without history is left out.
@@ -53,7 +71,9 @@ def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> Histo
     if most == 0 or not claimed:
         return {}
     this = item.alias("this")
-    earlier = _earlier(this.c.workload, this.c.entity, this.c.occurred_at, most)
+    earlier = _earlier(
+        this.c.workload, this.c.entity, this.c.occurred_at, most, this.c.consumer, literal(is_apart(scope))
+    )
     rows = connection.execute(
         select(work.c.id, earlier.c.payload)
         .join(this, this.c.id == work.c.item_id)
@@ -67,21 +87,27 @@ def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> Histo
     return {id_: tuple(payloads) for id_, payloads in found.items()}
 
 
-def lengths(connection: Connection, most: Mapping[ItemId, int]) -> Lengths:
+def lengths(connection: Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()) -> Lengths:
     """Return the characters of what `load` would find for each item, newest first; `most` says how many of each are read.
 
-    Items without history are left out, and nothing is asked where none is read.
+    Items without history are left out, and nothing is asked where none is read. Those in `apart` are told only what their
+    consumer sent.
     """
     reading = {id_: number for id_, number in most.items() if number}
     if not reading:
         return {}
     asked = (
-        func.unnest(cast(list(reading), ARRAY(BigInteger)), cast(list(reading.values()), ARRAY(Integer)))
-        .table_valued("id", "most")
+        func.unnest(
+            cast(list(reading), ARRAY(BigInteger)), cast(list(reading.values()), ARRAY(Integer)),
+            cast([id_ in apart for id_ in reading], ARRAY(Boolean)),
+        )
+        .table_valued("id", "most", column("apart", Boolean))
         .render_derived(name="asked")
-    )
+    )  # fmt: skip
     this = item.alias("this")
-    earlier = _earlier(this.c.workload, this.c.entity, this.c.occurred_at, asked.c.most)
+    earlier = _earlier(
+        this.c.workload, this.c.entity, this.c.occurred_at, asked.c.most, this.c.consumer, asked.c.apart
+    )
     rows = connection.execute(
         select(asked.c.id, characters(earlier.c.payload).label("length"))
         .join(this, this.c.id == asked.c.id)
@@ -96,13 +122,15 @@ def lengths(connection: Connection, most: Mapping[ItemId, int]) -> Lengths:
 
 def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
-    return lengths(connection, {id_: each.spec.history_items for id_, each in versions.items() if each is not None})
+    known = {id_: each.spec for id_, each in versions.items() if each is not None}
+    apart = {id_ for id_, spec in known.items() if is_apart(spec.pack_scope)}
+    return lengths(connection, {id_: spec.history_items for id_, spec in known.items()}, apart=apart)
 
 
 def measured(connection: Connection, waiting: Sequence[Received], versions: Mapping[str, Version]) -> list[Received]:
     """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
-    most = {each.id: versions[each.arrived.workload].spec.history_items for each in waiting if each.arrived.entity is not None}
-    found = lengths(connection, most)
+    known = {each.id: versions[each.arrived.workload] for each in waiting if each.arrived.entity is not None}
+    found = lengths_of(connection, known)
     return [
         replace(each, arrived=replace(each.arrived, earlier=found[each.id])) if each.id in found else each for each in waiting
     ]
@@ -136,18 +164,20 @@ def lengths_before(
 
 
 def _earlier(
-    workload: ColumnElement[str], entity: ColumnElement[Any], moment: ColumnElement[datetime], most: int | ColumnElement[int]
+    workload: ColumnElement[str], entity: ColumnElement[Any], moment: ColumnElement[datetime], most: int | ColumnElement[int],
+    consumer: ColumnElement[Any] | None = None, apart: ColumnElement[bool] | None = None,
 ) -> FromClause:  # fmt: skip
     """Select the newest `most` items of an entity that occurred strictly before a moment.
 
-    Canceled and emptied items tell nothing.
+    Canceled and emptied items tell nothing; where `apart` is true, nor do those of another consumer.
     """
     other = item.alias("other")
+    may_tell = true() if apart is None else or_(not_(apart), other.c.consumer.is_not_distinct_from(consumer))
     return (
         select(other.c.payload, other.c.occurred_at, other.c.id)
         .where(
             other.c.workload == workload, other.c.entity == entity, other.c.occurred_at < moment,
-            and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)),
+            and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)), may_tell,
         )
         .order_by(other.c.occurred_at.desc(), other.c.id.desc())
         .limit(most)

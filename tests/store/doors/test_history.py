@@ -22,8 +22,12 @@ from tests.examples import admit, publish, route, submission
 from tests.store.tries import row, rows
 
 
-def put(connection: Connection, key: str, *, entity: str | None = "ann", hours: float = 0, workload: str = "letters") -> None:
-    sent = submission(key, workload, entity=entity, occurred_at=NOON + timedelta(hours=hours), lane=Lane.BATCH)
+def put(
+    connection: Connection, key: str, *, entity: str | None = "ann", hours: float = 0, workload: str = "letters",
+    consumer: str | None = None,
+) -> None:  # fmt: skip
+    when = NOON + timedelta(hours=hours)
+    sent = submission(key, workload, entity=entity, occurred_at=when, lane=Lane.BATCH, consumer=consumer)
     items.admit(connection, [sent], door="client", now=NOON)
 
 
@@ -31,7 +35,7 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
     waiting = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=100, now=NOON)
-    found = history.load(connection, waiting, most)
+    found = history.load(connection, waiting, most, scope=letters.spec.pack_scope)
     sizes = history.lengths_of(connection, dict.fromkeys(ids(connection).values(), limited(letters, most)))
     for each in waiting:  # what is counted is what is read
         payloads = found.get(each.claim.work_id, ())
@@ -56,6 +60,21 @@ def test_earlier_items_of_the_entity_are_seen_oldest_first(connection: Connectio
     assert seen(connection, letters) == {
         "a": [], "b": ["letter a"], "c": ["letter a", "letter b"], "other": [], "nobody": [],
     }  # fmt: skip
+
+
+def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_them_apart(connection: Connection) -> None:
+    consumers = (("a", "crm"), ("b", "shop"), ("c", None), ("d", "crm"), ("e", "shop"), ("f", None))
+    apart = publish(connection, now=NOON, pack_scope="consumer")
+    for hours, (key, consumer) in enumerate(consumers):
+        put(connection, key, hours=hours, consumer=consumer)
+    assert seen(connection, apart) == {
+        "a": [], "b": [], "c": [], "d": ["letter a"], "e": ["letter b"], "f": ["letter c"],
+    }  # fmt: skip
+    (told,) = history.of_entity(
+        connection, "letters", "ann", before=later(days=1), most=1, consumer="crm", scope=apart.spec.pack_scope
+    )
+    assert told == {"text": "letter d"}
+    assert len(history.of_entity(connection, "letters", "ann", before=later(days=1), most=9, consumer="crm")) == 6
 
 
 def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(
