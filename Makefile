@@ -54,6 +54,10 @@ bench: setup
 	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python
 	@$(BIN)/python -m tests.benchmarks.bench_$(NAME) $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: docs
 docs: setup
 	@$(BIN)/uv sync --quiet --frozen --group docs --python $(BIN)/python

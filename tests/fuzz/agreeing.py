@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from lanes.doors.item import FIELDS, MOMENT
+from tests.fuzz.verdicts import Fault
 
+AREA = "doors"
 ROUNDED = re.compile("[.][0-9]{7}")
 ARGUMENTS = ("key", "consumer", "entity", "lane")
 
@@ -26,23 +28,12 @@ class Verdict:
 
 
 @dataclass
-class Disagreement:
-    """An input that the doors do not treat alike, or that harmed another."""
-
-    kind: str  # "crash", "harmed" or "disagrees"
-    said: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.why}\n  input: {self.said[:2_000]}"
-
-
-@dataclass
 class Input:
     """An input and what each door made of it; a door that it does not reach has no verdict."""
 
     said: str
     is_jsonb: bool = False
+    reads_as_jsonb: bool = False  # what Python reads of it: of a name that comes twice, the last value alone
     value: Any = None
     is_json: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -122,20 +113,20 @@ def apart(said: Sequence[str], neighbours: Collection[str]) -> list[list[str]]:
     return [some for _, some in lists]
 
 
-def compared(each: Input) -> list[Disagreement]:
+def compared(each: Input) -> list[Fault]:
     verdicts = dict(each.verdicts)
     lost = [door for door, verdict in verdicts.items() if verdict.outcome == "lost"]
     if lost:
-        return [Disagreement("crash", each.said, f"neither item nor refusal: {', '.join(lost)}")]
+        return [Fault("crash", AREA, f"neither item nor refusal: {', '.join(lost)}", each.said)]
     if "lines" in verdicts and not each.is_line:
         del verdicts["lines"]  # the whole line is a payload, or it is not JSON
-    if not (each.is_jsonb and each.is_json):
+    if not (each.is_jsonb and each.is_json) and not each.reads_as_jsonb:
         taken = [door for door, verdict in verdicts.items() if verdict.accepted and not (door == "list" and each.is_jsonb)]
         why = f"no JSON that every reader takes, but accepted by {', '.join(taken)}"
-        return [Disagreement("disagrees", each.said, why)] if taken else []
+        return [Fault("disagrees", AREA, why, each.said)] if taken else []
     if len({_comparable(door, verdict) for door, verdict in verdicts.items()}) > 1:
         told = "".join(f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}" for door, verdict in verdicts.items())
-        return [Disagreement("disagrees", each.said, told)]
+        return [Fault("disagrees", AREA, told, each.said)]
     return []
 
 

@@ -4,6 +4,7 @@ An input is a JSON text. All doors must accept it with the same stored item, or 
 and well-formed inputs around it must be admitted as if they were alone. By nature they differ in this:
 
 - What Postgres' `jsonb` does not take (NUL, half characters, `NaN`) fails in the SQL sender's own cast: the others refuse it.
+- Of a name that comes twice, the SQL sender's cast reads each value, and the others only the last.
 - What Python does not read as JSON (thousands of levels or digits), or is no object, reaches no event door.
 - A line of a file that does not have the fields of an event is itself a payload.
 - Which fields are allowed, and what an input without a key goes by, each door says itself.
@@ -24,7 +25,8 @@ from lanes.store.database import Database
 from lanes.store.doors.filedoor import admit_file
 from tasks.admission import ARRIVED, PREFIX, admit_events
 from tests.examples import publish
-from tests.fuzz.agreeing import Disagreement, Input, Verdict, apart, compared
+from tests.fuzz.agreeing import AREA, Input, Verdict, apart, compared
+from tests.fuzz.verdicts import Fault
 
 DOORS = ("list", "single", "event", "lines", "table")
 NEIGHBOURS = 3
@@ -65,7 +67,7 @@ class Doors:
             for door in DOORS:
                 publish(connection, door, now=now, max_payload_kib=KIB)
 
-    async def faults(self, said: Sequence[str]) -> list[Disagreement]:
+    async def faults(self, said: Sequence[str]) -> list[Fault]:
         """Give every door the inputs, with neighbours around them; return what is not as it should be.
 
         Where a door breaks, the list is halved until the input at fault stands alone.
@@ -77,20 +79,24 @@ class Doors:
             if len(said) > 1:
                 middle = len(said) // 2
                 return await self.faults(said[:middle]) + await self.faults(said[middle:])
-            return [Disagreement("crash", said[0], f"{type(error).__name__}: {error}")]
+            return [Fault("crash", AREA, f"{type(error).__name__}: {error}", said[0])]
 
-    async def _tried(self, said: Sequence[str]) -> list[Disagreement]:
+    async def _tried(self, said: Sequence[str]) -> list[Fault]:
         inputs = [Input(each) for each in said]
         with self._pool.begin() as connection:
             known = connection.execute(text(IS_JSONB), {"said": json.dumps(said)}).scalars()
             for each, is_jsonb in zip(inputs, known, strict=True):
-                each.is_jsonb = is_jsonb
+                each.is_jsonb, each.reads_as_jsonb = is_jsonb, is_jsonb and each.is_json
+            odd = [each for each in inputs if each.is_json and not each.is_jsonb]
+            read = {"said": json.dumps([json.dumps(each.value) for each in odd])}
+            for each, reads_as_jsonb in zip(odd, connection.execute(text(IS_JSONB), read).scalars(), strict=True):
+                each.reads_as_jsonb = reads_as_jsonb
         in_sql, in_files = [*self._list(inputs), *self._single(inputs)], [*self._lines(inputs), *self._table(inputs)]
         harmed = [*in_sql, *in_files, *await self._events(inputs)]
         self._emptied()
         every = json.dumps(said)
         faults = [fault for each in inputs for fault in compared(each)]
-        return [*(Disagreement("harmed", every, why) for why in harmed), *faults]
+        return [*(Fault("harmed", AREA, why, every) for why in harmed), *faults]
 
     def _list(self, inputs: Sequence[Input]) -> list[str]:
         given = [each for each in inputs if each.is_jsonb]

@@ -146,8 +146,8 @@ class Drawn:
 class Mixed:
     """Choices by chance among fragments that Hypothesis drew: a hundred times as many inputs a second."""
 
-    def __init__(self, seed: int, *, fragments: int) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
+        self._random = chance
         self._drawn = {name: drawn(some, fragments, seed) for name, some in FRAGMENTS.items()}
         self._unknown = drawn(UNKNOWN, fragments, seed)
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from lanes.standin.limits import Settings
 from lanes.standin.serving import address, configured, listening
 from tests.standin.process import Endpoint
 
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 
 class Host:
     """An address at which one stand-in after the other answers; a process for each would take half a second of a test."""
@@ -27,23 +29,26 @@ class Host:
         self._listener = listening()
         self._server = uvicorn.Server(configured(self))
         self._loop = asyncio.new_event_loop()
-        self._app: App | None = None
+        self._app: Asgi | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     @contextlib.contextmanager
-    def standin(self, home: Path, *, machine: Callable[[], float] = time.time) -> Iterator[Endpoint]:
+    def standin(
+        self, home: Path, *, machine: Callable[[], float] = time.time, through: Callable[[Asgi], Asgi] = lambda app: app
+    ) -> Iterator[Endpoint]:
         """For the length of the block a new stand-in answers: echo, batches that end at once. After it nothing of it runs.
 
-        `machine` is the clock of its machine.
+        `machine` is the clock of its machine; what it says goes `through` that.
         """
         home.mkdir()
         with ThreadPoolExecutor(thread_name_prefix="stand-in") as threads:
             self._loop.call_soon_threadsafe(self._loop.set_default_executor, threads)
             settings = Settings(turnaround_s=0)
             clock = Clock(settings, machine=machine)
-            app = self._app = App(home=home, engine=open_engine("echo"), settings=settings, clock=clock)
+            app = App(home=home, engine=open_engine("echo"), settings=settings, clock=clock)
+            self._app = through(app)
             try:
                 yield Endpoint(address(self._listener))
             finally:

@@ -1,0 +1,168 @@
+"""The areas of `make fuzz`: each makes rounds of cases from seeds, for as long as it is told."""
+
+import asyncio
+import json
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import create_engine
+
+from lanes.store.database import Database
+from lanes.words import Lane
+from tests.conftest import NOON
+from tests.fuzz.doors import Doors
+from tests.fuzz.logs import tracebacks
+from tests.fuzz.pages import Pages
+from tests.fuzz.prompts import Prompts
+from tests.fuzz.provider import lanes
+from tests.fuzz.rules import Rules
+from tests.fuzz.senders import Mixed, made
+from tests.fuzz.spoiling import Answers
+from tests.fuzz.verdicts import Fault
+
+T = TypeVar("T")
+PROGRESS_S = 15.0
+FRAGMENTS = 150  # of a kind that Hypothesis draws for a seed; cases are made of them by chance
+ROUNDS = 30  # are made of the same fragments
+INPUTS, BATCHED, CALLED = 500, 400, 200  # cases of a round: inputs of all kinds, answers in a batch, answers to calls
+MOST_KEPT = 50  # faults of an area that get a file
+Round = Callable[[int], Awaitable[tuple[int, list[Fault]]]]  # by its seed: the number of its cases, and their faults
+
+
+@dataclass
+class Told:
+    """What an area did."""
+
+    area: str
+    seconds: float = 0.0
+    cases: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        per_s = self.cases / max(self.seconds, 0.001)
+        found = ", ".join(f"{self.faults[kind]} {said}" for kind, said in SAID.items())
+        return f"{self.area:<8} {self.cases:>8,} cases {per_s:>7,.0f} a second in {self.seconds:>4.0f} s: {found}"
+
+
+SAID = {"crash": "crashes", "harmed": "neighbours harmed", "unbooked": "unbooked bills", "disagrees": "disagreements of doors"}
+
+
+def run_each(jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_rounds: int | None = None) -> list[Told]:
+    """Run areas one after the other: each by its name, on a database of its own, for so many seconds and at least a round.
+
+    Faults are written as files into a folder.
+    """
+    told: list[Told] = []
+    for name, url, seconds in jobs:
+        told.append(asyncio.run(_run(name, url, seconds, seed, Path(into), most_rounds)))
+        print(told[-1], flush=True)
+    return told
+
+
+async def _run(name: str, url: str, seconds: float, seed: int, into: Path, most_rounds: int | None) -> Told:
+    told, rounds = Told(name), 0
+    async with AREAS[name](url) as one_round:
+        began = said = time.monotonic()
+        while (rounds == 0 or time.monotonic() - began < seconds) and (most_rounds is None or rounds < most_rounds):
+            of = seed + rounds
+            cases, faults = await one_round(of)
+            rounds += 1
+            told.cases += cases
+            for fault in faults:
+                told.faults[fault.kind] += 1
+                if told.faults.total() <= MOST_KEPT:
+                    _keep(fault, of, into)
+            told.seconds = time.monotonic() - began
+            if time.monotonic() - said >= PROGRESS_S:
+                said = time.monotonic()
+                print(told, flush=True)
+    return told
+
+
+def _keep(fault: Fault, seed: int, into: Path) -> None:
+    """Write a fault into a file, with the command that repeats its round."""
+    into.mkdir(parents=True, exist_ok=True)
+    file = into / f"{fault.area}-{seed}-{os.getpid()}-{time.monotonic_ns()}.json"
+    again = f'make fuzz ARGS="--area {fault.area} --seed {seed} --rounds 1"'
+    kept = {"kind": fault.kind, "why": fault.why, "case": fault.case, "repeat": again}
+    file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    print(f"{fault}\n  file: {file}\n  repeat: {again}".encode(errors="backslashreplace").decode(), flush=True)
+
+
+class Draws(Generic[T]):
+    """What makes the cases of a round, so that its seed alone decides them. Fragments are drawn once for `ROUNDS` seeds."""
+
+    def __init__(self, maker: Callable[..., T]) -> None:
+        self._maker, self._chance = maker, random.Random()
+        self._block, self._made = -1, None
+
+    def of(self, seed: int) -> T:
+        block = seed // ROUNDS
+        if self._made is None or block != self._block:
+            self._block, self._made = block, self._maker(block, self._chance, fragments=FRAGMENTS)
+        self._chance.seed(seed)
+        return self._made
+
+
+@asynccontextmanager
+async def _doors(url: str) -> AsyncIterator[Round]:
+    pool, draws = create_engine(url), Draws(Mixed)
+    with tempfile.TemporaryDirectory(prefix="lanes-fuzz-") as folder, tracebacks() as logged:
+        async with Database(url) as db:
+            doors = Doors(pool, db, Path(folder))
+            doors.open(now=NOON)
+
+            async def one_round(seed: int) -> tuple[int, list[Fault]]:
+                by = draws.of(seed)
+                said = [made(by) for _ in range(INPUTS)]
+                faults = await doors.faults(said)
+                faults += [Fault("crash", "doors", why, json.dumps(said)) for why in logged]
+                logged.clear()
+                return len(said), faults
+
+            yield one_round
+    pool.dispose()
+
+
+@asynccontextmanager
+async def _provider(url: str, lane: Lane) -> AsyncIterator[Round]:
+    draws, number = Draws(Answers), BATCHED if lane is Lane.BATCH else CALLED
+    with tempfile.TemporaryDirectory(prefix="lanes-fuzz-") as folder:
+        async with lanes(url, Path(folder)) as opened:
+
+            async def one_round(seed: int) -> tuple[int, list[Fault]]:
+                ask = opened.batch if lane is Lane.BATCH else opened.calls
+                return number, await ask(draws.of(seed), number)
+
+            yield one_round
+
+
+@asynccontextmanager
+async def _in_memory(_: str, maker: Callable[..., Prompts | Pages | Rules]) -> AsyncIterator[Round]:
+    draws: Draws[Any] = Draws(maker)
+
+    async def one_round(seed: int) -> tuple[int, list[Fault]]:
+        area = draws.of(seed)
+        cases = area.cases(INPUTS)
+        return len(cases), [fault for each in cases for fault in area.faults(each)]
+
+    yield one_round
+
+
+AREAS: Mapping[str, Callable[[str], AbstractAsyncContextManager[Round]]] = {
+    "doors": _doors,
+    "batch": partial(_provider, lane=Lane.BATCH),
+    "calls": partial(_provider, lane=Lane.REALTIME),
+    "pages": partial(_in_memory, maker=Pages),
+    "prompts": partial(_in_memory, maker=Prompts),
+    "rules": partial(_in_memory, maker=Rules),
+}

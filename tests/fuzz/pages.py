@@ -1,0 +1,138 @@
+"""Hostile payloads, keys and answers in previews, pages, tables, exports and messages to Slack: they show, and do nothing."""
+
+import csv
+import io
+import json
+import random
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+
+from lanes.doors.item import read_submission
+from lanes.errors import Refused
+from lanes.escaping import cell, code, plain
+from lanes.ids import ItemId
+from lanes.provider.preview import preview
+from lanes.report.listing import Csv, Jsonl, table
+from lanes.report.spreadsheet import FORMULA
+from lanes.routing.route import Arrived
+from lanes.routing.split import Splits
+from lanes.settling.listing import Listed
+from lanes.slack.wording import escaped
+from lanes.unquoted import discreet
+from lanes.words import ItemState, Lane
+from tests.conftest import NOON
+from tests.examples import version
+from tests.fuzz.senders import Mixed, made
+from tests.fuzz.verdicts import Fault
+
+AREA = "pages"
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+BARE_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
+SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}}
+
+
+class Pages:
+    """Shows hostile inputs in each place that shows one."""
+
+    def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
+        self._mixed, self._version = Mixed(seed, chance, fragments=fragments), version(realtime_pack=2)
+
+    def cases(self, number: int) -> list[str]:
+        """Return so many inputs."""
+        return [made(self._mixed) for _ in range(number)]
+
+    def faults(self, said: str) -> list[Fault]:
+        """Return what an input does where it is shown that it may not do."""
+        try:
+            return [Fault("harmed", AREA, why, said) for why in [*_shown(said), *self._previewed(said)]]
+        except Exception as error:
+            return [Fault("crash", AREA, f"{type(error).__name__}: {error}", said)]
+
+    def _previewed(self, said: str) -> list[str]:
+        try:
+            fields = json.loads(said)
+            if not isinstance(fields, dict):
+                return []
+            given = read_submission("letters", fields, place="a:1", sent_at=NOON)
+        except (ValueError, RecursionError, Refused):
+            return []
+        item = Arrived(
+            "letters", given.key or "a:1", given.payload, NOON, given.occurred_at or NOON, given.consumer, given.entity,
+            given.urgent, given.lane, given.due_at,
+        )  # fmt: skip
+        size = len(json.dumps(given.payload).encode())
+        told = preview(
+            item, self._version, Splits([]), keyed=given.key is not None, payload_bytes=size, history=[given.payload], now=NOON
+        )
+        wrong = [f"the price is {each.usd}" for each in told.lanes if not each.usd.is_finite() or each.usd < 0]
+        listed = _listed(given.key or "a:1", given.payload)
+        return wrong + _exported(listed) + _tabled(listed)
+
+
+def _shown(said: str) -> list[str]:
+    """Return what is wrong with a text where it is escaped for a page, a terminal or Slack."""
+    wrong: list[str] = []
+    for text in (said, _unescaped(said)):
+        markdown, inline, line, slack = cell(text), code(text), plain(text), escaped(text)
+        discreet(f"the provider answered 400: {text}", [text])
+        if CONTROL.search("".join((markdown, inline, line, slack))) or "\n" in markdown + inline + line + slack:
+            wrong.append("a control character is shown")
+        if "<" in markdown + slack or ">" in markdown + slack:
+            wrong.append("a tag or a mention is shown")
+        if BARE_PIPE.search(markdown) or BARE_PIPE.search(inline) or inline.count("`") not in (0, 2):
+            wrong.append("a cell of a table opens another")
+        if "](" in markdown.replace("\\]", "") or "://" in markdown:
+            wrong.append("a link is shown")
+    return wrong
+
+
+def _unescaped(said: str) -> str:
+    """Return the texts of an input as Python holds them, one behind the other."""
+    try:
+        return " ".join(re.findall(r".+", str(json.loads(f"[{said}]")[0]))) + json.dumps(said)
+    except (ValueError, RecursionError):
+        return said
+
+
+def _listed(key: str, payload: dict[str, Any]) -> Listed:
+    return Listed(
+        item_id=ItemId(1), key=key, state=ItemState.SETTLED, lane=Lane.BATCH, standing="authoritative", generation=0, version=1,
+        revision=0, output=payload, received_at=NOON, answered_at=NOON, settled_at=NOON, changed_at=NOON + timedelta(1),
+        attempts=1, cost_usd=Decimal("0.1"), failure=key, consumer=key, entity=key, **_label(payload),
+    )  # fmt: skip
+
+
+def _label(payload: dict[str, Any]) -> dict[str, Any]:
+    return {name: payload for name in ("label",) if name in Listed.__dataclass_fields__}
+
+
+def _exported(item: Listed) -> list[str]:
+    wrong: list[str] = []
+    export = Csv([SCHEMA])
+    rows = list(csv.reader(io.StringIO(export.begin() + export.rows([item, item])), strict=True))
+    if len(rows) != 3 or len({len(row) for row in rows}) != 1:
+        wrong.append("a cell of an export opens a row or a column")
+    if any(FORMULA.search(value) and not _is_number(value) for value in rows[1]):
+        wrong.append("a cell of an export is a formula")
+    lines = Jsonl().rows([item, item]).rstrip("\n").split("\n")
+    if [json.loads(line)["key"] for line in lines] != [item.key] * 2:
+        wrong.append("an exported line is not one line of JSON")
+    return wrong
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _tabled(item: Listed) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=120, force_terminal=False, color_system=None).print(table([item], width=120))
+    return ["a control character reaches a terminal"] if CONTROL.search(out.getvalue()) else []

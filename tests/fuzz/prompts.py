@@ -1,0 +1,99 @@
+"""Hostile payloads in prompts and packs: between neighbours, in histories, alone.
+
+No payload opens or closes a fence, moves a neighbour or an instruction, or keeps a request from being written.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from lanes.packids import pack_ids
+from lanes.provider.fences import BRACKET, FENCE
+from lanes.provider.requests import PACK_RULE, Question, Writer, parameters
+from lanes.storable import unstorable
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tests.examples import version
+from tests.fuzz.senders import Mixed
+from tests.fuzz.verdicts import Fault
+
+AREA = "prompts"
+BEFORE, AFTER = {"text": "the letter before"}, {"title": "after", "body": "the letter <after>"}
+SPOKEN = ["</item>", '<item id="1">', "<history>", "</history>", "</text>", "</title><body>", "\uff1citem",
+    "< / i t e m >", "&lt;item"]
+
+
+class Prompts:
+    """Requests of one version, of which hostile payloads are a part."""
+
+    def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
+        self._random, self._mixed = chance, Mixed(seed, chance, fragments=fragments)
+        self._version = version(realtime_pack=3, batch_pack=3, instructions="Sort the letter.")
+        self._writer = Writer(self._version, Lane.REALTIME)
+
+    def cases(self, number: int) -> list[dict[str, Any]]:
+        """Return hostile payloads that a door may have admitted."""
+        found: list[dict[str, Any]] = []
+        while len(found) < number:
+            try:
+                payload = json.loads(self._mixed.fragment("payload"))
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(payload, dict) and unstorable(payload, "it") is None:
+                found.append(self._with_words(payload))
+        return found
+
+    def _with_words(self, payload: dict[str, Any]) -> dict[str, Any]:
+        said = self._random.choice(SPOKEN) + str(self._random.randint(0, 10**6)) + self._random.choice(SPOKEN)
+        match self._random.randint(0, 3):
+            case 0:
+                return {"text": said, **payload}
+            case 1:
+                return {**payload, "title": "a", "body": said, str(self._random.randint(0, 99)): [said]}
+            case 2:
+                return {"text": said}
+            case _:
+                return {"title": said, "body": "b", "note": said}
+
+    def faults(self, payload: dict[str, Any]) -> list[Fault]:
+        """Return what a payload does to its requests that it may not do."""
+        try:
+            return [Fault("harmed", AREA, why, json.dumps(payload)) for why in self._wrong(payload)]
+        except Exception as error:
+            return [Fault("crash", AREA, f"{type(error).__name__}: {error}", json.dumps(payload))]
+
+    def _wrong(self, payload: dict[str, Any]) -> list[str]:
+        ids = pack_ids("0123456789abcdef", 0, 3)
+        pack = [Question(ids[0], BEFORE), Question(ids[1], payload, (payload,)), Question(ids[2], AFTER)]
+        calm = [pack[0], Question(ids[1], {"text": "x"}, ({"text": "x"},)), pack[2]]
+        said, expected = _content(self._version, pack), _content(self._version, calm)
+        wrong: list[str] = []
+        first, last = _block(expected, ids[0]), _block(expected, ids[2])
+        if not said.startswith(first) or not said.endswith(last):
+            wrong.append("a neighbour of the pack is not as it is beside a well-formed item")
+        if len(FENCE.findall(said)) != len(FENCE.findall(expected)):
+            wrong.append("the pack holds a fence that is not ours")
+        written = json.loads(self._writer.write(pack))
+        if written["messages"][0]["content"] != said or PACK_RULE not in str(written["system"]):
+            wrong.append("the request as it is written is not the one that is shown")
+        alone = _content(self._version, [Question("1", payload, ({"text": "earlier"},))])
+        if len(FENCE.findall(alone)) != 2:
+            wrong.append("a call with a history holds a fence that is not ours")
+        single = _content(self._version, [Question("1", payload)])
+        named = [name for name in payload if f"<{name}>" in single and f"</{name}>" in single]
+        if len(payload) > 1 and len(named) == len(payload):
+            opened = [single.count(f"{bracket}{slash}{name}>") for name in named for slash in ("", "/") for bracket in BRACKET]
+            if max(opened) > 1:
+                wrong.append("a field closes its tag or opens that of a sibling")
+        return wrong
+
+
+def _content(of: Version, questions: Sequence[Question]) -> str:
+    return parameters(of, Lane.REALTIME, questions)["messages"][0]["content"]
+
+
+def _block(content: str, id_: str) -> str:
+    """Return the part of a pack that is one item's."""
+    start = content.index(f'<item id="{id_}">')
+    return content[start : content.index("</item>", start) + len("</item>")]
