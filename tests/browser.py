@@ -17,7 +17,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 LACKING = "no browser is found: `apt-get install chromium` brings one"
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-sync", "--host-resolver-rules=MAP foreign.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
 WIDTH, HEIGHT = 1280, 900
 SHOWN_WITHIN_MS = 30_000  # on a machine that does much else
@@ -25,6 +25,7 @@ AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse'
   && [...document.images].every(each => each.complete)
   && document.fonts.status === 'loaded'"""
 FAILED = re.compile(r"^(Something went wrong!?|Unexpected error|(Prefect server|Configuration) error|Unable to connect .*)$")
+ASKS = "() => !localStorage.getItem('prefect-password')"  # where Prefect's pages keep the login
 # A block type without an icon has a picture without an address: Prefect shows a grey square.
 BROKEN = "() => [...document.images].filter(each => each.src && !each.naturalWidth).map(each => each.src.slice(0, 120))"
 
@@ -48,9 +49,12 @@ class Browser:
         self._thread.submit(self._opened.close).result()
         self._thread.shutdown()
 
-    def visit(self, url: str, look: Callable[[Page], T]) -> T:
-        """What `look` saw on the page of that address, in a tab of its own. What it raises is raised here."""
-        return self._thread.submit(self._visit, url, look).result()
+    def visit(self, url: str, look: Callable[[Page], T], *, login: str | None = None) -> T:
+        """Return what `look` saw on the page of that address, in a tab of its own. What it raises is raised here.
+
+        The first visit to a server types the login at the page that asks for it; later ones are not asked.
+        """
+        return self._thread.submit(self._visit, url, look, login).result()
 
     def _open(self, program: str, height: int) -> BrowserContext:
         playwright = self._opened.enter_context(sync_playwright())
@@ -61,14 +65,24 @@ class Browser:
             locale="en-US",
         )  # fmt: skip
 
-    def _visit(self, url: str, look: Callable[[Page], T]) -> T:
+    def _visit(self, url: str, look: Callable[[Page], T], login: str | None) -> T:
         page = self._context.new_page()
         page.set_default_timeout(SHOWN_WITHIN_MS)
         try:
             page.goto(url, wait_until="domcontentloaded")
+            if login is not None and page.evaluate(ASKS):
+                log_in(page, login)
             return look(page)
         finally:
             page.close()
+
+
+def log_in(page: Page, login: str) -> None:
+    """Type the login where a page asks for it, and come to the page that was asked for."""
+    asked = page.locator("input[type=password]")
+    asked.press_sequentially(login)
+    page.get_by_role("button", name="Login").click()
+    expect(asked).to_have_count(0, timeout=SHOWN_WITHIN_MS)
 
 
 def shown(page: Page, *markers: Locator) -> None:

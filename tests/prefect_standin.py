@@ -45,6 +45,7 @@ class PrefectStandIn:
     def __init__(self) -> None:
         self.events: list[Event] = []  # in the order in which they were taken, repetitions too
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []  # of each request, by their names in small letters
         self.runs: list[Run] = []
         self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
@@ -122,6 +123,7 @@ class PrefectStandIn:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         path = request.path.removeprefix("/api/").strip("/").partition("?")[0]
         self.requests.append(path)
+        self.headers.append({name.lower(): value for name, value in request.headers.items()})
         if self.hangs:
             self._ending.wait()
             request.close_connection = True

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from lanes.stand.identity import birth_mark
 from lanes.stand.info import StandInfo, load_info
+from lanes.stand.prefect_api import credentials
 from lanes.stand.processes import Processes
 
 OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
@@ -33,6 +34,11 @@ class RunningStand:
     pool: Engine
     prefect: httpx2.Client
     endpoint: httpx2.Client
+
+    @property
+    def login(self) -> str:
+        """What the stand's own Prefect asks for."""
+        return self.info.credentials()["PREFECT_API_AUTH_STRING"]
 
     def emit(self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived") -> str:
         """An event of that workload is with Prefect; its id."""
@@ -97,7 +103,9 @@ def put_up(home: Path, **more: str) -> RunningStand:
         info,
         frozenset(data(done)["started"]),
         create_engine(environment["LANES_DATABASE_URL"]),
-        httpx2.Client(base_url=f"{info.prefect_api_url}/", trust_env=False, timeout=20),
+        httpx2.Client(
+            base_url=f"{info.prefect_api_url}/", headers=credentials(info.credentials()), trust_env=False, timeout=20
+        ),
         httpx2.Client(base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20),
     )
 

@@ -74,7 +74,7 @@ def _take(browser: Browser, stand: RunningStand, name: str, sight: Sight) -> Pat
         pictured = page.get_by_role("dialog") if name in DIALOGS else page
         pictured.screenshot(path=file, animations="disabled")
 
-    browser.visit(stand.info.ui_url + sight.path, take)
+    browser.visit(stand.info.ui_url + sight.path, take, login=stand.login)
     return file
 
 

@@ -17,6 +17,7 @@ from lanes.consoles import Console
 from lanes.escaping import plain
 from lanes.settling.examples import Example
 from lanes.stand.info import StandInfo
+from lanes.stand.login import OF_STAND
 
 RUNS = "/v2/runs"  # of the past week; with a filter the interface shows what is scheduled first
 FORMS = "/v2/deployments"
@@ -38,14 +39,15 @@ class Surroundings:
     lanes: str
     api_url: str
     ui_url: str
-    headers: str  # arguments with which curl shows who asks, by the name of a variable
+    login: Path | None  # the file that holds the login of the stand's own Prefect
     stays_up: bool  # the stand, whatever becomes of this run: somebody else put it up
 
     @classmethod
     def of(cls, environment: Mapping[str, str], up: StandInfo) -> Self:
         """As the shell has it that started this process with that environment."""
         called, api_url = program(environment, Path.cwd()), up.prefect_api_url.rstrip("/")
-        return cls(called, api_url, up.ui_url, headers(environment), stays_up=not up.transient)
+        own = up.home / OF_STAND if "prefect" in up.embedded else None
+        return cls(called, api_url, up.ui_url, own, stays_up=not up.transient)
 
 
 def program(environment: Mapping[str, str], here: Path) -> str:
@@ -58,13 +60,6 @@ def program(environment: Mapping[str, str], here: Path) -> str:
         called = shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
     home = environment.get("LANES_HOME")
     return f"LANES_HOME={shlex.quote(home)} {called}" if home else called
-
-
-def headers(environment: Mapping[str, str]) -> str:
-    """What curl needs for a Prefect server that asks who comes, by the two variables of Prefect; nothing without them."""
-    if environment.get("PREFECT_API_KEY"):
-        return ' -H "Authorization: Bearer $PREFECT_API_KEY"'
-    return ' -u "$PREFECT_API_AUTH_STRING"' if environment.get("PREFECT_API_AUTH_STRING") else ""
 
 
 def next_steps(
@@ -92,7 +87,8 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
         "payload": {"key": key, "payload": {field: QUESTION}, "urgent": True},
     }
     lines = ",\n  ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items())
-    return f"curl -fsS{at.headers} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
+    login = f'-K "$({at.lanes} url prefect --curl-config)"'
+    return f"curl -fsS {login} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
 
 
 def print_farewell(console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool) -> None:
@@ -104,6 +100,8 @@ def print_farewell(console: Console, at: Surroundings, steps: Sequence[Step], *,
     line()
     for name, page in (("Report with charts", report_page), ("Runs", RUNS), ("Deployments, with forms", FORMS)):
         line((f"{name:<24}", "bold"), (f"{at.ui_url}{page}", "underline"))
+    if at.login is not None:
+        line((f"{'Login, asked for once':<24}", "bold"), f"the text between the quotation marks in {at.login}")
     line()
     if stays or at.stays_up:
         line(("What next", "bold"))

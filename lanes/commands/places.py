@@ -1,4 +1,4 @@
-"""`lanes url` and `lanes psql`: where everything is, and the database itself."""
+"""`lanes url`, `lanes psql` and `lanes prefect`: where everything is, and ways in that show no password."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ from lanes.commands.output import AsJson, print_json
 from lanes.consoles import Console
 from lanes.settings import Settings
 from lanes.stand import psql as psql_
+from lanes.stand import reaching
 from lanes.stand.addresses import Address, find, names
 from lanes.stand.database import read_address
 from lanes.stand.whereabouts import database_url
@@ -21,6 +22,9 @@ def url(
     name: Annotated[str | None, Parameter(help="prefect, report, database or provider. The default: all.")] = None,
     /,
     *,
+    curl_config: Annotated[
+        bool, Parameter(negative="", help="With prefect: the file that logs curl in to it, instead of its address.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Print where everything is: the Prefect UI, the newest report, the database without its password, the provider.
@@ -31,14 +35,24 @@ def url(
 
     `psql "$(lanes url database)"` asks for the password; `lanes psql` knows it.
 
+    `curl -K "$(lanes url prefect --curl-config)" "$(lanes url prefect)/api/admin/version"` logs in to the API. The file is
+    readable by its owner only; in the stand's own UI type what stands there between the quotation marks.
+
     Exit code 1 when there is no such address now, 2 when there is no such name.
     """
     if name is not None and name not in names():
         print(f'"{name}" has no address; these have: {", ".join(names())}', file=sys.stderr)
         return 2
 
+    if curl_config and (name != "prefect" or as_json):
+        print("--curl-config is for `lanes url prefect` alone", file=sys.stderr)
+        return 2
+
     def look() -> int:
         settings = Settings.read()
+        if curl_config:
+            print(reaching.curl_config(settings))
+            return 0
         found = [find(each, settings) for each in ([name] if name else names())]
         if as_json:
             print_json({each.name: each.url for each in found})
@@ -68,6 +82,26 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="W
         command = psql_.command(psql_.program(), database, arguments)
         sys.stdout.flush()
         os.execve(command[0], command, psql_.environment(database, os.environ))
+
+    return guarded(become)
+
+
+def prefect(
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="What Prefect's command is told.")],
+) -> int:
+    """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
+
+    `lanes prefect deployment run report/report`
+
+    `lanes prefect flow-run ls`
+
+    The exit code is its own; 1 when no server is known.
+    """
+
+    def become() -> int:
+        environment = reaching.environment(Settings.read())
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, "-m", "prefect", *arguments], environment)
 
     return guarded(become)
 

@@ -23,6 +23,7 @@ from lanes.report.links import report_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
+from lanes.stand.info import StandInfo
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.progress import progress
 from lanes.stand.stand import Stand
@@ -84,7 +85,7 @@ def run(
                 up = stand.up(shown, keep=False, samples=wanted.samples)
             try:
                 os.environ |= up.info.environment()
-                code, stays = _main_job(wanted, Surroundings.of(given, up.info))
+                code, stays = _main_job(wanted, up.info, Surroundings.of(given, up.info))
                 if stays:
                     print("\nThe stand stays up. Ctrl-C stops it.", flush=True)
                     stand.until_down()
@@ -103,12 +104,12 @@ def run(
         return 2
 
 
-def _main_job(wanted: Wanted, at: Surroundings) -> tuple[int, bool]:
+def _main_job(wanted: Wanted, up: StandInfo, at: Surroundings) -> tuple[int, bool]:
     """The exit code, and whether the stand stays up now."""
     url = Settings.read().database_url
     assert url is not None
     pool = engine(url.get_secret_value())
-    with PrefectApi(at.api_url) as api, onlooker() as shown:
+    with PrefectApi.of_stand(up) as api, onlooker() as shown:
         job = MainJob(pool, api, shown)
         if Settings.read().keep_warm:
             job.await_drain()

@@ -98,7 +98,7 @@ def _newest_report(runs: RunsWith) -> str | None:
     url = runs.settings.prefect_api_url or (runs.info and runs.info.prefect_api_url)
     if not url:
         return None
-    with suppress(StandError), PrefectApi(url, timeout_s=PREFECT_S) as api:
+    with suppress(StandError), PrefectApi.at(url, runs.info, timeout_s=PREFECT_S) as api:
         newest = api.newest_artifact(REPORT)
         return None if newest is None else f"{url.rstrip('/').removesuffix('/api')}{report_page(newest)}"
     return None

@@ -19,7 +19,7 @@ from lanes.stand.errors import StandError
 from lanes.stand.kept import HEARTBEAT
 from lanes.stand.parts import POOLS
 from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
-from lanes.stand.prefect_api import PrefectApi, is_local
+from lanes.stand.prefect_api import is_local
 from lanes.stand.runs_with import rewritten
 from lanes.store.discreet import discreet_engine
 
@@ -83,7 +83,7 @@ def prefect(patient: Patient) -> str:
     url = patient.prefect_url
     if url is None:
         raise StandError("no Prefect server runs: start it with `lanes up`, or set PREFECT_API_URL")
-    with PrefectApi(url, timeout_s=5) as api:
+    with patient.prefect() as api:
         version = api.version()
     if not version.startswith(f"{PREFECT_SERIES}."):
         raise StandError(

@@ -1,6 +1,5 @@
 """The blocks of workloads for the `lanes` command: read over Prefect's HTTP API, changed by the room that speaks Prefect."""
 
-import os
 import subprocess
 import sys
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.stand.errors import StandError
-from lanes.stand.whereabouts import database_url, stand_info
-from lanes.stand.worksite import NOT_INHERITED
+from lanes.stand.whereabouts import database_url
 from lanes.workload.editing import Edit, Reply
 
 BLOCK_TYPE = "lanes-workload"
@@ -40,7 +38,8 @@ class Editor:
         Raises:
             StandError: it is not known.
         """
-        command, environment = [sys.executable, *ROOM], self._environment()
+        command = [sys.executable, *ROOM]
+        environment = reaching.environment(self._settings) | {"LANES_DATABASE_URL": database_url()}
         unknown = (
             f'whether the block "{edit.name}" was saved is not known ({{why}}); the same command again shows what differs then'
         )
@@ -54,11 +53,3 @@ class Editor:
             why = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
             raise StandError(unknown.format(why=why))
         return Reply.read(done.stdout.strip().splitlines()[-1])
-
-    def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        if self._settings.prefect_api_url is None and (info := stand_info(self._settings)):
-            if "prefect" in info.embedded:
-                kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
-            kept |= info.environment()
-        return kept | {"LANES_DATABASE_URL": database_url()}

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lanes.stand import login
 from lanes.stand.kept import Said
 from lanes.stand.ports import LOOPBACK
 from lanes.stand.private import write_private
@@ -63,13 +64,20 @@ class StandInfo:
         """Where an operator opens Prefect."""
         return self.prefect_api_url.removesuffix("/").removesuffix("/api")
 
+    def credentials(self) -> dict[str, str]:
+        """Return the variables that log in to the stand's Prefect: the stand's own login, else those of this process."""
+        if "prefect" in self.embedded:
+            pair = login.kept(self.home)
+            return {} if pair is None else {login.PAIR: pair}
+        return {name: value for name in (login.KEY, login.PAIR) if (value := os.environ.get(name))}
+
     def environment(self) -> dict[str, str]:
         """The variables that make a process part of this stand; what is the user's own is inherited."""
         said = {"LANES_HOME": str(self.home), "PREFECT_API_URL": self.prefect_api_url}
         if "database" in self.embedded and self.postgres is not None:
             said["LANES_DATABASE_URL"] = self.postgres.url("lanes")
         if "prefect" in self.embedded:
-            said |= prefect_client_environment(self.home)
+            said |= prefect_client_environment(self.home) | self.credentials()
         if "provider" in self.embedded and self.provider_base_url is not None:
             said |= {"ANTHROPIC_BASE_URL": self.provider_base_url, "ANTHROPIC_API_KEY": STAND_IN_KEY}
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
@@ -82,7 +90,7 @@ class StandInfo:
 
 
 def prefect_client_environment(home: Path) -> dict[str, str]:
-    """How everything of the stand speaks to its own Prefect server."""
+    """Return what sets up Prefect in everything of the stand; the login comes besides."""
     return {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from lanes.masking import holds_secret
 from lanes.settings import Settings
+from lanes.stand import login
 from lanes.store.addresses import place_of, plain_url
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ PROVIDER_URL = "ANTHROPIC_BASE_URL"
 OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}  # where it is not set
 SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
-PREFECT_CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")  # Prefect reads them itself
+PREFECT_CREDENTIALS = (login.KEY, login.PAIR)  # Prefect reads them itself
+OF_SERVER = "PREFECT_SERVER_"
+DECIDED = {  # by the stand; the login it keeps by itself
+    login.CHOSEN, "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT",
+    "PREFECT_SERVER_API_BASE_PATH", "PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_SERVER_UI_SERVE_BASE",
+}  # fmt: skip
 COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: some 10 ms and 4 MB
 
 
@@ -83,16 +89,24 @@ class Difference:
 
 
 def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, Said]:
-    """What these settings say, by variable; with the credentials of one's own Prefect, which its client reads by itself."""
+    """Return what these settings say, by variable, with what Prefect reads by itself: credentials of one's own server, or
+    settings for the stand's own.
+    """
     found: dict[str, Said] = {}
     for variable, value in settings.variables().items():
         clear = value.get_secret_value() if isinstance(value, SecretStr) else value
         secret = isinstance(value, SecretStr) or variable == HEARTBEAT or holds_secret(clear)
         found[variable] = Said(_public(variable, clear), fingerprint(variable, clear)) if secret else Said(clear.rstrip("/"))
     if settings.prefect_api_url is not None:
-        credentials = {name: value for name in PREFECT_CREDENTIALS if (value := environment.get(name))}
-        found |= {name: Said("", fingerprint(name, value)) for name, value in credentials.items()}
-    return found
+        read = {name: value for name in PREFECT_CREDENTIALS if (value := environment.get(name))}
+    else:
+        read = server_settings(environment)
+    return found | {name: Said("", fingerprint(name, value)) for name, value in read.items()}
+
+
+def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a person's own settings of the stand's Prefect server; any of them may hold a secret."""
+    return {name: value for name, value in environment.items() if name.startswith(OF_SERVER) and name not in DECIDED and value}
 
 
 def fingerprint(variable: str, secret: str) -> str:

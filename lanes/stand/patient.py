@@ -63,13 +63,17 @@ class Patient:
 
     def usable_prefect(self) -> PrefectApi:
         """A client of a server that answers, for a check that is about something else."""
-        url = self.prefect_url
-        if url is None:
+        if self.prefect_url is None:
             raise NotLooked("the Prefect server has to run first")
-        api = PrefectApi(url, timeout_s=5)
+        api = self.prefect()
         if not api.healthy():
             raise NotLooked("the Prefect server has to answer first")
         return api
+
+    def prefect(self) -> PrefectApi:
+        """Return a client of the Prefect server, which `prefect_url` has to name."""
+        assert self.prefect_url is not None
+        return PrefectApi.at(self.prefect_url, self.info, timeout_s=5)
 
     @cached_property
     def prefect_url(self) -> str | None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from lanes.stand.errors import StandError
+from lanes.stand.info import StandInfo
 from lanes.stand.ports import LOOPBACK
 from lanes.standing.runs import Deployment, WantedRun
 from lanes.standing.vacancy import NEWEST, OPEN, SeenRun
@@ -42,6 +43,20 @@ class PrefectApi:
             timeout=timeout_s,
             trust_env=not is_local(url),
         )
+
+    @classmethod
+    def at(cls, url: str, stand: StandInfo | None, *, timeout_s: float = 10) -> Self:
+        """Return a client of the server at that address: with the login of the stand where it is the stand's, else with what
+        this process says.
+        """
+        if stand is not None and url.rstrip("/") == stand.prefect_api_url.rstrip("/"):
+            return cls.of_stand(stand, timeout_s=timeout_s)
+        return cls(url, timeout_s=timeout_s)
+
+    @classmethod
+    def of_stand(cls, info: StandInfo, *, timeout_s: float = 10) -> Self:
+        """Return a client of the Prefect server that a stand uses, with the login of that server."""
+        return cls(info.prefect_api_url, environment=info.credentials(), timeout_s=timeout_s)
 
     def __enter__(self) -> Self:
         return self

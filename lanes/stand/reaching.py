@@ -1,9 +1,14 @@
 """How a command reaches Prefect: the server that the environment names, else the one of this checkout's stand."""
 
+import os
+from pathlib import Path
+
 from lanes.settings import Settings
+from lanes.stand import login
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.whereabouts import stand_info
+from lanes.stand.whereabouts import find_checkout, find_home, stand_info
+from lanes.stand.worksite import NOT_INHERITED
 
 
 def prefect_url(settings: Settings) -> str:
@@ -20,15 +25,41 @@ def prefect_url(settings: Settings) -> str:
 
 
 def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
-    """A client of it. The stand's own server asks nobody who they are.
+    """Return a client of it.
 
     Raises:
         StandError: no server is known.
     """
-    info = stand_info(settings)
-    ours = settings.prefect_api_url is None and (info is None or "prefect" in info.embedded)
-    environment = {} if ours else None
-    return PrefectApi(prefect_url(settings), environment=environment, timeout_s=timeout_s)
+    return PrefectApi.at(prefect_url(settings), stand_info(settings), timeout_s=timeout_s)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return what a program is given that speaks to it by Prefect's own client, its login included.
+
+    Raises:
+        StandError: no server is known.
+    """
+    url, info = prefect_url(settings), stand_info(settings)
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    if info is None or url.rstrip("/") != info.prefect_api_url.rstrip("/"):
+        return kept | {"PREFECT_API_URL": url}
+    if "prefect" in info.embedded:
+        kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
+    return kept | info.environment()
+
+
+def curl_config(settings: Settings) -> Path:
+    """Return the file that logs curl in to it.
+
+    Raises:
+        StandError: no server is known, or the login of the stand is not here, or another user's to read.
+    """
+    url, info = prefect_url(settings), stand_info(settings)
+    if info is None or "prefect" not in info.embedded or url.rstrip("/") != info.prefect_api_url.rstrip("/"):
+        return login.of_user(find_home(settings, find_checkout().resolve()), os.environ)
+    if login.kept(info.home) is None:
+        raise StandError(f"the login of the stand cannot be read below {info.home}: run `lanes up` as who put the stand up")
+    return info.home / login.OF_STAND
 
 
 def ui_url(api_url: str) -> str:

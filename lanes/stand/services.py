@@ -1,14 +1,16 @@
 """The processes that serve a stand: model endpoint, Prefect server, workers, supervisor. Each is a step of `up`."""
 
+import os
 import re
 from collections.abc import Callable
 
 import httpx2
 
 from lanes import masking
-from lanes.stand import ports
+from lanes.stand import login, ports
 from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
+from lanes.stand.kept import server_settings
 from lanes.stand.parts import ENDPOINT, SERVER, SUPERVISOR
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process
@@ -26,10 +28,11 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "1209600",  # 14 days
 }
+ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
 WORKER_DEPENDS_ON = (
     "LANES_HOME", "LANES_DATABASE_URL", "LANES_HEARTBEAT_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_HOME",
-    "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
+    "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
     "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL",
 )  # fmt: skip
 SUPERVISOR_DEPENDS_ON = (
@@ -65,7 +68,10 @@ def endpoint(site: Site) -> str:
 
 
 def server(site: Site) -> str:
-    """A Prefect server answers at `site.prefect_api_url`: the user's, or ours on the embedded Postgres."""
+    """Make a Prefect server answer at `site.prefect_api_url`: the user's, or ours on the embedded Postgres.
+
+    Ours asks for a login, and lets no page but its own read it. A person's own settings of it come before ours.
+    """
     if site.settings.prefect_api_url is not None:
         with PrefectApi(site.settings.prefect_api_url) as api:
             version = api.version()
@@ -73,18 +79,25 @@ def server(site: Site) -> str:
         return f"yours at {api.url}, version {version}"
     assert site.postgres is not None
     database_url = site.postgres.url("prefect", "asyncpg")
+    pair = login.choose(site.home, os.environ)
 
     def serve(port: int) -> bool:
+        chosen = server_settings(os.environ)
+        origins = [f"http://{ports.LOOPBACK}:{port}", f"http://localhost:{port}", chosen.get(ORIGINS)]
         said = {
             **SERVER_SETTINGS,
+            **chosen,
+            ORIGINS: ",".join(filter(None, origins)),
+            login.CHOSEN: pair,
             "PREFECT_API_URL": f"http://{ports.LOOPBACK}:{port}/api",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
             "NO_PROXY": NO_PROXY,
         }
-        command = python("-m", "prefect", "server", "start", "--host", ports.LOOPBACK, "--port", str(port))
+        command = python("-m", "tasks.prefect_server", "--port", str(port))
         environment = site.base_environment() | said
         process, started = site.ensure(SERVER, command, environment=environment, depends_on=said, port=port)
-        with PrefectApi(said["PREFECT_API_URL"], environment={}, timeout_s=5) as api:
+        login.keep(site.home, pair)
+        with PrefectApi(said["PREFECT_API_URL"], environment={login.PAIR: pair}, timeout_s=5) as api:
             site.wait(api.healthy, process=process, what="its API answered", limit_s=SERVER_LIMIT_S)
             if api.home() != str(site.home / "prefect"):
                 raise StandError(f"another Prefect server answers on port {port}: run `lanes up` once more")

@@ -169,7 +169,7 @@ class Stand:
         info = load_info(self.home)
         if info is None or "prefect" not in info.embedded:
             return
-        with suppress(StandError), PrefectApi(info.prefect_api_url, timeout_s=PREFECT_S) as api:
+        with suppress(StandError), PrefectApi.of_stand(info, timeout_s=PREFECT_S) as api:
             api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
 
 

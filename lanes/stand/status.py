@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lanes import masking
 from lanes.stand.errors import StandError
-from lanes.stand.info import load_info
+from lanes.stand.info import StandInfo, load_info
 from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.parts import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
 from lanes.stand.runs_with import RunsWith
@@ -123,7 +123,7 @@ def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
 def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
     name = f"worker-{pool}"
     process, info = _process(home, name), load_info(home)
-    online = process is not None and info is not None and _online(info.prefect_api_url, pool)
+    online = process is not None and info is not None and _online(info, pool)
     return _ours(name, process, f"pool {pool}", answers=online)
 
 
@@ -141,11 +141,11 @@ def _process(home: Path, name: str) -> "Process | None":
     return Processes(records, home / "logs").find(name)
 
 
-def _online(api_url: str, pool: str) -> bool:
+def _online(info: StandInfo, pool: str) -> bool:
     from lanes.stand.prefect_api import PrefectApi
 
     try:
-        with PrefectApi(api_url, timeout_s=LIMIT_S) as api:
+        with PrefectApi.of_stand(info, timeout_s=LIMIT_S) as api:
             return any(w["name"] == f"{pool}-1" and w["status"] == "ONLINE" for w in api.workers(pool))
     except StandError:
         return False

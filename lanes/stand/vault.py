@@ -20,8 +20,7 @@ ANSWER_S = 5.0
 def opened(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
     """What the blocks say in place of these variables, as far as they do, and as far as the stand's Prefect answers us."""
     found: dict[str, str] = {}
-    environment = {} if "prefect" in info.embedded else None  # the stand's own server asks nobody who they are
-    with suppress(StandError), PrefectApi(info.prefect_api_url, environment=environment, timeout_s=ANSWER_S) as api:
+    with suppress(StandError), PrefectApi.of_stand(info, timeout_s=ANSWER_S) as api:
         for variable in variables:
             if variable in HELD:
                 slug, field = HELD[variable]

@@ -79,9 +79,8 @@ class Site:
         return kept
 
     def prefect(self) -> PrefectApi:
-        """A client of the stand's Prefect server, with the user's credentials only for the user's own."""
-        assert self.prefect_api_url is not None
-        return PrefectApi(self.prefect_api_url, environment={} if self.embeds_prefect else None)
+        """Return a client of the stand's Prefect server; the user's credentials go only to the user's own."""
+        return PrefectApi.of_stand(self.info())
 
     def info(self) -> StandInfo:
         """The stand as far as it is up."""

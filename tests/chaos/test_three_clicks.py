@@ -189,7 +189,7 @@ def test_each_button_of_a_message_opens_its_page(
     stand: RunningStand, messages: SlackStandIn, browser: Browser, promise: Promise
 ) -> None:
     for each in buttons(told(stand, messages, promise)):
-        browser.visit(each.url, lambda page, each=each: opened(stand, promise, each, page))
+        browser.visit(each.url, lambda page, each=each: opened(stand, promise, each, page), login=stand.login)
 
 
 @pytest.mark.parametrize("helps", REMEDIES, ids=lambda helps: f"{helps.promise}: {helps.button}")
@@ -203,7 +203,7 @@ def test_what_helps_is_a_page_on_which_one_click_does_it(
             helps.does(opened)
         assert answer.value.ok, answer.value.text()
 
-    browser.visit(page.url, does)
+    browser.visit(page.url, does, login=stand.login)
     until(lambda: Scene(stand, helps.promise).value(helps.afterwards), within_s=90, what=f"an end of {helps.promise}")
 
 
@@ -218,7 +218,7 @@ def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Brows
     run = stand.run("report")
     until(lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED, within_s=90, what="the report")
     sight = pages.report(stand)
-    browser.visit(stand.info.ui_url + sight.path, sight.come)
+    browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
 def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:

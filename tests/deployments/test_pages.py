@@ -36,7 +36,7 @@ def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
 
 def test_a_deployments_page_says_what_it_is_for_and_leads_on(stand: RunningStand, browser: Browser) -> None:
     sight = pages.deployment(stand, "submit")
-    browser.visit(stand.info.ui_url + sight.path, sight.come)
+    browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
 def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_known_filled_in(
@@ -50,12 +50,12 @@ def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_kno
         return {title: value(page, title) for title in known}
 
     assert known["Workload"] == "tickets"
-    assert browser.visit(stand.info.ui_url + sight.path, look) == known
+    assert browser.visit(stand.info.ui_url + sight.path, look, login=stand.login) == known
 
 
 def test_the_form_of_act_has_every_field_explained(stand: RunningStand, browser: Browser) -> None:
     sight = pages.form(stand, WantedRun(Deployment.ACT))
-    browser.visit(stand.info.ui_url + sight.path, sight.come)
+    browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
 def test_a_workloads_editor_shows_every_field_with_its_title_and_what_it_says(stand: RunningStand, browser: Browser) -> None:
@@ -65,4 +65,4 @@ def test_a_workloads_editor_shows_every_field_with_its_title_and_what_it_says(st
         sight.come(page)
         return value(page, "Instructions")
 
-    assert browser.visit(stand.info.ui_url + sight.path, look).strip() == said["instructions"].strip()
+    assert browser.visit(stand.info.ui_url + sight.path, look, login=stand.login).strip() == said["instructions"].strip()

@@ -9,17 +9,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from lanes.cli import app
-from lanes.commands.farewell import Step, Surroundings, headers, next_steps, own_event, print_farewell, program
+from lanes.commands.farewell import Step, Surroundings, next_steps, own_event, print_farewell, program
 from lanes.commands.run import run
+from lanes.consoles import Console
 from lanes.doors.item import read_submission
 from lanes.settling.examples import Example
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
 
-AT = Surroundings(".venv/bin/lanes", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200", "", stays_up=False)
+AT = Surroundings(".venv/bin/lanes", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200", None, stays_up=False)
+LOGIN = '-K "$(.venv/bin/lanes url prefect --curl-config)"'
 FIRST = Example(
     "tickets", "T-1", {}, {}, (), Standing.AUTHORITATIVE, Lane.BATCH, 1.0, Lane.BATCH, 1.0, {}, Decimal(0)
 )  # fmt: skip
@@ -50,7 +51,7 @@ def test_there_are_three_steps_and_the_story_is_that_of_a_correction() -> None:
     assert [each.command.split("-H")[0].strip() for each in steps] == [
         ".venv/bin/lanes results tickets",
         ".venv/bin/lanes explain tickets T-2",
-        "curl -fsS http://127.0.0.1:4200/api/events",
+        f"curl -fsS {LOGIN} http://127.0.0.1:4200/api/events",
     ]
     assert app["explain"]
 
@@ -65,7 +66,7 @@ def test_no_command_carries_what_a_terminal_would_not_show() -> None:
 
 def test_the_event_is_one_that_prefect_and_the_door_take() -> None:
     called = shlex.split(own_event(AT, "it's", "body", "mine-1", NOON))
-    assert called[:3] == ["curl", "-fsS", "http://127.0.0.1:4200/api/events"]
+    assert called[:5] == ["curl", "-fsS", *shlex.split(LOGIN), "http://127.0.0.1:4200/api/events"]
     (event,) = json.loads(called[-1])
     assert {"id", "occurred", "event", "resource", "payload"} <= set(event)
     assert event["resource"] == {"prefect.resource.id": "lanes.workload.it's"}
@@ -80,10 +81,10 @@ def test_the_commands_are_printed_whole_however_narrow_the_terminal() -> None:
         assert all(line in shown for line in step.command.splitlines())
 
 
-def test_a_server_that_asks_who_comes_is_answered_by_the_name_of_a_variable() -> None:
-    assert headers({}) == ""
-    assert headers({"PREFECT_API_KEY": "secret"}) == ' -H "Authorization: Bearer $PREFECT_API_KEY"'
-    assert headers({"PREFECT_API_AUTH_STRING": "a:b"}) == ' -u "$PREFECT_API_AUTH_STRING"'
+def test_the_file_that_holds_the_login_is_named_where_the_ui_asks_for_one() -> None:
+    assert "Login" not in farewell(stays=True)
+    named = farewell(stays=True, at=replace(AT, login=Path("/home/ada/.lanes/prefect.curl")))
+    assert "between the quotation marks in /home/ada/.lanes/prefect.curl" in named
 
 
 def test_lanes_is_called_as_the_shell_finds_it(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ Events are best effort by Prefect's nature. Set `ack`, or use SQL or the Python 
 publishes up to {PER_S} events a second; they wait in the database while Prefect is away, and are told in their order.
 """
 SENDING = """
-Send them to `/api/events` of the Prefect server (`lanes url prefect` prints its address). Prefect wants an `id` and the
-moment at which it `occurred` of each event. [Send items by event](../how-to/send-by-event.md) shows a whole call.
+Send them to `/api/events` of the Prefect server (`lanes url prefect` prints its address), with its login (`curl -K "$(lanes
+url prefect --curl-config)"`). Prefect wants an `id` and the moment at which it `occurred` of each event. [Send items by
+event](../how-to/send-by-event.md) shows a whole call.
 """
 EXAMPLE = """
 {

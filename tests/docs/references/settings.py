@@ -16,8 +16,12 @@ checkout.
 works.
 """
 PREFECTS = """
-For a Prefect server that asks who comes, Prefect's own two variables are heeded: `PREFECT_API_KEY` and
-`PREFECT_API_AUTH_STRING`. Secrets are kept in blocks and in the environment, and stand in no log, run or artifact.
+For a Prefect server of your own that asks who comes, Prefect's own two variables are heeded: `PREFECT_API_KEY` and
+`PREFECT_API_AUTH_STRING`. For the stand's own server, Prefect's settings of servers are (`PREFECT_SERVER_...`; its address
+and its database are the stand's): `PREFECT_SERVER_API_AUTH_STRING` (`USER:PASSWORD`) chooses its login in place of one that
+Lanes makes, and `PREFECT_SERVER_CORS_ALLOWED_ORIGINS` lets in pages of other addresses, such as a proxy's. Secrets are kept
+in blocks and in the environment, the login of the stand's Prefect in a file of its owner; they stand in no log, run or
+artifact.
 """
 BLOCKS = """
 `lanes up` writes these blocks from the environment, so change there what has a variable. What has none you set in the

@@ -1,0 +1,86 @@
+"""The stand's own Prefect server: Prefect's app, which asks for a login, behind what Prefect lacks.
+
+    python -m tasks.prefect_server --port 4200
+
+A request is refused where a foreign name leads here (somebody else's DNS), and a web socket where a foreign page opens it:
+browsers apply CORS to no socket. A page that a person opens begins with our login, which Prefect's own follows only without a
+query. Everything else is Prefect's: 401 without a login, and no CORS header for a foreign page.
+"""
+
+import argparse
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import uvicorn
+from prefect.server.api.server import create_app
+from prefect.settings import get_current_settings
+from starlette.datastructures import Headers
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+LOOPBACK = "127.0.0.1"
+API = "/api"
+ANY = "*"
+LOGIN = HTMLResponse(
+    Path(__file__).with_name("prefect_login.html").read_text(),
+    headers={"Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'"},
+)
+
+
+class FrontDoor:
+    """An app whose pages begin with the login, and whose web sockets are open to programs and to pages of these origins."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        self._app, self._origins = app, origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answers(scope)(scope, receive, send)
+
+    def _answers(self, scope: Scope) -> ASGIApp:
+        match scope["type"]:
+            case "http" if is_visit(scope):
+                return LOGIN
+            case "websocket" if not self._may_open(Headers(scope=scope).get("origin")):
+                return WebSocketClose(1008, "foreign origin")
+            case _:
+                return self._app
+
+    def _may_open(self, origin: str | None) -> bool:
+        return origin is None or origin in self._origins or ANY in self._origins
+
+
+def is_visit(scope: Scope) -> bool:
+    """Return whether a person opens a page: a browser says so of what it shows, and of nothing that a page asks for."""
+    return Headers(scope=scope).get("sec-fetch-mode") == "navigate" and not f"{scope['path']}/".startswith(f"{API}/")
+
+
+def guarded(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    """Return the app as people, programs that call it by one of its names, and pages of these origins can use it."""
+    names = {urlsplit(each).hostname for each in origins if each != ANY}
+    return TrustedHostMiddleware(FrontDoor(app, origins), [*filter(None, names)], www_redirect=False)
+
+
+def main() -> None:
+    """Serve until stopped. Everything but the port is in Prefect's own settings."""
+    parser = argparse.ArgumentParser(description="Serves the stand's own Prefect.")
+    parser.add_argument("--port", type=int, required=True)
+    port = parser.parse_args().port
+    server = get_current_settings().server
+    # The server's own services call its app by a name of theirs: what guards it stands around the app, not in it.
+    app = guarded(create_app(final=True), [each.strip() for each in server.api.cors_allowed_origins.split(",")])
+    uvicorn.run(
+        app,
+        host=LOOPBACK,
+        port=port,
+        timeout_keep_alive=server.api.keepalive_timeout,
+        ws_ping_interval=server.api.websocket_ping_interval,
+        ws_ping_timeout=server.api.websocket_ping_timeout,
+        log_level=server.logging_level.lower(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""What stands before the app of the stand's own Prefect server."""
+
+import httpx2
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tasks.prefect_server import guarded
+
+UI = "http://127.0.0.1:4200"
+OPS = "https://ops.example.com"
+
+
+def door(*origins: str) -> ASGIApp:
+    """An app that says yes to all, as pages of these origins and others find it."""
+
+    async def answers(opened: WebSocket) -> None:
+        await opened.accept()
+        await opened.send_text("yes")
+        await opened.close()
+
+    async def page(_: object) -> PlainTextResponse:
+        return PlainTextResponse("yes")
+
+    return guarded(Starlette(routes=[Route("/{path:path}", page), WebSocketRoute("/{path:path}", answers)]), origins)
+
+
+def asked(app: ASGIApp, path: str = "/api/flows", **headers: str) -> httpx2.Response:
+    return TestClient(app, base_url=UI).get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def socket(app: ASGIApp, path: str, **headers: str) -> WebSocketTestSession:
+    return TestClient(app).websocket_connect(UI.replace("http", "ws") + path, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:4200", 200), ("127.0.0.1", 200), ("ops.example.com", 200), ("OPS.example.com:443", 200),
+        ("foreign.test", 400), ("foreign.test:4200", 400), ("127.0.0.1.foreign.test", 400), ("x127.0.0.1", 400),
+        ("www.ops.example.com", 400), ("example.com", 400), ("foreign.test@127.0.0.1", 400), ("[::1]", 400), ("", 400),
+    ],
+)  # fmt: skip
+def test_only_a_name_of_its_own_leads_in(host: str, status: int) -> None:
+    assert asked(door(UI, OPS), host=host).status_code == status
+    assert asked(door(UI, OPS), host=host, sec_fetch_mode="navigate").status_code == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "opens"),
+    [
+        (None, True), (UI, True), (OPS, True), ("https://foreign.test", False), ("null", False), ("", False),
+        ("http://127.0.0.1:4201", False), ("http://127.0.0.1", False), ("https://127.0.0.1:4200", False),
+        (f"{OPS}.foreign.test", False), ("http://ops.example.com", False),
+    ],
+)  # fmt: skip
+def test_a_web_socket_opens_to_programs_and_to_its_own_pages(origin: str | None, opens: bool) -> None:
+    headers = {} if origin is None else {"origin": origin}
+    for path in ("/api/events/in", "/api/events/out", "/api/logs/out"):
+        if opens:
+            with socket(door(UI, OPS), path, **headers) as opened:
+                assert opened.receive_text() == "yes"
+        else:
+            with pytest.raises(WebSocketDisconnect) as refused, socket(door(UI, OPS), path, **headers):
+                pass
+            assert refused.value.code == 1008
+
+
+def test_a_web_socket_under_a_foreign_name_stays_closed() -> None:
+    with pytest.raises(WebSocketDenialResponse) as refused, socket(door(UI), "/api/events/in", host="foreign.test"):
+        pass
+    assert refused.value.status_code == 400
+
+
+def test_who_lets_all_pages_in_still_names_the_hosts() -> None:
+    app = door(UI, "*")
+    with socket(app, "/api/events/in", origin="https://foreign.test") as opened:
+        assert opened.receive_text() == "yes"
+    assert asked(app, host="foreign.test").status_code == 400
+
+
+def test_a_page_that_a_person_opens_begins_with_the_login_and_no_other_page_may_frame_it() -> None:
+    for path in ("/", "/v2/deployments/deployment/1/run?parameters=%7B%7D", "/apiary"):
+        page = asked(door(UI), path, sec_fetch_mode="navigate", sec_fetch_dest="document")
+        assert "Log in to Prefect" in page.text
+        assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert page.headers["cache-control"] == "no-store"
+        assert asked(door(UI), path, sec_fetch_mode="cors").text == "yes"
+        assert asked(door(UI), path).text == "yes"
+    for path in ("/api", "/api/health"):
+        assert asked(door(UI), path, sec_fetch_mode="navigate").text == "yes"
