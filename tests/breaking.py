@@ -130,6 +130,7 @@ def realtime_failing(at: Scene) -> Iterator[None]:
 
 def authoritative_failed(at: Scene) -> Iterator[None]:
     at.fault("batch_request", "status", message="The page is blank", **POISON)
+    at.send(1, of="sound", lane="batch")  # is answered, so that the items are at fault and not their version
     at.send(2, lane="realtime")
     answered = "select count(*) from lanes.item_status where workload = :w and state = 'answered'"
     until(lambda: at.value(answered) == 2, what="provisional answers")
@@ -145,6 +146,9 @@ def workload_invalid(at: Scene) -> Iterator[None]:
 
 def items_failed(at: Scene) -> Iterator[None]:
     at.fault("messages", "status", message="The image is too small", **POISON)
+    at.send(1, of="sound", lane="realtime")
+    answered = "select count(answered_at) from lanes.item_status where workload = :w"
+    until(lambda: at.value(answered) == 1, what="an answer, so that the items are at fault and not their version")
     at.send(3, lane="realtime")
     yield
 

@@ -17,6 +17,8 @@ from lanes.workload.version import Version
 UNANSWERABLE = "it could not be answered for"  # how the error begins of what is given up by itself
 LOST_LEASE = "claim timeout"  # how the error begins of an attempt whose claim was not renewed in time
 LEAST_REFUSED = 3  # refusals in the same words: of different calls, they are the version's; of one item, its own
+MOST_REFUSED = 20  # different calls of a version that was answered before: some of its items alone may be at fault
+LASTING = timedelta(minutes=10)  # for which they are refused, and none of the version is answered
 LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
 
 
@@ -86,20 +88,26 @@ def poisoned(pack: Sequence[Claimed], error: str, times: Times, *, perhaps_versi
 class Refusals:
     """What is known of a refusal, met in these words by a version on a lane.
 
-    `answered_since`: a call of the version that began after this one was first refused has been answered. `times`: how often
-    this one was refused; `calls`: how many different ones were since the version was answered last. `known`: the version is
-    known to be refused, or is no longer in force.
+    `answered`: a call of the version has been answered; `answered_since`: one that began after this one was first refused.
+    `times`: how often this one was refused; `calls`: how many different ones were since the version was answered last, and
+    `lasted`: how long ago the first of them was. `known`: the version is known to be refused, or is no longer in force.
     """
 
+    answered: bool
     answered_since: bool
     times: int
     calls: int
+    lasted: timedelta
     known: bool
 
     @property
     def of_version(self) -> bool:
         """Whether the version is at fault."""
-        return not self.answered_since and (self.known or self.calls >= LEAST_REFUSED)
+        if self.answered_since or self.known:
+            return not self.answered_since
+        if self.answered:
+            return self.calls >= MOST_REFUSED and self.lasted >= LASTING
+        return self.calls >= LEAST_REFUSED
 
 
 def weighed(judged: Judged, refusals: Refusals) -> Judged:

@@ -34,11 +34,12 @@ select v.number, f.version_id <> v.id as outdated, f.refused_version_id is not d
      order by a.ended_at desc limit 1) a on true
  where v.id = :version_id
 """
-# The work of the version that was refused in these words since then.
+# The work of the version that was refused in these words since then, and when it first was.
 REFUSED = """
-select a.work_id from lanes.attempt a
+select a.work_id, min(a.started_at) as at from lanes.attempt a
  where a.workload = :workload and a.lane = :lane and a.ended_at >= :since and a.outcome in ('unserved', 'poison')
    and a.error = :error and a.version_id = :version_id
+ group by 1
 """
 FIRST = """
 select a.work_id, min(a.started_at) as at, count(*) as times from lanes.attempt a
@@ -47,8 +48,8 @@ select a.work_id, min(a.started_at) as at, count(*) as times from lanes.attempt 
 """
 STOP = """
 update lanes.workload f
-   set refused_version_id = :version_id, refused_lane = :lane, refused_at = :now,
-       paused_at = case when f.version_id = :version_id then coalesce(f.paused_at, :now) else f.paused_at end
+   set refused_version_id = :version_id, refused_lane = :lane, refused_at = :refused_at,
+       paused_at = case when f.version_id = :version_id then coalesce(f.paused_at, :refused_at) else f.paused_at end
  where f.name in (select name from lanes.workload where name = :workload and refused_version_id is null
                      for no key update skip locked)
 returning f.version_id = :version_id as in_force
@@ -80,7 +81,8 @@ with waiting as (
      for no key update of w skip locked)
 update lanes.work w set version_id = waiting.version_id, alone = false, ready_at = :now from waiting where w.id = waiting.id
 """
-# A stop ends when no work of the version is left to be asked, or the version is answered after all.
+# A stop ends when no work of the version is left to be asked, or the version is answered after all: an answer that ended since
+# the first refusal may have been saved before the stop, or after it.
 OVER = """
 update lanes.workload f
    set refused_version_id = null, refused_lane = null, refused_at = null,
@@ -142,20 +144,24 @@ def _weigh(
     answered_at = max((each for each in (answered_at, seen.started_at) if each is not None), default=None)
     works = [each.claim.work_id for each in refused]
     first = {row.work_id: row for row in connection.execute(text(FIRST), {**asked, "works": works})}
-    earlier = set(connection.execute(text(REFUSED), {**asked, "since": seen.ended_at or seen.since}).scalars())
-    calls = len(earlier - set(works)) + len({each.judged.refused_call for each in refused})
+    earlier = {
+        row.work_id: row.at for row in connection.execute(text(REFUSED), {**asked, "since": seen.ended_at or seen.since})
+    }
+    calls = len(earlier.keys() - set(works)) + len({each.judged.refused_call for each in refused})
+    refused_at = min([*earlier.values(), *(each.started_at for each in refused)])
     of_version = False
     for each in refused:
         before = first.get(each.claim.work_id)
         first_at = each.started_at if before is None else min(before.at, each.started_at)
         found = Refusals(
-            answered_since=answered_at is not None and answered_at >= first_at,
-            times=1 + (0 if before is None else before.times), calls=calls, known=seen.refused or seen.outdated,
+            answered=answered_at is not None, answered_since=answered_at is not None and answered_at >= first_at,
+            times=1 + (0 if before is None else before.times), calls=calls, lasted=now - refused_at,
+            known=seen.refused or seen.outdated,
         )  # fmt: skip
         of_version = of_version or found.of_version
         fared[each.name] = replace(each, judged=weighed(each.judged, found))
     if of_version and not seen.refused:
-        _stop(connection, asked, seen.number, calls, [*earlier, *works], flow_run_id)
+        _stop(connection, {**asked, "refused_at": refused_at}, seen.number, calls, [*earlier, *works], flow_run_id)
     return of_version and not seen.outdated
 
 

@@ -1,7 +1,7 @@
 """The provider refuses a version as such: its items are kept, it is stopped, and the next version goes on with them."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from lanes.claims import Claimed
-from lanes.settling.attempts import LEAST_REFUSED, Refusals, weighed
+from lanes.settling.attempts import LASTING, LEAST_REFUSED, MOST_REFUSED, Refusals, weighed
 from lanes.settling.outcome import Attempt, Judged
 from lanes.settling.story import next_step
 from lanes.store.settling import refusals, story
@@ -119,6 +119,48 @@ def test_a_refusal_beside_answers_of_its_version_is_the_items_own(connection: Co
     assert (is_paused(connection), incident(connection)) == (False, [])
 
 
+def test_a_burst_of_items_at_fault_does_not_stop_a_version_that_answered_before(connection: Connection) -> None:
+    waiting(connection, "good", *KEYS)
+    good, *bad = claim(connection)
+    save(connection, tried(good))
+    for second in (1, 6, 11):
+        bad = bad or claim(connection, now=later(seconds=second))
+        save(connection, *(refused(each, at=later(seconds=second)) for each in bad), now=later(seconds=second))
+        assert not is_paused(connection)
+        bad = []
+    assert stands(connection) == {"good": ("settled", 0)} | dict.fromkeys(KEYS, ("failed", 1))
+
+
+def test_a_version_that_is_refused_after_it_answered_stops_once_that_lasts(connection: Connection) -> None:
+    keys = [f"k{number}" for number in range(MOST_REFUSED)]
+    waiting(connection, "good", *keys)
+    good, *bad = claim(connection, places=100)
+    save(connection, tried(good))
+    long = int(LASTING.total_seconds())
+    for second in (1, 6, 11):
+        bad = bad or claim(connection, places=100, now=later(seconds=second))
+        save(connection, *(refused(each, at=later(seconds=second)) for each in bad), now=later(seconds=second))
+        bad = []
+    admit(connection, "last", now=later(seconds=long), lane=Lane.REALTIME)
+    route(connection, now=later(seconds=long))
+    (last,) = claim(connection, now=later(seconds=long))
+    save(connection, refused(last, at=later(seconds=long)), now=later(seconds=long + 1))
+    assert stands(connection) == {"good": ("settled", 0)} | dict.fromkeys((*keys, "last"), ("routed", 0))
+    assert is_paused(connection)
+    assert refusals.go_on(connection, now=later(seconds=long + 2)) == 0
+    assert is_paused(connection)
+
+
+def test_an_answer_that_is_saved_after_the_stop_ends_it(connection: Connection) -> None:
+    waiting(connection, *KEYS)
+    good, *bad = claim(connection)
+    save(connection, *(refused(each, at=later(seconds=1)) for each in bad), now=later(seconds=3))
+    assert is_paused(connection)
+    save(connection, tried(good, at=later(seconds=2)), now=later(seconds=4))
+    refusals.go_on(connection, now=later(seconds=5))
+    assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
+
+
 def test_an_item_at_fault_fails_once_its_version_has_answered_another(connection: Connection) -> None:
     waiting(connection, "a", "b")
     bad, good = claim(connection)
@@ -205,13 +247,15 @@ def test_a_stop_ends_when_all_that_it_held_is_gone(connection: Connection) -> No
     assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
 
 
-@given(st.booleans(), st.integers(1, 9), st.integers(1, 9), st.booleans())
+@given(
+    st.booleans(), st.booleans(), st.integers(1, 9), st.integers(1, 99), st.timedeltas(timedelta(0), 2 * LASTING), st.booleans()
+)  # fmt: skip
 def test_no_item_fails_for_its_version_and_no_version_stops_while_it_answers(
-    answered: bool, times: int, calls: int, known: bool
+    before: bool, since: bool, times: int, calls: int, lasted: timedelta, known: bool
 ) -> None:
-    found = Refusals(answered, times, calls, known)
+    found = Refusals(before or since, since, times, calls, lasted, known)
     then = weighed(Judged(Outcome.POISON, error="no", refused_call="1"), found)
-    if answered:
+    if since:
         assert (then.outcome, found.of_version) == (Outcome.POISON, False)
     if found.of_version:
         assert (then.outcome, then.spends) == (Outcome.UNSERVED, False)
