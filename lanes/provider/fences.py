@@ -28,7 +28,7 @@ FENCE = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{_spelled(ITEM)}|{_spelled(HISTOR
 
 def escaped(text: str) -> str:
     """Return the text without anything that could be taken for the fence of an item or a history."""
-    return FENCE.sub(ENTITY, text)
+    return FENCE.sub(ENTITY, text) if _has_bracket(text) else text
 
 
 def fields(values: Iterable[tuple[str, str]]) -> str:
@@ -45,7 +45,12 @@ def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
     if len(names) <= MOST_FIELDS and sum(map(len, names)) <= MOST_FIELDS * MOST_FIELDS:
         words = "|".join(map(_spelled, names))
         fence = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{words})(?![^\\W_]))", re.IGNORECASE)
-    return lambda text: fence.sub(ENTITY, text)
+    return lambda text: fence.sub(ENTITY, text) if _has_bracket(text) else text
+
+
+def _has_bracket(text: str) -> bool:
+    """Return whether a bracket stands in the text; a quick look, because most have none."""
+    return "<" in text or "\uff1c" in text or "\ufe64" in text
 
 
 def item(id: str, content: str) -> str:

@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import RuleFailed
+from lanes.routing.route import Arrived, decide, rule_faults
+from lanes.routing.split import Splits
+from lanes.words import Reason
 from lanes.workload import rule_cost, rules
 from lanes.workload.rule_cost import largest_input
 from lanes.workload.rules import LEAST_INPUT, MOST_UNITS, Pair, Rule
+from tests.conftest import NOON
+from tests.examples import version
 from tests.unit.workload.test_rules import RULES
 
 NESTED = "payload.tags.exists(t, payload.tags.exists(u, u == t + 'q'))"
@@ -156,3 +161,14 @@ def test_two_rules_that_are_too_much_together_are_asked_one_by_one() -> None:
     half = "payload.n == 1" + " || payload.n == 1" * 200
     assert Pair(Rule(half), Rule(half)).hold(variables({"n": 1})) is None
     assert Rule(half).holds(variables({"n": 1}))
+
+
+def test_an_item_that_is_too_large_for_a_rule_is_routed_and_says_why_and_its_neighbour_by_the_rule() -> None:
+    of = version(urgent_when=NESTED)
+    for payload, reason in ((THOUSANDS, Reason.SPLIT), ({"tags": ["a", "aq"]}, Reason.URGENT_RULE)):
+        item = Arrived("letters", "k1", payload, NOON, NOON)
+        route = decide(item, of, Splits([]), now=NOON)
+        assert route.reason is reason
+        faults = rule_faults(item, of, now=NOON)
+        assert len(faults) == (reason is Reason.SPLIT)
+        assert ("would take too long" in route.explanation) == (reason is Reason.SPLIT)

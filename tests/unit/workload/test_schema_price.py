@@ -4,10 +4,13 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis import given
 
+from lanes.workload import schema_cost
 from lanes.workload.answer_check import MOST_STEPS, AnswerCheck, check_affordable
 from lanes.workload.output_schema import SchemaFault
 from lanes.workload.schema_cost import Costs
+from tests.unit.strategies import any_json
 
 DOUBLING = {
     "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}},
@@ -106,6 +109,11 @@ def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(rules: dict[
     with pytest.raises(SchemaFault) as caught:
         check_affordable(schema)
     assert said in str(caught.value)
+
+
+@given(any_json())
+def test_values_are_counted_alike_with_and_without_their_levels(answer: Any) -> None:
+    assert schema_cost._values(answer) == schema_cost._measured(answer)[0]
 
 
 def test_the_steps_bound_what_the_checker_does() -> None:
