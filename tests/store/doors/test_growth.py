@@ -55,7 +55,8 @@ def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection)
 
 
 def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection) -> None:
-    bad = [Refusal("letters", f"f.jsonl:{n}", "broken_line", "it is not JSON", "{" * 70_000) for n in range(QUOTA + 2)]
+    lines = ["{" * 70_000, *["{"] * (QUOTA + 1)]
+    bad = [Refusal("letters", f"f.jsonl:{n}", "broken_line", "it is not JSON", line) for n, line in enumerate(lines)]
     items.refuse(connection, bad, door="f.jsonl", now=NOON)
     assert kept(connection, "f.jsonl") == (QUOTA, [("2026-11-24", 2)])
     assert connection.execute(text("select max(length(content)) from lanes.rejected")).scalar_one() == 65_536
