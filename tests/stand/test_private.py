@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
+from lanes.stand import login
 from lanes.stand.deployments import remember, values_digest
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.private import KEY, digest_of_secrets, write_private
@@ -37,6 +38,8 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(home: Path, p
     put_up(home, prefect)
     for name in ("installed.json", "deployed.json"):
         remember(home / name, values_digest({}, home), {"answer": "1"})
+    login.keep(home, "lanes:geheim")
+    login.of_user(home, {"PREFECT_API_KEY": "geheim"})
     processes = Processes(home / "processes", home / "logs")
     running = processes.start("sleep", ["sleep", "60"], environment={"PATH": "/usr/bin:/bin"}, directory=home)
     processes.stop(running)
@@ -47,7 +50,7 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(home: Path, p
         assert "READY" in endpoint.stdout.readline()
         endpoint.terminate()
     assert {name: f"{mode(home / name):04o}" for name in told} == told
-    assert len(told) == 9
+    assert len(told) == 11
 
 
 def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_path: Path) -> None:
