@@ -38,7 +38,7 @@ class RunningStand:
     @property
     def login(self) -> str:
         """What the stand's own Prefect asks for."""
-        return self.info.credentials()["PREFECT_API_AUTH_STRING"]
+        return self.environment["PREFECT_API_AUTH_STRING"]
 
     def emit(self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived") -> str:
         """An event of that workload is with Prefect; its id."""
@@ -104,7 +104,7 @@ def put_up(home: Path, **more: str) -> RunningStand:
         frozenset(data(done)["started"]),
         create_engine(environment["LANES_DATABASE_URL"]),
         httpx2.Client(
-            base_url=f"{info.prefect_api_url}/", headers=credentials(info.credentials()), trust_env=False, timeout=20
+            base_url=f"{info.prefect_api_url}/", headers=credentials(environment), trust_env=False, timeout=20
         ),
         httpx2.Client(base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20),
     )
