@@ -20,7 +20,7 @@ from lanes.store import schema
 from lanes.store.database import Database
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
-from tests.databases import Databases, Reused, Roaming
+from tests.databases import OWNER_MAY, Databases, Reused, Roaming
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.rewriting import rewrite_share
@@ -170,9 +170,9 @@ def _in_haste(running: Running) -> None:
     """
     admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
-            connection.execute(text(f"alter system set {setting} = off"))
-        connection.execute(text("select pg_reload_conf()"))
+        off = [f"alter system set {each} = off" for each in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")]
+        for each in (*off, *OWNER_MAY, "select pg_reload_conf()"):
+            connection.execute(text(each))
     admin.dispose()
 
 

@@ -10,10 +10,17 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from lanes.stand.postgres import SUPERUSER, Running
+from lanes.stand.embedded import SUPERUSER, owner_of, password_of
+from lanes.stand.postgres import Running
 from lanes.store.discreet import discreet_async_engine
 
 TEMPLATE = "lanes"
+OWNER = owner_of(TEMPLATE)
+# Beyond what the owner of a stand's database may: a test makes roles, and fills a history without its triggers.
+OWNER_MAY = (
+    f"alter role {OWNER} createrole", f"alter role {OWNER} set createrole_self_grant = 'set, inherit'",
+    f"grant set on parameter session_replication_role to {OWNER}",
+)  # fmt: skip
 NOWHERE = "postgresql+psycopg://"
 MOST_TESTS = 100  # that use one database: the rows they rolled back still lie in its files
 AT_ONCE = "set scram_iterations = 1"  # a password is proved by 4,096 rounds of hashing: 2 ms of each connection
@@ -33,15 +40,20 @@ class Databases:
         self._admin = psycopg.connect(server.url("postgres", None), autocommit=True)
         self._numbers = itertools.count(1)
         self._admin.execute(AT_ONCE)
-        same = sql.SQL("alter role {} password {}").format(sql.Identifier(SUPERUSER), sql.Literal(server.secret))
-        self._admin.execute(same)
+        for role in (SUPERUSER, OWNER):
+            same = password_of(role, server.secret)
+            self._admin.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(same)))
 
     def make(self) -> str:
         """The address of a fresh database."""
         name = f"test_{next(self._numbers)}"
-        names = map(sql.Identifier, (name, TEMPLATE))
-        self._admin.execute(sql.SQL("create database {} template {} strategy file_copy").format(*names))
+        names = map(sql.Identifier, (name, TEMPLATE, OWNER))
+        self._admin.execute(sql.SQL("create database {} template {} owner {} strategy file_copy").format(*names))
         return self._server.url(name)
+
+    def as_superuser(self, url: str) -> str:
+        """The same address for a test that looks into the server itself."""
+        return self._server.url(make_url(url).database or "", role=SUPERUSER)
 
     def drop(self, url: str) -> None:
         """It is gone, whoever is still connected."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lanes.stand import login
+from lanes.stand.embedded import address
 from lanes.stand.kept import Said
 from lanes.stand.ports import LOOPBACK
 from lanes.stand.private import write_private
@@ -24,9 +25,9 @@ class PostgresInfo:
     pid: int
     port: int
 
-    def url(self, database: str, driver: str = "psycopg") -> str:
+    def url(self, database: str, driver: str = "psycopg", *, role: str | None = None) -> str:
         secret = self.data.with_name(f"{self.data.name}.secret").read_text().strip()
-        return f"postgresql+{driver}://postgres:{secret}@{LOOPBACK}:{self.port}/{database}"
+        return address(database, driver=driver, port=self.port, secret=secret, role=role)
 
 
 @dataclass(frozen=True)

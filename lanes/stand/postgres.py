@@ -18,12 +18,12 @@ from psycopg.rows import scalar_row
 
 from lanes.stand import ports
 from lanes.stand.binaries import data_directory, make_walkable, programs, server_account
+from lanes.stand.embedded import OWNERS, SUPERUSER, address, owner_of, password_of
 from lanes.stand.errors import StandError
 from lanes.stand.locks import file_lock
 from lanes.stand.private import write_private
+from lanes.store.current.owning import GIVE
 
-SUPERUSER = "postgres"
-DATABASES = ("lanes", "prefect")
 SOCKET_PATH_LIMIT = 80
 START_ATTEMPTS = 10
 SETTINGS = {
@@ -49,10 +49,9 @@ class Running:
     port: int
     secret: str = field(repr=False)
 
-    def url(self, database: str = "lanes", driver: str | None = "psycopg") -> str:
-        """The address of a database on this server, with its password; `driver` None is libpq's form."""
-        scheme = f"postgresql+{driver}" if driver else "postgresql"
-        return f"{scheme}://{SUPERUSER}:{self.secret}@{ports.LOOPBACK}:{self.port}/{database}"
+    def url(self, database: str = "lanes", driver: str | None = "psycopg", *, role: str | None = None) -> str:
+        """Return the address of a database for its owner, or for another role; `driver` None is libpq's form."""
+        return address(database, driver=driver, port=self.port, secret=self.secret, role=role)
 
 
 class EmbeddedPostgres:
@@ -62,7 +61,7 @@ class EmbeddedPostgres:
     ended by `stop` only. Nothing that was committed is lost when the server, its starter or the machine dies.
     """
 
-    def __init__(self, data: Path, *, databases: Sequence[str] = DATABASES) -> None:
+    def __init__(self, data: Path, *, databases: Sequence[str] = tuple(OWNERS)) -> None:
         self.wanted = data.resolve()
         self.data = data_directory(data, server_account(data))
         self.account = server_account(self.data)
@@ -188,11 +187,25 @@ class EmbeddedPostgres:
             lock.unlink(missing_ok=True)
 
     def _create_databases(self, running: Running) -> None:
+        """Each database exists and belongs to a role of its own, which is no superuser; no other role may connect to it."""
         with psycopg.connect(running.url("postgres", None), autocommit=True, row_factory=scalar_row) as connection:
+            roles: set[object] = set(connection.execute("SELECT rolname FROM pg_roles"))
             present = set(connection.execute("SELECT datname FROM pg_database"))
+            owned = set(connection.execute("SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) <> %s", [SUPERUSER]))
             for name in self.databases:
+                role = owner_of(name)
+                if role not in roles:
+                    password = sql.Literal(password_of(role, running.secret))
+                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password))
+                    connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role)))
+                    roles.add(role)
                 if name not in present:
-                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*map(sql.Identifier, (name, role))))
+                elif name not in owned:
+                    _give_to_owner(running, name)
+                    connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*map(sql.Identifier, (name, role))))
+                if name not in owned:
+                    connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
 
     @property
     def _secret_file(self) -> Path:
@@ -236,6 +249,17 @@ class EmbeddedPostgres:
                 f"Postgres' {program} failed with exit code {done.returncode} on {self.data}: read the end of its log",
                 log=self.log if self.log.exists() else output,
             )
+
+
+def _give_to_owner(running: Running, database: str) -> None:
+    """What an earlier version, which ran as superuser, made in a database belongs to the database's owner."""
+    superuser = running.url(database, None, role=SUPERUSER)
+    with psycopg.connect(superuser, autocommit=True, row_factory=scalar_row) as connection:
+        for schema in ("lanes", "public"):
+            asked = {"schema": schema, "owner": owner_of(database)}
+            with connection.transaction():
+                for statement in connection.execute(GIVE, asked).fetchall():
+                    connection.execute(str(statement).encode())
 
 
 def _speaks_postgres(port: int) -> bool:

@@ -34,18 +34,19 @@ class Server:
         self._admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
         schema.upgrade(running.url("lanes"))
         self._do("create extension if not exists pg_stat_statements")
+        self._do("grant set on parameter session_replication_role to lanes_stand")  # a history is filled without its triggers
 
     def database(self, *, of_lanes: bool = False) -> str:
         """The address of a fresh database, as SQLAlchemy takes it."""
         name = f"bench_{next(self._numbers)}"
-        self._do(f"create database {name}" + (" template lanes" if of_lanes else ""))
+        self._do(f"create database {name} owner lanes_stand" + (" template lanes" if of_lanes else ""))
         self._do("checkpoint")
         return self._running.url(name)
 
     def copy(self, url: str) -> str:
         """The address of a fresh copy of that database, to which nobody may be connected."""
         name = f"bench_{next(self._numbers)}"
-        self._do(f"create database {name} template {make_url(url).database}")
+        self._do(f"create database {name} owner lanes_stand template {make_url(url).database}")
         self._do("checkpoint")
         return self._running.url(name)
 

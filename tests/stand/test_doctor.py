@@ -138,7 +138,7 @@ def test_a_wrong_database_address_has_a_sentence_of_its_own(home: Path, address:
 
 def test_a_refused_user_and_a_missing_database_are_told_apart(home: Path, postgres: Running) -> None:
     wrong_password = replace(postgres, secret="wrong").url("lanes", None)
-    assert "refuses user postgres" in found(home, "database", LANES_DATABASE_URL=wrong_password).sentence
+    assert "refuses user lanes_stand" in found(home, "database", LANES_DATABASE_URL=wrong_password).sentence
     missing = found(home, "database", LANES_DATABASE_URL=postgres.url("elsewhere", None))
     assert "does not exist on that server: create it, or correct the name" in missing.sentence
 

@@ -58,7 +58,7 @@ def alone(told: Told, name: str) -> str:
 def test_a_stand_says_where_everything_is_and_no_secret(
     capsys: Told, up: StandInfo, prefect: PrefectStandIn, postgres: Running
 ) -> None:
-    database = f"postgresql://postgres@127.0.0.1:{postgres.port}/lanes"
+    database = f"postgresql://lanes_stand@127.0.0.1:{postgres.port}/lanes"
     assert addresses(capsys) == {
         "prefect": up.ui_url, "report": None, "database": database, "provider": "http://127.0.0.1:9999",
     }  # fmt: skip

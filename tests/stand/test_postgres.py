@@ -13,9 +13,11 @@ import psycopg
 import pytest
 
 from lanes.stand import binaries
+from lanes.stand.embedded import OWNERS
 from lanes.stand.errors import StandError
 from lanes.stand.identity import birth_mark
 from lanes.stand.postgres import EmbeddedPostgres
+from lanes.store import schema
 
 IS_ROOT = os.geteuid() == 0
 START = "import sys; from pathlib import Path; from lanes.stand.postgres import EmbeddedPostgres\n"
@@ -48,7 +50,48 @@ def test_the_secret_is_readable_by_its_owner_only_and_not_shown(home: Path) -> N
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert secret.read_text() not in repr(running)
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(running.url("lanes", None).replace(secret.read_text(), "wrong"))
+        psycopg.connect(running.url("postgres", None).replace(secret.read_text(), "wrong"))
+
+
+def test_each_database_has_an_owner_of_its_own_that_is_no_superuser(home: Path) -> None:
+    running = EmbeddedPostgres(home / "postgres").start()
+    for name, role, other in (("lanes", "lanes_stand", "prefect"), ("prefect", "prefect", "lanes")):
+        assert (home / "postgres.secret").read_text().strip() not in running.url(name)
+        with psycopg.connect(running.url(name, None)) as connection:
+            asked = "SELECT current_user, rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
+            assert connection.execute(asked).fetchone() == (role, False, False, False)
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(running.url(other, None, role=role))
+
+
+def test_what_an_earlier_version_made_as_superuser_comes_to_belong_to_the_owner(home: Path) -> None:
+    server = EmbeddedPostgres(home / "postgres")
+    running = server.start()
+    schema.upgrade(running.url("lanes"))
+    for name, role in OWNERS.items():
+        with psycopg.connect(running.url(name, None, role="postgres"), autocommit=True) as superuser:
+            superuser.execute("CREATE EXTENSION pg_trgm")
+            superuser.execute("CREATE TYPE public.mood AS ENUM ('good')")
+            superuser.execute("CREATE TABLE public.kept (value int GENERATED ALWAYS AS IDENTITY, mood public.mood)")
+            superuser.execute(f"REASSIGN OWNED BY {role} TO postgres".encode())
+    with psycopg.connect(running.url("postgres", None), autocommit=True) as superuser:
+        superuser.execute("REVOKE pg_read_all_stats FROM lanes_stand, prefect")
+        superuser.execute("DROP ROLE lanes_stand")
+        superuser.execute("DROP ROLE prefect")
+
+    running = server.start()
+    for name in ("lanes", "prefect"):
+        with psycopg.connect(running.url(name, None)) as connection:
+            connection.execute("INSERT INTO public.kept (mood) VALUES ('good')")
+            connection.execute("ALTER TABLE public.kept ADD COLUMN more int")
+            connection.execute("ALTER TYPE public.mood ADD VALUE 'bad'")
+    schema.upgrade(running.url("lanes"))
+    with psycopg.connect(running.url("lanes", None)) as connection:
+        connection.execute("CREATE OR REPLACE VIEW lanes.mine AS SELECT * FROM lanes.item_status")
+        left = "SELECT relname FROM pg_class WHERE relnamespace = 'lanes'::regnamespace AND relowner <> 'lanes_stand'::regrole"
+        assert connection.execute(left).fetchall() == []
+        left = "SELECT proname FROM pg_proc WHERE pronamespace = 'lanes'::regnamespace AND proowner <> 'lanes_stand'::regrole"
+        assert connection.execute(left).fetchall() == []
 
 
 def test_a_second_start_attaches(home: Path) -> None:

@@ -29,6 +29,7 @@ from lanes.store.routing import rescues, sheds
 from lanes.store.tables import slack_post
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
+from tests.databases import Databases
 from tests.examples import publish
 
 MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
@@ -46,9 +47,11 @@ def prepared_after() -> int:
 
 
 @pytest.fixture
-def connection(prepared_after: int, database_url: str) -> Iterator[Connection]:
+def connection(prepared_after: int, databases: Databases, database_url: str) -> Iterator[Connection]:
     """One connection whose statements are prepared, and planned without their values."""
-    engine: Engine = create_engine(database_url, connect_args={"prepare_threshold": prepared_after})
+    engine: Engine = create_engine(
+        databases.as_superuser(database_url), connect_args={"prepare_threshold": prepared_after}
+    )
     with engine.connect() as opened:
         opened.execute(text("load 'auto_explain'"))
         for setting in ("plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_bitmapscan = off"):

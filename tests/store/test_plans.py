@@ -113,7 +113,7 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
     """A database with a history of 30 days, 2,000 items that wait, and a replay."""
     admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text("create database test_plans template lanes strategy file_copy"))
+        connection.execute(text("create database test_plans template lanes owner lanes_stand strategy file_copy"))
     pool = create_engine(postgres.url("test_plans"))
     with pool.begin() as connection:
         letters = publish(connection, now=later(days=-30))

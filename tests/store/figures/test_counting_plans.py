@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 
 from lanes.store.doors import items
 from lanes.words import Lane
 from tests.conftest import NOON
+from tests.databases import Databases
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, save, tried
 
@@ -23,10 +24,10 @@ set local auto_explain.log_format = json; set local client_min_messages = log
 
 @pytest.mark.parametrize("lived_in", [False, True])
 def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_row_by_an_index(
-    pool: Engine, lived_in: bool
+    databases: Databases, database_url: str, lived_in: bool
 ) -> None:
     told: list[str] = []
-    with pool.begin() as connection:
+    with create_engine(databases.as_superuser(database_url), poolclass=NullPool).begin() as connection:
         publish(connection, now=NOON, mode="lambda")
         if lived_in:  # and emptied: the tables have pages, and indexes have more of them
             with connection.begin_nested() as all_of_it:
