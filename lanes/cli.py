@@ -18,7 +18,7 @@ COMMANDS = (
     "figures:figures", "budget:budget", "overhead:overhead",
     "init:init", "preview:preview", "publish:publish", "export:export",
     "batches:batches", "batches:adopt", "batches:resubmit", "batches:give_up",
-    "results:results", "depart:depart", "places:url", "places:psql", "places:prefect",
+    "results:results", "depart:depart", "places:url", "places:psql", "places:prefect", "roles:roles",
     "pause:pause", "pause:resume", "replay:replay", "replay:diff", "replay:promote", "replay:demote", "replay:drop",
 )  # fmt: skip
 

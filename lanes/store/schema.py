@@ -7,9 +7,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 from lanes.errors import SetupError
+from lanes.store.current import roles
+from lanes.store.current.roles import become_owner, schema_owner
 from lanes.store.discreet import discreet_engine
 from lanes.store.tables import SCHEMA
 
@@ -25,12 +29,15 @@ def upgrade(url: str) -> None:
     """The database at `url` has the newest schema; nothing changes when it already has.
 
     Raises:
-        SetupError: it was moved by migrations that this checkout does not have.
+        SetupError: it was moved by migrations that this checkout does not have, or the user may not move it.
     """
     engine = discreet_engine(url)
     try:
         with engine.begin() as connection:
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+            if not become_owner(connection):
+                _refuse_to_migrate(connection, str(engine.url.username))
+                return
             settings = config()
             settings.attributes["connection"] = connection
             try:
@@ -42,6 +49,46 @@ def upgrade(url: str) -> None:
                 ) from error
     finally:
         engine.dispose()
+
+
+def set_up_roles(url: str, *, shared: bool) -> list[str]:
+    """Create the database roles, hand them the newest schema, and return those that were missing. Safe to repeat.
+
+    `shared`: other programs use the database too, so that whoever may connect to it now still may.
+
+    Raises:
+        SetupError: the user may not do that.
+    """
+    engine = discreet_engine(url)
+    try:
+        with engine.begin() as connection:
+            created = roles.create(connection)
+            roles.let_migrate(connection)
+            roles.give_schema(connection)
+        upgrade(url)
+        with engine.begin() as connection:
+            if not shared:
+                roles.close_database(connection)
+            become_owner(connection)
+            roles.grant(connection)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        raise SetupError(
+            f"user {engine.url.username} may not set up the roles ({error.orig}): set LANES_DATABASE_URL to a superuser, or to "
+            "a user with CREATEROLE that owns the database and schema lanes"
+        ) from error
+    finally:
+        engine.dispose()
+    return created
+
+
+def _refuse_to_migrate(connection: Connection, user: str) -> None:
+    if missing := pending(connection):
+        raise SetupError(
+            f"the database lacks {len(missing)} migrations (the next is {missing[0]}), and user {user} may not change schema "
+            f"{SCHEMA}, which belongs to {schema_owner(connection)}: run `lanes roles` as a member of that role first"
+        )
 
 
 def pending(connection: Connection) -> list[str]:

@@ -13,7 +13,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationInfo
 from sqlalchemy import Connection, text
 
-from lanes.store.current import autogenerate, grants
+from lanes.store.current import autogenerate, grants, roles
 from lanes.store.current.files import pieces
 from lanes.store.current.putting import put_in_force
 from lanes.store.database import clock
@@ -25,7 +25,9 @@ from lanes.store.tables.figures import PARTS
 
 def _run(connection: Connection) -> None:
     connection.execute(text("set local search_path = pg_catalog, pg_temp"))
-    connection.execute(text(f"create schema if not exists {SCHEMA}"))
+    roles.become_owner(connection)
+    if roles.schema_owner(connection) is None:
+        connection.execute(text(f"create schema {SCHEMA}"))
     moved: list[bool] = []  # for each migration that ran, whether it fills the figures
     context.configure(
         connection=connection,
@@ -45,7 +47,7 @@ def _run(connection: Connection) -> None:
         if moved and context.get_context().get_current_revision() == context.script.get_current_head():
             put_in_force(connection, pieces())
             grants.restore(connection, before)
-            grants.withhold(connection)
+            roles.secure(connection)
             if any(moved):
                 rebuild_here(connection, until=clock(connection) + timedelta(days=1))
 

@@ -22,10 +22,6 @@ select f.kind, f.name,
   from found f cross join lateral aclexplode(f.acl) a
 """)
 
-_OF_OWNER = text("""
-select oid::regprocedure::text from pg_proc where pronamespace = to_regnamespace(:schema) and prosecdef
-""")
-
 
 def granted(connection: Connection) -> dict[Object, set[Grant]]:
     """Who may do what with each view and function of schema `lanes`; of functions of one name, with any of them."""
@@ -42,12 +38,6 @@ def restore(connection: Connection, before: dict[Object, set[Grant]]) -> None:
                 connection.execute(text(f"grant {privilege} on {each[0]} {identity} to {grantee}{passing}"))
             for privilege, grantee, _ in sorted(now[each] - before[each]):
                 connection.execute(text(f"revoke {privilege} on {each[0]} {identity} from {grantee}"))
-
-
-def withhold(connection: Connection) -> None:
-    """Take from PUBLIC the right to call the functions that run with the rights of their owner."""
-    for called in connection.execute(_OF_OWNER, {"schema": SCHEMA}).scalars():
-        connection.execute(text(f"revoke execute on function {called} from public"))
 
 
 def _read(connection: Connection) -> tuple[dict[Object, set[Grant]], dict[Object, set[str]]]:

@@ -1,6 +1,6 @@
 """The tables of schema `lanes`, a file per aggregate. Every comment there is also in the database (`\\d+`)."""
 
-from lanes.store.tables.base import SCHEMA, metadata
+from lanes.store.tables.base import SCHEMA, finite_moments, metadata
 from lanes.store.tables.batches import batch, disowned
 from lanes.store.tables.budgets import budget, budget_hold, budget_spent, budget_use
 from lanes.store.tables.caching import caching
@@ -18,6 +18,8 @@ from lanes.store.tables.rollouts import rollout, rollout_event, rollout_measurem
 from lanes.store.tables.routing import route, split
 from lanes.store.tables.work import batch_member, work
 from lanes.store.tables.workloads import version, workload
+
+finite_moments(metadata)
 
 __all__ = [
     "SCHEMA",

@@ -67,6 +67,15 @@ class Word(TypeDecorator[W]):
         return self._members.__getitem__
 
 
+def finite_moments(of: MetaData) -> None:
+    """Let no table hold an infinite moment: none is before or after it, so that it stops whatever goes by order or age."""
+    for table in of.tables.values():
+        moments = [each.name for each in table.columns if isinstance(each.type, DateTime)]
+        if moments:
+            finite = " and ".join(f"isfinite({name})" for name in moments)
+            table.append_constraint(CheckConstraint(finite, name="finite"))
+
+
 def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
     """The column holds a word of this StrEnum."""
     return CheckConstraint(f"{column} in ({', '.join(repr(each.value) for each in words)})", name=f"{column}_known")

@@ -1,6 +1,6 @@
 create or replace function lanes.amend(workload text, key text, payload jsonb, occurred_at timestamptz default null)
 returns text
-language sql
+language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select outcome from lanes.take_amendment(workload, key, payload, 'sql', occurred_at => occurred_at);
 end;

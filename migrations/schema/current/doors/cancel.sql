@@ -1,7 +1,7 @@
 -- No key of an item changes here: whoever only names the item (a reader, a label) neither waits nor is waited for.
 create or replace function lanes.cancel(workload text, key text, at timestamptz default clock_timestamp())
 returns text
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   target lanes.item;
 begin

@@ -1,7 +1,7 @@
 create or replace function lanes.label(workload text, key text, expected jsonb, source text default 'sql',
                                        at timestamptz default clock_timestamp())
 returns text
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   target bigint;
 begin

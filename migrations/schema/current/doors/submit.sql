@@ -2,7 +2,7 @@ create or replace function lanes.submit(workload text, payload jsonb, key text d
                              consumer text default null, entity text default null, urgent boolean default false,
                              lane text default null, occurred_at timestamptz default null)
 returns text
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
   return (lanes.admit_one(workload, payload, key, due_at, consumer, entity, urgent, lane, occurred_at, 'sql')).outcome;
 end $$;

@@ -2,7 +2,7 @@ create or replace function lanes.submit_item(workload text, payload jsonb, key t
                                   consumer text default null, entity text default null, urgent boolean default false,
                                   lane text default null, occurred_at timestamptz default null)
 returns table (outcome text, key text, detail text)
-language sql
+language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select told.outcome, told.key, told.detail
     from lanes.admit_one(workload, payload, submit_item.key, due_at, consumer, entity, urgent, lane, occurred_at, 'sql') told;

@@ -1,6 +1,6 @@
 create or replace function lanes.submit_many(workload text, rows jsonb)
 returns table (place int, outcome text, key text, detail text)
-language sql
+language sql security definer set search_path = pg_catalog, pg_temp
 begin atomic
   select told.place, told.outcome, told.key, told.detail
     from lanes.admit(case jsonb_typeof(rows) when 'array' then rows else jsonb_build_array(rows) end, 'sql',

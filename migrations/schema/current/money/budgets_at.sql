@@ -4,7 +4,7 @@ create or replace function lanes.budgets_at(at timestamptz)
 returns table (budget_id bigint, workload text, consumer text, period text, zone text, began_at timestamptz, ends_at timestamptz,
                spent_usd numeric, unknown_usd numeric, calls_usd numeric, batches_usd numeric, soft_usd numeric, hard_usd numeric,
                refused_at timestamptz, refused_usd numeric, who text, why text, set_at timestamptz)
-language sql stable
+language sql stable security definer set search_path = pg_catalog, pg_temp
 begin atomic
   with calls as (
     select w.workload, i.consumer, sum(w.bound_usd) as usd

@@ -1,7 +1,7 @@
 create or replace function lanes.read_result(workload text, key text, reader text,
                                              at timestamptz default clock_timestamp())
 returns table (output jsonb, standing text, generation int, lane text, created_at timestamptz)
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
   target bigint;
