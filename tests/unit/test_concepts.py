@@ -52,7 +52,9 @@ def test_what_packing_saves(row: list[str]) -> None:
 
 def test_what_fields_of_packing_are_by_default() -> None:
     rows = table("concepts/buffering-and-packing.md", headed="field")
-    assert {name: Spec.model_fields[name].default for name, *_ in rows} == {name: number(default) for name, default, _ in rows}
+    defaults = {name: Spec.model_fields[name].default for name, *_ in rows}
+    told = {name: default if isinstance(defaults[name], str) else number(default) for name, default, _ in rows}
+    assert told == defaults
 
 
 def test_what_a_second_pass_costs() -> None:
