@@ -11,6 +11,7 @@ from lanes.doors.item import FIELDS, MOMENT
 from tests.fuzz.verdicts import Fault
 
 AREA = "doors"
+SIZE = re.compile("has [0-9]+ bytes")
 ROUNDED = re.compile("[.][0-9]{7}")
 ARGUMENTS = ("key", "consumer", "entity", "lane")
 
@@ -124,10 +125,22 @@ def compared(each: Input) -> list[Fault]:
         taken = [door for door, verdict in verdicts.items() if verdict.accepted and not (door == "list" and each.is_jsonb)]
         why = f"no JSON that every reader takes, but accepted by {', '.join(taken)}"
         return [Fault("disagrees", AREA, why, each.said)] if taken else []
+    if {verdict.outcome for verdict in verdicts.values()} == {"accepted", "payload_too_large"} and _holds_float(each.value):
+        return []  # it is as large as it may be, and its numbers are written otherwise
     if len({_comparable(door, verdict) for door, verdict in verdicts.items()}) > 1:
         told = "".join(f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}" for door, verdict in verdicts.items())
         return [Fault("disagrees", AREA, told, each.said)]
     return []
+
+
+def _holds_float(value: object) -> bool:
+    match value:
+        case dict():
+            return any(map(_holds_float, value.values()))
+        case list():
+            return any(map(_holds_float, value))
+        case _:
+            return isinstance(value, float)
 
 
 def _comparable(door: str, verdict: Verdict) -> str:
@@ -135,4 +148,4 @@ def _comparable(door: str, verdict: Verdict) -> str:
     if verdict.accepted:
         return json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)
     said = f"{verdict.outcome}: {verdict.told}".replace(f'workload "{door}"', "the workload")
-    return said.partition("; allowed are")[0]
+    return SIZE.sub("its size", said).partition("; allowed are")[0]

@@ -7,6 +7,7 @@ and well-formed inputs around it must be admitted as if they were alone. By natu
 - Of a name that comes twice, the SQL sender's cast reads each value, and the others only the last.
 - What Python does not read as JSON (thousands of levels or digits), or is no object, reaches no event door.
 - A line of a file that does not have the fields of an event is itself a payload.
+- SQL keeps a number as it is written, events and files as a float: they are equal for every reader, and not equally long.
 - Which fields are allowed, and what an input without a key goes by, each door says itself.
 """
 
