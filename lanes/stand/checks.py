@@ -195,6 +195,15 @@ def circuits(patient: Patient) -> str:
     return "every model is asked"
 
 
+def standing(patient: Patient) -> str:
+    from lanes.store.signals import foreign_holders
+
+    foreign = _asked(patient, foreign_holders)
+    if foreign:
+        raise StandError("; ".join(foreign))
+    return "no role is held by a session that is none of Lanes"
+
+
 def slack(patient: Patient) -> str:
     settings = patient.settings
     channel = settings.slack_channel

@@ -46,6 +46,7 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
     ("provider", checks.provider),
     ("models", checks.models),
     ("circuits", checks.circuits),
+    ("standing", checks.standing),
     ("slack", checks.slack),
     ("heartbeat", checks.heartbeat),
 )

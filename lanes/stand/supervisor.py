@@ -22,7 +22,7 @@ from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
 from lanes.store.database import clock
 from lanes.store.discreet import discreet_engine
-from lanes.store.signals import standing_roles
+from lanes.store.signals import foreign_holders, standing_roles
 
 PREFECT_S = 5.0
 DATABASE = {"connect_timeout": 5, "options": "-c statement_timeout=5000", "tcp_user_timeout": 15_000}
@@ -52,6 +52,7 @@ class Supervisor:
         self._vacancies = vacancies or Vacancies()
         self._watched = never_free(keep_warm=keep_warm)
         self._troubles: dict[str, str] = {}
+        self._foreign: list[str] = []  # sessions that hold a role and are none of Lanes, as they were told last
 
     def run(self) -> None:
         """Looks for as long as its process lives."""
@@ -64,10 +65,15 @@ class Supervisor:
         try:
             with self._pool.connect() as connection:
                 held, now = standing_roles(connection), clock(connection)
+                foreign = foreign_holders(connection)
         except SQLAlchemyError as error:
             self._met("the database", error)
             return
         self._troubles.pop("the database", None)
+        for sentence in foreign:
+            if sentence not in self._foreign:
+                self._say(sentence)
+        self._foreign = foreign
         for run in self._vacancies.to_ask(self._watched, held, now):
             self._ask_for(run, now)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
@@ -19,7 +19,9 @@ from lanes.stand.doctor import Finding, Verdict, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
 from lanes.store.realtime import circuits
+from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
+from tests.databases import Databases
 
 Answers = dict[str, tuple[int, object]]
 EVERY_VARIABLE = [str(each.validation_alias) for each in Settings.model_fields.values()]
@@ -141,6 +143,24 @@ def test_a_refused_user_and_a_missing_database_are_told_apart(home: Path, postgr
     assert "refuses user lanes_stand" in found(home, "database", LANES_DATABASE_URL=wrong_password).sentence
     missing = found(home, "database", LANES_DATABASE_URL=postgres.url("elsewhere", None))
     assert "does not exist on that server: create it, or correct the name" in missing.sentence
+
+
+def test_a_session_of_another_user_that_holds_a_role_is_named(
+    home: Path, databases: Databases, database_url: str, pool: Engine
+) -> None:
+    """Of our own user nothing is said: that is Lanes."""
+    take = f"select pg_advisory_lock({CLASS}, {int(Role.WATCHER)})"
+    with pool.connect() as ours:
+        ours.execute(text(take))
+        assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
+    pool.dispose()
+    with psycopg.connect(databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql") as foreign:
+        foreign.execute(take.encode())
+        finding = found(home, "standing", LANES_DATABASE_URL=database_url)
+        assert finding.verdict is Verdict.WRONG
+        assert f"role watcher is held by session {foreign.info.backend_pid} of user postgres" in finding.sentence
+        assert f'application "psql", address {ports.LOOPBACK}' in finding.sentence
+    assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
 
 
 def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -> None:
