@@ -71,6 +71,11 @@ async def save(
         alone = await saved([first], WAIT)
         # What is passed over again stands at the end: the next round waits for another.
         done = replace(done, passed_over=[]) + await saved(others) + alone
+    if done.apart:
+        get_run_logger().error(
+            "the provider gave %d answers the names of others: they are booked apart, as %s",
+            len(done.apart), ", ".join(sorted(done.apart)[:3]),
+        )  # fmt: skip
     if done.passed_over:
         get_run_logger().warning("%d attempts wait: their items are in open transactions", len(done.passed_over))
     return done

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lanes.claims import Claimed
@@ -66,7 +66,8 @@ async def answer(
         whole = False
         if not part:
             continue
-        ids = pack_ids(new_nonce(), 0, len(part))
+        nonce = new_nonce()
+        ids = pack_ids(nonce, 0, len(part))
         began = time.monotonic()
         try:
             longest_s = longest_call_s(most_answer_tokens(spec, len(part)), patience=patience)
@@ -84,7 +85,7 @@ async def answer(
                 return
         else:
             ended = time.monotonic()
-            yield Called(part, ended - began, ended, response=response, ids=ids)
+            yield Called(part, ended - began, ended, response=replace(response, call=nonce), ids=ids)
 
 
 def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str], marked: bool) -> bytes:

@@ -206,7 +206,8 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
             raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
         said = exact_json.loads(line)
         nonce, number = _request(said["custom_id"])
-        return RequestResult(nonce, number, _said(said["result"]))
+        result = _said(said["result"])
+        return RequestResult(nonce, number, replace(result, call=said["custom_id"]) if isinstance(result, Response) else result)
     except UnreadableBill as error:
         return Unreadable(str(error), nonce, number)
     except Exception as error:  # the shape of a line is the provider's: whatever it holds, the others are read

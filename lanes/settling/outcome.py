@@ -1,11 +1,13 @@
 """What one provider response means for the items that shared it."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from lanes import exact_json
@@ -19,7 +21,10 @@ from lanes.workload.prices import Usage
 
 @dataclass(frozen=True)
 class Response:
-    """One billed response of the provider. `model` is None where it names none; `fault` says why its answer cannot be read."""
+    """One billed response of the provider. `model` is None where it names none; `fault` says why its answer cannot be read.
+
+    `call` names the call, or the request of a batch, that it answers: the provider's own name for it may come twice.
+    """
 
     message_id: str
     model: str | None
@@ -28,6 +33,13 @@ class Response:
     usage: Usage
     request_id: str | None = None
     fault: str | None = None
+    call: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells it from any other response of the same name: the call that it answers, what it says and what it used."""
+        said = repr((self.call, self.model, self.text, self.usage))
+        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -78,24 +90,24 @@ class Attempt:
     version_id: VersionId | None = None
 
     @property
-    def name(self) -> tuple[Claim, str | None]:
+    def name(self) -> tuple[Claim, Response | None]:
         """What it is known by: one claim has one attempt for each response, and one at most without any."""
-        return self.claim, self.response and self.response.message_id
+        return self.claim, self.response
 
 
 def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     """The attempts without repeats, in their order; those with a response know their share of it."""
-    known: dict[tuple[Claim, str | None], Attempt] = {}
+    known: dict[tuple[Claim, Response | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
-    sharers: Counter[str] = Counter(each.response.message_id for each in known.values() if each.response is not None)
-    given: Counter[str] = Counter()
+    sharers: Counter[Response] = Counter(each.response for each in known.values() if each.response is not None)
+    given: Counter[Response] = Counter()
     once: list[Attempt] = []
     for each in known.values():
-        message_id = each.response and each.response.message_id
-        if message_id is not None and each.share == WHOLE and sharers[message_id] > 1:
-            each = replace(each, share=Share(given[message_id], sharers[message_id]))
-            given[message_id] += 1
+        said = each.response
+        if said is not None and each.share == WHOLE and sharers[said] > 1:
+            each = replace(each, share=Share(given[said], sharers[said]))
+            given[said] += 1
         once.append(each)
     return once
 
@@ -106,7 +118,8 @@ class Saved:
 
     `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
     else of them is written. Nothing at all is written of those that the database `refused`. `stopped` are workloads of which
-    nothing is asked, because the provider refuses their version.
+    nothing is asked, because the provider refuses their version. `apart` are names under which responses are booked whose own
+    name another response has.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -116,13 +129,14 @@ class Saved:
     passed_over: list[Attempt] = field(default_factory=list)
     refused: list[Attempt] = field(default_factory=list)
     stopped: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
 
     def __add__(self, more: "Saved") -> "Saved":
         """Return the sum of two saves."""
         return Saved(
             self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
             self.late + more.late, self.passed_over + more.passed_over, self.refused + more.refused,
-            self.stopped | more.stopped,
+            self.stopped | more.stopped, self.apart | more.apart,
         )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ BOOKED = """
 select a.key, a.outcome, a.cost_usd, a.bound_usd, s.message_id is not null as billed
   from lanes.attempt_log a left join lanes.spend s on s.message_id = a.message_id
 """
+NAMES = st.sampled_from(["msg_same", "msg_other"])  # of messages: each of another call is a bill of its own
 BALANCE = """
 select (select coalesce(sum(cost_usd), 0) from lanes.attempt_log) = (select coalesce(sum(cost_usd), 0) from lanes.spend),
        not exists (select from lanes.spend where least(cost_usd, input_tokens, output_tokens, cache_read_tokens,
@@ -162,7 +163,7 @@ async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, data: st.DataObject, requests: int, pack: int
 ) -> None:
     numbers = sorted(data.draw(st.sets(st.integers(0, requests - 1), min_size=1)))
-    drawn = {number: data.draw(lines(f"{NONCE}-{number}", st.just(f"msg_{NONCE}_{number}"))) for number in numbers}
+    drawn = {number: data.draw(lines(f"{NONCE}-{number}", NAMES)) for number in numbers}
     run = next(runs)
     keys = [f"{run}-{number}" for number in range(requests * pack)]
     batch = await submitted(at, endpoint, sender, keys, workload=f"letters{run}", batch_pack=pack)
@@ -220,12 +221,11 @@ async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_ha
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(said=st.lists(messages(st.just(f"msg_{NONCE}")).map(written), min_size=1, max_size=6))
+@given(said=st.lists(messages(NAMES).map(written), min_size=1, max_size=6))
 async def test_whatever_calls_are_answered_each_has_its_attempt_and_its_bill(
     at: Connections, sender: Sender, tampering: Tampering, said: list[bytes]
 ) -> None:
-    run = next(runs)
-    left = iter(each.replace(NONCE.encode(), b"%d_%d" % (run, number)) for number, each in enumerate(said))
+    run, left = next(runs), iter(said)
     tampering.message = lambda honest: next(left, honest)
     await sender.items(*(f"{run}-{number}" for number in range(len(said) + 1)), lane=Lane.REALTIME, workload=f"letters{run}")
     await answer(at)
@@ -235,3 +235,28 @@ async def test_whatever_calls_are_answered_each_has_its_attempt_and_its_bill(
         (len(said) + 1,)
     ]
     assert await sender.rows(BALANCE) == [(True, True, True)]
+
+
+async def test_answers_that_all_have_one_name_are_each_booked(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    def named_alike(honest: bytes) -> bytes:
+        return written(json.loads(honest) | {"id": "msg_same"})
+
+    tampering.message = named_alike
+    await sender.items(*(f"now{number}" for number in range(5)), lane=Lane.REALTIME)
+    assert await answer(at) == {Outcome.VALID: 5}
+    batch = await submitted(at, endpoint, sender, [f"later{number}" for number in range(6)], batch_pack=2)
+    tampering.body = lambda body: b"".join(
+        written(line | {"result": line["result"] | {"message": line["result"]["message"] | {"id": "msg_same"}}}) + b"\n"
+        for line in map(json.loads, body.splitlines())
+    )
+    for _ in range(2):
+        await collect.bring_home(at, batch)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*), count(distinct message_id), sum(items) from lanes.spend") == [(8, 8, 11)]
+    assert await sender.rows("select count(*) from lanes.spend where message_id ~ '^msg_same(~[0-9a-f]{16})?$'") == [(8,)]
+    assert await sender.rows(BALANCE) == [(True, True, True)]
+    assert float(endpoint.bill()["usd"]) == pytest.approx(
+        float(str((await sender.rows("select sum(cost_usd) from lanes.spend"))[0][0])), abs=1e-9
+    )  # fmt: skip

@@ -1,15 +1,17 @@
 """The ledger: every billed response once, priced once, and divided among the items that shared it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from operator import itemgetter
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, column
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import Connection, column, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part, divided
@@ -22,7 +24,7 @@ from lanes.workload.prices import cost, price_version
 NOTHING = Part()
 BOOKED = (
     "message_id", "workload", "lane", "purpose", "model", "batch_id", "items", "input_tokens", "output_tokens",
-    "cache_read_tokens", "cache_write_tokens", "cost_usd", "price_version", "billed_at",
+    "cache_read_tokens", "cache_write_tokens", "cost_usd", "price_version", "billed_at", "digest",
 )  # fmt: skip
 
 
@@ -36,18 +38,28 @@ class Payer(Protocol):
     def model(self, lane: Lane) -> str: ...
 
 
+@dataclass(frozen=True)
+class Booked:
+    """Attempts as they are booked, each with its part of its response. `apart` are names that were made for responses whose own
+    name another response has: the attempts have them too."""
+
+    attempts: list[Attempt]
+    parts: list[Part]
+    apart: frozenset[str]
+
+
 def book(
     connection: Connection, attempts: Sequence[Attempt], payers: Mapping[WorkId, Payer], *, batch_id: BatchId | None
-) -> list[Part]:
-    """Every response is in the ledger; each attempt's part of it, in the order of the attempts.
+) -> Booked:
+    """Every response is in the ledger; what was booked is in the order of the attempts.
 
     `payers` are by id of the work. Who asked is told by the response: a batch's are booked with its id, all others are real
     time's, on whichever lane the work is by now. The attempts know their shares, so that the parts of one response sum exactly
     to it even when they are saved apart. A response that answers one of its items first is for answers. No row of an item or
     its work is locked or waited for.
     """
-    shared: dict[str, list[Part]] = {}
-    rows: dict[str, dict[str, Any]] = {}
+    shared: dict[Response, list[Part]] = {}
+    rows: dict[Response, dict[str, Any]] = {}
     parts: list[Part] = []
     priced_by, lane = price_version(), Lane.REALTIME if batch_id is None else Lane.BATCH
     for each in attempts:
@@ -55,32 +67,64 @@ def book(
         if said is None:
             parts.append(NOTHING)
             continue
-        those, payer = shared.get(said.message_id), payers[each.claim.work_id]
+        those, payer = shared.get(said), payers[each.claim.work_id]
         if those is None:
             used = said.usage
             usd, price_of = _priced(said, payer, lane, each.ended_at)
-            those = shared[said.message_id] = divided(used, usd, share.of)
-            rows[said.message_id] = {
+            those = shared[said] = divided(used, usd, share.of)
+            rows[said] = {
                 "message_id": said.message_id, "workload": payer.workload, "lane": lane, "purpose": payer.purpose,
                 "model": said.model or payer.model(lane), "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
                 "output_tokens": used.output, "cache_read_tokens": used.cache_read,
                 "cache_write_tokens": used.cache_write, "cost_usd": usd, "price_version": priced_by + price_of,
-                "billed_at": each.ended_at,
+                "billed_at": each.ended_at, "digest": said.digest,
             }  # fmt: skip
         elif payer.purpose is Purpose.ANSWER:
-            rows[said.message_id]["purpose"] = payer.purpose
+            rows[said]["purpose"] = payer.purpose
         parts.append(those[share.index])
-    if rows:
-        in_order = sorted(rows.values(), key=itemgetter("message_id"))  # two savers of the same never deadlock
-        connection.execute(_booked(), split(in_order))
-    return parts
+    named = _book(connection, rows)
+    renamed = [
+        each if each.response is None or each.response not in named
+        else replace(each, response=replace(each.response, message_id=named[each.response]))
+        for each in attempts
+    ]  # fmt: skip
+    return Booked(renamed, parts, frozenset(named.values()))
+
+
+def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> dict[Response, str]:
+    """Put the responses into the ledger, once; return the names of those whose own name another response has.
+
+    Such a name is made of both, so that it is the same whenever the response is saved again.
+    """
+    if not rows:
+        return {}
+    there = _inserted(connection, rows.values())
+    if len(there) == len(rows):
+        return {}
+    others = [said for said in rows if (said.message_id, said.digest) not in there]
+    wanted = select(response.c.message_id, response.c.digest)
+    known = wanted.where(response.c.message_id.in_({said.message_id for said in others}))
+    digests = {row.message_id: row.digest for row in connection.execute(known)}
+    apart = {said for said in others if digests[said.message_id] not in (None, said.digest)}  # none: from before it was kept
+    if not apart:
+        return {}
+    named = {said: f"{said.message_id}~{said.digest}" for said in apart}
+    _inserted(connection, [rows[said] | {"message_id": name} for said, name in named.items()])
+    return named
+
+
+def _inserted(connection: Connection, rows: Iterable[dict[str, Any]]) -> set[tuple[str, str | None]]:
+    """Insert the rows whose names are not in the ledger yet, and return (name, digest) of each of these."""
+    in_order = sorted(rows, key=itemgetter("message_id"))  # two savers of the same never deadlock
+    return {(row.message_id, row.digest) for row in connection.execute(_booked(), split(in_order))}
 
 
 @cache
-def _booked() -> Insert:
+def _booked() -> ReturningInsert[*tuple[Any, ...]]:
     """The responses are in the ledger, once."""
     given = split_records([column(name, response.c[name].type) for name in BOOKED])
-    return insert(response).from_select(list(BOOKED), given).on_conflict_do_nothing()
+    added = insert(response).from_select(list(BOOKED), given).on_conflict_do_nothing()
+    return added.returning(response.c.message_id, response.c.digest)
 
 
 def _priced(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:

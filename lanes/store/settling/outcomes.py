@@ -47,12 +47,12 @@ def save(
     if not once:
         return Saved()
     known = terms(connection, once)
-    parts = ledger.book(connection, once, known, batch_id=batch_id)
-    once, stopped = refusals.weigh(connection, once, known, flow_run_id=flow_run_id, now=now)
+    booked = ledger.book(connection, once, known, batch_id=batch_id)
+    once, stopped = refusals.weigh(connection, booked.attempts, known, flow_run_id=flow_run_id, now=now)
     rows = lock(connection, once, known, now=now, wait=wait)
     writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, Part]]()
-    writes.saved.stopped = stopped
-    for each, part in zip(once, parts, strict=True):
+    writes.saved.stopped, writes.saved.apart = stopped, booked.apart
+    for each, part in zip(once, booked.parts, strict=True):
         row = rows.get(each.claim.work_id)
         if row is None:
             writes.saved.passed_over.append(each)

@@ -33,6 +33,9 @@ class ResponseColumns(TypedColumns):
     cost_usd: Named[Decimal] = Column(Usd)
     price_version: Named[str] = Column(Text)
     billed_at: Named[datetime] = Column(Moment)
+    digest: Named[str | None] = Column(
+        Text, comment="Tells it from another response of the same name, which is booked apart; null: from before it was kept"
+    )
 
 
 response = Table(

@@ -1,12 +1,13 @@
 """The ledger: every billed response once, and attempts that sum exactly to it."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from lanes.settling.outcome import Response
 from lanes.words import Lane, Outcome
@@ -181,3 +182,56 @@ def test_the_parts_of_a_pack_sum_exactly_to_its_bill(
     assert spent.cost_usd == cost(usage, model="claude-haiku-5-5", lane=lane, at=NOON)
     assert all(each.cost_usd >= 0 for each in parts)
     assert max(each.cost_usd for each in parts) - min(each.cost_usd for each in parts) <= Decimal("0.0000001")
+
+
+# -- a name that comes back with another answer
+
+
+def named_alike(*tokens: int) -> list[Response]:
+    return [replace(said("msg_1", tokens=number), call=f"call-{place}") for place, number in enumerate(tokens)]
+
+
+@pytest.mark.parametrize("tokens", [(7, 8, 9), (7, 7, 7)])
+def test_a_name_that_comes_back_with_another_answer_is_booked_apart_however_it_is_saved(
+    connection: Connection, tokens: tuple[int, ...]
+) -> None:
+    """In one save or apart, in any order, again and again."""
+    publish(connection, now=NOON)
+    tries = [
+        tried(claimed_item(connection, f"k{place}"), response=answer) for place, answer in enumerate(named_alike(*tokens))
+    ]
+    assert save(connection, tries[1]).apart == frozenset()
+    told = [save(connection, *some).apart for some in (tries, [tries[0]], [tries[2]], tries[::-1])]
+    assert [len(names) for names in told] == [2, 1, 1, 2]
+    spent, parts = rows(connection, "spend"), rows(connection, "attempt_log")
+    assert sorted(each.input_tokens for each in spent) == sorted(tokens)
+    assert {each.message_id for each in spent} == {"msg_1", *told[0]} == {each.message_id for each in parts}
+    assert len(parts) == 3
+    assert totals(parts) == totals(spent)
+
+
+def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    of = claimed_item(connection, "k")
+    first, other = named_alike(7, 8)
+    save(connection, tried(of, response=first), tried(of, response=other), tried(of, response=first))
+    assert sorted(each.input_tokens for each in rows(connection, "spend")) == [7, 8]
+    assert totals(rows(connection, "attempt_log")) == totals(rows(connection, "spend"))
+
+
+def test_what_was_booked_before_digests_were_kept_is_not_booked_again(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    attempt = tried(claimed_item(connection, "k"), response=named_alike(7)[0])
+    save(connection, attempt)
+    connection.execute(text("update lanes.response set digest = null"))
+    assert save(connection, attempt).apart == frozenset()
+    assert len(rows(connection, "spend")) == 1
+
+
+def test_a_bill_is_booked_by_the_same_statement_two_hundred_times(connection: Connection) -> None:
+    """A statement that ran often has a plan that knows no values."""
+    publish(connection, now=NOON)
+    attempt = tried(claimed_item(connection, "k"), response=named_alike(7)[0])
+    for _ in range(200):
+        save(connection, attempt)
+    assert len(rows(connection, "spend")) == 1

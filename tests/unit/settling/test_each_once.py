@@ -28,7 +28,7 @@ def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(lines: list
     once = each_once(attempts(lines))
     assert [each.name for each in once] == list(dict.fromkeys(each.name for each in attempts(lines)))
     for message_id in ("m1", "m2"):
-        shares = [each.share for each in once if each.name[1] == message_id]
+        shares = [each.share for each in once if each.response and each.response.message_id == message_id]
         assert shares == [Share(index, len(shares)) for index in range(len(shares))]
     assert all(each.share == WHOLE for each in once if each.response is None)
 
