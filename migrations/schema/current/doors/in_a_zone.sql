@@ -2,7 +2,9 @@ create or replace function lanes.in_a_zone(said text)
 returns text
 language sql immutable
 begin atomic
-  select regexp_replace(said, '([.][0-9]{6})[0-9]+', '\1') || case when substr(said, 17) ~ '[Z+-]' then '' else ' UTC' end;
+  select case when length(said) > 26 and strpos('0123456789', substr(said, 27, 1)) > 0
+              then regexp_replace(said, '([.][0-9]{6})[0-9]+', '\1') else said end
+         || case when translate(substr(said, 17), 'Z+-', '') = substr(said, 17) then ' UTC' else '' end;
 end;
 
 comment on function lanes.in_a_zone is

@@ -6,7 +6,7 @@ begin atomic
   select case when said ~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?'
                            || '(Z|[+-](0[0-9]|1[0-5])(:?[0-5][0-9])?|[+-](0[0-9]|1[0-5]):[0-5][0-9]:[0-5][0-9])?)?$')
                    and pg_input_is_valid(lanes.in_a_zone(said), 'timestamptz')
-              then lanes.in_a_zone(said)::timestamptz >= '0002-01-01 00:00Z' and lanes.in_a_zone(said)::timestamptz < '9999-01-01 00:00Z'
+              then lanes.in_a_zone(said)::timestamptz <@ tstzrange('0002-01-01 00:00Z', '9999-01-01 00:00Z')
               when said is not null then false end;
 end;
 
