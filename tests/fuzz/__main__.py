@@ -60,9 +60,8 @@ def main() -> int:
 
 def _in_haste(ground: Server) -> None:
     """Let the database wait for no disk: a power cut may lose what is drawn again anyway."""
-    with psycopg.connect(plain_url(ground.database()), autocommit=True) as admin:
-        admin.execute("alter system set synchronous_commit = off")
-        admin.execute("select pg_reload_conf()")
+    with psycopg.connect(plain_url(ground.database()), autocommit=True) as connection:
+        connection.execute("alter role current_user set synchronous_commit = off")
 
 
 def _last_line(told: list[Told]) -> int:
