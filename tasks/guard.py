@@ -1,4 +1,5 @@
-"""Sees standing roles that nobody holds, and asks for their runs: whatever Prefect's events and automations do."""
+"""Asks for the runs of standing roles that no process holds, whatever Prefect's events and automations do, and records roles
+that sessions of other users hold."""
 
 import asyncio
 import time
@@ -12,6 +13,7 @@ from lanes.settings import Settings
 from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies
 from lanes.store.database import Database
+from lanes.store.promises import taken_roles
 from lanes.store.signals import standing_roles
 from tasks.asking import ask_for_standing
 from tasks.troubles import Troubles, described
@@ -41,7 +43,7 @@ class Guard:
         self._next_look = 0.0
 
     async def look(self) -> None:
-        """The roles were looked at, at most once every few seconds; asking for a run has begun where one is due."""
+        """Look at the roles, at most once every few seconds; begin to ask for each run that is due."""
         if time.monotonic() < self._next_look:
             return
         self._next_look = time.monotonic() + self._every_s
@@ -56,6 +58,16 @@ class Guard:
         for vacant in self._vacancies.to_ask(watched, held, now):
             if (before := self._asking.get(vacant.flow)) is None or before.done():
                 self._asking[vacant.flow] = asyncio.create_task(self._ask_for(vacant, now))
+        await self._record_taken()
+
+    async def _record_taken(self) -> None:
+        """Record the roles that sessions of other users hold: the run that records other breaches may be the one kept out."""
+        try:
+            async with self._db.transaction() as run:
+                await run(taken_roles.record, now=run.now)
+            self._troubles.over("taken roles")
+        except Exception as error:
+            self._troubles.met("taken roles", f"roles that other users hold could not be recorded ({described(error)})")
 
     async def run(self) -> None:
         """Looks until cancelled, beside whatever else its process does."""

@@ -7,8 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import create_engine, text
+
 from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import EVERYBODY, Promise
+from lanes.stand.embedded import SUPERUSER
+from lanes.standing.roles import Role
+from lanes.store.signals import CLASS
 from lanes.workload.promises import Promises
 from tests.earlier import waits_since
 from tests.examples import SCHEMA
@@ -200,13 +205,24 @@ def deadline_at_risk(at: Scene) -> Iterator[None]:
     at.send(3, lane="batch", due_in_s=110)  # sooner than any batch that leaves from now on is counted on
 
 
+def role_taken(at: Scene) -> Iterator[None]:
+    """It shares the role that drains share, so that it keeps none of them out."""
+    yield
+    assert at.stand.info.postgres is not None
+    engine = create_engine(at.stand.info.postgres.url("lanes", role=SUPERUSER), connect_args={"application_name": "report"})
+    at.stand.held.callback(engine.dispose)
+    session = at.stand.held.enter_context(engine.connect())
+    session.execute(text("select pg_advisory_lock_shared(:class, :role)"), {"class": CLASS, "role": int(Role.DRAIN)})
+    session.commit()
+
+
 # In the order in which they are set up: what pauses the pool of the batch lane comes after all that needs a run of it.
 SCENES: Mapping[Promise, Callable[[Scene], Iterator[None]]] = {
     Promise(scene.__name__): scene
     for scene in (
         batch_slow, batch_failing, batch_invalid, batch_unclear, batch_incomplete, authoritative_failed, workload_invalid,
         approval_waits, budget, realtime_slow, realtime_failing, items_failed, provider_down, provider_frozen, deadline_missed,
-        batch_never_started, deadline_at_risk,
+        batch_never_started, deadline_at_risk, role_taken,
     )
 }  # fmt: skip
 

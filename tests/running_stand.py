@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class RunningStand:
     pool: Engine
     prefect: httpx2.Client
     endpoint: httpx2.Client
+    held: ExitStack = field(default_factory=ExitStack)  # what a test opened beside it, until it is taken down
 
     @property
     def login(self) -> str:
@@ -112,6 +114,7 @@ def put_up(home: Path, **more: str) -> RunningStand:
 
 def take_down(stand: RunningStand) -> None:
     """Everything it started has ended, Postgres last: of no process anything is left."""
+    stand.held.close()
     stand.pool.dispose()
     stand.prefect.close()
     stand.endpoint.close()

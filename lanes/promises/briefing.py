@@ -73,12 +73,14 @@ UNSTAKED: Mapping[Promise, str] = {
 UNSAMPLED: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "it is about a block, not about an item",
     Promise.APPROVAL_WAITS: "it is about a rollout, not about an item",
+    Promise.ROLE_TAKEN: "it is about a session of the database, not about an item",
 }
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
     Promise.BATCH_NEVER_STARTED: "no run of `submit` is known that began for it",
     Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
     Promise.DEADLINE_AT_RISK: "no run is at fault: batches take their time",
+    Promise.ROLE_TAKEN: "no run is at fault: the session is none of Lanes",
 }
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",
@@ -89,6 +91,7 @@ STAYS: Mapping[Promise, str] = {
     Promise.BATCH_UNCLEAR: "it holds what it holds until somebody decides",
     Promise.BATCH_INCOMPLETE: "a batch is counted once, when it comes home",
     Promise.WORKLOAD_INVALID: "it stays so until the block is corrected",
+    Promise.ROLE_TAKEN: "the role stays taken until that session ends",
 }
 
 

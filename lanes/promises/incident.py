@@ -35,6 +35,7 @@ class Promise(StrEnum):
     BUDGET = "budget"  # there is enough of a budget left for its period
     DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
     DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
+    ROLE_TAKEN = "role_taken"  # no session of another user holds a role of Lanes
 
 
 class Severity(StrEnum):
@@ -145,6 +146,12 @@ TERMS: Mapping[Promise, Terms] = {
         "Due times are at risk", "items", math.inf,
         "Nothing moves these items by itself: whoever bound them to batch, or real time that is full, is in the way. "
         "`lanes explain` tells it of each; `lanes status` says what real time can take.",
+    ),
+    Promise.ROLE_TAKEN: Terms(
+        "A role of Lanes is taken", "sessions", 0,
+        "A session of another user took the advisory lock of the role. Find out what it is for, then end it by the statement "
+        "above, as an administrator of the database: Lanes takes the role by itself. `lanes roles` lets only members of its "
+        "roles connect.",
     ),
 }  # fmt: skip
 

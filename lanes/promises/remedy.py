@@ -71,6 +71,8 @@ def commands(of: Incident) -> list[str]:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
             return ["lanes doctor   # which models answer nobody, since when, and when they are asked again"]
+        case Promise.ROLE_TAKEN:
+            return ["lanes doctor   # which sessions hold roles of Lanes, and the statement that ends each"]
         case Promise.BUDGET:
             return [
                 f"lanes budget {workload}   # how it stands; with --hard or --soft it is set",

@@ -22,7 +22,9 @@ MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
 MOST_ERROR = 300
 MARKS = {Severity.CRITICAL: ":red_circle:", Severity.WARNING: ":large_yellow_circle:"}
 ENDED = ":white_check_mark:"
-PAGES = {Promise.WORKLOAD_INVALID: "/v2/blocks", Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout"}
+PAGES = {
+    Promise.WORKLOAD_INVALID: "/v2/blocks", Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout", Promise.ROLE_TAKEN: "/v2/runs",
+}  # fmt: skip
 UNTOLD = "nothing was looked up"
 Block = dict[str, Any]
 

@@ -196,11 +196,11 @@ def circuits(patient: Patient) -> str:
 
 
 def standing(patient: Patient) -> str:
-    from lanes.store.signals import foreign_holders
+    from lanes.promises.taken_roles import taken
+    from lanes.store.promises.taken_roles import taken_roles
 
-    foreign = _asked(patient, foreign_holders)
-    if foreign:
-        raise StandError("; ".join(foreign))
+    if found := _asked(patient, taken_roles):
+        raise StandError("; ".join(taken(role, holders) for role, holders in found.items()))
     return "no role is held by a session that is none of Lanes"
 
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from lanes.promises.taken_roles import taken
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
@@ -22,7 +23,8 @@ from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
 from lanes.store.database import clock
 from lanes.store.discreet import discreet_engine
-from lanes.store.signals import foreign_holders, standing_roles
+from lanes.store.promises import taken_roles
+from lanes.store.signals import standing_roles
 
 PREFECT_S = 5.0
 DATABASE = {"connect_timeout": 5, "options": "-c statement_timeout=5000", "tcp_user_timeout": 15_000}
@@ -61,21 +63,32 @@ class Supervisor:
             time.sleep(LOOK_EVERY_S)
 
     def look(self) -> None:
-        """Each run whose role has been free for a while was asked for, as far as database and Prefect answer."""
+        """Ask for each run whose role has been free for a while, as far as database and Prefect answer; record taken roles."""
         try:
             with self._pool.connect() as connection:
                 held, now = standing_roles(connection), clock(connection)
-                foreign = foreign_holders(connection)
         except SQLAlchemyError as error:
             self._met("the database", error)
             return
         self._troubles.pop("the database", None)
+        for run in self._vacancies.to_ask(self._watched, held, now):
+            self._ask_for(run, now)
+        self._record_taken()
+
+    def _record_taken(self) -> None:
+        """Record the roles that sessions of other users hold, and name each such session once."""
+        try:
+            with self._pool.begin() as connection:
+                found = taken_roles.record(connection, now=clock(connection))
+        except SQLAlchemyError as error:
+            self._met("taken roles", error)
+            return
+        self._troubles.pop("taken roles", None)
+        foreign = [taken(role, holders) for role, holders in found.items()]
         for sentence in foreign:
             if sentence not in self._foreign:
                 self._say(sentence)
         self._foreign = foreign
-        for run in self._vacancies.to_ask(self._watched, held, now):
-            self._ask_for(run, now)
 
     def _ask_for(self, run: StandingRun, now: datetime) -> None:
         try:

@@ -38,16 +38,6 @@ HELD = """
      where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
        and database = (select oid from pg_database where datname = current_database())
 """
-# A session of a user who is not ours, or of a superuser other than us: `pg_has_role` takes that one for a member of every role.
-FOREIGN = """
-    select l.objid as role, l.pid, a.usename as user, a.application_name as application, host(a.client_addr) as address
-      from pg_locks l join pg_stat_activity a using (pid) join pg_roles u on u.oid = a.usesysid
-     where locktype = 'advisory' and granted and classid = :class and objid = any(:roles) and a.usename <> current_user
-       and l.database = (select oid from pg_database where datname = current_database())
-       and (u.rolsuper or not exists (
-             select from pg_roles r where r.rolname in ('lanes_worker', 'lanes_owner') and pg_has_role(u.oid, r.oid, 'member')))
-     order by 1, 2
-"""
 WAITERS: LiteralString = """
     select exists (select from pg_locks
      where locktype = 'advisory' and not granted and classid = %s and objid = %s
@@ -59,7 +49,7 @@ WAITING_LIMITS: LiteralString = """
 _NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 __all__ = [
-    "Role", "RoleLock", "foreign_holders", "held_roles", "holder_exists", "holders", "listening", "standing_roles", "wake",
+    "Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "standing_roles", "wake",
 ]  # fmt: skip
 
 
@@ -257,17 +247,6 @@ def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
     """Which of these roles some process holds now. Nothing is locked by looking."""
     found = connection.execute(text(HELD), {"class": CLASS, "roles": [int(each) for each in roles]})
     return {row.objid for row in found}
-
-
-def foreign_holders(connection: Connection) -> list[str]:
-    """Return a sentence for each session that holds one of our roles, and whose user is none of Lanes."""
-    found = connection.execute(text(FOREIGN), {"class": CLASS, "roles": [int(each) for each in Role]})
-    return [
-        f"role {Role(row.role).name.lower()} is held by session {row.pid} of user {row.user} (application "
-        f'"{row.application}", address {row.address or "not known"}), which is none of Lanes: end it with '
-        f"`select pg_terminate_backend({row.pid})`, and run `lanes roles`, so that only members of its roles may connect"
-        for row in found
-    ]
 
 
 def standing_roles(connection: Connection) -> set[int]:

@@ -7,17 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from prefect.exceptions import PrefectException
+from sqlalchemy import text
 
 from lanes.standing import runs
 from lanes.standing.roles import STANDING, Role, StandingRun
 from lanes.standing.vacancy import Vacancies
 from lanes.store.database import Database
-from lanes.store.signals import RoleLock
+from lanes.store.signals import CLASS, RoleLock
 from tasks.asking import ask_for_run, ask_for_standing
 from tasks.guard import Guard
 from tests.conftest import NOON
+from tests.databases import Databases
 from tests.prefect_standin import PrefectStandIn
 
 KEEPER, COLLECTOR, WATCHER = STANDING
@@ -154,3 +157,36 @@ async def test_the_role_of_the_asker_itself_may_be_the_free_one(db: Database, pr
         await drain.share()
         await asked(Guard(db, vacancies=hasty()))
     assert prefect.asked("answer") == [KEEPER.next.parameters]
+
+
+async def test_a_role_that_another_user_holds_is_recorded_whatever_else_the_guard_does(
+    db: Database, databases: Databases, prefect: PrefectStandIn
+) -> None:
+    guard = Guard(db, vacancies=hasty(), every_s=0)
+    address = databases.as_superuser(db.url).replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(address, autocommit=True) as foreign:
+        await foreign.execute(f"select pg_advisory_lock({CLASS}, {int(Role.WATCHER)})".encode())
+        await asked(guard)
+        assert await breaches(db) == [("role watcher", "open")]
+        await foreign.execute("select pg_advisory_unlock_all()")
+    await asked(guard)
+    assert await breaches(db) == [("role watcher", "resolved")]
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
+
+
+async def test_a_breach_that_cannot_be_recorded_keeps_no_run_from_being_asked_for(
+    db: Database, databases: Databases, prefect: PrefectStandIn
+) -> None:
+    await db.run(lambda connection: connection.execute(text("alter table lanes.incident add check (promise <> 'role_taken')")))
+    address = databases.as_superuser(db.url).replace("+psycopg", "")
+    async with await psycopg.AsyncConnection.connect(address, autocommit=True) as foreign:
+        await foreign.execute(f"select pg_advisory_lock({CLASS}, {int(Role.WATCHER)})".encode())
+        await asked(Guard(db, vacancies=hasty()))
+    assert await breaches(db) == []
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == {"answer": 1, "collect": 1, "watch": 0}
+
+
+async def breaches(db: Database) -> list[tuple[str, str]]:
+    """Subject and state of the incidents of taken roles."""
+    query = "select subject, state from lanes.incident_log where promise = 'role_taken' order by incident_id"
+    return await db.run(lambda connection: [(row.subject, row.state) for row in connection.execute(text(query))])

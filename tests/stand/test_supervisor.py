@@ -5,14 +5,16 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, text
 
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.supervisor import Supervisor, ask_for_standing
 from lanes.standing.roles import STANDING, Role, StandingRun
 from lanes.standing.vacancy import Vacancies
-from lanes.store.signals import RoleLock
+from lanes.store.signals import CLASS, RoleLock
+from tests.databases import Databases
 from tests.prefect_standin import PrefectStandIn
 
 FLOWS = [each.flow for each in STANDING]
@@ -78,6 +80,32 @@ def test_an_outage_of_prefect_is_said_once_and_waited_out(
     prefect.heals()
     looker.look()
     assert {each.flow for each in prefect.runs} == {"collect", "watch"}
+
+
+def test_a_session_of_another_user_that_holds_a_role_is_named_once_and_recorded(
+    pool: Engine, databases: Databases, database_url: str, prefect: PrefectStandIn, api: PrefectApi
+) -> None:
+    """With all standing roles taken, no drain may live to record it."""
+    looker = supervisor(pool, api, said := [])
+    with psycopg.connect(databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql") as foreign:
+        for each in STANDING:
+            foreign.execute(f"select pg_advisory_lock({CLASS}, {int(each.role)})".encode())
+        looker.look()
+        looker.look()
+        assert [each.split(", which is")[0].split(" (")[0] for each in said] == [
+            f"role {each.role.name.lower()} is held by session {foreign.info.backend_pid} of user postgres" for each in STANDING
+        ]
+        assert states(pool) == ["open"] * len(STANDING)
+        foreign.execute("select pg_advisory_unlock_all()")
+        looker.look()
+    assert states(pool) == ["resolved"] * len(STANDING)
+    assert {each.flow for each in prefect.runs} == set(FLOWS)
+
+
+def states(pool: Engine) -> list[str]:
+    """Those of the incidents of taken roles."""
+    with pool.connect() as connection:
+        return list(connection.execute(text("select state from lanes.incident_log where promise = 'role_taken'")).scalars())
 
 
 def test_an_outage_of_the_database_is_said_once(prefect: PrefectStandIn, api: PrefectApi) -> None:

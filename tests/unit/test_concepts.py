@@ -120,10 +120,8 @@ def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
     shares = [Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_FAILING, Promise.DEADLINE_MISSED]
     told = {Promise.BATCH_SLOW: 2.0, Promise.REALTIME_SLOW: 3, Promise.BATCH_NEVER_STARTED: 6, **dict.fromkeys(shares, 4)}
     assert all(f"{each:g} times for " in page for each in told.values())
-    told |= {
-        Promise.BUDGET: 100 / 80,
-        **dict.fromkeys((Promise.BATCH_UNCLEAR, Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN), 0),
-    }
+    at_once = (Promise.BATCH_UNCLEAR, Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN, Promise.ROLE_TAKEN)
+    told |= {Promise.BUDGET: 100 / 80, **dict.fromkeys(at_once, 0)}
     assert {each: terms.critical_at for each, terms in TERMS.items() if isfinite(terms.critical_at)} == told
 
 

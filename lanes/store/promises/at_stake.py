@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from lanes.promises.briefing import UNSTAKED, Stake
 from lanes.promises.incident import Incident, Promise, lane_of
 from lanes.promises.last_answers import FAILED_FOR
+from lanes.promises.taken_roles import lanes_of
 from lanes.store.promises.causes import batch_of, period, workloads_of
 from lanes.words import Lane
 
@@ -99,7 +100,9 @@ def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> Stake:
 
 
 def _lanes(of: Incident) -> list[Lane]:
-    """Return whose items it holds up: those of its lane, of the real-time lane where a model answers none, or of both."""
+    """Return whose items it holds up: those of its lane or role, of real time where a model answers none, or of both lanes."""
+    if of.promise is Promise.ROLE_TAKEN:
+        return sorted(lanes_of(of.subject))
     lane = Lane.REALTIME if of.promise is Promise.PROVIDER_DOWN else lane_of(of.promise)
     return list(Lane) if lane is None else [lane]
 

@@ -42,7 +42,7 @@ class IncidentColumns(TypedColumns):
     samples: Named[int] = Column(
         BigInteger, server_default=text("0"), comment="What the value was measured over: items, attempts or calls"
     )
-    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items, calls or fields")
+    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items, calls, fields or sessions")
     sentence: Named[str] = Column(Text, comment="What is wrong, for a person; after the end: how it ended")
     opened_at: Named[datetime] = Column(Moment)
     updated_at: Named[datetime] = Column(Moment, comment="When value, severity, state or sentence last changed")

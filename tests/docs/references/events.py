@@ -100,7 +100,7 @@ OUT: Mapping[str, Told] = {
         "incident_id": "Its number, as in view `incident_log`.", "promise": "Which one: [Promises](promises.md) lists them.",
         "subject": "What of the workload it is about, such as batch 41; empty: all of it.", "severity": "warning or critical.",
         "value": "The measurement, in the unit.", "limit_value": "What was promised, in the unit; 0: any is too much.",
-        "unit": "minutes, percent, seconds, items, calls or fields.", "sentence": "What is wrong, for a person.",
+        "unit": "minutes, percent, seconds, items, calls, fields or sessions.", "sentence": "What is wrong, for a person.",
         "parent_id": "The incident that explains it; null: none.",
     }),
     "lanes.work.waiting": Told(

@@ -21,10 +21,12 @@ from lanes.promises.money import budget_lasts
 from lanes.promises.provider_faults import frozen, provider_down
 from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.promises.remedy import FormLink, Where, commands, form
+from lanes.promises.taken_roles import ForeignHolder, role_taken
 from lanes.rollouts.gates import Judgement, Measurement
 from lanes.rollouts.playbook import parse
 from lanes.rollouts.rollout import AskApproval, RolloutState, Situation, next_move
 from lanes.slack.wording import message
+from lanes.standing.roles import Role
 from lanes.words import BatchState, Verdict
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec, Version
@@ -94,6 +96,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.BUDGET: budget_lasts(SPENT),
     Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
+    Promise.ROLE_TAKEN: role_taken(Role.ROUTER, [ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")]),
 }  # fmt: skip
 LIMITED = {
     Promise.BATCH_SLOW: "batch_max_minutes", Promise.BATCH_FAILING: "batch_max_failure_percent",

@@ -16,7 +16,7 @@ from lanes.errors import SpecInvalid
 from lanes.escaping import cell
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
-from lanes.promises import approvals
+from lanes.promises import approvals, taken_roles
 from lanes.promises.batch_results import incomplete
 from lanes.promises.briefing import Briefing
 from lanes.promises.deadlines import AtRisk
@@ -24,9 +24,11 @@ from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.promises.provider_faults import frozen
+from lanes.promises.taken_roles import ForeignHolder
 from lanes.realtime.circuit import Fault
 from lanes.report import incident as incident_page
 from lanes.slack.wording import Message, Pages, message
+from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.batch import unclear
 from lanes.store.figures import measurements
@@ -248,6 +250,12 @@ def deadline_at_risk(connection: Connection) -> None:
     at_risk.record(connection, [AtRisk("letters", 1, 1, later(hours=1), 0.25, 0.95, 5_400)], now=NOON)
 
 
+def role_taken(connection: Connection) -> None:
+    waiting(connection)
+    holder = ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")
+    incidents.open(connection, taken_roles.role_taken(Role.ROUTER, [holder]), now=NOON)
+
+
 @dataclass(frozen=True)
 class Told:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
@@ -340,6 +348,11 @@ TOLD = {
         ("1 item is bound to batch; 1 item would not be answered in real time either: it needs 90 min for what waits there",),
         f"3 {WAITING}", "It has just begun", "Move its traffic", None, "overdue-batch",
         lacks=("No run: no run is at fault",),
+    ),
+    Promise.ROLE_TAKEN: Told(
+        role_taken, ('held by session 4711 of user grafana (application "psql", address 10.0.0.7)',), f"3 {WAITING}",
+        "Steady: the role stays taken until that session ends", "lanes doctor",
+        lacks=("No run: no run is at fault", "No sample item: it is about a session"),
     ),
 }  # fmt: skip
 

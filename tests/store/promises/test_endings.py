@@ -16,7 +16,7 @@ from lanes.store.batch import unwanted
 from lanes.store.doors import forgetting
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
-from lanes.store.promises import at_risk, endings
+from lanes.store.promises import at_risk, endings, taken_roles
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -95,6 +95,10 @@ def nothing_at_risk(connection: Connection) -> None:
     at_risk.record(connection, [], now=NOON + CALM_FOR)
 
 
+def no_role_taken(connection: Connection) -> None:
+    taken_roles.record(connection, now=NOON)
+
+
 GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.BATCH_SLOW, cancel, {}),
     (Promise.BATCH_FAILING, correct, {"minutes": 15}),
@@ -118,6 +122,7 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
     (Promise.DEADLINE_MISSED, pause, {}),
     (Promise.DEADLINE_MISSED, cancel, {"minutes": 70}),
     (Promise.DEADLINE_AT_RISK, nothing_at_risk, {}),
+    (Promise.ROLE_TAKEN, no_role_taken, {}),
 ]
 
 

@@ -18,7 +18,7 @@ comment on column lanes.incident_log.limit_value is 'What was promised, in the s
 comment on column lanes.incident_log.opened_at is 'When it was found';
 comment on column lanes.incident_log.resolved_at is 'When it was over; null: it goes on';
 comment on column lanes.incident_log.subject is 'What of the workload it is about, such as batch 41; empty = all of it';
-comment on column lanes.incident_log.unit is 'minutes, percent, seconds, items, calls or fields';
+comment on column lanes.incident_log.unit is 'minutes, percent, seconds, items, calls, fields or sessions';
 comment on column lanes.incident_log.sentence is 'What is wrong, for a person; after the end: how it ended';
 comment on column lanes.incident_log.updated_at is 'When value, severity, state or sentence last changed';
 comment on column lanes.incident_log.uid is 'Its name outside this database, as in Slack''s metadata';
