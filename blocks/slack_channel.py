@@ -1,12 +1,14 @@
 """Where people are told of incidents."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.blocks.core import Block, schema_extra
 from pydantic import ConfigDict, Field, SecretStr
 
-from lanes.slack.messenger import Messenger, messenger
 from lanes.workload.form import arrange
+
+if TYPE_CHECKING:
+    from lanes.slack.messenger import Messenger
 
 
 def in_order(schema: dict[str, Any], model: type[Block]) -> None:
@@ -44,6 +46,8 @@ class SlackChannel(Block):
         default=None, title="API base", description="Another base of the Slack Web API, for a stand-in.",
     )  # fmt: skip
 
-    def connect(self) -> Messenger | None:
+    def connect(self) -> "Messenger | None":
         """The way to Slack: the bot where token and channel are known, else the webhook; None without either."""
+        from lanes.slack.messenger import messenger  # loads the SDK, which no drain needs
+
         return messenger(bot_token=self.bot_token, channel=self.channel, webhook_url=self.webhook_url, api_url=self.api_url)

@@ -16,10 +16,11 @@ from lanes.store.discreet import discreet_async_engine
 
 TEMPLATE = "lanes"
 OWNER = owner_of(TEMPLATE)
-# Beyond what the owner of a stand's database may: a test makes roles, and fills a history without its triggers.
+# Beyond what the owner of a stand's database may: a test makes roles, fills a history without its triggers, and has deadlocks
+# found at once.
 OWNER_MAY = (
     f"alter role {OWNER} createrole", f"alter role {OWNER} set createrole_self_grant = 'set, inherit'",
-    f"grant set on parameter session_replication_role to {OWNER}",
+    f"grant set on parameter session_replication_role to {OWNER}", f"grant set on parameter deadlock_timeout to {OWNER}",
 )  # fmt: skip
 NOWHERE = "postgresql+psycopg://"
 MOST_TESTS = 100  # that use one database: the rows they rolled back still lie in its files

@@ -228,9 +228,7 @@ class PrefectStandIn:
         flow, key = self._flow(deployment), said.get("idempotency_key")
         known = next((each for each in self.runs if key is not None and each.key == key and each.flow == flow), None)
         if known is None:
-            due = said.get("state", {}).get("state_details", {}).get("scheduled_time")
-            due_at = datetime.fromisoformat(due) if due else datetime.now(UTC)
-            known = Run(str(uuid4()), flow, said["parameters"], key, "SCHEDULED", due_at)
+            known = Run(str(uuid4()), flow, said["parameters"], key, "SCHEDULED", datetime.now(UTC))
             self.runs.append(known)
         return known
 

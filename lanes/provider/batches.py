@@ -23,6 +23,7 @@ MOST_BYTES = 256 * 1024 * 1024
 MOST_PAGES = 100  # of the list of batches, of a hundred each
 MOST_COUNTED = 100_000_000  # requests of a batch: a number beyond it is none
 BATCHES = "/v1/messages/batches"
+KIND = "message_batch"
 BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # what stands in a path as it is
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
@@ -120,7 +121,10 @@ async def create(client: AsyncAnthropic, body: Body, *, within_s: float = 600) -
     try:
         async with asyncio.timeout(within_s):
             answer = await client.post(BATCHES, cast_to=httpx2.Response, content=body, options=options)
-        return read_batch(_json(answer))
+        view = _json(answer)
+        if isinstance(view, dict) and view.get("type", KIND) != KIND:
+            raise ValueError("the answer to a create is no batch")
+        return read_batch(view)
     except Exception as error:  # whatever it is, it does not prove that nothing was created
         raise failed(error) from error
 

@@ -3,7 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -120,12 +120,9 @@ class PrefectApi:
         """The events are with the server, in one request. It answers before it has stored them."""
         self._send("POST", "events", list(events))
 
-    def run(self, wanted: WantedRun, *, in_s: float = 0) -> str:
-        """Ask for a run that begins in `in_s` seconds, under one key only once, and return its id."""
-        begins_at = (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat()
-        later = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": begins_at}}} if in_s else {}
-        asked = {**wanted.request(), **later}
-        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", asked)["id"])
+    def run(self, wanted: WantedRun) -> str:
+        """Ask for the run, under one key only once, and return its id."""
+        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", wanted.request())["id"])
 
     def open_runs(self, of: Deployment, *, due_before: datetime) -> list[SeenRun]:
         """The newest runs of a deployment that are due and have not ended."""

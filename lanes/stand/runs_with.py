@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from lanes.settings import Settings
+from lanes.stand import login
 from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
 from lanes.stand.kept import DATABASE, PREFECT, PROVIDER, Difference, Said, differences, fingerprint, said
 
@@ -107,7 +108,11 @@ def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
 
 def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
     """How the parts that the stand brings itself are reached, of the variables that are set here."""
-    found = {PREFECT: Said(info.prefect_api_url.rstrip("/"))} if "prefect" in info.embedded else {}
+    found: dict[str, Said] = {}
+    if "prefect" in info.embedded:
+        found[PREFECT] = Said(info.prefect_api_url.rstrip("/"))
+        if login.PAIR in here and (pair := login.kept(info.home)) is not None:
+            found[login.PAIR] = Said("", fingerprint(login.PAIR, pair))
     if DATABASE in here and "database" in info.embedded and info.postgres is not None:
         with suppress(OSError):  # its password is gone with its data
             found[DATABASE] = Said(info.database, fingerprint(DATABASE, info.postgres.url("lanes")))

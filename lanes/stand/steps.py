@@ -133,7 +133,7 @@ def standing(site: Site) -> str:
     with site.prefect() as api:
         if site.renewed or restarted:
             for each in STANDING:
-                api.run(each.next, in_s=each.begins_in_s)
+                api.run(each.next)
             asked = list(STANDING)
         else:
             held, now = _standing_now(site)

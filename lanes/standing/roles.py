@@ -25,7 +25,6 @@ class StandingRun:
 
     role: Role
     next: WantedRun
-    begins_in_s: float = 0  # after a start of the stand: fewer processes that start at once answer sooner
 
     @property
     def flow(self) -> str:
@@ -36,7 +35,7 @@ class StandingRun:
 STANDING = (
     StandingRun(Role.KEEPER, runs.answer(standing=True)),
     StandingRun(Role.COLLECTOR, runs.collect()),
-    StandingRun(Role.WATCHER, runs.watch(), begins_in_s=8),
+    StandingRun(Role.WATCHER, runs.watch()),
 )
 
 

@@ -3,7 +3,6 @@
 import io
 import os
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lanes.commands.run import attended
@@ -14,8 +13,6 @@ from lanes.stand.progress import Lines
 from lanes.stand.stand import Stand
 from lanes.stand.steps import Step
 from lanes.stand.worksite import Site
-from lanes.standing import runs
-from lanes.standing.runs import Deployment
 from tests.prefect_standin import PrefectStandIn
 
 
@@ -94,12 +91,3 @@ def test_a_written_report_is_the_newest_of_its_key(prefect: PrefectStandIn) -> N
     assert [(each["type"], each["data"], each["description"]) for each in prefect.artifacts] == [
         ("markdown", "# first", "first"), ("markdown", "# second", "second"),
     ]  # fmt: skip
-
-
-def test_a_run_that_begins_later_is_not_due_before(prefect: PrefectStandIn) -> None:
-    began = datetime.now(UTC)
-    with PrefectApi(prefect.api_url) as api:
-        api.run(runs.watch(), in_s=60)
-        assert api.open_runs(Deployment.WATCH, due_before=began + timedelta(seconds=59)) == []
-        (found,) = api.open_runs(Deployment.WATCH, due_before=began + timedelta(minutes=2))
-    assert (found.state, prefect.asked("watch")) == ("SCHEDULED", [{}])

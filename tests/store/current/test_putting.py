@@ -62,7 +62,7 @@ def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
         ("drop view lanes.spend", "money/spend"),
         ("comment on view lanes.spend is 'Money'", "money/spend"),
         ("create or replace view lanes.rejected_log as select workload, source, place as position, reason, content,"
-         " rejected_at, detail, key from lanes.rejected where key <> ''", "doors/rejected_log"),
+         " rejected_at, detail, key, times from lanes.rejected where key <> ''", "doors/rejected_log"),
         ("drop function lanes.apply_waiting", "doors/apply_waiting"),
         ("alter function lanes.is_a_moment strict", "doors/is_a_moment"),
         ("drop trigger bound_refusal on lanes.rejected", "doors/rejected_bound_refusal"),

@@ -57,7 +57,7 @@ def test_two_definitions_differ_exactly_if_their_content_does(one: dict[str, Any
     assert differences(with_default(one), with_default(dict(reversed(one.items())))) == []
 
 
-@pytest.mark.parametrize("pair", [(1, 1.0), (1e23, 10**23), (0.5, 0.50), (10**400, 10**400)])
+@pytest.mark.parametrize("pair", [(1, 1.0), (1e23, 10**23), (0.5, 0.50), (10**300, 1e300)])
 def test_a_number_is_the_same_however_a_database_writes_it(pair: tuple[Any, Any]) -> None:
     assert differences(with_default(pair[0]), with_default(pair[1])) == []
 
