@@ -146,6 +146,7 @@ def _holds_float(value: object) -> bool:
 def _comparable(door: str, verdict: Verdict) -> str:
     """Return what has to be the same; numbers are compared as every reader reads them."""
     if verdict.accepted:
-        return json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)
+        told = json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)
+        return json.dumps(json.loads(told, parse_int=float))  # 1e2 is 100 to SQL, and 100.0 to Python
     said = f"{verdict.outcome}: {verdict.told}".replace(f'workload "{door}"', "the workload")
     return SIZE.sub("its size", said).partition("; allowed are")[0]

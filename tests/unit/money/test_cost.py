@@ -125,7 +125,8 @@ SCHEMA = {
 def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
     pack: list[dict[str, Any]], history: list[dict[str, Any]], lane: Lane, marked: bool, schema: dict[str, Any], said: str
 ) -> None:
-    letters = version(batch_pack=7, realtime_pack=7, output_schema=schema, instructions=f"Sort. {said}")
+    instructions = f"Sort. {said}".replace("\0", "")  # which no version holds
+    letters = version(batch_pack=7, realtime_pack=7, output_schema=schema, instructions=instructions)
     told = tuple(history) if lane is Lane.BATCH else ()
     ids = pack_ids("0123456789abcdef", 0, len(pack))
     body = Writer(letters, lane).write([Question(id_, each, told) for id_, each in zip(ids, pack, strict=True)], marked=marked)
