@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from lanes.errors import RuleFailed, SpecInvalid
 from lanes.routing.route import Arrived, decide
 from lanes.routing.split import Splits
+from lanes.settling.outcome import Response, judge
 from lanes.words import Lane
 from lanes.workload import reading
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.definition import parse
+from lanes.workload.prices import Usage
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
 from tests.conftest import NOON
@@ -140,7 +142,7 @@ class Rules:
             return
         check = AnswerCheck(spec.output_schema)
         for answer in ({"category": "a"}, {"category": "a", "note": "a" * 40 + "!"}, self._payload(), None, [1]):
-            check.first_fault(answer)
+            judge(Response("msg_1", None, json.dumps(answer), "end_turn", Usage()), ["one"], check)
 
     def _file(self) -> str:
         lines = ["name: letters", "instructions: Sort the letter.", f"output_schema: {json.dumps(SCHEMA)}", "split_percent: 5"]
