@@ -57,10 +57,11 @@ EMPTY = "delete from lanes.event_outbox; delete from lanes.rejected; delete from
 
 
 class Doors:
-    """All doors of one database, each with a workload of its own."""
+    """All doors of one database, each with a workload of its own. `cases` counts the inputs that each door was given."""
 
     def __init__(self, pool: Engine, db: Database, folder: Path) -> None:
         self._pool, self._db, self._folder = pool, db, folder
+        self.cases = 0
 
     def open(self, *, now: datetime) -> None:
         """Publish the workload of each door."""
@@ -95,6 +96,7 @@ class Doors:
         in_sql, in_files = [*self._list(inputs), *self._single(inputs)], [*self._lines(inputs), *self._table(inputs)]
         harmed = [*in_sql, *in_files, *await self._events(inputs)]
         self._emptied()
+        self.cases += sum(len(each.verdicts) for each in inputs)
         every = json.dumps(said)
         faults = [fault for each in inputs for fault in compared(each)]
         return [*(Fault("harmed", AREA, why, every) for why in harmed), *faults]
