@@ -32,7 +32,7 @@ from tests.fuzz.verdicts import Fault
 T = TypeVar("T")
 PROGRESS_S = 15.0
 FRAGMENTS = 150  # of a kind that Hypothesis draws for a seed; cases are made of them by chance
-ROUNDS = 30  # are made of the same fragments
+ROUNDS = 60  # are made of the same fragments
 INPUTS, BATCHED, CALLED = 500, 400, 200  # cases of a round: inputs of all kinds, answers in a batch, answers to calls
 MOST_KEPT = 50  # faults of an area that get a file
 Round = Callable[[int], Awaitable[tuple[int, list[Fault]]]]  # by its seed: the number of its cases, and their faults
