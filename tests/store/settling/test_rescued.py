@@ -225,5 +225,5 @@ def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_
     save(connection, tried(of_batch(connection, batch_id, key), response=answers, at=LATE), batch_id=batch_id, now=LATE)
     billed, made = row(connection, "spend"), row(connection, "attempt")
     assert (billed.lane, billed.model, billed.cost_usd) == ("batch", answers.model, made.cost_usd)
-    assert billed.cost_usd == cost(answers.usage, model=answers.model, lane=Lane.BATCH, at=LATE)
+    assert billed.cost_usd == cost(answers.usage, model=billed.model, lane=Lane.BATCH, at=LATE)
     assert (made.lane, made.work_id, made.shown) == ("batch", late.id, False)
