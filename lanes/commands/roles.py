@@ -48,7 +48,8 @@ def roles(
 def _administrator() -> str:
     """Return the address of who may make roles: the stand's own superuser, or the user's own."""
     settings = Settings.read()
-    info = stand_info(settings)
-    if settings.database_url is None and info is not None and info.postgres is not None and "database" in info.embedded:
-        return info.postgres.url("lanes", role=SUPERUSER)
+    info, named = stand_info(settings), settings.database_url
+    own = info.postgres if info is not None and "database" in info.embedded else None
+    if own is not None and (named is None or named.get_secret_value() == own.url("lanes")):
+        return own.url("lanes", role=SUPERUSER)
     return read_address(database_url()).render_as_string(hide_password=False)
