@@ -39,7 +39,7 @@ class Listed:
     created_at: datetime | None
 
     def fits(self, requests: int, possible: "Span") -> bool:
-        """Whether it may be a batch of so many requests that was created in that span."""
+        """Return whether it may be a batch with this number of requests that was created in that span."""
         return self.requests in (None, requests) and (self.created_at is None or self.created_at in possible)
 
 

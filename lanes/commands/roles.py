@@ -15,7 +15,7 @@ from lanes.stand.whereabouts import database_url, stand_info
 def roles(
     *,
     shared: Annotated[
-        bool, Parameter(negative="", help="Other programs use this database: who may connect to it now still may.")
+        bool, Parameter(negative="", help="Other programs use this database: logins that may connect now keep that right.")
     ] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -19,8 +19,8 @@ KEY_LIMIT = 512  # characters of a key, consumer or entity
 FIELDS = ("key", "payload", "due_at", "due_in_s", "occurred_at", "urgent", "consumer", "entity", "lane", "ack")
 KNOWN = frozenset(FIELDS)
 AMENDING = ("key", "payload", "occurred_at")
-MOST_NAMED = 5  # unknown fields that a refusal names, each by so many characters at most
-LONGEST_NAMED = 40
+MOST_NAMED = 5  # unknown fields that a refusal names
+LONGEST_NAMED = 40  # characters of each
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 # As `lanes.is_a_moment` reads a text; what is between "Z" and nothing is UTC. The day has to exist, which the text cannot say.
 MOMENT = re.compile(

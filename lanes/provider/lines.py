@@ -12,7 +12,7 @@ NAMELESS = "no line that can be read names it"
 
 
 class Lines:
-    """What one reading of the results of a batch, of that nonce and so many requests, has met so far."""
+    """Keep count of the lines that one reading of a batch's results has met so far."""
 
     def __init__(self, nonce: str, requests: int) -> None:
         self._nonce, self._requests = nonce, requests

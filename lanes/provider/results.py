@@ -80,7 +80,7 @@ async def results(
     """The requests' results, in whatever order the provider sends them, in chunks of up to `most` lines, or of fewer once
     they have `most_bytes`. Whether all came is for the caller to count.
 
-    Of a batch of so many `requests` no more is read than as many of the longest lines take: what follows is no result of it.
+    At most `requests` times the longest line is read; further bytes are no results of the batch.
 
     Raises:
         CallFailed: the results could not be opened.

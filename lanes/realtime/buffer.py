@@ -75,7 +75,7 @@ class Gathering:
 
 
 class Buffer:
-    """The windows of all groups. What failed before, and what has no window or nobody to share with, leaves at once."""
+    """Hold the windows of all groups. Work leaves at once if it failed before, has no window, or can share no call."""
 
     def __init__(self, size: Size = allowed, takes: Takes = lambda _, __: 0.0) -> None:
         self._open: dict[Group, Gathering] = {}

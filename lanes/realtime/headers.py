@@ -14,7 +14,7 @@ NAMES = {Kind.REQUESTS: "requests", Kind.INPUT: "input-tokens", Kind.OUTPUT: "ou
 PARTS = ("limit", "remaining", "reset")
 MOST = 10**12  # a number beyond it is none
 MOST_DIGITS = 30  # of a header that is read
-LONGEST_WAIT_S = 3_600.0  # that a retry-after may ask for; whoever waits for it has bounds of its own below that
+LONGEST_WAIT_S = 3_600.0  # the longest `retry-after` that is obeyed; callers have shorter limits of their own
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def _say_less(context: ExceptionContext) -> None:
     error, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(error, psycopg.Error):
         return
-    if error.sqlstate is None:  # libpq's own words: they may quote what of the address it cannot read
+    if error.sqlstate is None:  # libpq's own message, which may quote the part of the address that it cannot read
         for each in filter(None, (error, wrapped)):
             each.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in each.args)
         return

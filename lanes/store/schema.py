@@ -54,7 +54,7 @@ def upgrade(url: str) -> None:
 def set_up_roles(url: str, *, shared: bool) -> list[str]:
     """Create the database roles, hand them the newest schema, and return those that were missing. Safe to repeat.
 
-    `shared`: other programs use the database too, so that whoever may connect to it now still may.
+    `shared`: other programs use the database too, and logins that may connect now keep that right.
 
     Raises:
         SetupError: the user may not do that.
