@@ -33,6 +33,7 @@ check-pyright:
 	@$(BIN)/pyright
 
 check-ruff:
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/ruff check .
 
 check-types:

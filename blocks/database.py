@@ -15,7 +15,9 @@ class Database(Block):
     _block_type_slug = "lanes-database"
     _description = "The Postgres that holds items, work, results and the ledger."
 
-    url: SecretStr = Field(title="Address", description="postgresql+psycopg://user:password@host:port/database")
+    url: SecretStr = Field(
+        title="Address", description="postgresql+psycopg://user:password@host:port/database"
+    )
 
     def connect(self) -> Connection:
         """A pool of connections; close it, or use it as a context manager."""

@@ -25,14 +25,20 @@ class Provider(Block):
     _block_type_slug = "lanes-provider"
     _description = "The Anthropic account that answers and is billed."
 
-    api_key: SecretStr = Field(title="API key", description="An Anthropic API key of a workspace used by nothing else.")
+    api_key: SecretStr = Field(
+        title="API key", description="An Anthropic API key of a workspace used by nothing else."
+    )
     base_url: str = Field(
-        default="https://api.anthropic.com", title="Base URL", description="Another address than Anthropic's own."
+        default="https://api.anthropic.com",
+        title="Base URL",
+        description="Another address than Anthropic's own.",
     )
     login: SecretStr | None = Field(
-        default=None, title="Login", description="user:password of a gateway before the provider. One that stands in the base "
+        default=None,
+        title="Login",
+        description="user:password of a gateway before the provider. One that stands in the base "
         "URL is taken out of it.",
-    )  # fmt: skip
+    )
     account: str = Field(
         default="",
         max_length=200,

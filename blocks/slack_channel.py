@@ -43,11 +43,18 @@ class SlackChannel(Block):
         "and one when it ends.",
     )
     api_url: str | None = Field(
-        default=None, title="API base", description="Another base of the Slack Web API, for a stand-in.",
-    )  # fmt: skip
+        default=None,
+        title="API base",
+        description="Another base of the Slack Web API, for a stand-in.",
+    )
 
     def connect(self) -> "Messenger | None":
         """The way to Slack: the bot where token and channel are known, else the webhook; None without either."""
         from lanes.slack.messenger import messenger  # loads the SDK, which no drain needs
 
-        return messenger(bot_token=self.bot_token, channel=self.channel, webhook_url=self.webhook_url, api_url=self.api_url)
+        return messenger(
+            bot_token=self.bot_token,
+            channel=self.channel,
+            webhook_url=self.webhook_url,
+            api_url=self.api_url,
+        )

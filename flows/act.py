@@ -57,7 +57,9 @@ class Action(Form):
         "budgets: whose items it pays; empty is the budget of all of them together.",
     )
     period: Literal["day", "month"] = Field(
-        default="day", title="Period", description="For budgets: day or month, from midnight in the time zone on."
+        default="day",
+        title="Period",
+        description="For budgets: day or month, from midnight in the time zone on.",
     )
     zone: Line = Field(
         default="",
@@ -78,17 +80,27 @@ class Action(Form):
         title="Hard limit",
         description="For set_budget: US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none.",
     )
-    lane: Literal["realtime", "batch"] = Field(default="batch", title="Lane", description="For set_overhead: which lane.")
+    lane: Literal["realtime", "batch"] = Field(
+        default="batch", title="Lane", description="For set_overhead: which lane."
+    )
     kind: Literal["infrastructure", "engineering"] = Field(
-        default="engineering", title="Kind", description="For set_overhead: what it runs on, or the work that keeps it running."
+        default="engineering",
+        title="Kind",
+        description="For set_overhead: what it runs on, or the work that keeps it running.",
     )
     monthly_usd: float | None = Field(
-        default=None, ge=0, le=1e9, title="A month", description="For set_overhead: US dollars a month, 0 to 1,000,000,000."
+        default=None,
+        ge=0,
+        le=1e9,
+        title="A month",
+        description="For set_overhead: US dollars a month, 0 to 1,000,000,000.",
     )
     from_date: date | None = Field(
-        default=None, title="From", description="For set_overhead: the day from which it is so (UTC), not after today, which "
+        default=None,
+        title="From",
+        description="For set_overhead: the day from which it is so (UTC), not after today, which "
         "it is when left empty.",
-    )  # fmt: skip
+    )
     batch: int | None = Field(
         default=None,
         ge=1,
@@ -97,10 +109,14 @@ class Action(Form):
         description="For adopt_batch, resubmit_batch, give_up_batch: its number, from 1.",
     )
     provider_batch: Line = Field(
-        default="", title="Batch at the provider", description="For adopt_batch: its id there, such as msgbatch_01ab."
+        default="",
+        title="Batch at the provider",
+        description="For adopt_batch: its id there, such as msgbatch_01ab.",
     )
     sure: bool = Field(
-        default=False, title="Sure", description="For decisions about a batch: do it. Without, the run says what it may cost."
+        default=False,
+        title="Sure",
+        description="For decisions about a batch: do it. Without, the run says what it may cost.",
     )
     who: Who
     why: Why
@@ -121,13 +137,21 @@ class Action(Form):
 async def act(action: Action) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
     soft, hard, monthly = (
-        None if each is None else Decimal(str(each)) for each in (action.soft_usd, action.hard_usd, action.monthly_usd)
+        None if each is None else Decimal(str(each))
+        for each in (action.soft_usd, action.hard_usd, action.monthly_usd)
     )
     return await by_hand(
         Act(
-            Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
-            action.provider_batch or None, action.sure,
+            Deed(action.deed),
+            action.workload,
+            action.percent,
+            action.consumer or None,
+            action.who,
+            action.why,
+            action.batch,
+            action.provider_batch or None,
+            action.sure,
             Money(Period(action.period), action.zone, soft, hard),
             Keeping(Lane(action.lane), OverheadKind(action.kind), monthly, action.from_date),
         )
-    )  # fmt: skip
+    )

@@ -15,9 +15,13 @@ class Question(Form):
     """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
 
     workload: SignedLine = Field(
-        title="Workload", description="The published workload to advise on.", json_schema_extra=of_workloads()
+        title="Workload",
+        description="The published workload to advise on.",
+        json_schema_extra=of_workloads(),
     )
-    days: int = Field(default=30, ge=1, le=365, title="Days", description="How far to look back, 1 to 365.")
+    days: int = Field(
+        default=30, ge=1, le=365, title="Days", description="How far to look back, 1 to 365."
+    )
     items_per_month: float | None = Field(
         default=None,
         gt=0,
@@ -26,14 +30,21 @@ class Question(Form):
         description="A volume to assume; empty: projected from the period, which must span a day.",
     )
     correction_usd: float | None = Field(
-        default=None, ge=0, le=1e12, title="Worth of a corrected answer (USD)",
+        default=None,
+        ge=0,
+        le=1e12,
+        title="Worth of a corrected answer (USD)",
         description="What it is worth to correct an answer that is wrong as a whole, 0 to 1,000,000,000,000; of one that "
         "changes in part, as much of it. Lambda is recommended where a correction costs no more. Empty: not stated, so no such "
         "amount is counted, and whether there is a second pass stays as it is.",
-    )  # fmt: skip
+    )
 
 
-@flow(name="advise", flow_run_name="advise on {question.workload}, {question.days} days", persist_result=False)
+@flow(
+    name="advise",
+    flow_run_name="advise on {question.workload}, {question.days} days",
+    persist_result=False,
+)
 async def advise(question: Question) -> str | State[str]:
     """The advice is the newest version of artifact `lanes-advice-<workload>`; its headline.
 
@@ -42,9 +53,12 @@ async def advise(question: Question) -> str | State[str]:
     try:
         async with database() as db:
             said = await write_advice(
-                db, question.workload, days=question.days, items_per_month=question.items_per_month,
+                db,
+                question.workload,
+                days=question.days,
+                items_per_month=question.items_per_month,
                 correction_usd=question.correction_usd,
-            )  # fmt: skip
+            )
     except REFUSALS as reason:
         return refused(reason)
     get_run_logger().info("%s", said)

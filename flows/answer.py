@@ -15,10 +15,14 @@ class Wake(Form):
     """Why this drain runs."""
 
     standing: bool = Field(
-        default=False, title="Standing", description="Take over from the drain that is kept warm, and stay warm."
+        default=False,
+        title="Standing",
+        description="Take over from the drain that is kept warm, and stay warm.",
     )
     event_id: UUID | None = Field(
-        default=None, title="Event", description="Id of the event that woke it; empty for a run by hand."
+        default=None,
+        title="Event",
+        description="Id of the event that woke it; empty for a run by hand.",
     )
 
 

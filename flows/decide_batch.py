@@ -14,10 +14,15 @@ class Decision(Form):
     """About which batch, what becomes of it, and on whose word."""
 
     workload: SignedLine = Field(
-        title="Workload", description="One that is published, whose batch it is.", json_schema_extra=of_workloads()
+        title="Workload",
+        description="One that is published, whose batch it is.",
+        json_schema_extra=of_workloads(),
     )
     batch: int = Field(
-        ge=1, le=LARGEST, title="Batch", description="Its number, from 1; `lanes batches` and lanes.batch_status show it."
+        ge=1,
+        le=LARGEST,
+        title="Batch",
+        description="Its number, from 1; `lanes batches` and lanes.batch_status show it.",
     )
     deed: Literal["adopt_batch", "resubmit_batch", "give_up_batch"] = Field(
         title="Action",
@@ -25,9 +30,15 @@ class Decision(Form):
         "be paid twice. give_up_batch: its items fail.",
     )
     provider_batch: Line = Field(
-        default="", title="Batch at the provider", description="For adopt_batch: its id there, such as msgbatch_01ab."
+        default="",
+        title="Batch at the provider",
+        description="For adopt_batch: its id there, such as msgbatch_01ab.",
     )
-    sure: bool = Field(default=False, title="Sure", description="Do it. Without, the run only says what it may cost.")
+    sure: bool = Field(
+        default=False,
+        title="Sure",
+        description="Do it. Without, the run only says what it may cost.",
+    )
     who: Who
     why: Why
 
@@ -42,7 +53,14 @@ async def decide_batch(decision: Decision) -> str | State[str]:
     """It is done, or what it may cost is said; what is true now. What cannot be done ends the run as refused."""
     return await by_hand(
         Act(
-            Deed(decision.deed), decision.workload, None, None, decision.who, decision.why, decision.batch,
-            decision.provider_batch or None, decision.sure,
+            Deed(decision.deed),
+            decision.workload,
+            None,
+            None,
+            decision.who,
+            decision.why,
+            decision.batch,
+            decision.provider_batch or None,
+            decision.sure,
         )
-    )  # fmt: skip
+    )

@@ -36,9 +36,17 @@ class Order(Form):
         title="Another playbook",
         description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
     )
-    consumer: Written = Field(default="", title="Consumer", description="Moves one consumer's split; empty moves everybody's.")
-    who: Written = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
-    why: Written = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
+    consumer: Written = Field(
+        default="",
+        title="Consumer",
+        description="Moves one consumer's split; empty moves everybody's.",
+    )
+    who: Written = Field(
+        default="", title="Who", description="Your name, at most 500 characters; needed to start."
+    )
+    why: Written = Field(
+        default="", title="Why", description="Your reason, at most 500 characters; needed to start."
+    )
 
     @property
     def what(self) -> str:
@@ -54,7 +62,9 @@ class Order(Form):
         """
         if not self.workload:
             return None
-        return Wanted(self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why).checked()
+        return Wanted(
+            self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why
+        ).checked()
 
 
 @flow(name="migrate", flow_run_name="migrate {order.what}", persist_result=False)

@@ -15,7 +15,9 @@ class Reading(Form):
     """Which workload to read again, by which version, from where to where, and on whose word."""
 
     workload: SignedLine = Field(
-        title="Workload", description="The published workload to read again.", json_schema_extra=of_workloads()
+        title="Workload",
+        description="The published workload to read again.",
+        json_schema_extra=of_workloads(),
     )
     version: int | None = Field(
         default=None,
@@ -25,24 +27,39 @@ class Reading(Form):
         description="Number of the version that answers; empty: the one in force.",
     )
     from_position: int | None = Field(
-        default=None, ge=1, le=FARTHEST, title="From position", description="First place in the stream; empty: its beginning."
+        default=None,
+        ge=1,
+        le=FARTHEST,
+        title="From position",
+        description="First place in the stream; empty: its beginning.",
     )
     to_position: int | None = Field(
-        default=None, ge=1, le=FARTHEST, title="To position", description="Last place in the stream; empty is the newest item."
+        default=None,
+        ge=1,
+        le=FARTHEST,
+        title="To position",
+        description="Last place in the stream; empty is the newest item.",
     )
     submit: bool = Field(
-        default=True, title="Submit at once",
+        default=True,
+        title="Submit at once",
         description="Yes sends its batches now; no leaves them for the off-peak window.",
-    )  # fmt: skip
-    who: SignedLine = Field(default="operator", title="Who", description="Who asks for it, 1 to 500 characters.")
+    )
+    who: SignedLine = Field(
+        default="operator", title="Who", description="Who asks for it, 1 to 500 characters."
+    )
     why: Line = Field(
-        default="", title="Why", description="Kept with the replay for those who decide about it, at most 500 characters."
+        default="",
+        title="Why",
+        description="Kept with the replay for those who decide about it, at most 500 characters.",
     )
 
     @property
     def what(self) -> str:
         """What the run's name says."""
-        return self.workload if self.version is None else f"{self.workload} by version {self.version}"
+        return (
+            self.workload if self.version is None else f"{self.workload} by version {self.version}"
+        )
 
 
 @flow(name="replay", flow_run_name="replay {reading.what}", persist_result=False)
@@ -54,9 +71,14 @@ async def replay(reading: Reading) -> str | State[str]:
     try:
         async with database() as db:
             begun = await begin_replay(
-                db, reading.workload, version_no=reading.version, first=reading.from_position, last=reading.to_position,
-                who=reading.who, why=reading.why,
-            )  # fmt: skip
+                db,
+                reading.workload,
+                version_no=reading.version,
+                first=reading.from_position,
+                last=reading.to_position,
+                who=reading.who,
+                why=reading.why,
+            )
             read = await read_stream(db, begun)
             if reading.submit:
                 await ask_to_submit(reading.workload)

@@ -20,12 +20,18 @@ class Period(Form):
         title="Since",
         description="Items received from then on, a moment that is over; empty covers the last hours.",
     )
-    hours: int = Field(default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720.")
+    hours: int = Field(
+        default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720."
+    )
 
     @property
     def what(self) -> str:
         """What the run's name says."""
-        return f"{self.hours} h" if self.since is None else f"since {self.since.isoformat(' ', 'minutes')}"
+        return (
+            f"{self.hours} h"
+            if self.since is None
+            else f"since {self.since.isoformat(' ', 'minutes')}"
+        )
 
 
 @flow(name="report", flow_run_name="report, {period.what}", persist_result=False)

@@ -22,12 +22,17 @@ class Upkeep(Form):
         description="One that is published; * is every one that has no amount of its own.",
         json_schema_extra=of_workloads(EVERY),
     )
-    lane: Literal["realtime", "batch"] = Field(title="Lane", description="Which lane it keeps running.")
+    lane: Literal["realtime", "batch"] = Field(
+        title="Lane", description="Which lane it keeps running."
+    )
     kind: Literal["infrastructure", "engineering"] = Field(
         title="Kind", description="What it runs on, or the work that keeps it running."
     )
     monthly_usd: float = Field(
-        ge=0, le=1e9, title="A month", description="US dollars a month, 0 to 1,000,000,000; 0 is nothing any more."
+        ge=0,
+        le=1e9,
+        title="A month",
+        description="US dollars a month, 0 to 1,000,000,000; 0 is nothing any more.",
     )
     from_date: date | None = Field(
         default=None,
@@ -47,4 +52,14 @@ async def set_overhead(overhead: Upkeep) -> str | State[str]:
     """Report, advice and quote count it; what is true now. What cannot be done ends the run as refused, with the reason."""
     usd = Decimal(str(overhead.monthly_usd))
     keeping = Keeping(Lane(overhead.lane), OverheadKind(overhead.kind), usd, overhead.from_date)
-    return await by_hand(Act(Deed.SET_OVERHEAD, overhead.workload, None, None, overhead.who, overhead.why, keeping=keeping))
+    return await by_hand(
+        Act(
+            Deed.SET_OVERHEAD,
+            overhead.workload,
+            None,
+            None,
+            overhead.who,
+            overhead.why,
+            keeping=keeping,
+        )
+    )

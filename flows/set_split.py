@@ -11,7 +11,9 @@ from tasks.signed import Line, SignedLine, Who, Why
 class Share(Form):
     """Whose undecided items, which share of them, and on whose word."""
 
-    workload: SignedLine = Field(title="Workload", description="One that is published.", json_schema_extra=of_workloads())
+    workload: SignedLine = Field(
+        title="Workload", description="One that is published.", json_schema_extra=of_workloads()
+    )
     percent: float | None = Field(
         default=None,
         ge=0,
@@ -20,7 +22,11 @@ class Share(Form):
         description="0 to 100, of items that neither their sender, their due time, a rule nor their value decides about. The "
         "others go to batch. Leave it empty, with a consumer, to end that consumer's own split: the workload's counts again.",
     )
-    consumer: Line = Field(default="", title="Consumer", description="Whose items; empty sets the split for everybody else.")
+    consumer: Line = Field(
+        default="",
+        title="Consumer",
+        description="Whose items; empty sets the split for everybody else.",
+    )
     who: Who
     why: Why
 
@@ -33,4 +39,13 @@ class Share(Form):
 @flow(name="set_split", flow_run_name="set split {split.workload} {split.to}", persist_result=False)
 async def set_split(split: Share) -> str | State[str]:
     """Put the split in force; return what is true now. What cannot be done ends the run as refused, with the reason."""
-    return await by_hand(Act(Deed.SET_SPLIT, split.workload, split.percent, split.consumer or None, split.who, split.why))
+    return await by_hand(
+        Act(
+            Deed.SET_SPLIT,
+            split.workload,
+            split.percent,
+            split.consumer or None,
+            split.who,
+            split.why,
+        )
+    )

@@ -13,17 +13,32 @@ class Retention(Form):
     """For how long what nobody needs for ever is kept."""
 
     refused_days: int = Field(
-        default=90, ge=1, le=3650, title="Refused inputs (days)", description="In lanes.rejected_log, 1 to 3650."
+        default=90,
+        ge=1,
+        le=3650,
+        title="Refused inputs (days)",
+        description="In lanes.rejected_log, 1 to 3650.",
     )
     amendments_days: int = Field(
-        default=90, ge=10, le=3650, title="Amendments (days)",
+        default=90,
+        ge=10,
+        le=3650,
+        title="Amendments (days)",
         description="What became of each amendment, and those whose item never came, 10 to 3650. Revisions stay.",
-    )  # fmt: skip
+    )
     labels_days: int = Field(
-        default=400, ge=30, le=3650, title="Labels (days)", description="What is right according to a source, 30 to 3650."
+        default=400,
+        ge=30,
+        le=3650,
+        title="Labels (days)",
+        description="What is right according to a source, 30 to 3650.",
     )
     reads_days: int = Field(
-        default=400, ge=30, le=3650, title="Reads (days)", description="Of the consumption ledger, 30 to 3650."
+        default=400,
+        ge=30,
+        le=3650,
+        title="Reads (days)",
+        description="Of the consumption ledger, 30 to 3650.",
     )
 
 

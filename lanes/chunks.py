@@ -8,7 +8,9 @@ T = TypeVar("T")
 MOST_BYTES = 8 * 1024**2  # of one chunk at a door; a single input may be larger than that
 
 
-def chunks(inputs: Iterable[T], *, most: int, most_bytes: int, weight: Callable[[T], int]) -> Iterator[list[T]]:
+def chunks(
+    inputs: Iterable[T], *, most: int, most_bytes: int, weight: Callable[[T], int]
+) -> Iterator[list[T]]:
     """The inputs in order, up to `most` at a time, and no more once they weigh `most_bytes`. Nothing is read ahead."""
     chunk: list[T] = []
     held = 0

@@ -13,14 +13,45 @@ from lanes import garbage
 from lanes.escaping import VisibleStream, make_logs_visible
 
 COMMANDS = (
-    "stand:up", "stand:down", "status:status", "stand:doctor", "run:run", "submit:submit", "forecast:quote",
-    "forecast:dry_run", "items:explain", "items:retry", "items:cancel", "items:forget", "advise:advise", "alerts:alerts",
-    "figures:figures", "budget:budget", "overhead:overhead",
-    "init:init", "preview:preview", "publish:publish", "export:export",
-    "batches:batches", "batches:adopt", "batches:resubmit", "batches:give_up",
-    "results:results", "depart:depart", "places:url", "places:psql", "places:prefect", "roles:roles",
-    "pause:pause", "pause:resume", "replay:replay", "replay:diff", "replay:promote", "replay:demote", "replay:drop",
-)  # fmt: skip
+    "stand:up",
+    "stand:down",
+    "status:status",
+    "stand:doctor",
+    "run:run",
+    "submit:submit",
+    "forecast:quote",
+    "forecast:dry_run",
+    "items:explain",
+    "items:retry",
+    "items:cancel",
+    "items:forget",
+    "advise:advise",
+    "alerts:alerts",
+    "figures:figures",
+    "budget:budget",
+    "overhead:overhead",
+    "init:init",
+    "preview:preview",
+    "publish:publish",
+    "export:export",
+    "batches:batches",
+    "batches:adopt",
+    "batches:resubmit",
+    "batches:give_up",
+    "results:results",
+    "depart:depart",
+    "places:url",
+    "places:psql",
+    "places:prefect",
+    "roles:roles",
+    "pause:pause",
+    "pause:resume",
+    "replay:replay",
+    "replay:diff",
+    "replay:promote",
+    "replay:demote",
+    "replay:drop",
+)
 
 
 def main() -> None:
@@ -36,7 +67,9 @@ def main() -> None:
         code = (_commands(summaries=True) if overview else app)() or 0
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed as the process ends
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # what is left is flushed as the process ends
         code = 1
     sys.exit(code)
 
@@ -58,9 +91,11 @@ def _error_console() -> Any:
 def _commands(*, summaries: bool) -> App:
     """The command line, each command loaded when it is called, or with a sentence of each for the overview."""
     of_all = App(
-        name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value",
+        name="lanes",
+        help="Answers LLM work now, or cheaply later.",
+        result_action="return_value",
         error_console=_ErrorConsole(),  # pyright: ignore[reportArgumentType]
-    )  # fmt: skip
+    )
     for command in COMMANDS:
         of_all.command(f"lanes.commands.{command}", help=_summary(command) if summaries else None)
     return of_all

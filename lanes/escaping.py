@@ -6,8 +6,17 @@ from typing import Any, TextIO
 
 # What acts on a terminal, reorders a line or ends one: C0 without tab and line feed, DEL, C1, marks and overrides of direction,
 # line and paragraph separators, and half characters, which cannot be written.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-OURS = ("prefect.flow_runs", "prefect.task_runs", "lanes", "blocks", "tasks", "flows")  # loggers of one line a message
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+OURS = (
+    "prefect.flow_runs",
+    "prefect.task_runs",
+    "lanes",
+    "blocks",
+    "tasks",
+    "flows",
+)  # loggers of one line a message
 ACTIVE = re.compile(r"([\\`*_\[\]|~!#])")  # what Markdown would take as its own
 ESCAPED_PIPE = re.compile(r"\\*\|")
 AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
@@ -18,7 +27,11 @@ def plain(text: object, *, most: int = 160) -> str:
     """One line without control characters, at most `most` characters long; a cut shows as "..."."""
     start = str(text)[: 4 * most]
     # Not printable: controls, direction overrides, half characters, and spaces other than " ".
-    visible = start if start.isprintable() else "".join(char if char.isprintable() else " " for char in start)
+    visible = (
+        start
+        if start.isprintable()
+        else "".join(char if char.isprintable() else " " for char in start)
+    )
     line = " ".join(visible.split())
     return line if len(line) <= most else line[: max(most - 3, 0)].rstrip() + "..."
 
@@ -52,7 +65,9 @@ class VisibleStream:
     """A text stream that no control character passes, for standard output and standard error."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.rich_proxied_file = stream  # rich writes here: its own sequences pass, `lanes.consoles` makes texts visible
+        self.rich_proxied_file = (
+            stream  # rich writes here: its own sequences pass, `lanes.consoles` makes texts visible
+        )
 
     def write(self, text: str) -> int:
         """Write the text, and return how many characters of it were written."""

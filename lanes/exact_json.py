@@ -40,5 +40,7 @@ def dumps(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
     """
     try:
         return orjson.dumps(value, default=default).decode()
-    except TypeError:  # a number beyond 64 bits, half of a surrogate pair, a subclass of float or tuple
+    except (
+        TypeError
+    ):  # a number beyond 64 bits, half of a surrogate pair, a subclass of float or tuple
         return json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":"))

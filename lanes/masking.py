@@ -9,8 +9,14 @@ import re
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 HIDDEN = "***"
-LIBPQ_SECRETS = ("password", "sslpassword", "oauth_client_secret")  # parameters of libpq; `passfile` and `sslkey` are paths
-_LOGIN = re.compile(r"://[^\s\"'<>]*@")  # up to the last one: a password that was not percent-encoded may hold more
+LIBPQ_SECRETS = (
+    "password",
+    "sslpassword",
+    "oauth_client_secret",
+)  # parameters of libpq; `passfile` and `sslkey` are paths
+_LOGIN = re.compile(
+    r"://[^\s\"'<>]*@"
+)  # up to the last one: a password that was not percent-encoded may hold more
 _FIELD = re.compile(
     r"\b(?!sslkey\b)([\w-]*(?:password|passwd|passphrase|pwd|secret|token|key|signature)[\w-]*)(\s*=\s*)"
     r"('(?:[^'\\]|\\.)*'?|[^\s&,;)\"']+)",
@@ -37,7 +43,11 @@ def split_login(address: str) -> tuple[str, str | None]:
 
 def basic(login: str | None) -> dict[str, str]:
     """Return the header by which HTTP takes the login; none without one."""
-    return {} if login is None else {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    return (
+        {}
+        if login is None
+        else {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    )
 
 
 def shown(address: str) -> str:

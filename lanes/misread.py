@@ -4,7 +4,9 @@
 class Misread(ValueError):
     """A text that is not what it should be; `line` and `column` count from 1, and are None where the parser names no place."""
 
-    def __init__(self, what: str, words: str, *, line: int | None = None, column: int | None = None) -> None:
+    def __init__(
+        self, what: str, words: str, *, line: int | None = None, column: int | None = None
+    ) -> None:
         self.words = words
         self.place = "" if line is None else f"line {line}, column {column}"
         super().__init__(f"{what}: " + (f"{self.place}: " if self.place else "") + words)

@@ -44,7 +44,11 @@ class _Pack:
 
 
 def packs(
-    claimed: Sequence[Claimed], size: int, *, most: int | None = None, scope: PackScope = PackScope.WORKLOAD
+    claimed: Sequence[Claimed],
+    size: int,
+    *,
+    most: int | None = None,
+    scope: PackScope = PackScope.WORKLOAD,
 ) -> list[list[Claimed]]:
     """Return calls of up to `size` items each, in the order of their first, and of `most` bytes where several share one.
 
@@ -52,19 +56,29 @@ def packs(
     it under one of each. Nor does it mix consumers where the scope says so.
     """
     places = {id(each): place for place, each in enumerate(claimed)}
-    return sorted(filled(claimed, size, most=most, scope=scope), key=lambda pack: places[id(pack[0])])
+    return sorted(
+        filled(claimed, size, most=most, scope=scope), key=lambda pack: places[id(pack[0])]
+    )
 
 
 def filled(
-    claimed: Iterable[Claimed], size: int, *, most: int | None, weigh: Weigh = weighed, scope: PackScope = PackScope.WORKLOAD
-) -> Iterator[list[Claimed]]:  # fmt: skip
+    claimed: Iterable[Claimed],
+    size: int,
+    *,
+    most: int | None,
+    weigh: Weigh = weighed,
+    scope: PackScope = PackScope.WORKLOAD,
+) -> Iterator[list[Claimed]]:
     """Yield the same calls, each as soon as it is full, so that no more is held than those that are not; these come last."""
     filling: dict[tuple[VersionId, Purpose, str | None], _Pack] = {}
     for each in claimed:
         if each.travels_alone or size == 1:
             yield [each]
             continue
-        kind, more = (each.version_id, each.purpose, each.shares_with(scope)), 0 if most is None else weigh(each)
+        kind, more = (
+            (each.version_id, each.purpose, each.shares_with(scope)),
+            0 if most is None else weigh(each),
+        )
         pack = filling.setdefault(kind, _Pack())
         if not pack.fits(more, most):
             yield pack.items
@@ -86,7 +100,10 @@ def told_apart(packs: Sequence[Sequence[Claimed]], taken: Collection[int]) -> li
     fewer = next((count for count in range(len(whole), 0, -1) if count not in taken), 0)
     if fewer:
         return whole[:fewer]
-    more = next((count for count in range(len(whole) + 1, sum(map(len, whole)) + 1) if count not in taken), None)
+    more = next(
+        (count for count in range(len(whole) + 1, sum(map(len, whole)) + 1) if count not in taken),
+        None,
+    )
     if more is None:
         return []
     while len(whole) < more:

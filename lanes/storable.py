@@ -50,7 +50,12 @@ def _is_plain(value: Any, depth: int) -> bool:
         return value.isascii() and "\x00" not in value
     if kind is dict and depth < DEEPEST:
         for key, each in value.items():
-            if type(key) is not str or not key.isascii() or "\x00" in key or not _is_plain(each, depth + 1):
+            if (
+                type(key) is not str
+                or not key.isascii()
+                or "\x00" in key
+                or not _is_plain(each, depth + 1)
+            ):
                 return False
         return True
     if kind is list and depth < DEEPEST:

@@ -28,7 +28,11 @@ def dollars(amount: float | None) -> str:
     if amount == 0:
         return "$0"
     size = abs(amount)
-    decimals = 2 if size >= 1 else min(SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(size)), MOST_DECIMALS)
+    decimals = (
+        2
+        if size >= 1
+        else min(SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(size)), MOST_DECIMALS)
+    )
     return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
 
 

@@ -6,11 +6,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-FOREIGN = re.compile(r"the provider answered \d{3}: |no answer from the provider: |\b[a-z_]+_error: |\brequest_too_large: ")
+FOREIGN = re.compile(
+    r"the provider answered \d{3}: |no answer from the provider: |\b[a-z_]+_error: |\brequest_too_large: "
+)
 ABOUT_AN_INPUT = re.compile(r"answered (?:400|413|422)|invalid_request_error|request_too_large")
-QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*(?:'(?!\w)|$)|"[^"\n]*(?:"|$)|`[^`\n]*(?:`|$)|“[^”\n]*(?:”|$))""")
+QUOTED = re.compile(
+    r"""(?<!\w)(?:'[^'\n]*(?:'(?!\w)|$)|"[^"\n]*(?:"|$)|`[^`\n]*(?:`|$)|“[^”\n]*(?:”|$))"""
+)
 WORD = re.compile(r"\d{4,}|\w{5,}")
-OURS = re.compile(r" \(after [\d,]+ failed attempts?\)$")  # what is added where an item failed for good
+OURS = re.compile(
+    r" \(after [\d,]+ failed attempts?\)$"
+)  # what is added where an item failed for good
 WITHHELD = "its words may quote the input: see `lanes explain`"
 
 
@@ -19,7 +25,9 @@ def unquoted(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    return f"{error.title}: " + "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in faults)
+    return f"{error.title}: " + "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in faults
+    )
 
 
 def discreet(said: str, payloads: Iterable[Any] | None = None) -> str:
@@ -41,7 +49,11 @@ def discreet(said: str, payloads: Iterable[Any] | None = None) -> str:
 
 def _echoes(words: str, payloads: Iterable[Any]) -> bool:
     told = set(WORD.findall(words.casefold()))
-    return any(told.intersection(WORD.findall(text.casefold())) for each in payloads for text in _texts(each))
+    return any(
+        told.intersection(WORD.findall(text.casefold()))
+        for each in payloads
+        for text in _texts(each)
+    )
 
 
 def _texts(payload: Any) -> Iterator[str]:

@@ -53,9 +53,13 @@ class WorkState(StrEnum):
 
     READY = "ready"  # from `ready_at`; a drain claims it (realtime), `submit` claims it (batch)
     CLAIMED = "claimed"  # until `lease_until`; its claimer saves it or gives it back, and once lost a rescuer ends the claim
-    SUBMITTED = "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
+    SUBMITTED = (
+        "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
+    )
     DONE = "done"  # an attempt was saved that ended it; nobody moves it on
-    FAILED = "failed"  # the retry budget is spent or the input is poison; `lanes retry` makes it ready
+    FAILED = (
+        "failed"  # the retry budget is spent or the input is poison; `lanes retry` makes it ready
+    )
     CANCELED = "canceled"  # its item was canceled or amended; nobody moves it on
 
 
@@ -66,7 +70,9 @@ class ItemState(StrEnum):
     ROUTED = "routed"  # its work is ready; a drain or `submit` moves it
     WORKING = "working"  # claimed or in a batch; its claimer or `collect` moves it
     ANSWERED = "answered"  # a provisional result stands; the authoritative pass moves it
-    SETTLED = "settled"  # an authoritative result stands, or the provisional one was confirmed for good
+    SETTLED = (
+        "settled"  # an authoritative result stands, or the provisional one was confirmed for good
+    )
     FAILED = "failed"  # no answer will come unless somebody retries it
     CANCELED = "canceled"  # withdrawn by its owner
 
@@ -149,7 +155,9 @@ class RolloutState(StrEnum):
     """Where a rollout stands; the comment says who moves it on."""
 
     RUNNING = "running"  # a run of `migrate` measures, judges and moves it
-    WAITING_APPROVAL = "waiting_approval"  # a person resumes its suspended run; failed gates still take it back
+    WAITING_APPROVAL = (
+        "waiting_approval"  # a person resumes its suspended run; failed gates still take it back
+    )
     FINISHED = "finished"  # every step passed and its share stays; nobody moves it on
     ROLLED_BACK = "rolled_back"  # a gate failed, time ran out or a person declined; the share before is in force
     ABORTED = "aborted"  # a person ended it with `act`; the share before is in force

@@ -13,7 +13,9 @@ MOST_CHARACTERS = 256 * 1024  # of a text; its parser reads some 100,000 a secon
 MOST_NODES = 10_000  # with each alias counted as what it stands for
 DEEPEST = 60  # lists and mappings within one another
 LONGEST_NUMBER = 100  # characters
-AS_OTHER_SYSTEMS = re.compile(r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE)  # whole numbers and truth as JSON has them
+AS_OTHER_SYSTEMS = re.compile(
+    r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE
+)  # whole numbers and truth as JSON has them
 
 
 @dataclass(frozen=True, order=True)
@@ -39,7 +41,9 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         NotYaml: it is no YAML, holds several documents, or is beyond one of the limits above.
     """
     if len(text) > MOST_CHARACTERS:
-        raise NotYaml(f"it has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read; divide or shorten it")
+        raise NotYaml(
+            f"it has {len(text):,} characters, and at most {MOST_CHARACTERS:,} are read; divide or shorten it"
+        )
     try:
         root = _compose(text)
         if root is None:
@@ -66,9 +70,15 @@ class _Composer(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self.nodes, self.depth = self.nodes + 1, self.depth + 1
         if self.nodes > MOST_NODES:
-            raise NotYaml(f"it has more than {MOST_NODES:,} values; divide or shorten it", _at(self.peek_event().start_mark))
+            raise NotYaml(
+                f"it has more than {MOST_NODES:,} values; divide or shorten it",
+                _at(self.peek_event().start_mark),
+            )
         if self.depth > DEEPEST:
-            raise NotYaml(f"it is nested deeper than {DEEPEST} levels; flatten it", _at(self.peek_event().start_mark))
+            raise NotYaml(
+                f"it is nested deeper than {DEEPEST} levels; flatten it",
+                _at(self.peek_event().start_mark),
+            )
         node = super().compose_node(parent, index)  # pyright: ignore[reportArgumentType]
         self.depth -= 1
         return node
@@ -101,7 +111,11 @@ def _check_limits(root: yaml.Node) -> None:
     waiting, path = [(root, False)], dict[int, None]()
     while waiting:
         node, is_done = waiting.pop()
-        inner = [each for pair in node.value for each in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = (
+            [each for pair in node.value for each in pair]
+            if isinstance(node, yaml.MappingNode)
+            else node.value
+        )
         inner = inner if isinstance(inner, list) else []
         if is_done:
             del path[id(node)]
@@ -110,10 +124,14 @@ def _check_limits(root: yaml.Node) -> None:
                 said = f"with its aliases it has more than {MOST_NODES:,} values; write fewer, and use fewer aliases"
                 raise NotYaml(said, _at(node.start_mark))
         elif id(node) in path:
-            raise NotYaml("an alias stands within what it refers to; remove it", _at(node.start_mark))
+            raise NotYaml(
+                "an alias stands within what it refers to; remove it", _at(node.start_mark)
+            )
         elif id(node) not in sizes:
             if len(path) >= DEEPEST:
-                raise NotYaml(f"it is nested deeper than {DEEPEST} levels; flatten it", _at(node.start_mark))
+                raise NotYaml(
+                    f"it is nested deeper than {DEEPEST} levels; flatten it", _at(node.start_mark)
+                )
             kind = node.tag.removeprefix(TAG)
             if kind in ("int", "float") and len(node.value) > LONGEST_NUMBER:
                 said = f"a number has more than {LONGEST_NUMBER} characters; write a text in quotes"
@@ -132,7 +150,9 @@ def place(root: yaml.Node | None, path: Sequence[str | int]) -> Place:
             if found is None:
                 break
             node, at = found[1], _at(found[0].start_mark)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        elif (
+            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+        ):
             node = node.value[part]
             at = _at(node.start_mark)
         else:
@@ -151,7 +171,11 @@ def odd_keys(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
                 if key.tag == f"{TAG}merge":
                     continue
                 if key.tag != TEXT:
-                    yield _at(key.start_mark), where, f'this key is no text in YAML; write "{key.value}" in quotes'
+                    yield (
+                        _at(key.start_mark),
+                        where,
+                        f'this key is no text in YAML; write "{key.value}" in quotes',
+                    )
                 elif key.value in keys:
                     yield _at(key.start_mark), where, "the field is there twice"
                 else:
@@ -162,13 +186,21 @@ def surprises(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
     """Place, path and fault of each value that YAML takes for something else than its author does: a bare `no` is false,
     22:00 the number 1320, a date no text."""
     for path, node in _nodes(root):
-        if not isinstance(node, yaml.ScalarNode) or node.style is not None or AS_OTHER_SYSTEMS.fullmatch(node.value):
+        if (
+            not isinstance(node, yaml.ScalarNode)
+            or node.style is not None
+            or AS_OTHER_SYSTEMS.fullmatch(node.value)
+        ):
             continue
         kind = node.tag.removeprefix(TAG)
         if kind in ("bool", "int", "timestamp"):
             taken = yaml.safe_load(node.value)
             read = {"bool": str(taken).lower(), "int": f"the number {taken}"}.get(kind, "a date")
-            yield _at(node.start_mark), ".".join(path), f'YAML reads {node.value} as {read}; write "{node.value}" in quotes'
+            yield (
+                _at(node.start_mark),
+                ".".join(path),
+                f'YAML reads {node.value} as {read}; write "{node.value}" in quotes',
+            )
 
 
 def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
@@ -182,7 +214,9 @@ def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
         seen.add(id(node))
         yield path, node
         if isinstance(node, yaml.SequenceNode):
-            waiting += reversed([([*path, str(number)], each) for number, each in enumerate(node.value)])
+            waiting += reversed(
+                [([*path, str(number)], each) for number, each in enumerate(node.value)]
+            )
         elif isinstance(node, yaml.MappingNode):
             named = [([*path, str(key.value)], value) for key, value in node.value]
             waiting += reversed(named)

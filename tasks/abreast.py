@@ -15,7 +15,9 @@ class Abreast:
         self._most = most
         self._under_way = set[asyncio.Task[None]]()
 
-    async def begin(self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
+    async def begin(
+        self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
         """`act` is under way. Raises what an earlier one raised."""
         while len(self._under_way) >= self._most:
             await self._some_end()
@@ -33,7 +35,9 @@ class Abreast:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _some_end(self) -> None:
-        ended, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        ended, self._under_way = await asyncio.wait(
+            self._under_way, return_when=asyncio.FIRST_COMPLETED
+        )
         await asyncio.gather(*ended)
 
 

@@ -45,8 +45,10 @@ class Deed(StrEnum):
 
 
 DECISIONS = {
-    Deed.ADOPT_BATCH: Decision.ADOPT, Deed.RESUBMIT_BATCH: Decision.RESUBMIT, Deed.GIVE_UP_BATCH: Decision.GIVE_UP,
-}  # fmt: skip
+    Deed.ADOPT_BATCH: Decision.ADOPT,
+    Deed.RESUBMIT_BATCH: Decision.RESUBMIT,
+    Deed.GIVE_UP_BATCH: Decision.GIVE_UP,
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,12 @@ async def by_hand(wanted: Act) -> str | State[str]:
         return refused(reason)
 
 
-@task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="act",
+    task_run_name="{act.deed} {act.workload}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 async def do(db: Database, act: Act) -> str:
     """It is done; what is true now.
 
@@ -117,7 +124,9 @@ async def do(db: Database, act: Act) -> str:
     get_run_logger().info("%s (%s: %s)", said, act.who, act.why)
     await publish_events(db)
     if act.deed is Deed.ABORT_ROLLOUT:
-        await withdraw(await db.run(rollouts.newest_run_of, act.workload), f"aborted by {act.who}: {act.why}")
+        await withdraw(
+            await db.run(rollouts.newest_run_of, act.workload), f"aborted by {act.who}: {act.why}"
+        )
     return said
 
 
@@ -131,7 +140,9 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
     match act.deed:
         case Deed.SET_SPLIT:
             if act.percent is None and act.consumer is not None:
-                return steering.inherit_split_by_hand(connection, act.workload, act.consumer, who=act.who, why=act.why, now=now)
+                return steering.inherit_split_by_hand(
+                    connection, act.workload, act.consumer, who=act.who, why=act.why, now=now
+                )
             if act.percent is None:
                 raise ActionRefused(
                     "percent: a workload's split needs the share that goes to real-time, 0 to 100; left empty with a consumer, "
@@ -153,13 +164,21 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
         case Deed.RESUME:
             return steering.resume(connection, act.workload)
         case Deed.ABORT_ROLLOUT:
-            return where_it_stands(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
+            return where_it_stands(
+                rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now)
+            )
         case Deed.ADOPT_BATCH:
-            return decisions.adopt(connection, _batch(act), _provider_batch(act), workload=act.workload, now=now)
+            return decisions.adopt(
+                connection, _batch(act), _provider_batch(act), workload=act.workload, now=now
+            )
         case Deed.RESUBMIT_BATCH:
-            return decisions.resubmit(connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now)
+            return decisions.resubmit(
+                connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
+            )
         case Deed.GIVE_UP_BATCH:
-            return decisions.give_up(connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now)
+            return decisions.give_up(
+                connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
+            )
         case _:
             assert_never(act.deed)
 
@@ -169,12 +188,16 @@ def _overhead(act: Act, now: datetime) -> Overhead:
     if of.monthly_usd is None:
         raise ActionRefused("monthly_usd: say what the lane takes a month, in US dollars")
     whose = None if act.workload == EVERY else act.workload
-    return Overhead(whose, of.lane, of.kind, of.monthly_usd, of.from_date or now.astimezone(UTC).date())
+    return Overhead(
+        whose, of.lane, of.kind, of.monthly_usd, of.from_date or now.astimezone(UTC).date()
+    )
 
 
 def _provider_batch(act: Act) -> str:
     if act.provider_batch is None:
-        raise ActionRefused("provider_batch: say which batch at the provider it is, such as msgbatch_01ab")
+        raise ActionRefused(
+            "provider_batch: say which batch at the provider it is, such as msgbatch_01ab"
+        )
     return act.provider_batch
 
 

@@ -22,7 +22,9 @@ ARRIVED = "lanes.item.arrived"
 AMENDED = "lanes.item.amended"
 DOOR = "event"
 PREFIX = "lanes.workload."
-FIRST_WAIT = timedelta(milliseconds=100)  # longer than whoever sends the same key at the same time takes
+FIRST_WAIT = timedelta(
+    milliseconds=100
+)  # longer than whoever sends the same key at the same time takes
 NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
 MOST = 500  # arrivals admitted in one transaction, or fewer where they are large
 MOST_WAITS = 40  # of one call, so that many locked keys cost half a second; a single one is found with ten in 500 events
@@ -45,13 +47,36 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
         place = str(event.id)
         try:
             if workload == event.resource.id:
-                raise Refused("malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"')
+                raise Refused(
+                    "malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"'
+                )
             if event.event == AMENDED:
-                late.append((event, read_amendment(workload, event.payload, place=place, sent_at=event.occurred)))
+                late.append(
+                    (
+                        event,
+                        read_amendment(
+                            workload, event.payload, place=place, sent_at=event.occurred
+                        ),
+                    )
+                )
             else:
-                arrivals.append((event, read_submission(workload, event.payload, place=place, sent_at=event.occurred)))
+                arrivals.append(
+                    (
+                        event,
+                        read_submission(
+                            workload, event.payload, place=place, sent_at=event.occurred
+                        ),
+                    )
+                )
         except Refused as refusal:
-            refused = Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload), subject(event)[1])
+            refused = Refusal(
+                workload,
+                place,
+                refusal.reason,
+                str(refusal),
+                _text(event.payload),
+                subject(event)[1],
+            )
             refusals.append(refused)
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
@@ -73,12 +98,21 @@ class _Door:
 
     async def admit(self, arrivals: list[tuple[Event, Submission]]) -> None:
         """The arrivals are items, but for those that met a lock."""
-        left = [*chunks(arrivals, most=MOST, most_bytes=MOST_BYTES, weight=lambda each: weight(each[1].payload))][::-1]
+        left = [
+            *chunks(
+                arrivals,
+                most=MOST,
+                most_bytes=MOST_BYTES,
+                weight=lambda each: weight(each[1].payload),
+            )
+        ][::-1]
         while left:
             chunk = left.pop()
             try:
                 asked = [submission for _, submission in chunk]
-                await self._db.run(by_itself, self._wait, items.admit, asked, door=DOOR, now=self._now)
+                await self._db.run(
+                    by_itself, self._wait, items.admit, asked, door=DOOR, now=self._now
+                )
             except StillLocked:
                 self._has_waited()
                 middle = len(chunk) // 2
@@ -93,7 +127,9 @@ class _Door:
             self.locked.append(event)
             return
         try:
-            await self._db.run(by_itself, self._wait, amendments.amend, amendment, door=DOOR, now=self._now)
+            await self._db.run(
+                by_itself, self._wait, amendments.amend, amendment, door=DOOR, now=self._now
+            )
         except StillLocked:
             self._has_waited()
             self.locked.append(event)

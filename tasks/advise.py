@@ -14,7 +14,12 @@ from lanes.store.database import Database
 
 @task(name="write advice", cache_policy=NO_CACHE, persist_result=False)
 async def write_advice(
-    db: Database, workload: str, *, days: int, items_per_month: float | None = None, correction_usd: float | None = None
+    db: Database,
+    workload: str,
+    *,
+    days: int,
+    items_per_month: float | None = None,
+    correction_usd: float | None = None,
 ) -> str:
     """The newest version of artifact `lanes-advice-<workload>` shows the advice; its headline.
 
@@ -25,5 +30,7 @@ async def write_advice(
     seen, kept = await db.run(asked, workload, since=now - timedelta(days=days), now=now)
     advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
     said = advice_summary.headline(advice)
-    await acreate_markdown_artifact(advice_markdown.render(advice), key=f"lanes-advice-{workload}", description=said)
+    await acreate_markdown_artifact(
+        advice_markdown.render(advice), key=f"lanes-advice-{workload}", description=said
+    )
     return said

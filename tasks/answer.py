@@ -38,7 +38,9 @@ from tasks.wakes import Wakes
 from tasks.weighing import Weighing, work_of
 
 MOST = 500  # calls whose items are saved in one transaction
-BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
+BESIDE_S = (
+    0.5  # how long a save may keep the next one waiting; after that they go on beside each other
+)
 MANY = 16  # calls under way of which so many end in a moment that their answers
 APART_S = 0.05  # are saved together: so long from the beginning of one save to the next
 AGAIN_S = 1.0  # between two tries to save what others hold
@@ -53,14 +55,28 @@ class Answering:
     lately."""
 
     def __init__(
-        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
-        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None,
-        limits: CallLimits | None = None, circuits: Circuits | None = None, marks: Callable[[Version], bool] = lambda _: False,
-        times: ServiceTimes | None = None, renewed: Callable[[Iterable[Claim]], bool] = lambda _: True,
-    ) -> None:  # fmt: skip
+        self,
+        at: Connections,
+        pace: Pace,
+        health: Health,
+        *,
+        held: dict[WorkId, Claim],
+        wakes: Wakes,
+        clock: Callable[[], datetime],
+        follow: Callable[[], None] = lambda: None,
+        limits: CallLimits | None = None,
+        circuits: Circuits | None = None,
+        marks: Callable[[Version], bool] = lambda _: False,
+        times: ServiceTimes | None = None,
+        renewed: Callable[[Iterable[Claim]], bool] = lambda _: True,
+    ) -> None:
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow = held, wakes, clock, follow
-        self._limits, self._circuits, self._marks = limits or CallLimits(), circuits or Circuits(at, health), marks
+        self._limits, self._circuits, self._marks = (
+            limits or CallLimits(),
+            circuits or Circuits(at, health),
+            marks,
+        )
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -69,9 +85,13 @@ class Answering:
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills, self.answered = Standstills(), 0
         self._weighing = Weighing(
-            pace, health, self.standstills, times=times or ServiceTimes(), account=at.provider.account,
+            pace,
+            health,
+            self.standstills,
+            times=times or ServiceTimes(),
+            account=at.provider.account,
             flow_run_id=at.flow_run_id,
-        )  # fmt: skip
+        )
 
     @property
     def busy(self) -> bool:
@@ -118,10 +138,17 @@ class Answering:
             self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed]) -> None:
-        left, used, requests, well, maybe_billed = {each.claim: each for each in pack}, list[Usage](), 0, False, False
+        left, used, requests, well, maybe_billed = (
+            {each.claim: each for each in pack},
+            list[Usage](),
+            0,
+            False,
+            False,
+        )
 
         def hear(headers: Mapping[str, str]) -> None:
             self._limits.heard(version, pack, headers, self._clock())
+
         async def begin(part: Sequence[Claimed]) -> Sequence[Claimed]:
             if self._renewed(each.claim for each in part):
                 return part
@@ -129,14 +156,25 @@ class Answering:
             for each in part:
                 left.pop(each.claim, None)
             return []
+
         try:
             if kept := await begin(pack):
-                client, writer, marked = await self._at.client(), self._writers.of(version), self._marks(version)
-                patience = self._health.patience(version.spec.realtime_model, max(each.failures for each in kept))
-                async for called in answer(client, writer, kept, patience=patience, hear=hear, marked=marked, begin=begin):
+                client, writer, marked = (
+                    await self._at.client(),
+                    self._writers.of(version),
+                    self._marks(version),
+                )
+                patience = self._health.patience(
+                    version.spec.realtime_model, max(each.failures for each in kept)
+                )
+                async for called in answer(
+                    client, writer, kept, patience=patience, hear=hear, marked=marked, begin=begin
+                ):
                     requests += 1
                     used += [called.response.usage] if called.response is not None else []
-                    maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
+                    maybe_billed = maybe_billed or (
+                        called.failure is not None and called.failure.maybe_billed
+                    )
                     for each in (*called.pack, *called.untried):
                         left.pop(each.claim, None)
                     self._ended.put_nowait((version, called))
@@ -145,12 +183,18 @@ class Answering:
                 self._health.circuits.not_asked(version.spec.realtime_model, work_of(pack))
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
-            self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
+            self._ended.put_nowait(
+                (version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error)))
+            )
             maybe_billed = True
         finally:  # its place is free first of all: nothing that goes wrong with what follows keeps it
-            self._pace.ended(version.workload, version.spec.realtime_model, measures=pack[0].measures)
+            self._pace.ended(
+                version.workload, version.spec.realtime_model, measures=pack[0].measures
+            )
             self._wakes.place_is_free()
-            self._limits.ended(pack, used, self._clock(), requests=requests, maybe_billed=maybe_billed)
+            self._limits.ended(
+                pack, used, self._clock(), requests=requests, maybe_billed=maybe_billed
+            )
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()
 
@@ -171,10 +215,16 @@ class Answering:
         await asyncio.gather(
             self._all_saved(then.attempts),
             *(self._given_back(claims, ready_at) for ready_at, claims in then.untried.items()),
-            *(self._outlasting(lambda breach=breach: self._open(breach)) for breach in then.breaches.values()),
+            *(
+                self._outlasting(lambda breach=breach: self._open(breach))
+                for breach in then.breaches.values()
+            ),
             *map(self._outlasting, self._circuits.to_tell(then)),
         )
-        self._wakes.saved(again=bool(then.untried) or any(each.judged.outcome is not Outcome.VALID for each in then.attempts))
+        self._wakes.saved(
+            again=bool(then.untried)
+            or any(each.judged.outcome is not Outcome.VALID for each in then.attempts)
+        )
 
     async def _all_saved(self, some: Sequence[Attempt]) -> None:
         """Save the attempts. What cannot be saved at all is held no longer: its lease ends, and it is booked as lost."""
@@ -190,7 +240,9 @@ class Answering:
 
     async def _saved(self, some: Sequence[Attempt]) -> Sequence[Attempt]:
         """Save the attempts and return those that others hold still. The lease of one that the database refuses ends."""
-        done = await self._outlasting(lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id))
+        done = await self._outlasting(
+            lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id)
+        )
         for name in done.stopped:
             self._pace.rest_workload(name, self._clock() + FREEZE)
         waiting = {each.claim for each in done.passed_over}
@@ -203,7 +255,9 @@ class Answering:
     async def _given_back(self, claims: Sequence[Claim], ready_at: datetime) -> None:
         left = claims
         while True:
-            left = await self._outlasting(lambda left=left: give_back(self._at.db, left, ready_at=ready_at))
+            left = await self._outlasting(
+                lambda left=left: give_back(self._at.db, left, ready_at=ready_at)
+            )
             if not left:
                 break
             await asyncio.sleep(AGAIN_S)
@@ -228,7 +282,9 @@ class Answering:
                     raise
                 await asyncio.sleep(AGAIN_S)
 
-    def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    def _run(
+        self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]
+    ) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
         among.add(task)
 

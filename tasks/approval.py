@@ -19,7 +19,9 @@ from tasks.signed import Who, Why
 
 def _form(schema: dict[str, Any]) -> None:
     arrange(schema)
-    schema["minProperties"] = 3  # who, why, and one of the switches: one that nobody touched is not sent
+    schema["minProperties"] = (
+        3  # who, why, and one of the switches: one that nobody touched is not sent
+    )
 
 
 class RolloutApproval(RunInput):
@@ -33,9 +35,10 @@ class RolloutApproval(RunInput):
         description="On: the rollout goes on if its gates still pass and no critical incident is open.",
     )
     decline: StrictBool | None = Field(
-        default=None, title="Decline",
+        default=None,
+        title="Decline",
         description="On: the share before the rollout is set again. Switch on this or the one above.",
-    )  # fmt: skip
+    )
     who: Who
     why: Why
 
@@ -62,8 +65,10 @@ async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
         get_run_logger().info(
             "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, "
             "and fill the form in. Figures: %s",
-            rollout.workload, rollout.basis_points / 100, page,
-        )  # fmt: skip
+            rollout.workload,
+            rollout.basis_points / 100,
+            page,
+        )
         raise
     except ValidationError as error:
         get_run_logger().error("the answer is no answer and counts as none: %s", error)
@@ -85,7 +90,9 @@ async def withdraw(run_id: UUID | None, why: str) -> None:
     """A run that is suspended for an answer nobody needs any more is cancelled."""
     if run_id is None:
         return
-    with suppress(Exception):  # Prefect is away: when the run is resumed, it finds the rollout ended
+    with suppress(
+        Exception
+    ):  # Prefect is away: when the run is resumed, it finds the rollout ended
         async with get_client() as client:
             run = await client.read_flow_run(run_id)
             if run.state is not None and run.state.is_paused():

@@ -48,7 +48,9 @@ class ArrivalReader:
         self._queued_bytes = 0
         self._no_room = False
         self.looking = LookBack(db, self._books, self.admit)
-        self._alone = asyncio.Lock()  # one admission at a time: they would wait for each other's keys
+        self._alone = (
+            asyncio.Lock()
+        )  # one admission at a time: they would wait for each other's keys
 
     async def run(self) -> None:
         """Follows the stream and sweeps the store until cancelled; an outage of the server is waited out."""
@@ -63,11 +65,17 @@ class ArrivalReader:
         while True:
             try:
                 wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
-                async with get_events_subscriber(filter=wanted, reconnection_attempts=2) as subscriber:
+                async with get_events_subscriber(
+                    filter=wanted, reconnection_attempts=2
+                ) as subscriber:
                     async for event in subscriber:
                         self.take(event)
-            except Exception as error:  # the websocket client raises many kinds; the sweep covers the gap
-                get_run_logger().warning("the event stream broke (%s); connecting again", unquoted(error))
+            except (
+                Exception
+            ) as error:  # the websocket client raises many kinds; the sweep covers the gap
+                get_run_logger().warning(
+                    "the event stream broke (%s); connecting again", unquoted(error)
+                )
             await asyncio.sleep(1)
 
     def take(self, event: Event) -> None:
@@ -88,7 +96,9 @@ class ArrivalReader:
             try:
                 await self.read_stored()
             except Exception as error:
-                get_run_logger().warning("stored events could not be read (%s); reading them again", unquoted(error))
+                get_run_logger().warning(
+                    "stored events could not be read (%s); reading them again", unquoted(error)
+                )
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _look_back(self) -> None:
@@ -97,7 +107,9 @@ class ArrivalReader:
             try:
                 await self.looking.look()
             except Exception as error:
-                get_run_logger().warning("stored events could not be counted (%s); counting them again", unquoted(error))
+                get_run_logger().warning(
+                    "stored events could not be counted (%s); counting them again", unquoted(error)
+                )
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def read_stored(self) -> None:
@@ -107,14 +119,18 @@ class ArrivalReader:
             self._read_until = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
         since = (self._read_until or began) - OVERLAP
         async with get_client() as client:
-            async for events in pages(client, since, began + LOOK_BACK):  # beyond now: clocks differ
+            async for events in pages(
+                client, since, began + LOOK_BACK
+            ):  # beyond now: clocks differ
                 await self.admit(events)
         await self.has_read(began)
 
     async def has_read(self, began: datetime) -> None:
         """Everything stored by then was met; the watermark passes nothing that is not admitted."""
         self._read_until = self._books.read_until(began, await self._db.now())
-        await self._db.run(watermarks.advance, watermarks.ARRIVALS, self._books.watermark(self._read_until))
+        await self._db.run(
+            watermarks.advance, watermarks.ARRIVALS, self._books.watermark(self._read_until)
+        )
 
     async def _admit_streamed(self) -> None:
         while True:
@@ -156,7 +172,9 @@ class ArrivalReader:
         for of, event in self._books.next_kept(RETRIED):
             async with self._alone:
                 now = await self._db.now()
-                met_a_lock = await outlasting(lambda event=event, now=now: admit_events(self._db, [event], now=now))
+                met_a_lock = await outlasting(
+                    lambda event=event, now=now: admit_events(self._db, [event], now=now)
+                )
                 self._books.tried(of, admitted=not met_a_lock)
             if not met_a_lock:
                 self._admitted()

@@ -40,7 +40,9 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
 async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
     """Whether a run of the same deployment waits for a worker, or begins. Raises as `ask_for_run` does."""
     async with asyncio.timeout(limit_s), get_client() as client:
-        return on_its_way(await _seen(client, await _deployment(client, wanted.deployment), now), now)
+        return on_its_way(
+            await _seen(client, await _deployment(client, wanted.deployment), now), now
+        )
 
 
 async def _deployment(client: PrefectClient, of: Deployment) -> UUID:
@@ -49,7 +51,9 @@ async def _deployment(client: PrefectClient, of: Deployment) -> UUID:
 
 async def _create(client: PrefectClient, deployment: UUID, wanted: WantedRun) -> UUID:
     path = {"id": deployment}
-    made = await client.request("POST", "/deployments/{id}/create_flow_run", path_params=path, json=wanted.request())
+    made = await client.request(
+        "POST", "/deployments/{id}/create_flow_run", path_params=path, json=wanted.request()
+    )
     return UUID(made.json()["id"])
 
 
@@ -61,8 +65,14 @@ async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[
             "expected_start_time": {"before_": now + timedelta(seconds=1)},
         }
     )
-    runs = await client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST)
-    return [_seen_run(each) for each in runs if each.state is not None and each.expected_start_time is not None]
+    runs = await client.read_flow_runs(
+        flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST
+    )
+    return [
+        _seen_run(each)
+        for each in runs
+        if each.state is not None and each.expected_start_time is not None
+    ]
 
 
 def _seen_run(run: FlowRun) -> SeenRun:

@@ -14,8 +14,13 @@ from tasks.notice import UNANSWERED
 from tasks.refusal import REFUSED
 
 BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
-ENDED = {*BROKEN, *(f"prefect.flow-run.{name}" for name in ("Completed", "Cancelled", REFUSED, UNANSWERED))}
-SUSPENDED = "prefect.flow-run.Suspended"  # waits for a person, without a process and so without a heartbeat
+ENDED = {
+    *BROKEN,
+    *(f"prefect.flow-run.{name}" for name in ("Completed", "Cancelled", REFUSED, UNANSWERED)),
+}
+SUSPENDED = (
+    "prefect.flow-run.Suspended"  # waits for a person, without a process and so without a heartbeat
+)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 REST = timedelta(seconds=3)  # so that a run that cannot start does not spin
 SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds (prefect.yaml)
@@ -70,7 +75,11 @@ def _silent_runs() -> AutomationCore:
             threshold=1,
             within=SILENT_AFTER,
         ),
-        actions=[ChangeFlowRunState.model_validate({"state": StateType.CRASHED, "message": "no heartbeat for 100 seconds"})],
+        actions=[
+            ChangeFlowRunState.model_validate(
+                {"state": StateType.CRASHED, "message": "no heartbeat for 100 seconds"}
+            )
+        ],
     )
 
 

@@ -16,7 +16,12 @@ class Beside:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(
-        self, name: str, act: Callable[[], Awaitable[object]], *, every_s: float | None = None, after_s: float = 0
+        self,
+        name: str,
+        act: Callable[[], Awaitable[object]],
+        *,
+        every_s: float | None = None,
+        after_s: float = 0,
     ) -> None:
         """`act` is done again and again from now on, or from `after_s` seconds on, `every_s` seconds apart; None: it never ends
         by itself."""
@@ -30,7 +35,9 @@ class Beside:
             await asyncio.wait(left, timeout=CLOSING_S)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _keep(self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None, after_s: float) -> None:
+    async def _keep(
+        self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None, after_s: float
+    ) -> None:
         await asyncio.sleep(after_s)
         said = ""
         while True:

@@ -37,5 +37,7 @@ class Caching:
                     continue
             found[version.id] = decided.marks
             if decided.marks is not self._marking.of(version.id):
-                get_run_logger().info("%s: cache %s: %s", version.workload, decided.said(Lane.REALTIME), decided.why)
+                get_run_logger().info(
+                    "%s: cache %s: %s", version.workload, decided.said(Lane.REALTIME), decided.why
+                )
         self._marking.decided(found)

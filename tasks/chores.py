@@ -32,9 +32,21 @@ PREFECT_S = 10.0  # what a chore may wait for Prefect
 class Chores:
     """They have begun; each goes on alone until they are closed."""
 
-    def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering, wakes: Wakes) -> None:
-        self._db, self._router, self._turns, self._answering, self._wakes = db, router, turns, answering, wakes
-        self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db, wake=wakes.telling), Rescuer(db)
+    def __init__(
+        self, db: Database, router: Router, turns: Turns, answering: Answering, wakes: Wakes
+    ) -> None:
+        self._db, self._router, self._turns, self._answering, self._wakes = (
+            db,
+            router,
+            turns,
+            answering,
+            wakes,
+        )
+        self._guard, self._publisher, self._rescuer = (
+            Guard(db),
+            Publisher(db, wake=wakes.telling),
+            Rescuer(db),
+        )
         self._told, self._said = Told(), set[str]()
         self._summed_up = 0
         self._beside = Beside()
@@ -42,8 +54,12 @@ class Chores:
         self._beside.keep("standing roles", self._guard.run, after_s=FIRST_ANSWERS_S)
         self._beside.keep("events out", self._publisher.run)
         self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
-        self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S)
-        self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S)
+        self._beside.keep(
+            "workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S
+        )
+        self._beside.keep(
+            "more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S
+        )
         self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
 
     async def close(self) -> None:
@@ -94,6 +110,8 @@ class Chores:
     async def _sum_up(self) -> None:
         """Once a minute the run's log says what was done, where anything was."""
         if (done := self._answering.answered - self._summed_up) > 0:
-            get_run_logger().info("%d items since the last summary, %d in all", done, self._answering.answered)
+            get_run_logger().info(
+                "%d items since the last summary, %d in all", done, self._answering.answered
+            )
         self._summed_up = self._answering.answered
         self._answering.sum_up()

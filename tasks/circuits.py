@@ -55,9 +55,14 @@ class Circuits:
 
     def to_tell(self, then: Consequences) -> Iterator[Callable[[], Awaitable[None]]]:
         """What makes known to all drains what these calls say of the circuits of their models."""
-        yield from (partial(self.answered, model, began_at) for model, began_at in then.answered.items())
+        yield from (
+            partial(self.answered, model, began_at) for model, began_at in then.answered.items()
+        )
         yield from (partial(self.faulted, model, fault) for model, fault in then.faults.items())
-        yield from (partial(self.give_back, model, turn, asked=True) for model, turn in then.told_nothing.items())
+        yield from (
+            partial(self.give_back, model, turn, asked=True)
+            for model, turn in then.told_nothing.items()
+        )
 
     async def faulted(self, model: str, fault: Fault) -> None:
         """Others know of the fault, where it says something that they do not know."""
@@ -67,8 +72,13 @@ class Circuits:
 
         async def tell() -> None:
             circuit = await self._at.db.run(
-                outages.faulted, self._at.provider.account, model, fault, flow_run_id=self._at.flow_run_id, now=now
-            )  # fmt: skip
+                outages.faulted,
+                self._at.provider.account,
+                model,
+                fault,
+                flow_run_id=self._at.flow_run_id,
+                now=now,
+            )
             self._known.moved(model, circuit, now)
 
         await self._where_possible(tell)
@@ -77,7 +87,9 @@ class Circuits:
         """Others know that a call of the model that began then was answered."""
 
         async def tell() -> None:
-            circuit = await self._at.db.run(circuits.answered, self._at.provider.account, model, began_at=began_at)
+            circuit = await self._at.db.run(
+                circuits.answered, self._at.provider.account, model, began_at=began_at
+            )
             self._known.moved(model, circuit, await self._at.db.now())
 
         await self._where_possible(tell)
@@ -88,12 +100,16 @@ class Circuits:
 
         async def tell() -> None:
             now, account = await self._at.db.now(), self._at.provider.account
-            circuit = await self._at.db.run(circuits.give_back_probe, account, model, turn=turn, asked=asked, now=now)
+            circuit = await self._at.db.run(
+                circuits.give_back_probe, account, model, turn=turn, asked=asked, now=now
+            )
             self._known.moved(model, circuit, now)
 
         await self._where_possible(tell)
 
-    async def give_back_unasked(self, *, now: datetime | None = None, but: Collection[str] = ()) -> None:
+    async def give_back_unasked(
+        self, *, now: datetime | None = None, but: Collection[str] = ()
+    ) -> None:
         """The probes that are not asked are free for others, where it is `now` those of more than a second ago; `but`: of these
         models something is held."""
         for model, turn in self._known.unasked(now).items():
@@ -115,5 +131,7 @@ class Circuits:
             self._give_up(error)
 
     def _give_up(self, why: DBAPIError) -> None:
-        get_run_logger().warning("circuits cannot be shared: %s; this drain rests by itself", type(why.orig).__name__)
+        get_run_logger().warning(
+            "circuits cannot be shared: %s; this drain rests by itself", type(why.orig).__name__
+        )
         self._known.forget()

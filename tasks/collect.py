@@ -21,7 +21,15 @@ from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.lines import Line, Lines
-from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, fate, results, unread
+from lanes.provider.results import (
+    Fault,
+    RequestResult,
+    ResultsCut,
+    ResultsGone,
+    fate,
+    results,
+    unread,
+)
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt, Judged, Saved
@@ -78,7 +86,9 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         raise
     except CallFailed as trouble:
         if trouble.action in FREEZES:
-            breach = frozen(at.provider.account, batch.items, str(trouble), flow_run_id=at.flow_run_id)
+            breach = frozen(
+                at.provider.account, batch.items, str(trouble), flow_run_id=at.flow_run_id
+            )
             await at.db.run(incidents.open, breach, now=await at.db.now())
         raise
     await reconcile.seen(at, batch, seen)
@@ -91,7 +101,12 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     return True
 
 
-@task(name="collect batch", task_run_name="collect batch {batch.id}", cache_policy=NO_CACHE, persist_result=False)
+@task(
+    name="collect batch",
+    task_run_name="collect batch {batch.id}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
 async def collect_batch(at: Connections, batch: OpenBatch) -> Homecoming:
     """The ended batch is home, or the trouble that keeps it is known. Safe to repeat, and after a crash."""
     try:
@@ -124,8 +139,12 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     try:
         most = max(1, CHUNK * batch.requests // batch.items)
         told = results(
-            await at.client(), batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES, requests=batch.requests
-        )  # fmt: skip
+            await at.client(),
+            batch.provider_batch_id,
+            most=most,
+            most_bytes=CHUNK_BYTES,
+            requests=batch.requests,
+        )
         async with abreast(AT_ONCE) as applying, aclosing(told) as chunks:
             async for chunk in chunks:
                 if not await reading.is_ours(chunk):
@@ -167,16 +186,25 @@ class Reading:
         """
         ours = self._lines.ours(chunk)
         if self._lines.are_foreign:
-            raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
+            raise ForeignResults(
+                f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}"
+            )
         return ours
 
     async def apply(self, ours: Sequence[RequestResult]) -> None:
         """The results had their consequence."""
         async with self._at.db.transaction() as run:
-            members, now = await run(homecoming.members, self._batch.id, [each.number for each in ours]), run.now
+            members, now = (
+                await run(homecoming.members, self._batch.id, [each.number for each in ours]),
+                run.now,
+            )
             faulted = {each.number: members.get(each.number, []) for each in ours if each.is_fault}
             self._own |= await run(homecoming.own_faults, self._batch, faulted)
-        made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
+        made = [
+            attempt
+            for each in ours
+            for attempt in self._attempts(each, members.get(each.number, []), now)
+        ]
         saved = await self._save(made)
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
@@ -190,39 +218,66 @@ class Reading:
             StillLocked, Unsaved: some have none, because others hold their rows, or the database refuses them.
         """
         outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
-        given_up = await self._at.db.run(homecoming.given_up, self._batch.id)  # what became of these is still to be booked
+        given_up = await self._at.db.run(
+            homecoming.given_up, self._batch.id
+        )  # what became of these is still to be booked
         awaited = {number: list[Claim]() for number in given_up} | outstanding
-        lacking = {number: claims for number, claims in awaited.items() if number not in self._lines.seen}
+        lacking = {
+            number: claims for number, claims in awaited.items() if number not in self._lines.seen
+        }
         if lacking:
             await self._miss(lacking)
             outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
         if outstanding and self._refused:
             what = counted(self._refused, "result")
-            raise Unsaved(f"the database refuses {what} of batch {self._batch.id}, even without its answer: see the run's log")
+            raise Unsaved(
+                f"the database refuses {what} of batch {self._batch.id}, even without its answer: see the run's log"
+            )
         if outstanding:
             held = sum(map(len, outstanding.values()))
-            raise StillLocked(f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}")
+            raise StillLocked(
+                f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}"
+            )
         await self._close()
 
-    def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
+    def _attempts(
+        self, result: RequestResult, claims: Sequence[Claim], now: datetime
+    ) -> list[Attempt]:
         said, nonce, items = result.said, self._batch.nonce, len(claims)
         if isinstance(said, Fault):
             others = bool(self._lines.answered) or result.number in self._own
             fault, said = said, fate(said, items=items, others_answered=others)
-            said = replace(said, refused_call=str(result.number)) if fault.action is Action.POISON else said
+            said = (
+                replace(said, refused_call=str(result.number))
+                if fault.action is Action.POISON
+                else said
+            )
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items, self._batch.pack_ids)
-        return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)
+        return attempts.of_request(
+            self._version, claims, said, Times(self._batch.begun_at, now), ids=ids
+        )
 
-    async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:
+    async def _freeze(
+        self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime
+    ) -> None:
         """What the account refuses within a batch opens the incident that a refused call opens."""
-        faults = {each.number: each.said for each in read if isinstance(each.said, Fault) and each.said.action in FREEZES}
+        faults = {
+            each.number: each.said
+            for each in read
+            if isinstance(each.said, Fault) and each.said.action in FREEZES
+        }
         if faults:
             self._frozen += sum(len(members.get(number, [])) for number in faults)
             fault, batch = next(iter(faults.values())), self._batch
             breach = refused(
-                self._at.provider.account, batch.workload, batch.model, self._frozen, fault.detail,
-                is_model=fault.action in OF_MODEL, flow_run_id=self._at.flow_run_id,
-            )  # fmt: skip
+                self._at.provider.account,
+                batch.workload,
+                batch.model,
+                self._frozen,
+                fault.detail,
+                is_model=fault.action in OF_MODEL,
+                flow_run_id=self._at.flow_run_id,
+            )
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
@@ -232,7 +287,10 @@ class Reading:
         provider's own counts leave room for that; of a batch whose items went elsewhere it is `unknown` where it may be paid.
         """
         async with self._at.db.transaction() as run:
-            short, now = await run(homecoming.short_read, self._batch.id, lacking, now=run.now), run.now
+            short, now = (
+                await run(homecoming.short_read, self._batch.id, lacking, now=run.now),
+                run.now,
+            )
         if not short.is_repeated:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
@@ -240,8 +298,13 @@ class Reading:
             )
         unreadable = self._lines.unreadable(lacking) if self._is_surely_ours else {}
         others = bool(self._lines.answered)
-        fates = {number: unread(why, items=len(lacking[number]), others_answered=others) for number, why in unreadable.items()}
-        await self._unread({claim: judged for number, judged in fates.items() for claim in lacking[number]})
+        fates = {
+            number: unread(why, items=len(lacking[number]), others_answered=others)
+            for number, why in unreadable.items()
+        }
+        await self._unread(
+            {claim: judged for number, judged in fates.items() for claim in lacking[number]}
+        )
         lost = {number: claims for number, claims in lacking.items() if number not in unreadable}
         why = await self._doubt(len(lost)) if lost else None
         if why is not None and self._batch.state is not BatchState.SUPERSEDED:
@@ -249,7 +312,9 @@ class Reading:
             raise ShortRead(why)
         claims = [claim for each in lost.values() for claim in each]
         if why is not None:
-            await self._unread(dict.fromkeys(claims, Judged(Outcome.UNKNOWN, error=why, spends=False)))
+            await self._unread(
+                dict.fromkeys(claims, Judged(Outcome.UNKNOWN, error=why, spends=False))
+            )
             return
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
@@ -259,7 +324,11 @@ class Reading:
         claims = [*judged]
         for first in range(0, len(claims), CHUNK):
             part = {claim: judged[claim] for claim in claims[first : first + CHUNK]}
-            await self._save(await self._at.db.run(decisions.unread, self._batch.id, part, now=await self._at.db.now()))
+            await self._save(
+                await self._at.db.run(
+                    decisions.unread, self._batch.id, part, now=await self._at.db.now()
+                )
+            )
 
     @property
     def _is_surely_ours(self) -> bool:
@@ -270,14 +339,19 @@ class Reading:
         assert self._batch.provider_batch_id is not None
         seen = await provider.retrieve(await self._at.client(), self._batch.provider_batch_id)
         return doubt(
-            lacking, requests=self._batch.requests, answered=len(self._lines.answered),
-            succeeded=seen.outcomes.get("succeeded"), is_ours=self._is_surely_ours,
-        )  # fmt: skip
+            lacking,
+            requests=self._batch.requests,
+            answered=len(self._lines.answered),
+            succeeded=seen.outcomes.get("succeeded"),
+            is_ours=self._is_surely_ours,
+        )
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
             tally = await run(homecoming.collected, self._batch.id, now=run.now)
-            complete = tally and incomplete(self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id)
+            complete = tally and incomplete(
+                self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
+            )
             if complete and complete.verdict is Verdict.FAILED:
                 await run(incidents.open, complete, now=run.now)
         if complete and complete.verdict is Verdict.FAILED:
@@ -287,13 +361,21 @@ class Reading:
         if self._failures.total:
             get_run_logger().warning(
                 "batch %d of %s came home, and %d of its %d items have no usable answer: %s",
-                self._batch.id, self._batch.workload, self._failures.total, self._batch.items, self._failures.told(),
-            )  # fmt: skip
+                self._batch.id,
+                self._batch.workload,
+                self._failures.total,
+                self._batch.items,
+                self._failures.told(),
+            )
 
     async def _save(self, made: Sequence[Attempt]) -> Saved:
         for each in made:
             if each.judged.outcome is not Outcome.VALID:
-                self._failures.met(f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}")
-        saved = await save(self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
+                self._failures.met(
+                    f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}"
+                )
+        saved = await save(
+            self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id
+        )
         self._refused += len(saved.refused)
         return saved

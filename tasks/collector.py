@@ -33,7 +33,10 @@ class Collector:
     def __init__(self, at: Connections, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._at, self._clock = at, clock
         self._looking: dict[BatchId, asyncio.Task[None]] = {}
-        self._polling, self._collecting = asyncio.Semaphore(POLLED_AT_ONCE), asyncio.Semaphore(COLLECTED_AT_ONCE)
+        self._polling, self._collecting = (
+            asyncio.Semaphore(POLLED_AT_ONCE),
+            asyncio.Semaphore(COLLECTED_AT_ONCE),
+        )
         self._rests = Rests()
         self.items = 0
 
@@ -41,7 +44,11 @@ class Collector:
         """Every batch that the provider has is being looked after, unless it rests. Waits for none of them."""
         now = self._clock()
         for batch in await self._at.db.run(batches.open_batches):
-            if batch.state in AT_PROVIDER and batch.id not in self._looking and self._rests.over(batch.id, now):
+            if (
+                batch.state in AT_PROVIDER
+                and batch.id not in self._looking
+                and self._rests.over(batch.id, now)
+            ):
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
 
     async def idle(self) -> None:
@@ -82,7 +89,9 @@ class Collector:
         else:
             await self._troubled(batch, home.trouble, at_least=home.rest)
 
-    async def _troubled(self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)) -> None:
+    async def _troubled(
+        self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)
+    ) -> None:
         """It rests, and what is wrong stands in the log and in its note, once until it changes."""
         if self._rests.troubled(batch.id, trouble, self._clock(), at_least=at_least):
             get_run_logger().warning("batch %d is met again later: %s", batch.id, trouble)
@@ -96,7 +105,9 @@ class Collector:
         try:
             await self._at.db.run(homecoming.noted, batch.id, note)
         except Exception as error:
-            get_run_logger().warning("batch %d could not be noted: %s", batch.id, type(error).__name__)
+            get_run_logger().warning(
+                "batch %d could not be noted: %s", batch.id, type(error).__name__
+            )
 
 
 @asynccontextmanager

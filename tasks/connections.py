@@ -38,7 +38,9 @@ class Connections:
 async def connections() -> AsyncIterator[Connections]:
     """The database and the provider of the blocks `lanes`. The SDK loads while Prefect is asked for them."""
     loading = asyncio.create_task(asyncio.to_thread(load))
-    loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever opens a client meets it again
+    loading.add_done_callback(
+        lambda done: done.cancelled() or done.exception()
+    )  # whoever opens a client meets it again
     provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)

@@ -16,11 +16,19 @@ class Consequences:
     """What some calls that ended mean: attempts to save, claims to give back, incidents to open."""
 
     attempts: list[Attempt] = field(default_factory=list)
-    untried: dict[datetime, list[Claim]] = field(default_factory=dict)  # by when they may be asked again
+    untried: dict[datetime, list[Claim]] = field(
+        default_factory=dict
+    )  # by when they may be asked again
     breaches: dict[str, Assessment] = field(default_factory=dict)
-    faults: dict[str, Fault] = field(default_factory=dict)  # of models that answer nobody: the one that says most
-    answered: dict[str, datetime] = field(default_factory=dict)  # models that answer again, and when the call began that tells
-    told_nothing: dict[str, int] = field(default_factory=dict)  # the turns of probes that were neither answered nor faulted
+    faults: dict[str, Fault] = field(
+        default_factory=dict
+    )  # of models that answer nobody: the one that says most
+    answered: dict[str, datetime] = field(
+        default_factory=dict
+    )  # models that answer again, and when the call began that tells
+    told_nothing: dict[str, int] = field(
+        default_factory=dict
+    )  # the turns of probes that were neither answered nor faulted
     failures: list[Failed] = field(default_factory=list)
 
     def add(self, more: "Consequences") -> None:
@@ -38,7 +46,10 @@ class Consequences:
     def met(self, model: str, fault: Fault) -> None:
         """A call of the model was answered by nobody: a probe of it says most, else the newest."""
         known = self.faults.get(model)
-        if known is None or (known.turn is not None, known.began_at) <= (fault.turn is not None, fault.began_at):
+        if known is None or (known.turn is not None, known.began_at) <= (
+            fault.turn is not None,
+            fault.began_at,
+        ):
             self.faults[model] = fault
 
     def give_back(self, claims: Sequence[Claimed], at: datetime) -> None:

@@ -29,7 +29,9 @@ async def deliver_posts(db: Database) -> int:
     Without that block incidents are told to nobody: they stand in `incident_log`.
     """
     now = await db.now()
-    if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(slack_reminders.due, now=now):
+    if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(
+        slack_reminders.due, now=now
+    ):
         return 0
     messenger = await _messenger()
     if messenger is None:
@@ -56,7 +58,9 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     return total
 
 
-async def _tell_of(db: Database, messenger: Messenger, briefer: Briefer, post: Post, ui_url: str) -> bool:
+async def _tell_of(
+    db: Database, messenger: Messenger, briefer: Briefer, post: Post, ui_url: str
+) -> bool:
     """Whether Slack was told something of this incident. Raises NotTold after its post went back to the outbox."""
     async with db.transaction() as run:
         move = next_move(post, edits=messenger.edits, now=run.now)
@@ -88,16 +92,22 @@ async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     channel = await db.run(slack_posts.channel_id)
     since = post.incident.opened_at - LOOKS_BACK
     try:
-        place = await asyncio.to_thread(messenger.find, post.incident.uid, since=since, channel=channel)
+        place = await asyncio.to_thread(
+            messenger.find, post.incident.uid, since=since, channel=channel
+        )
     except NotTold as problem:
         if problem.maybe or problem.retry_after_s:
-            raise NotTold(str(problem), maybe=True, retry_after_s=problem.retry_after_s) from problem
+            raise NotTold(
+                str(problem), maybe=True, retry_after_s=problem.retry_after_s
+            ) from problem
         get_run_logger().warning("incident %d may be told twice: %s", post.incident.id, problem)
         return False
     if place is None:
         return False
     async with db.transaction() as run:
-        await run(slack_posts.found, post.incident.id, channel=place.channel, ts=place.ts, now=run.now)
+        await run(
+            slack_posts.found, post.incident.id, channel=place.channel, ts=place.ts, now=run.now
+        )
     return True
 
 
@@ -119,4 +129,6 @@ async def _not_told(db: Database, move: Move, post: Post, problem: NotTold) -> N
         if move is Move.EDIT and problem.gone:
             await run(slack_posts.forget, post.incident.id)
         again = run.now + rest(attempts, retry_after_s=problem.retry_after_s)
-        await run(slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again)
+        await run(
+            slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again
+        )

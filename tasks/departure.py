@@ -22,7 +22,9 @@ from tasks.connections import Connections
 from tasks.submit import MOST_ITEMS, Blocked, TooLarge, submit_batch
 from tasks.waiting import waiting_kinds
 
-MONEY_AGAIN = timedelta(minutes=5)  # when a budget is looked at again that nobody raised: other batches may have given back
+MONEY_AGAIN = timedelta(
+    minutes=5
+)  # when a budget is looked at again that nobody raised: other batches may have given back
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -54,7 +56,9 @@ class Departed:
         return self.items
 
 
-async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep) -> Departed:
+async def depart(
+    at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep
+) -> Departed:
     """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for.
 
     Raises:
@@ -79,9 +83,12 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
         except CallFailed as failure:
             departed.failed.append(f"{kind.workload}: {failure}")
             wanted = next_try(
-                failure.as_create, retry_after_s=failure.retry_after_s, listing_grace_s=at.provider.listing_grace_s,
-                chance=random.random(), now=await at.db.now(),
-            )  # fmt: skip
+                failure.as_create,
+                retry_after_s=failure.retry_after_s,
+                listing_grace_s=at.provider.listing_grace_s,
+                chance=random.random(),
+                now=await at.db.now(),
+            )
         except Exception as error:  # whatever it is, the other kinds leave
             get_run_logger().exception("%s could not be submitted", kind.workload)
             departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
@@ -93,7 +100,9 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
     return departed
 
 
-async def _all_of(at: Connections, kind: Kind, departed: Departed, patience: Patience, sleep: Sleep) -> None:
+async def _all_of(
+    at: Connections, kind: Kind, departed: Departed, patience: Patience, sleep: Sleep
+) -> None:
     """As many batches as it takes; what they hold is counted. One that is too large is halved, a busy provider waited for."""
     most = MOST_ITEMS
     while True:

@@ -45,37 +45,60 @@ TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
 class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
-    def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime, sizes: PackSizes) -> None:
+    def __init__(
+        self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime, sizes: PackSizes
+    ) -> None:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
         bound, health = at.provider.most_calls or None, Health()
         self._health = health
-        self._pace, self._of_calls = pace, of_calls = Pace(most=bound or UNTOLD, bounded=bound is not None), CallLimits()
+        self._pace, self._of_calls = pace, of_calls = (
+            Pace(most=bound or UNTOLD, bounded=bound is not None),
+            CallLimits(),
+        )
         times = ServiceTimes()
         self._turns = Turns(pace, health, of_calls, sizes, times)
         self._circuits = Circuits(at, health)
         self._holding = Holding(at.db, self._turns, self._circuits.probe)
         self._caching = Caching(at.db, lambda: of_calls.needs.met)
         self._answering = Answering(
-            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            limits=of_calls, circuits=self._circuits, marks=self._caching.marks, times=times,
+            at,
+            pace,
+            health,
+            held=self._holding.claims,
+            wakes=self._wakes,
+            clock=lambda: self._now(),
+            follow=self._ask_next,
+            limits=of_calls,
+            circuits=self._circuits,
+            marks=self._caching.marks,
+            times=times,
             renewed=self._holding.leases.last,
-        )  # fmt: skip
+        )
         self._staying = Staying(
-            at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
+            at.db,
+            held,
+            busy=lambda: self._answering.busy or bool(self._holding.claims),
+            idle_since=lambda: self._idle_since,
         )
         self._notice = Notice(at, self._answering.standstills)
         rooms = Rooms(at.provider.account, at.provider.most_calls)
-        router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms)
+        router = Router(
+            at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms
+        )
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._to_the_last, self._beside = Beside(), Beside()
         self._limits = limits = Limits(at, of_calls, pace, sizes)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
         self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)
-        self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
+        self._beside.keep(
+            "what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S
+        )
         self._beside.keep("pack sizes", limits.learn_sizes, every_s=SIZES_EVERY_S)
-        self._beside.keep("what calls share", self._caching.look, every_s=CACHING_EVERY_S, after_s=FIRST_ANSWERS_S)
+        self._beside.keep(
+            "what calls share", self._caching.look, every_s=CACHING_EVERY_S, after_s=FIRST_ANSWERS_S
+        )
         self._to_the_last.keep("leases", self._holding.leases.live, every_s=1.0)
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
@@ -123,7 +146,9 @@ class Drain:
             self._left = True  # for all we know, until it is told
             taken = await self._holding.claim(self._answering.give_back)
             self._now, self._left = HostClock(taken.now), not taken.all
-            if taken.claimed or (self._left and self._health.circuits.any_open(taken.now)):  # what waits is its to do
+            if taken.claimed or (
+                self._left and self._health.circuits.any_open(taken.now)
+            ):  # what waits is its to do
                 self._idle_since = taken.now
             if taken.claimed:
                 await self._holding.take_in(taken)
@@ -188,7 +213,10 @@ class Drain:
 @asynccontextmanager
 async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
     """A drain with its roles; a standing one first waits to take the place of the one that is kept warm."""
-    async with listening(at.db.url, but=at.db.sessions) as heard, roles(at.db.url, standing=standing) as held:
+    async with (
+        listening(at.db.url, but=at.db.sessions) as heard,
+        roles(at.db.url, standing=standing) as held,
+    ):
         sizes = PackSizes(await at.db.look(pack_sizes.in_force))
         opened = Drain(at, held, heard, await at.db.now(), sizes)
         try:

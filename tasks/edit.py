@@ -32,12 +32,16 @@ async def edit(db: Database, wished: Edit) -> Reply:
         async with get_client() as client:
             if not await _saved(client, wished, spec):
                 return Reply(EditOutcome.EDITED_MEANWHILE)
-    except Exception as error:  # whatever Prefect does, nothing is published that its block does not say
+    except (
+        Exception
+    ) as error:  # whatever Prefect does, nothing is published that its block does not say
         return Reply(EditOutcome.NOT_SAVED, described(error))
     trouble: str | None = None
     try:
         trouble = (await publish(db)).untold
-    except Exception as error:  # the block says so all the same; whether the version is in force is looked up
+    except (
+        Exception
+    ) as error:  # the block says so all the same; whether the version is in force is looked up
         trouble = described(error)
     try:
         version = (await db.run(workloads.in_force)).get(wished.name)
@@ -61,7 +65,9 @@ async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
         change = BlockDocumentUpdate(block_schema_id=schema, data=data, merge_existing_data=False)
         await client.update_block_document(known.id, change)
         return True
-    new = BlockDocumentCreate(name=wished.name, data=data, block_schema_id=schema, block_type_id=Workload._block_type_id)
+    new = BlockDocumentCreate(
+        name=wished.name, data=data, block_schema_id=schema, block_type_id=Workload._block_type_id
+    )
     try:
         await client.create_block_document(new)
     except ObjectAlreadyExists:

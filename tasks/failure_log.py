@@ -51,4 +51,6 @@ def failed(version: Version, called: Called, failure: CallFailed) -> Failed:
 def unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
     """Answers that were paid for in vain."""
     bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
-    return [Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad]
+    return [
+        Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad
+    ]

@@ -12,12 +12,21 @@ from lanes.workload.form import offering
 from tasks.troubles import described
 
 ASKING = (  # for a workload
-    Deployment.SUBMIT, Deployment.REPLAY, Deployment.MIGRATE, Deployment.ACT, Deployment.SET_SPLIT, Deployment.SET_BUDGET,
-    Deployment.SET_OVERHEAD, Deployment.DECIDE_BATCH, Deployment.ADVISE,
-)  # fmt: skip
+    Deployment.SUBMIT,
+    Deployment.REPLAY,
+    Deployment.MIGRATE,
+    Deployment.ACT,
+    Deployment.SET_SPLIT,
+    Deployment.SET_BUDGET,
+    Deployment.SET_OVERHEAD,
+    Deployment.DECIDE_BATCH,
+    Deployment.ADVISE,
+)
 
 
-async def write_choices(client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]) -> bool:
+async def write_choices(
+    client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]
+) -> bool:
     """Each of these forms offers these workloads; whether any did not. Nothing is written where it offers them already.
 
     Raises:
@@ -25,9 +34,16 @@ async def write_choices(client: PrefectClient, forms: Iterable[DeploymentRespons
     """
     wanted = [(each, _wanted(each, workloads)) for each in forms]
     outdated = [(each, schema) for each, schema in wanted if schema is not None]
-    tried = [client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to)) for each, to in outdated]
+    tried = [
+        client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to))
+        for each, to in outdated
+    ]
     ended = await asyncio.gather(*tried, return_exceptions=True)
-    refused = {each.name: why for (each, _), why in zip(outdated, ended, strict=True) if isinstance(why, Exception)}
+    refused = {
+        each.name: why
+        for (each, _), why in zip(outdated, ended, strict=True)
+        if isinstance(why, Exception)
+    }
     if refused:
         raise FormsRefused(refused)
     return bool(outdated)
@@ -37,7 +53,9 @@ class FormsRefused(Exception):
     """Why Prefect did not take the form of a deployment, by its name."""
 
     def __init__(self, why: dict[str, Exception]) -> None:
-        super().__init__("; ".join(f"form `{name}`: {described(each)}" for name, each in why.items()))
+        super().__init__(
+            "; ".join(f"form `{name}`: {described(each)}" for name, each in why.items())
+        )
 
 
 def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:

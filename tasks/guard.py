@@ -50,8 +50,12 @@ class Guard:
         try:
             async with self._db.transaction() as run:
                 held, now = await run(standing_roles), run.now
-        except Exception as error:  # the caller's own work meets the same outage, and says what becomes of it
-            self._troubles.met("look", f"the standing roles could not be looked at ({described(error)})")
+        except (
+            Exception
+        ) as error:  # the caller's own work meets the same outage, and says what becomes of it
+            self._troubles.met(
+                "look", f"the standing roles could not be looked at ({described(error)})"
+            )
             return
         self._troubles.over("look")
         watched = never_free(keep_warm=Settings.read().keep_warm > 0)
@@ -67,7 +71,10 @@ class Guard:
                 await run(taken_roles.record, now=run.now)
             self._troubles.over("taken roles")
         except Exception as error:
-            self._troubles.met("taken roles", f"roles that other users hold could not be recorded ({described(error)})")
+            self._troubles.met(
+                "taken roles",
+                f"roles that other users hold could not be recorded ({described(error)})",
+            )
 
     async def run(self) -> None:
         """Looks until cancelled, beside whatever else its process does."""
@@ -86,9 +93,12 @@ class Guard:
         try:
             if await self._ask(run, now):
                 self._vacancies.asked(run.role, now)
-                get_run_logger().warning("nobody held the role of %s: asked for a run of it", run.flow)
+                get_run_logger().warning(
+                    "nobody held the role of %s: asked for a run of it", run.flow
+                )
             self._troubles.over(run.flow)
         except Exception as error:
             self._troubles.met(
-                run.flow, f"a run of {run.flow} could not be asked for, and is asked for again ({described(error)})"
+                run.flow,
+                f"a run of {run.flow} could not be asked for, and is asked for again ({described(error)})",
             )

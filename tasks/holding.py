@@ -29,9 +29,15 @@ from tasks.leases import Leases
 
 UNREADABLE_REST = timedelta(minutes=1)
 STOPPED_S = 2.0  # from one look at a budget that is used up to the next: it may be raised, or a new period begin
-SEEK_EVERY = timedelta(seconds=0.5)  # how often what would ask the models of open circuits is looked for
-GiveBack = Callable[[Sequence[Claimed], datetime], None]  # makes them ready again, from that moment on
-Probe = Callable[[Run, Mapping[str, Circuit], datetime], Awaitable[None]]  # takes the probes of these models
+SEEK_EVERY = timedelta(
+    seconds=0.5
+)  # how often what would ask the models of open circuits is looked for
+GiveBack = Callable[
+    [Sequence[Claimed], datetime], None
+]  # makes them ready again, from that moment on
+Probe = Callable[
+    [Run, Mapping[str, Circuit], datetime], Awaitable[None]
+]  # takes the probes of these models
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,13 @@ class Holding:
         self._db, self._turns, self._probe = db, turns, probe
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._heads = Heads[datetime]()
-        self._needed: Sequence[Needed] = []  # what would ask the models of open circuits, as it was when that was looked for
+        self._needed: Sequence[
+            Needed
+        ] = []  # what would ask the models of open circuits, as it was when that was looked for
         self._sought_at = datetime.min.replace(tzinfo=UTC)
-        self._stopped: dict[str, float] = {}  # workloads whose budget is used up, until when they are not looked at
+        self._stopped: dict[
+            str, float
+        ] = {}  # workloads whose budget is used up, until when they are not looked at
         self.claims: dict[WorkId, Claim] = {}
         self.leases = Leases(db, self.claims)
 
@@ -73,19 +83,33 @@ class Holding:
             known = time.monotonic()
             wanted = self._turns.wanted(waiting.versions, now)
             free = {name: most for name, most in wanted.items() if name not in waiting.limited}
-            claimed = probes + (await self._claim(run, free, since=waiting.since, but=but) if free else [])
+            claimed = probes + (
+                await self._claim(run, free, since=waiting.since, but=but) if free else []
+            )
             try:
-                paid = await self._claim_paid(wanted, wanted.keys() & waiting.limited, since=waiting.since, but=but)
+                paid = await self._claim_paid(
+                    wanted, wanted.keys() & waiting.limited, since=waiting.since, but=but
+                )
                 claimed += paid.claimed
-                versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
+                versions = (
+                    await run(workloads.versions, {each.version_id for each in claimed})
+                    if claimed
+                    else {}
+                )
             except BaseException:
                 give_back(claimed, now)
                 raise
         # In the order of their ranks; what only measures stands behind everything that is still to come.
-        behind = [each for each in claimed[len(probes) :] if not each.measures and each.workload not in paid.held_back]
+        behind = [
+            each
+            for each in claimed[len(probes) :]
+            if not each.measures and each.workload not in paid.held_back
+        ]
         last = {each.workload: each.rank_at for each in behind}
         if not look.whole:  # what is urgent was found before the head, and leaves it where it is
-            last = {name: max(rank_at, look.since.get(name, rank_at)) for name, rank_at in last.items()}
+            last = {
+                name: max(rank_at, look.since.get(name, rank_at)) for name, rank_at in last.items()
+            }
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
         over = not self._needed and not paid.held_back
         return Taken(claimed, versions, now, all=over and _all(claimed, waiting.versions, wanted))
@@ -103,27 +127,48 @@ class Holding:
             self._needed, self._sought_at = await run(circuits.needed, open_, now=now), now
         versions = (*(each.version for each in self._needed), *self._turns.held)
         askable = {each.spec.realtime_model for each in versions if self._turns.askable(each, now)}
-        await self._probe(run, {model: circuit for model, circuit in due.items() if model in askable}, now)
+        await self._probe(
+            run, {model: circuit for model, circuit in due.items() if model in askable}, now
+        )
         claimed: list[Claimed] = []
         for model in self._turns.probes(now) if self._needed else ():
-            first = next((each for each in self._needed if each.version.spec.realtime_model == model), None)
-            if first is not None and (most := self._turns.wanted({first.version.workload: first.version}, now)):
+            first = next(
+                (each for each in self._needed if each.version.spec.realtime_model == model), None
+            )
+            if first is not None and (
+                most := self._turns.wanted({first.version.workload: first.version}, now)
+            ):
                 since, only = {first.version.workload: first.rank_at}, [first.version.id]
                 limited = most.keys() & {each.workload for each in await run(budgets.limited)}
                 if limited:
-                    claimed += (await self._claim_paid(most, limited, since=since, only=only)).claimed
+                    claimed += (
+                        await self._claim_paid(most, limited, since=since, only=only)
+                    ).claimed
                 else:
                     claimed += await self._claim(run, most, since=since, only=only)
                 self._needed = []  # as it was before
         return claimed
 
     async def _claim(
-        self, run: Run, most: Mapping[str, int], *, since: Mapping[str, datetime], but: Sequence[VersionId] = (),
+        self,
+        run: Run,
+        most: Mapping[str, int],
+        *,
+        since: Mapping[str, datetime],
+        but: Sequence[VersionId] = (),
         only: Sequence[VersionId] = (),
-    ) -> list[Claimed]:  # fmt: skip
+    ) -> list[Claimed]:
         began = time.monotonic()
         claimed = await run(
-            work.claim, Lane.REALTIME, most, worker=self._name, lease=LEASE, since=since, but=but, only=only, now=run.now
+            work.claim,
+            Lane.REALTIME,
+            most,
+            worker=self._name,
+            lease=LEASE,
+            since=since,
+            but=but,
+            only=only,
+            now=run.now,
         )
         self.leases.claimed((each.claim for each in claimed), at=began)
         return claimed
@@ -133,9 +178,14 @@ class Holding:
         return self._heads.rest_s(time.monotonic())
 
     async def _claim_paid(
-        self, wanted: Mapping[str, int], limited: Set[str], *, since: Mapping[str, datetime], but: Sequence[VersionId] = (),
+        self,
+        wanted: Mapping[str, int],
+        limited: Set[str],
+        *,
+        since: Mapping[str, datetime],
+        but: Sequence[VersionId] = (),
         only: Sequence[VersionId] = (),
-    ) -> PaidClaims:  # fmt: skip
+    ) -> PaidClaims:
         """Claim work of workloads with a hard budget, in a transaction of its own; one that stopped is left for a while."""
         began = time.monotonic()
         stopped = {name for name, again_at in self._stopped.items() if began < again_at}
@@ -143,7 +193,14 @@ class Holding:
             return PaidClaims(held_back=limited)
         async with self._db.transaction() as run:
             paid = await run(
-                paid_claims.claim, most, worker=self._name, lease=LEASE, since=since, but=but, only=only, now=run.now
+                paid_claims.claim,
+                most,
+                worker=self._name,
+                lease=LEASE,
+                since=since,
+                but=but,
+                only=only,
+                now=run.now,
             )
         self.leases.claimed((each.claim for each in paid.claimed), at=began)
         kept = {name: at for name, at in self._stopped.items() if name in stopped}
@@ -155,7 +212,9 @@ class Holding:
         readable = [each for each in taken.claimed if each.version_id in taken.versions]
         self.claims |= {each.claim.work_id: each.claim for each in readable}
         self._turns.take_in(readable, taken.versions, taken.now)
-        if unreadable := [each.claim for each in taken.claimed if each.version_id not in taken.versions]:
+        if unreadable := [
+            each.claim for each in taken.claimed if each.version_id not in taken.versions
+        ]:
             await saving.give_back(self._db, unreadable, ready_at=taken.now + UNREADABLE_REST)
 
     async def give_back_unasked(self, now: datetime) -> None:
@@ -171,4 +230,7 @@ def _all(claimed: Sequence[Claimed], waiting: Iterable[str], wanted: Mapping[str
     """Whether each workload that waits had less than it was given room for, in number and in bytes."""
     taken = Counter(each.workload for each in claimed)
     size = sum(weight(each.payload) for each in claimed)
-    return all(taken[name] < wanted.get(name, 0) for name in waiting) and size < work.MOST_BYTES // max(1, len(wanted)) // 2
+    return (
+        all(taken[name] < wanted.get(name, 0) for name in waiting)
+        and size < work.MOST_BYTES // max(1, len(wanted)) // 2
+    )

@@ -43,7 +43,9 @@ async def _write_connections(settings: Settings) -> None:
     if settings.database_url is not None:
         await Database(url=settings.database_url).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
-        await _provider(settings, settings.anthropic_api_key, await _named_account()).asave(BLOCK, overwrite=True)
+        await _provider(settings, settings.anthropic_api_key, await _named_account()).asave(
+            BLOCK, overwrite=True
+        )
     slack = _slack_channel(settings)
     if slack.connect() is not None:
         await slack.asave(BLOCK, overwrite=True)
@@ -59,7 +61,11 @@ async def _named_account() -> str:
 
 def _provider(settings: Settings, key: SecretStr, account: str) -> Provider:
     given = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
-    nearby = {"poll_s": 1.0, "listing_grace_s": 5, "create_within_s": 30} if settings.provider_is_local else {}
+    nearby = (
+        {"poll_s": 1.0, "listing_grace_s": 5, "create_within_s": 30}
+        if settings.provider_is_local
+        else {}
+    )
     return Provider(api_key=key, account=account, **given, **nearby)
 
 

@@ -23,9 +23,13 @@ CLOSING_S = 2.0  # how long a renewal under way is waited for
 class Leases:
     """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock."""
 
-    def __init__(self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float | None = None) -> None:
+    def __init__(
+        self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float | None = None
+    ) -> None:
         self._db, self._held, self._every_s = db, held, EVERY_S if every_s is None else every_s
-        self._renewed_at: dict[Claim, float] = {}  # when the statement began that claimed or renewed it last
+        self._renewed_at: dict[
+            Claim, float
+        ] = {}  # when the statement began that claimed or renewed it last
         self._engine = engine(db.url, most=2)
         self._alive_at = time.monotonic()
         self._closed = threading.Event()
@@ -67,7 +71,10 @@ class Leases:
 
     def _is_over(self, claim: Claim) -> bool:
         """Return whether a claim is held no more; one that was just made may not be among the held ones yet."""
-        return self._held.get(claim.work_id) != claim and time.monotonic() - self._renewed_at[claim] > RENEWED_WITHIN_S
+        return (
+            self._held.get(claim.work_id) != claim
+            and time.monotonic() - self._renewed_at[claim] > RENEWED_WITHIN_S
+        )
 
     def _run(self) -> None:
         pause = self._every_s
@@ -75,6 +82,8 @@ class Leases:
             try:
                 self.renew()
                 pause = self._every_s
-            except Exception:  # whatever it was: it is tried again, and calls begin no more until it went well
+            except (
+                Exception
+            ):  # whatever it was: it is tried again, and calls begin no more until it went well
                 pause = min(AGAIN_S, self._every_s)
         self._engine.dispose()

@@ -23,7 +23,9 @@ COUNT_DRAINS_EVERY = 5  # times that limits are shared: each drain takes its par
 class Limits:
     """Those of one drain. Nothing of it delays an answer: a drain that cannot share them goes on with what it saw itself."""
 
-    def __init__(self, at: Connections, of_calls: CallLimits, pace: Pace, sizes: PackSizes | None = None) -> None:
+    def __init__(
+        self, at: Connections, of_calls: CallLimits, pace: Pace, sizes: PackSizes | None = None
+    ) -> None:
         self._at, self._of_calls, self._pace, self._sizes = at, of_calls, pace, sizes or PackSizes()
         self._told: dict[str, datetime] = {}  # when what was told last of a model had been seen
         self._times = 0
@@ -32,7 +34,11 @@ class Limits:
         """Others know what this drain saw, and it knows what they did. What cannot be true of it stands in the log."""
         for note in self._of_calls.rates.take_notes():
             get_run_logger().warning("limits of the provider: %s", note)
-        seen = {model: of for model, of in self._of_calls.seen().items() if self._is_news(model, of[0].seen_at)}
+        seen = {
+            model: of
+            for model, of in self._of_calls.seen().items()
+            if self._is_news(model, of[0].seen_at)
+        }
         async with self._at.db.statements() as run:
             newest = await run(limits.exchange, self._at.provider.account, seen, now=run.now)
             await self._count_drains(run)

@@ -39,7 +39,12 @@ async def came_late(db: Database, now: datetime) -> bool:
 class LookBack:
     """Looks at the whole day at once; what a look has no room for, the next one reads. `admit` takes what was found."""
 
-    def __init__(self, db: Database, books: Stream[Event], admit: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        books: Stream[Event],
+        admit: Callable[[Sequence[Event]], Awaitable[None]],
+    ) -> None:
         self._db, self._books, self._admit = db, books, admit
 
     async def look(self) -> int:
@@ -50,8 +55,12 @@ class LookBack:
         taken = 0
         async with get_client() as client:
             stored = await counts(client, since, now)
-            shrunk = {start: stored.get(start, 0) for start in read if stored.get(start, 0) < read[start]}
-            await self._db.run(watermarks.read_spans, shrunk, since=since)  # the server has deleted some
+            shrunk = {
+                start: stored.get(start, 0) for start in read if stored.get(start, 0) < read[start]
+            }
+            await self._db.run(
+                watermarks.read_spans, shrunk, since=since
+            )  # the server has deleted some
             for start in behind(stored, read, now):
                 if taken >= MOST_PAGES:
                     break

@@ -5,7 +5,12 @@ import time
 from dataclasses import dataclass
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowFilter, FlowFilterName
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
+)
 from prefect.client.schemas.responses import DeploymentResponse
 
 from lanes.standing.runs import Deployment
@@ -81,7 +86,9 @@ async def _write(client: PrefectClient, stored: InForce) -> bool:
     keep = {each.workload for each in stored.unreadable}
     forms = {each.name: each for each in await _asking(client)}
     if (submit := forms.get(Deployment.SUBMIT)) is None:
-        raise LookupError(f"there is no deployment {Deployment.SUBMIT.address}; `lanes up` makes it")
+        raise LookupError(
+            f"there is no deployment {Deployment.SUBMIT.address}; `lanes up` makes it"
+        )
     scheduled = await write_schedules(client, submit, stored.versions, keep=keep)
     offered = await write_choices(client, forms.values(), {*stored.versions, *keep})
     return scheduled or offered
@@ -98,5 +105,9 @@ async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
 
 def _told_of(stored: InForce) -> frozenset[str]:
     return frozenset(
-        {*map(slug_of, stored.versions.values()), *stored.versions, *(each.workload for each in stored.unreadable)}
+        {
+            *map(slug_of, stored.versions.values()),
+            *stored.versions,
+            *(each.workload for each in stored.unreadable),
+        }
     )

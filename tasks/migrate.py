@@ -35,7 +35,9 @@ from tasks.playbooks import load
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
 HANDOVER_S = 30.0  # a run that was resumed at once meets its own process of before, on its way out
-LOOK_SHARE = 0.05  # looking takes at most this share of a run's time, however much was routed under a step
+LOOK_SHARE = (
+    0.05  # looking takes at most this share of a run's time, however much was routed under a step
+)
 SHOW_EVERY = timedelta(minutes=1)
 SPLITS_SHOWN = 15
 
@@ -58,7 +60,9 @@ class Wanted:
             ActionRefused: nobody signed it, or what was written cannot be stored.
         """
         if not (self.who and self.why):
-            raise ActionRefused("who and why: a rollout has somebody who wants it and a reason; fill both in")
+            raise ActionRefused(
+                "who and why: a rollout has somebody who wants it and a reason; fill both in"
+            )
         for name, said in asdict(self).items():
             if (problem := unstorable(said, name)) is not None:
                 raise ActionRefused(problem)
@@ -110,7 +114,9 @@ class Lead:
             self._judged = [judge(gate, measured) for gate, measured in of_each]
         else:
             hindered_by = []
-        move = next_move(seen.situation(self._answered, hindered_by), self._judged, seen.approval, now)
+        move = next_move(
+            seen.situation(self._answered, hindered_by), self._judged, seen.approval, now
+        )
         self._says = move.why
         return move
 
@@ -123,13 +129,17 @@ class Lead:
         """A person's answer is in the row; one that breaks the form is none, and the question is asked again."""
         now = await self._db.now()
         if answer is None:
-            await self._db.run(rollout_moves.ask_again, self.rollout, why="the answer could not be used", now=now)
+            await self._db.run(
+                rollout_moves.ask_again, self.rollout, why="the answer could not be used", now=now
+            )
         else:
             await self._db.run(rollout_moves.hear, self.rollout, answer, now=now)
 
     async def question(self) -> str:
         """What a person is shown who has to approve."""
-        return report.question(await self._progress(await self._db.now()), artifact_id=self._artifact_id)
+        return report.question(
+            await self._progress(await self._db.now()), artifact_id=self._artifact_id
+        )
 
     @property
     def page(self) -> str:
@@ -138,7 +148,11 @@ class Lead:
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
-        return f"{report.where_it_stands(self.rollout)}; {self._says}" if self._says else report.where_it_stands(self.rollout)
+        return (
+            f"{report.where_it_stands(self.rollout)}; {self._says}"
+            if self._says
+            else report.where_it_stands(self.rollout)
+        )
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """What forbids it to go forwards, in sentences; that nobody could look does too."""
@@ -168,7 +182,10 @@ class Lead:
     async def _show(self, now: datetime) -> None:
         """The artifact is written when something changed that matters, and once a minute while items come in."""
         of = self.rollout
-        verdicts, held_by = (each.verdict for each in self._judged), (each.id for each in self._hindrances)
+        verdicts, held_by = (
+            (each.verdict for each in self._judged),
+            (each.id for each in self._hindrances),
+        )
         matters = (of.state, of.step, of.asked, of.entered, *verdicts, *held_by)
         is_old = self._shown_at is None or now - self._shown_at >= SHOW_EVERY
         if matters == self._shown and not is_old:
@@ -177,7 +194,9 @@ class Lead:
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
             written = await acreate_markdown_artifact(
-                report.render(progress), key=report.key(of.workload), description=report.headline(progress)
+                report.render(progress),
+                key=report.key(of.workload),
+                description=report.headline(progress),
             )
             self._artifact_id = str(written)
 
@@ -185,15 +204,26 @@ class Lead:
         of = self.rollout
         log = await self._db.run(rollouts.log, of.id)
         splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
-        return report.Progress(of, self._answered, self._judged, self._says, log, splits, now, self._hindrances)
+        return report.Progress(
+            of, self._answered, self._judged, self._says, log, splits, now, self._hindrances
+        )
 
 
-@task(name="move rollout", task_run_name="rollout: {name}", cache_policy=NO_CACHE, persist_result=False)
-async def make_move(db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str) -> bool:
+@task(
+    name="move rollout",
+    task_run_name="rollout: {name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+async def make_move(
+    db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str
+) -> bool:
     """The move is made, unless the rollout moved meanwhile."""
     async with db.transaction() as run:
         made = await run(rollout_moves.apply, seen, move, judged, now=run.now)
-    get_run_logger().info("%s of %s: %s%s", name, seen.workload, move.why, "" if made else " (it moved meanwhile)")
+    get_run_logger().info(
+        "%s of %s: %s%s", name, seen.workload, move.why, "" if made else " (it moved meanwhile)"
+    )
     return made
 
 
@@ -224,12 +254,20 @@ async def _start(db: Database, wanted: Wanted, run_id: UUID) -> Rollout:
     playbook = load(wanted.playbook, wanted.file)
     async with db.transaction() as run:
         return await run(
-            rollout_moves.start, playbook, name=wanted.workload, consumer=wanted.consumer, who=wanted.who,
-            why=wanted.why, run_id=run_id, now=run.now,
-        )  # fmt: skip
+            rollout_moves.start,
+            playbook,
+            name=wanted.workload,
+            consumer=wanted.consumer,
+            who=wanted.who,
+            why=wanted.why,
+            run_id=run_id,
+            now=run.now,
+        )
 
 
-async def _take(stack: AsyncExitStack, db: Database, rollout: Rollout, *, within_s: float = 0) -> bool:
+async def _take(
+    stack: AsyncExitStack, db: Database, rollout: Rollout, *, within_s: float = 0
+) -> bool:
     lock = await stack.enter_async_context(RoleLock(db.url, rollouts.lock_key(rollout.id)))
     if await lock.try_take() or (within_s and await lock.take_over(within_s=within_s)):
         return True
@@ -270,4 +308,6 @@ async def name_run(run_id: UUID, rollout: Rollout) -> None:
     """The run is called after the rollout that it leads, also when it took it over."""
     with suppress(Exception):  # Prefect is away: a name is not worth a rollout
         async with get_client() as client:
-            await client.update_flow_run(run_id, name=f"migrate {rollout.workload} by {rollout.playbook.name}")
+            await client.update_flow_run(
+                run_id, name=f"migrate {rollout.workload} by {rollout.playbook.name}"
+            )

@@ -67,9 +67,14 @@ class Notice:
 
     async def _tell(self, whom: tuple[str, ...]) -> None:
         async with self._at.db.transaction() as run:
-            now, standing = run.now, await run(outages.as_told, self._at.provider.account, self._standstills.all)
+            now, standing = (
+                run.now,
+                await run(outages.as_told, self._at.provider.account, self._standstills.all),
+            )
         if not all(each.bad for each in standing) and not self._waited:
-            self._waited = True  # an incident is about to be written: the next look tells what it says
+            self._waited = (
+                True  # an incident is about to be written: the next look tells what it says
+            )
             return
         self._waited, self._standing = False, standing
         if whom != self._logged:
@@ -83,12 +88,22 @@ class Notice:
             await self._write(client, standing, now)
         self._told, self._written = whom, time.monotonic()
 
-    async def _say(self, client: PrefectClient, standing: Sequence[Standstill], now: datetime) -> None:
-        state = State(type=StateType.RUNNING, name=DOWN if standing else "Running", message=outage.message(standing, now=now))
+    async def _say(
+        self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
+    ) -> None:
+        state = State(
+            type=StateType.RUNNING,
+            name=DOWN if standing else "Running",
+            message=outage.message(standing, now=now),
+        )
         assert self._at.flow_run_id is not None
         await client.set_flow_run_state(self._at.flow_run_id, state)
 
-    async def _write(self, client: PrefectClient, standing: Sequence[Standstill], now: datetime) -> None:
+    async def _write(
+        self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
+    ) -> None:
         stake = await self._at.db.run(at_stake.on_lane, Lane.REALTIME, now=now)
         page = outage.render(standing, stake, now=now)
-        await write_artifact(client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id)
+        await write_artifact(
+            client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id
+        )

@@ -38,7 +38,11 @@ EVERY_S = 1.0
 APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
 ANSWERS = "answers"  # nobody asked for them: so many that the places of those published are looked past (`Heads`)
-REFUSED = (400, 413, 422)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
+REFUSED = (
+    400,
+    413,
+    422,
+)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
 
 
 Packed = tuple[Outgoing, bytes]  # an event, and what is posted of it
@@ -63,7 +67,12 @@ class Publisher:
     """Publishes for as long as its task runs, one publisher of all at a time. Set `wake` when there is something new."""
 
     def __init__(
-        self, db: Database, *, wake: asyncio.Event | None = None, post_s: float = POST_S, every_s: float = EVERY_S
+        self,
+        db: Database,
+        *,
+        wake: asyncio.Event | None = None,
+        post_s: float = POST_S,
+        every_s: float = EVERY_S,
     ) -> None:
         self.wake = wake or asyncio.Event()
         self._db, self._post_s, self._every_s = db, post_s, every_s
@@ -86,7 +95,9 @@ class Publisher:
         while True:
             try:
                 await self.publish()
-            except Exception as error:  # Prefect or the database is away: the events wait in the outbox
+            except (
+                Exception
+            ) as error:  # Prefect or the database is away: the events wait in the outbox
                 self._troubles.met("events", f"events wait in the outbox: {described(error)}")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -94,7 +105,9 @@ class Publisher:
             self._troubles.over("events")
             pause = self._every_s
             await asyncio.sleep(APART_S)
-            with suppress(TimeoutError):  # not wait_for, which on Python 3.11 can swallow our cancellation
+            with suppress(
+                TimeoutError
+            ):  # not wait_for, which on Python 3.11 can swallow our cancellation
                 async with asyncio.timeout(self._every_s):
                     await self.wake.wait()
             self.wake.clear()
@@ -119,8 +132,18 @@ class Publisher:
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
                 await self._db.run(outbox.drop, offered.taken)
-                if len(offered.taken) == len(fitting):  # else those that were not taken begin the queue
-                    self._heads.take(dict([(ANSWERS, each.id) for each in taken.events if each.precedence == outbox.LAST][-1:]))
+                if len(offered.taken) == len(
+                    fitting
+                ):  # else those that were not taken begin the queue
+                    self._heads.take(
+                        dict(
+                            [
+                                (ANSWERS, each.id)
+                                for each in taken.events
+                                if each.precedence == outbox.LAST
+                            ][-1:]
+                        )
+                    )
                 total += len(offered.taken)
                 refused += offered.refused
                 if total:
@@ -131,7 +154,9 @@ class Publisher:
         finally:
             await self._leave()
         if refused:
-            raise NothingTaken(f"Prefect refuses every one of {len(refused)}, such as {_named(refused[0])}")
+            raise NothingTaken(
+                f"Prefect refuses every one of {len(refused)}, such as {_named(refused[0])}"
+            )
         return total
 
     async def try_once(self, *, within_s: float = LAST_S) -> int:
@@ -149,8 +174,12 @@ class Publisher:
             began = time.monotonic()
             look = self._heads.look(began)
             if ANSWERS in look.since:
-                behind[outbox.LAST] = max(look.since[ANSWERS], behind.get(outbox.LAST, look.since[ANSWERS]))
-            taken = await run(outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now)
+                behind[outbox.LAST] = max(
+                    look.since[ANSWERS], behind.get(outbox.LAST, look.since[ANSWERS])
+                )
+            taken = await run(
+                outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now
+            )
             ended = time.monotonic()
         self._heads.looked(look, {}, took_s=ended - began, at=ended)
         return taken
@@ -188,7 +217,9 @@ class Publisher:
     async def _post(self, request: Sequence[Packed]) -> None:
         body = b"[" + b",".join(body for _, body in request) + b"]"
         async with asyncio.timeout(self._post_s), self._prefect() as client:
-            answer = await client.request("POST", "/events", content=body, headers={"Content-Type": "application/json"})
+            answer = await client.request(
+                "POST", "/events", content=body, headers={"Content-Type": "application/json"}
+            )
             answer.raise_for_status()
 
     @asynccontextmanager
@@ -230,7 +261,9 @@ async def publish_events(db: Database) -> int:
 def packed(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
     """(What can be posted, the events that are too large for it)."""
     bodies = [(each, _event(each).model_dump_json().encode()) for each in waiting]
-    return [each for each in bodies if len(each[1]) <= LARGEST], [each for each, body in bodies if len(body) > LARGEST]
+    return [each for each in bodies if len(each[1]) <= LARGEST], [
+        each for each, body in bodies if len(body) > LARGEST
+    ]
 
 
 def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
@@ -248,10 +281,19 @@ def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
 
 def _event(each: Outgoing) -> Event:
     resource = Resource.model_validate(
-        {"prefect.resource.id": each.resource, "prefect.resource.name": each.resource.removeprefix("lanes.workload.")}
+        {
+            "prefect.resource.id": each.resource,
+            "prefect.resource.name": each.resource.removeprefix("lanes.workload."),
+        }
     )
     return Event.model_validate(
-        {"id": each.id, "event": each.event, "occurred": each.occurred_at, "resource": resource, "payload": each.payload}
+        {
+            "id": each.id,
+            "event": each.event,
+            "occurred": each.occurred_at,
+            "resource": resource,
+            "payload": each.payload,
+        }
     )
 
 

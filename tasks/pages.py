@@ -64,7 +64,9 @@ class Finder:
         wanted = form(of)
         at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
         remedy = (wanted.label, at) if wanted and at else None
-        artifact = await self._asked(lambda client: _incident_page(client, of, briefing, remedy, now))
+        artifact = await self._asked(
+            lambda client: _incident_page(client, of, briefing, remedy, now)
+        )
         return Pages(artifact, "" if artifact else AWAY, at)
 
     async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
@@ -79,33 +81,48 @@ class Finder:
             return None
         except Exception as error:  # whatever Prefect does, people are told
             self._away = True
-            get_run_logger().warning("incidents are told without what Prefect knows: %s", described(error))
+            get_run_logger().warning(
+                "incidents are told without what Prefect knows: %s", described(error)
+            )
             return None
 
 
-async def write_artifact(client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None) -> str:
+async def write_artifact(
+    client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None
+) -> str:
     """The page of a new version of the artifact, which that run wrote.
 
     The client's own way also connects to the stream of events, to say that there is an artifact.
     """
-    wanted = ArtifactCreate(key=key, type="markdown", data=markdown, description=headline, flow_run_id=flow_run_id)
-    made = await client.request("POST", "/artifacts/", json=wanted.model_dump(mode="json", exclude_unset=True))
+    wanted = ArtifactCreate(
+        key=key, type="markdown", data=markdown, description=headline, flow_run_id=flow_run_id
+    )
+    made = await client.request(
+        "POST", "/artifacts/", json=wanted.model_dump(mode="json", exclude_unset=True)
+    )
     return artifact_page(key, made.json()["id"])
 
 
 async def _incident_page(
-    client: PrefectClient, of: Incident, briefing: Briefing, remedy: tuple[str, str] | None, now: datetime
+    client: PrefectClient,
+    of: Incident,
+    briefing: Briefing,
+    remedy: tuple[str, str] | None,
+    now: datetime,
 ) -> str:
     markdown = page_of.render(of, briefing, remedy=remedy, now=now)
-    return await write_artifact(client, page_of.key(of.id), markdown, page_of.headline(of), flow_run_id=this_run())
+    return await write_artifact(
+        client, page_of.key(of.id), markdown, page_of.headline(of), flow_run_id=this_run()
+    )
 
 
 async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
     runs = await client.read_flow_runs(
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [Deployment.SUBMIT]}}),
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
-        sort=FlowRunSort.START_TIME_DESC, limit=NEWEST,
-    )  # fmt: skip
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=NEWEST,
+    )
     its = [each for each in runs if submitted_by(each.parameters) in (None, of.workload)]
     told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
     why = _unfinished(its[0].state) if its else None
@@ -127,7 +144,9 @@ async def _nobody_runs(client: PrefectClient) -> str | None:
     with suppress(ObjectNotFound):
         match (await client.read_work_pool(Lane.BATCH)).status:
             case WorkPoolStatus.PAUSED:
-                return "the work pool `batch` is paused in Prefect: no run begins until it is resumed"
+                return (
+                    "the work pool `batch` is paused in Prefect: no run begins until it is resumed"
+                )
             case WorkPoolStatus.NOT_READY:
                 return "no worker of the work pool `batch` is online: no run begins until `lanes up` starts one"
             case _:
@@ -135,13 +154,17 @@ async def _nobody_runs(client: PrefectClient) -> str | None:
     return None
 
 
-async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink) -> str | None:
+async def _form_page(
+    client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink
+) -> str | None:
     match wanted.where:
         case Where.DEPLOYMENT:
             deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
             return form_page(deployment.id, wanted.parameters)
         case Where.BLOCK:
-            return await _block_page(client, of.block_id, wanted.name, Workload.get_block_type_slug())
+            return await _block_page(
+                client, of.block_id, wanted.name, Workload.get_block_type_slug()
+            )
         case Where.PROVIDER:
             return await _block_page(client, None, BLOCK, Provider.get_block_type_slug())
         case Where.RUN:

@@ -24,7 +24,9 @@ def load(name: str, file: str = "") -> Playbook:
     except (OSError, ValueError) as error:
         raise PlaybookInvalid(path.stem, [f'the file "{path}" cannot be read: {error}']) from None
     if len(content) > MOST_BYTES:
-        raise PlaybookInvalid(path.stem, [f'the file "{path}" is larger than 256 KiB; a playbook is not'])
+        raise PlaybookInvalid(
+            path.stem, [f'the file "{path}" is larger than 256 KiB; a playbook is not']
+        )
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -54,7 +54,8 @@ async def publish(db: Database, told: Told | None = None) -> Published:
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
     blocks = {document.name: document.id for document in documents}
     invalid = [
-        invalid_workload(each.workload, each.problems, block_id=blocks.get(each.workload)) for each in published.problems
+        invalid_workload(each.workload, each.problems, block_id=blocks.get(each.workload))
+        for each in published.problems
     ]
     async with db.transaction() as run:
         await run(incidents.record_invalid, invalid, now=run.now)

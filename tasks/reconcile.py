@@ -28,7 +28,9 @@ async def reconcile_unresolved(at: Connections) -> Finding | None:
         try:
             finding = await _reconcile(at, batch)
         except CallFailed as failure:
-            get_run_logger().warning("batch %d without an answer could not be looked for: %s", batch.id, failure)
+            get_run_logger().warning(
+                "batch %d without an answer could not be looked for: %s", batch.id, failure
+            )
             finding = Finding.WAIT
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
@@ -40,8 +42,14 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
     before = await at.db.now()
     listing = await provider.listing(await at.client())
     ahead = _ahead(listing.answered_at, before, await at.db.now())
-    if abs(ahead) > MOST_AHEAD:  # by such a clock nothing would be found, and ours be taken for never created
-        raise CallFailed(Action.RETRY, f"the provider's clock cannot be believed: it is off by {ahead}", maybe_billed=False)
+    if (
+        abs(ahead) > MOST_AHEAD
+    ):  # by such a clock nothing would be found, and ours be taken for never created
+        raise CallFailed(
+            Action.RETRY,
+            f"the provider's clock cannot be believed: it is off by {ahead}",
+            maybe_billed=False,
+        )
     listed = [
         Listed(each.id, each.requests, each.created_at)
         for each in await listing.since(span(lost, grace=grace, ahead=ahead).first)
@@ -56,7 +64,9 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
             assert found.batch_id is not None
             minutes = await at.db.run(batches.expected_minutes, batch.version_id)
             expected = now + timedelta(minutes=minutes)
-            await at.db.run(adoption.adopted, batch.id, found.batch_id, expected_end_at=expected, now=now)
+            await at.db.run(
+                adoption.adopted, batch.id, found.batch_id, expected_end_at=expected, now=now
+            )
         case Finding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(releases.release, batch.id, note=note, now=now)
@@ -78,7 +88,11 @@ def create_of(at: Connections, batch: OpenBatch) -> Lost:
 
 def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:
     """How far the provider's clock is ahead of the database's. It tells whole seconds, some time between the two."""
-    return timedelta(0) if told is None else told + timedelta(seconds=0.5) - (before + (after - before) / 2)
+    return (
+        timedelta(0)
+        if told is None
+        else told + timedelta(seconds=0.5) - (before + (after - before) / 2)
+    )
 
 
 async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
@@ -90,7 +104,9 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
         await at.db.run(adoption.proved, batch.id, batch.provider_batch_id, now=now)
         return True
     await at.db.run(adoption.disproved, batch.id, batch.provider_batch_id, now=now)
-    get_run_logger().error("batch %d: %s is not ours; it was let go", batch.id, batch.provider_batch_id)
+    get_run_logger().error(
+        "batch %d: %s is not ours; it was let go", batch.id, batch.provider_batch_id
+    )
     return False
 
 
@@ -108,7 +124,9 @@ async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> N
         get_run_logger().warning("batch %d is cancelled at the next tick: %s", batch.id, failure)
 
 
-async def out_of_reach(at: Connections, batch: OpenBatch, trouble: BatchUnknown | ResultsGone) -> None:
+async def out_of_reach(
+    at: Connections, batch: OpenBatch, trouble: BatchUnknown | ResultsGone
+) -> None:
     """The provider knows no such batch, or keeps its results no longer: once that is certain, a person is told."""
     now = await at.db.now()
     if isinstance(trouble, BatchUnknown):

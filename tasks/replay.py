@@ -17,7 +17,14 @@ ASK_S = 30.0  # nobody waits for this run, and without the asking its work would
 
 @task(name="begin replay", cache_policy=NO_CACHE, persist_result=False)
 async def begin_replay(
-    db: Database, workload: str, *, version_no: int | None, first: int | None, last: int | None, who: str, why: str
+    db: Database,
+    workload: str,
+    *,
+    version_no: int | None,
+    first: int | None,
+    last: int | None,
+    who: str,
+    why: str,
 ) -> Generation:
     """The workload's open replay: a new one, or the one like it whose reader went away.
 
@@ -25,8 +32,19 @@ async def begin_replay(
         ActionRefused: another replay is open, or there is no such version or range.
     """
     async with db.transaction() as run:
-        begun = await run(replays.begin, workload, version_no=version_no, first=first, last=last, who=who, why=why, now=run.now)
-    get_run_logger().info("%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position)
+        begun = await run(
+            replays.begin,
+            workload,
+            version_no=version_no,
+            first=first,
+            last=last,
+            who=who,
+            why=why,
+            now=run.now,
+        )
+    get_run_logger().info(
+        "%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position
+    )
     return begun
 
 
@@ -54,5 +72,7 @@ async def write_diff(db: Database, of: Generation) -> str:
     """The newest version of artifact `lanes-replay-<workload>` shows what the replay would change; its headline."""
     found = await db.run(promotions.compared, of)
     said = report.headline(of, found)
-    await acreate_markdown_artifact(report.render(of, found), key=f"lanes-replay-{of.workload}", description=said)
+    await acreate_markdown_artifact(
+        report.render(of, found), key=f"lanes-replay-{of.workload}", description=said
+    )
     return said

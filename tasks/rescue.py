@@ -19,7 +19,9 @@ async def rescue_late(db: Database, load: Load) -> int:
     async with db.transaction() as run:
         known = await run(workloads.in_force)
         furthest = looked_until(load, known.values(), dict.fromkeys(known, rescues.PASSED_OVER))
-        until = looked_until(load, known.values(), await run(rescues.numbers, until=furthest, now=now))
+        until = looked_until(
+            load, known.values(), await run(rescues.numbers, until=furthest, now=now)
+        )
         due = await run(rescues.due, until=until, now=now)
         bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:
@@ -30,8 +32,13 @@ async def rescue_late(db: Database, load: Load) -> int:
     taken = 0
     for first in range(0, len(looked.taken), rescues.CHUNK):
         async with db.transaction() as run:
-            taken += await run(rescues.take, looked.taken[first : first + rescues.CHUNK], now=run.now)
+            taken += await run(
+                rescues.take, looked.taken[first : first + rescues.CHUNK], now=run.now
+            )
     await db.run(at_risk.record, risks(looked.at_risk, load), now=now)
     if taken:
-        get_run_logger().info("%s rescued: a batch would hardly be back by the time they are due", counted(taken, "item"))
+        get_run_logger().info(
+            "%s rescued: a batch would hardly be back by the time they are due",
+            counted(taken, "item"),
+        )
     return taken

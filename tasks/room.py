@@ -25,11 +25,16 @@ class Rooms:
     async def of(self, run: Run, versions: Iterable[Version], splits: Splits) -> Room | None:
         """What real time has room for. Where no item of these versions goes there but what must, nobody looks anew: such items
         take of the room that is still known, if any is."""
-        if self._looked_at is not None and self._looked_at <= run.now < self._looked_at + LOOK_EVERY:
+        if (
+            self._looked_at is not None
+            and self._looked_at <= run.now < self._looked_at + LOOK_EVERY
+        ):
             return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
-        seen = await run(load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now)
+        seen = await run(
+            load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now
+        )
         self._room, self._looked_at = Room(seen, await run(sharing.known, now=run.now)), run.now
         return self._room
 

@@ -47,7 +47,9 @@ async def route_received(
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
-        get_run_logger().warning("routing waited for a lock for %g s; trying again", WAIT.total_seconds())
+        get_run_logger().warning(
+            "routing waited for a lock for %g s; trying again", WAIT.total_seconds()
+        )
         return 0
 
 
@@ -67,22 +69,38 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         stored, splits = await run(workloads.to_route, begun.workloads.keys())
         unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
         waiting = await run(
-            unrouted.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
-        )  # fmt: skip
+            unrouted.received,
+            most,
+            of=stored.versions.keys(),
+            waiting=begun.workloads,
+            unread=unread,
+        )
         if any(each.spec.history_items for each in stored.versions.values()):
             waiting = await run(history.measured, waiting, stored.versions)
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in stored.versions.values())
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
-        over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now) if begun.limited else []
-        room = await rooms.of(run, stored.versions.values(), splits) if waiting and rooms is not None else None
+        over_soft = (
+            await run(budgets.over_soft, begun.workloads.keys(), now=run.now)
+            if begun.limited
+            else []
+        )
+        room = (
+            await rooms.of(run, stored.versions.values(), splits)
+            if waiting and rooms is not None
+            else None
+        )
         estimates = await run(sharing.estimates, now=run.now)
         routed, problems = 0, set[str]()
         async with abreast(1) as saving:
             for part in halves(waiting):
-                decided, unpriced = _decided(part, stored.versions, splits, run.now, prospects, over_soft, room, estimates)
+                decided, unpriced = _decided(
+                    part, stored.versions, splits, run.now, prospects, over_soft, room, estimates
+                )
                 await saving.begin(run, routes.save, decided, now=run.now)
-                await asyncio.sleep(0)  # the statement leaves now: Postgres saves while the other half is decided
+                await asyncio.sleep(
+                    0
+                )  # the statement leaves now: Postgres saves while the other half is decided
                 routed += len(decided)
                 problems |= unpriced
     heads.take(unrouted.came_last(waiting, before=heads.taken))
@@ -91,8 +109,14 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
 
 
 def _decided(
-    waiting: Sequence[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None,
-    over_soft: list[BudgetStatus], room: Room | None, estimates: Estimates,
+    waiting: Sequence[Received],
+    versions: dict[str, Version],
+    splits: Splits,
+    now: datetime,
+    prospects: Prospects | None,
+    over_soft: list[BudgetStatus],
+    room: Room | None,
+    estimates: Estimates,
 ) -> tuple[list[tuple[Received, Version, Route]], set[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these. What goes to
     real time takes of its room."""
@@ -102,13 +126,22 @@ def _decided(
         version = versions[item.arrived.workload]
         try:
             route = decide(
-                item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room
+                item.arrived,
+                version,
+                splits,
+                now=now,
+                estimates=estimates,
+                prospects=prospects,
+                over_soft=over_soft,
+                room=room,
             )
             if room is not None and route.lane is Lane.REALTIME:
                 room.add(version)
             decided.append((item, version, route))
         except LookupError as error:
-            problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')
+            problems.add(
+                f'items of workload "{version.workload}" wait, because they cannot be priced: {error}'
+            )
     return decided, problems
 
 

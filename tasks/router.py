@@ -22,9 +22,15 @@ class Router:
     """Routes while it holds the role, and wakes whoever has work by it; `busy` says whether answers are under way."""
 
     def __init__(
-        self, db: Database, role: RoleLock, wakes: Wakes, *, busy: Callable[[], bool], rooms: Rooms | None = None,
+        self,
+        db: Database,
+        role: RoleLock,
+        wakes: Wakes,
+        *,
+        busy: Callable[[], bool],
+        rooms: Rooms | None = None,
         look_every_s: float = LOOK_EVERY_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
         self._heads, self._rooms = Heads[Taken](), rooms
@@ -54,11 +60,15 @@ class Router:
         portions = Portions()
         while True:
             began = time.monotonic()
-            if not await route_received(self._db, portions.size, heads=self._heads, rooms=self._rooms):
+            if not await route_received(
+                self._db, portions.size, heads=self._heads, rooms=self._rooms
+            ):
                 return
             self._wakes.work_is_ready()
             took = time.monotonic() - began
-            if not await self._db.look(unrouted.any_received, since=self._heads.look(time.monotonic()).since):
+            if not await self._db.look(
+                unrouted.any_received, since=self._heads.look(time.monotonic()).since
+            ):
                 return
             portions.go_on(busy=self._busy())
             if self._busy() and await self._received_within(took):

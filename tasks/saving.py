@@ -34,9 +34,14 @@ WAIT = timedelta(seconds=1)  # how long a round waits for one of them
 
 
 async def save(
-    db: Database, attempts: Sequence[Attempt], *, batch_id: BatchId | None = None, flow_run_id: UUID | None = None,
-    now: datetime | None = None, sleep: Sleep = asyncio.sleep,
-) -> Saved:  # fmt: skip
+    db: Database,
+    attempts: Sequence[Attempt],
+    *,
+    batch_id: BatchId | None = None,
+    flow_run_id: UUID | None = None,
+    now: datetime | None = None,
+    sleep: Sleep = asyncio.sleep,
+) -> Saved:
     """Save what attempts led to, but for those in `passed_over`, which others held to the last, and those `refused`.
 
     What nobody holds is committed before anything is waited for. `now` is the database's time unless given; `flow_run_id`
@@ -59,7 +64,9 @@ async def save(
             return await without_answer(some[0], error, wait)
 
     async def without_answer(refused: Attempt, why: Exception, wait: timedelta | None) -> Saved:
-        get_run_logger().error("the attempt of work %d cannot be saved", refused.claim.work_id, exc_info=why)
+        get_run_logger().error(
+            "the attempt of work %d cannot be saved", refused.claim.work_id, exc_info=why
+        )
         without = unsavable(refused, type(why).__name__)
         return Saved(refused=[refused]) if without == refused else await saved([without], wait)
 
@@ -74,29 +81,48 @@ async def save(
     if done.apart:
         get_run_logger().error(
             "the provider gave %d answers the names of others: they are booked apart, as %s",
-            len(done.apart), ", ".join(sorted(done.apart)[:3]),
-        )  # fmt: skip
+            len(done.apart),
+            ", ".join(sorted(done.apart)[:3]),
+        )
     if done.passed_over:
-        get_run_logger().warning("%d attempts wait: their items are in open transactions", len(done.passed_over))
+        get_run_logger().warning(
+            "%d attempts wait: their items are in open transactions", len(done.passed_over)
+        )
     return done
 
 
 async def _once(
-    db: Database, attempts: Sequence[Attempt], wait: timedelta | None, *, batch_id: BatchId | None, flow_run_id: UUID | None,
+    db: Database,
+    attempts: Sequence[Attempt],
+    wait: timedelta | None,
+    *,
+    batch_id: BatchId | None,
+    flow_run_id: UUID | None,
     now: datetime | None,
-) -> Saved:  # fmt: skip
+) -> Saved:
     async with db.transaction() as run:
-        return await run(outcomes.save, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now or run.now, wait=wait)
+        return await run(
+            outcomes.save,
+            attempts,
+            batch_id=batch_id,
+            flow_run_id=flow_run_id,
+            now=now or run.now,
+            wait=wait,
+        )
 
 
-async def give_back(db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep) -> list[Claim]:
+async def give_back(
+    db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep
+) -> list[Claim]:
     """Work that we still hold is ready again, but for those returned, which others held to the last."""
     left = await outlasting(lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep)
     for _ in range(ROUNDS):
         if not left:
             break
         await sleep(WAIT.total_seconds())
-        left = await outlasting(lambda left=left: db.run(work.give_back, left, ready_at=ready_at), sleep=sleep)
+        left = await outlasting(
+            lambda left=left: db.run(work.give_back, left, ready_at=ready_at), sleep=sleep
+        )
     return left
 
 
@@ -112,8 +138,12 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
         except (DBAPIError, NoConnectionFree) as error:
             if not passes(error):
                 raise
-            get_run_logger().warning("try %d of %d: %s", no, TRIES, error.args[0] if error.args else error)
-            await sleep(random.uniform(0.5, 1) * min(FIRST_PAUSE_S * 2 ** (no - 1), LONGEST_PAUSE_S))
+            get_run_logger().warning(
+                "try %d of %d: %s", no, TRIES, error.args[0] if error.args else error
+            )
+            await sleep(
+                random.uniform(0.5, 1) * min(FIRST_PAUSE_S * 2 ** (no - 1), LONGEST_PAUSE_S)
+            )
     return await act()
 
 

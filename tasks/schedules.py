@@ -15,7 +15,11 @@ from lanes.workload.window import Window
 
 
 async def write_schedules(
-    client: PrefectClient, submit: DeploymentResponse, versions: Mapping[str, Version], *, keep: Collection[str] = ()
+    client: PrefectClient,
+    submit: DeploymentResponse,
+    versions: Mapping[str, Version],
+    *,
+    keep: Collection[str] = (),
 ) -> bool:
     """`submit` runs in each workload's off-peak window; whether it did not. Nothing is written where its schedules say so.
 
@@ -27,9 +31,10 @@ async def write_schedules(
     if missing:  # first, so that a changed window never leaves none
         await client.create_deployment_schedules(submit.id, missing)
     over = [
-        schedule for slug, schedule in present.items()
+        schedule
+        for slug, schedule in present.items()
         if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep
-    ]  # fmt: skip
+    ]
     for schedule in over:
         await client.delete_deployment_schedule(submit.id, schedule.id)
     return bool(missing or over)

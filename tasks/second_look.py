@@ -22,7 +22,9 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
         ExceptionGroup: some of them broke; the others went on.
     """
     now = await at.db.now()
-    seen = await at.db.look(load.snapshot, account=at.provider.account, most_calls=at.provider.most_calls, now=now)
+    seen = await at.db.look(
+        load.snapshot, account=at.provider.account, most_calls=at.provider.most_calls, now=now
+    )
     broken: list[Exception] = []
     for each in looks:
         try:
@@ -38,7 +40,9 @@ async def looking_again(at: Connections) -> AsyncIterator[None]:
     """What was routed is looked at again, beside whatever else its run does; at the end nothing of it goes on."""
     looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
     beside = Beside()
-    beside.keep("the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds())
+    beside.keep(
+        "the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds()
+    )
     try:
         yield
     finally:

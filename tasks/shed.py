@@ -35,7 +35,9 @@ class Shedder:
                 if account == self._account
             ]
             over_soft = await run(budgets.over_soft, going, now=run.now)
-            shedding = Shedding(rests, over_soft, load, await run(turnarounds.prospects, now=run.now), now=run.now)
+            shedding = Shedding(
+                rests, over_soft, load, await run(turnarounds.prospects, now=run.now), now=run.now
+            )
         names = shedding.looked_at(going)
         if not names:
             self._before = END

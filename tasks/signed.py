@@ -15,8 +15,22 @@ def _storable(said: str) -> str:
 
 LARGEST = 2_147_483_647  # of the numbers of batches and versions
 FARTHEST = 1_000_000_000_000_000  # of places in a stream
-Written = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]  # not known yet whether it can be stored
-Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_storable)]
-SignedLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_storable)]
-Who = Annotated[SignedLine, Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")]
-Why = Annotated[SignedLine, Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")]
+Written = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=500)
+]  # not known yet whether it can be stored
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_storable)
+]
+SignedLine = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+    AfterValidator(_storable),
+]
+Who = Annotated[
+    SignedLine,
+    Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log."),
+]
+Why = Annotated[
+    SignedLine,
+    Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log."),
+]

@@ -16,7 +16,9 @@ TAKE_OVER_S = 120.0
 class Tenure:
     """The newest run holds the role; an older one hands over at its next tick. One that dies is replaced by any that lives."""
 
-    def __init__(self, db: Database, role: Role, *, every_s: float, guard: Guard | None = None) -> None:
+    def __init__(
+        self, db: Database, role: Role, *, every_s: float, guard: Guard | None = None
+    ) -> None:
         self._lock = RoleLock(db.url, role)
         self._every_s = every_s
         self._guard = guard or Guard(db)
@@ -50,4 +52,6 @@ class Tenure:
             yield number
             number += 1
             await asyncio.sleep(self._every_s)
-        get_run_logger().warning("the role was lost with its connection, and another run has it; leaving the work to it")
+        get_run_logger().warning(
+            "the role was lost with its connection, and another run has it; leaving the work to it"
+        )

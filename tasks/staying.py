@@ -48,7 +48,14 @@ class Staying:
     """Looks at the roles every half second, beside the answers. `busy` says whether this drain has calls under way, or claims,
     `idle_since` when it last did something."""
 
-    def __init__(self, db: Database, roles: Roles, *, busy: Callable[[], bool], idle_since: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        roles: Roles,
+        *,
+        busy: Callable[[], bool],
+        idle_since: Callable[[], datetime],
+    ) -> None:
         self._db, self._roles, self._busy, self._idle_since = db, roles, busy, idle_since
         self._look_at, self._database_seen = 0.0, time.monotonic()
         self._looking: asyncio.Task[bool] | None = None
@@ -72,7 +79,9 @@ class Staying:
         """The database is away, and was seen within two minutes. Raises the error where it was not."""
         if time.monotonic() - self._database_seen > AWAY_S:
             raise error
-        get_run_logger().warning("the database is away (%s); calls under way go on", type(error).__name__)
+        get_run_logger().warning(
+            "the database is away (%s); calls under way go on", type(error).__name__
+        )
 
     async def close(self) -> None:
         """Nobody looks any more."""

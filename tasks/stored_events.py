@@ -16,7 +16,9 @@ COUNT: Any = "/events/count-by/time"  # a path that the client's types do not kn
 MINUTES = SPAN.total_seconds() / 60
 
 
-async def pages(client: PrefectClient, since: datetime, until: datetime, *, of: int = PAGE) -> AsyncIterator[Sequence[Event]]:
+async def pages(
+    client: PrefectClient, since: datetime, until: datetime, *, of: int = PAGE
+) -> AsyncIterator[Sequence[Event]]:
     """The events that occurred in between, both ends included, oldest first, as many as `of` on a page."""
     page = await client.read_events(_occurred(since, until), limit=of)
     while page.events:
@@ -29,10 +31,14 @@ async def pages(client: PrefectClient, since: datetime, until: datetime, *, of: 
 
 async def counts(client: PrefectClient, since: datetime, until: datetime) -> dict[datetime, int]:
     """How many events occurred in each span from the one that holds `since` to the one that holds `until`; one request."""
-    wanted = _occurred(span_of(since), span_of(until) + SPAN - datetime.resolution).model_dump(mode="json")
+    wanted = _occurred(span_of(since), span_of(until) + SPAN - datetime.resolution).model_dump(
+        mode="json"
+    )
     asked = {"filter": wanted, "time_unit": "minute", "time_interval": MINUTES}
     answer = await client.request("POST", COUNT, json=asked)
-    return {span_of(datetime.fromisoformat(each["start_time"])): each["count"] for each in answer.json()}
+    return {
+        span_of(datetime.fromisoformat(each["start_time"])): each["count"] for each in answer.json()
+    }
 
 
 def _occurred(since: datetime, until: datetime) -> EventFilter:

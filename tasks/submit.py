@@ -45,8 +45,12 @@ from tasks.reconcile import create_of
 MOST_ITEMS = 100_000  # of one batch
 MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
 HISTORIES = 500  # works whose history is loaded at once, or fewer
-HISTORY_BYTES = 1024**2  # of their own payloads: those of their entities are of that kind, and there are several each
-DECIDED_AFTER = timedelta(minutes=10)  # how often it is seen whether somebody decided about a held batch
+HISTORY_BYTES = (
+    1024**2
+)  # of their own payloads: those of their entities are of that kind, and there are several each
+DECIDED_AFTER = timedelta(
+    minutes=10
+)  # how often it is seen whether somebody decided about a held batch
 
 
 class Blocked(LanesError):
@@ -95,7 +99,9 @@ async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -
         return 0
     try:
         with prepared.body as body:
-            created = await provider.create(await at.client(), body, within_s=at.provider.create_within_s)
+            created = await provider.create(
+                await at.client(), body, within_s=at.provider.create_within_s
+            )
     except CallFailed as failure:
         await _not_created(at, kind, prepared, failure)
         if failure.action is Action.SPLIT and prepared.items > 1:
@@ -109,10 +115,15 @@ async def _unblocked(at: Connections) -> None:
     open_ = await at.db.run(batches.unresolved, at.provider.account)
     if open_ is not None:
         until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
-        raise Blocked(f"the create of batch {open_.id} of {open_.workload} has no answer; until it has, none follows", until)
+        raise Blocked(
+            f"the create of batch {open_.id} of {open_.workload} has no answer; until it has, none follows",
+            until,
+        )
 
 
-async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, most: int = MOST_ITEMS) -> Prepared | None:
+async def prepare(
+    at: Connections, kind: Kind, *, now: datetime | None = None, most: int = MOST_ITEMS
+) -> Prepared | None:
     """The intent of one batch is committed and owns its work; None when nothing waited. `now` is the database's time
     unless given.
 
@@ -131,7 +142,9 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
     return prepared
 
 
-async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | None, most: int) -> Prepared | None:
+async def _prepared(
+    at: Connections, kind: Kind, body: Body, now: datetime | None, most: int
+) -> Prepared | None:
     version, marks = await _marks(at, kind)
     affording: Affording | None = None
     try:
@@ -158,15 +171,21 @@ async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | Non
                 bytes=body.size,
                 body_hash=body.sha256,
                 flow_run_id=at.flow_run_id,
-                stated_back_at=(await run(turnarounds.prospects, now=now)).of(version).stated_back_at,
+                stated_back_at=(await run(turnarounds.prospects, now=now))
+                .of(version)
+                .stated_back_at,
             )
-            batch_id = await run(creates.intend, intent, writing.packs, marked=writing.marked, now=now)
+            batch_id = await run(
+                creates.intend, intent, writing.packs, marked=writing.marked, now=now
+            )
             await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
     finally:
         if affording is not None and affording.bounds_anything:
             await at.db.run(affording.report)
     items = sum(map(len, writing.packs))
-    return Prepared(batch_id, intent.nonce, intent.model, items, body, version.spec.batch_expected_minutes)
+    return Prepared(
+        batch_id, intent.nonce, intent.model, items, body, version.spec.batch_expected_minutes
+    )
 
 
 async def _marks(at: Connections, kind: Kind) -> tuple[Version, Marks]:
@@ -205,7 +224,9 @@ class _Writing:
         """The pack is the next request."""
         number = len(self.packs)
         ids = pack_ids(self.nonce, number, len(pack)) if len(pack) > 1 else [ALONE]
-        asked = self._writer.write(questions(pack, ids, self.earlier), marked=is_marked(self._marks, number))
+        asked = self._writer.write(
+            questions(pack, ids, self.earlier), marked=is_marked(self._marks, number)
+        )
         self._body.add(provider.custom_id(self.nonce, number), asked)
         self.packs.append(tuple(each.claim for each in pack))
         if len(self.packs) >= self._whole:
@@ -214,7 +235,9 @@ class _Writing:
 
     def weigh(self, each: Claimed) -> int:
         """The bytes that an item takes of a request, with what its entity said before."""
-        return weighed(each) + sum(octets(payload) + FRAME_CHARS for payload in self.earlier.get(each.claim.work_id, ()))
+        return weighed(each) + sum(
+            octets(payload) + FRAME_CHARS for payload in self.earlier.get(each.claim.work_id, ())
+        )
 
     def keep(self, requests: int) -> None:
         """Only the first so many stay."""
@@ -223,47 +246,74 @@ class _Writing:
 
 
 def _write(
-    connection: Connection, writing: _Writing, affording: Affording, kind: Kind, *, most: int, taken: Collection[int],
+    connection: Connection,
+    writing: _Writing,
+    affording: Affording,
+    kind: Kind,
+    *,
+    most: int,
+    taken: Collection[int],
     now: datetime,
-) -> int:  # fmt: skip
+) -> int:
     """What of the waiting work fits a batch, and its budgets, is written; how many of its packs did. It is read as it is
     written."""
     version = writing.version
     sizes = PackSizes(pack_sizes.in_force(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
-    waiting = ready_work.locked_for_batch(connection, kind, limit=most, most_bytes=MOST_BYTES, now=now)
-    with closing(waiting), closing(_with_history(connection, affording.read(waiting), writing)) as each:
-        calls = filled(each, size, most=most_bytes, weigh=writing.weigh, scope=version.spec.pack_scope)
+    waiting = ready_work.locked_for_batch(
+        connection, kind, limit=most, most_bytes=MOST_BYTES, now=now
+    )
+    with (
+        closing(waiting),
+        closing(_with_history(connection, affording.read(waiting), writing)) as each,
+    ):
+        calls = filled(
+            each, size, most=most_bytes, weigh=writing.weigh, scope=version.spec.pack_scope
+        )
         packs = affording.payable(calls, writing.earlier)
-        return fill(writing, packs, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
+        return fill(
+            writing, packs, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken
+        )
 
 
-def _with_history(connection: Connection, waiting: Iterator[Claimed], writing: _Writing) -> Generator[Claimed]:
+def _with_history(
+    connection: Connection, waiting: Iterator[Claimed], writing: _Writing
+) -> Generator[Claimed]:
     """The work, and with it what its entities said before, which is loaded no further than it is written."""
     most = writing.version.spec.history_items
     if most == 0:
         yield from waiting
         return
-    for part in chunks(waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)):
-        writing.earlier |= history.load(connection, part, most, scope=writing.version.spec.pack_scope)
+    for part in chunks(
+        waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
+    ):
+        writing.earlier |= history.load(
+            connection, part, most, scope=writing.version.spec.pack_scope
+        )
         yield from part
 
 
 async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:
     async with at.db.transaction() as run:
         expected = run.now + timedelta(minutes=prepared.expected_minutes)
-        answer = await run(creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
+        answer = await run(
+            creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now
+        )
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
     if answer is Answer.UNWANTED:
-        get_run_logger().warning("batch %d was created too late: %s is cancelled", prepared.batch_id, created.id)
+        get_run_logger().warning(
+            "batch %d was created too late: %s is cancelled", prepared.batch_id, created.id
+        )
         try:
             await provider.cancel(await at.client(), created.id)
         except CallFailed as failure:
             get_run_logger().warning("%s is not cancelled yet: %s", created.id, failure)
 
 
-async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:
+async def _not_created(
+    at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed
+) -> None:
     what = f"batch {prepared.batch_id} of {kind.workload} with {counted(prepared.items, 'item')}"
     if failure.as_create is NotCreated.MAYBE:
         async with at.db.transaction() as run:
@@ -274,8 +324,13 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
         await run(releases.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
             breach = refused(
-                at.provider.account, kind.workload, prepared.model, prepared.items, str(failure),
-                is_model=failure.action in OF_MODEL, flow_run_id=at.flow_run_id,
-            )  # fmt: skip
+                at.provider.account,
+                kind.workload,
+                prepared.model,
+                prepared.items,
+                str(failure),
+                is_model=failure.action in OF_MODEL,
+                flow_run_id=at.flow_run_id,
+            )
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)

@@ -28,7 +28,9 @@ async def sweep_out(
             deleted[kind] += number
     onwards: int | None = 0
     while onwards is not None:
-        some = await db.run(retention.delete_reads, before=now - timedelta(days=reads_days), after=onwards)
+        some = await db.run(
+            retention.delete_reads, before=now - timedelta(days=reads_days), after=onwards
+        )
         deleted["reads"] += some.rows
         onwards = some.onwards
     return deleted
@@ -39,7 +41,11 @@ async def empty_out(db: Database) -> int:
     """What items said longer ago than their workload keeps it was emptied; their number."""
     now = await db.now()
     versions = await db.run(workloads.in_force)
-    kept = {name: each.spec.keep_payload_days for name, each in versions.items() if each.spec.keep_payload_days}
+    kept = {
+        name: each.spec.keep_payload_days
+        for name, each in versions.items()
+        if each.spec.keep_payload_days
+    }
     before = {name: now - timedelta(days=days) for name, days in kept.items()}
     emptied, onwards = 0, 0 if before else None
     while onwards is not None:

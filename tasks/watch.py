@@ -46,9 +46,11 @@ async def evaluate(db: Database) -> Recorded:
         recorded = await run(incidents.record, judged, now=now)
         gone = await run(endings.end_gone, judged, now=now)
     ended = [
-        *gone, *await db.run(endings.thaw, now=now), *await db.run(outages.end, now=now),
+        *gone,
+        *await db.run(endings.thaw, now=now),
+        *await db.run(outages.end, now=now),
         *await db.run(affording.dear_items_are_gone, now=now),
-    ]  # fmt: skip
+    ]
     return replace(recorded, resolved=recorded.resolved + ended)
 
 
@@ -105,7 +107,11 @@ class Watcher:
         try:
             async with httpx2.AsyncClient(timeout=PING_TIMEOUT_S) as client:
                 answer = await client.get(url)
-            problem = f"the heartbeat was answered with {answer.status_code}" if answer.status_code >= 400 else None
+            problem = (
+                f"the heartbeat was answered with {answer.status_code}"
+                if answer.status_code >= 400
+                else None
+            )
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             problem = f"the heartbeat could not be sent: {type(error).__name__}"
         if problem is None:

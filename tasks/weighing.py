@@ -31,9 +31,15 @@ class Weighing:
     long they take."""
 
     def __init__(
-        self, pace: Pace, health: Health, standstills: Standstills, *, times: ServiceTimes, account: str,
+        self,
+        pace: Pace,
+        health: Health,
+        standstills: Standstills,
+        *,
+        times: ServiceTimes,
+        account: str,
         flow_run_id: UUID | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._pace, self._health, self._standstills, self._times = pace, health, standstills, times
         self._account, self._flow_run_id = account, flow_run_id
 
@@ -46,18 +52,32 @@ class Weighing:
             try:
                 self._weigh(one, version, called, times, now)
             except Exception as error:
-                get_run_logger().error("a call of %s cannot be weighed", version.workload, exc_info=error)
-                one = Consequences(one.attempts or attempts.unweighed(version, called.pack, called.response, times, why=error))
+                get_run_logger().error(
+                    "a call of %s cannot be weighed", version.workload, exc_info=error
+                )
+                one = Consequences(
+                    one.attempts
+                    or attempts.unweighed(version, called.pack, called.response, times, why=error)
+                )
                 one.give_back(called.untried, now)
             then.add(one)
         return then
 
-    def _weigh(self, then: Consequences, version: Version, called: Called, times: Times, now: datetime) -> None:
+    def _weigh(
+        self, then: Consequences, version: Version, called: Called, times: Times, now: datetime
+    ) -> None:
         if called.response is not None:
-            then.attempts += attempts.answered(version, called.pack, called.response, times, ids=called.ids)
+            then.attempts += attempts.answered(
+                version, called.pack, called.response, times, ids=called.ids
+            )
             then.failures += unusable(version, then.attempts)
-            quick = called.seconds < longest_call_s(most_answer_tokens(version.spec, len(called.pack))) / 2
-            self._health.answered(version.spec.realtime_model, most=self._pace.most, quick=quick, now=now)
+            quick = (
+                called.seconds
+                < longest_call_s(most_answer_tokens(version.spec, len(called.pack))) / 2
+            )
+            self._health.answered(
+                version.spec.realtime_model, most=self._pace.most, quick=quick, now=now
+            )
             if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
                 then.answered[version.spec.realtime_model] = times.started_at
             self._standstills.answered(version.spec.realtime_model, now)
@@ -68,7 +88,13 @@ class Weighing:
             self._failure(then, version, called, called.failure, times, now)
 
     def _failure(
-        self, then: Consequences, version: Version, called: Called, failure: CallFailed, times: Times, now: datetime
+        self,
+        then: Consequences,
+        version: Version,
+        called: Called,
+        failure: CallFailed,
+        times: Times,
+        now: datetime,
     ) -> None:
         workload, model, work = version.workload, version.spec.realtime_model, work_of(called.pack)
         if (turn := self._health.circuits.turn_of(model, work)) is not None:
@@ -77,7 +103,9 @@ class Weighing:
                 then.told_nothing[model] = turn
         if failure.action in REFUSED:
             perhaps_version = failure.action is Action.POISON
-            then.attempts += attempts.poisoned(called.pack, str(failure), times, perhaps_version=perhaps_version)
+            then.attempts += attempts.poisoned(
+                called.pack, str(failure), times, perhaps_version=perhaps_version
+            )
         elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
             if failure.action is Action.SLOW_DOWN:
                 self._pace.slow_down(model, retry_after_s=failure.retry_after_s, now=now)
@@ -93,19 +121,35 @@ class Weighing:
                 )
                 self._standstills.met(model, str(failure), now=now)
             elif failure.action in FREEZES:
-                then.breaches[ACCOUNT] = frozen(self._account, len(held_back), str(failure), flow_run_id=self._flow_run_id)
+                then.breaches[ACCOUNT] = frozen(
+                    self._account, len(held_back), str(failure), flow_run_id=self._flow_run_id
+                )
                 self._standstills.met(ACCOUNT, str(failure), now=now)
         else:
             last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
             blame = self._health.faulted(
-                model, work, innocent=failure.innocent, last_chance=last, cut=failure.cut,
-                began_at=times.started_at, now=now,
-            )  # fmt: skip
+                model,
+                work,
+                innocent=failure.innocent,
+                last_chance=last,
+                cut=failure.cut,
+                began_at=times.started_at,
+                now=now,
+            )
             then.attempts += attempts.unanswered(
-                version, called.pack, str(failure), times, blame=blame, maybe_billed=failure.maybe_billed
+                version,
+                called.pack,
+                str(failure),
+                times,
+                blame=blame,
+                maybe_billed=failure.maybe_billed,
             )
             then.give_back(called.untried, now)
-            if (fault := self._health.fault(model, discreet(str(failure)), began_at=times.started_at, turn=turn)) is not None:
+            if (
+                fault := self._health.fault(
+                    model, discreet(str(failure)), began_at=times.started_at, turn=turn
+                )
+            ) is not None:
                 then.met(model, fault)
                 self._standstills.met(model, fault.why, calls=fault.faults, now=now)
 

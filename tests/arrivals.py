@@ -85,12 +85,18 @@ def arrive(
     with ThreadPoolExecutor(1) as timer, stand.pool.connect() as opened:
         watcher = opened.execution_options(isolation_level="AUTOCOMMIT")
         sending = timer.submit(_send_all, stand, workload, due, sent)
-        answered = _watch(watcher, workload, due, sent, poll_s=poll_s, until=due[-1].at + within_s, said=said)
+        answered = _watch(
+            watcher, workload, due, sent, poll_s=poll_s, until=due[-1].at + within_s, said=said
+        )
         sending.result()
-    return [Arrival(each.key, each.fields, each.at, sent[each.key], answered[each.key]) for each in due]
+    return [
+        Arrival(each.key, each.fields, each.at, sent[each.key], answered[each.key]) for each in due
+    ]
 
 
-def _send_all(stand: RunningStand, workload: str, due: Sequence[_Due], sent: dict[str, float]) -> None:
+def _send_all(
+    stand: RunningStand, workload: str, due: Sequence[_Due], sent: dict[str, float]
+) -> None:
     with ThreadPoolExecutor(SENDERS) as senders:
         sending: list[Future[None]] = []
         for each in due:
@@ -101,7 +107,9 @@ def _send_all(stand: RunningStand, workload: str, due: Sequence[_Due], sent: dic
 
 
 def _send(stand: RunningStand, workload: str, each: _Due, sent: dict[str, float]) -> None:
-    stand.emit(workload, {"key": each.key, "payload": {"text": f"Letter {each.key}"}, **each.fields})
+    stand.emit(
+        workload, {"key": each.key, "payload": {"text": f"Letter {each.key}"}, **each.fields}
+    )
     sent[each.key] = time.perf_counter()
 
 
@@ -122,11 +130,17 @@ def _watch(
         now = time.perf_counter()
         waiting = [each.key for each in due if each.at <= now and each.key not in answered]
         if waiting:
-            found = watcher.execute(text(ANSWERED), {"workload": workload, "keys": waiting}).scalars().all()
+            found = (
+                watcher.execute(text(ANSWERED), {"workload": workload, "keys": waiting})
+                .scalars()
+                .all()
+            )
             answered |= dict.fromkeys(found, time.perf_counter())
         if said is not None and now >= say_at:
             said(len(answered), len(due))
             say_at += 5
-        assert now < until, f"{len(waiting)} of {len(due)} events have no answer ({len(sent)} were sent): {waiting[:3]}"
+        assert now < until, (
+            f"{len(waiting)} of {len(due)} events have no answer ({len(sent)} were sent): {waiting[:3]}"
+        )
         time.sleep(poll_s)
     return answered

@@ -56,19 +56,32 @@ class Scene:
     def workload(self) -> str:
         return self.promise.replace("_", "-")
 
-    def fault(self, where: str, kind: str, *, of: str = "letter", match: str | None = None, **how: Any) -> None:
+    def fault(
+        self, where: str, kind: str, *, of: str = "letter", match: str | None = None, **how: Any
+    ) -> None:
         """The provider does that to the workload's items whose text says `of`."""
         rule = {"where": where, "kind": kind, "match": match or f"[{self.workload}] {of}", **how}
         self.stand.endpoint.post("_control/faults", json=rule).raise_for_status()
 
-    def send(self, number: int, *, of: str = "letter", lane: str | None = None, due_in_s: float | None = None) -> None:
+    def send(
+        self,
+        number: int,
+        *,
+        of: str = "letter",
+        lane: str | None = None,
+        due_in_s: float | None = None,
+    ) -> None:
         """So many items are admitted."""
         said = self.stand.rows(
             "select lanes.submit(:w, jsonb_build_object('text', '[' || :w || '] ' || :of || ' ' || n), key => :of || ' ' || n,"
             " lane => cast(:lane as text), due_at => now() + make_interval(secs => cast(:due as float8))) as outcome"
             " from generate_series(1, :n) n",
-            w=self.workload, of=of, n=number, lane=lane, due=due_in_s,
-        )  # fmt: skip
+            w=self.workload,
+            of=of,
+            n=number,
+            lane=lane,
+            due=due_in_s,
+        )
         assert {each.outcome for each in said} == {"accepted"}, said
 
     def value(self, query: str) -> Any:
@@ -77,9 +90,16 @@ class Scene:
 
     def definition(self) -> dict[str, Any]:
         """What its block says."""
-        limits = dict.fromkeys(Promises.model_fields, 0) | dict([LIMITS[self.promise]] if self.promise in LIMITS else [])
+        limits = dict.fromkeys(Promises.model_fields, 0) | dict(
+            [LIMITS[self.promise]] if self.promise in LIMITS else []
+        )
         fields = FIELDS.get(self.promise, {})
-        return {"instructions": "Sort the letter.", "output_schema": SCHEMA, "promises": limits, **fields}
+        return {
+            "instructions": "Sort the letter.",
+            "output_schema": SCHEMA,
+            "promises": limits,
+            **fields,
+        }
 
 
 def batch_slow(at: Scene) -> Iterator[None]:
@@ -107,7 +127,11 @@ def batch_unclear(at: Scene) -> Iterator[None]:
     at.send(1, lane="batch")
     at.stand.run("submit", {"departure": {"workload": at.workload}})
     created = "select provider_batch_id from lanes.batch_status where workload = :w and provider_batch_id is not null"
-    at.fault("batches.retrieve", "archive", match=until(lambda: at.value(created), within_s=120, what="the batch"))
+    at.fault(
+        "batches.retrieve",
+        "archive",
+        match=until(lambda: at.value(created), within_s=120, what="the batch"),
+    )
 
 
 def batch_incomplete(at: Scene) -> Iterator[None]:
@@ -119,7 +143,9 @@ def batch_incomplete(at: Scene) -> Iterator[None]:
 
 def realtime_slow(at: Scene) -> Iterator[None]:
     at.fault("messages", "latency", latency_s=1.5)
-    at.send(FEW, of="letter before", lane="realtime")  # of which a message can say how long the calls take
+    at.send(
+        FEW, of="letter before", lane="realtime"
+    )  # of which a message can say how long the calls take
     answered = "select count(answered_at) from lanes.item_status where workload = :w"
     until(lambda: at.value(answered) == FEW, what="the first answers")
     at.send(MANY, lane="realtime")
@@ -135,7 +161,9 @@ def realtime_failing(at: Scene) -> Iterator[None]:
 
 def authoritative_failed(at: Scene) -> Iterator[None]:
     at.fault("batch_request", "status", message="The page is blank", **POISON)
-    at.send(1, of="sound", lane="batch")  # is answered, so that the items are at fault and not their version
+    at.send(
+        1, of="sound", lane="batch"
+    )  # is answered, so that the items are at fault and not their version
     at.send(2, lane="realtime")
     answered = "select count(*) from lanes.item_status where workload = :w and state = 'answered'"
     until(lambda: at.value(answered) == 2, what="provisional answers")
@@ -153,7 +181,10 @@ def items_failed(at: Scene) -> Iterator[None]:
     at.fault("messages", "status", message="The image is too small", **POISON)
     at.send(1, of="sound", lane="realtime")
     answered = "select count(answered_at) from lanes.item_status where workload = :w"
-    until(lambda: at.value(answered) == 1, what="an answer, so that the items are at fault and not their version")
+    until(
+        lambda: at.value(answered) == 1,
+        what="an answer, so that the items are at fault and not their version",
+    )
     at.send(3, lane="realtime")
     yield
 
@@ -172,7 +203,10 @@ def provider_frozen(at: Scene) -> Iterator[None]:
 
 def approval_waits(at: Scene) -> Iterator[None]:
     file = write(at.stand.home, step(99, GATE, items=3, approval=True), step(100, GATE, items=3))
-    at.stand.run("migrate", {"order": {"workload": at.workload, "file": file, "who": "ada", "why": "a trial"}})
+    at.stand.run(
+        "migrate",
+        {"order": {"workload": at.workload, "file": file, "who": "ada", "why": "a trial"}},
+    )
     stands = "select state from lanes.rollout where workload = :w order by id desc limit 1"
     until(lambda: at.value(stands) == "running", within_s=120, what="the rollout")
     at.send(12)
@@ -202,17 +236,25 @@ def batch_never_started(at: Scene) -> Iterator[None]:
 
 def deadline_at_risk(at: Scene) -> Iterator[None]:
     yield
-    at.send(3, lane="batch", due_in_s=110)  # sooner than any batch that leaves from now on is counted on
+    at.send(
+        3, lane="batch", due_in_s=110
+    )  # sooner than any batch that leaves from now on is counted on
 
 
 def role_taken(at: Scene) -> Iterator[None]:
     """It shares the role that drains share, so that it keeps none of them out."""
     yield
     assert at.stand.info.postgres is not None
-    engine = create_engine(at.stand.info.postgres.url("lanes", role=SUPERUSER), connect_args={"application_name": "report"})
+    engine = create_engine(
+        at.stand.info.postgres.url("lanes", role=SUPERUSER),
+        connect_args={"application_name": "report"},
+    )
     at.stand.held.callback(engine.dispose)
     session = at.stand.held.enter_context(engine.connect())
-    session.execute(text("select pg_advisory_lock_shared(:class, :role)"), {"class": CLASS, "role": int(Role.DRAIN)})
+    session.execute(
+        text("select pg_advisory_lock_shared(:class, :role)"),
+        {"class": CLASS, "role": int(Role.DRAIN)},
+    )
     session.commit()
 
 
@@ -220,11 +262,26 @@ def role_taken(at: Scene) -> Iterator[None]:
 SCENES: Mapping[Promise, Callable[[Scene], Iterator[None]]] = {
     Promise(scene.__name__): scene
     for scene in (
-        batch_slow, batch_failing, batch_invalid, batch_unclear, batch_incomplete, authoritative_failed, workload_invalid,
-        approval_waits, budget, realtime_slow, realtime_failing, items_failed, provider_down, provider_frozen, deadline_missed,
-        batch_never_started, deadline_at_risk, role_taken,
+        batch_slow,
+        batch_failing,
+        batch_invalid,
+        batch_unclear,
+        batch_incomplete,
+        authoritative_failed,
+        workload_invalid,
+        approval_waits,
+        budget,
+        realtime_slow,
+        realtime_failing,
+        items_failed,
+        provider_down,
+        provider_frozen,
+        deadline_missed,
+        batch_never_started,
+        deadline_at_risk,
+        role_taken,
     )
-}  # fmt: skip
+}
 
 
 def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
@@ -243,8 +300,10 @@ def incident_of(stand: RunningStand, promise: Promise) -> Any:
     """The newest incident of the promise's own workload, or of everybody's; None so far."""
     found = stand.rows(
         "select * from lanes.incident_log where promise = :p and workload in (:w, :all) order by incident_id desc limit 1",
-        p=promise, w=Scene(stand, promise).workload, all=EVERYBODY,
-    )  # fmt: skip
+        p=promise,
+        w=Scene(stand, promise).workload,
+        all=EVERYBODY,
+    )
     return found[0] if found else None
 
 
@@ -253,10 +312,17 @@ def _publish(stand: RunningStand, scenes: Collection[Scene]) -> None:
     known = block_of(stand, "archive")
     for each in scenes:
         block = {"name": each.workload, "data": each.definition()}
-        of_type = {"block_schema_id": known["block_schema_id"], "block_type_id": known["block_type_id"]}
+        of_type = {
+            "block_schema_id": known["block_schema_id"],
+            "block_type_id": known["block_type_id"],
+        }
         stand.prefect.post("block_documents/", json=block | of_type).raise_for_status()
     names = {each.workload for each in scenes}
-    until(lambda: names <= set(_offered(stand)), within_s=60, what="the workloads in the form of submit")
+    until(
+        lambda: names <= set(_offered(stand)),
+        within_s=60,
+        what="the workloads in the form of submit",
+    )
 
 
 def _offered(stand: RunningStand) -> list[str]:
@@ -269,4 +335,8 @@ def _depart(stand: RunningStand) -> None:
     received = "select count(*) from lanes.item where position is null and canceled_at is null"
     until(lambda: stand.value(received) == 0, what="routes")
     run = stand.run("submit", {"departure": {}})
-    until(lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED, within_s=120, what="the departure")
+    until(
+        lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
+        within_s=120,
+        what="the departure",
+    )

@@ -16,15 +16,22 @@ T = TypeVar("T")
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LACKING = "no browser is found: `apt-get install chromium` brings one"
 ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--host-resolver-rules=MAP foreign.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP foreign.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
 WIDTH, HEIGHT = 1280, 900
 SHOWN_WITHIN_MS = 30_000  # on a machine that does much else
 AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse')
   && [...document.images].every(each => each.complete)
   && document.fonts.status === 'loaded'"""
-FAILED = re.compile(r"^(Something went wrong!?|Unexpected error|(Prefect server|Configuration) error|Unable to connect .*)$")
+FAILED = re.compile(
+    r"^(Something went wrong!?|Unexpected error|(Prefect server|Configuration) error|Unable to connect .*)$"
+)
 ASKS = "() => !localStorage.getItem('prefect-password')"  # where Prefect's pages keep the login
 # A block type without an icon has a picture without an address: Prefect shows a grey square.
 BROKEN = "() => [...document.images].filter(each => each.src && !each.naturalWidth).map(each => each.src.slice(0, 120))"
@@ -39,7 +46,10 @@ class Browser:
     """One browser, used by one at a time. It lives in a thread of its own: the loop that it runs there is in nobody's way."""
 
     def __init__(self, program: str, *, height: int = HEIGHT) -> None:
-        self._thread, self._opened = ThreadPoolExecutor(1, thread_name_prefix="browser"), ExitStack()
+        self._thread, self._opened = (
+            ThreadPoolExecutor(1, thread_name_prefix="browser"),
+            ExitStack(),
+        )
         self._context = self._thread.submit(self._open, program, height).result()
 
     def __enter__(self) -> Self:
@@ -61,9 +71,12 @@ class Browser:
         browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
         self._opened.callback(browser.close)
         return browser.new_context(
-            viewport={"width": WIDTH, "height": height}, color_scheme="light", reduced_motion="reduce", timezone_id="UTC",
+            viewport={"width": WIDTH, "height": height},
+            color_scheme="light",
+            reduced_motion="reduce",
+            timezone_id="UTC",
             locale="en-US",
-        )  # fmt: skip
+        )
 
     def _visit(self, url: str, look: Callable[[Page], T], login: str | None) -> T:
         page = self._context.new_page()
@@ -96,7 +109,9 @@ def shown(page: Page, *markers: Locator) -> None:
 
 def label(page: Page, title: str) -> Locator:
     """The label of a form's field, which Prefect marks where nobody has to fill it in."""
-    return page.locator("label").filter(has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$"))
+    return page.locator("label").filter(
+        has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$")
+    )
 
 
 def field(page: Page, title: str) -> Locator:

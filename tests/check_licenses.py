@@ -6,10 +6,22 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import Distribution, distributions
 
 ALLOWED = {
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "PSF-2.0", "Zlib",
-}  # fmt: skip
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "CC0-1.0",
+    "CNRI-Python",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "PSF-2.0",
+    "Zlib",
+}
 OURS = "lanes"  # its own licence is the owner's choice
-UNCHANGED = "used as it is published, unmodified and replaceable: its terms reach its own files only"
+UNCHANGED = (
+    "used as it is published, unmodified and replaceable: its terms reach its own files only"
+)
 # (distribution, licence): why it is fine all the same. Another licence of the same distribution is not.
 EXCEPTIONS = {
     ("psycopg", "LGPL-3.0-only"): UNCHANGED,
@@ -19,17 +31,26 @@ EXCEPTIONS = {
     ("orjson", "MPL-2.0"): UNCHANGED,
     ("pathspec", "MPL-2.0"): UNCHANGED,
     ("hypothesis", "MPL-2.0"): "runs the tests only, and nothing of it is shipped",
-    ("text-unidecode", "Artistic-1.0-Perl"): "comes with Prefect; of its two licences we take the Artistic one",
+    (
+        "text-unidecode",
+        "Artistic-1.0-Perl",
+    ): "comes with Prefect; of its two licences we take the Artistic one",
 }
 # What distributions write that name no SPDX identifier.
 SPOKEN = {
-    "MIT License": "MIT", "MIT license": "MIT", "Apache 2.0": "Apache-2.0", "Apache Software License": "Apache-2.0",
-    "BSD License": "BSD-3-Clause", "ISC License (ISCL)": "ISC", "Python Software Foundation License": "PSF-2.0",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0", "Artistic License": "Artistic-1.0-Perl",
+    "MIT License": "MIT",
+    "MIT license": "MIT",
+    "Apache 2.0": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "BSD-3-Clause",
+    "ISC License (ISCL)": "ISC",
+    "Python Software Foundation License": "PSF-2.0",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Artistic License": "Artistic-1.0-Perl",
     "GNU General Public License (GPL)": "GPL-2.0-or-later",
     "GNU General Public License v2 or later (GPLv2+)": "GPL-2.0-or-later",
     "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
-}  # fmt: skip
+}
 NOT_A_LICENSE = {"DFSG approved", "OSI Approved"}
 TOKEN = re.compile(r"[()]|[\w.+-]+")
 
@@ -39,7 +60,11 @@ def expression(of: Distribution) -> str:
     stated, *_ = _all(of, "License-Expression") or [""]
     if stated:
         return stated
-    named = [each.rpartition(" :: ")[2] for each in _all(of, "Classifier") if each.startswith("License ::")]
+    named = [
+        each.rpartition(" :: ")[2]
+        for each in _all(of, "Classifier")
+        if each.startswith("License ::")
+    ]
     if known := [SPOKEN.get(each, each) for each in named if each not in NOT_A_LICENSE]:
         return " OR ".join(dict.fromkeys(each.replace(" ", "-") for each in known))
     field = "".join(_all(of, "License")).strip()
@@ -91,7 +116,9 @@ def problems(installed: Iterable[Distribution]) -> list[str]:
             return license_ in ALLOWED or (name, license_) in EXCEPTIONS
 
         if name != OURS and not is_fine(stated, allows):
-            found.append(f"{name} {each.version}: {stated or 'no licence is stated'}; allow it, or add an exception")
+            found.append(
+                f"{name} {each.version}: {stated or 'no licence is stated'}; allow it, or add an exception"
+            )
     return sorted(found)
 
 

@@ -7,7 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PUBLIC = ("lanes.client", "lanes.errors")
-ASK = ("pyright", "--ignoreexternal", "--verifytypes")  # it knows packages only by the first `python` of the PATH
+ASK = (
+    "pyright",
+    "--ignoreexternal",
+    "--verifytypes",
+)  # it knows packages only by the first `python` of the PATH
 
 
 def main() -> int:
@@ -22,7 +26,13 @@ def main() -> int:
 
 
 def _verify(module: str, path: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*ASK, module], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*ASK, module],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that fails in a whole stand says what the stand was in trouble with."""
     report = yield
     running = getattr(item, "funcargs", {}).get("stand")
@@ -107,7 +109,11 @@ def one_after_the_other(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """The tests in their order, but that those of the shared stand come where the first of them does."""
     shared = [each for each in items if unit_of(each.nodeid) == SHARED_STAND]
     first = items.index(shared[0]) if shared else 0
-    return [*items[:first], *shared, *(each for each in items[first:] if unit_of(each.nodeid) != SHARED_STAND)]
+    return [
+        *items[:first],
+        *shared,
+        *(each for each in items[first:] if unit_of(each.nodeid) != SHARED_STAND),
+    ]
 
 
 class Ending:
@@ -127,7 +133,11 @@ class Ending:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """The shared stand goes down after the last of its tests, beside the next: what it does by itself slows down all others."""
-    if nextitem is not None and unit_of(nextitem.nodeid) != SHARED_STAND and ENDING in item.config.stash:
+    if (
+        nextitem is not None
+        and unit_of(nextitem.nodeid) != SHARED_STAND
+        and ENDING in item.config.stash
+    ):
         item.config.stash[ENDING].begin()
 
 
@@ -137,7 +147,9 @@ def open_folder() -> Iterator[Path]:
 
     Not pytest's own: every new session closes that one to others again.
     """
-    with tempfile.TemporaryDirectory(prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True
+    ) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
@@ -145,7 +157,9 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Running]:
     """A server of the test session's own, with the template `lanes` at the newest schema."""
-    with tempfile.TemporaryDirectory(prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True
+    ) as name:
         Path(name).chmod(0o755)
         server = EmbeddedPostgres(Path(name) / "postgres")
         running = server.start()
@@ -160,7 +174,11 @@ def postgres() -> Iterator[Running]:
 def in_memory() -> str | None:
     """A temporary folder in memory, if there is one with room: a fresh database takes a tenth of the time there."""
     folder = Path("/dev/shm")
-    usable = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM_BYTES
+    usable = (
+        folder.is_dir()
+        and os.access(folder, os.W_OK)
+        and shutil.disk_usage(folder).free > ROOM_BYTES
+    )
     return str(folder) if usable else None
 
 
@@ -170,7 +188,10 @@ def _in_haste(running: Running) -> None:
     """
     admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        off = [f"alter system set {each} = off" for each in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")]
+        off = [
+            f"alter system set {each} = off"
+            for each in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
+        ]
         for each in (*off, *OWNER_MAY, "select pg_reload_conf()"):
             connection.execute(text(each))
     admin.dispose()
@@ -213,7 +234,9 @@ def passing_time() -> PassingTime:
 
 
 @pytest_asyncio.fixture
-async def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> AsyncIterator[Database]:
+async def db(
+    database_url: str, roaming: Roaming, passing_time: PassingTime
+) -> AsyncIterator[Database]:
     """A fresh database for asynchronous callers."""
     engine = roaming.async_engine(database_url)
     sharing.forget(engine.sync_engine)
@@ -275,7 +298,9 @@ def slack() -> Iterator[SlackStandIn]:
 
 
 @pytest.fixture(scope="session")
-def stand(open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config) -> Iterator[RunningStand]:
+def stand(
+    open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config
+) -> Iterator[RunningStand]:
     """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
     running = put_up(open_folder / "stand", **slack.environment())
     ending = pytestconfig.stash[ENDING] = Ending(running)

@@ -19,9 +19,11 @@ OWNER = owner_of(TEMPLATE)
 # Beyond what the owner of a stand's database may: a test makes roles, fills a history without its triggers, and has deadlocks
 # found at once.
 OWNER_MAY = (
-    f"alter role {OWNER} createrole", f"alter role {OWNER} set createrole_self_grant = 'set, inherit'",
-    f"grant set on parameter session_replication_role to {OWNER}", f"grant set on parameter deadlock_timeout to {OWNER}",
-)  # fmt: skip
+    f"alter role {OWNER} createrole",
+    f"alter role {OWNER} set createrole_self_grant = 'set, inherit'",
+    f"grant set on parameter session_replication_role to {OWNER}",
+    f"grant set on parameter deadlock_timeout to {OWNER}",
+)
 NOWHERE = "postgresql+psycopg://"
 MOST_TESTS = 100  # that use one database: the rows they rolled back still lie in its files
 AT_ONCE = "set scram_iterations = 1"  # a password is proved by 4,096 rounds of hashing: 2 ms of each connection
@@ -43,13 +45,17 @@ class Databases:
         self._admin.execute(AT_ONCE)
         for role in (SUPERUSER, OWNER):
             same = password_of(role, server.secret)
-            self._admin.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(same)))
+            self._admin.execute(
+                sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(same))
+            )
 
     def make(self) -> str:
         """The address of a fresh database."""
         name = f"test_{next(self._numbers)}"
         names = map(sql.Identifier, (name, TEMPLATE, OWNER))
-        self._admin.execute(sql.SQL("create database {} template {} owner {} strategy file_copy").format(*names))
+        self._admin.execute(
+            sql.SQL("create database {} template {} owner {} strategy file_copy").format(*names)
+        )
         return self._server.url(name)
 
     def as_superuser(self, url: str) -> str:
@@ -58,7 +64,11 @@ class Databases:
 
     def drop(self, url: str) -> None:
         """It is gone, whoever is still connected."""
-        self._admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(make_url(url).database or "")))
+        self._admin.execute(
+            sql.SQL("drop database {} with (force)").format(
+                sql.Identifier(make_url(url).database or "")
+            )
+        )
 
     def close(self) -> None:
         self._admin.close()
@@ -102,7 +112,9 @@ class Reused:
         self._url, self._tests, self._spoiled = self._databases.make(), 0, False
         self._engine = engine = create_engine(self._url)
         event.listen(engine, "commit", self._spoil)
-        event.listen(engine, "set_connection_execution_options", self._spoil)  # as for what commits by itself
+        event.listen(
+            engine, "set_connection_execution_options", self._spoil
+        )  # as for what commits by itself
         return engine
 
     def _spoil(self, *_: object) -> None:
@@ -124,7 +136,9 @@ class Roaming:
 
     def __init__(self) -> None:
         self._engine = create_engine(NOWHERE)
-        self._async_engine = discreet_async_engine(NOWHERE, pool_size=4, max_overflow=8, pool_pre_ping=True)
+        self._async_engine = discreet_async_engine(
+            NOWHERE, pool_size=4, max_overflow=8, pool_pre_ping=True
+        )
         self._parameters: dict[str, object] = {}
         for each in (self._engine, self._async_engine.sync_engine):
             event.listen(each, "do_connect", self._lead)
@@ -142,5 +156,7 @@ class Roaming:
     def _to(self, url: str) -> None:
         self._parameters = dict(self._engine.dialect.create_connect_args(make_url(url))[1])
 
-    def _lead(self, _dialect: object, _record: object, _args: object, parameters: dict[str, object]) -> None:
+    def _lead(
+        self, _dialect: object, _record: object, _args: object, parameters: dict[str, object]
+    ) -> None:
         parameters |= self._parameters

@@ -34,7 +34,10 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
         return clock(connection) - ago
 
     provider = Provider(api_key=SecretStr("x"), base_url=stand.environment["ANTHROPIC_BASE_URL"])
-    async with Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db, opening(provider) as client:
+    async with (
+        Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db,
+        opening(provider) as client,
+    ):
         async with db.transaction() as run:
             kind = await run(_waits, workload, key, now=run.now)
         assert await submit_batch.fn(Connections(db, client, provider), kind) == 1
@@ -44,10 +47,24 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
 def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> Kind:
     """The item waits for the batch lane; the stand's own router never saw it."""
     connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
-    admit(connection, key, now=now, workload=workload, lane=Lane.BATCH, payload={"title": "t", "text": key})
+    admit(
+        connection,
+        key,
+        now=now,
+        workload=workload,
+        lane=Lane.BATCH,
+        payload={"title": "t", "text": key},
+    )
     version = workloads.in_force(connection)[workload]
-    ours = [each for each in unrouted.received(connection, 10_000, of={workload}) if each.arrived.key == key]
-    decided = [(each, version, decide(each.arrived, version, workloads.splits(connection), now=now)) for each in ours]
+    ours = [
+        each
+        for each in unrouted.received(connection, 10_000, of={workload})
+        if each.arrived.key == key
+    ]
+    decided = [
+        (each, version, decide(each.arrived, version, workloads.splits(connection), now=now))
+        for each in ours
+    ]
     routes.save(connection, decided, now=now)
     return Kind(workload, version.id)
 
@@ -61,5 +78,8 @@ async def _waiting(stand: RunningStand, workload: str, key: str, ago: timedelta)
     def then(connection: Connection) -> datetime:
         return clock(connection) - ago
 
-    async with Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db, db.transaction() as run:
+    async with (
+        Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db,
+        db.transaction() as run,
+    ):
         await run(_waits, workload, key, now=run.now)

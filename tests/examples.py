@@ -38,23 +38,34 @@ def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:
 def stored_version(**fields: Any) -> Version:
     """A version that was published once, whatever is asked of a definition today."""
     return Version(
-        VersionId(1), "letters", 1, Spec.stored({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields})
+        VersionId(1),
+        "letters",
+        1,
+        Spec.stored({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}),
     )
 
 
-def publish(connection: Connection, name: str = "letters", *, now: datetime, **fields: Any) -> Version:
+def publish(
+    connection: Connection, name: str = "letters", *, now: datetime, **fields: Any
+) -> Version:
     """A workload in force."""
     return workloads.publish(connection, name, spec(**fields), now=now)
 
 
 def submission(key: str, workload: str = "letters", **fields: Any) -> Submission:
     """A well-formed input."""
-    return Submission(workload, fields.pop("payload", {"text": f"letter {key}"}), place=key, key=key, **fields)
+    return Submission(
+        workload, fields.pop("payload", {"text": f"letter {key}"}), place=key, key=key, **fields
+    )
 
 
-def admit(connection: Connection, *keys: str, now: datetime, workload: str = "letters", **fields: Any) -> None:
+def admit(
+    connection: Connection, *keys: str, now: datetime, workload: str = "letters", **fields: Any
+) -> None:
     """Items, received."""
-    items.admit(connection, [submission(key, workload, **fields) for key in keys], door="client", now=now)
+    items.admit(
+        connection, [submission(key, workload, **fields) for key in keys], door="client", now=now
+    )
 
 
 def route(connection: Connection, *, now: datetime) -> None:
@@ -63,8 +74,14 @@ def route(connection: Connection, *, now: datetime) -> None:
     routes.save(
         connection,
         [
-            (item, versions[item.arrived.workload], decide(item.arrived, versions[item.arrived.workload], splits, now=now))
-            for item in history.measured(connection, unrouted.received(connection, 10_000), versions)
+            (
+                item,
+                versions[item.arrived.workload],
+                decide(item.arrived, versions[item.arrived.workload], splits, now=now),
+            )
+            for item in history.measured(
+                connection, unrouted.received(connection, 10_000), versions
+            )
         ],
         now=now,
     )

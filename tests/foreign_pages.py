@@ -36,7 +36,11 @@ def foreign_site() -> Iterator[ForeignSite]:
             self._answer(b"")
 
         def do_GET(self) -> None:
-            self._answer(b"secret" if self.path.startswith("/api") else b"<!doctype html><title>A foreign page</title>")
+            self._answer(
+                b"secret"
+                if self.path.startswith("/api")
+                else b"<!doctype html><title>A foreign page</title>"
+            )
 
         def do_POST(self) -> None:
             driven.append(self.path)

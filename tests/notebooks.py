@@ -30,16 +30,23 @@ class Shown:
 
 async def run(notebook: Path) -> list[Shown]:
     """What each of its code cells showed. What one raises, is raised."""
-    cells = [each for each in json.loads(notebook.read_text())["cells"] if each["cell_type"] == "code"]
+    cells = [
+        each for each in json.loads(notebook.read_text())["cells"] if each["cell_type"] == "code"
+    ]
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    return [await _run("".join(each["source"]), namespace, f"{notebook.name}, cell {n}") for n, each in enumerate(cells, 1)]
+    return [
+        await _run("".join(each["source"]), namespace, f"{notebook.name}, cell {n}")
+        for n, each in enumerate(cells, 1)
+    ]
 
 
 async def _run(source: str, namespace: dict[str, Any], name: str) -> Shown:
     tree = ast.parse(source, name)
     namespace[LAST] = None
     if tree.body and isinstance(last := tree.body[-1], ast.Expr):
-        tree.body[-1] = ast.copy_location(ast.Assign([ast.Name(LAST, ast.Store())], last.value), last)
+        tree.body[-1] = ast.copy_location(
+            ast.Assign([ast.Name(LAST, ast.Store())], last.value), last
+        )
     code = compile(ast.fix_missing_locations(tree), name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     with redirect_stdout(io.StringIO()) as out:
         awaited = eval(code, namespace)
@@ -52,7 +59,9 @@ def renew(notebook: Path) -> None:
     """The notebook holds what its cells show now."""
     shown = asyncio.run(run(notebook))
     whole = json.loads(notebook.read_text())
-    for number, (cell, each) in enumerate(zip((c for c in whole["cells"] if c["cell_type"] == "code"), shown, strict=True), 1):
+    for number, (cell, each) in enumerate(
+        zip((c for c in whole["cells"] if c["cell_type"] == "code"), shown, strict=True), 1
+    ):
         cell["execution_count"] = number
         cell["outputs"] = list(_outputs(number, each))
     notebook.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
@@ -61,10 +70,23 @@ def renew(notebook: Path) -> None:
 def _outputs(number: int, shown: Shown) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if shown.printed:
-        found.append({"output_type": "stream", "name": "stdout", "text": shown.printed.splitlines(keepends=True)})
+        found.append(
+            {
+                "output_type": "stream",
+                "name": "stdout",
+                "text": shown.printed.splitlines(keepends=True),
+            }
+        )
     if shown.value is not None:
         data = {"text/plain": pformat(shown.value).splitlines(keepends=True)}
-        found.append({"output_type": "execute_result", "execution_count": number, "data": data, "metadata": {}})
+        found.append(
+            {
+                "output_type": "execute_result",
+                "execution_count": number,
+                "data": data,
+                "metadata": {},
+            }
+        )
     return found
 
 

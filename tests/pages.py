@@ -7,7 +7,14 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page
 
-from lanes.report.links import REPORT, artifact_page, block_page, deployment_page, form_page, run_page
+from lanes.report.links import (
+    REPORT,
+    artifact_page,
+    block_page,
+    deployment_page,
+    form_page,
+    run_page,
+)
 from lanes.standing.runs import WantedRun
 from tests.browser import label, shown
 from tests.running_stand import RunningStand
@@ -37,7 +44,10 @@ def deployment(stand: RunningStand, name: str) -> Sight:
     linked = re.findall(r"\[([^]]+)\]\([^)]+\)", found["description"])
     return Sight(
         f"{deployment_page(found['id'])}?tab=Description",
-        lambda page: [page.get_by_text(headline), *(page.get_by_role("link", name=each.strip("`")) for each in linked)],
+        lambda page: [
+            page.get_by_text(headline),
+            *(page.get_by_role("link", name=each.strip("`")) for each in linked),
+        ],
     )
 
 
@@ -56,7 +66,11 @@ def form(stand: RunningStand, of: WantedRun) -> Sight:
 def editor(stand: RunningStand, workload: str) -> Sight:
     """The editor of a workload: every field of the block with its title."""
     block = block_of(stand, workload)
-    schema = stand.prefect.get(f"block_schemas/{block['block_schema_id']}").raise_for_status().json()["fields"]
+    schema = (
+        stand.prefect.get(f"block_schemas/{block['block_schema_id']}")
+        .raise_for_status()
+        .json()["fields"]
+    )
     titles = [field["title"] for _, field in [*schema["properties"].items(), *of_models(schema)]]
     return Sight(block_page(block["id"]), lambda page: [label(page, each) for each in titles])
 
@@ -66,7 +80,8 @@ def report(stand: RunningStand) -> Sight:
     asked = {"artifacts": {"key": {"any_": [REPORT]}}, "sort": "CREATED_DESC", "limit": 1}
     (newest,) = stand.prefect.post("artifacts/filter", json=asked).raise_for_status().json()
     return Sight(
-        artifact_page(REPORT, newest["id"]), lambda page: [page.get_by_role("heading"), page.locator("img[src^='data:image']")]
+        artifact_page(REPORT, newest["id"]),
+        lambda page: [page.get_by_role("heading"), page.locator("img[src^='data:image']")],
     )
 
 

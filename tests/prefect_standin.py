@@ -32,11 +32,24 @@ class Run:
         """As the API shows it."""
         at = self.since.isoformat()
         name = self.name or self.state.title()
-        state = {"id": str(uuid4()), "type": self.state, "name": name, "message": self.message, "timestamp": at}
+        state = {
+            "id": str(uuid4()),
+            "type": self.state,
+            "name": name,
+            "message": self.message,
+            "timestamp": at,
+        }
         return {
-            "id": self.id, "name": self.flow, "flow_id": deployment, "deployment_id": deployment, "state": state,
-            "state_type": self.state, "parameters": self.parameters, "expected_start_time": at, "idempotency_key": self.key,
-        }  # fmt: skip
+            "id": self.id,
+            "name": self.flow,
+            "flow_id": deployment,
+            "deployment_id": deployment,
+            "state": state,
+            "state_type": self.state,
+            "parameters": self.parameters,
+            "expected_start_time": at,
+            "idempotency_key": self.key,
+        }
 
 
 class PrefectStandIn:
@@ -47,19 +60,29 @@ class PrefectStandIn:
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []  # of each request, by their names in small letters
         self.runs: list[Run] = []
-        self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
+        self.blocks: dict[
+            str, dict[str, Any]
+        ] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
         self.pools: dict[str, str] = {}  # the status of each work pool that it knows, by name
         self.schedule_writes = 0
-        self.forms: dict[str, dict[str, Any]] = {}  # by flow, the schema of its deployment's parameters
+        self.forms: dict[
+            str, dict[str, Any]
+        ] = {}  # by flow, the schema of its deployment's parameters
         self.form_writes: list[str] = []  # the flow of each time that one was written, in order
         self.refused_forms: set[str] = set()  # the flows whose forms it does not change
         self.undeployed: set[str] = set()  # the flows that nobody deployed
-        self.states: list[tuple[str, str]] = []  # name and message of every state that a run was given, in order
-        self.artifacts: list[dict[str, Any]] = []  # id, key, flow_run_id, data and description of each, oldest first
+        self.states: list[
+            tuple[str, str]
+        ] = []  # name and message of every state that a run was given, in order
+        self.artifacts: list[
+            dict[str, Any]
+        ] = []  # id, key, flow_run_id, data and description of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
         self.status: int | None = None  # answers everything with it
-        self.refuses: Callable[[Event], bool] = lambda _: False  # a request that holds such an event is answered with 422
+        self.refuses: Callable[[Event], bool] = lambda _: (
+            False
+        )  # a request that holds such an event is answered with 422
         self._deployments: dict[str, str] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()  # of what hangs
@@ -87,7 +110,9 @@ class PrefectStandIn:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.api_url = f"http://127.0.0.1:{self._server.server_address[1]}/api"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
         self._thread.start()
 
     def has_run(self, flow: str, state: str, *, age: timedelta = timedelta(0)) -> None:
@@ -97,7 +122,13 @@ class PrefectStandIn:
     def has_stored(self, event: str, occurred: datetime, *, workload: str = "letters") -> None:
         """An event of that workload stands in the server's database."""
         resource = {"prefect.resource.id": f"lanes.workload.{workload}"}
-        stored = {"id": str(uuid4()), "event": event, "occurred": occurred.isoformat(), "resource": resource, "payload": {}}
+        stored = {
+            "id": str(uuid4()),
+            "event": event,
+            "occurred": occurred.isoformat(),
+            "resource": resource,
+            "payload": {},
+        }
         self.events.append(stored)
 
     def asked(self, flow: str) -> list[dict[str, Any]]:
@@ -130,7 +161,9 @@ class PrefectStandIn:
             return
         with self._lock:
             said = json.loads(body or b"null")
-            status, answer = (self.status, {}) if self.status else self._answer(request.command, path, said)
+            status, answer = (
+                (self.status, {}) if self.status else self._answer(request.command, path, said)
+            )
         text = b"" if status == 204 else json.dumps(answer).encode()
         request.send_response(status)
         request.send_header("Content-Type", "application/json")
@@ -147,11 +180,20 @@ class PrefectStandIn:
             case ["block_types", _] if method == "PATCH":
                 return 204, None
             case ["block_schemas", "checksum", checksum]:
-                return 200, {"id": str(uuid4()), "block_type_id": str(uuid4()), "checksum": checksum, "fields": {}}
+                return 200, {
+                    "id": str(uuid4()),
+                    "block_type_id": str(uuid4()),
+                    "checksum": checksum,
+                    "fields": {},
+                }
             case ["block_types", "slug", _, "block_documents"]:
                 return 200, [self._block(name, data) for name, data in self.blocks.items()]
             case ["block_types", "slug", _, "block_documents", "name", name]:
-                return (200, self._block(name)) if name in self.blocks else (404, {"detail": "Not Found"})
+                return (
+                    (200, self._block(name))
+                    if name in self.blocks
+                    else (404, {"detail": "Not Found"})
+                )
             case ["block_documents"] if method == "POST":
                 if said["name"] in self.blocks:
                     return 409, {"detail": "exists"}
@@ -162,8 +204,12 @@ class PrefectStandIn:
                 kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
                 self.blocks[name] = kept | said["data"]
                 return 204, None
-            case ["deployments", id_] if method == "PATCH" and self._flow(id_) in self.refused_forms:
-                return 409, {"detail": "Error updating deployment: 'gone' is not one of ['letters']"}
+            case ["deployments", id_] if (
+                method == "PATCH" and self._flow(id_) in self.refused_forms
+            ):
+                return 409, {
+                    "detail": "Error updating deployment: 'gone' is not one of ['letters']"
+                }
             case ["deployments", id_] if method == "PATCH":
                 self.form_writes.append(self._flow(id_))
                 self.forms[self._flow(id_)] = said["parameter_openapi_schema"]
@@ -188,15 +234,27 @@ class PrefectStandIn:
                 return 204, None
             case ["events", "filter"]:
                 found = self._stored(said["filter"])
-                return 200, {"events": found[: said["limit"]], "total": len(found), "next_page": None}
+                return 200, {
+                    "events": found[: said["limit"]],
+                    "total": len(found),
+                    "next_page": None,
+                }
             case ["events", "count-by", "time"]:
                 width = timedelta(minutes=said["time_interval"]).total_seconds()
-                moments = (datetime.fromisoformat(each["occurred"]).timestamp() for each in self._stored(said["filter"]))
+                moments = (
+                    datetime.fromisoformat(each["occurred"]).timestamp()
+                    for each in self._stored(said["filter"])
+                )
                 spans = Counter(moment // width * width for moment in moments)
-                return 200, [{"start_time": datetime.fromtimestamp(at, UTC).isoformat(), "count": n} for at, n in spans.items()]
+                return 200, [
+                    {"start_time": datetime.fromtimestamp(at, UTC).isoformat(), "count": n}
+                    for at, n in spans.items()
+                ]
             case ["deployments", "filter"]:
                 asked = said["deployments"]["name"]["any_"]
-                return 200, [self._deployment(flow) for flow in asked if flow not in self.undeployed]
+                return 200, [
+                    self._deployment(flow) for flow in asked if flow not in self.undeployed
+                ]
             case ["deployments", "name", flow, _]:
                 return 200, self._deployment(flow)
             case ["deployments", id_, "create_flow_run"]:
@@ -206,16 +264,26 @@ class PrefectStandIn:
             case ["flow_runs", id_, "set_state"]:
                 (run,) = [each for each in self.runs if each.id == id_]
                 wanted = said["state"]
-                run.state, run.name, run.message = wanted["type"], wanted["name"] or "", wanted.get("message")
+                run.state, run.name, run.message = (
+                    wanted["type"],
+                    wanted["name"] or "",
+                    wanted.get("message"),
+                )
                 self.states.append((run.name, run.message or ""))
                 shown = run.shown(run.flow)["state"]
-                return 201, {"status": "ACCEPT", "state": shown, "details": {"type": "accept_details"}}
+                return 201, {
+                    "status": "ACCEPT",
+                    "state": shown,
+                    "details": {"type": "accept_details"},
+                }
             case ["artifacts"]:
                 self.artifacts.append({"id": str(uuid4()), **said})
                 return 201, self.artifacts[-1]
             case ["artifacts", "filter"]:
                 ((field, wanted),) = said["artifacts"].items()
-                return 200, [each for each in reversed(self.artifacts) if each[field] in wanted["any_"]][: said["limit"]]
+                return 200, [
+                    each for each in reversed(self.artifacts) if each[field] in wanted["any_"]
+                ][: said["limit"]]
             case ["work_pools", name] if name in self.pools:
                 queue = {"id": str(uuid4()), "default_queue_id": str(uuid4()), "type": "process"}
                 return 200, {"name": name, "status": self.pools[name], **queue}
@@ -226,7 +294,14 @@ class PrefectStandIn:
 
     def _create(self, deployment: str, said: dict[str, Any]) -> Run:
         flow, key = self._flow(deployment), said.get("idempotency_key")
-        known = next((each for each in self.runs if key is not None and each.key == key and each.flow == flow), None)
+        known = next(
+            (
+                each
+                for each in self.runs
+                if key is not None and each.key == key and each.flow == flow
+            ),
+            None,
+        )
         if known is None:
             known = Run(str(uuid4()), flow, said["parameters"], key, "SCHEDULED", datetime.now(UTC))
             self.runs.append(known)
@@ -236,20 +311,38 @@ class PrefectStandIn:
         wanted = said["flow_runs"]
         if said.get("deployments"):  # the SDK sends every filter, null where it has none
             flows, states = said["deployments"]["name"]["any_"], wanted["state"]["type"]["any_"]
-            return [each.shown(self._id(each.flow)) for each in self.runs if each.flow in flows and each.state in states]
+            return [
+                each.shown(self._id(each.flow))
+                for each in self.runs
+                if each.flow in flows and each.state in states
+            ]
         (deployment,) = wanted["deployment_id"]["any_"]
         states = wanted["state"]["type"]["any_"]
-        before = datetime.fromisoformat(wanted["expected_start_time"]["before_"].replace("Z", "+00:00"))
+        before = datetime.fromisoformat(
+            wanted["expected_start_time"]["before_"].replace("Z", "+00:00")
+        )
         flow = self._flow(deployment)
-        found = [each for each in self.runs if each.flow == flow and each.state in states and each.since <= before]
+        found = [
+            each
+            for each in self.runs
+            if each.flow == flow and each.state in states and each.since <= before
+        ]
         return [each.shown(deployment) for each in found]
 
     def _stored(self, wanted: dict[str, Any]) -> list[Event]:
         """The events of these names that occurred in between, oldest first."""
-        since, until = (datetime.fromisoformat(wanted["occurred"][end].replace("Z", "+00:00")) for end in ("since", "until"))
+        since, until = (
+            datetime.fromisoformat(wanted["occurred"][end].replace("Z", "+00:00"))
+            for end in ("since", "until")
+        )
         found = [each for each in self.events if each["event"] in wanted["event"]["name"]]
-        between = [each for each in found if since <= datetime.fromisoformat(each["occurred"]) <= until]
-        return sorted(({"received": each["occurred"], **each} for each in between), key=lambda each: each["occurred"])
+        between = [
+            each for each in found if since <= datetime.fromisoformat(each["occurred"]) <= until
+        ]
+        return sorted(
+            ({"received": each["occurred"], **each} for each in between),
+            key=lambda each: each["occurred"],
+        )
 
     def _deployment(self, flow: str) -> dict[str, Any]:
         """As the API shows it, which is the schema of its parameters too."""
@@ -268,4 +361,10 @@ class PrefectStandIn:
         """A workload's block as the API shows it."""
         id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))
         said = self.blocks[name] if data is None else data
-        return {"id": str(id_), "name": name, "data": said, "block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}
+        return {
+            "id": str(id_),
+            "name": name,
+            "data": said,
+            "block_type_id": str(uuid4()),
+            "block_schema_id": str(uuid4()),
+        }

@@ -16,10 +16,17 @@ NAME = "batch-to-realtime"
 ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.1, "at_least": 5}
 
 
-def step(percent: float, *gates: dict[str, Any], items: int = 5, approval: bool = False, **hold: Any) -> dict[str, Any]:
+def step(
+    percent: float, *gates: dict[str, Any], items: int = 5, approval: bool = False, **hold: Any
+) -> dict[str, Any]:
     """A step with one gate on errors unless told."""
     held = {"items": items, **hold}
-    return {"percent": percent, "hold": held, "approval": approval, "gates": list(gates) or [ERRORS]}
+    return {
+        "percent": percent,
+        "hold": held,
+        "approval": approval,
+        "gates": list(gates) or [ERRORS],
+    }
 
 
 def text(*steps: dict[str, Any], name: str = NAME, direction: str = "batch_to_realtime") -> str:
@@ -41,9 +48,20 @@ def write(folder: Path, *steps: dict[str, Any]) -> str:
 
 
 def begin(
-    connection: Connection, book: Playbook | None = None, *, consumer: str | None = None, now: datetime = NOON
+    connection: Connection,
+    book: Playbook | None = None,
+    *,
+    consumer: str | None = None,
+    now: datetime = NOON,
 ) -> Rollout:
     """A rollout of workload `letters`."""
     return rollout_moves.start(
-        connection, book or playbook(), name="letters", consumer=consumer, who="ada", why="trial", run_id=None, now=now
+        connection,
+        book or playbook(),
+        name="letters",
+        consumer=consumer,
+        who="ada",
+        why="trial",
+        run_id=None,
+        now=now,
     )

@@ -35,25 +35,42 @@ class RunningStand:
     pool: Engine
     prefect: httpx2.Client
     endpoint: httpx2.Client
-    held: ExitStack = field(default_factory=ExitStack)  # what a test opened beside it, until it is taken down
+    held: ExitStack = field(
+        default_factory=ExitStack
+    )  # what a test opened beside it, until it is taken down
 
     @property
     def login(self) -> str:
         """What the stand's own Prefect asks for."""
         return self.environment["PREFECT_API_AUTH_STRING"]
 
-    def emit(self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived") -> str:
+    def emit(
+        self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived"
+    ) -> str:
         """An event of that workload is with Prefect; its id."""
         event_id = str(uuid4())
-        resource = {"prefect.resource.id": f"lanes.workload.{workload}", "prefect.resource.name": workload}
-        body = [{"id": event_id, "event": event, "occurred": _now(), "resource": resource, "payload": dict(payload)}]
+        resource = {
+            "prefect.resource.id": f"lanes.workload.{workload}",
+            "prefect.resource.name": workload,
+        }
+        body = [
+            {
+                "id": event_id,
+                "event": event,
+                "occurred": _now(),
+                "resource": resource,
+                "payload": dict(payload),
+            }
+        ]
         self.prefect.post("events", json=body).raise_for_status()
         return event_id
 
     def run(self, flow: str, parameters: Mapping[str, Any] | None = None) -> str:
         """A run of a deployment was asked for; its id."""
         found = self.prefect.get(f"deployments/name/{flow}/{flow}").raise_for_status().json()
-        asked = self.prefect.post(f"deployments/{found['id']}/create_flow_run", json={"parameters": parameters or {}})
+        asked = self.prefect.post(
+            f"deployments/{found['id']}/create_flow_run", json={"parameters": parameters or {}}
+        )
         return asked.raise_for_status().json()["id"]
 
     def rows(self, query: str, **values: Any) -> list[Any]:
@@ -68,7 +85,11 @@ class RunningStand:
 
     def state(self, workload: str, key: str) -> str | None:
         """An item's state."""
-        return self.value("select state from lanes.item_status where workload = :w and key = :k", w=workload, k=key)
+        return self.value(
+            "select state from lanes.item_status where workload = :w and key = :k",
+            w=workload,
+            k=key,
+        )
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events of that name that Prefect has stored."""
@@ -77,7 +98,9 @@ class RunningStand:
 
     def trouble(self) -> str:
         """What waits to be published, and the newest warnings and errors of all runs."""
-        waiting = self.rows("select event, count(*), min(occurred_at) from lanes.event_outbox group by event")
+        waiting = self.rows(
+            "select event, count(*), min(occurred_at) from lanes.event_outbox group by event"
+        )
         publisher = self.rows("select * from lanes.publisher")
         asked = {"logs": {"level": {"ge_": 30}}, "sort": "TIMESTAMP_DESC", "limit": 40}
         logs = self.prefect.post("logs/filter", json=asked).raise_for_status().json()
@@ -92,7 +115,12 @@ class RunningStand:
 def put_up(home: Path, **more: str) -> RunningStand:
     """A stand of its own under `home`."""
     asked = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-    asked |= {"LANES_HOME": str(home), "LANES_LOCAL_ENGINE": "echo", "LANES_LOCAL_TURNAROUND_S": "1", **more}
+    asked |= {
+        "LANES_HOME": str(home),
+        "LANES_LOCAL_ENGINE": "echo",
+        "LANES_LOCAL_TURNAROUND_S": "1",
+        **more,
+    }
     done = cli(asked, "up", "--json")
     assert done.returncode == 0, done.stderr
     info = load_info(home)
@@ -106,9 +134,14 @@ def put_up(home: Path, **more: str) -> RunningStand:
         frozenset(data(done)["started"]),
         create_engine(environment["LANES_DATABASE_URL"]),
         httpx2.Client(
-            base_url=f"{info.prefect_api_url}/", headers=credentials(environment), trust_env=False, timeout=20
+            base_url=f"{info.prefect_api_url}/",
+            headers=credentials(environment),
+            trust_env=False,
+            timeout=20,
         ),
-        httpx2.Client(base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20),
+        httpx2.Client(
+            base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20
+        ),
     )
 
 
@@ -130,7 +163,11 @@ def take_down(stand: RunningStand) -> None:
 def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """A finished `lanes` command in that environment."""
     return subprocess.run(
-        [sys.executable, "-m", "lanes", *arguments], env=dict(environment), text=True, capture_output=True, timeout=240
+        [sys.executable, "-m", "lanes", *arguments],
+        env=dict(environment),
+        text=True,
+        capture_output=True,
+        timeout=240,
     )
 
 

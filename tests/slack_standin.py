@@ -13,7 +13,13 @@ from urllib.parse import parse_qs
 TOKEN = "xoxb-stand-in"
 CHANNEL = "#lanes-alerts"
 CHANNEL_ID = "C0LANES01"
-METHODS = ("auth.test", "chat.postMessage", "chat.update", "conversations.history", "conversations.list")
+METHODS = (
+    "auth.test",
+    "chat.postMessage",
+    "chat.update",
+    "conversations.history",
+    "conversations.list",
+)
 
 
 @dataclass
@@ -77,7 +83,9 @@ class SlackStandIn:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
         self._thread.start()
 
     @property
@@ -114,19 +122,33 @@ class SlackStandIn:
 
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        method = "webhook" if request.path.startswith("/services/") else request.path.removeprefix("/api/")
+        method = (
+            "webhook"
+            if request.path.startswith("/services/")
+            else request.path.removeprefix("/api/")
+        )
         with self._lock:
             self.calls.append(method)
-            fault = next((each for each in self._faults if each.method == method and each.times > 0), None)
+            fault = next(
+                (each for each in self._faults if each.method == method and each.times > 0), None
+            )
             if fault is not None:
                 fault.times -= 1
             elif self._room is not None and method in ("chat.postMessage", "webhook"):
                 self._room -= 1
-                fault = Fault(method, 429, "ratelimited", retry_after=60) if self._room < 0 else None
+                fault = (
+                    Fault(method, 429, "ratelimited", retry_after=60) if self._room < 0 else None
+                )
             refused = fault is not None and not fault.lost
-            answer: Any = {"ok": False, "error": fault.error or "internal_error"} if fault and refused else None
+            answer: Any = (
+                {"ok": False, "error": fault.error or "internal_error"}
+                if fault and refused
+                else None
+            )
             if answer is None:
-                answer = self._answer(method, request.headers.get("Authorization"), _fields(request, body))
+                answer = self._answer(
+                    method, request.headers.get("Authorization"), _fields(request, body)
+                )
         if fault is not None and fault.lost:
             request.close_connection = True
             request.connection.close()
@@ -138,7 +160,9 @@ class SlackStandIn:
         request.send_response(fault.status if fault is not None else 404 if unknown else 200)
         if fault is not None and fault.retry_after is not None:
             request.send_header("Retry-After", str(fault.retry_after))
-        request.send_header("Content-Type", "text/plain" if method == "webhook" else "application/json")
+        request.send_header(
+            "Content-Type", "text/plain" if method == "webhook" else "application/json"
+        )
         request.send_header("Content-Length", str(len(text.encode())))
         request.end_headers()
         request.wfile.write(text.encode())
@@ -159,9 +183,16 @@ class SlackStandIn:
             case "chat.postMessage" | "chat.update":
                 return self._write(method, said)
             case "conversations.list":
-                return {"ok": True, "channels": [{"id": CHANNEL_ID, "name": CHANNEL.removeprefix("#")}]}
+                return {
+                    "ok": True,
+                    "channels": [{"id": CHANNEL_ID, "name": CHANNEL.removeprefix("#")}],
+                }
             case "conversations.history" if said.get("channel") == CHANNEL_ID:
-                found = [each for each in reversed(self.messages) if float(each.ts) >= float(said.get("oldest") or 0)]
+                found = [
+                    each
+                    for each in reversed(self.messages)
+                    if float(each.ts) >= float(said.get("oldest") or 0)
+                ]
                 shown = said.get("include_all_metadata") in (True, "1", "true")
                 start, most = int(said.get("cursor") or 0), int(said.get("limit") or 100)
                 told = [
@@ -202,7 +233,11 @@ class SlackStandIn:
         if found is None:
             return {"ok": False, "error": "message_not_found"}
         found.edits.append(found.text)
-        found.text, found.blocks, found.metadata = said["text"], said["blocks"], metadata or found.metadata
+        found.text, found.blocks, found.metadata = (
+            said["text"],
+            said["blocks"],
+            metadata or found.metadata,
+        )
         return {"ok": True, "channel": CHANNEL_ID, "ts": found.ts}
 
 
@@ -225,9 +260,15 @@ def _fits(block: dict[str, Any]) -> bool:
         case "section":
             fields = block.get("fields", [])
             texts = [each["text"] for each in fields]
-            return len(fields) <= 10 and all(0 < len(each) <= 2000 for each in texts) and _within(block.get("text"), 3000)
+            return (
+                len(fields) <= 10
+                and all(0 < len(each) <= 2000 for each in texts)
+                and _within(block.get("text"), 3000)
+            )
         case "context":
-            return 0 < len(block["elements"]) <= 10 and all(_within(each, 3000) for each in block["elements"])
+            return 0 < len(block["elements"]) <= 10 and all(
+                _within(each, 3000) for each in block["elements"]
+            )
         case "actions":
             return 0 < len(block["elements"]) <= 25 and _buttons_fit(block["elements"])
         case "rich_text":
@@ -244,7 +285,10 @@ def _within(text: dict[str, Any] | None, most: int) -> bool:
 def _buttons_fit(buttons: list[dict[str, Any]]) -> bool:
     named = {each["action_id"] for each in buttons}
     return len(named) == len(buttons) and all(
-        each["url"].startswith("http") and len(each["url"]) <= 3000 and 0 < len(each["text"]["text"]) <= 75 for each in buttons
+        each["url"].startswith("http")
+        and len(each["url"]) <= 3000
+        and 0 < len(each["text"]["text"]) <= 75
+        for each in buttons
     )
 
 

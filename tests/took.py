@@ -25,13 +25,19 @@ class Took:
 
 def seen(of: Iterable[Took]) -> Seen:
     """Return the batches as columns, in the order in which they left."""
-    return Seen.of([
-        (
-            each.age.total_seconds(), each.took.total_seconds(), each.back, each.requests, each.items,
-            math.nan if each.stated is None else each.stated.total_seconds(),
-        )
-        for each in sorted(of, key=lambda each: each.age, reverse=True)
-    ])  # fmt: skip
+    return Seen.of(
+        [
+            (
+                each.age.total_seconds(),
+                each.took.total_seconds(),
+                each.back,
+                each.requests,
+                each.items,
+                math.nan if each.stated is None else each.stated.total_seconds(),
+            )
+            for each in sorted(of, key=lambda each: each.age, reverse=True)
+        ]
+    )
 
 
 def laws(of: Iterable[Took], now: datetime = NOON) -> Turnarounds:

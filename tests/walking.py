@@ -43,14 +43,23 @@ def buttons(said: Said) -> list[Link]:
 
 def commands(said: Said) -> list[list[str]]:
     """What a message gives to be typed, word by word."""
-    parts = [part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]]
-    lines = [line for part in parts if part["type"] == "rich_text_preformatted" for line in rich_texts(part)]
+    parts = [
+        part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]
+    ]
+    lines = [
+        line
+        for part in parts
+        if part["type"] == "rich_text_preformatted"
+        for line in rich_texts(part)
+    ]
     return [shlex.split(each, comments=True) for line in lines for each in line.splitlines()]
 
 
 def links(stand: RunningStand, markdown: str) -> list[Link]:
     """Those of a page of ours in Prefect's UI."""
-    return [Link(label, stand.info.ui_url + path) for label, path in MARKDOWN_LINK.findall(markdown)]
+    return [
+        Link(label, stand.info.ui_url + path) for label, path in MARKDOWN_LINK.findall(markdown)
+    ]
 
 
 def reads(markdown: str) -> str:
@@ -64,14 +73,20 @@ def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
     AssertionError where there is no such page, where Prefect knows no such thing, or where a form has not what is filled in.
     """
     assert stand.prefect.get(link.url, headers=AS_A_BROWSER).status_code == 200, link
-    asked = [there.format(found[1]) for page, there in THINGS.items() if (found := _matched(page, link.path))]
+    asked = [
+        there.format(found[1])
+        for page, there in THINGS.items()
+        if (found := _matched(page, link.path))
+    ]
     if not asked:
         assert link.path in LISTS, link
         return None
     answer = stand.prefect.get(asked[0])
     assert answer.status_code == 200, (link, answer.text)
     found = answer.json()
-    assert set(_names(filled_in(link))) <= set(_names(found.get("parameter_openapi_schema", {}))), link
+    assert set(_names(filled_in(link))) <= set(_names(found.get("parameter_openapi_schema", {}))), (
+        link
+    )
     return found
 
 

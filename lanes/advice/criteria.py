@@ -28,7 +28,9 @@ LATER_S = 3600  # a median read after this long could have waited for a batch
 MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has both kinds of items
 
 
-def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, corrections: Corrections) -> list[Criterion]:
+def criteria(
+    evidence: Evidence, needs: Needs | None, even: BreakEven | None, corrections: Corrections
+) -> list[Criterion]:
     """Every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
     known = [each for each in evidence.consumers if each.at_once_share is not None]
     return [
@@ -77,10 +79,15 @@ def _value_decays(evidence: Evidence) -> Criterion:
 
 def _fits_limits(evidence: Evidence) -> Criterion:
     """The busiest minute against each limit that the provider told: the scarcest decides."""
-    name, peak = "Volume fits the rate limits", f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute"
+    name, peak = (
+        "Volume fits the rate limits",
+        f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute",
+    )
     scarcest = evidence.scarcest
     if scarcest is None:
-        return Criterion(name, f"{peak}; no answer of the provider told its limits yet", Leaning.UNKNOWN)
+        return Criterion(
+            name, f"{peak}; no answer of the provider told its limits yet", Leaning.UNKNOWN
+        )
     if evidence.items < MIN_ITEMS:
         return _too_few(name, evidence.items)
     takes = evidence.peak_share(scarcest)
@@ -104,7 +111,9 @@ def _budget(evidence: Evidence, even: BreakEven | None, needs: Needs | None) -> 
     if allowed is None:
         return Criterion(name, f"{said}no budget is recorded", Leaning.UNKNOWN)
     fits = bill <= allowed
-    said += f"its budget allows {dollars(allowed)}" + ("" if fits else f", {share(allowed / bill)} of that")
+    said += f"its budget allows {dollars(allowed)}" + (
+        "" if fits else f", {share(allowed / bill)} of that"
+    )
     return Criterion(name, said, Leaning.REALTIME if fits else Leaning.BATCH)
 
 
@@ -142,7 +151,9 @@ def _is_large(even: BreakEven | None, needs: Needs | None) -> Criterion:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
     enough = even.volume(needs.low)
     if not isfinite(enough):
-        return Criterion(name, "no volume would do: batch saves nothing on these items", Leaning.REALTIME)
+        return Criterion(
+            name, "no volume would do: batch saves nothing on these items", Leaning.REALTIME
+        )
     said = f"{_items(even.items)} a month; the second lane pays from {_items(enough)}"
     return Criterion(name, said, Leaning.BATCH if even.items >= enough else Leaning.REALTIME)
 
@@ -170,7 +181,9 @@ def _cost_matters(even: BreakEven | None, needs: Needs | None) -> Criterion:
         f"{dollars(abs(net))} {'gained' if net > 0 else 'lost'}"
     )
     if (net > 0) != (even.net(needs.high) > 0):
-        return Criterion(name, said + ", if the items whose reads are unknown can wait", Leaning.UNKNOWN)
+        return Criterion(
+            name, said + ", if the items whose reads are unknown can wait", Leaning.UNKNOWN
+        )
     return Criterion(name, said, Leaning.BATCH if net > 0 else Leaning.REALTIME)
 
 
@@ -179,7 +192,9 @@ def _off_peak(evidence: Evidence, needs: Needs | None) -> Criterion:
     if needs is None:
         return Criterion(name, "nothing was routed", Leaning.UNKNOWN)
     least, most = 1 - needs.high, 1 - needs.low
-    said = f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
+    said = (
+        f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
+    )
     said += f"; {_headroom(evidence, least)}"
     if (least >= MOST) != (most >= MOST):
         return Criterion(name, said, Leaning.UNKNOWN)
@@ -237,7 +252,7 @@ def _kind(need: float) -> Leaning:
 
 def _is_corrected(
     evidence: Evidence, even: BreakEven | None, needs: Needs | None, corrections: Corrections
-) -> Criterion:  # fmt: skip
+) -> Criterion:
     """What corrections changed, against what the second pass costs for each of them."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share
     if part is None:
@@ -249,7 +264,9 @@ def _is_corrected(
     if evidence.distance is not None:
         said += f", {share(evidence.distance)} of their fields"
     if even is None or needs is None:
-        return Criterion(name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN)
+        return Criterion(
+            name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN
+        )
     if needs.low <= 0:
         return Criterion(name, f"{said}; no item needs an answer before it", Leaning.BATCH)
     plans = possible(needs.low, even, corrections)
@@ -265,7 +282,9 @@ def _is_corrected(
 
 
 def _too_few(name: str, items: int) -> Criterion:
-    return Criterion(name, f"{counted(items, 'item')} seen; {MIN_ITEMS} are needed", Leaning.UNKNOWN)
+    return Criterion(
+        name, f"{counted(items, 'item')} seen; {MIN_ITEMS} are needed", Leaning.UNKNOWN
+    )
 
 
 def _between(low: float, high: float) -> str:

@@ -68,12 +68,23 @@ def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Correctio
     lanes = 0.0 if pattern is Pattern.BATCH else even.realtime_fixed_usd
     lanes += 0.0 if pattern is Pattern.REALTIME else even.fixed_usd
     wrong = 0.0 if pattern is Pattern.LAMBDA else even.items * share * (corrections.rate or 0)
-    return Plan(pattern, share, provider, lanes, wrong, None if corrections.each_usd is None else wrong * corrections.each_usd)
+    return Plan(
+        pattern,
+        share,
+        provider,
+        lanes,
+        wrong,
+        None if corrections.each_usd is None else wrong * corrections.each_usd,
+    )
 
 
 def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Plan]:
     """The plans that give real-time to all items that need it, a share of them."""
-    patterns = [Pattern.REALTIME, Pattern.BATCH] if share <= 0 else [Pattern.REALTIME, Pattern.HYBRID, Pattern.LAMBDA]
+    patterns = (
+        [Pattern.REALTIME, Pattern.BATCH]
+        if share <= 0
+        else [Pattern.REALTIME, Pattern.HYBRID, Pattern.LAMBDA]
+    )
     return [plan(each, share, even, corrections) for each in patterns]
 
 
@@ -117,5 +128,8 @@ def correction_price_usd(plans: Sequence[Plan]) -> float | None:
     with_pass = [each for each in plans if each.pattern is Pattern.LAMBDA]
     if not with_pass:
         return None
-    without = min((each for each in plans if each.pattern is not Pattern.LAMBDA), key=lambda each: each.expected_usd)
+    without = min(
+        (each for each in plans if each.pattern is not Pattern.LAMBDA),
+        key=lambda each: each.expected_usd,
+    )
     return (with_pass[0].paid_usd - without.paid_usd) / without.wrong if without.wrong > 0 else None

@@ -23,7 +23,15 @@ from lanes.advice.evidence import (
     prices,
     projected,
 )
-from lanes.advice.plans import Corrections, Plan, as_it_is, cheapest, correction_price_usd, possible, serves
+from lanes.advice.plans import (
+    Corrections,
+    Plan,
+    as_it_is,
+    cheapest,
+    correction_price_usd,
+    possible,
+    serves,
+)
 from lanes.advice.sensitivity import Sensitivity, sensitivities
 from lanes.money.overhead import Overheads
 from lanes.units import dollars, share
@@ -103,9 +111,12 @@ class Choice:
 
 
 def advise(
-    evidence: Evidence, overheads: Overheads = UNSTATED, *, items_per_month: float | None = None,
+    evidence: Evidence,
+    overheads: Overheads = UNSTATED,
+    *,
+    items_per_month: float | None = None,
     correction_usd: float | None = None,
-) -> Advice:  # fmt: skip
+) -> Advice:
     """Return the advice.
 
     `items_per_month` is a stated volume that takes the place of the projected one. `correction_usd` states what it is worth to
@@ -117,25 +128,52 @@ def advise(
     volume = items_per_month if items_per_month is not None else projected(evidence)
     needed, priced = needs(evidence), prices(evidence)
     distance = 1.0 if evidence.distance is None else evidence.distance
-    corrections = Corrections(evidence.corrected_share, distance, correction_usd, has_pass=evidence.mode is Mode.LAMBDA)
+    corrections = Corrections(
+        evidence.corrected_share, distance, correction_usd, has_pass=evidence.mode is Mode.LAMBDA
+    )
     even = _break_even(priced, volume, overheads)
     choice = _choice(evidence, needed, even, corrections, has_price=priced is not None)
-    now = as_it_is(evidence, even, corrections) if even is not None and choice.plan is not None else None
-    late = (each for each in evidence.consumers if each.realtime and (each.at_once_share or 0) < LATE_SHARE)
-    movable = sorted((each for each in late if each.at_once_share is not None), key=lambda each: -each.realtime)
+    now = (
+        as_it_is(evidence, even, corrections)
+        if even is not None and choice.plan is not None
+        else None
+    )
+    late = (
+        each
+        for each in evidence.consumers
+        if each.realtime and (each.at_once_share or 0) < LATE_SHARE
+    )
+    movable = sorted(
+        (each for each in late if each.at_once_share is not None), key=lambda each: -each.realtime
+    )
     return Advice(
-        evidence.workload, choice.plan.pattern if choice.plan else None, choice.because, volume, items_per_month is not None,
-        overheads, corrections, needed, even,
+        evidence.workload,
+        choice.plan.pattern if choice.plan else None,
+        choice.because,
+        volume,
+        items_per_month is not None,
+        overheads,
+        corrections,
+        needed,
+        even,
         against=_against(choice.plan, now, needed) if choice.plan and now and needed else "",
-        now=now, plan=choice.plan, plans=choice.plans,
-        lanes=_lane_costs(priced, volume, needed, overheads), rule=_rule(needed, even),
-        criteria=criteria(evidence, needed, even, corrections), movable=movable,
-        sensitivities=sensitivities(evidence, needed, even, corrections) if choice.plan and even and needed else (),
+        now=now,
+        plan=choice.plan,
+        plans=choice.plans,
+        lanes=_lane_costs(priced, volume, needed, overheads),
+        rule=_rule(needed, even),
+        criteria=criteria(evidence, needed, even, corrections),
+        movable=movable,
+        sensitivities=sensitivities(evidence, needed, even, corrections)
+        if choice.plan and even and needed
+        else (),
         evidence=evidence,
-    )  # fmt: skip
+    )
 
 
-def _break_even(priced: Prices | None, volume: float | None, overheads: Overheads) -> BreakEven | None:
+def _break_even(
+    priced: Prices | None, volume: float | None, overheads: Overheads
+) -> BreakEven | None:
     if priced is None or volume is None:
         return None
     fixed = overheads.monthly_usd(Lane.BATCH), overheads.monthly_usd(Lane.REALTIME)
@@ -143,17 +181,28 @@ def _break_even(priced: Prices | None, volume: float | None, overheads: Overhead
 
 
 def _choice(
-    evidence: Evidence, needed: Needs | None, even: BreakEven | None, corrections: Corrections, *, has_price: bool
+    evidence: Evidence,
+    needed: Needs | None,
+    even: BreakEven | None,
+    corrections: Corrections,
+    *,
+    has_price: bool,
 ) -> Choice:
     routed = sum(each.routed for each in evidence.consumers)
     if needed is None or routed < MIN_ITEMS:
         return Choice(f"only {routed} items were routed in the period; {MIN_ITEMS} are needed")
     if not has_price:
-        return Choice(f"no item was billed or estimated by version {evidence.version} in force, so no lane has a price")
+        return Choice(
+            f"no item was billed or estimated by version {evidence.version} in force, so no lane has a price"
+        )
     if even is None:
-        return Choice("the items seen span less than a day, so no month can be projected from them; state a volume")
+        return Choice(
+            "the items seen span less than a day, so no month can be projected from them; state a volume"
+        )
     plans = possible(needed.low, even, corrections)
-    least, most = (cheapest(each, corrections) for each in (plans, possible(needed.high, even, corrections)))
+    least, most = (
+        cheapest(each, corrections) for each in (plans, possible(needed.high, even, corrections))
+    )
     if least.pattern is most.pattern:
         return Choice(_reason(evidence, least, plans, corrections), least, plans)
     return Choice(
@@ -177,7 +226,9 @@ def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: 
     if plan.pattern is Pattern.LAMBDA:
         return f"{said}: each costs {cost} more and is worth {worth}"
     said += f"; a corrected answer would cost {cost} more and is worth {worth}"
-    return said + (": the second pass is not worth its price" if evidence.mode is Mode.LAMBDA else "")
+    return said + (
+        ": the second pass is not worth its price" if evidence.mode is Mode.LAMBDA else ""
+    )
 
 
 def _against(plan: Plan, now: Plan, needed: Needs) -> str:
@@ -219,7 +270,9 @@ def _rule(needed: Needs | None, even: BreakEven | None) -> RuleOfThumb:
     return RuleOfThumb(both(RULE_OF_THUMB), both(even.share) if even else None)
 
 
-def _lane_costs(priced: Prices | None, volume: float | None, needed: Needs | None, overheads: Overheads) -> list[LaneCost]:
+def _lane_costs(
+    priced: Prices | None, volume: float | None, needed: Needs | None, overheads: Overheads
+) -> list[LaneCost]:
     if priced is None:
         return []
     waiting = volume * (1 - needed.low) if volume is not None and needed is not None else 0
@@ -232,6 +285,12 @@ def _lane_costs(priced: Prices | None, volume: float | None, needed: Needs | Non
         return amount / over if over > 0 and isfinite(over) else None
 
     return [
-        LaneCost(lane, usd, spread(overheads.infra_usd(lane), over), spread(overheads.engineering_usd(lane), over), basis)
+        LaneCost(
+            lane,
+            usd,
+            spread(overheads.infra_usd(lane), over),
+            spread(overheads.engineering_usd(lane), over),
+            basis,
+        )
         for lane, (usd, over, basis) in of.items()
     ]

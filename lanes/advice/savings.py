@@ -90,21 +90,33 @@ class Savings:
         return self.alone_usd - self.paid_usd
 
 
-def savings(billed: Iterable[Billed], prices: PriceList, *, shared_tokens: int, chosen: float) -> Savings | None:
+def savings(
+    billed: Iterable[Billed], prices: PriceList, *, shared_tokens: int, chosen: float
+) -> Savings | None:
     """The parts; None: nothing was answered. `chosen`, 0 to 1: the share of the routes to batch that routing was free in."""
     used = [each for each in billed if each.calls]
     if not any(each.answers for each in used):
         return None
-    stages = [sum(stage, Decimal(0)) for stage in zip(*(_stages(each, prices, shared_tokens) for each in used), strict=True)]
+    stages = [
+        sum(stage, Decimal(0))
+        for stage in zip(*(_stages(each, prices, shared_tokens) for each in used), strict=True)
+    ]
     alone, packed, cached, of_model, discounted, answered = stages
     second = sum((each.usd for each in used if each.is_second), Decimal(0))
     paid = sum((each.usd for each in used), Decimal(0))
     routing = ((of_model - discounted) * Decimal(repr(chosen))).quantize(LAST_DIGIT)
     return Savings(
-        alone_usd=alone, packing_usd=alone - packed, caching_usd=packed - cached, model_usd=cached - of_model,
-        discount_usd=of_model - discounted - routing, routing_usd=routing, prices_usd=discounted - answered,
-        second_usd=-second, repeats_usd=answered + second - paid, paid_usd=paid,
-    )  # fmt: skip
+        alone_usd=alone,
+        packing_usd=alone - packed,
+        caching_usd=packed - cached,
+        model_usd=cached - of_model,
+        discount_usd=of_model - discounted - routing,
+        routing_usd=routing,
+        prices_usd=discounted - answered,
+        second_usd=-second,
+        repeats_usd=answered + second - paid,
+        paid_usd=paid,
+    )
 
 
 def _stages(billed: Billed, prices: PriceList, shared_tokens: int) -> tuple[Decimal, ...]:
@@ -112,7 +124,11 @@ def _stages(billed: Billed, prices: PriceList, shared_tokens: int) -> tuple[Deci
 
     A call's items are alike in this: its answers have their part of it, whatever it repeats.
     """
-    part = Decimal(billed.answers) / billed.items if billed.items and not billed.is_second else Decimal(0)
+    part = (
+        Decimal(billed.answers) / billed.items
+        if billed.items and not billed.is_second
+        else Decimal(0)
+    )
     full = prices.realtime[billed.lane]
     is_batch = billed.lane is Lane.BATCH
     shared = min(Decimal(shared_tokens), Decimal(billed.prompt) / billed.calls)
@@ -131,6 +147,8 @@ def _stages(billed: Billed, prices: PriceList, shared_tokens: int) -> tuple[Deci
 
 def _at(billed: Billed, prices: TokenPrices) -> Decimal:
     return (
-        billed.input * prices.input + billed.cached * prices.cached + billed.written * prices.written
+        billed.input * prices.input
+        + billed.cached * prices.cached
+        + billed.written * prices.written
         + billed.output * prices.output
-    )  # fmt: skip
+    )

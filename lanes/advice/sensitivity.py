@@ -24,18 +24,27 @@ class Sensitivity:
     note: str = ""
 
 
-def sensitivities(evidence: Evidence, needs: Needs, even: BreakEven, corrections: Corrections) -> list[Sensitivity]:
+def sensitivities(
+    evidence: Evidence, needs: Needs, even: BreakEven, corrections: Corrections
+) -> list[Sensitivity]:
     """Each change by itself, all else as it is; the same tokens are assumed of another model."""
     found: list[Sensitivity] = []
     for case, changed, note in _cases(evidence, even):
-        least, most = (cheapest(possible(each, changed, corrections), corrections) for each in (needs.low, needs.high))
+        least, most = (
+            cheapest(possible(each, changed, corrections), corrections)
+            for each in (needs.low, needs.high)
+        )
         found.append(Sensitivity(case, least, least.pattern is most.pattern, note))
     return found
 
 
 def _cases(evidence: Evidence, even: BreakEven) -> Iterator[tuple[str, BreakEven, str]]:
     yield "twice the volume", replace(even, items=2 * even.items), _fits(evidence, 2)
-    full_usd = even.batch_usd / (1 - evidence.provider_discount) if evidence.provider_discount < 1 else None
+    full_usd = (
+        even.batch_usd / (1 - evidence.provider_discount)
+        if evidence.provider_discount < 1
+        else None
+    )
     if full_usd is not None and even.realtime_usd > 0:
         for discount in DISCOUNTS:
             if abs(discount - evidence.provider_discount) > 0.005:
@@ -46,8 +55,15 @@ def _cases(evidence: Evidence, even: BreakEven) -> Iterator[tuple[str, BreakEven
 
 
 def _with(model: ModelPrice, even: BreakEven) -> BreakEven:
-    realtime_usd, batch_usd = even.realtime_usd * model.realtime_factor, even.batch_usd * model.batch_factor
-    return replace(even, realtime_usd=realtime_usd, discount=1 - batch_usd / realtime_usd if realtime_usd > 0 else 0.0)
+    realtime_usd, batch_usd = (
+        even.realtime_usd * model.realtime_factor,
+        even.batch_usd * model.batch_factor,
+    )
+    return replace(
+        even,
+        realtime_usd=realtime_usd,
+        discount=1 - batch_usd / realtime_usd if realtime_usd > 0 else 0.0,
+    )
 
 
 def _fits(evidence: Evidence, times: float) -> str:
@@ -57,4 +73,6 @@ def _fits(evidence: Evidence, times: float) -> str:
         return "no limit of the provider is known"
     takes = times * evidence.peak_share(scarcest)
     what = f"{share(takes)} of {count(scarcest.per_minute)} {scarcest.name} a minute"
-    return f"the busiest minute in real-time would take {what}" + ("" if takes <= 1 else ": more than there is")
+    return f"the busiest minute in real-time would take {what}" + (
+        "" if takes <= 1 else ": more than there is"
+    )

@@ -14,7 +14,15 @@ from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite, sqrt
 
 from lanes.advice.breakeven import BreakEven
-from lanes.advice.evidence import MIN_WHOLE_DAYS, DayUse, Evidence, LaneUse, Prices, prices, projected
+from lanes.advice.evidence import (
+    MIN_WHOLE_DAYS,
+    DayUse,
+    Evidence,
+    LaneUse,
+    Prices,
+    prices,
+    projected,
+)
 from lanes.advice.recommendation import Advice
 
 CONFIDENCE = 0.95
@@ -38,7 +46,9 @@ class Spread:
 
     days: int
     items_per_month: Interval | None = None  # None too where the volume was stated
-    realtime_usd: Interval | None = None  # the provider's part, as all of it on a lane in the next two
+    realtime_usd: Interval | None = (
+        None  # the provider's part, as all of it on a lane in the next two
+    )
     batch_usd: Interval | None = None
     realtime_total_usd: Interval | None = None
     batch_total_usd: Interval | None = None
@@ -89,16 +99,22 @@ def spread(advice: Advice) -> Spread:
         of(lambda month: total(month.realtime_usd, month.realtime_fixed_usd, month.items), least=0),
         of(lambda month: total(month.batch_usd, month.fixed_usd, month.items * waiting), least=0),
         _mapped(possible, lambda usd: 1 - even.fixed_usd / usd if usd > 0 else -inf),
-        _mapped(saved, lambda usd: even.fixed_usd / (usd * waiting) if usd > 0 and waiting > 0 else inf),
+        _mapped(
+            saved, lambda usd: even.fixed_usd / (usd * waiting) if usd > 0 and waiting > 0 else inf
+        ),
     )
 
 
-def _month(seen: Evidence, even: BreakEven, stated: float | None) -> tuple[BreakEven, tuple[str, str]] | None:
+def _month(
+    seen: Evidence, even: BreakEven, stated: float | None
+) -> tuple[BreakEven, tuple[str, str]] | None:
     """The month by what was seen, and what its prices rest on."""
     priced, items = prices(seen), stated if stated is not None else projected(seen)
     if priced is None or items is None:
         return None
-    return replace(even, items=items, realtime_usd=priced.realtime_usd, discount=priced.discount), _basis(priced)
+    return replace(
+        even, items=items, realtime_usd=priced.realtime_usd, discount=priced.discount
+    ), _basis(priced)
 
 
 def _basis(priced: Prices) -> tuple[str, str]:
@@ -107,23 +123,30 @@ def _basis(priced: Prices) -> tuple[str, str]:
 
 def _without(seen: Evidence, day: DayUse) -> Evidence:
     return replace(
-        seen, items=seen.items - day.items, days=seen.days - day.length,
-        realtime=_less(seen.realtime, day.realtime), batch=_less(seen.batch, day.batch),
-    )  # fmt: skip
+        seen,
+        items=seen.items - day.items,
+        days=seen.days - day.length,
+        realtime=_less(seen.realtime, day.realtime),
+        batch=_less(seen.batch, day.batch),
+    )
 
 
 def _less(of: LaneUse, day: LaneUse) -> LaneUse:
     return replace(
-        of, answered=of.answered - day.answered, billed_usd=max(0.0, of.billed_usd - day.billed_usd),
+        of,
+        answered=of.answered - day.answered,
+        billed_usd=max(0.0, of.billed_usd - day.billed_usd),
         list_usd=max(0.0, of.list_usd - day.list_usd),
-    )  # fmt: skip
+    )
 
 
 def _jackknife(without: Sequence[float], figure: float, least: float) -> Interval | None:
     """The interval of a figure by what it is without each of the days; no lower than `least`."""
     if not all(isfinite(each) for each in (*without, figure)):
         return None
-    from scipy.special import stdtrit  # takes half a second, and only who asks for an interval needs it
+    from scipy.special import (
+        stdtrit,
+    )  # takes half a second, and only who asks for an interval needs it
 
     n = len(without)
     mean = fsum(without) / n

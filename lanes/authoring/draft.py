@@ -67,7 +67,12 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
             "output_schema": f"No column of {file} seems to say what is right; `lanes init` takes one as --label COLUMN.",
         }
         description = f"Lines of {file}: a category and a summary of each."
-        return Draft(name, _spec(name, description, *_sample(proposal.sent), _inputs(sample, proposal)), notes, file)
+        return Draft(
+            name,
+            _spec(name, description, *_sample(proposal.sent), _inputs(sample, proposal)),
+            notes,
+            file,
+        )
     more = "" if sample.whole else "; add those that only come later"
     notes = {
         "instructions": f"The examples are lines of {file}: say in your own words what each value means, measure on others.",
@@ -75,19 +80,35 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
     }
     asked = ", ".join(proposal.labels)
     about = f"Lines of {file}: {asked} of each."
-    spec = _spec(name, about, _instructions(proposal), _schema(proposal.labels), _inputs(sample, proposal))
+    spec = _spec(
+        name, about, _instructions(proposal), _schema(proposal.labels), _inputs(sample, proposal)
+    )
     return Draft(name, spec, notes, file)
 
 
-def next_commands(name: str, file: str, source: str | None, proposal: Proposal | None) -> list[tuple[str, str]]:
+def next_commands(
+    name: str, file: str, source: str | None, proposal: Proposal | None
+) -> list[tuple[str, str]]:
     """What leads from the file of a workload to answers: commands, and what each does."""
     items = shlex.quote(source) if source else "items.csv"
-    columns = {"field": "text"} if proposal is None else {
-        "field": proposal.field, "label": proposal.label, "key": proposal.key, "occurred-at": proposal.occurred_at,
-    }  # fmt: skip
-    given = "".join(f" --{option} {shlex.quote(column)}" for option, column in columns.items() if column)
+    columns = (
+        {"field": "text"}
+        if proposal is None
+        else {
+            "field": proposal.field,
+            "label": proposal.label,
+            "key": proposal.key,
+            "occurred-at": proposal.occurred_at,
+        }
+    )
+    given = "".join(
+        f" --{option} {shlex.quote(column)}" for option, column in columns.items() if column
+    )
     return [
-        (f"lanes preview {shlex.quote(file)} --item {items}{given}", "what an item asks and costs; nothing is sent"),
+        (
+            f"lanes preview {shlex.quote(file)} --item {items}{given}",
+            "what an item asks and costs; nothing is sent",
+        ),
         (f"lanes publish {shlex.quote(file)}", "the workload is in force"),
         (f"lanes submit {items} --workload {name}{given}", "its items are in the lanes"),
         (f"lanes depart {name}", "its batch leaves now, not at night"),
@@ -95,20 +116,37 @@ def next_commands(name: str, file: str, source: str | None, proposal: Proposal |
     ]
 
 
-def _spec(name: str, description: str, instructions: str, schema: Mapping[str, Any], inputs: dict[str, Any]) -> Spec:
-    longest = tokens(json.dumps({field: _longest(about) for field, about in schema["properties"].items()}))
+def _spec(
+    name: str,
+    description: str,
+    instructions: str,
+    schema: Mapping[str, Any],
+    inputs: dict[str, Any],
+) -> Spec:
+    longest = tokens(
+        json.dumps({field: _longest(about) for field, about in schema["properties"].items()})
+    )
     return parse(
         name,
         {
-            "description": description, "instructions": instructions, "output_schema": dict(schema), "input_schema": inputs,
-            "realtime_model": MODEL, "batch_model": MODEL, "max_output_tokens": max(LEAST_OUTPUT_TOKENS, 4 * longest),
+            "description": description,
+            "instructions": instructions,
+            "output_schema": dict(schema),
+            "input_schema": inputs,
+            "realtime_model": MODEL,
+            "batch_model": MODEL,
+            "max_output_tokens": max(LEAST_OUTPUT_TOKENS, 4 * longest),
             "expected_output_tokens": longest,
         },
-    )  # fmt: skip
+    )
 
 
 def _longest(about: Mapping[str, Any]) -> Any:
-    return max(about.get("enum", []), key=lambda value: len(str(value)), default="x" * about.get("maxLength", 80))
+    return max(
+        about.get("enum", []),
+        key=lambda value: len(str(value)),
+        default="x" * about.get("maxLength", 80),
+    )
 
 
 def _sample(sent: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -130,7 +168,10 @@ def _instructions(proposal: Proposal) -> str:
     for label, column in proposal.labels.items():
         if values := _values(column):
             most = 1 if len(values) >= MANY_VALUES else None
-            lines = (f"- {plain(value)}: {_examples(column, kind, value, proposal, most)}" for kind, value in values)
+            lines = (
+                f"- {plain(value)}: {_examples(column, kind, value, proposal, most)}"
+                for kind, value in values
+            )
             parts.append(f"{plain(label)}:\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -144,8 +185,12 @@ def _told(sent: Sequence[str]) -> str:
 
 def _examples(column: Column, kind: str, value: Any, proposal: Proposal, most: int | None) -> str:
     lines = column.lines.get((kind, value), [])[:most]
-    shown = (" / ".join(str(line[each]) for each in proposal.sent if line.get(each)) for line in lines)
-    return "for example " + ", ".join(f'"{plain(each, most=LONGEST_EXAMPLE)}"' for each in shown if each)
+    shown = (
+        " / ".join(str(line[each]) for each in proposal.sent if line.get(each)) for line in lines
+    )
+    return "for example " + ", ".join(
+        f'"{plain(each, most=LONGEST_EXAMPLE)}"' for each in shown if each
+    )
 
 
 def _values(column: Column) -> list[tuple[str, Any]]:
@@ -164,7 +209,9 @@ def _property(column: Column) -> dict[str, Any]:
     kinds = {"str"} if column.counts is None else {kind for kind, _ in column.counts}
     types = [{"type": names[kind]} for kind in sorted(kinds)]
     values = [value for _, value in _values(column)]
-    return (types[0] if len(types) == 1 else {} if values else {"anyOf": types}) | ({"enum": values} if values else {})
+    return (types[0] if len(types) == 1 else {} if values else {"anyOf": types}) | (
+        {"enum": values} if values else {}
+    )
 
 
 def _inputs(sample: Sample, proposal: Proposal) -> dict[str, Any]:
@@ -175,21 +222,38 @@ def _inputs(sample: Sample, proposal: Proposal) -> dict[str, Any]:
     if "payload" in sample.columns and not sample.events:
         return {}
     columns = [sample.columns[name] for name in proposal.sent]
-    filled = [each for each in columns if (sample.whole and each.filled == sample.lines) or each.name == proposal.field]
-    properties = {each.name: {"type": "string"} if each in filled and each.is_text else {} for each in columns}
+    filled = [
+        each
+        for each in columns
+        if (sample.whole and each.filled == sample.lines) or each.name == proposal.field
+    ]
+    properties = {
+        each.name: {"type": "string"} if each in filled and each.is_text else {} for each in columns
+    }
     return {"type": "object", "required": [each.name for each in filled], "properties": properties}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
 
 
 def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str]:
     """In sentences, what the file was taken for, and what to look at. `lines`: how many the file has, about."""
-    looked = counted(sample.lines, "line") if sample.whole else f"the first {count(sample.lines)} of about {count(lines)} lines"
+    looked = (
+        counted(sample.lines, "line")
+        if sample.whole
+        else f"the first {count(sample.lines)} of about {count(lines)} lines"
+    )
     columns = ", ".join(f'"{plain(each)}"' for each in proposal.sent)
     sent = f"the text is {columns}" if proposal.field else f"an input is {columns}"
-    labels = ", ".join(f'"{plain(label)}"{_number(column)}' for label, column in proposal.labels.items())
+    labels = ", ".join(
+        f'"{plain(label)}"{_number(column)}' for label, column in proposal.labels.items()
+    )
     known = f"what is right stands in {labels}" if labels else "no column says what is right"
     said = [f"Looked at {looked}: {sent}; {known}."]
     if proposal.key:
@@ -198,10 +262,16 @@ def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str
         said += [f'"{plain(proposal.occurred_at)}" says when it happened.']
     if proposal.others:
         others = ", ".join(f'"{plain(each)}"' for each in proposal.others[:MOST_OTHERS])
-        more = f" and {len(proposal.others) - MOST_OTHERS} more" if len(proposal.others) > MOST_OTHERS else ""
+        more = (
+            f" and {len(proposal.others) - MOST_OTHERS} more"
+            if len(proposal.others) > MOST_OTHERS
+            else ""
+        )
         said += [f"Few values too: {others}{more}. --label COLUMN asks for one of them."]
     if not sample.whole and proposal.labels:
-        said += ["Values that only come later are missing: add them to output_schema and instructions."]
+        said += [
+            "Values that only come later are missing: add them to output_schema and instructions."
+        ]
     return said
 
 

@@ -22,10 +22,20 @@ WORDY = 20  # characters of a text, on average
 WORDS_OF_DATA = 5  # a header of so many words is a line of data
 MOST_SENT = 8  # columns of which a whole line is an input
 PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # names that structured outputs take
-LABELS = re.compile(r"label|class|category|intent|topic|sentiment|type|kind|tag|target|expected|answer|gold", re.IGNORECASE)
-KEYS = re.compile(r"(.*[ _-])?(id|key|uuid|guid|nr|no|number|ref|reference)|.*[a-z]Id", re.IGNORECASE)
-TEXTS = re.compile(r"text|message|body|content|comment|review|question|description|document|utterance", re.IGNORECASE)
-TIMES = re.compile(r"(.*[ _-])?(date|time|datetime|timestamp|created|occurred|received|sent|at|on)", re.IGNORECASE)
+LABELS = re.compile(
+    r"label|class|category|intent|topic|sentiment|type|kind|tag|target|expected|answer|gold",
+    re.IGNORECASE,
+)
+KEYS = re.compile(
+    r"(.*[ _-])?(id|key|uuid|guid|nr|no|number|ref|reference)|.*[a-z]Id", re.IGNORECASE
+)
+TEXTS = re.compile(
+    r"text|message|body|content|comment|review|question|description|document|utterance",
+    re.IGNORECASE,
+)
+TIMES = re.compile(
+    r"(.*[ _-])?(date|time|datetime|timestamp|created|occurred|received|sent|at|on)", re.IGNORECASE
+)
 
 Value = tuple[str, Any]  # the type's name beside the value, because True equals 1
 
@@ -43,7 +53,9 @@ class Column:
     times: int = 0
     counts: Counter[Value] | None = field(default_factory=Counter)
     lines: dict[Value, list[Mapping[str, Any]]] = field(default_factory=dict)
-    _seen: set[int] | None = None  # of its values, while none came twice; only where its name may be that of a key
+    _seen: set[int] | None = (
+        None  # of its values, while none came twice; only where its name may be that of a key
+    )
 
     def __post_init__(self) -> None:
         if KEYS.fullmatch(self.name):
@@ -93,7 +105,12 @@ class Column:
     @property
     def names_lines(self) -> bool:
         """Whether it names each of its lines, and none twice."""
-        return self._seen is not None and self.filled > 0 and self.spaced == 0 and self.longest <= KEY_LIMIT
+        return (
+            self._seen is not None
+            and self.filled > 0
+            and self.spaced == 0
+            and self.longest <= KEY_LIMIT
+        )
 
     @property
     def tells_times(self) -> bool:
@@ -103,7 +120,12 @@ class Column:
     @property
     def has_few_values(self) -> bool:
         """Whether it holds a few short values, most of them more than once; those of a label are told by its name."""
-        if self.counts is None or len(self.counts) < 2 or self.longest > LONGEST_VALUE or self.names_lines:
+        if (
+            self.counts is None
+            or len(self.counts) < 2
+            or self.longest > LONGEST_VALUE
+            or self.names_lines
+        ):
             return False
         if any(kind == "float" for kind, _ in self.counts):
             return False
@@ -177,36 +199,68 @@ class Proposal:
     others: tuple[str, ...] = ()
 
 
-def propose(sample: Sample, *, field: str | None = None, label: str | None = None, key: str | None = None) -> Proposal:
+def propose(
+    sample: Sample, *, field: str | None = None, label: str | None = None, key: str | None = None
+) -> Proposal:
     """What the columns seem to be for; those that are named are taken as named."""
     if sample.events:
         return Proposal(tuple(sample.columns), _usable(sample.own_labels))
     columns = sample.columns
-    key = key or next((each.name for each in columns.values() if each.names_lines and each.filled == sample.lines), None)
-    time = next((each.name for each in columns.values() if each.tells_times and each.name not in (key, label, field)), None)
-    few = [each for each in columns.values() if each.has_few_values and each.name not in (key, time, field)]
+    key = key or next(
+        (
+            each.name
+            for each in columns.values()
+            if each.names_lines and each.filled == sample.lines
+        ),
+        None,
+    )
+    time = next(
+        (
+            each.name
+            for each in columns.values()
+            if each.tells_times and each.name not in (key, label, field)
+        ),
+        None,
+    )
+    few = [
+        each
+        for each in columns.values()
+        if each.has_few_values and each.name not in (key, time, field)
+    ]
     if label is None and not sample.own_labels:
         label = _label(few, others=[name for name in columns if name not in (key, time)])
     rest = [each for name, each in columns.items() if name and name not in (label, key, time)]
     wordy = [each for each in rest if each.is_wordy]
     if field is None:
         texts = [each for each in rest if each.is_text] if len(wordy) != 1 else wordy
-        best = max(texts, key=lambda each: each.mean * (2 if TEXTS.fullmatch(each.name) else 1), default=None)
+        best = max(
+            texts,
+            key=lambda each: each.mean * (2 if TEXTS.fullmatch(each.name) else 1),
+            default=None,
+        )
         several = [each for each in wordy if best and each.mean >= best.mean / 5]
         field = best.name if best and (len(several) < 2 or len(rest) > MOST_SENT) else None
     labels = {label: columns[label]} if label is not None else _usable(sample.own_labels)
     return Proposal(
         sent=(field,) if field else tuple(each.name for each in rest),
-        labels=labels, field=field, label=label, key=key, occurred_at=time,
+        labels=labels,
+        field=field,
+        label=label,
+        key=key,
+        occurred_at=time,
         others=tuple(each.name for each in few if each.name not in (label, field)),
-    )  # fmt: skip
+    )
 
 
 def headless(sample: Sample) -> str | None:
     """The name of a column that seems to be a value of its first line, None where the header seems to be one."""
     for name, each in sample.columns.items():
         few = each.counts is not None and len(each.counts) <= each.filled / 2
-        if len(name.split()) >= WORDS_OF_DATA or _is_number(name) or (few and ("str", name) in (each.counts or ())):
+        if (
+            len(name.split()) >= WORDS_OF_DATA
+            or _is_number(name)
+            or (few and ("str", name) in (each.counts or ()))
+        ):
             return name
     return None
 

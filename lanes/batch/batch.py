@@ -9,7 +9,10 @@ from lanes.ids import BatchId, VersionId
 from lanes.packids import PackIds
 from lanes.words import BatchState
 
-UNCONFIRMED = (BatchState.INTENDED, BatchState.HELD)  # the provider has not said that it has the batch
+UNCONFIRMED = (
+    BatchState.INTENDED,
+    BatchState.HELD,
+)  # the provider has not said that it has the batch
 AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)  # nobody moves it on
 

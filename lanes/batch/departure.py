@@ -42,10 +42,16 @@ def announcement(of: Outstanding, now: datetime) -> str:
             f"{name} is paused since {clock(of.paused_at, beside=now)}, with {waits}: nothing of it leaves before "
             f"`lanes resume {name}`"
         )
-    said = f"{counted(of.ready, 'item')} of {name} will leave now" if of.ready else f"nothing of {name} is ready to leave"
+    said = (
+        f"{counted(of.ready, 'item')} of {name} will leave now"
+        if of.ready
+        else f"nothing of {name} is ready to leave"
+    )
     rest = [*_left_behind(of, now)]
     if of.ready and of.in_the_way:
-        rest.insert(0, f"they leave once the create of {_batches(of.in_the_way)} is answered or looked into")
+        rest.insert(
+            0, f"they leave once the create of {_batches(of.in_the_way)} is answered or looked into"
+        )
     return ": ".join([said, "; ".join(rest)]) if rest else said
 
 

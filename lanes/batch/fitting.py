@@ -28,7 +28,12 @@ class Requests(Protocol):
 
 
 def fill(
-    requests: Requests, packs: Iterable[list[Claimed]], *, most_requests: int, most_bytes: int, taken: Collection[int]
+    requests: Requests,
+    packs: Iterable[list[Claimed]],
+    *,
+    most_requests: int,
+    most_bytes: int,
+    taken: Collection[int],
 ) -> int:
     """The requests are those of the next batch, in order; what does not fit waits for the one after it. How many packs fitted.
 

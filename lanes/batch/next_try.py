@@ -10,13 +10,20 @@ AGAIN_WITHIN = timedelta(hours=1)
 class NotCreated(Enum):
     """What it means for its batch that a create failed."""
 
-    MAYBE = auto()  # it may exist all the same: only the provider's list tells, after its grace period
+    MAYBE = (
+        auto()
+    )  # it may exist all the same: only the provider's list tells, after its grace period
     FOR_NOW = auto()  # the provider is busy, or was not reached at all
     FOR_GOOD = auto()  # only a person can help
 
 
 def next_try(
-    why: NotCreated, *, retry_after_s: float | None, listing_grace_s: float, chance: float, now: datetime
+    why: NotCreated,
+    *,
+    retry_after_s: float | None,
+    listing_grace_s: float,
+    chance: float,
+    now: datetime,
 ) -> datetime | None:
     """When to try again, None when only a person can help.
 

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-MARGIN = timedelta(minutes=2)  # by how much the two clocks may have moved against each other since the intent
+MARGIN = timedelta(
+    minutes=2
+)  # by how much the two clocks may have moved against each other since the intent
 
 
 class Finding(StrEnum):
@@ -40,7 +42,9 @@ class Listed:
 
     def fits(self, requests: int, possible: "Span") -> bool:
         """Return whether it may be a batch with this number of requests that was created in that span."""
-        return self.requests in (None, requests) and (self.created_at is None or self.created_at in possible)
+        return self.requests in (None, requests) and (
+            self.created_at is None or self.created_at in possible
+        )
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Span:
         return self.first <= moment <= self.last
 
 
-def over_at(intended_at: datetime, create_ended_at: datetime | None, *, longest: timedelta) -> datetime:
+def over_at(
+    intended_at: datetime, create_ended_at: datetime | None, *, longest: timedelta
+) -> datetime:
     """When the create was over: as its submitter saw it, else `longest` after the intent."""
     return create_ended_at or intended_at + longest
 
@@ -83,7 +89,13 @@ def span(lost: Lost, *, grace: timedelta, ahead: timedelta) -> Span:
 
 
 def find(
-    lost: Lost, listed: Sequence[Listed], taken: Collection[str], *, grace: timedelta, ahead: timedelta, now: datetime
+    lost: Lost,
+    listed: Sequence[Listed],
+    taken: Collection[str],
+    *,
+    grace: timedelta,
+    ahead: timedelta,
+    now: datetime,
 ) -> Found:
     """Which listed batch the create became. The list was read at or after `now`; `taken` are not ours to adopt.
 
@@ -91,7 +103,11 @@ def find(
     intents of an account share a count.
     """
     possible = span(lost, grace=grace, ahead=ahead)
-    fitting = [batch.id for batch in listed if batch.fits(lost.requests, possible) and batch.id not in taken]
+    fitting = [
+        batch.id
+        for batch in listed
+        if batch.fits(lost.requests, possible) and batch.id not in taken
+    ]
     if len(fitting) > 1:
         return Found(Finding.HOLD)
     if now < lost.over_at + grace:

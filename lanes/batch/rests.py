@@ -27,7 +27,9 @@ class Rests:
         rest = self._rests.get(id_)
         return rest is None or now >= rest.until
 
-    def troubled(self, id_: int, trouble: str, now: float, *, at_least: timedelta = timedelta(0)) -> bool:
+    def troubled(
+        self, id_: int, trouble: str, now: float, *, at_least: timedelta = timedelta(0)
+    ) -> bool:
         """It rests from now on; whether the trouble is another than before."""
         before = self._rests.get(id_)
         times = 1 if before is None else before.times + 1

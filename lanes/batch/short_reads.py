@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 REPEATED = 3  # short reads that lack the same requests
-APART = timedelta(minutes=1)  # at least, from one that counts to the next: an outage in between is not three proofs
+APART = timedelta(
+    minutes=1
+)  # at least, from one that counts to the next: an outage in between is not three proofs
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ def counted(before: ShortReads | None, lacking: Collection[int], *, now: datetim
     return ShortReads(before.times + 1, digest, now)
 
 
-def doubt(lacking: int, *, requests: int, answered: int, succeeded: int | None, is_ours: bool) -> str | None:
+def doubt(
+    lacking: int, *, requests: int, answered: int, succeeded: int | None, is_ours: bool
+) -> str | None:
     """Return why the lacking requests may not be called missing, None when they are.
 
     `answered` of the batch's `requests` were read with an answer, and the provider's own count says that `succeeded` have

@@ -42,7 +42,11 @@ class Stakes:
 
 def sentence(decision: Decision, at_stake: Stakes) -> str:
     """What a decision does and what it may cost."""
-    items, again, most = counted(at_stake.items, "item"), _usd(at_stake.again_usd), _usd(at_stake.most_usd)
+    items, again, most = (
+        counted(at_stake.items, "item"),
+        _usd(at_stake.again_usd),
+        _usd(at_stake.most_usd),
+    )
     this = f"batch {at_stake.batch_id} of {at_stake.workload} is {at_stake.state} and holds {items}; {at_stake.held_by}"
     match decision:
         case Decision.ADOPT:

@@ -37,16 +37,27 @@ class AsyncLanes:
     """
 
     def __init__(
-        self, where: str | URL | AsyncEngine | AsyncConnection | None = None, *, connections: int = 6, patience_s: float = 10
+        self,
+        where: str | URL | AsyncEngine | AsyncConnection | None = None,
+        *,
+        connections: int = 6,
+        patience_s: float = 10,
     ) -> None:
         self._place = async_place(where, connections)
         self._verbs = Verbs(timedelta(seconds=patience_s), ours=self._place.ours)
 
     async def submit(
-        self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
+        self,
+        workload: str,
+        payload: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        **fields: Unpack[Fields],
     ) -> Sent:
         """See `Lanes.submit`."""
-        return (await self.submit_many(workload, [{"payload": payload, "key": key, **fields}]))[0].raise_for_refusal()
+        return (await self.submit_many(workload, [{"payload": payload, "key": key, **fields}]))[
+            0
+        ].raise_for_refusal()
 
     async def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
         """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
@@ -71,22 +82,39 @@ class AsyncLanes:
 
         return await self._place.run(admit)
 
-    async def amend(self, workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
+    async def amend(
+        self,
+        workload: str,
+        key: str,
+        payload: Mapping[str, Any],
+        *,
+        occurred_at: datetime | None = None,
+    ) -> Sent:
         """See `Lanes.amend`."""
-        sent = await self._place.run(lambda opened: opened.run_sync(self._verbs.amend, workload, key, payload, occurred_at))
+        sent = await self._place.run(
+            lambda opened: opened.run_sync(self._verbs.amend, workload, key, payload, occurred_at)
+        )
         return sent.raise_for_refusal()
 
     async def cancel(self, workload: str, key: str) -> bool:
         """See `Lanes.cancel`."""
-        return await self._place.run(lambda opened: opened.run_sync(self._verbs.cancel, workload, key))
+        return await self._place.run(
+            lambda opened: opened.run_sync(self._verbs.cancel, workload, key)
+        )
 
-    async def label(self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
+    async def label(
+        self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
+    ) -> None:
         """See `Lanes.label`."""
-        await self._place.run(lambda opened: opened.run_sync(self._verbs.label, workload, key, expected, source))
+        await self._place.run(
+            lambda opened: opened.run_sync(self._verbs.label, workload, key, expected, source)
+        )
 
     async def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """See `Lanes.read_result`."""
-        return await self._place.run(lambda opened: opened.run_sync(self._verbs.read_result, workload, key, reader))
+        return await self._place.run(
+            lambda opened: opened.run_sync(self._verbs.read_result, workload, key, reader)
+        )
 
     async def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
@@ -112,7 +140,9 @@ class AsyncLanes:
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
         if follow:
-            async with aclosing(following.afollow(self._place, await self._begin(wanted, reader), quiet_s)) as told:
+            async with aclosing(
+                following.afollow(self._place, await self._begin(wanted, reader), quiet_s)
+            ) as told:
                 async for each in told:
                     yield each
             return

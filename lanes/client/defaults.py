@@ -14,7 +14,9 @@ from lanes.stand.whereabouts import database_url
 Running = tuple[AsyncLanes, AsyncGenerator[None]]
 
 _handles: dict[str, Lanes] = {}
-_of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Running]] = weakref.WeakKeyDictionary()
+_of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Running]] = (
+    weakref.WeakKeyDictionary()
+)
 _guard = threading.Lock()
 
 

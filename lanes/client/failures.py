@@ -11,10 +11,22 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.errors import DatabaseAway, Deadlocked, LanesError, SetupError, StillLocked, TransactionUnfit
+from lanes.errors import (
+    DatabaseAway,
+    Deadlocked,
+    LanesError,
+    SetupError,
+    StillLocked,
+    TransactionUnfit,
+)
 from lanes.store.locks import DEADLOCK
 
-AWAY = ("08", "53", "57", "58")  # classes: connection, resources, operator's intervention (restart, time limit), system
+AWAY = (
+    "08",
+    "53",
+    "57",
+    "58",
+)  # classes: connection, resources, operator's intervention (restart, time limit), system
 NO_SCHEMA = ("3F000", "42P01", "42703", "42883")  # no such schema, table, column, function
 
 
@@ -34,7 +46,9 @@ def tell(error: Exception) -> LanesError | None:
     """The same in our words; None where it is a fault of ours."""
     match error:
         case NoConnectionFree():
-            return DatabaseAway("every connection of this handle is busy; let it open more, or ask for less at once")
+            return DatabaseAway(
+                "every connection of this handle is busy; let it open more, or ask for less at once"
+            )
         case DBAPIError():
             return _told_by_the_driver(error)
         case ResourceClosedError() | InvalidRequestError():
@@ -48,7 +62,10 @@ def tell(error: Exception) -> LanesError | None:
 def _told_by_the_driver(error: DBAPIError) -> LanesError | None:
     state = getattr(error.orig, "sqlstate", None)
     said = _first_line(error)
-    if state is None and (error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")):
+    if state is None and (
+        error.connection_invalidated
+        or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
+    ):
         return DatabaseAway(f"the database does not answer: {said}")
     match state:
         case None:
@@ -58,11 +75,17 @@ def _told_by_the_driver(error: DBAPIError) -> LanesError | None:
         case "55P03":
             return StillLocked("another transaction holds what this one needs; try again")
         case "40001":
-            return StillLocked("another transaction changed it meanwhile: begin yours again (READ COMMITTED has no need to)")
+            return StillLocked(
+                "another transaction changed it meanwhile: begin yours again (READ COMMITTED has no need to)"
+            )
         case "25P02":
-            return TransactionUnfit("the transaction that this handle joined has failed already: roll it back, and begin again")
+            return TransactionUnfit(
+                "the transaction that this handle joined has failed already: roll it back, and begin again"
+            )
         case "25006":
-            return SetupError("the database only reads, as a standby does: give the address of the one that writes")
+            return SetupError(
+                "the database only reads, as a standby does: give the address of the one that writes"
+            )
         case "42501":
             return SetupError(f"the user of this address may not do that: {said}")
         case _ if state in NO_SCHEMA:

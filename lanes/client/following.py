@@ -43,8 +43,12 @@ class Following:
         self._began_at = clock(connection)
         self._news = News(connection, wanted.workload)
         self._heard = False
-        self._shown: dict[ItemId, Listed] = {}  # of the pages, what changed meanwhile: it is no news
-        self._unread: Sequence[Listed] = ()  # others had them locked when their read was to be recorded
+        self._shown: dict[
+            ItemId, Listed
+        ] = {}  # of the pages, what changed meanwhile: it is no news
+        self._unread: Sequence[
+            Listed
+        ] = ()  # others had them locked when their read was to be recorded
         self._locked: Sequence[Listed] = ()  # the same of the last look
 
     def look(self, connection: Connection) -> list[Listed]:
@@ -59,7 +63,9 @@ class Following:
             self._heard = True
             known = listing.among(connection, self._wanted.told(), self._news.read(connection))
             found = [each for each in known if each != self._shown.get(each.item_id)]
-        self._locked = verbs.record_reads(connection, self._wanted.workload, [*self._unread, *found], self._reader)
+        self._locked = verbs.record_reads(
+            connection, self._wanted.workload, [*self._unread, *found], self._reader
+        )
         return found
 
     def arrived(self) -> None:
@@ -67,7 +73,9 @@ class Following:
         self._unread = self._locked
         if not self._heard:
             self._onwards = self._page.onwards
-            self._shown |= {each.item_id: each for each in self._page.items if each.changed_at >= self._began_at}
+            self._shown |= {
+                each.item_id: each for each in self._page.items if each.changed_at >= self._began_at
+            }
             return
         self._news.told()
         if not self._news.more:
@@ -147,7 +155,9 @@ def follow(place: Pool | Joined, following: Following, quiet_s: float | None) ->
         ear.close()
 
 
-async def afollow(place: AsyncPool | AsyncJoined, following: Following, quiet_s: float | None) -> AsyncGenerator[Listed]:
+async def afollow(
+    place: AsyncPool | AsyncJoined, following: Following, quiet_s: float | None
+) -> AsyncGenerator[Listed]:
     """As `follow`; the loop is not held up."""
     roused, rhythm = asyncio.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), roused))

@@ -50,12 +50,23 @@ class Lanes:
     """
 
     def __init__(
-        self, where: str | URL | Engine | Connection | None = None, *, connections: int = 6, patience_s: float = 10
+        self,
+        where: str | URL | Engine | Connection | None = None,
+        *,
+        connections: int = 6,
+        patience_s: float = 10,
     ) -> None:
         self._place = place(where, connections)
         self._verbs = Verbs(timedelta(seconds=patience_s), ours=self._place.ours)
 
-    def submit(self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]) -> Sent:
+    def submit(
+        self,
+        workload: str,
+        payload: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        **fields: Unpack[Fields],
+    ) -> Sent:
         """Admit one item; `outcome` is `accepted`, or `duplicate` where it was admitted before.
 
         With a key the call may be repeated whenever its outcome is not known.
@@ -64,7 +75,9 @@ class Lanes:
             UnknownWorkload: no workload of that name has a published version.
             Refused: the input was refused for another reason; it is kept in `rejected_log`.
         """
-        return self.submit_many(workload, [{"payload": payload, "key": key, **fields}])[0].raise_for_refusal()
+        return self.submit_many(workload, [{"payload": payload, "key": key, **fields}])[
+            0
+        ].raise_for_refusal()
 
     def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
         """Admit many inputs, 500 to a transaction, or fewer where they are large, and return an outcome for each, in order.
@@ -80,11 +93,22 @@ class Lanes:
             sent += self._place.run(partial(self._admit, workload, chunk))
         return sent
 
-    def _admit(self, workload: str, chunk: Sequence[Mapping[str, Any]], connection: Connection) -> list[Sent]:
+    def _admit(
+        self, workload: str, chunk: Sequence[Mapping[str, Any]], connection: Connection
+    ) -> list[Sent]:
         now = clock(connection)
-        return self._verbs.admit(connection, [verbs.read(workload, each, now) for each in chunk], now)
+        return self._verbs.admit(
+            connection, [verbs.read(workload, each, now) for each in chunk], now
+        )
 
-    def amend(self, workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
+    def amend(
+        self,
+        workload: str,
+        key: str,
+        payload: Mapping[str, Any],
+        *,
+        occurred_at: datetime | None = None,
+    ) -> Sent:
         """Replace the item's payload; `outcome` is `amended`, `duplicate`, `waiting` (no item yet) or `outdated` (an amendment
         that occurred later is in force; this one is kept).
 
@@ -92,7 +116,9 @@ class Lanes:
             UnknownWorkload: no workload of that name has a published version.
             Refused: the amendment was refused for another reason; it is kept in `rejected_log`.
         """
-        sent = self._place.run(lambda connection: self._verbs.amend(connection, workload, key, payload, occurred_at))
+        sent = self._place.run(
+            lambda connection: self._verbs.amend(connection, workload, key, payload, occurred_at)
+        )
         return sent.raise_for_refusal()
 
     def cancel(self, workload: str, key: str) -> bool:
@@ -103,13 +129,17 @@ class Lanes:
         """
         return self._place.run(lambda connection: self._verbs.cancel(connection, workload, key))
 
-    def label(self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
+    def label(
+        self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
+    ) -> None:
         """Record the right answer for the item; the newest label of a source counts.
 
         Raises:
             UnknownWorkload, UnknownItem: there is none.
         """
-        self._place.run(lambda connection: self._verbs.label(connection, workload, key, expected, source))
+        self._place.run(
+            lambda connection: self._verbs.label(connection, workload, key, expected, source)
+        )
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """The item's current result, None while there is none; the read is recorded.
@@ -117,9 +147,13 @@ class Lanes:
         Raises:
             AnswerEmptied: there was one, and it is no longer kept.
         """
-        return self._place.run(lambda connection: self._verbs.read_result(connection, workload, key, reader))
+        return self._place.run(
+            lambda connection: self._verbs.read_result(connection, workload, key, reader)
+        )
 
-    def wait(self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False) -> Result | None:
+    def wait(
+        self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
+    ) -> Result | None:
         """The item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
 
         None when `timeout_s` seconds passed first. However many wait in a process, they share two connections, which are

@@ -28,7 +28,12 @@ class Looker:
     async def open(cls, url: str) -> AsyncIterator[Self]:
         """It connects when it is needed."""
         pool = discreet_async_engine(
-            url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=LIMITS, isolation_level="READ COMMITTED"
+            url,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args=LIMITS,
+            isolation_level="READ COMMITTED",
         )
         try:
             yield cls(pool)

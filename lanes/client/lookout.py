@@ -64,7 +64,9 @@ async def _done(found: asyncio.Future[Result | None], *, within_s: float) -> boo
 
 
 def _away() -> DatabaseAway:
-    return DatabaseAway(f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known")
+    return DatabaseAway(
+        f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known"
+    )
 
 
 class Lookout:
@@ -75,8 +77,12 @@ class Lookout:
         self._guard = threading.Lock()
         self._waiting: set[Waiter] = set()
         self._owed: set[Waiter] = set()  # a look at once: those who came, or whose time is up
-        self._roused: set[Callable[[], object]] = set()  # whenever something may have been committed
-        self._stir: Callable[[], object] = int  # tells the thread that looks are owed, once it is there
+        self._roused: set[Callable[[], object]] = (
+            set()
+        )  # whenever something may have been committed
+        self._stir: Callable[[], object] = (
+            int  # tells the thread that looks are owed, once it is there
+        )
         self._ended = False
 
     def start(self) -> None:
@@ -131,7 +137,11 @@ class Lookout:
                 each.fail(_reason(error))
 
     async def _serve(self) -> None:
-        async with listening(self._url) as heard, Looker.open(self._url) as looker, asyncio.TaskGroup() as group:
+        async with (
+            listening(self._url) as heard,
+            Looker.open(self._url) as looker,
+            asyncio.TaskGroup() as group,
+        ):
             stirred = asyncio.Event()
             with self._guard:
                 self._stir = partial(asyncio.get_running_loop().call_soon_threadsafe, stirred.set)
@@ -199,7 +209,9 @@ def _reason(error: BaseException) -> BaseException:
     if isinstance(error, SQLAlchemyError):
         why = tell(error)
     elif isinstance(error, DriverError | OSError):
-        why = DatabaseAway(f"the database does not answer: {next(iter(str(error).splitlines()), type(error).__name__)}")
+        why = DatabaseAway(
+            f"the database does not answer: {next(iter(str(error).splitlines()), type(error).__name__)}"
+        )
     if why is not None:
         why.__cause__ = error
     return why or error

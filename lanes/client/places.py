@@ -19,7 +19,9 @@ from lanes.store.locks import TRIES, repeated
 from lanes.store.signals import LIMITS
 
 KEPT = 2  # connections that stay open between two calls
-COMMITTED = "READ COMMITTED"  # admission looks again at what others committed while it waited for them
+COMMITTED = (
+    "READ COMMITTED"  # admission looks again at what others committed while it waited for them
+)
 NO_WAITING = (
     "who waits within a transaction waits in vain: what it sent is answered only after its commit, and what it reads may be "
     "old; commit, then wait on a handle of the database's address"
@@ -181,10 +183,14 @@ def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Jo
         case None | str() | URL():
             url = _read(where)
             return Pool(discreet_engine(url, **_how(url, most)), owned=True)
-    raise TypeError(f"Lanes works on an address, an Engine or a Connection of SQLAlchemy, not on {type(where).__name__}")
+    raise TypeError(
+        f"Lanes works on an address, an Engine or a Connection of SQLAlchemy, not on {type(where).__name__}"
+    )
 
 
-def async_place(where: str | URL | AsyncEngine | AsyncConnection | None, most: int) -> AsyncPool | AsyncJoined:
+def async_place(
+    where: str | URL | AsyncEngine | AsyncConnection | None, most: int
+) -> AsyncPool | AsyncJoined:
     """Where an asynchronous handle works; see `place`."""
     match where:
         case AsyncEngine():
@@ -210,12 +216,20 @@ def _read(where: str | URL | None) -> URL:
 def _how(url: URL, most: int) -> dict[str, Any]:
     kept = min(KEPT, most)
     limits = {name: value for name, value in LIMITS.items() if name not in url.query}
-    return {"pool_size": kept, "max_overflow": most - kept, "pool_pre_ping": True, "connect_args": limits}
+    return {
+        "pool_size": kept,
+        "max_overflow": most - kept,
+        "pool_pre_ping": True,
+        "connect_args": limits,
+    }
 
 
 def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) -> None:
     dialect = given.dialect
-    if (dialect.name, dialect.driver) not in (("postgresql", "psycopg"), ("postgresql", "psycopg_async")):
+    if (dialect.name, dialect.driver) not in (
+        ("postgresql", "psycopg"),
+        ("postgresql", "psycopg_async"),
+    ):
         raise SetupError(
             f"Lanes speaks to Postgres through psycopg, not to {dialect.name} through {dialect.driver}: make the engine for "
             f"{DRIVER}://..."

@@ -11,7 +11,9 @@ from lanes.settling.listing import Listed
 from lanes.store.settling.results import Result
 
 
-def submit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]) -> Sent:
+def submit(
+    workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
+) -> Sent:
     """See `Lanes.submit`."""
     return handle().submit(workload, payload, key=key, **fields)
 
@@ -21,7 +23,9 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent
     return handle().submit_many(workload, inputs)
 
 
-def amend(workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
+def amend(
+    workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None
+) -> Sent:
     """See `Lanes.amend`."""
     return handle().amend(workload, key, payload, occurred_at=occurred_at)
 
@@ -41,7 +45,9 @@ def read_result(workload: str, key: str, *, reader: str) -> Result | None:
     return handle().read_result(workload, key, reader=reader)
 
 
-def wait(workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False) -> Result | None:
+def wait(
+    workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
+) -> Result | None:
     """See `Lanes.wait`."""
     return handle().wait(workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
 
@@ -56,10 +62,14 @@ def results(
     quiet_s: float | None = None,
 ) -> Generator[Listed]:
     """See `Lanes.results`."""
-    return handle().results(workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s)
+    return handle().results(
+        workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s
+    )
 
 
-async def asubmit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]) -> Sent:
+async def asubmit(
+    workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
+) -> Sent:
     """See `Lanes.submit`."""
     return await (await ahandle()).submit(workload, payload, key=key, **fields)
 
@@ -69,7 +79,9 @@ async def asubmit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> li
     return await (await ahandle()).submit_many(workload, inputs)
 
 
-async def aamend(workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
+async def aamend(
+    workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None
+) -> Sent:
     """See `Lanes.amend`."""
     return await (await ahandle()).amend(workload, key, payload, occurred_at=occurred_at)
 
@@ -79,7 +91,9 @@ async def acancel(workload: str, key: str) -> bool:
     return await (await ahandle()).cancel(workload, key)
 
 
-async def alabel(workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
+async def alabel(
+    workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
+) -> None:
     """See `Lanes.label`."""
     await (await ahandle()).label(workload, key, expected, source=source)
 
@@ -89,9 +103,13 @@ async def aread_result(workload: str, key: str, *, reader: str) -> Result | None
     return await (await ahandle()).read_result(workload, key, reader=reader)
 
 
-async def await_result(workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False) -> Result | None:
+async def await_result(
+    workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
+) -> Result | None:
     """See `Lanes.wait`."""
-    return await (await ahandle()).wait(workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
+    return await (await ahandle()).wait(
+        workload, key, reader=reader, timeout_s=timeout_s, settled=settled
+    )
 
 
 async def aresults(
@@ -104,7 +122,9 @@ async def aresults(
     quiet_s: float | None = None,
 ) -> AsyncGenerator[Listed]:
     """See `AsyncLanes.results`."""
-    found = (await ahandle()).results(workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s)
+    found = (await ahandle()).results(
+        workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s
+    )
     async with aclosing(found):
         async for each in found:
             yield each

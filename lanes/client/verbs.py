@@ -10,7 +10,15 @@ from uuid import uuid4
 from sqlalchemy import Connection
 
 from lanes.doors.item import Admission, Refusal, Submission, read_amendment, read_submission
-from lanes.errors import AnswerEmptied, ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
+from lanes.errors import (
+    AnswerEmptied,
+    ItemCanceled,
+    ItemFailed,
+    LanesError,
+    Refused,
+    UnknownItem,
+    UnknownWorkload,
+)
 from lanes.settling.listing import TOLD, Listed, Page, Wanted
 from lanes.settling.sought import Sought, Unanswered, emptied
 from lanes.storable import unfit_label, unstorable
@@ -80,18 +88,29 @@ class Verbs:
     def __init__(self, patience: timedelta, *, ours: bool) -> None:
         self._patience, self._ours = patience, ours
 
-    def admit(self, connection: Connection, asked: Sequence[Submission | Refusal], now: datetime) -> list[Sent]:
+    def admit(
+        self, connection: Connection, asked: Sequence[Submission | Refusal], now: datetime
+    ) -> list[Sent]:
         """Admit the submissions, keep the refusals in `rejected_log`, and return an outcome for each, in order."""
         refused = [each for each in asked if isinstance(each, Refusal)]
         if refused:
             items.refuse(connection, refused, door=DOOR, now=now)
         submitted = [each for each in asked if isinstance(each, Submission)]
-        admitted = self._patiently(connection, items.admit, submitted, door=DOOR, now=now) if submitted else []
+        admitted = (
+            self._patiently(connection, items.admit, submitted, door=DOOR, now=now)
+            if submitted
+            else []
+        )
         outcomes = map(_sent, submitted, admitted)
         return [_not_sent(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
 
     def amend(
-        self, connection: Connection, workload: str, key: str, payload: Mapping[str, Any], occurred_at: datetime | None
+        self,
+        connection: Connection,
+        workload: str,
+        key: str,
+        payload: Mapping[str, Any],
+        occurred_at: datetime | None,
     ) -> Sent:
         """See `Lanes.amend`."""
         fields = {"key": key, "payload": plain(payload), "occurred_at": occurred_at}
@@ -113,12 +132,21 @@ class Verbs:
             raise missing(connection, workload, key)
         return outcome == "canceled"
 
-    def label(self, connection: Connection, workload: str, key: str, expected: Mapping[str, Any], source: str) -> None:
+    def label(
+        self,
+        connection: Connection,
+        workload: str,
+        key: str,
+        expected: Mapping[str, Any],
+        source: str,
+    ) -> None:
         """See `Lanes.label`."""
         workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
         right, source = plain(expected), text_of(source, "source")
         if not isinstance(right, dict):
-            raise Refused("malformed", f"a label is a JSON object (a dict), not {type(right).__name__}")
+            raise Refused(
+                "malformed", f"a label is a JSON object (a dict), not {type(right).__name__}"
+            )
         problem = unfit_label(right)
         if problem is not None:
             raise Refused("malformed", problem)
@@ -126,26 +154,44 @@ class Verbs:
             case "unknown_item":
                 raise missing(connection, workload, key)
             case "malformed":
-                raise Refused("malformed", "a label is a JSON object, and its source a text of 1 to 512 characters")
+                raise Refused(
+                    "malformed",
+                    "a label is a JSON object, and its source a text of 1 to 512 characters",
+                )
 
-    def read_result(self, connection: Connection, workload: str, key: str, reader: str) -> Result | None:
+    def read_result(
+        self, connection: Connection, workload: str, key: str, reader: str
+    ) -> Result | None:
         """See `Lanes.read_result`."""
         asked = sought(workload, key, reader)
-        return self._patiently(connection, results.read, asked.workload, asked.key, reader=asked.reader)
+        return self._patiently(
+            connection, results.read, asked.workload, asked.key, reader=asked.reader
+        )
 
     def _patiently(
-        self, connection: Connection, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        connection: Connection,
+        query: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        return (by_itself if self._ours else patiently)(connection, self._patience, query, *args, **kwargs)
+        return (by_itself if self._ours else patiently)(
+            connection, self._patience, query, *args, **kwargs
+        )
 
 
 def read(workload: str, fields: object, now: datetime) -> Submission | Refusal:
     """Return the input as a submission, or its refusal where it is malformed."""
     try:
         if not isinstance(fields, Mapping):
-            raise Refused("malformed", f'an input is a JSON object (a dict) with a "payload", not {type(fields).__name__}')
+            raise Refused(
+                "malformed",
+                f'an input is a JSON object (a dict) with a "payload", not {type(fields).__name__}',
+            )
         given = {**fields, "payload": plain(fields.get("payload"))}
-        return read_submission(workload, given, place=str(given.get("key") or uuid4()), sent_at=now.astimezone(UTC))
+        return read_submission(
+            workload, given, place=str(given.get("key") or uuid4()), sent_at=now.astimezone(UTC)
+        )
     except Refused as refused:
         return _refusal(workload, fields, refused)
 
@@ -162,7 +208,14 @@ def _refusal(workload: object, fields: object, refused: Refused) -> Refusal:
         content = json.dumps(fields, default=str, skipkeys=True)
     except (ValueError, RecursionError):  # it contains itself, or is nested too deeply
         content = ""
-    return Refusal(str(workload), str(uuid4()), refused.reason, str(refused), content, None if key is None else str(key))
+    return Refusal(
+        str(workload),
+        str(uuid4()),
+        refused.reason,
+        str(refused),
+        content,
+        None if key is None else str(key),
+    )
 
 
 def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | None) -> Page:
@@ -172,7 +225,9 @@ def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | Non
     return found
 
 
-def record_reads(connection: Connection, workload: str, items: Sequence[Listed], reader: str | None) -> list[Listed]:
+def record_reads(
+    connection: Connection, workload: str, items: Sequence[Listed], reader: str | None
+) -> list[Listed]:
     """The reader, where there is one, has read the answers of these items, as far as they have one.
 
     Nobody is waited for: the reads of those that another transaction has locked are not recorded, and they are returned.
@@ -184,7 +239,14 @@ def record_reads(connection: Connection, workload: str, items: Sequence[Listed],
     return [each for each, what in zip(answered, taken, strict=True) if what is Unanswered.NOT_YET]
 
 
-def wanted(workload: str, states: Collection[str], since: datetime | None, *, follow: bool, reader: str | None) -> Wanted:
+def wanted(
+    workload: str,
+    states: Collection[str],
+    since: datetime | None,
+    *,
+    follow: bool,
+    reader: str | None,
+) -> Wanted:
     """Which items `Lanes.results` lists.
 
     Raises:
@@ -193,12 +255,17 @@ def wanted(workload: str, states: Collection[str], since: datetime | None, *, fo
     if reader is not None:
         text_of(reader, "reader")
     try:
-        asked = Wanted(text_of(workload, "the workload's name"), [ItemState(each) for each in states], since)
+        asked = Wanted(
+            text_of(workload, "the workload's name"), [ItemState(each) for each in states], since
+        )
     except ValueError as error:
-        raise Refused("malformed", f"{error}; an item's state is one of {', '.join(ItemState)}") from None
+        raise Refused(
+            "malformed", f"{error}; an item's state is one of {', '.join(ItemState)}"
+        ) from None
     if follow and not asked.told().states:
         raise Refused(
-            "malformed", f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none"
+            "malformed",
+            f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none",
         )
     return asked
 
@@ -209,7 +276,12 @@ def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> So
     Raises:
         Refused: the workload, key or reader is no text that a database takes.
     """
-    return Sought(text_of(workload, "the workload's name"), text_of(key, "key"), text_of(reader, "reader"), settled)
+    return Sought(
+        text_of(workload, "the workload's name"),
+        text_of(key, "key"),
+        text_of(reader, "reader"),
+        settled,
+    )
 
 
 def text_of(value: object, where: str) -> str:
@@ -235,7 +307,9 @@ def never(asked: Sought, why: Unanswered) -> LanesError | None:
         case Unanswered.EMPTIED:
             return AnswerEmptied(emptied(asked.workload, asked.key))
         case Unanswered.FAILED:
-            return ItemFailed(f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why")
+            return ItemFailed(
+                f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why"
+            )
         case Unanswered.NO_ITEM:
             return _no_item(asked.workload, asked.key)
         case Unanswered.NO_WORKLOAD:
@@ -252,7 +326,9 @@ def missing(connection: Connection, workload: str, key: str) -> UnknownWorkload 
 
 
 def _no_item(workload: str, key: str) -> UnknownItem:
-    return UnknownItem(f'workload "{workload}" has no item "{key}"; submit it first, or correct the name')
+    return UnknownItem(
+        f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
+    )
 
 
 def _unknown(name: str) -> UnknownWorkload:

@@ -28,13 +28,22 @@ NotNegative = validators.Number(gte=0, lte=1e12)
 def advise(
     workload: str,
     *,
-    days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=365), help="Days looked back, 1 to 365.")] = 30,
+    days: Annotated[
+        int,
+        Parameter(validator=validators.Number(gte=1, lte=365), help="Days looked back, 1 to 365."),
+    ] = 30,
     correction_usd: Annotated[
         float | None,
-        Parameter(validator=NotNegative, help="What it is worth to correct a wrong answer later, USD; else not counted."),
+        Parameter(
+            validator=NotNegative,
+            help="What it is worth to correct a wrong answer later, USD; else not counted.",
+        ),
     ] = None,
     items_per_month: Annotated[
-        float | None, Parameter(validator=validators.Number(gt=0, lte=1e12), help="Volume to assume; else projected.")
+        float | None,
+        Parameter(
+            validator=validators.Number(gt=0, lte=1e12), help="Volume to assume; else projected."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -44,6 +53,7 @@ def advise(
     What the lanes take a month is set with `lanes overhead set`. Inconclusive when too little was seen. Exit code 2 when there
     is no such workload.
     """
+
     def look(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)
@@ -64,22 +74,38 @@ def as_data(advice: Advice) -> dict[str, Any]:
     worked_out = {}
     if even is not None and share is not None:
         worked_out = {
-            "break_even_share": even.share, "break_even_items_per_month": even.volume(share),
-            "saving_usd": even.saving(share), "net_usd": even.net(share), "batch_only_net_usd": even.batch_net,
-        }  # fmt: skip
+            "break_even_share": even.share,
+            "break_even_items_per_month": even.volume(share),
+            "saving_usd": even.saving(share),
+            "net_usd": even.net(share),
+            "batch_only_net_usd": even.batch_net,
+        }
     lanes = [{**asdict(each), "total_usd": each.total_usd} for each in advice.lanes]
     saved = advice.evidence.savings if advice.evidence else None
-    return _written({
-        **asdict(advice), "lanes": lanes, "rule_agrees": advice.rule.agrees, "worked_out": worked_out,
-        "now": _plan(advice.now), "plan": _plan(advice.plan), "plans": [_plan(each) for each in advice.plans],
-        "sensitivities": [{**asdict(each), "plan": _plan(each.plan)} for each in advice.sensitivities],
-        "intervals": asdict(spread(advice)),
-        "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
-    })  # fmt: skip
+    return _written(
+        {
+            **asdict(advice),
+            "lanes": lanes,
+            "rule_agrees": advice.rule.agrees,
+            "worked_out": worked_out,
+            "now": _plan(advice.now),
+            "plan": _plan(advice.plan),
+            "plans": [_plan(each) for each in advice.plans],
+            "sensitivities": [
+                {**asdict(each), "plan": _plan(each.plan)} for each in advice.sensitivities
+            ],
+            "intervals": asdict(spread(advice)),
+            "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
+        }
+    )
 
 
 def _plan(plan: Plan | None) -> dict[str, Any] | None:
-    return None if plan is None else {**asdict(plan), "paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd}
+    return (
+        None
+        if plan is None
+        else {**asdict(plan), "paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd}
+    )
 
 
 def _written(value: Any) -> Any:

@@ -36,8 +36,12 @@ NO_SLACK = (
 
 def alerts(
     *,
-    all: Annotated[bool, Parameter(name="--all", negative="", help="Resolved incidents too, the newest 200.")] = False,
-    test: Annotated[bool, Parameter(name="--test", negative="", help="Send one test message to Slack.")] = False,
+    all: Annotated[
+        bool, Parameter(name="--all", negative="", help="Resolved incidents too, the newest 200.")
+    ] = False,
+    test: Annotated[
+        bool, Parameter(name="--test", negative="", help="Send one test message to Slack.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Show the open incidents: which promise of which workload is broken, since when, and by how much.
@@ -62,14 +66,23 @@ def _show(pool: Engine, all: bool, as_json: bool) -> int:
     if not found:
         console.print("No incident was ever opened." if all else "No incident is open.")
         return 0
-    table = Table("Incident", "Severity", "Promise", "Workload", "Figure", "Limit", "Since", "State", "What")
+    table = Table(
+        "Incident", "Severity", "Promise", "Workload", "Figure", "Limit", "Since", "State", "What"
+    )
     for each in found:
         since = written(each.opened_at, beside=now)
         figure, limit = in_words(each.promise, each.value), in_words(each.promise, each.limit_value)
         table.add_row(
-            str(each.id), Text(each.severity, STYLES[each.severity]), each.promise, Text(plain(each.whose, most=40)),
-            figure, limit if each.limit_value else "-", since, _state(each), Text(plain(each.sentence, most=300)),
-        )  # fmt: skip
+            str(each.id),
+            Text(each.severity, STYLES[each.severity]),
+            each.promise,
+            Text(plain(each.whose, most=40)),
+            figure,
+            limit if each.limit_value else "-",
+            since,
+            _state(each),
+            Text(plain(each.sentence, most=300)),
+        )
     console.print(table)
     console.print(explained(LEGEND))
     for id_, problem in untold.items():
@@ -86,9 +99,11 @@ def _state(each: Incident) -> str:
 def _test(pool: Engine, as_json: bool) -> int:
     settings = Settings.read()
     slack = messenger(
-        bot_token=settings.slack_bot_token, channel=settings.slack_channel, webhook_url=settings.slack_webhook_url,
+        bot_token=settings.slack_bot_token,
+        channel=settings.slack_channel,
+        webhook_url=settings.slack_webhook_url,
         api_url=settings.slack_api_url,
-    )  # fmt: skip
+    )
     if slack is None:
         raise SetupError(NO_SLACK)
     with pool.begin() as connection:
@@ -102,7 +117,9 @@ def _test(pool: Engine, as_json: bool) -> int:
     elif slack.edits:
         print(f"the test message stands in {place.channel}; alerts there are edited in place")
     else:
-        print("the webhook took the test message; an alert is one message when it opens and one when it ends")
+        print(
+            "the webhook took the test message; an alert is one message when it opens and one when it ends"
+        )
     return 0
 
 
@@ -110,4 +127,8 @@ def _ui_url(settings: Settings) -> str:
     info = stand_info(settings)
     if info is not None:
         return info.ui_url
-    return (settings.prefect_api_url or "http://127.0.0.1:4200/api").removesuffix("/").removesuffix("/api")
+    return (
+        (settings.prefect_api_url or "http://127.0.0.1:4200/api")
+        .removesuffix("/")
+        .removesuffix("/api")
+    )

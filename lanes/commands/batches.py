@@ -25,7 +25,9 @@ from lanes.store.settling import decisions
 from lanes.units import clock as written
 from lanes.units import usd
 
-Sure = Annotated[bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")]
+Sure = Annotated[
+    bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")
+]
 Batch = Annotated[int, Parameter(help="Its number, as `lanes batches` says it.")]
 LEGEND: Legend = {
     "Items": "that it still owns",
@@ -43,22 +45,42 @@ def batches(*, as_json: AsJson = False) -> int:
             now = clock(connection)
             found = decisions.all_stakes(connection, now=now)
         if as_json:
-            print_json([{**asdict(each), "intended_at": at, "note": note} for each, at, note in found])
+            print_json(
+                [{**asdict(each), "intended_at": at, "note": note} for each, at, note in found]
+            )
             return 0
         console = Console(width=None if sys.stdout.isatty() else 140)
         if not found:
             console.print("No batch is open.")
             return 0
-        table = Table("Batch", "Workload", "State", "Items", "Since", "At the provider", "Again", "At most", "Note")
+        table = Table(
+            "Batch",
+            "Workload",
+            "State",
+            "Items",
+            "Since",
+            "At the provider",
+            "Again",
+            "At most",
+            "Note",
+        )
         for each, at, note in found:
             table.add_row(
-                str(each.batch_id), Text(plain(each.workload, most=40)), each.state, f"{each.items:,}",
-                written(at, beside=now), each.provider_batch_id or "-", usd(each.again_usd), usd(each.most_usd),
+                str(each.batch_id),
+                Text(plain(each.workload, most=40)),
+                each.state,
+                f"{each.items:,}",
+                written(at, beside=now),
+                each.provider_batch_id or "-",
+                usd(each.again_usd),
+                usd(each.most_usd),
                 Text(plain(note or "", most=200)),
-            )  # fmt: skip
+            )
         console.print(table)
         console.print(explained(LEGEND))
-        console.print("`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it.")
+        console.print(
+            "`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it."
+        )
         return 0
 
     return on_database(show)
@@ -76,31 +98,45 @@ def adopt(batch: Batch, provider_batch: str, *, yes: Sure = False, as_json: AsJs
     return _decide(Decision.ADOPT, batch, do, yes, as_json)
 
 
-def resubmit(batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False) -> int:
+def resubmit(
+    batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False
+) -> int:
     """Send the items of an open batch again with the next one. What the provider works off all the same is paid twice.
 
     Exit code 1 when there is no such open batch.
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.resubmit(connection, BatchId(batch), who=getpass.getuser(), why=why, now=now)
+        return decisions.resubmit(
+            connection, BatchId(batch), who=getpass.getuser(), why=why, now=now
+        )
 
     return _decide(Decision.RESUBMIT, batch, do, yes, as_json)
 
 
-def give_up(batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False) -> int:
+def give_up(
+    batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False
+) -> int:
     """Fail the items of an open batch; `lanes retry` brings them back.
 
     Exit code 1 when there is no such open batch.
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.give_up(connection, BatchId(batch), who=getpass.getuser(), why=why, now=now)
+        return decisions.give_up(
+            connection, BatchId(batch), who=getpass.getuser(), why=why, now=now
+        )
 
     return _decide(Decision.GIVE_UP, batch, do, yes, as_json)
 
 
-def _decide(decision: Decision, batch: int, do: Callable[[Connection, datetime], str], yes: bool, as_json: bool) -> int:
+def _decide(
+    decision: Decision,
+    batch: int,
+    do: Callable[[Connection, datetime], str],
+    yes: bool,
+    as_json: bool,
+) -> int:
     def decide(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)

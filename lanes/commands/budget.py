@@ -29,14 +29,20 @@ def budget(
     workload: str | None = None,
     *,
     hard: Annotated[
-        Decimal | None, Parameter(converter=dollars, help="US dollars that are never exceeded; 0 pays nothing.")
+        Decimal | None,
+        Parameter(converter=dollars, help="US dollars that are never exceeded; 0 pays nothing."),
     ] = None,
     soft: Annotated[
-        Decimal | None, Parameter(converter=dollars, help="US dollars from which on what may wait goes to batch.")
+        Decimal | None,
+        Parameter(converter=dollars, help="US dollars from which on what may wait goes to batch."),
     ] = None,
-    consumer: Annotated[str | None, Parameter(help="Whose items it pays. The default: all of the workload.")] = None,
+    consumer: Annotated[
+        str | None, Parameter(help="Whose items it pays. The default: all of the workload.")
+    ] = None,
     period: Annotated[Period, Parameter(help="From midnight in the zone on.")] = Period.DAY,
-    zone: Annotated[str | None, Parameter(help="IANA time zone. The default: as it is; UTC of a new budget.")] = None,
+    zone: Annotated[
+        str | None, Parameter(help="IANA time zone. The default: as it is; UTC of a new budget.")
+    ] = None,
     remove: Annotated[bool, Parameter(negative="", help="Have this budget no more.")] = False,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
@@ -59,7 +65,10 @@ def budget(
         return 2
 
     if consumer is not None and not remove and hard is None and soft is None:
-        print("--consumer is for a budget that is set or removed: say --hard, --soft or --remove", file=sys.stderr)
+        print(
+            "--consumer is for a budget that is set or removed: say --hard, --soft or --remove",
+            file=sys.stderr,
+        )
         return 2
 
     def change(connection: Connection, now: datetime) -> str | None:
@@ -77,7 +86,10 @@ def budget(
 
 
 def _changed_and_shown(
-    pool: Engine, workload: str | None, change: Callable[[Connection, datetime], str | None], as_json: bool
+    pool: Engine,
+    workload: str | None,
+    change: Callable[[Connection, datetime], str | None],
+    as_json: bool,
 ) -> int:
     with pool.begin() as connection:
         now = clock(connection)
@@ -98,14 +110,20 @@ def _changed_and_shown(
 def _json(of: BudgetStatus) -> dict[str, object]:
     known = asdict(of)
     told = {**known.pop("budget"), **known, **_derived(of)}
-    return {name: float(value) if isinstance(value, Decimal) else value for name, value in told.items()}
+    return {
+        name: float(value) if isinstance(value, Decimal) else value for name, value in told.items()
+    }
 
 
 def _derived(of: BudgetStatus) -> dict[str, object]:
     return {
-        "reserved_usd": of.reserved_usd, "left_usd": of.rest_usd, "share": of.share, "used_up": of.is_used_up,
-        "waits": of.waits, "state": of.state,
-    }  # fmt: skip
+        "reserved_usd": of.reserved_usd,
+        "left_usd": of.rest_usd,
+        "share": of.share,
+        "used_up": of.is_used_up,
+        "waits": of.waits,
+        "state": of.state,
+    }
 
 
 def _show(found: Sequence[BudgetStatus]) -> None:

@@ -22,7 +22,9 @@ def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
             f'"{text}" is no moment: write a time of day such as 06:00, a span such as 8h, or a moment such as 2026-12-24T06:00'
         ) from None
     if moment <= now:
-        raise ValueError(f'"{text}" is over: it was {moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})')
+        raise ValueError(
+            f'"{text}" is over: it was {moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})'
+        )
     return moment
 
 
@@ -30,9 +32,14 @@ def _read(wanted: str, now: datetime, zone: ZoneInfo) -> datetime:
     if TIME_OF_DAY.fullmatch(wanted):
         today = now.astimezone(zone).date()
         days = (today + timedelta(days=ahead) for ahead in (0, 1, 2))
-        moments = (datetime.combine(day, time.fromisoformat(wanted), zone).astimezone(now.tzinfo) for day in days)
+        moments = (
+            datetime.combine(day, time.fromisoformat(wanted), zone).astimezone(now.tzinfo)
+            for day in days
+        )
         return next(each for each in moments if each > now)
     if span := SPAN.fullmatch(wanted):
         return now + timedelta(seconds=int(span[1]) * SECONDS[span[2].lower()])
     moment = datetime.fromisoformat(wanted)
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(now.tzinfo)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(
+        now.tzinfo
+    )

@@ -36,7 +36,15 @@ def depart(workload: str, *, as_json: AsJson = False) -> int:
                 run = api.run(runs.submit(workload))
                 page = f"{reaching.ui_url(api.url)}{run_page(run)}"
         if as_json:
-            print_json({"workload": workload, "ready": waiting.ready, "run": run, "url": page, "said": said})
+            print_json(
+                {
+                    "workload": workload,
+                    "ready": waiting.ready,
+                    "run": run,
+                    "url": page,
+                    "said": said,
+                }
+            )
         else:
             print(said, file=sys.stderr if waiting.paused_at else sys.stdout)
             if page is not None:

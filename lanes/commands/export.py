@@ -20,10 +20,19 @@ from lanes.workload.version import NAME, Spec
 from lanes.workload.writing import written
 
 Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]
-OfBlock = Annotated[bool, Parameter(name="--block", negative="", help="What the block says, in force or not.")]
+OfBlock = Annotated[
+    bool, Parameter(name="--block", negative="", help="What the block says, in force or not.")
+]
 
 
-def export(workload: str, *, out: Out = None, block: OfBlock = False, force: Force = False, as_json: AsJson = False) -> int:
+def export(
+    workload: str,
+    *,
+    out: Out = None,
+    block: OfBlock = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> int:
     """Write the definition of a workload that is in force as a commented YAML file; `lanes publish` takes it back.
 
     Where the block in Prefect says something else that is not in force, that is told on standard error.
@@ -60,16 +69,26 @@ def _in_force(pool: Engine, name: str) -> Spec:
             print(f"its block was not looked at: {away}", file=sys.stderr)
         seen = None
     if version is None:
-        more = "; its block says something that is not in force: see --block" if seen is not None else ""
+        more = (
+            "; its block says something that is not in force: see --block"
+            if seen is not None
+            else ""
+        )
         raise UnknownWorkload(f'workload "{name}" has no published version{more}')
     found = compare(name, version.spec, version, seen)
     if found.block is Block.SAME and seen is not None:
         return version.spec.model_copy(update={"output_schema": seen["output_schema"]})
     if found.block is Block.EDITED:
         fields = ", ".join(each.field for each in found.overwritten)
-        print(f"its block says something else that is not in force ({fields}): --block writes that", file=sys.stderr)
+        print(
+            f"its block says something else that is not in force ({fields}): --block writes that",
+            file=sys.stderr,
+        )
     if found.block is Block.INVALID:
-        print(f"its block is not valid and so not in force: {'; '.join(found.problems)}", file=sys.stderr)
+        print(
+            f"its block is not valid and so not in force: {'; '.join(found.problems)}",
+            file=sys.stderr,
+        )
     return version.spec
 
 

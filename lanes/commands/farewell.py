@@ -63,11 +63,18 @@ def program(environment: Mapping[str, str], here: Path) -> str:
 
 
 def next_steps(
-    at: Surroundings, workload: str, examples: Sequence[Example], *, field: str = "text", now: datetime
+    at: Surroundings,
+    workload: str,
+    examples: Sequence[Example],
+    *,
+    field: str = "text",
+    now: datetime,
 ) -> list[Step]:
     """Commands for the answers, for the story of one of the items, and for an event of one's own."""
     steps = [Step("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
-    told = [each for each in examples if plain(each.key, most=200) == each.key]  # what can be copied from a terminal
+    told = [
+        each for each in examples if plain(each.key, most=200) == each.key
+    ]  # what can be copied from a terminal
     for each in sorted(told, key=lambda each: not each.was)[:1]:
         story = f"{at.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
         steps.append(Step("see what happened to one item, and why", story))
@@ -86,27 +93,41 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
         "resource": {"prefect.resource.id": f"lanes.workload.{workload}"},
         "payload": {"key": key, "payload": {field: QUESTION}, "urgent": True},
     }
-    lines = ",\n  ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items())
+    lines = ",\n  ".join(
+        f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items()
+    )
     login = f'-K "$({at.lanes} url prefect --curl-config)"'
     return f"curl -fsS {login} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
 
 
-def print_farewell(console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool) -> None:
+def print_farewell(
+    console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool
+) -> None:
     """Links and steps, as they can be clicked and copied: never wrapped by us, never read as markup."""
 
     def line(*parts: str | tuple[str, str]) -> None:
         console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
 
     line()
-    for name, page in (("Report with charts", report_page), ("Runs", RUNS), ("Deployments, with forms", FORMS)):
+    for name, page in (
+        ("Report with charts", report_page),
+        ("Runs", RUNS),
+        ("Deployments, with forms", FORMS),
+    ):
         line((f"{name:<24}", "bold"), (f"{at.ui_url}{page}", "underline"))
     if at.login is not None:
-        line((f"{'Login, asked for once':<24}", "bold"), f"the text between the quotation marks in {at.login}")
+        line(
+            (f"{'Login, asked for once':<24}", "bold"),
+            f"the text between the quotation marks in {at.login}",
+        )
     line()
     if stays or at.stays_up:
         line(("What next", "bold"))
     else:
-        line(("What next", "bold"), f", once `{at.lanes} up` has started the stand again with all that is in it")
+        line(
+            ("What next", "bold"),
+            f", once `{at.lanes} up` has started the stand again with all that is in it",
+        )
     for number, step in enumerate(steps, 1):
         line(f"{number}. {step.title}")
         line(("   " + step.command.replace("\n", "\n   "), "cyan"))

@@ -22,7 +22,10 @@ def figures(
     what: Annotated[Literal["rebuild"], Parameter(help="What is done with them.")],
     /,
     *,
-    since: Annotated[str | None, Parameter(help="A span such as 2h or 7d, or a moment; else from the first fact on.")] = None,
+    since: Annotated[
+        str | None,
+        Parameter(help="A span such as 2h or 7d, or a moment; else from the first fact on."),
+    ] = None,
     until: Annotated[str | None, Parameter(help="As --since; else until now.")] = None,
     as_json: AsJson = False,
 ) -> int:

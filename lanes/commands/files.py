@@ -15,7 +15,10 @@ def put(text: str, out: Path | None, *, force: bool) -> int:
         print(text, end="")
         return 0
     if out.exists() and not force and out.read_bytes() != text.encode():
-        print(f'"{out}" is there already and says something else; --force overwrites it', file=sys.stderr)
+        print(
+            f'"{out}" is there already and says something else; --force overwrites it',
+            file=sys.stderr,
+        )
         return 1
     try:
         out.write_text(text, encoding="utf-8")

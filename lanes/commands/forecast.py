@@ -38,10 +38,16 @@ from lanes.units import counted
 from lanes.workload.version import Version
 from lanes.workload.window import zone_of
 
-TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
-Label = Annotated[str | None, Parameter(name="--label", help="Column that says what is right; it is not sent.")]
+TextField = Annotated[
+    str | None, Parameter(name="--field", help="Column or field that holds the text.")
+]
+Label = Annotated[
+    str | None, Parameter(name="--label", help="Column that says what is right; it is not sent.")
+]
 Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]
-OccurredAt = Annotated[str | None, Parameter(name="--occurred-at", help="Column with the event time, ISO 8601.")]
+OccurredAt = Annotated[
+    str | None, Parameter(name="--occurred-at", help="Column with the event time, ISO 8601.")
+]
 Consumer = Annotated[str | None, Parameter(help="Who would read the results.")]
 Show = Callable[[Forecast, ZoneInfo], RenderableType]
 SHOWN = 20  # bad lines
@@ -49,15 +55,26 @@ AT_ONCE = 500  # lines whose history is looked for by one statement
 
 
 def quote(
-    file: Path, *, workload: str,
+    file: Path,
+    *,
+    workload: str,
     by: Annotated[
         str | None,
-        Parameter(help="When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment."),
+        Parameter(
+            help="When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment."
+        ),
     ] = None,
-    zone: Annotated[str | None, Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's.")] = None,
-    field: TextField = None, label: Label = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
+    zone: Annotated[
+        str | None,
+        Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's."),
+    ] = None,
+    field: TextField = None,
+    label: Label = None,
+    key: Key = None,
+    occurred_at: OccurredAt = None,
+    consumer: Consumer = None,
     as_json: AsJson = False,
-) -> int:  # fmt: skip
+) -> int:
     """Estimate what a file would cost on each lane, alone and packed, how surely a batch is back, and what it costs as routed.
 
     Nothing is sent. With --by the items are routed as if they were due then, and each batch says with which probability it is
@@ -68,21 +85,45 @@ def quote(
 
     Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
-    return _look(file, workload, Layout(field, label, key, occurred_at, None, consumer), faces.costs, as_json, by, zone)
+    return _look(
+        file,
+        workload,
+        Layout(field, label, key, occurred_at, None, consumer),
+        faces.costs,
+        as_json,
+        by,
+        zone,
+    )
 
 
 def dry_run(
-    file: Path | None = None, *, workload: str | None = None,
+    file: Path | None = None,
+    *,
+    workload: str | None = None,
     with_: Annotated[
-        Path | None, Parameter(name="--with", help="A changed definition (YAML), tried on the items that came since --since.")
+        Path | None,
+        Parameter(
+            name="--with",
+            help="A changed definition (YAML), tried on the items that came since --since.",
+        ),
     ] = None,
     since: Annotated[
-        str | None, Parameter(help=f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment.")
+        str | None,
+        Parameter(
+            help=f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment."
+        ),
     ] = None,
-    most: Annotated[int | None, Parameter(help=f"With --with: the newest so many items at most; {MOST:,} by default.")] = None,
-    field: TextField = None, label: Label = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
+    most: Annotated[
+        int | None,
+        Parameter(help=f"With --with: the newest so many items at most; {MOST:,} by default."),
+    ] = None,
+    field: TextField = None,
+    label: Label = None,
+    key: Key = None,
+    occurred_at: OccurredAt = None,
+    consumer: Consumer = None,
     as_json: AsJson = False,
-) -> int:  # fmt: skip
+) -> int:
     """Show where items would go, and why: those of a file if they arrived now, or those that came, by a changed definition.
 
     Nothing is sent, published or written. With --with the definition of a YAML file is tried on the traffic of its workload:
@@ -96,14 +137,29 @@ def dry_run(
 
     `lanes dry-run --since 7d --with tickets.yaml`
     """
-    of_lines = _given({"--field": field, "--label": label, "--key": key, "--occurred-at": occurred_at, "--consumer": consumer})
+    of_lines = _given(
+        {
+            "--field": field,
+            "--label": label,
+            "--key": key,
+            "--occurred-at": occurred_at,
+            "--consumer": consumer,
+        }
+    )
     of_traffic = _given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
-            print(f"{of_lines}: that is about the lines of a file, and --with looks at what came", file=sys.stderr)
+            print(
+                f"{of_lines}: that is about the lines of a file, and --with looks at what came",
+                file=sys.stderr,
+            )
             return 2
         return try_definition(
-            with_, workload, since=SINCE if since is None else since, most=MOST if most is None else most, as_json=as_json
+            with_,
+            workload,
+            since=SINCE if since is None else since,
+            most=MOST if most is None else most,
+            as_json=as_json,
         )
     if file is None or workload is None or with_ is not None:
         wanted = "FILE with --workload W, for a file; or --with DEFINITION, for what came"
@@ -112,7 +168,13 @@ def dry_run(
     if of_traffic:
         print(f"{of_traffic}: that is about what came, and belongs to --with", file=sys.stderr)
         return 2
-    return _look(file, workload, Layout(field, label, key, occurred_at, None, consumer), faces.routes, as_json)
+    return _look(
+        file,
+        workload,
+        Layout(field, label, key, occurred_at, None, consumer),
+        faces.routes,
+        as_json,
+    )
 
 
 def _given(options: Mapping[str, object]) -> str:
@@ -121,7 +183,13 @@ def _given(options: Mapping[str, object]) -> str:
 
 
 def _look(
-    file: Path, workload: str, layout: Layout, show: Show, as_json: bool, by: str | None = None, zone: str | None = None
+    file: Path,
+    workload: str,
+    layout: Layout,
+    show: Show,
+    as_json: bool,
+    by: str | None = None,
+    zone: str | None = None,
 ) -> int:
     if not file.is_file():
         print(f'there is no file "{file}"', file=sys.stderr)
@@ -129,11 +197,19 @@ def _look(
 
     def look(pool: Engine) -> int:
         with pool.begin() as connection:
-            version, splits = workloads.in_force(connection).get(workload), workloads.splits(connection)
+            version, splits = (
+                workloads.in_force(connection).get(workload),
+                workloads.splits(connection),
+            )
             now = clock(connection)
             prospects, load = turnarounds.prospects(connection, now=now), _load(connection, now)
-            limited, shares = budgets.statuses(connection, [workload], now=now), sharing.known(connection, now=now)
-            kept = overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
+            limited, shares = (
+                budgets.statuses(connection, [workload], now=now),
+                sharing.known(connection, now=now),
+            )
+            kept = overheads_in_force.of_each(asking.through(connection), [workload], now=now)[
+                workload
+            ]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
@@ -142,8 +218,16 @@ def _look(
             read = read_lines(file, workload, layout, now=now)
             lines = _with_history(pool, read, version, now)
             found = forecast(
-                lines, version, splits, now=now, prospects=prospects, budgets=limited, load=load, by=due_at, sharing=shares
-            )  # fmt: skip
+                lines,
+                version,
+                splits,
+                now=now,
+                prospects=prospects,
+                budgets=limited,
+                load=load,
+                by=due_at,
+                sharing=shares,
+            )
         except ValueError as error:
             print(str(error), file=sys.stderr)
             return 2
@@ -177,7 +261,11 @@ def _with_history(
 
     A batch reads them, which costs.
     """
-    most, reading, told = version.spec.history_items, iter(lines), dict[str, list[tuple[datetime, int]]]()
+    most, reading, told = (
+        version.spec.history_items,
+        iter(lines),
+        dict[str, list[tuple[datetime, int]]](),
+    )
     while most and (part := list(islice(reading, AT_ONCE))):
         asking = {
             place: (entity, each.submission.occurred_at or now)
@@ -185,7 +273,9 @@ def _with_history(
             if isinstance(each, Line) and (entity := each.submission.entity) is not None
         }
         with pool.begin() as connection:
-            stored = history.lengths_before(connection, version.workload, list(asking.values()), most)
+            stored = history.lengths_before(
+                connection, version.workload, list(asking.values()), most
+            )
         for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
             line, of_file = part[place], told.setdefault(entity, [])
             assert isinstance(line, Line)
@@ -203,5 +293,8 @@ def _load(connection: Connection, now: datetime) -> Load:
 
 
 def _data(found: Forecast) -> dict[str, Any]:
-    routes = [{"lane": lane, "reason": reason, "items": number} for (lane, reason), number in sorted(found.routes.items())]
+    routes = [
+        {"lane": lane, "reason": reason, "items": number}
+        for (lane, reason), number in sorted(found.routes.items())
+    ]
     return {**asdict(found), "routes": routes}

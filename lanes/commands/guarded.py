@@ -53,7 +53,10 @@ def on_database(command: "Callable[[Engine], int]") -> int:
     except LanesError as error:
         print(str(error), file=sys.stderr)
     except DBAPIError as error:
-        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
+        print(
+            f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`",
+            file=sys.stderr,
+        )
     _tell_whose_database()
     return 1
 

@@ -24,16 +24,28 @@ SHOWN = 5  # bad lines
 MOST_HEADER = 1 << 20  # bytes
 
 Named = Annotated[str, Parameter(help="Name of the new workload.")]
-Source = Annotated[Path | None, Parameter(name="--from", help="A CSV or JSONL file of items to look at.")]
-TextField = Annotated[str | None, Parameter(name="--field", help="The column that holds the text, if not as guessed.")]
-Label = Annotated[str | None, Parameter(help="The column that says what is right, if not as guessed.")]
+Source = Annotated[
+    Path | None, Parameter(name="--from", help="A CSV or JSONL file of items to look at.")
+]
+TextField = Annotated[
+    str | None, Parameter(name="--field", help="The column that holds the text, if not as guessed.")
+]
+Label = Annotated[
+    str | None, Parameter(help="The column that says what is right, if not as guessed.")
+]
 Key = Annotated[str | None, Parameter(help="The column that names the item, if not as guessed.")]
 
 
 def init(
-    name: Named, *, from_: Source = None, field: TextField = None, label: Label = None, key: Key = None, force: Force = False,
+    name: Named,
+    *,
+    from_: Source = None,
+    field: TextField = None,
+    label: Label = None,
+    key: Key = None,
+    force: Force = False,
     as_json: AsJson = False,
-) -> int:  # fmt: skip
+) -> int:
     """Write NAME.yaml, a commented workload file that can be published as it is, and say what to do with it.
 
     With --from, a bounded sample of the file's lines proposes text, labels, schema and prompt. Nothing is sent or published.
@@ -42,7 +54,10 @@ def init(
     Example: lanes init comments --from comments.csv
     """
     if not NAME.fullmatch(name):
-        print(f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", {_instead(name)}', file=sys.stderr)
+        print(
+            f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", {_instead(name)}',
+            file=sys.stderr,
+        )
         return 2
     sample = proposal = None
     try:
@@ -50,7 +65,11 @@ def init(
             with Console(stderr=True).status(f"Looking at {escape(from_.name)}"):
                 sample = _looked_at(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
-        draft = _drafted(name, sample, proposal, from_) if sample and proposal and from_ else blank(name)
+        draft = (
+            _drafted(name, sample, proposal, from_)
+            if sample and proposal and from_
+            else blank(name)
+        )
     except ValueError as error:
         print(str(error), file=sys.stderr)
         return 2
@@ -61,10 +80,23 @@ def init(
     then = next_commands(name, str(out), from_ and str(from_), proposal)
     if as_json:
         names = ("field", "label", "key", "occurred_at")
-        columns = {each: getattr(proposal, each) for each in names} if proposal else {"field": "text"}
-        print_json({"workload": name, "file": str(out), **columns, "next": [command for command, _ in then]})
+        columns = (
+            {each: getattr(proposal, each) for each in names} if proposal else {"field": "text"}
+        )
+        print_json(
+            {
+                "workload": name,
+                "file": str(out),
+                **columns,
+                "next": [command for command, _ in then],
+            }
+        )
     else:
-        seen = what_was_seen(sample, proposal, lines=count_lines(from_)) if sample and proposal and from_ else []
+        seen = (
+            what_was_seen(sample, proposal, lines=count_lines(from_))
+            if sample and proposal and from_
+            else []
+        )
         _say([f"{out} is written.", *seen], then)
     return 0
 
@@ -90,7 +122,10 @@ def _looked_at(file: Path, layout: Layout) -> Sample:
         )
     _check_columns(file, sample, layout)
     if sample.bad:
-        print(f"{counted(len(sample.bad), 'line')} cannot be read, and `lanes submit` will refuse them:", file=sys.stderr)
+        print(
+            f"{counted(len(sample.bad), 'line')} cannot be read, and `lanes submit` will refuse them:",
+            file=sys.stderr,
+        )
         for number, why in sample.bad[:SHOWN]:
             print(f"  {file.name}:{number}: {why}", file=sys.stderr)
     return sample
@@ -99,10 +134,14 @@ def _looked_at(file: Path, layout: Layout) -> Sample:
 def _check_columns(file: Path, sample: Sample, layout: Layout) -> None:
     named = [each for each in (layout.field, layout.label, layout.key) if each is not None]
     if named and sample.events:
-        raise ValueError(f'each line of "{file.name}" is an event\'s payload with its own key and label: name no columns')
+        raise ValueError(
+            f'each line of "{file.name}" is an event\'s payload with its own key and label: name no columns'
+        )
     for column in named:
         if column not in sample.columns:
-            raise ValueError(f'"{file.name}" has no field "{column}"; it has {", ".join(sample.columns)}')
+            raise ValueError(
+                f'"{file.name}" has no field "{column}"; it has {", ".join(sample.columns)}'
+            )
 
 
 def _check_separator(file: Path) -> None:
@@ -111,7 +150,9 @@ def _check_separator(file: Path) -> None:
     separator = max(";\t|", key=header.count)
     if "," not in header and separator in header:
         named = {"\t": "tabs"}.get(separator, f'"{separator}"')
-        raise ValueError(f'the columns of "{file.name}" are separated by {named}: save it with commas, as CSV (UTF-8)')
+        raise ValueError(
+            f'the columns of "{file.name}" are separated by {named}: save it with commas, as CSV (UTF-8)'
+        )
 
 
 def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
@@ -120,7 +161,9 @@ def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft
         return from_columns(name, sample, proposal, file=file.name)
     except SpecInvalid as invalid:
         why = "; ".join(invalid.problems)
-        raise ValueError(f'no workload can be made of "{file.name}" ({why}): try `lanes init {name}`') from None
+        raise ValueError(
+            f'no workload can be made of "{file.name}" ({why}): try `lanes init {name}`'
+        ) from None
 
 
 def _say(sentences: Sequence[str], then: Sequence[tuple[str, str]]) -> None:

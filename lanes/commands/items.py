@@ -34,17 +34,26 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
             found = story.records(connection, workload, key, now=now)
         told, then, shared = happenings(found), next_step(found, now), shared_context(found)
         if as_json:
-            print_json({
-                "item": found.item, "happenings": [asdict(each) for each in told], "next": then, "cache": shared,
-            })  # fmt: skip
+            print_json(
+                {
+                    "item": found.item,
+                    "happenings": [asdict(each) for each in told],
+                    "next": then,
+                    "cache": shared,
+                }
+            )
             return 0
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for heading in ("When (UTC)", "What", "How"):
             table.add_column(heading)
         for each in told:
-            table.add_row(f"{each.at:%Y-%m-%d %H:%M:%S}", each.what, Text(plain(each.detail, most=300)))
+            table.add_row(
+                f"{each.at:%Y-%m-%d %H:%M:%S}", each.what, Text(plain(each.detail, most=300))
+            )
         console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
-        console.print(f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}")
+        console.print(
+            f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}"
+        )
         console.print(table)
         console.print(f"Next: {plain(then, most=400)}")
         for each in shared:
@@ -57,9 +66,16 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
 def retry(
     workload: str,
     *,
-    key: Annotated[list[str] | None, Parameter(negative="", help="Which item; may be given more than once.")] = None,
+    key: Annotated[
+        list[str] | None, Parameter(negative="", help="Which item; may be given more than once.")
+    ] = None,
     all: Annotated[
-        bool, Parameter(name="--all", negative="", help="Every failed item of the workload, and failed authoritative pass.")
+        bool,
+        Parameter(
+            name="--all",
+            negative="",
+            help="Every failed item of the workload, and failed authoritative pass.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -80,7 +96,10 @@ def retry(
         else:
             print(f"{counted(len(retried), 'item')} will be tried again")
             for each in left:
-                print(f'"{each}" is not a failed item: see `lanes explain {workload} {each}`', file=sys.stderr)
+                print(
+                    f'"{each}" is not a failed item: see `lanes explain {workload} {each}`',
+                    file=sys.stderr,
+                )
         return 1 if left else 0
 
     return on_database(again)

@@ -39,7 +39,9 @@ class Outlet:
             raise ReaderLeft from None
         except OSError as error:
             _drop_the_rest()
-            raise SetupError(f"standard output takes no more ({error.strerror}): what was written is not all") from error
+            raise SetupError(
+                f"standard output takes no more ({error.strerror}): what was written is not all"
+            ) from error
 
     def look(self) -> None:
         """Nothing happens as long as somebody reads, or nobody can tell.

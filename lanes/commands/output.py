@@ -10,9 +10,18 @@ from lanes.escaping import in_json
 if TYPE_CHECKING:
     from lanes.consoles import Console
 
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")]
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")
+]
 
-MARKS = {"running": "green", "yours": "green", "ok": "green", "set": "green", "silent": "red", "wrong": "red"}
+MARKS = {
+    "running": "green",
+    "yours": "green",
+    "ok": "green",
+    "set": "green",
+    "silent": "red",
+    "wrong": "red",
+}
 
 
 def print_json(value: object) -> None:

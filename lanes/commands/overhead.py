@@ -28,16 +28,27 @@ from lanes.words import Lane
 
 
 def overhead(
-    do: Annotated[Literal["list", "set"], Parameter(help="Show what was set, or set an amount.")] = "list",
+    do: Annotated[
+        Literal["list", "set"], Parameter(help="Show what was set, or set an amount.")
+    ] = "list",
     workload: Annotated[
-        str | None, Parameter(help="Whose. The default, and *: every workload without an amount of its own.")
+        str | None,
+        Parameter(help="Whose. The default, and *: every workload without an amount of its own."),
     ] = None,
     *,
     lane: Annotated[Lane | None, Parameter(help="To set: which lane.")] = None,
-    kind: Annotated[OverheadKind | None, Parameter(help="To set: what it runs on, or the work that keeps it running.")] = None,
-    usd: Annotated[Decimal | None, Parameter(converter=written, help="To set: US dollars a month.")] = None,
+    kind: Annotated[
+        OverheadKind | None,
+        Parameter(help="To set: what it runs on, or the work that keeps it running."),
+    ] = None,
+    usd: Annotated[
+        Decimal | None, Parameter(converter=written, help="To set: US dollars a month.")
+    ] = None,
     from_date: Annotated[
-        str | None, Parameter(name="--from", help="To set: the day from which it is so, UTC. The default: today.")
+        str | None,
+        Parameter(
+            name="--from", help="To set: the day from which it is so, UTC. The default: today."
+        ),
     ] = None,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
@@ -54,7 +65,9 @@ def overhead(
     given = {"--lane": lane, "--kind": kind, "--usd": usd}
     whose = None if workload == EVERY else workload
     if do == "list":
-        extra = [name for name, value in {**given, "--from": from_date}.items() if value is not None]
+        extra = [
+            name for name, value in {**given, "--from": from_date}.items() if value is not None
+        ]
         if extra:
             print(f"only `lanes overhead set` takes {', '.join(extra)}", file=sys.stderr)
             return 2
@@ -87,9 +100,14 @@ def _listed(pool: Engine, workload: str | None, as_json: bool) -> int:
     with pool.begin() as connection:
         if workload is not None:
             workloads.check_known(connection, workload)
-        rows = overheads_in_force.rows(asking.through(connection), None if workload is None else [workload])
+        rows = overheads_in_force.rows(
+            asking.through(connection), None if workload is None else [workload]
+        )
     if as_json:
-        assumed = [{"lane": lane, "kind": kind, "monthly_usd": float(usd)} for (lane, kind), usd in ASSUMED_USD.items()]
+        assumed = [
+            {"lane": lane, "kind": kind, "monthly_usd": float(usd)}
+            for (lane, kind), usd in ASSUMED_USD.items()
+        ]
         print_json({"overheads": [_json(each) for each in rows], "assumed": assumed})
     else:
         _show(rows)
@@ -113,9 +131,16 @@ def _show(rows: Sequence[Dated]) -> None:
         for each in rows:
             of = each.overhead
             table.add_row(
-                plain(of.workload or "every other"), of.lane, of.kind, dollars(of.monthly_usd), str(of.from_date),
-                plain(each.who), plain(each.why),
-            )  # fmt: skip
+                plain(of.workload or "every other"),
+                of.lane,
+                of.kind,
+                dollars(of.monthly_usd),
+                str(of.from_date),
+                plain(each.who),
+                plain(each.why),
+            )
         console.print(table)
-    assumed = "; ".join(f"{lane} {kind} {dollars(amount)}" for (lane, kind), amount in ASSUMED_USD.items())
+    assumed = "; ".join(
+        f"{lane} {kind} {dollars(amount)}" for (lane, kind), amount in ASSUMED_USD.items()
+    )
     console.print(f"Where nothing is set, this is assumed a month: {assumed}.")

@@ -15,7 +15,11 @@ def pause(workload: str, *, as_json: AsJson = False) -> int:
 
     Exit code 2 when there is no such workload.
     """
-    return _steer(lambda connection: steering.pause(connection, workload, now=clock(connection)), workload, as_json)
+    return _steer(
+        lambda connection: steering.pause(connection, workload, now=clock(connection)),
+        workload,
+        as_json,
+    )
 
 
 def resume(workload: str, *, as_json: AsJson = False) -> int:

@@ -19,11 +19,17 @@ from lanes.stand.whereabouts import database_url
 
 
 def url(
-    name: Annotated[str | None, Parameter(help="prefect, report, database or provider. The default: all.")] = None,
+    name: Annotated[
+        str | None, Parameter(help="prefect, report, database or provider. The default: all.")
+    ] = None,
     /,
     *,
     curl_config: Annotated[
-        bool, Parameter(negative="", help="With prefect: the file that logs curl in to it, instead of its address.")
+        bool,
+        Parameter(
+            negative="",
+            help="With prefect: the file that logs curl in to it, instead of its address.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -67,7 +73,11 @@ def url(
     return guarded(look)
 
 
-def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="What psql is told besides.")]) -> int:
+def psql(
+    *arguments: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="What psql is told besides.")
+    ],
+) -> int:
     """Open psql on the database of Lanes. The password is on no command line.
 
     `lanes psql`
@@ -87,7 +97,9 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="W
 
 
 def prefect(
-    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="What Prefect's command is told.")],
+    *arguments: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="What Prefect's command is told.")
+    ],
 ) -> int:
     """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
 
@@ -109,4 +121,8 @@ def prefect(
 def _print_all(addresses: list[Address]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for each in addresses:
-        console.print(Text.assemble(f"{each.name:<10}", each.url or "-", (f"  {each.why}" if each.why else "", "dim")))
+        console.print(
+            Text.assemble(
+                f"{each.name:<10}", each.url or "-", (f"  {each.why}" if each.why else "", "dim")
+            )
+        )

@@ -38,7 +38,10 @@ from lanes.workload.version import NAME, Version
 
 STDIN = Path("-")
 Positive = validators.Number(gte=1)
-AtLine = Annotated[int | None, Parameter(validator=Positive, help="Its line in a JSONL or CSV file; else the first.")]
+AtLine = Annotated[
+    int | None,
+    Parameter(validator=Positive, help="Its line in a JSONL or CSV file; else the first."),
+]
 
 
 class NoItem(LanesError):
@@ -46,15 +49,29 @@ class NoItem(LanesError):
 
 
 def preview(
-    workload: Annotated[str, Parameter(help="Name of a published workload, or path of a workload file.")],
+    workload: Annotated[
+        str, Parameter(help="Name of a published workload, or path of a workload file.")
+    ],
     *,
-    item: Annotated[Path, Parameter(allow_leading_hyphen=True, help="A JSON, JSONL or CSV file; - is JSON on standard input.")],
+    item: Annotated[
+        Path,
+        Parameter(
+            allow_leading_hyphen=True,
+            help="A JSON, JSONL or CSV file; - is JSON on standard input.",
+        ),
+    ],
     line: AtLine = None,
     field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None,
-    label: Annotated[str | None, Parameter(help="Column that says what is right; it is not sent.")] = None,
+    label: Annotated[
+        str | None, Parameter(help="Column that says what is right; it is not sent.")
+    ] = None,
     key: Annotated[str | None, Parameter(help="Column that names the item.")] = None,
-    occurred_at: Annotated[str | None, Parameter(help="Column with the event time, ISO 8601.")] = None,
-    lane: Annotated[Literal["realtime", "batch"] | None, Parameter(help="Pins the item to a lane.")] = None,
+    occurred_at: Annotated[
+        str | None, Parameter(help="Column with the event time, ISO 8601.")
+    ] = None,
+    lane: Annotated[
+        Literal["realtime", "batch"] | None, Parameter(help="Pins the item to a lane.")
+    ] = None,
     consumer: Annotated[str | None, Parameter(help="Who would read the result.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -70,7 +87,9 @@ def preview(
         if each is not None and each != STDIN and not each.is_file():
             print(f'there is no file "{each}"', file=sys.stderr)
             return 2
-    layout = Layout(field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer)
+    layout = Layout(
+        field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer
+    )
 
     def show(pool: Engine) -> int:
         with pool.begin() as connection:
@@ -96,13 +115,17 @@ def preview(
     return on_database(show)
 
 
-def _definition(connection: Connection, name: str, file: Path | None, now: datetime) -> tuple[Version, Splits, Sharing]:
+def _definition(
+    connection: Connection, name: str, file: Path | None, now: datetime
+) -> tuple[Version, Splits, Sharing]:
     """The version in force, or the one that a file would make of it; the splits that would hold, and how calls would share."""
     splits, shares = workloads.splits(connection), sharing.known(connection, now=now)
     if file is None:
         version = workloads.current(connection, name)
         if version is None:
-            raise UnknownWorkload(f'workload "{name}" has no published version; a workload file is named by its path')
+            raise UnknownWorkload(
+                f'workload "{name}" has no published version; a workload file is named by its path'
+            )
         return version, splits, shares
     wanted = workload_file.read(workload_file.bytes_of(file), file=str(file))
     try:
@@ -121,7 +144,9 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
     if file == STDIN or file.suffix.lower() == ".json":
         with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
             said = opened.read(LONGEST_LINE + 1)
-        return read_item(said, workload, layout, place=f"{'stdin' if file == STDIN else file.name}:1", now=now)
+        return read_item(
+            said, workload, layout, place=f"{'stdin' if file == STDIN else file.name}:1", now=now
+        )
     for each in read_lines(file, workload, layout, now=now):
         place = each.place if isinstance(each, BadLine) else each.submission.place
         if line is not None and place != f"{file.name}:{line}":
@@ -135,37 +160,64 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
 def _check_input(connection: Connection, version: Version, found: Line) -> None:
     """Raise Refused where the doors would refuse the item by its workload's input schema."""
     of = version.workload
-    if said := items.schema_refusal(connection, of, version.spec.input_schema, found.submission.payload):
+    if said := items.schema_refusal(
+        connection, of, version.spec.input_schema, found.submission.payload
+    ):
         raise Refused("schema_mismatch", said)
 
 
 def _previewed(
-    connection: Connection, version: Version, splits: Splits, shares: Sharing, found: Line, now: datetime
+    connection: Connection,
+    version: Version,
+    splits: Splits,
+    shares: Sharing,
+    found: Line,
+    now: datetime,
 ) -> tuple[Preview, dict[str, Any]]:
     sent = found.submission
     payload, size = items.as_stored(connection, sent.payload)
     occurred_at, most = sent.occurred_at or now, version.spec.history_items
     earlier = history.of_entity(
-        connection, version.workload, sent.entity, before=occurred_at, most=most, consumer=sent.consumer,
+        connection,
+        version.workload,
+        sent.entity,
+        before=occurred_at,
+        most=most,
+        consumer=sent.consumer,
         scope=version.spec.pack_scope,
-    )  # fmt: skip
+    )
     try:
         told = previewing.preview(
-            arrived(replace(sent, payload=payload), now), version, splits, keyed=sent.key is not None, payload_bytes=size,
-            history=earlier, now=now, prospects=turnarounds.prospects(connection, now=now), sharing=shares,
-        )  # fmt: skip
+            arrived(replace(sent, payload=payload), now),
+            version,
+            splits,
+            keyed=sent.key is not None,
+            payload_bytes=size,
+            history=earlier,
+            now=now,
+            prospects=turnarounds.prospects(connection, now=now),
+            sharing=shares,
+        )
     except LookupError as unpriced:
-        raise SetupError(f'the item cannot be priced: {unpriced}; correct the model of "{version.workload}"') from None
+        raise SetupError(
+            f'the item cannot be priced: {unpriced}; correct the model of "{version.workload}"'
+        ) from None
     return told, payload
 
 
 def _print(version: Version, found: Line, told: Preview) -> None:
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
-    console.print(Text(f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}. Nothing is sent."))
+    console.print(
+        Text(
+            f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}. Nothing is sent."
+        )
+    )
     route = told.route
     why = plain(route.explanation, most=300)
-    console.print(Text(f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)}): {why}"))
+    console.print(
+        Text(f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)}): {why}")
+    )
     lanes = [lane_name(each.lane) for each in told.lanes]
     table = Table("Estimates", *lanes, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_row("Model", *(plain(each.model) for each in told.lanes))
@@ -178,7 +230,9 @@ def _print(version: Version, found: Line, told: Preview) -> None:
     realtime, batch = told.lanes
     print(f"\nThe {lanes[0]} request:\n{_pretty(realtime.request)}")
     same = batch.request == realtime.request
-    print(f"\nThe {lanes[1]} request" + (" is the same." if same else f":\n{_pretty(batch.request)}"))
+    print(
+        f"\nThe {lanes[1]} request" + (" is the same." if same else f":\n{_pretty(batch.request)}")
+    )
 
 
 def _pretty(request: dict[str, Any]) -> str:
@@ -188,15 +242,23 @@ def _pretty(request: dict[str, Any]) -> str:
 def _data(version: Version, found: Line, payload: dict[str, Any], told: Preview) -> dict[str, Any]:
     route = told.route
     return {
-        "workload": version.workload, "version": version.number or None, "place": found.submission.place,
-        "key": found.submission.key, "payload": payload, "expected": found.expected,
+        "workload": version.workload,
+        "version": version.number or None,
+        "place": found.submission.place,
+        "key": found.submission.key,
+        "payload": payload,
+        "expected": found.expected,
         "route": {"lane": route.lane, "reason": route.reason, "explanation": route.explanation},
         "lanes": {
             each.lane: {
-                "model": each.model, "input_tokens_estimate": each.input_tokens, "output_tokens_estimate": each.output_tokens,
-                "usd_estimate": str(each.usd), "pack": each.pack, "request": each.request,
+                "model": each.model,
+                "input_tokens_estimate": each.input_tokens,
+                "output_tokens_estimate": each.output_tokens,
+                "usd_estimate": str(each.usd),
+                "pack": each.pack,
+                "request": each.request,
             }
             for each in told.lanes
         },
         "notes": told.notes,
-    }  # fmt: skip
+    }

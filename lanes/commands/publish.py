@@ -41,7 +41,11 @@ RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
 TRIED_OF = timedelta(days=30)
 Force = Annotated[
-    bool, Parameter(negative="", help="Publish although a changed rule or input schema fails on items that came.")
+    bool,
+    Parameter(
+        negative="",
+        help="Publish although a changed rule or input schema fails on items that came.",
+    ),
 ]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without asking.")]
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
@@ -74,7 +78,9 @@ def _publish(pool: Engine, wanted: Definition, yes: bool, force: bool, as_json: 
     seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
     found = compare(wanted.name, wanted.spec, stands if isinstance(stands, Version) else None, seen)
     if not as_json:
-        console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+        console = Console(
+            width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True
+        )
         console.print(*_shown(wanted, found, stands), sep="\n")
     if found.nothing_differs:
         return _end(pool, wanted, found, "nothing_differs", as_json)
@@ -82,11 +88,16 @@ def _publish(pool: Engine, wanted: Definition, yes: bool, force: bool, as_json: 
     for each in faults:
         print(each, file=sys.stderr)
     if faults and not force:
-        print("nothing was changed; correct it, or add --force to publish it all the same", file=sys.stderr)
+        print(
+            "nothing was changed; correct it, or add --force to publish it all the same",
+            file=sys.stderr,
+        )
         return _end(pool, wanted, found, "fails_on_items", as_json, faults)
     asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
     if not yes and not (asks and _agreed()):
-        print("nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr)
+        print(
+            "nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr
+        )
         return _end(pool, wanted, found, "not_agreed", as_json, faults)
     with progress() as shown:
         shown.began(title := f"Publishing {wanted.name}")
@@ -112,17 +123,26 @@ def _tried(pool: Engine, wanted: Definition, found: Comparison) -> list[str]:
     for seen in traffic.received_since(pool, wanted.name, since=since, most=TRIED, read=True):
         items_tried += len(seen.items)
         for item in seen.items if tries_rules else ():
-            rules += [f'"{item.key}": {fault}' for fault in rule_faults(item, version, now=item.received_at)[:1]]
+            rules += [
+                f'"{item.key}": {fault}'
+                for fault in rule_faults(item, version, now=item.received_at)[:1]
+            ]
         with pool.begin() as connection:
             for item in seen.items if tries_schema else ():
-                said = items.schema_refusal(connection, wanted.name, wanted.spec.input_schema, item.payload)
+                said = items.schema_refusal(
+                    connection, wanted.name, wanted.spec.input_schema, item.payload
+                )
                 schema += [f'"{item.key}": {said}'] if said else []
     tried = counted(items_tried, "item")
     told = list[str]()
     if rules:
-        told.append(f"a rule cannot be evaluated for {len(rules)} of the newest {tried}, first for {plain(rules[0], most=300)}")
+        told.append(
+            f"a rule cannot be evaluated for {len(rules)} of the newest {tried}, first for {plain(rules[0], most=300)}"
+        )
     if schema:
-        told.append(f"input_schema would refuse {len(schema)} of the newest {tried}, first {plain(schema[0], most=300)}")
+        told.append(
+            f"input_schema would refuse {len(schema)} of the newest {tried}, first {plain(schema[0], most=300)}"
+        )
     return told
 
 
@@ -135,24 +155,40 @@ def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
             return unreadable
 
 
-def _shown(wanted: Definition, found: Comparison, stands: Version | SpecInvalid | None) -> list[Text]:
+def _shown(
+    wanted: Definition, found: Comparison, stands: Version | SpecInvalid | None
+) -> list[Text]:
     """What publishing would change, before it is done."""
     name, told = wanted.name, list[Text]()
     if found.in_force is None:
         title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
         told += [Text(title), *definition.lines(beyond_defaults(wanted.spec))]
     elif found.changed:
-        differ = "1 field differs" if len(found.changed) == 1 else f"{len(found.changed)} fields differ"
+        differ = (
+            "1 field differs" if len(found.changed) == 1 else f"{len(found.changed)} fields differ"
+        )
         told += [Text(f"{name}: {differ} from version {found.in_force.number}, which is in force")]
         told += [*definition.lines(found.changed)]
     else:
-        told += [Text(f"{name}: nothing differs from version {found.in_force.number}, which is in force")]
+        told += [
+            Text(f"{name}: nothing differs from version {found.in_force.number}, which is in force")
+        ]
     if any(each.field == "split_percent" for each in found.changed):
         told += [Text(SPLIT_STAYS, "yellow")]
     if found.block is Block.INVALID:
-        told += [Text(f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}", "yellow")]
+        told += [
+            Text(
+                f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}",
+                "yellow",
+            )
+        ]
     elif found.block is Block.EDITED:
-        told += [Text("its block in Prefect says something else that is not in force, and is replaced:", "yellow")]
+        told += [
+            Text(
+                "its block in Prefect says something else that is not in force, and is replaced:",
+                "yellow",
+            )
+        ]
         told += [*definition.lines(found.overwritten)]
     elif found.block is Block.MISSING and found.in_force is not None:
         told += [Text("it has no block in Prefect; one is made", "yellow")]
@@ -183,23 +219,40 @@ def _said(name: str, told: Reply) -> str | None:
 
 
 def _end(
-    pool: Engine, wanted: Definition, found: Comparison, outcome: str, as_json: bool, faults: Sequence[str] = ()
-) -> int:  # fmt: skip
+    pool: Engine,
+    wanted: Definition,
+    found: Comparison,
+    outcome: str,
+    as_json: bool,
+    faults: Sequence[str] = (),
+) -> int:
     stands = _standing(pool, wanted.name)
     number = stands.number if isinstance(stands, Version) else None
     if as_json:
         print_json({**_data(wanted, found, outcome, number), "faults": list(faults)})
     elif outcome == EditOutcome.PUBLISHED:
         window = Window.of(wanted.spec)
-        hours = "at any hour" if window.start == window.end else f"from {window.start:%H:%M} to {window.end:%H:%M}"
-        print(f"{wanted.name}: version {number} is in force; its batches depart {hours} ({window.zone.key})")
+        hours = (
+            "at any hour"
+            if window.start == window.end
+            else f"from {window.start:%H:%M} to {window.end:%H:%M}"
+        )
+        print(
+            f"{wanted.name}: version {number} is in force; its batches depart {hours} ({window.zone.key})"
+        )
     return 0 if outcome in (EditOutcome.PUBLISHED, "nothing_differs") else 1
 
 
-def _data(wanted: Definition, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:
+def _data(
+    wanted: Definition, found: Comparison, outcome: str, number: int | None
+) -> dict[str, Any]:
     changed = beyond_defaults(wanted.spec) if found.in_force is None else found.changed
     return {
-        "workload": wanted.name, "outcome": outcome, "version": number, "block": found.block,
+        "workload": wanted.name,
+        "outcome": outcome,
+        "version": number,
+        "block": found.block,
         "differences": [each.as_data() for each in changed],
-        "block_differences": [each.as_data() for each in found.overwritten], "block_problems": list(found.problems),
-    }  # fmt: skip
+        "block_differences": [each.as_data() for each in found.overwritten],
+        "block_problems": list(found.problems),
+    }

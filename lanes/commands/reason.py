@@ -22,4 +22,6 @@ def is_told(_: object, said: str) -> None:
         raise ValueError(problem)
 
 
-Why = Annotated[str, Parameter(validator=is_told, help=f"Your reason, kept with it: up to {MOST} characters.")]
+Why = Annotated[
+    str, Parameter(validator=is_told, help=f"Your reason, kept with it: up to {MOST} characters.")
+]

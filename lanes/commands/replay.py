@@ -26,7 +26,10 @@ from lanes.store.replays import promotions, replays
 from lanes.units import counted, usd
 from lanes.words import ReplayState
 
-Number = Annotated[int | None, Parameter(name="--generation", help="Which replay; else the one to be decided about.")]
+Number = Annotated[
+    int | None,
+    Parameter(name="--generation", help="Which replay; else the one to be decided about."),
+]
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
 Decision = Callable[..., tuple[Generation, int]]
 
@@ -34,12 +37,22 @@ Decision = Callable[..., tuple[Generation, int]]
 def replay(
     workload: str,
     *,
-    version: Annotated[int | None, Parameter(help="Number of the version that answers; else the one in force.")] = None,
-    first: Annotated[int | None, Parameter(name="--from", help="First position of the stream.")] = None,
-    last: Annotated[int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")] = None,
+    version: Annotated[
+        int | None, Parameter(help="Number of the version that answers; else the one in force.")
+    ] = None,
+    first: Annotated[
+        int | None, Parameter(name="--from", help="First position of the stream.")
+    ] = None,
+    last: Annotated[
+        int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")
+    ] = None,
     why: Why = NONE_GIVEN,
-    preview: Annotated[bool, Parameter(negative="", help="Only say how many items and what they would cost.")] = False,
-    submit: Annotated[bool, Parameter(help="Send its batches at once rather than in the off-peak window.")] = True,
+    preview: Annotated[
+        bool, Parameter(negative="", help="Only say how many items and what they would cost.")
+    ] = False,
+    submit: Annotated[
+        bool, Parameter(help="Send its batches at once rather than in the off-peak window.")
+    ] = True,
     as_json: AsJson = False,
 ) -> int:
     """Read a workload's stream again with a version of choice, on the batch lane, beside what is shown.
@@ -52,14 +65,25 @@ def replay(
         with pool.begin() as connection:
             now = clock(connection)
             if preview:
-                seen = replays.preview(connection, workload, version_no=version, first=first, last=last, now=now)
+                seen = replays.preview(
+                    connection, workload, version_no=version, first=first, last=last, now=now
+                )
                 said = (
                     f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with "
                     f"version {seen.version}, about {usd(seen.batch_usd)} on the batch lane"
                 )
                 return _say(asdict(seen), said, as_json)
             who = getpass.getuser()
-            begun = replays.begin(connection, workload, version_no=version, first=first, last=last, who=who, why=why, now=now)
+            begun = replays.begin(
+                connection,
+                workload,
+                version_no=version,
+                first=first,
+                last=last,
+                who=who,
+                why=why,
+                now=now,
+            )
         whole = _read_whole(pool, begun)
         asked = submit and _ask_to_submit(workload)
         said = f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"
@@ -95,15 +119,29 @@ def promote(workload: str, *, generation: Number = None, as_json: AsJson = False
 
 def demote(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
     """Take a promotion back: what was current before it is current again."""
-    return _decide(promotions.demote, workload, generation, "{n} restored to what was shown before {name}", as_json)
+    return _decide(
+        promotions.demote,
+        workload,
+        generation,
+        "{n} restored to what was shown before {name}",
+        as_json,
+    )
 
 
 def drop(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
     """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown."""
-    return _decide(promotions.drop, workload, generation, "{name} is dropped; open work of {n} canceled", as_json)
+    return _decide(
+        promotions.drop,
+        workload,
+        generation,
+        "{name} is dropped; open work of {n} canceled",
+        as_json,
+    )
 
 
-def _decide(decision: Decision, workload: str, generation: int | None, sentence: str, as_json: bool) -> int:
+def _decide(
+    decision: Decision, workload: str, generation: int | None, sentence: str, as_json: bool
+) -> int:
     def decide(pool: Engine) -> int:
         with pool.begin() as connection:
             of, items = decision(connection, workload, generation, now=clock(connection))

@@ -35,17 +35,35 @@ def results(
     workload: str,
     *,
     since: Annotated[
-        str | None, Parameter(help="Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment.")
+        str | None,
+        Parameter(
+            help="Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment."
+        ),
     ] = None,
     state: Annotated[
         list[str] | None,
-        Parameter(negative="", help="Only items in this state; several by commas, or given more than once."),
+        Parameter(
+            negative="",
+            help="Only items in this state; several by commas, or given more than once.",
+        ),
     ] = None,
-    csv: Annotated[bool, Parameter(name="--csv", negative="", help="CSV with a column for each field of the output.")] = False,
-    jsonl: Annotated[bool, Parameter(name="--jsonl", negative="", help="A JSON object a line.")] = False,
+    csv: Annotated[
+        bool,
+        Parameter(
+            name="--csv", negative="", help="CSV with a column for each field of the output."
+        ),
+    ] = False,
+    jsonl: Annotated[
+        bool, Parameter(name="--jsonl", negative="", help="A JSON object a line.")
+    ] = False,
     as_json: AsJson = False,
     follow: Annotated[
-        bool, Parameter(name="--follow", negative="", help="Go on with new and corrected answers as they come, until Ctrl-C.")
+        bool,
+        Parameter(
+            name="--follow",
+            negative="",
+            help="Go on with new and corrected answers as they come, until Ctrl-C.",
+        ),
     ] = False,
 ) -> int:
     """Get a workload's items out, each with its current answer, in the order in which they were received.
@@ -76,16 +94,30 @@ def results(
         return 2
 
     def get_out(pool: Engine) -> int:
-        pool = pool.execution_options(isolation_level="READ COMMITTED")  # `News` counts on what each statement sees
+        pool = pool.execution_options(
+            isolation_level="READ COMMITTED"
+        )  # `News` counts on what each statement sees
         with pool.begin() as connection:
             schemas = listing.schemas(connection, workload)
             try:
-                wanted = Wanted(workload, states, moment(since, clock(connection)) if since is not None else None)
+                wanted = Wanted(
+                    workload,
+                    states,
+                    moment(since, clock(connection)) if since is not None else None,
+                )
             except ValueError as error:
                 print(f"--since {error}", file=sys.stderr)
                 return 2
             news = News(connection, workload) if follow else None
-        form = Csv(schemas) if csv else JsonList() if as_json else Jsonl() if jsonl or not sys.stdout.isatty() else None
+        form = (
+            Csv(schemas)
+            if csv
+            else JsonList()
+            if as_json
+            else Jsonl()
+            if jsonl or not sys.stdout.isatty()
+            else None
+        )
         if form is None:
             _show(pool, wanted, news)
         else:
@@ -118,7 +150,9 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
         if name not in list(ItemState):
             raise ValueError(f'--state "{name}" is none: {", ".join(ItemState)}')
     if follow and names and not set(names) & set(TOLD):
-        raise ValueError(f"--follow tells of items that are {', '.join(TOLD)}: name one of these states, or leave --state out")
+        raise ValueError(
+            f"--follow tells of items that are {', '.join(TOLD)}: name one of these states, or leave --state out"
+        )
     return [ItemState(name) for name in names]
 
 
@@ -178,7 +212,9 @@ def newest(pool: Engine, wanted: Wanted, *, most: int) -> list[Listed]:
     return found[:most][::-1]
 
 
-def followed(pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]) -> Iterator[list[Listed]]:
+def followed(
+    pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]
+) -> Iterator[list[Listed]]:
     """What comes to be known of the wanted items, each time as they stand then; `pause` is called when nothing waits.
 
     A database that is away is waited for, and nothing that was committed meanwhile is missed.

@@ -15,7 +15,11 @@ from lanes.stand.whereabouts import database_url, stand_info
 def roles(
     *,
     shared: Annotated[
-        bool, Parameter(negative="", help="Other programs use this database: logins that may connect now keep that right.")
+        bool,
+        Parameter(
+            negative="",
+            help="Other programs use this database: logins that may connect now keep that right.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -38,8 +42,14 @@ def roles(
         if as_json:
             print_json({"roles": list(DatabaseRole), "created": created, "shared": shared})
         else:
-            print(f"{', '.join(DatabaseRole)}: {'created ' + ', '.join(created) if created else 'all were there'}")
-            print("who could connect still can" if shared else "only members of these roles may connect to the database")
+            print(
+                f"{', '.join(DatabaseRole)}: {'created ' + ', '.join(created) if created else 'all were there'}"
+            )
+            print(
+                "who could connect still can"
+                if shared
+                else "only members of these roles may connect to the database"
+            )
         return 0
 
     return guarded(set_up)

@@ -51,12 +51,22 @@ class Wanted:
 def run(
     *,
     stay: Annotated[
-        bool, Parameter(negative="", help="Keep everything up after the report, until Ctrl-C. The default on a terminal.")
+        bool,
+        Parameter(
+            negative="",
+            help="Keep everything up after the report, until Ctrl-C. The default on a terminal.",
+        ),
     ] = False,
     once: Annotated[
-        bool, Parameter(negative="", help="End after the report and stop what this run started. The default without one.")
+        bool,
+        Parameter(
+            negative="",
+            help="End after the report and stop what this run started. The default without one.",
+        ),
     ] = False,
-    input: Annotated[Path | None, Parameter(name="--input", help="A JSONL or CSV file instead of the samples.")] = None,
+    input: Annotated[
+        Path | None, Parameter(name="--input", help="A JSONL or CSV file instead of the samples.")
+    ] = None,
     workload: Annotated[str, Parameter(help="The workload of the file's lines.")] = "tickets",
     field: Annotated[str | None, Parameter(help="The column or field that holds the text.")] = None,
     label: Annotated[str | None, Parameter(help="The column that says what is right.")] = None,
@@ -75,7 +85,9 @@ def run(
         print(f'there is no file "{input}"', file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
-    wanted = Wanted(input, workload, Layout(field=field, label=label), stay or (not once and attended()))
+    wanted = Wanted(
+        input, workload, Layout(field=field, label=label), stay or (not once and attended())
+    )
     given = dict(os.environ)
 
     def put_up_and_run() -> int:
@@ -153,7 +165,9 @@ def _published(job: MainJob, figures: Snapshot) -> tuple[str | None, str]:
 def _send(job: MainJob, wanted: Wanted) -> Sent:
     if wanted.file is None:
         return job.send_samples()
-    return job.send_file(wanted.file, wanted.workload, wanted.layout, lines=count_lines(wanted.file))
+    return job.send_file(
+        wanted.file, wanted.workload, wanted.layout, lines=count_lines(wanted.file)
+    )
 
 
 def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
@@ -169,13 +183,19 @@ def _print_doors(console: Console, sent: Sent) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
     if sent.earlier:
-        now, before = counted(sent.total - len(sent.earlier), "item"), counted(len(sent.earlier), "item")
+        now, before = (
+            counted(sent.total - len(sent.earlier), "item"),
+            counted(len(sent.earlier), "item"),
+        )
         parts = f"{now} sent now, which the figures below are about, and {before} that entered as if they had come minutes ago"
         console.print(f"  {parts}: no batch is back in time for these", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
     if len(sent.bad) > SHOWN_BAD_LINES:
-        console.print(f"  ... and {len(sent.bad) - SHOWN_BAD_LINES} more in lanes.rejected_log", highlight=False)
+        console.print(
+            f"  ... and {len(sent.bad) - SHOWN_BAD_LINES} more in lanes.rejected_log",
+            highlight=False,
+        )
 
 
 def _interrupt(*_: object) -> None:

@@ -14,7 +14,11 @@ from lanes.settings import Settings
 def up(
     *,
     samples: Annotated[
-        bool, Parameter(negative="", help="Publish the sample workloads into your own database. An embedded one has them.")
+        bool,
+        Parameter(
+            negative="",
+            help="Publish the sample workloads into your own database. An embedded one has them.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> int:
@@ -30,7 +34,9 @@ def up(
         with progress() as shown:
             result = Stand(Settings.read()).up(shown, samples=samples)
         if as_json:
-            print_json({**asdict(result.info), "ui_url": result.info.ui_url, "started": result.started})
+            print_json(
+                {**asdict(result.info), "ui_url": result.info.ui_url, "started": result.started}
+            )
         else:
             print(f"Prefect UI: {result.info.ui_url}")
         return 0

@@ -31,7 +31,9 @@ PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
 
 def status(
     *,
-    hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours looked back.")] = 24,
+    hours: Annotated[
+        int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours looked back.")
+    ] = 24,
     as_json: AsJson = False,
 ) -> int:
     """Show each component of the stand, with its log, what it runs with, and the figures of the last hours.
@@ -47,7 +49,9 @@ def status(
         runs = runs_with(settings, home)
         with ThreadPoolExecutor(2) as beside:
             asked = beside.submit(components, runs, home)
-            beside.submit(prices.load)  # while the database answers: advice asks for prices, and for the law of batches
+            beside.submit(
+                prices.load
+            )  # while the database answers: advice asks for prices, and for the law of batches
             beside.submit(import_module, "lanes.routing.turnaround")
             figures = _figures(hours, runs)
             found = asked.result()
@@ -55,7 +59,9 @@ def status(
             from pydantic_core import to_jsonable_python
 
             shown = None if figures is None else to_jsonable_python(figures)
-            print_json({"components": [asdict(each) for each in found], **_kept(runs), "figures": shown})
+            print_json(
+                {"components": [asdict(each) for each in found], **_kept(runs), "figures": shown}
+            )
         else:
             from lanes.consoles import Console
             from lanes.report import terminal
@@ -63,15 +69,29 @@ def status(
             console = Console(highlight=False, soft_wrap=True)
             for each in found:
                 where = {"port": each.port, "pid": each.pid, "log": each.log}
-                said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
-                print_line(console, each.condition, each.name, f"{each.detail}{f' ({said})' if said else ''}")
+                said = ", ".join(
+                    f"{name} {value}" for name, value in where.items() if value is not None
+                )
+                print_line(
+                    console,
+                    each.condition,
+                    each.name,
+                    f"{each.detail}{f' ({said})' if said else ''}",
+                )
             for variable, value in _settings(runs).items():
                 print_line(console, "set", variable, str(value))
             for each in runs.differences:
-                print_line(console, "differs", each.variable, each.sentence.removeprefix(f"{each.variable}: "))
+                print_line(
+                    console,
+                    "differs",
+                    each.variable,
+                    each.sentence.removeprefix(f"{each.variable}: "),
+                )
             if figures is not None:
                 print()
-                shown = terminal.render(figures, report_url=_newest_report(runs), named="Newest report")
+                shown = terminal.render(
+                    figures, report_url=_newest_report(runs), named="Newest report"
+                )
                 Console(width=None if sys.stdout.isatty() else 110).print(shown)
         return 0 if all(each.condition in WELL for each in found) else 1
 
@@ -100,7 +120,11 @@ def _newest_report(runs: RunsWith) -> str | None:
         return None
     with suppress(StandError), PrefectApi.at(url, runs.info, timeout_s=PREFECT_S) as api:
         newest = api.newest_artifact(REPORT)
-        return None if newest is None else f"{url.rstrip('/').removesuffix('/api')}{report_page(newest)}"
+        return (
+            None
+            if newest is None
+            else f"{url.rstrip('/').removesuffix('/api')}{report_page(newest)}"
+        )
     return None
 
 

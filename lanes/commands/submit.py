@@ -26,9 +26,15 @@ def submit(
     workload: str,
     field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None,
     label: Annotated[str | None, Parameter(help="Column that says what is right.")] = None,
-    key: Annotated[str | None, Parameter(help="Column that names the item; else file name and line.")] = None,
-    occurred_at: Annotated[str | None, Parameter(help="Column with the event time, ISO 8601.")] = None,
-    lane: Annotated[Literal["realtime", "batch"] | None, Parameter(help="Pins every line to a lane.")] = None,
+    key: Annotated[
+        str | None, Parameter(help="Column that names the item; else file name and line.")
+    ] = None,
+    occurred_at: Annotated[
+        str | None, Parameter(help="Column with the event time, ISO 8601.")
+    ] = None,
+    lane: Annotated[
+        Literal["realtime", "batch"] | None, Parameter(help="Pins every line to a lane.")
+    ] = None,
     consumer: Annotated[str | None, Parameter(help="Who reads the results.")] = None,
     as_json: AsJson = False,
 ) -> int:
@@ -41,7 +47,9 @@ def submit(
     if not file.is_file():
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
-    layout = Layout(field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer)
+    layout = Layout(
+        field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer
+    )
 
     def send(pool: Engine) -> int:
         try:
@@ -55,7 +63,9 @@ def submit(
     return on_database(send)
 
 
-def _admitted(pool: Engine, file: Path, workload: str, layout: Layout) -> tuple[Counter[str], list[BadLine]]:
+def _admitted(
+    pool: Engine, file: Path, workload: str, layout: Layout
+) -> tuple[Counter[str], list[BadLine]]:
     outcomes: Counter[str] = Counter()
     bad: list[BadLine] = []
     with pool.begin() as connection:
@@ -74,7 +84,10 @@ def _say(outcomes: Counter[str], bad: list[BadLine], as_json: bool) -> None:
         lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
         print_json({"outcomes": outcomes, "refused": lines})
         return
-    print(", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "no lines")
+    print(
+        ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+        or "no lines"
+    )
     for each in bad[:SHOWN]:
         print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
     if len(bad) > SHOWN:

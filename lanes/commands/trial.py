@@ -48,7 +48,9 @@ LEGEND: Legend = {
 }
 
 
-def try_definition(file: Path, workload: str | None, *, since: str, most: int, as_json: bool) -> int:
+def try_definition(
+    file: Path, workload: str | None, *, since: str, most: int, as_json: bool
+) -> int:
     """What the definition of the file would have made of what came since then; the exit code."""
     if not file.is_file():
         print(f'there is no file "{file}"', file=sys.stderr)
@@ -89,7 +91,9 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
     history = max(each.spec.history_items for each in (trial.in_force, trial.changed))
     try:
         with counting(f"Trying {wanted.name}", "items decided") as counted_so_far:
-            came = traffic.received_since(pool, wanted.name, since=began_at, most=most, read=read, history=history)
+            came = traffic.received_since(
+                pool, wanted.name, since=began_at, most=most, read=read, history=history
+            )
             for seen in came:
                 for item in seen.items:
                     trying.add(item)
@@ -100,7 +104,10 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
         return 1
     if not trial.items:
         gone = f"; {counted(unread, 'item')} of it say nothing any more" if unread else ""
-        print(f'nothing of workload "{wanted.name}" came since {began_at:%Y-%m-%d %H:%M} UTC{gone}', file=sys.stderr)
+        print(
+            f'nothing of workload "{wanted.name}" came since {began_at:%Y-%m-%d %H:%M} UTC{gone}',
+            file=sys.stderr,
+        )
         return 2
     notes = _notes(trial, unread, cut=trial.items >= most)
     if as_json:
@@ -118,15 +125,21 @@ def _notes(trial: Trial, unread: int, *, cut: bool) -> list[str]:
     if not changed:
         told.append(f"nothing differs from version {trial.in_force.number}, which is in force")
     if "split_percent" in changed:
-        told.append("split_percent counts when a workload is first published: the split in force was taken for both")
+        told.append(
+            "split_percent counts when a workload is first published: the split in force was taken for both"
+        )
     if cut:
-        told.append(f"only the newest {counted(trial.items, 'item')} of the period; --most takes more")
+        told.append(
+            f"only the newest {counted(trial.items, 'item')} of the period; --most takes more"
+        )
     if unread:
         told.append(f"{counted(unread, 'item')} left out: what they said was erased")
     for name, side in (("in force", trial.before), ("with the file", trial.after)):
         if side.first_fault is not None:
             first = plain(side.first_fault, most=300)
-            told.append(f"{name}, a rule failed on {counted(side.faults, 'item')}, first on {first}")
+            told.append(
+                f"{name}, a rule failed on {counted(side.faults, 'item')}, first on {first}"
+            )
     return told
 
 
@@ -140,7 +153,9 @@ def _moves(trial: Trial, span: timedelta) -> Table:
     table = _table(title, ["In force", "With the file", "Items", "Share"])
     for (before, after), number in sorted(trial.routes.items(), key=lambda each: -each[1]):
         style = "bold" if before[0] is not after[0] else None
-        table.add_row(_place(before), _place(after), count(number), share(number / trial.items), style=style)
+        table.add_row(
+            _place(before), _place(after), count(number), share(number / trial.items), style=style
+        )
     return table
 
 
@@ -148,7 +163,10 @@ def _sides(trial: Trial) -> Table:
     table = _table("", ["", "In force", "With the file"])
     sides = (trial.before, trial.after)
     table.add_row("Cost as routed, estimated", *(usd(each.usd) for each in sides))
-    table.add_row(f"Expected late, of {counted(trial.due, 'item')} due", *(f"{each.late:,.1f}" for each in sides))
+    table.add_row(
+        f"Expected late, of {counted(trial.due, 'item')} due",
+        *(f"{each.late:,.1f}" for each in sides),
+    )
     table.add_row("Items on which a rule failed", *(count(each.faults) for each in sides))
     return table
 
@@ -159,26 +177,54 @@ def _place(of: Place) -> str:
 
 def _table(title: str, headings: Sequence[str]) -> Table:
     table = Table(
-        title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
     )
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in ("Items", "Share") or (not title and heading) else "left")
+        table.add_column(
+            heading,
+            justify="right" if heading in ("Items", "Share") or (not title and heading) else "left",
+        )
     return table
 
 
-def _data(trial: Trial, since: datetime, until: datetime, unread: int, notes: Sequence[str]) -> dict[str, Any]:
+def _data(
+    trial: Trial, since: datetime, until: datetime, unread: int, notes: Sequence[str]
+) -> dict[str, Any]:
     def side(of: Side) -> dict[str, Any]:
-        return {"usd": of.usd, "late": of.late, "rule_failures": of.faults, "first_failure": of.first_fault}
+        return {
+            "usd": of.usd,
+            "late": of.late,
+            "rule_failures": of.faults,
+            "first_failure": of.first_fault,
+        }
 
     def place(of: Place) -> dict[str, Any]:
         return {"lane": of[0], "reason": of[1]}
 
     routes = sorted(trial.routes.items(), key=lambda each: -each[1])
     return {
-        "workload": trial.in_force.workload, "version": trial.in_force.number, "since": since, "until": until,
-        "items": trial.items, "moved": trial.moved, "due": trial.due, "left_out": unread,
-        "differences": [each.as_data() for each in differences(trial.in_force.spec, trial.changed.spec)],
-        "in_force": side(trial.before), "with_file": side(trial.after),
-        "routes": [{"before": place(was), "after": place(is_), "items": number} for (was, is_), number in routes],
-        "examples": [asdict(each) for each in trial.examples], "notes": list(notes),
-    }  # fmt: skip
+        "workload": trial.in_force.workload,
+        "version": trial.in_force.number,
+        "since": since,
+        "until": until,
+        "items": trial.items,
+        "moved": trial.moved,
+        "due": trial.due,
+        "left_out": unread,
+        "differences": [
+            each.as_data() for each in differences(trial.in_force.spec, trial.changed.spec)
+        ],
+        "in_force": side(trial.before),
+        "with_file": side(trial.after),
+        "routes": [
+            {"before": place(was), "after": place(is_), "items": number}
+            for (was, is_), number in routes
+        ],
+        "examples": [asdict(each) for each in trial.examples],
+        "notes": list(notes),
+    }

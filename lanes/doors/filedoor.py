@@ -15,7 +15,9 @@ from lanes.errors import Refused
 from lanes.storable import unfit_label
 from lanes.units import counted
 
-LONGEST_LINE = 16 * 1024**2  # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
+LONGEST_LINE = (
+    16 * 1024**2
+)  # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
 MOST_COLUMNS = 1_000  # of a CSV file
 NAMED_COLUMNS = 30  # where one is missing
 SHOWN_BYTES = 4 * 1024  # what is kept of a line that is too long
@@ -61,7 +63,9 @@ class BadLine:
     key: str | None = None
 
 
-Row = tuple[int, str, "dict[str, Any] | Refused"]  # number, what can be shown, the fields or why there are none
+Row = tuple[
+    int, str, "dict[str, Any] | Refused"
+]  # number, what can be shown, the fields or why there are none
 TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
 
 
@@ -86,14 +90,18 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
     return rows(path, layout)
 
 
-def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Line | BadLine]:
+def read_lines(
+    path: Path, workload: str, layout: Layout, *, now: datetime
+) -> Iterator[Line | BadLine]:
     """Every line of a file, in order: an item or the reason why not. Empty lines are passed over.
 
     Raises:
         ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
             one twice.
     """
-    name = path.name.encode(errors="replace").decode()  # a file's name need not be Unicode, a key must
+    name = path.name.encode(
+        errors="replace"
+    ).decode()  # a file's name need not be Unicode, a key must
     for number, content, fields in read_rows(path, layout):
         place = f"{name}:{number}"
         if isinstance(fields, Refused):
@@ -103,7 +111,9 @@ def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> I
             yield _line(fields, workload, layout, place, now)
         except Refused as refusal:
             named = fields.get(layout.key or "key")
-            yield BadLine(place, refusal.reason, str(refusal), content, None if named is None else str(named))
+            yield BadLine(
+                place, refusal.reason, str(refusal), content, None if named is None else str(named)
+            )
 
 
 def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> Line:
@@ -121,18 +131,26 @@ def count_lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
-def _line(fields: Mapping[str, Any], workload: str, layout: Layout, place: str, now: datetime) -> Line:
+def _line(
+    fields: Mapping[str, Any], workload: str, layout: Layout, place: str, now: datetime
+) -> Line:
     item, expected = _arranged(fields, layout)
     return Line(read_submission(workload, item, place=place, sent_at=now), expected)
 
 
-def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _arranged(
+    row: Mapping[str, Any], layout: Layout
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A row as an event's fields, and its label."""
     expected = _expected(row, layout)
     problem = unfit_label(expected)
     if problem is not None:
         raise Refused("malformed", problem)
-    if layout.field is None and isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}:
+    if (
+        layout.field is None
+        and isinstance(row.get("payload"), dict)
+        and set(row) <= {*FIELDS, "label"}
+    ):
         item: dict[str, Any] = {name: value for name, value in row.items() if name != "label"}
     else:
         item = {"payload": _payload(row, layout)}
@@ -207,7 +225,9 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 def _json_fields(text: str, what: str) -> dict[str, Any]:
     if len(text) > LONGEST_LINE:
-        raise Refused("broken_line", f"{what} has more than {LONGEST_LINE // 1024**2} MiB; shorten it")
+        raise Refused(
+            "broken_line", f"{what} has more than {LONGEST_LINE // 1024**2} MiB; shorten it"
+        )
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -241,12 +261,16 @@ def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> 
     named = [layout.field, layout.label, layout.key, layout.occurred_at]
     for column in named:
         if column is not None and column not in header:
-            shown = ", ".join(header[:NAMED_COLUMNS]) + (" ..." if len(header) > NAMED_COLUMNS else "")
+            shown = ", ".join(header[:NAMED_COLUMNS]) + (
+                " ..." if len(header) > NAMED_COLUMNS else ""
+            )
             raise ValueError(f'"{path.name}" has no column "{column}"; it has {shown}')
     times = Counter(header)
     for column in header if layout.field is None else named:
         if column is not None and times[column] > 1:
-            raise ValueError(f'"{path.name}" has the column "{column}" more than once; rename one of them')
+            raise ValueError(
+                f'"{path.name}" has the column "{column}" more than once; rename one of them'
+            )
     return header
 
 
@@ -289,7 +313,11 @@ def _fed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
     for index in range(MOST_LINES):
         if index == len(ahead):
             ahead.extend(itertools.islice(lines, 1))
-        if index == len(ahead) or isinstance(text := ahead[index][1], Refused) or characters > LONGEST_LINE:
+        if (
+            index == len(ahead)
+            or isinstance(text := ahead[index][1], Refused)
+            or characters > LONGEST_LINE
+        ):
             return
         characters += len(text)
         yield text + "\n"

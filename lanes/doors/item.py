@@ -16,7 +16,18 @@ from lanes.storable import unstorable
 from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
-FIELDS = ("key", "payload", "due_at", "due_in_s", "occurred_at", "urgent", "consumer", "entity", "lane", "ack")
+FIELDS = (
+    "key",
+    "payload",
+    "due_at",
+    "due_in_s",
+    "occurred_at",
+    "urgent",
+    "consumer",
+    "entity",
+    "lane",
+    "ack",
+)
 KNOWN = frozenset(FIELDS)
 AMENDING = ("key", "payload", "occurred_at")
 MOST_NAMED = 5  # unknown fields that a refusal names
@@ -47,7 +58,11 @@ class Submission:
 
     def as_row(self) -> dict[str, Any]:
         """The JSON object that `lanes.admit` reads; what was not said is left out."""
-        row: dict[str, Any] = {"workload": self.workload, "payload": self.payload, "place": self.place}
+        row: dict[str, Any] = {
+            "workload": self.workload,
+            "payload": self.payload,
+            "place": self.place,
+        }
         for name in ("key", "consumer", "entity", "lane"):
             if (said := getattr(self, name)) is not None:
                 row[name] = said
@@ -86,7 +101,9 @@ class Refusal:
     key: str | None = None
 
 
-def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sent_at: datetime) -> Submission:
+def read_submission(
+    workload: str, fields: Mapping[str, Any], *, place: str, sent_at: datetime
+) -> Submission:
     """The submission that an event's payload or a file's line describes.
 
     `due_in_s` counts from `sent_at`; a naive time is UTC, and times lie in the years 2 to 9998.
@@ -161,7 +178,9 @@ def read_amendment(
     """
     _check_storable(workload, "the workload's name")
     if unknown := fields.keys() - set(AMENDING):
-        raise _malformed(f"unknown field {_named(unknown)}; an amendment holds key, payload and occurred_at")
+        raise _malformed(
+            f"unknown field {_named(unknown)}; an amendment holds key, payload and occurred_at"
+        )
     key, payload = _text(fields, "key"), fields.get("payload")
     if key is None:
         raise _malformed("an amendment needs the key of its item")
@@ -177,7 +196,9 @@ def _malformed(detail: str) -> Refused:
 
 def _named(unknown: Iterable[str]) -> str:
     """Return the names of fields for a sentence, as `lanes.field_names` does: the first that jsonb would keep."""
-    first = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))[:MOST_NAMED]
+    first = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))[
+        :MOST_NAMED
+    ]
     return ", ".join(f'"{CONTROL.sub("?", name[:LONGEST_NAMED])}"' for name in first)
 
 
@@ -221,7 +242,9 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return _within_calendar(moment.astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
-        raise _malformed(f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z') from None
+        raise _malformed(
+            f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
+        ) from None
 
 
 def _within_calendar(moment: datetime) -> datetime:

@@ -17,7 +17,9 @@ OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes
 
 LOOK_BACK = timedelta(days=1)  # how long after it occurred an event is still found
 SPAN = timedelta(minutes=5)  # of stored events that are counted together
-SMALL = 1_000  # events; a span that goes on is read again whenever it has grown, while it holds no more
+SMALL = (
+    1_000  # events; a span that goes on is read again whenever it has grown, while it holds no more
+)
 
 
 class Occurrence(Protocol):
@@ -104,20 +106,31 @@ class Stream(Generic[E]):
 
     def holds(self, since: datetime, until: datetime) -> bool:
         """Whether something that occurred in between is not admitted yet, as far as the books know."""
-        kept = any(since <= each.occurred < until for events in self._kept.values() for each in events)
+        kept = any(
+            since <= each.occurred < until for events in self._kept.values() for each in events
+        )
         return kept or (self._missed_since is not None and self._missed_since < until)
 
     def watermark(self, read_until: datetime) -> datetime:
         """From when another reader would have to go on: nothing that is kept lies before it."""
-        return min([read_until, *(each.occurred for events in self._kept.values() for each in events)])
+        return min(
+            [read_until, *(each.occurred for events in self._kept.values() for each in events)]
+        )
 
 
 def span_of(moment: datetime) -> datetime:
     """The start of the span that holds the moment, in UTC."""
-    return datetime.fromtimestamp(moment.timestamp() // SPAN.total_seconds() * SPAN.total_seconds(), UTC)
+    return datetime.fromtimestamp(
+        moment.timestamp() // SPAN.total_seconds() * SPAN.total_seconds(), UTC
+    )
 
 
-def behind(stored: Mapping[datetime, int], read: Mapping[datetime, int], now: datetime) -> list[datetime]:
+def behind(
+    stored: Mapping[datetime, int], read: Mapping[datetime, int], now: datetime
+) -> list[datetime]:
     """The spans that hold more events than were read of them, the newest first; those that go on only while they are small."""
     more = (start for start, events in stored.items() if events > read.get(start, 0))
-    return sorted((each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL), reverse=True)
+    return sorted(
+        (each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL),
+        reverse=True,
+    )

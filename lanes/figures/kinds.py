@@ -24,7 +24,9 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"  # tries; the outcome; `items` were shown
     CALL = "call"  # billed responses; no word; the items that shared them
     RESULT = "result"  # live answers; the standing; from received to answered
-    AGREEMENT = "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
+    AGREEMENT = (
+        "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
+    )
     CORRECTION = "correction"  # corrections; no word
     BUFFER = "buffer"  # items that real time asked for and was billed for; no word; from received to asked, its window with it
     # due items that were answered or failed, in the minute of that; the reason of their newest route then; `items` were in time
@@ -44,7 +46,9 @@ class Kind(StrEnum):
     READ = "read"  # those of them that real time answered first and somebody read since; `items` within a minute; how late
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
-    COMPARED = "compared"  # items that both lanes answered, once each; no word; `items` were corrected
+    COMPARED = (
+        "compared"  # items that both lanes answered, once each; no word; `items` were corrected
+    )
 
 
 class Stands(StrEnum):

@@ -18,13 +18,17 @@ from lanes.store.money import sharing
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
 
-DUE_IN = timedelta(seconds=26)  # from now on: the second look takes an item over about 22 s before it is due
+DUE_IN = timedelta(
+    seconds=26
+)  # from now on: the second look takes an item over about 22 s before it is due
 SPARE = timedelta(seconds=10)  # by which it came earlier than a batch would have needed
 PATIENCE = timedelta(seconds=1)  # with the locks of others
 MOST = 1_000  # items that no router has seen, among which those are looked for
 
 
-def entered(connection: Connection, workload: str, given: Sequence[Sample], *, now: datetime) -> list[str] | None:
+def entered(
+    connection: Connection, workload: str, given: Sequence[Sample], *, now: datetime
+) -> list[str] | None:
     """The keys of those that are received and routed now, and due soon; none of a workload that is not in force.
 
     None: somebody else routes at this moment; nothing was done, and it may be tried again in another transaction.
@@ -37,13 +41,30 @@ def entered(connection: Connection, workload: str, given: Sequence[Sample], *, n
     laws, due_at = turnarounds.known(connection, now=now), now + DUE_IN
     needed = Prospects(laws, now).of(version).back_at - now
     then = due_at - needed - SPARE
-    asked = [read_submission(workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=then) for each in given]
+    asked = [
+        read_submission(workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=then)
+        for each in given
+    ]
     admitted = items.admit(connection, asked, door="client", now=then)
     keys = {each.key for each in admitted if each.admitted}
-    received = [each for each in unrouted.received(connection, MOST, of=[workload]) if each.arrived.key in keys]
-    splits, estimates, prospects = workloads.splits(connection), sharing.estimates(connection, now=now), Prospects(laws, then)
+    received = [
+        each
+        for each in unrouted.received(connection, MOST, of=[workload])
+        if each.arrived.key in keys
+    ]
+    splits, estimates, prospects = (
+        workloads.splits(connection),
+        sharing.estimates(connection, now=now),
+        Prospects(laws, then),
+    )
     decided = [
-        (each, version, decide(each.arrived, version, splits, now=then, estimates=estimates, prospects=prospects))
+        (
+            each,
+            version,
+            decide(
+                each.arrived, version, splits, now=then, estimates=estimates, prospects=prospects
+            ),
+        )
         for each in received
     ]
     routes.save(connection, decided, now=then)

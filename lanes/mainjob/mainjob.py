@@ -68,7 +68,9 @@ class Sent:
     """What this run sent, and what its doors said."""
 
     keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
-    earlier: list[str] = field(default_factory=list)  # of these, the keys of what came before the run
+    earlier: list[str] = field(
+        default_factory=list
+    )  # of these, the keys of what came before the run
     scene: Scene | None = None  # what goes on beside them
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
@@ -129,7 +131,11 @@ class MainJob:
             self._onlooker.counts("admitted", len(mine) - len(waiting), len(mine))
             self._look(sent)
             left = counted(len(waiting), "event")
-            self._waits(lambda left=left: f"waiting for {left}: the drain that reads them has not admitted them yet")
+            self._waits(
+                lambda left=left: (
+                    f"waiting for {left}: the drain that reads them has not admitted them yet"
+                )
+            )
             if waiting and time.monotonic() > give_up:
                 raise SetupError(
                     f"{len(waiting)} events were not admitted within {STALLED_AFTER_S:.0f} s: "
@@ -163,12 +169,16 @@ class MainJob:
     def follow(self, sent: Sent) -> Counter[str]:
         """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
         states, moved, departing = Counter[str](), time.monotonic(), None
-        movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
+        movers = Movers(
+            None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local
+        )
         while True:
             before, states = states, self._states(sent)
             self._look(sent)
             self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
-            if sum(states[s] for s in OVER) >= sent.total and not (sent.scene and sent.scene.expects_more):
+            if sum(states[s] for s in OVER) >= sent.total and not (
+                sent.scene and sent.scene.expects_more
+            ):
                 return states
             if states != before:
                 moved = time.monotonic()
@@ -193,7 +203,9 @@ class MainJob:
         """What is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
             now = clock(connection)
-            return sentence(awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now)
+            return sentence(
+                awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now
+            )
 
     def depart(self, sent: Sent) -> Departing | None:
         """Ask for a run of `submit` once batch work of this run may leave, and return it; None while nothing may.
@@ -204,7 +216,11 @@ class MainJob:
         with self._pool.begin() as connection:
             now = clock(connection)
             ready = self._ready_to_leave(connection, sent, now)
-            waiting = {*connection.execute(text(WAITING), {"now": now}).scalars()} if ready else set[str]()
+            waiting = (
+                {*connection.execute(text(WAITING), {"now": now}).scalars()}
+                if ready
+                else set[str]()
+            )
         if not ready:
             return None
         alone = waiting == {ready[0]} or not waiting <= sent.keys.keys()
@@ -218,7 +234,9 @@ class MainJob:
             workload
             for workload, keys in sent.keys.items()
             if not (sent.scene is not None and sent.scene.holds_back(workload))
-            and connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one()
+            and connection.execute(
+                text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}
+            ).scalar_one()
         ]
 
     def examples(self, sent: Sent) -> list[Example]:
@@ -227,7 +245,9 @@ class MainJob:
             found = [
                 each
                 for workload, keys in sent.keys.items()
-                for each in examples.of_each_kind(connection, workload, keys[:: 1 + len(keys) // LOOKED_AT])
+                for each in examples.of_each_kind(
+                    connection, workload, keys[:: 1 + len(keys) // LOOKED_AT]
+                )
             ]
         return choose(found)
 
@@ -236,7 +256,8 @@ class MainJob:
         own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
         with self._pool.begin() as connection:
             first = connection.execute(
-                text("select min(received_at) from lanes.item where key = any(:keys)"), {"keys": list(own)}
+                text("select min(received_at) from lanes.item where key = any(:keys)"),
+                {"keys": list(own)},
             ).scalar()
             return first or clock(connection)
 
@@ -253,7 +274,9 @@ class MainJob:
         Raises:
             StandError: Prefect did not take it.
         """
-        return self._api.write_artifact(REPORT, markdown.render(figures), description=markdown.headline(figures))
+        return self._api.write_artifact(
+            REPORT, markdown.render(figures), description=markdown.headline(figures)
+        )
 
     def _waits(self, said: Callable[[], str]) -> None:
         """The onlooker hears what is waited for; it is asked for once a second at most, as it costs queries."""
@@ -272,7 +295,11 @@ class MainJob:
         """What a person says is right of these is known; of two of one key the later."""
         with self._pool.begin() as connection:
             for workload in {each.workload for each in of}:
-                right = {each.key: each.expected for each in of if each.workload == workload and each.expected}
+                right = {
+                    each.key: each.expected
+                    for each in of
+                    if each.workload == workload and each.expected
+                }
                 items.label(connection, workload, right, source="samples")
 
     def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:

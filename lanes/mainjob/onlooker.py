@@ -8,7 +8,14 @@ from typing import Protocol, TextIO
 
 from rich.console import Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from lanes.consoles import Console
@@ -26,7 +33,9 @@ class Onlooker(Protocol):
 class Lines:
     """A line whenever another tenth is done, and what is waited for where five seconds passed without one; for logs."""
 
-    def __init__(self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._out, self._clock = out or sys.stderr, clock
         self._tenths: dict[str, int] = {}
         self._said_at = clock()
@@ -71,7 +80,12 @@ def onlooker() -> Iterator[Onlooker]:
     if not console.is_terminal:
         yield Lines()
         return
-    columns = (TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:>16}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     bars = Bars(Progress(*columns, console=console))
     with Live(bars, console=console, refresh_per_second=8):
         try:

@@ -6,7 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from lanes.mainjob.samples.files import sample_amendments, sample_appeals, sample_items, sample_workloads
+from lanes.mainjob.samples.files import (
+    sample_amendments,
+    sample_appeals,
+    sample_items,
+    sample_workloads,
+)
 from lanes.stand.prefect_api import PrefectApi
 
 PER_REQUEST = 40  # the server takes about 200 events a second without loss
@@ -25,20 +30,34 @@ class Sample:
 
 def samples(run: str, *, now: datetime) -> list[Sample]:
     """Every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
-    return [_sample(workload, each, run, now) for workload in sample_workloads() for each in sample_items(workload)]
+    return [
+        _sample(workload, each, run, now)
+        for workload in sample_workloads()
+        for each in sample_items(workload)
+    ]
 
 
 def amendments(run: str, *, now: datetime) -> list[Sample]:
     """What customers add to items of this run, and what is right then."""
-    return [_sample(workload, each, run, now) for workload, given in sample_amendments().items() for each in given]
+    return [
+        _sample(workload, each, run, now)
+        for workload, given in sample_amendments().items()
+        for each in given
+    ]
 
 
 def appeals(run: str, *, now: datetime) -> list[Sample]:
     """The items of this run that came some minutes before it."""
-    return [_sample(workload, each, run, now) for workload, given in sample_appeals().items() for each in given]
+    return [
+        _sample(workload, each, run, now)
+        for workload, given in sample_appeals().items()
+        for each in given
+    ]
 
 
-def send(api: PrefectApi, sent: Sequence[Sample], *, now: datetime, event: str = ARRIVED) -> Iterator[int]:
+def send(
+    api: PrefectApi, sent: Sequence[Sample], *, now: datetime, event: str = ARRIVED
+) -> Iterator[int]:
     """The number of samples sent so far, after each request."""
     for start in range(0, len(sent), PER_REQUEST):
         chunk = sent[start : start + PER_REQUEST]
@@ -47,7 +66,9 @@ def send(api: PrefectApi, sent: Sequence[Sample], *, now: datetime, event: str =
 
 
 def _sample(workload: str, item: dict[str, Any], run: str, now: datetime) -> Sample:
-    fields = {name: value for name, value in item.items() if name not in ("label", "age_days", "key")}
+    fields = {
+        name: value for name, value in item.items() if name not in ("label", "age_days", "key")
+    }
     if "age_days" in item:
         fields["occurred_at"] = (now - timedelta(days=item["age_days"])).isoformat()
     key = f"{item['key']}-{run}"

@@ -13,10 +13,16 @@ from lanes.store.database import clock
 from lanes.store.settling import results
 from lanes.store.signals import Role, holder_exists
 
-AT_ONCE = frozenset({"support-desk", "page", "appeals"})  # consumers that read an answer as soon as it is there
+AT_ONCE = frozenset(
+    {"support-desk", "page", "appeals"}
+)  # consumers that read an answer as soon as it is there
 SENT_AGAIN_AFTER_S = 10.0  # an amendment that was not applied by then
-GIVEN_UP_AFTER_S = 45.0  # nobody waits longer for late data: whoever lost an event finds it in the report
-ENTERED_WITHIN_S = 30.0  # `collect`, which takes late items to real time, begins within seconds of a start
+GIVEN_UP_AFTER_S = (
+    45.0  # nobody waits longer for late data: whoever lost an event finds it in the report
+)
+ENTERED_WITHIN_S = (
+    30.0  # `collect`, which takes late items to real time, begins within seconds of a start
+)
 
 LATE = text("""
 select workload, key, answered_at is not null as answered, revision > 0 as amended from lanes.item
@@ -30,9 +36,15 @@ class Scene:
     takes what its batch would answer too late to real time."""
 
     def __init__(
-        self, pool: Engine, api: PrefectApi, sent: Sequence[Sample], late: Sequence[Sample], before: Sequence[Sample] = (),
-        *, elapsed: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+        self,
+        pool: Engine,
+        api: PrefectApi,
+        sent: Sequence[Sample],
+        late: Sequence[Sample],
+        before: Sequence[Sample] = (),
+        *,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pool, self._api, self._elapsed, self._began = pool, api, elapsed, elapsed()
         self._unread = _read_at_once(sent)
         self._late = {(each.workload, each.key): each for each in late}
@@ -68,7 +80,9 @@ class Scene:
         with self._pool.begin() as connection:
             if not holder_exists(connection, Role.COLLECTOR):
                 return []
-            keys = earlier.entered(connection, self._before[0].workload, self._before, now=clock(connection))
+            keys = earlier.entered(
+                connection, self._before[0].workload, self._before, now=clock(connection)
+            )
         if keys is None:
             return []
         entered = [each for each in self._before if each.key in keys]
@@ -78,7 +92,9 @@ class Scene:
 
     def _read(self, connection: Connection) -> None:
         sought = [*self._unread.values()]
-        for asked, found in zip(sought, results.take(connection, sought) if sought else (), strict=True):
+        for asked, found in zip(
+            sought, results.take(connection, sought) if sought else (), strict=True
+        ):
             if found is not Unanswered.NOT_YET:
                 del self._unread[asked.workload, asked.key]
                 self._entered.discard((asked.workload, asked.key))
@@ -89,7 +105,9 @@ class Scene:
             return []
         asked = {"workloads": [of for of, _ in self._late], "keys": [key for _, key in self._late]}
         found = {(row.workload, row.key): row for row in connection.execute(LATE, asked)}
-        self._late = {of: each for of, each in self._late.items() if of not in found or not found[of].amended}
+        self._late = {
+            of: each for of, each in self._late.items() if of not in found or not found[of].amended
+        }
         answered = all(of in found and found[of].answered for of in self._late)
         return [*self._late.values()] if answered else []
 

@@ -31,7 +31,9 @@ def excludes(of: Share, share: float, *, alpha: float) -> bool:
     """Return whether `share`, between 0 and 1, lies outside of the `bounds` of what was seen."""
     misses = of.samples - of.hits
     mixture = lgamma(of.hits + 1) + lgamma(misses + 1) - lgamma(of.samples + 2)
-    likelihood = (of.hits * log(share) if of.hits else 0.0) + (misses * log(1 - share) if misses else 0.0)
+    likelihood = (of.hits * log(share) if of.hits else 0.0) + (
+        misses * log(1 - share) if misses else 0.0
+    )
     return mixture - likelihood >= -log(alpha)
 
 
@@ -46,7 +48,9 @@ def bounds(of: Share, *, alpha: float) -> tuple[float, float]:
         inside = whole
         for _ in range(STEPS):
             middle = (outside + inside) / 2
-            outside, inside = (middle, inside) if excludes(of, middle, alpha=alpha) else (outside, middle)
+            outside, inside = (
+                (middle, inside) if excludes(of, middle, alpha=alpha) else (outside, middle)
+            )
         return outside
 
     return (edge(0.0) if of.hits else 0.0), (edge(1.0) if misses else 1.0)

@@ -54,7 +54,9 @@ class Budget:
     def begins(self, at: datetime) -> datetime:
         """When the period of `at` begins: the later midnight, where clocks going back make two of them."""
         local = at.astimezone(ZoneInfo(self.zone))
-        return _midnight(local.year, local.month, local.day if self.period is Period.DAY else 1, self.zone)
+        return _midnight(
+            local.year, local.month, local.day if self.period is Period.DAY else 1, self.zone
+        )
 
     def ends(self, at: datetime) -> datetime:
         """When the next one begins."""
@@ -69,8 +71,14 @@ class Budget:
 def _midnight(year: int, month: int, day: int, zone: str) -> datetime:
     first = datetime(year, month, day, tzinfo=ZoneInfo(zone))
     second = first.replace(fold=1)
-    later = second if (second.utcoffset() or timedelta()) < (first.utcoffset() or timedelta()) else first
-    return later.astimezone(UTC)  # two moments of one zone are compared without regard to its clocks
+    later = (
+        second
+        if (second.utcoffset() or timedelta()) < (first.utcoffset() or timedelta())
+        else first
+    )
+    return later.astimezone(
+        UTC
+    )  # two moments of one zone are compared without regard to its clocks
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,11 @@ class BudgetStatus:
     @property
     def unspent_usd(self) -> Decimal:
         """What is left once everything that is reserved comes back unused; negative beyond the limit, infinite without one."""
-        return Decimal("Infinity") if self.budget.hard_usd is None else self.budget.hard_usd - self.used_usd
+        return (
+            Decimal("Infinity")
+            if self.budget.hard_usd is None
+            else self.budget.hard_usd - self.used_usd
+        )
 
     @property
     def left_usd(self) -> Decimal:
@@ -131,12 +143,18 @@ class BudgetStatus:
     @property
     def is_used_up(self) -> bool:
         """Whether nothing more is paid: all of the hard limit is used, or too little is left whatever reserves come back."""
-        return self.unspent_usd <= 0 or (self.refused_usd is not None and self.unspent_usd < self.refused_usd)
+        return self.unspent_usd <= 0 or (
+            self.refused_usd is not None and self.unspent_usd < self.refused_usd
+        )
 
     @property
     def waits(self) -> bool:
         """Whether the next call waits for reserved money: it goes on as calls and batches end."""
-        return not self.is_used_up and self.refused_usd is not None and self.left_usd < self.refused_usd
+        return (
+            not self.is_used_up
+            and self.refused_usd is not None
+            and self.left_usd < self.refused_usd
+        )
 
     @property
     def state(self) -> str:
@@ -150,7 +168,11 @@ class BudgetStatus:
         """How it stands, as a sentence."""
         hard, soft = self.budget.hard_usd, self.budget.soft_usd
         of = f" of {usd(hard)} ({share(self.share)})" if hard is not None else ""
-        reserved = f", {usd(self.reserved_usd)} reserved for what is under way" if self.reserved_usd else ""
+        reserved = (
+            f", {usd(self.reserved_usd)} reserved for what is under way"
+            if self.reserved_usd
+            else ""
+        )
         left = f", {usd(self.rest_usd)} left" if hard is not None else ""
         softly = f"; from {usd(soft)} on what may wait goes to batch" if soft is not None else ""
         return f"{self.budget.name}: {usd(self.used_usd)} spent{of}{reserved}{left}{softly}"
@@ -159,14 +181,24 @@ class BudgetStatus:
 def month_usd(of: Iterable[Budget]) -> float | None:
     """What the narrowest of these budgets allows in a month of real-time calls: as long as its soft limit, or else the hard
     one, is not reached. None without one that is for all consumers."""
-    limits = [(each, each.hard_usd if each.soft_usd is None else each.soft_usd) for each in of if each.consumer is None]
+    limits = [
+        (each, each.hard_usd if each.soft_usd is None else each.soft_usd)
+        for each in of
+        if each.consumer is None
+    ]
     months = {Period.DAY: DAYS_PER_MONTH, Period.MONTH: 1}
-    return min((float(limit) * months[each.period] for each, limit in limits if limit is not None), default=None)
+    return min(
+        (float(limit) * months[each.period] for each, limit in limits if limit is not None),
+        default=None,
+    )
 
 
 def kept(budget: Budget) -> Budget:
     """The budget with its limits as they can be kept."""
-    soft, hard = (None if each is None else each.quantize(FINEST_USD) for each in (budget.soft_usd, budget.hard_usd))
+    soft, hard = (
+        None if each is None else each.quantize(FINEST_USD)
+        for each in (budget.soft_usd, budget.hard_usd)
+    )
     return replace(budget, soft_usd=soft, hard_usd=hard)
 
 
@@ -181,7 +213,11 @@ def refusal(budget: Budget) -> str | None:
         return f"soft_usd and hard_usd are 0 to {MOST_USD:,} US dollars; 0 pays nothing"
     if any(0 < each < FINEST_USD for each in given):
         return f"soft_usd and hard_usd are 0, or {FINEST_USD:f} US dollars at least: less than that cannot be kept"
-    if budget.soft_usd is not None and budget.hard_usd is not None and budget.soft_usd > budget.hard_usd:
+    if (
+        budget.soft_usd is not None
+        and budget.hard_usd is not None
+        and budget.soft_usd > budget.hard_usd
+    ):
         return f"soft_usd ({usd(budget.soft_usd)}) is above hard_usd ({usd(budget.hard_usd)}): nothing would go to batch"
     if budget.zone not in available_timezones():
         return f'"{budget.zone}" is no IANA time zone; for example Europe/Berlin'

@@ -20,7 +20,10 @@ from lanes.workload.prices import Usage, per_token
 MARGIN = 0.05  # of the hit rate: what is off must promise so much more than what is on
 CERTAIN = 100  # calls by which it is decided however near the hit rate is to what it pays from
 Z = 2.0  # standard deviations: fewer calls say that it does not pay only where it is so sure
-PROBED, APART = 20, 10  # to find out, so many requests of a batch are marked, every tenth of the first: what a try costs
+PROBED, APART = (
+    20,
+    10,
+)  # to find out, so many requests of a batch are marked, every tenth of the first: what a try costs
 PROBED_EVERY_S = 1.0  # and in real time a call of a drain in so long: those that begin together read nothing of each other
 LONGEST_REST = timedelta(days=30)
 NOTHING_RESTS = timedelta(days=7)  # where nothing was cached: the prefix of a version does not grow
@@ -136,8 +139,16 @@ class Caching:
     def said(self, lane: Lane) -> str:
         """How it stands: `on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)`."""
         where = "in real time" if lane is Lane.REALTIME else "in batches"
-        measured = [] if self.hit_rate is None else [f"hit rate {self.hit_rate:.2f} of {counted(self.calls, 'call')}"]
-        pays = f"pays from {self.pays_from:.2f}" if math.isfinite(self.pays_from) else "never pays at its prices"
+        measured = (
+            []
+            if self.hit_rate is None
+            else [f"hit rate {self.hit_rate:.2f} of {counted(self.calls, 'call')}"]
+        )
+        pays = (
+            f"pays from {self.pays_from:.2f}"
+            if math.isfinite(self.pays_from)
+            else "never pays at its prices"
+        )
         return f"{STATES[self.marks]} {where} ({', '.join([*measured, pays])})"
 
 
@@ -146,7 +157,9 @@ def begun(prices: CachePrices, *, now: datetime) -> Caching:
     return Caching(Marks.NONE, "nothing was seen yet", prices.pays_from, since=now, decided_at=now)
 
 
-def decide(before: Caching, seen: Measured, prices: CachePrices, *, lane: Lane, now: datetime) -> Caching:
+def decide(
+    before: Caching, seen: Measured, prices: CachePrices, *, lane: Lane, now: datetime
+) -> Caching:
     """How the lane marks from now on, by what was seen since it marks as `before`.
 
     What is off is tried with a few calls: in real time once enough calls come, in a batch at once, each time but after its
@@ -173,7 +186,9 @@ def _begin(kept: Caching, seen: Measured, lane: Lane, now: datetime) -> Caching:
     if not math.isfinite(kept.pays_from):
         return replace(kept, why="a token that is read from the cache costs no less than another")
     if lane is Lane.BATCH:
-        return _on(kept, Marks.SOME, "a few requests of a batch find out what its cache brings", now)
+        return _on(
+            kept, Marks.SOME, "a few requests of a batch find out what its cache brings", now
+        )
     why = _expects(seen, lane)
     if seen.expected(lane) < kept.pays_from + MARGIN:
         return replace(kept, why=why)
@@ -184,12 +199,19 @@ def _measured(kept: Caching, lane: Lane, now: datetime) -> Caching:
     on, hit_rate = kept.marks is Marks.ALL, kept.hit_rate or 0.0
     why = f"hit rate {hit_rate:.2f} of {counted(kept.calls, 'call')}, it pays from {kept.pays_from:.2f}"
     if hit_rate >= kept.pays_from + (0 if on else MARGIN):
-        return replace(kept, why=why, losses=0) if on else replace(_on(kept, Marks.ALL, why, now), losses=0)
+        return (
+            replace(kept, why=why, losses=0)
+            if on
+            else replace(_on(kept, Marks.ALL, why, now), losses=0)
+        )
     if kept.calls < CERTAIN and _at_most(hit_rate, kept.calls) >= kept.pays_from:
         return replace(kept, why=f"{why}: too few to tell")
     losses = kept.losses + 1
     rests = min(LONGEST_REST, TERMS[lane].rests * 2 ** min(losses - 1, 10))
-    return replace(_off(kept, f"{why}; tried again in {seconds(rests.total_seconds())}", now + rests, now), losses=losses)
+    return replace(
+        _off(kept, f"{why}; tried again in {seconds(rests.total_seconds())}", now + rests, now),
+        losses=losses,
+    )
 
 
 def _at_most(hit_rate: float, calls: int) -> float:
@@ -214,7 +236,9 @@ def _expects(seen: Measured, lane: Lane) -> str:
 def is_marked(marks: Marks, number: int) -> bool:
     """Whether the request of a batch with this number, from 0, marks what it shares. Few are spread, because requests that are
     worked off together cannot read what one of them writes."""
-    return marks is Marks.ALL or (marks is Marks.SOME and number % APART == APART - 1 and number < APART * PROBED)
+    return marks is Marks.ALL or (
+        marks is Marks.SOME and number % APART == APART - 1 and number < APART * PROBED
+    )
 
 
 class Marking:

@@ -24,7 +24,9 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
-FRAME_BYTES = 1_200  # the same, the names of the body's fields, and the rules that we add to the instructions
+FRAME_BYTES = (
+    1_200  # the same, the names of the body's fields, and the rules that we add to the instructions
+)
 PER_SCHEMA_BYTES = 64  # what the SDK and a pack add to each object of a schema
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
@@ -97,7 +99,10 @@ class Estimates:
         Raises:
             LookupError: no price is known for one of its models.
         """
-        own, told = tokens(payload_chars), tokens(payload_chars + history_chars) if history_chars else 0
+        own, told = (
+            tokens(payload_chars),
+            tokens(payload_chars + history_chars) if history_chars else 0,
+        )
         known = self._known.get((version.id, own, told))
         if known is not None:
             return known
@@ -105,22 +110,30 @@ class Estimates:
         if rates is None:
             shared = shared_tokens(version.spec)
             rates = self._rates[version.id] = (
-                self._rate(version, Lane.REALTIME, shared), self._rate(version, Lane.BATCH, shared)
-            )  # fmt: skip
+                self._rate(version, Lane.REALTIME, shared),
+                self._rate(version, Lane.BATCH, shared),
+            )
         realtime, batch = rates
         in_batch = batch.of(told, told=True) if history_chars else batch.of(own)
-        made = self._known[version.id, own, told] = Estimate(realtime=realtime.of(own), batch=in_batch)
+        made = self._known[version.id, own, told] = Estimate(
+            realtime=realtime.of(own), batch=in_batch
+        )
         return made
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
         spec, sharing = version.spec, self._sharing
         each = per_token(spec.model_of(lane), lane, self._day)
         pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)
-        factor, hit_rate = Decimal(1), sharing.hit_rates.get((version.id, lane)) if sharing else None
+        factor, hit_rate = (
+            Decimal(1),
+            sharing.hit_rates.get((version.id, lane)) if sharing else None,
+        )
         if hit_rate is not None:
             factor = Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
         rule = tokens(HISTORY_RULE) * factor / pack
-        return Rate(shared * factor / pack, rule, each.input, spec.expected_output_tokens * each.output)
+        return Rate(
+            shared * factor / pack, rule, each.input, spec.expected_output_tokens * each.output
+        )
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,9 @@ class Rate:
         return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
-def upper_bound(version: "Version", size: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:
+def upper_bound(
+    version: "Version", size: int, *, lane: Lane, marked: bool = True, at: datetime
+) -> Decimal:
     """Return the most that one item's call can have cost in US dollars; `size` is the item's `call_bytes`.
 
     A token for every byte that is sent, the longest answer, and the shared part written to the provider's cache, unless the
@@ -150,7 +165,7 @@ def upper_bound(version: "Version", size: int, *, lane: Lane, marked: bool = Tru
 
 def pack_bound(
     version: "Version", size: int, *, items: int, lane: Lane, marked: bool = True, at: datetime
-) -> Decimal:  # fmt: skip
+) -> Decimal:
     """Return the most that one call for `items` items can have cost in US dollars; `size` is the sum of their `call_bytes`.
 
     The bounds of items alone add up to at least the bound of a call that they share, as long as its prompt stays below the
@@ -165,7 +180,9 @@ def pack_bound(
     plain = Usage(input=shared + own, output=output)
     dearest = replace(written(lane, shared), input=own, output=output) if marked else plain
     try:
-        return max(cost(each, model=spec.model_of(lane), lane=lane, at=at) for each in {plain, dearest})
+        return max(
+            cost(each, model=spec.model_of(lane), lane=lane, at=at) for each in {plain, dearest}
+        )
     except LookupError:
         return Decimal(0)
 
@@ -203,7 +220,9 @@ def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     exponent = total.as_tuple().exponent
     assert isinstance(exponent, int)
     decimals = max(-exponent, LEDGER_DIGITS)
-    return [Decimal(part).scaleb(-decimals) for part in allocate(int(total.scaleb(decimals)), weights)]
+    return [
+        Decimal(part).scaleb(-decimals) for part in allocate(int(total.scaleb(decimals)), weights)
+    ]
 
 
 def divided(used: Usage, usd: Decimal, number: int) -> list[Part]:
@@ -212,7 +231,11 @@ def divided(used: Usage, usd: Decimal, number: int) -> list[Part]:
         return [Part(used.input, used.output, used.cache_read, used.cache_write, usd)]
     even = [1] * number
     shares = zip(
-        allocate(used.input, even), allocate(used.output, even), allocate(used.cache_read, even),
-        allocate(used.cache_write, even), allocate_usd(usd, even), strict=True,
-    )  # fmt: skip
+        allocate(used.input, even),
+        allocate(used.output, even),
+        allocate(used.cache_read, even),
+        allocate(used.cache_write, even),
+        allocate_usd(usd, even),
+        strict=True,
+    )
     return list(starmap(Part, shares))

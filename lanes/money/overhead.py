@@ -14,7 +14,9 @@ from lanes.units import dollars, usd
 from lanes.words import Lane
 
 MOST_USD = Decimal(1_000_000_000)
-EVERY = "*"  # how people name every workload without an amount of its own; no workload is called that
+EVERY = (
+    "*"  # how people name every workload without an amount of its own; no workload is called that
+)
 
 
 class OverheadKind(StrEnum):
@@ -82,9 +84,13 @@ class Overheads:
 
     def of(self, lane: Lane) -> str:
         """What a lane takes, by kind."""
-        kinds = {OverheadKind.INFRASTRUCTURE: self.infra_usd(lane), OverheadKind.ENGINEERING: self.engineering_usd(lane)}
+        kinds = {
+            OverheadKind.INFRASTRUCTURE: self.infra_usd(lane),
+            OverheadKind.ENGINEERING: self.engineering_usd(lane),
+        }
         parts = (
-            f"{dollars(usd)} {kind}" + (" (assumed)" if (lane, kind) in self.assumed else "") for kind, usd in kinds.items()
+            f"{dollars(usd)} {kind}" + (" (assumed)" if (lane, kind) in self.assumed else "")
+            for kind, usd in kinds.items()
         )
         return f"{lane} {dollars(self.monthly_usd(lane))}: {', '.join(parts)}"
 
@@ -98,7 +104,9 @@ class Overheads:
 
     def engineering_usd(self, lane: Lane) -> float:
         """The work that keeps it running."""
-        return self.realtime_engineering_usd if lane is Lane.REALTIME else self.batch_engineering_usd
+        return (
+            self.realtime_engineering_usd if lane is Lane.REALTIME else self.batch_engineering_usd
+        )
 
 
 def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
@@ -106,9 +114,14 @@ def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
 
     Its own amount goes before that of every workload, and of two of one day the one that was set last.
     """
-    dated = [each.overhead for each in rows if each.overhead.from_date <= day and each.overhead.workload in (None, workload)]
+    dated = [
+        each.overhead
+        for each in rows
+        if each.overhead.from_date <= day and each.overhead.workload in (None, workload)
+    ]
     newest = {
-        (each.lane, each.kind): each for each in sorted(dated, key=lambda each: (each.workload is not None, each.from_date))
+        (each.lane, each.kind): each
+        for each in sorted(dated, key=lambda each: (each.workload is not None, each.from_date))
     }
 
     def amount(lane: Lane, kind: OverheadKind) -> float:
@@ -116,16 +129,20 @@ def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
         return float(ASSUMED_USD[lane, kind] if there is None else there.monthly_usd)
 
     return Overheads(
-        amount(Lane.REALTIME, OverheadKind.INFRASTRUCTURE), amount(Lane.REALTIME, OverheadKind.ENGINEERING),
-        amount(Lane.BATCH, OverheadKind.INFRASTRUCTURE), amount(Lane.BATCH, OverheadKind.ENGINEERING),
+        amount(Lane.REALTIME, OverheadKind.INFRASTRUCTURE),
+        amount(Lane.REALTIME, OverheadKind.ENGINEERING),
+        amount(Lane.BATCH, OverheadKind.INFRASTRUCTURE),
+        amount(Lane.BATCH, OverheadKind.ENGINEERING),
         tuple(each for each in ASSUMED_USD if each not in newest),
-    )  # fmt: skip
+    )
 
 
 def refusal(overhead: Overhead, *, today: date) -> str | None:
     """Why the amount cannot be set; None when it can."""
     if not overhead.monthly_usd.is_finite() or not 0 <= overhead.monthly_usd <= MOST_USD:
-        return f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"
+        return (
+            f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"
+        )
     if overhead.from_date > today:
         return f"{overhead.from_date} is after today ({today}, UTC): set it once it is so"
     return None

@@ -3,7 +3,9 @@
 from hashlib import blake2b
 
 SALT = "lanes.pack_check.1"
-TWICE = 1 / 3  # of those that are checked: how often single agrees with single is what packing is held against
+TWICE = (
+    1 / 3
+)  # of those that are checked: how often single agrees with single is what packing is held against
 WHOLE = 2**64
 
 

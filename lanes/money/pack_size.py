@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from lanes.workload.version import Version
 
 ALPHA = 0.05  # how likely it is at most that packing is ever blamed where it does no harm; half of it for each of two bounds
-TOLERATED = 0.05  # so much less agreement than answers alone have is still as good, where sizes grow
+TOLERATED = (
+    0.05  # so much less agreement than answers alone have is still as good, where sizes grow
+)
 FEWEST_ALONE = 20  # answers alone that were repeated, below which nothing grows
 RESTS, LONGEST_REST = timedelta(days=1), timedelta(days=16)
 
@@ -119,7 +121,12 @@ def sizes(allowed: int) -> list[int]:
 
 
 def decide(
-    last: Decided | None, allowed: int, evidence: Evidence, hurts: Mapping[int, Hurt], *, now: datetime
+    last: Decided | None,
+    allowed: int,
+    evidence: Evidence,
+    hurts: Mapping[int, Hurt],
+    *,
+    now: datetime,
 ) -> Decided | None:
     """The size from now on, and why; None where it stays."""
     size = in_force(last, allowed)
@@ -129,14 +136,24 @@ def decide(
     for each in sorted(known):
         if 1 < each <= size and bounds(known[each], alpha=ALPHA / 2)[1] < lowest:
             return Decided(
-                ladder[ladder.index(each) + 1], allowed, now, _said(f"packs of {each} hurt", known[each], evidence.alone),
-                hurt=each, packed=known[each], alone=evidence.alone,
-            )  # fmt: skip
+                ladder[ladder.index(each) + 1],
+                allowed,
+                now,
+                _said(f"packs of {each} hurt", known[each], evidence.alone),
+                hurt=each,
+                packed=known[each],
+                alone=evidence.alone,
+            )
     return _grown(size, ladder, known[size], evidence.alone, hurts, now) if size < allowed else None
 
 
 def _grown(
-    size: int, ladder: Sequence[int], here: Share, alone: Share, hurts: Mapping[int, Hurt], now: datetime
+    size: int,
+    ladder: Sequence[int],
+    here: Share,
+    alone: Share,
+    hurts: Mapping[int, Hurt],
+    now: datetime,
 ) -> Decided | None:
     """The next larger size, where it may be tried."""
     larger = ladder[ladder.index(size) - 1]
@@ -145,7 +162,11 @@ def _grown(
     why = f"packs of {larger} rested, and are tried again"
     if size > 1:
         single = alone.value
-        if single is None or alone.samples < FEWEST_ALONE or bounds(here, alpha=ALPHA / 2)[0] < single - TOLERATED:
+        if (
+            single is None
+            or alone.samples < FEWEST_ALONE
+            or bounds(here, alpha=ALPHA / 2)[0] < single - TOLERATED
+        ):
             return None
         why = _said(f"packs of {size} do no harm", here, alone)
     return Decided(larger, ladder[0], now, why, packed=here, alone=alone)

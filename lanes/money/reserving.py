@@ -8,8 +8,12 @@ from decimal import Decimal
 from lanes.ids import BudgetId, WorkId
 from lanes.money.budget import BudgetStatus
 
-BATCHES_REST = timedelta(minutes=1)  # how long an item rests that only money reserved for batches could pay
-CALLS_REST = timedelta(seconds=5)  # and one that waits for the calls of its consumer, so that others are looked at meanwhile
+BATCHES_REST = timedelta(
+    minutes=1
+)  # how long an item rests that only money reserved for batches could pay
+CALLS_REST = timedelta(
+    seconds=5
+)  # and one that waits for the calls of its consumer, so that others are looked at meanwhile
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,11 @@ class Reserved:
 
 
 def reserve(
-    candidates: Sequence[Candidate], budgets: Mapping[BudgetId, BudgetStatus], *, least: Mapping[str, Decimal], now: datetime
+    candidates: Sequence[Candidate],
+    budgets: Mapping[BudgetId, BudgetStatus],
+    *,
+    least: Mapping[str, Decimal],
+    now: datetime,
 ) -> Reserved:
     """Reserve for the candidates, the most urgent first, as far as every budget of theirs has enough left.
 
@@ -52,7 +60,9 @@ def reserve(
     lacked: dict[BudgetId, Decimal] = {}
     paying: set[BudgetId] = set()
     for each in candidates:
-        payers = [id_ for id_, of in budgets.items() if of.budget.pays_for(each.workload, each.consumer)]
+        payers = [
+            id_ for id_, of in budgets.items() if of.budget.pays_for(each.workload, each.consumer)
+        ]
         lacking = [id_ for id_ in payers if left[id_] < each.bound_usd]
         if not lacking:
             then.paid.append(each)
@@ -70,7 +80,9 @@ def reserve(
     return then
 
 
-def _hold_back(then: Reserved, each: Candidate, lacking: Sequence[BudgetStatus], least: Decimal, now: datetime) -> None:
+def _hold_back(
+    then: Reserved, each: Candidate, lacking: Sequence[BudgetStatus], least: Decimal, now: datetime
+) -> None:
     """The candidate is not paid for now, because too little is left of the budgets that are `lacking`."""
     of_all = [of for of in lacking if of.budget.consumer is None]
     if any(_without_calls(of) < least for of in of_all):

@@ -34,7 +34,9 @@ class Sharing:
             (each.id, lane): rate
             for (id_, lane), rate in self.hit_rates.items()
             for each in others
-            if id_ == version.id and each.spec.model_of(lane) == version.spec.model_of(lane) and _is_cached(each, version)
+            if id_ == version.id
+            and each.spec.model_of(lane) == version.spec.model_of(lane)
+            and _is_cached(each, version)
         }
         return Sharing(self.sizes, {**self.hit_rates, **alike})
 

@@ -17,12 +17,22 @@ FALSE_ALARM = 0.01  # the chance that a share at its limit, however often it is 
 TOO_SURE = 0.05  # the chance that so few hits come of a share at its limit, from which on it is believed to be below
 LEAST_HITS = 5  # of a breach: the tries of one item are alike, and say no more than one
 LEAST_CLEAN = 20  # samples without a hit that end an incident of batches, where time says nothing
-STAYS = timedelta(minutes=15)  # how long the incident of a share is open at least, so that it does not flap
-STAYS_DOUBTFUL = timedelta(hours=2)  # the same where it ends for want of hits alone, among too few samples to be sure
+STAYS = timedelta(
+    minutes=15
+)  # how long the incident of a share is open at least, so that it does not flap
+STAYS_DOUBTFUL = timedelta(
+    hours=2
+)  # the same where it ends for want of hits alone, among too few samples to be sure
 NOWHERE = frozenset[Lane]()
 REALTIME, BATCH = frozenset({Lane.REALTIME}), frozenset({Lane.BATCH})
 SHARES = frozenset(
-    {Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_SLOW, Promise.REALTIME_FAILING, Promise.DEADLINE_MISSED}
+    {
+        Promise.BATCH_FAILING,
+        Promise.BATCH_INVALID,
+        Promise.REALTIME_SLOW,
+        Promise.REALTIME_FAILING,
+        Promise.DEADLINE_MISSED,
+    }
 )
 
 
@@ -41,8 +51,12 @@ class Assessment:
     samples: int
     sentence: str
     subject: str = ""
-    standstill: frozenset[Lane] = NOWHERE  # a cause that stops all of these lanes explains the breach; none: no cause does
-    quiet: bool = False  # there is no hit in all that is looked at, and not because every item failed
+    standstill: frozenset[Lane] = (
+        NOWHERE  # a cause that stops all of these lanes explains the breach; none: no cause does
+    )
+    quiet: bool = (
+        False  # there is no hit in all that is looked at, and not because every item failed
+    )
     why: str | None = None
     flow_run_id: UUID | None = None
     block_id: UUID | None = None
@@ -57,7 +71,9 @@ class Assessment:
     @property
     def ends(self) -> bool:
         """Whether an open incident is over, once it was open for `stays`."""
-        return self.verdict is Verdict.PASSED or (self.verdict is Verdict.INCONCLUSIVE and self.quiet)
+        return self.verdict is Verdict.PASSED or (
+            self.verdict is Verdict.INCONCLUSIVE and self.quiet
+        )
 
     @property
     def stays(self) -> timedelta:
@@ -85,9 +101,17 @@ def share_verdict(seen: Share, limit_percent: float) -> Verdict:
     limit = limit_percent / 100
     if limit == 0 or limit >= 1:
         return Verdict.PASSED
-    if seen.hits >= LEAST_HITS and seen.hits > limit * seen.samples and excludes(seen, limit, alpha=FALSE_ALARM):
+    if (
+        seen.hits >= LEAST_HITS
+        and seen.hits > limit * seen.samples
+        and excludes(seen, limit, alpha=FALSE_ALARM)
+    ):
         return Verdict.FAILED
-    few = seen.samples > 0 and seen.hits < limit * seen.samples and _chance_of_so_few(seen, limit) <= TOO_SURE
+    few = (
+        seen.samples > 0
+        and seen.hits < limit * seen.samples
+        and _chance_of_so_few(seen, limit) <= TOO_SURE
+    )
     return Verdict.PASSED if few else Verdict.INCONCLUSIVE
 
 

@@ -50,5 +50,8 @@ def _broken(incidents: Iterable[Incident]) -> Iterator[Incident]:
 
 def _titles(incidents: Iterable[Incident]) -> str:
     titles = Counter(TERMS[Promise(each.promise)].title for each in incidents)
-    named = (title[0].lower() + title[1:] + (f" ({number})" if number > 1 else "") for title, number in titles.items())
+    named = (
+        title[0].lower() + title[1:] + (f" ({number})" if number > 1 else "")
+        for title, number in titles.items()
+    )
     return ", ".join(named)

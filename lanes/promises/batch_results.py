@@ -18,14 +18,18 @@ from lanes.workload.version import Version
 JUDGED_FOR = timedelta(hours=24)  # how long a collected batch speaks for its workload
 
 
-def incomplete(workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: UUID | None = None) -> Assessment:
+def incomplete(
+    workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: UUID | None = None
+) -> Assessment:
     """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
     said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."
     if tally.surplus:
         said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {counted(tally.items, 'item')}."
     if tally.missing:
         lost = f"{tally.missing:,} of {counted(tally.items, 'item')} of batch {batch_id} came home without a result"
-        said = f"{lost}, however often the results were read. {said if tally.surplus else ''}".rstrip()
+        said = (
+            f"{lost}, however often the results were read. {said if tally.surplus else ''}".rstrip()
+        )
     judged = Verdict.FAILED if tally.wrong else Verdict.PASSED
     return Assessment(
         Promise.BATCH_INCOMPLETE,
@@ -47,13 +51,23 @@ def batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
     if judged.verdict is Verdict.PASSED:
         return judged
     if batch.over_at is not None and now - batch.over_at > JUDGED_FOR:
-        return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} That was more than a day ago.")
+        return replace(
+            judged,
+            verdict=Verdict.PASSED,
+            sentence=f"{judged.sentence} That was more than a day ago.",
+        )
     if not tally.surplus and not batch.owed:
-        return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} None of them needs an answer any more.")
+        return replace(
+            judged,
+            verdict=Verdict.PASSED,
+            sentence=f"{judged.sentence} None of them needs an answer any more.",
+        )
     return judged
 
 
-def batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:
+def batch_share(
+    version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime
+) -> Assessment:
     """Judge the newest batches of the version in force: as many together as are needed to say something.
 
     A batch that still runs can only break the promise, by what it has brought so far. An open incident ends too where the
@@ -80,11 +94,15 @@ def batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen]
             where = where if home == 1 else f"the last {home} batches"
         judged = share_verdict(seen, limit)
         quiet = collected and not seen.hits and seen.samples >= LEAST_CLEAN
-        if (judged is Verdict.INCONCLUSIVE and not quiet) or (judged is Verdict.PASSED and not collected):
+        if (judged is Verdict.INCONCLUSIVE and not quiet) or (
+            judged is Verdict.PASSED and not collected
+        ):
             continue
         part = seen.value or 0.0
         said = f"{seen.hits:,} of {seen.samples:,} {what} in {where}: {share(part)}, and {share(limit / 100)} is the limit."
-        return Assessment(promise, version.workload, judged, 100 * part, limit, seen.samples, said, quiet=quiet)
+        return Assessment(
+            promise, version.workload, judged, 100 * part, limit, seen.samples, said, quiet=quiet
+        )
     said = f"{pooled.hits:,} of {pooled.samples:,} {what} in the batches of the last 24 hours: too little to judge by."
     if not pooled.samples:
         said = "No batch of the last 24 hours is beyond the limit."

@@ -10,7 +10,11 @@ from lanes.units import counted, seconds
 from lanes.words import BatchState, Verdict
 from lanes.workload.version import Version
 
-LET_GO = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # none of its items waits for it
+LET_GO = (
+    BatchState.COLLECTED,
+    BatchState.SUPERSEDED,
+    BatchState.RELEASED,
+)  # none of its items waits for it
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
     """By how long the batch has been open, or was."""
     limit = version.spec.promises.batch_max_minutes
     over = batch.state in LET_GO or batch.cancelled
-    minutes = ((batch.over_at if over and batch.over_at else now) - batch.begun_at).total_seconds() / 60
+    minutes = (
+        (batch.over_at if over and batch.over_at else now) - batch.begun_at
+    ).total_seconds() / 60
     judged = Verdict.PASSED if over else verdict(minutes, limit)
     open_for, promised = seconds(minutes * 60), seconds(limit * 60)
     match batch.state:
@@ -65,7 +71,15 @@ def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
         case _:
             said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
     return Assessment(
-        Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, of_batch(batch.id), standstill=REALTIME | BATCH
+        Promise.BATCH_SLOW,
+        version.workload,
+        judged,
+        minutes,
+        limit,
+        1,
+        said,
+        of_batch(batch.id),
+        standstill=REALTIME | BATCH,
     )
 
 
@@ -90,4 +104,14 @@ def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Ass
         f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
         "resubmitting or giving it up may cost."
     )
-    return Assessment(Promise.BATCH_UNCLEAR, workload, Verdict.FAILED, items, 0, items, said, of_batch(batch_id), why=why)
+    return Assessment(
+        Promise.BATCH_UNCLEAR,
+        workload,
+        Verdict.FAILED,
+        items,
+        0,
+        items,
+        said,
+        of_batch(batch_id),
+        why=why,
+    )

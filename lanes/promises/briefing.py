@@ -28,9 +28,16 @@ LONGEST_KEY = 120
 JUST_OPENED = "it has just begun: there is nothing yet to compare with"
 BAD = frozenset(Outcome) - {Outcome.VALID}
 NO_ANSWER = frozenset(
-    {Outcome.ERRORED, Outcome.POISON, Outcome.PACK_REFUSED, Outcome.UNSERVED, Outcome.CANCELED, Outcome.EXPIRED,
-     Outcome.MISSING}
-)  # fmt: skip
+    {
+        Outcome.ERRORED,
+        Outcome.POISON,
+        Outcome.PACK_REFUSED,
+        Outcome.UNSERVED,
+        Outcome.CANCELED,
+        Outcome.EXPIRED,
+        Outcome.MISSING,
+    }
+)
 UNUSABLE = frozenset({Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED})
 
 
@@ -127,7 +134,11 @@ class Stake(Part):
         nearest = f"; the nearest is due {moment(self.due_at)}" if self.due_at else ""
         if not overdue and not nearest and self.unanswered:
             nearest = "; none of them has a due time to come"
-        answered = f"; {counted(self.uncorrected, 'provisional answer')} uncorrected" if self.uncorrected else ""
+        answered = (
+            f"; {counted(self.uncorrected, 'provisional answer')} uncorrected"
+            if self.uncorrected
+            else ""
+        )
         return f"{many}{counted(self.unanswered, 'unanswered item')}{overdue}{nearest}{answered}"
 
 
@@ -185,10 +196,18 @@ def _typed(key: str) -> bool:
     return bool(key) and not key.startswith("-") and plain(key, most=LONGEST_KEY) == key
 
 
-def compared(of: Incident, before: float, *, when: str, now: float | None = None, lately: str = "") -> str:
+def compared(
+    of: Incident, before: float, *, when: str, now: float | None = None, lately: str = ""
+) -> str:
     """How the figure moved: "rising: 96 %, from 12 % in the 15 minutes before"; `now` where it is not the incident's value."""
     value = of.value if now is None else now
-    moved = "rising" if value > before * (1 + STEADY) else "falling" if value < before * (1 - STEADY) else "steady"
+    moved = (
+        "rising"
+        if value > before * (1 + STEADY)
+        else "falling"
+        if value < before * (1 - STEADY)
+        else "steady"
+    )
     return f"{moved}: {in_words(of.promise, value)}{lately}, from {in_words(of.promise, before)} {when}"
 
 
@@ -210,11 +229,19 @@ def since_opening(of: Incident, now: datetime) -> str:
     if promise in STAYS:
         return f"steady: {STAYS[promise]}"
     if of.opened_value is None or of.opened_value == of.value:
-        return JUST_OPENED if now - of.opened_at < SOON else f"steady: {in_words(promise, of.value)} as when it opened"
+        return (
+            JUST_OPENED
+            if now - of.opened_at < SOON
+            else f"steady: {in_words(promise, of.value)} as when it opened"
+        )
     return compared(of, of.opened_value, when="when it opened")
 
 
 def usual_turnaround(batches: int, median_s: float) -> str:
     """How long the batches before took."""
     took = seconds(median_s)
-    return f"the batch before took {took}" if batches == 1 else f"the {batches} batches before took {took} at the median"
+    return (
+        f"the batch before took {took}"
+        if batches == 1
+        else f"the {batches} batches before took {took} at the median"
+    )

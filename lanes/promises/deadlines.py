@@ -16,7 +16,9 @@ from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
 
 MISSED_WITHIN = timedelta(hours=1)  # what the share of missed due times looks at
-CALM_FOR = timedelta(minutes=10)  # nothing new is at risk for so long: what was is told as over, so that it does not flap
+CALM_FOR = timedelta(
+    minutes=10
+)  # nothing new is at risk for so long: what was is told as over, so that it does not flap
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,17 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
     if seen is None or not due:
         said = "No item was due in the last hour, and none is overdue."
         judged = share_verdict(Share(0, 0), limit)
-        return Assessment(Promise.DEADLINE_MISSED, name, judged, 0, limit, 0, said, quiet=True, standstill=REALTIME)
+        return Assessment(
+            Promise.DEADLINE_MISSED,
+            name,
+            judged,
+            0,
+            limit,
+            0,
+            said,
+            quiet=True,
+            standstill=REALTIME,
+        )
     part = 100 * late / due
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
@@ -53,9 +65,23 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
         said += f" {counted(seen.overdue, 'item')} of them {'waits' if seen.overdue == 1 else 'wait'} still."
     judged = share_verdict(Share(late, due), limit)
     of_lanes = ((REALTIME, seen.in_realtime), (BATCH, late - seen.in_realtime))
-    enough = (lane for lane, missed in of_lanes if share_verdict(Share(late - missed, due), limit) is not Verdict.FAILED)
+    enough = (
+        lane
+        for lane, missed in of_lanes
+        if share_verdict(Share(late - missed, due), limit) is not Verdict.FAILED
+    )
     standstill = next(enough, REALTIME | BATCH)
-    return Assessment(Promise.DEADLINE_MISSED, name, judged, part, limit, due, said, quiet=not late, standstill=standstill)
+    return Assessment(
+        Promise.DEADLINE_MISSED,
+        name,
+        judged,
+        part,
+        limit,
+        due,
+        said,
+        quiet=not late,
+        standstill=standstill,
+    )
 
 
 @dataclass(frozen=True)
@@ -99,9 +125,15 @@ def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
             held[each.held] += each.of.items
     crowded = sum(each.of.items for each in at_risk) - bound - held.total()
     return AtRisk(
-        workload, bound, crowded, nearest.of.due_at, nearest.probability, nearest.of.version.spec.confidence,
-        load.drain_s(workload, nearest.model) if crowded else None, held,
-    )  # fmt: skip
+        workload,
+        bound,
+        crowded,
+        nearest.of.due_at,
+        nearest.probability,
+        nearest.of.version.spec.confidence,
+        load.drain_s(workload, nearest.model) if crowded else None,
+        held,
+    )
 
 
 def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
@@ -113,7 +145,14 @@ def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
     )
     judged = Verdict.FAILED if seen.items else Verdict.PASSED
     return Assessment(
-        Promise.DEADLINE_AT_RISK, seen.workload, judged, seen.items, 0, seen.items, said, why=_why_not_rescued(seen),
+        Promise.DEADLINE_AT_RISK,
+        seen.workload,
+        judged,
+        seen.items,
+        0,
+        seen.items,
+        said,
+        why=_why_not_rescued(seen),
         standstill=_standstill(seen),
     )
 
@@ -121,7 +160,9 @@ def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
 def _standstill(seen: AtRisk) -> frozenset[Lane]:
     """Return which lanes would have to stand still: the batch lane for bound items, both for those without money."""
     unpaid = any(not each.outage for each in seen.held)
-    return (BATCH if seen.bound or unpaid else frozenset()) | (REALTIME if seen.crowded or seen.held else frozenset())
+    return (BATCH if seen.bound or unpaid else frozenset()) | (
+        REALTIME if seen.crowded or seen.held else frozenset()
+    )
 
 
 def nothing_at_risk(workload: str) -> str:
@@ -132,10 +173,18 @@ def nothing_at_risk(workload: str) -> str:
 def _why_not_rescued(seen: AtRisk) -> str:
     parts = list[str]()
     if seen.bound:
-        parts.append(f"{counted(seen.bound, 'item')} {'is' if seen.bound == 1 else 'are'} bound to batch")
+        parts.append(
+            f"{counted(seen.bound, 'item')} {'is' if seen.bound == 1 else 'are'} bound to batch"
+        )
     for held, items in seen.held.items():
         parts.append(f"real time answers nothing of {counted(items, 'item')}: {held.said}")
     if seen.crowded:
-        needs = "" if seen.drain_s is None else f": it needs {seconds(seen.drain_s)} for what waits there"
-        parts.append(f"{counted(seen.crowded, 'item')} would not be answered in real time either{needs}")
+        needs = (
+            ""
+            if seen.drain_s is None
+            else f": it needs {seconds(seen.drain_s)} for what waits there"
+        )
+        parts.append(
+            f"{counted(seen.crowded, 'item')} would not be answered in real time either{needs}"
+        )
     return "; ".join(parts)

@@ -10,7 +10,9 @@ from lanes.words import Verdict
 from lanes.workload.version import Version
 from lanes.workload.window import Window
 
-START_WITHIN = timedelta(minutes=10)  # of a departure: the opening of the off-peak window, and hourly while it is open
+START_WITHIN = timedelta(
+    minutes=10
+)  # of a departure: the opening of the off-peak window, and hourly while it is open
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ def never_started(version: Version, waiting: WaitingSeen | None, now: datetime) 
     departure = window.next_departure(waiting.ready_since) if waiting else now
     if waiting is None or departure >= now:
         said = "Nothing waits for the batch lane that should have left."
-        return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, Verdict.PASSED, 0, limit, 1, said)
+        return Assessment(
+            Promise.BATCH_NEVER_STARTED, version.workload, Verdict.PASSED, 0, limit, 1, said
+        )
     left = waiting.last_intended_at
     leaving = left is not None and departure <= left < window.next_departure(departure)
     minutes = (now - (left if left is not None and leaving else departure)).total_seconds() / 60
@@ -47,5 +51,12 @@ def never_started(version: Version, waiting: WaitingSeen | None, now: datetime) 
     if judged is Verdict.PASSED and now - departure > START_WITHIN:
         judged = Verdict.INCONCLUSIVE
     return Assessment(
-        Promise.BATCH_NEVER_STARTED, version.workload, judged, minutes, limit, waiting.items, said, standstill=BATCH
+        Promise.BATCH_NEVER_STARTED,
+        version.workload,
+        judged,
+        minutes,
+        limit,
+        waiting.items,
+        said,
+        standstill=BATCH,
     )

@@ -38,7 +38,9 @@ class Failures:
         """The most frequent ones: "10x the batch expired; 2x the answer is not JSON; 3 of other kinds"."""
         ordered = sorted(self._kinds.values(), key=lambda each: -each[1])
         rest = sum(times for _, times in ordered[most:])
-        lines = [f"{times:,}x {error}" for error, times in ordered[:most]] + ([f"{rest:,} of other kinds"] if rest else [])
+        lines = [f"{times:,}x {error}" for error, times in ordered[:most]] + (
+            [f"{rest:,} of other kinds"] if rest else []
+        )
         return "; ".join(lines)
 
 
@@ -59,5 +61,7 @@ class Failed:
     def sentence(self) -> str:
         """For a person."""
         if not self.calls:
-            return f"{counted(self.items, 'answer')} of {self.workload} cannot be used: {self.error}"
+            return (
+                f"{counted(self.items, 'answer')} of {self.workload} cannot be used: {self.error}"
+            )
         return f"{counted(self.calls, 'call')} of {self.workload} failed, with {counted(self.items, 'item')}: {self.error}"

@@ -22,11 +22,17 @@ class Promise(StrEnum):
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
     BATCH_UNCLEAR = "batch_unclear"  # every batch can be brought home without a person
-    BATCH_INCOMPLETE = "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
+    BATCH_INCOMPLETE = (
+        "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
+    )
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
-    REALTIME_SLOW = "realtime_slow"  # 95 % of the answers come within the limit, from received to answered
+    REALTIME_SLOW = (
+        "realtime_slow"  # 95 % of the answers come within the limit, from received to answered
+    )
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
-    AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
+    AUTHORITATIVE_FAILED = (
+        "authoritative_failed"  # every provisional answer gets its authoritative pass
+    )
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
     ITEMS_FAILED = "items_failed"  # no item ends without an answer
     PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
@@ -64,96 +70,132 @@ class Terms:
 
 TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_SLOW: Terms(
-        "Batch runs too long", "minutes", 2,
+        "Batch runs too long",
+        "minutes",
+        2,
         "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page. A batch "
         "that is not worth waiting for can be given up, or its items sent again: the first run says what that may cost.",
     ),
     Promise.BATCH_FAILING: Terms(
-        "Batch items fail", "percent", 4,
+        "Batch items fail",
+        "percent",
+        4,
         "Failed items are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
     ),
     Promise.BATCH_INVALID: Terms(
-        "Batch answers are invalid", "percent", 4,
+        "Batch answers are invalid",
+        "percent",
+        4,
         "The answers break the output schema. Compare instructions, schema and model with the version before.",
     ),
     Promise.BATCH_UNCLEAR: Terms(
-        "Batch needs a decision", "items", 0,
+        "Batch needs a decision",
+        "items",
+        0,
         "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
         "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `decide_batch` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
-        "Batch results are incomplete", "items", math.inf,
+        "Batch results are incomplete",
+        "items",
+        math.inf,
         "Items without a result were asked again by themselves: the provider counts no answer for them, so that they are paid "
         "once. Its attempts stand in lanes.attempt_log under its batch_id.",
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
-        "Batch never started", "minutes", 6,
+        "Batch never started",
+        "minutes",
+        6,
         "Send it by hand. If that does not start, its work pool in Prefect may be paused, or have no worker online: resume it "
         "there; `lanes up` starts a worker.",
     ),
     Promise.REALTIME_SLOW: Terms(
-        "Real-time is slow", "seconds", 3,
+        "Real-time is slow",
+        "seconds",
+        3,
         "See `lanes status`: does a drain run, and is the provider limiting its rate? What waits is answered late; what fails "
-        "for good is told as \"Items were given up\".",
+        'for good is told as "Items were given up".',
     ),
     Promise.REALTIME_FAILING: Terms(
-        "Real-time attempts fail", "percent", 4,
+        "Real-time attempts fail",
+        "percent",
+        4,
         "Failed attempts are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
     ),
     Promise.AUTHORITATIVE_FAILED: Terms(
-        "Authoritative pass failed", "items", math.inf,
+        "Authoritative pass failed",
+        "items",
+        math.inf,
         "The provisional answers stand, uncorrected. The reasons stand in lanes.item_status, column failure. Mend the cause, "
         "mostly instructions, schema or model, and replay the workload.",
     ),
     Promise.WORKLOAD_INVALID: Terms(
-        "Workload cannot be published", "fields", math.inf,
+        "Workload cannot be published",
+        "fields",
+        math.inf,
         "The last valid version stays in force. Correct the block of the workload in Prefect.",
     ),
     Promise.ITEMS_FAILED: Terms(
-        "Items were given up", "items", math.inf,
+        "Items were given up",
+        "items",
+        math.inf,
         "Their reasons stand in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
         "them again.",
     ),
     Promise.PROVIDER_DOWN: Terms(
-        "The provider does not answer", "calls", 0,
+        "The provider does not answer",
+        "calls",
+        0,
         "The items are kept, spend no retry budget and are asked again by themselves; what may wait leaves for a batch by "
         "itself. See the provider's status page. Where it lasts, another Real-time model of a workload answers what arrives "
         "from then on.",
     ),
     Promise.APPROVAL_WAITS: Terms(
-        "A rollout waits for approval", "minutes", math.inf,
+        "A rollout waits for approval",
+        "minutes",
+        math.inf,
         "Anyone who may resume runs in Prefect decides: open the run, choose Resume in the menu with the three dots, and fill "
         "the form in, with your name and why. Unanswered, the share before the rollout is set again.",
     ),
     Promise.PROVIDER_FROZEN: Terms(
-        "The provider takes nothing", "items", 0,
+        "The provider takes nothing",
+        "items",
+        0,
         "The items are kept, spend no retry budget and are tried again by themselves. A refused key: set ANTHROPIC_API_KEY, "
         "then `lanes up`. A spend limit or an unpaid bill: settle it at the "
         "provider. A model: correct it in the workload; what was "
         "routed before keeps its model, and is cancelled, or fails and is retried with the new one.",
     ),
     Promise.BUDGET: Terms(
-        "A budget runs out", "percent", 1.25,
+        "A budget runs out",
+        "percent",
+        1.25,
         "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
         "next period begins. `lanes budget` shows all of them and sets one; deployment `set_budget` sets one too.",
     ),
     Promise.DEADLINE_MISSED: Terms(
-        "Due times are missed", "percent", 4,
+        "Due times are missed",
+        "percent",
+        4,
         "`lanes status`, section Deadlines, says on which lane and for which reason. With more confidence asked for, or by a "
         "rule, more of what is due goes to real-time.",
     ),
     Promise.DEADLINE_AT_RISK: Terms(
-        "Due times are at risk", "items", math.inf,
+        "Due times are at risk",
+        "items",
+        math.inf,
         "Nothing moves these items by itself: whoever bound them to batch, or real time that is full, is in the way. "
         "`lanes explain` tells it of each; `lanes status` says what real time can take.",
     ),
     Promise.ROLE_TAKEN: Terms(
-        "A role of Lanes is taken", "sessions", 0,
+        "A role of Lanes is taken",
+        "sessions",
+        0,
         "A session of another user took the advisory lock of the role. Find out what it is for, then end it by the statement "
         "above, as an administrator of the database: Lanes takes the role by itself. `lanes roles` lets only members of its "
         "roles connect.",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,11 @@ class Seen:
 
 def assess(versions: Mapping[str, Version], seen: Seen, now: datetime) -> list[Assessment]:
     """Every promise of every published workload, judged by its version in force."""
-    return [_unless_unlimited(each) for version in versions.values() for each in _of_workload(version, seen, now)]
+    return [
+        _unless_unlimited(each)
+        for version in versions.values()
+        for each in _of_workload(version, seen, now)
+    ]
 
 
 def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assessment]:

@@ -37,7 +37,9 @@ def authoritative_failed(name: str, seen: ItemsSeen | None) -> Assessment:
         f"{counted(seen.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass "
         f'failed for good. The newest is "{seen.key}": {discreet(seen.reason)}'
     )
-    return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
+    return Assessment(
+        Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said
+    )
 
 
 def items_failed(name: str, seen: ItemsSeen | None) -> Assessment:
@@ -50,4 +52,13 @@ def items_failed(name: str, seen: ItemsSeen | None) -> Assessment:
         f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {discreet(seen.reason)}'
     )
     standstill = REALTIME if seen.unanswered == seen.items else NOWHERE
-    return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said, standstill=standstill)
+    return Assessment(
+        Promise.ITEMS_FAILED,
+        name,
+        Verdict.FAILED,
+        seen.items,
+        0,
+        seen.items,
+        said,
+        standstill=standstill,
+    )

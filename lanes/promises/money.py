@@ -17,7 +17,16 @@ def budget_lasts(seen: BudgetStatus) -> Assessment:
     limit = 100 * TOLD_AT
     if seen.budget.hard_usd is None:
         said = f"{seen.said}; it has no hard limit."
-        return Assessment(Promise.BUDGET, seen.budget.workload, Verdict.PASSED, 0, limit, 1, said, seen.budget.subject)
+        return Assessment(
+            Promise.BUDGET,
+            seen.budget.workload,
+            Verdict.PASSED,
+            0,
+            limit,
+            1,
+            said,
+            seen.budget.subject,
+        )
     value = 100 * seen.share
     next_one = f"{seen.budget.period} begins at {clock(seen.ends_at, beside=seen.began_at)}"
     if seen.is_used_up:
@@ -28,14 +37,23 @@ def budget_lasts(seen: BudgetStatus) -> Assessment:
     else:
         said = f"{seen.said}; the next {next_one}."
     verdict = Verdict.FAILED if value >= limit else Verdict.PASSED
-    return Assessment(Promise.BUDGET, seen.budget.workload, verdict, value, limit, 1, said, seen.budget.subject)
+    return Assessment(
+        Promise.BUDGET, seen.budget.workload, verdict, value, limit, 1, said, seen.budget.subject
+    )
 
 
 DEAR = ": item too dear"  # how the subject ends of an incident about items that a whole budget cannot pay
 
 
 def too_dear(
-    workload: str, subject: str, period: Period, *, key: str, items: int, bound_usd: Decimal, hard_usd: Decimal
+    workload: str,
+    subject: str,
+    period: Period,
+    *,
+    key: str,
+    items: int,
+    bound_usd: Decimal,
+    hard_usd: Decimal,
 ) -> Assessment:
     """The breach that a whole period of a budget (`subject`) cannot pay a batch request of `items`; `key` is the dearest."""
     said = (
@@ -43,4 +61,6 @@ def too_dear(
         f"{usd(bound_usd)}. No {period} pays for that: raise the budget, or cancel the item. All others leave without it."
     )
     value = 100 * float(bound_usd / hard_usd)
-    return Assessment(Promise.BUDGET, workload, Verdict.FAILED, value, 100, items, said, subject + DEAR)
+    return Assessment(
+        Promise.BUDGET, workload, Verdict.FAILED, value, 100, items, said, subject + DEAR
+    )

@@ -14,22 +14,48 @@ def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = Non
     """Return the breach that the provider refuses the account until a person acts; it holds `items` back, on either lane."""
     said = f"Nothing is paid on either lane: {why}"
     return Assessment(
-        Promise.PROVIDER_FROZEN, EVERYBODY, Verdict.FAILED, items, 0, items, said, account, why=why, flow_run_id=flow_run_id
+        Promise.PROVIDER_FROZEN,
+        EVERYBODY,
+        Verdict.FAILED,
+        items,
+        0,
+        items,
+        said,
+        account,
+        why=why,
+        flow_run_id=flow_run_id,
     )
 
 
-def unknown_model(workload: str, model: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
+def unknown_model(
+    workload: str, model: str, items: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:
     """Return the breach that the account may not ask a model, or that there is none of that name; it holds `items` of the
     workload back."""
     said = f"Nothing is asked of {model}: {why}"
     return Assessment(
-        Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, of_model(model), why=why,
+        Promise.PROVIDER_FROZEN,
+        workload,
+        Verdict.FAILED,
+        items,
+        0,
+        items,
+        said,
+        of_model(model),
+        why=why,
         flow_run_id=flow_run_id,
-    )  # fmt: skip
+    )
 
 
 def refused(
-    account: str, workload: str, model: str, items: int, why: str, *, is_model: bool, flow_run_id: UUID | None = None
+    account: str,
+    workload: str,
+    model: str,
+    items: int,
+    why: str,
+    *,
+    is_model: bool,
+    flow_run_id: UUID | None = None,
 ) -> Assessment:
     """Return the breach of a refused batch, or of requests within one: of its model, or of the whole account."""
     if is_model:
@@ -44,7 +70,7 @@ def of_model(model: str) -> str:
 
 def refused_version(
     workload: str, number: int, calls: int, why: str, *, flow_run_id: UUID | None = None
-) -> Assessment:  # fmt: skip
+) -> Assessment:
     """Return the breach that the provider refuses a version itself: `calls` different ones met `why`, and none was answered."""
     said = (
         f"The provider refuses version {number} itself: {counted(calls, 'different call')} met the same, and none was answered "
@@ -53,16 +79,36 @@ def refused_version(
     )
     subject = f"version {number}"
     return Assessment(
-        Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, calls, 0, calls, said, subject, why=why, flow_run_id=flow_run_id
+        Promise.PROVIDER_FROZEN,
+        workload,
+        Verdict.FAILED,
+        calls,
+        0,
+        calls,
+        said,
+        subject,
+        why=why,
+        flow_run_id=flow_run_id,
     )
 
 
-def provider_down(account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
+def provider_down(
+    account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:
     """The breach that these models of an account have answered none of the last `calls` calls."""
     said = (
         f"{' and '.join(models)} answered none of the last {counted(calls, 'real-time call')}: {why}. What asks them waits, "
         "keeps its rank and spends no retry budget."
     )
     return Assessment(
-        Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account, why=why, flow_run_id=flow_run_id
+        Promise.PROVIDER_DOWN,
+        EVERYBODY,
+        Verdict.FAILED,
+        calls,
+        0,
+        calls,
+        said,
+        account,
+        why=why,
+        flow_run_id=flow_run_id,
     )

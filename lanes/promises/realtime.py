@@ -14,7 +14,9 @@ RECENT = timedelta(minutes=15)  # what these promises look at
 SLOWER_PERCENT = 5  # of the answers may be slower than the p95 that is promised
 LONG_WAIT = 3  # times the promised p95: what waits longer breaks the promise by itself, however little it is
 LEAST_WAIT_S = 60  # but an item that is tried again after a fault is no incident
-FELL_BACK_WITHIN = timedelta(days=7)  # how far back those are looked for that fell back to a batch and still wait
+FELL_BACK_WITHIN = timedelta(
+    days=7
+)  # how far back those are looked for that fell back to a batch and still wait
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,15 @@ def realtime_slow(version: Version, seen: RealtimeSeen) -> Assessment:
     if limit and judged is not Verdict.FAILED and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
         judged, value = Verdict.FAILED, waits_s
     return Assessment(
-        Promise.REALTIME_SLOW, version.workload, judged, value, limit, samples, said, standstill=REALTIME, quiet=not slower.hits
+        Promise.REALTIME_SLOW,
+        version.workload,
+        judged,
+        value,
+        limit,
+        samples,
+        said,
+        standstill=REALTIME,
+        quiet=not slower.hits,
     )
 
 
@@ -76,6 +86,13 @@ def realtime_failing(version: Version, seen: RealtimeSeen) -> Assessment:
         )
     judged = share_verdict(Share(seen.failed, seen.attempts), limit)
     return Assessment(
-        Promise.REALTIME_FAILING, version.workload, judged, percent, limit, seen.attempts, said, standstill=REALTIME,
+        Promise.REALTIME_FAILING,
+        version.workload,
+        judged,
+        percent,
+        limit,
+        seen.attempts,
+        said,
+        standstill=REALTIME,
         quiet=not seen.failed,
-    )  # fmt: skip
+    )

@@ -52,7 +52,11 @@ def commands(of: Incident) -> list[str]:
             return ["lanes batches   # what each holds, and what each way out may cost"]
         case Promise.BATCH_INCOMPLETE:
             number = number_of(of.subject)
-            asked = [] if number is None else [f'lanes psql -c "{MISSING.format(number)}"   # what is asked again']
+            asked = (
+                []
+                if number is None
+                else [f'lanes psql -c "{MISSING.format(number)}"   # what is asked again']
+            )
             return [*asked, f"lanes depart {workload}   # asks it again now: answers end this"]
         case Promise.AUTHORITATIVE_FAILED:
             return [
@@ -60,7 +64,10 @@ def commands(of: Incident) -> list[str]:
                 f"lanes diff {workload}   # what that would change; `lanes promote` makes it count",
             ]
         case Promise.BATCH_FAILING:
-            return [f"lanes depart {workload}   # tries again what failed: batches that go well end this", *pause]
+            return [
+                f"lanes depart {workload}   # tries again what failed: batches that go well end this",
+                *pause,
+            ]
         case Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
             return pause
         case Promise.ITEMS_FAILED:
@@ -70,16 +77,23 @@ def commands(of: Incident) -> list[str]:
         case Promise.REALTIME_SLOW:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
-            return ["lanes doctor   # which models answer nobody, since when, and when they are asked again"]
+            return [
+                "lanes doctor   # which models answer nobody, since when, and when they are asked again"
+            ]
         case Promise.ROLE_TAKEN:
-            return ["lanes doctor   # which sessions hold roles of Lanes, and the statement that ends each"]
+            return [
+                "lanes doctor   # which sessions hold roles of Lanes, and the statement that ends each"
+            ]
         case Promise.BUDGET:
             return [
                 f"lanes budget {workload}   # how it stands; with --hard or --soft it is set",
                 f"lanes psql -c {shlex.quote(_spent(of))}   # what the money went on",
             ]
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
-            return ["lanes up   # once ANTHROPIC_API_KEY is set: takes the new key", "lanes doctor   # what is refused"]
+            return [
+                "lanes up   # once ANTHROPIC_API_KEY is set: takes the new key",
+                "lanes doctor   # what is refused",
+            ]
         case Promise.PROVIDER_FROZEN if of.subject.startswith("version "):
             return [
                 f"lanes export {workload} > {workload}.yaml   # correct it, then",
@@ -102,7 +116,9 @@ def form(of: Incident) -> FormLink | None:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Submit it now", runs.submit(of.workload))
         case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
-            return _deployment("Decide about the batch", runs.decide_batch(of.workload, **_numbered(of)))
+            return _deployment(
+                "Decide about the batch", runs.decide_batch(of.workload, **_numbered(of))
+            )
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
             return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.BATCH_FAILING:
@@ -149,4 +165,6 @@ def _budgeted(of: Incident) -> dict[str, Any]:
     period, budget, whose = of.subject.partition(" budget")
     if not budget or period not in list(Period):
         return {}
-    return {"period": period, "consumer": whose.removeprefix(" of ")} if whose else {"period": period}
+    return (
+        {"period": period, "consumer": whose.removeprefix(" of ")} if whose else {"period": period}
+    )

@@ -45,7 +45,7 @@ LOSSES: Mapping[Role, RoleLoss] = {
     Role.WATCHER: RoleLoss("no other promise is judged, and Slack is told of nothing", NOWHERE),
     Role.SUBMITTER: RoleLoss("no batch is submitted", BATCH),
     Role.DRAIN: RoleLoss("no drain starts, or drains are counted wrong", REALTIME),
-}  # fmt: skip
+}
 
 
 def subject_of(role: Role) -> str:
@@ -55,7 +55,9 @@ def subject_of(role: Role) -> str:
 
 def lanes_of(subject: str) -> frozenset[Lane]:
     """Return the lanes whose items wait while the role of that subject is taken."""
-    return next((each.lanes for role, each in LOSSES.items() if subject_of(role) == subject), NOWHERE)
+    return next(
+        (each.lanes for role, each in LOSSES.items() if subject_of(role) == subject), NOWHERE
+    )
 
 
 def taken(role: Role, holders: Sequence[ForeignHolder]) -> str:
@@ -72,9 +74,16 @@ def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
     """Return the breach that these sessions hold the role."""
     said, number = taken(role, holders), len(holders)
     return Assessment(
-        Promise.ROLE_TAKEN, EVERYBODY, Verdict.FAILED, number, 0, number, f"{said[:1].upper()}{said[1:]}.", subject_of(role),
+        Promise.ROLE_TAKEN,
+        EVERYBODY,
+        Verdict.FAILED,
+        number,
+        0,
+        number,
+        f"{said[:1].upper()}{said[1:]}.",
+        subject_of(role),
         why=f"held by {_named(holders)}",
-    )  # fmt: skip
+    )
 
 
 def role_free(subject: str) -> str:

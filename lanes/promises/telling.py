@@ -9,7 +9,9 @@ from lanes.promises.incident import Incident, IncidentState, Severity
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=10)
 EDIT_EVERY = timedelta(minutes=5)  # a figure that changed is told no more often
-READ_WITHIN = timedelta(minutes=1)  # what a message says was read so long at most before it was sent
+READ_WITHIN = timedelta(
+    minutes=1
+)  # what a message says was read so long at most before it was sent
 
 
 class Move(StrEnum):

@@ -18,7 +18,9 @@ from lanes.settling.outcome import Response
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-Begin = Callable[[Sequence[Claimed]], Awaitable[Sequence[Claimed]]]  # for which of these items a call may begin
+Begin = Callable[
+    [Sequence[Claimed]], Awaitable[Sequence[Claimed]]
+]  # for which of these items a call may begin
 REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
 
@@ -40,17 +42,28 @@ class Called:
 
 
 def questions(
-    pack: Sequence[Claimed], ids: Sequence[str], history: Mapping[WorkId, tuple[dict[str, Any], ...]] | None = None
+    pack: Sequence[Claimed],
+    ids: Sequence[str],
+    history: Mapping[WorkId, tuple[dict[str, Any], ...]] | None = None,
 ) -> list[Question]:
     """The items of a pack by their ids; `history` holds earlier payloads by id of the work."""
     known = history or {}
-    return [Question(id_, each.payload, known.get(each.claim.work_id, ())) for id_, each in zip(ids, pack, strict=True)]
+    return [
+        Question(id_, each.payload, known.get(each.claim.work_id, ()))
+        for id_, each in zip(ids, pack, strict=True)
+    ]
 
 
 async def answer(
-    client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, patience: int = 1, hear: Hear | None = None,
-    marked: bool = False, begin: Begin | None = None,
-) -> AsyncIterator[Called]:  # fmt: skip
+    client: "AsyncAnthropic",
+    writer: Writer,
+    pack: Sequence[Claimed],
+    *,
+    patience: int = 1,
+    hear: Hear | None = None,
+    marked: bool = False,
+    begin: Begin | None = None,
+) -> AsyncIterator[Called]:
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens. `hear` is told the
     headers of every answer; `marked`: the provider is to cache what calls share; `patience`: how many times as long as
     usual a call may take.
@@ -71,7 +84,9 @@ async def answer(
         began = time.monotonic()
         try:
             longest_s = longest_call_s(most_answer_tokens(spec, len(part)), patience=patience)
-            response = await ask(client, _body(writer, part, ids, marked), longest_s=longest_s, hear=hear)
+            response = await ask(
+                client, _body(writer, part, ids, marked), longest_s=longest_s, hear=hear
+            )
         except CallFailed as failure:
             refused = failure.action in REFUSED
             if refused and len(part) > 1:
@@ -85,7 +100,9 @@ async def answer(
                 return
         else:
             ended = time.monotonic()
-            yield Called(part, ended - began, ended, response=replace(response, call=nonce), ids=ids)
+            yield Called(
+                part, ended - began, ended, response=replace(response, call=nonce), ids=ids
+            )
 
 
 def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str], marked: bool) -> bytes:
@@ -93,5 +110,7 @@ def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str], marked: b
     try:
         return writer.write(questions(part, ids), marked=marked)
     except Exception as error:
-        detail = f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
+        detail = (
+            f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
+        )
         raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

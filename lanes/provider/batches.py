@@ -120,7 +120,9 @@ async def create(client: AsyncAnthropic, body: Body, *, within_s: float = 600) -
     options: RequestOptions = {"headers": {"Content-Length": str(body.size)}, "max_retries": 0}
     try:
         async with asyncio.timeout(within_s):
-            answer = await client.post(BATCHES, cast_to=httpx2.Response, content=body, options=options)
+            answer = await client.post(
+                BATCHES, cast_to=httpx2.Response, content=body, options=options
+            )
         view = _json(answer)
         if isinstance(view, dict) and view.get("type", KIND) != KIND:
             raise ValueError("the answer to a create is no batch")
@@ -137,7 +139,11 @@ async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
         CallFailed: it could not be looked up.
     """
     try:
-        return read_batch(_json(await client.get(f"{BATCHES}/{quote(batch_id, safe='')}", cast_to=httpx2.Response)))
+        return read_batch(
+            _json(
+                await client.get(f"{BATCHES}/{quote(batch_id, safe='')}", cast_to=httpx2.Response)
+            )
+        )
     except Exception as error:
         raise batch_failed(error) from error
 
@@ -175,14 +181,28 @@ def read_batch(view: Any) -> ProviderBatch:
     """
     if not isinstance(view, dict):
         raise ValueError("the view of a batch is no object")
-    batch_id, status, told = view.get("id"), view.get("processing_status"), view.get("request_counts")
+    batch_id, status, told = (
+        view.get("id"),
+        view.get("processing_status"),
+        view.get("request_counts"),
+    )
     if not (isinstance(batch_id, str) and BATCH_ID.fullmatch(batch_id)):
         raise ValueError("the view of a batch has no id that can be asked for")
-    counts = {name: _count(told.get(name)) for name in COUNTS} if isinstance(told, dict) else dict.fromkeys(COUNTS)
-    outcomes = {name: number for name, number in counts.items() if number is not None and name != "processing"}
+    counts = (
+        {name: _count(told.get(name)) for name in COUNTS}
+        if isinstance(told, dict)
+        else dict.fromkeys(COUNTS)
+    )
+    outcomes = {
+        name: number
+        for name, number in counts.items()
+        if number is not None and name != "processing"
+    }
     return ProviderBatch(
         id=batch_id,
-        requests=None if None in counts.values() else sum(number or 0 for number in counts.values()),
+        requests=None
+        if None in counts.values()
+        else sum(number or 0 for number in counts.values()),
         processed=sum(outcomes.values()),
         created_at=_moment(view.get("created_at")),
         ended=status == "ended",
@@ -194,7 +214,9 @@ def read_batch(view: Any) -> ProviderBatch:
 
 
 async def _get_page(client: AsyncAnthropic, **after: str) -> httpx2.Response:
-    return await client.get(BATCHES, cast_to=httpx2.Response, options={"params": {"limit": 100, **after}})
+    return await client.get(
+        BATCHES, cast_to=httpx2.Response, options={"params": {"limit": 100, **after}}
+    )
 
 
 def _json(answer: httpx2.Response) -> Any:

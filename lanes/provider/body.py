@@ -39,7 +39,11 @@ class Body:
 
     def add(self, custom_id: str, params: bytes) -> None:
         """A request more; `params` are JSON already."""
-        request = b'%b{"custom_id":"%b","params":%b}' % (BETWEEN if self._ends else b"", custom_id.encode(), params)
+        request = b'%b{"custom_id":"%b","params":%b}' % (
+            BETWEEN if self._ends else b"",
+            custom_id.encode(),
+            params,
+        )
         self._ends.append(self._write(request))
 
     def keep(self, requests: int) -> None:

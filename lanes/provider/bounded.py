@@ -19,7 +19,9 @@ class TooLong(httpx2.ReadError):
 
 async def bounded(response: httpx2.Response) -> None:
     """Let reading the response fail where it holds more than `MOST_BYTES`. Who streams an answer bounds it as it comes."""
-    if response.is_closed or (response.is_success and response.request.headers.get(STREAMED) == "stream"):
+    if response.is_closed or (
+        response.is_success and response.request.headers.get(STREAMED) == "stream"
+    ):
         return
     response.stream = _Bounded(response)
     if ENCODING in response.headers:
@@ -45,7 +47,9 @@ class _Bounded(httpx2.AsyncByteStream):
         """Return the pieces of the body, none of them large: the decoders of the client decode bit by bit."""
         if self._encoding is None:
             return aiter(self._raw)
-        return httpx2.Response(200, headers={ENCODING: self._encoding}, stream=self._raw).aiter_bytes()
+        return httpx2.Response(
+            200, headers={ENCODING: self._encoding}, stream=self._raw
+        ).aiter_bytes()
 
     async def aclose(self) -> None:
         await self._raw.aclose()

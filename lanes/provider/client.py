@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 MESSAGES = "/v1/messages"
 SILENCE_S = 60.0  # how long a connection may say nothing
-Hear = Callable[[Mapping[str, str]], object]  # is told the headers of an answer, whatever its status
+Hear = Callable[
+    [Mapping[str, str]], object
+]  # is told the headers of an answer, whatever its status
 
 
 def load() -> None:
@@ -29,7 +31,11 @@ def load() -> None:
 
 
 def connect(
-    *, api_key: str, base_url: str | None = None, login: str | None = None, timeout_s: float = SILENCE_S
+    *,
+    api_key: str,
+    base_url: str | None = None,
+    login: str | None = None,
+    timeout_s: float = SILENCE_S,
 ) -> "AsyncAnthropic":
     """Return a client that never retries by itself: a repeated create would be a second paid batch.
 
@@ -46,13 +52,22 @@ def connect(
     from lanes.provider.bounded import bounded
 
     timeout = Timeout(timeout_s, connect=CONNECT_S)
-    http = DefaultAioHttpClient(timeout=timeout, follow_redirects=False, event_hooks={"response": [bounded]})
+    http = DefaultAioHttpClient(
+        timeout=timeout, follow_redirects=False, event_hooks={"response": [bounded]}
+    )
     return AsyncAnthropic(
-        api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http, default_headers=basic(login)
+        api_key=api_key,
+        base_url=base_url,
+        max_retries=0,
+        timeout=timeout,
+        http_client=http,
+        default_headers=basic(login),
     )
 
 
-async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: Hear | None = None) -> Response:
+async def ask(
+    client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: Hear | None = None
+) -> Response:
     """The provider's response to one Messages request, within `longest_s` however slowly it comes.
 
     `body` is sent as it is, and what comes is read here: the SDK's models of both take longer than the rest of it. `hear` is
@@ -72,13 +87,19 @@ async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: 
             options: RequestOptions = {"timeout": Timeout(longest_s + CONNECT_S, connect=CONNECT_S)}
             raw = await client.post(MESSAGES, content=body, cast_to=Raw, options=options)
         _tell(hear, raw)
-        return read_response(exact_json.loads(raw.content), request_id=raw.headers.get("request-id"))
+        return read_response(
+            exact_json.loads(raw.content), request_id=raw.headers.get("request-id")
+        )
     except TimeoutError as late:
         detail = f"no answer from the provider within {longest_s:.0f} s, the longest that this call may take"
         raise CallFailed(Action.RETRY, detail, maybe_billed=True, cut=True) from late
     except UnreadableBill as error:
-        raise CallFailed(Action.RETRY, f"the provider's answer cannot be booked: {error}", maybe_billed=True) from error
-    except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
+        raise CallFailed(
+            Action.RETRY, f"the provider's answer cannot be booked: {error}", maybe_billed=True
+        ) from error
+    except (
+        Exception
+    ) as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         _tell(hear, getattr(error, "response", None))
         raise failed(error) from error
 

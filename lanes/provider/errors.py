@@ -22,18 +22,28 @@ class Action(StrEnum):
 
 
 OF_MODEL = (Action.FORBIDDEN, Action.UNKNOWN_MODEL)  # say nothing of the account's other models
-FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, *OF_MODEL)  # the work is kept and spends no retry budget
+FREEZES = (
+    Action.STOP_PAYING,
+    Action.MISCONFIGURED,
+    *OF_MODEL,
+)  # the work is kept and spends no retry budget
 _BUSY = (Action.SLOW_DOWN, Action.SHED)
 
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
 _SPENT_CODES = (
-    "enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached",
-    "linked_organization_billing_unavailable", "organization_on_hold",
-)  # fmt: skip
+    "enforced_spend_limit_reached",
+    "contract_spend_limit_reached",
+    "linked_organization_spend_limit_reached",
+    "linked_organization_billing_unavailable",
+    "organization_on_hold",
+)
 _MISCONFIGURED_CODES = (
-    "cmek_key_disabled", "cmek_key_network_blocked", "organization_type_not_supported", "parent_organization_required",
+    "cmek_key_disabled",
+    "cmek_key_network_blocked",
+    "organization_type_not_supported",
+    "parent_organization_required",
     "workspace_human_review_disabled",
-)  # fmt: skip
+)
 
 
 BY_STATUS = {
@@ -47,7 +57,9 @@ BY_STATUS = {
     429: Action.SLOW_DOWN,
     529: Action.SHED,
     # What an address, a proxy or a gateway says that is not the provider's API: no item is at fault.
-    **dict.fromkeys((405, 406, 407, 410, 411, 414, 415, 417, 426, 428, 431, 451), Action.MISCONFIGURED),
+    **dict.fromkeys(
+        (405, 406, 407, 410, 411, 414, 415, 417, 426, 428, 431, 451), Action.MISCONFIGURED
+    ),
 }  # every redirect is a setting's fault too; any other status is passing trouble
 
 
@@ -59,9 +71,16 @@ class CallFailed(LanesError):
     """
 
     def __init__(
-        self, action: Action, detail: str, *, maybe_billed: bool, innocent: bool = False, cut: bool = False,
-        retry_after_s: float | None = None, request_id: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        action: Action,
+        detail: str,
+        *,
+        maybe_billed: bool,
+        innocent: bool = False,
+        cut: bool = False,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+    ) -> None:
         self.action = action
         self.maybe_billed = maybe_billed
         self.innocent = innocent

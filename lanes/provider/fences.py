@@ -17,13 +17,19 @@ BETWEEN = f"(?:[^\\w{BRACKET}]|_)*"  # what is neither letter nor digit
 
 def _spelled(word: str) -> str:
     """A pattern of the word in any case and width, whatever that is no letter stands within it."""
-    letters = (f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]" for letter in word.lower() if letter.isalnum())
+    letters = (
+        f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]"
+        for letter in word.lower()
+        if letter.isalnum()
+    )
     return BETWEEN.join(letters)
 
 
 # A bracket and, behind anything but letters and digits, a fence's name. No two parts of it can match the same character,
 # so that it takes linear time whatever an input holds.
-FENCE = re.compile(f"[{BRACKET}](?={BETWEEN}(?:{_spelled(ITEM)}|{_spelled(HISTORY)}))", re.IGNORECASE)
+FENCE = re.compile(
+    f"[{BRACKET}](?={BETWEEN}(?:{_spelled(ITEM)}|{_spelled(HISTORY)}))", re.IGNORECASE
+)
 
 
 def escaped(text: str) -> str:

@@ -18,9 +18,13 @@ class Lines:
         self._nonce, self._requests = nonce, requests
         self.seen: set[int] = set()  # numbers of the requests whose result was read
         self.answered: set[int] = set()  # and of those that were answered
-        self._unreadable: dict[int, str] = {}  # why the line of a request cannot be read, by its number
+        self._unreadable: dict[
+            int, str
+        ] = {}  # why the line of a request cannot be read, by its number
         self._nameless = 0  # lines of which not even the request can be read
-        self._strays: Counter[str] = Counter()  # lines without a result of a request, by what is wrong with them
+        self._strays: Counter[str] = (
+            Counter()
+        )  # lines without a result of a request, by what is wrong with them
 
     @property
     def are_foreign(self) -> bool:
@@ -62,11 +66,15 @@ class Lines:
         A line that does not say which request it is of stands for one that lacks its line. Where there are as many of such
         lines as of such requests, no other line can come for any of them.
         """
-        found = {number: self._unreadable[number] for number in lacking if number in self._unreadable}
+        found = {
+            number: self._unreadable[number] for number in lacking if number in self._unreadable
+        }
         lost = [number for number in lacking if number not in found]
         return found | (dict.fromkeys(lost, NAMELESS) if len(lost) <= self._nameless else {})
 
     def strays(self) -> str:
         """Return a clause about the lines that are no result of a request; empty when there were none."""
-        kinds = [f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())]
+        kinds = [
+            f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())
+        ]
         return f" with {' and '.join(kinds)}" if kinds else ""

@@ -6,8 +6,12 @@ from lanes.escaping import plain
 from lanes.settling.outcome import Response
 from lanes.workload.prices import Usage
 
-MOST_BYTES = 8 * 1024 * 1024  # of one answer, or one line of results: more than the longest answer of a model takes
-MOST_TOKENS = 100_000_000  # of one kind in one message: a hundred times the longest prompt that a model takes
+MOST_BYTES = (
+    8 * 1024 * 1024
+)  # of one answer, or one line of results: more than the longest answer of a model takes
+MOST_TOKENS = (
+    100_000_000  # of one kind in one message: a hundred times the longest prompt that a model takes
+)
 LONGEST_NAME = 256  # characters of the id of a message or a batch, and of a model
 LONGEST_SAID = 500  # characters that are kept of an error's text
 
@@ -28,7 +32,9 @@ def read_response(message: Any, *, request_id: str | None = None) -> Response:
         raise UnreadableBill(f"the message is {_kind(message)}")
     message_id = readable_name(message.get("id"))
     if message_id is None:
-        raise UnreadableBill(f"the message's id is {_kind(message.get('id'))}, and no name of 1 to {LONGEST_NAME} characters")
+        raise UnreadableBill(
+            f"the message's id is {_kind(message.get('id'))}, and no name of 1 to {LONGEST_NAME} characters"
+        )
     usage = _usage(message.get("usage"))
     text, fault = _answer(message)
     stop_reason = message.get("stop_reason")
@@ -45,7 +51,11 @@ def read_response(message: Any, *, request_id: str | None = None) -> Response:
 
 def readable_name(value: Any) -> str | None:
     """Return the value where it can name something of the provider's: one line of printable text, not too long."""
-    return value if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable() else None
+    return (
+        value
+        if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable()
+        else None
+    )
 
 
 def quoted(said: Any) -> str:
@@ -61,7 +71,9 @@ def _usage(used: Any) -> Usage:
         raise UnreadableBill(f"usage.cache_creation is {_kind(detail)}")
     hour = _tokens(detail or {}, "ephemeral_1h_input_tokens")
     if hour > written:
-        raise UnreadableBill(f"usage names {hour:,} tokens cached for an hour, and {written:,} cached in all")
+        raise UnreadableBill(
+            f"usage names {hour:,} tokens cached for an hour, and {written:,} cached in all"
+        )
     return Usage(
         input=_tokens(used, "input_tokens", required=True),
         output=_tokens(used, "output_tokens", required=True),
@@ -78,13 +90,19 @@ def _tokens(used: dict[str, Any], name: str, *, required: bool = False) -> int:
         return 0
     if type(value) is not int or not 0 <= value <= MOST_TOKENS:
         said = f"{value:,}" if type(value) is int and abs(value) < 10**18 else _kind(value)
-        raise UnreadableBill(f"usage.{name} is {said}, and no whole number from 0 to {MOST_TOKENS:,}")
+        raise UnreadableBill(
+            f"usage.{name} is {said}, and no whole number from 0 to {MOST_TOKENS:,}"
+        )
     return value
 
 
 def _answer(message: dict[str, Any]) -> tuple[str, str | None]:
     """Return (the text of the message, why its answer cannot be read)."""
-    kind, stop_reason, content = message.get("type", "message"), message.get("stop_reason"), message.get("content")
+    kind, stop_reason, content = (
+        message.get("type", "message"),
+        message.get("stop_reason"),
+        message.get("content"),
+    )
     if kind != "message":
         return "", f"the answer is no message: its type is {_kind(kind)}"
     if not isinstance(stop_reason, str | None):

@@ -44,9 +44,17 @@ class Preview:
 
 
 def preview(
-    item: Arrived, version: Version, splits: Splits, *, keyed: bool, payload_bytes: int, history: Sequence[dict[str, Any]],
-    now: datetime, prospects: Prospects | None = None, sharing: Sharing | None = None,
-) -> Preview:  # fmt: skip
+    item: Arrived,
+    version: Version,
+    splits: Splits,
+    *,
+    keyed: bool,
+    payload_bytes: int,
+    history: Sequence[dict[str, Any]],
+    now: datetime,
+    prospects: Prospects | None = None,
+    sharing: Sharing | None = None,
+) -> Preview:
     """Return what the item would ask and cost: `item` and `history` are as the database would hold them, oldest first.
 
     `keyed` says that the sender named the item. Calls are `sharing` at present.
@@ -56,7 +64,9 @@ def preview(
     """
     sharing = sharing or Sharing()
     item = replace(item, earlier=tuple(characters(payload) for payload in reversed(history)))
-    route = decide(item, version, splits, now=now, estimates=Estimates(now, sharing), prospects=prospects)
+    route = decide(
+        item, version, splits, now=now, estimates=Estimates(now, sharing), prospects=prospects
+    )
     packs = {lane: sharing.pack_of(version, lane) for lane in Lane}
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
@@ -67,7 +77,12 @@ def preview(
             request=parameters(version, lane, [Question("1", dict(item.payload), earlier[lane])]),
             pack=packs[lane],
             input_tokens=round(
-                prompt_tokens(version.spec, packs[lane], item.characters, history_chars(map(characters, earlier[lane])))
+                prompt_tokens(
+                    version.spec,
+                    packs[lane],
+                    item.characters,
+                    history_chars(map(characters, earlier[lane])),
+                )
             ),
             output_tokens=version.spec.expected_output_tokens,
             usd=costs[lane],
@@ -79,22 +94,37 @@ def preview(
 
 
 def _notes(
-    item: Arrived, version: Version, splits: Splits, route: Route, packs: Mapping[Lane, int], keyed: bool, payload_bytes: int,
-    earlier: int, now: datetime,
-) -> list[str]:  # fmt: skip
+    item: Arrived,
+    version: Version,
+    splits: Splits,
+    route: Route,
+    packs: Mapping[Lane, int],
+    keyed: bool,
+    payload_bytes: int,
+    earlier: int,
+    now: datetime,
+) -> list[str]:
     spec, said = version.spec, list[str]()
     if payload_bytes > spec.max_payload_kib * 1024:
-        said.append(f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {spec.max_payload_kib} KiB")
+        said.append(
+            f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {spec.max_payload_kib} KiB"
+        )
     if route.lane is Lane.BATCH:
         window = Window.of(spec)
         leaves = window.next_departure(now).astimezone(window.zone)
-        said.append(f"its batch leaves on {leaves:%Y-%m-%d at %H:%M} ({window.zone.key}), or earlier for a deadline")
+        said.append(
+            f"its batch leaves on {leaves:%Y-%m-%d at %H:%M} ({window.zone.key}), or earlier for a deadline"
+        )
     share = splits.of(item.workload, item.consumer).basis_points
     if route.reason is Reason.SPLIT and not keyed and item.entity is None and 0 < share < BUCKETS:
-        said.append("it has no key: which side of the split it falls on is known only once it is sent")
+        said.append(
+            "it has no key: which side of the split it falls on is known only once it is sent"
+        )
     for lane, pack in packs.items():
         if pack > 1:
-            said.append(f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone")
+            said.append(
+                f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone"
+            )
     if earlier:
         seen = counted(earlier, "earlier item")
         said.append(f"a batch also sees {seen} of its entity, which its estimates count")

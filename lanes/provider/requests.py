@@ -34,7 +34,9 @@ class Question:
     history: tuple[dict[str, Any], ...] = ()
 
 
-def parameters(version: Version, lane: Lane, questions: Sequence[Question], *, marked: bool = False) -> dict[str, Any]:
+def parameters(
+    version: Version, lane: Lane, questions: Sequence[Question], *, marked: bool = False
+) -> dict[str, Any]:
     """The body of one Messages request that asks `questions`; more than one makes a pack. `marked`: the provider is to cache
     what it shares with others."""
     before, after = _shared(version, lane, len(questions), _told(questions), marked)
@@ -108,7 +110,12 @@ def _shared(
         "system": [{"type": "text", "text": system, "cache_control": mark}] if marked else system,
     }
     return before, {
-        "output_config": {"format": {"type": "json_schema", "schema": _askable(json.dumps(spec.output_schema), packed)}}
+        "output_config": {
+            "format": {
+                "type": "json_schema",
+                "schema": _askable(json.dumps(spec.output_schema), packed),
+            }
+        }
     }
 
 
@@ -146,7 +153,8 @@ def _fields(payload: dict[str, Any]) -> str:
     if not all(TAG.match(name) for name in payload):
         return json.dumps(payload, ensure_ascii=False, indent=1)
     return fences.fields(
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)) for name, value in payload.items()
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in payload.items()
     )
 
 
@@ -154,7 +162,10 @@ def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of the answers of a pack. References of `schema` lead to its `$defs`, which stand at the root here too."""
     element = {
         "type": "object",
-        "properties": {"id": {"type": "string"}, "answer": {k: v for k, v in schema.items() if k != "$defs"}},
+        "properties": {
+            "id": {"type": "string"},
+            "answer": {k: v for k, v in schema.items() if k != "$defs"},
+        },
         "required": ["id", "answer"],
         "additionalProperties": False,
     }

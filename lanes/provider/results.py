@@ -75,7 +75,12 @@ class _TooLong(bytes):
 
 
 async def results(
-    client: AsyncAnthropic, batch_id: str, *, most: int = MOST_LINES, most_bytes: int = MOST_BYTES, requests: int | None = None
+    client: AsyncAnthropic,
+    batch_id: str,
+    *,
+    most: int = MOST_LINES,
+    most_bytes: int = MOST_BYTES,
+    requests: int | None = None,
 ) -> AsyncGenerator[list[RequestResult | Unreadable]]:
     """The requests' results, in whatever order the provider sends them, in chunks of up to `most` lines, or of fewer once
     they have `most_bytes`. Whether all came is for the caller to count.
@@ -93,13 +98,17 @@ async def results(
             detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
             raise ResultsGone(Action.RETRY, detail, maybe_billed=False)
         raw = await _opened(client, batch_id)
-        bounded = _bounded(raw.aiter_bytes(), math.inf if requests is None else requests * LONGEST_LINE)
+        bounded = _bounded(
+            raw.aiter_bytes(), math.inf if requests is None else requests * LONGEST_LINE
+        )
         async with aclosing(_chunks(bounded, most, most_bytes)) as chunks:
             async for chunk in chunks:
                 yield chunk
     except TRANSPORT as error:
         if raw is not None:
-            raise ResultsCut(f"the results of {batch_id} broke off: {type(error).__name__}") from error
+            raise ResultsCut(
+                f"the results of {batch_id} broke off: {type(error).__name__}"
+            ) from error
         raise batch_failed(error) from error
     finally:
         if raw is not None:
@@ -139,7 +148,9 @@ def unread(why: str, *, items: int, others_answered: bool) -> Judged:
     return Judged(Outcome.UNKNOWN, error=error, spends=alone and others_answered, alone=not alone)
 
 
-async def _chunks(blocks: AsyncIterator[bytes], most: int, most_bytes: int) -> AsyncGenerator[list[RequestResult | Unreadable]]:
+async def _chunks(
+    blocks: AsyncIterator[bytes], most: int, most_bytes: int
+) -> AsyncGenerator[list[RequestResult | Unreadable]]:
     chunk, held = list[RequestResult | Unreadable](), 0
     async for lines in _lines(blocks):
         for line in lines:
@@ -207,10 +218,16 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
         said = exact_json.loads(line)
         nonce, number = _request(said["custom_id"])
         result = _said(said["result"])
-        return RequestResult(nonce, number, replace(result, call=said["custom_id"]) if isinstance(result, Response) else result)
+        return RequestResult(
+            nonce,
+            number,
+            replace(result, call=said["custom_id"]) if isinstance(result, Response) else result,
+        )
     except UnreadableBill as error:
         return Unreadable(str(error), nonce, number)
-    except Exception as error:  # the shape of a line is the provider's: whatever it holds, the others are read
+    except (
+        Exception
+    ) as error:  # the shape of a line is the provider's: whatever it holds, the others are read
         if not nonce and (named := NAMED.search(line)):
             nonce, number = named["nonce"].decode(), int(named["number"])
         return Unreadable(quoted(f"{type(error).__name__}: {error}"), nonce, number)
@@ -241,8 +258,15 @@ def _said(result: dict[str, Any]) -> Response | Fault | Judged:
 
 def _fault(result: dict[str, Any]) -> Fault:
     error = _object(_object(result.get("error")).get("error"))
-    kind, message, code = error.get("type"), error.get("message"), _object(error.get("details")).get("error_code")
-    return Fault(told(kind, message if isinstance(message, str) else "", code), f"{quoted(kind)}: {quoted(message)}")
+    kind, message, code = (
+        error.get("type"),
+        error.get("message"),
+        _object(error.get("details")).get("error_code"),
+    )
+    return Fault(
+        told(kind, message if isinstance(message, str) else "", code),
+        f"{quoted(kind)}: {quoted(message)}",
+    )
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -11,7 +11,11 @@ from lanes.realtime.headers import retry_after_s
 
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
-TRANSPORT = (anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError)  # a reset in mid-stream is not the SDK's own
+TRANSPORT = (
+    anthropic.APIError,
+    httpx2.HTTPError,
+    aiohttp.ClientError,
+)  # a reset in mid-stream is not the SDK's own
 
 
 def failed(error: Exception) -> CallFailed:
@@ -42,7 +46,9 @@ def _never_sent(error: BaseException) -> bool:
     """Whether no request left this machine. What the SDK's transport calls a connect error is also a connection that was lost
     with the request on it: aiohttp's own error below it tells them apart."""
     below = error.__cause__
-    lost = isinstance(below, aiohttp.ClientConnectionError) and not isinstance(below, _NOT_CONNECTED)
+    lost = isinstance(below, aiohttp.ClientConnectionError) and not isinstance(
+        below, _NOT_CONNECTED
+    )
     return isinstance(error, _NEVER_SENT) and not lost
 
 

@@ -35,4 +35,8 @@ class Arrivals:
 
     def _fading(self, now: datetime) -> float:
         """What is left of the count since the newest arrival."""
-        return 1.0 if self._at is None else math.exp(-max(0.0, (now - self._at).total_seconds()) / MEMORY_S)
+        return (
+            1.0
+            if self._at is None
+            else math.exp(-max(0.0, (now - self._at).total_seconds()) / MEMORY_S)
+        )

@@ -15,12 +15,18 @@ from lanes.routing.route import EXPECTED_CALL
 from lanes.words import Lane, Left
 from lanes.workload.version import Version
 
-SURPRISE = 7.0  # mean gaps without an arrival: one of a thousand is longer, so whoever was coming has come
+SURPRISE = (
+    7.0  # mean gaps without an arrival: one of a thousand is longer, so whoever was coming has come
+)
 SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
 MOST_GROUPS = 10_000  # whose arrivals are remembered: senders choose the names of consumers
 Size = Callable[[Version], int]  # how many items of a version may share a call
-Group = tuple[VersionId, str | None]  # a version, and the consumer whose items alone share a call, None where any may
-Takes = Callable[[VersionId, int], float]  # seconds that a call of so many items of a version takes; 0: nobody knows
+Group = tuple[
+    VersionId, str | None
+]  # a version, and the consumer whose items alone share a call, None where any may
+Takes = Callable[
+    [VersionId, int], float
+]  # seconds that a call of so many items of a version takes; 0: nobody knows
 
 
 def allowed(version: Version) -> int:
@@ -51,9 +57,13 @@ class Gathering:
         asked, or nobody is expected any more."""
         over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
-            (over, Left.OVER), (self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting))), over), Left.PRESSED),
+            (over, Left.OVER),
+            (
+                self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting))), over),
+                Left.PRESSED,
+            ),
             (self._hopeless_at(over), Left.HOPELESS),
-        )  # fmt: skip
+        )
         return min(moments, key=lambda each: each[0])
 
     def _pressed_at(self, call: timedelta, over: datetime) -> datetime:
@@ -71,7 +81,9 @@ class Gathering:
         if self.per_s * left_s < 1:
             return self.last_at
         gap_s = 1 / self.per_s
-        return self.last_at + timedelta(seconds=min(left_s - gap_s, max(SILENCE_S, SURPRISE * gap_s)))
+        return self.last_at + timedelta(
+            seconds=min(left_s - gap_s, max(SILENCE_S, SURPRISE * gap_s))
+        )
 
 
 class Buffer:
@@ -79,10 +91,14 @@ class Buffer:
 
     def __init__(self, size: Size = allowed, takes: Takes = lambda _, __: 0.0) -> None:
         self._open: dict[Group, Gathering] = {}
-        self._arrivals: OrderedDict[Group, Arrivals] = OrderedDict()  # the group that items came of last comes last
+        self._arrivals: OrderedDict[Group, Arrivals] = (
+            OrderedDict()
+        )  # the group that items came of last comes last
         self._size, self._takes = size, takes
 
-    def add(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
+    def add(
+        self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime
+    ) -> list[Claimed]:
         """Let the items wait, each in its group's window; return those that wait for nothing."""
         at_once: list[Claimed] = []
         joined: dict[Group, int] = {}
@@ -105,11 +121,21 @@ class Buffer:
 
     def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
         """The items that leave now, no longer waiting: full packs of the most urgent, and windows that end."""
-        return [item for group in list(self._open) for item in self._taken(group, versions[group[0]], now)]
+        return [
+            item
+            for group in list(self._open)
+            for item in self._taken(group, versions[group[0]], now)
+        ]
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
         """When the next window leaves at the latest, None when nothing waits."""
-        return min((window.leaves(versions[id_], self._takes)[0] for (id_, _), window in self._open.items()), default=None)
+        return min(
+            (
+                window.leaves(versions[id_], self._takes)[0]
+                for (id_, _), window in self._open.items()
+            ),
+            default=None,
+        )
 
     @property
     def version_ids(self) -> set[VersionId]:
@@ -118,7 +144,11 @@ class Buffer:
 
     def of(self, workload: str) -> int:
         """How many items of a workload gather."""
-        return sum(each.item.workload == workload for window in self._open.values() for each in window.waiting)
+        return sum(
+            each.item.workload == workload
+            for window in self._open.values()
+            for each in window.waiting
+        )
 
     def drain(self) -> list[Claimed]:
         """Everything that gathers, no longer waiting."""

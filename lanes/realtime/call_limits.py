@@ -21,22 +21,36 @@ class CallLimits:
     def begins(self, version: Version, pack: Sequence[Claimed], now: datetime) -> bool:
         """Whether the call begins; then it is charged, and `ended` is owed."""
         need = self.needs.of(version, pack)
-        return self.rates.begins(_key(pack), version.spec.realtime_model, need, presses=presses(pack, now), now=now)
+        return self.rates.begins(
+            _key(pack), version.spec.realtime_model, need, presses=presses(pack, now), now=now
+        )
 
     def begun(self, version: Version, pack: Sequence[Claimed], now: datetime) -> None:
         """The call is under way, whoever let it begin."""
         if not self.rates.is_under_way(_key(pack)):
-            self.rates.begun(_key(pack), version.spec.realtime_model, self.needs.of(version, pack), now=now)
+            self.rates.begun(
+                _key(pack), version.spec.realtime_model, self.needs.of(version, pack), now=now
+            )
 
-    def heard(self, version: Version, pack: Sequence[Claimed], headers: Mapping[str, str], now: datetime) -> None:
+    def heard(
+        self, version: Version, pack: Sequence[Claimed], headers: Mapping[str, str], now: datetime
+    ) -> None:
         """An answer to the call, whatever its status, came with these headers. Reading them takes a moment: while much is left,
         a few a second are read."""
         if self.rates.is_ample(version.spec.realtime_model, now):
             return
-        self.rates.told(version.spec.realtime_model, told(headers, now=now), key=_key(pack), now=now)
+        self.rates.told(
+            version.spec.realtime_model, told(headers, now=now), key=_key(pack), now=now
+        )
 
     def ended(
-        self, pack: Sequence[Claimed], used: Iterable[Usage], now: datetime, *, requests: int, maybe_billed: bool = False
+        self,
+        pack: Sequence[Claimed],
+        used: Iterable[Usage],
+        now: datetime,
+        *,
+        requests: int,
+        maybe_billed: bool = False,
     ) -> None:
         """The pack is over: it took so many requests, none where it was never asked, and their answers used so much.
         `maybe_billed`: nobody knows what it used beside that."""
@@ -47,7 +61,9 @@ class CallLimits:
 
     def room(self, version: Version, *, pressing: bool, now: datetime) -> int | None:
         """How many usual calls of the version may begin; None where nothing holds them back."""
-        return self.rates.room(version.spec.realtime_model, self.needs.usual(version), presses=pressing, now=now)
+        return self.rates.room(
+            version.spec.realtime_model, self.needs.usual(version), presses=pressing, now=now
+        )
 
     def next_moment(self, now: datetime) -> datetime | None:
         """When what was held back may begin."""

@@ -7,7 +7,9 @@ FIRST_TOKEN_S = 20.0  # the longest wait for a well provider's first token
 TOKENS_PER_S = 25.0  # the slowest that a model writes while it is well
 LONGEST_S = 600.0  # the provider asks for streaming beyond ten minutes
 MOST_PATIENCE = 4  # times as long: what was cut before may take so much longer
-LEASE = timedelta(seconds=20)  # for how long work is claimed; renewed for as long as it is held, however long its call takes
+LEASE = timedelta(
+    seconds=20
+)  # for how long work is claimed; renewed for as long as it is held, however long its call takes
 RENEW_EVERY = timedelta(seconds=5)
 RENEWED_WITHIN_S = 10.0  # a call begins only for work that was claimed or renewed so lately: half of its lease is left
 
@@ -19,4 +21,3 @@ def longest_call_s(max_tokens: int, *, patience: int = 1) -> float:
     `patience` is how many times as long it may take, because calls like it were cut before.
     """
     return min(LONGEST_S, patience * (FIRST_TOKEN_S + max_tokens / TOKENS_PER_S))
-

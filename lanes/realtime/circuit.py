@@ -20,8 +20,12 @@ from enum import StrEnum
 from lanes.units import clock, counted, seconds
 
 FIRST_REST_S = 1.0
-LONGEST_REST_S = 5.0  # rests double up to this, so that it is found soon that calls are answered again
-PROBE = timedelta(seconds=15)  # a prober that is not heard of for so long is dead, or its call hangs: another may probe
+LONGEST_REST_S = (
+    5.0  # rests double up to this, so that it is found soon that calls are answered again
+)
+PROBE = timedelta(
+    seconds=15
+)  # a prober that is not heard of for so long is dead, or its call hangs: another may probe
 
 
 class CircuitState(StrEnum):
@@ -104,7 +108,11 @@ class Circuit:
 
     def answered(self, began_at: datetime) -> "Circuit":
         """A call that began then was answered: it is closed for all, unless that call says nothing of now."""
-        return self._moved(CircuitState.CLOSED, None) if self.is_open and began_at > self.faulted_at else self
+        return (
+            self._moved(CircuitState.CLOSED, None)
+            if self.is_open and began_at > self.faulted_at
+            else self
+        )
 
     def _moved(self, state: CircuitState, next_probe_at: datetime | None) -> "Circuit":
         return replace(self, state=state, next_probe_at=next_probe_at, turn=self.turn + 1)

@@ -10,11 +10,18 @@ from functools import lru_cache
 from lanes.routing.capacity import WINDOW, Kind, Limit
 
 PREFIX = "anthropic-ratelimit-"
-NAMES = {Kind.REQUESTS: "requests", Kind.INPUT: "input-tokens", Kind.OUTPUT: "output-tokens", Kind.TOKENS: "tokens"}
+NAMES = {
+    Kind.REQUESTS: "requests",
+    Kind.INPUT: "input-tokens",
+    Kind.OUTPUT: "output-tokens",
+    Kind.TOKENS: "tokens",
+}
 PARTS = ("limit", "remaining", "reset")
 MOST = 10**12  # a number beyond it is none
 MOST_DIGITS = 30  # of a header that is read
-LONGEST_WAIT_S = 3_600.0  # the longest `retry-after` that is obeyed; callers have shorter limits of their own
+LONGEST_WAIT_S = (
+    3_600.0  # the longest `retry-after` that is obeyed; callers have shorter limits of their own
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +72,22 @@ def _kinds(known: _Known) -> Iterator[Kind]:
 
 
 def _limit(kind: Kind, known: _Known, now: datetime, notes: list[str]) -> Limit:
-    limit, left = _number(known.part(kind, "limit"), "limit"), _number(known.part(kind, "remaining"), "remaining")
+    limit, left = (
+        _number(known.part(kind, "limit"), "limit"),
+        _number(known.part(kind, "remaining"), "remaining"),
+    )
     if limit < 1:
         raise ValueError(f"a limit of {limit} a minute")
     if left > limit:
         notes.append(f"{PREFIX}{NAMES[kind]}: {left:,} remain of {limit:,}; the limit is believed")
     reset = known.part(kind, "reset")
     fills = WINDOW if reset is None else _moment(reset) - _provider_now(known.get("date"), now)
-    if not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1):  # its date has no fractions of a second
-        notes.append(f"{PREFIX}{NAMES[kind]}-reset: it is not within the minute that limits are told for")
+    if (
+        not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1)
+    ):  # its date has no fractions of a second
+        notes.append(
+            f"{PREFIX}{NAMES[kind]}-reset: it is not within the minute that limits are told for"
+        )
         fills = WINDOW
     return Limit(kind, limit, min(left, limit), now + min(fills, WINDOW), now)
 
@@ -81,7 +95,9 @@ def _limit(kind: Kind, known: _Known, now: datetime, notes: list[str]) -> Limit:
 def _number(value: str | None, name: str) -> int:
     said = (value or "").strip()
     if not (said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS and int(said) <= MOST):
-        raise ValueError(f"its {name} is missing" if value is None else f"its {name} is {said[:MOST_DIGITS]!r}")
+        raise ValueError(
+            f"its {name} is missing" if value is None else f"its {name} is {said[:MOST_DIGITS]!r}"
+        )
     return int(said)
 
 

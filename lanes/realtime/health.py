@@ -51,7 +51,9 @@ class PastFaults:
     answered_since: bool
 
 
-def at_fault(requests: Mapping[int, PastFaults], *, answered_meanwhile: bool, others_faulted: bool) -> set[int]:
+def at_fault(
+    requests: Mapping[int, PastFaults], *, answered_meanwhile: bool, others_faulted: bool
+) -> set[int]:
     """Return the numbers of the requests whose faults are their own, of all that faulted in a batch without an answer.
 
     `answered_meanwhile`: the model answered others while the batch was out. `others_faulted`: in other batches, requests that
@@ -71,12 +73,18 @@ class ModelHealth:
     """How one model answers, as one drain sees it."""
 
     answered_at: datetime | None = None
-    faulted: set[WorkId] = field(default_factory=set)  # the work whose calls faulted since the last answer
+    faulted: set[WorkId] = field(
+        default_factory=set
+    )  # the work whose calls faulted since the last answer
     faults: int = 0  # of the provider, since the last answer, or since others were answered
-    failing_since: datetime | None = None  # when the first call began that faulted since the last answer
+    failing_since: datetime | None = (
+        None  # when the first call began that faulted since the last answer
+    )
     rests_until: datetime | None = None
     patience: int = 1  # how many times as long as usual its calls may take, because such calls were cut in silence
-    at_once: int | None = None  # calls allowed while it recovers: one, then one more an answer; None = no bound
+    at_once: int | None = (
+        None  # calls allowed while it recovers: one, then one more an answer; None = no bound
+    )
 
 
 class Health:
@@ -107,9 +115,16 @@ class Health:
         seen.at_once, seen.rests_until, seen.faults = 1, None, 0
 
     def faulted(
-        self, model: str, work: Collection[WorkId], *, innocent: bool = False, last_chance: bool = False,
-        cut: bool = False, began_at: datetime | None = None, now: datetime,
-    ) -> Blame:  # fmt: skip
+        self,
+        model: str,
+        work: Collection[WorkId],
+        *,
+        innocent: bool = False,
+        last_chance: bool = False,
+        cut: bool = False,
+        began_at: datetime | None = None,
+        now: datetime,
+    ) -> Blame:
         """Return whose fault a call of these items was, and act on it.
 
         `innocent`: no item can cause such a fault (an overload, a refused connection), as none is while the circuit is open.
@@ -162,7 +177,11 @@ class Health:
 
     def next_try(self, now: datetime) -> datetime | None:
         """When the first resting model may be asked again, None when none rests."""
-        alone = (each.rests_until for model, each in self._models.items() if self.circuits.of(model, now) is None)
+        alone = (
+            each.rests_until
+            for model, each in self._models.items()
+            if self.circuits.of(model, now) is None
+        )
         rests = [*alone, self.circuits.next_probe_at(now)]
         return min((until for until in rests if until is not None and until > now), default=None)
 

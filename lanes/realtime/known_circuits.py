@@ -7,8 +7,12 @@ from datetime import datetime, timedelta
 from lanes.ids import WorkId
 from lanes.realtime.circuit import PROBE, Circuit, CircuitState, Fault
 
-STALE = timedelta(seconds=5)  # what was heard before says nothing: drains hear each other once a second
-SOON = timedelta(seconds=1)  # by then a probe that was taken is asked, where there is something to ask
+STALE = timedelta(
+    seconds=5
+)  # what was heard before says nothing: drains hear each other once a second
+SOON = timedelta(
+    seconds=1
+)  # by then a probe that was taken is asked, where there is something to ask
 
 
 @dataclass
@@ -52,19 +56,29 @@ class KnownCircuits:
 
     def next_probe_at(self, now: datetime) -> datetime | None:
         """When the first of them may be probed next; None: none of them later than now."""
-        moments = (circuit.next_probe_at for model in self._known if (circuit := self.of(model, now)) is not None)
+        moments = (
+            circuit.next_probe_at
+            for model in self._known
+            if (circuit := self.of(model, now)) is not None
+        )
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def heard(self, newest: Mapping[str, Circuit], read_at: datetime) -> list[str]:
         """They are as the others know them; the models that answer again since this drain looked last."""
         self._heard_at = read_at
         before = [model for model, circuit in self._known.items() if circuit.is_open]
-        over = [model for model in self._known.keys() - newest.keys() if self._moved_at.get(model, read_at) <= read_at]
+        over = [
+            model
+            for model in self._known.keys() - newest.keys()
+            if self._moved_at.get(model, read_at) <= read_at
+        ]
         for model in over:
             del self._known[model]
         for model, circuit in newest.items():
             self._learn(model, circuit)
-        again = [model for model in before if model not in self._known or not self._known[model].is_open]
+        again = [
+            model for model in before if model not in self._known or not self._known[model].is_open
+        ]
         for model in again:
             self._probes.pop(model, None)
         return again
@@ -85,7 +99,9 @@ class KnownCircuits:
 
     def to_probe(self, now: datetime) -> dict[str, Circuit]:
         """Return the circuits whose rest is over, or whose prober is not heard of, by model."""
-        known = {model: circuit for model in self._known if (circuit := self.of(model, now)) is not None}
+        known = {
+            model: circuit for model in self._known if (circuit := self.of(model, now)) is not None
+        }
         return {model: each for model, each in known.items() if each.may_be_probed(now)}
 
     def probes(self, now: datetime) -> list[str]:
@@ -110,7 +126,11 @@ class KnownCircuits:
     def turn_of(self, model: str, work: Collection[WorkId]) -> int | None:
         """The turn of the probe that a call of these items is, or is a part of; None: it is none."""
         probe = self._probes.get(model)
-        return probe.turn if probe is not None and probe.work is not None and probe.work.issuperset(work) else None
+        return (
+            probe.turn
+            if probe is not None and probe.work is not None and probe.work.issuperset(work)
+            else None
+        )
 
     def let_go(self, model: str) -> None:
         """No probe of the model is held here any more."""
@@ -124,7 +144,11 @@ class KnownCircuits:
     def unasked(self, now: datetime | None = None) -> dict[str, int]:
         """The turns of the probes that are held and not asked, by model; where it is `now`, those of more than a second ago."""
         held = {model: each for model, each in self._probes.items() if each.work is None}
-        return {model: each.turn for model, each in held.items() if now is None or now - each.taken_at > SOON}
+        return {
+            model: each.turn
+            for model, each in held.items()
+            if now is None or now - each.taken_at > SOON
+        }
 
     def answered(self, model: str, began_at: datetime) -> bool:
         """Whether a call of the model that began then closes its circuit by its answer; here it is closed at once."""

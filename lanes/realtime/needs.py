@@ -20,7 +20,9 @@ class Needs:
 
     def __init__(self) -> None:
         self._learned: Mapping[str, Prediction] = {}
-        self._empty: dict[VersionId, tuple[float, float]] = {}  # input of a call without items, and of each token of theirs
+        self._empty: dict[
+            VersionId, tuple[float, float]
+        ] = {}  # input of a call without items, and of each token of theirs
         self._newest: dict[VersionId, tuple[Version, Need]] = {}
 
     @property
@@ -53,4 +55,8 @@ class Needs:
     def usual(self, version: Version) -> Need:
         """What a call of the version will take: as much as its newest, or as the first can take at least."""
         known = self._newest.get(version.id)
-        return known[1] if known else Need(0, most_answer_tokens(version.spec, most_items(version.spec, Lane.REALTIME)))
+        return (
+            known[1]
+            if known
+            else Need(0, most_answer_tokens(version.spec, most_items(version.spec, Lane.REALTIME)))
+        )

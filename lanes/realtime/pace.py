@@ -40,7 +40,9 @@ class Pace:
     rests_until: datetime | None = field(default=None, init=False)
     _workloads: Counter[str] = field(default_factory=Counter, init=False)
     _models: Counter[str] = field(default_factory=Counter, init=False)
-    _measuring: Counter[str] = field(default_factory=Counter, init=False)  # of the same calls, those that only measure
+    _measuring: Counter[str] = field(
+        default_factory=Counter, init=False
+    )  # of the same calls, those that only measure
     _resting: dict[str, datetime] = field(default_factory=dict, init=False)
     _slowed: dict[str, _Slowed] = field(default_factory=dict, init=False)  # by model
 
@@ -163,7 +165,11 @@ class Pace:
     def next_try(self, name: str, model: str, now: datetime) -> datetime:
         """Return when work of this workload, by this model, that was given back may be asked again."""
         slowed = self._slowed.get(model)
-        rests = (self.rests_until, self._resting.get(name), None if slowed is None else slowed.rests_until)
+        rests = (
+            self.rests_until,
+            self._resting.get(name),
+            None if slowed is None else slowed.rests_until,
+        )
         return max((now, *(each for each in rests if each is not None)))
 
     def _rest_model(self, model: str, wait: timedelta, now: datetime) -> None:

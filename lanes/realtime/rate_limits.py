@@ -17,10 +17,17 @@ from lanes.realtime.headers import Told
 from lanes.routing.capacity import WINDOW, Kind, Limit, Need, fits_at, kept_back
 
 SHORTEST_WAIT = timedelta(milliseconds=50)
-ON_ITS_WAY = timedelta(seconds=1)  # so much older may a call be that the picture of another drain does not count yet
-DISBELIEF = timedelta(minutes=5)  # a limit that was exceeded without a refusal is asked again after it
+ON_ITS_WAY = timedelta(
+    seconds=1
+)  # so much older may a call be that the picture of another drain does not count yet
+DISBELIEF = timedelta(
+    minutes=5
+)  # a limit that was exceeded without a refusal is asked again after it
 NOTHING = Need(0, 0, 0)
-NEW, AMPLE = timedelta(seconds=0.2), 0.5  # a picture's age, and the share of each limit that is left
+NEW, AMPLE = (
+    timedelta(seconds=0.2),
+    0.5,
+)  # a picture's age, and the share of each limit that is left
 MOST_NOTES = 50  # told by one drain; whoever lies in ever new ways is not quoted for ever
 
 
@@ -58,7 +65,9 @@ class RateLimits:
         self._pictures: dict[str, _Picture] = {}
         self._calls: dict[Hashable, _Call] = {}
         self._number = 0
-        self._held: dict[str, tuple[Need, bool, datetime]] = {}  # what was held back of a model first, and since when
+        self._held: dict[
+            str, tuple[Need, bool, datetime]
+        ] = {}  # what was held back of a model first, and since when
         self._disbelieved: dict[tuple[str, Kind], datetime] = {}
         self._noted: set[str] = set()
         self._untold: list[str] = []
@@ -78,19 +87,27 @@ class RateLimits:
         seen_at = self._of(model).seen_at
         if seen_at is None or not timedelta(0) <= now - seen_at < NEW:
             return False
-        return all(limit.left(now) - used >= AMPLE * limit.limit for limit, used in self._known(model, now))
+        return all(
+            limit.left(now) - used >= AMPLE * limit.limit for limit, used in self._known(model, now)
+        )
 
     def shared(self, model: str, limits: Sequence[Limit]) -> None:
         """Another drain saw this. It counts where it is newer than what we saw ourselves."""
         seen_at, picture = max(each.seen_at for each in limits), self._of(model)
         if picture.seen_at is not None and seen_at <= picture.seen_at:
             return
-        surely = [each.number for each in picture.uncounted.values() if each.at <= seen_at - ON_ITS_WAY]
+        surely = [
+            each.number for each in picture.uncounted.values() if each.at <= seen_at - ON_ITS_WAY
+        ]
         self._see(picture, limits, max(surely, default=picture.counted), seen_at)
 
     def seen(self) -> dict[str, list[Limit]]:
         """The newest limits of each model."""
-        return {model: [*picture.limits.values()] for model, picture in self._pictures.items() if picture.limits}
+        return {
+            model: [*picture.limits.values()]
+            for model, picture in self._pictures.items()
+            if picture.limits
+        }
 
     @property
     def charged(self) -> int:
@@ -104,7 +121,9 @@ class RateLimits:
 
     # What begins
 
-    def begins(self, key: Hashable, model: str, need: Need, *, presses: bool, now: datetime) -> bool:
+    def begins(
+        self, key: Hashable, model: str, need: Need, *, presses: bool, now: datetime
+    ) -> bool:
         """Whether a call begins: then it is charged, and `ended` is owed. Of what waits, what presses also has the reserve."""
         if not self._takes(model, need, presses, now):
             self._held.setdefault(model, (need, presses, now))
@@ -170,27 +189,40 @@ class RateLimits:
     def _takes(self, model: str, need: Need, presses: bool, now: datetime) -> bool:
         known = self._known(model, now)
         wanted = [need.of(limit.kind) for limit, _ in known]
-        if all(each <= self._share(*of, each, presses, now) for each, of in zip(wanted, known, strict=True)):
+        if all(
+            each <= self._share(*of, each, presses, now)
+            for each, of in zip(wanted, known, strict=True)
+        ):
             return True
         if self._of(model).under_way:
             return False
-        return all(limit.left(now) - used >= limit.limit for limit, used in known) or self._waited(model, now)
+        return all(limit.left(now) - used >= limit.limit for limit, used in known) or self._waited(
+            model, now
+        )
 
-    def _share(self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime) -> float:
+    def _share(
+        self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime
+    ) -> float:
         """What of a limit is left to calls of this drain that need so much of it each."""
         return (limit.left(now) - kept_back(limit, wanted, presses=presses)) / self.drains - used
 
     def _waited(self, model: str, now: datetime) -> bool:
         """Whether nothing of the model began for a window: then one call does, whatever was told."""
         began, held = self._of(model).begun_at, self._held.get(model)
-        since = max((each for each in (began, held[2] if held else None) if each is not None), default=now)
+        since = max(
+            (each for each in (began, held[2] if held else None) if each is not None), default=now
+        )
         return now - since >= WINDOW
 
-    def _fits_at(self, model: str, need: Need, presses: bool, since: datetime, now: datetime) -> datetime:
+    def _fits_at(
+        self, model: str, need: Need, presses: bool, since: datetime, now: datetime
+    ) -> datetime:
         begun = self._of(model).begun_at
         bound = max(since, begun or since) + WINDOW
         wanted = [
-            fits_at(limit, (each + used) * self.drains + kept_back(limit, each, presses=presses), now)
+            fits_at(
+                limit, (each + used) * self.drains + kept_back(limit, each, presses=presses), now
+            )
             for limit, used in self._known(model, now)
             for each in [need.of(limit.kind)]
         ]
@@ -214,8 +246,14 @@ class RateLimits:
             picture = self._pictures[model] = _Picture()
         return picture
 
-    def _see(self, picture: _Picture, limits: Iterable[Limit], counted: int, seen_at: datetime) -> None:
-        picture.limits, picture.counted, picture.seen_at = {each.kind: each for each in limits}, counted, seen_at
+    def _see(
+        self, picture: _Picture, limits: Iterable[Limit], counted: int, seen_at: datetime
+    ) -> None:
+        picture.limits, picture.counted, picture.seen_at = (
+            {each.kind: each for each in limits},
+            counted,
+            seen_at,
+        )
         self._forget(picture, seen_at)
 
     def _forget(self, picture: _Picture, now: datetime) -> None:
@@ -235,8 +273,10 @@ class RateLimits:
         for kind, limit in [*picture.limits.items()]:
             if used.of(kind) > limit.limit:
                 self._disbelieved[call.model, kind] = now + DISBELIEF
-                self._note(f"{call.model}: a call took {used.of(kind):,.0f} of {limit.limit:,} {kind} a minute; "
-                           "that limit is not believed for five minutes")  # fmt: skip
+                self._note(
+                    f"{call.model}: a call took {used.of(kind):,.0f} of {limit.limit:,} {kind} a minute; "
+                    "that limit is not believed for five minutes"
+                )
             if call.number < picture.counted and kind in (Kind.OUTPUT, Kind.TOKENS):
                 picture.limits[kind] = limit.returned(call.need.of(kind) - used.of(kind))
         if call.number in picture.uncounted:
@@ -251,4 +291,6 @@ class RateLimits:
 
 def presses(pack: Sequence[Claimed], now: datetime) -> bool:
     """Whether a call has the reserve too: one of its items is urgent, says when it is due, or waits a window too long."""
-    return any(each.urgent or each.due_at is not None or now - each.rank_at >= WINDOW for each in pack)
+    return any(
+        each.urgent or each.due_at is not None or now - each.rank_at >= WINDOW for each in pack
+    )

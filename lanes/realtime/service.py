@@ -36,7 +36,11 @@ class _Line:
         """Seconds of a call of so many items: never fewer for more items, nor below 0."""
         usual, mean_s = self.items / self.calls, self.seconds / self.calls
         spread = self.squares / self.calls - usual * usual
-        a_item = max(0.0, (self.products / self.calls - usual * mean_s) / spread) if spread > ALIKE else 0.0
+        a_item = (
+            max(0.0, (self.products / self.calls - usual * mean_s) / spread)
+            if spread > ALIKE
+            else 0.0
+        )
         return max(0.0, mean_s + a_item * (items - usual))
 
 

@@ -6,7 +6,12 @@ from lanes.workload.entitlement import Entitlement
 
 
 def divide(
-    free: int, waiting: Mapping[str, Entitlement], *, in_flight: Mapping[str, int], places: int, rooms: Mapping[str, int]
+    free: int,
+    waiting: Mapping[str, Entitlement],
+    *,
+    in_flight: Mapping[str, int],
+    places: int,
+    rooms: Mapping[str, int],
 ) -> dict[str, int]:
     """How many of the `free` places each workload gets, never more than there are; what gets none is left out.
 
@@ -26,6 +31,11 @@ def divide(
         open_to = [name for name in waiting if holds[name] < most(name)]
         if not open_to:
             break
-        holds[min(open_to, key=lambda name: (holds[name] / waiting[name].weight, -waiting[name].weight, name))] += 1
+        holds[
+            min(
+                open_to,
+                key=lambda name: (holds[name] / waiting[name].weight, -waiting[name].weight, name),
+            )
+        ] += 1
     given = {name: held - in_flight.get(name, 0) for name, held in holds.items()}
     return {name: places for name, places in given.items() if places > 0}

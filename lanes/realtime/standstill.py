@@ -36,12 +36,16 @@ class Standstills:
     @property
     def full(self) -> bool:
         """Whether nothing at all was answered since the first of them began."""
-        return bool(self._open) and (self._answered_at is None or self._answered_at < self.all[0].since)
+        return bool(self._open) and (
+            self._answered_at is None or self._answered_at < self.all[0].since
+        )
 
     def met(self, whom: str, why: str, *, calls: int | None = None, now: datetime) -> None:
         """It is not answered; `calls` in a row, where that is known, else one more than before."""
         known = self._open.get(whom) or Standstill(whom, now, 0, why)
-        self._open[whom] = replace(known, calls=known.calls + 1 if calls is None else calls, why=why)
+        self._open[whom] = replace(
+            known, calls=known.calls + 1 if calls is None else calls, why=why
+        )
 
     def over(self, model: str) -> None:
         """Others are answered by the model."""

@@ -3,7 +3,9 @@
 from lanes.realtime.pace import MOST, UNTOLD, Pace
 
 
-def items_per_s(call_s: float, *, items_a_call: float, most_calls: int, told: bool, drains: int = 1) -> float:
+def items_per_s(
+    call_s: float, *, items_a_call: float, most_calls: int, told: bool, drains: int = 1
+) -> float:
     """By Little's law, where calls take `call_s` seconds on average, above 0, and carry so many items, at least 1.
 
     `most_calls` is the bound that somebody set for a drain, 0 for none; `told`: the provider tells its limits.

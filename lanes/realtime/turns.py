@@ -21,9 +21,15 @@ from lanes.workload.entitlement import Entitlement
 from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
-PEEK = timedelta(seconds=0.5)  # how often the most urgent of a workload is claimed to see whether it may have the reserve
-AGAIN = timedelta(seconds=0.05)  # after something owed was found where only what measures was, all of it is claimed
-STEPS_BACK = timedelta(seconds=30)  # what measures makes room so long, where what is owed wants its place
+PEEK = timedelta(
+    seconds=0.5
+)  # how often the most urgent of a workload is claimed to see whether it may have the reserve
+AGAIN = timedelta(
+    seconds=0.05
+)  # after something owed was found where only what measures was, all of it is claimed
+STEPS_BACK = timedelta(
+    seconds=30
+)  # what measures makes room so long, where what is owed wants its place
 
 
 class Turns:
@@ -31,13 +37,26 @@ class Turns:
     limits to hold them. `sizes` says how many items may share a call, `times` how long it takes then."""
 
     def __init__(
-        self, pace: Pace, health: Health, limits: CallLimits | None = None, sizes: PackSizes | None = None,
+        self,
+        pace: Pace,
+        health: Health,
+        limits: CallLimits | None = None,
+        sizes: PackSizes | None = None,
         times: ServiceTimes | None = None,
-    ) -> None:  # fmt: skip
-        self._pace, self._health, self._limits, self._sizes = pace, health, limits or CallLimits(), sizes or PackSizes()
-        self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
+    ) -> None:
+        self._pace, self._health, self._limits, self._sizes = (
+            pace,
+            health,
+            limits or CallLimits(),
+            sizes or PackSizes(),
+        )
+        self._peeked_at: dict[
+            str, datetime
+        ] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
-        self._measured: set[str] = set()  # workloads of which only what measures was left when they were claimed last
+        self._measured: set[str] = (
+            set()
+        )  # workloads of which only what measures was left when they were claimed last
         self._looks_again_at: datetime | None = None
         self._buffer = Buffer(self._size, (times or ServiceTimes()).takes_s)
         self._leaving: list[list[Claimed]] = []
@@ -58,14 +77,18 @@ class Turns:
             most |= {name: min(most[name], 1) for name in self._measured & most.keys()}
         return {name: number for name, number in most.items() if number > 0}
 
-    def take_in(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> None:
+    def take_in(
+        self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime
+    ) -> None:
         """The items, all of these versions, the most urgent first, gather in their windows; those that wait for nobody wait for
         a place."""
         claimed = list(claimed)
         last = {each.workload: each.measures for each in claimed}
         if any(name in self._measured and not measures for name, measures in last.items()):
             self._looks_again_at = now + AGAIN
-        self._measured = (self._measured - last.keys()) | {name for name, measures in last.items() if measures}
+        self._measured = (self._measured - last.keys()) | {
+            name for name, measures in last.items() if measures
+        }
         carried = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
         self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
         self._leaving += self._packed(self._buffer.add(claimed, self._versions, now), now)
@@ -76,7 +99,9 @@ class Turns:
         if not self._leaving:
             return []
         self._leaving.sort(key=_turn)
-        owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not pack[0].measures}
+        owed = {
+            pack[0].workload: self._version(pack) for pack in self._leaving if not pack[0].measures
+        }
         of, in_flight = (owed, self._pace.owed) if owed else (self._waiting(), self._pace.in_flight)
         places = self._divided(of, in_flight, now)
         asked: list[tuple[Version, list[Claimed]]] = []
@@ -86,9 +111,15 @@ class Turns:
         for pack in self._leaving:
             name, version = pack[0].workload, self._version(pack)
             measures = pack[0].measures
-            steps_back = measures and (to_measure == 0 or any(not each[0].measures for each in waiting))
+            steps_back = measures and (
+                to_measure == 0 or any(not each[0].measures for each in waiting)
+            )
             well = self._well(model := version.spec.realtime_model, now)
-            fits = not steps_back and places.get(name, 0) > 0 and (well is None or of_model[model] < well)
+            fits = (
+                not steps_back
+                and places.get(name, 0) > 0
+                and (well is None or of_model[model] < well)
+            )
             if fits and self._limits.begins(version, pack, now):
                 places[name] -= 1
                 to_measure -= measures
@@ -108,9 +139,12 @@ class Turns:
     def next_moment(self, now: datetime) -> datetime | None:
         """When something changes by itself: a window or a rest is over, or more is claimed. None when nothing is to come."""
         moments = [
-            self._buffer.next_leave(self._versions), self._health.next_try(now), *self._pace.rests(now),
-            self._limits.next_moment(now), self._looks_again_at,
-        ]  # fmt: skip
+            self._buffer.next_leave(self._versions),
+            self._health.next_try(now),
+            *self._pace.rests(now),
+            self._limits.next_moment(now),
+            self._looks_again_at,
+        ]
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def held_back(self, now: datetime) -> bool:
@@ -133,7 +167,10 @@ class Turns:
     def askable(self, version: Version, now: datetime) -> bool:
         """Return whether a call by this version could begin now, for all but its model's circuit."""
         model, rests = version.spec.realtime_model, version.workload in self._pace.resting(now)
-        limited = self._pace.is_model_resting(model, now) or self._limits.room(version, pressing=True, now=now) == 0
+        limited = (
+            self._pace.is_model_resting(model, now)
+            or self._limits.room(version, pressing=True, now=now) == 0
+        )
         return not (rests or limited)
 
     def open_models(self, now: datetime) -> list[str]:
@@ -148,9 +185,14 @@ class Turns:
         """What was claimed ahead of its place, or left its window, and may not be asked now: no longer waiting here."""
         probes = self._probes(now)
         stranded = [
-            pack for pack in self._leaving
-            if not (self._stays(pack, now) if self._is_direct(pack) else self._outlasts_window(pack, probes, now))
-        ]  # fmt: skip
+            pack
+            for pack in self._leaving
+            if not (
+                self._stays(pack, now)
+                if self._is_direct(pack)
+                else self._outlasts_window(pack, probes, now)
+            )
+        ]
         gone = set(map(id, stranded))
         self._leaving = [pack for pack in self._leaving if id(pack) not in gone]
         return [each for pack in stranded for each in pack]
@@ -173,16 +215,25 @@ class Turns:
     @property
     def _ahead(self) -> Counter[str]:
         """The packs that wait for a place and have no window, by workload, but for what only measures."""
-        return Counter(pack[0].workload for pack in self._leaving if self._is_direct(pack) and not pack[0].measures)
+        return Counter(
+            pack[0].workload
+            for pack in self._leaving
+            if self._is_direct(pack) and not pack[0].measures
+        )
 
     def _owed(self, workload: str) -> list[list[Claimed]]:
         """The packs of a workload that wait for a place, and somebody for them."""
-        return [pack for pack in self._leaving if pack[0].workload == workload and not pack[0].measures]
+        return [
+            pack for pack in self._leaving if pack[0].workload == workload and not pack[0].measures
+        ]
 
     @property
     def held(self) -> list[Version]:
         """The versions of what gathers or waits for a place here."""
-        return [self._versions[id_] for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}]
+        return [
+            self._versions[id_]
+            for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
+        ]
 
     def _is_direct(self, pack: Sequence[Claimed]) -> bool:
         return self._version(pack).spec.buffer_s == 0
@@ -190,9 +241,13 @@ class Turns:
     def _stays(self, pack: Sequence[Claimed], now: datetime) -> bool:
         """Whether a pack may be asked soon enough to be kept. Where it only lacks the reserve, the next look is for another."""
         version = self._version(pack)
-        return self._room(version, now) != 0 and not (self._only_presses(version, now) and not presses(pack, now))
+        return self._room(version, now) != 0 and not (
+            self._only_presses(version, now) and not presses(pack, now)
+        )
 
-    def _outlasts_window(self, pack: list[Claimed], probes: Mapping[str, list[Claimed]], now: datetime) -> bool:
+    def _outlasts_window(
+        self, pack: list[Claimed], probes: Mapping[str, list[Claimed]], now: datetime
+    ) -> bool:
         """Whether a pack that left its window waits here: for no circuit, unless it probes it. So it may leave for a batch."""
         model = self._version(pack).spec.realtime_model
         return self._health.circuits.of(model, now) is None or probes.get(model) is pack
@@ -204,7 +259,9 @@ class Turns:
             return first
         for pack in sorted(self._leaving, key=_turn):
             first.setdefault(self._version(pack).spec.realtime_model, pack)
-        return {model: pack for model, pack in first.items() if self._health.circuits.room(model, now)}
+        return {
+            model: pack for model, pack in first.items() if self._health.circuits.room(model, now)
+        }
 
     def _only_presses(self, version: Version, now: datetime) -> bool:
         """Whether nothing but the reserve is left of what the provider allows soon."""
@@ -233,17 +290,34 @@ class Turns:
         rooms = {name: max(0, room - held[name]) for name, room in self._rooms(of, now).items()}
         free = self._pace.places(now) + max(0, more - held.total())
         in_flight = held + Counter(self._pace.owed)
-        return divide(free, entitled, in_flight=in_flight, places=self._pace.all_places + more, rooms=rooms)
+        return divide(
+            free, entitled, in_flight=in_flight, places=self._pace.all_places + more, rooms=rooms
+        )
 
-    def _divided(self, of: Mapping[str, Version], in_flight: Mapping[str, int], now: datetime) -> dict[str, int]:
-        entitled, places = {name: Entitlement.of(version) for name, version in of.items()}, self._pace.all_places
-        return divide(self._pace.places(now), entitled, in_flight=in_flight, places=places, rooms=self._rooms(of, now))
+    def _divided(
+        self, of: Mapping[str, Version], in_flight: Mapping[str, int], now: datetime
+    ) -> dict[str, int]:
+        entitled, places = (
+            {name: Entitlement.of(version) for name, version in of.items()},
+            self._pace.all_places,
+        )
+        return divide(
+            self._pace.places(now),
+            entitled,
+            in_flight=in_flight,
+            places=places,
+            rooms=self._rooms(of, now),
+        )
 
     def _waiting(self) -> Mapping[str, Version]:
         return {pack[0].workload: self._version(pack) for pack in self._leaving}
 
     def _rooms(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        return {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
+        return {
+            name: room
+            for name, version in of.items()
+            if (room := self._room(version, now)) is not None
+        }
 
     def _room(self, version: Version, now: datetime) -> int | None:
         """How many calls of a workload may begin for all that its model and its settings say; None when nothing is said."""
@@ -255,7 +329,10 @@ class Turns:
 
     def _well(self, model: str, now: datetime) -> int | None:
         """How many calls of the model may begin for all that is known of how it answers."""
-        rooms = (self._pace.room(model, now), self._health.room(model, self._pace.of_model(model), now=now))
+        rooms = (
+            self._pace.room(model, now),
+            self._health.room(model, self._pace.of_model(model), now=now),
+        )
         return min((room for room in rooms if room is not None), default=None)
 
     def _packed(self, claimed: Iterable[Claimed], now: datetime) -> list[list[Claimed]]:

@@ -112,7 +112,11 @@ def diff(answers: Iterable[Answers], compare_fields: Sequence[str] = ()) -> Diff
         if counted is not None:
             found.differing += 1
             if len(found.examples) < MOST_EXAMPLES:
-                found.examples.append(Example(each.key, counted.changed_fields, dict(each.current), dict(each.replayed)))
+                found.examples.append(
+                    Example(
+                        each.key, counted.changed_fields, dict(each.current), dict(each.replayed)
+                    )
+                )
         for name, right in (each.expected or {}).items():
             tally = found.agreement.setdefault(name, Agreement())
             tally.labels += 1
@@ -134,7 +138,9 @@ def check_promotable(of: Generation, open_work: int) -> None:
     if of.state in (ReplayState.PROMOTED, ReplayState.DROPPED):
         raise ActionRefused(f"{of.name} is {of.state}; only a complete replay can be promoted")
     if not of.read_whole:
-        raise ActionRefused(f"{of.name} has not read its whole range: ask for the same replay again, it goes on there")
+        raise ActionRefused(
+            f"{of.name} has not read its whole range: ask for the same replay again, it goes on there"
+        )
     if open_work:
         raise ActionRefused(
             f"{of.name} has open work ({open_work:,} items): let the deployment `submit` send what waits and its "
@@ -151,7 +157,9 @@ def check_demotable(of: Generation, promoted_later: int | None) -> None:
     if of.state is not ReplayState.PROMOTED:
         raise ActionRefused(f"{of.name} is {of.state}; only a promoted replay can be demoted")
     if promoted_later is not None:
-        raise ActionRefused(f"generation {promoted_later} was promoted after {of.name}; demote that one first")
+        raise ActionRefused(
+            f"generation {promoted_later} was promoted after {of.name}; demote that one first"
+        )
 
 
 def check_droppable(of: Generation) -> None:

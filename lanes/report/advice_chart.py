@@ -64,9 +64,8 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
         body += text(LEFT - 8, up(cost) + 4, usd(Decimal(repr(cost))), fill=FAINT, anchor="end")
     for place, (name, color, start, end) in enumerate(designs):
         body += text(PADDING + 150 * place, PADDING + 11, name, fill=color, weight=600)
-        body += (
-            f'<polyline points="{LEFT},{up(start):.1f} {RIGHT},{up(end):.1f}" fill="none" stroke="{color}" stroke-width="2"/>'
-        )
+        points = f"{LEFT},{up(start):.1f} {RIGHT},{up(end):.1f}"
+        body += f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
     body += _mark(across(even.items), up(even.realtime_month(even.items)), floor, INK)
     said = f"now {count(round(even.items))} items a month"
     if is_near:
@@ -76,7 +75,12 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
         said += f"; pays from {count(round(crossing))}, far to the right"
     else:
         said += "; pays at no volume"
-    body += text(PADDING, PADDING + 31, fit(f"USD a month over items a month: {said}", WIDTH - 2 * PADDING), fill=FAINT)
+    body += text(
+        PADDING,
+        PADDING + 31,
+        fit(f"USD a month over items a month: {said}", WIDTH - 2 * PADDING),
+        fill=FAINT,
+    )
     body += text(LEFT, floor + 18, "0", fill=FAINT)
     body += text(RIGHT, floor + 18, f"{count(round(most))} items", fill=FAINT, anchor="end")
     return card(floor + 18 + PADDING, body)
@@ -90,7 +94,10 @@ def plans(advice: Advice) -> str:
 
     colors = {Pattern.REALTIME: REALTIME, Pattern.BATCH: BATCH}
     now = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
-    by_plan = [bar(summary.plan_name(advice, each), each, colors.get(each.pattern, INK)) for each in advice.plans]
+    by_plan = [
+        bar(summary.plan_name(advice, each), each, colors.get(each.pattern, INK))
+        for each in advice.plans
+    ]
     return bars([Group("Paid in a month, lanes included", [*now, *by_plan])])
 
 

@@ -24,19 +24,23 @@ LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout
 def render(advice: Advice) -> str:
     """The whole artifact."""
     known = spread(advice)
-    chart = advice_chart.break_even(advice.break_even, advice.needs.low if advice.needs else None, known.volume)
+    chart = advice_chart.break_even(
+        advice.break_even, advice.needs.low if advice.needs else None, known.volume
+    )
     parts = [
         f"# Advice on {cell(advice.workload)}",
         f"**{cell(summary.headline(advice))}.** {cell(summary.reason(advice), most=400)}",
         *([cell(summary.compared(advice), most=400)] if advice.against else []),
         *([cell(said, most=400)] if (said := summary.of_version(advice)) else []),
-        "## Criteria\n\n" + _table(
+        "## Criteria\n\n"
+        + _table(
             ["Criterion", "Evidence", "Speaks"],
             [(each.name, each.evidence, MARKS[each.leaning]) for each in advice.criteria],
         ),
         explained(advice_legends.CRITERIA),
         "## Cost of an item\n\n" + _costs(advice, known),
-        "## Break-even\n\n" + charts.data_uri(chart, "Cost of a month over its volume, with one lane and with both"),
+        "## Break-even\n\n"
+        + charts.data_uri(chart, "Cost of a month over its volume, with one lane and with both"),
         _table(["What", "Number"], rows := summary.break_even_rows(advice, known)),
         explained(of_shown(advice_legends.BREAK_EVEN, [name for name, _ in rows])),
         f"{summary.uncertainty(known)} {summary.assumed(advice)}".strip(),
@@ -45,7 +49,7 @@ def render(advice: Advice) -> str:
         "## If something were otherwise\n\n" + _cases(advice),
         "## Consumers who do not read at once\n\n" + _consumers(advice),
         LINKS,
-    ]  # fmt: skip
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -60,7 +64,9 @@ def _plans(advice: Advice) -> str:
     rows = summary.plan_rows(advice)
     if not rows:
         return "Not enough data to say what a month costs."
-    chart = charts.data_uri(advice_chart.plans(advice), "What is paid in a month, as it is and by plan")
+    chart = charts.data_uri(
+        advice_chart.plans(advice), "What is paid in a month, as it is and by plan"
+    )
     headings = summary.plan_headings(advice)
     table = _table(headings, rows, numbers=(1, 2, 3, 4, 5))
     return f"{chart}\n\n{table}\n\n{explained(of_shown(advice_legends.PLANS, headings))}"
@@ -82,7 +88,9 @@ def _cases(advice: Advice) -> str:
     rows = summary.case_rows(advice)
     if not rows:
         return "Not enough data."
-    return f"{_table(summary.CASE_HEADINGS, rows, numbers=(2,))}\n\n{explained(advice_legends.CASES)}"
+    return (
+        f"{_table(summary.CASE_HEADINGS, rows, numbers=(2,))}\n\n{explained(advice_legends.CASES)}"
+    )
 
 
 def _consumers(advice: Advice) -> str:
@@ -96,7 +104,9 @@ def _consumers(advice: Advice) -> str:
     return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `set_split`."
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
+def _table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()
+) -> str:
     rule = ["--:" if place in numbers else "---" for place in range(len(headings))]
     lines = [headings, rule, *([cell(value, most=300) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

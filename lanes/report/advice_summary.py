@@ -12,16 +12,37 @@ from lanes.money.overhead import Overheads
 from lanes.units import MISSING, counted, dollars, seconds, sentence, share, usd
 from lanes.words import Lane
 
-PATTERNS = {"realtime": "real-time only", "batch": "batch only", "hybrid": "hybrid", "lambda": "lambda"}
-LANE_HEADINGS = ("Lane", "API", "Infrastructure", "Engineering", "Total", "Total with 95 %", "API price")
+PATTERNS = {
+    "realtime": "real-time only",
+    "batch": "batch only",
+    "hybrid": "hybrid",
+    "lambda": "lambda",
+}
+LANE_HEADINGS = (
+    "Lane",
+    "API",
+    "Infrastructure",
+    "Engineering",
+    "Total",
+    "Total with 95 %",
+    "API price",
+)
 LOST = "Lost by wrong answers"
 PLAN_HEADINGS = ("A month", "In real-time", "Provider", "Lanes", "Paid", LOST)
 SAVING_HEADINGS = ("Counted in this order", "USD", "Of the first")
 CASE_HEADINGS = ("If", "Recommended", "Paid a month", "Note")
-CONSUMER_HEADINGS = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "Items on real-time")
+CONSUMER_HEADINGS = (
+    "Consumer",
+    "Reads",
+    "Median until read",
+    "Within 60 s, of all",
+    "Never read",
+    "Items on real-time",
+)
 SURE = "95 %"
 SAVED = (
-    "All parts add up to the whole. Shared tokens are estimated from instructions and schema; shadows and replays are left out."
+    "All parts add up to the whole. Shared tokens are estimated from instructions and schema; "
+    "shadows and replays are left out."
 )
 
 
@@ -66,17 +87,33 @@ def lane_rows(advice: Advice, known: Spread) -> list[tuple[str, ...]]:
     what the price rests on."""
     totals = {Lane.REALTIME: known.realtime_total_usd, Lane.BATCH: known.batch_total_usd}
     return [
-        (PATTERNS[each.lane].removesuffix(" only"), dollars(each.api_usd), dollars(each.infra_usd),
-         dollars(each.engineering_usd), dollars(each.total_usd), _range(totals[each.lane]), each.basis)
+        (
+            PATTERNS[each.lane].removesuffix(" only"),
+            dollars(each.api_usd),
+            dollars(each.infra_usd),
+            dollars(each.engineering_usd),
+            dollars(each.total_usd),
+            _range(totals[each.lane]),
+            each.basis,
+        )
         for each in advice.lanes
-    ]  # fmt: skip
+    ]
 
 
 def break_even_rows(advice: Advice, known: Spread) -> list[tuple[str, str]]:
     """The numbers of the break-even, each with its name, and with the interval in which it surely lies where that is known."""
-    volume, overheads, needs, even = advice.items_per_month, advice.overheads, advice.needs, advice.break_even
+    volume, overheads, needs, even = (
+        advice.items_per_month,
+        advice.overheads,
+        advice.needs,
+        advice.break_even,
+    )
     how = "stated" if advice.is_volume_stated else "projected"
-    projected = MISSING if volume is None else f"{round(volume):,} ({how}){_surely(known.items_per_month, _items)}"
+    projected = (
+        MISSING
+        if volume is None
+        else f"{round(volume):,} ({how}){_surely(known.items_per_month, _items)}"
+    )
     rows = [
         ("Items a month", projected),
         ("Batch lane a month", _lane_month(Lane.BATCH, overheads)),
@@ -86,7 +123,10 @@ def break_even_rows(advice: Advice, known: Spread) -> list[tuple[str, str]]:
     if even is not None:
         rows += [
             ("Batch is cheaper by", share(even.discount)),
-            ("Break-even share r*", f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}"),
+            (
+                "Break-even share r*",
+                f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}",
+            ),
         ]
         if needs is not None:
             from_ = even.volume(needs.low)
@@ -94,7 +134,11 @@ def break_even_rows(advice: Advice, known: Spread) -> list[tuple[str, str]]:
             rows.append(("A second lane pays from", f"{said}{_surely(known.volume, _items)}"))
     rows.append(("20 % rule", rule(advice, known)))
     each_usd = advice.corrections.each_usd
-    return rows if each_usd is None else [*rows, ("A corrected answer is worth", _worth(advice, each_usd))]
+    return (
+        rows
+        if each_usd is None
+        else [*rows, ("A corrected answer is worth", _worth(advice, each_usd))]
+    )
 
 
 def plan_rows(advice: Advice) -> list[tuple[str, ...]]:
@@ -105,10 +149,20 @@ def plan_rows(advice: Advice) -> list[tuple[str, ...]]:
     named = [("as it is: " + PATTERNS[advice.now.pattern], advice.now)]
     named += [(plan_name(advice, each), each) for each in advice.plans]
     return [
-        (name, share(each.share), dollars(each.provider_usd), dollars(each.lanes_usd), dollars(each.paid_usd),
-         *(() if each.wrong_usd is None else (MISSING if advice.corrections.rate is None else dollars(each.wrong_usd),)))
+        (
+            name,
+            share(each.share),
+            dollars(each.provider_usd),
+            dollars(each.lanes_usd),
+            dollars(each.paid_usd),
+            *(
+                ()
+                if each.wrong_usd is None
+                else (MISSING if advice.corrections.rate is None else dollars(each.wrong_usd),)
+            ),
+        )
         for name, each in named
-    ]  # fmt: skip
+    ]
 
 
 def plan_headings(advice: Advice) -> tuple[str, ...]:
@@ -130,13 +184,15 @@ def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
     if found is None:
         return []
     parts = [
-        ("packing", found.packing_usd), ("caching", found.caching_usd), ("another model on batch", found.model_usd),
+        ("packing", found.packing_usd),
+        ("caching", found.caching_usd),
+        ("another model on batch", found.model_usd),
         ("discount, of what had to be batch", found.discount_usd),
         ("discount, of what routing sent to batch", found.routing_usd),
         ("other prices than today's", found.prices_usd),
         ("second passes", found.second_usd),
         ("tries again", found.repeats_usd),
-    ]  # fmt: skip
+    ]
     first, last = ("all real-time, alone, uncached", found.alone_usd), ("paid", found.paid_usd)
     return [first, *((name, amount) for name, amount in parts if amount), last]
 
@@ -159,15 +215,26 @@ def saving_rows(advice: Advice) -> list[tuple[str, str, str]]:
 def case_rows(advice: Advice) -> list[tuple[str, ...]]:
     """What would be recommended if something were otherwise: the change, the pattern, its month, and what speaks against it."""
     return [
-        (each.case, PATTERNS[each.plan.pattern] if each.holds else "inconclusive", dollars(each.plan.paid_usd), each.note)
+        (
+            each.case,
+            PATTERNS[each.plan.pattern] if each.holds else "inconclusive",
+            dollars(each.plan.paid_usd),
+            each.note,
+        )
         for each in advice.sensitivities
     ]
 
 
 def assumed(advice: Advice) -> str:
     """What nobody said of what the lanes take; empty where all is known."""
-    of = [f"{PATTERNS[lane].removesuffix(' only')} {kind}" for lane, kind in advice.overheads.assumed]
-    return f"Assumed of what the lanes take a month: {', '.join(of)}. Say it with `lanes overhead set`." if of else ""
+    of = [
+        f"{PATTERNS[lane].removesuffix(' only')} {kind}" for lane, kind in advice.overheads.assumed
+    ]
+    return (
+        f"Assumed of what the lanes take a month: {', '.join(of)}. Say it with `lanes overhead set`."
+        if of
+        else ""
+    )
 
 
 def uncertainty(known: Spread) -> str:
@@ -183,7 +250,11 @@ def _lane_month(lane: Lane, overheads: Overheads) -> str:
 
 def _worth(advice: Advice, each_usd: float) -> str:
     of, said = advice.corrections, dollars(each_usd)
-    return said if of.distance == 1 else f"{said}: {share(of.distance)} of its fields change, {dollars(of.whole_usd)} for all"
+    return (
+        said
+        if of.distance == 1
+        else f"{said}: {share(of.distance)} of its fields change, {dollars(of.whole_usd)} for all"
+    )
 
 
 def _range(interval: Interval | None) -> str:
@@ -216,19 +287,33 @@ def rule(advice: Advice, known: Spread) -> str:
     if known.share is not None:
         sure = "not surely" if known.pays(advice) is None else "surely"
         said += f", {sure}" if advice.rule.computed_hybrid is not None else ""
-    verdict = {True: "they agree", False: "the rule misleads here", None: "not enough data to compare"}
+    verdict = {
+        True: "they agree",
+        False: "the rule misleads here",
+        None: "not enough data to compare",
+    }
     return f"{said}; {verdict[advice.rule.agrees]}"
 
 
 def consumer_rows(advice: Advice) -> list[tuple[str, ...]]:
     """Who does not read at once: consumer, reads, median until read, share within 60 s, never read, items on real-time."""
     return [
-        (each.consumer or "nobody named", f"{each.reads:,}", seconds(each.median_s), share(each.at_once_share),
-         f"{each.unread:,}", f"{each.realtime:,}")
+        (
+            each.consumer or "nobody named",
+            f"{each.reads:,}",
+            seconds(each.median_s),
+            share(each.at_once_share),
+            f"{each.unread:,}",
+            f"{each.realtime:,}",
+        )
         for each in advice.movable
-    ]  # fmt: skip
+    ]
 
 
 def between(low: float, high: float) -> str:
     """A share, or the two ends it lies between."""
-    return share(low) if share(low) == share(high) else f"{share(low)} to {share(high)}, depending on unrecorded reads"
+    return (
+        share(low)
+        if share(low) == share(high)
+        else f"{share(low)} to {share(high)}, depending on unrecorded reads"
+    )

@@ -16,8 +16,12 @@ from lanes.report import advice_summary as summary
 from lanes.report.section import Legend, explained, of_shown
 
 STYLES = {
-    Leaning.REALTIME: "blue", Leaning.BATCH: "green", Leaning.HYBRID: "cyan", Leaning.LAMBDA: "cyan", Leaning.UNKNOWN: "dim",
-}  # fmt: skip
+    Leaning.REALTIME: "blue",
+    Leaning.BATCH: "green",
+    Leaning.HYBRID: "cyan",
+    Leaning.LAMBDA: "cyan",
+    Leaning.UNKNOWN: "dim",
+}
 
 
 def render(advice: Advice) -> RenderableType:
@@ -41,33 +45,58 @@ def render(advice: Advice) -> RenderableType:
     if advice.now is not None:
         rows = summary.plan_rows(advice)
         headings = summary.plan_headings(advice)
-        parts += [_explained("A month, by plan", headings, rows, of_shown(legends.PLANS, headings)), Text()]
+        parts += [
+            _explained("A month, by plan", headings, rows, of_shown(legends.PLANS, headings)),
+            Text(),
+        ]
     if saved := summary.saving_rows(advice):
         title = "What was saved in the period"
-        parts += [_explained(title, summary.SAVING_HEADINGS, saved, legends.SAVINGS, summary.SAVED), Text()]
+        parts += [
+            _explained(title, summary.SAVING_HEADINGS, saved, legends.SAVINGS, summary.SAVED),
+            Text(),
+        ]
     if advice.sensitivities:
         rows = summary.case_rows(advice)
-        parts += [_explained("If something were otherwise", summary.CASE_HEADINGS, rows, legends.CASES), Text()]
-    notes = [summary.uncertainty(known), *([assumed] if (assumed := summary.assumed(advice)) else [])]
+        parts += [
+            _explained("If something were otherwise", summary.CASE_HEADINGS, rows, legends.CASES),
+            Text(),
+        ]
+    notes = [
+        summary.uncertainty(known),
+        *([assumed] if (assumed := summary.assumed(advice)) else []),
+    ]
     parts += [*(Text(each, style="dim") for each in notes), Text()]
     rows = summary.consumer_rows(advice)
     if rows:
         title = "Consumers who do not read at once, and could be moved to batch"
         parts.append(_explained(title, summary.CONSUMER_HEADINGS, rows, legends.CONSUMERS))
     else:
-        parts.append(Text("No consumer has enough recorded reads to say that it does not read at once.", style="dim"))
+        parts.append(
+            Text(
+                "No consumer has enough recorded reads to say that it does not read at once.",
+                style="dim",
+            )
+        )
     return Group(*parts)
 
 
 def _criteria(advice: Advice) -> RenderableType:
     table = _table("Criteria", ("Criterion", "Evidence", "Speaks"), [])
     for each in advice.criteria:
-        table.add_row(each.name, Text(plain(each.evidence, most=300)), Text(each.leaning, style=STYLES[each.leaning]))
+        table.add_row(
+            each.name,
+            Text(plain(each.evidence, most=300)),
+            Text(each.leaning, style=STYLES[each.leaning]),
+        )
     return Group(table, Text(explained(legends.CRITERIA), style="dim"))
 
 
 def _explained(
-    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], legend: Legend, note: str = ""
+    title: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    legend: Legend,
+    note: str = "",
 ) -> RenderableType:
     """A table with what its figures mean below it."""
     return Group(_table(title, headings, rows), Text(explained(legend, note), style="dim"))

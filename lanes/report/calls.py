@@ -52,13 +52,22 @@ class CachingFigures:
     saved_usd: Decimal
 
 
-def caching_figures(stands: Iterable[tuple[str, Lane, Caching]], saved: Iterable[Saved]) -> list[CachingFigures]:
+def caching_figures(
+    stands: Iterable[tuple[str, Lane, Caching]], saved: Iterable[Saved]
+) -> list[CachingFigures]:
     """A row for each lane that was looked at."""
     usd = {(each.workload, each.lane): each.usd for each in saved}
     return [
         CachingFigures(
-            workload, lane, STATES[of.marks], of.why, of.hit_rate, of.pays_from if math.isfinite(of.pays_from) else None,
-            of.calls, of.decided_at, usd.get((workload, lane), Decimal(0)),
+            workload,
+            lane,
+            STATES[of.marks],
+            of.why,
+            of.hit_rate,
+            of.pays_from if math.isfinite(of.pays_from) else None,
+            of.calls,
+            of.decided_at,
+            usd.get((workload, lane), Decimal(0)),
         )
         for workload, lane, of in stands
-    ]  # fmt: skip
+    ]

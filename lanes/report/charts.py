@@ -97,7 +97,9 @@ def mix(mixes: Sequence[Mix], *, empty: str = "no data yet") -> str:
         shown = [segment for segment in each.segments if segment.value > 0]
         below: list[Segment] = []
         x = float(PADDING)
-        for segment, width in zip(shown, _widths([segment.value for segment in shown], INNER), strict=True):
+        for segment, width in zip(
+            shown, _widths([segment.value for segment in shown], INNER), strict=True
+        ):
             body += rect(x, y, max(width - 2, 1), 28, segment.color)
             label = f"{segment.label} {segment.shown}"
             if text_width(label) + 16 <= width:
@@ -134,7 +136,9 @@ def card(height: float, body: str) -> str:
     )
 
 
-def text(x: float, y: float, words: str, *, fill: str = "", anchor: str = "", weight: int = 0) -> str:
+def text(
+    x: float, y: float, words: str, *, fill: str = "", anchor: str = "", weight: int = 0
+) -> str:
     """A line of text with its baseline at `y`, dark unless `fill` says otherwise."""
     given = (("fill", fill), ("text-anchor", anchor), ("font-weight", weight))
     more = "".join(f' {name}="{value}"' for name, value in given if value)
@@ -150,7 +154,10 @@ def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
 
 def text_width(words: str) -> float:
     """Roughly how many px a line takes at 12 px; on the generous side."""
-    return sum(2 * LETTER if unicodedata.east_asian_width(char) in "WF" else LETTER for char in plain(words))
+    return sum(
+        2 * LETTER if unicodedata.east_asian_width(char) in "WF" else LETTER
+        for char in plain(words)
+    )
 
 
 def fit(words: str, width: float) -> str:

@@ -81,7 +81,9 @@ def _leaves(schema: Mapping[str, Any]) -> Iterator[Path]:
 
 def _only_choice(part: Mapping[str, Any]) -> Any:
     """What a field is that may also be null; None where it is not made so."""
-    choices = [each for each in part.get("anyOf") or part.get("oneOf") or () if each != {"type": "null"}]
+    choices = [
+        each for each in part.get("anyOf") or part.get("oneOf") or () if each != {"type": "null"}
+    ]
     return choices[0] if len(choices) == 1 and "properties" not in part else None
 
 

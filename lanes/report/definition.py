@@ -35,7 +35,10 @@ def _parts(before: Any, after: Any) -> Iterator[Text]:
         if before.splitlines() == after.splitlines():
             yield Text("the end of a line")
     elif isinstance(before, list) and isinstance(after, list):
-        went, came = [each for each in before if each not in after], [each for each in after if each not in before]
+        went, came = (
+            [each for each in before if each not in after],
+            [each for each in after if each not in before],
+        )
         yield from (_line("-", _shown(each)) for each in went)
         yield from (_line("+", _shown(each)) for each in came)
         if not went and not came:

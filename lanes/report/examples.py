@@ -27,9 +27,15 @@ def render(examples: Sequence[Example]) -> RenderableType:
     lines.add_column(style="dim", no_wrap=True)
     lines.add_column(overflow="fold")
     for place, each in enumerate(examples, 1):
-        lines.add_row(f"{place}", "item", Text.assemble((plain(each.workload, most=40), "bold"), " ", plain(each.key, most=60)))
+        lines.add_row(
+            f"{place}",
+            "item",
+            Text.assemble((plain(each.workload, most=40), "bold"), " ", plain(each.key, most=60)),
+        )
         lines.add_row("", "input", Text(plain(asked(each.payload), most=SHOWN)))
-        lines.add_row("", "answer", Text(plain(said(each.output, each.fields), most=SHOWN), style="green"))
+        lines.add_row(
+            "", "answer", Text(plain(said(each.output, each.fields), most=SHOWN), style="green")
+        )
         lines.add_row("", "how", Text(how(each)))
     return Group(Text(f"{title} of this run", style="bold"), lines)
 
@@ -42,7 +48,9 @@ def asked(payload: Mapping[str, Any]) -> str:
 
 def said(output: Mapping[str, Any], fields: Sequence[str]) -> str:
     """An answer's fields with their values, in the order of its schema."""
-    ordered = [name for name in fields if name in output] + [name for name in output if name not in fields]
+    ordered = [name for name in fields if name in output] + [
+        name for name in output if name not in fields
+    ]
     return ", ".join(f"{name}: {_value(output[name])}" for name in ordered)
 
 
@@ -52,8 +60,13 @@ def how(example: Example) -> str:
     if example.standing is Standing.PROVISIONAL:
         parts.append("provisional: its authoritative pass in a batch is still to come")
     elif example.was:
-        was = plain(", ".join(f"{name} was {_value(value)}" for name, value in example.was.items()), most=100)
-        parts.append(f"corrected by {lane_name(example.lane)} after {seconds(example.current_s)} ({was})")
+        was = plain(
+            ", ".join(f"{name} was {_value(value)}" for name, value in example.was.items()),
+            most=100,
+        )
+        parts.append(
+            f"corrected by {lane_name(example.lane)} after {seconds(example.current_s)} ({was})"
+        )
     elif example.first_lane is Lane.REALTIME and example.lane is Lane.BATCH:
         parts.append(f"confirmed by batch after {seconds(example.current_s)}")
     else:

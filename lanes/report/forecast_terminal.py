@@ -38,11 +38,21 @@ ROUTES: Legend = {
 def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     """Each way to have all items answered, and as they would be routed: calls, cost, and when or how surely they are done."""
     title = f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}: estimates in USD"
-    done, meaning = ("Answered", ANSWERED) if found.by is None else (f"By {_moment(found.by, zone)}", BY)
+    done, meaning = (
+        ("Answered", ANSWERED) if found.by is None else (f"By {_moment(found.by, zone)}", BY)
+    )
     table = _table(title, ["", "Calls", "Cost", "Per 1,000", done])
     for each in found.plans:
-        table.add_row(_name(each), count(each.calls), usd(each.usd), _each(each.usd, found), _done(each, found, zone))
-    table.add_row("As routed now", "", usd(found.as_routed_usd), _each(found.as_routed_usd, found), "")
+        table.add_row(
+            _name(each),
+            count(each.calls),
+            usd(each.usd),
+            _each(each.usd, found),
+            _done(each, found, zone),
+        )
+    table.add_row(
+        "As routed now", "", usd(found.as_routed_usd), _each(found.as_routed_usd, found), ""
+    )
     legend = Text(explained({**COSTS, done: meaning}), "dim")
     return Group(*titled(table), legend, *(Text(each, "yellow") for each in found.notes))
 
@@ -52,10 +62,14 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
     title = f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}, if they arrived now"
     table = _table(title, ["Lane", "Reason", "Items", "Share", "For example"])
     for (lane, reason), number in sorted(found.routes.items(), key=lambda each: -each[1]):
-        example = next((each for each in found.examples if (each.lane, each.reason) == (lane, reason)), None)
+        example = next(
+            (each for each in found.examples if (each.lane, each.reason) == (lane, reason)), None
+        )
         said = f"{example.place}: {example.explanation}" if example else MISSING
         part = share(number / found.items)
-        table.add_row(lane_name(lane), reason_name(reason), count(number), part, Text(plain(said, most=200)))
+        table.add_row(
+            lane_name(lane), reason_name(reason), count(number), part, Text(plain(said, most=200))
+        )
     return Group(*titled(table), Text(explained(ROUTES), "dim"))
 
 
@@ -83,7 +97,14 @@ def _moment(at: datetime, zone: ZoneInfo) -> str:
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
     for heading in headings:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     return table

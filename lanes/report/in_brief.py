@@ -60,4 +60,6 @@ def _saved(snapshot: Snapshot) -> list[str]:
     costs, saving = summary.total_costs(snapshot), summary.saving(snapshot)
     if saving.share is None:
         return []
-    return [f"Cost {usd(costs.actual_usd)} in all; real time alone {usd(costs.all_realtime_usd)}: {saving}."]
+    return [
+        f"Cost {usd(costs.actual_usd)} in all; real time alone {usd(costs.all_realtime_usd)}: {saving}."
+    ]

@@ -15,8 +15,9 @@ from lanes.words import Lane
 
 MOST_ERROR = 400
 LINKS = (
-    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'), ("Reports", versions_page(REPORT)),
-)  # fmt: skip
+    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
+    ("Reports", versions_page(REPORT)),
+)
 
 
 def key(incident_id: IncidentId) -> str:
@@ -30,18 +31,29 @@ def headline(of: Incident) -> str:
     return f"{state}: {TERMS[of.promise].title}: {plain(of.whose, most=60)}"
 
 
-def render(of: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime) -> str:
+def render(
+    of: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime
+) -> str:
     """The artifact's Markdown. Of one that is over, the cause stays; what it was like last does not.
 
     `remedy` is the label and the page of the form that helps.
     """
     todo = [] if of.resolved_at else _what_to_do(of, briefing, remedy)
-    return "\n".join([*_standing(of, briefing, now), *_why(of, briefing), *todo, *_where(of, briefing)])
+    return "\n".join(
+        [*_standing(of, briefing, now), *_why(of, briefing), *todo, *_where(of, briefing)]
+    )
 
 
 def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     subject = f", {cell(of.subject)}" if of.subject else ""
-    yield from (f"## {cell(headline(of))}", "", cell(of.sentence, most=900), "", "| | |", "|---|---|")
+    yield from (
+        f"## {cell(headline(of))}",
+        "",
+        cell(of.sentence, most=900),
+        "",
+        "| | |",
+        "|---|---|",
+    )
     yield f"| Workload | {cell(of.whose)}{subject} |"
     if of.because:
         yield f"| Why | {of.because} |"
@@ -49,9 +61,16 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     if of.resolved_at is not None:
         yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")
         return
-    stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now)) if briefing.stake else briefing.unstaked
+    stake = (
+        briefing.stake.in_words(lambda moment: clock(moment, beside=now))
+        if briefing.stake
+        else briefing.unstaked
+    )
     if of.promise == Promise.APPROVAL_WAITS:
-        yield from ("| Who decides | Anyone who may resume runs in Prefect |", f"| Unanswered | {how_bad(of)} |")
+        yield from (
+            "| Who decides | Anyone who may resume runs in Prefect |",
+            f"| Unanswered | {how_bad(of)} |",
+        )
     else:
         yield f"| How bad | {how_bad(of)} |"
     yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")
@@ -62,7 +81,10 @@ def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
     if not briefing.causes:
         yield from (cell(of.why or f"{briefing.unexplained}.", most=MOST_ERROR), "")
         return
-    yield from (f"| Times | Error{f' in {briefing.counted_over}' if briefing.counted_over else ''} |", "|---:|---|")
+    yield from (
+        f"| Times | Error{f' in {briefing.counted_over}' if briefing.counted_over else ''} |",
+        "|---:|---|",
+    )
     for each in briefing.causes:
         times = MISSING if each.times is None else count(each.times)
         yield f"| {times} | {cell(each.error, most=MOST_ERROR)} |"
@@ -74,7 +96,10 @@ def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
 def _what_to_do(of: Incident, briefing: Briefing, remedy: tuple[str, str] | None) -> Iterator[str]:
     lines = list(commands(of))
     if briefing.sample is not None:
-        lines.append(explain(briefing.sample.workload, briefing.sample.key) + "   # what happened to one of its items")
+        lines.append(
+            explain(briefing.sample.workload, briefing.sample.key)
+            + "   # what happened to one of its items"
+        )
     yield from ("### What to do", "", TERMS[of.promise].advice, "")
     if remedy is not None:
         yield from ("[{}]({})".format(*remedy), "")
@@ -94,4 +119,7 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
         links.insert(0, ("The block", block_page(of.block_id)))
     yield " · ".join(f"[{name}]({page})" for name, page in links)
     if of.subject.startswith("batch ") or of.promise.startswith((Lane.REALTIME, Lane.BATCH)):
-        yield from ("", "Every attempt stands in `lanes.attempt_log`, with its error and its `flow_run_id`.")
+        yield from (
+            "",
+            "Every attempt stands in `lanes.attempt_log`, with its error and its `flow_run_id`.",
+        )

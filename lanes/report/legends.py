@@ -144,7 +144,9 @@ BUDGETS: Legend = {
     "Hard": "never exceeded",
     "State": "the share spent, or why nothing is paid",
 }
-ROLLOUTS: Legend = {"Rollout": "the share of undecided items that goes to real-time, and the step in force"}
+ROLLOUTS: Legend = {
+    "Rollout": "the share of undecided items that goes to real-time, and the step in force"
+}
 SPLITS: Legend = {"To real-time": "of the items that no rule decides"}
 REPLAYS: Legend = {
     "Answered": "of the items that it has read",
@@ -172,7 +174,9 @@ ACCURACY: Legend = {
     "95 % interval": "where that share lies with so few labels (Wilson)",
 }
 REFUSALS: Legend = {"Inputs": "each is in `lanes.rejected_log` with its reason"}
-ONLY_COUNTED: Legend = {"only_counted": "those of a source and day after its first 1,000, which are not kept"}
+ONLY_COUNTED: Legend = {
+    "only_counted": "those of a source and day after its first 1,000, which are not kept"
+}
 
 
 def of_refusals(reasons: Iterable[str]) -> Legend:

@@ -44,7 +44,11 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
         top = PADDING + place * PANEL
         floor_y = top + 28 + PLOT
         points = [
-            (left + room * (moment - first).total_seconds() / span, floor_y - PLOT * value / scale[-1], value)
+            (
+                left + room * (moment - first).total_seconds() / span,
+                floor_y - PLOT * value / scale[-1],
+                value,
+            )
             for moment, value in _thinned(each.points, first, stride)
         ]
         body += _heading(each, top, beside=last)
@@ -83,11 +87,15 @@ def _curve(points: Sequence[tuple[float, float, float]], color: str, *, bridge: 
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
             drawn += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
         if len(run) == 1 or len(points) <= 30:
-            drawn += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in run)
+            drawn += "".join(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in run
+            )
     return drawn
 
 
-def _thinned(points: Sequence[tuple[datetime, float]], first: datetime, stride: float) -> list[tuple[datetime, float]]:
+def _thinned(
+    points: Sequence[tuple[datetime, float]], first: datetime, stride: float
+) -> list[tuple[datetime, float]]:
     highest: dict[int, tuple[datetime, float]] = {}
     for moment, value in points:
         span = floor((moment - first).total_seconds() / stride)
@@ -100,7 +108,9 @@ def _scale(highest: float) -> list[float]:
     """Zero, the middle and a top at or above `highest`, round in the unit it is written in."""
     if highest <= 0:
         return [0, 1]
-    unit = next((size for size, up_to in ((1, 120), (60, 7200), (3600, 172_800)) if highest < up_to), 86_400)
+    unit = next(
+        (size for size, up_to in ((1, 120), (60, 7200), (3600, 172_800)) if highest < up_to), 86_400
+    )
     power = 10 ** floor(log10(highest / unit)) * unit
     top = next((step * power for step in (1, 2, 4, 6, 8) if step * power >= highest), 10 * power)
     return [0, top / 2, top]

@@ -46,5 +46,7 @@ def deployment_page(deployment_id: UUID | str) -> str:
 
 def form_page(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
     """The form by which a deployment is run, filled in with these parameters."""
-    given = f"?parameters={quote(json.dumps(parameters, separators=(',', ':')))}" if parameters else ""
+    given = (
+        f"?parameters={quote(json.dumps(parameters, separators=(',', ':')))}" if parameters else ""
+    )
     return f"{deployment_page(deployment_id)}/run{given}"

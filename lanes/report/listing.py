@@ -18,7 +18,10 @@ from lanes.report.spreadsheet import cell
 from lanes.settling.listing import SHOWN, Listed
 from lanes.units import MISSING, usd
 
-OF_SCHEMA = ("output", "label")  # have a column for each field of the schema, and one for the rest, as JSON
+OF_SCHEMA = (
+    "output",
+    "label",
+)  # have a column for each field of the schema, and one for the rest, as JSON
 MOST_SHOWN = 400  # characters of an answer in a table
 WIDE = 110  # columns of a terminal that shows the standing too
 
@@ -77,7 +80,9 @@ class Csv:
 
     def begin(self) -> str:
         named = [
-            [*(f"{each}.{name}" for name in self._columns.names), f"{each}_rest"] if each in OF_SCHEMA else [each]
+            [*(f"{each}.{name}" for name in self._columns.names), f"{each}_rest"]
+            if each in OF_SCHEMA
+            else [each]
             for each in SHOWN
         ]
         return _lines([[name for names in named for name in names]])
@@ -102,7 +107,9 @@ class Csv:
 def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
     """Show items with their whole keys, in the same columns each time; a terminal less wide than 110 shows fewer columns."""
     wide = width >= WIDE
-    made = Table(box=None, show_header=headed, pad_edge=False, expand=True, header_style="bold underline")
+    made = Table(
+        box=None, show_header=headed, pad_edge=False, expand=True, header_style="bold underline"
+    )
     made.add_column("Key", ratio=2, overflow="fold", min_width=8)
     made.add_column("State", width=8, no_wrap=True)
     made.add_column("Lane", width=8, no_wrap=True)
@@ -114,17 +121,26 @@ def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
     for each in items:
         at = each.changed_at.astimezone(UTC)
         made.add_row(
-            Text(plain(each.key, most=KEY_LIMIT)), each.state, each.lane or MISSING,
+            Text(plain(each.key, most=KEY_LIMIT)),
+            each.state,
+            each.lane or MISSING,
             *([each.standing or MISSING] if wide else []),
-            f"{at:%Y-%m-%d %H:%M:%S}" if wide else f"{at:%m-%d %H:%M:%S}", usd(each.cost_usd), _answer(each),
-        )  # fmt: skip
+            f"{at:%Y-%m-%d %H:%M:%S}" if wide else f"{at:%m-%d %H:%M:%S}",
+            usd(each.cost_usd),
+            _answer(each),
+        )
     return made
 
 
 def _answer(item: Listed) -> Text:
     """The fields of the answer, and beside one that the label contradicts what is right; without an answer, why not."""
     if item.output is not None:
-        return Text(plain(", ".join(_field(item, name, value) for name, value in item.output.items()), most=MOST_SHOWN))
+        return Text(
+            plain(
+                ", ".join(_field(item, name, value) for name, value in item.output.items()),
+                most=MOST_SHOWN,
+            )
+        )
     return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
 
 
@@ -138,7 +154,11 @@ def _said(value: Any) -> str:
 
 
 def _json(item: Listed) -> str:
-    return in_json(json.dumps({name: getattr(item, name) for name in SHOWN}, default=_plainly, ensure_ascii=False))
+    return in_json(
+        json.dumps(
+            {name: getattr(item, name) for name in SHOWN}, default=_plainly, ensure_ascii=False
+        )
+    )
 
 
 def _plainly(value: Any) -> str:

@@ -48,7 +48,9 @@ def headline(snapshot: Snapshot) -> str:
 
 def render(snapshot: Snapshot) -> str:
     """The whole artifact. Long tables are cut, and say so, until it is below 50 KB."""
-    artifacts = ("\n\n".join(part for part in _parts(snapshot, most) if part) + "\n" for most in ROWS)
+    artifacts = (
+        "\n\n".join(part for part in _parts(snapshot, most) if part) + "\n" for most in ROWS
+    )
     return next((each for each in artifacts if len(each.encode()) < MOST_BYTES), TOO_LONG)
 
 
@@ -78,7 +80,11 @@ def _parts(snapshot: Snapshot, most: int) -> list[str]:
 
 def _section(section: Section, most: int) -> str:
     rows = [[cell(value, most=300) for value in row] for row in section.rows]
-    parts = [f"### {section.title}", _table(section.heads, section.sides, rows, most), section.explained]
+    parts = [
+        f"### {section.title}",
+        _table(section.heads, section.sides, rows, most),
+        section.explained,
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -119,7 +125,9 @@ def _lanes(snapshot: Snapshot, most: int) -> str:
             cell(summary.title_of(each), most=48),
             _unbroken(f"{count(each.answered)} of {count(each.items)}"),
             _percentiles(each),
-            _unbroken(f"{count(each.failed_attempts)} ({share(each.failure_share)})") if each.failed_attempts else "0",
+            _unbroken(f"{count(each.failed_attempts)} ({share(each.failure_share)})")
+            if each.failed_attempts
+            else "0",
             usd(each.cost_usd),
             usd(each.usd_per_1000),
         ]
@@ -144,7 +152,9 @@ def _batches(snapshot: Snapshot, most: int) -> str:
             _state(each, snapshot),
             _unbroken(f"{count(each.succeeded)} of {count(each.items)}"),
             summary.batch_time(each, snapshot.taken_at),
-            MISSING if each.items_per_minute_until_ended is None else rate(each.items_per_minute_until_ended),
+            MISSING
+            if each.items_per_minute_until_ended is None
+            else rate(each.items_per_minute_until_ended),
             cell(each.note or "", most=120) or MISSING,
         ]
         for each in snapshot.batches
@@ -178,7 +188,12 @@ def _quality(snapshot: Snapshot, most: int) -> str:
     parts = []
     if snapshot.agreement:
         rows = [
-            [cell(each.workload, most=40), count(each.compared), count(each.corrected), share(each.agreement)]
+            [
+                cell(each.workload, most=40),
+                count(each.compared),
+                count(each.corrected),
+                share(each.agreement),
+            ]
             for each in snapshot.agreement
         ]
         parts.append(_table(["Workload", "Compared", "Corrected", "Agreed"], "lrrr", rows, most))
@@ -198,7 +213,11 @@ def _quality(snapshot: Snapshot, most: int) -> str:
         ]
         heads = ["Workload", "Lane", "Version", "Field", "Labels", "Right", "95 % interval"]
         parts.append(_table(heads, "llrlrrr", rows, most))
-        parts.append(explained(legends.ACCURACY, f"Of items received {summary.period(snapshot)} that have a label."))
+        parts.append(
+            explained(
+                legends.ACCURACY, f"Of items received {summary.period(snapshot)} that have a label."
+            )
+        )
     return "\n\n".join(parts) or "Neither corrections nor labels in this period."
 
 
@@ -211,7 +230,9 @@ def _states(snapshot: Snapshot, most: int) -> str:
     if not rows:
         return ""
     table = _table(["Workload", "Items", "Where they stand"], "lrl", rows, most)
-    return "\n\n".join(["### Items", table, explained(legends.states([each.state for each in snapshot.states]))])
+    return "\n\n".join(
+        ["### Items", table, explained(legends.states([each.state for each in snapshot.states]))]
+    )
 
 
 def _listed(states: Sequence[StateFigures]) -> str:
@@ -221,7 +242,10 @@ def _listed(states: Sequence[StateFigures]) -> str:
 def _failures(snapshot: Snapshot, most: int) -> str:
     if not snapshot.failures:
         return ""
-    rows = [[cell(each.workload, most=40), code(each.key), cell(each.reason)] for each in snapshot.failures]
+    rows = [
+        [cell(each.workload, most=40), code(each.key), cell(each.reason)]
+        for each in snapshot.failures
+    ]
     title = f"Items without an answer, or whose authoritative pass failed: {count(len(rows))}"
     return _details(title, _table(["Workload", "Key", "Reason"], "lll", rows, most))
 
@@ -229,10 +253,15 @@ def _failures(snapshot: Snapshot, most: int) -> str:
 def _refusals(snapshot: Snapshot, most: int) -> str:
     if not snapshot.refusals:
         return ""
-    rows = [[cell(each.workload, most=40), cell(each.reason), count(each.inputs)] for each in snapshot.refusals]
+    rows = [
+        [cell(each.workload, most=40), cell(each.reason), count(each.inputs)]
+        for each in snapshot.refusals
+    ]
     title = f"Inputs refused at the doors: {count(sum(each.inputs for each in snapshot.refusals))}"
     legend = explained(legends.of_refusals(each.reason for each in snapshot.refusals))
-    return _details(title, _table(["Workload", "Reason", "Inputs"], "llr", rows, most) + f"\n\n{legend}")
+    return _details(
+        title, _table(["Workload", "Reason", "Inputs"], "llr", rows, most) + f"\n\n{legend}"
+    )
 
 
 def _unbroken(words: str) -> str:

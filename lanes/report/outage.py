@@ -15,10 +15,11 @@ KEPT = "What asks them waits, keeps its rank, spends no retry budget and is aske
 LINKS = " · ".join(
     f"[{name}]({page})"
     for name, page in (
-        ("Incidents", '/v2/events?events=["lanes.incident.opened"]'), ("Real-time runs", "/v2/runs?tags=realtime"),
+        ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
+        ("Real-time runs", "/v2/runs?tags=realtime"),
         ("Reports", versions_page(REPORT)),
     )
-)  # fmt: skip
+)
 
 
 def message(standing: Sequence[Standstill], *, now: datetime) -> str:
@@ -43,7 +44,10 @@ def render(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> st
     """The artifact's Markdown; `stake` is what waits for the real-time lane."""
     lines = [f"## {headline(standing)}", "", f"As of {clock(now, beside=now)}.", ""]
     if standing:
-        lines += ["| Who | Answers nothing since | How bad | The last call met |", "|---|---|---:|---|"]
+        lines += [
+            "| Who | Answers nothing since | How bad | The last call met |",
+            "|---|---|---:|---|",
+        ]
         lines += [
             f"| {cell(each.whom)} | {clock(each.since, beside=now)} | {each.bad or counted(each.calls, 'call')} "
             f"| {cell(each.why, most=MOST_ERROR)} |"

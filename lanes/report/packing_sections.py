@@ -18,13 +18,24 @@ def packs(snapshot: Snapshot) -> Section:
     rows = [
         (
             summary.title_of(each),
-            "as allowed" if each.size is None else f"{each.size} of {each.allowed}", _agreed(each.packed),
-            _agreed(each.alone), MISSING if each.since is None else clock(each.since, beside=snapshot.taken_at),
-            each.why or MISSING, usd(each.checks_usd),
+            "as allowed" if each.size is None else f"{each.size} of {each.allowed}",
+            _agreed(each.packed),
+            _agreed(each.alone),
+            MISSING if each.since is None else clock(each.since, beside=snapshot.taken_at),
+            each.why or MISSING,
+            usd(each.checks_usd),
         )
         for each in snapshot.packs
-    ]  # fmt: skip
-    heads = ("Lane", "Packs of", "Packed agrees", "Single with single", "Since", "Because", "Checks")
+    ]
+    heads = (
+        "Lane",
+        "Packs of",
+        "Packed agrees",
+        "Single with single",
+        "Since",
+        "Because",
+        "Checks",
+    )
     return Section("Pack sizes", heads, "lrrrllr", rows, legend=legends.PACKS)
 
 
@@ -32,12 +43,22 @@ def windows(snapshot: Snapshot) -> Section:
     """How long real-time items gather, and why they leave."""
     rows = [
         (
-            each.workload, ratio(each.items_per_call), seconds(each.mean_wait_s),
+            each.workload,
+            ratio(each.items_per_call),
+            seconds(each.mean_wait_s),
             *(share(each.left.get(why, 0) / each.items) for why in Left),
         )
         for each in snapshot.windows
-    ]  # fmt: skip
-    heads = ("Workload", "Items / call", "Mean wait", "Left full", "Pressed", "Over", "Nobody expected")
+    ]
+    heads = (
+        "Workload",
+        "Items / call",
+        "Mean wait",
+        "Left full",
+        "Pressed",
+        "Over",
+        "Nobody expected",
+    )
     return Section("Windows of real time", heads, "lrrrrrr", rows, legend=legends.WINDOWS)
 
 

@@ -66,29 +66,57 @@ def _parts(of: Generation, found: Diff, most: int) -> list[str]:
 
 def _facts(of: Generation, found: Diff) -> str:
     rows = [
-        ("Read", f"positions {count(of.from_position)} to {count(min(of.cursor_position, of.to_position))} "
-                 f"of {count(of.to_position)}"),
+        (
+            "Read",
+            f"positions {count(of.from_position)} to {count(min(of.cursor_position, of.to_position))} "
+            f"of {count(of.to_position)}",
+        ),
         ("Items with work", count(of.items)),
         ("Answered by both", count(found.items)),
-        ("Would change", f"{count(found.differing)} ({share(found.share)})" if found.items else MISSING),
+        (
+            "Would change",
+            f"{count(found.differing)} ({share(found.share)})" if found.items else MISSING,
+        ),
         ("Asked by", cell(of.who)),
         ("Why", cell(of.why)),
-    ]  # fmt: skip
-    return "\n".join(["| What | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "", explained(FACTS)])
+    ]
+    return "\n".join(
+        [
+            "| What | |",
+            "|---|---|",
+            *(f"| {name} | {value} |" for name, value in rows),
+            "",
+            explained(FACTS),
+        ]
+    )
 
 
 def _fields(found: Diff) -> str:
     if not found.items:
         return ""
-    names = sorted({*found.fields, *found.agreement}, key=lambda name: (-found.fields.get(name, 0), name))
+    names = sorted(
+        {*found.fields, *found.agreement}, key=lambda name: (-found.fields.get(name, 0), name)
+    )
     if not names:
         return "### Fields\n\nEvery answer is the same."
-    rows = ["| Field | Changed | Share | Labels | Right now | Right in the replay |", "|---|--:|--:|--:|--:|--:|"]
+    rows = [
+        "| Field | Changed | Share | Labels | Right now | Right in the replay |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
     for name in names:
         changed, known = found.fields.get(name, 0), found.agreement.get(name)
-        labels = [count(known.labels), share(known.current_right / known.labels),
-                  share(known.replayed_right / known.labels)] if known else [MISSING] * 3  # fmt: skip
-        rows.append(f"| {cell(name)} | {count(changed)} | {share(changed / found.items)} | {' | '.join(labels)} |")
+        labels = (
+            [
+                count(known.labels),
+                share(known.current_right / known.labels),
+                share(known.replayed_right / known.labels),
+            ]
+            if known
+            else [MISSING] * 3
+        )
+        rows.append(
+            f"| {cell(name)} | {count(changed)} | {share(changed / found.items)} | {' | '.join(labels)} |"
+        )
     return "\n".join(["### Fields", "", *rows, "", explained(FIELDS)])
 
 

@@ -141,7 +141,11 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
     """What a person is asked who has to approve: the gates, what a yes and a no lead to, and where all of it stands."""
     of = progress.rollout
     following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
-    yes = f"{following.percent:g} % go to real-time" if following else f"the rollout ends at {of.now_at.percent:g} %"
+    yes = (
+        f"{following.percent:g} % go to real-time"
+        if following
+        else f"the rollout ends at {of.now_at.percent:g} %"
+    )
     terms = "if the gates still pass and no critical incident is open"
     evidence = _gates(progress)
     if not of.entered:
@@ -164,7 +168,11 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
 def bar(progress: Progress) -> str:
     """How much of the playbook is done, as a bar of text: whole steps, and the answered part of the one in force."""
     of = progress.rollout
-    part = 1.0 if of.state is RolloutState.FINISHED else min(1.0, progress.answered / of.now_at.hold.items)
+    part = (
+        1.0
+        if of.state is RolloutState.FINISHED
+        else min(1.0, progress.answered / of.now_at.hold.items)
+    )
     part = part if of.entered else 0.0
     done = round(BAR * (of.step + part) / len(of.playbook.steps))
     return "█" * done + "░" * (BAR - done)
@@ -188,14 +196,20 @@ def _incidents(progress: Progress) -> list[str]:
         f"{cell(each.sentence, most=300)}"
         for each in progress.hindrances
     ]
-    heading = f"**🔴 It holds: {counted(len(lines), 'critical incident')} open where its traffic goes**"
+    heading = (
+        f"**🔴 It holds: {counted(len(lines), 'critical incident')} open where its traffic goes**"
+    )
     return [heading + "\n\n" + "\n".join(lines)]
 
 
 def _approval(progress: Progress, number: int) -> str:
     """Of a step that asks: needed, waiting since when, answered by whom, or passed over."""
     of = progress.rollout
-    said = [each for each in progress.log if each.step == number and each.event in ("approved", "declined")]
+    said = [
+        each
+        for each in progress.log
+        if each.step == number and each.event in ("approved", "declined")
+    ]
     if said:
         mark = "✅" if said[-1].event == "approved" else "❌"
         return f"{mark} {said[-1].event} by {cell(said[-1].who, most=60)}"
@@ -243,7 +257,9 @@ def _gates(progress: Progress) -> str:
         found = judged.get(gate.measure)
         verdict = _whole(MARKS[found.verdict]) if found is not None else MISSING
         why = cell(found.explanation) if found is not None else "not judged yet"
-        lines.append(f"| {NAMES[gate.measure]} | {_limit(gate)} | {gate.at_least} | {verdict} | {why} |")
+        lines.append(
+            f"| {NAMES[gate.measure]} | {_limit(gate)} | {gate.at_least} | {verdict} | {why} |"
+        )
     asked = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in progress.rollout.now_at.gates}
     return _with(lines, {**GATES, **asked})
 
@@ -268,7 +284,9 @@ def _log(progress: Progress) -> str:
     for each in progress.log[-30:]:
         when = clock(each.at, beside=progress.now)
         what = each.event.replace("_", " ")
-        lines.append(f"| {when} | {what} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |")
+        lines.append(
+            f"| {when} | {what} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |"
+        )
     return _with(lines, HISTORY)
 
 

@@ -3,7 +3,21 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from lanes.report.charts import BATCH, FAINT, INK, INNER, NEUTRAL, PADDING, ROW, card, fit, nothing, rect, text, text_width
+from lanes.report.charts import (
+    BATCH,
+    FAINT,
+    INK,
+    INNER,
+    NEUTRAL,
+    PADDING,
+    ROW,
+    card,
+    fit,
+    nothing,
+    rect,
+    text,
+    text_width,
+)
 from lanes.units import usd
 
 COST = "#b91c1c"
@@ -18,11 +32,16 @@ def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
         return nothing("nothing was answered, so nothing was saved")
     spans = _spans([amount for _, amount in parts])
     most = max(end for _, end in spans)
-    shown = [usd(amount) if place in (0, len(parts) - 1) else _signed(-amount) for place, (_, amount) in enumerate(parts)]
+    shown = [
+        usd(amount) if place in (0, len(parts) - 1) else _signed(-amount)
+        for place, (_, amount) in enumerate(parts)
+    ]
     label_width = min(max(text_width(name) for name, _ in parts), 0.45 * INNER) + 12
     room = INNER - label_width - max(text_width(each) for each in shown) - 10
     left, body = PADDING + label_width, ""
-    for place, ((name, amount), (start, end), value) in enumerate(zip(parts, spans, shown, strict=True)):
+    for place, ((name, amount), (start, end), value) in enumerate(
+        zip(parts, spans, shown, strict=True)
+    ):
         y = PADDING + place * ROW
         is_end = place in (0, len(parts) - 1)
         color = (INK if place == 0 else NEUTRAL) if is_end else (BATCH if amount >= 0 else COST)

@@ -3,7 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-Legend = Mapping[str, str]  # what the figure of a heading means, or those of several, with ", " between them
+Legend = Mapping[
+    str, str
+]  # what the figure of a heading means, or those of several, with ", " between them
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,15 @@ class Section:
 
 def of_shown(legend: Legend, shown: Collection[str]) -> Legend:
     """What of a legend explains a figure that is shown."""
-    return {heads: meaning for heads, meaning in legend.items() if any(each in shown for each in heads.split(", "))}
+    return {
+        heads: meaning
+        for heads, meaning in legend.items()
+        if any(each in shown for each in heads.split(", "))
+    }
 
 
 def explained(legend: Legend, note: str = "") -> str:
     """A legend as a line: "Met: in time. Missed: late, or failed."."""
-    return " ".join([*([note] if note else []), *(f"{heads}: {meaning}." for heads, meaning in legend.items())])
+    return " ".join(
+        [*([note] if note else []), *(f"{heads}: {meaning}." for heads, meaning in legend.items())]
+    )

@@ -76,7 +76,11 @@ def period(snapshot: Snapshot) -> str:
 def aside(snapshot: Snapshot) -> str:
     """What replays and shadows cost beside the lanes; empty where they cost nothing."""
     cost = total_costs(snapshot).aside_usd
-    return f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them." if cost else ""
+    return (
+        f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them."
+        if cost
+        else ""
+    )
 
 
 def lane_name(lane: str) -> str:
@@ -105,7 +109,11 @@ def title_of(figures: OfLane) -> str:
 
 def realtime_p95(snapshot: Snapshot) -> str | None:
     """The real-time lane's p95 in words, the worst when several workloads have one; None without answers."""
-    known = [each.p95_s for each in snapshot.lanes if each.lane == Lane.REALTIME and each.p95_s is not None]
+    known = [
+        each.p95_s
+        for each in snapshot.lanes
+        if each.lane == Lane.REALTIME and each.p95_s is not None
+    ]
     if not known:
         return None
     return f"real-time p95 {'up to ' if len(known) > 1 else ''}{seconds(max(known))}"
@@ -136,7 +144,10 @@ def batch_time(batch: BatchFigures, now: datetime) -> str:
     if end is not None:
         return f"took {seconds((end - start).total_seconds())}"
     age = f"{seconds(max((now - start).total_seconds(), 0))} so far"
-    if batch.expected_end_at is None or batch.state not in (BatchState.SUBMITTED, BatchState.INTENDED):
+    if batch.expected_end_at is None or batch.state not in (
+        BatchState.SUBMITTED,
+        BatchState.INTENDED,
+    ):
         return age
     return f"{age}, expected {clock(batch.expected_end_at, beside=now)}"
 

@@ -21,7 +21,9 @@ MOST_ROWS = 20  # of a long table; the others are counted
 STEPS_OF_THROUGHPUT = 6  # of the bar of the fastest batch
 
 
-def render(snapshot: Snapshot, *, report_url: str | None, named: str = "With charts") -> RenderableType:
+def render(
+    snapshot: Snapshot, *, report_url: str | None, named: str = "With charts"
+) -> RenderableType:
     """The figures as tables, and as the last line the page of the Prefect UI where a report stands with charts."""
     heading = Text.assemble(("Lanes", "bold"), f" {summary.period(snapshot)}")
     parts: list[RenderableType] = [_section(each) for each in pressing(snapshot)]
@@ -57,7 +59,9 @@ def _lanes(snapshot: Snapshot) -> RenderableType:
             seconds(each.p50_s),
             seconds(each.p95_s),
             seconds(each.p99_s),
-            f"{count(each.failed_attempts)} ({share(each.failure_share)})" if each.failed_attempts else "0",
+            f"{count(each.failed_attempts)} ({share(each.failure_share)})"
+            if each.failed_attempts
+            else "0",
             cost,
             thousand,
         )
@@ -72,7 +76,11 @@ def _costs(snapshot: Snapshot) -> RenderableType:
     if len(costs) > 1:
         each_one.append((summary.total_costs(snapshot), summary.saving(snapshot)))
     columns = aligned_usd(
-        [amount for each, _ in each_one for amount in (each.actual_usd, each.all_realtime_usd, each.all_batch_usd)]
+        [
+            amount
+            for each, _ in each_one
+            for amount in (each.actual_usd, each.all_realtime_usd, each.all_batch_usd)
+        ]
     )
     for place, (each, saved) in enumerate(each_one):
         actual, realtime, batch = columns[3 * place : 3 * place + 3]
@@ -83,7 +91,12 @@ def _costs(snapshot: Snapshot) -> RenderableType:
     notes = [Text(aside, style="dim")] if aside else []
     unknown = summary.total_costs(snapshot).unknown_usd
     if unknown:
-        notes.append(Text(f"Calls whose answer was lost may have cost up to {usd(unknown)} more.", style="yellow"))
+        notes.append(
+            Text(
+                f"Calls whose answer was lost may have cost up to {usd(unknown)} more.",
+                style="yellow",
+            )
+        )
     return Group(_explained(table, legends.COSTS), *notes)
 
 
@@ -91,7 +104,9 @@ def _states(snapshot: Snapshot) -> RenderableType:
     table = _table("Where the items stand now", "Workload >Items Where_they_stand")
     for workload in snapshot.workloads:
         states = [each for each in snapshot.states if each.workload == workload]
-        table.add_row(_word(workload), count(sum(each.items for each in states)), Text(_listed(states)))
+        table.add_row(
+            _word(workload), count(sum(each.items for each in states)), Text(_listed(states))
+        )
     return _explained(table, legends.states([each.state for each in snapshot.states]))
 
 
@@ -101,7 +116,9 @@ def _listed(states: Sequence[StateFigures]) -> str:
 
 def _routes(snapshot: Snapshot) -> RenderableType:
     table = _table("Routes decided in the period", "Workload Lane Reason >Decisions >Share")
-    routes = sorted(snapshot.routes, key=lambda each: (each.workload, each.lane == Lane.BATCH, -each.items))
+    routes = sorted(
+        snapshot.routes, key=lambda each: (each.workload, each.lane == Lane.BATCH, -each.items)
+    )
     whole = {each.workload: 0 for each in routes}
     for each in routes:
         whole[each.workload] += each.items
@@ -114,7 +131,9 @@ def _routes(snapshot: Snapshot) -> RenderableType:
 
 def _batches(snapshot: Snapshot) -> RenderableType:
     health = batch_health.health(snapshot.batches, snapshot.incidents)
-    table = _table(f"Batches: {health}", ">Batch Workload State >Done >Valid|items Time >Items|a_minute Note")
+    table = _table(
+        f"Batches: {health}", ">Batch Workload State >Done >Valid|items Time >Items|a_minute Note"
+    )
     fastest = max((each.items_per_minute_until_ended or 0 for each in snapshot.batches), default=0)
     for each in snapshot.batches:
         wrong = batch_health.trouble(each, snapshot.incidents)
@@ -145,7 +164,9 @@ def _bar(batch: BatchFigures, fastest: float) -> str:
 def _agreement(snapshot: Snapshot) -> RenderableType:
     table = _table("Corrections in the period", "Workload >Compared >Corrected >Agreed")
     for each in snapshot.agreement:
-        table.add_row(_word(each.workload), count(each.compared), count(each.corrected), share(each.agreement))
+        table.add_row(
+            _word(each.workload), count(each.compared), count(each.corrected), share(each.agreement)
+        )
     return _explained(table, legends.AGREEMENT)
 
 
@@ -177,12 +198,16 @@ def _failures(snapshot: Snapshot) -> RenderableType:
     for each in snapshot.failures[:MOST_ROWS]:
         table.add_row(_word(each.workload), _word(each.key), Text(plain(each.reason)))
     more = len(snapshot.failures) - MOST_ROWS
-    return Group(*titled(table), *([Text(f"{count(more)} more are not shown.", style="dim")] if more > 0 else []))
+    return Group(
+        *titled(table),
+        *([Text(f"{count(more)} more are not shown.", style="dim")] if more > 0 else []),
+    )
 
 
 def _section(section: Section) -> RenderableType:
     heads = [
-        f"{'>' if side == 'r' else ''}{head.replace(' ', '_')}" for head, side in zip(section.heads, section.sides, strict=True)
+        f"{'>' if side == 'r' else ''}{head.replace(' ', '_')}"
+        for head, side in zip(section.heads, section.sides, strict=True)
     ]
     table = _table(section.title, " ".join(heads))
     for row in section.rows[:MOST_ROWS]:

@@ -40,7 +40,9 @@ class Measure(StrEnum):
     ERROR_RATE = "error_rate"  # share of the items of which a try failed, which it shed, or which are out too long
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
-    AGREEMENT = "agreement"  # share of the items whose authoritative pass confirmed the provisional answer
+    AGREEMENT = (
+        "agreement"  # share of the items whose authoritative pass confirmed the provisional answer
+    )
 
 
 UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a `min`
@@ -124,17 +126,27 @@ def judge(gate: Gate, measured: Measurement) -> Judgement:
     if (problem := _problem(gate, measured)) is not None:
         return ruled(Verdict.ERROR, problem)
     if measured.samples < gate.at_least:
-        return ruled(Verdict.INCONCLUSIVE, f"{measured.samples} of at least {gate.at_least} samples")
+        return ruled(
+            Verdict.INCONCLUSIVE, f"{measured.samples} of at least {gate.at_least} samples"
+        )
     value = measured.value
     if value is None:
         return ruled(Verdict.ERROR, f"no value of {measured.samples} samples")
     said = f"{_shown(gate, value)} of {measured.samples} samples, {_limit(gate)}"
     surely = lower_bound(measured.wrong, measured.samples)
     if surely > gate.tolerated:
-        return ruled(Verdict.FAILED, f"{said}; at least {surely:.1%} are on the wrong side, with 99 % confidence")
+        return ruled(
+            Verdict.FAILED,
+            f"{said}; at least {surely:.1%} are on the wrong side, with 99 % confidence",
+        )
     if gate.keeps(value):
-        if measured.doubtful and measured.wrong + measured.doubtful > gate.tolerated * (measured.samples + measured.doubtful):
-            return ruled(Verdict.INCONCLUSIVE, f"{said}; {measured.doubtful} more are out for longer than most took")
+        if measured.doubtful and measured.wrong + measured.doubtful > gate.tolerated * (
+            measured.samples + measured.doubtful
+        ):
+            return ruled(
+                Verdict.INCONCLUSIVE,
+                f"{said}; {measured.doubtful} more are out for longer than most took",
+            )
         return ruled(Verdict.PASSED, said)
     return ruled(Verdict.INCONCLUSIVE, f"{said}; that may still be chance")
 

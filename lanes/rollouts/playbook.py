@@ -82,7 +82,9 @@ class Playbook(BaseModel):
     description: str = Field(min_length=1)
     direction: Direction
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50)
-    approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = APPROVAL_HOURS
+    approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = (
+        APPROVAL_HOURS
+    )
     on_failure: Literal["share_before"]
 
     @model_validator(mode="after")
@@ -105,11 +107,21 @@ class Playbook(BaseModel):
     def first_step(self, basis_points: int) -> int | None:
         """The first step that does not lead back from the share in force; None when every step does."""
         share = basis_points / 100
-        return next((n for n, step in enumerate(self.steps) if not self.direction.goes_on(step.percent, share)), None)
+        return next(
+            (
+                n
+                for n, step in enumerate(self.steps)
+                if not self.direction.goes_on(step.percent, share)
+            ),
+            None,
+        )
 
     def passed_over(self, first: int) -> int | None:
         """The last step before `first` that asks for approval: whoever begins at `first` owes it. None: no such step."""
-        return max((number for number, step in enumerate(self.steps[:first]) if step.approval), default=None)
+        return max(
+            (number for number, step in enumerate(self.steps[:first]) if step.approval),
+            default=None,
+        )
 
     def needs(self, measure: Measure) -> bool:
         """Whether some gate looks at this measure."""
@@ -125,10 +137,16 @@ def parse(name: str, text: str) -> Playbook:
     try:
         root, data = yaml_places.read(text)
     except NotYaml as error:
-        raise PlaybookInvalid(name, [f"line {error.place.line}: {error}" if error.place else str(error)]) from None
+        raise PlaybookInvalid(
+            name, [f"line {error.place.line}: {error}" if error.place else str(error)]
+        ) from None
     if not isinstance(root, yaml.MappingNode):
-        raise PlaybookInvalid(name, ["line 1: a playbook is a mapping with name, description, direction and steps"])
-    problems = [f"line {place.line}, {field}: {said}" for place, field, said in yaml_places.odd_keys(root)]
+        raise PlaybookInvalid(
+            name, ["line 1: a playbook is a mapping with name, description, direction and steps"]
+        )
+    problems = [
+        f"line {place.line}, {field}: {said}" for place, field, said in yaml_places.odd_keys(root)
+    ]
     if problems:
         raise PlaybookInvalid(name, problems)
     return _validated(name, data, root)
@@ -142,15 +160,23 @@ def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
         places = {each["loc"] for each in error.errors()}
         for each in error.errors():
             path = list(each["loc"])
-            if each["type"] == "too_short" and any(path == list(loc)[: len(path)] for loc in places - {each["loc"]}):
+            if each["type"] == "too_short" and any(
+                path == list(loc)[: len(path)] for loc in places - {each["loc"]}
+            ):
                 continue  # its parts were refused, which made it short
             said = WORDING.get(each["type"], each["msg"]).removeprefix("Value error, ")
-            if not path and said.startswith("steps."):  # a rule over the whole file names its place itself
+            if not path and said.startswith(
+                "steps."
+            ):  # a rule over the whole file names its place itself
                 where, said = said.split(": ", 1)
                 path = [int(part) if part.isdigit() else part for part in where.split(".")]
-            problems.append(f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {said}")
+            problems.append(
+                f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {said}"
+            )
         raise PlaybookInvalid(name, problems) from None
     if playbook.name != name:
         line = yaml_places.place(root, ["name"]).line
-        raise PlaybookInvalid(name, [f'line {line}, name: "{playbook.name}" is not the name of its file, "{name}"'])
+        raise PlaybookInvalid(
+            name, [f'line {line}, name: "{playbook.name}" is not the name of its file, "{name}"']
+        )
     return playbook

@@ -7,8 +7,14 @@ from lanes.words import Mode
 
 
 def of_start(
-    playbook: Playbook, workload: str, *, mode: Mode, values: bool, basis_points: int, present: Rollout | None
-) -> str | None:  # fmt: skip
+    playbook: Playbook,
+    workload: str,
+    *,
+    mode: Mode,
+    values: bool,
+    basis_points: int,
+    present: Rollout | None,
+) -> str | None:
     """Why the playbook cannot begin on a workload of that mode, `basis_points` of which go to real-time now.
 
     `values`: it states what an answer is worth. `present` is the workload's open rollout: it has one at most.

@@ -96,8 +96,16 @@ class Rollout:
         is_last = self.step + 1 == len(self.playbook.steps)
         within = timedelta(hours=self.playbook.approval_within_hours)
         return Situation(
-            self.state, self.now_at, is_last, answered, self.step_ends_at, self.entered, self.asked_at, within, hindrances,
-        )  # fmt: skip
+            self.state,
+            self.now_at,
+            is_last,
+            answered,
+            self.step_ends_at,
+            self.entered,
+            self.asked_at,
+            within,
+            hindrances,
+        )
 
 
 @dataclass(frozen=True)
@@ -202,7 +210,9 @@ class Finish:
 Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
 
 
-def next_move(at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
+def next_move(
+    at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
+) -> Move:
     """Return what happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
 
     The gates are judged again after an approval: what broke meanwhile is not shipped. An approved step has its longest time
@@ -218,21 +228,27 @@ def next_move(at: Situation, judgements: Sequence[Judgement], approval: Approval
             assert_never(at.state)
 
 
-def _open_move(at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
+def _open_move(
+    at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
+) -> Move:
     decides = worst(judgements) if at.entered else None
     if decides is not None and decides.verdict is Verdict.FAILED:
         return RollBack(f"{decides.gate.measure} failed: {decides.explanation}")
     if approval is not None and not approval.approved:
         return RollBack(f"declined by {approval.who}: {approval.why}")
     if approval is None and is_unanswered(at, now):
-        return RollBack(f"nobody answered within {_days(at.approval_within)} of being asked to approve")
+        return RollBack(
+            f"nobody answered within {_days(at.approval_within)} of being asked to approve"
+        )
     if not at.entered:
         return _entry(at, approval)
     lacking = _lacking(at, judgements, decides)
     if lacking is not None:
         if is_overdue(at, now):
             since = f" of the approval by {approval.who}" if approval is not None else ""
-            return RollBack(f"no evidence within {at.step.hold.at_most_minutes} minutes{since}: {lacking.why}")
+            return RollBack(
+                f"no evidence within {at.step.hold.at_most_minutes} minutes{since}: {lacking.why}"
+            )
         return lacking
     if at.hindrances:
         return _hindered(at)
@@ -240,7 +256,9 @@ def _open_move(at: Situation, judgements: Sequence[Judgement], approval: Approva
         if at.state is RolloutState.WAITING_APPROVAL:
             return Hold(HoldReason.APPROVAL, "a person has to approve")
         return AskApproval(f"every gate passed at {at.step.percent:g} %")
-    passed = f"every gate passed at {at.step.percent:g} %" + (f", approved by {approval.who}" if approval else "")
+    passed = f"every gate passed at {at.step.percent:g} %" + (
+        f", approved by {approval.who}" if approval else ""
+    )
     return Finish(passed) if at.is_last else Advance(passed)
 
 
@@ -251,7 +269,10 @@ def _entry(at: Situation, approval: Approval | None) -> Move:
     if approval is not None:
         return Enter(f"the approval that was passed over was given by {approval.who}")
     if at.state is RolloutState.WAITING_APPROVAL:
-        return Hold(HoldReason.APPROVAL, "a person has to approve: the share was past a step that asks for it")
+        return Hold(
+            HoldReason.APPROVAL,
+            "a person has to approve: the share was past a step that asks for it",
+        )
     return AskApproval("the share was past a step that asks for approval")
 
 
@@ -273,21 +294,34 @@ def _days(time: timedelta) -> str:
 
 def is_overdue(at: Situation, now: datetime) -> bool:
     """Return whether the step has had all the time it may take to gather its evidence."""
-    return at.state is RolloutState.RUNNING and at.step_ends_at is not None and now >= at.step_ends_at
+    return (
+        at.state is RolloutState.RUNNING and at.step_ends_at is not None and now >= at.step_ends_at
+    )
 
 
-def _lacking(at: Situation, judgements: Sequence[Judgement], decides: Judgement | None) -> Hold | None:
+def _lacking(
+    at: Situation, judgements: Sequence[Judgement], decides: Judgement | None
+) -> Hold | None:
     """The reason to hold for lack of evidence, None when all of it is there."""
     if at.answered < at.step.hold.items:
-        return Hold(HoldReason.GATHERING, f"{at.answered} of {at.step.hold.items} items answered under this step")
+        return Hold(
+            HoldReason.GATHERING,
+            f"{at.answered} of {at.step.hold.items} items answered under this step",
+        )
     judged = [each.gate for each in judgements]
     if decides is None or any(gate not in judged for gate in at.step.gates):
         return Hold(HoldReason.ERROR, "not every gate was judged")
     match decides.verdict:
         case Verdict.ERROR:
-            return Hold(HoldReason.ERROR, f"{decides.gate.measure} could not be judged: {decides.explanation}")
+            return Hold(
+                HoldReason.ERROR,
+                f"{decides.gate.measure} could not be judged: {decides.explanation}",
+            )
         case Verdict.INCONCLUSIVE:
-            return Hold(HoldReason.INCONCLUSIVE, f"{decides.gate.measure} is inconclusive: {decides.explanation}")
+            return Hold(
+                HoldReason.INCONCLUSIVE,
+                f"{decides.gate.measure} is inconclusive: {decides.explanation}",
+            )
         case Verdict.PASSED | Verdict.FAILED:
             return None
         case _:

@@ -4,7 +4,9 @@ reads reports loads no rules for it."""
 from lanes.words import Lane, Reason
 
 # Reasons of routes that do not bind.
-FREE = frozenset({Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED})
+FREE = frozenset(
+    {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
+)
 MAY_WAIT = "; it may wait for a batch"  # stands behind why an item left real time, before how surely a batch is in time
 
 

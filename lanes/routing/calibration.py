@@ -49,17 +49,32 @@ class Calibration:
 
 def calibrations(told: Iterable[Told]) -> list[Calibration]:
     """That of each workload, by name; none of one without items."""
-    ordered = sorted((each for each in told if each.items), key=lambda each: (each.workload, each.bin))
-    return [_of(workload, list(rows)) for workload, rows in groupby(ordered, key=lambda each: each.workload)]
+    ordered = sorted(
+        (each for each in told if each.items), key=lambda each: (each.workload, each.bin)
+    )
+    return [
+        _of(workload, list(rows))
+        for workload, rows in groupby(ordered, key=lambda each: each.workload)
+    ]
 
 
 def _of(workload: str, told: Sequence[Told]) -> Calibration:
     items = sum(each.items for each in told)
     bins = [
-        Bin(EDGES[each.bin - 1], EDGES[each.bin], each.items, each.stated / each.items, each.back / each.items) for each in told
+        Bin(
+            EDGES[each.bin - 1],
+            EDGES[each.bin],
+            each.items,
+            each.stated / each.items,
+            each.back / each.items,
+        )
+        for each in told
     ]
     return Calibration(
-        workload, items,
-        stated=sum(each.stated for each in told) / items, back=sum(each.back for each in told) / items,
-        brier=sum(each.squares for each in told) / items, bins=bins,
-    )  # fmt: skip
+        workload,
+        items,
+        stated=sum(each.stated for each in told) / items,
+        back=sum(each.back for each in told) / items,
+        brier=sum(each.squares for each in told) / items,
+        bins=bins,
+    )

@@ -52,13 +52,17 @@ class Need:
 
     def plus(self, other: "Need") -> "Need":
         """Both of them."""
-        return Need(self.input + other.input, self.output + other.output, self.requests + other.requests)
+        return Need(
+            self.input + other.input, self.output + other.output, self.requests + other.requests
+        )
 
     def less(self, other: "Need") -> "Need":
         """What is left of it without the other."""
         return Need(
-            max(0.0, self.input - other.input), max(0.0, self.output - other.output), max(0.0, self.requests - other.requests)
-        )  # fmt: skip
+            max(0.0, self.input - other.input),
+            max(0.0, self.output - other.output),
+            max(0.0, self.requests - other.requests),
+        )
 
     def times(self, number: float) -> "Need":
         """So many of them."""
@@ -82,13 +86,19 @@ class Limit:
         """How much of it is there now: what remained, and what came since; never more than the limit."""
         if now >= self.reset_at:
             return self.limit
-        return min(self.limit, self.remaining + self.per_s * max(0.0, (now - self.seen_at).total_seconds()))
+        return min(
+            self.limit, self.remaining + self.per_s * max(0.0, (now - self.seen_at).total_seconds())
+        )
 
     @property
     def per_s(self) -> float:
         """How much of it comes back in a second, until it is whole again."""
         whole_s = (self.reset_at - self.seen_at).total_seconds()
-        return min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S) if whole_s > 0 else 0.0
+        return (
+            min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S)
+            if whole_s > 0
+            else 0.0
+        )
 
     def returned(self, amount: float) -> "Limit":
         """After the provider charged so much less than it had reserved."""
@@ -103,7 +113,9 @@ class Waiting:
     each: Need
 
 
-def drain_time_s(waiting: Sequence[Waiting], limits: Sequence[Limit], *, per_s: float | None, now: datetime) -> float | None:
+def drain_time_s(
+    waiting: Sequence[Waiting], limits: Sequence[Limit], *, per_s: float | None, now: datetime
+) -> float | None:
     """Seconds until what waits is answered: at the present rate of items a second, and within every limit, whichever takes
     longer. None where neither a rate nor a limit is known; 0 where nothing waits."""
     items = sum(each.items for each in waiting)

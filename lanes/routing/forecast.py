@@ -71,10 +71,17 @@ def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
 
 
 def forecast(
-    lines: Iterable[Line | BadLine], version: Version, splits: Splits, *, now: datetime, prospects: Prospects | None = None,
-    budgets: Sequence[BudgetStatus] = (), load: Load | None = None, by: datetime | None = None,
+    lines: Iterable[Line | BadLine],
+    version: Version,
+    splits: Splits,
+    *,
+    now: datetime,
+    prospects: Prospects | None = None,
+    budgets: Sequence[BudgetStatus] = (),
+    load: Load | None = None,
+    by: datetime | None = None,
     sharing: Sharing | None = None,
-) -> Forecast:  # fmt: skip
+) -> Forecast:
     """Where the well-formed lines would go if they arrived now, and what that would cost, as calls are `sharing` at present.
 
     Those that do not say when they are due are due `by` then, where that is given; budgets beyond their soft limits, and the
@@ -82,7 +89,10 @@ def forecast(
     """
     sharing = sharing or Sharing()
     found, plans = Forecast(version.workload, version.number, by), Plans(version, sharing)
-    prospects, estimates = prospects or Prospects.assumed(now), Estimates(now, sharing.like(version, plans.alone))
+    prospects, estimates = (
+        prospects or Prospects.assumed(now),
+        Estimates(now, sharing.like(version, plans.alone)),
+    )
     room = None if load is None else Room(load, sharing)
     over_soft = [each for each in budgets if each.is_over_soft]
     for line in lines:
@@ -90,12 +100,23 @@ def forecast(
             found.bad.append(line)
             continue
         item = replace(arrived(line.submission, now, by), earlier=line.earlier)
-        route = decide(item, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room)
+        route = decide(
+            item,
+            version,
+            splits,
+            now=now,
+            estimates=estimates,
+            prospects=prospects,
+            over_soft=over_soft,
+            room=room,
+        )
         if room is not None and route.lane is Lane.REALTIME:
             room.add(version)
         found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
         size, told = item.characters, item.history_chars(version)
-        plans.add(alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told))
+        plans.add(
+            alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)
+        )
     found.plans = plans.found(prospects, load, by=by)
     found.notes = [*_beyond(budgets, found.as_routed_usd)]
     return found
@@ -116,6 +137,14 @@ def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[st
 def arrived(sent: Submission, now: datetime, by: datetime | None = None) -> Arrived:
     """The item as routing would know it, if it arrived now, and were due `by` then where it does not say so itself."""
     return Arrived(
-        sent.workload, sent.key or sent.place, sent.payload, now, sent.occurred_at or now, sent.consumer, sent.entity,
-        sent.urgent, sent.lane, sent.due_at or by,
-    )  # fmt: skip
+        sent.workload,
+        sent.key or sent.place,
+        sent.payload,
+        now,
+        sent.occurred_at or now,
+        sent.consumer,
+        sent.entity,
+        sent.urgent,
+        sent.lane,
+        sent.due_at or by,
+    )

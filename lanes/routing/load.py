@@ -43,7 +43,11 @@ class Added:
 
     def plus(self, other: "Added | None") -> "Added":
         """Both of them, of one workload."""
-        return self if other is None else Added(self.model, self.items + other.items, self.taking.plus(other.taking))
+        return (
+            self
+            if other is None
+            else Added(self.model, self.items + other.items, self.taking.plus(other.taking))
+        )
 
 
 NONE: Mapping[str, Added] = {}
@@ -114,9 +118,14 @@ class Load:
     rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
     timed: bool = True
-    _own: dict[tuple[str, int], Own] = field(default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False)
+    _own: dict[tuple[str, int], Own] = field(
+        default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False
+    )
     _others: dict[tuple[str, Set[str]], Sequence[_Other]] = field(
-        default_factory=dict[tuple[str, Set[str]], "Sequence[_Other]"], init=False, repr=False, compare=False
+        default_factory=dict[tuple[str, Set[str]], "Sequence[_Other]"],
+        init=False,
+        repr=False,
+        compare=False,
     )
 
     def as_known(self) -> "Load":
@@ -136,7 +145,9 @@ class Load:
         if (workload, None) in self.refused:
             return Held(f'the budget of "{workload}" is used up', outage=False)
         if consumer is not None and (workload, consumer) in self.refused:
-            return Held(f'the budget of "{workload}" for consumer "{consumer}" is used up', outage=False)
+            return Held(
+                f'the budget of "{workload}" for consumer "{consumer}" is used up', outage=False
+            )
         rest = self.rests.get(model)
         return None if rest is None else Held(rest.said(self.at), outage=True)
 
@@ -145,23 +156,38 @@ class Load:
         return sum(each.items for each in self.queues if model in (None, each.model))
 
     def served(
-        self, workload: str, *, until: datetime | None = None, more: Added | None = None, beside: Mapping[str, Added] = NONE
-    ) -> float:  # fmt: skip
+        self,
+        workload: str,
+        *,
+        until: datetime | None = None,
+        more: Added | None = None,
+        beside: Mapping[str, Added] = NONE,
+    ) -> float:
         """How many items are answered until all of a workload are that rank before `until` (None: whatever waits of it), with
         so many `more`: they, and what others are served meanwhile. Beside what waits of others there is what is `beside`."""
         line = self._line(workload, until, more, beside)
         return line.own + sum(items for _, items in line.others)
 
     def places_s(
-        self, workload: str, *, until: datetime | None = None, more: Added | None = None, beside: Mapping[str, Added] = NONE
-    ) -> float:  # fmt: skip
+        self,
+        workload: str,
+        *,
+        until: datetime | None = None,
+        more: Added | None = None,
+        beside: Mapping[str, Added] = NONE,
+    ) -> float:
         """Seconds until these are answered by the places for calls, which all models share."""
         return self._line(workload, until, more, beside).places / self.per_s
 
     def drain_s(
-        self, workload: str, model: str, *, until: datetime | None = None, more: Added | None = None,
+        self,
+        workload: str,
+        model: str,
+        *,
+        until: datetime | None = None,
+        more: Added | None = None,
         beside: Mapping[str, Added] = NONE,
-    ) -> float:  # fmt: skip
+    ) -> float:
         """Seconds until these are answered, by the places or by the limits of their model: whichever takes longer."""
         line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
         places_s = line.places / self.per_s
@@ -173,9 +199,13 @@ class Load:
         taking = self.need_of(workload).times(asked).plus(NOTHING if more is None else more.taking)
         for other, items in line.others:
             taking = taking.plus(self._taking(other, items, model, beside.get(other.name)))
-        return max(places_s, drain_time_s([Waiting(1, taking)], limits, per_s=None, now=self.at) or 0.0)
+        return max(
+            places_s, drain_time_s([Waiting(1, taking)], limits, per_s=None, now=self.at) or 0.0
+        )
 
-    def _line(self, workload: str, until: datetime | None, more: Added | None, beside: Mapping[str, Added]) -> _Line:
+    def _line(
+        self, workload: str, until: datetime | None, more: Added | None, beside: Mapping[str, Added]
+    ) -> _Line:
         own = self._before(workload, until)[0] + (0 if more is None else more.items)
         others = self._beside(workload, beside)
         if not own or not others:
@@ -204,7 +234,9 @@ class Load:
         names = frozenset(beside.keys() - self._names) if beside else NOBODY
         found = self._others.get((workload, names))
         if found is None:
-            found = self._others[workload, names] = self._shared({workload, *self._names, *names}, workload)
+            found = self._others[workload, names] = self._shared(
+                {workload, *self._names, *names}, workload
+            )
         return found
 
     def _shared(self, names: Set[str], workload: str) -> Sequence[_Other]:
@@ -213,12 +245,17 @@ class Load:
         mine = parts.pop(workload)
         waits = {name: models.total() for name, models in self._backlog.items()}
         most = {name: each.max_share_percent / 100 for name, each in entitled.items()}
-        return [_Other(name, part / mine, waits.get(name, 0), most[name]) for name, part in parts.items()]
+        return [
+            _Other(name, part / mine, waits.get(name, 0), most[name])
+            for name, part in parts.items()
+        ]
 
     def _taking(self, other: _Other, items: float, model: str, added: Added | None) -> Need:
         """What so many items of another workload take of the model's limits."""
         if other.items:
-            return self.need_of(other.name).times(items * self._backlog[other.name][model] / other.items)
+            return self.need_of(other.name).times(
+                items * self._backlog[other.name][model] / other.items
+            )
         if added is None or added.model != model:
             return NOTHING
         return added.taking.times(items / max(1, added.items))

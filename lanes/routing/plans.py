@@ -39,7 +39,9 @@ class Plans:
         self._version, self._sharing = version, sharing or Sharing()
         # Under an id of its own: who knows estimates by version would take it for the other.
         self.alone = replace(
-            version, id=VersionId(-version.id), spec=version.spec.model_copy(update={"realtime_pack": 1, "batch_pack": 1})
+            version,
+            id=VersionId(-version.id),
+            spec=version.spec.model_copy(update={"realtime_pack": 1, "batch_pack": 1}),
         )
         self.items = 0
         self._usd = {(lane, packed): Decimal(0) for lane in Lane for packed in (False, True)}
@@ -62,12 +64,21 @@ class Plans:
             if not is_packed or self._sharing.pack_of(self._version, lane) > 1
         ]
 
-    def _plan(self, lane: Lane, is_packed: bool, prospects: Prospects, load: Load | None, by: datetime | None) -> Plan:
+    def _plan(
+        self,
+        lane: Lane,
+        is_packed: bool,
+        prospects: Prospects,
+        load: Load | None,
+        by: datetime | None,
+    ) -> Plan:
         version = self._version if is_packed else self.alone
         pack = self._sharing.pack_of(version, lane)
         calls, usd = -(-self.items // pack), self._usd[lane, is_packed]
         if lane is Lane.REALTIME:
-            takes_s = None if load is None else Room(load, self._sharing).takes_s(version, self.items)
+            takes_s = (
+                None if load is None else Room(load, self._sharing).takes_s(version, self.items)
+            )
             return Plan(lane, pack, calls, usd, takes_s=takes_s)
         prospect = prospects.of_size(version, calls)
         back_at = prospect.presses_until if by is None else prospect.back_at

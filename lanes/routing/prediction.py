@@ -9,8 +9,14 @@ from lanes.routing.capacity import Need
 from lanes.workload.version import Spec
 
 FEWEST = 20  # tries below which the workload's own settings say more
-INPUT_QUANTILE, OUTPUT_QUANTILE = 0.9, 0.95  # calls that take more are made up for by the next answer's headers
-LOWEST, HIGHEST = 0.01, 10.0  # what was learned of the characters of a token is believed within these
+INPUT_QUANTILE, OUTPUT_QUANTILE = (
+    0.9,
+    0.95,
+)  # calls that take more are made up for by the next answer's headers
+LOWEST, HIGHEST = (
+    0.01,
+    10.0,
+)  # what was learned of the characters of a token is believed within these
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,14 @@ def learn(spec: Spec, tries: Sequence[Tried]) -> Prediction:
     if len(tries) < FEWEST:
         return unlearned(spec)
     shared = shared_tokens(spec)
-    ratios = [each.input / max(1.0, shared / max(1, each.items) + tokens(each.characters)) for each in tries]
+    ratios = [
+        each.input / max(1.0, shared / max(1, each.items) + tokens(each.characters))
+        for each in tries
+    ]
     ratio = min(HIGHEST, max(LOWEST, quantile(ratios, INPUT_QUANTILE)))
-    return Prediction(ratio, quantile([float(each.output) for each in tries], OUTPUT_QUANTILE), tries=len(tries))
+    return Prediction(
+        ratio, quantile([float(each.output) for each in tries], OUTPUT_QUANTILE), tries=len(tries)
+    )
 
 
 def quantile(values: Sequence[float], part: float) -> float:

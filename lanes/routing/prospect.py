@@ -41,12 +41,22 @@ class Prospect:
     of so many requests, where that is known."""
 
     def __init__(
-        self, version: "Version", turnarounds: "Turnarounds", now: datetime, *, requests: int | None = None
-    ) -> None:  # fmt: skip
+        self,
+        version: "Version",
+        turnarounds: "Turnarounds",
+        now: datetime,
+        *,
+        requests: int | None = None,
+    ) -> None:
         spec = version.spec
-        self.confidence, self._asked = spec.confidence, f"; {percent(spec.confidence)} are asked for"
+        self.confidence, self._asked = (
+            spec.confidence,
+            f"; {percent(spec.confidence)} are asked for",
+        )
         batches = Batches.of(version)
-        self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD, requests)
+        self._scheduled = Departure(
+            batches, turnarounds, Window.of(spec).next_departure(now) + LEAD, requests
+        )
         self._early = Departure(batches, turnarounds, now + LEAD, requests)
         self._now, self._half_life_s = now, float(spec.half_life_s)
         self._lost: dict[bool, float] = {}
@@ -76,7 +86,9 @@ class Prospect:
         enough = probability >= self.confidence
         asked = "" if enough else self._asked
         due = due_at.isoformat(timespec="seconds")
-        said = f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
+        said = (
+            f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
+        )
         return Chance(probability, enough, said, early=by is self._early)
 
     def lost(self, *, early: bool) -> float:
@@ -93,11 +105,18 @@ class Departure:
     """A batch that leaves at a moment, or that left then and has been out for `out`."""
 
     def __init__(
-        self, batches: Batches, turnarounds: "Turnarounds", at: datetime, requests: int | None = None, *,
+        self,
+        batches: Batches,
+        turnarounds: "Turnarounds",
+        at: datetime,
+        requests: int | None = None,
+        *,
         out: timedelta = timedelta(0),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._at, self._out = at, out
-        self._law = turnarounds.of(batches.model, leaves_at=at, usual=batches.usual, requests=requests)
+        self._law = turnarounds.of(
+            batches.model, leaves_at=at, usual=batches.usual, requests=requests
+        )
         self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
         self.told = _told(self._law.evidence, batches.usual)
 
@@ -111,7 +130,9 @@ class Departure:
 
     def left(self, half_life_s: float, now: datetime) -> float:
         """Return what is left, on average, of something that halves from now on within each half-life, when it is back."""
-        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(half_life_s)
+        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(
+            half_life_s
+        )
 
 
 class Prospects:
@@ -141,7 +162,9 @@ class Prospects:
 
     def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Departure:
         """Return a batch of that version that is out."""
-        return Departure(Batches.of(version), self._turnarounds, left_at, requests, out=self._now - left_at)
+        return Departure(
+            Batches.of(version), self._turnarounds, left_at, requests, out=self._now - left_at
+        )
 
 
 def percent(probability: float) -> str:

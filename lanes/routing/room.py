@@ -42,14 +42,22 @@ class Room:
         where it is, as far as anything is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._known, now + within
-        since_s, more, beside = max(0.0, (now - load.at).total_seconds()), self._one_more(version), self._added
+        since_s, more, beside = (
+            max(0.0, (now - load.at).total_seconds()),
+            self._one_more(version),
+            self._added,
+        )
         workload, model = version.workload, version.spec.realtime_model
         takes_s = load.drain_s(workload, model, until=until, more=more, beside=beside)
         if takes_s - since_s <= within_s:
             return None
         ahead = round(load.served(workload, until=until, more=more, beside=beside)) - 1
         by_places = takes_s <= load.places_s(workload, until=until, more=more, beside=beside)
-        why = f"{load.per_s:.3g} a second" if by_places else f"the limits of {model}, less the reserve"
+        why = (
+            f"{load.per_s:.3g} a second"
+            if by_places
+            else f"the limits of {model}, less the reserve"
+        )
         return (
             f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
             f"by {why}, and may wait {seconds(within_s)} there"
@@ -58,19 +66,25 @@ class Room:
     def takes_s(self, version: Version, items: int) -> float:
         """Seconds until so many more items are answered that may wait, behind whatever waits."""
         model = version.spec.realtime_model
-        more = Added(model, items, self.need_of(version).times(items)).plus(self._added.get(version.workload))
+        more = Added(model, items, self.need_of(version).times(items)).plus(
+            self._added.get(version.workload)
+        )
         return self._load.drain_s(version.workload, model, more=more, beside=self._added)
 
     def need_of(self, version: Version) -> Need:
         """What an item takes of the limits: as others of its workload did of late, else its part of a full call."""
         known = self._needs.get(version.id)
         if known is None:
-            known = self._needs[version.id] = self._load.needs.get(version.workload) or self._part_of_a_call(version)
+            known = self._needs[version.id] = self._load.needs.get(
+                version.workload
+            ) or self._part_of_a_call(version)
         return known
 
     def _part_of_a_call(self, version: Version) -> Need:
         spec, pack = version.spec, self._sharing.pack_of(version, Lane.REALTIME)
-        read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)  # which no limit counts
+        read = shared_tokens(spec) * self._sharing.hit_rates.get(
+            (version.id, Lane.REALTIME), 0.0
+        )  # which no limit counts
         return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
     def _one_more(self, version: Version) -> Added:
@@ -85,4 +99,6 @@ class Room:
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
     """What is left of them for what may wait."""
     for each in limits:
-        yield Limit(each.kind, each.limit, max(0.0, each.left(at) - RESERVE * each.limit), at + WINDOW, at)
+        yield Limit(
+            each.kind, each.limit, max(0.0, each.left(at) - RESERVE * each.limit), at + WINDOW, at
+        )

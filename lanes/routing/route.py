@@ -24,7 +24,9 @@ from lanes.workload.version import Version
 if TYPE_CHECKING:
     from lanes.routing.room import Room
 
-EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
+EXPECTED_CALL = timedelta(
+    seconds=2
+)  # what a real-time call usually takes, subtracted from a due time when ranking
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 
@@ -87,9 +89,16 @@ class Route:
 
 
 def decide(
-    item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
-    prospects: Prospects | None = None, over_soft: Sequence[BudgetStatus] = (), room: "Room | None" = None,
-) -> Route:  # fmt: skip
+    item: Arrived,
+    version: Version,
+    splits: Splits,
+    *,
+    now: datetime,
+    estimates: Estimates | None = None,
+    prospects: Prospects | None = None,
+    over_soft: Sequence[BudgetStatus] = (),
+    room: "Room | None" = None,
+) -> Route:
     """The route of an item, by the first of these that decides: its pin; what must be real-time; what must be batch; its value,
     where the version states one: the lane that is worth more, so that the split decides only what is worth the same; the split.
     What then goes to real time and may wait is sent to batch by the first guard that is against it: a budget beyond its soft
@@ -112,7 +121,10 @@ def decide(
 
 def looks_inside(version: Version) -> bool:
     """Whether a rule of the version reads the payload of an item."""
-    return any(rule is not None and rule.reads("payload") for rule in (version.urgent_when, version.batch_when))
+    return any(
+        rule is not None and rule.reads("payload")
+        for rule in (version.urgent_when, version.batch_when)
+    )
 
 
 def rule_faults(item: Arrived, version: Version, *, now: datetime) -> list[str]:
@@ -159,19 +171,30 @@ class _Choice(NamedTuple):
 
 
 def _choose(
-    item: Arrived, version: Version, splits: Splits, now: datetime, prospects: Prospects | None, costs: Estimate
+    item: Arrived,
+    version: Version,
+    splits: Splits,
+    now: datetime,
+    prospects: Prospects | None,
+    costs: Estimate,
 ) -> _Choice:
     if item.pin is not None:
         return _Choice(item.pin, Reason.PINNED, f"the sender asked for {item.pin}")
     if item.due_at is not None and item.due_at <= now:
-        return _Choice(Lane.REALTIME, Reason.OVERDUE, f"it was due at {item.due_at.isoformat(timespec='seconds')}")
+        return _Choice(
+            Lane.REALTIME,
+            Reason.OVERDUE,
+            f"it was due at {item.due_at.isoformat(timespec='seconds')}",
+        )
     if item.urgent:
         return _Choice(Lane.REALTIME, Reason.URGENT, "the sender marked it urgent")
     variables = _variables(item, now)
     both = None if version.both_rules is None else version.both_rules.hold(variables)
     urgent, note = _holds(version.urgent_when, variables) if both is None else (both[0], "")
     if urgent:
-        return _Choice(Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}")
+        return _Choice(
+            Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}"
+        )
     spec, chance, prospect = version.spec, None, None
     if item.due_at is not None or spec.value_usd:
         prospect = (prospects or Prospects.assumed(now)).of(version)
@@ -182,7 +205,9 @@ def _choose(
         note = f"; {chance.said}{note}"
     late, late_note = _holds(version.batch_when, variables) if both is None else (both[1], "")
     if late:
-        return _Choice(Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {spec.batch_when}{note}", chance)
+        return _Choice(
+            Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {spec.batch_when}{note}", chance
+        )
     note += late_note
     if spec.value_usd and prospect is not None:
         worth = worth_usd(spec.value_usd, spec.half_life_s, variables["age_s"])
@@ -203,14 +228,23 @@ def _choose(
 
 
 def _guarded(
-    choice: _Choice, item: Arrived, version: Version, now: datetime, over_soft: Sequence[BudgetStatus], room: "Room | None"
+    choice: _Choice,
+    item: Arrived,
+    version: Version,
+    now: datetime,
+    over_soft: Sequence[BudgetStatus],
+    room: "Room | None",
 ) -> _Choice:
     """What may wait, and only its value or the split asked for real time."""
     for each in over_soft:
         if each.budget.pays_for(item.workload, item.consumer):
             return _Choice(Lane.BATCH, Reason.BUDGET, f"{each.said}; {choice.said}", choice.chance)
     full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
-    return choice if full is None else _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
+    return (
+        choice
+        if full is None
+        else _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
+    )
 
 
 def may_wait_for(item: Arrived, version: Version, now: datetime) -> timedelta:

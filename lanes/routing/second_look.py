@@ -26,8 +26,12 @@ COMMITS = timedelta(seconds=1)  # until what was taken can be claimed
 SLACK = timedelta(seconds=14)  # a try may fail, and a micro-batch gathers for some seconds
 MARGIN = LOOKS_EVERY + COMMITS + SLACK
 UNSURE = 1.25  # times what real time needs for what goes before: the rate is an estimate, too
-BOUND_AHEAD = timedelta(hours=12)  # what is bound to batch is told as at risk so long before: only people can help it
-AHEAD = 3 * LOOKS_EVERY  # real time is given work for so long; the rest may wait for its batch until the next look
+BOUND_AHEAD = timedelta(
+    hours=12
+)  # what is bound to batch is told as at risk so long before: only people can help it
+AHEAD = (
+    3 * LOOKS_EVERY
+)  # real time is given work for so long; the rest may wait for its batch until the next look
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,11 @@ class _Weighing:
         """The probability and a sentence; None where it is sure enough."""
         alike = None if late.batch is None else late.batch.id, late.version.id, late.due_at
         if alike not in self._known:
-            self._known[alike] = self._of_the_next(late) if late.batch is None else self._of_one_out(late, late.batch)
+            self._known[alike] = (
+                self._of_the_next(late)
+                if late.batch is None
+                else self._of_one_out(late, late.batch)
+            )
         return self._known[alike]
 
     def _of_the_next(self, late: Late) -> tuple[float, str] | None:
@@ -117,12 +125,17 @@ class _Weighing:
     def _of_one_out(self, late: Late, batch: Out) -> tuple[float, str] | None:
         law = self._underway.get(batch.id)
         if law is None:
-            law = self._prospects.underway(late.version, left_at=batch.left_at, requests=batch.requests)
+            law = self._prospects.underway(
+                late.version, left_at=batch.left_at, requests=batch.requests
+            )
             self._underway[batch.id] = law
         probability, confidence = law.back_by(late.due_at), late.version.spec.confidence
         if probability >= confidence:
             return None
-        due, out = late.due_at.isoformat(timespec="seconds"), seconds((self._now - batch.left_at).total_seconds())
+        due, out = (
+            late.due_at.isoformat(timespec="seconds"),
+            seconds((self._now - batch.left_at).total_seconds()),
+        )
         return probability, (
             f"due {due}, {batch.name}, out for {out}, is back by then with {percent(probability)}, {law.told}; "
             f"{percent(confidence)} are asked for"
@@ -182,7 +195,9 @@ def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Look
     added = dict[str, Added]()
     chosen: list[tuple[Doubtful, float]] = []
     at_risk: list[Doubtful] = []
-    presses = Counter[str | None]()  # how many of the chosen have to begin: of all models, and of each
+    presses = Counter[
+        str | None
+    ]()  # how many of the chosen have to begin: of all models, and of each
     for each in candidates:
         of, call = each.of, load.call_of(each.model)
         workload = of.version.workload
@@ -194,19 +209,30 @@ def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Look
             continue
         if now >= latest(of.due_at, drain_s, call):
             presses[each.model] = len(chosen) + 1
-            if now >= latest(of.due_at, load.places_s(workload, until=of.due_at, more=more, beside=added), call):
+            if now >= latest(
+                of.due_at, load.places_s(workload, until=of.due_at, more=more, beside=added), call
+            ):
                 presses[None] = len(chosen) + 1
         added[workload] = more
         chosen.append((each, drain_s))
     firsts = {each.of.version.workload: each for each, _ in reversed(chosen)}
-    begins_s = {name: load.drain_s(name, first.model, until=first.of.due_at) for name, first in firsts.items()}
+    begins_s = {
+        name: load.drain_s(name, first.model, until=first.of.due_at)
+        for name, first in firsts.items()
+    }
     taken = [
-        replace(each, said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call")
+        replace(
+            each,
+            said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call",
+        )
         for nth, (each, drain_s) in enumerate(chosen)
-        if nth < max(presses[None], presses[each.model]) and each.of.items == 1
-        and (each is firsts[each.of.version.workload]
-             or drain_s - begins_s[each.of.version.workload] <= AHEAD.total_seconds())
-    ]  # fmt: skip
+        if nth < max(presses[None], presses[each.model])
+        and each.of.items == 1
+        and (
+            each is firsts[each.of.version.workload]
+            or drain_s - begins_s[each.of.version.workload] <= AHEAD.total_seconds()
+        )
+    ]
     return Looked(taken, at_risk)
 
 
@@ -218,8 +244,13 @@ def _added(version: Version, items: int, load: Load) -> Added:
 def _held(looked: Looked, held: Held, *, probes: bool) -> Looked:
     """Nothing of it is taken, but for one item that probes the model."""
     first = 1 if probes else 0
-    taken = [replace(each, said=f"{each.said}; {held.said}, and this asks it again") for each in looked.taken[:first]]
-    return Looked(taken, [replace(each, held=held) for each in (*looked.taken[first:], *looked.at_risk)])
+    taken = [
+        replace(each, said=f"{each.said}; {held.said}, and this asks it again")
+        for each in looked.taken[:first]
+    ]
+    return Looked(
+        taken, [replace(each, held=held) for each in (*looked.taken[first:], *looked.at_risk)]
+    )
 
 
 def _due(each: Doubtful) -> tuple[datetime, WorkId]:

@@ -19,8 +19,12 @@ from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
-SETTLED = timedelta(seconds=5)  # a model that rests for less has a hiccup, and nothing is shed for it
-SOON = timedelta(seconds=10)  # what is served by then stays, however late it is: it leaves with the next drain's claims
+SETTLED = timedelta(
+    seconds=5
+)  # a model that rests for less has a hiccup, and nothing is shed for it
+SOON = timedelta(
+    seconds=10
+)  # what is served by then stays, however late it is: it leaves with the next drain's claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +59,39 @@ class Shedding:
     beyond their soft limits."""
 
     def __init__(
-        self, rests: Iterable[Rest], over_soft: Sequence[BudgetStatus], load: Load, prospects: Prospects, *, now: datetime
+        self,
+        rests: Iterable[Rest],
+        over_soft: Sequence[BudgetStatus],
+        load: Load,
+        prospects: Prospects,
+        *,
+        now: datetime,
     ) -> None:
         known = {each.model: each for each in rests}
         self._rests = {model: each for model, each in known.items() if now - each.since >= SETTLED}
-        served = [each for each in load.queues if each.model not in known]  # the others take no places
+        served = [
+            each for each in load.queues if each.model not in known
+        ]  # the others take no places
         self._load = replace(load, queues=served).as_known()
         self._over_soft, self._prospects, self._now = over_soft, prospects, now
 
     def looked_at(self, versions: Mapping[str, Version]) -> list[str]:
         """The workloads, by the versions in force, some of whose work may have to leave."""
         over_soft = {each.budget.workload for each in self._over_soft}
-        return [name for name, version in versions.items() if name in over_soft or self._is_pressed(version)]
+        return [
+            name
+            for name, version in versions.items()
+            if name in over_soft or self._is_pressed(version)
+        ]
 
     def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "Line":
         """Where whoever comes from the end of the queue is; `items` of each of these workloads wait."""
         served = {each.workload for each in self._load.queues}
         models = {name: version.spec.realtime_model for name, version in versions.items()}
-        return Line(self._load, {name: (models[name], number) for name, number in items.items() if name in served})
+        return Line(
+            self._load,
+            {name: (models[name], number) for name, number in items.items() if name in served},
+        )
 
     def leaving(
         self, waiting: Iterable[Waiting], versions: Mapping[VersionId, Version], line: "Line"
@@ -84,13 +103,20 @@ class Shedding:
         left: dict[WorkId, Shed] = {}
         for each in waiting:
             line.passes(each.workload)
-            if each.version_id in versions and (shed := self.of(each, versions[each.version_id], line)) is not None:
+            if (
+                each.version_id in versions
+                and (shed := self.of(each, versions[each.version_id], line)) is not None
+            ):
                 left[each.id] = shed
         return left
 
     def of(self, waiting: Waiting, version: Version, line: "Line") -> Shed | None:
         """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
-        if waiting.bound_to is not None or not waiting.answers or (why := self._why(waiting, version, line)) is None:
+        if (
+            waiting.bound_to is not None
+            or not waiting.answers
+            or (why := self._why(waiting, version, line)) is None
+        ):
             return None
         due_at = waiting.due_at
         chance = None if due_at is None else self._prospects.of(version).chance(due_at)
@@ -98,7 +124,10 @@ class Shedding:
 
     def _is_pressed(self, version: Version) -> bool:
         model = version.spec.realtime_model
-        return model in self._rests or self._load.drain_s(version.workload, model) > SOON.total_seconds()
+        return (
+            model in self._rests
+            or self._load.drain_s(version.workload, model) > SOON.total_seconds()
+        )
 
     def _why(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
         model = version.spec.realtime_model
@@ -126,17 +155,24 @@ class Line:
     def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
         self._lane = replace(load, queues=())
         self._left = {
-            name: Added(model, number, load.need_of(name).times(number)) for name, (model, number) in items.items()
+            name: Added(model, number, load.need_of(name).times(number))
+            for name, (model, number) in items.items()
         }
 
     def passes(self, workload: str) -> None:
         """One item of it is before him no more: the next question is about that one."""
         if (left := self._left.get(workload)) is not None and left.items:
             one_less = left.items - 1
-            self._left[workload] = Added(left.model, one_less, left.taking.times(one_less / left.items))
+            self._left[workload] = Added(
+                left.model, one_less, left.taking.times(one_less / left.items)
+            )
 
     def before_s(self, workload: str) -> float:
         """Seconds until real time has answered what is before him, and an item of the workload is next; 0 for one that real
         time does not serve now."""
         left = self._left.get(workload)
-        return 0.0 if left is None else self._lane.drain_s(workload, left.model, more=left, beside=self._left)
+        return (
+            0.0
+            if left is None
+            else self._lane.drain_s(workload, left.model, more=left, beside=self._left)
+        )

@@ -53,7 +53,11 @@ class Splits:
 
     def of(self, workload: str, consumer: str | None) -> Split:
         """The narrowest split of a workload and consumer; without any, everything goes to batch."""
-        return self._of.get((workload, consumer)) or self._of.get((workload, None)) or Split(workload, None, 0)
+        return (
+            self._of.get((workload, consumer))
+            or self._of.get((workload, None))
+            or Split(workload, None, 0)
+        )
 
     def has_own(self, workload: str, consumer: str | None) -> bool:
         """Return whether this very split was set, so that no wider one counts."""
@@ -61,4 +65,6 @@ class Splits:
 
     def reach_realtime(self, workload: str) -> bool:
         """Whether some item of a workload may go to real-time by them."""
-        return any(split.basis_points > 0 for (name, _), split in self._of.items() if name == workload)
+        return any(
+            split.basis_points > 0 for (name, _), split in self._of.items() if name == workload
+        )

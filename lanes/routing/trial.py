@@ -64,7 +64,9 @@ class Trial:
     @property
     def moved(self) -> int:
         """How many would be on the other lane."""
-        return sum(number for (before, after), number in self.routes.items() if before[0] is not after[0])
+        return sum(
+            number for (before, after), number in self.routes.items() if before[0] is not after[0]
+        )
 
 
 class Trying:
@@ -72,8 +74,13 @@ class Trying:
     are `sharing` at present."""
 
     def __init__(
-        self, trial: Trial, splits: Splits, turnarounds: "Turnarounds", now: datetime, sharing: Sharing | None = None
-    ) -> None:  # fmt: skip
+        self,
+        trial: Trial,
+        splits: Splits,
+        turnarounds: "Turnarounds",
+        now: datetime,
+        sharing: Sharing | None = None,
+    ) -> None:
         self.trial, self._splits, self._turnarounds = trial, splits, turnarounds
         sharing = (sharing or Sharing()).like(trial.in_force, trial.changed)
         self._estimates, self._prospects = Estimates(now, sharing), Prospects(turnarounds, now)
@@ -100,7 +107,14 @@ class Trying:
 
     def _decided(self, item: Arrived, version: Version, side: Side) -> Route:
         at = item.received_at
-        route = decide(item, version, self._splits, now=at, estimates=self._estimates, prospects=self._prospects)
+        route = decide(
+            item,
+            version,
+            self._splits,
+            now=at,
+            estimates=self._estimates,
+            prospects=self._prospects,
+        )
         side.usd += as_routed_usd(route, corrects=version.spec.mode is Mode.LAMBDA)
         if route.lane is Lane.BATCH and item.due_at is not None and item.due_at > at:
             side.late += 1 - self._prospects.of(version).chance(item.due_at).probability

@@ -16,14 +16,19 @@ from typing import Any, NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-HALF_LIFE = timedelta(days=7)  # a batch that left so long ago counts half as much as one that leaves now
+HALF_LIFE = timedelta(
+    days=7
+)  # a batch that left so long ago counts half as much as one that leaves now
 PSEUDO_BATCHES = 5.0  # weight of the prior
 SHAPE = 1.7  # of the prior, which is log-logistic: 95 % are back within 5.7 times its median
 ENOUGH = 20.0  # weight of the batches of an hour from which its own law is used
 HOURS_BESIDE = 1  # how many hours before and after count as the same hour
 LARGER = (100, 10_000)  # requests from which a batch is of the next size class
 ALARM = 5.0  # log likelihood ratio from which the provider is taken to have changed
-DOUBT, A_DAY_S = 2.0, 86_400.0  # a change for the better takes more, and a whole day stays in force: nights are quicker, too
+DOUBT, A_DAY_S = (
+    2.0,
+    86_400.0,
+)  # a change for the better takes more, and a whole day stays in force: nights are quicker, too
 STATED = 0.95  # probability at which statements are held against what became
 GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds for each miss, and at most
 LONGEST = 1e9  # seconds: no batch is awaited longer
@@ -84,9 +89,13 @@ class Turnaround:
     def __init__(self, seen: Seen, *, usual: timedelta, shift: float = 0.0) -> None:
         weight = seen.weight
         age_s = float((weight * seen.age_s).sum() / weight.sum()) if weight.sum() > 0 else math.nan
-        self.evidence = Evidence(len(weight), None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0)))
+        self.evidence = Evidence(
+            len(weight), None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0))
+        )
         first = _kaplan_meier(seen, weight, usual.total_seconds())
-        out = _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first  # the prior lies around what was seen
+        out = (
+            _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first
+        )  # the prior lies around what was seen
         odds = math.exp(shift)
         self._out: list[float] = [1.0, *(out * odds / (1.0 + out * (odds - 1.0))).tolist()]
 
@@ -113,7 +122,11 @@ class Turnaround:
         if place == len(_AT):
             return LONGEST
         before, after = self._out[place - 1], self._out[place]
-        return _AT[place - 1] + (_AT[place] - _AT[place - 1]) * (before - out) / (before - after) if place else 0.0
+        return (
+            _AT[place - 1] + (_AT[place] - _AT[place - 1]) * (before - out) / (before - after)
+            if place
+            else 0.0
+        )
 
     def _share_out(self, seconds: float) -> float:
         if seconds <= 0:
@@ -136,15 +149,22 @@ class Turnarounds:
         self.read_at, self.seen = read_at, seen
         self._law, self._in_force = cache(self._learn), cache(self._since_change)
 
-    def of(self, model: str, *, leaves_at: datetime, usual: timedelta, requests: int | None = None) -> Turnaround:
+    def of(
+        self, model: str, *, leaves_at: datetime, usual: timedelta, requests: int | None = None
+    ) -> Turnaround:
         """Return the law of a batch that leaves then, where its workload takes `usual` for its median."""
         size = None if requests is None else bisect_right(LARGER, requests)
         return self._law(model, size, int(leaves_at.timestamp() // 3_600 % 24), usual)
 
-    def _learn(self, model: str, size: int | None, hour: int | None, usual: timedelta) -> Turnaround:
+    def _learn(
+        self, model: str, size: int | None, hour: int | None, usual: timedelta
+    ) -> Turnaround:
         seen, median = self._in_force(model, usual), usual
         if size is not None:
-            seen, median = seen.only(_size_classes(seen) == size), self._law(model, None, None, usual).within(0.5)
+            seen, median = (
+                seen.only(_size_classes(seen) == size),
+                self._law(model, None, None, usual).within(0.5),
+            )
         if hour is not None:
             left_hour = (self.read_at.timestamp() - seen.age_s) // 3_600 % 24
             seen = seen.only(numpy.abs((left_hour - hour + 12) % 24 - 12) <= HOURS_BESIDE)
@@ -167,14 +187,23 @@ def since_change(seen: Seen, usual: timedelta) -> int:
     number, weight, classes = len(seen.age_s), seen.decay, _size_classes(seen)
     place = numpy.minimum(numpy.searchsorted(GRID, seen.took_s, "right"), len(GRID) - 1)
     alike = [classes == size for size in numpy.unique(classes)]
-    medians = [_median_s(_kaplan_meier(seen.only(those), weight[those], usual.total_seconds())) for those in alike]
+    medians = [
+        _median_s(_kaplan_meier(seen.only(those), weight[those], usual.total_seconds()))
+        for those in alike
+    ]
     found, most, newer = number, ALARM, 2
     while newer <= number - 2:
         is_newer = numpy.arange(number) >= number - newer
-        expected, back, known = 0.0, float(seen.back[is_newer].sum()), float(weight[~is_newer].sum())
+        expected, back, known = (
+            0.0,
+            float(seen.back[is_newer].sum()),
+            float(weight[~is_newer].sum()),
+        )
         for those, median_s in zip(alike, medians, strict=True):
             out = _kaplan_meier(seen.only(those & ~is_newer), weight[those & ~is_newer], median_s)
-            cells = place[those & is_newer]  # between the hazards before and after their cell, where many are back at once
+            cells = place[
+                those & is_newer
+            ]  # between the hazards before and after their cell, where many are back at once
             expected -= float(numpy.log(out[cells] * out[numpy.maximum(cells - 1, 0)]).sum()) / 2
         ratio = (back * math.log(back / expected) if back else 0.0) - back + expected
         ratio *= known / (known + expected)
@@ -191,7 +220,9 @@ def correction(seen: Seen) -> float:
     Hits and misses both count from when the stated time has passed: hits alone are known before.
     """
     missed = seen.took_s > seen.stated_s
-    decided = (seen.age_s >= seen.stated_s) & (missed | (seen.back == 1))  # what ended otherwise before shows nothing
+    decided = (seen.age_s >= seen.stated_s) & (
+        missed | (seen.back == 1)
+    )  # what ended otherwise before shows nothing
     surprise = (seen.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
     return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
 
@@ -209,7 +240,11 @@ def _kaplan_meier(seen: Seen, weight: Column, median_s: float) -> Column:
     from the next moment on."""
     assumed = numpy.concatenate(([1.0], 1.0 / (1.0 + _GRID_SHAPED / median_s**SHAPE)))
     place = numpy.searchsorted(GRID, seen.took_s, "left")
-    back, ends = (numpy.bincount(place, each, len(GRID) + 1) for each in (weight * seen.back, weight))
+    back, ends = (
+        numpy.bincount(place, each, len(GRID) + 1) for each in (weight * seen.back, weight)
+    )
     at_risk = numpy.cumsum(ends[::-1])[::-1]
-    hazard = (back[:-1] + PSEUDO_BATCHES * (assumed[:-1] - assumed[1:])) / (at_risk[:-1] + PSEUDO_BATCHES * assumed[:-1])
+    hazard = (back[:-1] + PSEUDO_BATCHES * (assumed[:-1] - assumed[1:])) / (
+        at_risk[:-1] + PSEUDO_BATCHES * assumed[:-1]
+    )
     return numpy.cumprod(1.0 - numpy.minimum(hazard, 1.0 - 1e-9))

@@ -30,9 +30,13 @@ def weigh(worth: float, lost: float, saved: float) -> Weighed:
     on average, where a batch saves so much. `saved` is negative where a batch is dearer."""
     loses = worth * lost
     lane = Lane.REALTIME if loses > saved else Lane.BATCH if loses < saved else None
-    return Weighed(lane, f"waiting loses about {dollars(loses)} of {dollars(worth)}, {_saves(saved)}")
+    return Weighed(
+        lane, f"waiting loses about {dollars(loses)} of {dollars(worth)}, {_saves(saved)}"
+    )
 
 
 @lru_cache(maxsize=4096)  # items of one length save the same
 def _saves(saved: float) -> str:
-    return f"a batch saves {dollars(saved)}" if saved >= 0 else f"a batch costs {dollars(-saved)} more"
+    return (
+        f"a batch saves {dollars(saved)}" if saved >= 0 else f"a batch costs {dollars(-saved)} more"
+    )

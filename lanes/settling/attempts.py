@@ -15,7 +15,9 @@ from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
 UNANSWERABLE = "it could not be answered for"  # how the error begins of what is given up by itself
-LOST_LEASE = "claim timeout"  # how the error begins of an attempt whose claim was not renewed in time
+LOST_LEASE = (
+    "claim timeout"  # how the error begins of an attempt whose claim was not renewed in time
+)
 LEAST_REFUSED = 3  # refusals in the same words: of different calls, they are the version's; of one item, its own
 MOST_REFUSED = 20  # different calls of a version that was answered before: some of its items alone may be at fault
 LASTING = timedelta(minutes=10)  # for which they are refused, and none of the version is answered
@@ -42,7 +44,12 @@ class Times:
 
 
 def answered(
-    version: Version, pack: Sequence[Claimed], response: Response, times: Times, *, ids: Sequence[str]
+    version: Version,
+    pack: Sequence[Claimed],
+    response: Response,
+    times: Times,
+    *,
+    ids: Sequence[str],
 ) -> list[Attempt]:
     """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
     judged = _judged(version, response, ids)
@@ -50,18 +57,32 @@ def answered(
 
 
 def unanswered(
-    version: Version, pack: Sequence[Claimed], error: str, times: Times, *, blame: Blame, maybe_billed: bool
+    version: Version,
+    pack: Sequence[Claimed],
+    error: str,
+    times: Times,
+    *,
+    blame: Blame,
+    maybe_billed: bool,
 ) -> list[Attempt]:
     """Every item of a call that faulted has its attempt; it spends the retry budget only where it is the item's fault."""
     unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
     outcome = Outcome.UNKNOWN if maybe_billed else unbilled
     judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
     bounds = _bounds(version, pack, times) if maybe_billed else [Decimal(0)] * len(pack)
-    return [replace(_attempt(each, judged, times), bound_usd=bound) for each, bound in zip(pack, bounds, strict=True)]
+    return [
+        replace(_attempt(each, judged, times), bound_usd=bound)
+        for each, bound in zip(pack, bounds, strict=True)
+    ]
 
 
 def unweighed(
-    version: Version, pack: Sequence[Claimed], response: Response | None, times: Times, *, why: Exception
+    version: Version,
+    pack: Sequence[Claimed],
+    response: Response | None,
+    times: Times,
+    *,
+    why: Exception,
 ) -> list[Attempt]:
     """Return an attempt for each item of a call that cannot be weighed: what it cost is kept, and the items are tried again."""
     outcome = Outcome.UNKNOWN if response is None else Outcome.INVALID
@@ -74,14 +95,22 @@ def unweighed(
     return [replace(each, bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]
 
 
-def poisoned(pack: Sequence[Claimed], error: str, times: Times, *, perhaps_version: bool = False) -> list[Attempt]:
+def poisoned(
+    pack: Sequence[Claimed], error: str, times: Times, *, perhaps_version: bool = False
+) -> list[Attempt]:
     """Return the attempts of an input that the provider will never accept; `perhaps_version`: or their version is at fault."""
     return [
         _attempt(
-            each, Judged(Outcome.POISON, error=error, refused_call=str(each.claim.work_id) if perhaps_version else None), times
+            each,
+            Judged(
+                Outcome.POISON,
+                error=error,
+                refused_call=str(each.claim.work_id) if perhaps_version else None,
+            ),
+            times,
         )
         for each in pack
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True)
@@ -117,15 +146,28 @@ def weighed(judged: Judged, refusals: Refusals) -> Judged:
     asked again, alone, and spends nothing; it is at fault where its version answers others, or if it is refused three times.
     """
     if refusals.of_version:
-        return Judged(Outcome.UNSERVED, error=judged.error, spends=False, refused_call=judged.refused_call)
+        return Judged(
+            Outcome.UNSERVED, error=judged.error, spends=False, refused_call=judged.refused_call
+        )
     at_fault = refusals.answered_since or refusals.times >= LEAST_REFUSED
     if at_fault or judged.outcome is Outcome.PACK_REFUSED:
         return replace(judged, refused_call=None)
-    return Judged(Outcome.UNSERVED, error=judged.error, spends=False, alone=True, refused_call=judged.refused_call)
+    return Judged(
+        Outcome.UNSERVED,
+        error=judged.error,
+        spends=False,
+        alone=True,
+        refused_call=judged.refused_call,
+    )
 
 
 def of_request(
-    version: Version, claims: Sequence[Claim], said: Response | Judged, times: Times, *, ids: Sequence[str]
+    version: Version,
+    claims: Sequence[Claim],
+    said: Response | Judged,
+    times: Times,
+    *,
+    ids: Sequence[str],
 ) -> list[Attempt]:
     """Every item of a batch's request has its attempt, in the order of the claims: by the response that they share, or all
     alike where there was none. `ids` are what the request named them."""
@@ -140,19 +182,28 @@ def missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> 
     return [Attempt(claim, LOST, None, started_at, now, 0) for claim in claims]
 
 
-def given_up(claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal = Decimal(0)) -> Attempt:
+def given_up(
+    claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal = Decimal(0)
+) -> Attempt:
     """Nobody tries it any more; `bound_usd` is what a try of which nothing was heard may have cost at most."""
-    return Attempt(claim, Judged(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd)
+    return Attempt(
+        claim, Judged(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd
+    )
 
 
-def unread(claim: Claim, judged: Judged, *, started_at: datetime, now: datetime, bound_usd: Decimal) -> Attempt:
+def unread(
+    claim: Claim, judged: Judged, *, started_at: datetime, now: datetime, bound_usd: Decimal
+) -> Attempt:
     """Return the attempt of a request whose answer may be paid and cannot be read."""
     return Attempt(claim, judged, None, started_at, now, 0, bound_usd=bound_usd)
 
 
 def unsavable(attempt: Attempt, why: str) -> Attempt:
     """The attempt without its answer, which cannot be stored; what it cost stays."""
-    judged = Judged(Outcome.INVALID if attempt.response else attempt.judged.outcome, error=f"it cannot be stored: {why}")
+    judged = Judged(
+        Outcome.INVALID if attempt.response else attempt.judged.outcome,
+        error=f"it cannot be stored: {why}",
+    )
     return replace(attempt, judged=judged)
 
 
@@ -160,14 +211,25 @@ def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Ju
     try:
         return judge(response, ids, version.answer_check)
     except Exception as error:  # nobody foresaw it; the answer was paid for all the same
-        return [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(ids)
+        return [
+            Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")
+        ] * len(ids)
 
 
-def _attempt(of: Claim | Claimed, judged: Judged, times: Times, response: Response | None = None) -> Attempt:
+def _attempt(
+    of: Claim | Claimed, judged: Judged, times: Times, response: Response | None = None
+) -> Attempt:
     if isinstance(of, Claim):
         return Attempt(of, judged, response, times.started_at, times.ended_at, times.ms)
     return Attempt(
-        of.claim, judged, response, times.started_at, times.ended_at, times.ms, gathered=of.gathered, version_id=of.version_id
+        of.claim,
+        judged,
+        response,
+        times.started_at,
+        times.ended_at,
+        times.ms,
+        gathered=of.gathered,
+        version_id=of.version_id,
     )
 
 

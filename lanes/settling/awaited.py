@@ -82,13 +82,19 @@ def sentence(awaited: Awaited, movers: Movers, *, now: datetime) -> str:
 def _realtime(owed: Sequence[Owed]) -> list[str]:
     asked = _sum(each for each in owed if each.state is WorkState.CLAIMED)
     resting = _sum(each for each in owed if each.state is WorkState.READY and each.rests)
-    counts = {"being asked": asked, "in the queue": _sum(owed) - asked - resting, "resting after a fault": resting}
+    counts = {
+        "being asked": asked,
+        "in the queue": _sum(owed) - asked - resting,
+        "resting after a fault": resting,
+    }
     states = ", ".join(f"{number:,} {state}" for state, number in counts.items() if number)
     return [f"{counted(_sum(owed), 'real-time answer')}: {states}"] if owed else []
 
 
 def _departing(owed: Sequence[Owed], unrouted: int, movers: Movers) -> list[str]:
-    waiting = [each for each in owed if each.lane is Lane.BATCH and each.state is not WorkState.SUBMITTED]
+    waiting = [
+        each for each in owed if each.lane is Lane.BATCH and each.state is not WorkState.SUBMITTED
+    ]
     answering = {each.workload for each in owed if each.lane is Lane.REALTIME}
     said: list[str] = []
     for name in sorted({each.workload for each in waiting}):
@@ -119,7 +125,9 @@ def _out(awaited: Awaited, movers: Movers, now: datetime) -> list[str]:
         inside = [each for each in awaited.owed if each.batch_id == batch.id]
         authoritative = all(each.purpose is Purpose.AUTHORITATIVE for each in inside)
         kind = "authoritative answer" if authoritative else "batch answer"
-        said.append(f"{counted(_sum(inside), kind)}: batch {batch.id} {_stands(batch, movers, now)}")
+        said.append(
+            f"{counted(_sum(inside), kind)}: batch {batch.id} {_stands(batch, movers, now)}"
+        )
     more = len(awaited.batches) - MOST_BATCHES
     return said + ([f"{counted(more, 'more batch')}"] if more > 0 else [])
 

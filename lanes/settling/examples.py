@@ -41,6 +41,10 @@ class Example:
 def choose(candidates: Iterable[Example], most: int = MOST) -> list[Example]:
     """At most so many: one of each kind, then a second of each and so on, shown kind by kind."""
     ordered = sorted(candidates, key=lambda each: each.kind)
-    turns = [(turn, each) for _, kind in groupby(ordered, lambda each: each.kind) for turn, each in enumerate(kind)]
+    turns = [
+        (turn, each)
+        for _, kind in groupby(ordered, lambda each: each.kind)
+        for turn, each in enumerate(kind)
+    ]
     first = sorted(turns, key=lambda each: each[0])[:most]
     return sorted((each for _, each in first), key=lambda each: each.kind)

@@ -20,9 +20,13 @@ class Holds:
 
     paused_at: datetime | None = None  # of its workload
     budgets: Sequence[BudgetStatus] = ()  # that pay for it
-    incidents: Sequence[Row] = ()  # open ones of the promises that hold work: promise, subject, why, opened_at
+    incidents: Sequence[
+        Row
+    ] = ()  # open ones of the promises that hold work: promise, subject, why, opened_at
     # open ones by model, with the account
-    circuits: Mapping[str, tuple[str, Circuit]] = field(default_factory=dict[str, tuple[str, Circuit]])
+    circuits: Mapping[str, tuple[str, Circuit]] = field(
+        default_factory=dict[str, tuple[str, Circuit]]
+    )
     # by model, as the provider told them lately
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     batches: Mapping[int, Row] = field(default_factory=dict[int, Row])  # those that own its work
@@ -37,8 +41,19 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
     """
     match WorkState(work["state"]):
         case WorkState.READY:
-            causes = (_refused_version, _paused, _frozen, _unpaid, _circuit, _back_off, _limit, _window)
-            return next((said for cause in causes if (said := cause(work, by, now)) is not None), None)
+            causes = (
+                _refused_version,
+                _paused,
+                _frozen,
+                _unpaid,
+                _circuit,
+                _back_off,
+                _limit,
+                _window,
+            )
+            return next(
+                (said for cause in causes if (said := cause(work, by, now)) is not None), None
+            )
         case WorkState.SUBMITTED:
             return _batch(work, by, now)
         case _:
@@ -47,7 +62,14 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
 
 def _refused_version(work: Row, by: Holds, now: datetime) -> str | None:
     """The provider refuses every call of its version, for its schema, say."""
-    found = next((e for e in by.incidents if e["promise"] == "provider_frozen" and e["subject"].startswith("version ")), None)
+    found = next(
+        (
+            e
+            for e in by.incidents
+            if e["promise"] == "provider_frozen" and e["subject"].startswith("version ")
+        ),
+        None,
+    )
     if found is None:
         return None
     return (
@@ -66,14 +88,22 @@ def _paused(work: Row, by: Holds, now: datetime) -> str | None:
 def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
     """The provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
     refused = [
-        each for each in by.incidents
+        each
+        for each in by.incidents
         if each["promise"] == "provider_frozen" and not each["subject"].startswith("version ")
-    ]  # fmt: skip
+    ]
     mine = f"model {work['model']}"
-    found = [each for each in refused if each["subject"] == mine or not each["subject"].startswith("model ")]
+    found = [
+        each
+        for each in refused
+        if each["subject"] == mine or not each["subject"].startswith("model ")
+    ]
     if not found:
         return None
-    since, why = clock(found[0]["opened_at"], beside=now), found[0]["why"] or "the provider refuses every call"
+    since, why = (
+        clock(found[0]["opened_at"], beside=now),
+        found[0]["why"] or "the provider refuses every call",
+    )
     return (
         f"waits: the provider has refused calls since {since} ({why}); it ends with the first call that is accepted: correct "
         "the setting (after a new key, `lanes up`), `lanes doctor` names it"
@@ -125,7 +155,11 @@ def _limit(work: Row, by: Holds, now: datetime) -> str | None:
     if work["lane"] != Lane.REALTIME:
         return None
     kept = 0.0 if work["urgent"] else RESERVE
-    reached = [each for each in by.limits.get(work["model"], ()) if each.left(now) <= max(1, kept * each.limit)]
+    reached = [
+        each
+        for each in by.limits.get(work["model"], ())
+        if each.left(now) <= max(1, kept * each.limit)
+    ]
     if not reached:
         return None
     last = max(reached, key=lambda each: each.reset_at)
@@ -137,7 +171,11 @@ def _limit(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _window(work: Row, by: Holds, now: datetime) -> str | None:
-    if work["lane"] != Lane.BATCH or by.departs_at is None or by.departs_at - now < timedelta(minutes=1):
+    if (
+        work["lane"] != Lane.BATCH
+        or by.departs_at is None
+        or by.departs_at - now < timedelta(minutes=1)
+    ):
         return None
     return (
         f"has waited for the off-peak window since {clock(work['ready_at'], beside=now)}: the next batch leaves at "
@@ -152,10 +190,20 @@ def _batch(work: Row, by: Holds, now: datetime) -> str | None:
     if batch is None:
         return None
     decide = f"a person decides: `lanes batches`, then `lanes adopt`, `lanes resubmit` or `lanes give-up {number}`"
-    unclear = [e for e in by.incidents if e["promise"] == "batch_unclear" and e["subject"] == f"batch {number}"]
+    unclear = [
+        e
+        for e in by.incidents
+        if e["promise"] == "batch_unclear" and e["subject"] == f"batch {number}"
+    ]
     if unclear or batch["state"] == BatchState.HELD:
-        since = unclear[0]["opened_at"] if unclear else batch["create_ended_at"] or batch["intended_at"]
-        why = (unclear[0]["why"] if unclear else None) or batch["note"] or "it is not known which batch at the provider it is"
+        since = (
+            unclear[0]["opened_at"] if unclear else batch["create_ended_at"] or batch["intended_at"]
+        )
+        why = (
+            (unclear[0]["why"] if unclear else None)
+            or batch["note"]
+            or "it is not known which batch at the provider it is"
+        )
         return f"batch {number} has been held since {clock(since, beside=now)} ({why}); {decide}"
     match BatchState(batch["state"]):
         case BatchState.INTENDED:
@@ -164,7 +212,11 @@ def _batch(work: Row, by: Holds, now: datetime) -> str | None:
         case BatchState.SUBMITTED:
             expected = batch["expected_end_at"]
             when = "" if expected is None else f", expected at {clock(expected, beside=now)}"
-            overdue = "; it is late: a batch ends within a day" if expected is not None and expected < now else ""
+            overdue = (
+                "; it is late: a batch ends within a day"
+                if expected is not None and expected < now
+                else ""
+            )
             return f"batch {number} has been at the provider since {clock(batch['submitted_at'], beside=now)}{when}{overdue}"
         case BatchState.ENDED:
             return f"batch {number} ended at {clock(batch['ended_at'], beside=now)}; `collect` reads its results"

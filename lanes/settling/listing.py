@@ -9,7 +9,11 @@ from typing import Any
 from lanes.ids import ItemId
 from lanes.words import ItemState
 
-TOLD = (ItemState.ANSWERED, ItemState.SETTLED, ItemState.FAILED)  # the states that one who follows is told of
+TOLD = (
+    ItemState.ANSWERED,
+    ItemState.SETTLED,
+    ItemState.FAILED,
+)  # the states that one who follows is told of
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Wanted:
 
     def told(self) -> "Wanted":
         """Those that one who follows is told of: of these states, whenever that came to be. `states` is empty where none is."""
-        return Wanted(self.workload, [each for each in TOLD if not self.states or each in self.states])
+        return Wanted(
+            self.workload, [each for each in TOLD if not self.states or each in self.states]
+        )
 
 
 @dataclass(frozen=True)

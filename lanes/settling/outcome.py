@@ -100,7 +100,9 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     known: dict[tuple[Claim, Response | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
-    sharers: Counter[Response] = Counter(each.response for each in known.values() if each.response is not None)
+    sharers: Counter[Response] = Counter(
+        each.response for each in known.values() if each.response is not None
+    )
     given: Counter[Response] = Counter()
     once: list[Attempt] = []
     for each in known.values():
@@ -134,10 +136,15 @@ class Saved:
     def __add__(self, more: "Saved") -> "Saved":
         """Return the sum of two saves."""
         return Saved(
-            self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
-            self.late + more.late, self.passed_over + more.passed_over, self.refused + more.refused,
-            self.stopped | more.stopped, self.apart | more.apart,
-        )  # fmt: skip
+            self.outcomes + more.outcomes,
+            self.answered + more.answered,
+            self.corrected + more.corrected,
+            self.late + more.late,
+            self.passed_over + more.passed_over,
+            self.refused + more.refused,
+            self.stopped | more.stopped,
+            self.apart | more.apart,
+        )
 
 
 def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
@@ -158,7 +165,10 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
     if response.stop_reason == "refusal":
         return unusable(Outcome.REFUSED, "the model declined to answer")
     if response.stop_reason == "max_tokens":
-        return unusable(Outcome.TRUNCATED, f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens")
+        return unusable(
+            Outcome.TRUNCATED,
+            f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens",
+        )
     try:
         said = exact_json.loads(response.text)
     except (ValueError, RecursionError) as error:
@@ -183,7 +193,11 @@ def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) ->
             case []:
                 judged.append(Judged(Outcome.INVALID, error=f"the pack has no answer for id {id_}"))
             case several:
-                judged.append(Judged(Outcome.INVALID, error=f"the pack has {len(several)} answers for id {id_}"))
+                judged.append(
+                    Judged(
+                        Outcome.INVALID, error=f"the pack has {len(several)} answers for id {id_}"
+                    )
+                )
     return judged
 
 
@@ -194,7 +208,10 @@ def _checked(answer: Any, check: AnswerCheck) -> Judged:
     try:
         error = check.first_fault(answer)
     except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
-        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {type(failure).__name__}")
+        return Judged(
+            Outcome.INVALID,
+            error=f"the answer cannot be checked against the schema: {type(failure).__name__}",
+        )
     if error is None:
         return Judged(Outcome.VALID, output=answer)
     return Judged(Outcome.INVALID, error=_broken_rule(error))

@@ -12,13 +12,22 @@ from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
 FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
 FREE = (  # the item was not tried, or not by itself, so they spend no retry budget
-    Outcome.CANCELED, Outcome.EXPIRED, Outcome.PACK_REFUSED, Outcome.UNSERVED,
-)  # fmt: skip
+    Outcome.CANCELED,
+    Outcome.EXPIRED,
+    Outcome.PACK_REFUSED,
+    Outcome.UNSERVED,
+)
 ANSWERED = (  # the provider is well: no need to rest
-    Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.PACK_REFUSED,
-)  # fmt: skip
+    Outcome.INVALID,
+    Outcome.REFUSED,
+    Outcome.TRUNCATED,
+    Outcome.PACK_REFUSED,
+)
 HOPELESS = (Outcome.POISON,)  # the same input will fail again, on whichever lane
-FINAL = (*HOPELESS, Outcome.GIVEN_UP)  # not tried again on this lane, whatever is left of the budget
+FINAL = (
+    *HOPELESS,
+    Outcome.GIVEN_UP,
+)  # not tried again on this lane, whatever is left of the budget
 
 
 class Owed(StrEnum):
@@ -93,11 +102,15 @@ def consequence(
     return _unanswered(of, judged, provisional, now)
 
 
-def compare(provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...]) -> Correction | None:
+def compare(
+    provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...]
+) -> Correction | None:
     """The correction between two answers over `fields` (empty = all), None when they agree."""
     names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
     missing = object()
-    changed = [n for n in names if not _same(provisional.get(n, missing), authoritative.get(n, missing))]
+    changed = [
+        n for n in names if not _same(provisional.get(n, missing), authoritative.get(n, missing))
+    ]
     return Correction(changed, len(changed) / len(names)) if changed else None
 
 
@@ -111,7 +124,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _answered(
-    of: Obligation, output: dict[str, Any], provisional: dict[str, Any] | None, earlier: dict[str, Any] | None
+    of: Obligation,
+    output: dict[str, Any],
+    provisional: dict[str, Any] | None,
+    earlier: dict[str, Any] | None,
 ) -> Consequence:
     done = Consequence(WorkState.DONE, of.failures)
     if of.purpose is Purpose.SHADOW or of.item_canceled or not of.is_newest_revision:
@@ -127,10 +143,18 @@ def _answered(
         return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes=owes)
     shown = earlier if provisional is None else provisional
     correction = compare(shown, output, of.compare_fields) if shown is not None else None
-    return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE, settles=True, correction=correction)
+    return Consequence(
+        WorkState.DONE,
+        of.failures,
+        standing=Standing.AUTHORITATIVE,
+        settles=True,
+        correction=correction,
+    )
 
 
-def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | None, now: datetime) -> Consequence:
+def _unanswered(
+    of: Obligation, judged: Judged, provisional: dict[str, Any] | None, now: datetime
+) -> Consequence:
     if of.item_canceled or not of.is_newest_revision:
         return Consequence(WorkState.CANCELED, of.failures)
     failures = of.failures + (judged.spends and judged.outcome not in FREE)
@@ -142,14 +166,21 @@ def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | No
         return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
     if judged.outcome not in FINAL and failures < of.max_failures:
         alone = judged.outcome is Outcome.PACK_REFUSED
-        return Consequence(WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone)
+        return Consequence(
+            WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone
+        )
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {counted(failures, 'failed attempt')})"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
     if of.others_open:  # somebody is still to answer: the last to fail decides
         return Consequence(WorkState.FAILED, failures, failure=said)
     if _falls_back(of) and judged.outcome not in HOPELESS:
-        return Consequence(WorkState.FAILED, failures, owes=Owed.PASS if of.item_answered else Owed.ANSWER, failure=said)
+        return Consequence(
+            WorkState.FAILED,
+            failures,
+            owes=Owed.PASS if of.item_answered else Owed.ANSWER,
+            failure=said,
+        )
     if provisional is not None:
         return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
     return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
@@ -157,7 +188,12 @@ def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | No
 
 def _falls_back(of: Obligation) -> bool:
     """Whether the batch lane answers where real time could not. What must be real-time is never left to a batch."""
-    return of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME and of.may_wait
+    return (
+        of.purpose is Purpose.ANSWER
+        and of.mode is Mode.LAMBDA
+        and of.lane is Lane.REALTIME
+        and of.may_wait
+    )
 
 
 def _rest(outcome: Outcome, failures: int) -> timedelta:

@@ -46,25 +46,49 @@ def happenings(of: Records) -> list[Happening]:
     told += [Happening(each["received_at"], "amended", _revision(each)) for each in of.revisions]
     told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
     told += [Happening(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
-    told += [Happening(each["decided_at"], _moved(before, each), _route(each)) for before, each in pairwise(of.routes)]
+    told += [
+        Happening(each["decided_at"], _moved(before, each), _route(each))
+        for before, each in pairwise(of.routes)
+    ]
     told += [Happening(each["created_at"], "answered", _result(each)) for each in of.results]
     told += [
-        Happening(each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])) for each in of.corrections
+        Happening(
+            each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])
+        )
+        for each in of.corrections
     ]
     told += [Happening(each["read_at"], "read", _read(each)) for each in of.reads]
-    told += [Happening(each["compared_at"], "compared", _check(each)) for each in of.checks if each["compared_at"]]
-    told += [Happening(each["repeated_at"], "compared", _repeated(each)) for each in of.checks if each["repeated_at"]]
+    told += [
+        Happening(each["compared_at"], "compared", _check(each))
+        for each in of.checks
+        if each["compared_at"]
+    ]
+    told += [
+        Happening(each["repeated_at"], "compared", _repeated(each))
+        for each in of.checks
+        if each["repeated_at"]
+    ]
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
         told.append(Happening(item["settled_at"], "settled", why))
     if item["emptied_at"] is not None:
-        told.append(Happening(item["emptied_at"], "emptied", "by its age: its workload keeps what items say for a while only"))
+        told.append(
+            Happening(
+                item["emptied_at"],
+                "emptied",
+                "by its age: its workload keeps what items say for a while only",
+            )
+        )
     return sorted(told, key=lambda each: each.at)
 
 
 def next_step(of: Records, now: datetime) -> str:
     """Say what holds the item, since when and what ends it, or who moves it on. Work for an older revision moves nothing."""
-    owed = [each for each in of.work if each["state"] in OPEN and each["revision"] == of.item["revision"]]
+    owed = [
+        each
+        for each in of.work
+        if each["state"] in OPEN and each["revision"] == of.item["revision"]
+    ]
     if owed:
         return "; ".join(_moves(each, of, now) for each in owed)
     match of.item["state"]:
@@ -105,14 +129,24 @@ def _moved(before: Row, route: Row) -> str:
 
 
 def _route(route: Row) -> str:
-    estimates = f"about {usd(route['realtime_usd'])} in real time, {usd(route['batch_usd'])} in a batch"
+    estimates = (
+        f"about {usd(route['realtime_usd'])} in real time, {usd(route['batch_usd'])} in a batch"
+    )
     return f"to {route['lane']}, {route['reason'].replace('_', ' ')}: {route['explanation']}; {estimates}"
 
 
 def _attempt(attempt: Row) -> str:
-    where = f"in batch {attempt['batch_id']}" if attempt["batch_id"] is not None else f"on the {attempt['lane']} lane"
+    where = (
+        f"in batch {attempt['batch_id']}"
+        if attempt["batch_id"] is not None
+        else f"on the {attempt['lane']} lane"
+    )
     error = f" ({attempt['error']})" if attempt["error"] else ""
-    late = "" if attempt["shown"] or attempt["outcome"] != Outcome.VALID else ", late: billed, not shown"
+    late = (
+        ""
+        if attempt["shown"] or attempt["outcome"] != Outcome.VALID
+        else ", late: billed, not shown"
+    )
     if attempt["purpose"] == Purpose.SHADOW:
         late = ", alone, to check packing: billed, never shown"
     took = seconds(attempt["latency_ms"] / 1000)
@@ -135,7 +169,9 @@ def _result(result: Row) -> str:
 
 
 def _read(read: Row) -> str:
-    return f"by {read['reader']}" + ("" if read["result_id"] is not None else ", before there was an answer")
+    return f"by {read['reader']}" + (
+        "" if read["result_id"] is not None else ", before there was an answer"
+    )
 
 
 def _check(check: Row) -> str:
@@ -161,5 +197,9 @@ def _moves(work: Row, of: Records, now: datetime) -> str:
         case WorkState.CLAIMED:
             return f"{name} is claimed by {work['claimed_by']} until {work['lease_until']:%H:%M:%S} UTC"
         case _:
-            late = "; its answer is billed and recorded, never shown" if of.item["settled_at"] is not None else ""
+            late = (
+                "; its answer is billed and recorded, never shown"
+                if of.item["settled_at"] is not None
+                else ""
+            )
             return f"{name} is in batch {work['batch_id']}: {cause or '`collect` brings it home'}{late}"

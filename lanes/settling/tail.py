@@ -28,14 +28,30 @@ class Tail:
     the rows in the `gaps`, the rows beyond `high`. Then `read` is told of all three.
     """
 
-    def __init__(self, high: int, missing: Sequence[tuple[int, int]] = (), writing: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        high: int,
+        missing: Sequence[tuple[int, int]] = (),
+        writing: frozenset[str] = frozenset(),
+    ) -> None:
         """Everything up to `high` was seen but for what is `missing` of it, which those who are `writing` may have taken."""
         self.high = high
         self.gaps = [Gap(first, last, writing) for first, last in missing] if writing else []
 
-    def read(self, writing: frozenset[str], late: Sequence[int], fresh: Sequence[int], *, whole: bool = True) -> None:
+    def read(
+        self,
+        writing: frozenset[str],
+        late: Sequence[int],
+        fresh: Sequence[int],
+        *,
+        whole: bool = True,
+    ) -> None:
         """The rows `late` were in gaps, those of `fresh` lie beyond; both are in order. `whole`: no gap holds another."""
-        left = [replace(gap, writers=_may_fill(gap, writing)) for gap in self.gaps] if whole else self.gaps
+        left = (
+            [replace(gap, writers=_may_fill(gap, writing)) for gap in self.gaps]
+            if whole
+            else self.gaps
+        )
         open_ = [gap for gap in left if gap.writers is None or gap.writers]
         self.gaps = [part for gap in open_ for part in _without(gap, late)]
         self.gaps += _between(self.high, fresh)

@@ -33,7 +33,13 @@ PAGE = 200
 MOST_PAGES = 50  # ten thousand messages of a day, or channels
 CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
 UNSURE = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
-GONE = {"message_not_found", "channel_not_found", "is_archived", "cant_update_message", "edit_window_closed"}
+GONE = {
+    "message_not_found",
+    "channel_not_found",
+    "is_archived",
+    "cant_update_message",
+    "edit_window_closed",
+}
 REMEDIES = {
     "invalid_auth": "the bot's token is not valid: set SLACK_BOT_TOKEN, then run `lanes up`",
     "not_authed": "the bot's token is missing: set SLACK_BOT_TOKEN, then run `lanes up`",
@@ -49,7 +55,14 @@ REMEDIES = {
 class NotTold(LanesError):
     """Slack did not take it. `maybe` says that it may have, `gone` that the message can no longer be edited."""
 
-    def __init__(self, sentence: str, *, maybe: bool = False, gone: bool = False, retry_after_s: float | None = None):
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        maybe: bool = False,
+        gone: bool = False,
+        retry_after_s: float | None = None,
+    ):
         self.maybe, self.gone, self.retry_after_s = maybe, gone, retry_after_s
         super().__init__(sentence)
 
@@ -96,16 +109,24 @@ class Bot:
         base = f"{api_url.rstrip('/')}/" if api_url else WebClient.BASE_URL
         self._channel = channel
         self._once = _client(token, base, [_ShortRest(max_retry_count=1)])
-        retrying = [ConnectionErrorRetryHandler(), ServerErrorRetryHandler(), _ShortRest(max_retry_count=1)]
+        retrying = [
+            ConnectionErrorRetryHandler(),
+            ServerErrorRetryHandler(),
+            _ShortRest(max_retry_count=1),
+        ]
         self._again = _client(token, base, retrying)
 
     def post(self, message: Message) -> Place:
         """As `Messenger.post`."""
         with _told():
             answer = self._once.chat_postMessage(
-                channel=self._channel, text=message.text, blocks=message.blocks, metadata=message.metadata,
-                unfurl_links=False, unfurl_media=False,
-            )  # fmt: skip
+                channel=self._channel,
+                text=message.text,
+                blocks=message.blocks,
+                metadata=message.metadata,
+                unfurl_links=False,
+                unfurl_media=False,
+            )
         return Place(answer.get("channel") or self._channel, answer.get("ts"))
 
     def edit(self, place: Place, message: Message) -> None:
@@ -113,18 +134,26 @@ class Bot:
         assert place.ts is not None
         with _told():
             self._again.chat_update(
-                channel=place.channel or self._channel, ts=place.ts, text=message.text, blocks=message.blocks,
+                channel=place.channel or self._channel,
+                ts=place.ts,
+                text=message.text,
+                blocks=message.blocks,
                 metadata=message.metadata,
-            )  # fmt: skip
+            )
 
     def reply(self, place: Place, message: Message) -> None:
         """As `Messenger.reply`."""
         assert place.ts is not None
         with _told():
             self._once.chat_postMessage(
-                channel=place.channel or self._channel, thread_ts=place.ts, text=message.text, blocks=message.blocks,
-                metadata=message.metadata, unfurl_links=False, unfurl_media=False,
-            )  # fmt: skip
+                channel=place.channel or self._channel,
+                thread_ts=place.ts,
+                text=message.text,
+                blocks=message.blocks,
+                metadata=message.metadata,
+                unfurl_links=False,
+                unfurl_media=False,
+            )
 
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
         """As `Messenger.find`. `channel` is the channel's id where it is known: history knows no names."""
@@ -142,7 +171,10 @@ class Bot:
         for page in _pages(pages, channel=channel, oldest=oldest, include_all_metadata=True):
             for each in page["messages"]:
                 said = each.get("metadata") or {}
-                if said.get("event_type") == EVENT_TYPE and said.get("event_payload", {}).get("uid") == uid:
+                if (
+                    said.get("event_type") == EVENT_TYPE
+                    and said.get("event_payload", {}).get("uid") == uid
+                ):
                     return Place(channel, each["ts"])
         return None
 
@@ -161,7 +193,9 @@ class Webhook:
     edits = False
 
     def __init__(self, url: str) -> None:
-        self._client = WebhookClient(url, timeout=TIMEOUT_S, retry_handlers=[_ShortRest(max_retry_count=1)])
+        self._client = WebhookClient(
+            url, timeout=TIMEOUT_S, retry_handlers=[_ShortRest(max_retry_count=1)]
+        )
         self._client.proxy = None  # the environment's own, which knows where no proxy may step in
 
     def post(self, message: Message) -> Place:
@@ -191,7 +225,11 @@ class Webhook:
 
 
 def messenger(
-    *, bot_token: SecretStr | None, channel: str | None, webhook_url: SecretStr | None, api_url: str | None
+    *,
+    bot_token: SecretStr | None,
+    channel: str | None,
+    webhook_url: SecretStr | None,
+    api_url: str | None,
 ) -> Messenger | None:
     """The bot where its token and channel are known, else the webhook; None without either."""
     if bot_token is not None and channel:
@@ -212,7 +250,9 @@ class _ShortRest(RateLimitErrorRetryHandler):
     ) -> bool:
         if response is None or response.status_code != 429:
             return False
-        asked = {name.lower(): value for name, value in response.headers.items()}.get("retry-after", ["1"])
+        asked = {name.lower(): value for name, value in response.headers.items()}.get(
+            "retry-after", ["1"]
+        )
         wait = retry_after_s(asked[0] if isinstance(asked, list) else asked)
         return wait is not None and wait <= SHORT_REST_S
 
@@ -223,7 +263,9 @@ class _told:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         if isinstance(error, SlackApiError):
             raise _refused(error) from error
         if isinstance(error, OSError | SlackClientError | http.client.HTTPException | ValueError):
@@ -238,10 +280,16 @@ def _refused(error: SlackApiError) -> NotTold:
     status = getattr(answer, "status_code", 200)
     headers = getattr(answer, "headers", {}) or {}
     if status == 429 or code in ("ratelimited", "rate_limited"):
-        wait = retry_after_s({name.lower(): value for name, value in headers.items()}.get("retry-after"))
-        return NotTold("Slack limits our rate: waiting as long as it asks for", retry_after_s=wait or 30)
+        wait = retry_after_s(
+            {name.lower(): value for name, value in headers.items()}.get("retry-after")
+        )
+        return NotTold(
+            "Slack limits our rate: waiting as long as it asks for", retry_after_s=wait or 30
+        )
     if not code or status >= 500 or code in UNSURE:
-        return NotTold(f"Slack failed ({status} {code}): trying again".replace(" )", ")"), maybe=True)
+        return NotTold(
+            f"Slack failed ({status} {code}): trying again".replace(" )", ")"), maybe=True
+        )
     remedy = REMEDIES.get(code, "see its documentation for this code")
     return NotTold(f"Slack refused ({code}): {remedy}", gone=code in GONE)
 

@@ -23,8 +23,10 @@ MOST_ERROR = 300
 MARKS = {Severity.CRITICAL: ":red_circle:", Severity.WARNING: ":large_yellow_circle:"}
 ENDED = ":white_check_mark:"
 PAGES = {
-    Promise.WORKLOAD_INVALID: "/v2/blocks", Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout", Promise.ROLE_TAKEN: "/v2/runs",
-}  # fmt: skip
+    Promise.WORKLOAD_INVALID: "/v2/blocks",
+    Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout",
+    Promise.ROLE_TAKEN: "/v2/runs",
+}
 UNTOLD = "nothing was looked up"
 Block = dict[str, Any]
 
@@ -47,10 +49,14 @@ class Pages:
     form: str | None = None
 
 
-def message(incident: Incident, briefing: Briefing | None = None, pages: Pages | None = None, *, ui_url: str) -> Message:
+def message(
+    incident: Incident, briefing: Briefing | None = None, pages: Pages | None = None, *, ui_url: str
+) -> Message:
     """The message that says how the incident stands; `ui_url` is the root of the Prefect UI."""
     over, root = incident.state is IncidentState.RESOLVED, ui_url.rstrip("/")
-    briefing = briefing or Briefing(unexplained=UNTOLD, unstaked=UNTOLD, trend=UNTOLD, unsampled=UNTOLD, no_run=UNTOLD)
+    briefing = briefing or Briefing(
+        unexplained=UNTOLD, unstaked=UNTOLD, trend=UNTOLD, unsampled=UNTOLD, no_run=UNTOLD
+    )
     pages = pages or Pages(no_artifact=UNTOLD)
     mark = ENDED if over else MARKS[incident.severity]
     heading = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}"
@@ -58,12 +64,21 @@ def message(incident: Incident, briefing: Briefing | None = None, pages: Pages |
         _header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
         _rich(_section(*_prose(_shown(incident.sentence, most=MOST_SENTENCE)))),
         _fields(_ended(incident) if over else _standing(incident, briefing)),
-        *(_was(incident, briefing) if over else [_rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]),
+        *(
+            _was(incident, briefing)
+            if over
+            else [_rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]
+        ),
         {"type": "actions", "elements": _links(incident, briefing, pages, root, over=over)},
         *([] if over else _unknown(briefing, pages)),
         _context(_footer(incident)),
     ]
-    payload = {"incident_id": incident.id, "uid": incident.uid, "promise": incident.promise, "state": incident.state}
+    payload = {
+        "incident_id": incident.id,
+        "uid": incident.uid,
+        "promise": incident.promise,
+        "state": incident.state,
+    }
     metadata = {"event_type": EVENT_TYPE, "event_payload": payload}
     return Message(_notification(incident, briefing, mark, heading, over=over), blocks, metadata)
 
@@ -76,9 +91,14 @@ def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | N
     page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
         {"type": "section", "text": _markdown(said)},
-        {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/") + page, "run")]},
+        {
+            "type": "actions",
+            "elements": [_link("Open in Prefect", ui_url.rstrip("/") + page, "run")],
+        },
     ]
-    return Message(said, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}})
+    return Message(
+        said, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}}
+    )
 
 
 def trial(now: datetime, *, ui_url: str) -> Message:
@@ -90,7 +110,9 @@ def trial(now: datetime, *, ui_url: str) -> Message:
         {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/"), "run")]},
         _context(f"Sent {_moment(now)} by `lanes alerts --test`"),
     ]
-    return Message(said, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}})
+    return Message(
+        said, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}}
+    )
 
 
 def escaped(text: object, *, most: int = 300) -> str:
@@ -99,7 +121,9 @@ def escaped(text: object, *, most: int = 300) -> str:
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _notification(incident: Incident, briefing: Briefing, mark: str, heading: str, *, over: bool) -> str:
+def _notification(
+    incident: Incident, briefing: Briefing, mark: str, heading: str, *, over: bool
+) -> str:
     """The most frequent error too, because a phone shows nothing else."""
     status = "Resolved" if over else incident.severity.capitalize()
     said = f"{mark} {status}: {heading}. {escaped(incident.sentence, most=MOST_SENTENCE)}"
@@ -113,19 +137,23 @@ def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
         return _asked(incident)
     stake = briefing.stake.in_words(_moment) if briefing.stake else escaped(briefing.unstaked)
     return [
-        ("Workload", _whose(incident)), ("Since", _moment(incident.opened_at)),
-        ("How bad", f"{how_bad(incident)}, {incident.severity}"), ("Trend", _sentence(escaped(briefing.trend))),
+        ("Workload", _whose(incident)),
+        ("Since", _moment(incident.opened_at)),
+        ("How bad", f"{how_bad(incident)}, {incident.severity}"),
+        ("Trend", _sentence(escaped(briefing.trend))),
         ("At stake", _sentence(stake)),
-    ]  # fmt: skip
+    ]
 
 
 def _asked(incident: Incident) -> list[tuple[str, str]]:
     """The words of a question: nothing is bad, and a person decides."""
     return [
-        ("Workload", _whose(incident)), ("Waiting since", _moment(incident.opened_at)),
-        ("Who decides", "Anyone who may resume runs in Prefect"), ("Unanswered", f"Taken back {_moment(_answer_by(incident))}"),
+        ("Workload", _whose(incident)),
+        ("Waiting since", _moment(incident.opened_at)),
+        ("Who decides", "Anyone who may resume runs in Prefect"),
+        ("Unanswered", f"Taken back {_moment(_answer_by(incident))}"),
         ("At stake", _sentence(UNSTAKED[Promise.APPROVAL_WAITS])),
-    ]  # fmt: skip
+    ]
 
 
 def _answer_by(incident: Incident) -> datetime:
@@ -136,11 +164,17 @@ def _ended(incident: Incident) -> list[tuple[str, str]]:
     ended_at = incident.resolved_at or incident.updated_at
     lasted = seconds((ended_at - incident.opened_at).total_seconds())
     since = _moment(incident.opened_at)
-    return [("Workload", _whose(incident)), ("Opened", since), ("Lasted", f"{lasted}, until {_moment(ended_at)}")]
+    return [
+        ("Workload", _whose(incident)),
+        ("Opened", since),
+        ("Lasted", f"{lasted}, until {_moment(ended_at)}"),
+    ]
 
 
 def _whose(incident: Incident) -> str:
-    return escaped(incident.whose, most=60) + (f", {escaped(incident.subject, most=60)}" if incident.subject else "")
+    return escaped(incident.whose, most=60) + (
+        f", {escaped(incident.subject, most=60)}" if incident.subject else ""
+    )
 
 
 def _was(incident: Incident, briefing: Briefing) -> list[Block]:
@@ -154,7 +188,9 @@ def _was(incident: Incident, briefing: Briefing) -> list[Block]:
 
 def _causes(title: str, briefing: Briefing) -> list[Block]:
     if not briefing.causes:
-        return [_section(_bold(title), "  ", *_prose(f"{_sentence(_shown(briefing.unexplained))}."))]
+        return [
+            _section(_bold(title), "  ", *_prose(f"{_sentence(_shown(briefing.unexplained))}."))
+        ]
     over = f"  in {briefing.counted_over}" if briefing.counted_over else " "
     return [_section(_bold(title), over), _list(briefing.causes, briefing.more)]
 
@@ -169,7 +205,9 @@ def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
     return _rich(*parts)
 
 
-def _links(incident: Incident, briefing: Briefing, pages: Pages, root: str, *, over: bool) -> list[Block]:
+def _links(
+    incident: Incident, briefing: Briefing, pages: Pages, root: str, *, over: bool
+) -> list[Block]:
     """The form first, where there is one: it is what helps. No page twice. Without any of its own, the runs of its lane."""
     wanted, links = form(incident), list[Block]()
     at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
@@ -185,14 +223,22 @@ def _links(incident: Incident, briefing: Briefing, pages: Pages, root: str, *, o
 
 
 def _unknown(briefing: Briefing, pages: Pages) -> list[Block]:
-    lacking = {"run": briefing.no_run, "artifact": pages.no_artifact, "sample item": briefing.unsampled}
+    lacking = {
+        "run": briefing.no_run,
+        "artifact": pages.no_artifact,
+        "sample item": briefing.unsampled,
+    }
     said = [f"No {part}: {escaped(reason)}." for part, reason in lacking.items() if reason]
     return [_context(" ".join(said))] if said else []
 
 
 def _overview(incident: Incident) -> str:
     promise = incident.promise
-    lane = "realtime" if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN else "batch"
+    lane = (
+        "realtime"
+        if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN
+        else "batch"
+    )
     return PAGES.get(promise, f"/v2/runs?tags={lane}")
 
 
@@ -241,12 +287,21 @@ def _rich(*parts: Block) -> Block:
 
 
 def _section(*texts: str | Mapping[str, Any]) -> Block:
-    return {"type": "rich_text_section", "elements": [_text(each) if isinstance(each, str) else dict(each) for each in texts]}
+    return {
+        "type": "rich_text_section",
+        "elements": [_text(each) if isinstance(each, str) else dict(each) for each in texts],
+    }
 
 
 def _list(causes: Sequence[Cause], more: int) -> Block:
-    lines = [_shown(_counted(each)) for each in causes] + ([f"{more:,}x other errors"] if more else [])
-    return {"type": "rich_text_list", "style": "bullet", "elements": [_section(each) for each in lines]}
+    lines = [_shown(_counted(each)) for each in causes] + (
+        [f"{more:,}x other errors"] if more else []
+    )
+    return {
+        "type": "rich_text_list",
+        "style": "bullet",
+        "elements": [_section(each) for each in lines],
+    }
 
 
 def _preformatted(text: str) -> Block:
@@ -258,7 +313,10 @@ def _prose(text: str) -> list[Block]:
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return [_text(text)]
-    styled = [_text(each) | ({"style": {"code": True}} if number % 2 else {}) for number, each in enumerate(parts)]
+    styled = [
+        _text(each) | ({"style": {"code": True}} if number % 2 else {})
+        for number, each in enumerate(parts)
+    ]
     return [each for each in styled if each["text"]] or [_text("-")]
 
 

@@ -44,7 +44,9 @@ def find(name: str, settings: Settings) -> Address:
 def without_password(address: URL) -> URL:
     """Return the address as libpq takes it, for a command line or a screen: no password, nor that of a client key."""
     bare = address.difference_update_query(masking.LIBPQ_SECRETS).set(drivername=LIBPQ)
-    return URL.create(bare.drivername, bare.username, None, bare.host, bare.port, bare.database, bare.query)
+    return URL.create(
+        bare.drivername, bare.username, None, bare.host, bare.port, bare.database, bare.query
+    )
 
 
 def password(address: URL) -> str | None:
@@ -61,7 +63,9 @@ def _report(settings: Settings) -> str:
     with prefect(settings, timeout_s=PREFECT_S) as api:
         newest = api.newest_artifact(REPORT)
         if newest is None:
-            raise StandError("no report was written yet: run the deployment `report` in the Prefect UI")
+            raise StandError(
+                "no report was written yet: run the deployment `report` in the Prefect UI"
+            )
         return f"{ui_url(api.url)}{report_page(newest)}"
 
 
@@ -79,5 +83,8 @@ def _provider(settings: Settings) -> str:
 
 
 FOUND: dict[str, Callable[[Settings], str]] = {
-    "prefect": _ui, "report": _report, "database": _database, "provider": _provider,
-}  # fmt: skip
+    "prefect": _ui,
+    "report": _report,
+    "database": _database,
+    "provider": _provider,
+}

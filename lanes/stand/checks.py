@@ -39,7 +39,9 @@ T = TypeVar("T")
 def python_version(patient: Patient) -> str:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
-        raise StandError(f"this is Python {found} and Lanes needs 3.11 or newer: run `make setup` with a newer one")
+        raise StandError(
+            f"this is Python {found} and Lanes needs 3.11 or newer: run `make setup` with a newer one"
+        )
     return f"Python {found}"
 
 
@@ -75,7 +77,9 @@ def schema(patient: Patient) -> str:
 
     missing = _asked(patient, pending)
     if missing:
-        raise StandError(f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`")
+        raise StandError(
+            f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`"
+        )
     return "at the newest version"
 
 
@@ -108,7 +112,9 @@ def deployments(patient: Patient) -> str:
     try:
         wanted = {str(each["name"]) for each in yaml.safe_load(file.read_text())["deployments"]}
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise StandError(f"{file} cannot be read as deployments: restore it from the repository") from error
+        raise StandError(
+            f"{file} cannot be read as deployments: restore it from the repository"
+        ) from error
     with patient.usable_prefect() as api:
         missing = sorted(wanted - set(api.deployments()))
     if missing:
@@ -135,9 +141,13 @@ def provider(patient: Patient) -> str:
     answer, at = _ask(base, key, MODELS), masking.shown(base)
     _check_accepted(answer, base)
     if answer.status_code == 404:
-        raise StandError(f"{at} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}")
+        raise StandError(
+            f"{at} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}"
+        )
     if answer.status_code >= 400:
-        raise StandError(f"{at} answered {answer.status_code} to a question for its models: try again later")
+        raise StandError(
+            f"{at} answered {answer.status_code} to a question for its models: try again later"
+        )
     embedded = patient.settings.anthropic_api_key is None
     return f"local stand-in at {at}" if embedded else f"{at} accepts the key"
 
@@ -178,7 +188,9 @@ def models(patient: Patient) -> str:
     for model, workload in sorted(wanted.items()):
         answer, at = _ask(base, key, f"/v1/models/{model}"), masking.shown(base)
         if answer.status_code == 404:
-            raise StandError(f'{at} knows no model "{model}", which workload "{workload}" uses: correct it in its block')
+            raise StandError(
+                f'{at} knows no model "{model}", which workload "{workload}" uses: correct it in its block'
+            )
         if answer.status_code >= 400:
             raise NotLooked(f"the provider answered {answer.status_code} for {model}")
     return f"{', '.join(sorted(wanted))} known" if wanted else "no workload is published yet"
@@ -211,17 +223,25 @@ def slack(patient: Patient) -> str:
     has_token = settings.slack_bot_token is not None or token in patient.runs.unknown
     has_webhook = settings.slack_webhook_url is not None or webhook in patient.runs.unknown
     if has_token and channel is None:
-        raise StandError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is not: set it to the channel for alerts")
+        raise StandError(
+            "SLACK_BOT_TOKEN is set but SLACK_CHANNEL is not: set it to the channel for alerts"
+        )
     if channel is not None and not has_token and not has_webhook:
-        raise StandError("SLACK_CHANNEL is set but SLACK_BOT_TOKEN is not: set the token of a bot in that channel")
+        raise StandError(
+            "SLACK_CHANNEL is set but SLACK_BOT_TOKEN is not: set the token of a bot in that channel"
+        )
     if has_token:
         return f"alerts go to {channel}, one message each, edited in place"
     if settings.slack_webhook_url is not None:
-        _check_address("SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True)
+        _check_address(
+            "SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True
+        )
     if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
     if patient.info is not None and vault.opened(patient.info, WAYS_TO_SLACK):
-        return "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
+        return (
+            "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
+        )
     return "not set: alerts stay in incident_log"
 
 
@@ -244,7 +264,9 @@ def _check_address(variable: str, url: str, *, secret: bool = False) -> None:
 
 def _provider(patient: Patient) -> tuple[str, str]:
     if patient.provider is None:
-        raise StandError("no model provider: start the local stand-in with `lanes up`, or set ANTHROPIC_API_KEY")
+        raise StandError(
+            "no model provider: start the local stand-in with `lanes up`, or set ANTHROPIC_API_KEY"
+        )
     return patient.provider
 
 

@@ -52,7 +52,9 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 )
 
 
-def examine(settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None) -> list[Finding]:
+def examine(
+    settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None
+) -> list[Finding]:
     """Every check, in order. Nothing is started or changed; each check looks for at most some ten seconds.
 
     What is looked at is what the stand runs with; without one, what this shell says. `settings` are the shell's: without them

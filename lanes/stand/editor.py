@@ -41,11 +41,17 @@ class Editor:
         command = [sys.executable, *ROOM]
         environment = reaching.environment(self._settings) | {"LANES_DATABASE_URL": database_url()}
         unknown = (
-            f'whether the block "{edit.name}" was saved is not known ({{why}}); the same command again shows what differs then'
+            f'whether the block "{edit.name}" was saved is not known ({{why}}); '
+            "the same command again shows what differs then"
         )
         try:
             done = subprocess.run(
-                command, input=edit.as_json(), env=environment, text=True, capture_output=True, timeout=LIMIT_S
+                command,
+                input=edit.as_json(),
+                env=environment,
+                text=True,
+                capture_output=True,
+                timeout=LIMIT_S,
             )
         except subprocess.TimeoutExpired:
             raise StandError(unknown.format(why=f"no answer within {LIMIT_S:.0f} s")) from None

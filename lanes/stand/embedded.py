@@ -17,10 +17,16 @@ def owner_of(database: str) -> str:
 
 def password_of(role: str, secret: str) -> str:
     """Return a role's password: the superuser's is the server's secret, and no other reveals it."""
-    return secret if role == SUPERUSER else hmac.new(secret.encode(), role.encode(), "sha256").hexdigest()[:40]
+    return (
+        secret
+        if role == SUPERUSER
+        else hmac.new(secret.encode(), role.encode(), "sha256").hexdigest()[:40]
+    )
 
 
-def address(database: str, *, driver: str | None, port: int, secret: str, role: str | None = None) -> str:
+def address(
+    database: str, *, driver: str | None, port: int, secret: str, role: str | None = None
+) -> str:
     """Return the address of a database for its owner, or for another role; `driver` None is libpq's form."""
     role = role or owner_of(database)
     scheme = f"postgresql+{driver}" if driver else "postgresql"

@@ -80,9 +80,14 @@ class StandInfo:
         if "prefect" in self.embedded:
             said |= prefect_client_environment(self.home) | self.credentials()
         if "provider" in self.embedded and self.provider_base_url is not None:
-            said |= {"ANTHROPIC_BASE_URL": self.provider_base_url, "ANTHROPIC_API_KEY": STAND_IN_KEY}
+            said |= {
+                "ANTHROPIC_BASE_URL": self.provider_base_url,
+                "ANTHROPIC_API_KEY": STAND_IN_KEY,
+            }
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-        direct = ",".join(dict.fromkeys(filter(None, [*NO_PROXY.split(","), *inherited.split(",")])))
+        direct = ",".join(
+            dict.fromkeys(filter(None, [*NO_PROXY.split(","), *inherited.split(",")]))
+        )
         return said | {"NO_PROXY": direct, "no_proxy": direct}
 
     def save(self) -> None:
@@ -112,9 +117,15 @@ def load_info(home: Path) -> StandInfo | None:
             checkout=Path(fields.pop("checkout")),
             embedded=tuple(fields.pop("embedded")),
             transient=tuple(fields.pop("transient")),
-            postgres=PostgresInfo(**{**postgres, "data": Path(postgres["data"])}) if postgres else None,
-            processes=tuple(ProcessInfo(**{**p, "log": Path(p["log"])}) for p in fields.pop("processes")),
-            settings=None if settings is None else {variable: Said(**each) for variable, each in settings.items()},
+            postgres=PostgresInfo(**{**postgres, "data": Path(postgres["data"])})
+            if postgres
+            else None,
+            processes=tuple(
+                ProcessInfo(**{**p, "log": Path(p["log"])}) for p in fields.pop("processes")
+            ),
+            settings=None
+            if settings is None
+            else {variable: Said(**each) for variable, each in settings.items()},
             **fields,
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

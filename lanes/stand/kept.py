@@ -22,15 +22,24 @@ PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
 PROVIDER_URL = "ANTHROPIC_BASE_URL"
-OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}  # where it is not set
+OWN = {
+    DATABASE: "its own Postgres",
+    PREFECT: "its own server",
+    PROVIDER: "its local stand-in",
+}  # where it is not set
 SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
 PREFECT_CREDENTIALS = (login.KEY, login.PAIR)  # Prefect reads them itself
 OF_SERVER = "PREFECT_SERVER_"
 DECIDED = {  # by the stand; the login it keeps by itself
-    login.CHOSEN, "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT",
-    "PREFECT_SERVER_API_BASE_PATH", "PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_SERVER_UI_SERVE_BASE",
-}  # fmt: skip
+    login.CHOSEN,
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE",
+    "PREFECT_SERVER_API_HOST",
+    "PREFECT_SERVER_API_PORT",
+    "PREFECT_SERVER_API_BASE_PATH",
+    "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    "PREFECT_SERVER_UI_SERVE_BASE",
+}
 COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: some 10 ms and 4 MB
 
 
@@ -42,7 +51,9 @@ class Said:
     fingerprint: str = ""
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self.shown, self.fingerprint and f"(fingerprint {self.fingerprint})"]))
+        return " ".join(
+            filter(None, [self.shown, self.fingerprint and f"(fingerprint {self.fingerprint})"])
+        )
 
 
 @dataclass(frozen=True)
@@ -62,9 +73,15 @@ class Difference:
     def sentence(self) -> str:
         """Which it is, and what to do."""
         if self.here is None and self.variable in SLACK:
-            return f"{self.variable}: the stand has {self.stand}, this shell has none; {KEEPS_SLACK}"
+            return (
+                f"{self.variable}: the stand has {self.stand}, this shell has none; {KEEPS_SLACK}"
+            )
         if self.here is None:
-            otherwise = "refuses without it" if self.variable in OWN else "takes it away from the stand otherwise"
+            otherwise = (
+                "refuses without it"
+                if self.variable in OWN
+                else "takes it away from the stand otherwise"
+            )
             return (
                 f"{self.variable}: the stand has {self.stand}, this shell has none; set it here before the next `lanes up`, "
                 f"which {otherwise}"
@@ -96,7 +113,11 @@ def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dic
     for variable, value in settings.variables().items():
         clear = value.get_secret_value() if isinstance(value, SecretStr) else value
         secret = isinstance(value, SecretStr) or variable == HEARTBEAT or holds_secret(clear)
-        found[variable] = Said(_public(variable, clear), fingerprint(variable, clear)) if secret else Said(clear.rstrip("/"))
+        found[variable] = (
+            Said(_public(variable, clear), fingerprint(variable, clear))
+            if secret
+            else Said(clear.rstrip("/"))
+        )
     if settings.prefect_api_url is not None:
         read = {name: value for name in PREFECT_CREDENTIALS if (value := environment.get(name))}
     else:
@@ -106,7 +127,11 @@ def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dic
 
 def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return a person's own settings of the stand's Prefect server; any of them may hold a secret."""
-    return {name: value for name, value in environment.items() if name.startswith(OF_SERVER) and name not in DECIDED and value}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(OF_SERVER) and name not in DECIDED and value
+    }
 
 
 def fingerprint(variable: str, secret: str) -> str:
@@ -115,10 +140,14 @@ def fingerprint(variable: str, secret: str) -> str:
     return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
 
-def differences(stand: Mapping[str, Said], here: Mapping[str, Said], own: Mapping[str, Said]) -> list[Difference]:
+def differences(
+    stand: Mapping[str, Said], here: Mapping[str, Said], own: Mapping[str, Said]
+) -> list[Difference]:
     """Where the two differ. `own`: how the stand's own parts are reached, which says the same as not to be set."""
     found = [Difference(each, stand.get(each), here.get(each)) for each in sorted({*stand, *here})]
-    return [each for each in found if each.here not in (each.stand, own.get(each.variable, each.stand))]
+    return [
+        each for each in found if each.here not in (each.stand, own.get(each.variable, each.stand))
+    ]
 
 
 def _public(variable: str, clear: str) -> str:
@@ -129,7 +158,9 @@ def _public(variable: str, clear: str) -> str:
 
 
 def _place(url: str) -> str:
-    from lanes.stand.database import shown  # loads a lot, for addresses that are not of the simple kind
+    from lanes.stand.database import (
+        shown,
+    )  # loads a lot, for addresses that are not of the simple kind
 
     read = _read(url)
     return "no address" if read is None else shown(read)
@@ -140,7 +171,11 @@ def _as_one_writes_it(url: str) -> str:
     if place_of(url) is not None:
         return plain_url(url)
     read = _read(url)
-    return url if read is None else read.set(drivername="postgresql").render_as_string(hide_password=False)
+    return (
+        url
+        if read is None
+        else read.set(drivername="postgresql").render_as_string(hide_password=False)
+    )
 
 
 def _read(url: str) -> "URL | None":

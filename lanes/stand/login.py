@@ -28,7 +28,9 @@ def choose(home: Path, environment: Mapping[str, str]) -> str:
     """
     chosen = environment.get(CHOSEN)
     if chosen and not READABLE.fullmatch(chosen):
-        raise StandError(f"{CHOSEN} is not USER:PASSWORD in plain ASCII: correct it, or unset it to let Lanes make one")
+        raise StandError(
+            f"{CHOSEN} is not USER:PASSWORD in plain ASCII: correct it, or unset it to let Lanes make one"
+        )
     return chosen or kept(home) or f"{USER}:{secrets.token_urlsafe(24)}"
 
 

@@ -51,7 +51,9 @@ class Patient:
             return address
         running = EmbeddedPostgres(self.home / POSTGRES).running()
         if running is None:
-            raise StandError(f"the embedded Postgres in {self.home} does not run: start it with `lanes up`")
+            raise StandError(
+                f"the embedded Postgres in {self.home} does not run: start it with `lanes up`"
+            )
         return read_address(running.url("lanes"))
 
     def usable_database(self) -> URL:
@@ -88,7 +90,9 @@ class Patient:
         self.check_known(PROVIDER_URL)  # without it the key would go to another host
         key = self.settings.anthropic_api_key
         if key is not None:
-            return (self.settings.anthropic_base_url or ANTHROPIC).rstrip("/"), key.get_secret_value()
+            return (self.settings.anthropic_base_url or ANTHROPIC).rstrip(
+                "/"
+            ), key.get_secret_value()
         if self.info is None or self.info.provider_base_url is None:
             return None
         return self.info.provider_base_url, STAND_IN_KEY

@@ -49,7 +49,9 @@ class Running:
     port: int
     secret: str = field(repr=False)
 
-    def url(self, database: str = "lanes", driver: str | None = "psycopg", *, role: str | None = None) -> str:
+    def url(
+        self, database: str = "lanes", driver: str | None = "psycopg", *, role: str | None = None
+    ) -> str:
         """Return the address of a database for its owner, or for another role; `driver` None is libpq's form."""
         return address(database, driver=driver, port=self.port, secret=self.secret, role=role)
 
@@ -102,7 +104,9 @@ class EmbeddedPostgres:
         if not _speaks_postgres(port):
             return None
         try:
-            with psycopg.connect(candidate.url("postgres", None), connect_timeout=5, row_factory=scalar_row) as connection:
+            with psycopg.connect(
+                candidate.url("postgres", None), connect_timeout=5, row_factory=scalar_row
+            ) as connection:
                 data = connection.execute("SHOW data_directory").fetchone()
         except psycopg.OperationalError:
             return None
@@ -124,7 +128,19 @@ class EmbeddedPostgres:
             port = ports.choose(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
             options = f"-p {port} -c unix_socket_directories='{self._socket_folder()}'"
             try:
-                self._run("pg_ctl", "-D", self.data, "-w", "-t", "120", "-l", self.log, "-o", options, "start")
+                self._run(
+                    "pg_ctl",
+                    "-D",
+                    self.data,
+                    "-w",
+                    "-t",
+                    "120",
+                    "-l",
+                    self.log,
+                    "-o",
+                    options,
+                    "start",
+                )
             except StandError:
                 if attempt == START_ATTEMPTS - 1:
                     raise
@@ -141,9 +157,14 @@ class EmbeddedPostgres:
     def _initialise(self) -> None:
         """The data directory exists, complete: it is made beside its place and renamed into it."""
         if self.data.exists() and any(self.data.iterdir()):
-            raise StandError(f"{self.data} holds files but no Postgres data: move them away, or choose another LANES_HOME")
+            raise StandError(
+                f"{self.data} holds files but no Postgres data: move them away, or choose another LANES_HOME"
+            )
         secret = self._secret()
-        draft, password = self.data.with_name(f"{self.data.name}.init"), self._beside("init.password")
+        draft, password = (
+            self.data.with_name(f"{self.data.name}.init"),
+            self._beside("init.password"),
+        )
         shutil.rmtree(draft, ignore_errors=True)
         password.unlink(missing_ok=True)
         draft.mkdir(mode=0o700)
@@ -153,9 +174,20 @@ class EmbeddedPostgres:
             os.chown(password, self.account.uid, self.account.gid)
         try:
             self._run(
-                "initdb", "-D", draft, "-U", SUPERUSER, "-E", "UTF8", "--no-locale", "-A", "scram-sha-256",
-                "--pwfile", password, "--no-instructions",
-            )  # fmt: skip
+                "initdb",
+                "-D",
+                draft,
+                "-U",
+                SUPERUSER,
+                "-E",
+                "UTF8",
+                "--no-locale",
+                "-A",
+                "scram-sha-256",
+                "--pwfile",
+                password,
+                "--no-instructions",
+            )
         finally:
             password.unlink(missing_ok=True)
         with (draft / "postgresql.auto.conf").open("a") as conf:
@@ -188,24 +220,49 @@ class EmbeddedPostgres:
 
     def _create_databases(self, running: Running) -> None:
         """Each database exists and belongs to a role of its own, which is no superuser; no other role may connect to it."""
-        with psycopg.connect(running.url("postgres", None), autocommit=True, row_factory=scalar_row) as connection:
+        with psycopg.connect(
+            running.url("postgres", None), autocommit=True, row_factory=scalar_row
+        ) as connection:
             roles: set[object] = set(connection.execute("SELECT rolname FROM pg_roles"))
             present = set(connection.execute("SELECT datname FROM pg_database"))
-            owned = set(connection.execute("SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) <> %s", [SUPERUSER]))
+            owned = set(
+                connection.execute(
+                    "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) <> %s",
+                    [SUPERUSER],
+                )
+            )
             for name in self.databases:
                 role = owner_of(name)
                 if role not in roles:
                     password = sql.Literal(password_of(role, running.secret))
-                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), password))
-                    connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role)))
+                    connection.execute(
+                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                            sql.Identifier(role), password
+                        )
+                    )
+                    connection.execute(
+                        sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role))
+                    )
                     roles.add(role)
                 if name not in present:
-                    connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*map(sql.Identifier, (name, role))))
+                    connection.execute(
+                        sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                            *map(sql.Identifier, (name, role))
+                        )
+                    )
                 elif name not in owned:
                     _give_to_owner(running, name)
-                    connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*map(sql.Identifier, (name, role))))
+                    connection.execute(
+                        sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                            *map(sql.Identifier, (name, role))
+                        )
+                    )
                 if name not in owned:
-                    connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+                    connection.execute(
+                        sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(
+                            sql.Identifier(name)
+                        )
+                    )
 
     @property
     def _secret_file(self) -> Path:
@@ -225,7 +282,9 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str | Path) -> None:
         command = [str(programs(self.account) / program), *map(str, arguments)]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PG")
+        }
         environment["LC_ALL"] = "C.UTF-8" if sys.platform == "linux" else "C"
         account = self.account
         if account is not None:
@@ -234,11 +293,17 @@ class EmbeddedPostgres:
         try:
             with output.open("w") as out:
                 done = subprocess.run(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd="/",
-                    env=environment, start_new_session=True,
-                    user=account.uid if account else None, group=account.gid if account else None,
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    cwd="/",
+                    env=environment,
+                    start_new_session=True,
+                    user=account.uid if account else None,
+                    group=account.gid if account else None,
                     extra_groups=[] if account else None,
-                )  # fmt: skip
+                )
         except (PermissionError, subprocess.SubprocessError) as error:
             raise StandError(
                 f"root could not become user {account.name if account else '?'} to run Postgres ({error}): "

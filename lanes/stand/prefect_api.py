@@ -35,7 +35,9 @@ def is_local(url: str) -> bool:
 class PrefectApi:
     """A client of one server. Unless it says so, a method without a usable answer raises StandError."""
 
-    def __init__(self, url: str, *, environment: Mapping[str, str] | None = None, timeout_s: float = 10) -> None:
+    def __init__(
+        self, url: str, *, environment: Mapping[str, str] | None = None, timeout_s: float = 10
+    ) -> None:
         self.url = url.rstrip("/")
         self._http = httpx2.Client(
             base_url=f"{self.url}/",
@@ -93,14 +95,18 @@ class PrefectApi:
 
     def workers(self, pool: str) -> list[dict[str, Any]]:
         """The workers of a pool, those that stopped lately too; none when there is no such pool."""
-        answer = self._send("POST", f"work_pools/{pool}/workers/filter", {"limit": PAGE}, allowed=(404,))
+        answer = self._send(
+            "POST", f"work_pools/{pool}/workers/filter", {"limit": PAGE}, allowed=(404,)
+        )
         return [] if answer.status_code == 404 else answer.json()
 
     def deployments(self) -> dict[str, str]:
         """Id by name of every deployment."""
         found: dict[str, str] = {}
         while True:
-            page = self._post("deployments/filter", {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"})
+            page = self._post(
+                "deployments/filter", {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"}
+            )
             found.update({str(each["name"]): str(each["id"]) for each in page})
             if len(page) < PAGE:
                 return found
@@ -113,7 +119,9 @@ class PrefectApi:
     def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
         """What a block says, its secrets left out unless they are asked for; None when there is none of that type and name."""
         secrets = "?include_secrets=true" if with_secrets else ""
-        answer = self._send("GET", f"block_types/slug/{slug}/block_documents/name/{name}{secrets}", allowed=(404,))
+        answer = self._send(
+            "GET", f"block_types/slug/{slug}/block_documents/name/{name}{secrets}", allowed=(404,)
+        )
         return None if answer.status_code == 404 else answer.json()["data"]
 
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
@@ -122,7 +130,12 @@ class PrefectApi:
 
     def run(self, wanted: WantedRun) -> str:
         """Ask for the run, under one key only once, and return its id."""
-        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", wanted.request())["id"])
+        return str(
+            self._post(
+                f"deployments/{self._deployment(wanted.deployment)}/create_flow_run",
+                wanted.request(),
+            )["id"]
+        )
 
     def open_runs(self, of: Deployment, *, due_before: datetime) -> list[SeenRun]:
         """The newest runs of a deployment that are due and have not ended."""
@@ -173,7 +186,9 @@ class PrefectApi:
     def _post(self, path: str, body: object) -> Any:
         return self._send("POST", path, body).json()
 
-    def _send(self, method: str, path: str, body: object = None, *, allowed: tuple[int, ...] = ()) -> httpx2.Response:
+    def _send(
+        self, method: str, path: str, body: object = None, *, allowed: tuple[int, ...] = ()
+    ) -> httpx2.Response:
         try:
             answer = self._http.request(method, path, json=body)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -181,7 +196,9 @@ class PrefectApi:
                 f"the Prefect API at {self.url} gives no answer ({type(error).__name__}): start it, or correct PREFECT_API_URL"
             ) from error
         if answer.status_code in (401, 403):
-            raise StandError(f"the Prefect API at {self.url} refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING")
+            raise StandError(
+                f"the Prefect API at {self.url} refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+            )
         if answer.status_code >= 400 and answer.status_code not in allowed:
             raise StandError(
                 f"the Prefect API at {self.url} answered {answer.status_code} to {method} {path}: {answer.text[:200]}"

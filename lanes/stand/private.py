@@ -16,7 +16,9 @@ _making_key = Lock()  # steps of one `up` run beside each other; two runs never 
 
 def write_private(file: Path, text: str) -> None:
     """Write the file whole or not at all, readable by its owner only."""
-    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")  # its mode is 0600
+    descriptor, draft = tempfile.mkstemp(
+        dir=file.parent, prefix=f"{file.name}."
+    )  # its mode is 0600
     with os.fdopen(descriptor, "w") as out:
         out.write(text)
     Path(draft).replace(file)
@@ -24,7 +26,9 @@ def write_private(file: Path, text: str) -> None:
 
 def digest_of_secrets(home: Path, parts: Sequence[str]) -> str:
     """Return a digest that changes whenever one of the parts does: an HMAC with the key of this home, made when needed."""
-    return hmac.new(_key(home), "\0".join(parts).encode(), lambda: blake2b(digest_size=16)).hexdigest()
+    return hmac.new(
+        _key(home), "\0".join(parts).encode(), lambda: blake2b(digest_size=16)
+    ).hexdigest()
 
 
 def _key(home: Path) -> bytes:

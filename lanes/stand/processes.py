@@ -77,11 +77,18 @@ class Processes:
             log_start = out.tell()
             try:
                 child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=directory,
-                    env=dict(environment), start_new_session=True,
-                )  # fmt: skip
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    cwd=directory,
+                    env=dict(environment),
+                    start_new_session=True,
+                )
             except OSError as error:
-                raise StandError(f"{name} could not be started: {command[0]}: {error.strerror}") from error
+                raise StandError(
+                    f"{name} could not be started: {command[0]}: {error.strerror}"
+                ) from error
         self._children[child.pid] = child
         mark = birth_mark(child.pid) or "gone"
         process = Process(name, child.pid, mark, tuple(command), log, log_start, made_from, port)

@@ -44,7 +44,9 @@ class Silent:
 class Lines:
     """One plain line when a step ends; for logs and pipes."""
 
-    def __init__(self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.out, self._clock = out or sys.stderr, clock
         self._running: dict[str, float] = {}
         self._said_at = clock()
@@ -63,7 +65,9 @@ class Lines:
         self.says(f"{title}: failed ({seconds:.1f} s)")
 
     def says(self, sentence: str) -> None:
-        with suppress(BrokenPipeError):  # whoever read it is gone, as `tee` after Ctrl-C: the work goes on
+        with suppress(
+            BrokenPipeError
+        ):  # whoever read it is gone, as `tee` after Ctrl-C: the work goes on
             print(sentence, file=self.out, flush=True)
         self._said_at = self._clock()
 
@@ -92,7 +96,11 @@ class Steps:
         now = time.monotonic()
         with self._lock:
             rows = [
-                Spinner("dots", Text.assemble(f" {title} ", (f"{now - since:.0f} s", "dim")), style="cyan")
+                Spinner(
+                    "dots",
+                    Text.assemble(f" {title} ", (f"{now - since:.0f} s", "dim")),
+                    style="cyan",
+                )
                 for title, since in self._running.items()
             ]
         return Group(*rows)
@@ -103,7 +111,11 @@ class Steps:
 
     def ended(self, title: str, note: str, seconds: float) -> None:
         self._leave(title)
-        self._print(Text.assemble(("✓ ", "green"), title, (f"  {note}", "dim"), (f"  {seconds:.1f} s", "cyan")))
+        self._print(
+            Text.assemble(
+                ("✓ ", "green"), title, (f"  {note}", "dim"), (f"  {seconds:.1f} s", "cyan")
+            )
+        )
 
     def failed(self, title: str, seconds: float) -> None:
         self._leave(title)

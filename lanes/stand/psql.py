@@ -34,7 +34,11 @@ def program(path: str | None = None) -> Path:
 
 def command(psql: Path, database: URL, arguments: Sequence[str]) -> list[str]:
     """What is run. Every process of the machine may see it: it holds no password."""
-    return [str(psql), f"--dbname={without_password(database).render_as_string(hide_password=False)}", *arguments]
+    return [
+        str(psql),
+        f"--dbname={without_password(database).render_as_string(hide_password=False)}",
+        *arguments,
+    ]
 
 
 def environment(database: URL, inherited: Mapping[str, str]) -> dict[str, str]:

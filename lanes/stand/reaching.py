@@ -55,10 +55,16 @@ def curl_config(settings: Settings) -> Path:
         StandError: no server is known, or the login of the stand is not here, or another user's to read.
     """
     url, info = prefect_url(settings), stand_info(settings)
-    if info is None or "prefect" not in info.embedded or url.rstrip("/") != info.prefect_api_url.rstrip("/"):
+    if (
+        info is None
+        or "prefect" not in info.embedded
+        or url.rstrip("/") != info.prefect_api_url.rstrip("/")
+    ):
         return login.of_user(find_home(settings, find_checkout().resolve()), os.environ)
     if login.kept(info.home) is None:
-        raise StandError(f"the login of the stand cannot be read below {info.home}: run `lanes up` as who put the stand up")
+        raise StandError(
+            f"the login of the stand cannot be read below {info.home}: run `lanes up` as who put the stand up"
+        )
     return info.home / login.OF_STAND
 
 

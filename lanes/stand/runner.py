@@ -25,7 +25,9 @@ def run_steps(steps: Sequence[Step], site: Site, progress: Progress) -> None:
                     waiting.remove(step)
                     running[pool.submit(_run, step, site, progress)] = step
                 if not running:
-                    raise ValueError(f"steps wait for each other: {', '.join(s.name for s in waiting)}")
+                    raise ValueError(
+                        f"steps wait for each other: {', '.join(s.name for s in waiting)}"
+                    )
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     step = running.pop(future)
                     future.result()

@@ -10,7 +10,16 @@ from pydantic import SecretStr
 from lanes.settings import Settings
 from lanes.stand import login
 from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
-from lanes.stand.kept import DATABASE, PREFECT, PROVIDER, Difference, Said, differences, fingerprint, said
+from lanes.stand.kept import (
+    DATABASE,
+    PREFECT,
+    PROVIDER,
+    Difference,
+    Said,
+    differences,
+    fingerprint,
+    said,
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class RunsWith:
         """What is said of a secret that is unknown here."""
         where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
         return (
-            f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: set it as where `lanes up` ran"
+            f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: "
+            "set it as where `lanes up` ran"
         )
 
 
@@ -50,10 +60,18 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     if info is None or info.settings is None:
         return RunsWith(shell, info)
     here = said(shell)
-    alike = _in_clear(shell, [variable for variable, each in info.settings.items() if here.get(variable) == each])
-    lacking = {variable: each for variable, each in info.settings.items() if each.fingerprint and here.get(variable) != each}
+    alike = _in_clear(
+        shell, [variable for variable, each in info.settings.items() if here.get(variable) == each]
+    )
+    lacking = {
+        variable: each
+        for variable, each in info.settings.items()
+        if each.fingerprint and here.get(variable) != each
+    }
     found = from_vault(info, lacking)
-    values = {variable: each.shown for variable, each in info.settings.items() if not each.fingerprint}
+    values = {
+        variable: each.shown for variable, each in info.settings.items() if not each.fingerprint
+    }
     return RunsWith(
         Settings.model_validate({"LANES_HOME": str(shell.home), **values, **alike, **found}),
         info,
@@ -88,22 +106,33 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
     from lanes.stand import vault  # speaks HTTP, which most shells do without
 
     found = vault.opened(info, secrets)
-    return {each: value for each, value in found.items() if fingerprint(each, value) == secrets[each].fingerprint}
+    return {
+        each: value
+        for each, value in found.items()
+        if fingerprint(each, value) == secrets[each].fingerprint
+    }
 
 
 def rewritten(info: StandInfo) -> list[str]:
     """The variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
     from lanes.stand import vault
 
-    kept = {variable: each for variable, each in (info.settings or {}).items() if variable in vault.HELD}
+    kept = {
+        variable: each for variable, each in (info.settings or {}).items() if variable in vault.HELD
+    }
     found = vault.opened(info, kept)
-    return [each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)]
+    return [
+        each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)
+    ]
 
 
 def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
     said_here = shell.variables()
     found = {variable: said_here[variable] for variable in variables if variable in said_here}
-    return {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in found.items()}
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in found.items()
+    }
 
 
 def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:

@@ -31,13 +31,28 @@ SERVER_SETTINGS = {
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
 WORKER_DEPENDS_ON = (
-    "LANES_HOME", "LANES_DATABASE_URL", "LANES_HEARTBEAT_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_HOME",
-    "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
-    "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL",
-)  # fmt: skip
+    "LANES_HOME",
+    "LANES_DATABASE_URL",
+    "LANES_HEARTBEAT_URL",
+    "LANES_KEEP_WARM",
+    "PREFECT_API_URL",
+    "PREFECT_HOME",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "SLACK_BOT_TOKEN",
+    "SLACK_CHANNEL",
+    "SLACK_WEBHOOK_URL",
+    "SLACK_API_URL",
+)
 SUPERVISOR_DEPENDS_ON = (
-    "LANES_DATABASE_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
-)  # fmt: skip
+    "LANES_DATABASE_URL",
+    "LANES_KEEP_WARM",
+    "PREFECT_API_URL",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+)
 
 
 def endpoint(site: Site) -> str:
@@ -50,14 +65,26 @@ def endpoint(site: Site) -> str:
 
     def serve(port: int) -> bool:
         command = python(
-            "-m", "lanes.standin", "--home", str(site.home / ENDPOINT), "--port", str(port),
-            "--engine", settings.local_engine, "--turnaround-s", f"{settings.local_turnaround_s:g}",
-        )  # fmt: skip
+            "-m",
+            "lanes.standin",
+            "--home",
+            str(site.home / ENDPOINT),
+            "--port",
+            str(port),
+            "--engine",
+            settings.local_engine,
+            "--turnaround-s",
+            f"{settings.local_turnaround_s:g}",
+        )
         environment = site.base_environment()
-        process, started = site.ensure(ENDPOINT, command, environment=environment, depends_on={}, port=port)
+        process, started = site.ensure(
+            ENDPOINT, command, environment=environment, depends_on={}, port=port
+        )
 
         def answers() -> bool:
-            return _said_ready(process, port) and _is_well(f"http://{ports.LOOPBACK}:{port}/healthz")
+            return _said_ready(process, port) and _is_well(
+                f"http://{ports.LOOPBACK}:{port}/healthz"
+            )
 
         site.wait(answers, process=process, what="it answered", limit_s=ENDPOINT_LIMIT_S)
         return started
@@ -83,7 +110,11 @@ def server(site: Site) -> str:
 
     def serve(port: int) -> bool:
         chosen = server_settings(os.environ)
-        origins = [f"http://{ports.LOOPBACK}:{port}", f"http://localhost:{port}", chosen.get(ORIGINS)]
+        origins = [
+            f"http://{ports.LOOPBACK}:{port}",
+            f"http://localhost:{port}",
+            chosen.get(ORIGINS),
+        ]
         said = {
             **SERVER_SETTINGS,
             **chosen,
@@ -95,12 +126,18 @@ def server(site: Site) -> str:
         }
         command = python("-m", "tasks.prefect_server", "--port", str(port))
         environment = site.base_environment() | said
-        process, started = site.ensure(SERVER, command, environment=environment, depends_on=said, port=port)
+        process, started = site.ensure(
+            SERVER, command, environment=environment, depends_on=said, port=port
+        )
         login.keep(site.home, pair)
-        with PrefectApi(said["PREFECT_API_URL"], environment={login.PAIR: pair}, timeout_s=5) as api:
+        with PrefectApi(
+            said["PREFECT_API_URL"], environment={login.PAIR: pair}, timeout_s=5
+        ) as api:
             site.wait(api.healthy, process=process, what="its API answered", limit_s=SERVER_LIMIT_S)
             if api.home() != str(site.home / "prefect"):
-                raise StandError(f"another Prefect server answers on port {port}: run `lanes up` once more")
+                raise StandError(
+                    f"another Prefect server answers on port {port}: run `lanes up` once more"
+                )
         return started
 
     port, started = _on_its_port(site, SERVER, serve)
@@ -113,15 +150,25 @@ def worker(site: Site, pool: str) -> str:
     name = f"{pool}-1"
     environment = site.environment(**WORKER_SETTINGS)
     depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
-    command = python("-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name)
+    command = python(
+        "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name
+    )
     with site.prefect() as api:
         before = {each["name"]: each["last_heartbeat_time"] for each in api.workers(pool)}
-        process, started = site.ensure(f"worker-{pool}", command, environment=environment, depends_on=depends_on)
+        process, started = site.ensure(
+            f"worker-{pool}", command, environment=environment, depends_on=depends_on
+        )
 
         def is_online() -> bool:
             """A worker that ended lately still counts as online: the new one is known by its new heartbeat."""
-            ours = (each for each in api.workers(pool) if each["name"] == name and each["status"] == "ONLINE")
-            return any(not started or each["last_heartbeat_time"] != before.get(name) for each in ours)
+            ours = (
+                each
+                for each in api.workers(pool)
+                if each["name"] == name and each["status"] == "ONLINE"
+            )
+            return any(
+                not started or each["last_heartbeat_time"] != before.get(name) for each in ours
+            )
 
         site.wait(is_online, process=process, what="Prefect saw it online", limit_s=WORKER_LIMIT_S)
     return "online" if started else "online already"
@@ -131,7 +178,12 @@ def supervisor(site: Site) -> str:
     """A process replaces standing runs whose role nobody holds."""
     environment = site.environment()
     depends_on = {key: environment.get(key, "") for key in SUPERVISOR_DEPENDS_ON}
-    _, started = site.ensure(SUPERVISOR, python("-m", "lanes.stand.supervisor"), environment=environment, depends_on=depends_on)
+    _, started = site.ensure(
+        SUPERVISOR,
+        python("-m", "lanes.stand.supervisor"),
+        environment=environment,
+        depends_on=depends_on,
+    )
     return "started" if started else "runs already"
 
 
@@ -143,7 +195,11 @@ def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[i
     """
     remembered = site.home / f"{name}.port"
     current = site.processes.find(name)
-    port = current.port if current is not None and current.port is not None else ports.choose(remembered)
+    port = (
+        current.port
+        if current is not None and current.port is not None
+        else ports.choose(remembered)
+    )
     try:
         return port, serve(port)
     except StandError:

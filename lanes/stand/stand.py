@@ -61,7 +61,9 @@ class Stand:
         self.users = Users(self.home / "users")
         self.processes = Processes(self.home / "processes", self.home / "logs")
 
-    def up(self, progress: Progress | None = None, *, keep: bool = True, samples: bool = False) -> Up:
+    def up(
+        self, progress: Progress | None = None, *, keep: bool = True, samples: bool = False
+    ) -> Up:
         """Start what is missing; keep what runs.
 
         With `keep` the stand stays until `down`. Without, this process counts as a user of it until `leave`,
@@ -73,7 +75,9 @@ class Stand:
                 the stand with other settings; later where a step fails, and what this call started is stopped again then.
         """
         progress = progress or Silent()
-        with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
+        with self._lock(
+            lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")
+        ):
             others = bool(self.users.others())
             before = load_info(self.home)
             settings = less_own(self.settings, before)
@@ -83,7 +87,13 @@ class Stand:
             if (warning := self._try_key(settings)) is not None:
                 progress.says(warning)
             site = Site(
-                settings, self.home, self.checkout, others_present=others, thorough=keep, changed=changed, samples=samples
+                settings,
+                self.home,
+                self.checkout,
+                others_present=others,
+                thorough=keep,
+                changed=changed,
+                samples=samples,
             )
             if not keep:
                 self.users.enter()
@@ -94,7 +104,9 @@ class Stand:
                 self._stop(set(site.started))
                 raise
             owed = set(before.transient if before else ()) | set(site.started)
-            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)), settings=said(settings))
+            info = replace(
+                site.info(), transient=() if keep else tuple(sorted(owed)), settings=said(settings)
+            )
             info.save()
         return Up(info, tuple(site.started))
 
@@ -150,7 +162,9 @@ class Stand:
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
                 with ThreadPoolExecutor(max_workers=len(group)) as pool:
-                    for process, stopped in zip(group, pool.map(self.processes.stop, group), strict=True):
+                    for process, stopped in zip(
+                        group, pool.map(self.processes.stop, group), strict=True
+                    ):
                         if stopped:
                             ended.append(process.name)
                             progress.says(f"stopped {process.name}")
@@ -185,7 +199,10 @@ def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Setting
     if others := [each for each in found if each.is_conflict]:
         raise StandError(
             "another run is using this stand with other settings, and nothing was changed: "
-            + "; ".join(f"{each.variable} is {each.stand or 'not set'} there and {each.here} here" for each in others)
+            + "; ".join(
+                f"{each.variable} is {each.stand or 'not set'} there and {each.here} here"
+                for each in others
+            )
             + ". Wait for that run, set the same here, or end the stand with `lanes down`"
         )
     if not found:

@@ -47,7 +47,13 @@ class ComponentStatus:
 
 def components(runs: RunsWith, home: Path) -> list[ComponentStatus]:
     """Every component, asked now, each beside the others; nothing is started or changed."""
-    questions = [_database, _provider, _prefect, *(partial(_worker, pool=pool) for pool in POOLS), _supervisor]
+    questions = [
+        _database,
+        _provider,
+        _prefect,
+        *(partial(_worker, pool=pool) for pool in POOLS),
+        _supervisor,
+    ]
     with ThreadPoolExecutor(len(questions)) as beside:
         return list(beside.map(lambda ask: ask(runs, home), questions))
 
@@ -63,15 +69,28 @@ def _database(runs: RunsWith, home: Path) -> ComponentStatus:
     postgres = EmbeddedPostgres(home / POSTGRES)
     running = postgres.running()
     if running is None:
-        return ComponentStatus(POSTGRES, Condition.STOPPED, f"data in {postgres.data}", log=postgres.log)
-    return ComponentStatus(POSTGRES, Condition.RUNNING, f"data in {running.data}", running.pid, running.port, postgres.log)
+        return ComponentStatus(
+            POSTGRES, Condition.STOPPED, f"data in {postgres.data}", log=postgres.log
+        )
+    return ComponentStatus(
+        POSTGRES,
+        Condition.RUNNING,
+        f"data in {running.data}",
+        running.pid,
+        running.port,
+        postgres.log,
+    )
 
 
 def _own_database(url: str) -> ComponentStatus:
     place = place_of(url)
     if place is not None and _is_new_enough(url):
         return ComponentStatus(POSTGRES, Condition.YOURS, place)
-    from lanes.stand.database import check_answers, read_address, shown  # says what is wrong, and loads a lot for it
+    from lanes.stand.database import (
+        check_answers,
+        read_address,
+        shown,
+    )  # says what is wrong, and loads a lot for it
 
     try:
         address = read_address(url)
@@ -117,7 +136,9 @@ def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
             return ComponentStatus(SERVER, Condition.SILENT, f"{own} gives no answer")
     process = _process(home, SERVER)
     url = f"http://127.0.0.1:{process.port}/api" if process else ""
-    return _ours(SERVER, process, url.removesuffix("/api"), answers=bool(url) and _answers(f"{url}/health"))
+    return _ours(
+        SERVER, process, url.removesuffix("/api"), answers=bool(url) and _answers(f"{url}/health")
+    )
 
 
 def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
@@ -128,7 +149,9 @@ def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
 
 
 def _supervisor(_: RunsWith, home: Path) -> ComponentStatus:
-    return _ours(SUPERVISOR, _process(home, SUPERVISOR), "replaces standing runs that died", answers=True)
+    return _ours(
+        SUPERVISOR, _process(home, SUPERVISOR), "replaces standing runs that died", answers=True
+    )
 
 
 def _process(home: Path, name: str) -> "Process | None":
@@ -146,7 +169,9 @@ def _online(info: StandInfo, pool: str) -> bool:
 
     try:
         with PrefectApi.of_stand(info, timeout_s=LIMIT_S) as api:
-            return any(w["name"] == f"{pool}-1" and w["status"] == "ONLINE" for w in api.workers(pool))
+            return any(
+                w["name"] == f"{pool}-1" and w["status"] == "ONLINE" for w in api.workers(pool)
+            )
     except StandError:
         return False
 

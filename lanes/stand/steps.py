@@ -42,9 +42,22 @@ def all_steps() -> list[Step]:
         Step("endpoint", "Model provider", endpoint),
         Step("server", "Prefect server", server, after=("database",)),
         Step("pools", "Work pools", pools, after=("server",)),
-        Step("install", "Deployments, blocks, workloads", install, after=("pools", "schema", "endpoint")),
+        Step(
+            "install",
+            "Deployments, blocks, workloads",
+            install,
+            after=("pools", "schema", "endpoint"),
+        ),
         Step("standing", "Standing runs", standing, after=("install",)),
-        *(Step(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=("pools", "install")) for pool in POOLS),
+        *(
+            Step(
+                f"worker-{pool}",
+                f"Worker {pool}",
+                partial(worker, pool=pool),
+                after=("pools", "install"),
+            )
+            for pool in POOLS
+        ),
         Step("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
     ]
 
@@ -85,7 +98,9 @@ def schema(site: Site) -> str:
 def pools(site: Site) -> str:
     """The two work pools exist."""
     with site.prefect() as api:
-        created = [name for name, text in POOLS.items() if api.create_work_pool(name, description=text)]
+        created = [
+            name for name, text in POOLS.items() if api.create_work_pool(name, description=text)
+        ]
     return f"created {', '.join(created)}" if created else "present"
 
 
@@ -95,13 +110,17 @@ def install(site: Site) -> str:
     What an earlier `up` wrote from the same source and values is trusted, unless this one is thorough.
     """
     if not (site.checkout / "prefect.yaml").exists():
-        raise StandError(f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes")
+        raise StandError(
+            f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes"
+        )
     environment = site.environment()
     deployed, complete = site.home / "deployed.json", site.home / "installed.json"
     source = deployments.source_digest(site.checkout)
     values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
     command_line = installing(site)
-    everything = source + deployments.values_digest({**values, "install": " ".join(command_line)}, site.home)
+    everything = source + deployments.values_digest(
+        {**values, "install": " ".join(command_line)}, site.home
+    )
     with site.prefect() as api:
         present = api.deployments()
         has_deployments = deployments.is_current(deployed, source, present)
@@ -137,7 +156,11 @@ def standing(site: Site) -> str:
             asked = list(STANDING)
         else:
             held, now = _standing_now(site)
-            asked = [each for each in STANDING if each.role not in held and ask_for_standing(api, each, now)]
+            asked = [
+                each
+                for each in STANDING
+                if each.role not in held and ask_for_standing(api, each, now)
+            ]
     return f"asked for {', '.join(each.flow for each in asked)}" if asked else "run on"
 
 

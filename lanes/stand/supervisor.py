@@ -27,7 +27,11 @@ from lanes.store.promises import taken_roles
 from lanes.store.signals import standing_roles
 
 PREFECT_S = 5.0
-DATABASE = {"connect_timeout": 5, "options": "-c statement_timeout=5000", "tcp_user_timeout": 15_000}
+DATABASE = {
+    "connect_timeout": 5,
+    "options": "-c statement_timeout=5000",
+    "tcp_user_timeout": 15_000,
+}
 
 Say = Callable[[str], None]
 
@@ -48,13 +52,21 @@ class Supervisor:
     """Looks every few seconds. Trouble with the database or with Prefect is said once and waited out."""
 
     def __init__(
-        self, pool: Engine, api: PrefectApi, *, say: Say, vacancies: Vacancies | None = None, keep_warm: bool = True
+        self,
+        pool: Engine,
+        api: PrefectApi,
+        *,
+        say: Say,
+        vacancies: Vacancies | None = None,
+        keep_warm: bool = True,
     ) -> None:
         self._pool, self._api, self._say = pool, api, say
         self._vacancies = vacancies or Vacancies()
         self._watched = never_free(keep_warm=keep_warm)
         self._troubles: dict[str, str] = {}
-        self._foreign: list[str] = []  # sessions that hold a role and are none of Lanes, as they were told last
+        self._foreign: list[
+            str
+        ] = []  # sessions that hold a role and are none of Lanes, as they were told last
 
     def run(self) -> None:
         """Looks for as long as its process lives."""
@@ -102,7 +114,9 @@ class Supervisor:
             self._say(f"nobody held the role of {run.flow}: asked for a run of it")
 
     def _met(self, what: str, error: Exception) -> None:
-        trouble = f"{what}: tried again in a moment: {type(error).__name__}: {str(error).splitlines()[0]}"
+        trouble = (
+            f"{what}: tried again in a moment: {type(error).__name__}: {str(error).splitlines()[0]}"
+        )
         if self._troubles.get(what) != trouble:
             self._say(trouble)
         self._troubles[what] = trouble

@@ -13,7 +13,7 @@ HELD = {
     "ANTHROPIC_API_KEY": ("lanes-provider", "api_key"),
     "SLACK_BOT_TOKEN": ("lanes-slack-channel", "bot_token"),
     "SLACK_WEBHOOK_URL": ("lanes-slack-channel", "webhook_url"),
-}  # fmt: skip
+}
 ANSWER_S = 5.0
 
 

@@ -40,7 +40,9 @@ def database_url() -> str:
         raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
     if "database" in info.embedded:
         return _own(info)
-    secrets = {DATABASE: info.settings[DATABASE]} if info.settings and DATABASE in info.settings else {}
+    secrets = (
+        {DATABASE: info.settings[DATABASE]} if info.settings and DATABASE in info.settings else {}
+    )
     if (known := from_vault(info, secrets)) and DATABASE in known:
         return known[DATABASE]
     raise SetupError(

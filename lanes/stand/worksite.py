@@ -89,7 +89,9 @@ class Site:
             address = shown(read_address(self.settings.database_url.get_secret_value()))
         else:
             address = f"{LOOPBACK}:{running.port}/lanes" if running else ""
-        alive = [process for process in self.processes.recorded() if self.processes.is_alive(process)]
+        alive = [
+            process for process in self.processes.recorded() if self.processes.is_alive(process)
+        ]
         return StandInfo(
             home=self.home,
             checkout=self.checkout,
@@ -98,7 +100,9 @@ class Site:
             prefect_api_url=self.prefect_api_url or "",
             provider_base_url=self.provider_base_url,
             postgres=PostgresInfo(running.data, running.pid, running.port) if running else None,
-            processes=tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive),
+            processes=tuple(
+                ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive
+            ),
         )
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -107,7 +111,9 @@ class Site:
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
         # Flow runs are started as `python -m flows`: that must be the Python that runs us.
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        path = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        )
         return self.base_environment() | said | {"PATH": path} | more
 
     def ensure(
@@ -132,7 +138,12 @@ class Site:
         if current is not None:
             self.replace(current)
         process = self.processes.start(
-            name, command, environment=environment, directory=self.checkout, made_from=made_from, port=port
+            name,
+            command,
+            environment=environment,
+            directory=self.checkout,
+            made_from=made_from,
+            port=port,
         )
         self.started.append(name)
         return process, True
@@ -147,31 +158,43 @@ class Site:
             )
         self.processes.stop(current)
 
-    def run(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float) -> None:
+    def run(
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float
+    ) -> None:
         """The command has ended well within `limit_s` seconds. Raises StandError, with its log, otherwise."""
         leftover = self.processes.find(name)
         if leftover is not None:
             self.processes.stop(leftover, grace_s=2)
-        process = self.processes.start(name, command, environment=environment, directory=self.checkout)
+        process = self.processes.start(
+            name, command, environment=environment, directory=self.checkout
+        )
         deadline = time.monotonic() + limit_s
         try:
             while (code := self.processes.exit_code(process)) is None:
                 self.check_canceled()
                 if time.monotonic() > deadline:
-                    raise StandError(f"{name} did not end within {limit_s:.0f} s: read its log", log=process.log)
+                    raise StandError(
+                        f"{name} did not end within {limit_s:.0f} s: read its log", log=process.log
+                    )
                 time.sleep(POLL_S)
         finally:
             self.processes.stop(process, grace_s=2)
         if code != 0:
-            raise StandError(f"{name} failed with exit code {code}: read the end of its log", log=process.log)
+            raise StandError(
+                f"{name} failed with exit code {code}: read the end of its log", log=process.log
+            )
 
-    def wait(self, condition: Callable[[], bool], *, process: Process, what: str, limit_s: float) -> None:
+    def wait(
+        self, condition: Callable[[], bool], *, process: Process, what: str, limit_s: float
+    ) -> None:
         """The condition holds. Raises StandError when the process ends first or `limit_s` seconds pass."""
         deadline = time.monotonic() + limit_s
         while not condition():
             self.check_canceled()
             if not self.processes.is_alive(process):
-                raise StandError(f"{process.name} ended before {what}: read the end of its log", log=process.log)
+                raise StandError(
+                    f"{process.name} ended before {what}: read the end of its log", log=process.log
+                )
             if time.monotonic() > deadline:
                 raise StandError(
                     f"{process.name} runs, but {what} took longer than {limit_s:.0f} s: read its log",

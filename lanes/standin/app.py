@@ -35,14 +35,23 @@ _MODEL = re.compile(r"/v1/models(?:/([^/]+))?")
 
 def has_key(request: Request) -> bool:
     """Any key at all was sent: as `x-api-key`, or as a bearer token, which is how the SDK sends it since 2.13."""
-    return bool(request.header(b"x-api-key") or request.header(b"authorization").removeprefix(b"Bearer").strip())
+    return bool(
+        request.header(b"x-api-key")
+        or request.header(b"authorization").removeprefix(b"Bearer").strip()
+    )
 
 
 class App:
     """Everything of one stand-in; `home` holds its file. Close it to write down what is left."""
 
     def __init__(
-        self, *, home: Path, engine: Engine, settings: Settings, conformance: bool = False, clock: Clock | None = None
+        self,
+        *,
+        home: Path,
+        engine: Engine,
+        settings: Settings,
+        conformance: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self.engine_name, self._clock = engine.name, clock or Clock(settings)
         self._database = Database(home / "endpoint.db")
@@ -52,15 +61,38 @@ class App:
         if conformance:
             seed(store, self._clock.now())
         self._runner = Runner(
-            store=store, engine=engine, composer=composer, faults=faults, settings=settings, traffic=traffic,
+            store=store,
+            engine=engine,
+            composer=composer,
+            faults=faults,
+            settings=settings,
+            traffic=traffic,
             clock=self._clock,
-        )  # fmt: skip
+        )
         self._messages = MessagesApi(
-            engine=engine, composer=composer, bill=self._bill, faults=faults, limits=self._limits,
-            settings=settings, traffic=traffic, clock=self._clock,
-        )  # fmt: skip
-        self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, clock=self._clock, conformance=conformance)
-        self._control = ControlApi(faults=faults, settings=settings, bill=self._bill, runner=self._runner, limits=self._limits)
+            engine=engine,
+            composer=composer,
+            bill=self._bill,
+            faults=faults,
+            limits=self._limits,
+            settings=settings,
+            traffic=traffic,
+            clock=self._clock,
+        )
+        self._batches = BatchesApi(
+            store=store,
+            runner=self._runner,
+            faults=faults,
+            clock=self._clock,
+            conformance=conformance,
+        )
+        self._control = ControlApi(
+            faults=faults,
+            settings=settings,
+            bill=self._bill,
+            runner=self._runner,
+            limits=self._limits,
+        )
         self._models = [describe(model, engine.name) for model in MODELS.values()]
         self._runner.start()
 
@@ -128,7 +160,9 @@ class App:
                 return await self._batches.cancel(request, id)
             case "GET", str(), "results":
                 return await self._batches.results(request, id)
-        raise ApiError(405, f"{request.method} is not allowed on {request.path}", kind="invalid_request_error")
+        raise ApiError(
+            405, f"{request.method} is not allowed on {request.path}", kind="invalid_request_error"
+        )
 
     def _model(self, request: Request, name: str | None) -> Answer:
         if name is None:

@@ -83,15 +83,22 @@ class BatchStore:
         id = id or new_id("msgbatch")
         with self._database.transaction() as connection:
             cursor = connection.execute(
-                "INSERT INTO batch (id, created_at, requests) VALUES (?, ?, ?)", (id, now, len(envelope))
+                "INSERT INTO batch (id, created_at, requests) VALUES (?, ?, ?)",
+                (id, now, len(envelope)),
             )
             first = (cursor.lastrowid or 0) << PLACE_BITS
-            connection.executemany("INSERT INTO batch_request VALUES (?, ?)", enumerate(envelope.requests(), first))
+            connection.executemany(
+                "INSERT INTO batch_request VALUES (?, ?)", enumerate(envelope.requests(), first)
+            )
         return self.get(id)
 
     def get(self, id: str) -> Batch:
         """The batch; ApiError 404 when there is none of that id."""
-        row = self._database.connection().execute("SELECT * FROM batch WHERE id = ?", (id,)).fetchone()
+        row = (
+            self._database.connection()
+            .execute("SELECT * FROM batch WHERE id = ?", (id,))
+            .fetchone()
+        )
         if row is None:
             raise ApiError(404, f"Message batch {id!r} not found")
         return Batch(**row)
@@ -105,7 +112,9 @@ class BatchStore:
         if anchor is not None:
             row = connection.execute("SELECT seq FROM batch WHERE id = ?", (anchor,)).fetchone()
             if row is None and not tolerant:
-                raise invalid(f"{'before_id' if backwards else 'after_id'}: no such batch {anchor!r}")
+                raise invalid(
+                    f"{'before_id' if backwards else 'after_id'}: no such batch {anchor!r}"
+                )
             seq = row["seq"] if row is not None else None
         where = "" if seq is None else "WHERE seq > :seq" if backwards else "WHERE seq < :seq"
         order = "ASC" if seq is not None and backwards else "DESC"
@@ -129,14 +138,20 @@ class BatchStore:
         """The batch and its results are gone; ApiError 400 while it is in progress."""
         batch = self.get(id)
         if batch.ended_at is None:
-            raise invalid(f"Message batch {id!r} is still in progress; cancel it before deleting it")
+            raise invalid(
+                f"Message batch {id!r} is still in progress; cancel it before deleting it"
+            )
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM batch WHERE seq = ?", (batch.seq,))
-            connection.execute("DELETE FROM batch_result WHERE place >= ? AND place < ?", _places(batch))
+            connection.execute(
+                "DELETE FROM batch_result WHERE place >= ? AND place < ?", _places(batch)
+            )
 
     def unfinished(self) -> list[Batch]:
         """Batches that have not ended, oldest first."""
-        rows = self._database.connection().execute("SELECT * FROM batch WHERE ended_at IS NULL ORDER BY seq")
+        rows = self._database.connection().execute(
+            "SELECT * FROM batch WHERE ended_at IS NULL ORDER BY seq"
+        )
         return [Batch(**row) for row in rows]
 
     def waiting(self, batch: Batch, *, after: int, limit: int) -> list[tuple[int, bytes]]:
@@ -152,7 +167,9 @@ class BatchStore:
         """The requests have results and are billed, all at once or not at all."""
         counts = [sum(one.outcome == name for one in finished) for name in OUTCOMES]
         with self._database.transaction() as connection:
-            connection.executemany("DELETE FROM batch_request WHERE place = ?", [(one.place,) for one in finished])
+            connection.executemany(
+                "DELETE FROM batch_request WHERE place = ?", [(one.place,) for one in finished]
+            )
             connection.executemany(
                 "INSERT INTO batch_result VALUES (?, ?)",
                 [(one.place, one.line) for one in finished if one.line],
@@ -167,16 +184,23 @@ class BatchStore:
     def end(self, batch: Batch, now: float) -> None:
         """Results of the batch are readable from now on."""
         with self._database.transaction() as connection:
-            connection.execute("UPDATE batch SET ended_at = ? WHERE seq = ? AND finished = requests", (now, batch.seq))
+            connection.execute(
+                "UPDATE batch SET ended_at = ? WHERE seq = ? AND finished = requests",
+                (now, batch.seq),
+            )
 
     def lines(self, batch: Batch) -> Iterator[list[bytes]]:
         """The result lines, without line ends, 500 at a time."""
         first, last = _places(batch)
         while True:
-            rows = self._database.connection().execute(
-                "SELECT place, line FROM batch_result WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
-                (first, last, LINES_AT_ONCE),
-            ).fetchall()  # fmt: skip
+            rows = (
+                self._database.connection()
+                .execute(
+                    "SELECT place, line FROM batch_result WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
+                    (first, last, LINES_AT_ONCE),
+                )
+                .fetchall()
+            )
             if not rows:
                 return
             yield [row["line"] for row in rows]

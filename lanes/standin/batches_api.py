@@ -19,7 +19,9 @@ from lanes.standin.runner import Runner
 class BatchesApi:
     """Keeps the event loop free: whatever touches the disk runs on a thread."""
 
-    def __init__(self, *, store: BatchStore, runner: Runner, faults: Faults, clock: Clock, conformance: bool) -> None:
+    def __init__(
+        self, *, store: BatchStore, runner: Runner, faults: Faults, clock: Clock, conformance: bool
+    ) -> None:
         self._store, self._runner, self._faults = store, runner, faults
         self._clock, self._conformance = clock, conformance
 
@@ -45,7 +47,9 @@ class BatchesApi:
         cursor = read_cursor(request.query)
         faults = self._faults.take("batches.list", request.query)
         await suffer(faults)
-        page = await asyncio.to_thread(self._store.page, cursor, request.base_url, tolerant=self._conformance)
+        page = await asyncio.to_thread(
+            self._store.page, cursor, request.base_url, tolerant=self._conformance
+        )
         return _answer(json_answer(page), faults)
 
     async def retrieve(self, request: Request, id: str) -> Answer:

@@ -55,7 +55,10 @@ def price_picousd(
         "output_tokens": outputs,
         "cache_read_input_tokens": read,
         "cache_creation_input_tokens": written_5m + written_1h,
-        "cache_creation": {"ephemeral_5m_input_tokens": written_5m, "ephemeral_1h_input_tokens": written_1h},
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": written_5m,
+            "ephemeral_1h_input_tokens": written_1h,
+        },
     }
     price = extract_usage({"model": model, "usage": usage}, provider_id="anthropic").calc_price(
         genai_request_timestamp=datetime.fromisoformat(day).replace(hour=12, tzinfo=UTC),
@@ -74,13 +77,29 @@ def _row(entry: Entry) -> tuple[Any, ...]:
     read, split = usage["cache_read_input_tokens"], usage["cache_creation"]
     day = datetime.fromtimestamp(entry.billed_at, UTC).date().isoformat()
     price = price_picousd(
-        message["model"], entry.processing, day, usage["input_tokens"], usage["output_tokens"], read,
-        split["ephemeral_5m_input_tokens"], split["ephemeral_1h_input_tokens"],
-    )  # fmt: skip
+        message["model"],
+        entry.processing,
+        day,
+        usage["input_tokens"],
+        usage["output_tokens"],
+        read,
+        split["ephemeral_5m_input_tokens"],
+        split["ephemeral_1h_input_tokens"],
+    )
     return (
-        message["id"], message["model"], entry.processing, entry.batch_id, entry.custom_id, usage["input_tokens"],
-        usage["output_tokens"], read, usage["cache_creation_input_tokens"], price, entry.billed_at, entry.text,
-    )  # fmt: skip
+        message["id"],
+        message["model"],
+        entry.processing,
+        entry.batch_id,
+        entry.custom_id,
+        usage["input_tokens"],
+        usage["output_tokens"],
+        read,
+        usage["cache_creation_input_tokens"],
+        price,
+        entry.billed_at,
+        entry.text,
+    )
 
 
 class Bill:
@@ -122,7 +141,9 @@ class Bill:
             try:
                 self.flush()
             except Exception:
-                logger.exception("The bill could not be written; the responses are kept and written with the next")
+                logger.exception(
+                    "The bill could not be written; the responses are kept and written with the next"
+                )
 
     def totals(self) -> dict[str, Any]:
         """The whole bill, and by model and processing; `usd` is an exact decimal in a string."""
@@ -139,7 +160,9 @@ class Bill:
     def messages(self, *, limit: int, after: int) -> dict[str, Any]:
         """Billed responses in order, from behind number `after`; `next` is the `after` of the next page or None."""
         self.flush()
-        rows = self._database.connection().execute("SELECT * FROM bill WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1))
+        rows = self._database.connection().execute(
+            "SELECT * FROM bill WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1)
+        )
         shown = [dict(row) for row in rows]
         for row in shown:
             row["usd"] = _usd(row.pop("picousd"))
@@ -150,7 +173,9 @@ class Bill:
     def responses_about(self, text: str) -> dict[str, Any]:
         """How many billed responses had this text in their last user message, and the first 100 message ids."""
         self.flush()
-        rows = self._database.connection().execute("SELECT message_id FROM bill WHERE instr(text, ?) > 0", (text,))
+        rows = self._database.connection().execute(
+            "SELECT message_id FROM bill WHERE instr(text, ?) > 0", (text,)
+        )
         ids = [row[0] for row in rows]
         return {"contains": text, "responses": len(ids), "message_ids": ids[:100]}
 

@@ -28,9 +28,16 @@ class Composer:
         return self._cache.written
 
     def message(
-        self, question: Question, answer: Any, *, processing: Processing, now: float, began: int | None = None,
-        reads: bool = True, spoil: str | None = None,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        question: Question,
+        answer: Any,
+        *,
+        processing: Processing,
+        now: float,
+        began: int | None = None,
+        reads: bool = True,
+        spoil: str | None = None,
+    ) -> dict[str, Any]:
         """The message as the API returns it at `now`; `max_tokens` cuts it short as it would there. `began` is what `begins`
         said of it; unless it `reads`, it comes where no prompt was cached."""
         if spoil == "invalid_output":
@@ -43,7 +50,11 @@ class Composer:
         stop, details = "tool_use" if question.tool else "end_turn", None
         if spoil == "refusal":
             text, stop = "", "refusal"
-            details = {"type": "refusal", "category": None, "explanation": "Refused by a fault rule."}
+            details = {
+                "type": "refusal",
+                "category": None,
+                "explanation": "Refused by a fault rule.",
+            }
         longest = len(text.encode()) // 2 if spoil == "truncate" else 4 * question.max_tokens
         if spoil == "truncate" or tokens_in(text) > question.max_tokens:
             text, stop = text.encode()[:longest].decode("utf-8", "ignore"), "max_tokens"
@@ -57,12 +68,15 @@ class Composer:
             "stop_sequence": None,
             "stop_details": details,
             "usage": self._usage(
-                self._cache.charge(question.model, question.params, now, began=began, reads=reads), max(1, tokens_in(text)),
+                self._cache.charge(question.model, question.params, now, began=began, reads=reads),
+                max(1, tokens_in(text)),
                 processing,
             ),
         }
 
-    def _usage(self, charge: PromptUsage, output_tokens: int, processing: Processing) -> dict[str, Any]:
+    def _usage(
+        self, charge: PromptUsage, output_tokens: int, processing: Processing
+    ) -> dict[str, Any]:
         return {
             "input_tokens": charge.input_tokens,
             "output_tokens": output_tokens,
@@ -93,7 +107,10 @@ def shifted(answer: Any, pack: str | None) -> Any:
         return answer
     elements = answer[pack]
     nexts = [*elements[1:], elements[0]]
-    return {**answer, pack: [{**after, "id": each["id"]} for each, after in zip(elements, nexts, strict=True)]}
+    return {
+        **answer,
+        pack: [{**after, "id": each["id"]} for each, after in zip(elements, nexts, strict=True)],
+    }
 
 
 def _content(tool: str | None, text: str, answer: Any, stop: str) -> list[dict[str, Any]]:

@@ -20,8 +20,16 @@ MOST_BYTES = 1024 * 1024
 class ControlApi:
     """Changes how the stand-in behaves, and reads what it billed."""
 
-    def __init__(self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner, limits: Limits) -> None:
-        self._faults, self._settings, self._bill, self._runner, self._limits = faults, settings, bill, runner, limits
+    def __init__(
+        self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner, limits: Limits
+    ) -> None:
+        self._faults, self._settings, self._bill, self._runner, self._limits = (
+            faults,
+            settings,
+            bill,
+            runner,
+            limits,
+        )
 
     async def handle(self, request: Request) -> Answer:
         """The answer to any request under /_control; ApiError 404 when there is no such thing."""
@@ -56,8 +64,12 @@ class ControlApi:
         fields = parse_qs(request.query.decode())
         limit, after = fields.get("limit", ["1000"])[0], fields.get("after", ["0"])[0]
         if not limit.isdigit() or not after.isdigit() or not 1 <= int(limit) <= 100_000:
-            raise invalid("limit should be a number between 1 and 100000, after a number of the bill")
-        return json_answer(await asyncio.to_thread(self._bill.messages, limit=int(limit), after=int(after)))
+            raise invalid(
+                "limit should be a number between 1 and 100000, after a number of the bill"
+            )
+        return json_answer(
+            await asyncio.to_thread(self._bill.messages, limit=int(limit), after=int(after))
+        )
 
     def _change(self, wanted: Any) -> dict[str, Any]:
         known = {field.name for field in dataclasses.fields(self._settings)}

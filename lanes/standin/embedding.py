@@ -48,7 +48,10 @@ class Plan:
         if len(self.label_vectors) == len(self.label_texts):
             return
         for choice, labels in self.label_texts.items():
-            rows = [np.mean([vectors[text].astype(np.float32) for text in texts], axis=0) for texts in labels]
+            rows = [
+                np.mean([vectors[text].astype(np.float32) for text in texts], axis=0)
+                for texts in labels
+            ]
             self.label_vectors[choice] = np.stack([row / np.linalg.norm(row) for row in rows])
 
 
@@ -90,7 +93,9 @@ class EmbeddingEngine:
 
     batch_step = 16
 
-    def __init__(self, name: str, embed: Callable[[str], Vector], *, home: Path | None = None) -> None:
+    def __init__(
+        self, name: str, embed: Callable[[str], Vector], *, home: Path | None = None
+    ) -> None:
         self.name = name
         self._vectors = Vectors(embed, file=None if home is None else home / f"vectors-{name}.npz")
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
@@ -99,7 +104,9 @@ class EmbeddingEngine:
         work = _Work(self._plan(question), question)
         ready, promised = self._vectors.request(work.texts(), urgent=True)
         if promised:
-            found = await asyncio.gather(*(asyncio.wrap_future(promise) for promise in promised.values()))
+            found = await asyncio.gather(
+                *(asyncio.wrap_future(promise) for promise in promised.values())
+            )
             ready.update(zip(promised, found, strict=True))
         return work.answer(ready)
 
@@ -139,7 +146,11 @@ class _Work:
         if not self._plan.label_texts:
             return []
         items = self._pack or [self._whole]
-        histories = [earlier for item in items for earlier in item.history] if self._plan.tier == "opus" else []
+        histories = (
+            [earlier for item in items for earlier in item.history]
+            if self._plan.tier == "opus"
+            else []
+        )
         return [*self._plan.missing_texts(), *(item.text for item in items), *histories]
 
     def answer(self, vectors: dict[str, Vector]) -> Any:
@@ -181,14 +192,20 @@ def make_plan(tier: Tier, schema: dict[str, Any] | None, system: str, *, packed:
     else:
         fill_single(schema, nothing, collector)
     prompt = read_prompt(system)
-    texts = {choice: [_label_texts(choice, label, tier, prompt) for label in choice.labels] for choice in collector.choices}
+    texts = {
+        choice: [_label_texts(choice, label, tier, prompt) for label in choice.labels]
+        for choice in collector.choices
+    }
     return Plan(tier, schema, pack, texts)
 
 
 def _label_texts(choice: Choice, label: Any, tier: Tier, prompt: Prompt) -> list[str]:
     """The words that stand for a label at a tier; yes and no are told by the property's name and description."""
     if isinstance(label, bool):
-        name, described = choice.name.replace("_", " "), prompt.described(choice.name) or choice.description
+        name, described = (
+            choice.name.replace("_", " "),
+            prompt.described(choice.name) or choice.description,
+        )
         words = name if label else f"not {name}"
         described = described if label else ""
     else:

@@ -47,12 +47,18 @@ class Envelope:
             try:
                 request = orjson.loads(view[start:end])
             except orjson.JSONDecodeError as error:
-                raise invalid(f"requests.{place}: The request body is not valid JSON: {error}") from None
+                raise invalid(
+                    f"requests.{place}: The request body is not valid JSON: {error}"
+                ) from None
             custom_id = request.get("custom_id")
             if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
-                raise invalid(f"requests.{place}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
+                raise invalid(
+                    f"requests.{place}.custom_id: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'"
+                )
             if custom_id in seen:
-                raise invalid(f"requests: custom_id {custom_id!r} appears twice; it must be unique within a batch")
+                raise invalid(
+                    f"requests: custom_id {custom_id!r} appears twice; it must be unique within a batch"
+                )
             seen.add(custom_id)
             if not isinstance(request.get("params"), dict):
                 raise invalid(f"requests.{place}.params: Field required")
@@ -74,7 +80,9 @@ class Envelope:
         if not requests:
             raise invalid("requests: List should have at least 1 item after validation, not 0")
         if len(requests) > MOST_REQUESTS:
-            raise invalid(f"requests: List should have at most {MOST_REQUESTS} items after validation, not {len(requests)}")
+            raise invalid(
+                f"requests: List should have at most {MOST_REQUESTS} items after validation, not {len(requests)}"
+            )
         if len(requests) != len(self._spans):
             raise invalid("requests: every request should be an object with custom_id and params")
 

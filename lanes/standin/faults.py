@@ -55,7 +55,9 @@ class Rule:
         )
 
 
-NUMBERS = frozenset({"status", "retry_after_s", "latency_s", "times", "rate", "after_lines", "above_items"})
+NUMBERS = frozenset(
+    {"status", "retry_after_s", "latency_s", "times", "rate", "after_lines", "above_items"}
+)
 SPECIFIABLE = {field.name for field in dataclasses.fields(Rule)} - {"id", "hits"}
 
 
@@ -75,16 +77,24 @@ class Faults:
             raise invalid("A fault rule should be an object with at least `where` and `kind`")
         unknown = sorted(set(spec) - SPECIFIABLE)
         if unknown:
-            raise invalid(f"{unknown[0]}: a fault rule has no such field; it has {', '.join(sorted(SPECIFIABLE))}")
+            raise invalid(
+                f"{unknown[0]}: a fault rule has no such field; it has {', '.join(sorted(SPECIFIABLE))}"
+            )
         if spec.get("where") not in KINDS:
             raise invalid(f"where: {spec.get('where')!r} should be one of {', '.join(KINDS)}")
         kinds = KINDS[spec["where"]]
         if spec.get("kind") not in kinds:
-            raise invalid(f"kind: {spec.get('kind')!r} should, at {spec['where']}, be one of {', '.join(sorted(kinds))}")
+            raise invalid(
+                f"kind: {spec.get('kind')!r} should, at {spec['where']}, be one of {', '.join(sorted(kinds))}"
+            )
         for name in NUMBERS & spec.keys():
-            if spec[name] is not None and (isinstance(spec[name], bool) or not isinstance(spec[name], int | float)):
+            if spec[name] is not None and (
+                isinstance(spec[name], bool) or not isinstance(spec[name], int | float)
+            ):
                 raise invalid(f"{name}: {spec[name]!r} should be a number")
-        rule = Rule(id=next(self._ids), **{name: value for name, value in spec.items() if name != "id"})
+        rule = Rule(
+            id=next(self._ids), **{name: value for name, value in spec.items() if name != "id"}
+        )
         with self._lock:
             self._rules = [*self._rules, rule]
         return rule

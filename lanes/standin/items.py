@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 _ITEM = re.compile(r'<item id="([^"]*)">\n?(.*?)\n?</item>', re.DOTALL)
 _HISTORY = re.compile(r"<history>(.*?)</history>", re.DOTALL)
-_FIELD = re.compile(r"^<(?P<name>[A-Za-z_][\w-]*)>(?P<value>.*?)</(?P=name)>$", re.DOTALL | re.MULTILINE)
+_FIELD = re.compile(
+    r"^<(?P<name>[A-Za-z_][\w-]*)>(?P<value>.*?)</(?P=name)>$", re.DOTALL | re.MULTILINE
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 SENTENCE_CHARACTERS = 160
 

@@ -52,7 +52,11 @@ class Bucket:
     """One limit a minute; it fills evenly."""
 
     def __init__(self, name: str, said: str, unlimited: int) -> None:
-        self.header, self._said, self._unlimited = f"anthropic-ratelimit-{name}".encode(), said, unlimited
+        self.header, self._said, self._unlimited = (
+            f"anthropic-ratelimit-{name}".encode(),
+            said,
+            unlimited,
+        )
         self._rounds = name != "requests"
         self._size, self._left, self._at = float(unlimited), float(unlimited), 0.0
         self._set: float | None = None
@@ -68,7 +72,9 @@ class Bucket:
 
     def wait_s(self, amount: float) -> float:
         """Seconds until so much is there; 0 when it is."""
-        return max(0.0, amount - self._left) * WINDOW_S / self._size if self._set is not None else 0.0
+        return (
+            max(0.0, amount - self._left) * WINDOW_S / self._size if self._set is not None else 0.0
+        )
 
     def take(self, amount: float) -> None:
         """So much less is left; a negative amount comes back."""
@@ -76,7 +82,9 @@ class Bucket:
 
     def refusal(self, wait_s: float) -> ApiError:
         """429, with the seconds to wait."""
-        message = f"This request would exceed the rate limit of {self._size:g} {self._said} per minute"
+        message = (
+            f"This request would exceed the rate limit of {self._size:g} {self._said} per minute"
+        )
         return ApiError(429, message, retry_after_s=math.ceil(wait_s))
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -111,13 +119,18 @@ class Limits:
     @property
     def count_tokens(self) -> bool:
         """Whether tokens are limited, and so must be counted before a call is admitted."""
-        return self._settings.input_tokens_per_minute is not None or self._settings.output_tokens_per_minute is not None
+        return (
+            self._settings.input_tokens_per_minute is not None
+            or self._settings.output_tokens_per_minute is not None
+        )
 
     def admit(self, now: float, input_tokens: int = 0, max_tokens: int = 0) -> Charge:
         """The request is charged; ApiError 429 with the seconds to wait when one limit does not hold it."""
         self._fill(now)
         needs = (self._requests, 1), (self._input, input_tokens), (self._output, max_tokens)
-        wait_s, scarce = max(((bucket.wait_s(need), bucket) for bucket, need in needs), key=lambda each: each[0])
+        wait_s, scarce = max(
+            ((bucket.wait_s(need), bucket) for bucket, need in needs), key=lambda each: each[0]
+        )
         if wait_s > 0:
             self.refused += 1
             raise scarce.refusal(wait_s)

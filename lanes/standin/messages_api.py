@@ -41,7 +41,12 @@ class MessagesApi:
         clock: Clock,
     ) -> None:
         self._engine, self._composer, self._bill = engine, composer, bill
-        self._faults, self._limits, self._settings, self._traffic = faults, limits, settings, traffic
+        self._faults, self._limits, self._settings, self._traffic = (
+            faults,
+            limits,
+            settings,
+            traffic,
+        )
         self._clock = clock
 
     async def create(self, request: Request) -> Answer:
@@ -49,7 +54,9 @@ class MessagesApi:
         self._traffic.note()
         params = await request.json(MOST_BYTES)
         question = read_question(params)
-        tokens = (count_prompt(params), question.max_tokens) if self._limits.count_tokens else (0, 0)
+        tokens = (
+            (count_prompt(params), question.max_tokens) if self._limits.count_tokens else (0, 0)
+        )
         charge = self._limits.admit(self._clock.now(), *tokens)
         began = self._composer.begins()
         faults = self._faults.take("messages", question.text)
@@ -58,10 +65,16 @@ class MessagesApi:
         answer = await self._engine.answer(question)
         now = self._clock.now()
         spoil = next(iter(kinds & SPOILING), None)
-        message = self._composer.message(question, answer, processing="realtime", now=now, began=began, spoil=spoil)
+        message = self._composer.message(
+            question, answer, processing="realtime", now=now, began=began, spoil=spoil
+        )
         self._bill.note(Entry(message, "realtime", question.text, now))
         usage = message["usage"]
-        self._limits.spend(charge, usage["input_tokens"] + usage["cache_creation_input_tokens"], usage["output_tokens"])
+        self._limits.spend(
+            charge,
+            usage["input_tokens"] + usage["cache_creation_input_tokens"],
+            usage["output_tokens"],
+        )
         if "drop" in kinds:
             raise Dropped
         pieces = list(events_of(message)) if question.stream else [orjson.dumps(message)]
@@ -75,7 +88,9 @@ class MessagesApi:
     async def count(self, request: Request) -> Answer:
         """The input tokens a request would be charged for; not billed."""
         params = await request.json(MOST_BYTES)
-        question = read_question({"max_tokens": 1, **params} if isinstance(params, dict) else params)
+        question = read_question(
+            {"max_tokens": 1, **params} if isinstance(params, dict) else params
+        )
         return json_answer({"input_tokens": count_prompt(question.params)})
 
     async def _suffer(self, faults: list[Rule], request: Request) -> None:

@@ -22,7 +22,9 @@ PREFIXES_KEPT = 50_000
 
 def is_marked(params: dict[str, Any]) -> bool:
     """Whether a request asks for a prefix to be cached."""
-    return params.get("cache_control") is not None or any(mark for _, _, mark in prompt_blocks(params))
+    return params.get("cache_control") is not None or any(
+        mark for _, _, mark in prompt_blocks(params)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,13 @@ class PromptCache:
         """How many prefixes were: a request that begins now reads those, and none that comes later."""
 
     def charge(
-        self, model: Model, params: dict[str, Any], now: float, *, began: int | None = None, reads: bool = True
+        self,
+        model: Model,
+        params: dict[str, Any],
+        now: float,
+        *,
+        began: int | None = None,
+        reads: bool = True,
     ) -> PromptUsage:
         """The charge for a prompt that is answered at `now` (seconds) and `began` to be worked off when so many prefixes were
         written; unless it `reads`, it comes where none is. Marked prefixes under the model's minimum are not cached."""
@@ -67,15 +75,27 @@ class PromptCache:
         digest, total = hashlib.blake2b(digest_size=16), 0
         prefixes: list[tuple[int, bytes, float | None]] = []
         for tokens, content, mark in blocks:
-            digest.update(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else orjson.dumps(content))
+            digest.update(
+                content.encode("utf-8", "surrogatepass")
+                if isinstance(content, str)
+                else orjson.dumps(content)
+            )
             digest.update(b"\x00")
             total += tokens
             life = LIFETIME_S.get(mark.get("ttl", "5m"), 300.0) if mark else None
             prefixes.append((total, digest.digest(), life))
-        return self._settle(model, prefixes, total, now, self.written if began is None else began, reads)
+        return self._settle(
+            model, prefixes, total, now, self.written if began is None else began, reads
+        )
 
     def _settle(
-        self, model: Model, prefixes: list[tuple[int, bytes, float | None]], total: int, now: float, began: int, reads: bool
+        self,
+        model: Model,
+        prefixes: list[tuple[int, bytes, float | None]],
+        total: int,
+        now: float,
+        began: int,
+        reads: bool,
     ) -> PromptUsage:
         read = 0
         written = {300.0: 0, 3_600.0: 0}

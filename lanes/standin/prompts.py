@@ -7,8 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_DESCRIPTION = re.compile(r"^[ \t]*[-*][ \t]*[`'\"]?([\w ./-]+?)[`'\"]?[ \t]*:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
-_EXAMPLE = re.compile(r"<example>\s*<input>(.*?)</input>\s*<output>(.*?)</output>\s*</example>", re.DOTALL | re.IGNORECASE)
+_DESCRIPTION = re.compile(
+    r"^[ \t]*[-*][ \t]*[`'\"]?([\w ./-]+?)[`'\"]?[ \t]*:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE
+)
+_EXAMPLE = re.compile(
+    r"<example>\s*<input>(.*?)</input>\s*<output>(.*?)</output>\s*</example>",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,26 @@ from lanes.standin.errors import invalid
 
 REQUIRED = ("model", "max_tokens", "messages")
 ALLOWED = frozenset(
-    (*REQUIRED, "cache_control", "container", "diagnostics", "inference_geo", "metadata", "output_config",
-     "service_tier", "speed", "stop_sequences", "system", "thinking", "tool_choice", "tools",
-     "user_profile_id", "workspace_id", "stream")
-)  # fmt: skip
+    (
+        *REQUIRED,
+        "cache_control",
+        "container",
+        "diagnostics",
+        "inference_geo",
+        "metadata",
+        "output_config",
+        "service_tier",
+        "speed",
+        "stop_sequences",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "user_profile_id",
+        "workspace_id",
+        "stream",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +52,11 @@ def text_of(content: object) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    return "\n".join(block["text"] for block in content if isinstance(block, dict) and block.get("type") == "text")
+    return "\n".join(
+        block["text"]
+        for block in content
+        if isinstance(block, dict) and block.get("type") == "text"
+    )
 
 
 def read_question(params: object) -> Question:
@@ -54,7 +74,9 @@ def read_question(params: object) -> Question:
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or max_tokens < 1:
         raise invalid("max_tokens: Input should be an integer greater than or equal to 1")
     if max_tokens > model.max_output_tokens:
-        raise invalid(f"max_tokens: {max_tokens} > {model.max_output_tokens}, the most {model.id} can produce")
+        raise invalid(
+            f"max_tokens: {max_tokens} > {model.max_output_tokens}, the most {model.id} can produce"
+        )
     tool, schema = _wanted_shape(params)
     _check_blocks("system", params.get("system", ""))
     return Question(
@@ -107,7 +129,9 @@ def _wanted_shape(params: dict[str, Any]) -> tuple[str | None, dict[str, Any] | 
     if not wanted:
         return None, None
     if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
-        raise invalid("output_config.format: Input should be {'type': 'json_schema', 'schema': {...}}")
+        raise invalid(
+            "output_config.format: Input should be {'type': 'json_schema', 'schema': {...}}"
+        )
     _check_closed(wanted["schema"])
     return None, wanted["schema"]
 

@@ -142,12 +142,18 @@ class Runner:
             rest = self._store.waiting(batch, after=-1, limit=2_000)
             self._store.finish(
                 batch,
-                [_without_answer(place, orjson.loads(raw)["custom_id"], verdict) for place, raw in rest],
+                [
+                    _without_answer(place, orjson.loads(raw)["custom_id"], verdict)
+                    for place, raw in rest
+                ],
             )
             return True
         if batch.id in self._stalled_batches:
             return False
-        due = min(self._engine.batch_step, due_by(batch, now, self._settings.turnaround_s) - batch.finished)
+        due = min(
+            self._engine.batch_step,
+            due_by(batch, now, self._settings.turnaround_s) - batch.finished,
+        )
         jobs = self._take(batch, due)
         if not jobs:
             return False
@@ -170,7 +176,9 @@ class Runner:
             if not rows:
                 break
             after = rows[-1][0]
-            jobs += [job for row in rows[: limit - len(jobs)] if (job := self._job(*row)) is not None]
+            jobs += [
+                job for row in rows[: limit - len(jobs)] if (job := self._job(*row)) is not None
+            ]
         return jobs
 
     def _job(self, place: int, raw: bytes) -> _Job | None:
@@ -199,10 +207,16 @@ class Runner:
         delay = sum(job.delay_s for job in jobs)
         if delay:
             time.sleep(delay)
-        asked = [job for job in jobs if job.error is None and not (job.fault and job.fault.kind in ("expire", "lose"))]
+        asked = [
+            job
+            for job in jobs
+            if job.error is None and not (job.fault and job.fault.kind in ("expire", "lose"))
+        ]
         questions = [job.question for job in asked if job.question is not None]
         began = self._composer.begins()
-        answers = dict(zip((job.place for job in asked), self._engine.answer_many(questions), strict=True))
+        answers = dict(
+            zip((job.place for job in asked), self._engine.answer_many(questions), strict=True)
+        )
         return [self._finished(batch, job, answers.get(job.place), began) for job in jobs]
 
     def _reads(self, job: _Job) -> bool:
@@ -217,17 +231,29 @@ class Runner:
         if job.error is not None:
             result = {"type": "errored", "error": job.error.body()}
             return Finished(job.place, "errored", _line(job.custom_id, result))
-        if kind == "lose":  # neither answered nor counted as answered: its results have no line for it
+        if (
+            kind == "lose"
+        ):  # neither answered nor counted as answered: its results have no line for it
             return Finished(job.place, "errored", None)
         if kind == "expire" or job.question is None:
             return _without_answer(job.place, job.custom_id, "expired")
         now = self._clock.now()
         spoil = kind if kind in SPOILING else None
         message = self._composer.message(
-            job.question, answer, processing="batch", now=now, began=began, reads=self._reads(job), spoil=spoil
-        )  # fmt: skip
+            job.question,
+            answer,
+            processing="batch",
+            now=now,
+            began=began,
+            reads=self._reads(job),
+            spoil=spoil,
+        )
         entry = Entry(message, "batch", job.question.text, now, batch.id, job.custom_id)
-        line = None if kind == "drop" else _line(job.custom_id, {"type": "succeeded", "message": message})
+        line = (
+            None
+            if kind == "drop"
+            else _line(job.custom_id, {"type": "succeeded", "message": message})
+        )
         return Finished(job.place, "succeeded", line, entry)
 
 
@@ -235,7 +261,9 @@ def due_by(batch: Batch, now: float, turnaround_s: float) -> int:
     """How many requests should be worked off by now when all are spread evenly over the turnaround."""
     if turnaround_s <= 0:
         return batch.requests
-    return min(batch.requests, int(batch.requests * max(0.0, now - batch.created_at) / turnaround_s))
+    return min(
+        batch.requests, int(batch.requests * max(0.0, now - batch.created_at) / turnaround_s)
+    )
 
 
 def _without_answer(place: int, custom_id: str, verdict: str) -> Finished:

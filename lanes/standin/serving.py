@@ -68,7 +68,9 @@ def sole_user_of(home: Path) -> Iterator[None]:
         yield
 
 
-def serve(*, home: Path, port: int, engine_name: str, settings: Settings, conformance: bool) -> None:
+def serve(
+    *, home: Path, port: int, engine_name: str, settings: Settings, conformance: bool
+) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT; prints `READY http://127.0.0.1:PORT` and what it is, once."""
     sys.setswitchinterval(SWITCH_S)
     with sole_user_of(home), listening(port) as listener:
@@ -98,6 +100,14 @@ def address(listener: socket.socket) -> str:
 def configured(app: Application) -> uvicorn.Config:
     """How an application is served: no header and no line of a log that is not its own."""
     return uvicorn.Config(
-        app, http=_Protocol, ws="none", lifespan="off", log_level="warning", access_log=False,
-        server_header=False, date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=GRACE_S,
-    )  # fmt: skip
+        app,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=GRACE_S,
+    )

@@ -49,7 +49,9 @@ def pack_property(root: Node) -> str | None:
     """The top-level array whose elements are objects with an `id`, when the schema is one of a pack."""
     for name, node in resolve(root, root).get("properties", {}).items():
         array = resolve(node, root)
-        if array.get("type") == "array" and "id" in resolve(array.get("items", {}), root).get("properties", {}):
+        if array.get("type") == "array" and "id" in resolve(array.get("items", {}), root).get(
+            "properties", {}
+        ):
             return name
     return None
 
@@ -60,7 +62,9 @@ def resolve(node: Node, root: Node) -> Node:
         if "$ref" in node:
             target: Any = root
             for step in node["$ref"].removeprefix("#").strip("/").split("/"):
-                target = target.get(step.replace("~1", "/").replace("~0", "~"), {}) if step else target
+                target = (
+                    target.get(step.replace("~1", "/").replace("~0", "~"), {}) if step else target
+                )
             node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
         elif "allOf" in node:
             merged = {key: value for key, value in node.items() if key != "allOf"}
@@ -79,7 +83,13 @@ def fill_single(root: Node, item: Item, chooser: Chooser) -> Any:
     return _Filling(root, item, chooser).value(root, "", 0)
 
 
-def fill_pack(root: Node, pack: str, whole: Item, items: Sequence[Item], chooser_for: Callable[[Item], Chooser]) -> Any:
+def fill_pack(
+    root: Node,
+    pack: str,
+    whole: Item,
+    items: Sequence[Item],
+    chooser_for: Callable[[Item], Chooser],
+) -> Any:
     """An answer with one element per item, each with its item's id; other properties are read off the whole."""
     properties = dict(resolve(root, root)["properties"])
     element = resolve(resolve(properties[pack], root)["items"], root)
@@ -88,7 +98,11 @@ def fill_pack(root: Node, pack: str, whole: Item, items: Sequence[Item], chooser
     elements = []
     for item in items:
         filling = _Filling(root, item, chooser_for(item))
-        fields = {name: filling.value(node, name, 1) for name, node in element["properties"].items() if name != "id"}
+        fields = {
+            name: filling.value(node, name, 1)
+            for name, node in element["properties"].items()
+            if name != "id"
+        }
         elements.append({"id": item.id, **fields})
     return {name: elements if name == pack else answer[name] for name in properties}
 
@@ -105,7 +119,9 @@ class _Filling:
             return self._pick(name, node["enum"], node)
         branches = node.get("anyOf") or node.get("oneOf")
         if branches:
-            return self._branch([resolve(branch, self.root) for branch in branches], node, name, depth)
+            return self._branch(
+                [resolve(branch, self.root) for branch in branches], node, name, depth
+            )
         kind = node.get("type")
         if isinstance(kind, list):
             kind = next((one for one in kind if one != "null"), "null")
@@ -115,7 +131,10 @@ class _Filling:
             case "object":
                 if depth > 4 * DEEPEST:
                     return {}
-                return {key: self.value(part, key, depth + 1) for key, part in node.get("properties", {}).items()}
+                return {
+                    key: self.value(part, key, depth + 1)
+                    for key, part in node.get("properties", {}).items()
+                }
             case "array":
                 return self._array(node, name, depth)
             case "boolean":
@@ -153,8 +172,14 @@ class _Filling:
 
     def _number(self, node: Node, name: str, *, whole: bool) -> float | int:
         step = node.get("multipleOf", 1 if whole else 0)
-        low = node.get("minimum", node["exclusiveMinimum"] + (step or 1e-6) if "exclusiveMinimum" in node else None)
-        high = node.get("maximum", node["exclusiveMaximum"] - (step or 1e-6) if "exclusiveMaximum" in node else None)
+        low = node.get(
+            "minimum",
+            node["exclusiveMinimum"] + (step or 1e-6) if "exclusiveMinimum" in node else None,
+        )
+        high = node.get(
+            "maximum",
+            node["exclusiveMaximum"] - (step or 1e-6) if "exclusiveMaximum" in node else None,
+        )
         if not whole and _CERTAINTY.search(name):
             number = self.chooser.certainty()
         else:

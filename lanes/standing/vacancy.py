@@ -13,9 +13,13 @@ from lanes.standing.runs import WantedRun
 
 LOOK_EVERY_S = 5.0
 FREE_FOR = timedelta(seconds=20)  # longer than a run that was asked for otherwise takes to begin
-AGAIN_AFTER = timedelta(seconds=60)  # from one asking to the next; at least the minute that the key of a `replacement` names
+AGAIN_AFTER = timedelta(
+    seconds=60
+)  # from one asking to the next; at least the minute that the key of a `replacement` names
 PENDING_FOR = timedelta(seconds=60)  # a worker took the run and starts its process
-BEGINNING_FOR = timedelta(seconds=60)  # the process runs, loads its packages and opens its connections
+BEGINNING_FOR = timedelta(
+    seconds=60
+)  # the process runs, loads its packages and opens its connections
 OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at
 NEWEST = 20  # of a deployment's runs in these states
 
@@ -23,12 +27,16 @@ NEWEST = 20  # of a deployment's runs in these states
 class Vacancies:
     """Since when each role has been free in the eyes of one looker, and when it asked for a run."""
 
-    def __init__(self, *, free_for: timedelta = FREE_FOR, again_after: timedelta = AGAIN_AFTER) -> None:
+    def __init__(
+        self, *, free_for: timedelta = FREE_FOR, again_after: timedelta = AGAIN_AFTER
+    ) -> None:
         self._free_for, self._again_after = free_for, again_after
         self._free_since: dict[Role, datetime] = {}
         self._asked_at: dict[Role, datetime] = {}
 
-    def to_ask(self, watched: Iterable[StandingRun], held: Collection[int], now: datetime) -> list[StandingRun]:
+    def to_ask(
+        self, watched: Iterable[StandingRun], held: Collection[int], now: datetime
+    ) -> list[StandingRun]:
         """Of the runs watched, those to ask for now. A role that was seen held in between counts as free from anew."""
         due: list[StandingRun] = []
         for run in watched:

@@ -3,7 +3,9 @@
 import re
 
 # What means the same to SQLAlchemy and to the driver, but for the name of the driver.
-SIMPLE = re.compile(r"(?:postgres|postgresql|postgresql\+psycopg)://((?:[\w.~%-]+(?::[\w.~%-]*)?@)?([\w.-]+(?::\d+)?/[\w-]+))")
+SIMPLE = re.compile(
+    r"(?:postgres|postgresql|postgresql\+psycopg)://((?:[\w.~%-]+(?::[\w.~%-]*)?@)?([\w.-]+(?::\d+)?/[\w-]+))"
+)
 
 
 def plain_url(url: str) -> str:

@@ -54,7 +54,9 @@ def by_driver(url: str) -> Iterator[Ask]:
     from psycopg.rows import namedtuple_row
     from psycopg.types.json import set_json_loads
 
-    with psycopg.connect(plain_url(url), connect_timeout=5, row_factory=namedtuple_row) as connection:
+    with psycopg.connect(
+        plain_url(url), connect_timeout=5, row_factory=namedtuple_row
+    ) as connection:
         set_json_loads(exact_json.loads, connection)
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:

@@ -21,7 +21,12 @@ def size_of(payload: ColumnElement[Any]) -> Label[int]:
 
 
 def bounded(
-    connection: Connection, query: Select[*tuple[Any, ...]], given: Given = NOTHING, *, most: int, most_bytes: int
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    given: Given = NOTHING,
+    *,
+    most: int,
+    most_bytes: int,
 ) -> list[Any]:
     """As `streamed`, all of them at once; the query brings no more than `most` rows. Those of one fetch need no stream."""
     if most > FIRST:
@@ -32,7 +37,11 @@ def bounded(
 
 
 def streamed(
-    connection: Connection, query: Select[*tuple[Any, ...]], given: Given = NOTHING, *, most_bytes: int
+    connection: Connection,
+    query: Select[*tuple[Any, ...]],
+    given: Given = NOTHING,
+    *,
+    most_bytes: int,
 ) -> Generator[Any]:
     """The first rows of a query until they have `most_bytes` (see `size_of`); one at least, however large it is. What its
     parameters say is `given`.

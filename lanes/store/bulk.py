@@ -39,21 +39,32 @@ _ABSENT = object()
 
 def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
     """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold bytes."""
-    return records([column(name, table.c[name].type) for name in rows[0]], literal(document_of(rows), Text))
+    return records(
+        [column(name, table.c[name].type) for name in rows[0]], literal(document_of(rows), Text)
+    )
 
 
 def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
     """A document as a table `given` with these columns; what a row of it does not name is null."""
-    return func.json_to_recordset(document.cast(JSON)).table_valued(*columns, name="given").render_derived(with_types=True)
+    return (
+        func.json_to_recordset(document.cast(JSON))
+        .table_valued(*columns, name="given")
+        .render_derived(with_types=True)
+    )
 
 
 def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ...]]:
     """The rows of the two documents that `split` makes, with these columns; what a row does not name is null."""
     each, alike = (
-        of(bindparam(name, type_=Text).cast(JSON)).table_valued(*columns, name=name).render_derived(with_types=True)
+        of(bindparam(name, type_=Text).cast(JSON))
+        .table_valued(*columns, name=name)
+        .render_derived(with_types=True)
         for of, name in ((func.json_to_recordset, ROWS), (func.json_to_record, ALIKE))
     )
-    both = (func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name) for of in columns)
+    both = (
+        func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
+        for of in columns
+    )
     return select(*both).select_from(each.join(alike, true()))
 
 
@@ -85,7 +96,9 @@ def _plain(value: Any) -> Any:
         case UUID():
             return str(value)
         case _:
-            raise TypeError(f"a value of the type {type(value).__name__} cannot travel in a document")
+            raise TypeError(
+                f"a value of the type {type(value).__name__} cannot travel in a document"
+            )
 
 
 def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:

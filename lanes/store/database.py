@@ -34,7 +34,9 @@ def engine(url: str, *, most: int = 6) -> Engine:
 
 def _async_engine(url: str) -> "AsyncEngine":
     """The connection that was used last is used next: what the server has prepared on it is not prepared on all of them."""
-    engine = discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True)
+    engine = discreet_async_engine(
+        url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True
+    )
     give_out_alive(engine.sync_engine)
     return engine
 
@@ -45,7 +47,9 @@ class Run:
     def __init__(self, connection: "AsyncConnection", now: datetime) -> None:
         self._connection, self.now = connection, now
 
-    async def __call__(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def __call__(
+        self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """What `query` returns; nothing is committed before the transaction ends."""
         return await self._connection.run_sync(query, *args, **kwargs)
 
@@ -58,14 +62,20 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, engine: "AsyncEngine | None" = None, clock: Callable[[Connection], datetime] = clock,
-    ) -> None:  # fmt: skip
+        self,
+        url: str,
+        *,
+        engine: "AsyncEngine | None" = None,
+        clock: Callable[[Connection], datetime] = clock,
+    ) -> None:
         self.url, self.clock = url, clock
         self._engine = engine or _async_engine(url)
         self._one_by_one = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sessions = sessions_of(self._engine.sync_engine)
 
-    async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """What `query` returns; its writes are committed, or none of them when it raises."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(query, *args, **kwargs)
@@ -82,7 +92,9 @@ class Database:
         async with self._one_by_one.connect() as connection:
             yield Run(connection, await connection.run_sync(self.clock))
 
-    async def look(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def look(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """As `run`, where nothing is written: no transaction is begun, nor ended."""
         async with self._one_by_one.connect() as connection:
             return await connection.run_sync(query, *args, **kwargs)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value,
 NO_VALUE = "22012"  # but for a division by zero
-REFUSES = ("22", "23", "54")  # classes of SQLSTATE: data, integrity, and limits such as the size of an index row
+REFUSES = (
+    "22",
+    "23",
+    "54",
+)  # classes of SQLSTATE: data, integrity, and limits such as the size of an index row
 
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
@@ -30,9 +34,13 @@ def discreet_engine(url: str | URL, **how: Any) -> Engine:
 
 def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
     """An engine for asynchronous callers."""
-    from sqlalchemy.ext.asyncio import create_async_engine  # the mapper comes with it: a command does without
+    from sqlalchemy.ext.asyncio import (
+        create_async_engine,
+    )  # the mapper comes with it: a command does without
 
-    engine = create_async_engine(url, hide_parameters=True, json_deserializer=exact_json.loads, **how)
+    engine = create_async_engine(
+        url, hide_parameters=True, json_deserializer=exact_json.loads, **how
+    )
     event.listen(engine.sync_engine, "handle_error", _say_less)
     return engine
 
@@ -48,7 +56,9 @@ def _say_less(context: ExceptionContext) -> None:
     error, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(error, psycopg.Error):
         return
-    if error.sqlstate is None:  # libpq's own message, which may quote the part of the address that it cannot read
+    if (
+        error.sqlstate is None
+    ):  # libpq's own message, which may quote the part of the address that it cannot read
         for each in filter(None, (error, wrapped)):
             each.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in each.args)
         return
@@ -56,7 +66,13 @@ def _say_less(context: ExceptionContext) -> None:
     if error.sqlstate.startswith(BAD_VALUE) and error.sqlstate != NO_VALUE:
         said = "a value cannot be stored as it is"
     about = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
-    said = " ".join([said, f"[{error.sqlstate}]", *dict.fromkeys(name for name in about if name and name not in said)])
+    said = " ".join(
+        [
+            said,
+            f"[{error.sqlstate}]",
+            *dict.fromkeys(name for name in about if name and name not in said),
+        ]
+    )
     error.args = (said,)
     if wrapped is not None:
         wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)

@@ -17,7 +17,15 @@ from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.definitions import mended_workload
-from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Recorded, Severity
+from lanes.promises.incident import (
+    EVERYBODY,
+    TERMS,
+    Incident,
+    IncidentState,
+    Promise,
+    Recorded,
+    Severity,
+)
 from lanes.promises.money import DEAR
 from lanes.store import outbox
 from lanes.store.literals import is_
@@ -72,7 +80,11 @@ class Standstill(NamedTuple):
 
     def explains(self, breach: Assessment) -> bool:
         """Return whether the breach comes of it; missed due times do for as long as they are looked at."""
-        if breach.workload != self.workload or not breach.standstill or not breach.standstill <= set(self.lanes):
+        if (
+            breach.workload != self.workload
+            or not breach.standstill
+            or not breach.standstill <= set(self.lanes)
+        ):
             return False
         if breach.promise is Promise.BATCH_SLOW and self.promise == Promise.BUDGET:
             return False  # a batch that has left is paid
@@ -84,11 +96,23 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
 
     Each stands alone: one that the database refuses harms no other.
     """
-    untold = and_(incident.c.parent_id.is_not(None), ~exists().where(slack_post.c.incident_id == incident.c.id))
-    rows = connection.execute(select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open()))
+    untold = and_(
+        incident.c.parent_id.is_not(None),
+        ~exists().where(slack_post.c.incident_id == incident.c.id),
+    )
+    rows = connection.execute(
+        select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
+    )
     standing = {(row.promise, row.workload, row.subject): row for row in rows}
     recorded = Recorded()
-    _record(connection, [each for each in assessments if each.promise in CAUSES], standing, (), recorded, now)
+    _record(
+        connection,
+        [each for each in assessments if each.promise in CAUSES],
+        standing,
+        (),
+        recorded,
+        now,
+    )
     found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
     others = [each for each in assessments if each.promise not in CAUSES]
     _record(connection, others, standing, [Standstill(*row) for row in found], recorded, now)
@@ -96,13 +120,22 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
 
 
 def _record(
-    connection: Connection, assessments: Iterable[Assessment], standing: Mapping[Any, Any], causes: Sequence[Standstill],
-    recorded: Recorded, now: datetime,
-) -> None:  # fmt: skip
+    connection: Connection,
+    assessments: Iterable[Assessment],
+    standing: Mapping[Any, Any],
+    causes: Sequence[Standstill],
+    recorded: Recorded,
+    now: datetime,
+) -> None:
     for each in assessments:
-        key, parent_id = (each.promise, each.workload, each.subject), next((c.id for c in causes if c.explains(each)), None)
+        key, parent_id = (
+            (each.promise, each.workload, each.subject),
+            next((c.id for c in causes if c.explains(each)), None),
+        )
         if each.verdict is Verdict.FAILED:
-            _alone(connection, each, recorded.opened, recorded, now, partial(open, parent_id=parent_id))
+            _alone(
+                connection, each, recorded.opened, recorded, now, partial(open, parent_id=parent_id)
+            )
             continue
         known = standing.get(key)
         if known is None:
@@ -113,7 +146,11 @@ def _record(
 
 
 def open(
-    connection: Connection, breach: Assessment, *, parent_id: IncidentId | None = None, now: datetime
+    connection: Connection,
+    breach: Assessment,
+    *,
+    parent_id: IncidentId | None = None,
+    now: datetime,
 ) -> IncidentId | None:
     """The breach has its open incident: a new one, whose id is returned, or the open one with the newest figures.
 
@@ -121,41 +158,73 @@ def open(
     severity of an open one never falls.
     """
     figures: dict[str, Any] = {
-        "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "samples": breach.samples,
-        "sentence": breach.sentence, "updated_at": now,
-    }  # fmt: skip
+        "severity": breach.severity,
+        "value": breach.value,
+        "limit_value": breach.limit,
+        "samples": breach.samples,
+        "sentence": breach.sentence,
+        "updated_at": now,
+    }
     met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
     figures |= {name: each for name, each in met.items() if each is not None}
-    of_key = [column == value for column, value in zip(KEY, (breach.promise, breach.workload, breach.subject), strict=True)]
-    known = connection.execute(select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)).first()
+    of_key = [
+        column == value
+        for column, value in zip(
+            KEY, (breach.promise, breach.workload, breach.subject), strict=True
+        )
+    ]
+    known = connection.execute(
+        select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)
+    ).first()
     if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
         return added
     if known is not None and known.parent_id is not None and parent_id is None:
         _to_be_told(connection, known.id, now)
-    worst = case((incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity)
-    changed = tuple_(incident.c.value, incident.c.limit_value, incident.c.samples, incident.c.sentence, incident.c.severity)
+    worst = case(
+        (incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity
+    )
+    changed = tuple_(
+        incident.c.value,
+        incident.c.limit_value,
+        incident.c.samples,
+        incident.c.sentence,
+        incident.c.severity,
+    )
     connection.execute(
         update(incident)
         .where(_open(), *of_key)
-        .where(changed != tuple_(breach.value, breach.limit, breach.samples, breach.sentence, worst))
+        .where(
+            changed != tuple_(breach.value, breach.limit, breach.samples, breach.sentence, worst)
+        )
         .values({**figures, "severity": worst})
     )
     return None
 
 
 def _added(
-    connection: Connection, breach: Assessment, figures: Mapping[str, Any], parent_id: IncidentId | None, now: datetime
+    connection: Connection,
+    breach: Assessment,
+    figures: Mapping[str, Any],
+    parent_id: IncidentId | None,
+    now: datetime,
 ) -> IncidentId | None:
     """The id of a new incident, which is announced; None where somebody else has opened it meanwhile."""
     added = connection.execute(
         upsert(incident)
         .values(
-            **figures, promise=breach.promise, workload=breach.workload, subject=breach.subject, state=IncidentState.OPEN,
-            unit=TERMS[breach.promise].unit, opened_at=now, opened_value=breach.value, parent_id=parent_id,
+            **figures,
+            promise=breach.promise,
+            workload=breach.workload,
+            subject=breach.subject,
+            state=IncidentState.OPEN,
+            unit=TERMS[breach.promise].unit,
+            opened_at=now,
+            opened_value=breach.value,
+            parent_id=parent_id,
         )
         .on_conflict_do_nothing(index_elements=[column.name for column in KEY], index_where=_open())
         .returning(incident)
-    ).first()  # fmt: skip
+    ).first()
     if added is None:
         return None
     if parent_id is None:
@@ -165,7 +234,13 @@ def _added(
 
 
 def resolve(
-    connection: Connection, promise: Promise, workload: str, subject: str = "", *, sentence: str, now: datetime
+    connection: Connection,
+    promise: Promise,
+    workload: str,
+    subject: str = "",
+    *,
+    sentence: str,
+    now: datetime,
 ) -> IncidentId | None:
     """The open incident is resolved and the world told; its id, None when none was open.
 
@@ -184,40 +259,57 @@ def resolve(
     return ended.id
 
 
-def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, now: datetime) -> Recorded:
+def record_invalid(
+    connection: Connection, breaches: Iterable[Assessment], *, now: datetime
+) -> Recorded:
     """Exactly the workloads whose block is invalid have an open incident of that kind; of several breaches the first."""
     invalid, recorded = dict[str, Assessment](), Recorded()
     for each in breaches:
         invalid.setdefault(each.workload, each)
     for each in invalid.values():
         _alone(connection, each, recorded.opened, recorded, now, open)
-    mended = and_(incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid)))
-    for row in connection.execute(select(incident.c.workload, incident.c.why).where(_open(), mended)).all():
+    mended = and_(
+        incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid))
+    )
+    for row in connection.execute(
+        select(incident.c.workload, incident.c.why).where(_open(), mended)
+    ).all():
         said = mended_workload(row.workload, row.why)
         ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
         recorded.resolved.extend([ended] if ended is not None else [])
     return recorded
 
 
-def listed(connection: Connection, *, states: Collection[IncidentState], limit: int = MOST) -> list[Incident]:
+def listed(
+    connection: Connection, *, states: Collection[IncidentState], limit: int = MOST
+) -> list[Incident]:
     """The newest incidents in these states, newest first."""
     rows = connection.execute(
-        select(incident).where(incident.c.state.in_(list(states))).order_by(incident.c.id.desc()).limit(limit)
+        select(incident)
+        .where(incident.c.state.in_(list(states)))
+        .order_by(incident.c.id.desc())
+        .limit(limit)
     )
     return [read_incident(row) for row in rows]
 
 
 def _alone(
-    connection: Connection, judged: Assessment, done: list[IncidentId], recorded: Recorded, now: datetime,
+    connection: Connection,
+    judged: Assessment,
+    done: list[IncidentId],
+    recorded: Recorded,
+    now: datetime,
     write: Callable[..., IncidentId | None],
-) -> None:  # fmt: skip
+) -> None:
     try:
         with connection.begin_nested():
             id_ = write(connection, judged, now=now)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        of = f"{judged.promise} of {judged.workload}" + (f", {judged.subject}" if judged.subject else "")
+        of = f"{judged.promise} of {judged.workload}" + (
+            f", {judged.subject}" if judged.subject else ""
+        )
         recorded.refused.append(f"{of} could not be written: {type(error.orig).__name__}")
         return
     if id_ is not None:
@@ -226,11 +318,22 @@ def _alone(
 
 def _to_be_told(connection: Connection, id: IncidentId, now: datetime) -> None:
     """Slack is told of it, once."""
-    connection.execute(upsert(slack_post).values(incident_id=id, next_try_at=now).on_conflict_do_nothing())
+    connection.execute(
+        upsert(slack_post).values(incident_id=id, next_try_at=now).on_conflict_do_nothing()
+    )
 
 
-def _resolve_as_judged(connection: Connection, judged: Assessment, *, now: datetime) -> IncidentId | None:
-    return resolve(connection, judged.promise, judged.workload, judged.subject, sentence=judged.sentence, now=now)
+def _resolve_as_judged(
+    connection: Connection, judged: Assessment, *, now: datetime
+) -> IncidentId | None:
+    return resolve(
+        connection,
+        judged.promise,
+        judged.workload,
+        judged.subject,
+        sentence=judged.sentence,
+        now=now,
+    )
 
 
 def _open() -> ColumnElement[bool]:
@@ -240,10 +343,28 @@ def _open() -> ColumnElement[bool]:
 def read_incident(row: Any) -> Incident:
     """A row with the columns of `incident`."""
     return Incident(
-        row.id, str(row.uid), row.promise, row.workload, row.subject, row.severity, row.state,
-        row.value, row.limit_value, row.samples, row.unit, row.sentence, row.opened_at, row.updated_at,
-        row.resolved_at, row.why, row.opened_value, row.flow_run_id, row.block_id, row.briefing, row.parent_id,
-    )  # fmt: skip
+        row.id,
+        str(row.uid),
+        row.promise,
+        row.workload,
+        row.subject,
+        row.severity,
+        row.state,
+        row.value,
+        row.limit_value,
+        row.samples,
+        row.unit,
+        row.sentence,
+        row.opened_at,
+        row.updated_at,
+        row.resolved_at,
+        row.why,
+        row.opened_value,
+        row.flow_run_id,
+        row.block_id,
+        row.briefing,
+        row.parent_id,
+    )
 
 
 def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
@@ -253,9 +374,15 @@ def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any])
 
 def _announce(connection: Connection, event: str, told: Incident, now: datetime) -> None:
     payload = {
-        "incident_id": told.id, "promise": told.promise, "subject": told.subject, "severity": told.severity,
-        "value": told.value, "limit_value": told.limit_value, "unit": told.unit, "sentence": told.sentence,
+        "incident_id": told.id,
+        "promise": told.promise,
+        "subject": told.subject,
+        "severity": told.severity,
+        "value": told.value,
+        "limit_value": told.limit_value,
+        "unit": told.unit,
+        "sentence": told.sentence,
         "parent_id": told.parent_id,
-    }  # fmt: skip
+    }
     resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
     outbox.add(connection, [EventOut(event, resource, payload)], now=now)

@@ -22,7 +22,9 @@ DEADLOCK = (
     "another transaction holds rows that this call needs, and waits for rows that this transaction holds (a deadlock): nothing "
     "of this call was done; repeat it, or roll back and begin again, and change items in the order of their keys"
 )
-PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
+PATIENCE = timedelta(
+    seconds=1
+)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
 
 
 @contextmanager
@@ -46,7 +48,11 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
 
 
 def patiently(
-    connection: Connection, limit: timedelta, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    connection: Connection,
+    limit: timedelta,
+    query: Callable[Concatenate[Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """What `query` returns, where none of its statements waits longer than `limit` for a lock.
 
@@ -58,7 +64,11 @@ def patiently(
 
 
 def by_itself(
-    connection: Connection, limit: timedelta, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    connection: Connection,
+    limit: timedelta,
+    query: Callable[Concatenate[Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """As `patiently`, for a query that has a transaction to itself: what raises ends it, and nothing of it has to be kept."""
     wait_at_most(connection, limit)
@@ -83,7 +93,11 @@ def repeated(act: Callable[[], T]) -> T:
 
 
 def in_own_transaction(
-    pool: Engine, limit: timedelta, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    pool: Engine,
+    limit: timedelta,
+    query: Callable[Concatenate[Connection, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> T:
     """Return what `query` returns in a transaction of its own, which is repeated after a deadlock.
 

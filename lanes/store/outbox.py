@@ -7,7 +7,18 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CompoundSelect, Connection, Select, delete, or_, select, text, true, union_all, update
+from sqlalchemy import (
+    CompoundSelect,
+    Connection,
+    Select,
+    delete,
+    or_,
+    select,
+    text,
+    true,
+    union_all,
+    update,
+)
 
 from lanes.store import signals
 from lanes.store.bulk import insert_rows, one_of
@@ -61,7 +72,15 @@ def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) ->
     """The events will be published after this transaction has committed; whoever publishes is woken."""
     if not events:
         return
-    rows = [{"event": each.event, "resource": each.resource, "payload": each.payload, "occurred_at": now} for each in events]
+    rows = [
+        {
+            "event": each.event,
+            "resource": each.resource,
+            "payload": each.payload,
+            "occurred_at": now,
+        }
+        for each in events
+    ]
     connection.execute(insert_rows(event_outbox, rows))
     signals.wake(connection)
 
@@ -92,7 +111,9 @@ def take(
     if turn is None:
         return Taken()
     after = (turn.paced_until or now) - now
-    if not timedelta(0) < after <= timedelta(seconds=most / PER_S):  # a clock that was set back stops nobody
+    if (
+        not timedelta(0) < after <= timedelta(seconds=most / PER_S)
+    ):  # a clock that was set back stops nobody
         after = timedelta(0)
     until = now + (after or timedelta(seconds=len(rows) / PER_S))
     ours = update(turns).where(turns.c.name == EVENTS)
@@ -107,25 +128,39 @@ def _first(most: int) -> CompoundSelect[Any]:
 
 def _both(most: int, behind: Behind) -> CompoundSelect[Any]:
     """Up to `most` of each kind: as many as are to be taken are among them."""
-    return union_all(urgent(most, behind).subquery().select(), answers(most, behind).subquery().select())
+    return union_all(
+        urgent(most, behind).subquery().select(), answers(most, behind).subquery().select()
+    )
 
 
 def urgent(most: int, behind: Behind = NONE) -> Select[Any]:
     """The first events but answers that nobody asked for."""
     of, id_ = event_outbox.c.precedence, event_outbox.c.id
     there = [or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
-    return select(event_outbox).where(text(f"precedence < {LAST}"), *there).order_by(of, id_).limit(most)
+    return (
+        select(event_outbox)
+        .where(text(f"precedence < {LAST}"), *there)
+        .order_by(of, id_)
+        .limit(most)
+    )
 
 
 def answers(most: int, behind: Behind = NONE) -> Select[Any]:
     """The oldest answers that nobody asked for."""
     there = event_outbox.c.id > behind[LAST] if LAST in behind else true()
-    return select(event_outbox).where(event_outbox.c.precedence == LAST, there).order_by(event_outbox.c.id).limit(most)
+    return (
+        select(event_outbox)
+        .where(event_outbox.c.precedence == LAST, there)
+        .order_by(event_outbox.c.id)
+        .limit(most)
+    )
 
 
 def drop(connection: Connection, published: Sequence[Outgoing]) -> None:
     """Published events no longer wait."""
-    connection.execute(delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id)))
+    connection.execute(
+        delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id))
+    )
 
 
 def leave(connection: Connection, *, publisher: str, now: datetime) -> None:
@@ -136,8 +171,14 @@ def leave(connection: Connection, *, publisher: str, now: datetime) -> None:
 
 def _turn(publisher: str, now: datetime) -> Select[Any]:
     """The turn, if it can be ours. One that somebody is taking at this moment is theirs."""
-    free = or_(turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now)
-    return select(turns.c.paced_until).where(turns.c.name == EVENTS, free).with_for_update(skip_locked=True)
+    free = or_(
+        turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now
+    )
+    return (
+        select(turns.c.paced_until)
+        .where(turns.c.name == EVENTS, free)
+        .with_for_update(skip_locked=True)
+    )
 
 
 def _outgoing(row: Any) -> Outgoing:

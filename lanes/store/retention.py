@@ -50,11 +50,19 @@ def delete_labels(connection: Connection, *, before: datetime) -> int:
 
 def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool]) -> int:
     """Delete the first rows of the table that are old; what another transaction holds is left for the next time."""
-    old = select(of.c.id).where(is_old).order_by(of.c.id).limit(MOST).with_for_update(skip_locked=True)
+    old = (
+        select(of.c.id)
+        .where(is_old)
+        .order_by(of.c.id)
+        .limit(MOST)
+        .with_for_update(skip_locked=True)
+    )
     return connection.execute(delete(of).where(of.c.id.in_(old))).rowcount
 
 
-def delete_reads(connection: Connection, *, before: datetime, after: int = 0, most: int = MOST) -> Deleted:
+def delete_reads(
+    connection: Connection, *, before: datetime, after: int = 0, most: int = MOST
+) -> Deleted:
     """Delete, of the next reads, those from before that moment that were not the first to take an item's answer.
 
     The first one is what the figures count of an item: without it, the next read would be the first, and count again.

@@ -93,7 +93,9 @@ def _refuse_to_migrate(connection: Connection, user: str) -> None:
 
 def pending(connection: Connection) -> list[str]:
     """The migrations that this code has and the database has not, oldest first."""
-    have = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+    have = MigrationContext.configure(
+        connection, opts={"version_table_schema": SCHEMA}
+    ).get_current_revision()
     script = ScriptDirectory.from_config(config())
     missing = [revision.revision for revision in script.iterate_revisions("head", have or "base")]
     return list(reversed(missing))

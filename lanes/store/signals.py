@@ -21,13 +21,18 @@ CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock
 LEAVE_S = 1.0  # for handing a role back
 KEEP_WITHIN_S = 30.0  # how long a database that is away is waited for before its role is given up
-STATEMENT_S = 10.0  # the longest that one statement may take; waiting for a role has a limit of its own
+STATEMENT_S = (
+    10.0  # the longest that one statement may take; waiting for a role has a limit of its own
+)
 PAUSES_S = (0.1, 5.0)  # between two tries to connect: the first, and the longest
 LIMITS = {
     "connect_timeout": 5,
-    "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
-}  # fmt: skip
+}
 # The server's side of the same: a holder that vanished from the network frees its role within some 15 seconds.
 LIMITS_OF_SESSION: LiteralString = """
     select set_config('statement_timeout', %s, false), set_config('tcp_keepalives_idle', '5', false),
@@ -49,8 +54,15 @@ WAITING_LIMITS: LiteralString = """
 _NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 __all__ = [
-    "Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "standing_roles", "wake",
-]  # fmt: skip
+    "Role",
+    "RoleLock",
+    "held_roles",
+    "holder_exists",
+    "holders",
+    "listening",
+    "standing_roles",
+    "wake",
+]
 
 
 def wake(connection: Connection) -> None:
@@ -78,7 +90,9 @@ async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asy
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _hear(url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event, but: Collection[int]) -> None:
+async def _hear(
+    url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event, but: Collection[int]
+) -> None:
     """Hears until cancelled. What was committed while the connection was lost went unheard: the event is set."""
     while True:
         with suppress(psycopg.Error):
@@ -110,7 +124,9 @@ async def _connect(url: str, first: LiteralString | None = None) -> psycopg.Asyn
 
     One that nobody wants any more is opened, then closed: Postgres keeps a half open one for a minute.
     """
-    connecting = asyncio.create_task(psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True))
+    connecting = asyncio.create_task(
+        psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True)
+    )
     try:
         connection = await asyncio.shield(connecting)
     except asyncio.CancelledError:
@@ -193,12 +209,16 @@ class RoleLock:
             left_s = max(0.001, until - time.monotonic())
             try:
                 await connection.execute(WAITING_LIMITS, (_ms(left_s), _ms(left_s + STATEMENT_S)))
-                await connection.execute("select pg_advisory_lock(%s, %s)", (CLASS, int(self._role)))
+                await connection.execute(
+                    "select pg_advisory_lock(%s, %s)", (CLASS, int(self._role))
+                )
                 self.held = True
                 await connection.execute(WAITING_LIMITS, ("0", _ms(STATEMENT_S)))
             except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
                 return False
-            except psycopg.OperationalError:  # the connection was lost: wait on, on a new one, for the time that is left
+            except (
+                psycopg.OperationalError
+            ):  # the connection was lost: wait on, on a new one, for the time that is left
                 await self._close()
                 if time.monotonic() >= until:
                     raise

@@ -66,11 +66,14 @@ returning w.id
 """
 _now = bindparam("now", type_=Moment)
 _but, _only = (bindparam(name, type_=ARRAY(BigInteger)) for name in ("but", "only"))  # versions
-_askable = work.c.version_id + 0 != all_(_but)  # `+ 0`: without statistics, by which one version in use would be all or nothing
+_askable = work.c.version_id + 0 != all_(
+    _but
+)  # `+ 0`: without statistics, by which one version in use would be all or nothing
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
-    "workload": bindparam("of_workload", type_=ARRAY(Text)), "places": bindparam("of_places", type_=ARRAY(Integer)),
+    "workload": bindparam("of_workload", type_=ARRAY(Text)),
+    "places": bindparam("of_places", type_=ARRAY(Integer)),
     "since": bindparam("of_since", type_=ARRAY(Moment)),
-}  # fmt: skip
+}
 
 
 def ready_on(lane: Lane) -> ColumnElement[bool]:
@@ -96,16 +99,25 @@ class Waiting:
 
 
 def waiting(
-    connection: Connection, lane: Lane, *, since: Mapping[str, datetime] | None = None, but: Sequence[VersionId] = (),
+    connection: Connection,
+    lane: Lane,
+    *,
+    since: Mapping[str, datetime] | None = None,
+    but: Sequence[VersionId] = (),
     now: datetime,
-) -> Waiting:  # fmt: skip
+) -> Waiting:
     """Return what waits, but for workloads that are paused, versions that cannot be read and those named in `but`.
 
     Where `since` names a workload, only its work of this rank or less urgent work is looked for, and what its sender marked
     urgent.
     """
     from_ = since or {}
-    given = {"of_workload": list(from_), "of_since": list(from_.values()), "but": list(but), "now": now}
+    given = {
+        "of_workload": list(from_),
+        "of_since": list(from_.values()),
+        "but": list(but),
+        "now": now,
+    }
     rows = connection.execute(_waiting(lane), given).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
@@ -122,25 +134,45 @@ def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
     :of_workload is looked for from :of_since on."""
     heads = _table("heads", _LISTS, workload=Text(), since=Moment)
     here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
-    head = select(work.c.rank_at, work.c.version_id).where(*here).order_by(work.c.rank_at, work.c.id).limit(1)
+    head = (
+        select(work.c.rank_at, work.c.version_id)
+        .where(*here)
+        .order_by(work.c.rank_at, work.c.id)
+        .limit(1)
+    )
     first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
-    urgent = head.where(text("work.urgent")).lateral("urgent")  # by its own index, whatever was taken behind it
+    urgent = head.where(text("work.urgent")).lateral(
+        "urgent"
+    )  # by its own index, whatever was taken behind it
     before = func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
     limited = exists().where(budget.c.workload == workload.c.name, budget.c.hard_usd.is_not(None))
     return (
         select(
-            workload.c.name, case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
-            func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"), limited.label("limited"),
+            workload.c.name,
+            case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
+            func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"),
+            limited.label("limited"),
         )
-        .outerjoin(heads, heads.c.workload == workload.c.name).outerjoin(first, true()).outerjoin(urgent, true())
-        .where(workload.c.paused_at.is_(None), func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None))
-    )  # fmt: skip
+        .outerjoin(heads, heads.c.workload == workload.c.name)
+        .outerjoin(first, true())
+        .outerjoin(urgent, true())
+        .where(
+            workload.c.paused_at.is_(None),
+            func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None),
+        )
+    )
 
 
-def _table(name: str, given: Mapping[str, ColumnElement[Any]], **columns: TypeEngine[Any]) -> FromClause:
+def _table(
+    name: str, given: Mapping[str, ColumnElement[Any]], **columns: TypeEngine[Any]
+) -> FromClause:
     """Lists as a table with those columns."""
     named = (column(each, kind) for each, kind in columns.items())
-    return func.unnest(*(given[each] for each in columns)).table_valued(*named, name=name).render_derived()
+    return (
+        func.unnest(*(given[each] for each in columns))
+        .table_valued(*named, name=name)
+        .render_derived()
+    )
 
 
 def _from(of: FromClause) -> ColumnElement[datetime]:
@@ -148,25 +180,45 @@ def _from(of: FromClause) -> ColumnElement[datetime]:
 
 
 def most_urgent(
-    lane: Lane, places: Mapping[str, int], *only: ColumnElement[bool], since: Mapping[str, datetime] | None = None,
+    lane: Lane,
+    places: Mapping[str, int],
+    *only: ColumnElement[bool],
+    since: Mapping[str, datetime] | None = None,
     now: datetime,
-) -> Select[Any]:  # fmt: skip
+) -> Select[Any]:
     """The most urgent work of each workload, locked; work locked by others is passed over."""
     given = _asked(places, since)
-    return _urgent(lane, {each: literal(given[each], kind.type) for each, kind in _LISTS.items()}, literal(now), *only)
+    return _urgent(
+        lane,
+        {each: literal(given[each], kind.type) for each, kind in _LISTS.items()},
+        literal(now),
+        *only,
+    )
 
 
 def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> dict[str, Any]:
-    return {"workload": list(places), "places": list(places.values()), "since": [(since or {}).get(name) for name in places]}
+    return {
+        "workload": list(places),
+        "places": list(places.values()),
+        "since": [(since or {}).get(name) for name in places],
+    }
 
 
 def _urgent(
-    lane: Lane, given: Mapping[str, ColumnElement[Any]], now: ColumnElement[datetime], *only: ColumnElement[bool]
+    lane: Lane,
+    given: Mapping[str, ColumnElement[Any]],
+    now: ColumnElement[datetime],
+    *only: ColumnElement[bool],
 ) -> Select[*tuple[Any, ...]]:
     asked = _table("asked", given, workload=Text(), places=Integer(), since=Moment)
     head = (
         select(work.c.id, work.c.item_id, work.c.rank_at)
-        .where(work.c.workload == asked.c.workload, claimable(lane, now), work.c.rank_at >= _from(asked), *only)
+        .where(
+            work.c.workload == asked.c.workload,
+            claimable(lane, now),
+            work.c.rank_at >= _from(asked),
+            *only,
+        )
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
         .with_for_update(key_share=True, skip_locked=True)
@@ -176,10 +228,18 @@ def _urgent(
 
 
 def claim(
-    connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, lease: timedelta,
-    most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None,
-    but: Sequence[VersionId] = (), only: Sequence[VersionId] = (), now: datetime,
-) -> list[Claimed]:  # fmt: skip
+    connection: Connection,
+    lane: Lane,
+    most: Mapping[str, int],
+    *,
+    worker: str,
+    lease: timedelta,
+    most_bytes: int = MOST_BYTES,
+    since: Mapping[str, datetime] | None = None,
+    but: Sequence[VersionId] = (),
+    only: Sequence[VersionId] = (),
+    now: datetime,
+) -> list[Claimed]:
     """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
     The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
@@ -189,39 +249,72 @@ def claim(
     if not most:
         return []
     asked = {_LISTS[each].key: value for each, value in _asked(most, since).items()} | {
-        "now": now, "by": worker, "until": now + lease, "bytes": most_bytes // len(most),
+        "now": now,
+        "by": worker,
+        "until": now + lease,
+        "bytes": most_bytes // len(most),
         **({"only": list(only)} if only else {"but": list(but)}),
-    }  # fmt: skip
-    return [claimed(row) for row in connection.execute(_claim(lane, chosen=bool(only)), asked).all()]
+    }
+    return [
+        claimed(row) for row in connection.execute(_claim(lane, chosen=bool(only)), asked).all()
+    ]
 
 
 @cache
 def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
     """Takes the most urgent of each :of_workload, up to :of_places and :bytes, :by whom, :until when."""
-    picked = _urgent(lane, _LISTS, _now, work.c.version_id == any_(_only) if chosen else _askable).cte("picked")
+    picked = _urgent(
+        lane, _LISTS, _now, work.c.version_id == any_(_only) if chosen else _askable
+    ).cte("picked")
     size = octets(item.c.payload)
-    before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
+    before = (
+        func.sum(size).over(
+            partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)
+        )
+        - size
+    )
     weighed = (
         select(
-            picked.c.id, before.label("bytes_before"), item.c.workload, item.c.key, item.c.payload, item.c.due_at,
-            item.c.urgent, item.c.consumer,
+            picked.c.id,
+            before.label("bytes_before"),
+            item.c.workload,
+            item.c.key,
+            item.c.payload,
+            item.c.due_at,
+            item.c.urgent,
+            item.c.consumer,
         )
         .join_from(picked, item, item.c.id == picked.c.item_id)
         .cte("weighed")
-    )  # fmt: skip
+    )
     taken = (
         update(work)
-        .where(work.c.id == weighed.c.id, weighed.c.bytes_before < bindparam("bytes", type_=BigInteger))
+        .where(
+            work.c.id == weighed.c.id, weighed.c.bytes_before < bindparam("bytes", type_=BigInteger)
+        )
         .values(
-            state=WorkState.CLAIMED, claimed_by=bindparam("by", type_=Text), lease_until=bindparam("until", type_=Moment),
+            state=WorkState.CLAIMED,
+            claimed_by=bindparam("by", type_=Text),
+            lease_until=bindparam("until", type_=Moment),
             claim_no=work.c.claim_no + 1,
         )
         .returning(
-            work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
-            weighed.c.workload, weighed.c.key, weighed.c.payload, weighed.c.due_at, weighed.c.urgent, weighed.c.consumer,
+            work.c.id,
+            work.c.claim_no,
+            work.c.version_id,
+            work.c.purpose,
+            work.c.failures,
+            work.c.rank_at,
+            work.c.alone,
+            weighed.c.workload,
+            weighed.c.key,
+            weighed.c.payload,
+            weighed.c.due_at,
+            weighed.c.urgent,
+            weighed.c.consumer,
         )
         .cte("taken")
-    )  # fmt: skip
+    )
     return select(taken).order_by(taken.c.rank_at, taken.c.id)
 
 
@@ -258,16 +351,24 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     reserved = select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
     rows = connection.execute(
         select(
-            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until.label("until"), work.c.bound_usd,
+            work.c.id,
+            work.c.claim_no,
+            work.c.version_id,
+            work.c.lane,
+            work.c.lease_until.label("until"),
+            work.c.bound_usd,
             item.c.payload,
         )
         .join(item, item.c.id == work.c.item_id)
         .where(work.c.id.in_(union_all(claimed_, reserved)))
         .order_by(work.c.id)
         .limit(limit)
-    ).all()  # fmt: skip
+    ).all()
     known = versions(connection, {row.version_id for row in rows})
-    lost = Judged(Outcome.UNKNOWN, error=f"{LOST_LEASE}: the claim was not renewed in time; the call may have been billed")
+    lost = Judged(
+        Outcome.UNKNOWN,
+        error=f"{LOST_LEASE}: the claim was not renewed in time; the call may have been billed",
+    )
 
     def bound(row: Any) -> Decimal:
         of = known.get(row.version_id)
@@ -277,19 +378,27 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
             return upper_bound(of, call_bytes(row.payload), lane=row.lane, at=now)
         return Decimal(0)
 
-    return [Attempt(Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=bound(row)) for row in rows]
+    return [
+        Attempt(Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=bound(row))
+        for row in rows
+    ]
 
 
 def ready_again() -> ColumnElement[str]:
     """Ready, unless its item was canceled or amended meanwhile, or answered for good elsewhere: then canceled."""
-    answered = and_(item.c.settled_at.is_not(None), work.c.purpose.in_([Purpose.ANSWER, Purpose.AUTHORITATIVE]))
+    answered = and_(
+        item.c.settled_at.is_not(None), work.c.purpose.in_([Purpose.ANSWER, Purpose.AUTHORITATIVE])
+    )
     outdated = exists().where(
-        item.c.id == work.c.item_id, or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision, answered)
+        item.c.id == work.c.item_id,
+        or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision, answered),
     )
     return case((outdated, WorkState.CANCELED), else_=WorkState.READY)
 
 
-def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> list[Claim]:
+def give_back(
+    connection: Connection, claims: Sequence[Claim], *, ready_at: datetime
+) -> list[Claim]:
     """Work we still hold is ready again from `ready_at`, and has spent nothing. What other transactions hold is passed
     over: those claims are returned, and whoever gives them back comes again."""
     if not claims:
@@ -306,16 +415,28 @@ def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: date
     connection.execute(
         update(work)
         .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
-        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None, bound_usd=None)
+        .values(
+            state=ready_again(),
+            ready_at=ready_at,
+            claimed_by=None,
+            lease_until=None,
+            bound_usd=None,
+        )
     )
     seen = {row.id for row in free}
     return [each for each in claims if each.work_id not in seen]
 
 
-def renew(connection: Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime) -> set[WorkId]:
+def renew(
+    connection: Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime
+) -> set[WorkId]:
     """Extend the leases of those claims that we still hold, by one statement; the ids of their work.
 
     Work that another transaction has locked is passed over: it is renewed next time.
     """
-    given = {"ids": [each.work_id for each in claims], "numbers": [each.number for each in claims], "until": now + lease}
+    given = {
+        "ids": [each.work_id for each in claims],
+        "numbers": [each.number for each in claims],
+        "until": now + lease,
+    }
     return set(connection.execute(text(RENEW), given).scalars()) if claims else set()

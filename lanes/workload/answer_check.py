@@ -14,8 +14,12 @@ from lanes.workload.patterns import pattern, schema_validator
 from lanes.workload.schema_cost import Costs
 
 MOST_STEPS = 3_000_000  # some 0.2 s
-MOST_WORDED = 30_000  # steps of which `jsonschema` says what is wrong; it takes some hundred times as long
-UNREAD = "patternProperties"  # `jsonschema` matches these with an engine that may take exponential time
+MOST_WORDED = (
+    30_000  # steps of which `jsonschema` says what is wrong; it takes some hundred times as long
+)
+UNREAD = (
+    "patternProperties"  # `jsonschema` matches these with an engine that may take exponential time
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class AnswerCheck:
         try:
             self._costs, self._first = Costs(schema), schema_validator(schema)
         except Exception as error:  # a stored schema may hold what none is published with any more
-            self._unfit = f"the schema cannot be checked in bounded time ({error}); publish it without that"
+            self._unfit = (
+                f"the schema cannot be checked in bounded time ({error}); publish it without that"
+            )
         self._second = None if _mentions(schema, UNREAD) else _SECOND(schema)
 
     def first_fault(self, answer: Any) -> Fault | None:
@@ -59,14 +65,25 @@ class AnswerCheck:
             return None
         if self._second is not None and steps <= MOST_WORDED:
             worded = next(iter(self._second.iter_errors(answer)), None)
-            return worded and Fault(tuple(worded.absolute_path), str(worded.validator), worded.validator_value, worded.message)
+            return worded and Fault(
+                tuple(worded.absolute_path),
+                str(worded.validator),
+                worded.validator_value,
+                worded.message,
+            )
         return self._unworded(next(iter(self._first.iter_errors(answer))))
 
     def _unworded(self, error: Any) -> Fault:
         """Return the fault as `jsonschema_rs` tells it, with what its rule says where no reference leads there."""
         value: Any = self._schema
         for step in error.schema_path:
-            inside = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
+            inside = (
+                value
+                if isinstance(value, dict)
+                else dict(enumerate(value))
+                if isinstance(value, list)
+                else {}
+            )
             value = inside.get(step)
         return Fault(tuple(error.instance_path), error.kind.name, value, error.message)
 
@@ -91,7 +108,9 @@ def check_affordable(schema: dict[str, Any]) -> None:
                 if isinstance(wanted, str):
                     pattern(wanted)
             except ValueError as error:
-                raise SchemaFault(f"{error} (at {'/'.join(map(str, path)) or 'the root'})", schema, path) from None
+                raise SchemaFault(
+                    f"{error} (at {'/'.join(map(str, path)) or 'the root'})", schema, path
+                ) from None
     try:
         Costs(schema)
         schema_validator(schema)
@@ -118,5 +137,9 @@ _SECOND = extend(Draft202012Validator, {"pattern": _matches, "uniqueItems": _is_
 
 
 def _mentions(schema: Any, keyword: str) -> bool:
-    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    return (isinstance(schema, dict) and keyword in schema) or any(_mentions(each, keyword) for each in inner)
+    inner = (
+        schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    )
+    return (isinstance(schema, dict) and keyword in schema) or any(
+        _mentions(each, keyword) for each in inner
+    )

@@ -37,7 +37,9 @@ class Comparison:
         return self.in_force is not None and not self.changed and self.block is Block.SAME
 
 
-def compare(name: str, spec: Spec, in_force: Version | None, block: Mapping[str, Any] | None) -> Comparison:
+def compare(
+    name: str, spec: Spec, in_force: Version | None, block: Mapping[str, Any] | None
+) -> Comparison:
     """A definition beside the version in force and the block's data, either of which there may be none."""
     changed = differences(in_force.spec, spec) if in_force else []
     if block is None:

@@ -67,14 +67,21 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
             problems.append(Problem((field,), problem))
     unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
     if unknown:
-        problems.append(Problem(("compare_fields",), f"{', '.join(unknown)} is no property of output_schema"))
+        problems.append(
+            Problem(("compare_fields",), f"{', '.join(unknown)} is no property of output_schema")
+        )
     return spec, problems
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
     """Each field at fault, and why."""
     return [
-        Problem(each["loc"], each["msg"].removeprefix("Value error, "), each["type"], each.get("ctx", {}).get("error"))
+        Problem(
+            each["loc"],
+            each["msg"].removeprefix("Value error, "),
+            each["type"],
+            each.get("ctx", {}).get("error"),
+        )
         for each in error.errors()
     ]
 

@@ -21,7 +21,9 @@ class Difference:
     def as_data(self) -> dict[str, Any]:
         """For a program; the side that lacks it is left out."""
         sides = {"before": self.before, "after": self.after}
-        return {"field": self.field} | {side: value for side, value in sides.items() if value is not ABSENT}
+        return {"field": self.field} | {
+            side: value for side, value in sides.items() if value is not ABSENT
+        }
 
 
 def differences(before: Spec, after: Spec) -> list[Difference]:
@@ -37,9 +39,16 @@ def differences(before: Spec, after: Spec) -> list[Difference]:
 
 def beyond_defaults(spec: Spec) -> list[Difference]:
     """What a definition says of its own: the fields that have no default, and those that say something else."""
-    own = {field: getattr(spec, field) for field, about in Spec.model_fields.items() if about.is_required()}
+    own = {
+        field: getattr(spec, field)
+        for field, about in Spec.model_fields.items()
+        if about.is_required()
+    }
     changed = differences(Spec.model_construct(**own), spec)
-    return [Difference(field, ABSENT, value) for field, value in [*own.items(), *((d.field, d.after) for d in changed)]]
+    return [
+        Difference(field, ABSENT, value)
+        for field, value in [*own.items(), *((d.field, d.after) for d in changed)]
+    ]
 
 
 def _between(path: str, before: Any, after: Any) -> Iterator[Difference]:
@@ -48,7 +57,9 @@ def _between(path: str, before: Any, after: Any) -> Iterator[Difference]:
             yield Difference(path, before, after)
         return
     for key in [*before, *(key for key in after if key not in before)]:
-        yield from _between(f"{path}.{key}" if path else key, before.get(key, ABSENT), after.get(key, ABSENT))
+        yield from _between(
+            f"{path}.{key}" if path else key, before.get(key, ABSENT), after.get(key, ABSENT)
+        )
 
 
 def _same(one: Any, other: Any) -> bool:

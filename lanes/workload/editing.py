@@ -10,10 +10,14 @@ class EditOutcome(StrEnum):
     """What became of an edit."""
 
     PUBLISHED = "published"  # the block says so, and the version is in force
-    EDITED_MEANWHILE = "edited_meanwhile"  # the block is not as it was when its author looked: nothing was changed
+    EDITED_MEANWHILE = (
+        "edited_meanwhile"  # the block is not as it was when its author looked: nothing was changed
+    )
     NOT_SAVED = "not_saved"  # Prefect did not take it: nothing was published
     ONLY_SAVED = "only_saved"  # the block says so; the router publishes it as soon as it can
-    OVERTAKEN = "overtaken"  # somebody saved the block right after, or it says something else all the same
+    OVERTAKEN = (
+        "overtaken"  # somebody saved the block right after, or it says something else all the same
+    )
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str,
             choice["enum"] = [*choice[BESIDE], *sorted(workloads)]
     for parameter in offered.get("properties", {}).values():
         if isinstance(default := parameter.get("default"), dict):
-            parameter["default"] = {name: value for name, value in default.items() if value is not None}
+            parameter["default"] = {
+                name: value for name, value in default.items() if value is not None
+            }
     return offered
 
 

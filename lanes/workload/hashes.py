@@ -10,8 +10,13 @@ from lanes.workload.version import Spec
 
 # Fields that came after versions had been published: left out at this value, so that those are known again.
 LATER: Mapping[str, Any] = {
-    "keep_payload_days": 0, "confidence": 0.95, "value_usd": 0, "half_life_s": 3600, "pack_check_share": 0.005,
-    "input_schema": {}, "pack_scope": "workload",
+    "keep_payload_days": 0,
+    "confidence": 0.95,
+    "value_usd": 0,
+    "half_life_s": 3600,
+    "pack_check_share": 0.005,
+    "input_schema": {},
+    "pack_scope": "workload",
 }
 LATER_PROMISES = {"deadline_max_missed_percent": 5}
 
@@ -30,7 +35,10 @@ def known_as(spec: Spec) -> list[str]:
     content = _content(spec)
     if spec.announces is not Announces.EACH and not spec.silent:
         return [_hash(content)]
-    return [_hash(content), _hash({name: value for name, value in content.items() if name != "announces"})]
+    return [
+        _hash(content),
+        _hash({name: value for name, value in content.items() if name != "announces"}),
+    ]
 
 
 def _content(spec: Spec) -> dict[str, Any]:
@@ -44,4 +52,6 @@ def _without(later: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, 
 
 
 def _hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()

@@ -8,10 +8,25 @@ from jsonschema.exceptions import SchemaError
 
 from lanes.workload.output_schema import Path, SchemaFault
 
-CHECKED = frozenset({
-    "type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "enum", "const", "minLength",
-    "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
-})  # fmt: skip
+CHECKED = frozenset(
+    {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "minItems",
+        "maxItems",
+        "enum",
+        "const",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+    }
+)
 REMARKS = frozenset({"$schema", "$comment", "title", "description", "default", "examples"})
 DEEPEST = 30  # schemas within one another
 LONGEST_ENUM = 500  # the database compares a value with each
@@ -28,7 +43,9 @@ def check_input_schema(schema: dict[str, Any]) -> None:
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path)) or "the root"
         said = f"{error.message} (at {where})"
-        raise SchemaFault(said, schema, tuple(error.absolute_path), what="not a JSON Schema") from None
+        raise SchemaFault(
+            said, schema, tuple(error.absolute_path), what="not a JSON Schema"
+        ) from None
     if schema.get("type") != "object":
         raise SchemaFault('the root must have "type": "object": a payload is a JSON object', schema)
     for path, part in _parts((), schema):
@@ -36,10 +53,16 @@ def check_input_schema(schema: dict[str, Any]) -> None:
         if len(path) > 2 * DEEPEST:
             raise SchemaFault(f"more than {DEEPEST} schemas stand within one another", schema, path)
         if not isinstance(part, dict):
-            raise SchemaFault(f"write a schema instead of {str(part).lower()} (at {where})", schema, path)
+            raise SchemaFault(
+                f"write a schema instead of {str(part).lower()} (at {where})", schema, path
+            )
         for name in sorted(part.keys() - CHECKED - REMARKS):
             allowed = ", ".join(sorted(CHECKED))
-            raise SchemaFault(f'"{name}" is not checked at the doors; use {allowed} (at {where})', schema, (*path, name))
+            raise SchemaFault(
+                f'"{name}" is not checked at the doors; use {allowed} (at {where})',
+                schema,
+                (*path, name),
+            )
         if not isinstance(part.get("additionalProperties", True), bool):
             said = f'"additionalProperties" is true or false (at {where})'
             raise SchemaFault(said, schema, (*path, "additionalProperties"))

@@ -22,7 +22,9 @@ Path = tuple[str | int, ...]
 class SchemaFault(ValueError):
     """What is wrong with a schema: `path` leads to the part at fault, `words` are those of whoever found it."""
 
-    def __init__(self, words: str, schema: dict[str, Any], path: Path = (), *, what: str = "") -> None:
+    def __init__(
+        self, words: str, schema: dict[str, Any], path: Path = (), *, what: str = ""
+    ) -> None:
         self.words, self.path, self._schema = words, path, schema
         super().__init__(f"{what}: {words}" if what else words)
 
@@ -34,7 +36,9 @@ class SchemaFault(ValueError):
         return f"{name}, line {line}, column {column}: {self.words}"
 
 
-_sound: set[bytes] = set()  # digests of those that were found sound: a version is read far more often than it changes
+_sound: set[bytes] = (
+    set()
+)  # digests of those that were found sound: a version is read far more often than it changes
 
 
 def check_output_schema(schema: dict[str, Any]) -> None:
@@ -58,7 +62,9 @@ def _check(schema: dict[str, Any]) -> None:
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path)) or "the root"
         said = f"{error.message} (at {where})"
-        raise SchemaFault(said, schema, tuple(error.absolute_path), what="not a JSON Schema") from None
+        raise SchemaFault(
+            said, schema, tuple(error.absolute_path), what="not a JSON Schema"
+        ) from None
     if schema.get("type") != "object" or not schema.get("properties"):
         raise SchemaFault('the root must have "type": "object" and "properties"', schema)
     _check_references(schema)
@@ -91,17 +97,24 @@ def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None
         inner = next((name for name in COMBINED if isinstance(part.get(name), list)), None)
         if inner is not None:
             waiting += (((*path, inner, number), each) for number, each in enumerate(part[inner]))
-        if _is_value(part.get("const", ...)) or (part.get("enum") and all(map(_is_value, part["enum"]))):
+        if _is_value(part.get("const", ...)) or (
+            part.get("enum") and all(map(_is_value, part["enum"]))
+        ):
             continue
         kind = part.get("type")
         if kind is None and inner is None:
-            said = f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})'
+            said = (
+                f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})'
+            )
             raise SchemaFault(said, schema, path_to)
         if isinstance(kind, list):
             said = 'the provider takes one "type" each; write {"anyOf": [{"type": "string"}, {"type": "null"}]} for two'
             raise SchemaFault(f"{said} (at {where})", schema, () if within else (*path, "type"))
         if kind == "object":
-            waiting += (((*path, "properties", name), each) for name, each in part.get("properties", {}).items())
+            waiting += (
+                ((*path, "properties", name), each)
+                for name, each in part.get("properties", {}).items()
+            )
         if kind == "array" and part.get("items") is not None:
             waiting.append(((*path, "items"), part["items"]))
 
@@ -133,7 +146,10 @@ def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(part, dict):
             return part
         said = {name: referring(each) for name, each in part.items()}
-        if isinstance(reference := part.get("$ref"), str) and (name := name_of(reference)) is not None:
+        if (
+            isinstance(reference := part.get("$ref"), str)
+            and (name := name_of(reference)) is not None
+        ):
             said["$ref"] = f"#/$defs/{name}"
         return said
 
@@ -162,14 +178,24 @@ def _check_references(schema: dict[str, Any]) -> None:
     waiting: list[tuple[Path, Any]] = [((), schema)]
     while waiting:
         path, part = waiting.pop()
-        inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        inner = (
+            part.items()
+            if isinstance(part, dict)
+            else enumerate(part)
+            if isinstance(part, list)
+            else ()
+        )
         waiting += (((*path, name), each) for name, each in inner)
         reference = part.get("$ref") if isinstance(part, dict) else None
         if isinstance(reference, str):
             try:
                 resolver.lookup(reference)
             except Unresolvable:
-                raise SchemaFault(f'"$ref": "{reference}" leads to no place in the schema', schema, (*path, "$ref")) from None
+                raise SchemaFault(
+                    f'"$ref": "{reference}" leads to no place in the schema',
+                    schema,
+                    (*path, "$ref"),
+                ) from None
 
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:

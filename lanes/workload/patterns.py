@@ -5,7 +5,15 @@ from typing import Any
 
 import jsonschema_rs
 
-KIBIBYTES = (1, 2, 4, 8, 16, 32, 64)  # sizes of a compiled pattern; each character of a text may be compared with all of it
+KIBIBYTES = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+)  # sizes of a compiled pattern; each character of a text may be compared with all of it
 MOST_KIB = KIBIBYTES[-1]
 
 
@@ -19,7 +27,9 @@ class Pattern:
     def __init__(self, text: str) -> None:
         for self.kib in KIBIBYTES:
             try:
-                self._check = _validator(text, jsonschema_rs.RegexOptions(size_limit=self.kib * 1024))
+                self._check = _validator(
+                    text, jsonschema_rs.RegexOptions(size_limit=self.kib * 1024)
+                )
             except ValueError:
                 continue
             return
@@ -44,7 +54,9 @@ def schema_validator(schema: Any) -> "jsonschema_rs.Draft202012Validator":
 
 
 def _validator(text: str, options: Any) -> "jsonschema_rs.Draft202012Validator":
-    return jsonschema_rs.Draft202012Validator({"pattern": text}, offline=True, pattern_options=options)
+    return jsonschema_rs.Draft202012Validator(
+        {"pattern": text}, offline=True, pattern_options=options
+    )
 
 
 def _why_not(text: str) -> str:

@@ -63,9 +63,12 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
     """
     each = per_token(model, lane, at, prompt=usage.prompt)
     return (
-        usage.input * each.input + usage.output * each.output + usage.cache_read * each.cache_read
-        + usage.cache_write_5m * each.cache_write_5m + usage.cache_write_1h * each.cache_write_1h
-    )  # fmt: skip
+        usage.input * each.input
+        + usage.output * each.output
+        + usage.cache_read * each.cache_read
+        + usage.cache_write_5m * each.cache_write_5m
+        + usage.cache_write_1h * each.cache_write_1h
+    )
 
 
 def per_token(model: str, lane: Lane, at: datetime, *, prompt: int = 0) -> PerToken:
@@ -122,10 +125,21 @@ def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
     from genai_prices.types import TieredPrices
 
     try:
-        prices = vars(calculated(Usage(input=1), model=model, lane=lane, at=_noon(day)).model_price).values()
+        prices = vars(
+            calculated(Usage(input=1), model=model, lane=lane, at=_noon(day)).model_price
+        ).values()
     except LookupError:
         return None
-    return tuple(sorted({tier.start for price in prices if isinstance(price, TieredPrices) for tier in price.tiers}))
+    return tuple(
+        sorted(
+            {
+                tier.start
+                for price in prices
+                if isinstance(price, TieredPrices)
+                for tier in price.tiers
+            }
+        )
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -144,9 +158,12 @@ def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
         return usd(Usage(input=prompt - 1, **kind)) - plain + into
 
     return PerToken(
-        into, usd(Usage(input=prompt, output=1)) - plain, instead(cache_read=1), instead(cache_write_5m=1),
+        into,
+        usd(Usage(input=prompt, output=1)) - plain,
+        instead(cache_read=1),
+        instead(cache_write_5m=1),
         instead(cache_write_1h=1),
-    )  # fmt: skip
+    )
 
 
 def calculated(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceCalculation":
@@ -155,7 +172,9 @@ def calculated(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceC
     Raises:
         LookupError: no price is known for the model.
     """
-    from genai_prices import Usage as PricedUsage  # the tables of every provider: only who asks for a price loads them
+    from genai_prices import (
+        Usage as PricedUsage,
+    )  # the tables of every provider: only who asks for a price loads them
     from genai_prices import calc_price
 
     priced = PricedUsage(

@@ -45,15 +45,21 @@ def read(content: bytes, *, file: str) -> Definition:
     try:
         root, data = yaml_places.read(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise SpecInvalid(file, [f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"]) from None
+        raise SpecInvalid(
+            file, [f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"]
+        ) from None
     except NotYaml as error:
-        raise SpecInvalid(file, [_said(error.place, str(error)) if error.place else str(error)]) from None
+        raise SpecInvalid(
+            file, [_said(error.place, str(error)) if error.place else str(error)]
+        ) from None
     if not isinstance(root, yaml.MappingNode):
         wanted = "a workload is a mapping with name, instructions, output_schema ...; `lanes init NAME` writes one"
         raise SpecInvalid(file, [_said(Place(1, 1), wanted)])
     odd = [*yaml_places.odd_keys(root), *yaml_places.surprises(root)]
     if odd:
-        raise SpecInvalid(file, [_said(place, f"{field}: {said}") for place, field, said in sorted(odd)])
+        raise SpecInvalid(
+            file, [_said(place, f"{field}: {said}") for place, field, said in sorted(odd)]
+        )
     return _examined(data, root, file)
 
 
@@ -66,13 +72,17 @@ def _examined(data: dict[str, Any], root: yaml.Node, file: str) -> Definition:
             ((yaml_places.place(root, each.place), each) for each in (*unnamed, *problems)),
             key=lambda placed: placed[0],
         )
-        raise SpecInvalid(str(name or file), [_said(place, _worded(each)) for place, each in placed])
+        raise SpecInvalid(
+            str(name or file), [_said(place, _worded(each)) for place, each in placed]
+        )
     return Definition(str(name), spec)
 
 
 def _unnamed(data: dict[str, Any]) -> Iterator[Problem]:
     if "name" not in data:
-        yield Problem(("name",), "the field is missing; it names the workload, for example `name: tickets`")
+        yield Problem(
+            ("name",), "the field is missing; it names the workload, for example `name: tickets`"
+        )
     elif not isinstance(data["name"], str):
         yield Problem(("name",), "it is no text; write it in quotes")
 
@@ -84,7 +94,9 @@ def _worded(problem: Problem) -> str:
         return f"{problem.field}: {problem.said}"
     known = list(Promises.model_fields) if problem.path[0] == "promises" else list(FIELDS)
     near = get_close_matches(str(problem.path[-1]), known, n=1)
-    return f"{problem.field}: no field has that name" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{problem.field}: no field has that name" + (
+        f"; did you mean {near[0]}?" if near else ""
+    )
 
 
 def _said(place: Place, sentence: str) -> str:

@@ -30,7 +30,8 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 RAW_TEXT = re.compile(
-    r"""(?P<raw>[bB]?[rR][bB]?)(?:\"\"\"(?:.)*?\"\"\"|'''(?:.)*?'''|"[^"\n]*"|'[^'\n]*')""", re.DOTALL
+    r"""(?P<raw>[bB]?[rR][bB]?)(?:\"\"\"(?:.)*?\"\"\"|'''(?:.)*?'''|"[^"\n]*"|'[^'\n]*')""",
+    re.DOTALL,
 )  # a backslash of a raw text escapes nothing
 
 Polynomial = Counter[tuple[str, ...]]  # the coefficient of each product of sizes
@@ -143,7 +144,9 @@ class _Reader:
         if self._depth > DEEPEST:
             raise TooComplex(f"more than {DEEPEST} brackets stand within one another")
         size, spent = _number(0), _number(0)
-        while (token := self._peek()) is not None and not (token.kind == "sign" and token.text in ends):
+        while (token := self._peek()) is not None and not (
+            token.kind == "sign" and token.text in ends
+        ):
             if token.kind == "sign" and token.text not in "([{":
                 self._at += 1  # an operator
                 continue
@@ -230,7 +233,10 @@ class _Reader:
         self._bound += 1
         element = f"{variable}#{self._bound}"
         body = self._listed((*names, (variable, element)), ")")
-        each, visits = _each(body.size, element, of.size), _each(body.cost + _number(LOOP), element, of.size)
+        each, visits = (
+            _each(body.size, element, of.size),
+            _each(body.cost + _number(LOOP), element, of.size),
+        )
         spent = of.cost + of.size + visits
         if name not in COPYING:
             return Value(_number(1), _checked(spent))

@@ -20,16 +20,27 @@ from lanes.workload import rule_cost
 from lanes.workload.patterns import pattern
 from lanes.workload.rule_cost import Token, TooComplex
 
-FAULT = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)")
-BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")  # CEL's macros name a variable
+FAULT = re.compile(
+    r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)"
+)
+BINDS = re.compile(
+    r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,"
+)  # CEL's macros name a variable
 MOST_CHARACTERS = 4_096  # of a rule
 MOST_UNITS = 200_000  # of `rule_cost` an evaluation: 60 ms at most
 LEAST_INPUT = 50  # values that a rule must be able to read
 MOST_INPUT = 1 << 24
-MOST_COMPARED = 2_000_000  # characters of texts times KiB of their patterns: some 0.3 s at worst, usually 2 ms
-MATCHES, OURS = "matches", "_match_"  # equally long, so that faults keep their columns; CEL's own compiles a pattern each time
+MOST_COMPARED = (
+    2_000_000  # characters of texts times KiB of their patterns: some 0.3 s at worst, usually 2 ms
+)
+MATCHES, OURS = (
+    "matches",
+    "_match_",
+)  # equally long, so that faults keep their columns; CEL's own compiles a pattern each time
 PAYLOAD = re.compile(r"\bpayload\b")
-FIELD = re.compile(r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()")  # and not a function of the payload as a whole
+FIELD = re.compile(
+    r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()"
+)  # and not a function of the payload as a whole
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
 
 
@@ -69,7 +80,11 @@ class Rule:
         if len(text) > 3 * MOST_CHARACTERS:  # two rules that are asked at once, and some more
             raise TooComplex(f"it has {len(text):,} characters")
         found = rule_cost.tokens(text)
-        self._matches = [token for token, following in pairwise(found) if (token.text, following.text) == (MATCHES, "(")]
+        self._matches = [
+            token
+            for token, following in pairwise(found)
+            if (token.text, following.text) == (MATCHES, "(")
+        ]
         try:
             self._program = _cel().compile(_with_our_matches(text, self._matches))
         except ValueError as error:
@@ -80,7 +95,9 @@ class Rule:
         self._others = [name for name in VARIABLES if name != "payload" and name in self._variables]
         unknown = sorted(self._variables - bound - set(VARIABLES))
         if unknown:
-            raise ValueError(f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}")
+            raise ValueError(
+                f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}"
+            )
         self._most = rule_cost.largest_input(text, MOST_UNITS, MOST_INPUT)
 
     def check_price(self) -> None:
@@ -90,9 +107,13 @@ class Rule:
             ValueError: it cannot; the message says why, and what to write instead.
         """
         if len(self.text) > MOST_CHARACTERS:
-            raise ValueError(f"a rule has at most {MOST_CHARACTERS:,} characters; this one has {len(self.text):,}")
+            raise ValueError(
+                f"a rule has at most {MOST_CHARACTERS:,} characters; this one has {len(self.text):,}"
+            )
         if self._too_complex:
-            raise ValueError(f"`{_short(self.text)}` is too complex: {self._too_complex}; write a simpler rule")
+            raise ValueError(
+                f"`{_short(self.text)}` is too complex: {self._too_complex}; write a simpler rule"
+            )
         if self._most < LEAST_INPUT:
             raise ValueError(
                 f"`{_short(self.text)}` may take too long for an item of {LEAST_INPUT} values; use fewer macros "
@@ -152,9 +173,13 @@ class Rule:
         try:
             value = self._program.execute(read)
         except KeyError as error:
-            raise RuleFailed(f"`{self.text}` reads {error}, which this item lacks; guard it with has()") from None
+            raise RuleFailed(
+                f"`{self.text}` reads {error}, which this item lacks; guard it with has()"
+            ) from None
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-            raise RuleFailed(f"`{self.text}` failed: {(compared and compared.fault) or error}") from None
+            raise RuleFailed(
+                f"`{self.text}` failed: {(compared and compared.fault) or error}"
+            ) from None
         if compared is not None and compared.over:
             raise RuleFailed(f"`{self.text}` would take too long: {compared.fault}")
         return value
@@ -180,7 +205,9 @@ class Pair:
     """Two rules that are asked of an item at once: an evaluation costs about as much for both as for one."""
 
     def __init__(self, first: Rule, second: Rule) -> None:
-        self._asked = Rule(f"[(\n{first.text}\n), (\n{second.text}\n)]")  # a comment ends with its line
+        self._asked = Rule(
+            f"[(\n{first.text}\n), (\n{second.text}\n)]"
+        )  # a comment ends with its line
 
     def hold(self, variables: Mapping[str, Any]) -> tuple[bool, bool] | None:
         """Whether each of them is true of an item; None where one cannot tell: each is asked by itself then."""
@@ -219,7 +246,11 @@ class _Compared:
             raise ValueError(self._at_fault(str(error))) from None
         self._spent += (len(text) + LEAST_INPUT) * found.kib
         if self.over:
-            raise ValueError(self._at_fault(f"its patterns compare more than {MOST_COMPARED:,} characters x KiB; shorten them"))
+            raise ValueError(
+                self._at_fault(
+                    f"its patterns compare more than {MOST_COMPARED:,} characters x KiB; shorten them"
+                )
+            )
         return found.is_in(text)
 
     def _at_fault(self, why: str) -> str:

@@ -18,8 +18,18 @@ CHARACTERS = 16  # of a text that a pattern of a KiB is compared with in a step
 REFERENCES = ("$ref", "$dynamicRef")
 IN_PLACE = ("allOf", "anyOf", "oneOf")
 ALSO_IN_PLACE = ("not", "if", "then", "else")
-OF_ANY_MEMBER = ("additionalProperties", "items", "contains", "unevaluatedProperties", "unevaluatedItems", "propertyNames")
-SECOND_VISIT = ("unevaluatedProperties", "unevaluatedItems")  # they ask again which members the rest of the schema looked at
+OF_ANY_MEMBER = (
+    "additionalProperties",
+    "items",
+    "contains",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "propertyNames",
+)
+SECOND_VISIT = (
+    "unevaluatedProperties",
+    "unevaluatedItems",
+)  # they ask again which members the rest of the schema looked at
 
 
 class Costs:
@@ -34,7 +44,9 @@ class Costs:
         self._resolver, self._referred = resolver_of(schema), dict[str, Any]()
         self._by_depth: list[dict[int, int]] = []  # steps of each part at each depth below
         self.steps = list[int]()  # of the schema, by the depth of an answer
-        for depth in range(1 + (DEEPEST if _refers(schema) else min(_measured(schema)[1], DEEPEST))):
+        for depth in range(
+            1 + (DEEPEST if _refers(schema) else min(_measured(schema)[1], DEEPEST))
+        ):
             self._by_depth.append({})
             self.steps.append(self._steps(schema, depth, ()))
 
@@ -54,17 +66,30 @@ class Costs:
         if id(part) in known:
             return known[id(part)]
         if id(part) in above:
-            raise ValueError('a "$ref" leads back to itself without going into the answer; remove the loop')
+            raise ValueError(
+                'a "$ref" leads back to itself without going into the answer; remove the loop'
+            )
         above = (*above, id(part))
         steps = 1 + len(part) + sum(_weight(name, value) for name, value in part.items())
         steps += sum(self._steps(each, depth, above) for each in self._in_place(part))
         if any(name in part for name in SECOND_VISIT):
             steps *= 2
         if depth:
-            steps += sum(self._steps(part[name], depth - 1, ()) for name in OF_ANY_MEMBER if name in part)
-            steps += sum(self._steps(each, depth - 1, ()) for each in part.get("patternProperties", {}).values())
-            steps += max((self._steps(each, depth - 1, ()) for each in part.get("properties", {}).values()), default=0)
-            steps += max((self._steps(each, depth - 1, ()) for each in part.get("prefixItems", [])), default=0)
+            steps += sum(
+                self._steps(part[name], depth - 1, ()) for name in OF_ANY_MEMBER if name in part
+            )
+            steps += sum(
+                self._steps(each, depth - 1, ())
+                for each in part.get("patternProperties", {}).values()
+            )
+            steps += max(
+                (self._steps(each, depth - 1, ()) for each in part.get("properties", {}).values()),
+                default=0,
+            )
+            steps += max(
+                (self._steps(each, depth - 1, ()) for each in part.get("prefixItems", [])),
+                default=0,
+            )
         known[id(part)] = min(steps, MOST_STEPS)
         return known[id(part)]
 
@@ -86,7 +111,9 @@ class Costs:
 
 def _refers(part: Any) -> bool:
     inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    return (isinstance(part, dict) and any(name in part for name in REFERENCES)) or any(map(_refers, inner))
+    return (isinstance(part, dict) and any(name in part for name in REFERENCES)) or any(
+        map(_refers, inner)
+    )
 
 
 def _weight(name: str, value: Any) -> int:

@@ -28,7 +28,9 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    description: str = Field(default="", title="Description", description="One sentence for people.")
+    description: str = Field(
+        default="", title="Description", description="One sentence for people."
+    )
     instructions: str = Field(
         min_length=1,
         title="Instructions",
@@ -171,7 +173,9 @@ class Spec(BaseModel):
         title="Off-peak until",
         description="Local time HH:MM. Equal to the start = all day.",
     )
-    timezone: str = Field(default="UTC", title="Time zone", description="IANA name, for example Europe/Berlin.")
+    timezone: str = Field(
+        default="UTC", title="Time zone", description="IANA name, for example Europe/Berlin."
+    )
     batch_expected_minutes: int = Field(
         default=60,
         ge=1,
@@ -249,7 +253,11 @@ class Spec(BaseModel):
         description="So long after an item was received, amended or settled, whichever came last, its input, answers, errors "
         "and explanations are emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
     )
-    promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
+    promises: Promises = Field(
+        default_factory=Promises,
+        title="Promises (limits)",
+        description="Limits that open incidents.",
+    )
 
     @field_validator("output_schema")
     @classmethod
@@ -361,4 +369,8 @@ class Version:
     @cached_property
     def both_rules(self) -> Pair | None:
         """Both at once, None where the workload has not both."""
-        return None if self.urgent_when is None or self.batch_when is None else Pair(self.urgent_when, self.batch_when)
+        return (
+            None
+            if self.urgent_when is None or self.batch_when is None
+            else Pair(self.urgent_when, self.batch_when)
+        )

@@ -45,7 +45,9 @@ class Window:
         today = now.astimezone(self.zone).date()
         days = (today + timedelta(days=ahead) for ahead in (-1, 0, 1, 2))
         times = [time(hour, self.start.minute) for hour in self._hours()]
-        fires = (datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times)
+        fires = (
+            datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times
+        )
         return min(each for each in fires if each > now)
 
     def cron(self) -> str:

@@ -34,7 +34,9 @@ def _run(connection: Connection) -> None:
         target_metadata=metadata,
         version_table_schema=SCHEMA,
         include_schemas=True,
-        include_name=lambda name, kind, _: name == SCHEMA if kind == "schema" else name not in PARTS,
+        include_name=lambda name, kind, _: (
+            name == SCHEMA if kind == "schema" else name not in PARTS
+        ),
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=False,
@@ -44,7 +46,10 @@ def _run(connection: Connection) -> None:
     with context.begin_transaction():
         before = grants.granted(connection)
         context.run_migrations()
-        if moved and context.get_context().get_current_revision() == context.script.get_current_head():
+        if (
+            moved
+            and context.get_context().get_current_revision() == context.script.get_current_head()
+        ):
             put_in_force(connection, pieces())
             grants.restore(connection, before)
             roles.secure(connection)

@@ -25,4 +25,6 @@ class DepartureClerk:
         """A run is being asked for wherever a deadline presses, or an earlier run was put off until now."""
         for workload in await self._db.run(pressing, now=now):
             wanted = runs.submit(workload).once_a_minute(f"deadline {workload}", now)
-            self._errands.send(f"an early submit of {workload}", partial(ask_for_run, wanted), within_s=PREFECT_S)
+            self._errands.send(
+                f"an early submit of {workload}", partial(ask_for_run, wanted), within_s=PREFECT_S
+            )

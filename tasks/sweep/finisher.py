@@ -23,4 +23,8 @@ class Finisher:
     async def turn(self, now: datetime) -> None:
         """Replays that have ended are complete, and their reports are being written."""
         for complete in await self._db.run(replays.finish, now=now):
-            self._errands.send(f"the report of {complete.name}", partial(write_diff, self._db, complete), within_s=PREFECT_S)
+            self._errands.send(
+                f"the report of {complete.name}",
+                partial(write_diff, self._db, complete),
+                within_s=PREFECT_S,
+            )

@@ -7,7 +7,9 @@ from lanes.store.database import Database
 from lanes.store.figures import folding
 from lanes.store.money import budgets
 
-MOST_ROUNDS = 10  # of one turn: what is left is folded at the next tick, and readers add it meanwhile
+MOST_ROUNDS = (
+    10  # of one turn: what is left is folded at the next tick, and readers add it meanwhile
+)
 
 
 class Folder:

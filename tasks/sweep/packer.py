@@ -23,7 +23,9 @@ class Packer:
     async def turn(self, now: datetime) -> None:
         """Every size in force is what is known of packing by now."""
         for each in await self._db.run(_decide, now=now):
-            get_run_logger().info("packs of %d of %d allowed: %s", each.size, each.allowed, each.why)
+            get_run_logger().info(
+                "packs of %d of %d allowed: %s", each.size, each.allowed, each.why
+            )
 
 
 def _decide(connection: Connection, *, now: datetime) -> list[Decided]:

@@ -20,4 +20,6 @@ class Recaller:
     async def turn(self, now: datetime) -> None:
         """`collect` cancels them at the provider when it polls them next."""
         for each in await self._db.run(unwanted.recall, now=now):
-            get_run_logger().info("batch %d is cancelled: nobody waits for any of its items any more", each)
+            get_run_logger().info(
+                "batch %d is cancelled: nobody waits for any of its items any more", each
+            )

@@ -21,4 +21,7 @@ class Resumer:
     async def turn(self, now: datetime) -> None:
         """Move the work of refused versions, and end the stops that are over."""
         if moved := await self._db.run(refusals.go_on, now=now):
-            get_run_logger().info("%s of refused versions goes on with the version in force", counted(moved, "piece of work"))
+            get_run_logger().info(
+                "%s of refused versions goes on with the version in force",
+                counted(moved, "piece of work"),
+            )

@@ -47,7 +47,9 @@ class Sweeper:
             duty = each.duty
             if duty.is_due(self._began.get(duty.name), now):
                 self._began[duty.name] = now
-                await self._errands.alone(duty.name, partial(each.turn, now), within_s=duty.within_s)
+                await self._errands.alone(
+                    duty.name, partial(each.turn, now), within_s=duty.within_s
+                )
 
 
 def everybody(at: Connections, errands: Errands) -> list[Person]:

@@ -29,7 +29,9 @@ class Waker:
     """It calls by an event, unless a run is on its way; where that was in vain it asks for a run besides. `called` is told that
     the event waits to be published: somebody has waited for it."""
 
-    def __init__(self, db: Database, *, calls: Calls | None = None, called: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, db: Database, *, calls: Calls | None = None, called: Callable[[], None] = lambda: None
+    ) -> None:
         self._db, self._called = db, called
         self._calls = calls or Calls()
         self._looked_for_late: datetime | None = None
@@ -50,7 +52,9 @@ class Waker:
         if not unserved.needs_a_drain or await self._is_on_its_way(now):
             return
         in_vain = self._calls.call(now)
-        await self._db.run(call_for_drain, ready=unserved.ready, received=int(unserved.received), now=now)
+        await self._db.run(
+            call_for_drain, ready=unserved.ready, received=int(unserved.received), now=now
+        )
         self._called()
         if in_vain:
             await ask_for_run(runs.answer().once_a_minute("waiting work", now), limit_s=PREFECT_S)
@@ -59,7 +63,11 @@ class Waker:
         ready = (await self._db.run(backlog.backlog, Lane.REALTIME, now=now)).ready
         received = await self._db.run(unrouted.any_received)
         seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
-        return seen if seen.needs_a_drain else Unserved(0, False, keep_warm=False, unread=await self._unread(now))
+        return (
+            seen
+            if seen.needs_a_drain
+            else Unserved(0, False, keep_warm=False, unread=await self._unread(now))
+        )
 
     async def _unread(self, now: datetime) -> bool:
         """Whether Prefect has stored events that no drain has read; what it does not say is asked again at the next look."""
@@ -73,7 +81,9 @@ class Waker:
             self._looked_for_late = None if found else now
             self._troubles.over("stored events")
         except Exception as error:
-            self._troubles.met("stored events", f"stored events could not be looked at: {described(error)}")
+            self._troubles.met(
+                "stored events", f"stored events could not be looked at: {described(error)}"
+            )
             return False
         return found
 
@@ -83,7 +93,9 @@ class Waker:
             on_its_way = await is_on_its_way(runs.answer(), now, limit_s=PREFECT_S)
             self._troubles.over("runs")
         except Exception as error:
-            self._troubles.met("runs", f"Prefect does not say which drains are on their way: {described(error)}")
+            self._troubles.met(
+                "runs", f"Prefect does not say which drains are on their way: {described(error)}"
+            )
             return False
         return on_its_way
 

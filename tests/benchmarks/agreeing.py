@@ -27,21 +27,35 @@ def agreement(version: Version, payloads: Sequence[dict[str, str]]) -> float:
     ):
         packed = _answers(endpoint, version, together)
         alone = _answers(endpoint, version, [[each] for each in payloads])
-    return sum(one is not None and one == other for one, other in zip(packed, alone, strict=True)) / len(payloads)
+    return sum(
+        one is not None and one == other for one, other in zip(packed, alone, strict=True)
+    ) / len(payloads)
 
 
-def _answers(endpoint: Any, version: Version, packs: Sequence[Sequence[dict[str, str]]]) -> list[Any]:
+def _answers(
+    endpoint: Any, version: Version, packs: Sequence[Sequence[dict[str, str]]]
+) -> list[Any]:
     """The answer to each item, in their order; None where it is unusable."""
     writer = Writer(version, Lane.BATCH)
-    names = [pack_ids(NONCE, number, len(pack)) if len(pack) > 1 else [ALONE] for number, pack in enumerate(packs)]
-    asked = [[Question(id_, each) for id_, each in zip(ids, pack, strict=True)] for ids, pack in zip(names, packs, strict=True)]
+    names = [
+        pack_ids(NONCE, number, len(pack)) if len(pack) > 1 else [ALONE]
+        for number, pack in enumerate(packs)
+    ]
+    asked = [
+        [Question(id_, each) for id_, each in zip(ids, pack, strict=True)]
+        for ids, pack in zip(names, packs, strict=True)
+    ]
     requests: list[Any] = [
-        {"custom_id": f"{NONCE}-{number}", "params": exact_json.loads(writer.write(each))} for number, each in enumerate(asked)
+        {"custom_id": f"{NONCE}-{number}", "params": exact_json.loads(writer.write(each))}
+        for number, each in enumerate(asked)
     ]
     with endpoint.client() as client:
         batch = client.messages.batches.create(requests=requests)
         endpoint.ended(batch.id, within_s=600)
-        said = {line.custom_id: line.result.message for line in client.messages.batches.results(batch.id)}
+        said = {
+            line.custom_id: line.result.message
+            for line in client.messages.batches.results(batch.id)
+        }
     found: list[Any] = []
     for number, ids in enumerate(names):
         response = read_response(said[f"{NONCE}-{number}"].model_dump(mode="json"))

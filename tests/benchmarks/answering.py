@@ -32,7 +32,10 @@ class Drained:
 
     def send(self, first: int, items: int) -> None:
         """So many items are committed, by the client."""
-        inputs = [{"key": str(first + place), "payload": payload} for place, payload in enumerate(payloads(items))]
+        inputs = [
+            {"key": str(first + place), "payload": payload}
+            for place, payload in enumerate(payloads(items))
+        ]
         with Lanes(self.url) as lanes:
             lanes.submit_many(WORKLOAD, inputs)
 
@@ -52,7 +55,9 @@ class Drained:
             now = time.monotonic()
             if now_answered > newest:
                 newest, newest_at = now_answered, now
-            assert now - newest_at < STALLED_S, f"{now_answered} of {items} were answered, and no more for two minutes"
+            assert now - newest_at < STALLED_S, (
+                f"{now_answered} of {items} were answered, and no more for two minutes"
+            )
             if said is not None and now - said_at > 5:
                 said(now_answered)
                 said_at = now
@@ -67,10 +72,16 @@ def one_drain(url: str, endpoint_url: str, *, most_calls: int) -> Iterator[Drain
         realtime(connection, now=clock(connection))
     prefect = PrefectStandIn()
     around = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-    around |= {"LANES_DATABASE_URL": url, "PREFECT_API_URL": prefect.api_url, "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+    around |= {
+        "LANES_DATABASE_URL": url,
+        "PREFECT_API_URL": prefect.api_url,
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    }
     asked = [sys.executable, "-m", "tests.benchmarks.drain_process", endpoint_url, str(most_calls)]
     root = Path(__file__).parents[2]
-    process = subprocess.Popen(asked, env=around, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        asked, env=around, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "READY\n", "the drain did not start"

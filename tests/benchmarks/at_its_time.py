@@ -33,7 +33,9 @@ class Ground:
     async def batched(self) -> int:
         """Everything that waits for a batch left in batches, and all are home; how many items they carried."""
         sent = 0
-        for kind in await self.at.db.run(ready_work.waiting_kinds, None, now=await self.at.db.now()):
+        for kind in await self.at.db.run(
+            ready_work.waiting_kinds, None, now=await self.at.db.now()
+        ):
             while more := await submit_batch.fn(self.at, kind):
                 sent += more
         for each in await self.at.db.run(batches.open_batches):
@@ -56,7 +58,9 @@ async def standing(url: str, **settings: float) -> AsyncIterator[Ground]:
             disable_run_logger(),
         ):
             endpoint.reset(**settings)
-            provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5)
+            provider = Provider(
+                api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5
+            )
             async with Database(url, clock=time.of_database) as db, opening(provider) as client:
                 yield Ground(Connections(db, client, provider), endpoint, time)
     finally:

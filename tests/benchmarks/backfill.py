@@ -29,7 +29,14 @@ class Span:
     routed: float
 
 
-def admit(stand: RunningStand, workload: str, items: int, *, prefix: str = "backfill-", lane: str | None = None) -> float:
+def admit(
+    stand: RunningStand,
+    workload: str,
+    items: int,
+    *,
+    prefix: str = "backfill-",
+    lane: str | None = None,
+) -> float:
     """So many items are committed, in one transaction; the seconds that took."""
     began = time.perf_counter()
     with stand.pool.begin() as connection:
@@ -44,5 +51,9 @@ def admitted_and_routed(stand: RunningStand, workload: str, items: int) -> Span:
     began = time.perf_counter()
     took = admit(stand, workload, items)
     print(f"backfill: {items:,} items admitted in {took:.1f} s", flush=True)
-    until(lambda: not stand.value(UNROUTED, workload=workload), within_s=600, what="the routes of the backfill")
+    until(
+        lambda: not stand.value(UNROUTED, workload=workload),
+        within_s=600,
+        what="the routes of the backfill",
+    )
     return Span(began, began + took, time.perf_counter())

@@ -35,7 +35,9 @@ class Messages:
     def payloads(self, number: int, *, first: int = 0) -> list[dict[str, str]]:
         """So many of them, from the first on; beyond the last they come again, each with its number."""
         turns = (divmod(place, len(self.texts)) for place in range(first, first + number))
-        return [{"text": self.texts[place] + (f" ({turn})" if turn else "")} for turn, place in turns]
+        return [
+            {"text": self.texts[place] + (f" ({turn})" if turn else "")} for turn, place in turns
+        ]
 
 
 def messages(home: Path = HOME) -> Messages:
@@ -53,23 +55,34 @@ def _read(file: Path) -> list[tuple[str, str]]:
         return [(row["text"].strip(), row["category"]) for row in csv.DictReader(opened)]
 
 
-def _messages(said: str, known: Sequence[tuple[str, str]], asked: Sequence[tuple[str, str]]) -> Messages:
+def _messages(
+    said: str, known: Sequence[tuple[str, str]], asked: Sequence[tuple[str, str]]
+) -> Messages:
     examples = defaultdict[str, list[str]](list)
     for text, label in known:
         examples[label].append(text)
     labels = sorted(examples)
     lines = [f"- {label}: {' / '.join(examples[label][:SAID_EACH])}" for label in labels]
     most = max(map(len, examples.values()))
-    more = (examples[label][place : place + 1] for place in range(SAID_EACH, most) for label in labels)
+    more = (
+        examples[label][place : place + 1] for place in range(SAID_EACH, most) for label in labels
+    )
     spare = itertools.chain.from_iterable(more)
     text = RULES + "\n".join(lines)
     while len(text) < CHARS:
-        text += "\nAlso seen: " + next(spare, "nothing else. Choose the label that fits best, and only one.")
+        text += "\nAlso seen: " + next(
+            spare, "nothing else. Choose the label that fits best, and only one."
+        )
     schema = {
         "type": "object",
         "properties": {"label": {"type": "string", "enum": labels}},
         "required": ["label"],
         "additionalProperties": False,
     }
-    spec = {"instructions": text[:CHARS], "output_schema": schema, "max_output_tokens": 60, "expected_output_tokens": 12}
+    spec = {
+        "instructions": text[:CHARS],
+        "output_schema": schema,
+        "max_output_tokens": 60,
+        "expected_output_tokens": 12,
+    }
     return Messages(said, list(dict.fromkeys(each for each, _ in asked)), spec)

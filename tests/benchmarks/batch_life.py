@@ -38,9 +38,13 @@ def fill(url: str, items: int) -> None:
     engine.dispose()
 
 
-def _fill(connection: Connection, inputs: list[dict[str, object]], start: int, now: datetime) -> None:
+def _fill(
+    connection: Connection, inputs: list[dict[str, object]], start: int, now: datetime
+) -> None:
     batch(connection, now=now)
-    asked = [submission(f"{start + place:07d}", payload=payload) for place, payload in enumerate(inputs)]
+    asked = [
+        submission(f"{start + place:07d}", payload=payload) for place, payload in enumerate(inputs)
+    ]
     door.admit(connection, asked, door="client", now=now)
     route(connection, now=now)
 
@@ -53,7 +57,9 @@ def lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
 
 
 async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
-    provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, poll_s=0.2, listing_grace_s=5)
+    provider = Provider(
+        api_key=SecretStr("x"), base_url=endpoint_url, poll_s=0.2, listing_grace_s=5
+    )
     peak, sent, came = Peak(), 0, 0
     async with Database(url) as db, opening(provider) as client:
         at = Connections(db, client, provider)
@@ -71,8 +77,15 @@ async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
                 came += await bring_home(at, each)
                 apply_s += time.perf_counter() - began
         left = await db.run(backlog.backlog, Lane.BATCH, now=await db.now())
-    assert (sent, came, left.ready) == (items, items, 0), f"{sent} sent, {came} applied, {left.ready} left"
-    return {"submit_s": submit_s, "apply_s": apply_s, "batches": len(open_batches), "rss_growth_mb": peak.growth_mb}
+    assert (sent, came, left.ready) == (items, items, 0), (
+        f"{sent} sent, {came} applied, {left.ready} left"
+    )
+    return {
+        "submit_s": submit_s,
+        "apply_s": apply_s,
+        "batches": len(open_batches),
+        "rss_growth_mb": peak.growth_mb,
+    }
 
 
 async def _ended(at: Connections, batch: OpenBatch) -> None:

@@ -22,8 +22,16 @@ TURNS = ("queue", "batch", "calls", "figures", "routing", "doors")  # they have 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--small", action="store_true", help="sizes for trying; the page is written elsewhere")
-    parser.add_argument("--only", nargs="*", choices=list(GOALS), default=list(GOALS), help="the page keeps the others")
+    parser.add_argument(
+        "--small", action="store_true", help="sizes for trying; the page is written elsewhere"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        choices=list(GOALS),
+        default=list(GOALS),
+        help="the page keeps the others",
+    )
     parser.add_argument("--rounds", type=int, help="of those that take turns")
     given = parser.parse_args()
     end_as_asked()
@@ -69,12 +77,18 @@ def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
 def commit() -> str:
     """The commit that was measured, and whether files differed from it, beside the page."""
     head = git("rev-parse", "--short", "HEAD")
-    return head + ("-dirty" if git("status", "--porcelain", "--", ".", ":!BENCHMARKS.*") else "") if head else "unknown"
+    return (
+        head + ("-dirty" if git("status", "--porcelain", "--", ".", ":!BENCHMARKS.*") else "")
+        if head
+        else "unknown"
+    )
 
 
 def git(*asked: str) -> str:
     """What git says; nothing where there is none."""
-    return subprocess.run(["git", "-C", str(ROOT), *asked], text=True, capture_output=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *asked], text=True, capture_output=True
+    ).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -58,7 +58,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steady-items", type=int, default=5_000, help="of steadybatch, which commits each answer alone")
+    parser.add_argument(
+        "--steady-items",
+        type=int,
+        default=5_000,
+        help="of steadybatch, which commits each answer alone",
+    )
     given = parser.parse_args()
     with server() as ground:
         batches = Batches(ground, given.items)
@@ -80,7 +85,13 @@ def main() -> None:
         "apply_per_s": given.items / apply_s,
         "rss_growth_mb": seen["lanes"]["rss_growth_mb"],
     }
-    tell("batch", figures, **vars(given), seen=seen, peers=installed("steadybatch", "anthropic", "psycopg"))
+    tell(
+        "batch",
+        figures,
+        **vars(given),
+        seen=seen,
+        peers=installed("steadybatch", "anthropic", "psycopg"),
+    )
 
 
 if __name__ == "__main__":

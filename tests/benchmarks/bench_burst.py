@@ -33,13 +33,19 @@ def main() -> None:
         figures = measured(stand, events=given.events, items=given.items)
     kept = figures["answered"] == figures["stored"]
     if not kept:
-        print(f"missed: {figures['answered']:,.0f} of the {figures['stored']:,.0f} that were stored are answered")
+        print(
+            f"missed: {figures['answered']:,.0f} of the {figures['stored']:,.0f} that were stored are answered"
+        )
     tell("burst", figures, **vars(given), all_answered=kept, peers=installed("prefect"))
 
 
 def measured(stand: RunningStand, *, events: int, items: int) -> dict[str, float]:
     """What was sent, what is there, and what became of it."""
-    word, since, began = f"burst-{uuid4().hex[:8]}-", datetime.now(UTC).isoformat(), time.perf_counter()
+    word, since, began = (
+        f"burst-{uuid4().hex[:8]}-",
+        datetime.now(UTC).isoformat(),
+        time.perf_counter(),
+    )
     for start in range(0, events, LIST):
         time.sleep(max(0, began + OVER_S * start / events - time.perf_counter()))
         send(stand, [f"{word}e{number}" for number in range(start, min(start + LIST, events))])
@@ -77,11 +83,14 @@ def send(stand: RunningStand, keys: Sequence[str]) -> None:
     now = datetime.now(UTC).isoformat()
     body = [
         {
-            "id": str(uuid4()), "event": ARRIVED, "occurred": now, "resource": resource,
+            "id": str(uuid4()),
+            "event": ARRIVED,
+            "occurred": now,
+            "resource": resource,
             "payload": {"key": key, "payload": {"text": f"Letter {key}"}, "lane": "realtime"},
         }
         for key in keys
-    ]  # fmt: skip
+    ]
     stand.prefect.post("events", json=body).raise_for_status()
 
 

@@ -23,7 +23,10 @@ def lanes(ground: Server, endpoint_url: str, calls: int, at_once: int) -> dict[s
         before = drain.answered()
         began = time.perf_counter()
         drain.send(0, calls)
-        drain.until_answered(before + calls, lambda done: print(f"answered: {done - before:,} of {calls:,}", flush=True))
+        drain.until_answered(
+            before + calls,
+            lambda done: print(f"answered: {done - before:,} of {calls:,}", flush=True),
+        )
         took = time.perf_counter() - began
     ground.drop(url)
     return {"per_s": calls / took}
@@ -45,8 +48,13 @@ def main() -> None:
         }
         seen = take_turns(contenders, rounds=given.rounds)
     rate = {name: figures["per_s"] for name, figures in seen.items()}
-    figures = {"vs_bare": rate["lanes"] / rate["bare"], "vs_async_batch_llm": rate["lanes"] / rate["async-batch-llm"]}
-    tell("calls", figures, **vars(given), seen=seen, peers=installed("async-batch-llm", "anthropic"))
+    figures = {
+        "vs_bare": rate["lanes"] / rate["bare"],
+        "vs_async_batch_llm": rate["lanes"] / rate["async-batch-llm"],
+    }
+    tell(
+        "calls", figures, **vars(given), seen=seen, peers=installed("async-batch-llm", "anthropic")
+    )
 
 
 if __name__ == "__main__":

@@ -24,12 +24,16 @@ REGIMES = {"most find a cached prompt": 0.98, "a third does": 0.33}
 PACKS = {"realtime_pack": 5, "batch_pack": 20, "pack_check_share": 0}
 
 
-def compared(ground: Server, of: Messages, sizes: Sizes, *, rounds: int, learning: int, hits: float) -> Mapping[str, float]:
+def compared(
+    ground: Server, of: Messages, sizes: Sizes, *, rounds: int, learning: int, hits: float
+) -> Mapping[str, float]:
     """What the rounds cost by Lanes, beside the plans."""
     url = ground.database(of_lanes=True)
     led = cost_life.lead(url, of, PACKS, sizes, rounds=learning + rounds, hits=hits)
     ground.drop(url)
-    plans = dict(cost_plans.priced(version(workload=WORKLOAD, **of.spec, **PACKS), of, sizes, hits=hits))
+    plans = dict(
+        cost_plans.priced(version(workload=WORKLOAD, **of.spec, **PACKS), of, sizes, hits=hits)
+    )
     alone = plans.pop("alone")
     cheapest = min(plans, key=lambda plan: plans[plan])
     for lane, stands in led.caching.items():
@@ -50,19 +54,30 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2_500, help="of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--learning", type=int, default=3, help="rounds before those that count")
-    parser.add_argument("--calls", type=int, default=10_000, help="that the ledger is compared over")
-    parser.add_argument("--compared", type=int, default=1_000, help="items that are also asked alone")
+    parser.add_argument(
+        "--calls", type=int, default=10_000, help="that the ledger is compared over"
+    )
+    parser.add_argument(
+        "--compared", type=int, default=1_000, help="items that are also asked alone"
+    )
     parser.add_argument("--texts", type=Path, default=HOME, help="where BANKING77 is")
     given = parser.parse_args()
     of, sizes = messages(given.texts), Sizes(given.items)
     with server() as ground:
         seen = {
-            name: compared(ground, of, sizes, rounds=given.rounds, learning=given.learning, hits=hits)
+            name: compared(
+                ground, of, sizes, rounds=given.rounds, learning=given.learning, hits=hits
+            )
             for name, hits in REGIMES.items()
         }
         mixed = mixed_calls.lead(ground.database(of_lanes=True), of, given.calls)
-    agreed = agreeing.agreement(version(workload=WORKLOAD, **of.spec, **PACKS), of.payloads(given.compared))
-    differences = [float(mixed.difference), *(each["ledger_difference_usd"] for each in seen.values())]
+    agreed = agreeing.agreement(
+        version(workload=WORKLOAD, **of.spec, **PACKS), of.payloads(given.compared)
+    )
+    differences = [
+        float(mixed.difference),
+        *(each["ledger_difference_usd"] for each in seen.values()),
+    ]
     figures = {
         "vs_all_realtime": max(each["vs_all_realtime"] for each in seen.values()),
         "vs_optimum": max(each["vs_optimum"] for each in seen.values()),
@@ -71,9 +86,15 @@ def main() -> None:
     }
     sizes_told = {name: value for name, value in vars(given).items() if name != "texts"}
     tell(
-        "cost", figures, **sizes_told, **PACKS, shared_tokens=SHARED_TOKENS, texts=of.said, seen=seen,
+        "cost",
+        figures,
+        **sizes_told,
+        **PACKS,
+        shared_tokens=SHARED_TOKENS,
+        texts=of.said,
+        seen=seen,
         more={"calls": mixed.calls, **mixed.kinds},
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

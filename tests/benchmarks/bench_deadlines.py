@@ -46,19 +46,31 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--items-a-day", type=int, default=1_440)
-    parser.add_argument("--worlds", type=int, default=200, help="seeds of each case of what 95 %% was")
+    parser.add_argument(
+        "--worlds", type=int, default=200, help="seeds of each case of what 95 %% was"
+    )
     parser.add_argument("--confidence", type=float, default=CONFIDENCE)
     given = parser.parse_args()
-    of_one = partial(seed_of, days=given.days, items_a_day=given.items_a_day, confidence=given.confidence)
+    of_one = partial(
+        seed_of, days=given.days, items_a_day=given.items_a_day, confidence=given.confidence
+    )
     lived: list[Figures] = []
     stated: dict[str, dict[str, float]] = {}
     with ProcessPoolExecutor(os.cpu_count()) as processes:
         for seed, found in enumerate(processes.map(of_one, range(given.seeds))):
-            print(f"seed {seed}: " + "; ".join(f"{who} {_said(of)}" for who, of in found.items()), flush=True)
+            print(
+                f"seed {seed}: " + "; ".join(f"{who} {_said(of)}" for who, of in found.items()),
+                flush=True,
+            )
             lived.append(found)
         for case in CASES:
-            for name, of in told(case, list(processes.map(partial(judged, case), range(given.worlds), chunksize=5))):
-                print(f"{name}: {of['stated']:,.0f} of {of['items']:,.0f} items at 95 %: {100 * of['true']:.1f} %", flush=True)
+            for name, of in told(
+                case, list(processes.map(partial(judged, case), range(given.worlds), chunksize=5))
+            ):
+                print(
+                    f"{name}: {of['stated']:,.0f} of {of['items']:,.0f} items at 95 %: {100 * of['true']:.1f} %",
+                    flush=True,
+                )
                 stated[name] = of
     seen = {who: _mean([each[who] for each in lived]) for who in lived[0]}
     lanes, oracle = seen["lanes"], seen["oracle"]
@@ -78,7 +90,10 @@ def main() -> None:
 
 def seed_of(seed: int, *, days: int, items_a_day: int, confidence: float) -> Figures:
     """What became of the days of one seed, by who decided in them."""
-    those, workload = world(seed, days=days, items_a_day=items_a_day), version(confidence=confidence)
+    those, workload = (
+        world(seed, days=days, items_a_day=items_a_day),
+        version(confidence=confidence),
+    )
     ours = Ours(workload)
     lived = live(those, workload, ours)
     return {
@@ -95,10 +110,13 @@ def _became(those: World, lived: Became) -> Mapping[str, float]:
     late = lived.answered > those.due
     cost = float(numpy.mean(CALL_USD * lived.calls + PASS_USD * lived.passes))
     return {
-        "missed": _share(late, those.is_due), "missed_regime": _share(late, those.in_regime),
-        "missed_overload": _share(late, those.in_overload), "cost": cost,
-        "rescued": lived.rescued / int(those.is_due.sum()), "realtime": float(numpy.mean(lived.calls)),
-    }  # fmt: skip
+        "missed": _share(late, those.is_due),
+        "missed_regime": _share(late, those.in_regime),
+        "missed_overload": _share(late, those.in_overload),
+        "cost": cost,
+        "rescued": lived.rescued / int(those.is_due.sum()),
+        "realtime": float(numpy.mean(lived.calls)),
+    }
 
 
 def _brier(those: World, lived: Became, ours: Ours) -> float:

@@ -45,12 +45,16 @@ SUBMIT = "select lanes.submit('letters', %s, %s)"
 Send = Callable[[psycopg.Cursor, LiteralString, Sequence[Sequence[object]]], None]
 
 
-def in_a_row(cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]) -> None:
+def in_a_row(
+    cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]
+) -> None:
     """A statement for each row, one behind the other."""
     cursor.executemany(statement, rows)
 
 
-def waiting(cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]) -> None:
+def waiting(
+    cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]
+) -> None:
     """A statement for each row, sent once the one before is answered."""
     for row in rows:
         cursor.execute(statement, row, prepare=True)
@@ -70,10 +74,16 @@ def submit(url: str, items: int, send: Send) -> float:
         return _row_by_row(connection, SUBMIT, "lanes.item", items, send)
 
 
-def _row_by_row(connection: psycopg.Connection, statement: LiteralString, table: str, items: int, send: Send) -> float:
+def _row_by_row(
+    connection: psycopg.Connection, statement: LiteralString, table: str, items: int, send: Send
+) -> float:
     inputs = payloads(items)
     began = time.perf_counter()
-    send(connection.cursor(), statement, [(Jsonb(payload), str(number)) for number, payload in enumerate(inputs)])
+    send(
+        connection.cursor(),
+        statement,
+        [(Jsonb(payload), str(number)) for number, payload in enumerate(inputs)],
+    )
     connection.commit()
     return _rate(connection, table, items, time.perf_counter() - began)
 
@@ -81,9 +91,15 @@ def _row_by_row(connection: psycopg.Connection, statement: LiteralString, table:
 def submit_many(url: str, items: int) -> float:
     """Items a second of `lanes.submit_many`, all of them in one set; not a number where there is no such function."""
     with psycopg.connect(url) as connection:
-        if connection.execute("select from pg_proc where proname = 'submit_many'").fetchone() is None:
+        if (
+            connection.execute("select from pg_proc where proname = 'submit_many'").fetchone()
+            is None
+        ):
             return math.nan
-        rows = [{"key": str(number), "payload": payload} for number, payload in enumerate(payloads(items))]
+        rows = [
+            {"key": str(number), "payload": payload}
+            for number, payload in enumerate(payloads(items))
+        ]
         began = time.perf_counter()
         connection.execute("select * from lanes.submit_many('letters', %s)", [Jsonb(rows)])
         connection.commit()
@@ -94,7 +110,9 @@ def submit_many(url: str, items: int) -> float:
 def client_many(url: str, items: int) -> float:
     """Items a second of the client's `submit_many` within the caller's transaction."""
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    inputs = [{"key": str(number), "payload": payload} for number, payload in enumerate(payloads(items))]
+    inputs = [
+        {"key": str(number), "payload": payload} for number, payload in enumerate(payloads(items))
+    ]
     try:
         began = time.perf_counter()
         with engine.begin() as connection:
@@ -121,7 +139,9 @@ def main() -> None:
         "the client's submit_many": client_many,
     }
     with server() as ground:
-        measured = {name: partial(_in_fresh, ground, way, given.items) for name, way in ways.items()}
+        measured = {
+            name: partial(_in_fresh, ground, way, given.items) for name, way in ways.items()
+        }
         seen = take_turns(measured, rounds=given.rounds)
     rate = {name: figures["per_s"] for name, figures in seen.items()}
     figures = {

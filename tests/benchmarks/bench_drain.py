@@ -18,7 +18,9 @@ AHEAD = 5_000  # items that may wait
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--after", type=int, default=10_000, help="answers after which memory is looked at first")
+    parser.add_argument(
+        "--after", type=int, default=10_000, help="answers after which memory is looked at first"
+    )
     parser.add_argument("--calls", type=int, default=64, help="at once")
     given = parser.parse_args()
     with server() as ground, standin() as endpoint:
@@ -37,8 +39,15 @@ def main() -> None:
             seen.append(resident_mb(drain.pid))
             took = time.perf_counter() - began
     figures = {"rss_growth_mb": seen[-1] - seen[0]}
-    about = {"after_mb": seen[0], "end_mb": seen[-1], "most_mb": max(seen), "items_per_s": given.items / took}
-    tell("drain", figures, **vars(given), **{name: round(value, 1) for name, value in about.items()})
+    about = {
+        "after_mb": seen[0],
+        "end_mb": seen[-1],
+        "most_mb": max(seen),
+        "items_per_s": given.items / took,
+    }
+    tell(
+        "drain", figures, **vars(given), **{name: round(value, 1) for name, value in about.items()}
+    )
 
 
 if __name__ == "__main__":

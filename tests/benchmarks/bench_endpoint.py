@@ -16,18 +16,26 @@ CONNECTIONS = 8
 SCHEMA = {
     "type": "object",
     "properties": {
-        "category": {"type": "string", "enum": ["delivery_problem", "payment_failed", "refund_request", "praise"]},
+        "category": {
+            "type": "string",
+            "enum": ["delivery_problem", "payment_failed", "refund_request", "praise"],
+        },
         "urgency": {"type": "string", "enum": ["low", "normal", "high"]},
         "summary": {"type": "string"},
     },
     "required": ["category", "urgency", "summary"],
     "additionalProperties": False,
 }
-SYSTEM = "Sort the message of a customer.\n- delivery_problem: the parcel is late\n- praise: thanks\n" * 4
+SYSTEM = (
+    "Sort the message of a customer.\n- delivery_problem: the parcel is late\n- praise: thanks\n"
+    * 4
+)
 
 
 def params_of(place: int) -> dict[str, Any]:
-    text = f"My parcel {place} should have been here yesterday. Where is it and when does it arrive?"
+    text = (
+        f"My parcel {place} should have been here yesterday. Where is it and when does it arrive?"
+    )
     return {
         "model": "claude-haiku-5-5",
         "max_tokens": 200,
@@ -53,7 +61,9 @@ async def worker(host: str, port: int, places: list[int]) -> None:
 async def messages_per_second(host: str, port: int, count: int, first: int = 0) -> float:
     started = time.perf_counter()
     places = range(first, first + count)
-    await asyncio.gather(*(worker(host, port, list(places[start::CONNECTIONS])) for start in range(CONNECTIONS)))
+    await asyncio.gather(
+        *(worker(host, port, list(places[start::CONNECTIONS])) for start in range(CONNECTIONS))
+    )
     return count / (time.perf_counter() - started)
 
 
@@ -85,7 +95,9 @@ def batch_times(url: str, pid: int, count: int) -> None:
         f"batch of {count} ({len(body) >> 20} MB): create {created - started:.2f} s, end {ended - created:.2f} s,",
         end=" ",
     )
-    print(f"results {read - ended:.2f} s ({lines} lines); RSS {before} MB before, peak {memory_mb(pid, 'VmHWM')} MB")
+    print(
+        f"results {read - ended:.2f} s ({lines} lines); RSS {before} MB before, peak {memory_mb(pid, 'VmHWM')} MB"
+    )
 
 
 def main() -> None:
@@ -96,14 +108,18 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         command = [sys.executable, "-m", "lanes.standin", "--home", home, "--engine", given.engine]
-        process = subprocess.Popen([*command, "--turnaround-s", "0"], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*command, "--turnaround-s", "0"], stdout=subprocess.PIPE, text=True
+        )
         try:
             assert process.stdout is not None
             url = process.stdout.readline().split()[1]
             host, port = url.removeprefix("http://").split(":")
             for words in ("new texts", "same texts again"):
                 rate = asyncio.run(messages_per_second(host, int(port), given.messages))
-                print(f"{given.engine}, {words}: {rate:.0f} messages/s over {CONNECTIONS} connections")
+                print(
+                    f"{given.engine}, {words}: {rate:.0f} messages/s over {CONNECTIONS} connections"
+                )
             if given.batch:
                 batch_times(url, process.pid, given.batch)
         finally:

@@ -49,10 +49,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=20, help="events a second")
     parser.add_argument("--seconds", type=float, default=60, help="of each series")
-    parser.add_argument("--items", type=int, default=20_000, help="that SQL admits beside the second series")
+    parser.add_argument(
+        "--items", type=int, default=20_000, help="that SQL admits beside the second series"
+    )
     parser.add_argument("--plain", type=int, default=10)
-    parser.add_argument("--cold", type=int, default=3, help="each waits about two minutes for the drain to leave; 0 for none")
-    parser.add_argument("--sql", type=int, default=200, help="items of each of the doors that need no event")
+    parser.add_argument(
+        "--cold",
+        type=int,
+        default=3,
+        help="each waits about two minutes for the drain to leave; 0 for none",
+    )
+    parser.add_argument(
+        "--sql", type=int, default=200, help="items of each of the doors that need no event"
+    )
     sizes = Sizes(**vars(parser.parse_args()))
     with whole_stand(LANES_KEEP_WARM="0") as stand:
         figures = measured(stand, sizes)
@@ -72,9 +81,14 @@ def measured(stand: RunningStand, sizes: Sizes) -> dict[str, float]:
     figures |= {"plain_p50_s": median(planed), "plain_lost": sizes.plain - len(planed)}
     one_event(stand)
     arrivals, backfill = events_beside_a_backfill(stand, sizes)
-    beside = of("backfill", [each for each in arrivals if backfill.began <= each.due <= backfill.routed])
+    beside = of(
+        "backfill", [each for each in arrivals if backfill.began <= each.due <= backfill.routed]
+    )
     figures |= beside | {"urgent_p99_backfill_s": beside["backfill_urgent_p99_s"]}
-    figures |= {"admitted_s": backfill.admitted - backfill.began, "routed_s": backfill.routed - backfill.began}
+    figures |= {
+        "admitted_s": backfill.admitted - backfill.began,
+        "routed_s": backfill.routed - backfill.began,
+    }
     figures["cold_p50_s"] = median(series("cold", sizes.cold, lambda: from_nothing(stand)))
     return figures | {"cold_vs_plain": figures["cold_p50_s"] / figures["plain_p50_s"]}
 
@@ -109,7 +123,9 @@ def events(stand: RunningStand, sizes: Sizes, name: str) -> list[Arrival]:
     def said(answered: int, number: int) -> None:
         print(f"{name}: {answered} of {number} events answered", flush=True)
 
-    return arrive(stand, "tickets", sizes.events, per_s=sizes.rate, poll_s=POLL_S, within_s=300, said=said)
+    return arrive(
+        stand, "tickets", sizes.events, per_s=sizes.rate, poll_s=POLL_S, within_s=300, said=said
+    )
 
 
 def events_beside_a_backfill(stand: RunningStand, sizes: Sizes) -> tuple[list[Arrival], Span]:
@@ -133,7 +149,9 @@ def series(name: str, number: int, measure: Callable[[], float | None]) -> Seque
         if took is not None:
             seen.append(took)
         if place % max(1, number // 5) == 0 and seen:
-            print(f"{name}: {place} of {number}, median {statistics.median(seen):.3f} s", flush=True)
+            print(
+                f"{name}: {place} of {number}, median {statistics.median(seen):.3f} s", flush=True
+            )
     return seen
 
 

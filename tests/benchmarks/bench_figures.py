@@ -83,7 +83,12 @@ def _rebuilt(pool: Engine) -> float:
     began = time.perf_counter()
     facts = figures_of.rebuild(pool)
     took = time.perf_counter() - began
-    print("rebuild: the product has no figures" if facts is None else f"rebuild: {facts:,} facts in {took:.1f} s", flush=True)
+    print(
+        "rebuild: the product has no figures"
+        if facts is None
+        else f"rebuild: {facts:,} facts in {took:.1f} s",
+        flush=True,
+    )
     return math.nan if facts is None else facts / took
 
 
@@ -104,7 +109,10 @@ def _timed(name: str, ask: Callable[[], None], rounds: int) -> float:
         began = time.perf_counter()
         ask()
         seen.append((time.perf_counter() - began) * 1_000)
-    print(f"{name}: {statistics.median(seen):,.1f} ms, {min(seen):,.1f} to {max(seen):,.1f}", flush=True)
+    print(
+        f"{name}: {statistics.median(seen):,.1f} ms, {min(seen):,.1f} to {max(seen):,.1f}",
+        flush=True,
+    )
     return statistics.median(seen)
 
 
@@ -122,7 +130,9 @@ def _claims(full: Engine, empty: Engine) -> dict[str, float]:
         for name, pool in pools.items():
             seen[name].append(_claim(pool))
     told = {
-        f"p{share}_ms_{name}": float(numpy.quantile(values, share / 100)) for name, values in seen.items() for share in (50, 99)
+        f"p{share}_ms_{name}": float(numpy.quantile(values, share / 100))
+        for name, values in seen.items()
+        for share in (50, 99)
     }
     print("claims: " + " ".join(f"{name}={value:.3g}" for name, value in told.items()), flush=True)
     return told
@@ -132,7 +142,12 @@ def _claim(pool: Engine) -> float:
     began = time.perf_counter()
     with pool.begin() as connection:
         taken = work.claim(
-            connection, Lane.REALTIME, {WORKLOAD: PLACES}, worker="bench", lease=timedelta(minutes=5), now=clock(connection)
+            connection,
+            Lane.REALTIME,
+            {WORKLOAD: PLACES},
+            worker="bench",
+            lease=timedelta(minutes=5),
+            now=clock(connection),
         )
     took = time.perf_counter() - began
     assert len(taken) == PLACES, f"{len(taken)} claims"

@@ -42,7 +42,9 @@ select count(*) from (
     from generate_series(cast(:since as int), cast(:until as int) - 1) n offset 0) s
  where outcome = 'accepted'
 """
-OPEN = "select count(*) from lanes.item where workload = 'letters' and urgent and answered_at is null"
+OPEN = (
+    "select count(*) from lanes.item where workload = 'letters' and urgent and answered_at is null"
+)
 UNSETTLED = "select count(*) from lanes.item_status where workload = 'letters' and state not in ('settled', 'failed')"
 BATCHED = "select count(*) from lanes.work where workload = 'letters' and lane = 'batch' and state = 'ready'"
 FIGURES = """
@@ -77,7 +79,12 @@ def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, f
     publish(stand)
     began = time.perf_counter()
     for door in DOORS:
-        overloaded = {"where": door, "kind": "status", "status": 529, "error_type": "overloaded_error"}
+        overloaded = {
+            "where": door,
+            "kind": "status",
+            "status": 529,
+            "error_type": "overloaded_error",
+        }
         stand.endpoint.post("_control/faults", json=overloaded).raise_for_status()
     arrive(stand, items, over_s=min(ARRIVE_OVER_S, outage_s / 3))
     time.sleep(max(0.0, began + outage_s / 2 - time.perf_counter()))
@@ -86,7 +93,10 @@ def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, f
     refused = sum(each["hits"] for each in stand.endpoint.get("_control/faults").json()["data"])
     stand.endpoint.delete("_control/faults").raise_for_status()
     healed_at = stand.value("select clock_timestamp()")
-    print(f"healed: {refused:,} calls were refused, {stand.value(BATCHED):,} items wait for a batch", flush=True)
+    print(
+        f"healed: {refused:,} calls were refused, {stand.value(BATCHED):,} items wait for a batch",
+        flush=True,
+    )
     until(lambda: not stand.value(OPEN), within_s=300, what="the answers of what is urgent")
     settle(stand)
     return told(stand, healed_at) | {"refused": refused}
@@ -124,7 +134,11 @@ def settle(stand: RunningStand) -> None:
         if stand.value(BATCHED):
             run = stand.run("submit", {"departure": {}})
             ended = f"flow_runs/{run}"
-            until(lambda of=ended: stand.prefect.get(of).json()["state_type"] not in GOING, within_s=120, what="a submit")
+            until(
+                lambda of=ended: stand.prefect.get(of).json()["state_type"] not in GOING,
+                within_s=120,
+                what="a submit",
+            )
         time.sleep(1)
 
 
@@ -137,10 +151,14 @@ def told(stand: RunningStand, healed_at: Any) -> dict[str, float]:
     bill = stand.endpoint.get("_control/bill").json()
     missing = abs(bill["responses"] - stand.value("select count(*) from lanes.spend"))
     return {
-        "failed": row.failed, "urgent_p95_after_s": row.urgent_p95_after_s, "shed_share": row.shed_share,
-        "paid_twice": float(row.paid_again) + missing, "urgent_max_after_s": row.urgent_max_after_s,
-        "free_p95_after_s": row.free_p95_after_s, "urgent_shed": row.urgent_shed,
-    }  # fmt: skip
+        "failed": row.failed,
+        "urgent_p95_after_s": row.urgent_p95_after_s,
+        "shed_share": row.shed_share,
+        "paid_twice": float(row.paid_again) + missing,
+        "urgent_max_after_s": row.urgent_max_after_s,
+        "free_p95_after_s": row.free_p95_after_s,
+        "urgent_shed": row.urgent_shed,
+    }
 
 
 if __name__ == "__main__":

@@ -41,14 +41,18 @@ class Queue:
         self._pattern = Pattern(plain_url(url))
         self._ground.drop(url)
         return {
-            "per_s": self._items / took, "wal_per_item": cost.wal / self._items,
+            "per_s": self._items / took,
+            "wal_per_item": cost.wal / self._items,
             "statements_per_item": cost.statements / self._items,
-        }  # fmt: skip
+        }
 
     def floor(self) -> dict[str, float]:
         """Items a second and bytes of WAL an item of bare psycopg, which left the same rows: the faster of its two ways."""
         both = [self._floor(beside=False), self._floor(beside=True)]
-        print(f"all admitted first {both[0]['per_s']:,.0f} a second, beside each other {both[1]['per_s']:,.0f}", flush=True)
+        print(
+            f"all admitted first {both[0]['per_s']:,.0f} a second, beside each other {both[1]['per_s']:,.0f}",
+            flush=True,
+        )
         return max(both, key=itemgetter("per_s"))
 
     def _floor(self, *, beside: bool) -> dict[str, float]:
@@ -68,7 +72,10 @@ class Queue:
             url = self._ground.database()
             rates.append(self._items / seconds(plain_url(url), self._items, beside=beside))
             self._ground.drop(url)
-        print(f"all submitted first {rates[0]:,.0f} a second, beside each other {rates[1]:,.0f}", flush=True)
+        print(
+            f"all submitted first {rates[0]:,.0f} a second, beside each other {rates[1]:,.0f}",
+            flush=True,
+        )
         return {"per_s": max(rates)}
 
     def _of_lanes(self) -> str:
@@ -85,8 +92,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--hold-s", type=float, default=300, help="how long a transaction is open before it is measured")
-    parser.add_argument("--hold-items", type=int, default=5_000, help="items of a round beside the open transaction")
+    parser.add_argument(
+        "--hold-s",
+        type=float,
+        default=300,
+        help="how long a transaction is open before it is measured",
+    )
+    parser.add_argument(
+        "--hold-items", type=int, default=5_000, help="items of a round beside the open transaction"
+    )
     given = parser.parse_args()
     with server() as ground:
         queue = Queue(ground, given.items)

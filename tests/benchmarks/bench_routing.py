@@ -46,7 +46,10 @@ from tests.benchmarks.telling import tell
 from tests.examples import publish, submission, version
 
 RULES = {"urgent_when": "payload.pages > 30", "batch_when": "payload.pages == 7 && age_s > 86400.0"}
-VALUE = {"value_usd": 0.000_03, "half_life_s": 7_200}  # some are worth a call, some are not, by how old they are
+VALUE = {
+    "value_usd": 0.000_03,
+    "half_life_s": 7_200,
+}  # some are worth a call, some are not, by how old they are
 CHUNK = MOST  # of the router, and of the floor
 BATCHES = 200  # that were seen before
 NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
@@ -56,17 +59,30 @@ def valued(of: int) -> list[Arrived]:
     """Items as the router is given them: payloads and lengths, ages of up to four hours, every other one due."""
     return [
         Arrived(
-            WORKLOAD, f"k{number}", payload, NOON, NOON - timedelta(seconds=number % 480 * 30), length=110,
+            WORKLOAD,
+            f"k{number}",
+            payload,
+            NOON,
+            NOON - timedelta(seconds=number % 480 * 30),
+            length=110,
             due_at=NOON + timedelta(minutes=30 + number % 600) if number % 2 else None,
         )
         for number, payload in enumerate(payloads(of))
-    ]  # fmt: skip
+    ]
 
 
 def decisions(arrived: list[Arrived], of: Version) -> float:
     """So many of them are decided in a second, chunk by chunk, with whatever a chunk learns once."""
-    seen = Seen.of([(3_600 * number, 60 * (20 + number), 1, 100, 100, math.nan) for number in reversed(range(BATCHES))])
-    turnarounds, splits = Turnarounds({of.spec.batch_model: seen}, NOON), Splits([Split(WORKLOAD, None, 5_000)])
+    seen = Seen.of(
+        [
+            (3_600 * number, 60 * (20 + number), 1, 100, 100, math.nan)
+            for number in reversed(range(BATCHES))
+        ]
+    )
+    turnarounds, splits = (
+        Turnarounds({of.spec.batch_model: seen}, NOON),
+        Splits([Split(WORKLOAD, None, 5_000)]),
+    )
     limits = [Limit(kind, 10_000_000, 9_000_000, NOON + WINDOW, NOON) for kind in Kind]
     model, queued = of.spec.realtime_model, timedelta(seconds=20)
     queues = [Queue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]
@@ -76,7 +92,9 @@ def decisions(arrived: list[Arrived], of: Version) -> float:
     while chunk := list(islice(rest, CHUNK)):
         estimates, prospects = Estimates(NOON), Prospects(turnarounds, NOON)
         for each in chunk:
-            route = decide(each, of, splits, now=NOON, estimates=estimates, prospects=prospects, room=room)
+            route = decide(
+                each, of, splits, now=NOON, estimates=estimates, prospects=prospects, room=room
+            )
             if route.lane is Lane.REALTIME:
                 room.add(of)
     return len(arrived) / (time.process_time() - began)
@@ -115,11 +133,14 @@ class Intake:
             publish(connection, WORKLOAD, now=now, split_percent=50, **RULES, **VALUE)
             sent = [
                 submission(
-                    f"k{number}", WORKLOAD, payload=payload, occurred_at=now - timedelta(seconds=number % 480 * 30),
+                    f"k{number}",
+                    WORKLOAD,
+                    payload=payload,
+                    occurred_at=now - timedelta(seconds=number % 480 * 30),
                     due_at=now + timedelta(minutes=30 + number % 600) if number % 2 else None,
                 )
                 for number, payload in enumerate(payloads(self._number))
-            ]  # fmt: skip
+            ]
             for start in range(0, len(sent), CHUNK):
                 items.admit(connection, sent[start : start + CHUNK], door="client", now=now)
         engine.dispose()
@@ -142,13 +163,17 @@ class Intake:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=20_000, help="that are decided, and routed in each round")
+    parser.add_argument(
+        "--items", type=int, default=20_000, help="that are decided, and routed in each round"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     arrived, of = valued(given.items), version(workload=WORKLOAD, **RULES, **VALUE)
     as_a_drain_begins(of, NOON)
     decisions(arrived[:CHUNK], of)
-    contenders: dict[str, Callable[[], dict[str, float]]] = {"decide": lambda: {"per_s": decisions(arrived, of)}}
+    contenders: dict[str, Callable[[], dict[str, float]]] = {
+        "decide": lambda: {"per_s": decisions(arrived, of)}
+    }
     with server() as ground:
         intake = Intake(ground, given.items)
         contenders |= {"lanes": intake.lanes, "floor": intake.floor}

@@ -31,11 +31,15 @@ class Copier:
 def without_triggers(connection: psycopg.Connection) -> None:
     """What triggers of the product write is left to the floor; foreign keys are checked as ever."""
     for table in tables(connection):
-        connection.execute(sql.SQL("alter table {} disable trigger user").format(sql.Identifier("lanes", table)))
+        connection.execute(
+            sql.SQL("alter table {} disable trigger user").format(sql.Identifier("lanes", table))
+        )
     connection.commit()
 
 
-def new_numbers(connection: psycopg.Connection, number: int, tables: Sequence[str], *sequences: str) -> list[list[int]]:
+def new_numbers(
+    connection: psycopg.Connection, number: int, tables: Sequence[str], *sequences: str
+) -> list[list[int]]:
     """So many new numbers of each, in one statement."""
     names = [f"lanes.{table}_id_seq" for table in tables] + list(sequences)
     asked = sql.SQL(", ").join(sql.SQL("nextval({})").format(sql.Literal(name)) for name in names)

@@ -59,16 +59,30 @@ class Led:
     caching: Mapping[str, str]
 
 
-def lead(url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, *, rounds: int, hits: float) -> Led:
+def lead(
+    url: str,
+    messages: Messages,
+    fields: Mapping[str, Any],
+    sizes: Sizes,
+    *,
+    rounds: int,
+    hits: float,
+) -> Led:
     """So many rounds went through the database of that address; such a part of a batch's requests finds a cached prompt."""
-    lanes.money.caching.PROBED_EVERY_S = 0  # what comes is further apart by the time of the benchmark
+    lanes.money.caching.PROBED_EVERY_S = (
+        0  # what comes is further apart by the time of the benchmark
+    )
     return asyncio.run(_lead(url, messages, fields, sizes, rounds, hits))
 
 
-async def _lead(url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, rounds: int, hits: float) -> Led:
+async def _lead(
+    url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, rounds: int, hits: float
+) -> Led:
     async with standing(url, batch_cache_hits=hits) as ground:
         now = await ground.at.db.now()
-        version = await ground.at.db.run(lambda c: publish(c, WORKLOAD, now=now, split_percent=0, **messages.spec, **fields))
+        version = await ground.at.db.run(
+            lambda c: publish(c, WORKLOAD, now=now, split_percent=0, **messages.spec, **fields)
+        )
         Estimates(now).of(version, 0)  # the prices are read
         usd, done = list[Decimal](), 0
         async with drain(ground.at, standing=False) as opened:
@@ -86,7 +100,9 @@ async def _lead(url: str, messages: Messages, fields: Mapping[str, Any], sizes: 
         return Led(usd, abs(_billed(ground) - spent), told)
 
 
-async def _urgent(ground: Ground, opened: Drain, sizes: Sizes, payloads: Sequence[dict[str, str]], done: int) -> int:
+async def _urgent(
+    ground: Ground, opened: Drain, sizes: Sizes, payloads: Sequence[dict[str, str]], done: int
+) -> int:
     for some in sizes.urgent(payloads):
         await _send(ground, some, done, urgent=True)
         done += len(some)
@@ -110,10 +126,13 @@ async def _others(ground: Ground, payloads: Sequence[dict[str, str]], done: int)
     return done
 
 
-async def _send(ground: Ground, payloads: Sequence[dict[str, str]], first: int, *, urgent: bool) -> None:
+async def _send(
+    ground: Ground, payloads: Sequence[dict[str, str]], first: int, *, urgent: bool
+) -> None:
     now = await ground.at.db.now()
     sent = [
-        submission(f"{first + place:07d}", WORKLOAD, payload=payload, urgent=urgent) for place, payload in enumerate(payloads)
+        submission(f"{first + place:07d}", WORKLOAD, payload=payload, urgent=urgent)
+        for place, payload in enumerate(payloads)
     ]
 
     def admit(connection: Connection) -> None:

@@ -43,7 +43,9 @@ class Plan:
 
     def __str__(self) -> str:
         cached = {True: "cached", False: "plain"}
-        return f"urgent {cached[self.urgent_cached]}, the rest {self.rest} {cached[self.rest_cached]}"
+        return (
+            f"urgent {cached[self.urgent_cached]}, the rest {self.rest} {cached[self.rest_cached]}"
+        )
 
 
 PLANS = [Plan(*each) for each in itertools.product((False, True), Lane, (False, True))]
@@ -52,7 +54,9 @@ PLANS = [Plan(*each) for each in itertools.product((False, True), Lane, (False, 
 class Provider:
     """A stand-in that was never asked, and its time."""
 
-    def __init__(self, endpoint: Endpoint, client: "AsyncAnthropic", time: PassingTime, version: Version) -> None:
+    def __init__(
+        self, endpoint: Endpoint, client: "AsyncAnthropic", time: PassingTime, version: Version
+    ) -> None:
         self._endpoint, self._client, self.time, self._version = endpoint, client, time, version
         self._writers = {lane: Writer(version, lane) for lane in Lane}
 
@@ -68,31 +72,48 @@ class Provider:
 
     async def batch(self, payloads: Payloads, *, pack: int, marked: bool) -> None:
         """They are asked in a batch, so many in a request."""
-        bodies: list[Any] = [exact_json.loads(body) for body in self._bodies(Lane.BATCH, payloads, pack, marked)]
+        bodies: list[Any] = [
+            exact_json.loads(body) for body in self._bodies(Lane.BATCH, payloads, pack, marked)
+        ]
         nonce = new_nonce()
-        requests: list[Any] = [{"custom_id": f"{nonce}-{n}", "params": body} for n, body in enumerate(bodies)]
+        requests: list[Any] = [
+            {"custom_id": f"{nonce}-{n}", "params": body} for n, body in enumerate(bodies)
+        ]
         created = await self._client.messages.batches.create(requests=requests)
         await asyncio.to_thread(self._endpoint.ended, created.id)
 
     def _bodies(self, lane: Lane, payloads: Payloads, pack: int, marked: bool) -> list[bytes]:
         packs = [payloads[start : start + pack] for start in range(0, len(payloads), pack)]
-        named = [pack_ids(new_nonce(), 0, len(each)) if len(each) > 1 else [ALONE] for each in packs]
-        asked = [[Question(id_, each) for id_, each in zip(*of, strict=True)] for of in zip(named, packs, strict=True)]
+        named = [
+            pack_ids(new_nonce(), 0, len(each)) if len(each) > 1 else [ALONE] for each in packs
+        ]
+        asked = [
+            [Question(id_, each) for id_, each in zip(*of, strict=True)]
+            for of in zip(named, packs, strict=True)
+        ]
         return [self._writers[lane].write(each, marked=marked) for each in asked]
 
 
-def priced(version: Version, messages: Messages, sizes: Sizes, *, hits: float) -> Mapping[str, Decimal]:
+def priced(
+    version: Version, messages: Messages, sizes: Sizes, *, hits: float
+) -> Mapping[str, Decimal]:
     """US dollars of a round by each plan, and as `alone` those of each item alone in a real-time call without a cache."""
     return asyncio.run(_priced(version, messages, sizes, hits))
 
 
-async def _priced(version: Version, messages: Messages, sizes: Sizes, hits: float) -> Mapping[str, Decimal]:
+async def _priced(
+    version: Version, messages: Messages, sizes: Sizes, hits: float
+) -> Mapping[str, Decimal]:
     found: dict[str, Decimal] = {}
     host = Host()
     try:
         async with _provider(host, version, hits) as provider:
             for start in range(0, sizes.items, 50):
-                await provider.ask(messages.payloads(min(50, sizes.items - start), first=start), pack=1, marked=False)
+                await provider.ask(
+                    messages.payloads(min(50, sizes.items - start), first=start),
+                    pack=1,
+                    marked=False,
+                )
             found["alone"] = provider.billed
         for plan in PLANS:
             async with _provider(host, version, hits) as provider:
@@ -106,8 +127,14 @@ async def _priced(version: Version, messages: Messages, sizes: Sizes, hits: floa
 
 
 async def _round(
-    provider: Provider, plan: Plan, version: Version, messages: Messages, sizes: Sizes, *, first: int
-) -> None:  # fmt: skip
+    provider: Provider,
+    plan: Plan,
+    version: Version,
+    messages: Messages,
+    sizes: Sizes,
+    *,
+    first: int,
+) -> None:
     payloads, pack_of = messages.payloads(sizes.items, first=first), version.spec.pack_of
     for some in sizes.urgent(payloads):
         await provider.ask(some, pack=pack_of(Lane.REALTIME), marked=plan.urgent_cached)

@@ -11,7 +11,9 @@ from tests.running_stand import RunningStand
 
 POLL_S = 0.001
 SUBMIT = "select lanes.submit('tickets', :payload, :key, urgent => true)"
-ANSWERED = "select 1 from lanes.item where workload = 'tickets' and key = :key and answered_at is not null"
+ANSWERED = (
+    "select 1 from lanes.item where workload = 'tickets' and key = :key and answered_at is not null"
+)
 WITHIN_S = 60.0
 Send = Callable[[str], None]
 
@@ -21,7 +23,9 @@ def by_sql(stand: RunningStand, number: int) -> list[float]:
 
     def send(key: str) -> None:
         with stand.pool.begin() as connection:
-            said = connection.execute(text(SUBMIT), {"payload": f'{{"text": "Letter {key}"}}', "key": key}).scalar_one()
+            said = connection.execute(
+                text(SUBMIT), {"payload": f'{{"text": "Letter {key}"}}', "key": key}
+            ).scalar_one()
         assert said == "accepted", said
 
     return _answered(stand, send, number)
@@ -32,7 +36,9 @@ def by_client(stand: RunningStand, number: int) -> list[float]:
     with Lanes(stand.environment["LANES_DATABASE_URL"]) as lanes:
 
         def send(key: str) -> None:
-            lanes.submit("tickets", {"text": f"Letter {key}"}, key=key, urgent=True).raise_for_refusal()
+            lanes.submit(
+                "tickets", {"text": f"Letter {key}"}, key=key, urgent=True
+            ).raise_for_refusal()
 
         return _answered(stand, send, number)
 

@@ -36,8 +36,14 @@ def advice(connection: Connection, now: datetime) -> None:
 def status(url: str) -> None:
     """`lanes status` as somebody types it, of all thirty days; without a stand it ends with 1, figures and all."""
     with tempfile.TemporaryDirectory(prefix="lanes-bench-") as home:
-        around = {name: value for name, value in os.environ.items() if not name.startswith(("LANES_", "PREFECT_"))}
-        around.pop("PYTHONDONTWRITEBYTECODE", None)  # as nobody has it who types: what was loaded once is compiled
+        around = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("LANES_", "PREFECT_"))
+        }
+        around.pop(
+            "PYTHONDONTWRITEBYTECODE", None
+        )  # as nobody has it who types: what was loaded once is compiled
         around |= {"LANES_DATABASE_URL": url, "LANES_HOME": home}
         asked = [sys.executable, "-m", "lanes", "status", "--hours", "720", "--json"]
         done = subprocess.run(asked, env=around, text=True, capture_output=True, timeout=300)
@@ -48,5 +54,10 @@ def rebuild(pool: Engine) -> int:
     """How many facts of all days the figures were counted from anew."""
     with pool.begin() as connection:
         now = clock(connection)
-    said = rebuilding.rebuild(pool, since=None, until=now, told=lambda day, of: print(f"rebuild: {day.day:%d %b}", flush=True))
+    said = rebuilding.rebuild(
+        pool,
+        since=None,
+        until=now,
+        told=lambda day, of: print(f"rebuild: {day.day:%d %b}", flush=True),
+    )
     return sum(each.facts for each in said)

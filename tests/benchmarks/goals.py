@@ -15,7 +15,9 @@ class Goal:
         """Whether the figure keeps it. A figure that could not be measured (not a number) keeps no bound."""
         if self.least is None and self.most is None:
             return True
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+        return (self.least is None or value >= self.least) and (
+            self.most is None or value <= self.most
+        )
 
     def __str__(self) -> str:
         if self.least is not None:
@@ -37,36 +39,78 @@ TOLD = Goal()
 
 GOALS: Mapping[str, Mapping[str, Goal]] = {
     "queue": {
-        "items_per_s": TOLD, "vs_same_rows": least(0.7), "vs_pgqueuer": least(1.7), "vs_procrastinate": least(15),
-        "wal_vs_floor": most(1.0), "statements_per_item": most(0.05), "held_ratio": least(0.8),
+        "items_per_s": TOLD,
+        "vs_same_rows": least(0.7),
+        "vs_pgqueuer": least(1.7),
+        "vs_procrastinate": least(15),
+        "wal_vs_floor": most(1.0),
+        "statements_per_item": most(0.05),
+        "held_ratio": least(0.8),
     },
     "batch": {
-        "vs_same_rows": least(0.7), "vs_steadybatch": least(3), "submit_per_s": least(10_000), "apply_per_s": least(5_000),
+        "vs_same_rows": least(0.7),
+        "vs_steadybatch": least(3),
+        "submit_per_s": least(10_000),
+        "apply_per_s": least(5_000),
         "rss_growth_mb": most(150),
     },
     "events": {
-        "warm_p50_s": most(0.1), "warm_p99_s": most(0.5), "urgent_p99_backfill_s": most(1.0), "plain_p50_s": TOLD,
-        "plain_lost": TOLD, "cold_p50_s": TOLD, "cold_vs_plain": most(1.2), "sql_p50_s": most(0.02), "sql_p99_s": most(0.08),
+        "warm_p50_s": most(0.1),
+        "warm_p99_s": most(0.5),
+        "urgent_p99_backfill_s": most(1.0),
+        "plain_p50_s": TOLD,
+        "plain_lost": TOLD,
+        "cold_p50_s": TOLD,
+        "cold_vs_plain": most(1.2),
+        "sql_p50_s": most(0.02),
+        "sql_p99_s": most(0.08),
     },
-    "burst": {"sent": TOLD, "stored": TOLD, "answered": TOLD, "flow_runs": most(5), "last_answer_s": TOLD},
-    "outage": {"failed": most(0), "urgent_p95_after_s": most(20), "shed_share": least(0.9), "paid_twice": most(0)},
+    "burst": {
+        "sent": TOLD,
+        "stored": TOLD,
+        "answered": TOLD,
+        "flow_runs": most(5),
+        "last_answer_s": TOLD,
+    },
+    "outage": {
+        "failed": most(0),
+        "urgent_p95_after_s": most(20),
+        "shed_share": least(0.9),
+        "paid_twice": most(0),
+    },
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {
-        "snapshot_ms": most(150), "status_ms": most(500), "watch_ms": most(50), "advice_ms": most(200),
-        "rebuild_rows_per_s": least(50_000), "claim_p99_ratio": most(1.2),
+        "snapshot_ms": most(150),
+        "status_ms": most(500),
+        "watch_ms": most(50),
+        "advice_ms": most(200),
+        "rebuild_rows_per_s": least(50_000),
+        "claim_p99_ratio": most(1.2),
     },
     "deadlines": {
-        "missed_share": most(0.01), "missed_share_regime": most(0.03), "cost_vs_oracle": most(1.12), "static_missed": TOLD,
-        "firming_missed": TOLD, "brier": most(0.1), "calibrated_day0_min": least(0.8), "calibrated_min": least(0.9),
-        "calibrated_quiet_low": least(0.93), "calibrated_quiet_high": most(0.985),
+        "missed_share": most(0.01),
+        "missed_share_regime": most(0.03),
+        "cost_vs_oracle": most(1.12),
+        "static_missed": TOLD,
+        "firming_missed": TOLD,
+        "brier": most(0.1),
+        "calibrated_day0_min": least(0.8),
+        "calibrated_min": least(0.9),
+        "calibrated_quiet_low": least(0.93),
+        "calibrated_quiet_high": most(0.985),
     },
     "drain": {"rss_growth_mb": most(20)},
     "routing": {"routes_per_s": least(20_000), "intake_vs_floor": least(0.6)},
     "cost": {
-        "vs_all_realtime": most(0.25), "vs_optimum": most(1.05), "agreement": least(0.97), "ledger_difference_usd": most(0),
+        "vs_all_realtime": most(0.25),
+        "vs_optimum": most(1.05),
+        "agreement": least(0.97),
+        "ledger_difference_usd": most(0),
     },
     "doors": {
-        "submit_per_s": least(5_000), "submit_many_per_s": least(20_000), "client_many_per_s": least(15_000),
+        "submit_per_s": least(5_000),
+        "submit_many_per_s": least(20_000),
+        "client_many_per_s": least(15_000),
         "vs_insert": least(0.3),
     },
-}  # fmt: skip
+}

@@ -34,12 +34,16 @@ class Server:
         self._admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
         schema.upgrade(running.url("lanes"))
         self._do("create extension if not exists pg_stat_statements")
-        self._do("grant set on parameter session_replication_role to lanes_stand")  # a history is filled without its triggers
+        self._do(
+            "grant set on parameter session_replication_role to lanes_stand"
+        )  # a history is filled without its triggers
 
     def database(self, *, of_lanes: bool = False) -> str:
         """The address of a fresh database, as SQLAlchemy takes it."""
         name = f"bench_{next(self._numbers)}"
-        self._do(f"create database {name} owner lanes_stand" + (" template lanes" if of_lanes else ""))
+        self._do(
+            f"create database {name} owner lanes_stand" + (" template lanes" if of_lanes else "")
+        )
         self._do("checkpoint")
         return self._running.url(name)
 
@@ -64,7 +68,11 @@ class Server:
 
     def _wal(self) -> int:
         with self._admin.connect() as connection:
-            return int(connection.execute(text("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')")).scalar_one())
+            return int(
+                connection.execute(
+                    text("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')")
+                ).scalar_one()
+            )
 
     def _calls(self, url: str) -> int:
         asked = text(

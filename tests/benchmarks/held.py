@@ -22,10 +22,17 @@ def ratio(ground: Server, *, items: int, hold_s: float, rounds: int) -> dict[str
     """
     held, led = _rate(ground, items=items, rounds=rounds, hold_s=hold_s)
     free, _ = _rate(ground, items=items, rounds=rounds, lives=led)
-    return {"held_per_s": held, "free_per_s": free, "held_ratio": held / free, "items_before": led * items}
+    return {
+        "held_per_s": held,
+        "free_per_s": free,
+        "held_ratio": held / free,
+        "items_before": led * items,
+    }
 
 
-def _rate(ground: Server, *, items: int, rounds: int, hold_s: float | None = None, lives: int = 0) -> tuple[float, int]:
+def _rate(
+    ground: Server, *, items: int, rounds: int, hold_s: float | None = None, lives: int = 0
+) -> tuple[float, int]:
     """The median rate, and how many lives went before."""
     url = ground.database(of_lanes=True)
     _publish(url)
@@ -40,7 +47,10 @@ def _rate(ground: Server, *, items: int, rounds: int, hold_s: float | None = Non
             while (passed := time.perf_counter() - began) < hold_s:
                 took = life.lead(items)
                 lives += 1
-                print(f"held for {passed:.0f} of {hold_s:g} s: {items / took:,.0f} items a second", flush=True)
+                print(
+                    f"held for {passed:.0f} of {hold_s:g} s: {items / took:,.0f} items a second",
+                    flush=True,
+                )
             rate = statistics.median(items / life.lead(items) for _ in range(rounds))
     ground.drop(url)
     return rate, lives
@@ -52,7 +62,9 @@ def _open(url: str) -> Iterator[None]:
     with psycopg.connect(plain_url(url)) as reader, psycopg.connect(plain_url(url)) as sender:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("select count(*) from lanes.item")
-        said = sender.execute("select lanes.submit(%s, '{\"text\": \"mine\"}', 'not committed')", [WORKLOAD]).fetchone()
+        said = sender.execute(
+            "select lanes.submit(%s, '{\"text\": \"mine\"}', 'not committed')", [WORKLOAD]
+        ).fetchone()
         assert said == ("accepted",), said
         yield
         reader.rollback()

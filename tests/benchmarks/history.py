@@ -191,10 +191,22 @@ select n, jsonb_build_object('category', case when differs < 0.1 then 'b' else '
 """
 
 STEPS = {
-    "drawn": SEED, "items": ITEMS, "routes": ROUTES, "batches drawn": SEED_BATCHES, "batches": BATCHES, "work drawn": SEED_WORK,
-    "work": WORK, "members": MEMBERS, "tries drawn": SEED_TRIES, "responses": RESPONSES, "attempts": ATTEMPTS,
-    "results": RESULTS, "corrections": CORRECTIONS, "reads": READS, "labels": LABELS,
-}  # fmt: skip
+    "drawn": SEED,
+    "items": ITEMS,
+    "routes": ROUTES,
+    "batches drawn": SEED_BATCHES,
+    "batches": BATCHES,
+    "work drawn": SEED_WORK,
+    "work": WORK,
+    "members": MEMBERS,
+    "tries drawn": SEED_TRIES,
+    "responses": RESPONSES,
+    "attempts": ATTEMPTS,
+    "results": RESULTS,
+    "corrections": CORRECTIONS,
+    "reads": READS,
+    "labels": LABELS,
+}
 NUMBERED = ("item", "work", "batch", "result")
 
 
@@ -204,7 +216,9 @@ def write(connection: Connection, items: int) -> None:
     began = now - timedelta(days=DAYS, hours=1)
     versions = {
         "tickets": publish(connection, "tickets", now=began, mode="lambda", split_percent=65),
-        "letters": publish(connection, "letters", now=began, urgent_when="payload.pages > 30", split_percent=65),
+        "letters": publish(
+            connection, "letters", now=began, urgent_when="payload.pages > 30", split_percent=65
+        ),
         "archive": publish(connection, "archive", now=began, split_percent=0),
     }
     _write(connection, versions, items=items, now=now)
@@ -212,7 +226,9 @@ def write(connection: Connection, items: int) -> None:
 
 def _write(connection: Connection, versions: dict[str, Version], **given: Any) -> None:
     given |= {name: version.id for name, version in versions.items()}
-    connection.execute(text("set local session_replication_role = replica"))  # what the sets refer to is there
+    connection.execute(
+        text("set local session_replication_role = replica")
+    )  # what the sets refer to is there
     connection.execute(text("set local maintenance_work_mem = '256MB'"))
     connection.execute(text("set local work_mem = '128MB'"))
     connection.execute(text("select setseed(0.42)"))
@@ -224,8 +240,12 @@ def _write(connection: Connection, versions: dict[str, Version], **given: Any) -
     for table in NUMBERED:
         last = f"select setval('lanes.{table}_id_seq', (select max(id) from lanes.{table}))"
         connection.execute(text(last))
-    connection.execute(text("select setval('lanes.item_position', :items)"), {"items": given["items"]})
-    connection.execute(text("drop table public.seed, public.seed_batch, public.seed_work, public.seed_try"))
+    connection.execute(
+        text("select setval('lanes.item_position', :items)"), {"items": given["items"]}
+    )
+    connection.execute(
+        text("drop table public.seed, public.seed_batch, public.seed_work, public.seed_try")
+    )
 
 
 @contextmanager

@@ -18,7 +18,10 @@ ANSWER_TEXT = json.dumps(ANSWER)
 def payloads(items: int) -> list[dict[str, Any]]:
     """What is submitted: a short letter each."""
     return [
-        {"text": f"Letter {number}: my parcel should have been here yesterday. Where is it?", "pages": number % 40 * 32 // 39}
+        {
+            "text": f"Letter {number}: my parcel should have been here yesterday. Where is it?",
+            "pages": number % 40 * 32 // 39,
+        }
         for number in range(items)
     ]
 

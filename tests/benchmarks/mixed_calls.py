@@ -75,7 +75,15 @@ async def _lead(url: str, messages: Messages, calls: int) -> Mixed:
 
         def set_up(connection: Connection) -> None:
             for name, pack in PACKS.items():
-                publish(connection, name, now=now, **messages.spec, realtime_pack=pack, batch_pack=pack, max_failures=20)
+                publish(
+                    connection,
+                    name,
+                    now=now,
+                    **messages.spec,
+                    realtime_pack=pack,
+                    batch_pack=pack,
+                    max_failures=20,
+                )
 
         await ground.at.db.run(set_up)
         sent = 0
@@ -88,9 +96,21 @@ async def _lead(url: str, messages: Messages, calls: int) -> Mixed:
             print(f"called: {ground.endpoint.bill()['responses']:,} of {calls:,}", flush=True)
         bill = ground.endpoint.bill()
         spent = await ground.at.db.run(lambda c: c.execute(text(SPENT)).one())
-        tries = Counter({row.what: row.n for row in await ground.at.db.run(lambda c: c.execute(text(OUTCOMES)).all())})
-    assert spent.calls == bill["responses"], f"{spent.calls} of {bill['responses']} calls are in the ledger"
-    kinds = {"batch": spent.batch, "packed": spent.packed, "read_a_cache": spent.read, "wrote_a_cache": spent.wrote}
+        tries = Counter(
+            {
+                row.what: row.n
+                for row in await ground.at.db.run(lambda c: c.execute(text(OUTCOMES)).all())
+            }
+        )
+    assert spent.calls == bill["responses"], (
+        f"{spent.calls} of {bill['responses']} calls are in the ledger"
+    )
+    kinds = {
+        "batch": spent.batch,
+        "packed": spent.packed,
+        "read_a_cache": spent.read,
+        "wrote_a_cache": spent.wrote,
+    }
     kinds |= {f"tries_{what}": number for what, number in tries.items()}
     return Mixed(spent.calls, abs(Decimal(bill["usd"]) - spent.usd), kinds)
 
@@ -117,14 +137,22 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
     claimed = await _claim(ground)
     versions = await ground.at.db.run(workloads.versions, {each.version_id for each in claimed})
     asked: list[tuple[Version, Sequence[Claimed]]] = []
-    for version_id, theirs in groupby(sorted(claimed, key=lambda each: each.version_id), key=lambda each: each.version_id):
+    for version_id, theirs in groupby(
+        sorted(claimed, key=lambda each: each.version_id), key=lambda each: each.version_id
+    ):
         version = versions[version_id]
         asked += [(version, pack) for pack in packs([*theirs], version.spec.pack_of(Lane.REALTIME))]
     late = [await _asked(ground, version, pack, marked) for version, pack in asked[::LATE]]
     in_time = [each for place, each in enumerate(asked) if place % LATE]
     held = {each.claim.work_id: each.claim for _, pack in in_time for each in pack}
     answering = Answering(
-        ground.at, Pace(), Health(), held=held, wakes=Wakes(), clock=HostClock(await ground.at.db.now()), marks=lambda _: marked
+        ground.at,
+        Pace(),
+        Health(),
+        held=held,
+        wakes=Wakes(),
+        clock=HostClock(await ground.at.db.now()),
+        marks=lambda _: marked,
     )
     for version, pack in in_time:
         answering.begin(version, pack, now=await ground.at.db.now())
@@ -136,16 +164,23 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
         for each in calls:
             assert each.response is not None
             times = Times.before(now, age_s=0, seconds=each.seconds)
-            await save(ground.at.db, attempts.answered(version, each.pack, each.response, times, ids=each.ids))
+            await save(
+                ground.at.db,
+                attempts.answered(version, each.pack, each.response, times, ids=each.ids),
+            )
 
 
 async def _claim(ground: Ground) -> list[Claimed]:
     now = await ground.at.db.now()
     waiting = await ground.at.db.run(work.waiting, Lane.REALTIME, now=now)
     most = dict.fromkeys(waiting.versions, 2 * EACH)
-    return await ground.at.db.run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, now=now)
+    return await ground.at.db.run(
+        work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, now=now
+    )
 
 
-async def _asked(ground: Ground, version: Version, pack: Sequence[Claimed], marked: bool) -> list[Called]:
+async def _asked(
+    ground: Ground, version: Version, pack: Sequence[Claimed], marked: bool
+) -> list[Called]:
     writer = Writer(version, Lane.REALTIME)
     return [each async for each in answer(await ground.at.client(), writer, pack, marked=marked)]

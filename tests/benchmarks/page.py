@@ -31,14 +31,36 @@ def _section(told: Mapping[str, Any]) -> str:
     name = told["bench"]
     doc = importlib.import_module(f"tests.benchmarks.bench_{name}").__doc__ or ""
     rows = [_row(figure, told["figures"][figure], name) for figure in GOALS[name]]
-    parts = [f"## {name}", doc.strip(), "\n".join(["| figure | measured | promised | |", "|---|---|---|---|", *rows])]
+    parts = [
+        f"## {name}",
+        doc.strip(),
+        "\n".join(["| figure | measured | promised | |", "|---|---|---|---|", *rows]),
+    ]
     if told.get("seen"):
-        parts.append("\n".join(["| contender | in the median |", "|---|---|", *map(_contender, told["seen"].items())]))
+        parts.append(
+            "\n".join(
+                [
+                    "| contender | in the median |",
+                    "|---|---|",
+                    *map(_contender, told["seen"].items()),
+                ]
+            )
+        )
     if told.get("peers"):
-        parts.append("Versions: " + ", ".join(f"{peer} {version}" for peer, version in told["peers"].items()) + ".")
+        parts.append(
+            "Versions: "
+            + ", ".join(f"{peer} {version}" for peer, version in told["peers"].items())
+            + "."
+        )
     if told.get("more"):
-        parts.append("More: " + ", ".join(f"{what} {_figure(value)}" for what, value in told["more"].items()) + ".")
-    sizes = ", ".join(f"{size} {value:,g}" for size, value in told.items() if isinstance(value, int | float))
+        parts.append(
+            "More: "
+            + ", ".join(f"{what} {_figure(value)}" for what, value in told["more"].items())
+            + "."
+        )
+    sizes = ", ".join(
+        f"{size} {value:,g}" for size, value in told.items() if isinstance(value, int | float)
+    )
     measured = f"Measured on {told['day']} at commit {told['commit']}; load when it began: {told['machine']['load_before']:g}."
     parts.append(f"Sizes and more: {sizes}. {measured}")
     return "\n\n".join(parts) + "\n"
@@ -57,4 +79,6 @@ def _figure(value: float | None) -> str:
 
 def _contender(seen: tuple[str, Mapping[str, float]]) -> str:
     name, figures = seen
-    return f"| {name} | {', '.join(f'{what} {_figure(value)}' for what, value in figures.items())} |"
+    return (
+        f"| {name} | {', '.join(f'{what} {_figure(value)}' for what, value in figures.items())} |"
+    )

@@ -21,14 +21,23 @@ class Pattern:
         with psycopg.connect(url) as connection:
             self._summed_up = summed_up(connection, leaving)
             self.stored = {name: read(connection, name, order_by="id") for name in OF_ITEMS}
-            self.others = [read(connection, name, order_by="1, 2") for name in tables(connection) if name not in OF_ITEMS]
+            self.others = [
+                read(connection, name, order_by="1, 2")
+                for name in tables(connection)
+                if name not in OF_ITEMS
+            ]
         self.item = self.stored["item"]
         place = self.item.place("id")
         self.ids = [row[place] for row in self.item.rows]
-        self.of_item = {name: _by(self.stored[name], "item_id") for name in ("route", "work", "attempt", "result")}
+        self.of_item = {
+            name: _by(self.stored[name], "item_id")
+            for name in ("route", "work", "attempt", "result")
+        }
         messages = _by(self.stored["response"], "message_id")
         message = self.stored["attempt"].place("message_id")
-        self.of_item["response"] = {id_: messages[row[message]] for id_, row in self.of_item["attempt"].items()}
+        self.of_item["response"] = {
+            id_: messages[row[message]] for id_, row in self.of_item["attempt"].items()
+        }
 
     def grown(self, connection: psycopg.Connection) -> list[Stored]:
         """The other tables with the rows that Lanes added: those whose first column says what no row of this database does."""
@@ -62,5 +71,7 @@ def before(of: Stored, row: Values) -> Values:
 def _by(of: Stored, column: str) -> dict[bytes, Values]:
     place = of.place(column)
     found = {row[place]: row for row in of.rows}
-    assert len(found) == len(of.rows), f"an item has several rows in {of.name}: the floor knows of one"
+    assert len(found) == len(of.rows), (
+        f"an item has several rows in {of.name}: the floor knows of one"
+    )
     return found

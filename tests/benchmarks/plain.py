@@ -19,15 +19,30 @@ def deploy(stand: RunningStand) -> None:
     ask = stand.prefect.post
     flow = ask("flows/", json={"name": "plain"}).raise_for_status().json()
     body = {
-        "name": "plain", "flow_id": flow["id"], "entrypoint": "tests.benchmarks.plain_flow.plain",
-        "work_pool_name": "realtime", "job_variables": {"command": "python -m prefect.engine"},
+        "name": "plain",
+        "flow_id": flow["id"],
+        "entrypoint": "tests.benchmarks.plain_flow.plain",
+        "work_pool_name": "realtime",
+        "job_variables": {"command": "python -m prefect.engine"},
         "parameter_openapi_schema": {"type": "object", "properties": {"key": {"type": "string"}}},
-    }  # fmt: skip
+    }
     deployment = ask("deployments/", json=body).raise_for_status().json()
     key = {"__prefect_kind": "jinja", "template": "{{ event.payload.key }}"}
-    trigger = {"type": "event", "posture": "Reactive", "expect": [PLAIN], "threshold": 1, "within": 0}
-    action = {"type": "run-deployment", "deployment_id": deployment["id"], "parameters": {"key": key}}
-    ask("automations/", json={"name": "plain", "trigger": trigger, "actions": [action]}).raise_for_status()
+    trigger = {
+        "type": "event",
+        "posture": "Reactive",
+        "expect": [PLAIN],
+        "threshold": 1,
+        "within": 0,
+    }
+    action = {
+        "type": "run-deployment",
+        "deployment_id": deployment["id"],
+        "parameters": {"key": key},
+    }
+    ask(
+        "automations/", json={"name": "plain", "trigger": trigger, "actions": [action]}
+    ).raise_for_status()
 
 
 def flow_run(stand: RunningStand) -> float | None:
@@ -37,7 +52,10 @@ def flow_run(stand: RunningStand) -> float | None:
     stand.emit("bench", {"key": key}, event=PLAIN)
     with stand.pool.connect() as opened:
         connection = opened.execution_options(isolation_level="AUTOCOMMIT")
-        while connection.execute(text("select 1 from plain where key = :k"), {"k": key}).first() is None:
+        while (
+            connection.execute(text("select 1 from plain where key = :k"), {"k": key}).first()
+            is None
+        ):
             if time.perf_counter() - began > LOST_AFTER_S:
                 return None
             time.sleep(POLL_S)

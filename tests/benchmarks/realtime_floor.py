@@ -39,7 +39,9 @@ SHOWN: LiteralString = """
 update lanes.item i set result_id = d.result_id, answered_at = now(), settled_at = now()
   from unnest(%b::bigint[], %b::bigint[]) d (id, result_id) where i.id = d.id
 """
-Others = tuple[Copier, Mapping[int, Sequence[Values]]]  # rows of another table, by the chunk with which they are written
+Others = tuple[
+    Copier, Mapping[int, Sequence[Values]]
+]  # rows of another table, by the chunk with which they are written
 
 
 class Floor:
@@ -48,11 +50,20 @@ class Floor:
     def __init__(self, url: str, pattern: Pattern) -> None:
         self._url, self._pattern = url, pattern
         stored = pattern.stored
-        self._item, self._work, self._result = (Copier(stored[name]) for name in ("item", "work", "result"))
-        self._own = {name: Copier(stored[name], leaves=["id"]) for name in ("route", "response", "attempt")}
-        self._inputs = [orjson.loads(unescaped(row[pattern.item.place("payload")])) for row in pattern.item.rows]
+        self._item, self._work, self._result = (
+            Copier(stored[name]) for name in ("item", "work", "result")
+        )
+        self._own = {
+            name: Copier(stored[name], leaves=["id"]) for name in ("route", "response", "attempt")
+        }
+        self._inputs = [
+            orjson.loads(unescaped(row[pattern.item.place("payload")])) for row in pattern.item.rows
+        ]
         place = stored["result"].place("output")
-        self._answers = {id_: orjson.loads(unescaped(row[place])) for id_, row in pattern.of_item["result"].items()}
+        self._answers = {
+            id_: orjson.loads(unescaped(row[place]))
+            for id_, row in pattern.of_item["result"].items()
+        }
         self._originals: dict[int, bytes] = {}  # the pattern's id of each item, by the floor's own
 
     def lead(self, *, beside: bool = False) -> float:
@@ -61,9 +72,14 @@ class Floor:
         chunks = -(-len(self._inputs) // CHUNK)
         admitted, done = SimpleQueue[None](), list[int]()
         with psycopg.connect(self._url) as connection, psycopg.connect(self._url) as other:
-            others = [(Copier(each, leaves=["id"]), parts(each.rows, chunks)) for each in self._pattern.grown(connection)]
+            others = [
+                (Copier(each, leaves=["id"]), parts(each.rows, chunks))
+                for each in self._pattern.grown(connection)
+            ]
             without_triggers(connection)
-            answering = Thread(target=lambda: done.append(self._answer_all(other, admitted, others)))
+            answering = Thread(
+                target=lambda: done.append(self._answer_all(other, admitted, others))
+            )
             began = time.perf_counter()
             if beside:
                 answering.start()
@@ -78,7 +94,12 @@ class Floor:
         assert done == [len(self._inputs)], f"{done} of {len(self._inputs)} were answered"
         return took
 
-    def _answer_all(self, connection: psycopg.Connection, admitted: "SimpleQueue[None]", others: Sequence[Others]) -> int:
+    def _answer_all(
+        self,
+        connection: psycopg.Connection,
+        admitted: "SimpleQueue[None]",
+        others: Sequence[Others],
+    ) -> int:
         done = 0
         for chunk in range(-(-len(self._inputs) // CHUNK)):
             admitted.get(timeout=60)
@@ -95,9 +116,14 @@ class Floor:
 
     def _arrive(self, connection: psycopg.Connection, numbers: Sequence[int]) -> None:
         pattern, item = self._pattern, self._pattern.item
-        items, works, positions = new_numbers(connection, len(numbers), ("item", "work"), "lanes.item_position")
+        items, works, positions = new_numbers(
+            connection, len(numbers), ("item", "work"), "lanes.item_position"
+        )
         payload, position = item.place("payload"), item.place("position")
-        route_of, work_of = pattern.stored["route"].place("item_id"), pattern.stored["work"].place("item_id")
+        route_of, work_of = (
+            pattern.stored["route"].place("item_id"),
+            pattern.stored["work"].place("item_id"),
+        )
         rows: list[Values] = []
         routes: list[Values] = []
         work: list[Values] = []
@@ -105,7 +131,11 @@ class Floor:
             original, id_ = pattern.ids[number], b"%d" % items[place]
             self._originals[items[place]] = original
             row = before(item, item.rows[number])
-            row[0], row[payload], row[position] = id_, escaped(orjson.dumps(self._inputs[number])), b"%d" % positions[place]
+            row[0], row[payload], row[position] = (
+                id_,
+                escaped(orjson.dumps(self._inputs[number])),
+                b"%d" % positions[place],
+            )
             rows.append(row)
             row = [*pattern.of_item["route"][original]]
             row[route_of] = id_
@@ -118,7 +148,9 @@ class Floor:
             self._own["route"].copy(cursor, routes)
             self._work.copy(cursor, work)
 
-    def _answer(self, connection: psycopg.Connection, claimed: Sequence[tuple[int, int, int, str]]) -> None:
+    def _answer(
+        self, connection: psycopg.Connection, claimed: Sequence[tuple[int, int, int, str]]
+    ) -> None:
         pattern = self._pattern
         ids, *_ = new_numbers(connection, len(claimed), ("result",))
         result, attempt = (pattern.stored[name] for name in ("result", "attempt"))
@@ -129,10 +161,16 @@ class Floor:
         responses: list[Values] = []
         for result_id, (work_id, item_id, _, payload) in zip(ids, claimed, strict=True):
             orjson.loads(payload)  # whoever asks a model reads what is asked
-            original, item_text, work_text = self._originals[item_id], b"%d" % item_id, b"%d" % work_id
+            original, item_text, work_text = (
+                self._originals[item_id],
+                b"%d" % item_id,
+                b"%d" % work_id,
+            )
             row = [*pattern.of_item["result"][original]]
             answer = escaped(orjson.dumps(self._answers[original]))
-            for place, value in zip(of_result, (b"%d" % result_id, item_text, work_text, answer), strict=True):
+            for place, value in zip(
+                of_result, (b"%d" % result_id, item_text, work_text, answer), strict=True
+            ):
                 row[place] = value
             results.append(row)
             row = [*pattern.of_item["attempt"][original]]

@@ -48,7 +48,10 @@ class RealtimeLife:
     def __init__(self, url: str) -> None:
         self._url = url
         self._led = 0
-        self._received, self._ranked = Heads[Taken](), Heads[datetime]()  # as long as those of a drain
+        self._received, self._ranked = (
+            Heads[Taken](),
+            Heads[datetime](),
+        )  # as long as those of a drain
         self._rooms = Rooms("acme")
 
     def lead(self, items: int) -> float:
@@ -59,14 +62,20 @@ class RealtimeLife:
         return took
 
     async def _lead(self, items: int) -> float:
-        inputs = [{"key": str(self._led + number), "payload": payload} for number, payload in enumerate(payloads(items))]
+        inputs = [
+            {"key": str(self._led + number), "payload": payload}
+            for number, payload in enumerate(payloads(items))
+        ]
         async with Database(self._url) as db:
             now = await db.now()
             version = await db.run(lambda connection: realtime(connection, now=now))
             as_a_drain_begins(version, now)
             began = time.perf_counter()
             with disable_run_logger():
-                async with listening(self._url, but=db.sessions) as admitted, asyncio.TaskGroup() as together:
+                async with (
+                    listening(self._url, but=db.sessions) as admitted,
+                    asyncio.TaskGroup() as together,
+                ):
                     ready = asyncio.Event()
                     together.create_task(client.asubmit_many(WORKLOAD, inputs))
                     together.create_task(self._route(db, items, admitted, ready))
@@ -76,7 +85,9 @@ class RealtimeLife:
         assert done == items, f"{done} of {items} were answered"
         return took
 
-    async def _route(self, db: Database, items: int, admitted: asyncio.Event, ready: asyncio.Event) -> None:
+    async def _route(
+        self, db: Database, items: int, admitted: asyncio.Event, ready: asyncio.Event
+    ) -> None:
         """So much of what was `admitted` is routed, as the router does; that work is `ready` is told."""
         left = items
         while left > 0:
@@ -86,7 +97,9 @@ class RealtimeLife:
             else:
                 await _heard(admitted)
 
-    async def _complete(self, db: Database, version: Version, items: int, ready: asyncio.Event) -> int:
+    async def _complete(
+        self, db: Database, version: Version, items: int, ready: asyncio.Event
+    ) -> int:
         """So much of what waits is answered, claimed as a drain does; how much that was."""
         done, left = list[Saved](), items
 
@@ -111,7 +124,15 @@ class RealtimeLife:
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
             most = dict.fromkeys(waiting.versions, CHUNK)
-            claimed = await run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, since=waiting.since, now=now)
+            claimed = await run(
+                work.claim,
+                Lane.REALTIME,
+                most,
+                worker="bench",
+                lease=LEASE,
+                since=waiting.since,
+                now=now,
+            )
         last = {each.workload: each.rank_at for each in claimed}
         self._ranked.looked(look, last, took_s=known - began, at=time.monotonic())
         return claimed, now
@@ -135,8 +156,18 @@ def as_a_drain_begins(version: Version, now: datetime) -> None:
 def _judged(version: Version, claimed: Sequence[Claimed], now: datetime) -> list[Attempt]:
     """An answer for each, made on the spot, and judged as any other."""
     times = Times(now - timedelta(milliseconds=1), now)
-    return [made for each in claimed for made in answered(version, [each], _response(each), times, ids=["1"])]
+    return [
+        made
+        for each in claimed
+        for made in answered(version, [each], _response(each), times, ids=["1"])
+    ]
 
 
 def _response(claimed: Claimed) -> Response:
-    return Response(f"msg_{claimed.claim.work_id}_{claimed.claim.number}", "claude-haiku-5-5", ANSWER_TEXT, "end_turn", TOKENS)
+    return Response(
+        f"msg_{claimed.claim.work_id}_{claimed.claim.number}",
+        "claude-haiku-5-5",
+        ANSWER_TEXT,
+        "end_turn",
+        TOKENS,
+    )

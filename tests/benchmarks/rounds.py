@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 Figures = Mapping[str, float]
 
 
-def take_turns(contenders: Mapping[str, Callable[[], Figures]], *, rounds: int) -> dict[str, dict[str, float]]:
+def take_turns(
+    contenders: Mapping[str, Callable[[], Figures]], *, rounds: int
+) -> dict[str, dict[str, float]]:
     """The median of each figure of each contender, by their names; every round is said as it ends."""
     seen: dict[str, list[Figures]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):

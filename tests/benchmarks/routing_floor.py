@@ -33,13 +33,19 @@ class Floor:
         self._route, self._work = pattern.stored["route"], pattern.stored["work"]
         key = pattern.item.place("key")
         of_key = {row[key].decode(): row[0] for row in pattern.item.rows}
-        self._of_key = {name: (pattern.of_item["route"][id_], pattern.of_item["work"][id_]) for name, id_ in of_key.items()}
+        self._of_key = {
+            name: (pattern.of_item["route"][id_], pattern.of_item["work"][id_])
+            for name, id_ in of_key.items()
+        }
 
     def lead(self, chunk: int) -> float:
         """All of them were routed, so many in a transaction; the seconds that took."""
         with psycopg.connect(self._url) as connection:
             chunks = -(-len(self._of_key) // chunk)
-            others = [(Copier(each, leaves=["id"]), parts(each.rows, chunks)) for each in self._pattern.grown(connection)]
+            others = [
+                (Copier(each, leaves=["id"]), parts(each.rows, chunks))
+                for each in self._pattern.grown(connection)
+            ]
             without_triggers(connection)
             routes, works = Copier(self._route, leaves=["id"]), Copier(self._work, leaves=["id"])
             of_route, of_work = self._route.place("item_id"), self._work.place("item_id")
@@ -67,7 +73,9 @@ class Floor:
                 number += 1
             return time.perf_counter() - began
 
-    def _next(self, connection: psycopg.Connection, chunk: int) -> list[tuple[int, str, str, object, object]]:
+    def _next(
+        self, connection: psycopg.Connection, chunk: int
+    ) -> list[tuple[int, str, str, object, object]]:
         """The next items, locked; whoever comes behind the commit need not find it on disk, as in Lanes."""
         connection.execute("set local synchronous_commit to off")
         return connection.execute(NEXT, [chunk]).fetchall()

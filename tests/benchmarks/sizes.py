@@ -13,6 +13,17 @@ SMALL: Mapping[str, Sequence[str]] = {
     "deadlines": ("--seeds", "1", "--days", "4", "--items-a-day", "500", "--worlds", "2"),
     "drain": ("--items", "600", "--after", "200"),
     "routing": ("--items", "1000", "--rounds", "1"),
-    "cost": ("--items", "400", "--rounds", "1", "--learning", "1", "--calls", "500", "--compared", "40"),
+    "cost": (
+        "--items",
+        "400",
+        "--rounds",
+        "1",
+        "--learning",
+        "1",
+        "--calls",
+        "500",
+        "--compared",
+        "40",
+    ),
     "doors": ("--items", "500", "--rounds", "1"),
 }

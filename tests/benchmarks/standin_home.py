@@ -12,7 +12,11 @@ from tests.standin.process import EndpointProcess, running_endpoint
 def standin(**options: float) -> Iterator[EndpointProcess]:
     """It answers at once, and batches end at once, but for what `options` say (as `latency_s=0.2`)."""
     given = {"turnaround_s": 0.0, **options}
-    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    words = [
+        word
+        for name, value in given.items()
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
     with (
         tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as home,
         running_endpoint(Path(home), "--engine", "echo", *words) as endpoint,

@@ -37,12 +37,16 @@ def tables(connection: psycopg.Connection) -> list[str]:
     """Those of schema `lanes`."""
     return [
         name
-        for (name,) in connection.execute("select tablename from pg_tables where schemaname = 'lanes' order by 1")
+        for (name,) in connection.execute(
+            "select tablename from pg_tables where schemaname = 'lanes' order by 1"
+        )
         if name != "alembic_version"
     ]
 
 
-def columns(connection: psycopg.Connection, table: str, leaving: Sequence[str] = ()) -> list[Column]:
+def columns(
+    connection: psycopg.Connection, table: str, leaving: Sequence[str] = ()
+) -> list[Column]:
     """The columns of a table of schema `lanes` that can be written; those in `leaving` count as ours."""
     rows = connection.execute(
         "select column_name, column_name like '%%id' and column_name <> %s or column_name in ('position', 'spec')"
@@ -58,14 +62,18 @@ def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString)
     """The table with its rows, in that order."""
     names = [each.name for each in columns(connection, table)]
     asked = sql.SQL("copy (select {} from {} order by {}) to stdout").format(
-        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier("lanes", table), sql.SQL(order_by)
+        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.Identifier("lanes", table),
+        sql.SQL(order_by),
     )
     with connection.cursor() as cursor, cursor.copy(asked) as copy:
         told = b"".join(copy)
     return Stored(table, names, [line.split(b"\t") for line in told.splitlines()])
 
 
-def summed_up(connection: psycopg.Connection, leaving: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+def summed_up(
+    connection: psycopg.Connection, leaving: Sequence[str] = ()
+) -> dict[str, dict[str, str]]:
     """What each table holds: how many rows, and of each column which values, whatever their order.
 
     Of ids and moments of our own, and of columns in `leaving`, it is only said how many there are.
@@ -86,7 +94,9 @@ def _digest(column: Column) -> sql.Composable:
     name = sql.Identifier(column.name)
     if column.is_ours:
         return sql.SQL("count({})::text").format(name)
-    digest = sql.SQL("coalesce(md5(string_agg({}::text, ',' order by {}::text)), '')").format(name, name)
+    digest = sql.SQL("coalesce(md5(string_agg({}::text, ',' order by {}::text)), '')").format(
+        name, name
+    )
     return sql.SQL("{} || ' ' || count({})").format(digest, name)
 
 

@@ -24,9 +24,12 @@ def tell(bench: str, figures: Mapping[str, float], **about: object) -> None:
 def machine() -> dict[str, Any]:
     """What it ran on."""
     return {
-        "cpu": _cpu(), "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
         "load_before": _load(),
-    }  # fmt: skip
+    }
 
 
 def installed(*distributions: str) -> dict[str, str]:
@@ -52,7 +55,9 @@ def _in_json(value: Any) -> Any:
 def _cpu() -> str:
     try:
         with open("/proc/cpuinfo") as told:
-            return next(line.partition(":")[2].strip() for line in told if line.startswith("model name"))
+            return next(
+                line.partition(":")[2].strip() for line in told if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.machine()
 

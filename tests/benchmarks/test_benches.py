@@ -14,12 +14,16 @@ PEERS = {"queue": "pgqueuer", "batch": "steadybatch", "calls": "async_batch_llm"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["queue", "batch", "calls", "figures", "deadlines", "drain", "routing", "cost", "doors"])
+@pytest.mark.parametrize(
+    "name", ["queue", "batch", "calls", "figures", "deadlines", "drain", "routing", "cost", "doors"]
+)
 def test_a_benchmark_ends_with_the_line_that_is_promised(name: str) -> None:
     if (peer := PEERS.get(name)) and importlib.util.find_spec(peer) is None:
         pytest.skip(f"{peer} is installed by `make bench` alone")
     asked = [sys.executable, "-m", f"tests.benchmarks.bench_{name}", *SMALL[name]]
-    done = subprocess.run(asked, cwd=Path(__file__).parents[2], text=True, capture_output=True, timeout=220)
+    done = subprocess.run(
+        asked, cwd=Path(__file__).parents[2], text=True, capture_output=True, timeout=220
+    )
     assert done.returncode == 0, done.stderr[-2_000:]
     told = [each.partition("=")[0] for each in done.stdout.splitlines()[-1].split()]
     assert told == list(GOALS[name])

@@ -19,8 +19,12 @@ ITEMS = 30
 
 def test_a_column_with_other_values_is_a_difference_and_so_is_a_row_too_many() -> None:
     ours = {"attempt": {"rows": "2", "outcome": "x 2"}, "read": {"rows": "0"}}
-    assert differences(ours, {"attempt": {"rows": "2", "outcome": "x 2"}, "read": {"rows": "0"}}) == []
-    assert differences(ours, {"attempt": {"rows": "2", "outcome": "y 2"}, "read": {"rows": "1"}}) == [
+    assert (
+        differences(ours, {"attempt": {"rows": "2", "outcome": "x 2"}, "read": {"rows": "0"}}) == []
+    )
+    assert differences(
+        ours, {"attempt": {"rows": "2", "outcome": "y 2"}, "read": {"rows": "1"}}
+    ) == [
         "attempt.outcome: x 2 in Lanes, y 2 in the floor",
         "read.rows: 0 in Lanes, 1 in the floor",
     ]

@@ -36,15 +36,21 @@ def test_a_written_history_breaks_no_key_and_nothing_in_it_is_impossible(pool: E
     with pool.begin() as connection:
         for key in connection.execute(text(KEYS)).mappings():
             orphans = connection.execute(
-                text("select count(*) from {table} t where {column} is not null and not exists"
-                     " (select from {named} n where n.{by} = t.{column})".format(**key))
-            ).scalar_one()  # fmt: skip
+                text(
+                    "select count(*) from {table} t where {column} is not null and not exists"
+                    " (select from {named} n where n.{by} = t.{column})".format(**key)
+                )
+            ).scalar_one()
             assert orphans == 0, dict(key)
-        assert {what: connection.execute(text(asked)).scalar_one() for what, asked in IMPOSSIBLE.items()} == dict.fromkeys(
-            IMPOSSIBLE, 0
+        assert {
+            what: connection.execute(text(asked)).scalar_one() for what, asked in IMPOSSIBLE.items()
+        } == dict.fromkeys(IMPOSSIBLE, 0)
+        states = (
+            connection.execute(text("select distinct state from lanes.item_status")).scalars().all()
         )
-        states = connection.execute(text("select distinct state from lanes.item_status")).scalars().all()
-        reasons = connection.execute(text("select distinct reason from lanes.route")).scalars().all()
+        reasons = (
+            connection.execute(text("select distinct reason from lanes.route")).scalars().all()
+        )
     assert {"settled", "failed", "canceled"} <= set(states)
     assert {"pinned", "urgent", "urgent_rule", "deadline", "batch_rule", "split"} == set(reasons)
 

@@ -10,7 +10,13 @@ from tests.benchmarks.page import render
 from tests.benchmarks.sizes import SMALL
 from tests.benchmarks.telling import tell
 
-DOORS = {"submit_per_s": 6_000, "submit_many_per_s": math.nan, "client_many_per_s": 15_000, "vs_insert": 0.25, "more": 1}
+DOORS = {
+    "submit_per_s": 6_000,
+    "submit_many_per_s": math.nan,
+    "client_many_per_s": 15_000,
+    "vs_insert": 0.25,
+    "more": 1,
+}
 
 
 def test_the_last_line_names_the_figures_in_their_order_and_the_one_before_says_them_as_json(
@@ -20,12 +26,17 @@ def test_the_last_line_names_the_figures_in_their_order_and_the_one_before_says_
     *missed, told, last = capsys.readouterr().out.splitlines()
     assert last == "submit_per_s=6000 submit_many_per_s=nan client_many_per_s=15000 vs_insert=0.25"
     assert json.loads(told)["figures"] == {
-        "submit_per_s": 6_000, "submit_many_per_s": None, "client_many_per_s": 15_000, "vs_insert": 0.25,
-    }  # fmt: skip
+        "submit_per_s": 6_000,
+        "submit_many_per_s": None,
+        "client_many_per_s": 15_000,
+        "vs_insert": 0.25,
+    }
     assert [line.split()[1] for line in missed] == ["submit_many_per_s", "vs_insert"]
 
 
-def test_the_page_says_what_was_kept_and_what_was_missed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_says_what_was_kept_and_what_was_missed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     tell("doors", DOORS, items=20, peers={"psycopg": "3.3.9"})
     told = json.loads(capsys.readouterr().out.splitlines()[-2])
     page = render([{"day": "2026-11-25", "commit": "abc", **told}])

@@ -35,11 +35,17 @@ def drains(stand: RunningStand) -> int:
 
 def flow_runs(stand: RunningStand, flow: str, since: str) -> int:
     """How many runs of a flow were asked for since that moment (ISO 8601)."""
-    asked = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"expected_start_time": {"after_": since}}}
+    asked = {
+        "flows": {"name": {"any_": [flow]}},
+        "flow_runs": {"expected_start_time": {"after_": since}},
+    }
     return stand.prefect.post("flow_runs/count", json=asked).raise_for_status().json()
 
 
 def stored_events(stand: RunningStand, name: str, since: str) -> int:
     """How many events of that name Prefect says that it stored."""
-    asked: dict[str, Any] = {"filter": {"event": {"name": [name]}, "occurred": {"since": since}}, "limit": 1}
+    asked: dict[str, Any] = {
+        "filter": {"event": {"name": [name]}, "occurred": {"since": since}},
+        "limit": 1,
+    }
     return stand.prefect.post("events/filter", json=asked).raise_for_status().json()["total"]

@@ -36,9 +36,11 @@ class Prey(RunningStand):
     def pid(self, flow: str) -> int | None:
         """The process of a deployment's newest running run."""
         asked = {
-            "flows": {"name": {"any_": [flow]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
-            "sort": "START_TIME_DESC", "limit": 5,
-        }  # fmt: skip
+            "flows": {"name": {"any_": [flow]}},
+            "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+            "sort": "START_TIME_DESC",
+            "limit": 5,
+        }
         found = self.prefect.post("flow_runs/filter", json=asked).raise_for_status().json()
         pids = [each["infrastructure_pid"] for each in found if each["infrastructure_pid"]]
         return next((pid for pid in map(_number, pids) if _lives(pid)), None)
@@ -67,13 +69,17 @@ class Prey(RunningStand):
 
     def states(self, word: str) -> Counter[str]:
         """How many of these items stand where."""
-        counted = "select state, count(*) as items from lanes.item_status where key like :k group by 1"
+        counted = (
+            "select state, count(*) as items from lanes.item_status where key like :k group by 1"
+        )
         rows = self.rows(counted, k=f"{word}-%")
         return Counter({each.state: each.items for each in rows})
 
     def fault(self, where: str, kind: str, **fields: Any) -> None:
         """The provider misbehaves."""
-        self.endpoint.post("_control/faults", json={"where": where, "kind": kind, **fields}).raise_for_status()
+        self.endpoint.post(
+            "_control/faults", json={"where": where, "kind": kind, **fields}
+        ).raise_for_status()
 
     def faults(self) -> list[dict[str, Any]]:
         """The faults in force, with how often each struck."""
@@ -120,12 +126,17 @@ def healed(prey: Prey) -> Iterator[None]:
 def test_a_killed_drain_loses_no_item_and_repeats_at_most_its_calls_in_flight(prey: Prey) -> None:
     prey.fault("messages", "latency", latency_s=2)
     keys = prey.put("tickets", 60, word := uuid4().hex[:8], urgent=True)
-    until(lambda: prey.states(word)["answered"] > 0 and prey.states(word)["working"] > 0, what="work half done")
+    until(
+        lambda: prey.states(word)["answered"] > 0 and prey.states(word)["working"] > 0,
+        what="work half done",
+    )
     held = "select distinct claimed_by from lanes.work where state = 'claimed'"
     dead = [each.claimed_by for each in prey.rows(held)]
     for name in dead:
         os.kill(_number(name), signal.SIGKILL)
-    orphaned = prey.value("select count(*) from lanes.work where state = 'claimed' and claimed_by = any(:d)", d=dead)
+    orphaned = prey.value(
+        "select count(*) from lanes.work where state = 'claimed' and claimed_by = any(:d)", d=dead
+    )
     assert orphaned > 0
     prey.heal()
     until(lambda: prey.pid("answer"), what="the drain that replaces it")
@@ -134,10 +145,15 @@ def test_a_killed_drain_loses_no_item_and_repeats_at_most_its_calls_in_flight(pr
     assert tuple(prey.rows(results, k=f"{word}-%")[0]) == (len(keys), len(keys))
     unknown = "select count(*) from lanes.attempt_log where key like :k and outcome = 'unknown'"
     assert 0 < prey.value(unknown, k=f"{word}-%") <= orphaned
-    assert prey.endpoint.get(f"_control/texts?contains={word}").json()["responses"] <= len(keys) + orphaned
+    assert (
+        prey.endpoint.get(f"_control/texts?contains={word}").json()["responses"]
+        <= len(keys) + orphaned
+    )
 
 
-def test_a_submit_that_is_killed_while_the_provider_creates_its_batch_pays_it_once(prey: Prey) -> None:
+def test_a_submit_that_is_killed_while_the_provider_creates_its_batch_pays_it_once(
+    prey: Prey,
+) -> None:
     prey.fault("batches.create", "latency", latency_s=3)
     keys = prey.put("archive", 200, word := uuid4().hex[:8], lane="batch")
     until(lambda: prey.states(word)["routed"] == len(keys), what="the routes")
@@ -148,9 +164,13 @@ def test_a_submit_that_is_killed_while_the_provider_creates_its_batch_pays_it_on
     assert prey.value(intended) == 1
     until(lambda: not prey.value(intended), what="the truth about the create")
     until(lambda: prey.states(word)["settled"] == len(keys), what="every answer")
-    newest = prey.rows("select items, requests from lanes.batch_status order by batch_id desc limit 1")[0]
+    newest = prey.rows(
+        "select items, requests from lanes.batch_status order by batch_id desc limit 1"
+    )[0]
     assert newest.items == len(keys)
-    assert prey.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == newest.requests
+    assert (
+        prey.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == newest.requests
+    )
 
 
 def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
@@ -166,7 +186,10 @@ def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
     # Beside them the batch may carry what checks the packs of others.
     batch_of_ours = f"(select min(batch_id) {of_ours})"
     carried = f"select state, items, succeeded, missing from lanes.batch_status where batch_id = {batch_of_ours}"
-    until(lambda: prey.rows(carried, k=f"{word}-%")[0].state == "collected", what="the end of the batch")
+    until(
+        lambda: prey.rows(carried, k=f"{word}-%")[0].state == "collected",
+        what="the end of the batch",
+    )
     (batch,) = prey.rows(carried, k=f"{word}-%")
     assert batch.succeeded == batch.items >= len(keys)
     assert batch.missing == 0
@@ -175,7 +198,9 @@ def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
 def test_a_killed_watch_says_everything_once(prey: Prey, messages: SlackStandIn) -> None:
     prey.fault("batches.create", "stall")
     batch = batch_that_left(prey, "archive", uuid4().hex[:8], hours=3)
-    opened = "select incident_id from lanes.incident_log where promise = 'batch_slow' and subject = :s"
+    opened = (
+        "select incident_id from lanes.incident_log where promise = 'batch_slow' and subject = :s"
+    )
     incident = until(lambda: prey.value(opened, s=f"batch {batch}"), what="the incident")
     prey.kill("watch")
     (said,) = until(lambda: messages.about(incident), what="the message")
@@ -190,13 +215,22 @@ def test_afterwards_the_ledger_and_the_providers_bill_agree(prey: Prey) -> None:
     over = "select count(*) = 0 from lanes.work where state in ('claimed', 'submitted')"
     until(lambda: prey.value(over), what="the end of what is under way")
     bill = prey.endpoint.get("_control/bill").json()
-    spend = prey.rows("select count(*) as responses, coalesce(sum(cost_usd), 0) as usd from lanes.spend")[0]
-    bound = prey.value("select coalesce(sum(bound_usd), 0) from lanes.attempt where outcome = 'unknown'")
+    spend = prey.rows(
+        "select count(*) as responses, coalesce(sum(cost_usd), 0) as usd from lanes.spend"
+    )[0]
+    bound = prey.value(
+        "select coalesce(sum(bound_usd), 0) from lanes.attempt where outcome = 'unknown'"
+    )
     assert spend.usd <= Decimal(bill["usd"]) <= spend.usd + bound
     unknown = prey.value("select count(*) from lanes.attempt where outcome = 'unknown'")
     assert spend.responses <= bill["responses"] <= spend.responses + unknown
-    listed = prey.endpoint.get("v1/messages/batches?limit=100", headers={"x-api-key": "x"}).json()["data"]
-    ours = {each.provider_batch_id for each in prey.rows("select provider_batch_id from lanes.batch_status")}
+    listed = prey.endpoint.get("v1/messages/batches?limit=100", headers={"x-api-key": "x"}).json()[
+        "data"
+    ]
+    ours = {
+        each.provider_batch_id
+        for each in prey.rows("select provider_batch_id from lanes.batch_status")
+    }
     assert {each["id"] for each in listed} == ours - {None}
     of_batches = "select count(*) from lanes.spend where batch_id is not null"
     assert prey.value(of_batches) == sum(each["request_counts"]["succeeded"] for each in listed)

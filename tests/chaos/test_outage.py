@@ -81,7 +81,9 @@ def settle_everything(stand: RunningStand) -> None:
     """Everything that waited for a batch was submitted and came home."""
 
     def settled() -> bool:
-        if not all_settled(stand) and stand.value("select count(*) from lanes.work where lane = 'batch' and state = 'ready'"):
+        if not all_settled(stand) and stand.value(
+            "select count(*) from lanes.work where lane = 'batch' and state = 'ready'"
+        ):
             departed(stand)
         return all_settled(stand)
 
@@ -101,17 +103,33 @@ def test_an_outage_of_three_minutes_fails_no_item_and_is_one_incident_and_one_me
     down = "select * from lanes.incident_log where promise = 'provider_down'"
     with ThreadPoolExecutor(1) as beside:
         began = time.monotonic() + BEFORE_S
-        arriving = beside.submit(arrive, stand, "tickets", number, per_s=1, fields=a_quarter_urgent, poll_s=0.5, within_s=240)
+        arriving = beside.submit(
+            arrive,
+            stand,
+            "tickets",
+            number,
+            per_s=1,
+            fields=a_quarter_urgent,
+            poll_s=0.5,
+            within_s=240,
+        )
         still_arriving(arriving, began)
         for door in DOORS:
-            overloaded = {"where": door, "kind": "status", "status": 529, "error_type": "overloaded_error"}
+            overloaded = {
+                "where": door,
+                "kind": "status",
+                "status": 529,
+                "error_type": "overloaded_error",
+            }
             stand.endpoint.post("_control/faults", json=overloaded).raise_for_status()
         still_arriving(arriving, began + OUTAGE_S / 3)
         departed(stand)  # off-peak comes in the middle of it
         (opened,) = until(lambda: stand.rows(down), within_s=20, what="the incident")
         (said,) = until(lambda: messages.about(opened.incident_id), within_s=20, what="the message")
         assert "the provider answered 529" in shown(said.blocks)
-        red = until(lambda: named(stand, "Provider down"), within_s=30, what="the state of the drain's run")
+        red = until(
+            lambda: named(stand, "Provider down"), within_s=30, what="the state of the drain's run"
+        )
         assert all("529" in each["state"]["message"] for each in red)
         still_arriving(arriving, began + OUTAGE_S)
         assert [each.state for each in stand.rows(down)] == ["open"]
@@ -120,19 +138,31 @@ def test_an_outage_of_three_minutes_fails_no_item_and_is_one_incident_and_one_me
         stand.endpoint.delete("_control/faults").raise_for_status()
         assert len(arriving.result()) == number
     settle_everything(stand)
-    until(lambda: stand.rows(down)[0].state == "resolved", within_s=30, what="the end of the incident")
+    until(
+        lambda: stand.rows(down)[0].state == "resolved", within_s=30, what="the end of the incident"
+    )
     until(lambda: said.text.startswith(":white_check_mark: Resolved"), within_s=30, what="the edit")
     assert "the provider answered 529" in shown(said.blocks)  # its end keeps the cause
     until(lambda: not named(stand, "Provider down"), within_s=30, what="the end in the run's state")
-    others = "select promise, state, parent_id from lanes.incident_log where promise <> 'provider_down'"
-    assert {each.parent_id for each in stand.rows(others)} <= {opened.incident_id}  # it explains them,
-    until(lambda: {each.state for each in stand.rows(others)} <= {"resolved"}, within_s=60, what="their end")
+    others = (
+        "select promise, state, parent_id from lanes.incident_log where promise <> 'provider_down'"
+    )
+    assert {each.parent_id for each in stand.rows(others)} <= {
+        opened.incident_id
+    }  # it explains them,
+    until(
+        lambda: {each.state for each in stand.rows(others)} <= {"resolved"},
+        within_s=60,
+        what="their end",
+    )
     assert messages.messages == [said]  # and they are told by it
     assert stand.value("select count(*) from lanes.item where failed_at is not null") == 0
     assert stand.value("select sum(failures) from lanes.work") == 0
 
 
-def test_after_an_outage_the_ledger_the_attempts_and_the_providers_bill_agree(stand: RunningStand) -> None:
+def test_after_an_outage_the_ledger_the_attempts_and_the_providers_bill_agree(
+    stand: RunningStand,
+) -> None:
     """Follows the outage: no answer was lost in it, so all three are the same to the last digit."""
     settle_everything(stand)
     bill = stand.endpoint.get("_control/bill").json()
@@ -176,28 +206,58 @@ def beside(stand: RunningStand) -> float:
     return max(each.latency_s for each in arrivals)
 
 
-def test_four_callers_who_leave_their_transactions_open_hold_up_nothing_but_their_own_rows(stand: RunningStand) -> None:
+def test_four_callers_who_leave_their_transactions_open_hold_up_nothing_but_their_own_rows(
+    stand: RunningStand,
+) -> None:
     undisturbed_s = beside(stand)
     word = uuid4().hex[:8]
-    read, canceled, amended, submitted = (f"{verb}-{word}" for verb in ("read", "cancel", "amend", "submit"))
+    read, canceled, amended, submitted = (
+        f"{verb}-{word}" for verb in ("read", "cancel", "amend", "submit")
+    )
     with ExitStack() as opened:
         callers = Callers(stand, opened)
         under_way(stand, [read, canceled, amended])
         callers.call("read", "lanes.read_result('tickets', :k, 'idle')", k=read)
         assert callers.call("cancel", "lanes.cancel('tickets', :k)", k=canceled)[0] == "canceled"
-        assert callers.call("amend", """lanes.amend('tickets', :k, '{"text": "late"}')""", k=amended)[0] == "amended"
-        assert callers.call("submit", """lanes.submit('tickets', '{"text": "n"}', :k)""", k=submitted)[0] == "accepted"
-        stand.endpoint.delete("_control/faults").raise_for_status()  # their answers come home to rows that are held
+        assert (
+            callers.call("amend", """lanes.amend('tickets', :k, '{"text": "late"}')""", k=amended)[
+                0
+            ]
+            == "amended"
+        )
+        assert (
+            callers.call("submit", """lanes.submit('tickets', '{"text": "n"}', :k)""", k=submitted)[
+                0
+            ]
+            == "accepted"
+        )
+        stand.endpoint.delete(
+            "_control/faults"
+        ).raise_for_status()  # their answers come home to rows that are held
         disturbed_s = beside(stand)
         assert disturbed_s <= 3 * undisturbed_s + 2, (disturbed_s, undisturbed_s)
         assert stand.state("tickets", read) == "answered"  # who reads an item only names it
-        assert [stand.state("tickets", key) for key in (canceled, amended)] == ["working", "working"]
+        assert [stand.state("tickets", key) for key in (canceled, amended)] == [
+            "working",
+            "working",
+        ]
         assert callers.all_idle()
         for connection in callers.open.values():
             connection.rollback()
     for key in (canceled, amended):
-        until(lambda key=key: stand.state("tickets", key) == "answered", within_s=30, what=f"the answer of {key}")
+        until(
+            lambda key=key: stand.state("tickets", key) == "answered",
+            within_s=30,
+            what=f"the answer of {key}",
+        )
     assert stand.state("tickets", submitted) is None
-    tries = stand.rows("select key, outcome, error from lanes.attempt_log where key like :k order by 1, 2", k=f"%-{word}")
-    assert [each.key for each in tries if each.outcome == "valid"] == sorted([read, canceled, amended]), tries
-    assert stand.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == 3, tries  # each was paid once
+    tries = stand.rows(
+        "select key, outcome, error from lanes.attempt_log where key like :k order by 1, 2",
+        k=f"%-{word}",
+    )
+    assert [each.key for each in tries if each.outcome == "valid"] == sorted(
+        [read, canceled, amended]
+    ), tries
+    assert stand.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == 3, (
+        tries
+    )  # each was paid once

@@ -37,12 +37,19 @@ def definition(mode: str) -> dict[str, Any]:
     """A workload whose free items go to batches."""
     category = {"type": "string", "enum": ["a", "b"]}
     return {
-        "name": f"due-{mode}", "instructions": "Sort the letter.", "mode": mode, "split_percent": 0, "confidence": 0.6,
+        "name": f"due-{mode}",
+        "instructions": "Sort the letter.",
+        "mode": mode,
+        "split_percent": 0,
+        "confidence": 0.6,
         "batch_expected_minutes": 1,
         "output_schema": {
-            "type": "object", "properties": {"category": category}, "required": ["category"], "additionalProperties": False,
+            "type": "object",
+            "properties": {"category": category},
+            "required": ["category"],
+            "additionalProperties": False,
         },
-    }  # fmt: skip
+    }
 
 
 def put(stand: RunningStand, workload: str) -> None:
@@ -50,26 +57,37 @@ def put(stand: RunningStand, workload: str) -> None:
     told = stand.rows(
         "select lanes.submit(:w, jsonb_build_object('text', 'Letter ' || n), key => 'letter ' || n,"
         " due_at => case when n > 0 then now() + :due * interval '1 s' end) as said from generate_series(0, :items) n",
-        w=workload, items=ITEMS, due=DUE_IN_S,
-    )  # fmt: skip
+        w=workload,
+        items=ITEMS,
+        due=DUE_IN_S,
+    )
     assert {each.said for each in told} == {"accepted"}
 
 
-def test_the_due_items_of_a_stuck_batch_are_answered_in_time_and_the_batch_is_booked_when_it_comes(stand: RunningStand) -> None:
-    stand.endpoint.post("_control/faults", json={"where": "batch_request", "kind": "stall"}).raise_for_status()
+def test_the_due_items_of_a_stuck_batch_are_answered_in_time_and_the_batch_is_booked_when_it_comes(
+    stand: RunningStand,
+) -> None:
+    stand.endpoint.post(
+        "_control/faults", json={"where": "batch_request", "kind": "stall"}
+    ).raise_for_status()
     workloads = [f"due-{mode}" for mode in MODES]
     for each in workloads:
         put(stand, each)
     of_ours = "workload like 'due-%'"
     routed = f"select count(*) from lanes.route_log where {of_ours} and lane = 'batch' and reason = 'split'"
-    until(lambda: stand.value(routed) == 2 * (ITEMS + 1), within_s=30, what="routes to the batch lane")
+    until(
+        lambda: stand.value(routed) == 2 * (ITEMS + 1), within_s=30, what="routes to the batch lane"
+    )
     stand.run("submit", {"departure": {}})
     out = f"select count(*) from lanes.batch where {of_ours} and state = 'submitted'"
     until(lambda: stand.value(out) == 2, within_s=120, what="two batches that are out")
 
     answered = f"select count(*) from lanes.item where {of_ours} and answered_at is not null"
     until(lambda: stand.value(answered) == 2 * ITEMS, within_s=DUE_IN_S + 30, what="answers")
-    assert stand.value(f"select count(*) from lanes.item where {of_ours} and answered_at > due_at") == 0
+    assert (
+        stand.value(f"select count(*) from lanes.item where {of_ours} and answered_at > due_at")
+        == 0
+    )
     rescued = f"select count(*) as n, count(distinct key) as keys from lanes.route_log where {of_ours} and reason = 'rescue'"
     assert [tuple(each) for each in stand.rows(rescued)] == [(2 * ITEMS, ITEMS)]
     assert stand.value(out) == 2
@@ -85,9 +103,11 @@ def test_the_due_items_of_a_stuck_batch_are_answered_in_time_and_the_batch_is_bo
         select workload, lane, count(*), count(*) filter (where shown) from lanes.attempt_log
          where {of_ours} group by 1, 2 order by 1, 2"""
     assert [tuple(each) for each in stand.rows(tries)] == [
-        ("due-lambda", "batch", ITEMS + 1, ITEMS + 1), ("due-lambda", "realtime", ITEMS, ITEMS),
-        ("due-plain", "batch", ITEMS + 1, 1), ("due-plain", "realtime", ITEMS, ITEMS),
-    ]  # fmt: skip
+        ("due-lambda", "batch", ITEMS + 1, ITEMS + 1),
+        ("due-lambda", "realtime", ITEMS, ITEMS),
+        ("due-plain", "batch", ITEMS + 1, 1),
+        ("due-plain", "realtime", ITEMS, ITEMS),
+    ]
     bill = stand.endpoint.get("_control/bill").json()
     assert stand.value("select count(*) from lanes.spend") == bill["responses"]
     assert stand.value("select sum(cost_usd) from lanes.spend") == Decimal(bill["usd"])

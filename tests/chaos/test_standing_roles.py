@@ -17,7 +17,9 @@ from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-REPLACED_WITHIN_S = 75  # 20 until it is missed, 5 until the next look, and the start of a process on a busy machine
+REPLACED_WITHIN_S = (
+    75  # 20 until it is missed, 5 until the next look, and the start of a process on a busy machine
+)
 HOLDER = """
     select a.pid as session, a.client_port as port from pg_locks l join pg_stat_activity a using (pid)
      where l.locktype = 'advisory' and l.granted and l.objid = :role and l.database = a.datid and a.datname = current_database()
@@ -29,7 +31,9 @@ def stand(open_folder: Path) -> Iterator[RunningStand]:
     """A stand without any automation, whose roles are all held."""
     up = put_up(open_folder / "unautomated")
     try:
-        automations = up.prefect.post("automations/filter", json={"limit": 200}).raise_for_status().json()
+        automations = (
+            up.prefect.post("automations/filter", json={"limit": 200}).raise_for_status().json()
+        )
         assert automations
         for each in automations:
             up.prefect.delete(f"automations/{each['id']}").raise_for_status()
@@ -65,15 +69,27 @@ def replaced(stand: RunningStand, role: Role, before: int) -> bool:
 
 
 @pytest.mark.parametrize("killed", STANDING, ids=lambda run: run.flow)
-def test_a_killed_standing_run_is_replaced_by_those_that_live(stand: RunningStand, killed: StandingRun) -> None:
+def test_a_killed_standing_run_is_replaced_by_those_that_live(
+    stand: RunningStand, killed: StandingRun
+) -> None:
     before = kill(stand, killed.role)
-    until(lambda: replaced(stand, killed.role, before), within_s=REPLACED_WITHIN_S, what=f"another run of {killed.flow}")
+    until(
+        lambda: replaced(stand, killed.role, before),
+        within_s=REPLACED_WITHIN_S,
+        what=f"another run of {killed.flow}",
+    )
 
 
-def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervisor(stand: RunningStand) -> None:
+def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervisor(
+    stand: RunningStand,
+) -> None:
     before = {each.role: kill(stand, each.role) for each in STANDING}
     for role, session in before.items():
-        until(lambda r=role, s=session: replaced(stand, r, s), within_s=REPLACED_WITHIN_S, what=f"another {role.name}")
+        until(
+            lambda r=role, s=session: replaced(stand, r, s),
+            within_s=REPLACED_WITHIN_S,
+            what=f"another {role.name}",
+        )
     said = (stand.home / "logs" / "supervisor.log").read_text()
     assert "asked for a run of it" in said
 
@@ -85,9 +101,22 @@ def test_a_role_that_was_filled_is_asked_for_no_more(stand: RunningStand) -> Non
             "flow_runs/filter",
             json={
                 "deployments": {"name": {"any_": [each.flow]}},
-                "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CRASHED", "COMPLETED"]}}},
+                "flow_runs": {
+                    "state": {
+                        "type": {
+                            "any_": ["SCHEDULED", "PENDING", "RUNNING", "CRASHED", "COMPLETED"]
+                        }
+                    }
+                },
                 "limit": 200,
             },
         )
-        began = [run for run in made.raise_for_status().json() if run["start_time"] and not run["auto_scheduled"]]
-        assert len(began) <= 3, (each.flow, [(run["name"], run["state_name"], run["start_time"]) for run in began])
+        began = [
+            run
+            for run in made.raise_for_status().json()
+            if run["start_time"] and not run["auto_scheduled"]
+        ]
+        assert len(began) <= 3, (
+            each.flow,
+            [(run["name"], run["state_name"], run["start_time"]) for run in began],
+        )

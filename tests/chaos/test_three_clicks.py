@@ -124,14 +124,16 @@ REMEDIES = (
     Remedy(Promise.BATCH_NEVER_STARTED, "Submit it now", submits, OVER),
     Remedy(Promise.BUDGET, "Raise the budget", raises_the_budget, OVER),
     Remedy(
-        Promise.REALTIME_SLOW, "Move its traffic", moves_it_to_batch,
+        Promise.REALTIME_SLOW,
+        "Move its traffic",
+        moves_it_to_batch,
         "select basis_points = 0 from lanes.split where workload = :w order by id desc limit 1",
     ),
     Remedy(Promise.BATCH_FAILING, "Pause it", signs_and_submits, OVER),
     Remedy(Promise.BATCH_SLOW, "Decide about the batch", gives_the_batch_up, OVER),
     Remedy(Promise.WORKLOAD_INVALID, "Edit the workload", corrects_it, OVER),
     Remedy(Promise.APPROVAL_WAITS, "Answer it (Resume)", approves, OVER),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,9 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
 
 def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> Said:
     """The one message about it."""
-    broken = until(lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken")
+    broken = until(
+        lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken"
+    )
     (said,) = until(lambda: messages.about(broken.incident_id), within_s=60, what="the message")
     return said
 
@@ -190,14 +194,18 @@ def test_each_button_of_a_message_opens_its_page(
     stand: RunningStand, messages: SlackStandIn, browser: Browser, promise: Promise
 ) -> None:
     for each in buttons(told(stand, messages, promise)):
-        browser.visit(each.url, lambda page, each=each: opened(stand, promise, each, page), login=stand.login)
+        browser.visit(
+            each.url, lambda page, each=each: opened(stand, promise, each, page), login=stand.login
+        )
 
 
 @pytest.mark.parametrize("helps", REMEDIES, ids=lambda helps: f"{helps.promise}: {helps.button}")
 def test_what_helps_is_a_page_on_which_one_click_does_it(
     stand: RunningStand, messages: SlackStandIn, browser: Browser, helps: Remedy
 ) -> None:
-    (page,) = [each for each in buttons(told(stand, messages, helps.promise)) if each.label == helps.button]
+    (page,) = [
+        each for each in buttons(told(stand, messages, helps.promise)) if each.label == helps.button
+    ]
 
     def does(opened: Page) -> None:
         with opened.expect_response(sent) as answer:
@@ -205,19 +213,33 @@ def test_what_helps_is_a_page_on_which_one_click_does_it(
         assert answer.value.ok, answer.value.text()
 
     browser.visit(page.url, does, login=stand.login)
-    until(lambda: Scene(stand, helps.promise).value(helps.afterwards), within_s=90, what=f"an end of {helps.promise}")
+    until(
+        lambda: Scene(stand, helps.promise).value(helps.afterwards),
+        within_s=90,
+        what=f"an end of {helps.promise}",
+    )
 
 
 @pytest.mark.parametrize("promise", Promise)
-def test_what_a_message_gives_to_be_typed_can_be_typed(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> None:
+def test_what_a_message_gives_to_be_typed_can_be_typed(
+    stand: RunningStand, messages: SlackStandIn, promise: Promise
+) -> None:
     for _, *typed in commands(told(stand, messages, promise)):
         done = stand.cli(*typed)
-        assert done.returncode in ((0, 1) if typed[0] in JUDGES else (0,)), (typed, done.stdout, done.stderr)
+        assert done.returncode in ((0, 1) if typed[0] in JUDGES else (0,)), (
+            typed,
+            done.stdout,
+            done.stderr,
+        )
 
 
 def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
     run = stand.run("report")
-    until(lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED, within_s=90, what="the report")
+    until(
+        lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
+        within_s=90,
+        what="the report",
+    )
     sight = pages.report(stand)
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 

@@ -12,10 +12,22 @@ from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until
 
 DEPLOYMENTS = {
-    "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",
-    "set_split": "batch", "set_budget": "batch", "set_overhead": "batch", "decide_batch": "batch",
-    "replay": "batch", "advise": "batch", "reconcile": "batch", "tidy": "batch", "report": "batch",
-}  # fmt: skip
+    "answer": "realtime",
+    "submit": "batch",
+    "collect": "batch",
+    "watch": "batch",
+    "migrate": "batch",
+    "act": "batch",
+    "set_split": "batch",
+    "set_budget": "batch",
+    "set_overhead": "batch",
+    "decide_batch": "batch",
+    "replay": "batch",
+    "advise": "batch",
+    "reconcile": "batch",
+    "tidy": "batch",
+    "report": "batch",
+}
 
 
 def deployment(stand: RunningStand, name: str) -> dict[str, Any]:
@@ -23,7 +35,9 @@ def deployment(stand: RunningStand, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "pool"), DEPLOYMENTS.items())
-def test_every_deployment_is_described_tagged_and_in_its_pool(stand: RunningStand, name: str, pool: str) -> None:
+def test_every_deployment_is_described_tagged_and_in_its_pool(
+    stand: RunningStand, name: str, pool: str
+) -> None:
     found = deployment(stand, name)
     assert found["work_pool_name"] == pool
     assert found["description"].startswith("**")
@@ -31,7 +45,17 @@ def test_every_deployment_is_described_tagged_and_in_its_pool(stand: RunningStan
     assert found["entrypoint"] == f"flows.{name}.{name}"
 
 
-CHOOSING = ["submit", "migrate", "act", "set_split", "set_budget", "set_overhead", "decide_batch", "replay", "advise"]
+CHOOSING = [
+    "submit",
+    "migrate",
+    "act",
+    "set_split",
+    "set_budget",
+    "set_overhead",
+    "decide_batch",
+    "replay",
+    "advise",
+]
 FORMS = [*CHOOSING, "answer", "report", "tidy"]
 
 
@@ -45,25 +69,38 @@ def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) 
 
 
 @pytest.mark.parametrize("name", CHOOSING)
-def test_workloads_are_choices_in_every_form_that_asks_for_one(stand: RunningStand, name: str) -> None:
+def test_workloads_are_choices_in_every_form_that_asks_for_one(
+    stand: RunningStand, name: str
+) -> None:
     models = deployment(stand, name)["parameter_openapi_schema"]["definitions"].values()
-    (choice,) = [each["properties"]["workload"] for each in models if "workload" in each["properties"]]
+    (choice,) = [
+        each["properties"]["workload"] for each in models if "workload" in each["properties"]
+    ]
     assert {"tickets", "archive"} <= set(choice["enum"])
 
 
-def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one_by_name(stand: RunningStand) -> None:
+def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one_by_name(
+    stand: RunningStand,
+) -> None:
     asked = f"deployments/{deployment(stand, 'submit')['id']}/create_flow_run"
     unknown = {"parameters": {"departure": {"workload": "nobody"}}}
     refused = stand.prefect.post(asked, json=unknown)
     assert (refused.status_code, "'nobody' is not one of" in refused.text) == (409, True)
-    run = stand.prefect.post(asked, json={**unknown, "enforce_parameter_schema": False}).raise_for_status().json()
+    run = (
+        stand.prefect.post(asked, json={**unknown, "enforce_parameter_schema": False})
+        .raise_for_status()
+        .json()
+    )
 
     def state() -> Any:
         found = stand.prefect.get(f"flow_runs/{run['id']}").raise_for_status().json()
         return found["state_type"] == "FAILED" and found["state"]
 
     ended = until(state, what="the refusal")
-    assert (ended["name"], ended["message"]) == ("Refused", 'there is no workload "nobody"; correct the name, or publish it')
+    assert (ended["name"], ended["message"]) == (
+        "Refused",
+        'there is no workload "nobody"; correct the name, or publish it',
+    )
 
 
 def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
@@ -71,7 +108,9 @@ def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
         found = deployment(stand, name)
         schema = found["parameter_openapi_schema"]
         untouched = {parameter: of["default"] for parameter, of in schema["properties"].items()}
-        said = stand.prefect.post("ui/schemas/validate", json={"schema": schema, "values": untouched}).raise_for_status()
+        said = stand.prefect.post(
+            "ui/schemas/validate", json={"schema": schema, "values": untouched}
+        ).raise_for_status()
         assert said.json()["valid"], said.text
 
 
@@ -98,7 +137,9 @@ def test_answer_is_triggered_by_arrivals_and_by_calls_each_with_a_throttle_of_it
     stand: RunningStand, name: str, event: str, throttle: timedelta
 ) -> None:
     found = deployment(stand, "answer")
-    automations = stand.prefect.post("automations/filter", json={"limit": 200}).raise_for_status().json()
+    automations = (
+        stand.prefect.post("automations/filter", json={"limit": 200}).raise_for_status().json()
+    )
     (owned,) = [each for each in automations if each["name"] == name]
     trigger, (action,) = owned["trigger"], owned["actions"]
     assert (trigger["expect"], trigger["within"]) == ([event], throttle.total_seconds())
@@ -106,7 +147,9 @@ def test_answer_is_triggered_by_arrivals_and_by_calls_each_with_a_throttle_of_it
     assert set(action["parameters"]["wake"]) == {"event_id"}
 
 
-def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(stand: RunningStand) -> None:
+def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(
+    stand: RunningStand,
+) -> None:
     def counts() -> tuple[int, int, int]:
         automations = stand.prefect.post("automations/filter", json={"limit": 200}).json()
         blocks = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
@@ -123,7 +166,9 @@ def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(stand:
 def test_every_field_of_a_block_has_a_title_and_a_description(stand: RunningStand) -> None:
     types = stand.prefect.post("block_types/filter", json={"limit": 200}).json()
     ours = {each["id"]: each["slug"] for each in types if each["slug"].startswith("lanes-")}
-    assert {"lanes-workload", "lanes-database", "lanes-provider", "lanes-slack-channel"} <= set(ours.values())
+    assert {"lanes-workload", "lanes-database", "lanes-provider", "lanes-slack-channel"} <= set(
+        ours.values()
+    )
     schemas = stand.prefect.post("block_schemas/filter", json={"limit": 200}).json()
     for schema in schemas:
         if schema["block_type_id"] in ours:
@@ -139,7 +184,9 @@ def test_secrets_are_never_shown(stand: RunningStand) -> None:
     assert stand.environment["LANES_DATABASE_URL"] not in said
 
 
-def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothing(stand: RunningStand) -> None:
+def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothing(
+    stand: RunningStand,
+) -> None:
     documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
     block = next(each for each in documents if each["name"] == "archive")
     in_force = "select v.number from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = 'archive'"
@@ -151,7 +198,11 @@ def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothin
 
     def crons() -> set[str]:
         schedules = deployment(stand, "submit")["schedules"]
-        return {s["schedule"]["cron"] for s in schedules if s["parameters"]["departure"]["workload"] == "archive"}
+        return {
+            s["schedule"]["cron"]
+            for s in schedules
+            if s["parameters"]["departure"]["workload"] == "archive"
+        }
 
     edit(patience_s=33, off_peak_start="01:30", off_peak_end="03:00")
     until(lambda: stand.value(in_force) == before + 1, within_s=30, what="the new version")

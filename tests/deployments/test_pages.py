@@ -14,9 +14,22 @@ from tests.conftest import NOON
 from tests.running_stand import RunningStand
 
 SLOW = Incident(
-    IncidentId(7), "uid", Promise.REALTIME_SLOW, "tickets", "", Severity.WARNING, IncidentState.OPEN, 9, 5, 40, "seconds",
-    "It is slow.", NOON, NOON, None,
-)  # fmt: skip
+    IncidentId(7),
+    "uid",
+    Promise.REALTIME_SLOW,
+    "tickets",
+    "",
+    Severity.WARNING,
+    IncidentState.OPEN,
+    9,
+    5,
+    40,
+    "seconds",
+    "It is slow.",
+    NOON,
+    NOON,
+    None,
+)
 
 
 def moving() -> WantedRun:
@@ -28,13 +41,19 @@ def moving() -> WantedRun:
 
 def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
     """What the link to a form fills in, by the title of its field."""
-    schema = stand.prefect.get(f"deployments/name/{of.deployment.address}").json()["parameter_openapi_schema"]
+    schema = stand.prefect.get(f"deployments/name/{of.deployment.address}").json()[
+        "parameter_openapi_schema"
+    ]
     titles = {name: field["title"] for name, field in pages.of_models(schema)}
-    given: dict[str, Any] = {name: each for known in of.parameters.values() for name, each in known.items()}
+    given: dict[str, Any] = {
+        name: each for known in of.parameters.values() for name, each in known.items()
+    }
     return {titles[name]: str(each) for name, each in given.items()}
 
 
-def test_a_deployments_page_says_what_it_is_for_and_leads_on(stand: RunningStand, browser: Browser) -> None:
+def test_a_deployments_page_says_what_it_is_for_and_leads_on(
+    stand: RunningStand, browser: Browser
+) -> None:
     sight = pages.deployment(stand, "submit")
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
@@ -58,11 +77,16 @@ def test_the_form_of_act_has_every_field_explained(stand: RunningStand, browser:
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
-def test_a_workloads_editor_shows_every_field_with_its_title_and_what_it_says(stand: RunningStand, browser: Browser) -> None:
+def test_a_workloads_editor_shows_every_field_with_its_title_and_what_it_says(
+    stand: RunningStand, browser: Browser
+) -> None:
     sight, said = pages.editor(stand, "archive"), pages.block_of(stand, "archive")["data"]
 
     def look(page: Page) -> str:
         sight.come(page)
         return value(page, "Instructions")
 
-    assert browser.visit(stand.info.ui_url + sight.path, look, login=stand.login).strip() == said["instructions"].strip()
+    assert (
+        browser.visit(stand.info.ui_url + sight.path, look, login=stand.login).strip()
+        == said["instructions"].strip()
+    )

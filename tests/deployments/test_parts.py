@@ -15,7 +15,9 @@ def test_a_stand_comes_up_with_all_its_parts(stand: RunningStand) -> None:
     assert {each.name: each.condition for each in found} == dict.fromkeys(PARTS, Condition.RUNNING)
 
 
-def test_its_prefect_server_is_of_our_version_and_keeps_its_files_within_the_stand(stand: RunningStand) -> None:
+def test_its_prefect_server_is_of_our_version_and_keeps_its_files_within_the_stand(
+    stand: RunningStand,
+) -> None:
     with PrefectApi.of_stand(stand.info) as api:
         assert api.version().startswith("3.9.")
         assert api.home() == str(stand.home / "prefect")

@@ -47,8 +47,13 @@ def test_every_route_of_the_api_asks_for_the_login(stranger: httpx2.Client) -> N
     assert {each for each, status in got.items() if status != 401} == OPEN
 
 
-@pytest.mark.parametrize("login", ["", "Basic", "Basic bGFuZXM6d3Jvbmc=", "Bearer {pair}", "Basic {pair}", "basic {coded}"])
-def test_only_the_login_itself_logs_in(stand: RunningStand, stranger: httpx2.Client, login: str) -> None:
+@pytest.mark.parametrize(
+    "login",
+    ["", "Basic", "Basic bGFuZXM6d3Jvbmc=", "Bearer {pair}", "Basic {pair}", "basic {coded}"],
+)
+def test_only_the_login_itself_logs_in(
+    stand: RunningStand, stranger: httpx2.Client, login: str
+) -> None:
     coded = stand.prefect.headers["authorization"].removeprefix("Basic ")
     header = login.format(pair=stand.login, coded=coded)
     assert stranger.get("/api/admin/version", headers={"authorization": header}).status_code == 401
@@ -56,7 +61,9 @@ def test_only_the_login_itself_logs_in(stand: RunningStand, stranger: httpx2.Cli
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-def test_a_web_socket_asks_for_the_login_and_opens_to_no_foreign_page(stand: RunningStand, path: str) -> None:
+def test_a_web_socket_asks_for_the_login_and_opens_to_no_foreign_page(
+    stand: RunningStand, path: str
+) -> None:
     assert _is_let_in(stand, path, login=stand.login)
     assert _is_let_in(stand, path, login=stand.login, origin=stand.info.ui_url)
     assert not _is_let_in(stand, path, login=None)
@@ -71,7 +78,12 @@ def test_a_web_socket_asks_for_the_login_and_opens_to_no_foreign_page(stand: Run
 def test_a_foreign_host_is_refused_even_with_the_login(stand: RunningStand) -> None:
     port = urlsplit(stand.info.ui_url).port
     for host in ("foreign.test", f"foreign.test:{port}", "127.0.0.1.foreign.test"):
-        for path in (f"{stand.info.ui_url}/", f"{stand.info.ui_url}/ui-settings", "health", "admin/settings"):
+        for path in (
+            f"{stand.info.ui_url}/",
+            f"{stand.info.ui_url}/ui-settings",
+            "health",
+            "admin/settings",
+        ):
             answer = stand.prefect.get(path, headers={"host": host})
             assert (answer.status_code, answer.text) == (400, "Invalid host header")
     assert stand.prefect.get("health", headers={"host": f"localhost:{port}"}).status_code == 200
@@ -80,7 +92,9 @@ def test_a_foreign_host_is_refused_even_with_the_login(stand: RunningStand) -> N
 def test_a_foreign_page_reads_no_answer(stand: RunningStand, stranger: httpx2.Client) -> None:
     refused = stranger.get("/api/admin/version", headers={"origin": FOREIGN})
     assert refused.status_code == 401
-    may_not = stranger.options("/api/events", headers={"origin": FOREIGN, "access-control-request-method": "POST"})
+    may_not = stranger.options(
+        "/api/events", headers={"origin": FOREIGN, "access-control-request-method": "POST"}
+    )
     assert may_not.status_code == 400
     even_logged_in = stand.prefect.get("admin/version", headers={"origin": FOREIGN})
     for answer in (refused, may_not, even_logged_in):
@@ -92,46 +106,84 @@ def test_a_foreign_page_reads_no_answer(stand: RunningStand, stranger: httpx2.Cl
 def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_nothing(
     stand: RunningStand, browser: Browser
 ) -> None:
-    browser.visit(stand.info.ui_url, lambda page: shown(page, page.get_by_role("link", name="Runs")), login=stand.login)
+    browser.visit(
+        stand.info.ui_url,
+        lambda page: shown(page, page.get_by_role("link", name="Runs")),
+        login=stand.login,
+    )
     before, key = _steered(stand), f"foreign-{uuid4()}"
     means = {
         "deployments": {name: _deployment(stand, name) for name in ("set_split", "act")},
         "event": _arrival(key),
         "flow_run": {
-            "set_split": {"parameters": {"change": {"workload": "tickets", "percent": 99, "who": "foreign", "why": "foreign"}}},
+            "set_split": {
+                "parameters": {
+                    "change": {
+                        "workload": "tickets",
+                        "percent": 99,
+                        "who": "foreign",
+                        "why": "foreign",
+                    }
+                }
+            },
             "act": {
-                "parameters": {"action": {"workload": "tickets", "deed": "pause", "who": "foreign", "why": "foreign"}},
+                "parameters": {
+                    "action": {
+                        "workload": "tickets",
+                        "deed": "pause",
+                        "who": "foreign",
+                        "why": "foreign",
+                    }
+                },
                 "job_variables": {"command": "true"},
             },
         },
     }
     with foreign_site() as site:
-        attacked = browser.visit(site.url, lambda page: attack(page, stand.info.prefect_api_url, means))
+        attacked = browser.visit(
+            site.url, lambda page: attack(page, stand.info.prefect_api_url, means)
+        )
         allowed = browser.visit(site.url, lambda page: attack(page, site.api, means))
     assert [each for each in attacked if each.read] == []
     assert _steered(stand) == before
     assert stand.value("select count(*) from lanes.item where key = :key", key=key) == 0
-    assert [each for each in stand.events("lanes.item.arrived") if each["payload"].get("key") == key] == []
-    assert {each.read for each in allowed if not each.name.endswith("unseen") and "socket" not in each.name} == {"secret"}
-    assert site.driven.count("/api/events") == 4  # three calls and a form reach a server that lets them
+    assert [
+        each for each in stand.events("lanes.item.arrived") if each["payload"].get("key") == key
+    ] == []
+    assert {
+        each.read
+        for each in allowed
+        if not each.name.endswith("unseen") and "socket" not in each.name
+    } == {"secret"}
+    assert (
+        site.driven.count("/api/events") == 4
+    )  # three calls and a form reach a server that lets them
 
 
 def test_a_foreign_name_for_the_server_opens_no_page(stand: RunningStand, browser: Browser) -> None:
     port = urlsplit(stand.info.ui_url).port
-    said = browser.visit(f"http://foreign.test:{port}/v2/dashboard", lambda page: page.locator("body").inner_text())
+    said = browser.visit(
+        f"http://foreign.test:{port}/v2/dashboard", lambda page: page.locator("body").inner_text()
+    )
     assert said == "Invalid host header"
 
 
 # -- the operator
 
 
-def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(stand: RunningStand, browser: Browser) -> None:
-    filled_in = form_page(_deployment(stand, "act"), {"action": {"workload": "tickets", "deed": "pause"}})
+def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(
+    stand: RunningStand, browser: Browser
+) -> None:
+    filled_in = form_page(
+        _deployment(stand, "act"), {"action": {"workload": "tickets", "deed": "pause"}}
+    )
     asked_for = stand.info.ui_url + filled_in
 
     def wrong_then_right(page: Page) -> str:
         page.evaluate("localStorage.clear()")  # as in a browser that never was here
-        page.goto(f"{stand.info.ui_url}/v2/login?redirectTo={quote(filled_in.removeprefix('/v2'))}")  # as after a logout
+        page.goto(
+            f"{stand.info.ui_url}/v2/login?redirectTo={quote(filled_in.removeprefix('/v2'))}"
+        )  # as after a logout
         log_in(page, stand.login)
         shown(page, page.get_by_role("heading", name="Parameters"), page.get_by_text("tickets"))
         page.goto(f"{stand.info.prefect_api_url}/health")
@@ -165,16 +217,29 @@ def test_the_start_page_leads_to_the_dashboard(stand: RunningStand, browser: Bro
 # -- where the login is
 
 
-def test_the_login_is_in_one_file_of_its_owner_and_in_no_other_file_argument_or_output(stand: RunningStand) -> None:
+def test_the_login_is_in_one_file_of_its_owner_and_in_no_other_file_argument_or_output(
+    stand: RunningStand,
+) -> None:
     password = stand.login.partition(":")[2]
     file = stand.home / OF_STAND
     assert file.stat().st_mode & 0o777 == 0o600
-    assert [each for each in _files(stand.home) if password in each.read_text(errors="replace")] == [file]
+    assert [
+        each for each in _files(stand.home) if password in each.read_text(errors="replace")
+    ] == [file]
     for process in stand.info.processes:
         with suppress(psutil.NoSuchProcess):
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            family = [
+                psutil.Process(process.pid),
+                *psutil.Process(process.pid).children(recursive=True),
+            ]
             assert not [each for each in family if password in " ".join(each.cmdline())]
-    for words in (["url"], ["url", "prefect"], ["url", "prefect", "--curl-config"], ["status", "--json"], ["doctor"]):
+    for words in (
+        ["url"],
+        ["url", "prefect"],
+        ["url", "prefect", "--curl-config"],
+        ["status", "--json"],
+        ["doctor"],
+    ):
         done = stand.cli(*words)
         assert password not in done.stdout + done.stderr
 
@@ -202,13 +267,19 @@ def _files(home: Path) -> list[Path]:
 
 
 def _filled(path: str) -> str:
-    return "/".join(str(uuid4()) if part.startswith("{") else part for part in f"/api{path}".split("/"))
+    return "/".join(
+        str(uuid4()) if part.startswith("{") else part for part in f"/api{path}".split("/")
+    )
 
 
-def _is_let_in(stand: RunningStand, path: str, *, login: str | None, origin: str | None = None) -> bool:
+def _is_let_in(
+    stand: RunningStand, path: str, *, login: str | None, origin: str | None = None
+) -> bool:
     url = f"{stand.info.prefect_api_url.replace('http', 'ws', 1)}/{path}"
     try:
-        with connect(url, origin=origin, subprotocols=["prefect"], proxy=None, open_timeout=20) as opened:  # type: ignore[arg-type]
+        with connect(
+            url, origin=origin, subprotocols=["prefect"], proxy=None, open_timeout=20
+        ) as opened:  # type: ignore[arg-type]
             opened.send(json.dumps({"type": "auth", "token": login}))
             return json.loads(opened.recv(timeout=20)) == {"type": "auth_success"}
     except WebSocketException:
@@ -217,9 +288,12 @@ def _is_let_in(stand: RunningStand, path: str, *, login: str | None, origin: str
 
 def _arrival(key: str) -> dict[str, Any]:
     return {
-        "id": str(uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": "lanes.item.arrived",
-        "resource": {"prefect.resource.id": "lanes.workload.tickets"}, "payload": {"key": key, "payload": {"text": "x"}},
-    }  # fmt: skip
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "lanes.item.arrived",
+        "resource": {"prefect.resource.id": "lanes.workload.tickets"},
+        "payload": {"key": key, "payload": {"text": "x"}},
+    }
 
 
 def _deployment(stand: RunningStand, name: str) -> str:

@@ -15,7 +15,10 @@ def _lines() -> Iterator[str]:
     total = Counter[str]()
     for page in [*docs(), *around()]:
         found = list(blocks(page))
-        counted = Counter("run" if each.is_run else "left out" if each.language in RUN else "only read" for each in found)
+        counted = Counter(
+            "run" if each.is_run else "left out" if each.language in RUN else "only read"
+            for each in found
+        )
         total += counted
         if counted:
             yield f"{named(page)}: {', '.join(f'{number} {what}' for what, number in sorted(counted.items()))}"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
-FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(
+    r"^(?P<fence>```+)(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
+)
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+?) -->\n\Z")
 RUN = ("bash", "python", "sql")
 SHOWN = ("yaml", "json", "text", "console")
@@ -34,7 +36,9 @@ class Block:
     def may_be_left_out(self) -> bool:
         """Whether its reason is one of those that count: it needs something of the reader's own, or is what runs the tests."""
         own, _, needed = (self.not_run or "").partition(" ")
-        return self.not_run == TESTED_BY_ITSELF or (own == "own" and set(re.split(r", | and ", needed)) <= OWN)
+        return self.not_run == TESTED_BY_ITSELF or (
+            own == "own" and set(re.split(r", | and ", needed)) <= OWN
+        )
 
     def __str__(self) -> str:
         """Where it stands."""
@@ -47,7 +51,9 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in FENCE.finditer(text):
         reason = NOT_RUN.search(text[: found.start()])
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(named(page), line, found["language"], found["text"], reason and reason["reason"])
+        yield Block(
+            named(page), line, found["language"], found["text"], reason and reason["reason"]
+        )
 
 
 def without_blocks(text: str) -> str:

@@ -20,13 +20,17 @@ COMMANDS = {
 class Desk:
     """Runs blocks one after the other; what one leaves in the folder, the next finds."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, longest_s: float = LONGEST_S) -> None:
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, longest_s: float = LONGEST_S
+    ) -> None:
         self.folder = folder
         self.ran: list[Block] = []
         self._longest_s = longest_s
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = {**environment, "PATH": path}
-        (folder / ".venv").symlink_to(sys.prefix)  # `.venv/bin/lanes` is the command of this checkout too
+        (folder / ".venv").symlink_to(
+            sys.prefix
+        )  # `.venv/bin/lanes` is the command of this checkout too
 
     def run(self, block: Block) -> str:
         """What it printed. It ends with its first command that fails, or when it takes too long, which fails the test."""
@@ -34,7 +38,9 @@ class Desk:
         told = f"{block.text}\n{said}\n{complained}"
         assert code is not None, f"{block}: not done after {self._longest_s:g} s\n{told}"
         assert code == 0, f"{block}: exit code {code}\n{told}"
-        assert "Traceback (most recent call last)" not in complained, f"{block}: a program broke, and the block went on\n{told}"
+        assert "Traceback (most recent call last)" not in complained, (
+            f"{block}: a program broke, and the block went on\n{told}"
+        )
         self.ran.append(block)
         return said
 
@@ -44,9 +50,15 @@ class Desk:
 
     def _finished(self, command: list[str]) -> tuple[str, str, int | None]:
         process = subprocess.Popen(
-            command, cwd=self.folder, env=self._environment, stdin=subprocess.DEVNULL,
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            command,
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             return *process.communicate(timeout=self._longest_s), process.returncode
         except subprocess.TimeoutExpired:

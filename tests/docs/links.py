@@ -21,7 +21,9 @@ CODE = re.compile(r"`(?P<code>[^`\n]+)`")
 PATH = re.compile(r"\.?[\w-]+(?:/[\w.*-]+)+/?")
 RELATION = re.compile(r"\blanes\.(?P<name>[a-z_]+)(?![\w.])")
 VARIABLE = re.compile(r"\b(?:LANES|SLACK|ANTHROPIC)_[A-Z_]+")
-SPOKEN_OF = re.compile(r"\b[Dd]eployments? `(?P<deployment>[^`]+)`|\b[Vv]iews? (?:\[)?`(?P<view>[^`]+)`")
+SPOKEN_OF = re.compile(
+    r"\b[Dd]eployments? `(?P<deployment>[^`]+)`|\b[Vv]iews? (?:\[)?`(?P<view>[^`]+)`"
+)
 TARGET = re.compile(r"\bmake (?P<name>[a-z][a-z-]*)")
 MODULE = re.compile(r"\bpython3? -m (?P<name>[\w.]+)")
 PROGRAM = re.compile(r"\.venv/bin/(?P<name>[\w-]+)")
@@ -45,7 +47,10 @@ def broken(page: Path, to: str) -> str | None:
     target = (page.parent / path).resolve() if path else page
     if not target.exists():
         return "there is no such file"
-    if "docs" in page.relative_to(CHECKOUT).parts and "docs" not in target.relative_to(CHECKOUT).parts:
+    if (
+        "docs" in page.relative_to(CHECKOUT).parts
+        and "docs" not in target.relative_to(CHECKOUT).parts
+    ):
         return "it leads out of the site"
     if anchor and anchor not in anchors(target):
         return f"there is no heading of that name; there are {', '.join(sorted(anchors(target)))}"
@@ -55,13 +60,17 @@ def broken(page: Path, to: str) -> str | None:
 @cache
 def anchors(page: Path) -> frozenset[str]:
     """The names of a page's headings."""
-    return frozenset(slug(found["title"]) for found in HEADING.finditer(FENCE.sub("", page.read_text())))
+    return frozenset(
+        slug(found["title"]) for found in HEADING.finditer(FENCE.sub("", page.read_text()))
+    )
 
 
 def slug(title: str) -> str:
     """The name of a heading, as the site gives it."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
-    kept = re.sub(r"[^\w\s-]", "", unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode())
+    kept = re.sub(
+        r"[^\w\s-]", "", unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
+    )
     return re.sub(r"[-\s]+", "-", kept.strip().lower())
 
 
@@ -84,13 +93,29 @@ def missing(page: Path) -> list[str]:
 def _missing(page: Path, code: str) -> Iterator[str]:
     if PATH.fullmatch(code) and _is_ours(code) and not any(_places(page, code)):
         yield "no such file"
-    yield from (f"no variable {name}" for name in VARIABLE.findall(code) if name.rstrip("_") not in _variables())
-    yield from (f"no relation, function or module lanes.{name}" for name in RELATION.findall(code) if name not in _relations())
+    yield from (
+        f"no variable {name}"
+        for name in VARIABLE.findall(code)
+        if name.rstrip("_") not in _variables()
+    )
+    yield from (
+        f"no relation, function or module lanes.{name}"
+        for name in RELATION.findall(code)
+        if name not in _relations()
+    )
     yield from (f"no target {name}" for name in TARGET.findall(code) if name not in targets())
     yield from (f"no module {name}" for name in MODULE.findall(code) if find_spec(name) is None)
-    yield from (f"no program {name}" for name in PROGRAM.findall(code) if not (Path(sys.executable).parent / name).exists())
+    yield from (
+        f"no program {name}"
+        for name in PROGRAM.findall(code)
+        if not (Path(sys.executable).parent / name).exists()
+    )
     asked = {name for names in BENCHMARK.findall(code) for name in names.split("|")}
-    yield from (f"no benchmark {name}" for name in sorted(asked) if find_spec(f"tests.benchmarks.bench_{name}") is None)
+    yield from (
+        f"no benchmark {name}"
+        for name in sorted(asked)
+        if find_spec(f"tests.benchmarks.bench_{name}") is None
+    )
 
 
 def _is_ours(code: str) -> bool:
@@ -106,12 +131,17 @@ def _places(page: Path, code: str) -> Iterator[bool]:
 @cache
 def targets() -> frozenset[str]:
     """Those of the Makefile."""
-    return frozenset(re.findall(r"^([a-z][a-z-]*):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+    return frozenset(
+        re.findall(r"^([a-z][a-z-]*):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+    )
 
 
 @cache
 def _deployments() -> frozenset[str]:
-    return frozenset(each["name"] for each in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"])
+    return frozenset(
+        each["name"]
+        for each in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    )
 
 
 @cache
@@ -121,5 +151,13 @@ def _variables() -> frozenset[str]:
 
 @cache
 def _relations() -> frozenset[str]:
-    modules = {each.stem for each in (CHECKOUT / "lanes").iterdir() if each.suffix == ".py" or each.is_dir()}
-    return frozenset({each.name for each in pieces()} | {each.name for each in metadata.tables.values()} | modules)
+    modules = {
+        each.stem
+        for each in (CHECKOUT / "lanes").iterdir()
+        if each.suffix == ".py" or each.is_dir()
+    }
+    return frozenset(
+        {each.name for each in pieces()}
+        | {each.name for each in metadata.tables.values()}
+        | modules
+    )

@@ -15,4 +15,7 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 def separated(markdown: str) -> str:
     """A line stands between each paragraph and the list that follows it; blocks are left alone."""
     parts = BLOCKS.split(markdown)
-    return "".join(part if number % 2 else PARAGRAPH_BEFORE_A_LIST.sub(r"\1\n\n", part) for number, part in enumerate(parts))
+    return "".join(
+        part if number % 2 else PARAGRAPH_BEFORE_A_LIST.sub(r"\1\n\n", part)
+        for number, part in enumerate(parts)
+    )

@@ -18,39 +18,60 @@ MOST_WORDS = 8  # of it, at one place
 
 def quotes(page: Path) -> list[str]:
     """The sentences that tables of symptoms begin with; not what a reader types or writes."""
-    told = [found["code"] or found["told"] for cell in FIRST_CELL.findall(page.read_text()) for found in QUOTED.finditer(cell)]
+    told = [
+        found["code"] or found["told"]
+        for cell in FIRST_CELL.findall(page.read_text())
+        for found in QUOTED.finditer(cell)
+    ]
     return [each for each in told if " " in each and not each.startswith(("lanes ", "make "))]
 
 
 def is_said(quote: str) -> bool:
     """Whether a text of the code says it, what differs each time left out."""
     quoted = tuple(SOMETHING if LEFT_OUT.fullmatch(each) else each for each in _words(quote))
-    return any(_begins(said[start:], quoted) for said in texts() if set(said) & set(quoted) for start in range(len(said)))
+    return any(
+        _begins(said[start:], quoted)
+        for said in texts()
+        if set(said) & set(quoted)
+        for start in range(len(said))
+    )
 
 
 @cache
 def texts() -> tuple[tuple[str, ...], ...]:
     """Each text of the code in words; what is put in is one that stands for some."""
     files = [each for room in ROOMS for each in sorted((CHECKOUT / room).rglob("*.py"))]
-    return tuple({words for file in files for words in _texts(ast.parse(file.read_text())) if len(words) > 1})
+    return tuple(
+        {words for file in files for words in _texts(ast.parse(file.read_text())) if len(words) > 1}
+    )
 
 
 def _texts(tree: ast.AST) -> Iterator[tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield _words("".join(str(each.value) if isinstance(each, ast.Constant) else SOMETHING for each in node.values))
+            yield _words(
+                "".join(
+                    str(each.value) if isinstance(each, ast.Constant) else SOMETHING
+                    for each in node.values
+                )
+            )
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield _words(node.value)
 
 
 def _words(text: str) -> tuple[str, ...]:
     bare = (each.strip(",:;`\"'") for each in text.split())
-    return tuple(SOMETHING if SOMETHING in each else each if LEFT_OUT.fullmatch(each) else each.strip(".") for each in bare)
+    return tuple(
+        SOMETHING if SOMETHING in each else each if LEFT_OUT.fullmatch(each) else each.strip(".")
+        for each in bare
+    )
 
 
 def _begins(said: tuple[str, ...], quoted: tuple[str, ...]) -> bool:
     if not quoted:
         return True
     if quoted[0] == SOMETHING:
-        return any(_begins(said[taken:], quoted[1:]) for taken in range(min(MOST_WORDS, len(said)) + 1))
+        return any(
+            _begins(said[taken:], quoted[1:]) for taken in range(min(MOST_WORDS, len(said)) + 1)
+        )
     return bool(said) and said[0] == quoted[0] and _begins(said[1:], quoted[1:])

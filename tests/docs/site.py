@@ -21,9 +21,15 @@ def fetched(html: str) -> list[str]:
 def main() -> int:
     """0 when no page fetches anything."""
     pages = sorted(SITE.rglob("*.html"))
-    asked = [f"{page.relative_to(SITE)}: {address}" for page in pages for address in fetched(page.read_text())]
+    asked = [
+        f"{page.relative_to(SITE)}: {address}"
+        for page in pages
+        for address in fetched(page.read_text())
+    ]
     print(*asked, sep="\n", end="\n" if asked else "", file=sys.stderr)
-    print(f"{len(pages)} pages: open {SITE / 'index.html'}, or with its search: python3 -m http.server -d {SITE.name}")
+    print(
+        f"{len(pages)} pages: open {SITE / 'index.html'}, or with its search: python3 -m http.server -d {SITE.name}"
+    )
     print(account().splitlines()[-1])
     return 1 if asked or not pages else 0
 

@@ -25,12 +25,17 @@ from tests.e2e import test_pages
 from tests.examples import publish
 
 PAGES = [*docs(), *around()]
-PROMPT = re.compile(r"^(?:[$>] |(?:make|curl|psql|prefect|python3?|pip|git|docker|export|cat) ).*", re.MULTILINE)
+PROMPT = re.compile(
+    r"^(?:[$>] |(?:make|curl|psql|prefect|python3?|pip|git|docker|export|cat) ).*", re.MULTILINE
+)
 ELSEWHERE = {
-    "up": "tests/running_stand.py", "down": "tests/running_stand.py", "run": "tests/e2e/test_sample_run.py",
-    "adopt": "tests/store/batch/test_batch_commands.py", "resubmit": "tests/store/batch/test_batch_commands.py",
+    "up": "tests/running_stand.py",
+    "down": "tests/running_stand.py",
+    "run": "tests/e2e/test_sample_run.py",
+    "adopt": "tests/store/batch/test_batch_commands.py",
+    "resubmit": "tests/store/batch/test_batch_commands.py",
     "give-up": "tests/store/batch/test_batch_commands.py",
-}  # fmt: skip
+}
 PUBLISHED = ("tickets", "archive", "moderation", "maintenance", "letters")
 
 
@@ -40,13 +45,19 @@ def all_blocks(*languages: str) -> Iterator[Block]:
 
 
 def test_every_block_says_what_it_is() -> None:
-    assert [str(each) for page in PAGES for each in blocks(page) if each.language not in RUN + SHOWN] == []
+    assert [
+        str(each) for page in PAGES for each in blocks(page) if each.language not in RUN + SHOWN
+    ] == []
 
 
 def test_no_block_escapes_the_reader_of_blocks() -> None:
     odd = re.compile(r"^(?:[ >]+```|\s*~~~|```+[\w-]*[^\w`\n-])", re.MULTILINE)
     assert [page.name for page in PAGES if odd.search(page.read_text())] == []
-    assert [page.name for page in PAGES if sum(line.startswith("```") for line in page.read_text().splitlines()) % 2] == []
+    assert [
+        page.name
+        for page in PAGES
+        if sum(line.startswith("```") for line in page.read_text().splitlines()) % 2
+    ] == []
 
 
 def test_a_block_is_not_run_only_where_it_waits_for_something_of_the_reader_s_own() -> None:
@@ -56,8 +67,16 @@ def test_a_block_is_not_run_only_where_it_waits_for_something_of_the_reader_s_ow
 
 
 def test_each_page_s_blocks_are_run_by_one_test() -> None:
-    assert {named(page) for page in PAGES if to_run(page)} == {*test_pages.PAGES, "docs/tutorial.md", "README.md"}
-    assert account().splitlines()[-1].startswith(f"{sum(len(to_run(page)) for page in PAGES)} blocks are run")
+    assert {named(page) for page in PAGES if to_run(page)} == {
+        *test_pages.PAGES,
+        "docs/tutorial.md",
+        "README.md",
+    }
+    assert (
+        account()
+        .splitlines()[-1]
+        .startswith(f"{sum(len(to_run(page)) for page in PAGES)} blocks are run")
+    )
 
 
 def test_what_is_only_shown_hides_no_command() -> None:
@@ -83,14 +102,25 @@ def test_the_command_line_takes_every_command_of_a_block() -> None:
 
 
 def test_every_command_is_typed_by_a_page_or_run_by_a_test_that_is_named_here() -> None:
-    typed = {command.split()[0] for each in all_blocks("bash") if each.is_run for command in commands(each.text)}
+    typed = {
+        command.split()[0]
+        for each in all_blocks("bash")
+        if each.is_run
+        for command in commands(each.text)
+    }
     assert not typed & ELSEWHERE.keys()
     assert typed | ELSEWHERE.keys() == {name for name in app if not name.startswith("-")}
-    assert [where for name, where in ELSEWHERE.items() if f'"{name}"' not in (CHECKOUT / where).read_text()] == []
+    assert [
+        where
+        for name, where in ELSEWHERE.items()
+        if f'"{name}"' not in (CHECKOUT / where).read_text()
+    ] == []
 
 
 def test_every_target_of_a_block_is_one_of_the_makefile() -> None:
-    asked = {(str(each), target) for each in all_blocks("bash") for target in TARGET.findall(each.text)}
+    asked = {
+        (str(each), target) for each in all_blocks("bash") for target in TARGET.findall(each.text)
+    }
     assert {target for _, target in asked} >= {"run", "setup", "test"}
     assert {each for each in asked if each[1] not in targets()} == set()
 
@@ -114,7 +144,9 @@ def test_the_database_takes_every_statement_of_a_page(pool: Engine, database_url
         for name in PUBLISHED:
             publish(connection, name, now=NOON)
     told = [(str(each), each.text) for each in all_blocks("sql")]
-    told += [(named(page), code) for page in PAGES for code in codes(page) if code.startswith("select ")]
+    told += [
+        (named(page), code) for page in PAGES for code in codes(page) if code.startswith("select ")
+    ]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as session:
         for where, statement in told:
             try:

@@ -31,7 +31,9 @@ def calls(text: str) -> Iterator[tuple[ast.Call, Callable[..., Any] | None]]:
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="client"), attr=name)):
                 yield node, getattr(client, name, None)
-            case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id=handle)), attr=name)) if handle in HANDLES:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Call(func=ast.Name(id=handle)), attr=name)
+            ) if handle in HANDLES:
                 yield node, getattr(HANDLES[handle], name, None)
 
 
@@ -51,7 +53,12 @@ def taken(called: Callable[..., Any]) -> set[str]:
     more = [each for each in parameters.values() if each.kind is inspect.Parameter.VAR_KEYWORD]
     return {
         *parameters,
-        *(name for each in more for unpacked in get_args(each.annotation) for name in get_type_hints(unpacked)),
+        *(
+            name
+            for each in more
+            for unpacked in get_args(each.annotation)
+            for name in get_type_hints(unpacked)
+        ),
     }
 
 
@@ -62,7 +69,12 @@ def test_the_client_takes_every_call_that_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['client.await_answer("tickets", "a")', 'client.wait("tickets", "a", readers="me")', "Lanes(c).send()"]
+    "text",
+    [
+        'client.await_answer("tickets", "a")',
+        'client.wait("tickets", "a", readers="me")',
+        "Lanes(c).send()",
+    ],
 )
 def test_a_call_that_it_does_not_take_is_noticed(text: str) -> None:
     assert refused(text)

@@ -23,10 +23,14 @@ def test_what_a_block_leaves_is_found_by_the_next(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "language"),
     [
-        ("false\necho went on", "bash"), ("false | cat", "bash"), ("echo $nobody_set_this", "bash"),
-        ("lanse status", "bash"), ("lanes no-such-command", "bash"), ("assert 1 > 2", "python"),
+        ("false\necho went on", "bash"),
+        ("false | cat", "bash"),
+        ("echo $nobody_set_this", "bash"),
+        ("lanse status", "bash"),
+        ("lanes no-such-command", "bash"),
+        ("assert 1 > 2", "python"),
     ],
-)  # fmt: skip
+)
 def test_a_command_that_is_broken_fails_its_page(tmp_path: Path, text: str, language: str) -> None:
     desk = Desk(tmp_path, {})
     with pytest.raises(AssertionError, match=r"docs/planted\.md, line 7: exit code"):
@@ -34,7 +38,9 @@ def test_a_command_that_is_broken_fails_its_page(tmp_path: Path, text: str, lang
     assert desk.ran == []
 
 
-def test_a_program_that_breaks_is_seen_where_the_page_goes_on_after_a_failure(tmp_path: Path) -> None:
+def test_a_program_that_breaks_is_seen_where_the_page_goes_on_after_a_failure(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(AssertionError, match="a program broke"):
         Desk(tmp_path, {}).run(block("python -c 'raise ValueError' || true"))
 
@@ -46,4 +52,6 @@ def test_a_block_that_never_ends_is_ended_with_all_it_started(tmp_path: Path) ->
 
 def test_sql_ends_at_its_first_error(tmp_path: Path, database_url: str) -> None:
     with pytest.raises(AssertionError, match="division by zero"):
-        Desk(tmp_path, {"LANES_DATABASE_URL": database_url}).run(block("select 1 / 0; select 1;", "sql"))
+        Desk(tmp_path, {"LANES_DATABASE_URL": database_url}).run(
+            block("select 1 / 0; select 1;", "sql")
+        )

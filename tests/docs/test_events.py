@@ -38,8 +38,12 @@ def batch_events(connection: Connection) -> None:
     """A batch leaves, ends and is collected."""
     announcing.submitted(connection, BatchId(1), "letters", requests=2, items=2, now=NOON)
     ended: dict[str, int] = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
-    announcing.ended(connection, BatchId(1), "letters", requests=2, items=2, outcomes=ended, now=NOON)
-    announcing.collected(connection, BatchId(1), "letters", items=2, outcomes=dict.fromkeys(COUNTS, 0), now=NOON)
+    announcing.ended(
+        connection, BatchId(1), "letters", requests=2, items=2, outcomes=ended, now=NOON
+    )
+    announcing.collected(
+        connection, BatchId(1), "letters", items=2, outcomes=dict.fromkeys(COUNTS, 0), now=NOON
+    )
 
 
 def incident_events(connection: Connection) -> None:
@@ -47,9 +51,13 @@ def incident_events(connection: Connection) -> None:
     publish(connection, now=NOON)
     incidents.record(connection, [frozen("acme", 3, "no credit")], now=NOON)
     over = incidents.resolve(
-        connection, Promise.PROVIDER_FROZEN, EVERYBODY, "acme", sentence="It takes what is asked again.",
+        connection,
+        Promise.PROVIDER_FROZEN,
+        EVERYBODY,
+        "acme",
+        sentence="It takes what is asked again.",
         now=later(minutes=1),
-    )  # fmt: skip
+    )
     assert over is not None
 
 
@@ -64,8 +72,12 @@ def calls_for_drains(connection: Connection) -> None:
     call_for_drain(connection, ready=3, received=1, now=NOON)
 
 
-@pytest.mark.parametrize("happens", [item_events, batch_events, incident_events, rollout_events, calls_for_drains])
-def test_an_event_says_what_the_reference_says(connection: Connection, happens: Callable[[Connection], None]) -> None:
+@pytest.mark.parametrize(
+    "happens", [item_events, batch_events, incident_events, rollout_events, calls_for_drains]
+)
+def test_an_event_says_what_the_reference_says(
+    connection: Connection, happens: Callable[[Connection], None]
+) -> None:
     happens(connection)
     told = defaultdict[str, set[str]](set)
     for event, payload in connection.execute(text("select event, payload from lanes.event_outbox")):

@@ -24,7 +24,12 @@ def test_what_it_names_exists(page: Path) -> None:
 
 
 def test_the_command_line_takes_every_command_that_is_spoken_of() -> None:
-    typed = {(named(page), command) for page in PAGES for code in codes(page) for command in commands(code)}
+    typed = {
+        (named(page), command)
+        for page in PAGES
+        for code in codes(page)
+        for command in commands(code)
+    }
     assert {"explain", "results", "up"} <= {command.split()[0] for _, command in typed}
     assert {each: why for each in typed if (why := refused(each[1], whole=False))} == {}
 
@@ -34,7 +39,9 @@ def test_every_page_is_in_the_navigation_and_each_of_its_entries_is_a_page() -> 
     assert sorted(listed) == [page.relative_to(DOCS).as_posix() for page in docs()]
 
 
-@pytest.mark.parametrize("page", [page for page in docs() if "decisions" not in page.parts], ids=named)
+@pytest.mark.parametrize(
+    "page", [page for page in docs() if "decisions" not in page.parts], ids=named
+)
 def test_no_table_shows_a_backslash_within_code(page: Path) -> None:
     assert [code for code in codes(page) if "\\|" in code] == []
 
@@ -42,10 +49,13 @@ def test_no_table_shows_a_backslash_within_code(page: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "name"),
     [
-        ("Two commands", "two-commands"), ("`item_status`", "item_status"), ("lanes.item.arrived", "lanesitemarrived"),
-        ("1. The file", "1-the-file"), ("See [this](there.md): now!", "see-this-now"),
+        ("Two commands", "two-commands"),
+        ("`item_status`", "item_status"),
+        ("lanes.item.arrived", "lanesitemarrived"),
+        ("1. The file", "1-the-file"),
+        ("See [this](there.md): now!", "see-this-now"),
     ],
-)  # fmt: skip
+)
 def test_a_heading_has_the_name_that_the_site_gives_it(title: str, name: str) -> None:
     assert slug(title) == name
 
@@ -53,4 +63,6 @@ def test_a_heading_has_the_name_that_the_site_gives_it(title: str, name: str) ->
 def _files(nav: Any) -> list[str]:
     if isinstance(nav, str):
         return [nav]
-    return [file for each in (nav.values() if isinstance(nav, dict) else nav) for file in _files(each)]
+    return [
+        file for each in (nav.values() if isinstance(nav, dict) else nav) for file in _files(each)
+    ]

@@ -25,7 +25,9 @@ def test_no_page_of_the_references_is_stale(connection: Connection) -> None:
 
 
 def test_every_promise_has_an_example_that_is_broken() -> None:
-    assert [promise for promise, judged in promises.EXAMPLES.items() if judged.verdict != "failed"] == []
+    assert [
+        promise for promise, judged in promises.EXAMPLES.items() if judged.verdict != "failed"
+    ] == []
 
 
 def test_every_word_that_is_told_says_what_it_means() -> None:
@@ -49,7 +51,10 @@ def test_every_error_says_who_raises_it_and_what_to_do() -> None:
 
 
 def test_the_reasons_of_the_doors_are_all_told() -> None:
-    sql = "\n".join(each.read_text() for each in (CHECKOUT / "migrations" / "schema" / "current" / "doors").glob("*.sql"))
+    sql = "\n".join(
+        each.read_text()
+        for each in (CHECKOUT / "migrations" / "schema" / "current" / "doors").glob("*.sql")
+    )
     python = "\n".join(each.read_text() for each in (CHECKOUT / "lanes" / "doors").glob("*.py"))
     said = {
         *re.findall(r"array\['(\w+)'", sql),
@@ -60,7 +65,9 @@ def test_the_reasons_of_the_doors_are_all_told() -> None:
 
 
 def test_what_is_said_of_a_name_that_is_gone_is_noticed() -> None:
-    with pytest.raises(LookupError, match="settings: the code and the reference differ in gone, new"):
+    with pytest.raises(
+        LookupError, match="settings: the code and the reference differ in gone, new"
+    ):
         of_each(["kept", "new"], {"kept": "x", "gone": "y"}, what="settings")
 
 
@@ -73,10 +80,11 @@ class Sample(BaseModel):
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("path", ("path", "", "none")), ("share", ("number", "0 to 1", "`0.5`")),
+        ("path", ("path", "", "none")),
+        ("share", ("number", "0 to 1", "`0.5`")),
         ("names", ("list: text", "1 to 3 entries", "required")),
     ],
-)  # fmt: skip
+)
 def test_a_field_is_told_in_words(field: str, expected: tuple[str, str, str]) -> None:
     of = Sample.model_fields[field]
     assert (kind(of.annotation), bounds(of), default(of)) == expected

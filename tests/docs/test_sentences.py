@@ -21,7 +21,11 @@ def test_pages_quote_what_can_be_searched_for() -> None:
 
 @pytest.mark.parametrize(
     "misquoted",
-    ["no Prefect server was found", "the database lacks N tables", "... is Postgres 16, and Lanes wants 18 or newer"],
+    [
+        "no Prefect server was found",
+        "the database lacks N tables",
+        "... is Postgres 16, and Lanes wants 18 or newer",
+    ],
 )
 def test_a_sentence_that_nobody_says_is_noticed(misquoted: str) -> None:
     assert not is_said(misquoted)

@@ -10,7 +10,9 @@ from lanes.cli import app
 
 BEFORE = r"(?:^|[;&|(]\s*|\b(?:until|while|if|do|then|else)\s+)"
 QUOTED = r"""\"[^"\n]*"|'[^'\n]*'"""
-TYPED = re.compile(rf"{BEFORE}(?:\.venv/bin/)?lanes (?P<rest>[a-z](?:{QUOTED}|[^|;&)`\n])*)", re.MULTILINE)
+TYPED = re.compile(
+    rf"{BEFORE}(?:\.venv/bin/)?lanes (?P<rest>[a-z](?:{QUOTED}|[^|;&)`\n])*)", re.MULTILINE
+)
 HEREDOC = re.compile(r"<<'(?P<word>\w+)'.*?^(?P=word)$", re.DOTALL | re.MULTILINE)
 REDIRECT = re.compile(r"\s[12]?>+\s*\S+")
 PLACE = re.compile(r"[A-Z][A-Z_]*")

@@ -16,11 +16,15 @@ def new_key() -> str:
     return f"e2e-{uuid4().hex[:8]}"
 
 
-def test_an_urgent_event_is_answered_provisionally_and_owes_an_authoritative_pass(stand: RunningStand) -> None:
+def test_an_urgent_event_is_answered_provisionally_and_owes_an_authoritative_pass(
+    stand: RunningStand,
+) -> None:
     key = new_key()
     stand.emit("tickets", {"key": key, "payload": CHAT, "urgent": True})
     until(lambda: stand.state("tickets", key) == "answered", what="the answer")
-    row = stand.rows("select lane, route_reason, attempts from lanes.item_status where key = :k", k=key)[0]
+    row = stand.rows(
+        "select lane, route_reason, attempts from lanes.item_status where key = :k", k=key
+    )[0]
     assert tuple(row) == ("realtime", "urgent", 1)
     owed = stand.rows(
         "select purpose, lane from lanes.work where state = 'ready' and item_id = "
@@ -33,8 +37,14 @@ def test_an_urgent_event_is_answered_provisionally_and_owes_an_authoritative_pas
 def test_a_warm_event_is_answered_within_two_seconds_in_the_median(stand: RunningStand) -> None:
     keys = [new_key() for _ in range(9)]
     for key in keys:
-        stand.emit("tickets", {"key": key, "payload": {**CHAT, "text": f"{CHAT['text']} {key}"}, "urgent": True})
-        until(lambda key=key: stand.state("tickets", key) in ("answered", "settled"), what="the answer")
+        stand.emit(
+            "tickets",
+            {"key": key, "payload": {**CHAT, "text": f"{CHAT['text']} {key}"}, "urgent": True},
+        )
+        until(
+            lambda key=key: stand.state("tickets", key) in ("answered", "settled"),
+            what="the answer",
+        )
     median = stand.value(
         "select percentile_cont(0.5) within group (order by extract(epoch from answered_at - received_at))"
         " from lanes.item_status where key = any(:k)",
@@ -47,36 +57,65 @@ def test_items_of_both_lanes_settle_once_a_batch_came_home(stand: RunningStand) 
     keys = [new_key() for _ in range(6)]
     for number, key in enumerate(keys):
         lane = "realtime" if number % 2 else "batch"
-        stand.emit("tickets", {"key": key, "payload": {"text": f"Where is parcel {key}?"}, "lane": lane})
-    until(lambda: all(stand.state("tickets", k) in ("answered", "routed") for k in keys), what="routes and answers")
+        stand.emit(
+            "tickets", {"key": key, "payload": {"text": f"Where is parcel {key}?"}, "lane": lane}
+        )
+    until(
+        lambda: all(stand.state("tickets", k) in ("answered", "routed") for k in keys),
+        what="routes and answers",
+    )
     stand.run("submit", {"departure": {"workload": "tickets"}})
-    until(lambda: all(stand.state("tickets", k) == "settled" for k in keys), within_s=90, what="settling")
-    standings = stand.rows("select distinct standing, lane from lanes.current_results where key = any(:k)", k=keys)
+    until(
+        lambda: all(stand.state("tickets", k) == "settled" for k in keys),
+        within_s=90,
+        what="settling",
+    )
+    standings = stand.rows(
+        "select distinct standing, lane from lanes.current_results where key = any(:k)", k=keys
+    )
     assert [tuple(each) for each in standings] == [("authoritative", "batch")]
     of_batch = "select missing from lanes.batch_status where state = 'collected' order by batch_id desc limit 1"
-    until(lambda: not stand.value("select count(*) from lanes.batch_status where state <> 'collected'"), what="its end")
+    until(
+        lambda: (
+            not stand.value("select count(*) from lanes.batch_status where state <> 'collected'")
+        ),
+        what="its end",
+    )
     assert stand.value(of_batch) == 0
-    assert stand.value("select sum(cost_usd) from lanes.attempt_log") == stand.value("select sum(cost_usd) from lanes.spend")
+    assert stand.value("select sum(cost_usd) from lanes.attempt_log") == stand.value(
+        "select sum(cost_usd) from lanes.spend"
+    )
     until(lambda: stand.events("lanes.batch.ended"), what="the event of the batch")
 
 
 def test_the_spend_equals_the_endpoints_own_bill(stand: RunningStand) -> None:
     def bill() -> bool:
         told = stand.endpoint.get("_control/bill").json()
-        ours = stand.rows("select count(*) as responses, coalesce(sum(cost_usd), 0) as usd from lanes.spend")[0]
-        return told["responses"] == ours.responses and abs(float(told["usd"]) - float(ours.usd)) < 1e-9
+        ours = stand.rows(
+            "select count(*) as responses, coalesce(sum(cost_usd), 0) as usd from lanes.spend"
+        )[0]
+        return (
+            told["responses"] == ours.responses and abs(float(told["usd"]) - float(ours.usd)) < 1e-9
+        )
 
     until(bill, within_s=20, what="agreement of bill and ledger")
 
 
-def test_an_event_of_an_unknown_workload_is_rejected_and_its_sender_told(stand: RunningStand) -> None:
+def test_an_event_of_an_unknown_workload_is_rejected_and_its_sender_told(
+    stand: RunningStand,
+) -> None:
     event_id = stand.emit("no-such-workload", {"payload": {"text": "hello"}})
     row = until(
-        lambda: stand.rows("select reason, source from lanes.rejected_log where position = :p", p=event_id),
+        lambda: stand.rows(
+            "select reason, source from lanes.rejected_log where position = :p", p=event_id
+        ),
         what="the refusal",
     )
     assert tuple(row[0]) == ("unknown_workload", "event")
-    until(lambda: any(e["payload"]["place"] == event_id for e in stand.events("lanes.item.rejected")), what="the event")
+    until(
+        lambda: any(e["payload"]["place"] == event_id for e in stand.events("lanes.item.rejected")),
+        what="the event",
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,24 +135,36 @@ def test_bad_events_are_kept_with_their_reason_and_harm_no_neighbour(
     event_id = stand.emit("tickets", payload)
     stand.emit("tickets", {"key": key, "payload": CHAT, "urgent": True})
     found = until(
-        lambda: stand.rows("select reason from lanes.rejected_log where position = :p", p=event_id), what="the refusal"
+        lambda: stand.rows("select reason from lanes.rejected_log where position = :p", p=event_id),
+        what="the refusal",
     )
     assert found[0].reason == reason
-    until(lambda: stand.state("tickets", key) in ("answered", "settled"), what="the neighbour's answer")
+    until(
+        lambda: stand.state("tickets", key) in ("answered", "settled"),
+        what="the neighbour's answer",
+    )
     # An event that Postgres cannot hold makes Prefect drop, after five tries, all that it would have stored with it: what is
     # sent now is stored once that is over, and no other test looks for an event before.
     marker = f"lanes.tests.{key}"
-    until(lambda: stand.emit("tickets", {}, event=marker) and stand.events(marker), what="an event that Prefect stores")
+    until(
+        lambda: stand.emit("tickets", {}, event=marker) and stand.events(marker),
+        what="an event that Prefect stores",
+    )
 
 
-def test_the_same_key_is_idempotent_with_the_same_content_and_refused_with_another(stand: RunningStand) -> None:
+def test_the_same_key_is_idempotent_with_the_same_content_and_refused_with_another(
+    stand: RunningStand,
+) -> None:
     key = new_key()
     stand.emit("tickets", {"key": key, "payload": CHAT, "urgent": True, "ack": True})
     until(lambda: stand.state("tickets", key), what="admission")
     stand.emit("tickets", {"key": key, "payload": CHAT, "urgent": True, "ack": True})
     conflict = stand.emit("tickets", {"key": key, "payload": {"text": "something else"}})
     until(
-        lambda: stand.rows("select 1 from lanes.rejected_log where position = :p and reason = 'key_conflict'", p=conflict),
+        lambda: stand.rows(
+            "select 1 from lanes.rejected_log where position = :p and reason = 'key_conflict'",
+            p=conflict,
+        ),
         what="the refusal",
     )
     assert stand.value("select count(*) from lanes.item where key = :k", k=key) == 1
@@ -131,30 +182,45 @@ def test_an_overdue_item_goes_to_realtime(stand: RunningStand) -> None:
     due = datetime(2020, 1, 1, tzinfo=UTC).isoformat()
     stand.emit("tickets", {"key": key, "payload": {"text": "late"}, "due_at": due})
     until(lambda: stand.state("tickets", key) in ("answered", "settled"), what="the answer")
-    assert stand.value("select route_reason from lanes.item_status where key = :k", k=key) == "overdue"
+    assert (
+        stand.value("select route_reason from lanes.item_status where key = :k", k=key) == "overdue"
+    )
 
 
-def test_an_answer_that_breaks_the_schema_is_billed_retried_and_then_failed_with_its_reason(stand: RunningStand) -> None:
+def test_an_answer_that_breaks_the_schema_is_billed_retried_and_then_failed_with_its_reason(
+    stand: RunningStand,
+) -> None:
     word = uuid4().hex
     fault = {"where": "messages", "kind": "invalid_output", "match": word}
     stand.endpoint.post("_control/faults", json=fault).raise_for_status()
     try:
-        stand.emit("archive", {"key": word, "payload": {"title": "x", "text": word}, "lane": "realtime"})
+        stand.emit(
+            "archive", {"key": word, "payload": {"title": "x", "text": word}, "lane": "realtime"}
+        )
         until(lambda: stand.state("archive", word) == "failed", within_s=40, what="the failure")
     finally:
         stand.endpoint.delete("_control/faults").raise_for_status()
-    row = stand.rows("select failure, attempts, cost_usd from lanes.item_status where key = :k", k=word)[0]
+    row = stand.rows(
+        "select failure, attempts, cost_usd from lanes.item_status where key = :k", k=word
+    )[0]
     assert row.failure.startswith("invalid:")
     assert row.attempts == 5
     assert row.cost_usd > 0
-    until(lambda: any(e["payload"]["key"] == word for e in stand.events("lanes.item.failed")), what="the event")
+    until(
+        lambda: any(e["payload"]["key"] == word for e in stand.events("lanes.item.failed")),
+        what="the event",
+    )
 
 
-def test_a_file_is_admitted_line_by_line_and_its_bad_lines_are_reported(stand: RunningStand) -> None:
+def test_a_file_is_admitted_line_by_line_and_its_bad_lines_are_reported(
+    stand: RunningStand,
+) -> None:
     name = f"{uuid4().hex[:6]}.jsonl"
     file = stand.home / name
     good = b'{"payload": {"title": "t", "text": "%s"}, "lane": "batch"}\n'
-    file.write_bytes(good % b"one" + b"{broken\n" + b'{"payload": {"text": "\xff"}}\n' + good % b"two")
+    file.write_bytes(
+        good % b"one" + b"{broken\n" + b'{"payload": {"text": "\xff"}}\n' + good % b"two"
+    )
     done = stand.cli("submit", str(file), "--workload", "archive")
     assert done.returncode == 1
     assert "2 accepted" in done.stdout
@@ -162,15 +228,22 @@ def test_a_file_is_admitted_line_by_line_and_its_bad_lines_are_reported(stand: R
     assert f"{name}:3: not_utf8" in done.stderr
     again = stand.cli("submit", str(file), "--workload", "archive")
     assert "2 duplicate" in again.stdout
-    refused = stand.rows("select position, reason from lanes.rejected_log where source = :s order by 1", s=name)
-    assert [tuple(each) for each in refused] == [(f"{name}:2", "broken_line"), (f"{name}:3", "not_utf8")]
+    refused = stand.rows(
+        "select position, reason from lanes.rejected_log where source = :s order by 1", s=name
+    )
+    assert [tuple(each) for each in refused] == [
+        (f"{name}:2", "broken_line"),
+        (f"{name}:3", "not_utf8"),
+    ]
 
 
 def test_the_ready_made_messages_all_get_through_the_event_door(stand: RunningStand) -> None:
     mark = uuid4().hex[:6]
     items = sample_items("tickets")[:60]
     for item in items:
-        stand.emit("tickets", {"key": f"{item['key']}-{mark}", "payload": item["payload"], "urgent": True})
+        stand.emit(
+            "tickets", {"key": f"{item['key']}-{mark}", "payload": item["payload"], "urgent": True}
+        )
     done = "select count(*) from lanes.item_status where key like :p and state in ('answered', 'settled')"
     until(lambda: stand.value(done, p=f"%-{mark}") == len(items), within_s=60, what="every answer")
 

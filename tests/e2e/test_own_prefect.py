@@ -27,7 +27,17 @@ def own_prefect(open_folder: Path, database_url: str) -> Iterator[str]:
         "PREFECT_SERVER_API_AUTH_STRING": LOGIN,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url.replace("+psycopg", "+asyncpg"),
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", ports.LOOPBACK, "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        ports.LOOPBACK,
+        "--port",
+        str(port),
+    ]
     with (open_folder / "prefect.log").open("wb") as log:
         server = subprocess.Popen(command, env=around, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://{ports.LOOPBACK}:{port}/api"
@@ -48,20 +58,40 @@ def _is_up(url: str) -> bool:
 
 def test_everything_logs_in_to_a_prefect_of_ones_own(open_folder: Path, own_prefect: str) -> None:
     assert httpx2.get(f"{own_prefect}/admin/version", trust_env=False).status_code == 401
-    stand = put_up(open_folder / "beside", PREFECT_API_URL=own_prefect, PREFECT_API_AUTH_STRING=LOGIN)
+    stand = put_up(
+        open_folder / "beside", PREFECT_API_URL=own_prefect, PREFECT_API_AUTH_STRING=LOGIN
+    )
     try:
         assert "prefect-server" not in stand.started
-        stand.emit("tickets", {"key": "own-1", "payload": {"text": "Where is my parcel?"}, "urgent": True, "ack": True})
-        until(lambda: stand.state("tickets", "own-1") in ("answered", "settled"), within_s=120, what="the answer")
+        stand.emit(
+            "tickets",
+            {
+                "key": "own-1",
+                "payload": {"text": "Where is my parcel?"},
+                "urgent": True,
+                "ack": True,
+            },
+        )
+        until(
+            lambda: stand.state("tickets", "own-1") in ("answered", "settled"),
+            within_s=120,
+            what="the answer",
+        )
         until(lambda: stand.events("lanes.item.answered"), within_s=60, what="the event")
         ran = stand.cli("prefect", "deployment", "run", "report/report", "--watch")
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
         config = stand.cli("url", "prefect", "--curl-config").stdout.strip()
         curl = ["curl", "-fsS", "-K", config, f"{own_prefect}/admin/version"]
-        assert subprocess.run(curl, capture_output=True, text=True, check=True, timeout=60).stdout.startswith('"3.9.')
+        assert subprocess.run(
+            curl, capture_output=True, text=True, check=True, timeout=60
+        ).stdout.startswith('"3.9.')
 
-        unknown = {name: value for name, value in stand.environment.items() if name != "PREFECT_API_AUTH_STRING"}
+        unknown = {
+            name: value
+            for name, value in stand.environment.items()
+            if name != "PREFECT_API_AUTH_STRING"
+        }
         doctor = cli(unknown, "doctor")
         assert doctor.returncode == 1
         assert "refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in doctor.stdout

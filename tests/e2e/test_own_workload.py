@@ -32,7 +32,9 @@ def items(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def edited(stand: RunningStand, name: str, **fields: Any) -> None:
     """Somebody saves the block in Prefect's UI."""
     block = stand.prefect.get(f"{SLUG}/{name}").raise_for_status().json()
-    stand.prefect.patch(f"block_documents/{block['id']}", json={"data": {**block["data"], **fields}}).raise_for_status()
+    stand.prefect.patch(
+        f"block_documents/{block['id']}", json={"data": {**block["data"], **fields}}
+    ).raise_for_status()
 
 
 def in_force(stand: RunningStand, name: str, field: str) -> Any:
@@ -43,23 +45,36 @@ def in_force(stand: RunningStand, name: str, field: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_from_a_file_of_items_to_their_answers(stand: RunningStand, items: Path, request: pytest.FixtureRequest) -> None:
+def test_from_a_file_of_items_to_their_answers(
+    stand: RunningStand, items: Path, request: pytest.FixtureRequest
+) -> None:
     name = f"own-{items.resolve().parent.name.rpartition('_')[2]}-{len(request.node.name)}"
     drafted = data(stand.cli("init", name, "--from", str(items), "--label", "category", "--json"))
-    shown = data(stand.cli("preview", drafted["file"], "--item", str(items), "--field", "text", "--json"))
-    assert shown["lanes"]["batch"]["request"]["messages"][0]["content"] == next(csv.DictReader(items.open()))["text"]
+    shown = data(
+        stand.cli("preview", drafted["file"], "--item", str(items), "--field", "text", "--json")
+    )
+    assert (
+        shown["lanes"]["batch"]["request"]["messages"][0]["content"]
+        == next(csv.DictReader(items.open()))["text"]
+    )
     published = stand.cli("publish", drafted["file"], "--yes")
     assert published.returncode == 0, published.stderr
     schedules = stand.prefect.get("deployments/name/submit/submit").json()["schedules"]
     assert {"departure": {"workload": name}} in [each["parameters"] for each in schedules]
-    form = stand.prefect.get("deployments/name/set_split/set_split").json()["parameter_openapi_schema"]
+    form = stand.prefect.get("deployments/name/set_split/set_split").json()[
+        "parameter_openapi_schema"
+    ]
     assert name in form["definitions"]["Share"]["properties"]["workload"]["enum"]
-    sent = stand.cli("submit", str(items), "--workload", name, "--field", "text", "--label", "category", "--json")
+    sent = stand.cli(
+        "submit", str(items), "--workload", name, "--field", "text", "--label", "category", "--json"
+    )
     assert data(sent)["outcomes"] == {"accepted": ITEMS}
     stand.run("submit", {"departure": {"workload": name}})
     settled = "select count(*) from lanes.item_status where workload = :w and state = 'settled'"
     until(lambda: stand.value(settled, w=name) == ITEMS, within_s=120, what="the answers")
-    labels = stand.value("select labels from lanes.accuracy where workload = :w and field = 'category'", w=name)
+    labels = stand.value(
+        "select labels from lanes.accuracy where workload = :w and field = 'category'", w=name
+    )
     assert labels == ITEMS
 
 
@@ -79,7 +94,10 @@ def test_file_block_and_database_agree_and_the_router_brings_no_older_definition
     assert stand.cli("publish", "beside.yaml", "--yes").returncode == 0
     assert in_force(stand, "beside", "patience_s") == (1, 60)
     edited(stand, "archive", weight=2)
-    until(lambda: in_force(stand, "archive", "weight")[1] == 2, what="the router's next look at the blocks")
+    until(
+        lambda: in_force(stand, "archive", "weight")[1] == 2,
+        what="the router's next look at the blocks",
+    )
     assert in_force(stand, "beside", "patience_s") == (1, 60)
     assert stand.cli("export", "beside", "--out", "again.yaml").returncode == 0
     assert data(stand.cli("publish", "again.yaml", "--json"))["outcome"] == "nothing_differs"

@@ -14,13 +14,17 @@ from tests.running_stand import RunningStand
 from tests.waiting import until
 
 ELSEWHERE = {"docs/tutorial.md", "README.md"}
-PAGES = [named(page) for page in [*docs(), *around()] if named(page) not in ELSEWHERE and to_run(page)]
+PAGES = [
+    named(page) for page in [*docs(), *around()] if named(page) not in ELSEWHERE and to_run(page)
+]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES)
-def test_whoever_follows_a_page_meets_no_error(stand: RunningStand, tmp_path: Path, page: str) -> None:
+def test_whoever_follows_a_page_meets_no_error(
+    stand: RunningStand, tmp_path: Path, page: str
+) -> None:
     desk = Desk(tmp_path, stand.environment)
     for block in to_run(CHECKOUT / page):
         desk.run(block)
@@ -29,18 +33,28 @@ def test_whoever_follows_a_page_meets_no_error(stand: RunningStand, tmp_path: Pa
 
 def test_what_prefect_was_told_says_what_the_reference_says(stand: RunningStand) -> None:
     documented = out()
-    stand.emit("tickets", {"key": "told-1", "payload": {"text": "Where is my parcel?"}, "urgent": True, "ack": True})
-    until(lambda: told(stand).keys() >= {"lanes.item.accepted", "lanes.item.answered"}, what="what became of the item")
+    stand.emit(
+        "tickets",
+        {"key": "told-1", "payload": {"text": "Where is my parcel?"}, "urgent": True, "ack": True},
+    )
+    until(
+        lambda: told(stand).keys() >= {"lanes.item.accepted", "lanes.item.answered"},
+        what="what became of the item",
+    )
     heard = told(stand)
     assert heard.keys() <= documented.keys()
-    assert {name: says - set(documented[name].says) for name, says in heard.items()} == {name: set() for name in heard}
+    assert {name: says - set(documented[name].says) for name, says in heard.items()} == {
+        name: set() for name in heard
+    }
 
 
 def told(stand: RunningStand) -> dict[str, set[str]]:
     """The events that Lanes sent to Prefect, and what each says; not those that came in."""
     asked = {"filter": {"event": {"prefix": ["lanes."]}, "order": "DESC"}, "limit": 50}
     found = stand.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
-    sent = [each for each in found if each["event"] not in ("lanes.item.arrived", "lanes.item.amended")]
+    sent = [
+        each for each in found if each["event"] not in ("lanes.item.arrived", "lanes.item.amended")
+    ]
     says = defaultdict[str, set[str]](set)
     for each in sent:
         says[each["event"]].update(each["payload"])

@@ -39,15 +39,23 @@ class Traffic:
         """Everything of the consumer that the split decides goes to batch."""
         with self.stand.pool.begin() as connection:
             split = Split("tickets", self.consumer, 0)
-            workloads.set_split(connection, split, who="e2e", why="before the trial", now=clock(connection))
+            workloads.set_split(
+                connection, split, who="e2e", why="before the trial", now=clock(connection)
+            )
 
-    def send(self, number: int, *, above: int = 0, below: int = 100, text: str = "Where is my parcel?") -> None:
+    def send(
+        self, number: int, *, above: int = 0, below: int = 100, text: str = "Where is my parcel?"
+    ) -> None:
         """So many tickets are with Prefect."""
         sent = 0
         while sent < number:
             key = f"{self.consumer}-{uuid4().hex[:8]}"
             if above * 100 <= bucket("tickets", entity=None, key=key) < below * 100:
-                payload = {"key": key, "payload": {"text": f"{text} {key}"}, "consumer": self.consumer}
+                payload = {
+                    "key": key,
+                    "payload": {"text": f"{text} {key}"},
+                    "consumer": self.consumer,
+                }
                 self.stand.emit("tickets", payload)
                 sent += 1
 
@@ -86,7 +94,9 @@ def promise(stand: RunningStand, percent: float) -> None:
 @pytest.fixture
 def traffic(stand: RunningStand) -> Iterator[Traffic]:
     percent = promised_percent(stand)
-    promise(stand, 0)  # what one test breaks would hold the rollouts of the next ones for a quarter of an hour
+    promise(
+        stand, 0
+    )  # what one test breaks would hold the rollouts of the next ones for a quarter of an hour
     yield Traffic(stand)
     promise(stand, percent)
     stand.endpoint.delete("_control/faults").raise_for_status()
@@ -104,7 +114,11 @@ def answer(stand: RunningStand, run_id: object, **given: object) -> str:
     """What Prefect says to a filled-in form, once it has the form (a run is suspended a moment before)."""
 
     def told() -> str | None:
-        asked = stand.prefect.post(f"flow_runs/{run_id}/resume", json={"run_input": given}).raise_for_status().json()
+        asked = (
+            stand.prefect.post(f"flow_runs/{run_id}/resume", json={"run_input": given})
+            .raise_for_status()
+            .json()
+        )
         return None if "schema not found" in str(asked["details"]) else asked["status"]
 
     until(lambda: state_of(stand, run_id) == "PAUSED", what="the suspension")
@@ -119,25 +133,44 @@ def act(traffic: Traffic, deed: str, **more: object) -> str:
 
 
 def order(traffic: Traffic, file: str) -> str:
-    signed = {"workload": "tickets", "consumer": traffic.consumer, "who": "ada", "why": "e2e", "file": file}
+    signed = {
+        "workload": "tickets",
+        "consumer": traffic.consumer,
+        "who": "ada",
+        "why": "e2e",
+        "file": file,
+    }
     return traffic.stand.run("migrate", {"order": signed})
 
 
 def message(stand: RunningStand, run_id: str) -> str:
     """Why a run failed."""
-    state = until(lambda: (run := flow_run(stand, run_id))["state_type"] == "FAILED" and run["state"], what="refusal")
+    state = until(
+        lambda: (run := flow_run(stand, run_id))["state_type"] == "FAILED" and run["state"],
+        what="refusal",
+    )
     assert state["name"] == "Refused"
     return state["message"]
 
 
-def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(stand: RunningStand, traffic: Traffic) -> None:
-    steps = step(10, ERRORS, FAST, items=3), step(50, ERRORS, FAST, items=3, approval=True), step(100, ERRORS, items=3)
+def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
+    stand: RunningStand, traffic: Traffic
+) -> None:
+    steps = (
+        step(10, ERRORS, FAST, items=3),
+        step(50, ERRORS, FAST, items=3, approval=True),
+        step(100, ERRORS, items=3),
+    )
     file = write(stand.home, *steps)
     traffic.starts_in_batch()
     first_run = order(traffic, file)
     until(lambda: traffic.stands_at(0), what="the start")
     assert traffic.share() == 10
-    pid = int(until(lambda: flow_run(stand, first_run)["infrastructure_pid"], what="its process").rpartition(":")[2])
+    pid = int(
+        until(
+            lambda: flow_run(stand, first_run)["infrastructure_pid"], what="its process"
+        ).rpartition(":")[2]
+    )
     os.kill(pid, signal.SIGKILL)
     until(lambda: str(traffic.row().flow_run_id) != first_run, what="the replacement")
     refused = order(traffic, file)
@@ -167,11 +200,20 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(s
 
     told = [
         each.event
-        for each in stand.rows("select event from lanes.rollout_log where consumer = :c order by at", c=traffic.consumer)
+        for each in stand.rows(
+            "select event from lanes.rollout_log where consumer = :c order by at",
+            c=traffic.consumer,
+        )
     ]
     assert [each for each in told if each != "held"] == [
-        "started", "stepped", "approval_asked", "approval_asked", "approved", "stepped", "rolled_back",
-    ]  # fmt: skip
+        "started",
+        "stepped",
+        "approval_asked",
+        "approval_asked",
+        "approved",
+        "stepped",
+        "rolled_back",
+    ]
     assert 'workload "tickets" has an open rollout already' in message(stand, refused)
     artifact = stand.prefect.get("artifacts/lanes-rollout-tickets/latest").raise_for_status().json()
     assert "rolled back at step 3 of 3, back to 0 %" in artifact["description"]
@@ -179,7 +221,9 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(s
     until(lambda: stand.events("lanes.rollout.rolled_back"), what="the event")
 
 
-def test_aborting_a_rollout_that_waits_for_a_person_withdraws_the_question(stand: RunningStand, traffic: Traffic) -> None:
+def test_aborting_a_rollout_that_waits_for_a_person_withdraws_the_question(
+    stand: RunningStand, traffic: Traffic
+) -> None:
     file = write(stand.home, step(50, ERRORS, items=3, approval=True))
     traffic.starts_in_batch()
     run_id = order(traffic, file)

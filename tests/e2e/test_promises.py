@@ -10,20 +10,30 @@ from tests.running_stand import RunningStand, data
 from tests.slack_standin import SlackStandIn
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first test of a session also waits for the stand
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+]  # the first test of a session also waits for the stand
 
 
-def incident(stand: RunningStand, promise: str, subject: str = "", workload: str = "archive") -> Any:
+def incident(
+    stand: RunningStand, promise: str, subject: str = "", workload: str = "archive"
+) -> Any:
     found = stand.rows(
         "select * from lanes.incident_log where promise = :p and workload = :w and subject = :s"
-        " order by incident_id desc limit 1", p=promise, w=workload, s=subject,
-    )  # fmt: skip
+        " order by incident_id desc limit 1",
+        p=promise,
+        w=workload,
+        s=subject,
+    )
     return found[0] if found else None
 
 
 def stalled_batch(stand: RunningStand) -> int:
     """The id of a batch that left three hours ago, and that the provider will not end."""
-    stand.endpoint.post("_control/faults", json={"where": "batches.create", "kind": "stall"}).raise_for_status()
+    stand.endpoint.post(
+        "_control/faults", json={"where": "batches.create", "kind": "stall"}
+    ).raise_for_status()
     return batch_that_left(stand, "archive", f"stall-{uuid4().hex[:8]}", hours=3)
 
 
@@ -32,24 +42,34 @@ def test_a_stalled_batch_is_one_slack_message_that_is_edited_when_it_came_home(
 ) -> None:
     try:
         batch = stalled_batch(stand)
-        opened = until(lambda: incident(stand, "batch_slow", f"batch {batch}"), within_s=20, what="the incident")
+        opened = until(
+            lambda: incident(stand, "batch_slow", f"batch {batch}"),
+            within_s=20,
+            what="the incident",
+        )
         (said,) = until(lambda: slack.about(opened.incident_id), within_s=20, what="the message")
         assert f"Batch {batch} has been open for 3.0 h; 2.0 h were promised." in said.text
         assert (opened.state, opened.severity, opened.limit_value) == ("open", "warning", 120)
         assert opened.incident_id in {each["id"] for each in data(stand.cli("alerts", "--json"))}
     finally:
         stand.endpoint.delete("_control/faults").raise_for_status()
-    until(lambda: incident(stand, "batch_slow", f"batch {batch}").state == "resolved", what="the end")
+    until(
+        lambda: incident(stand, "batch_slow", f"batch {batch}").state == "resolved", what="the end"
+    )
     until(lambda: said.text.startswith(":white_check_mark: Resolved"), within_s=20, what="the edit")
     assert slack.about(opened.incident_id) == [said]
     for event in ("lanes.incident.opened", "lanes.incident.resolved"):
         until(
-            lambda event=event: opened.incident_id in {e["payload"]["incident_id"] for e in stand.events(event)},
+            lambda event=event: (
+                opened.incident_id in {e["payload"]["incident_id"] for e in stand.events(event)}
+            ),
             what=event,
         )
 
 
-def test_an_invalid_block_is_an_incident_until_it_is_corrected(stand: RunningStand, slack: SlackStandIn) -> None:
+def test_an_invalid_block_is_an_incident_until_it_is_corrected(
+    stand: RunningStand, slack: SlackStandIn
+) -> None:
     documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
     block = next(each for each in documents if each["name"] == "archive")
 
@@ -59,16 +79,26 @@ def test_an_invalid_block_is_an_incident_until_it_is_corrected(stand: RunningSta
 
     try:
         edit(patience_s=-5)
-        opened = until(lambda: incident(stand, "workload_invalid"), within_s=30, what="the incident")
+        opened = until(
+            lambda: incident(stand, "workload_invalid"), within_s=30, what="the incident"
+        )
         assert "patience_s" in opened.sentence
     finally:
         edit()
-    until(lambda: incident(stand, "workload_invalid").state == "resolved", within_s=30, what="the end")
-    until(lambda: [e for e in slack.about(opened.incident_id) if "Resolved" in e.text], within_s=20, what="the edit")
+    until(
+        lambda: incident(stand, "workload_invalid").state == "resolved", within_s=30, what="the end"
+    )
+    until(
+        lambda: [e for e in slack.about(opened.incident_id) if "Resolved" in e.text],
+        within_s=20,
+        what="the edit",
+    )
     assert len(slack.about(opened.incident_id)) == 1
 
 
-def test_a_test_message_tells_whether_slack_can_be_reached(stand: RunningStand, slack: SlackStandIn) -> None:
+def test_a_test_message_tells_whether_slack_can_be_reached(
+    stand: RunningStand, slack: SlackStandIn
+) -> None:
     done = stand.cli("alerts", "--test")
     assert done.returncode == 0, done.stderr
     assert "edited in place" in done.stdout

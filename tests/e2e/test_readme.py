@@ -9,16 +9,23 @@ from tests.running_stand import RunningStand
 from tests.waiting import until
 
 
-def test_the_readme_s_commands_do_what_it_says(stand: RunningStand, tmp_path: Path, checkout: Path) -> None:
+def test_the_readme_s_commands_do_what_it_says(
+    stand: RunningStand, tmp_path: Path, checkout: Path
+) -> None:
     desk = Desk(tmp_path, stand.environment)
     send, explain, write, take_in, get_out = to_run(checkout / "README.md")
     desk.run(send)
-    until(lambda: stand.state("tickets", "mine-1") in ("answered", "settled"), what="the answer to the first own event")
+    until(
+        lambda: stand.state("tickets", "mine-1") in ("answered", "settled"),
+        what="the answer to the first own event",
+    )
     assert "mine-1" in desk.run(explain)
 
     desk.run(write)
     desk.run(take_in)
-    open_ones = "select count(*) from lanes.item_status where workload = 'comments' and state <> 'settled'"
+    open_ones = (
+        "select count(*) from lanes.item_status where workload = 'comments' and state <> 'settled'"
+    )
     until(lambda: stand.value(open_ones) == 0, within_s=90, what="every answer to the file")
     desk.run(get_out)
     with (desk.folder / "results.csv").open(newline="") as file:

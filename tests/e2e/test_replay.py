@@ -13,7 +13,9 @@ REPLAYS = "select state, generation from lanes.replay_log where workload = 'arch
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(stand: RunningStand) -> None:
+def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(
+    stand: RunningStand,
+) -> None:
     keys = [f"{uuid4().hex[:8]}-{n}" for n in range(4)]
     for key in keys:
         payload = {"title": key, "text": f"Document {key}"}
@@ -25,9 +27,19 @@ def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(stand
 
     places = "select min(position) as first, max(position) as last from lanes.item_status where key = any(:k)"
     first, last = stand.rows(places, k=keys)[0]
-    reading = {"workload": "archive", "from_position": first, "to_position": last, "why": "a test", "submit": True}
+    reading = {
+        "workload": "archive",
+        "from_position": first,
+        "to_position": last,
+        "why": "a test",
+        "submit": True,
+    }
     stand.run("replay", {"reading": reading})
-    until(lambda: stand.state("archive", keys[0]) == "settled", within_s=120, what="the answer to the amendment")
+    until(
+        lambda: stand.state("archive", keys[0]) == "settled",
+        within_s=120,
+        what="the answer to the amendment",
+    )
     (corrected,) = stand.rows("select * from lanes.correction_log where key = :k", k=keys[0])
     assert corrected.provisional_output["summary"].startswith("Document")
     assert corrected.authoritative_output["summary"] == "An invoice that came late"

@@ -15,9 +15,16 @@ def test_a_stand_started_again_answers_and_settles(open_folder: Path) -> None:
     take_down(put_up(home))
     again = put_up(home)
     try:
-        again.emit("tickets", {"key": "after", "payload": {"text": "Is anybody there?"}, "urgent": True})
-        until(lambda: again.state("tickets", "after") == "answered", what="the answer of a new drain")
+        again.emit(
+            "tickets", {"key": "after", "payload": {"text": "Is anybody there?"}, "urgent": True}
+        )
+        until(
+            lambda: again.state("tickets", "after") == "answered", what="the answer of a new drain"
+        )
         again.run("submit", {"departure": {"workload": "tickets"}})
-        until(lambda: again.state("tickets", "after") == "settled", what="the batch that a new collect brings home")
+        until(
+            lambda: again.state("tickets", "after") == "settled",
+            what="the batch that a new collect brings home",
+        )
     finally:
         take_down(again)

@@ -18,7 +18,9 @@ def stand(open_folder: Path) -> Iterator[RunningStand]:
     take_down(up)
 
 
-def test_a_run_of_the_samples_reads_amends_corrects_meets_due_times_and_rescues(stand: RunningStand) -> None:
+def test_a_run_of_the_samples_reads_amends_corrects_meets_due_times_and_rescues(
+    stand: RunningStand,
+) -> None:
     done = stand.cli("run", "--once")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     counted = "select state, count(*) as items from lanes.item_status group by 1"
@@ -35,13 +37,22 @@ def test_a_run_of_the_samples_reads_amends_corrects_meets_due_times_and_rescues(
     assert readers == {"support-desk", "page", "appeals"}
 
     corrected = "select c.authoritative_output from lanes.correction_log c join lanes.item i using (workload, key)"
-    told = [each.authoritative_output["category"] for each in stand.rows(f"{corrected} where i.revision > 0 order by i.key")]
+    told = [
+        each.authoritative_output["category"]
+        for each in stand.rows(f"{corrected} where i.revision > 0 order by i.key")
+    ]
     assert told == ["refund_request", "refund_request"]
     assert stand.value("select count(*) from lanes.correction_log") > 2
     calls = "select count(distinct request_id) from lanes.attempt_log where workload = 'moderation' and lane = 'realtime'"
     assert stand.value(calls) <= 20
 
-    for title in ("Deadlines", "Rescued from late batches", "Late data", "Reads of real-time answers", "Calls and packing"):
+    for title in (
+        "Deadlines",
+        "Rescued from late batches",
+        "Late data",
+        "Reads of real-time answers",
+        "Calls and packing",
+    ):
         assert title in done.stdout
     assert stand.value("select count(*) from lanes.incident_log") == 0
     assert "read within 60 s" in stand.cli("advise", "tickets").stdout

@@ -13,7 +13,9 @@ from tests.waiting import until
 
 KINDS = {"electrical", "hydraulic", "mechanical", "software"}
 EVENTS = "select event from lanes.rollout_log where workload = 'maintenance' order by at"
-OPEN_ONES = "select count(*) from lanes.item_status where workload = 'maintenance' and state <> 'settled'"
+OPEN_ONES = (
+    "select count(*) from lanes.item_status where workload = 'maintenance' and state <> 'settled'"
+)
 LANES = """
 select left(key, 3), string_agg(distinct lane, ',' order by lane) from lanes.item_status
  where workload = 'maintenance' group by 1
@@ -44,7 +46,12 @@ def test_whoever_follows_the_tutorial_alone_has_a_workload_of_another_domain_who
 
     until(lambda: stand.value(OPEN_ONES) == 0, within_s=120, what="every answer")
     of_shift = {row[0]: row[1] for row in stand.rows(LANES)}
-    assert of_shift == {"L-0": "batch", "N-1": "batch,realtime", "N-2": "realtime", "smo": "realtime"}
+    assert of_shift == {
+        "L-0": "batch",
+        "N-1": "batch,realtime",
+        "N-2": "realtime",
+        "smo": "realtime",
+    }
     with (tmp_path / "answers.csv").open(newline="") as file:
         answered = [row["output.kind"] for row in csv.DictReader(file) if row["output.kind"]]
     assert set(answered) <= KINDS

@@ -53,7 +53,13 @@ async def db(db: Database) -> AsyncIterator[Database]:
 @pytest_asyncio.fixture
 async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
     """A fresh database and the endpoint, as a run has them."""
-    provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
+    provider = Provider(
+        api_key=SecretStr("x"),
+        base_url=endpoint.url,
+        poll_s=0.2,
+        listing_grace_s=5,
+        create_within_s=10,
+    )
     async with opening(provider) as client:
         at = Connections(db, client, provider, RUN)
         await at.client()  # the first test waits for the SDK here, whatever it measures
@@ -65,7 +71,9 @@ def asked_at(api_url: str) -> Iterator[None]:
     """Prefect is asked at that address. Its own `temporary_settings` examines every setting anew, which takes 30 ms."""
     context = get_settings_context()
     api = context.settings.api.model_copy(update={"url": api_url})
-    settings = context.settings.model_copy(update={"api": api, "ui_url": api_url.removesuffix("/api")})
+    settings = context.settings.model_copy(
+        update={"api": api, "ui_url": api_url.removesuffix("/api")}
+    )
     with SettingsContext(profile=context.profile, settings=settings):
         yield
 
@@ -84,9 +92,15 @@ class Sender:
         self.at, self.time, self._pool = at, time, pool
 
     async def items(
-        self, *keys: str, lane: Lane | None, workload: str = "letters", payload: dict[str, str] | None = None,
-        due_at: datetime | None = None, consumer: str | None = None, **spec: object,
-    ) -> None:  # fmt: skip
+        self,
+        *keys: str,
+        lane: Lane | None,
+        workload: str = "letters",
+        payload: dict[str, str] | None = None,
+        due_at: datetime | None = None,
+        consumer: str | None = None,
+        **spec: object,
+    ) -> None:
         """Items of a workload are routed to a lane."""
         now = await self.at.db.now()
         more = {"due_at": due_at, "consumer": consumer} | ({"payload": payload} if payload else {})
@@ -98,7 +112,9 @@ class Sender:
 
     async def rows(self, query: str, **values: object) -> list[tuple[object, ...]]:
         """What the database says."""
-        return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
+        return await self.at.db.run(
+            lambda c: [tuple(row) for row in c.execute(text(query), values)]
+        )
 
     async def work_rests(self) -> None:
         """Time passes until all work that rests may be tried, if there is any."""
@@ -110,7 +126,10 @@ class Sender:
 
     async def states(self) -> dict[str, str]:
         """Each item's state by key."""
-        return {str(k): str(s) for k, s in await self.rows("select key, state from lanes.item_status order by key")}
+        return {
+            str(k): str(s)
+            for k, s in await self.rows("select key, state from lanes.item_status order by key")
+        }
 
 
 @pytest.fixture

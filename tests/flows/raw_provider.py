@@ -13,7 +13,14 @@ def body(content: bytes, *, kind: bytes = b"application/json") -> Say:
 
     async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         length = b"%d" % len(content)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ncontent-length: " + length + b"\r\n\r\n" + content)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: "
+            + kind
+            + b"\r\ncontent-length: "
+            + length
+            + b"\r\n\r\n"
+            + content
+        )
 
     return say
 
@@ -48,7 +55,14 @@ async def saying(say: Say, hear: Callable[[bytes], object] = len) -> AsyncIterat
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             hear(head)
-            length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+            length = next(
+                (
+                    int(line[15:])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length:")
+                ),
+                0,
+            )
             await reader.readexactly(length)
             await say(reader, writer)
             await writer.drain()

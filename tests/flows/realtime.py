@@ -26,10 +26,14 @@ async def claim(at: Connections, *, limit: int = 50) -> list[Claimed]:
     now = await at.db.now()
     waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
     most = dict.fromkeys(waiting.versions, limit)
-    return await at.db.run(work.claim, Lane.REALTIME, most, worker="w", lease=timedelta(minutes=2), now=now)
+    return await at.db.run(
+        work.claim, Lane.REALTIME, most, worker="w", lease=timedelta(minutes=2), now=now
+    )
 
 
-async def answer(at: Connections, pace: Pace | None = None, health: Health | None = None) -> Counter[Outcome]:
+async def answer(
+    at: Connections, pace: Pace | None = None, health: Health | None = None
+) -> Counter[Outcome]:
     """What waits is asked once and saved; the attempts that this added, by outcome."""
     before = await outcomes(at)
     await ask(at, await claim(at), pace or Pace(), health or Health())
@@ -53,5 +57,9 @@ async def ask(at: Connections, claimed: Sequence[Claimed], pace: Pace, health: H
 
 async def outcomes(at: Connections) -> Counter[Outcome]:
     """Every attempt so far, by outcome."""
-    rows = await at.db.run(lambda c: c.execute(text("select outcome, count(*) from lanes.attempt_log group by 1")).all())
+    rows = await at.db.run(
+        lambda c: c.execute(
+            text("select outcome, count(*) from lanes.attempt_log group by 1")
+        ).all()
+    )
     return Counter({Outcome(outcome): number for outcome, number in rows})

@@ -40,7 +40,8 @@ class Tampering:
     def lines(self, change: Callable[[Lines], Lines]) -> None:
         """From now on the results are what `change` makes of them."""
         self.body = lambda body: b"".join(
-            json.dumps(line).encode() + b"\n" for line in change([json.loads(line) for line in body.splitlines()])
+            json.dumps(line).encode() + b"\n"
+            for line in change([json.loads(line) for line in body.splitlines()])
         )
 
     def honest(self) -> None:
@@ -53,7 +54,9 @@ class Tampering:
 
     def _pass_on(self, to: BaseHTTPRequestHandler, upstream: str) -> None:
         sent = to.rfile.read(int(to.headers.get("content-length") or 0))
-        request = urllib.request.Request(upstream + to.path, data=sent or None, method=to.command, headers=dict(to.headers))
+        request = urllib.request.Request(
+            upstream + to.path, data=sent or None, method=to.command, headers=dict(to.headers)
+        )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 status, kind, body = answer.status, answer.headers["content-type"], answer.read()

@@ -75,7 +75,9 @@ async def test_the_block_has_ended_when_its_last_piece_has() -> None:
     assert running.done()
 
 
-async def test_what_one_raises_is_raised_once_those_beside_it_have_ended_and_no_other_begins() -> None:
+async def test_what_one_raises_is_raised_once_those_beside_it_have_ended_and_no_other_begins() -> (
+    None
+):
     pieces = Pieces()
 
     async def run() -> None:

@@ -60,11 +60,15 @@ async def test_an_item_that_no_day_can_pay_leaves_once_its_budget_is_raised(
     assert await sender.rows(OPEN) == []
 
 
-async def test_what_does_not_fit_today_waits_untold_and_what_fits_leaves(at: Connections, sender: Sender, nap: Nap) -> None:
+async def test_what_does_not_fit_today_waits_untold_and_what_fits_leaves(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
     cost = await dear(at, sender)
     await put(at.db, str(cost + IN_BATCH / 2))
     await depart(at, None, sleep=nap)
-    assert await sender.rows(WAITING) == [(each,) for each in KEYS]  # the dear one was first, and fits
+    assert await sender.rows(WAITING) == [
+        (each,) for each in KEYS
+    ]  # the dear one was first, and fits
     await put(at.db, str(cost + 10 * IN_BATCH))
     await sender.items("dear2", payload={"text": "x" * 40_000}, lane=Lane.BATCH)
     departed = await depart(at, None, sleep=nap)

@@ -18,7 +18,9 @@ async def told(at: Connections, state: IncidentState) -> list[Incident]:
     return await at.db.run(incidents.listed, states=[state])
 
 
-async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_overdue(at: Connections, sender: Sender) -> None:
+async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_overdue(
+    at: Connections, sender: Sender
+) -> None:
     due_at = await at.db.now() + timedelta(hours=8)
     await sender.items(*KEYS, lane=Lane.BATCH, due_at=due_at)
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
@@ -29,7 +31,11 @@ async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_over
     sender.time.passes(hours=5, minutes=30)
     assert await look(at) == 0
     (of,) = await told(at, IncidentState.OPEN)
-    assert (of.promise, of.value, of.why) == (Promise.DEADLINE_AT_RISK, len(KEYS), f"{len(KEYS)} items are bound to batch")
+    assert (of.promise, of.value, of.why) == (
+        Promise.DEADLINE_AT_RISK,
+        len(KEYS),
+        f"{len(KEYS)} items are bound to batch",
+    )
     sender.time.passes(hours=2, minutes=1 + CALM_FOR.total_seconds() / 60)
     assert await look(at) == 0
     assert await told(at, IncidentState.OPEN) == []

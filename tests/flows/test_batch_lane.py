@@ -61,11 +61,15 @@ async def test_a_batch_settles_its_items_and_its_bill_equals_the_endpoints(
     after = endpoint.bill()
     assert responses == after["responses"] - before["responses"] == len(KEYS)
     assert float(str(usd)) == pytest.approx(float(after["usd"]) - float(before["usd"]))
-    ((succeeded, missing, state),) = await sender.rows("select succeeded, missing, state from lanes.batch_status")
+    ((succeeded, missing, state),) = await sender.rows(
+        "select succeeded, missing, state from lanes.batch_status"
+    )
     assert (succeeded, missing, state) == (len(KEYS), 0, "collected")
 
 
-async def test_collecting_a_batch_twice_changes_nothing(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_collecting_a_batch_twice_changes_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     await submit(at)
     (batch,) = await at.db.run(batches.open_batches)
@@ -96,7 +100,9 @@ async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_a
     assert 0 < int(str(applied)) < len(KEYS)
     await collect.bring_home(at, batch)
     assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [(12, 12)]
+    assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [
+        (12, 12)
+    ]
 
 
 async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
@@ -126,7 +132,9 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is Finding.WAIT
     (sentence,) = await unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
-    sender.time.passes(seconds=10)  # of the 10 that a create may take and the 5 in which it is listed
+    sender.time.passes(
+        seconds=10
+    )  # of the 10 that a create may take and the 5 in which it is listed
     assert await reconcile_unresolved(at) is Finding.WAIT
     sender.time.passes(seconds=5)
     assert await reconcile_unresolved(at) is Finding.RELEASE
@@ -138,7 +146,9 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
 
 
-async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved(at: Connections, sender: Sender) -> None:
+async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved(
+    at: Connections, sender: Sender
+) -> None:
     await sender.items(*KEYS[:3], lane=Lane.BATCH)
     await prepare(at, await kind(at), now=await at.db.now())
     await sender.items(*KEYS[3:], lane=Lane.BATCH)
@@ -148,9 +158,18 @@ async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved
     assert states == [("ready", 9), ("submitted", 3)]
 
 
-async def test_a_refused_create_gives_the_work_back_unspent(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_refused_create_gives_the_work_back_unspent(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    endpoint.fault("batches.create", "status", status=401, error_type="authentication_error", message="bad key", times=1)
+    endpoint.fault(
+        "batches.create",
+        "status",
+        status=401,
+        error_type="authentication_error",
+        message="bad key",
+        times=1,
+    )
     with pytest.raises(CallFailed, match="ANTHROPIC_API_KEY"):
         await submit(at)
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
@@ -162,7 +181,9 @@ async def test_a_refused_create_gives_the_work_back_unspent(at: Connections, end
     assert await sender.rows(frozen) == []
 
 
-async def test_one_poisonous_request_of_a_batch_fails_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_one_poisonous_request_of_a_batch_fails_alone(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("batch_request", "status", match="letter k03", **fault)
@@ -238,7 +259,11 @@ async def test_work_that_no_result_mentions_is_missing_and_ready_again(
     await sender.items(*KEYS[:2], lane=Lane.BATCH)
     await submit(at)
     (batch,) = await at.db.run(batches.open_batches)
-    await at.db.run(lambda c: c.exec_driver_sql("update lanes.batch_member set request_no = 99 where request_no = 1"))
+    await at.db.run(
+        lambda c: c.exec_driver_sql(
+            "update lanes.batch_member set request_no = 99 where request_no = 1"
+        )
+    )
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)
     await collect.poll(at, batch)
@@ -249,7 +274,9 @@ async def test_work_that_no_result_mentions_is_missing_and_ready_again(
     await collect.bring_home(at, batch)
     ((missing, succeeded),) = await sender.rows("select missing, succeeded from lanes.batch_status")
     assert (missing, succeeded) == (1, 1)
-    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [("ready", 1)]
+    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [
+        ("ready", 1)
+    ]
     ((lost,),) = await sender.rows("select outcome from lanes.attempt_log where outcome <> 'valid'")
     assert lost == Outcome.MISSING
 
@@ -257,7 +284,11 @@ async def test_work_that_no_result_mentions_is_missing_and_ready_again(
 async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    body = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
+    body = {
+        "model": "claude-haiku-5-5",
+        "max_tokens": 20,
+        "messages": [{"role": "user", "content": "x"}],
+    }
     foreign = await provider.create(await at.client(), batch_body("f" * 16, body))
     await sender.items("only", lane=Lane.BATCH)
     assert foreign.created_at is not None
@@ -276,7 +307,11 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
         publish(connection, now=now, history_items=10)
         for number in range(20):
             occurred_at = now - timedelta(minutes=60 - number)
-            more = {"entity": "customer 7", "occurred_at": occurred_at, "payload": {"text": f"{number} " + "x" * 1_000}}
+            more = {
+                "entity": "customer 7",
+                "occurred_at": occurred_at,
+                "payload": {"text": f"{number} " + "x" * 1_000},
+            }
             admit(connection, f"k{number:02d}", now=now, lane=Lane.BATCH, **more)
         route(connection, now=now)
 
@@ -284,7 +319,9 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
     loaded: list[int] = []
     load = history.load
 
-    def counted(connection: Connection, claimed: Sequence[Claimed], most: int, **more: Any) -> history.History:
+    def counted(
+        connection: Connection, claimed: Sequence[Claimed], most: int, **more: Any
+    ) -> history.History:
         loaded.append(len(claimed))
         return load(connection, claimed, most, **more)
 
@@ -296,4 +333,6 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
     assert 0 < cast(int, requests) < 20
     assert cast(int, size) <= 20_000
     assert sum(loaded) <= cast(int, requests) + 2
-    assert await sender.rows("select count(*) from lanes.work where state = 'ready'") == [(20 - cast(int, requests),)]
+    assert await sender.rows("select count(*) from lanes.work where state = 'ready'") == [
+        (20 - cast(int, requests),)
+    ]

@@ -35,7 +35,9 @@ BOOKED = """
 select a.key, a.outcome, a.cost_usd, a.bound_usd, s.message_id is not null as billed
   from lanes.attempt_log a left join lanes.spend s on s.message_id = a.message_id
 """
-NAMES = st.sampled_from(["msg_same", "msg_other"])  # of messages: each of another call is a bill of its own
+NAMES = st.sampled_from(
+    ["msg_same", "msg_other"]
+)  # of messages: each of another call is a bill of its own
 BALANCE = """
 select (select coalesce(sum(cost_usd), 0) from lanes.attempt_log) = (select coalesce(sum(cost_usd), 0) from lanes.spend),
        not exists (select from lanes.spend where least(cost_usd, input_tokens, output_tokens, cache_read_tokens,
@@ -60,7 +62,9 @@ async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
         yield Connections(db, client, block)
 
 
-async def submitted(at: Connections, endpoint: Endpoint, sender: Sender, keys: Sequence[str], **spec: Any) -> OpenBatch:
+async def submitted(
+    at: Connections, endpoint: Endpoint, sender: Sender, keys: Sequence[str], **spec: Any
+) -> OpenBatch:
     """A batch of these items that has ended at the provider."""
     await sender.items(*keys, lane=Lane.BATCH, **spec)
     (kind,) = await at.db.run(ready_work.waiting_kinds, spec.get("workload"), now=await at.db.now())
@@ -89,7 +93,7 @@ async def request_of(sender: Sender, batch: BatchId) -> dict[str, int]:
         "select i.key, m.request_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
         " join lanes.item i on i.id = w.item_id where m.batch_id = :id",
         id=batch,
-    )  # fmt: skip
+    )
     return {str(key): int(str(number)) for key, number in rows}
 
 
@@ -97,7 +101,10 @@ def spoiling(told: Callable[[dict[str, Any], int], bytes], nonce: str) -> Callab
     """The results, each line as `told` makes it from the honest one and the number of its request."""
 
     def body(honest: bytes) -> bytes:
-        numbered = {int(line["custom_id"].removeprefix(f"{nonce}-")): line for line in map(json.loads, honest.splitlines())}
+        numbered = {
+            int(line["custom_id"].removeprefix(f"{nonce}-")): line
+            for line in map(json.loads, honest.splitlines())
+        }
         return b"".join(told(line, number) + b"\n" for number, line in numbered.items())
 
     return body
@@ -115,13 +122,17 @@ async def harmed(sender: Sender, spoiled: dict[str, Kind]) -> list[str]:
         elif kind.is_billed:
             fine = (state, outcome, billed) == ("routed", "invalid", True) and Decimal(str(usd)) > 0
         else:
-            fine = (state, outcome, billed) == ("routed", "unknown", False) and Decimal(str(bound)) > 0
+            fine = (state, outcome, billed) == ("routed", "unknown", False) and Decimal(
+                str(bound)
+            ) > 0
         if not fine:
             wrong.append(f"{key} ({kind.name if kind else 'right'}): {state}, {rows[key]}")
     return wrong
 
 
-async def batch_with(at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]) -> None:
+async def batch_with(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]
+) -> None:
     """A batch with an answer of each of these kinds beside right ones does what it should."""
     spoiled = {f"k{number:03}": kind for number, kind in enumerate(kinds)}
     batch = await submitted(at, endpoint, sender, [*spoiled, *RIGHT])
@@ -137,8 +148,10 @@ async def batch_with(at: Connections, endpoint: Endpoint, sender: Sender, tamper
     assert await sender.rows(BALANCE) == [(True, True, True)]
     assert await sender.rows(
         "select state, succeeded + invalid + errored = items, missing from lanes.batch_status"
-    ) == [("collected", True, 0)]  # fmt: skip
-    assert await sender.rows("select count(*) from lanes.incident_log where promise = 'batch_incomplete'") == [(0,)]
+    ) == [("collected", True, 0)]
+    assert await sender.rows(
+        "select count(*) from lanes.incident_log where promise = 'batch_incomplete'"
+    ) == [(0,)]
     ((bound,),) = await sender.rows("select sum(cost_usd + bound_usd) from lanes.attempt_log")
     assert float(endpoint.bill()["usd"]) <= float(str(bound))
 
@@ -157,40 +170,66 @@ async def test_a_batch_of_twelve_with_one_broken_answer_comes_home(
     await batch_with(at, endpoint, sender, tampering, [kind])
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), requests=st.integers(1, 6), pack=st.integers(1, 3))
 async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add_up_and_right_answers_count(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, data: st.DataObject, requests: int, pack: int
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    tampering: Tampering,
+    data: st.DataObject,
+    requests: int,
+    pack: int,
 ) -> None:
     numbers = sorted(data.draw(st.sets(st.integers(0, requests - 1), min_size=1)))
     drawn = {number: data.draw(lines(f"{NONCE}-{number}", NAMES)) for number in numbers}
     run = next(runs)
     keys = [f"{run}-{number}" for number in range(requests * pack)]
     batch = await submitted(at, endpoint, sender, keys, workload=f"letters{run}", batch_pack=pack)
-    odd = {number: line.replace(NONCE.encode(), batch.nonce.encode()) for number, line in drawn.items()}
+    odd = {
+        number: line.replace(NONCE.encode(), batch.nonce.encode()) for number, line in drawn.items()
+    }
     tampering.body = spoiling(lambda line, number: odd.get(number, written(line)), batch.nonce)
-    tampering.view = lambda view: view | {"request_counts": view["request_counts"] | {"succeeded": requests - len(odd)}}
+    tampering.view = lambda view: (
+        view | {"request_counts": view["request_counts"] | {"succeeded": requests - len(odd)}}
+    )
     await brought_home(at, sender, batch)
     tampering.honest()
     states, of = await sender.states(), await request_of(sender, batch.id)
     assert [key for key in keys if of[key] not in odd and states[key] != "settled"] == []
-    assert await sender.rows("select state from lanes.batch_status where batch_id = :id", id=batch.id) == [("collected",)]
+    assert await sender.rows(
+        "select state from lanes.batch_status where batch_id = :id", id=batch.id
+    ) == [("collected",)]
     assert await sender.rows(BALANCE) == [(True, True, True)]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(odd=views(VIEW))
 async def test_a_batch_of_which_the_provider_says_odd_times_and_counts_comes_home(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, odd: dict[str, Any]
 ) -> None:
     run = next(runs)
-    tampering.view = lambda view: view | {name: value for name, value in odd.items() if value != VIEW[name]}
-    batch = await submitted(at, endpoint, sender, [f"{run}-{number}" for number in range(3)], workload=f"letters{run}")
+    tampering.view = lambda view: (
+        view | {name: value for name, value in odd.items() if value != VIEW[name]}
+    )
+    batch = await submitted(
+        at, endpoint, sender, [f"{run}-{number}" for number in range(3)], workload=f"letters{run}"
+    )
     assert await collect.bring_home(at, batch) == 3
-    assert await sender.rows("select state from lanes.batch_status where batch_id = :id", id=batch.id) == [("collected",)]
+    assert await sender.rows(
+        "select state from lanes.batch_status where batch_id = :id", id=batch.id
+    ) == [("collected",)]
 
 
-@pytest.mark.parametrize("kinds", [[*KINDS.values()][::9], pytest.param([*KINDS.values()], marks=pytest.mark.slow)], ids=len)
+@pytest.mark.parametrize(
+    "kinds",
+    [[*KINDS.values()][::9], pytest.param([*KINDS.values()], marks=pytest.mark.slow)],
+    ids=len,
+)
 async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_harm_no_neighbour(
     at: Connections, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]
 ) -> None:
@@ -206,7 +245,9 @@ async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_ha
     tampering.message = message
     await sender.items(*keys, lane=Lane.REALTIME, max_failures=1)
     outcomes = Counter[Outcome]()
-    while await sender.rows("select from lanes.work where state = 'ready' limit 1"):  # fifty at a time
+    while await sender.rows(
+        "select from lanes.work where state = 'ready' limit 1"
+    ):  # fifty at a time
         outcomes += await answer(at)
         await sender.work_rests()
     billed = [kind for kind in kinds if kind.is_billed]
@@ -216,24 +257,32 @@ async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_ha
     answered = outcomes[Outcome.VALID] + outcomes[Outcome.INVALID]
     assert await sender.rows("select count(*) from lanes.spend") == [(answered,)]
     assert await sender.rows("select count(*) from lanes.work where state = 'claimed'") == [(0,)]
-    assert await sender.rows("select count(*) from lanes.attempt where outcome = 'unknown' and bound_usd = 0") == [(0,)]
+    assert await sender.rows(
+        "select count(*) from lanes.attempt where outcome = 'unknown' and bound_usd = 0"
+    ) == [(0,)]
     assert await sender.rows(BALANCE) == [(True, True, True)]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(said=st.lists(messages(NAMES).map(written), min_size=1, max_size=6))
 async def test_whatever_calls_are_answered_each_has_its_attempt_and_its_bill(
     at: Connections, sender: Sender, tampering: Tampering, said: list[bytes]
 ) -> None:
     run, left = next(runs), iter(said)
     tampering.message = lambda honest: next(left, honest)
-    await sender.items(*(f"{run}-{number}" for number in range(len(said) + 1)), lane=Lane.REALTIME, workload=f"letters{run}")
+    await sender.items(
+        *(f"{run}-{number}" for number in range(len(said) + 1)),
+        lane=Lane.REALTIME,
+        workload=f"letters{run}",
+    )
     await answer(at)
     tampering.honest()
     assert await sender.rows("select count(*) from lanes.work where state = 'claimed'") == [(0,)]
-    assert await sender.rows("select count(*) from lanes.attempt where workload = :name", name=f"letters{run}") == [
-        (len(said) + 1,)
-    ]
+    assert await sender.rows(
+        "select count(*) from lanes.attempt where workload = :name", name=f"letters{run}"
+    ) == [(len(said) + 1,)]
     assert await sender.rows(BALANCE) == [(True, True, True)]
 
 
@@ -246,17 +295,30 @@ async def test_answers_that_all_have_one_name_are_each_booked(
     tampering.message = named_alike
     await sender.items(*(f"now{number}" for number in range(5)), lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 5}
-    batch = await submitted(at, endpoint, sender, [f"later{number}" for number in range(6)], batch_pack=2)
+    batch = await submitted(
+        at, endpoint, sender, [f"later{number}" for number in range(6)], batch_pack=2
+    )
     tampering.body = lambda body: b"".join(
-        written(line | {"result": line["result"] | {"message": line["result"]["message"] | {"id": "msg_same"}}}) + b"\n"
+        written(
+            line
+            | {
+                "result": line["result"]
+                | {"message": line["result"]["message"] | {"id": "msg_same"}}
+            }
+        )
+        + b"\n"
         for line in map(json.loads, body.splitlines())
     )
     for _ in range(2):
         await collect.bring_home(at, batch)
     assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select count(*), count(distinct message_id), sum(items) from lanes.spend") == [(8, 8, 11)]
-    assert await sender.rows("select count(*) from lanes.spend where message_id ~ '^msg_same(~[0-9a-f]{16})?$'") == [(8,)]
+    assert await sender.rows(
+        "select count(*), count(distinct message_id), sum(items) from lanes.spend"
+    ) == [(8, 8, 11)]
+    assert await sender.rows(
+        "select count(*) from lanes.spend where message_id ~ '^msg_same(~[0-9a-f]{16})?$'"
+    ) == [(8,)]
     assert await sender.rows(BALANCE) == [(True, True, True)]
     assert float(endpoint.bill()["usd"]) == pytest.approx(
         float(str((await sender.rows("select sum(cost_usd) from lanes.spend"))[0][0])), abs=1e-9
-    )  # fmt: skip
+    )

@@ -36,14 +36,21 @@ from tests.standin.process import Endpoint
 
 KEYS = [f"r{n:02d}" for n in range(8)]
 SIZE = call_bytes({"text": "letter r00"})
-CALL = upper_bound(version(), SIZE + 1, lane=Lane.REALTIME, at=NOON)  # of one item, whose key may have another digit
+CALL = upper_bound(
+    version(), SIZE + 1, lane=Lane.REALTIME, at=NOON
+)  # of one item, whose key may have another digit
 IN_BATCH = upper_bound(version(), SIZE, lane=Lane.BATCH, marked=False, at=NOON)
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 BILL = "select coalesce(sum(cost_usd), 0) from lanes.spend"
 
 
 async def put(
-    db: Database, hard: str | None, soft: str | None = None, *, consumer: str | None = None, workload: str = "letters"
+    db: Database,
+    hard: str | None,
+    soft: str | None = None,
+    *,
+    consumer: str | None = None,
+    workload: str = "letters",
 ) -> None:
     limits = [None if each is None else Decimal(each) for each in (soft, hard)]
     wanted = Budget(workload, consumer, Period.DAY, "UTC", *limits)
@@ -59,13 +66,28 @@ class Paying:
     async def step(self, *, together: bool = False) -> PaidClaims:
         """What its budgets pay for is claimed and asked, each item alone or all in one call; what came of it is saved."""
         async with self.at.db.transaction() as run:
-            then = await run(paid_claims.claim, {"letters": 50}, worker="w", lease=timedelta(minutes=2), now=run.now)
-        packs = [list(then.claimed)] if together and then.claimed else [[each] for each in then.claimed]
-        versions = await self.at.db.run(workloads.versions, {each.version_id for each in then.claimed})
+            then = await run(
+                paid_claims.claim,
+                {"letters": 50},
+                worker="w",
+                lease=timedelta(minutes=2),
+                now=run.now,
+            )
+        packs = (
+            [list(then.claimed)] if together and then.claimed else [[each] for each in then.claimed]
+        )
+        versions = await self.at.db.run(
+            workloads.versions, {each.version_id for each in then.claimed}
+        )
         self.held |= {each.claim.work_id: each.claim for each in then.claimed}
         answering = Answering(
-            self.at, Pace(), Health(), held=self.held, wakes=Wakes(), clock=HostClock(await self.at.db.now())
-        )  # fmt: skip
+            self.at,
+            Pace(),
+            Health(),
+            held=self.held,
+            wakes=Wakes(),
+            clock=HostClock(await self.at.db.now()),
+        )
         for pack in packs:
             answering.begin(versions[pack[0].version_id], pack, now=await self.at.db.now())
         await answering.close()
@@ -85,14 +107,20 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
     sender.time.passes(hours=2)
     await evaluate(at.db)
-    assert await sender.rows("select promise from lanes.incident_log where parent_id is null") == [("budget",)]
+    assert await sender.rows("select promise from lanes.incident_log where parent_id is null") == [
+        ("budget",)
+    ]
     sender.time.passes(hours=24)
-    assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0  # of no period is anything paid
+    assert (
+        await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())
+    ).ready == 0  # of no period is anything paid
     await put(at.db, "1")
     assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
-async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceeded(at: Connections, sender: Sender) -> None:
+async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceeded(
+    at: Connections, sender: Sender
+) -> None:
     await sender.items(*(f"r{n:03d}" for n in range(400)), lane=Lane.REALTIME)
     hard = 6 * CALL
     await put(at.db, str(hard))
@@ -111,7 +139,9 @@ async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceed
     assert {str(state) for state, _ in await sender.rows(STATES)} == {"done", "ready"}
 
 
-async def test_items_share_a_call_within_what_each_reserved(at: Connections, sender: Sender) -> None:
+async def test_items_share_a_call_within_what_each_reserved(
+    at: Connections, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
     await put(at.db, str(8 * CALL))
     await Paying(at).step(together=True)
@@ -145,7 +175,9 @@ async def test_a_pack_of_which_nothing_was_heard_may_have_cost_one_call(
     assert stands.unknown_usd == bound < 8 * CALL
 
 
-async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(at: Connections, sender: Sender) -> None:
+async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(
+    at: Connections, sender: Sender
+) -> None:
     now = await at.db.now()
     await at.db.run(publish, now=now)
     await at.db.run(admit, "dear", now=now, lane=Lane.REALTIME, payload={"text": "x" * 90_000})
@@ -154,7 +186,12 @@ async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(
     await route_received(at.db)
     await put(at.db, str(10 * CALL))
     await Paying(at).step()
-    assert await sender.states() == {"dear": "routed", "u1": "settled", "u2": "settled", "u3": "settled"}
+    assert await sender.states() == {
+        "dear": "routed",
+        "u1": "settled",
+        "u2": "settled",
+        "u3": "settled",
+    }
     assert (await at.db.run(budgets.statuses, now=await at.db.now()))[0].is_used_up is False
     await put(at.db, "1")
     await Paying(at).step()
@@ -170,7 +207,9 @@ async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sende
     await put(at.db, "0", consumer="crm")
     await Paying(at).step()
     assert await sender.states() == {"a": "routed", "b": "settled", "c": "routed"}
-    assert await sender.rows("select count(*) from lanes.work where bound_usd is not null and ready_at > now()") == [(2,)]
+    assert await sender.rows(
+        "select count(*) from lanes.work where bound_usd is not null and ready_at > now()"
+    ) == [(2,)]
     await put(at.db, "1", consumer="crm")
     await Paying(at).step()
     assert set((await sender.states()).values()) == {"settled"}
@@ -191,10 +230,14 @@ async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
         assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
         await put(at.db, "1")
         await until_answered(opened, sender, *KEYS)
-    assert await sender.rows("select count(*) from lanes.work where bound_usd is not null") == [(0,)]
+    assert await sender.rows("select count(*) from lanes.work where bound_usd is not null") == [
+        (0,)
+    ]
 
 
-async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(at: Connections, sender: Sender, nap: Nap) -> None:
+async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     await put(at.db, "0.0001")
     departed = await depart(at, None, sleep=nap)
@@ -218,12 +261,15 @@ async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_req
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert await sender.rows("select marked_requests from lanes.batch") == [(1,)]
     plain, marked = (
-        upper_bound(version(), SIZE, lane=Lane.BATCH, marked=marks, at=NOON) for marks in (False, True)
+        upper_bound(version(), SIZE, lane=Lane.BATCH, marked=marks, at=NOON)
+        for marks in (False, True)
     )
     assert stands.reserved_usd == 11 * plain + marked
 
 
-async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(at: Connections, sender: Sender) -> None:
+async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(
+    at: Connections, sender: Sender
+) -> None:
     now = await at.db.now()
     await at.db.run(publish, now=now, split_percent=100)
     await put(at.db, None, "0")
@@ -232,7 +278,11 @@ async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(
     await at.db.run(admit, "pinned", now=now, lane=Lane.REALTIME)
     await route_received(at.db)
     routes = await sender.rows("select key, lane, reason from lanes.route_log order by key")
-    assert routes == [("free", "batch", "budget"), ("pinned", "realtime", "pinned"), ("urgent", "realtime", "urgent")]
+    assert routes == [
+        ("free", "batch", "budget"),
+        ("pinned", "realtime", "pinned"),
+        ("urgent", "realtime", "urgent"),
+    ]
 
 
 async def test_a_budget_is_told_at_80_and_at_100_percent_as_one_incident_that_ends_when_it_is_raised(
@@ -240,10 +290,18 @@ async def test_a_budget_is_told_at_80_and_at_100_percent_as_one_incident_that_en
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
     await put(at.db, "1")
-    incidents = "select severity, state, round(value) from lanes.incident_log where promise = 'budget'"
-    spend = "insert into lanes.budget_use (budget_id, began_at, usd) select budget_id, began_at, {} "
+    incidents = (
+        "select severity, state, round(value) from lanes.incident_log where promise = 'budget'"
+    )
+    spend = (
+        "insert into lanes.budget_use (budget_id, began_at, usd) select budget_id, began_at, {} "
+    )
     spend += "from lanes.budgets_at(:now)"
-    for usd, then in (("0.5", []), ("0.35", [("warning", "open", 85)]), ("0.15", [("critical", "open", 100)])):
+    for usd, then in (
+        ("0.5", []),
+        ("0.35", [("warning", "open", 85)]),
+        ("0.15", [("critical", "open", 100)]),
+    ):
         await at.db.run(run, spend.format(usd), await at.db.now())
         await evaluate(at.db)
         assert await sender.rows(incidents) == then

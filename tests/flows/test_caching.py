@@ -22,7 +22,9 @@ from tests.flows.test_limits import until_answered
 from tests.prefect_standin import PrefectStandIn
 from tests.standin.process import Endpoint
 
-LONG = "Sort the letter by these rules. " * 600  # more than the shortest prefix that the provider caches
+LONG = (
+    "Sort the letter by these rules. " * 600
+)  # more than the shortest prefix that the provider caches
 SHORT = "Sort the letter by these rules. " * 100
 SHARED = shared_tokens(version(instructions=LONG).spec)
 SPENT = "select sum(cost_usd), sum(cache_read_tokens), sum(cache_write_tokens) from lanes.spend"
@@ -32,7 +34,9 @@ async def marks(sender: Sender) -> list[tuple[object, ...]]:
     return await sender.rows("select lane, marks, why from lanes.caching order by lane")
 
 
-async def answered(opened: Drain, sender: Sender, instructions: str, items: int, before: int = 0) -> None:
+async def answered(
+    opened: Drain, sender: Sender, instructions: str, items: int, before: int = 0
+) -> None:
     """So many items more are asked, one after the other."""
     for n in range(items):
         await sender.items(f"k{before + n:03d}", lane=Lane.REALTIME, instructions=instructions)
@@ -68,7 +72,11 @@ async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
         await answered(opened, sender, LONG, 1, before=36)
     ((usd, read, wrote),) = await sender.rows(SPENT)
     bill = endpoint.bill()
-    assert (usd, read, wrote) == (Decimal(bill["usd"]), bill["cache_read_tokens"], bill["cache_write_tokens"])
+    assert (usd, read, wrote) == (
+        Decimal(bill["usd"]),
+        bill["cache_read_tokens"],
+        bill["cache_write_tokens"],
+    )
     assert bill["cache_write_tokens"] == bill["cache_read_tokens"] // 24
 
 
@@ -86,9 +94,13 @@ async def test_a_prefix_that_is_too_short_is_given_up(
     assert why == "the provider cached nothing of 20 calls: what they share is too short for it"
 
 
-async def batched(at: Connections, endpoint: Endpoint, sender: Sender, items: int, prefix: str) -> None:
+async def batched(
+    at: Connections, endpoint: Endpoint, sender: Sender, items: int, prefix: str
+) -> None:
     """A batch of so many items leaves, and is brought home."""
-    await sender.items(*(f"{prefix}{n:03d}" for n in range(items)), lane=Lane.BATCH, instructions=LONG)
+    await sender.items(
+        *(f"{prefix}{n:03d}" for n in range(items)), lane=Lane.BATCH, instructions=LONG
+    )
     (kind,) = await kinds(at.db)
     assert await submit_batch.fn(at, kind) == items
     for batch in await at.db.run(batches.open_batches):
@@ -104,9 +116,16 @@ async def kinds(db: Database) -> list[Kind]:
 
 @pytest.mark.parametrize(("hits", "after"), [(1.0, "all"), (0.3, "none")])
 async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_none(
-    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch, hits: float, after: str
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    monkeypatch: pytest.MonkeyPatch,
+    hits: float,
+    after: str,
 ) -> None:
-    monkeypatch.setattr(EchoEngine, "batch_step", 8)  # those that are worked off together each write: chance may put many there
+    monkeypatch.setattr(
+        EchoEngine, "batch_step", 8
+    )  # those that are worked off together each write: chance may put many there
     endpoint.reset(batch_cache_hits=hits)
     await batched(at, endpoint, sender, 400, "a")
     assert await sender.rows("select marked_requests from lanes.batch") == [(20,)]
@@ -119,4 +138,8 @@ async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_no
     assert (read_more > 390 * SHARED) if after == "all" else (read_more == 0)
     ((usd, read, wrote),) = await sender.rows(SPENT)
     bill = endpoint.bill()
-    assert (usd, read, wrote) == (Decimal(bill["usd"]), bill["cache_read_tokens"], bill["cache_write_tokens"])
+    assert (usd, read, wrote) == (
+        Decimal(bill["usd"]),
+        bill["cache_read_tokens"],
+        bill["cache_write_tokens"],
+    )

@@ -17,15 +17,22 @@ def time_calls(connection: Connection, *, now: datetime, calls: int = TIMED) -> 
     """So many calls of another workload took a second each."""
     publish(connection, "known", now=now)
     for number in range(calls):
-        save(connection, tried(claimed_item(connection, f"known {number}", now=now, workload="known"), at=now))
+        save(
+            connection,
+            tried(claimed_item(connection, f"known {number}", now=now, workload="known"), at=now),
+        )
 
 
-async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(db: Database, pool: Engine) -> None:
+async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(
+    db: Database, pool: Engine
+) -> None:
     now = await db.now()
     rooms = Rooms("acme", most_calls=1)  # one call at once, of a second: an item a second
     with pool.begin() as sender:
         time_calls(sender, now=now)
-        publish(sender, now=now, split_percent=100, patience_s=5, urgent_when='payload.text == "help"')
+        publish(
+            sender, now=now, split_percent=100, patience_s=5, urgent_when='payload.text == "help"'
+        )
         admit(sender, *(f"k{n}" for n in range(9)), now=now)
         admit(sender, "urgent", now=now, urgent=True)
         admit(sender, "help", now=now, payload={"text": "help"})
@@ -35,9 +42,14 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
         said = {each.key: each for each in rows(reader, "route_log")}
     free = [said[f"k{n}"] for n in range(9)]
     full = [each for each in free if each.reason == "capacity"]
-    assert len(full) == 6  # five before an item are answered in its five seconds, and two of them were bound
+    assert (
+        len(full) == 6
+    )  # five before an item are answered in its five seconds, and two of them were bound
     assert {each.lane for each in full} == {"batch"}
-    assert all(each.explanation.startswith("real time is full: with ") and each.binds is None for each in full)
+    assert all(
+        each.explanation.startswith("real time is full: with ") and each.binds is None
+        for each in full
+    )
     assert {said[key].lane for key in ("urgent", "help", "due")} == {"realtime"}
 
 
@@ -52,7 +64,9 @@ async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, poo
         assert {each.lane for each in rows(reader, "route_log")} == {"realtime"}
 
 
-async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(db: Database, pool: Engine) -> None:
+async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(
+    db: Database, pool: Engine
+) -> None:
     rooms = Rooms("acme")
     now = await db.now()
     with pool.begin() as sender:
@@ -90,7 +104,9 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
     assert rooms._looked_at == looked_at
 
 
-async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbour(db: Database, pool: Engine) -> None:
+async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbour(
+    db: Database, pool: Engine
+) -> None:
     now = await db.now()
     odd: list[dict[str, object]] = [{}, {"n": "many"}, {"n": None}, {"n": 2**70}, {"n": 4}]
     with pool.begin() as sender:
@@ -100,8 +116,22 @@ async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbou
         for number, payload in enumerate(odd):
             admit(sender, f"k{number}", now=now, workload="odd", payload=payload)
         admit(sender, "sound", now=now)
-        admit(sender, "ancient", now=now, workload="odd", payload={}, occurred_at=now.replace(year=1900))
-        admit(sender, "to come", now=now, workload="odd", payload={}, occurred_at=now.replace(year=2200))
+        admit(
+            sender,
+            "ancient",
+            now=now,
+            workload="odd",
+            payload={},
+            occurred_at=now.replace(year=1900),
+        )
+        admit(
+            sender,
+            "to come",
+            now=now,
+            workload="odd",
+            payload={},
+            occurred_at=now.replace(year=2200),
+        )
     assert await route.route_received(db, 100, rooms=Rooms("acme")) == 8
     with pool.begin() as reader:
         said = {each.key: each for each in rows(reader, "route_log")}

@@ -39,8 +39,9 @@ async def two_drains(at: Connections, time: PassingTime) -> AsyncIterator[tuple[
     """Two that share nothing but Postgres: each has its own pool."""
     async with (
         Database(at.db.url, clock=time.of_database) as another,
-        drain(at, standing=False) as one, drain(replace(at, db=another), standing=False) as other,
-    ):  # fmt: skip
+        drain(at, standing=False) as one,
+        drain(replace(at, db=another), standing=False) as other,
+    ):
         yield one, other
 
 
@@ -71,7 +72,9 @@ async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bo
 
 
 def down(endpoint: Endpoint) -> None:
-    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", message="Overloaded")
+    endpoint.fault(
+        "messages", "status", status=529, error_type="overloaded_error", message="Overloaded"
+    )
 
 
 def hits(endpoint: Endpoint) -> int:
@@ -87,7 +90,11 @@ def is_open(sender: Sender) -> Callable[[], Awaitable[bool]]:
 
 def answered(sender: Sender, number: int) -> Callable[[], Awaitable[bool]]:
     async def asked() -> bool:
-        return (await sender.rows("select count(*) >= :n from lanes.item where answered_at is not null", n=number)) == [(True,)]
+        return (
+            await sender.rows(
+                "select count(*) >= :n from lanes.item where answered_at is not null", n=number
+            )
+        ) == [(True,)]
 
     return asked
 
@@ -112,16 +119,24 @@ async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answe
         await turns(one, other, sender=sender, until=is_open(sender))
         ((opened_at,),) = await sender.rows("select faulted_at from lanes.outage")
         assert isinstance(opened_at, datetime)
-        await turns(one, other, sender=sender, until=after(2))  # what was in flight has ended, and both have heard of it
+        await turns(
+            one, other, sender=sender, until=after(2)
+        )  # what was in flight has ended, and both have heard of it
         before, began = hits(endpoint), await at.db.now()
         await turns(one, other, sender=sender, until=after(30))
         lasted = (await at.db.now() - began).total_seconds()
-        assert 2 <= hits(endpoint) - before <= 3 + lasted / LONGEST_REST_S  # rests of 1, 2, 4, then 5 seconds, for both
+        assert (
+            2 <= hits(endpoint) - before <= 3 + lasted / LONGEST_REST_S
+        )  # rests of 1, 2, 4, then 5 seconds, for both
         await evaluate(at.db)
         alone = "select promise from lanes.incident where parent_id is null"
         assert await sender.rows(alone) == [("provider_down",)]
-        assert await sender.rows("select promise from lanes.incident where parent_id is not null") == [("realtime_slow",)]
-        assert await sender.rows(f"{alone} and id in (select incident_id from lanes.slack_post)") == [("provider_down",)]
+        assert await sender.rows(
+            "select promise from lanes.incident where parent_id is not null"
+        ) == [("realtime_slow",)]
+        assert await sender.rows(
+            f"{alone} and id in (select incident_id from lanes.slack_post)"
+        ) == [("provider_down",)]
         assert await sender.rows("select count(*) from lanes.slack_post") == [(1,)]
         endpoint.reset()
         healed = await turns(one, other, sender=sender, until=closed(sender))
@@ -130,7 +145,9 @@ async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answe
         for number, each in enumerate((one, other)):
             await sender.items(f"later{number}", lane=Lane.REALTIME)
             await turns(each, sender=sender, until=answered(sender, 41 + number))
-    assert await sender.rows("select sum(failures), count(*) filter (where state <> 'done') from lanes.work") == [(0, 0)]
+    assert await sender.rows(
+        "select sum(failures), count(*) filter (where state <> 'done') from lanes.work"
+    ) == [(0, 0)]
     await evaluate(at.db)
     await evaluate(at.db)
     assert await sender.rows("select distinct state from lanes.incident_log") == [("resolved",)]
@@ -154,11 +171,15 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
     sender.time.passes(seconds=6)
     now = await at.db.now()
     seen = (await at.db.run(circuits.known, at.provider.account))[MODEL]
-    assert await at.db.run(circuits.take_probe, seen, now=now) is not None  # by one of which nothing more is heard
+    assert (
+        await at.db.run(circuits.take_probe, seen, now=now) is not None
+    )  # by one of which nothing more is heard
     endpoint.reset()
     async with two_drains(at, sender.time) as (one, other):
         await turns(one, other, sender=sender, until=after(PROBE.total_seconds() - 5))
-        assert await sender.rows("select count(*) from lanes.item where answered_at is not null") == [(0,)]
+        assert await sender.rows(
+            "select count(*) from lanes.item where answered_at is not null"
+        ) == [(0,)]
         took = await turns(one, other, sender=sender, until=answered(sender, 6))
         assert took <= 5 + LONGEST_REST_S
 
@@ -176,7 +197,9 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     assert hits(endpoint) <= 2
 
 
-async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connections, sender: Sender) -> None:
+async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
+    at: Connections, sender: Sender
+) -> None:
     now = await at.db.now()
     await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
     health = Health()
@@ -191,9 +214,9 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connec
     await shared.share(held=[MODEL])
     assert await sender.rows("select state from lanes.outage") == [("probing",)]
     await shared.share()
-    assert await sender.rows("select state, next_probe_at <= :now from lanes.outage", now=await at.db.now()) == [
-        ("resting", True)
-    ]
+    assert await sender.rows(
+        "select state, next_probe_at <= :now from lanes.outage", now=await at.db.now()
+    ) == [("resting", True)]
 
 
 @pytest.mark.slow
@@ -210,7 +233,9 @@ async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
         down(endpoint)
         await turns(opened, sender=sender, until=is_open(sender))
         endpoint.reset()
-        endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=1)
+        endpoint.fault(
+            "messages", "status", status=429, error_type="rate_limit_error", retry_after_s=1
+        )
         await turns(opened, sender=sender, until=after(20))
         assert hits(endpoint) >= 1
         assert await sender.rows("select state = 'closed' from lanes.outage") == [(False,)]
@@ -236,21 +261,29 @@ async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
 async def test_models_of_one_account_do_not_wait_for_each_other(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", match="letter bad")
+    endpoint.fault(
+        "messages", "status", status=529, error_type="overloaded_error", match="letter bad"
+    )
     await sender.items("bad1", "bad2", "bad3", "bad4", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await turns(opened, sender=sender, until=is_open(sender))
-        await sender.items("fine1", "fine2", workload="others", lane=Lane.REALTIME, realtime_model="claude-sonnet-5-5")
+        await sender.items(
+            "fine1",
+            "fine2",
+            workload="others",
+            lane=Lane.REALTIME,
+            realtime_model="claude-sonnet-5-5",
+        )
         await turns(opened, sender=sender, until=answered(sender, 2))
         assert await is_open(sender)()
-
-
 
 
 async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_work_that_needs_it(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", match="letter old")
+    endpoint.fault(
+        "messages", "status", status=529, error_type="overloaded_error", match="letter old"
+    )
     await sender.items("old1", "old2", "old3", "old4", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await turns(opened, sender=sender, until=is_open(sender))
@@ -275,6 +308,8 @@ async def test_a_limit_of_one_model_holds_back_no_workload_of_another(
             return hits(endpoint) > 0
 
         await turns(opened, sender=sender, until=refused)
-        await sender.items("other", lane=Lane.REALTIME, workload="others", realtime_model="claude-sonnet-5-5")
+        await sender.items(
+            "other", lane=Lane.REALTIME, workload="others", realtime_model="claude-sonnet-5-5"
+        )
         took = await turns(opened, sender=sender, until=answered(sender, 1))
     assert (hits(endpoint), took < 30) == (1, True)

@@ -34,7 +34,9 @@ from tests.flows.test_saving import refuse
 from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
-INCIDENTS = "select promise, value, severity from lanes.incident_log where state = 'open' order by promise"
+INCIDENTS = (
+    "select promise, value, severity from lanes.incident_log where state = 'open' order by promise"
+)
 
 
 @pytest.fixture
@@ -70,7 +72,9 @@ async def test_a_batch_took_as_long_as_its_provider_says_whatever_its_clock_says
     endpoint.reset(clock_ahead_s=ahead_s)
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await submit(at, endpoint)
-    ((begun, ended),) = await sender.rows("select submitted_at, ended_at from lanes.batch where id = :id", id=batch.id)
+    ((begun, ended),) = await sender.rows(
+        "select submitted_at, ended_at from lanes.batch where id = :id", id=batch.id
+    )
     assert isinstance(begun, datetime)
     assert isinstance(ended, datetime)
     assert begun <= ended <= await at.db.now()
@@ -109,18 +113,29 @@ async def test_results_that_end_before_their_last_line_are_not_believed_and_noth
     batch = await submit(at, endpoint)
     tampering.body = lambda body: body[: body.rstrip(b"\n").rindex(b"\n") + 1]
     for _ in range(5):
-        with pytest.raises(ResultsCut, match=r"ended without 1 of its 12 requests: read 1 of 3 times"):
+        with pytest.raises(
+            ResultsCut, match=r"ended without 1 of its 12 requests: read 1 of 3 times"
+        ):
             await collect.bring_home(at, batch)
-    assert await sender.rows("select state, count(*) from lanes.work group by 1 order by 1") == [("done", 11), ("submitted", 1)]
+    assert await sender.rows("select state, count(*) from lanes.work group by 1 order by 1") == [
+        ("done", 11),
+        ("submitted", 1),
+    ]
     tampering.honest()
     assert await collect.bring_home(at, batch) == len(KEYS)
-    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]
-    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [
+        ("settled", 1)
+    ]
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [
+        (12, 0, "collected")
+    ]
 
 
 def counting(**counts: int) -> Any:
     """What the provider says of a batch, but with those counts of its requests."""
-    return lambda view: view | {"request_counts": {**dict.fromkeys(view["request_counts"], 0), **counts}}
+    return lambda view: (
+        view | {"request_counts": {**dict.fromkeys(view["request_counts"], 0), **counts}}
+    )
 
 
 async def read_short(at: Connections, sender: Sender, batch: OpenBatch, *, times: int = 2) -> None:
@@ -140,11 +155,18 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     tampering.view = counting(succeeded=10)
     await read_short(at, sender, batch)
     await collect.bring_home(at, batch)
-    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(10, 2, "collected")]
-    assert await sender.rows("select distinct failures from lanes.work where state = 'ready'") == [(1,)]
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [
+        (10, 2, "collected")
+    ]
+    assert await sender.rows("select distinct failures from lanes.work where state = 'ready'") == [
+        (1,)
+    ]
     assert await sender.rows(INCIDENTS) == [("batch_incomplete", 2, "warning")]
     ((sentence,),) = await sender.rows("select sentence from lanes.incident")
-    assert sentence == "2 of 12 items of batch 1 came home without a result, however often the results were read."
+    assert (
+        sentence
+        == "2 of 12 items of batch 1 came home without a result, however often the results were read."
+    )
     await evaluate(at.db)
     assert ("batch_incomplete", 2, "warning") in await sender.rows(INCIDENTS)
     sender.time.passes(hours=25)
@@ -154,7 +176,11 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
 
 @pytest.mark.parametrize("lacking", [range(12), [3, 7]])
 async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing_is_paid_again(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, lacking: Sequence[int]
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    tampering: Tampering,
+    lacking: Sequence[int],
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await submit(at, endpoint)
@@ -164,15 +190,24 @@ async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing
     assert await sender.rows(INCIDENTS) == [("batch_unclear", 12, "critical")]
     ((sentence,),) = await sender.rows("select sentence from lanes.incident")
     read = 12 - len(lacking)
-    assert f"the provider counts 12 answers, and its results hold {read}, however often they are read" in str(sentence)
+    assert (
+        f"the provider counts 12 answers, and its results hold {read}, however often they are read"
+        in str(sentence)
+    )
     assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []
     await evaluate(at.db)
     assert ("batch_unclear", 12, "critical") in await sender.rows(INCIDENTS)
     tampering.honest()  # the lines appear
     assert await collect.bring_home(at, batch) == len(KEYS)
-    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
-    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]
-    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(12, 12)]
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [
+        (12, 0, "collected")
+    ]
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [
+        ("settled", 1)
+    ]
+    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [
+        (12, 12)
+    ]
     assert endpoint.bill()["responses"] == len(KEYS)
     assert "batch_unclear" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
@@ -222,9 +257,15 @@ async def test_short_reads_that_differ_prove_nothing(
     assert await sender.rows("select short_reads from lanes.batch") == [(2,)]
 
 
-@pytest.mark.parametrize("spoiled", [{"result": None}, {}, {"result": {"type": "succeeded", "message": None}}])
+@pytest.mark.parametrize(
+    "spoiled", [{"result": None}, {}, {"result": {"type": "succeeded", "message": None}}]
+)
 async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, spoiled: dict[str, Any]
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    tampering: Tampering,
+    spoiled: dict[str, Any],
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await submit(at, endpoint)
@@ -251,17 +292,25 @@ async def test_blank_lines_and_carriage_returns_are_no_results(
 
 
 async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_the_items(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    tampering: Tampering,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(collect, "CHUNK", 6)
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
     endpoint.fault("batch_request", "wrong_ids", times=1)
     endpoint.fault("batch_request", "expire", times=1)
     batch = await submit(at, endpoint)
-    tampering.lines(lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)])  # within a chunk, and across
+    tampering.lines(
+        lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)]
+    )  # within a chunk, and across
     await collect.bring_home(at, batch)
     await collect.bring_home(at, batch)
-    assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [(12, 12)]
+    assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [
+        (12, 12)
+    ]
     assert await sender.rows(
         "select succeeded + invalid + errored + canceled + expired + missing, items, state from lanes.batch_status"
     ) == [(12, 12, "collected")]
@@ -277,7 +326,13 @@ async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_n
     batch = await submit(at, endpoint)
 
     def add(lines: Lines) -> Lines:
-        ids = [f"{batch.nonce}-12", f"{batch.nonce}-{10**8}", f"{batch.nonce}-{10**15}", f"{'f' * 16}-0", "somebody-1"]
+        ids = [
+            f"{batch.nonce}-12",
+            f"{batch.nonce}-{10**8}",
+            f"{batch.nonce}-{10**15}",
+            f"{'f' * 16}-0",
+            "somebody-1",
+        ]
         return [*({**lines[0], "custom_id": id_} for id_ in ids), *lines]
 
     tampering.lines(add)
@@ -292,7 +347,9 @@ async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ou
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await submit(at, endpoint)
-    tampering.lines(lambda lines: [{**line, "custom_id": f"their-{n}"} for n, line in enumerate(lines)])
+    tampering.lines(
+        lambda lines: [{**line, "custom_id": f"their-{n}"} for n, line in enumerate(lines)]
+    )
     for _ in range(4):
         with pytest.raises(collect.ForeignResults, match="are not those of batch 1"):
             await collect.bring_home(at, batch)
@@ -309,7 +366,9 @@ async def test_outcomes_that_do_not_add_up_open_an_incident_and_stop_nothing(
     await collect.bring_home(at, batch)
     assert await sender.rows("select state from lanes.batch_status") == [("collected",)]
     assert await sender.rows(INCIDENTS) == [("batch_incomplete", 3, "warning")]
-    assert await sender.rows("select sentence from lanes.incident") == [("Batch 1 has 15 outcomes of 12 items.",)]
+    assert await sender.rows("select sentence from lanes.incident") == [
+        ("Batch 1 has 15 outcomes of 12 items.",)
+    ]
 
 
 async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
@@ -319,7 +378,9 @@ async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
     batch = await submit(at, endpoint)
     await sender.rows("select lanes.cancel('letters', 'k04')")
     await collect.bring_home(at, batch)
-    assert await sender.rows("select succeeded, items, state from lanes.batch_status") == [(12, 12, "collected")]
+    assert await sender.rows("select succeeded, items, state from lanes.batch_status") == [
+        (12, 12, "collected")
+    ]
     assert await sender.rows(INCIDENTS) == []
 
 
@@ -352,24 +413,36 @@ async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_n
         tampering.body = lambda _, nothing=nothing: nothing
         await read_short(at, sender, batch, times=4)
     assert await sender.rows(INCIDENTS) == [("batch_unclear", 12, "critical")]
-    assert await sender.rows("select state, proved_at, missing from lanes.batch") == [("ended", None, 0)]
+    assert await sender.rows("select state, proved_at, missing from lanes.batch") == [
+        ("ended", None, 0)
+    ]
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
     tampering.honest()
     assert await collect.bring_home(at, batch) == len(KEYS)
-    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [("collected", True)]
+    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [
+        ("collected", True)
+    ]
 
 
 async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever_stands_before_or_behind_it(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    tampering: Tampering,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(collect, "CHUNK", 1)
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await adopted(at, endpoint, sender)
     tampering.lines(lambda lines: [{}, {}, {**lines[0], "custom_id": "their-1"}, *lines])
     assert await collect.bring_home(at, batch) == 0
-    assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [("held", None, 0)]
+    assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [
+        ("held", None, 0)
+    ]
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
-    assert await sender.rows("select (select count(*) from lanes.attempt), (select count(*) from lanes.spend)") == [(0, 0)]
+    assert await sender.rows(
+        "select (select count(*) from lanes.attempt), (select count(*) from lanes.spend)"
+    ) == [(0, 0)]
 
 
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
@@ -388,7 +461,9 @@ async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and
     tampering.honest()
     assert await collect.bring_home(at, batch) == 0
     assert await sender.rows("select state from lanes.batch") == [("released",)]
-    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(11, 11)]
+    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [
+        (11, 11)
+    ]
     assert await sender.states() == before
     await evaluate(at.db)
     assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
@@ -405,10 +480,15 @@ async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refu
     endpoint.fault("batch_request", "status", match="letter k05", **fault)
     await collect.bring_home(at, await submit(at, endpoint))
     states = await sender.states()
-    assert sorted(key for key, state in states.items() if state != "settled") == ["k04", "k05", "k06", "k07"]
-    assert await sender.rows("select distinct state, failures, alone from lanes.work where state <> 'done'") == [
-        ("ready", 0, True)
+    assert sorted(key for key, state in states.items() if state != "settled") == [
+        "k04",
+        "k05",
+        "k06",
+        "k07",
     ]
+    assert await sender.rows(
+        "select distinct state, failures, alone from lanes.work where state <> 'done'"
+    ) == [("ready", 0, True)]
     assert await sender.rows("select succeeded, errored from lanes.batch_status") == [(8, 4)]
     again = await submit(at, endpoint)
     assert (again.requests, again.items) == (4, 4)
@@ -421,7 +501,11 @@ async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refu
 @pytest.mark.parametrize(
     ("status", "error_type", "message"),
     [
-        (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API."),
+        (
+            400,
+            "invalid_request_error",
+            "Your credit balance is too low to access the Anthropic API.",
+        ),
         (400, "invalid_request_error", "You have reached your specified API usage limits."),
         (402, "billing_error", "no"),
         (403, "permission_error", "no"),
@@ -436,7 +520,9 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     endpoint.fault("batch_request", "status", status=status, error_type=error_type, message=message)
     before = await at.db.now()
     await collect.bring_home(at, await submit(at, endpoint))
-    assert await sender.rows("select distinct state, failures, alone from lanes.work") == [("ready", 0, False)]
+    assert await sender.rows("select distinct state, failures, alone from lanes.work") == [
+        ("ready", 0, False)
+    ]
     ((soonest,),) = await sender.rows("select min(ready_at) from lanes.work")
     assert soonest >= before + timedelta(minutes=5)  # type: ignore[operator]
     assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]
@@ -444,21 +530,28 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     await sender.work_rests()
     again = await submit(at, endpoint)
     await at.db.run(lambda c: endings.thaw(c, now=before))
-    assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]  # a create that is taken proves nothing
+    assert await sender.rows(INCIDENTS) == [
+        ("provider_frozen", 12, "critical")
+    ]  # a create that is taken proves nothing
     await collect.bring_home(at, again)
     await at.db.run(lambda c: endings.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == []
     assert set((await sender.states()).values()) == {"settled"}
 
 
-@pytest.mark.parametrize(("status", "error_type"), [(529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error")])
+@pytest.mark.parametrize(
+    ("status", "error_type"),
+    [(529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error")],
+)
 async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
     at: Connections, endpoint: Endpoint, sender: Sender, status: int, error_type: str
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batch_request", "status", status=status, error_type=error_type)
     await collect.bring_home(at, await submit(at, endpoint))
-    assert await sender.rows("select distinct state, failures, alone from lanes.work") == [("ready", 0, False)]
+    assert await sender.rows("select distinct state, failures, alone from lanes.work") == [
+        ("ready", 0, False)
+    ]
     assert await sender.rows(INCIDENTS) == []
 
 
@@ -468,7 +561,9 @@ async def test_a_request_at_which_the_provider_fails_while_others_are_answered_s
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batch_request", "status", status=500, match="letter k03")
     await collect.bring_home(at, await submit(at, endpoint))
-    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [("ready", 1)]
+    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [
+        ("ready", 1)
+    ]
 
 
 async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_asked_item_by_item_and_spends_nothing(
@@ -499,7 +594,9 @@ async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
     batch = await submit(at, endpoint)
     assert batch.provider_batch_id is not None
     client = await at.client()
-    async with client.messages.batches.with_streaming_response.results(batch.provider_batch_id) as stream:
+    async with client.messages.batches.with_streaming_response.results(
+        batch.provider_batch_id
+    ) as stream:
         longest = max(map(len, (await stream.read()).splitlines()))
     monkeypatch.setattr(collect, "CHUNK_BYTES", 2 * longest)
     await collect.bring_home(at, batch)
@@ -544,7 +641,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-async def several(at: Connections, endpoint: Endpoint, sender: Sender, number: int) -> list[OpenBatch]:
+async def several(
+    at: Connections, endpoint: Endpoint, sender: Sender, number: int
+) -> list[OpenBatch]:
     """Batches of a workload each, ended at the provider and not looked up yet; the n-th has n items, from 1."""
     for n in range(1, number + 1):
         await sender.items(*KEYS[:n], lane=Lane.BATCH, workload=f"letters{n}")
@@ -567,9 +666,14 @@ async def tick(many: Collector) -> None:
 
 
 async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_once_and_met_again(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str],
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    clock: Clock,
+    told: list[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     first, second, third, fourth = await several(at, endpoint, sender, 4)
     unpollable = {first.id: RuntimeError("no idea"), second.id: KeyError("usage")}
     uncollectable = {third.id: ZeroDivisionError("third")}
@@ -591,8 +695,11 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
         await tick(many)
         clock.now += 300
     assert await states(sender) == {
-        first.id: "submitted", second.id: "submitted", third.id: "ended", fourth.id: "collected",
-    }  # fmt: skip
+        first.id: "submitted",
+        second.id: "submitted",
+        third.id: "ended",
+        fourth.id: "collected",
+    }
     assert told == [
         f"batch {first.id} is met again later: RuntimeError: no idea",
         f"batch {second.id} is met again later: KeyError: 'usage'",
@@ -606,9 +713,14 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
 
 
 async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_looked_up_at_every_tick(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str],
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    clock: Clock,
+    told: list[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     first, second = await several(at, endpoint, sender, 2)
     asked: list[tuple[int, float]] = []
 
@@ -628,7 +740,11 @@ async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_look
 
 
 async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await several(at, endpoint, sender, 7)
     doing = {"poll": 0, "collect": 0}
@@ -656,7 +772,11 @@ async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
 
 
 async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch_nor_the_end_of_the_run(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second, third = await several(at, endpoint, sender, 3)
     begun: list[int] = []
@@ -674,7 +794,11 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
     monkeypatch.setattr(collector, "HAND_OVER_S", 2.0)
     await many.tick()
     await many.close()  # those that end have ended, and what has not is given up
-    assert await states(sender) == {first.id: "ended", second.id: "collected", third.id: "collected"}
+    assert await states(sender) == {
+        first.id: "ended",
+        second.id: "collected",
+        third.id: "collected",
+    }
     monkeypatch.setattr(collector, "HAND_OVER_S", 0.1)
     await many.tick()
     await again.wait()
@@ -684,25 +808,43 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
 
 
 async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while_others_come_home(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str], tampering: Tampering
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    clock: Clock,
+    told: list[str],
+    tampering: Tampering,
 ) -> None:
     first, second = await several(at, endpoint, sender, 2)
-    tampering.view = lambda view: view | ({"results_url": None} if view["id"] == first.provider_batch_id else {})
+    tampering.view = lambda view: (
+        view | ({"results_url": None} if view["id"] == first.provider_batch_id else {})
+    )
     for _ in range(3):
         await tick(many)
         clock.now += 300
     assert await states(sender) == {first.id: "ended", second.id: "collected"}
     (sentence,) = told
     assert f"the provider offers no results of {first.provider_batch_id}" in sentence
-    ((note,),) = await sender.rows(f"select note from lanes.batch_status where batch_id = {first.id}")
+    ((note,),) = await sender.rows(
+        f"select note from lanes.batch_status where batch_id = {first.id}"
+    )
     assert str(note) in sentence
     tampering.honest()
     await tick(many)
-    assert await sender.rows("select distinct state, note from lanes.batch_status") == [("collected", None)]
+    assert await sender.rows("select distinct state, note from lanes.batch_status") == [
+        ("collected", None)
+    ]
 
 
 async def test_a_short_read_is_not_repeated_before_it_can_count(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str], tampering: Tampering
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    clock: Clock,
+    told: list[str],
+    tampering: Tampering,
 ) -> None:
     (only,) = await several(at, endpoint, sender, 1)
     tampering.body = lambda body: b""
@@ -718,9 +860,15 @@ async def test_a_short_read_is_not_repeated_before_it_can_count(
 
 
 async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_are_never_missing(
-    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str],
-    tampering: Tampering, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    many: Collector,
+    clock: Clock,
+    told: list[str],
+    tampering: Tampering,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(saving, "WAIT", timedelta(milliseconds=20))
     await sender.items(*KEYS, lane=Lane.BATCH)
     await submit(at, endpoint)
@@ -729,13 +877,21 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
         for _ in range(8):
             await tick(many)
             clock.now += 1
-        assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(11, 0, "ended")]
+        assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [
+            (11, 0, "ended")
+        ]
     assert len(tampering.reads) == 3  # at 0, 2 and 6 s
-    assert told == ["batch 1 is met again later: open transactions of others hold 1 item of batch 1"]
+    assert told == [
+        "batch 1 is met again later: open transactions of others hold 1 item of batch 1"
+    ]
     clock.now += 300
     await tick(many)
-    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
-    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(12, 12)]
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [
+        (12, 0, "collected")
+    ]
+    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [
+        (12, 12)
+    ]
 
 
 # -- what the database refuses
@@ -749,7 +905,9 @@ async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighb
     ((bad,),) = await sender.rows("select min(id) from lanes.work")
     await at.db.run(refuse, "result", f"new.work_id = {bad}")
     await collect.bring_home(at, batch)
-    assert await sender.rows("select succeeded, invalid, state from lanes.batch_status") == [(11, 1, "collected")]
+    assert await sender.rows("select succeeded, invalid, state from lanes.batch_status") == [
+        (11, 1, "collected")
+    ]
     assert await sender.rows("select count(*) from lanes.spend") == [(12,)]
 
 
@@ -760,12 +918,18 @@ async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_no_
     batch = await submit(at, endpoint)
     ((bad,),) = await sender.rows("select min(id) from lanes.work")
     await at.db.run(refuse, "attempt", f"new.work_id = {bad}")
-    with pytest.raises(collect.Unsaved, match="refuses 1 result of batch 1, even without its answer"):
+    with pytest.raises(
+        collect.Unsaved, match="refuses 1 result of batch 1, even without its answer"
+    ):
         await collect.bring_home(at, batch)
-    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(11, 0, "ended")]
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [
+        (11, 0, "ended")
+    ]
     await run_sql(at, "drop trigger refuses on lanes.attempt")
     await collect.bring_home(at, batch)
-    assert await sender.rows("select succeeded, state from lanes.batch_status") == [(12, "collected")]
+    assert await sender.rows("select succeeded, state from lanes.batch_status") == [
+        (12, "collected")
+    ]
 
 
 # -- what packs call their items
@@ -794,8 +958,12 @@ async def test_answers_under_ids_that_an_input_guessed_are_nobodys(
 
     tampering.lines(obeyed)
     await collect.bring_home(at, batch)
-    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]
-    assert await sender.rows("select count(*) from lanes.current_results where output->>'category' = 'guessed'") == [(0,)]
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [
+        ("settled", 1)
+    ]
+    assert await sender.rows(
+        "select count(*) from lanes.current_results where output->>'category' = 'guessed'"
+    ) == [(0,)]
 
 
 async def test_packs_that_were_out_when_ids_began_to_be_derived_come_home(
@@ -804,9 +972,14 @@ async def test_packs_that_were_out_when_ids_began_to_be_derived_come_home(
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
     await submit(at, endpoint)
     await run_sql(at, "update lanes.batch set pack_ids = 'counted'")  # as the migration finds it
-    tampering.lines(lambda lines: [
-        saying(line, [each | {"id": str(slot)} for slot, each in enumerate(answers(line), 1)]) for line in lines
-    ])  # fmt: skip
+    tampering.lines(
+        lambda lines: [
+            saying(line, [each | {"id": str(slot)} for slot, each in enumerate(answers(line), 1)])
+            for line in lines
+        ]
+    )
     (batch,) = await at.db.run(batches.open_batches)
     assert await collect.bring_home(at, batch) == len(KEYS)
-    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [
+        ("settled", 1)
+    ]

@@ -40,7 +40,9 @@ async def test_a_kind_that_is_refused_does_not_keep_the_others(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     for workload in ("bills", "letters", "notes"):
-        await sender.items("a", "b", lane=Lane.BATCH, workload=workload, instructions=f"Sort the {workload}.")
+        await sender.items(
+            "a", "b", lane=Lane.BATCH, workload=workload, instructions=f"Sort the {workload}."
+        )
     refused = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("batches.create", "status", match="Sort the letters", **refused)
     departed = await depart(at, None, sleep=nap)
@@ -48,7 +50,11 @@ async def test_a_kind_that_is_refused_does_not_keep_the_others(
     with pytest.raises(NotSubmitted, match=r"^letters: the provider answered 400: no$"):
         departed.ending()
     states = "select workload, state, failures from lanes.work group by 1, 2, 3 order by 1"
-    assert await sender.rows(states) == [("bills", "submitted", 0), ("letters", "ready", 0), ("notes", "submitted", 0)]
+    assert await sender.rows(states) == [
+        ("bills", "submitted", 0),
+        ("letters", "ready", 0),
+        ("notes", "submitted", 0),
+    ]
     assert await asked_for(at, in_minutes=120) == []  # only a person can help
 
 
@@ -115,7 +121,9 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
     await sender.items("a", "b", lane=Lane.BATCH, workload="letters")
-    endpoint.fault("batches.create", "status", status=500, error_type="api_error", message="oh", times=1)
+    endpoint.fault(
+        "batches.create", "status", status=500, error_type="api_error", message="oh", times=1
+    )
     departed = await depart(at, None, sleep=nap)
     assert nap.slept == []
     assert departed.failed == ["bills: the provider answered 500: oh"]
@@ -140,7 +148,9 @@ async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail
     assert "has no answer" in str(ending.message)
 
 
-async def test_another_account_is_not_kept_by_an_unresolved_create(at: Connections, sender: Sender, nap: Nap) -> None:
+async def test_another_account_is_not_kept_by_an_unresolved_create(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
     await sender.items("a", lane=Lane.BATCH)
     waiting = await kind(at)
     other = Connections(at.db, at.opening, at.provider.model_copy(update={"account": "other"}))
@@ -181,7 +191,9 @@ async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_
     await at.db.run(doubts.hold, BatchId(1), note="several fit", now=await at.db.now())
     await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters", batch_pack=3)
     assert (await depart(at, None, sleep=nap)).ending() == 3
-    assert await sender.rows("select requests, items from lanes.batch where workload = 'letters'") == [(2, 3)]
+    assert await sender.rows(
+        "select requests, items from lanes.batch where workload = 'letters'"
+    ) == [(2, 3)]
 
 
 async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leave(

@@ -14,9 +14,16 @@ from lanes.report.links import REPORT
 from lanes.standing.runs import Deployment
 
 CHECKOUT = Path(__file__).parents[2]
-DECLARED = {each["name"]: each for each in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]}
+DECLARED = {
+    each["name"]: each
+    for each in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+}
 TAGS = {tag for each in DECLARED.values() for tag in each["tags"]}
-SOURCE = "\n".join(file.read_text() for room in ("lanes", "tasks") for file in sorted((CHECKOUT / room).rglob("*.py")))
+SOURCE = "\n".join(
+    file.read_text()
+    for room in ("lanes", "tasks")
+    for file in sorted((CHECKOUT / room).rglob("*.py"))
+)
 LINK = re.compile(r"\]\(([^)]+)\)")
 
 
@@ -26,7 +33,9 @@ def parts(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", DECLARED)
-def test_it_says_what_it_is_then_in_three_lines_when_to_use_it_then_what_it_makes(name: str) -> None:
+def test_it_says_what_it_is_then_in_three_lines_when_to_use_it_then_what_it_makes(
+    name: str,
+) -> None:
     first, when, makes, *_ = parts(name)
     assert re.fullmatch(r"\*\*[A-Z][^*]+\.\*\* [^\n]+", first)
     assert len(re.findall(r"^- ", when, re.MULTILINE)) == 3

@@ -90,23 +90,37 @@ async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fil
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     one_place = replace(at, provider=at.provider.model_copy(update={"most_calls": 1}))
-    await sender.items(*(f"p{n:02d}" for n in range(19)), lane=Lane.REALTIME, workload="packed", buffer_s=5, realtime_pack=20)
+    await sender.items(
+        *(f"p{n:02d}" for n in range(19)),
+        lane=Lane.REALTIME,
+        workload="packed",
+        buffer_s=5,
+        realtime_pack=20,
+    )
     await sender.items("alone", lane=Lane.REALTIME)
     async with drain(one_place, standing=False) as opened:
         await until_answered(opened, sender, "alone")
-        assert await sender.rows("select distinct state from lanes.work where workload = 'packed'") == [("claimed",)]
-        await sender.items("p19", lane=Lane.REALTIME, workload="packed", buffer_s=5, realtime_pack=20)
+        assert await sender.rows(
+            "select distinct state from lanes.work where workload = 'packed'"
+        ) == [("claimed",)]
+        await sender.items(
+            "p19", lane=Lane.REALTIME, workload="packed", buffer_s=5, realtime_pack=20
+        )
         await until_answered(opened, sender, "p00", "p19")
     assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
 
 
-async def test_a_drain_that_ends_gives_back_what_gathers(at: Connections, sender: Sender, prefect: PrefectStandIn) -> None:
+async def test_a_drain_that_ends_gives_back_what_gathers(
+    at: Connections, sender: Sender, prefect: PrefectStandIn
+) -> None:
     await sender.items("a", "b", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
         await opened.claim()
         await opened.ask()
         assert await sender.rows("select distinct state from lanes.work") == [("claimed",)]
-    assert await sender.rows("select distinct state, failures, claimed_by from lanes.work") == [("ready", 0, None)]
+    assert await sender.rows("select distinct state, failures, claimed_by from lanes.work") == [
+        ("ready", 0, None)
+    ]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
 
 
@@ -159,7 +173,9 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
         endpoint.reset()
         await ending
     assert await sender.rows(STATES) == [("done", 3), ("ready", 2)]
-    assert await sender.rows("select distinct failures, claimed_by from lanes.work where state = 'ready'") == [(0, None)]
+    assert await sender.rows(
+        "select distinct failures, claimed_by from lanes.work where state = 'ready'"
+    ) == [(0, None)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(3,)]
 
 
@@ -170,16 +186,22 @@ async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_c
     async with drain(at, standing=False) as opened:
 
         def lost(*_: object) -> None:
-            raise DBAPIError("select", {}, Exception("the connection is gone"), connection_invalidated=True)
+            raise DBAPIError(
+                "select", {}, Exception("the connection is gone"), connection_invalidated=True
+            )
 
         with monkeypatch.context() as broken:
             broken.setattr(workloads, "versions", lost)
             await opened.claim()
         await until_work_is(sender, ready=2)
-        given_back = await sender.rows("select distinct claim_no, failures, claimed_by, lease_until from lanes.work")
+        given_back = await sender.rows(
+            "select distinct claim_no, failures, claimed_by, lease_until from lanes.work"
+        )
         assert given_back == [(1, 0, None, None)]
         await until_answered(opened, sender, "a", "b")
-    assert await sender.rows("select distinct outcome, claim_no from lanes.attempt") == [("valid", 2)]
+    assert await sender.rows("select distinct outcome, claim_no from lanes.attempt") == [
+        ("valid", 2)
+    ]
 
 
 async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
@@ -188,8 +210,15 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
     await sender.items("first", lane=Lane.REALTIME)
     async with drain(two_places, standing=False) as opened:
         await until_answered(opened, sender, "first")
-        limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 60}
-        endpoint.fault("messages", "status", times=2, **limited)  # a third call would be answered, and billed
+        limited = {
+            "status": 429,
+            "error_type": "rate_limit_error",
+            "message": "slow",
+            "retry_after_s": 60,
+        }
+        endpoint.fault(
+            "messages", "status", times=2, **limited
+        )  # a third call would be answered, and billed
         await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
         await turns(opened, lambda: work_is(sender, done=1, ready=4))
     assert endpoint.bill()["responses"] == 1
@@ -206,10 +235,14 @@ async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
     await at.db.run(partial(admit, now=now, lane=Lane.REALTIME, urgent=True), "urgent")
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, "urgent")
-        assert await sender.rows("select count(*) > 1000 from lanes.item where position is null") == [(True,)]
+        assert await sender.rows(
+            "select count(*) > 1000 from lanes.item where position is null"
+        ) == [(True,)]
 
 
-async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tasks.beside, "CLOSING_S", 0.01)
     woken, beside = asyncio.Event(), Beside()
 

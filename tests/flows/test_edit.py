@@ -26,27 +26,37 @@ async def patience(at: Connections) -> int | None:
     return found and found.spec.patience_s
 
 
-async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     assert await edit(at.db, wish(patience_s=5)) == Reply(EditOutcome.PUBLISHED)
     assert prefect.blocks["letters"] == spec(patience_s=5).model_dump(mode="json")
     assert await patience(at) == 5
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
 
 
-async def test_a_changed_definition_replaces_everything_that_the_block_said(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_a_changed_definition_replaces_everything_that_the_block_said(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     await edit(at.db, wish(patience_s=5))
-    prefect.blocks["letters"]["forgotten_field"] = 1  # of another release: with it the block is not valid
+    prefect.blocks["letters"]["forgotten_field"] = (
+        1  # of another release: with it the block is not valid
+    )
     seen = json.loads(json.dumps(prefect.blocks["letters"]))
     assert await edit(at.db, wish(seen, patience_s=7)) == Reply(EditOutcome.PUBLISHED)
     assert "forgotten_field" not in prefect.blocks["letters"]
     assert await patience(at) == 7
 
 
-async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     await edit(at.db, wish(patience_s=5))
     for seen in (None, spec(patience_s=9).model_dump(mode="json")):
         assert await edit(at.db, wish(seen, patience_s=7)) == Reply(EditOutcome.EDITED_MEANWHILE)
-    assert await edit(at.db, Edit("parcels", spec().model_dump(mode="json"), {})) == Reply(EditOutcome.EDITED_MEANWHILE)
+    assert await edit(at.db, Edit("parcels", spec().model_dump(mode="json"), {})) == Reply(
+        EditOutcome.EDITED_MEANWHILE
+    )
     assert (await patience(at), prefect.blocks["letters"]["patience_s"]) == (5, 5)
 
 

@@ -68,30 +68,63 @@ STATUSES: dict[str, tuple[dict[str, Any], Then]] = {
     "422": ({"status": 422, "error_type": "invalid_request_error"}, ASKED_AGAIN),
     "429": ({"status": 429, "error_type": "rate_limit_error"}, LIMITED),
     "429 ramp": (
-        {"status": 429, "error_type": "rate_limit_error", "error_code": "ramp_limit_exceeded", "retry_after_s": 7}, LIMITED
+        {
+            "status": 429,
+            "error_type": "rate_limit_error",
+            "error_code": "ramp_limit_exceeded",
+            "retry_after_s": 7,
+        },
+        LIMITED,
     ),
     "429 spend limit": (
-        {"status": 429, "error_type": "rate_limit_error", "error_code": "enforced_spend_limit_reached"}, FROZEN
+        {
+            "status": 429,
+            "error_type": "rate_limit_error",
+            "error_code": "enforced_spend_limit_reached",
+        },
+        FROZEN,
     ),
-    "429 contract": ({"status": 429, "error_type": "rate_limit_error", "error_code": "contract_spend_limit_reached"}, FROZEN),
+    "429 contract": (
+        {
+            "status": 429,
+            "error_type": "rate_limit_error",
+            "error_code": "contract_spend_limit_reached",
+        },
+        FROZEN,
+    ),
     "400 balance": (
-        {"status": 400, "error_type": "invalid_request_error", "message": "Your credit balance is too low to go on"}, FROZEN
+        {
+            "status": 400,
+            "error_type": "invalid_request_error",
+            "message": "Your credit balance is too low to go on",
+        },
+        FROZEN,
     ),
     "400 specified": (
-        {"status": 400, "error_type": "invalid_request_error", "message": "You have reached your specified API usage limits"},
+        {
+            "status": 400,
+            "error_type": "invalid_request_error",
+            "message": "You have reached your specified API usage limits",
+        },
         FROZEN,
     ),
     "400 on hold": (
-        {"status": 400, "error_type": "invalid_request_error", "error_code": "organization_on_hold"}, FROZEN
+        {
+            "status": 400,
+            "error_type": "invalid_request_error",
+            "error_code": "organization_on_hold",
+        },
+        FROZEN,
     ),
     "400 key disabled": (
-        {"status": 400, "error_type": "invalid_request_error", "error_code": "cmek_key_disabled"}, FROZEN
+        {"status": 400, "error_type": "invalid_request_error", "error_code": "cmek_key_disabled"},
+        FROZEN,
     ),
     "500": ({"status": 500, "error_type": "api_error"}, FAULT),
     "503": ({"status": 503, "error_type": "api_error"}, FAULT),
     "504": ({"status": 504, "error_type": "timeout_error"}, FAULT),
     "529": ({"status": 529, "error_type": "overloaded_error"}, UNBILLED_FAULT),
-}  # fmt: skip
+}
 STREAMS: dict[str, tuple[Say, Then]] = {
     "reset before an answer": (raw_provider.reset, FAULT),
     "hang": (raw_provider.silence, FAULT),
@@ -99,14 +132,19 @@ STREAMS: dict[str, tuple[Say, Then]] = {
     "200 that is no JSON": (raw_provider.body(b"<html>hello</html>", kind=b"text/html"), FAULT),
     "200 with broken JSON": (raw_provider.body(b'{"id": "msg_1", "content": ['), FAULT),
     "200 that is another thing": (raw_provider.body(b'{"type": "pong"}'), FAULT),
-    "200 without usage": (raw_provider.body(b'{"id": "msg_1", "type": "message", "content": []}'), FAULT),
+    "200 without usage": (
+        raw_provider.body(b'{"id": "msg_1", "type": "message", "content": []}'),
+        FAULT,
+    ),
     "200 with nothing": (raw_provider.body(b""), FAULT),
     "200 with null": (raw_provider.body(b"null"), FAULT),
 }
 
 
 @pytest.mark.parametrize("name", STATUSES)
-async def test_what_a_status_means_for_an_item(at: Connections, endpoint: Endpoint, sender: Sender, name: str) -> None:
+async def test_what_a_status_means_for_an_item(
+    at: Connections, endpoint: Endpoint, sender: Sender, name: str
+) -> None:
     said, then = STATUSES[name]
     endpoint.fault("messages", "status", **{"message": f"no: {name}", **said})
     await met(at, sender, then)
@@ -129,7 +167,10 @@ async def test_whatever_comes_back_the_item_has_its_attempt_and_waits(
 ) -> None:
     say, then = STREAMS[name]
     monkeypatch.setattr(answering, "longest_call_s", lambda *_, **__: PATIENCE_S)
-    async with saying(say) as url, opening(at.provider.model_copy(update={"base_url": url})) as client:
+    async with (
+        saying(say) as url,
+        opening(at.provider.model_copy(update={"base_url": url})) as client,
+    ):
         await met(replace(at, opening=client), sender, then)
 
 
@@ -151,20 +192,32 @@ async def met(at: Connections, sender: Sender, then: Then) -> None:
     assert await sender.states() == {"a": then.state}
     assert await sender.rows("select failures from lanes.work") == [(then.failures,)]
     assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
-    assert await sender.rows("select count(*) from lanes.attempt where bound_usd > 0") == [(int(then.bounded),)]
+    assert await sender.rows("select count(*) from lanes.attempt where bound_usd > 0") == [
+        (int(then.bounded),)
+    ]
     resting = {
         "account": pace.is_resting(now),
-        "model": health.room(MODEL, 0, now=now) is not None or (pace.room(MODEL, now) == 0 and not pace.is_resting(now)),
+        "model": health.room(MODEL, 0, now=now) is not None
+        or (pace.room(MODEL, now) == 0 and not pace.is_resting(now)),
     }
     if then.rests != "account":
-        assert (pace.room("claude-opus-5-5", now), health.room("claude-opus-5-5", 0, now=now)) == (None, None)
-    assert [what for what, rests in resting.items() if rests] == ([then.rests] if then.rests != "nothing" else [])
+        assert (pace.room("claude-opus-5-5", now), health.room("claude-opus-5-5", 0, now=now)) == (
+            None,
+            None,
+        )
+    assert [what for what, rests in resting.items() if rests] == (
+        [then.rests] if then.rests != "nothing" else []
+    )
     open_ = await sender.rows("select promise from lanes.incident_log where state = 'open'")
     assert open_ == ([(then.incident,)] if then.incident else [])
 
 
-async def test_a_lone_item_that_is_refused_again_and_again_fails(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
-    endpoint.fault("messages", "status", status=400, error_type="invalid_request_error", message="no")
+async def test_a_lone_item_that_is_refused_again_and_again_fails(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    endpoint.fault(
+        "messages", "status", status=400, error_type="invalid_request_error", message="no"
+    )
     await sender.items("a", lane=Lane.REALTIME)
     for outcome in (Outcome.UNSERVED, Outcome.UNSERVED, Outcome.POISON):
         assert await answer(at) == {outcome: 1}
@@ -176,7 +229,14 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     keys = [f"k{number}" for number in range(8)]
-    endpoint.fault("messages", "status", match="letter k", status=400, error_type="invalid_request_error", message="no")
+    endpoint.fault(
+        "messages",
+        "status",
+        match="letter k",
+        status=400,
+        error_type="invalid_request_error",
+        message="no",
+    )
     await sender.items("far", lane=Lane.BATCH, realtime_pack=4)
     await sender.items(*keys, lane=Lane.REALTIME, realtime_pack=4)
     await sender.items("x", "y", lane=Lane.REALTIME, workload="others")
@@ -188,31 +248,45 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
     calls = endpoint.bill()["responses"]
     assert await waiting_kinds(at, None) == []
     await evaluate(at.db)
-    assert await sender.states() == dict.fromkeys([*keys, "far"], "routed") | dict.fromkeys(["x", "y"], "settled")
-    assert await sender.rows("select distinct failures from lanes.work where workload = 'letters'") == [(0,)]
-    assert await sender.rows("select promise, subject, state from lanes.incident") == [("provider_frozen", "version 1", "open")]
+    assert await sender.states() == dict.fromkeys([*keys, "far"], "routed") | dict.fromkeys(
+        ["x", "y"], "settled"
+    )
+    assert await sender.rows(
+        "select distinct failures from lanes.work where workload = 'letters'"
+    ) == [(0,)]
+    assert await sender.rows("select promise, subject, state from lanes.incident") == [
+        ("provider_frozen", "version 1", "open")
+    ]
     endpoint.control("DELETE", "faults")
     await sender.items("new", lane=Lane.REALTIME, realtime_pack=4, instructions="Sort them well.")
     assert await Resumer(at.db).turn(await at.db.now()) is None
     await sender.work_rests()
     await answer(at)
     assert endpoint.bill()["responses"] > calls
-    assert await sender.states() == {"far": "routed"} | dict.fromkeys([*keys, "new", "x", "y"], "settled")
+    assert await sender.states() == {"far": "routed"} | dict.fromkeys(
+        [*keys, "new", "x", "y"], "settled"
+    )
     assert [each.workload for each in await waiting_kinds(at, None)] == ["letters"]
     assert await sender.rows("select state from lanes.incident") == [("resolved",)]
 
 
-async def test_a_rate_limit_is_obeyed_as_long_as_it_says(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_rate_limit_is_obeyed_as_long_as_it_says(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=7)
     await sender.items("a", lane=Lane.REALTIME)
     pace = Pace()
     await answer(at, pace)
     now = await at.db.now()
     assert 5 < (pace.next_try("letters", MODEL, now) - now).total_seconds() <= 7
-    assert await sender.rows("select ready_at > :now from lanes.work", now=await at.db.now()) == [(True,)]
+    assert await sender.rows("select ready_at > :now from lanes.work", now=await at.db.now()) == [
+        (True,)
+    ]
 
 
-async def test_a_fault_beside_answered_neighbours_is_the_items_own(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_fault_beside_answered_neighbours_is_the_items_own(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     health = Health()
     endpoint.fault("messages", "status", status=500, match="letter bad")
     await sender.items("bad", lane=Lane.REALTIME, max_failures=3)
@@ -243,18 +317,18 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
         await answer(at, health=health)
         await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled", "routed"}
-    assert await sender.rows("select promise, workload, subject, state from lanes.incident_log where parent_id is null") == [
-        ("provider_down", "*", at.provider.account, "open")
-    ]
+    assert await sender.rows(
+        "select promise, workload, subject, state from lanes.incident_log where parent_id is null"
+    ) == [("provider_down", "*", at.provider.account, "open")]
     endpoint.reset()
     await sender.work_rests()
     await answer(at, health=health)
     await evaluate(at.db)
     await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select promise, state from lanes.incident_log where parent_id is null") == [
-        ("provider_down", "resolved")
-    ]
+    assert await sender.rows(
+        "select promise, state from lanes.incident_log where parent_id is null"
+    ) == [("provider_down", "resolved")]
     assert await sender.rows("select distinct state from lanes.incident_log") == [("resolved",)]
 
 
@@ -267,9 +341,9 @@ async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_al
     endpoint.fault("messages", "status", status=500, match="letter p2")
     await sender.items("p1", "p2", "p3", lane=Lane.REALTIME, realtime_pack=10)
     await answer(at, health=health)
-    assert await sender.rows("select distinct failures, alone, state from lanes.work where workload = 'letters'") == [
-        (0, True, "ready")
-    ]
+    assert await sender.rows(
+        "select distinct failures, alone, state from lanes.work where workload = 'letters'"
+    ) == [(0, True, "ready")]
     assert await answer(at, health=health) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
 
 
@@ -350,15 +424,27 @@ REFUSED = Left("released", "ready")
 NO_ANSWER = Left("intended", "submitted", again=True)
 CREATES: dict[str, Left] = {
     **dict.fromkeys(
-        ["307", "401", "402", "407", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
-         "400 key disabled"],
+        [
+            "307",
+            "401",
+            "402",
+            "407",
+            "429 spend limit",
+            "429 contract",
+            "400 balance",
+            "400 specified",
+            "400 on hold",
+            "400 key disabled",
+        ],
         Left("released", "ready", "provider_frozen"),
     ),
-    **dict.fromkeys(["403", "404 model"], Left("released", "ready", "provider_frozen", f"model {MODEL}")),
+    **dict.fromkeys(
+        ["403", "404 model"], Left("released", "ready", "provider_frozen", f"model {MODEL}")
+    ),
     **dict.fromkeys(["400", "413", "422"], REFUSED),
     **dict.fromkeys(["429", "429 ramp", "529"], replace(REFUSED, again=True)),
     **dict.fromkeys(["408", "409", "421", "500", "503", "504"], NO_ANSWER),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", STATUSES)
@@ -388,11 +474,16 @@ async def test_whatever_comes_back_of_a_create_it_is_not_tried_again(
 ) -> None:
     say, _ = STREAMS[name]
     brief = at.provider.model_copy(update={"create_within_s": PATIENCE_S})
-    async with saying(say) as url, opening(at.provider.model_copy(update={"base_url": url})) as client:
+    async with (
+        saying(say) as url,
+        opening(at.provider.model_copy(update={"base_url": url})) as client,
+    ):
         await departs(replace(at, opening=client, provider=brief), sender, nap, NO_ANSWER)
 
 
-async def test_a_create_that_reached_nobody_leaves_its_work_ready(at: Connections, sender: Sender, nap: Nap) -> None:
+async def test_a_create_that_reached_nobody_leaves_its_work_ready(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
     async with saying(raw_provider.reset) as url:
         pass  # nobody listens there any more
     async with opening(at.provider.model_copy(update={"base_url": url})) as client:
@@ -407,6 +498,10 @@ async def departs(at: Connections, sender: Sender, nap: Nap, then: Left) -> None
     assert await sender.rows("select distinct state from lanes.batch_status") == [(then.batch,)]
     assert await sender.rows("select state, failures from lanes.work") == [(then.work, 0)]
     assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
-    open_ = await sender.rows("select promise, subject from lanes.incident_log where state = 'open'")
-    assert open_ == ([(then.incident, then.subject or at.provider.account)] if then.incident else [])
+    open_ = await sender.rows(
+        "select promise, subject from lanes.incident_log where state = 'open'"
+    )
+    assert open_ == (
+        [(then.incident, then.subject or at.provider.account)] if then.incident else []
+    )
     assert await sender.rows("select submit_at is not null from lanes.workload") == [(then.again,)]

@@ -35,11 +35,15 @@ def reader(db: Database) -> ArrivalReader:
     return ArrivalReader(db, lambda: None)
 
 
-def event(key: str, text: str = "hello", *, name: str = admission.ARRIVED, ago: timedelta = timedelta(0)) -> Event:
+def event(
+    key: str, text: str = "hello", *, name: str = admission.ARRIVED, ago: timedelta = timedelta(0)
+) -> Event:
     resource = Resource.model_validate({"prefect.resource.id": "lanes.workload.letters"})
     occurred = Event.model_fields["occurred"].get_default(call_default_factory=True) - ago
     payload = {"key": key, "payload": {"text": text}}
-    return Event.model_validate({"event": name, "resource": resource, "payload": payload, "occurred": occurred})
+    return Event.model_validate(
+        {"event": name, "resource": resource, "payload": payload, "occurred": occurred}
+    )
 
 
 def texts(pool: Engine) -> dict[str, str]:
@@ -94,10 +98,13 @@ async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards
     with pool.connect() as caller:
         late = Amendment("letters", "held", {"text": "the caller's"})
         amendments.amend(caller, late, door="client", now=NOON)
-        await reader.admit([
-            event("held", "one", name=admission.AMENDED), event("free", "one", name=admission.AMENDED),
-            event("held", "two", name=admission.AMENDED),
-        ])  # fmt: skip
+        await reader.admit(
+            [
+                event("held", "one", name=admission.AMENDED),
+                event("free", "one", name=admission.AMENDED),
+                event("held", "two", name=admission.AMENDED),
+            ]
+        )
         await reader.admit([event("held", "three", name=admission.AMENDED)])
         assert texts(pool) == {"held": "hello", "free": "one"}
         caller.commit()
@@ -109,7 +116,9 @@ async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards
         assert held.revision == 4
 
 
-async def test_the_watermark_passes_no_event_that_met_a_lock(db: Database, pool: Engine, reader: ArrivalReader) -> None:
+async def test_the_watermark_passes_no_event_that_met_a_lock(
+    db: Database, pool: Engine, reader: ArrivalReader
+) -> None:
     stuck = event("held", ago=timedelta(minutes=3))
     with pool.connect() as caller:
         admit(caller, "held", now=NOON)
@@ -136,13 +145,23 @@ class Store:
         return Page(self, [each for each in self.events if wanted.occurred.includes(each)]).page()
 
     async def request(self, method: str, path: str, *, json: dict[str, Any]) -> "Store":
-        assert (method, path, json["time_unit"], json["time_interval"]) == ("POST", "/events/count-by/time", "minute", 5.0)
+        assert (method, path, json["time_unit"], json["time_interval"]) == (
+            "POST",
+            "/events/count-by/time",
+            "minute",
+            5.0,
+        )
         occurred = EventOccurredFilter.model_validate(json["filter"]["occurred"])
-        self._counted = Counter(span_of(each.occurred) for each in self.events if occurred.includes(each))
+        self._counted = Counter(
+            span_of(each.occurred) for each in self.events if occurred.includes(each)
+        )
         return self
 
     def json(self) -> list[dict[str, Any]]:
-        return [{"start_time": start.isoformat(), "count": events} for start, events in self._counted.items()]
+        return [
+            {"start_time": start.isoformat(), "count": events}
+            for start, events in self._counted.items()
+        ]
 
 
 class Page:
@@ -187,26 +206,38 @@ async def test_an_event_of_a_slow_clock_is_found_for_a_day_and_read_once(
     assert set(texts(pool)) == {"before"}
     assert await looking.look() == 1
     assert set(texts(pool)) == {"before", "late"}
-    assert await LookBack(db, Stream[Event](), reader.admit).look() == 0  # whoever is the next router
+    assert (
+        await LookBack(db, Stream[Event](), reader.admit).look() == 0
+    )  # whoever is the next router
 
 
-async def test_an_event_from_more_than_a_day_ago_is_not_looked_for(db: Database, reader: ArrivalReader, stored: Store) -> None:
+async def test_an_event_from_more_than_a_day_ago_is_not_looked_for(
+    db: Database, reader: ArrivalReader, stored: Store
+) -> None:
     stored.events = [event("old", ago=timedelta(hours=24, minutes=10))]
     assert await LookBack(db, Stream[Event](), reader.admit).look() == 0
 
 
 async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
-    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch
+    db: Database,
+    pool: Engine,
+    reader: ArrivalReader,
+    stored: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(look_back, "MOST_PAGES", 3)
-    stored.events = [event(f"{hours}-{n}", ago=timedelta(hours=hours)) for hours in (1, 2, 3) for n in range(4)]
+    stored.events = [
+        event(f"{hours}-{n}", ago=timedelta(hours=hours)) for hours in (1, 2, 3) for n in range(4)
+    ]
     looking = LookBack(db, Stream[Event](), reader.admit)
     assert [await looking.look() for _ in range(3)] == [4, 2, 0]
     assert [each.payload["key"][0] for each in stored.read] == ["1"] * 4 + ["2"] * 4 + ["3"] * 4
     assert len(texts(pool)) == 12
 
 
-async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(db: Database, pool: Engine, stored: Store) -> None:
+async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
+    db: Database, pool: Engine, stored: Store
+) -> None:
     reader = ArrivalReader(db, lambda: None)
     stored.events = [event("held", ago=timedelta(hours=2))]
     with pool.connect() as caller:
@@ -235,7 +266,13 @@ async def test_events_that_the_server_deleted_hide_none_that_come_later(
 
 @pytest.mark.parametrize(("bound", "most"), [("QUEUED", 2), ("QUEUED_BYTES", 100)])
 async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
-    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+    db: Database,
+    pool: Engine,
+    reader: ArrivalReader,
+    stored: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    bound: str,
+    most: int,
 ) -> None:
     monkeypatch.setattr(arrivals, bound, most)
     reader = ArrivalReader(db, lambda: None)
@@ -260,8 +297,21 @@ async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_n
             update={"resource": Resource.model_validate({"prefect.resource.id": resource})}
         )
 
-    hostile = ("lanes.workload.\x00", "\x00", "lanes.workload.\ud800", "lanes.workload." + "x" * 6_000, "lanes.workload.")
-    await reader.admit([event("a"), *map(odd, hostile), *(odd(each, admission.AMENDED) for each in hostile), event("b")])
+    hostile = (
+        "lanes.workload.\x00",
+        "\x00",
+        "lanes.workload.\ud800",
+        "lanes.workload." + "x" * 6_000,
+        "lanes.workload.",
+    )
+    await reader.admit(
+        [
+            event("a"),
+            *map(odd, hostile),
+            *(odd(each, admission.AMENDED) for each in hostile),
+            event("b"),
+        ]
+    )
     assert set(texts(pool)) == {"a", "b"}
     with pool.begin() as connection:
         kept = rows(connection, "rejected_log")

@@ -34,7 +34,9 @@ async def test_a_micro_batch_that_failed_says_error_calls_and_items(
     endpoint.fault("messages", "status", status=500, message="Internal server error")
     await sender.items("a", "b", "c", lane=Lane.REALTIME, realtime_pack=3)
     await answer(at)
-    assert said == ["1 call of letters failed, with 3 items: the provider answered 500: Internal server error"]
+    assert said == [
+        "1 call of letters failed, with 3 items: the provider answered 500: Internal server error"
+    ]
 
 
 async def test_answers_that_cannot_be_used_are_told_with_what_is_wrong_with_them(
@@ -51,7 +53,9 @@ async def test_a_refusal_that_quotes_its_input_is_told_without_it(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     await sender.items(SECRET, lane=Lane.REALTIME)  # the payload holds the key
-    endpoint.fault("messages", "status", status=400, message=f"there is {SECRET} in it", match=SECRET)
+    endpoint.fault(
+        "messages", "status", status=400, message=f"there is {SECRET} in it", match=SECRET
+    )
     await answer(at)
     (only,) = said
     assert only.startswith("1 call of letters failed, with 1 item: the provider answered 400 (")
@@ -83,7 +87,9 @@ async def test_a_batch_that_comes_home_with_failures_says_how_many_and_which(
 ) -> None:
     await sender.items(*(f"k{n:02d}" for n in range(12)), lane=Lane.BATCH)
     endpoint.fault("batch_request", "expire", times=3)
-    endpoint.fault("batch_request", "status", status=400, message=f"there is {SECRET} in it", times=1)
+    endpoint.fault(
+        "batch_request", "status", status=400, message=f"there is {SECRET} in it", times=1
+    )
     batch = await submit(at, endpoint)
     await collect.bring_home(at, batch)
     (only,) = said
@@ -105,16 +111,24 @@ async def test_a_batch_that_came_home_well_says_nothing_of_failures(
 async def test_a_batch_that_is_refused_says_whose_it_was_and_how_many_items_it_held(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str], nap: Nap
 ) -> None:
-    endpoint.fault("batches.create", "status", status=401, error_type="authentication_error", message="bad key")
+    endpoint.fault(
+        "batches.create", "status", status=401, error_type="authentication_error", message="bad key"
+    )
     await sender.items("a", "b", lane=Lane.BATCH)
     await depart(at, None, sleep=nap)
-    assert said[0].startswith("batch 1 of letters with 2 items was refused, and its items are ready again: the provider")
+    assert said[0].startswith(
+        "batch 1 of letters with 2 items was refused, and its items are ready again: the provider"
+    )
 
 
-async def test_every_attempt_and_every_batch_names_its_run(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_every_attempt_and_every_batch_names_its_run(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     await answer(at, Pace(), Health())
     await sender.items("b", lane=Lane.BATCH)
     await collect.bring_home(at, await submit(at, endpoint))
-    assert await sender.rows("select distinct flow_run_id from lanes.attempt_log") == [(at.flow_run_id,)]
+    assert await sender.rows("select distinct flow_run_id from lanes.attempt_log") == [
+        (at.flow_run_id,)
+    ]
     assert await sender.rows("select flow_run_id from lanes.batch_status") == [(at.flow_run_id,)]

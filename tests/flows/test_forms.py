@@ -20,11 +20,28 @@ from tasks.approval import RolloutApproval
 from tasks.forms import ASKING
 from tests.flows.deployed import fields, offered, schema_of
 
-DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
+DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())[
+    "deployments"
+]
 ORDERS = {
     "act": [
-        "workload", "deed", "percent", "consumer", "period", "zone", "soft_usd", "hard_usd", "lane", "kind", "monthly_usd",
-        "from_date", "batch", "provider_batch", "sure", "who", "why",
+        "workload",
+        "deed",
+        "percent",
+        "consumer",
+        "period",
+        "zone",
+        "soft_usd",
+        "hard_usd",
+        "lane",
+        "kind",
+        "monthly_usd",
+        "from_date",
+        "batch",
+        "provider_batch",
+        "sure",
+        "who",
+        "why",
     ],
     "advise": ["workload", "days", "items_per_month", "correction_usd"],
     "answer": ["standing", "event_id"],
@@ -37,7 +54,7 @@ ORDERS = {
     "set_split": ["workload", "percent", "consumer", "who", "why"],
     "submit": ["workload"],
     "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days"],
-}  # fmt: skip
+}
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
     "act": {
         "action": {
@@ -56,26 +73,49 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
     "advise": {"question": {"workload": "letters", "items_per_month": None}},
     "answer": {"wake": {"event_id": None}},
     "migrate": {"order": {"workload": None}},
-    "replay": {"reading": {"workload": "letters", "version": None, "from_position": None, "to_position": None}},
+    "replay": {
+        "reading": {
+            "workload": "letters",
+            "version": None,
+            "from_position": None,
+            "to_position": None,
+        }
+    },
     "report": {"period": {"since": None}},
     "set_budget": {
-        "budget": {"workload": "letters", "soft_usd": None, "hard_usd": None, "who": "ada", "why": "so"},
+        "budget": {
+            "workload": "letters",
+            "soft_usd": None,
+            "hard_usd": None,
+            "who": "ada",
+            "why": "so",
+        },
     },
     "set_overhead": {
         "overhead": {
-            "workload": "*", "lane": "batch", "kind": "engineering", "monthly_usd": 9, "from_date": None, "who": "ada",
+            "workload": "*",
+            "lane": "batch",
+            "kind": "engineering",
+            "monthly_usd": 9,
+            "from_date": None,
+            "who": "ada",
             "why": "so",
         },
     },
     "submit": {"departure": {"workload": None}},
-}  # fmt: skip
+}
 CHOOSING = [each.value for each in ASKING]  # the forms that ask for a workload
 
 
 def stored(schema: Mapping[str, Any]) -> dict[str, Any]:
     """As Prefect's Postgres gives it back: jsonb orders keys by their length."""
     text = json.dumps(schema)
-    return json.loads(text, object_pairs_hook=lambda pairs: dict(sorted(pairs, key=lambda each: (len(each[0]), each[0]))))
+    return json.loads(
+        text,
+        object_pairs_hook=lambda pairs: dict(
+            sorted(pairs, key=lambda each: (len(each[0]), each[0]))
+        ),
+    )
 
 
 def shown(model: Mapping[str, Any]) -> list[str]:
@@ -98,7 +138,9 @@ def form_of(name: str) -> Mapping[str, Any]:
 @pytest.mark.parametrize("deployment", [each["name"] for each in DEPLOYMENTS])
 def test_the_workload_comes_first_and_who_and_why_come_last(deployment: str) -> None:
     models = schema_of(deployment)["definitions"]
-    assert [shown(each) for each in models.values()] == ([ORDERS[deployment]] if deployment in ORDERS else [])
+    assert [shown(each) for each in models.values()] == (
+        [ORDERS[deployment]] if deployment in ORDERS else []
+    )
 
 
 def test_blocks_and_the_approval_keep_their_order_too() -> None:
@@ -106,7 +148,10 @@ def test_blocks_and_the_approval_keep_their_order_too() -> None:
     assert shown(form_of("SlackChannel")) == ["bot_token", "channel", "webhook_url", "api_url"]
     workload = form_of("Workload")
     assert shown(workload)[:3] == ["description", "instructions", "output_schema"]
-    assert shown(workload["definitions"]["Promises"])[:2] == ["batch_max_minutes", "batch_max_failure_percent"]
+    assert shown(workload["definitions"]["Promises"])[:2] == [
+        "batch_max_minutes",
+        "batch_max_failure_percent",
+    ]
 
 
 @pytest.mark.parametrize("form", [*(each["name"] for each in DEPLOYMENTS), *BLOCKS, "approval"])
@@ -130,11 +175,16 @@ def test_callers_that_name_none_for_what_is_optional_are_still_taken(deployment:
 
 def test_bounds_hold_for_what_is_optional() -> None:
     with pytest.raises(ValidationError, match="batch"):
-        validate({"action": NOTHING_GIVEN["act"]["action"] | {"batch": 0}}, schema_of("act"), raise_on_error=True)
+        validate(
+            {"action": NOTHING_GIVEN["act"]["action"] | {"batch": 0}},
+            schema_of("act"),
+            raise_on_error=True,
+        )
 
 
 @pytest.mark.parametrize(
-    ("switched", "approved"), [({"approve": True}, True), ({"decline": True}, False), ({"approve": False}, False)]
+    ("switched", "approved"),
+    [({"approve": True}, True), ({"decline": True}, False), ({"approve": False}, False)],
 )
 def test_one_switch_of_the_approval_is_an_answer(switched: dict[str, bool], approved: bool) -> None:
     signed = {**switched, "who": "ada", "why": "well"}
@@ -151,12 +201,18 @@ def test_switches_that_nobody_touched_are_refused_at_once_and_both_are_no_answer
 
 
 def test_the_forms_that_are_kept_current_are_those_that_ask_for_a_workload() -> None:
-    asking = [each["name"] for each in DEPLOYMENTS if any(BESIDE in field for _, field in fields(schema_of(each["name"])))]
+    asking = [
+        each["name"]
+        for each in DEPLOYMENTS
+        if any(BESIDE in field for _, field in fields(schema_of(each["name"])))
+    ]
     assert sorted(asking) == sorted(CHOOSING)
 
 
 @pytest.mark.parametrize("deployment", CHOOSING)
-def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(deployment: str) -> None:
+def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
+    deployment: str,
+) -> None:
     schema = offering(schema_of(deployment), ["letters", "bills"])
     beside = ["*"] if deployment in ("act", "set_overhead") else []
     assert offered(schema) == [*beside, "bills", "letters"]
@@ -167,7 +223,9 @@ def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
         if "is not one of" in each.message
     ]
     assert refused == [f"'nobody' is not one of {offered(schema)}"]
-    validate({parameter: {"workload": "letters"}}, schema, raise_on_error=True, ignore_required=True)
+    validate(
+        {parameter: {"workload": "letters"}}, schema, raise_on_error=True, ignore_required=True
+    )
     if "default" in of:  # what the interface sends of a form that nobody touched
         validate({parameter: of["default"]}, schema, raise_on_error=True)
 

@@ -46,12 +46,18 @@ async def test_a_run_is_asked_for_whose_role_is_free_and_none_whose_role_is_held
     async with AsyncExitStack() as held:
         for each in STANDING:
             if each is not free:
-                assert await (await held.enter_async_context(RoleLock(db.url, each.role))).try_take()
+                assert await (
+                    await held.enter_async_context(RoleLock(db.url, each.role))
+                ).try_take()
         await asked(Guard(db, vacancies=hasty()))
-    assert {flow: prefect.asked(flow) for flow in ALL} == {flow: [] for flow in ALL} | {free.flow: [free.next.parameters]}
+    assert {flow: prefect.asked(flow) for flow in ALL} == {flow: [] for flow in ALL} | {
+        free.flow: [free.next.parameters]
+    }
 
 
-async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(db: Database, prefect: PrefectStandIn) -> None:
+async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     guard = Guard(db, every_s=0)
     await asked(guard)
     await asked(guard)
@@ -63,7 +69,9 @@ async def test_several_lookers_ask_once(db: Database, prefect: PrefectStandIn) -
     assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
 
 
-async def test_lookers_of_two_minutes_ask_once_while_the_run_is_on_its_way(prefect: PrefectStandIn) -> None:
+async def test_lookers_of_two_minutes_ask_once_while_the_run_is_on_its_way(
+    prefect: PrefectStandIn,
+) -> None:
     now = datetime.now().astimezone()
     assert await ask_for_standing(COLLECTOR, now)
     assert not await ask_for_standing(COLLECTOR, now + timedelta(minutes=1))
@@ -71,7 +79,8 @@ async def test_lookers_of_two_minutes_ask_once_while_the_run_is_on_its_way(prefe
 
 
 @pytest.mark.parametrize(
-    ("state", "age_s", "asks"), [("RUNNING", 3600, True), ("PENDING", 5, False), ("SCHEDULED", -900, True)]
+    ("state", "age_s", "asks"),
+    [("RUNNING", 3600, True), ("PENDING", 5, False), ("SCHEDULED", -900, True)],
 )
 async def test_only_a_run_that_may_still_take_the_role_keeps_from_asking(
     prefect: PrefectStandIn, state: str, age_s: float, asks: bool
@@ -80,7 +89,9 @@ async def test_only_a_run_that_may_still_take_the_role_keeps_from_asking(
     assert await ask_for_standing(COLLECTOR, datetime.now().astimezone()) is asks
 
 
-async def test_one_looker_does_not_ask_again_at_its_next_look(db: Database, prefect: PrefectStandIn) -> None:
+async def test_one_looker_does_not_ask_again_at_its_next_look(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     guard = Guard(db, vacancies=hasty(), every_s=0)
     await asked(guard)
     before = len(prefect.requests)
@@ -93,10 +104,16 @@ async def test_without_a_warm_drain_nobody_asks_for_one(
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", "0")
     await asked(Guard(db, vacancies=hasty()))
-    assert {flow: len(prefect.asked(flow)) for flow in ALL} == {"answer": 0, "collect": 1, "watch": 1}
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == {
+        "answer": 0,
+        "collect": 1,
+        "watch": 1,
+    }
 
 
-async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(db: Database, prefect: PrefectStandIn) -> None:
+async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     looked = asyncio.Event()
 
     async def impatient(run: StandingRun, now: datetime) -> bool:
@@ -127,7 +144,9 @@ async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
     assert time.monotonic() - began < 4  # its client would ask a 503 again for half a minute
 
 
-async def test_a_guard_that_is_closed_leaves_nothing_behind(db: Database, prefect: PrefectStandIn) -> None:
+async def test_a_guard_that_is_closed_leaves_nothing_behind(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     prefect.hangs = True
     guard = Guard(db, vacancies=hasty())
     await guard.look()
@@ -151,7 +170,9 @@ async def test_a_run_asked_for_twice_under_one_key_is_one_run(prefect: PrefectSt
     assert prefect.asked("submit") == [{"departure": {"workload": "w"}}] * 2
 
 
-async def test_the_role_of_the_asker_itself_may_be_the_free_one(db: Database, prefect: PrefectStandIn) -> None:
+async def test_the_role_of_the_asker_itself_may_be_the_free_one(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     """A drain asks for a drain: a standing one takes over what is to be kept warm."""
     async with RoleLock(db.url, Role.DRAIN) as drain:
         await drain.share()
@@ -177,16 +198,26 @@ async def test_a_role_that_another_user_holds_is_recorded_whatever_else_the_guar
 async def test_a_breach_that_cannot_be_recorded_keeps_no_run_from_being_asked_for(
     db: Database, databases: Databases, prefect: PrefectStandIn
 ) -> None:
-    await db.run(lambda connection: connection.execute(text("alter table lanes.incident add check (promise <> 'role_taken')")))
+    await db.run(
+        lambda connection: connection.execute(
+            text("alter table lanes.incident add check (promise <> 'role_taken')")
+        )
+    )
     address = databases.as_superuser(db.url).replace("+psycopg", "")
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as foreign:
         await foreign.execute(f"select pg_advisory_lock({CLASS}, {int(Role.WATCHER)})".encode())
         await asked(Guard(db, vacancies=hasty()))
     assert await breaches(db) == []
-    assert {flow: len(prefect.asked(flow)) for flow in ALL} == {"answer": 1, "collect": 1, "watch": 0}
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == {
+        "answer": 1,
+        "collect": 1,
+        "watch": 0,
+    }
 
 
 async def breaches(db: Database) -> list[tuple[str, str]]:
     """Subject and state of the incidents of taken roles."""
     query = "select subject, state from lanes.incident_log where promise = 'role_taken' order by incident_id"
-    return await db.run(lambda connection: [(row.subject, row.state) for row in connection.execute(text(query))])
+    return await db.run(
+        lambda connection: [(row.subject, row.state) for row in connection.execute(text(query))]
+    )

@@ -51,7 +51,11 @@ KILLS = {
 
 @pytest.mark.parametrize("killed", KILLS)
 async def test_a_create_answered_after_the_release_is_cancelled_and_booked_once_and_its_work_stays_where_it_went(
-    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch, killed: str
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: str,
 ) -> None:
     module, name, times = KILLS[killed]
     real, kills = getattr(module, name), iter(range(times))
@@ -78,7 +82,10 @@ async def test_a_create_answered_after_the_release_is_cancelled_and_booked_once_
         with suppress(Killed):
             await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select state from lanes.batch order by id") == [("released",), ("collected",)]
+    assert await sender.rows("select state from lanes.batch order by id") == [
+        ("released",),
+        ("collected",),
+    ]
     ((booked,),) = await sender.rows("select count(*) from lanes.spend")
     assert booked == endpoint.bill()["responses"]
     shown = "select distinct b.state from lanes.attempt a join lanes.batch b on b.id = a.batch_id where a.shown"

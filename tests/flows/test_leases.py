@@ -21,7 +21,11 @@ END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
 
 
 async def test_a_drain_whose_calls_are_slow_renews_its_leases(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tasks.leases, "EVERY_S", 0.02)
     endpoint.fault("messages", "stall")
@@ -32,7 +36,9 @@ async def test_a_drain_whose_calls_are_slow_renews_its_leases(
         ((first,),) = await sender.rows("select lease_until from lanes.work")
 
         async def renewed() -> bool:
-            return await sender.rows("select lease_until > :first from lanes.work", first=first) == [(True,)]
+            return await sender.rows(
+                "select lease_until > :first from lanes.work", first=first
+            ) == [(True,)]
 
         await turns(opened, renewed)
         endpoint.reset()
@@ -45,20 +51,35 @@ async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_ar
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     now = await at.db.now()
-    assert len(await at.db.run(work.claim, Lane.REALTIME, {"letters": 1}, worker="died", lease=LEASE, now=now)) == 1
+    assert (
+        len(
+            await at.db.run(
+                work.claim, Lane.REALTIME, {"letters": 1}, worker="died", lease=LEASE, now=now
+            )
+        )
+        == 1
+    )
     sender.time.passes(seconds=19)
     assert await at.db.run(work.abandoned, now=await at.db.now()) == []
     sender.time.passes(seconds=2)
     async with drain(at, standing=False) as opened:
         async with asyncio.timeout(PROMPTLY_S):
             await until_answered(opened, sender, "a")
-    assert await sender.rows("select outcome, bound_usd > 0 from lanes.attempt_log order by attempt") == [
-        ("unknown", True), ("valid", False),
-    ]  # fmt: skip
+    assert await sender.rows(
+        "select outcome, bound_usd > 0 from lanes.attempt_log order by attempt"
+    ) == [
+        ("unknown", True),
+        ("valid", False),
+    ]
 
 
 async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_flight_loses_no_claim(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, pool: Engine, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    pool: Engine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
     endpoint.fault("messages", "stall")
@@ -72,14 +93,18 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
         ((before,),) = await sender.rows("select min(lease_until) from lanes.work")
 
         async def renewed() -> bool:
-            return await sender.rows("select min(lease_until) > :before from lanes.work", before=before) == [(True,)]
+            return await sender.rows(
+                "select min(lease_until) > :before from lanes.work", before=before
+            ) == [(True,)]
 
         await turns(opened, renewed)
         assert await at.db.run(work.abandoned, now=await at.db.now()) == []
         endpoint.reset()
         await until_answered(opened, sender, *"abcdef")
     assert endpoint.bill()["responses"] == 6
-    assert await sender.rows("select outcome, count(*) from lanes.attempt group by 1") == [("valid", 6)]
+    assert await sender.rows("select outcome, count(*) from lanes.attempt group by 1") == [
+        ("valid", 6)
+    ]
 
 
 async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_or_it_ended(
@@ -99,7 +124,11 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
 
 
 async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
     await sender.items("a", lane=Lane.REALTIME)

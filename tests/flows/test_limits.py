@@ -27,7 +27,9 @@ async def counted(sender: Sender, query: str) -> int:
     return number
 
 
-async def until_answered(opened: Drain, sender: Sender, number: int, *, by_step_s: float = 0, among: str = "true") -> None:
+async def until_answered(
+    opened: Drain, sender: Sender, number: int, *, by_step_s: float = 0, among: str = "true"
+) -> None:
     """So many items are answered, soon; each turn of the drain takes so many seconds."""
     async with asyncio.timeout(PROMPTLY_S):
         while await counted(sender, DONE + among) < number:
@@ -43,21 +45,37 @@ def refused(endpoint: Endpoint) -> int:
     return endpoint.control("GET", "limits")["refused"]
 
 
-@pytest.mark.parametrize("limit", [
-    {"requests_per_minute": 30}, {"output_tokens_per_minute": 9_000}, {"input_tokens_per_minute": 9_000},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"requests_per_minute": 30},
+        {"output_tokens_per_minute": 9_000},
+        {"input_tokens_per_minute": 9_000},
+    ],
+)
 async def test_a_limit_of_the_provider_holds_calls_back_and_none_is_refused(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, limit: dict[str, int]
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    limit: dict[str, int],
 ) -> None:
     endpoint.reset(**limit)
     await sender.items("first", lane=Lane.REALTIME, max_output_tokens=300)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 1)
         text = {"text": "a letter " * 60}
-        await sender.items(*(f"k{n:02d}" for n in range(60)), lane=Lane.REALTIME, max_output_tokens=300, payload=text)
+        await sender.items(
+            *(f"k{n:02d}" for n in range(60)),
+            lane=Lane.REALTIME,
+            max_output_tokens=300,
+            payload=text,
+        )
         await until_answered(opened, sender, 61, by_step_s=1)
     assert refused(endpoint) == 0
-    assert await sender.rows("select max(claim_no) > 0, max(failures) from lanes.work") == [(True, 0)]
+    assert await sender.rows("select max(claim_no) > 0, max(failures) from lanes.work") == [
+        (True, 0)
+    ]
     assert endpoint.bill()["responses"] == 61
 
 
@@ -71,14 +89,18 @@ async def test_what_is_due_goes_before_what_is_not_while_the_limits_hold_calls_b
         await sender.items(*(f"k{n:02d}" for n in range(40)), lane=Lane.REALTIME, patience_s=600)
         await until_answered(opened, sender, 15)
         now = await at.db.now()
-        await sender.items("due", lane=Lane.REALTIME, patience_s=600, due_at=now.replace(microsecond=0))
+        await sender.items(
+            "due", lane=Lane.REALTIME, patience_s=600, due_at=now.replace(microsecond=0)
+        )
         await until_answered(opened, sender, 1, among="key = 'due'")
         assert await counted(sender, OPEN) >= 15
     assert refused(endpoint) == 0
 
 
 LIES: dict[str, Callable[[bytes, bytes], bytes]] = {
-    "nothing remains for ever": lambda name, value: b"2099-01-01T00:00:00Z" if name.endswith(b"reset") else b"0",
+    "nothing remains for ever": lambda name, value: (
+        b"2099-01-01T00:00:00Z" if name.endswith(b"reset") else b"0"
+    ),
     "negative": lambda *_: b"-7",
     "one a minute": lambda name, value: value if name.endswith(b"reset") else b"1",
 }
@@ -86,10 +108,19 @@ LIES: dict[str, Callable[[bytes, bytes], bytes]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 async def test_headers_that_lie_stop_no_lane(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, lie: str
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    lie: str,
 ) -> None:
     honest, said = Buckets.headers, list[str]()
-    monkeypatch.setattr(Buckets, "headers", lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)])
+    monkeypatch.setattr(
+        Buckets,
+        "headers",
+        lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)],
+    )
     monkeypatch.setattr(tasks.limits, "get_run_logger", lambda: Log(said))
     await sender.items(*(f"k{n}" for n in range(18)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
@@ -111,7 +142,9 @@ async def test_drains_share_what_one_saw(
         ((model, seen),) = other._of_calls.seen().items()
         assert {each.kind: each.limit for each in seen}[Kind.REQUESTS] == 30
         assert other._of_calls.rates.drains == 2
-    rows = await sender.rows("select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'")
+    rows = await sender.rows(
+        "select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'"
+    )
     assert rows == [(at.provider.account, model, "requests", 30, 29)]
 
 
@@ -126,7 +159,9 @@ async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_c
         assert opened._pace.most == 500
 
 
-async def test_what_calls_took_is_learned_for_the_next(at: Connections, sender: Sender, prefect: PrefectStandIn) -> None:
+async def test_what_calls_took_is_learned_for_the_next(
+    at: Connections, sender: Sender, prefect: PrefectStandIn
+) -> None:
     await sender.items(*(f"k{n}" for n in range(25)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 25)

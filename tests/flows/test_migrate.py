@@ -54,7 +54,9 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_run_leads_what_it_started_and_nobody_else_does(database_url: str, file: str) -> None:
+async def test_a_run_leads_what_it_started_and_nobody_else_does(
+    database_url: str, file: str
+) -> None:
     mine, other = uuid4(), uuid4()
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
@@ -80,7 +82,9 @@ async def test_a_replaced_run_continues_from_the_row(database_url: str, file: st
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(database_url: str, file: str) -> None:
+async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(
+    database_url: str, file: str
+) -> None:
     run_id = uuid4()
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
@@ -91,7 +95,9 @@ async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(database
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_what_cannot_start_is_refused_and_leaves_nothing(database_url: str, file: str) -> None:
+async def test_what_cannot_start_is_refused_and_leaves_nothing(
+    database_url: str, file: str
+) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         with pytest.raises(UnknownWorkload, match='"ghosts"'):
@@ -132,7 +138,9 @@ async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
 
     def to_batch(connection: Connection, now: datetime) -> Rollout:
         publish(connection, now=now, split_percent=100)
-        return begin(connection, playbook(step(50), step(0), direction="realtime_to_batch"), now=now)
+        return begin(
+            connection, playbook(step(50), step(0), direction="realtime_to_batch"), now=now
+        )
 
     begun = await at.db.run(to_batch, await at.db.now())
     await at.db.run(rollout_moves.apply, begun, Advance("trial"), [], now=await at.db.now())
@@ -148,14 +156,18 @@ async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
     sender.time.passes(minutes=10)
     held = await lead.decide(await at.db.now())
     assert isinstance(held, Hold)
-    assert held.why.endswith("0.0% of 10 samples, at most 10.0%; 10 more are out for longer than most took")
+    assert held.why.endswith(
+        "0.0% of 10 samples, at most 10.0%; 10 more are out for longer than most took"
+    )
     sender.time.passes(hours=2)
     move = await lead.decide(await at.db.now())
     assert isinstance(move, RollBack)
     assert "50.0% of 20 samples" in move.why
 
 
-async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(database_url: str) -> None:
+async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(
+    database_url: str,
+) -> None:
     breach = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 900, 5, 40, "It is slow.")
 
     def well(connection: Connection) -> None:
@@ -171,14 +183,19 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
         await db.run(incidents.record, [breach], now=later(seconds=3))
         held = await lead.decide(later(seconds=4))
         assert isinstance(held, Hold)
-        assert (held.reason, held.why) == (HoldReason.INCIDENT, "critical incident 1 is open: Real-time is slow")
+        assert (held.reason, held.why) == (
+            HoldReason.INCIDENT,
+            "critical incident 1 is open: Real-time is slow",
+        )
         assert "1 critical incident open where its traffic goes" in await lead.question()
         over = replace(breach, verdict=Verdict.PASSED, value=1)
         await db.run(incidents.record, [over], now=later(minutes=20))
         assert isinstance(await lead.decide(later(minutes=21)), AskApproval)
 
 
-async def test_a_question_nobody_answers_for_three_days_takes_the_rollout_back(database_url: str) -> None:
+async def test_a_question_nobody_answers_for_three_days_takes_the_rollout_back(
+    database_url: str,
+) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         begun = await db.run(begin, playbook(step(100, approval=True)))
@@ -204,7 +221,11 @@ async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         lead = Lead(db, await db.run(begin, playbook(step(100))))
-        await db.run(lambda connection: connection.execute(text("alter table lanes.attempt rename to elsewhere")))
+        await db.run(
+            lambda connection: connection.execute(
+                text("alter table lanes.attempt rename to elsewhere")
+            )
+        )
         with disable_run_logger():
             move = await lead.decide(NOON)
         assert isinstance(move, Hold)
@@ -220,7 +241,9 @@ async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url:
         (b"name: batch-to-realtime\nstep: 3\n", "line 2, step: no field has that name"),
     ],
 )
-def test_a_playbook_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_playbook_that_cannot_be_read_is_refused(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     file = tmp_path / f"{NAME}.yaml"
     if content is not None:
         file.write_bytes(content)
@@ -244,7 +267,9 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
     with pytest.raises(ActionRefused, match="percent: "):
         act(Deed.SET_SPLIT)
     workloads.set_split(connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON)
-    inherits = perform(connection, Act(Deed.SET_SPLIT, "letters", None, "desk", "bob", "trial"), now=NOON)
+    inherits = perform(
+        connection, Act(Deed.SET_SPLIT, "letters", None, "desk", "bob", "trial"), now=NOON
+    )
     assert inherits.endswith("inherits the workload's split, 12.5 % to real-time, 3 % before")
     assert "is paused" in act(Deed.PAUSE)
     assert "is resumed" in act(Deed.RESUME)
@@ -270,7 +295,9 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
         ({"workload": "let\0ters", "who": "ada", "why": "costs"}, "workload"),
     ],
 )
-def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broken(order: dict[str, str], reason: str) -> None:
+def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broken(
+    order: dict[str, str], reason: str
+) -> None:
     """What breaks a run's parameters fails it, and a failed run of migrate is replaced by one without an order."""
     with pytest.raises(ActionRefused, match=reason) as raised:
         Order.model_validate(order).wanted()

@@ -23,19 +23,29 @@ MODEL = "claude-haiku-5-5"
 def prefect(prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch) -> PrefectStandIn:
     """It has the run that the drain is part of; a drain looks at itself all the time."""
     monkeypatch.setattr(notice, "EVERY_S", 0.05)
-    prefect.runs.append(Run(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1)))
+    prefect.runs.append(
+        Run(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1))
+    )
     return prefect
 
 
 def down(endpoint: Endpoint) -> None:
-    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", message="Overloaded")
+    endpoint.fault(
+        "messages", "status", status=529, error_type="overloaded_error", message="Overloaded"
+    )
 
 
-async def until_it_says(opened: Drain, prefect: PrefectStandIn, name: str, *, artifacts: int = 1) -> str:
+async def until_it_says(
+    opened: Drain, prefect: PrefectStandIn, name: str, *, artifacts: int = 1
+) -> str:
     """The message of the run's state of that name, once its artifact stands too."""
 
     async def said() -> bool:
-        return bool(prefect.states) and prefect.states[-1][0] == name and len(prefect.artifacts) >= artifacts
+        return (
+            bool(prefect.states)
+            and prefect.states[-1][0] == name
+            and len(prefect.artifacts) >= artifacts
+        )
 
     async with asyncio.timeout(20):
         await turns(opened, said)
@@ -55,7 +65,10 @@ async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
         (page,) = prefect.artifacts
         assert (page["key"], page["flow_run_id"]) == ("lanes-outage", str(RUN))
         assert page["description"] == f"{MODEL} answers nothing"
-        assert "On the real-time lane: 8 unanswered items; none of them has a due time to come." in page["data"]
+        assert (
+            "On the real-time lane: 8 unanswered items; none of them has a due time to come."
+            in page["data"]
+        )
         hits = endpoint.control("GET", "faults")["data"][0]["hits"]
         await turns(opened, lambda: _more(endpoint, hits + 2))
         assert len(prefect.states) == len(prefect.artifacts) == 1  # per outage, not per call
@@ -95,7 +108,13 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
-    endpoint.fault("messages", "status", status=402, error_type="billing_error", message="Your credit balance is too low")
+    endpoint.fault(
+        "messages",
+        "status",
+        status=402,
+        error_type="billing_error",
+        message="Your credit balance is too low",
+    )
     async with drain(at, standing=False) as opened:
         said = await until_it_says(opened, prefect, "Provider down")
         assert said.startswith("the account answers nothing since ")
@@ -105,9 +124,13 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_is_told_later(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str,
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    trouble: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(notice, "LIMIT_S", 0.5)
     prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
@@ -126,7 +149,11 @@ async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_
 
 
 async def test_nothing_follows_the_last_state_of_a_run(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A request that is under way when the drain ends is heard to its end."""
     begun, answered, told = asyncio.Event(), asyncio.Event(), list[str]()

@@ -38,7 +38,12 @@ async def add(db: Database, *keys: str, **payload: Any) -> None:
 
     def put(connection: Connection) -> None:
         outbox.add(
-            connection, [outbox.EventOut("lanes.item.answered", RESOURCE, {"key": key, **payload}) for key in keys], now=NOON
+            connection,
+            [
+                outbox.EventOut("lanes.item.answered", RESOURCE, {"key": key, **payload})
+                for key in keys
+            ],
+            now=NOON,
         )
 
     await db.run(put)
@@ -66,11 +71,19 @@ async def test_events_are_published_once_in_their_order_with_their_id_and_their_
     assert told(prefect) == keys
     assert await left(db) == []
     first = prefect.events[0]
-    assert first["resource"] == {"prefect.resource.id": RESOURCE, "prefect.resource.name": "letters"}
-    assert (first["event"], first["occurred"][:19]) == ("lanes.item.answered", "2026-11-24T12:00:00")
+    assert first["resource"] == {
+        "prefect.resource.id": RESOURCE,
+        "prefect.resource.name": "letters",
+    }
+    assert (first["event"], first["occurred"][:19]) == (
+        "lanes.item.answered",
+        "2026-11-24T12:00:00",
+    )
 
 
-@pytest.mark.parametrize("broken", [{"hangs": True}, {"status": 503}, {"status": 401}, {"status": 404}])
+@pytest.mark.parametrize(
+    "broken", [{"hangs": True}, {"status": 503}, {"status": 401}, {"status": 404}]
+)
 async def test_an_outage_keeps_every_event_and_lasts_no_longer_than_one_request_may(
     db: Database, prefect: PrefectStandIn, broken: dict[str, Any]
 ) -> None:
@@ -85,17 +98,25 @@ async def test_an_outage_keeps_every_event_and_lasts_no_longer_than_one_request_
     assert await Publisher(db).publish() == 2  # the turn was left: nobody waits for its lease
 
 
-async def test_while_prefect_hangs_no_transaction_is_open_and_no_row_is_locked(db: Database, prefect: PrefectStandIn) -> None:
+async def test_while_prefect_hangs_no_transaction_is_open_and_no_row_is_locked(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     await add(db, "a")
     prefect.hangs = True
     async with publishing(db):
         await until(lambda: prefect.requests)
         assert await db.run(lambda c: c.execute(text(OPEN_TRANSACTIONS)).scalar_one()) == 0
-        await db.run(lambda c: c.execute(text("delete from lanes.event_outbox where payload ->> 'key' = 'a'")))
+        await db.run(
+            lambda c: c.execute(
+                text("delete from lanes.event_outbox where payload ->> 'key' = 'a'")
+            )
+        )
         prefect.heals()
 
 
-async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(db: Database, prefect: PrefectStandIn) -> None:
+async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     publisher = Publisher(db, every_s=60)
     running = asyncio.create_task(publisher.run())
     await add(db, "a")
@@ -113,7 +134,9 @@ async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(db: 
     assert time.monotonic() - began < POST_S / 2
 
 
-async def test_a_publisher_goes_on_when_prefect_is_back(db: Database, prefect: PrefectStandIn) -> None:
+async def test_a_publisher_goes_on_when_prefect_is_back(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     prefect.status = 503
     publisher = Publisher(db, post_s=0.2, every_s=0.05)
     running = asyncio.create_task(publisher.run())
@@ -142,7 +165,9 @@ async def test_a_publisher_that_ends_tries_once_more_and_not_for_long(
     assert await left(db) == ["b"]
 
 
-async def test_two_publishers_at_once_post_each_event_once(db: Database, prefect: PrefectStandIn) -> None:
+async def test_two_publishers_at_once_post_each_event_once(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     keys = [str(number) for number in range(20)]
     await add(db, *keys)
     await asyncio.gather(*(Publisher(db).publish() for _ in range(4)))
@@ -180,7 +205,9 @@ async def test_answers_are_looked_for_behind_those_published_while_looking_past_
     await add(db, "a", "b", "c")
     assert await publisher.publish() == 3
     await add(db, "late", "d")
-    late = text("update lanes.event_outbox set id = '00000000-0000-7000-8000-000000000000' where payload ->> 'key' = 'late'")
+    late = text(
+        "update lanes.event_outbox set id = '00000000-0000-7000-8000-000000000000' where payload ->> 'key' = 'late'"
+    )
     await db.run(lambda connection: connection.execute(late))
     assert await publisher.publish() == 1
     assert (told(prefect), await left(db)) == (["a", "b", "c", "d"], ["late"])
@@ -218,14 +245,18 @@ async def test_an_event_too_large_for_prefect_is_given_up_and_stops_none_behind_
     assert await left(db) == []
 
 
-async def test_large_events_travel_in_several_requests(db: Database, prefect: PrefectStandIn) -> None:
+async def test_large_events_travel_in_several_requests(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     await add(db, *"abcd", text="x" * (outgoing.MOST_BYTES // 3))
     assert await Publisher(db).publish() == 4
     assert told(prefect) == list("abcd")
     assert prefect.requests.count("events") == 2
 
 
-async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(db: Database, prefect: PrefectStandIn) -> None:
+async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     await add(db, *(str(number) for number in range(150)))
     async with publishing(db) as publisher:
         publisher.wake.set()
@@ -233,13 +264,18 @@ async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(db: D
         failed = outbox.EventOut("lanes.item.failed", RESOURCE, {"key": "failed"})
         await db.run(lambda connection: outbox.add(connection, [failed], now=NOON))
         await until(lambda: len(set(told(prefect))) == 151)
-    keys = list(dict.fromkeys(told(prefect)))  # the end may cut a request that was taken: its events are told twice
+    keys = list(
+        dict.fromkeys(told(prefect))
+    )  # the end may cut a request that was taken: its events are told twice
     assert keys.index("failed") < 150
     assert [key for key in keys if key != "failed"] == [str(number) for number in range(150)]
 
 
 async def test_who_has_little_time_leaves_what_would_go_too_fast(
-    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    db: Database,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(outbox, "PER_S", 1)
     await add(db, *(str(number) for number in range(60)))

@@ -26,11 +26,16 @@ def door(*origins: str) -> ASGIApp:
     async def page(_: object) -> PlainTextResponse:
         return PlainTextResponse("yes")
 
-    return guarded(Starlette(routes=[Route("/{path:path}", page), WebSocketRoute("/{path:path}", answers)]), origins)
+    return guarded(
+        Starlette(routes=[Route("/{path:path}", page), WebSocketRoute("/{path:path}", answers)]),
+        origins,
+    )
 
 
 def asked(app: ASGIApp, path: str = "/api/flows", **headers: str) -> httpx2.Response:
-    return TestClient(app, base_url=UI).get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return TestClient(app, base_url=UI).get(
+        path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def socket(app: ASGIApp, path: str, **headers: str) -> WebSocketTestSession:
@@ -40,11 +45,21 @@ def socket(app: ASGIApp, path: str, **headers: str) -> WebSocketTestSession:
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("127.0.0.1:4200", 200), ("127.0.0.1", 200), ("ops.example.com", 200), ("OPS.example.com:443", 200),
-        ("foreign.test", 400), ("foreign.test:4200", 400), ("127.0.0.1.foreign.test", 400), ("x127.0.0.1", 400),
-        ("www.ops.example.com", 400), ("example.com", 400), ("foreign.test@127.0.0.1", 400), ("[::1]", 400), ("", 400),
+        ("127.0.0.1:4200", 200),
+        ("127.0.0.1", 200),
+        ("ops.example.com", 200),
+        ("OPS.example.com:443", 200),
+        ("foreign.test", 400),
+        ("foreign.test:4200", 400),
+        ("127.0.0.1.foreign.test", 400),
+        ("x127.0.0.1", 400),
+        ("www.ops.example.com", 400),
+        ("example.com", 400),
+        ("foreign.test@127.0.0.1", 400),
+        ("[::1]", 400),
+        ("", 400),
     ],
-)  # fmt: skip
+)
 def test_only_a_name_of_its_own_leads_in(host: str, status: int) -> None:
     assert asked(door(UI, OPS), host=host).status_code == status
     assert asked(door(UI, OPS), host=host, sec_fetch_mode="navigate").status_code == status
@@ -53,25 +68,41 @@ def test_only_a_name_of_its_own_leads_in(host: str, status: int) -> None:
 @pytest.mark.parametrize(
     ("origin", "opens"),
     [
-        (None, True), (UI, True), (OPS, True), ("https://foreign.test", False), ("null", False), ("", False),
-        ("http://127.0.0.1:4201", False), ("http://127.0.0.1", False), ("https://127.0.0.1:4200", False),
-        (f"{OPS}.foreign.test", False), ("http://ops.example.com", False),
+        (None, True),
+        (UI, True),
+        (OPS, True),
+        ("https://foreign.test", False),
+        ("null", False),
+        ("", False),
+        ("http://127.0.0.1:4201", False),
+        ("http://127.0.0.1", False),
+        ("https://127.0.0.1:4200", False),
+        (f"{OPS}.foreign.test", False),
+        ("http://ops.example.com", False),
     ],
-)  # fmt: skip
-def test_a_web_socket_opens_to_programs_and_to_its_own_pages(origin: str | None, opens: bool) -> None:
+)
+def test_a_web_socket_opens_to_programs_and_to_its_own_pages(
+    origin: str | None, opens: bool
+) -> None:
     headers = {} if origin is None else {"origin": origin}
     for path in ("/api/events/in", "/api/events/out", "/api/logs/out"):
         if opens:
             with socket(door(UI, OPS), path, **headers) as opened:
                 assert opened.receive_text() == "yes"
         else:
-            with pytest.raises(WebSocketDisconnect) as refused, socket(door(UI, OPS), path, **headers):
+            with (
+                pytest.raises(WebSocketDisconnect) as refused,
+                socket(door(UI, OPS), path, **headers),
+            ):
                 pass
             assert refused.value.code == 1008
 
 
 def test_a_web_socket_under_a_foreign_name_stays_closed() -> None:
-    with pytest.raises(WebSocketDenialResponse) as refused, socket(door(UI), "/api/events/in", host="foreign.test"):
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        socket(door(UI), "/api/events/in", host="foreign.test"),
+    ):
         pass
     assert refused.value.status_code == 400
 

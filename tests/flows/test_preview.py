@@ -24,11 +24,21 @@ from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.standin.process import Endpoint
 
-PAYLOAD = {"title": "Where is it?", "body": 'Zürich & <item id="1"> "quoted"\n', "n": 1.5, "list": [1, None]}
+PAYLOAD = {
+    "title": "Where is it?",
+    "body": 'Zürich & <item id="1"> "quoted"\n',
+    "n": 1.5,
+    "list": [1, None],
+}
 AUTHOR = {  # whose keys the database does not keep in this order
-    "type": "object", "additionalProperties": False, "required": ["reasoning", "kind"],
-    "properties": {"reasoning": {"type": "string", "maxLength": 9}, "kind": {"enum": ["a"], "type": "string"}},
-}  # fmt: skip
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["reasoning", "kind"],
+    "properties": {
+        "reasoning": {"type": "string", "maxLength": 9},
+        "kind": {"enum": ["a"], "type": "string"},
+    },
+}
 
 
 class Wire:
@@ -51,7 +61,9 @@ def wire() -> Wire:
 async def watched(at: Connections, endpoint: Endpoint, wire: Wire) -> AsyncIterator[Connections]:
     """The same connections, with a look at what leaves."""
     http = DefaultAsyncHttpxClient(event_hooks={"request": [wire]})
-    async with AsyncAnthropic(api_key="x", base_url=endpoint.url, max_retries=0, http_client=http) as client:
+    async with AsyncAnthropic(
+        api_key="x", base_url=endpoint.url, max_retries=0, http_client=http
+    ) as client:
         opened = asyncio.get_running_loop().create_future()
         opened.set_result(client)
         yield Connections(at.db, opened, at.provider)
@@ -70,7 +82,9 @@ def shown(address: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-@pytest.mark.parametrize("fields", [{}, {"history_items": 2, "batch_model": "claude-opus-5-5", "batch_pack": 5}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"history_items": 2, "batch_model": "claude-opus-5-5", "batch_pack": 5}]
+)
 async def test_a_preview_shows_the_request_that_reaches_the_provider(
     watched: Connections, sender: Sender, wire: Wire, shown: Any, lane: Lane, fields: dict[str, Any]
 ) -> None:
@@ -78,12 +92,25 @@ async def test_a_preview_shows_the_request_that_reaches_the_provider(
 
     def earlier(connection: Connection) -> None:
         publish(connection, now=now, output_schema=AUTHOR, **fields)
-        put(connection, *(submission(f"e{n}", entity="c-1", payload={"text": f"</history> {n}"}, lane=other,
-                                     occurred_at=now - timedelta(days=9 - n)) for n in range(4)))  # fmt: skip
+        put(
+            connection,
+            *(
+                submission(
+                    f"e{n}",
+                    entity="c-1",
+                    payload={"text": f"</history> {n}"},
+                    lane=other,
+                    occurred_at=now - timedelta(days=9 - n),
+                )
+                for n in range(4)
+            ),
+        )
 
     await sender.at.db.run(earlier)
     said = shown({"payload": PAYLOAD, "key": "k", "entity": "c-1", "lane": lane})
-    await sender.at.db.run(lambda c: put(c, submission("k", payload=PAYLOAD, entity="c-1", lane=lane)))
+    await sender.at.db.run(
+        lambda c: put(c, submission("k", payload=PAYLOAD, entity="c-1", lane=lane))
+    )
     (routed,) = await sender.rows(
         "select lane, reason, explanation, realtime_usd, batch_usd from lanes.route_log where key = 'k'"
     )
@@ -96,9 +123,13 @@ async def test_a_preview_shows_the_request_that_reaches_the_provider(
         ((sent,),) = [[each["params"] for each in body["requests"]] for body in wire.bodies]
     request = said["lanes"][lane]["request"]
     assert request == sent
-    assert json.dumps(request["output_config"]) == json.dumps(sent["output_config"])  # in the order of the answer's fields too
+    assert json.dumps(request["output_config"]) == json.dumps(
+        sent["output_config"]
+    )  # in the order of the answer's fields too
     assert [said["route"][name] for name in ("lane", "reason", "explanation")] == list(routed[:3])
-    assert [said["lanes"][name]["usd_estimate"] for name in Lane] == [f"{usd:.9f}" for usd in routed[3:]]
+    assert [said["lanes"][name]["usd_estimate"] for name in Lane] == [
+        f"{usd:.9f}" for usd in routed[3:]
+    ]
     assert ("<history>" in json.dumps(sent)) == (lane is Lane.BATCH and bool(fields))
 
 
@@ -113,7 +144,9 @@ def kinds(connection: Connection) -> Any:
     return ready_work.waiting_kinds(connection, "letters", now=clock(connection))
 
 
-async def test_a_preview_sends_and_writes_nothing(watched: Connections, sender: Sender, wire: Wire, shown: Any) -> None:
+async def test_a_preview_sends_and_writes_nothing(
+    watched: Connections, sender: Sender, wire: Wire, shown: Any
+) -> None:
     now = await watched.db.now()
     await sender.at.db.run(lambda c: publish(c, now=now, output_schema=SCHEMA))
     shown({"text": "Hello"})

@@ -53,7 +53,13 @@ def db(db: Database, prefect: PrefectStandIn) -> Database:
 class Story:
     """An incident in the database and what Slack is told of it."""
 
-    def __init__(self, db: Database, time: PassingTime, standin: SlackStandIn, messenger: Messenger | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        time: PassingTime,
+        standin: SlackStandIn,
+        messenger: Messenger | None = None,
+    ) -> None:
         self.db, self.time, self.standin = db, time, standin
         self.messenger = messenger or Bot(TOKEN, CHANNEL, standin.api_url)
 
@@ -64,7 +70,9 @@ class Story:
 
     async def told(self) -> int:
         """The number of messages posted or edited once every rest is over."""
-        until = await self.db.run(lambda c: c.execute(text("select max(next_try_at) from lanes.slack_post")).scalar_one())
+        until = await self.db.run(
+            lambda c: c.execute(text("select max(next_try_at) from lanes.slack_post")).scalar_one()
+        )
         self.time.passes(seconds=max(0.0, (until - await self.db.now()).total_seconds()))
         return await tell(self.db, self.messenger, ui_url=UI)
 
@@ -102,8 +110,12 @@ async def test_a_worse_severity_edits_the_message(story: Story) -> None:
     assert story.message.text.startswith(":red_circle: Critical")
 
 
-async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_it_ended(story: Story) -> None:
-    failing = Assessment(Promise.REALTIME_FAILING, "letters", Verdict.FAILED, 100, 5, 24, "24 of 24 attempts failed.")
+async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_it_ended(
+    story: Story,
+) -> None:
+    failing = Assessment(
+        Promise.REALTIME_FAILING, "letters", Verdict.FAILED, 100, 5, 24, "24 of 24 attempts failed."
+    )
     await story.record(failing)
     await story.told()
     worse = replace(failing, samples=935, sentence="935 of 935 attempts failed.")
@@ -112,7 +124,9 @@ async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_i
     story.time.passes(minutes=5)
     assert await story.told() == 1
     assert "935 of 935" in story.message.text
-    await story.record(replace(failing, verdict=Verdict.PASSED, value=1, sentence="1 of 100 attempts failed."))
+    await story.record(
+        replace(failing, verdict=Verdict.PASSED, value=1, sentence="1 of 100 attempts failed.")
+    )
     await story.told()
     said = f"{story.message.text} {story.message.blocks}"
     assert "1 of 100 attempts failed." in said
@@ -123,11 +137,16 @@ async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_i
 @pytest.mark.parametrize(
     "trouble",
     [
-        {"status": 500}, {"status": 503}, {"status": 200, "error": "not_in_channel"}, {"status": 429, "retry_after": 60},
-        {"status": 429, "retry_after": 0}, {"status": 200, "error": "invalid_auth"}, {"lost": True},
+        {"status": 500},
+        {"status": 503},
+        {"status": 200, "error": "not_in_channel"},
+        {"status": 429, "retry_after": 60},
+        {"status": 429, "retry_after": 0},
+        {"status": 200, "error": "invalid_auth"},
+        {"lost": True},
     ],
     ids=str,
-)  # fmt: skip
+)
 async def test_whatever_becomes_of_the_first_post_there_is_one_message_in_the_end(
     story: Story, trouble: dict[str, Any]
 ) -> None:
@@ -142,10 +161,14 @@ async def test_whatever_becomes_of_the_first_post_there_is_one_message_in_the_en
     assert (await story.post()).last_error is None
 
 
-async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_again(story: Story) -> None:
+async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_again(
+    story: Story,
+) -> None:
     await story.record(BREACH)
     await story.told()
-    forgotten = "update lanes.slack_post set ts = null, channel = null, posted_state = null, unsure = true"
+    forgotten = (
+        "update lanes.slack_post set ts = null, channel = null, posted_state = null, unsure = true"
+    )
     await story.db.run(lambda c: c.execute(text(forgotten)))
     await story.told()
     assert len(story.standin.messages) == 1
@@ -153,7 +176,9 @@ async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_aga
     assert (row.ts, row.channel, row.unsure) == (story.message.ts, CHANNEL_ID, False)
 
 
-@pytest.mark.parametrize("slow_by", [timedelta(minutes=5), timedelta(hours=3), timedelta(minutes=-5)], ids=str)
+@pytest.mark.parametrize(
+    "slow_by", [timedelta(minutes=5), timedelta(hours=3), timedelta(minutes=-5)], ids=str
+)
 async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(
     db: Database, passing_time: PassingTime, slow_by: timedelta
 ) -> None:
@@ -195,7 +220,9 @@ async def test_a_refusal_is_kept_with_a_remedy_and_waits(story: Story) -> None:
     assert story.standin.calls.count("chat.postMessage") == 1
 
 
-async def test_an_outage_of_slack_loses_nothing(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> None:
+async def test_an_outage_of_slack_loses_nothing(
+    db: Database, passing_time: PassingTime, standin: SlackStandIn
+) -> None:
     gone = SlackStandIn()
     gone.stop()
     story = Story(db, passing_time, standin, Bot(TOKEN, CHANNEL, gone.api_url))
@@ -208,7 +235,9 @@ async def test_an_outage_of_slack_loses_nothing(db: Database, passing_time: Pass
     assert story.message.text.startswith(":white_check_mark: Resolved")
 
 
-async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vain(story: Story) -> None:
+async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vain(
+    story: Story,
+) -> None:
     for workload in ("letters", "bills", "notes"):
         await story.record(replace(BREACH, workload=workload))
     story.standin.fail("chat.postMessage", status=503)
@@ -231,7 +260,11 @@ async def test_any_number_of_breaches_at_once_are_as_many_messages_within_slacks
     for _ in range(number // 30 + 1):
         await story.told()
         standin.allow(30)
-    headings = [each["text"] for each in standin.hooked] if webhook else [each.text for each in standin.messages]
+    headings = (
+        [each["text"] for each in standin.hooked]
+        if webhook
+        else [each.text for each in standin.messages]
+    )
     assert len(headings) == len(set(headings)) == number
     standin.allow(None)
     assert await story.told() == 0
@@ -266,7 +299,9 @@ async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_e
 
 def test_a_block_prefers_the_bot_and_says_none_without_an_address(standin: SlackStandIn) -> None:
     token, url = SecretStr(TOKEN), SecretStr(standin.webhook_url)
-    assert isinstance(SlackChannel(bot_token=token, channel=CHANNEL, webhook_url=url).connect(), Bot)
+    assert isinstance(
+        SlackChannel(bot_token=token, channel=CHANNEL, webhook_url=url).connect(), Bot
+    )
     assert isinstance(SlackChannel(bot_token=token, webhook_url=url).connect(), Webhook)
     assert SlackChannel(bot_token=token).connect() is None
 
@@ -276,7 +311,9 @@ def test_an_address_that_is_not_slacks_is_no_answer(standin: SlackStandIn) -> No
         Webhook(f"http://127.0.0.1:{standin.port}/api/other").post(trial(NOON, ui_url=UI))
 
 
-async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", "http://127.0.0.1:9/nobody")
     monkeypatch.setattr(watch, "deliver_posts", _away)
     async with watch.watching(db) as watcher:
@@ -320,19 +357,32 @@ class Calls(Story):
             admit(connection, *keys, now=now, lane=Lane.REALTIME)
             route(connection, now=now)
             claims = claim(connection, now=now)
-            attempts = [tried(one, Outcome.ERRORED, at=now, error=error) for one, error in zip(claims, errors, strict=True)]
+            attempts = [
+                tried(one, Outcome.ERRORED, at=now, error=error)
+                for one, error in zip(claims, errors, strict=True)
+            ]
             save(connection, *attempts, now=now, flow_run_id=RUN)
 
         await self.db.run(happen)
         await watch.evaluate(self.db)
 
     async def mend(self) -> None:
-        failing = Assessment(Promise.REALTIME_FAILING, "letters", Verdict.PASSED, 1, 5, 40, "1 of 100 attempts failed.")
+        failing = Assessment(
+            Promise.REALTIME_FAILING,
+            "letters",
+            Verdict.PASSED,
+            1,
+            5,
+            40,
+            "1 of 100 attempts failed.",
+        )
         await self.record(failing)
 
     @property
     def failing(self) -> Said:
-        (only,) = [each for each in self.standin.messages if each.payload["promise"] == "realtime_failing"]
+        (only,) = [
+            each for each in self.standin.messages if each.payload["promise"] == "realtime_failing"
+        ]
         return only
 
 
@@ -348,11 +398,17 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
     await calls.told()
     read = shown(calls.failing.blocks)
     for part in (
-        "20x the provider answered 500: <!channel> *Internal* error", "10x the provider answered 529: Overloaded",
-        "in 30 attempts of the last 15 min", "30 unanswered items", f"{UI}/v2/runs/flow-run/{RUN}", "lanes explain letters k",
-        f"{UI}/v2/artifacts/artifact/{prefect.artifacts[-1]['id']}", "[Move its traffic] http://prefect.example/v2/deploy",
-        "/run?parameters=%7B%22split%22", "lanes pause letters",
-    ):  # fmt: skip
+        "20x the provider answered 500: <!channel> *Internal* error",
+        "10x the provider answered 529: Overloaded",
+        "in 30 attempts of the last 15 min",
+        "30 unanswered items",
+        f"{UI}/v2/runs/flow-run/{RUN}",
+        "lanes explain letters k",
+        f"{UI}/v2/artifacts/artifact/{prefect.artifacts[-1]['id']}",
+        "[Move its traffic] http://prefect.example/v2/deploy",
+        "/run?parameters=%7B%22split%22",
+        "lanes pause letters",
+    ):
         assert part in read, (part, read)
     assert "<!channel>" not in calls.failing.text  # rich text alone shows letter by letter
     page = prefect.artifacts[-1]
@@ -424,25 +480,35 @@ async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once
 async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_ended(
     story: Story, prefect: PrefectStandIn
 ) -> None:
-    late = Assessment(Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait.")
+    late = Assessment(
+        Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
+    )
     await story.db.run(publish, now=await story.db.now())
     await story.record(late)
     prefect.has_run("submit", "FAILED")
     prefect.runs[-1].message = "letters: the provider answered 401: bad key"
     await story.told()
     read = shown(story.message.blocks)
-    assert "the newest run of `submit` is Failed: letters: the provider answered 401: bad key" in read
+    assert (
+        "the newest run of `submit` is Failed: letters: the provider answered 401: bad key" in read
+    )
     assert f"{UI}/v2/runs/flow-run/{prefect.runs[-1].id}" in read
     assert "[Submit it now]" in read
 
 
 @pytest.mark.parametrize(
-    ("status", "why"), [("PAUSED", "is paused in Prefect"), ("NOT_READY", "no worker of the work pool `batch` is online")]
+    ("status", "why"),
+    [
+        ("PAUSED", "is paused in Prefect"),
+        ("NOT_READY", "no worker of the work pool `batch` is online"),
+    ],
 )
 async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_leads_there(
     story: Story, prefect: PrefectStandIn, status: str, why: str
 ) -> None:
-    late = Assessment(Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait.")
+    late = Assessment(
+        Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
+    )
     await story.db.run(publish, now=await story.db.now())
     await story.record(late)
     prefect.has_run("submit", "COMPLETED")
@@ -457,11 +523,15 @@ async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_l
 async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(
     story: Story, prefect: PrefectStandIn
 ) -> None:
-    prefect.blocks["letters"] = spec().model_dump(mode="json") | {"urgent_when": 'payload.channel = "chat"'}
+    prefect.blocks["letters"] = spec().model_dump(mode="json") | {
+        "urgent_when": 'payload.channel = "chat"'
+    }
     await blocks_published(story.db)
     await story.told()
     first = rich_texts(story.message.blocks[1])[0]
-    assert first.startswith("urgent_when, line 1, column 17: token recognition error at: '= '. The block of workload")
+    assert first.startswith(
+        "urgent_when, line 1, column 17: token recognition error at: '= '. The block of workload"
+    )
     assert f"[Edit the workload] {UI}/v2/blocks/block/{BLOCK}/edit" in shown(story.message.blocks)
     prefect.blocks["letters"] = spec().model_dump(mode="json")
     await blocks_published(story.db)

@@ -34,7 +34,8 @@ def edit(prefect: PrefectStandIn, name: str, **fields: object) -> None:
 def windows(prefect: PrefectStandIn) -> dict[str, str]:
     """When `submit` runs, by workload."""
     return {
-        each["parameters"]["departure"]["workload"]: each["schedule"]["cron"] for each in prefect.schedules.get("submit", [])
+        each["parameters"]["departure"]["workload"]: each["schedule"]["cron"]
+        for each in prefect.schedules.get("submit", [])
     }
 
 
@@ -46,17 +47,23 @@ async def test_a_workload_created_in_the_ui_has_its_schedule_once_it_is_publishe
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
 
 
-async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     await publish(at.db)
     edit(prefect, "letters", off_peak_start="01:30", off_peak_end="03:00")
     asked = len(prefect.requests)
     await publish(at.db)
     assert windows(prefect) == {"letters": "30 1,2 * * *"}
-    written = [each.split("/")[2:] for each in prefect.requests[asked:] if "schedules" in each.split("/")]
+    written = [
+        each.split("/")[2:] for each in prefect.requests[asked:] if "schedules" in each.split("/")
+    ]
     assert [len(each) for each in written] == [1, 2]  # made, and only then the other one deleted
 
 
-async def test_nothing_is_written_to_prefect_while_nothing_differs(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_nothing_is_written_to_prefect_while_nothing_differs(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     await publish(at.db)
     before = prefect.schedule_writes
     assert before == 1
@@ -66,11 +73,17 @@ async def test_nothing_is_written_to_prefect_while_nothing_differs(at: Connectio
     assert prefect.schedule_writes == before
 
 
-async def test_a_schedule_that_a_person_added_stays(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_a_schedule_that_a_person_added_stays(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     by_hand = {
-        "id": str(uuid4()), "deployment_id": str(uuid4()), "active": True, "slug": None,
-        "schedule": {"cron": "0 12 * * *", "timezone": "UTC"}, "parameters": {"departure": {"workload": "noon"}},
-    }  # fmt: skip
+        "id": str(uuid4()),
+        "deployment_id": str(uuid4()),
+        "active": True,
+        "slug": None,
+        "schedule": {"cron": "0 12 * * *", "timezone": "UTC"},
+        "parameters": {"departure": {"workload": "noon"}},
+    }
     prefect.schedules["submit"] = [by_hand]
     await publish(at.db)
     assert set(windows(prefect)) == {"noon", "letters"}
@@ -98,7 +111,11 @@ async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_on
 @pytest.mark.parametrize("trouble", ["hangs", "refuses"])
 @pytest.mark.parametrize("writing", ["write_schedules", "write_choices"])
 async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
-    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: str, writing: str
+    at: Connections,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    writing: str,
 ) -> None:
     monkeypatch.setattr(making_known, "KNOWN_WITHIN_S", 0.3)
 
@@ -120,12 +137,16 @@ def deployed(prefect: PrefectStandIn, *flows: str) -> None:
     prefect.forms |= {flow: schema_of(flow) for flow in flows}
 
 
-async def test_forms_offer_each_workload_once_it_is_published(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_forms_offer_each_workload_once_it_is_published(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     deployed(prefect, "submit", "act", "migrate")
     await publish(at.db)
     assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
-        "submit": ["letters"], "act": ["*", "letters"], "migrate": ["letters"],
-    }  # fmt: skip
+        "submit": ["letters"],
+        "act": ["*", "letters"],
+        "migrate": ["letters"],
+    }
     edit(prefect, "bills")
     await publish(at.db)
     assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
@@ -182,7 +203,9 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
     assert (await asked(), offered(prefect.forms["submit"])) == (2, ["bills", "letters"])
 
 
-async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     deployed(prefect, "submit")
     told = Told()
     prefect.refused_forms = {"submit"}
@@ -214,7 +237,9 @@ async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit
     assert (await publish(at.db)).untold is None
     assert offered(prefect.forms["act"]) == ["*", "letters"]
     prefect.undeployed = {"submit"}
-    assert "there is no deployment submit/submit; `lanes up` makes it" in ((await publish(at.db)).untold or "")
+    assert "there is no deployment submit/submit; `lanes up` makes it" in (
+        (await publish(at.db)).untold or ""
+    )
 
 
 async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedule_away(
@@ -232,7 +257,9 @@ async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedu
     assert windows(prefect).keys() == {"bills", "letters"}
 
 
-async def test_of_many_who_publish_at_once_none_loses_a_choice(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_of_many_who_publish_at_once_none_loses_a_choice(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     deployed(prefect, "submit", "act", "replay")
     names = ["bills", "letters", "notes", "orders"]
 
@@ -242,8 +269,10 @@ async def test_of_many_who_publish_at_once_none_loses_a_choice(at: Connections, 
 
     await asyncio.gather(*map(one, names))
     assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
-        "submit": names, "act": ["*", *names], "replay": names,
-    }  # fmt: skip
+        "submit": names,
+        "act": ["*", *names],
+        "replay": names,
+    }
     assert sorted(windows(prefect)) == names
     assert len(prefect.schedules["submit"]) == len(names)
 
@@ -265,7 +294,9 @@ async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
 class SavedMeanwhile(dict[str, dict[str, object]]):
     """Blocks of which one is saved anew, and published by somebody else, while they are read for the first time."""
 
-    def __init__(self, now: dict[str, dict[str, object]], then: dict[str, dict[str, object]]) -> None:
+    def __init__(
+        self, now: dict[str, dict[str, object]], then: dict[str, dict[str, object]]
+    ) -> None:
         super().__init__(now)
         self._then, self.looks = then, 0
 
@@ -289,7 +320,9 @@ async def test_a_block_that_is_saved_while_it_is_read_is_in_force_as_it_was_save
     assert prefect.blocks.looks == 3  # the last one finds nothing new
 
 
-async def test_blocks_are_looked_at_once_while_none_of_them_differs(at: Connections, prefect: PrefectStandIn) -> None:
+async def test_blocks_are_looked_at_once_while_none_of_them_differs(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
     await publish(at.db)
     prefect.blocks = SavedMeanwhile(dict(prefect.blocks), {})
     await publish(at.db)

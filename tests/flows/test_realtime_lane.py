@@ -43,7 +43,9 @@ async def test_a_pack_is_one_call_for_several_items(at: Connections, sender: Sen
     assert await sender.rows("select count(*), sum(items) from lanes.spend") == [(2, 8)]
 
 
-async def test_a_poisonous_item_of_a_pack_fails_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_poisonous_item_of_a_pack_fails_alone(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
     fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("messages", "status", match="letter r05", **fault)
@@ -55,7 +57,9 @@ async def test_a_poisonous_item_of_a_pack_fails_alone(at: Connections, endpoint:
     assert set(states.values()) == {"settled"}
 
 
-async def test_wrong_ids_in_a_pack_are_retried_alone_at_once(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_wrong_ids_in_a_pack_are_retried_alone_at_once(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
     endpoint.fault("messages", "wrong_ids", times=1)
     first = await answer(at)
@@ -76,8 +80,13 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
         """The model did as an input bade it, and answered for its neighbours too."""
         said = await ask(client, body, **how)
         asked.append(re.findall('<item id="(.*?)">', json.loads(body)["messages"][0]["content"]))
-        guesses = [{"id": id_, "answer": {"category": "a"}} for id_ in ("1", "2", "3", "4", *asked[0][: len(asked) - 1])]
-        return replace(said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]}))
+        guesses = [
+            {"id": id_, "answer": {"category": "a"}}
+            for id_ in ("1", "2", "3", "4", *asked[0][: len(asked) - 1])
+        ]
+        return replace(
+            said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]})
+        )
 
     monkeypatch.setattr(answering, "ask", obeyed)
     assert await answer(at) == {Outcome.VALID: 8}
@@ -102,7 +111,9 @@ async def test_a_call_is_never_cut_short_by_the_due_time_of_its_item(
     await sender.items("a", lane=Lane.REALTIME, due_at=await at.db.now() + timedelta(seconds=12))
     assert await answer(at) == {Outcome.VALID: 1}
     assert (await sender.states(), len(allowed_s)) == ({"a": "settled"}, 1)
-    assert await sender.rows("select count(*), bool_and(settled_at > due_at) from lanes.item, lanes.spend") == [(1, True)]
+    assert await sender.rows(
+        "select count(*), bool_and(settled_at > due_at) from lanes.item, lanes.spend"
+    ) == [(1, True)]
 
 
 @pytest.mark.slow
@@ -126,7 +137,9 @@ async def test_answers_that_come_while_many_calls_are_under_way_are_saved_togeth
     await sender.items("slow", "a", "b", "c", lane=Lane.REALTIME)
     claimed = {each.key: each for each in await claim(at)}
     held = {each.claim.work_id: each.claim for each in claimed.values()}
-    (of,) = (await at.db.run(workloads.versions, {each.version_id for each in claimed.values()})).values()
+    (of,) = (
+        await at.db.run(workloads.versions, {each.version_id for each in claimed.values()})
+    ).values()
     now = await at.db.now()
     answering = Answering(at, Pace(), Health(), held=held, wakes=Wakes(), clock=HostClock(now))
     for key in ("slow", "a"):
@@ -149,7 +162,12 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
-    limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 7}
+    limited = {
+        "status": 429,
+        "error_type": "rate_limit_error",
+        "message": "slow",
+        "retry_after_s": 7,
+    }
     endpoint.fault("messages", "status", **limited)
     pace = Pace(most=16)
     await answer(at, pace)
@@ -163,7 +181,11 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
-    broke = {"status": 400, "error_type": "invalid_request_error", "message": "Your credit balance is too low"}
+    broke = {
+        "status": 400,
+        "error_type": "invalid_request_error",
+        "message": "Your credit balance is too low",
+    }
     endpoint.fault("messages", "status", **broke)
     pace = Pace()
     await answer(at, pace)
@@ -181,16 +203,24 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     assert await sender.rows(FROZEN) == []
 
 
-async def test_a_model_that_is_unknown_rests_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_model_that_is_unknown_rests_alone(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items("a", lane=Lane.REALTIME)
-    await sender.items("b", lane=Lane.REALTIME, workload="others", realtime_model="claude-sonnet-5-5")
+    await sender.items(
+        "b", lane=Lane.REALTIME, workload="others", realtime_model="claude-sonnet-5-5"
+    )
     unknown = {"status": 404, "error_type": "not_found_error", "message": "model: claude-none"}
     endpoint.fault("messages", "status", match="letter a", **unknown)
     pace = Pace()
     await answer(at, pace)
     assert await sender.states() == {"a": "routed", "b": "settled"}
     now = await at.db.now()
-    assert (pace.room(MODEL, now), pace.room("claude-sonnet-5-5", now), pace.places(now)) == (0, None, pace.all_places)
+    assert (pace.room(MODEL, now), pace.room("claude-sonnet-5-5", now), pace.places(now)) == (
+        0,
+        None,
+        pace.all_places,
+    )
 
 
 async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(
@@ -207,7 +237,9 @@ async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend
     assert endpoint.bill()["responses"] == before + 1
 
 
-async def test_refused_and_truncated_answers_are_billed(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_refused_and_truncated_answers_are_billed(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     endpoint.fault("messages", "truncate", times=1)
     assert await answer(at) == {Outcome.TRUNCATED: 1}

@@ -25,7 +25,11 @@ from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit
 from tests.standin.process import Endpoint
 
-BODY = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
+BODY = {
+    "model": "claude-haiku-5-5",
+    "max_tokens": 20,
+    "messages": [{"role": "user", "content": "x"}],
+}
 FOREIGN = "f" * 16
 UNCLEAR = f"select count(*) from lanes.incident_log where promise = '{Promise.BATCH_UNCLEAR}' and state = 'open'"
 
@@ -49,7 +53,9 @@ async def answered(at: Connections, prepared: Prepared) -> Answer:
     created = await provider.create(await at.client(), prepared.body)
     now = await at.db.now()
     later = now + timedelta(hours=1)
-    return await at.db.run(creates.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now)
+    return await at.db.run(
+        creates.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now
+    )
 
 
 async def the_batch(at: Connections) -> OpenBatch:
@@ -75,7 +81,9 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
     assert await answered(at, prepared) is Answer.SUBMITTED
 
 
-async def test_the_grace_period_begins_when_the_create_ends(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_the_grace_period_begins_when_the_create_ends(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     prepared = await intended(at, sender)
     sender.time.passes(seconds=9)
     await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
@@ -97,7 +105,9 @@ async def test_a_submitter_says_when_its_create_ended_without_an_answer(
     assert batch.create_ended_at >= batch.intended_at
 
 
-async def test_a_create_that_takes_too_long_ends_without_an_answer(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_create_that_takes_too_long_ends_without_an_answer(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     endpoint.fault("batches.create", "latency", latency_s=5, times=1)
     with pytest.raises(CallFailed) as failure:
         await provider.create(await at.client(), batch_body(FOREIGN, BODY), within_s=0.05)
@@ -134,7 +144,9 @@ async def test_by_a_clock_of_the_provider_that_cannot_be_right_nothing_is_conclu
     assert await reconcile_unresolved(at) is Finding.ADOPT
 
 
-async def test_the_first_results_nonce_proves_an_adoption(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_the_first_results_nonce_proves_an_adoption(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
@@ -143,7 +155,9 @@ async def test_the_first_results_nonce_proves_an_adoption(at: Connections, endpo
     await reconcile_unresolved(at)
     assert (await the_batch(at)).provisional
     await collect_all(at, endpoint)
-    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [("collected", True)]
+    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [
+        ("collected", True)
+    ]
 
 
 async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touch_nothing(
@@ -156,7 +170,9 @@ async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touc
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
     assert await sender.rows(UNCLEAR) == [(1,)]
-    assert await reconcile_unresolved(at) is Finding.HOLD  # the same stranger is never adopted again
+    assert (
+        await reconcile_unresolved(at) is Finding.HOLD
+    )  # the same stranger is never adopted again
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
 
@@ -212,7 +228,9 @@ async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_a
     sender.time.passes(seconds=6)
     await tick(at)
     assert await sender.rows(UNCLEAR) == [(1,)]
-    await at.db.run(decisions.resubmit, BatchId(1), who="ada", why="forgotten", now=await at.db.now())
+    await at.db.run(
+        decisions.resubmit, BatchId(1), who="ada", why="forgotten", now=await at.db.now()
+    )
     await tick(at)
     assert await sender.rows("select state from lanes.batch") == [("released",)]
     assert await submit(at) == len(KEYS)
@@ -250,7 +268,9 @@ async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_b
     await submit(at)
     batch = await the_batch(at)
     assert batch.provider_batch_id is not None
-    await at.db.run(decisions.give_up, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
+    await at.db.run(
+        decisions.give_up, batch.id, who="ada", why="no longer wanted", now=await at.db.now()
+    )
     await tick(at)
     endpoint.reset()
     endpoint.ended(batch.provider_batch_id)
@@ -269,12 +289,21 @@ async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
     with pytest.raises(CallFailed):
         await submit(at)
     old = at.provider.unnamed_account
-    await at.db.run(lambda c: c.execute(text("update lanes.batch set account = :old"), {"old": old}))
+    await at.db.run(
+        lambda c: c.execute(text("update lanes.batch set account = :old"), {"old": old})
+    )
     sender.time.passes(seconds=6)
-    rotated = Provider(api_key=SecretStr("another"), base_url=at.provider.base_url, listing_grace_s=5, create_within_s=10)
+    rotated = Provider(
+        api_key=SecretStr("another"),
+        base_url=at.provider.base_url,
+        listing_grace_s=5,
+        create_within_s=10,
+    )
     assert rotated.unnamed_account != old
     now = await at.db.now()
-    await at.db.run(accounts.name_account, rotated.account, formerly=rotated.unnamed_account, now=now)
+    await at.db.run(
+        accounts.name_account, rotated.account, formerly=rotated.unnamed_account, now=now
+    )
     async with opening(rotated) as client:
         assert await reconcile_unresolved(Connections(at.db, client, rotated)) is Finding.ADOPT
     await collect_all(at, endpoint)

@@ -29,7 +29,10 @@ GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "act": ("action", {**SIGNED, "deed": "pause"}),
     "set_split": ("split", {**SIGNED, "percent": 12}),
     "set_budget": ("budget", {**SIGNED, "hard_usd": 3}),
-    "set_overhead": ("overhead", {**SIGNED, "lane": "batch", "kind": "engineering", "monthly_usd": 5}),
+    "set_overhead": (
+        "overhead",
+        {**SIGNED, "lane": "batch", "kind": "engineering", "monthly_usd": 5},
+    ),
     "decide_batch": ("decision", {**SIGNED, "batch": 41, "deed": "give_up_batch", "sure": True}),
     "replay": ("reading", {"workload": "letters"}),
     "migrate": ("order", {**SIGNED}),
@@ -90,38 +93,81 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ("act", {"workload": "*"}, r'no workload "\*"; correct the name'),
     ("act", {"deed": "set_split"}, "percent: .* 0 to 100"),
     ("set_split", {"percent": None}, "percent: .* 0 to 100"),
-    ("act", {"deed": "remove_budget"}, "no such budget: letters, day budget; `lanes budget` shows all"),
+    (
+        "act",
+        {"deed": "remove_budget"},
+        "no such budget: letters, day budget; `lanes budget` shows all",
+    ),
     ("act", {"deed": "abort_rollout"}, "no open rollout; see lanes.rollout_log"),
     ("act", {"deed": "set_overhead"}, "monthly_usd: say what"),
     ("act", {"deed": "give_up_batch"}, "batch: say which batch, by its number"),
-    ("act", {"deed": "adopt_batch", "batch": 1}, "provider_batch: say which .* such as msgbatch_01ab"),
+    (
+        "act",
+        {"deed": "adopt_batch", "batch": 1},
+        "provider_batch: say which .* such as msgbatch_01ab",
+    ),
     ("set_split", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
     ("set_budget", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
     ("set_budget", {"hard_usd": None}, "needs soft_usd, hard_usd or both"),
     ("set_budget", {"soft_usd": 9}, r"soft_usd \(\$9.00\) is above hard_usd \(\$3.00\)"),
     ("set_budget", {"hard_usd": 1e-12}, "hard_usd are 0, or 0.0000000001 US dollars at least"),
-    ("set_budget", {"zone": "Mars/Olympus"}, '"Mars/Olympus" is no IANA time zone; for example Europe/Berlin'),
+    (
+        "set_budget",
+        {"zone": "Mars/Olympus"},
+        '"Mars/Olympus" is no IANA time zone; for example Europe/Berlin',
+    ),
     ("set_overhead", {"from_date": "2099-01-01"}, "2099-01-01 is after today"),
     ("set_overhead", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
-    ("decide_batch", {"batch": 424242}, 'workload "letters" has no batch 424242: see `lanes batches`'),
+    (
+        "decide_batch",
+        {"batch": 424242},
+        'workload "letters" has no batch 424242: see `lanes batches`',
+    ),
     ("decide_batch", {"deed": "adopt_batch"}, "provider_batch: say which"),
-    ("replay", {"workload": "nobody"}, 'no workload "nobody" has a published version; correct the name'),
+    (
+        "replay",
+        {"workload": "nobody"},
+        'no workload "nobody" has a published version; correct the name',
+    ),
     ("replay", {"version": 99}, "no version 99; its versions are 1 to 1"),
-    ("replay", {"from_position": 50, "to_position": 3}, "position 50 is after .*; name the lower one first"),
-    ("replay", {"from_position": 10**15}, "has no items from position 1000000000000000 on, it has none: nothing to replay"),
-    ("migrate", {"workload": "nobody"}, 'workload "nobody" has no published version; publish it or correct the name'),
+    (
+        "replay",
+        {"from_position": 50, "to_position": 3},
+        "position 50 is after .*; name the lower one first",
+    ),
+    (
+        "replay",
+        {"from_position": 10**15},
+        "has no items from position 1000000000000000 on, it has none: nothing to replay",
+    ),
+    (
+        "migrate",
+        {"workload": "nobody"},
+        'workload "nobody" has no published version; publish it or correct the name',
+    ),
     ("migrate", {"who": "", "why": ""}, "who and why: .* fill both in"),
     ("migrate", {"file": "/nowhere/at all.yaml"}, 'there is no file "/nowhere/at all.yaml"'),
     ("migrate", {"file": "/"}, 'there is no file "/"'),
     ("migrate", {"file": __file__}, "line 1"),
     ("migrate", {"file": "a\x00b"}, "file holds the character NUL"),
-    ("advise", {"workload": "nobody"}, 'workload "nobody" has no published version: see `lanes status`'),
-    ("report", {"since": "2099-01-01T00:00:00Z"}, "since: 2099-01-01 00:00 UTC is still to come .* choose a moment"),
+    (
+        "advise",
+        {"workload": "nobody"},
+        'workload "nobody" has no published version: see `lanes status`',
+    ),
+    (
+        "report",
+        {"since": "2099-01-01T00:00:00Z"},
+        "since: 2099-01-01 00:00 UTC is still to come .* choose a moment",
+    ),
 ]
 TASKS = [
-    ("tasks.act", "do"), ("flows.replay", "begin_replay"), ("flows.advise", "write_advice"), ("flows.report", "write_report"),
+    ("tasks.act", "do"),
+    ("flows.replay", "begin_replay"),
+    ("flows.advise", "write_advice"),
+    ("flows.report", "write_report"),
     ("flows.submit", "publish_workloads"),
-]  # fmt: skip
+]
 EVERYTHING = """
 select (select json_agg(s) from lanes.split s)::text, (select json_agg(w) from lanes.workload w)::text,
        (select count(*) from lanes.budget), (select count(*) from lanes.overhead), (select count(*) from lanes.generation),
@@ -142,17 +188,29 @@ def named(case: tuple[str, dict[str, Any], str]) -> str:
 
 @pytest.mark.parametrize("deployment", GOOD)
 def test_what_these_forms_are_filled_in_with_otherwise_is_taken(deployment: str) -> None:
-    validate(written(deployment, {}), offering(schema_of(deployment), ["letters"]), raise_on_error=True)
+    validate(
+        written(deployment, {}), offering(schema_of(deployment), ["letters"]), raise_on_error=True
+    )
 
 
 @pytest.mark.parametrize("case", BY_PREFECT, ids=named)
-def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(case: tuple[str, dict[str, Any], str]) -> None:
+def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(
+    case: tuple[str, dict[str, Any], str],
+) -> None:
     deployment, wrong, why = case
-    with pytest.raises(ValidationError, match=re.escape(why)):  # as its server does, which looks at no format
-        validate(written(deployment, wrong), offering(schema_of(deployment), ["letters"]), raise_on_error=True)
+    with pytest.raises(
+        ValidationError, match=re.escape(why)
+    ):  # as its server does, which looks at no format
+        validate(
+            written(deployment, wrong),
+            offering(schema_of(deployment), ["letters"]),
+            raise_on_error=True,
+        )
 
 
-@pytest.mark.parametrize("deployment", [each for each in GOOD if each not in ("answer", "report", "tidy")])
+@pytest.mark.parametrize(
+    "deployment", [each for each in GOOD if each not in ("answer", "report", "tidy")]
+)
 def test_prefect_makes_no_run_of_a_parameter_of_another_name(deployment: str) -> None:
     ((parameter, good),) = written(deployment, {}).items()
     schema = offering(schema_of(deployment), ["letters"])
@@ -161,7 +219,9 @@ def test_prefect_makes_no_run_of_a_parameter_of_another_name(deployment: str) ->
 
 
 @pytest.mark.parametrize("case", BY_THE_FORM, ids=named)
-def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(case: tuple[str, dict[str, Any], str]) -> None:
+def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(
+    case: tuple[str, dict[str, Any], str],
+) -> None:
     deployment, wrong, why = case
     flow = getattr(import_module(f"flows.{deployment}"), deployment)
     with pytest.raises(ParameterTypeError, match=why):
@@ -196,7 +256,11 @@ async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_c
         assert isinstance(ended, State), (case, ended)
         assert (ended.type, ended.name) == (StateType.FAILED, REFUSED)
         said[named(case)] = ended.message or ""
-    assert [(named(each), said[named(each)]) for each in BY_THE_FLOW if not re.search(each[2], said[named(each)])] == []
+    assert [
+        (named(each), said[named(each)])
+        for each in BY_THE_FLOW
+        if not re.search(each[2], said[named(each)])
+    ] == []
     with pool.begin() as connection:
         assert everything(connection) == before
 

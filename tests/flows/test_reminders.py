@@ -49,10 +49,18 @@ async def asks(clock: Clock) -> Rollout:
     """A rollout that waits for approval since noon."""
     await clock.run(publish, now=later())
     begun = await clock.run(
-        rollout_moves.start, playbook(step(100, approval=True)), name="letters", consumer=None, who="ada", why="trial",
-        run_id=RUN, now=later(),
-    )  # fmt: skip
-    await clock.run(rollout_moves.apply, begun, AskApproval("every gate passed at 100 %"), [], now=later())
+        rollout_moves.start,
+        playbook(step(100, approval=True)),
+        name="letters",
+        consumer=None,
+        who="ada",
+        why="trial",
+        run_id=RUN,
+        now=later(),
+    )
+    await clock.run(
+        rollout_moves.apply, begun, AskApproval("every gate passed at 100 %"), [], now=later()
+    )
     return await clock.run(rollouts.find, begun.id)
 
 
@@ -63,7 +71,9 @@ async def tick(clock: Clock, messenger: Messenger, **after: float) -> int:
     return await remind(clock, messenger, ui_url=UI)
 
 
-async def test_the_message_says_what_is_asked_and_links_to_the_run(clock: Clock, standin: SlackStandIn) -> None:
+async def test_the_message_says_what_is_asked_and_links_to_the_run(
+    clock: Clock, standin: SlackStandIn
+) -> None:
     await asks(clock)
     assert await tick(clock, Bot(TOKEN, CHANNEL, standin.api_url)) == 0
     (message,) = standin.messages
@@ -72,19 +82,25 @@ async def test_the_message_says_what_is_asked_and_links_to_the_run(clock: Clock,
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(message.blocks)
 
 
-async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(clock: Clock, standin: SlackStandIn) -> None:
+async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
+    clock: Clock, standin: SlackStandIn
+) -> None:
     waiting, bot = await asks(clock), Bot(TOKEN, CHANNEL, standin.api_url)
     replies = [await tick(clock, bot, hours=hours) for hours in (0, 1, 23, 24, 25, 47, 48, 49)]
     assert replies == [0, 0, 0, 1, 0, 0, 1, 0]
     (message,) = standin.messages
     assert {thread for thread, _ in standin.replies} == {message.ts}
     first, second = (reply for _, reply in standin.replies)
-    assert first.text.startswith("A rollout waits for approval: letters, for 24 h now. Unanswered, it is taken back <!date^")
+    assert first.text.startswith(
+        "A rollout waits for approval: letters, for 24 h now. Unanswered, it is taken back <!date^"
+    )
     assert "for 2.0 d now" in second.text
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(first.blocks)
     await clock.run(rollout_moves.hear, waiting, Approval(True, "bob", "fine"), now=later(hours=50))
     assert await tick(clock, bot, hours=99) == 0
-    assert standin.messages[0].text.startswith(":white_check_mark: Resolved: A rollout waits for approval")
+    assert standin.messages[0].text.startswith(
+        ":white_check_mark: Resolved: A rollout waits for approval"
+    )
 
 
 async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_have_arrived_is_not(
@@ -94,13 +110,23 @@ async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_hav
     bot = Bot(TOKEN, CHANNEL, standin.api_url)
     await tick(clock, bot)
     standin.fail("chat.postMessage", error="ratelimited")
-    assert [await tick(clock, bot, hours=24, minutes=minutes) for minutes in (0, 5, 10)] == [0, 0, 1]
+    assert [await tick(clock, bot, hours=24, minutes=minutes) for minutes in (0, 5, 10)] == [
+        0,
+        0,
+        1,
+    ]
     standin.fail("chat.postMessage", lost=True)
-    assert [await tick(clock, bot, hours=48, minutes=minutes) for minutes in (11, 12, 30)] == [0, 0, 0]
+    assert [await tick(clock, bot, hours=48, minutes=minutes) for minutes in (11, 12, 30)] == [
+        0,
+        0,
+        0,
+    ]
     assert len(standin.replies) == 2
 
 
-async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(clock: Clock, standin: SlackStandIn) -> None:
+async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(
+    clock: Clock, standin: SlackStandIn
+) -> None:
     await asks(clock)
     hook = Webhook(standin.webhook_url)
     assert [await tick(clock, hook, days=days) for days in (0, 1, 2)] == [0, 0, 0]

@@ -20,7 +20,10 @@ from tests.flows.test_batch_lane import collect_all, kind, submit
 from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
-TURNED = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["b", "a"]}}}  # the echo engine picks by place
+TURNED = {
+    **SCHEMA,
+    "properties": {"category": {"type": "string", "enum": ["b", "a"]}},
+}  # the echo engine picks by place
 CURRENT = "select key, output, generation, standing from lanes.current_results order by key"
 BEGIN = {"version_no": None, "first": None, "last": None, "who": "ada", "why": "another prompt"}
 
@@ -52,7 +55,9 @@ async def test_a_replay_goes_through_submit_and_collect_and_is_promoted_and_demo
     assert (found.items, found.share, found.fields["category"]) == (len(KEYS), 1.0, len(KEYS))
     _, changed = await at.db.run(promotions.promote, "letters", now=now)
     assert changed == len(KEYS)
-    assert await sender.rows("select distinct generation, version from lanes.current_results") == [(1, 2)]
+    assert await sender.rows("select distinct generation, version from lanes.current_results") == [
+        (1, 2)
+    ]
     await at.db.run(promotions.demote, "letters", now=now)
     assert await sender.rows(CURRENT) == live
     ((responses, usd),) = await sender.rows("select count(*), sum(cost_usd) from lanes.spend")
@@ -86,7 +91,14 @@ async def test_a_replay_ends_and_is_promoted_although_a_request_always_faults(
     await collect_all(at, endpoint)
     await read_stream.fn(at.db, await begin_replay.fn(at.db, "letters", **BEGIN))
     for key in bad:
-        endpoint.fault("batch_request", "status", match=f"letter {key}", status=500, error_type="api_error", message="no")
+        endpoint.fault(
+            "batch_request",
+            "status",
+            match=f"letter {key}",
+            status=500,
+            error_type="api_error",
+            message="no",
+        )
     rounds = 0
     while await at.db.run(replays.finish, now=await at.db.now()) == []:
         rounds += 1
@@ -133,7 +145,14 @@ async def test_the_authoritative_pass_sees_the_history_of_its_entity(
     def put(connection: Connection) -> None:
         publish(connection, now=now, history_items=5)
         for key in ("first", "second"):
-            admit(connection, key, now=now, lane=Lane.BATCH, entity="ann", occurred_at=now.replace(minute=len(key)))
+            admit(
+                connection,
+                key,
+                now=now,
+                lane=Lane.BATCH,
+                entity="ann",
+                occurred_at=now.replace(minute=len(key)),
+            )
         admit(connection, "stranger", now=now, lane=Lane.BATCH, entity="bob")
         route(connection, now=now)
 
@@ -143,7 +162,11 @@ async def test_the_authoritative_pass_sees_the_history_of_its_entity(
     with prepared.body as body:
         sent = json.loads(b"".join([block async for block in body]))
     said = sorted(each["params"]["messages"][0]["content"] for each in sent["requests"])
-    assert said == ["<history>\nletter first\n</history>\nletter second", "letter first", "letter stranger"]
+    assert said == [
+        "<history>\nletter first\n</history>\nletter second",
+        "letter first",
+        "letter stranger",
+    ]
 
 
 def event(name: str, payload: dict[str, object]) -> Event:
@@ -151,7 +174,9 @@ def event(name: str, payload: dict[str, object]) -> Event:
     return Event.model_validate({"event": name, "resource": resource, "payload": payload})
 
 
-async def test_amendments_that_came_with_or_before_their_items_are_applied_once(at: Connections, sender: Sender) -> None:
+async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
+    at: Connections, sender: Sender
+) -> None:
     now = await at.db.now()
     await at.db.run(lambda c: publish(c, now=now))
     early = event("lanes.item.amended", {"key": "b", "payload": {"text": "early"}})
@@ -160,12 +185,21 @@ async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
     arrived = event("lanes.item.arrived", {"key": "a", "payload": {"text": "first"}})
     for _ in range(2):
         await admit_events(at.db, [early, beside, broken, arrived], now=now)
-    await admit_events(at.db, [event("lanes.item.arrived", {"key": "b", "payload": {"text": "first"}})], now=now)
+    await admit_events(
+        at.db, [event("lanes.item.arrived", {"key": "b", "payload": {"text": "first"}})], now=now
+    )
     await route_received(at.db)
-    items = await sender.rows("select key, payload ->> 'text', revision from lanes.item order by key")
+    items = await sender.rows(
+        "select key, payload ->> 'text', revision from lanes.item order by key"
+    )
     assert items == [("a", "beside", 1), ("b", "early", 1)]
-    assert await sender.rows("select reason, position from lanes.rejected_log") == [("malformed", str(broken.id))]
-    assert await sender.rows("select revision, state from lanes.work") == [(1, "ready"), (1, "ready")]
+    assert await sender.rows("select reason, position from lanes.rejected_log") == [
+        ("malformed", str(broken.id))
+    ]
+    assert await sender.rows("select revision, state from lanes.work") == [
+        (1, "ready"),
+        (1, "ready"),
+    ]
 
 
 async def test_an_amended_item_is_answered_again_and_its_correction_told(
@@ -176,15 +210,21 @@ async def test_an_amended_item_is_answered_again_and_its_correction_told(
     await collect_all(at, endpoint)
     ((before,),) = await sender.rows("select output ->> 'category' from lanes.current_results")
     number = 0
-    for number in range(20):  # the echo engine answers by the text's checksum: some text gets the other answer
-        amended = event("lanes.item.amended", {"key": "k", "payload": {"text": f"amended {number}"}})
+    for number in range(
+        20
+    ):  # the echo engine answers by the text's checksum: some text gets the other answer
+        amended = event(
+            "lanes.item.amended", {"key": "k", "payload": {"text": f"amended {number}"}}
+        )
         await admit_events(at.db, [amended], now=await at.db.now())
         assert await sender.states() == {"k": "answered"}
         await submit(at)
         await collect_all(at, endpoint)
         if await sender.rows("select 1 from lanes.correction_log"):
             break
-    ((after, revision),) = await sender.rows("select output ->> 'category', revision from lanes.current_results")
+    ((after, revision),) = await sender.rows(
+        "select output ->> 'category', revision from lanes.current_results"
+    )
     assert after != before
     assert revision == number + 1
     assert await sender.states() == {"k": "settled"}

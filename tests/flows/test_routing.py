@@ -23,7 +23,9 @@ from tests.examples import admit, publish
 from tests.store.tries import claimed_item, row, rows, said, tried
 
 
-async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(db: Database, pool: Engine) -> None:
+async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
+    db: Database, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"abcd", now=NOON)
@@ -34,16 +36,28 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(db: Dat
     assert [await route.route_received(db) for _ in range(2)] == [2, 0]
 
 
-async def test_the_history_that_a_batch_would_read_counts_in_its_cost(db: Database, pool: Engine) -> None:
+async def test_the_history_that_a_batch_would_read_counts_in_its_cost(
+    db: Database, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON, history_items=3)
         publish(setup, "tickets", now=NOON)
         for workload in ("letters", "tickets"):
             for n in range(2):
-                admit(setup, f"k{n}", now=NOON, workload=workload, entity="ann", occurred_at=later(minutes=n - 9))
+                admit(
+                    setup,
+                    f"k{n}",
+                    now=NOON,
+                    workload=workload,
+                    entity="ann",
+                    occurred_at=later(minutes=n - 9),
+                )
     assert await route.route_received(db) == 4
     with pool.begin() as reader:
-        costs = {(each.workload, each.key): (each.realtime_usd, each.batch_usd) for each in rows(reader, "route_log")}
+        costs = {
+            (each.workload, each.key): (each.realtime_usd, each.batch_usd)
+            for each in rows(reader, "route_log")
+        }
     assert costs["letters", "k0"][0] == costs["letters", "k1"][0]
     assert costs["letters", "k0"][1] < costs["letters", "k1"][1]
     assert costs["tickets", "k0"] == costs["tickets", "k1"]
@@ -90,7 +104,9 @@ def failing_from(key: str, act: Callable[..., Any]) -> Callable[..., Any]:
     return acted
 
 
-async def test_a_router_beside_open_transactions_routes_the_rest(db: Database, pool: Engine) -> None:
+async def test_a_router_beside_open_transactions_routes_the_rest(
+    db: Database, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON)
@@ -111,13 +127,19 @@ async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: 
     assert await route.route_received(db) == 1
 
 
-async def test_a_version_that_cannot_be_read_stops_its_own_items_only(db: Database, pool: Engine) -> None:
+async def test_a_version_that_cannot_be_read_stops_its_own_items_only(
+    db: Database, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, "broken", now=NOON)
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON, workload="broken")
         admit(setup, "a", now=NOON)
-        setup.execute(text("""update lanes.version set spec = spec || '{"weight": 0}' where workload = 'broken'"""))
+        setup.execute(
+            text(
+                """update lanes.version set spec = spec || '{"weight": 0}' where workload = 'broken'"""
+            )
+        )
     assert [await route.route_received(db) for _ in range(2)] == [1, 0]
     with pool.begin() as operator:
         assert row(operator, "route_log").workload == "letters"
@@ -139,7 +161,9 @@ def forget_price(pool: Engine, workload: str) -> None:
         )
 
 
-async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_only(db: Database, pool: Engine) -> None:
+async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_only(
+    db: Database, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, "gone", now=NOON)
         publish(setup, now=NOON)
@@ -151,7 +175,9 @@ async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_onl
         assert row(reader, "route_log").workload == "letters"
 
 
-async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours(database_url: str, pool: Engine) -> None:
+async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours(
+    database_url: str, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, "gone", now=NOON)
         publish(setup, now=NOON)
@@ -163,10 +189,17 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
     with newer.begin() as saver:
         assert outcomes.save(saver, [answered, tried(sound)], now=NOON).answered == 2
         booked = row(saver, "spend", workload="gone")
-        assert (booked.cost_usd, booked.price_version) == (0, f"{prices.price_version()}, no price for claude-gone")
+        assert (booked.cost_usd, booked.price_version) == (
+            0,
+            f"{prices.price_version()}, no price for claude-gone",
+        )
         assert row(saver, "spend", workload="letters").cost_usd > 0
         (unknown,) = work.abandoned(saver, now=later(hours=1))
-        assert (unknown.claim, unknown.judged.outcome, unknown.bound_usd) == (lost.claim, Outcome.UNKNOWN, 0)
+        assert (unknown.claim, unknown.judged.outcome, unknown.bound_usd) == (
+            lost.claim,
+            Outcome.UNKNOWN,
+            0,
+        )
         version = workloads.in_force(saver)["gone"]
     newer.dispose()
     with pytest.raises(LookupError):

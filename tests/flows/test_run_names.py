@@ -10,36 +10,68 @@ SIGNED = {"workload": "tickets", "who": "ada", "why": "so"}
 NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("submit", {"departure": {"workload": "tickets"}}, "batch submit tickets"),
     ("submit", {"departure": {}}, "batch submit everything"),
-    ("act", {"action": {**SIGNED, "deed": "set_split", "percent": 12.5}}, "set split tickets to 12.5 %"),
-    ("act", {"action": {**SIGNED, "deed": "give_up_batch", "batch": 41}}, "what if: give up batch 41 of tickets"),
-    ("act", {"action": {**SIGNED, "deed": "adopt_batch", "batch": 41, "sure": True}}, "adopt batch 41 of tickets"),
+    (
+        "act",
+        {"action": {**SIGNED, "deed": "set_split", "percent": 12.5}},
+        "set split tickets to 12.5 %",
+    ),
+    (
+        "act",
+        {"action": {**SIGNED, "deed": "give_up_batch", "batch": 41}},
+        "what if: give up batch 41 of tickets",
+    ),
+    (
+        "act",
+        {"action": {**SIGNED, "deed": "adopt_batch", "batch": 41, "sure": True}},
+        "adopt batch 41 of tickets",
+    ),
     ("act", {"action": {**SIGNED, "deed": "pause", "batch": 41}}, "pause tickets"),
     ("set_split", {"split": {**SIGNED, "percent": 30}}, "set split tickets to 30 %"),
     ("set_split", {"split": {**SIGNED, "consumer": "desk"}}, "set split tickets as inherited"),
-    ("set_budget", {"budget": {**SIGNED, "hard_usd": 20, "period": "month"}}, "set budget tickets by month"),
+    (
+        "set_budget",
+        {"budget": {**SIGNED, "hard_usd": 20, "period": "month"}},
+        "set budget tickets by month",
+    ),
     (
         "set_overhead",
         {"overhead": {**SIGNED, "lane": "batch", "kind": "engineering", "monthly_usd": 250}},
         "set overhead tickets batch engineering",
     ),
-    ("decide_batch", {"decision": {**SIGNED, "batch": 41, "deed": "resubmit_batch"}}, "what if: resubmit batch 41 of tickets"),
+    (
+        "decide_batch",
+        {"decision": {**SIGNED, "batch": 41, "deed": "resubmit_batch"}},
+        "what if: resubmit batch 41 of tickets",
+    ),
     (
         "decide_batch",
         {"decision": {**SIGNED, "batch": 41, "deed": "give_up_batch", "sure": True}},
         "give up batch 41 of tickets",
     ),
     ("migrate", {"order": {"workload": "tickets"}}, "migrate tickets by batch-to-realtime"),
-    ("migrate", {"order": {"workload": "tickets", "file": "/srv/books/slow.yaml"}}, "migrate tickets by slow.yaml"),
+    (
+        "migrate",
+        {"order": {"workload": "tickets", "file": "/srv/books/slow.yaml"}},
+        "migrate tickets by slow.yaml",
+    ),
     ("migrate", {"order": {}}, "migrate on: any rollout that nobody leads"),
     ("replay", {"reading": {"workload": "tickets"}}, "replay tickets"),
     ("replay", {"reading": {"workload": "tickets", "version": 3}}, "replay tickets by version 3"),
     ("advise", {"question": {"workload": "tickets"}}, "advise on tickets, 30 days"),
     ("report", {"period": {"hours": 6}}, "report, 6 h"),
-    ("report", {"period": {"since": datetime(2026, 11, 24, 12, tzinfo=UTC)}}, "report, since 2026-11-24 12:00+00:00"),
+    (
+        "report",
+        {"period": {"since": datetime(2026, 11, 24, 12, tzinfo=UTC)}},
+        "report, since 2026-11-24 12:00+00:00",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("deployment", "filled_in", "name"), NAMES, ids=[name for _, _, name in NAMES])
-def test_a_run_is_named_after_what_it_does_and_of_what(deployment: str, filled_in: dict[str, Any], name: str) -> None:
+@pytest.mark.parametrize(
+    ("deployment", "filled_in", "name"), NAMES, ids=[name for _, _, name in NAMES]
+)
+def test_a_run_is_named_after_what_it_does_and_of_what(
+    deployment: str, filled_in: dict[str, Any], name: str
+) -> None:
     flow = getattr(import_module(f"flows.{deployment}"), deployment)
     assert flow.flow_run_name.format(**flow.validate_parameters(filled_in)) == name

@@ -26,11 +26,18 @@ FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
 @pytest.mark.parametrize(
     "wanted",
     [
-        runs.answer(), runs.answer(standing=True), runs.collect(), runs.watch(), runs.migrate(), runs.submit("letters"),
+        runs.answer(),
+        runs.answer(standing=True),
+        runs.collect(),
+        runs.watch(),
+        runs.migrate(),
+        runs.submit("letters"),
     ],
     ids=lambda wanted: str(wanted.parameters) if wanted.parameters else wanted.deployment,
-)  # fmt: skip
-def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(wanted: WantedRun) -> None:
+)
+def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(
+    wanted: WantedRun,
+) -> None:
     (flow,) = [each for each in FLOWS if each.name == wanted.deployment]
     taken = flow.validate_parameters(dict(wanted.parameters))
     for name, said in wanted.parameters.items():
@@ -40,11 +47,13 @@ def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(want
 @pytest.mark.parametrize(
     "wanted",
     [
-        runs.set_split("letters"), runs.set_budget("letters", period="month", consumer="acme"),
-        runs.decide_batch("letters", batch=41), runs.pause("letters"),
+        runs.set_split("letters"),
+        runs.set_budget("letters", period="month", consumer="acme"),
+        runs.decide_batch("letters", batch=41),
+        runs.pause("letters"),
     ],
     ids=lambda wanted: wanted.deployment,
-)  # fmt: skip
+)
 def test_a_form_that_is_opened_filled_in_has_all_the_fields_that_are(wanted: WantedRun) -> None:
     (flow,) = [each for each in FORMS if each.name == wanted.deployment]
     ((parameter, said),) = wanted.parameters.items()
@@ -54,5 +63,12 @@ def test_a_form_that_is_opened_filled_in_has_all_the_fields_that_are(wanted: Wan
 
 def test_what_lanes_asks_for_is_not_held_against_the_choices_of_a_form() -> None:
     asked = runs.submit("published-a-moment-ago").request()
-    assert asked == {"parameters": {"departure": {"workload": "published-a-moment-ago"}}, "enforce_parameter_schema": False}
-    assert runs.submit("letters").once_a_minute("deadline", datetime(2026, 11, 24, tzinfo=UTC)).request()["idempotency_key"]
+    assert asked == {
+        "parameters": {"departure": {"workload": "published-a-moment-ago"}},
+        "enforce_parameter_schema": False,
+    }
+    assert (
+        runs.submit("letters")
+        .once_a_minute("deadline", datetime(2026, 11, 24, tzinfo=UTC))
+        .request()["idempotency_key"]
+    )

@@ -87,13 +87,22 @@ async def test_a_connection_lost_in_a_save_is_outlasted_and_everything_is_saved_
         return saved
 
     monkeypatch.setattr(outcomes, "save", severed)
-    done = await saving.save(db, [tried(held, response=said("m1")), tried(free)], now=NOON, sleep=no_pause)
+    done = await saving.save(
+        db, [tried(held, response=said("m1")), tried(free)], now=NOON, sleep=no_pause
+    )
     assert (done.answered, cut) == (2, [])
     with pool.begin() as reader:
-        assert len(rows(reader, "attempt_log")) == len(rows(reader, "spend")) == len(rows(reader, "current_results")) == 2
+        assert (
+            len(rows(reader, "attempt_log"))
+            == len(rows(reader, "spend"))
+            == len(rows(reader, "current_results"))
+            == 2
+        )
 
 
-async def test_a_database_that_stays_away_is_given_up_after_a_bounded_number_of_tries(claims: object) -> None:
+async def test_a_database_that_stays_away_is_given_up_after_a_bounded_number_of_tries(
+    claims: object,
+) -> None:
     pauses: list[float] = []
 
     async def pause(seconds: float) -> None:
@@ -104,8 +113,10 @@ async def test_a_database_that_stays_away_is_given_up_after_a_bounded_number_of_
             with pytest.raises(DBAPIError):
                 await saving.outlasting(away.now, sleep=pause)
     assert len(pauses) == saving.TRIES - 1
-    assert all(0.5 <= each / min(saving.FIRST_PAUSE_S * 2**no, saving.LONGEST_PAUSE_S) <= 1
-               for no, each in enumerate(pauses))  # fmt: skip
+    assert all(
+        0.5 <= each / min(saving.FIRST_PAUSE_S * 2**no, saving.LONGEST_PAUSE_S) <= 1
+        for no, each in enumerate(pauses)
+    )
 
 
 async def test_what_would_fail_again_is_not_tried_again(db: Database) -> None:
@@ -150,11 +161,14 @@ async def test_one_answer_that_the_database_refuses_is_saved_without_it_and_its_
         assert len(rows(reader, "spend")) == 7
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    packs=st.lists(st.integers(1, 5), min_size=1, max_size=4), tokens=st.integers(1, 9_999),
+    packs=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    tokens=st.integers(1, 9_999),
     bad=st.sets(st.integers(0, 19), max_size=3),
-)  # fmt: skip
+)
 async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
     db: Database, pool: Engine, packs: list[int], tokens: int, bad: set[int]
 ) -> None:
@@ -166,8 +180,9 @@ async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
     answers, order = [said(f"m_{uuid4()}", tokens=tokens) for _ in packs], count()
     tries = [
         tried(each, output=BAD if next(order) in bad else None, response=answer)
-        for pack, answer in zip(claims, answers, strict=True) for each in pack
-    ]  # fmt: skip
+        for pack, answer in zip(claims, answers, strict=True)
+        for each in pack
+    ]
     with disable_run_logger():
         await saving.save(db, tries, now=NOON)
     with pool.begin() as reader:
@@ -178,7 +193,11 @@ async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
         booked = {each.message_id: each for each in reader.execute(parts)}
     for pack, answer in zip(packs, answers, strict=True):
         of = booked[answer.message_id]
-        assert (of.cost, of.used, of.parts) == (of.cost_usd, of.input_tokens, of.items) == (of.cost_usd, tokens, pack)
+        assert (
+            (of.cost, of.used, of.parts)
+            == (of.cost_usd, of.input_tokens, of.items)
+            == (of.cost_usd, tokens, pack)
+        )
 
 
 async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_harms_no_neighbour(
@@ -197,7 +216,9 @@ async def test_a_message_id_that_no_index_takes_is_no_trouble_that_passes(
 ) -> None:
     bad, free = claims
     with disable_run_logger():
-        done = await saving.save(db, [tried(bad, response=said(token_hex(4_000))), tried(free)], now=NOON, sleep=no_pause)
+        done = await saving.save(
+            db, [tried(bad, response=said(token_hex(4_000))), tried(free)], now=NOON, sleep=no_pause
+        )
     assert ([each.claim for each in done.refused], done.answered) == ([bad.claim], 1)
 
 
@@ -211,7 +232,9 @@ async def test_claims_are_given_back_once_nobody_holds_them(
         async def caller_ends(seconds: float) -> None:
             caller.rollback()
 
-        left = await saving.give_back(db, [held.claim, free.claim], ready_at=NOON, sleep=caller_ends)
+        left = await saving.give_back(
+            db, [held.claim, free.claim], ready_at=NOON, sleep=caller_ends
+        )
     assert left == []
     with pool.begin() as reader:
         assert {each.state for each in rows(reader, "work")} == {"ready"}

@@ -38,7 +38,9 @@ async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode)
 async def look(at: Connections) -> int:
     """One look at the lane as it is; how many items were rescued."""
     now = await at.db.now()
-    return await rescue_late(at.db, await at.db.look(load.snapshot, account=at.provider.account, now=now))
+    return await rescue_late(
+        at.db, await at.db.look(load.snapshot, account=at.provider.account, now=now)
+    )
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -52,7 +54,9 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
     assert await look(at) == len(KEYS)
     assert await look(at) == 0
     assert await answer(at) == {Outcome.VALID: len(KEYS)}
-    ((late,),) = await sender.rows("select count(*) from lanes.item where answered_at is null or answered_at > due_at")
+    ((late,),) = await sender.rows(
+        "select count(*) from lanes.item where answered_at is null or answered_at > due_at"
+    )
     assert late == 0
 
     endpoint.reset()
@@ -62,7 +66,9 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
     assert await collect.poll(at, batch)
     assert await collect.bring_home(at, batch) == len(KEYS)
     assert set((await sender.states()).values()) == {"settled"}
-    shown = await sender.rows("select lane, count(*) filter (where shown) from lanes.attempt_log group by 1 order by 1")
+    shown = await sender.rows(
+        "select lane, count(*) filter (where shown) from lanes.attempt_log group by 1 order by 1"
+    )
     assert shown == [("batch", 0 if mode is Mode.PLAIN else len(KEYS)), ("realtime", len(KEYS))]
     ((spent, bills),) = await sender.rows("select sum(cost_usd), count(*) from lanes.spend")
     assert bills == 2 * len(KEYS)
@@ -80,23 +86,33 @@ async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_o
     sender.time.passes(seconds=12)
     assert await look(at) == 1
     assert await look(at) == 0
-    ((value, why),) = await sender.rows("select value, why from lanes.incident where promise = 'deadline_at_risk'")
+    ((value, why),) = await sender.rows(
+        "select value, why from lanes.incident where promise = 'deadline_at_risk'"
+    )
     assert value == len(KEYS) - 1
-    assert str(why).startswith(f"real time answers nothing of 7 items: {model} answers nobody since ")
+    assert str(why).startswith(
+        f"real time answers nothing of 7 items: {model} answers nobody since "
+    )
     ((lane,),) = await sender.rows("select count(*) from lanes.work where lane = 'realtime'")
     assert lane == 1
 
     await at.db.run(circuits.answered, account, model, began_at=await at.db.now())
     assert await look(at) == len(KEYS) - 1
     assert await answer(at) == {Outcome.VALID: len(KEYS)}
-    ((late,),) = await sender.rows("select count(*) from lanes.item where answered_at is null or answered_at > due_at")
+    ((late,),) = await sender.rows(
+        "select count(*) from lanes.item where answered_at is null or answered_at > due_at"
+    )
     assert late == 0
 
 
-async def test_one_look_that_breaks_does_not_keep_the_other_from_seeing_its_account_s_lane(at: Connections) -> None:
+async def test_one_look_that_breaks_does_not_keep_the_other_from_seeing_its_account_s_lane(
+    at: Connections,
+) -> None:
     looked: list[Load] = []
     now, model = await at.db.now(), version().spec.realtime_model
-    await at.db.run(circuits.faulted, at.provider.account, model, Fault("529", 3, now, now), now=now)
+    await at.db.run(
+        circuits.faulted, at.provider.account, model, Fault("529", 3, now, now), now=now
+    )
 
     async def breaks(_: Load) -> None:
         raise ValueError("no")

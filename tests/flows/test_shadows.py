@@ -17,17 +17,25 @@ KEYS = [f"p{n:02d}" for n in range(40)]
 
 async def over(sender: Sender) -> bool:
     """Nothing is owed, nor to be measured."""
-    return await sender.rows("select count(*) from lanes.work where state in ('ready', 'claimed')") == [(0,)]
+    return await sender.rows(
+        "select count(*) from lanes.work where state in ('ready', 'claimed')"
+    ) == [(0,)]
 
 
 async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_and_it_is_known_how_items_gathered(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    await sender.items(*KEYS, lane=Lane.REALTIME, buffer_s=5, realtime_pack=20, pack_check_share=0.2)
+    await sender.items(
+        *KEYS, lane=Lane.REALTIME, buffer_s=5, realtime_pack=20, pack_check_share=0.2
+    )
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: over(sender))
-    asked = await sender.rows("select purpose, items, count(*)::int from lanes.spend group by 1, 2 order by 1, 2")
-    ((checked, again),) = await sender.rows("select count(agrees)::int, count(repeats)::int from lanes.pack_check where agrees")
+    asked = await sender.rows(
+        "select purpose, items, count(*)::int from lanes.spend group by 1, 2 order by 1, 2"
+    )
+    ((checked, again),) = await sender.rows(
+        "select count(agrees)::int, count(repeats)::int from lanes.pack_check where agrees"
+    )
     assert isinstance(checked, int)
     assert isinstance(again, int)
     assert checked > again > 0
@@ -39,7 +47,9 @@ async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_an
 async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
     at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heads, "SLOW_S", -1)  # a look through the whole queue takes long, and is not repeated
+    monkeypatch.setattr(
+        heads, "SLOW_S", -1
+    )  # a look through the whole queue takes long, and is not repeated
     monkeypatch.setattr(heads, "REST_S", 1_000_000)
     packed = {"realtime_pack": 20, "pack_check_share": 0.2}
     await sender.items(*KEYS, lane=Lane.REALTIME, **packed)

@@ -73,7 +73,9 @@ async def test_beyond_a_consumers_soft_limit_its_items_leave(db: Database) -> No
 
 async def test_a_lane_that_is_not_overloaded_keeps_everything(db: Database) -> None:
     await db.run(free, now=await db.now())
-    calm = Load(NOON, per_s=10, queues=[Queue("letters", MODEL, NOON, 10 * int(SOON.total_seconds()))])
+    calm = Load(
+        NOON, per_s=10, queues=[Queue("letters", MODEL, NOON, 10 * int(SOON.total_seconds()))]
+    )
     assert await Shedder(db, "acme").look(calm) == 0
 
 
@@ -89,17 +91,23 @@ async def test_of_a_burst_that_is_too_much_the_last_that_would_be_late_leave(db:
     slow = Load(NOON, per_s=0.1, queues=[Queue("letters", MODEL, NOON, 20)])
     shedder = Shedder(db, "acme")
     assert await shedder.look(slow) == 14
-    assert [key for key, lane in sorted((await lanes(db)).items()) if lane == "realtime"] == [f"k{n:02}" for n in range(6)]
+    assert [key for key, lane in sorted((await lanes(db)).items()) if lane == "realtime"] == [
+        f"k{n:02}" for n in range(6)
+    ]
     assert await shedder.look(slow) == 0
 
 
-async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers_said(db: Database) -> None:
+async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers_said(
+    db: Database,
+) -> None:
     """One request in ten seconds, and patience for nine of them before oneself."""
     now = await db.now()
     await db.run(many, patience_s=95, now=now)
     told = Limit(Kind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
     await db.run(limits.exchange, "acme", {MODEL: [told]}, now=now)
-    assert await Shedder(db, "acme").look(await db.run(load.snapshot, account="acme", now=now)) == 10
+    assert (
+        await Shedder(db, "acme").look(await db.run(load.snapshot, account="acme", now=now)) == 10
+    )
     said = {each.explanation for each in await db.run(rows, "route_log", reason="shed")}
     assert sum(f"what waits for {MODEL} before it takes 100 s, " in each for each in said) == 1
 
@@ -118,7 +126,9 @@ def admit_crowd(connection: Connection, *, now: datetime) -> None:
 
 
 @pytest.mark.slow
-async def test_twenty_thousand_items_leave_in_one_look_the_latest_rank_first(db: Database, passing_time: PassingTime) -> None:
+async def test_twenty_thousand_items_leave_in_one_look_the_latest_rank_first(
+    db: Database, passing_time: PassingTime
+) -> None:
     await db.run(admit_crowd, now=await db.now())
     await db.run(down, now=await db.now())
     passing_time.passes(seconds=SETTLED.total_seconds())

@@ -17,8 +17,13 @@ from tests.store.test_signals import cut, wanted
 SOON_S = 10
 
 
-async def test_a_run_that_lost_its_role_to_another_ticks_no_more(db: Database, pool: Engine) -> None:
-    async with Tenure(db, Role.COLLECTOR, every_s=0) as tenure, RoleLock(db.url, Role.COLLECTOR) as other:
+async def test_a_run_that_lost_its_role_to_another_ticks_no_more(
+    db: Database, pool: Engine
+) -> None:
+    async with (
+        Tenure(db, Role.COLLECTOR, every_s=0) as tenure,
+        RoleLock(db.url, Role.COLLECTOR) as other,
+    ):
         ticks = tenure.ticks()
         assert await anext(ticks) == 0
         cut(pool, Role.COLLECTOR)
@@ -27,8 +32,13 @@ async def test_a_run_that_lost_its_role_to_another_ticks_no_more(db: Database, p
             await anext(ticks)
 
 
-async def test_a_run_whose_connection_died_ticks_on_with_its_role_taken_anew(db: Database, pool: Engine) -> None:
-    async with Tenure(db, Role.COLLECTOR, every_s=0) as tenure, RoleLock(db.url, Role.COLLECTOR) as other:
+async def test_a_run_whose_connection_died_ticks_on_with_its_role_taken_anew(
+    db: Database, pool: Engine
+) -> None:
+    async with (
+        Tenure(db, Role.COLLECTOR, every_s=0) as tenure,
+        RoleLock(db.url, Role.COLLECTOR) as other,
+    ):
         ticks = tenure.ticks()
         assert await anext(ticks) == 0
         cut(pool, Role.COLLECTOR)
@@ -37,7 +47,10 @@ async def test_a_run_whose_connection_died_ticks_on_with_its_role_taken_anew(db:
 
 
 async def test_a_run_hands_over_to_the_next_one(db: Database) -> None:
-    async with Tenure(db, Role.WATCHER, every_s=0) as tenure, RoleLock(db.url, Role.WATCHER) as watcher:
+    async with (
+        Tenure(db, Role.WATCHER, every_s=0) as tenure,
+        RoleLock(db.url, Role.WATCHER) as watcher,
+    ):
         ticks = tenure.ticks()
         await anext(ticks)
         taking = asyncio.create_task(watcher.take_over(within_s=SOON_S))
@@ -48,7 +61,9 @@ async def test_a_run_hands_over_to_the_next_one(db: Database) -> None:
         assert await taking
 
 
-async def test_a_standing_run_looks_after_the_others_even_while_a_tick_takes_long(db: Database, pool: Engine) -> None:
+async def test_a_standing_run_looks_after_the_others_even_while_a_tick_takes_long(
+    db: Database, pool: Engine
+) -> None:
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     async def ask(run: StandingRun, _: object) -> bool:
@@ -56,7 +71,10 @@ async def test_a_standing_run_looks_after_the_others_even_while_a_tick_takes_lon
         return True
 
     guard = Guard(db, ask=ask, vacancies=Vacancies(free_for=timedelta(0)), every_s=0.01)
-    async with RoleLock(db.url, Role.KEEPER) as keeper, RoleLock(db.url, Role.COLLECTOR) as collector:
+    async with (
+        RoleLock(db.url, Role.KEEPER) as keeper,
+        RoleLock(db.url, Role.COLLECTOR) as collector,
+    ):
         assert await keeper.try_take()
         assert await collector.try_take()
         async with Tenure(db, Role.WATCHER, every_s=0, guard=guard) as tenure:

@@ -25,7 +25,11 @@ def asleep() -> Wakes:
 async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
     wakes = asleep()
     wakes.others_committed()
-    assert (wakes.routing.is_set(), wakes.telling.is_set(), wakes.loop.is_set()) == (True, True, False)
+    assert (wakes.routing.is_set(), wakes.telling.is_set(), wakes.loop.is_set()) == (
+        True,
+        True,
+        False,
+    )
     assert not wakes.looks()
     wakes.all_is_routed()
     assert wakes.loop.is_set()
@@ -33,7 +37,9 @@ async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
     assert not wakes.looks()
 
 
-async def test_work_that_is_ready_does_not_wait_for_a_long_routing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_work_that_is_ready_does_not_wait_for_a_long_routing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(tasks.wakes, "ROUTED_WITHIN_S", 0.0)
     wakes = asleep()
     wakes.others_committed()

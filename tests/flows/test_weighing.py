@@ -54,9 +54,9 @@ async def test_an_answer_that_cannot_be_judged_is_billed_and_its_neighbours_are_
     monkeypatch.setattr(weighing.attempts, "answered", breaks)
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 2, Outcome.INVALID: 1}
-    assert await sender.rows("select key, error from lanes.attempt_log where outcome = 'invalid'") == [
-        ("b", "its call cannot be weighed: RuntimeError")
-    ]
+    assert await sender.rows(
+        "select key, error from lanes.attempt_log where outcome = 'invalid'"
+    ) == [("b", "its call cannot be weighed: RuntimeError")]
     assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
 
 

@@ -29,8 +29,12 @@ DOORS, PROVIDER = ("doors",), ("batch", "calls")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60, help="how long all areas take together (default: 60)")
-    parser.add_argument("--seed", type=int, help="of the first round; printed, so that a run can be repeated")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="how long all areas take together (default: 60)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="of the first round; printed, so that a run can be repeated"
+    )
     parser.add_argument("--area", choices=[*AREAS], help="one area alone, for the whole time")
     parser.add_argument("--rounds", type=int, help="at most so many rounds of an area")
     parser.add_argument("--into", help="folder for the cases that fail (default: a temporary one)")
@@ -40,11 +44,19 @@ def main() -> int:
     shares = SHARES if given.area is None else ({given.area: 1.0},)
     print(f"seed {seed}: {given.seconds:g} s; cases that fail are written into {into}", flush=True)
     began = time.monotonic()
-    with server() as ground, ProcessPoolExecutor(len(shares), mp_context=multiprocessing.get_context("spawn")) as processes:
+    with (
+        server() as ground,
+        ProcessPoolExecutor(
+            len(shares), mp_context=multiprocessing.get_context("spawn")
+        ) as processes,
+    ):
         _in_haste(ground)
         running: list[Future[list[Told]]] = []
         for part in shares:
-            jobs = [(name, ground.database(of_lanes=True), given.seconds * share) for name, share in part.items()]
+            jobs = [
+                (name, ground.database(of_lanes=True), given.seconds * share)
+                for name, share in part.items()
+            ]
             running.append(processes.submit(run_each, jobs, seed, into, given.rounds))
         try:
             told = [each for part in running for each in part.result()]

@@ -34,7 +34,9 @@ class Input:
 
     said: str
     is_jsonb: bool = False
-    reads_as_jsonb: bool = False  # what Python reads of it: of a name that comes twice, the last value alone
+    reads_as_jsonb: bool = (
+        False  # what Python reads of it: of a name that comes twice, the last value alone
+    )
     value: Any = None
     is_json: bool = False
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -54,13 +56,21 @@ class Input:
     def is_line(self) -> bool:
         """Whether a line of a file holds the fields of an event."""
         fields = self.fields
-        return fields is not None and isinstance(fields.get("payload"), dict) and set(fields) <= {*FIELDS, "label"}
+        return (
+            fields is not None
+            and isinstance(fields.get("payload"), dict)
+            and set(fields) <= {*FIELDS, "label"}
+        )
 
     @property
     def is_typed(self) -> bool:
         """Whether the fields can be the arguments of `lanes.submit`, which have types of their own."""
         fields = self.fields
-        if fields is None or not self.is_jsonb or not set(fields) <= {*ARGUMENTS, "urgent", "due_at", "occurred_at", "payload"}:
+        if (
+            fields is None
+            or not self.is_jsonb
+            or not set(fields) <= {*ARGUMENTS, "urgent", "due_at", "occurred_at", "payload"}
+        ):
             return False
         texts = all(isinstance(fields.get(name), str | None) for name in ARGUMENTS)
         moments = all(_is_moment(fields.get(name)) for name in ("due_at", "occurred_at"))
@@ -75,7 +85,9 @@ class Input:
         if not isinstance(fields.get("payload"), dict):
             return None
         said = [fields.get("key"), fields.get("occurred_at"), fields["payload"].get("text")]
-        if set(fields["payload"]) != {"text"} or not all(isinstance(each, str | None) for each in said):
+        if set(fields["payload"]) != {"text"} or not all(
+            isinstance(each, str | None) for each in said
+        ):
             return None
         whole = "".join(filter(None, said))
         if "" in said or not (said[2] or "").strip() or "\r" in whole or not _is_unicode(whole):
@@ -122,13 +134,23 @@ def compared(each: Input) -> list[Fault]:
     if "lines" in verdicts and not each.is_line:
         del verdicts["lines"]  # the whole line is a payload, or it is not JSON
     if not (each.is_jsonb and each.is_json) and not each.reads_as_jsonb:
-        taken = [door for door, verdict in verdicts.items() if verdict.accepted and not (door == "list" and each.is_jsonb)]
+        taken = [
+            door
+            for door, verdict in verdicts.items()
+            if verdict.accepted and not (door == "list" and each.is_jsonb)
+        ]
         why = f"no JSON that every reader takes, but accepted by {', '.join(taken)}"
         return [Fault("disagrees", AREA, why, each.said)] if taken else []
-    if {verdict.outcome for verdict in verdicts.values()} == {"accepted", "payload_too_large"} and _holds_float(each.value):
+    if {verdict.outcome for verdict in verdicts.values()} == {
+        "accepted",
+        "payload_too_large",
+    } and _holds_float(each.value):
         return []  # it is as large as it may be, and its numbers are written otherwise
     if len({_comparable(door, verdict) for door, verdict in verdicts.items()}) > 1:
-        told = "".join(f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}" for door, verdict in verdicts.items())
+        told = "".join(
+            f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}"
+            for door, verdict in verdicts.items()
+        )
         return [Fault("disagrees", AREA, told, each.said)]
     return []
 
@@ -147,6 +169,8 @@ def _comparable(door: str, verdict: Verdict) -> str:
     """Return what has to be the same; numbers are compared as every reader reads them."""
     if verdict.accepted:
         told = json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)
-        return json.dumps(json.loads(told, parse_int=float))  # 1e2 is 100 to SQL, and 100.0 to Python
+        return json.dumps(
+            json.loads(told, parse_int=float)
+        )  # 1e2 is 100 to SQL, and 100.0 to Python
     said = f"{verdict.outcome}: {verdict.told}".replace(f'workload "{door}"', "the workload")
     return SIZE.sub("its size", said).partition("; allowed are")[0]

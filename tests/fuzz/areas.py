@@ -33,9 +33,15 @@ T = TypeVar("T")
 PROGRESS_S = 15.0
 FRAGMENTS = 150  # of a kind that Hypothesis draws for a seed; cases are made of them by chance
 ROUNDS = 60  # are made of the same fragments
-INPUTS, BATCHED, CALLED = 500, 400, 200  # cases of a round: inputs of all kinds, answers in a batch, answers to calls
+INPUTS, BATCHED, CALLED = (
+    500,
+    400,
+    200,
+)  # cases of a round: inputs of all kinds, answers in a batch, answers to calls
 MOST_KEPT = 50  # faults of an area that get a file
-Round = Callable[[int], Awaitable[tuple[int, list[Fault]]]]  # by its seed: the number of its cases, and their faults
+Round = Callable[
+    [int], Awaitable[tuple[int, list[Fault]]]
+]  # by its seed: the number of its cases, and their faults
 
 
 @dataclass
@@ -53,10 +59,17 @@ class Told:
         return f"{self.area:<8} {self.cases:>8,} cases {per_s:>7,.0f} a second in {self.seconds:>4.0f} s: {found}"
 
 
-SAID = {"crash": "crashes", "harmed": "neighbours harmed", "unbooked": "unbooked bills", "disagrees": "disagreements of doors"}
+SAID = {
+    "crash": "crashes",
+    "harmed": "neighbours harmed",
+    "unbooked": "unbooked bills",
+    "disagrees": "disagreements of doors",
+}
 
 
-def run_each(jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_rounds: int | None = None) -> list[Told]:
+def run_each(
+    jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_rounds: int | None = None
+) -> list[Told]:
     """Run areas one after the other: each by its name, on a database of its own, for so many seconds and at least a round.
 
     Faults are written as files into a folder.
@@ -68,11 +81,15 @@ def run_each(jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_
     return told
 
 
-async def _run(name: str, url: str, seconds: float, seed: int, into: Path, most_rounds: int | None) -> Told:
+async def _run(
+    name: str, url: str, seconds: float, seed: int, into: Path, most_rounds: int | None
+) -> Told:
     told, rounds = Told(name), 0
     async with AREAS[name](url) as one_round:
         began = said = time.monotonic()
-        while (rounds == 0 or time.monotonic() - began < seconds) and (most_rounds is None or rounds < most_rounds):
+        while (rounds == 0 or time.monotonic() - began < seconds) and (
+            most_rounds is None or rounds < most_rounds
+        ):
             of = seed + rounds
             cases, faults = await one_round(of)
             rounds += 1
@@ -95,7 +112,10 @@ def _keep(fault: Fault, seed: int, into: Path) -> None:
     again = f'make fuzz ARGS="--area {fault.area} --seed {seed} --rounds 1"'
     kept = {"kind": fault.kind, "why": fault.why, "case": fault.case, "repeat": again}
     file.write_text(json.dumps(kept, indent=1), encoding="utf-8")
-    print(f"{fault}\n  file: {file}\n  repeat: {again}".encode(errors="backslashreplace").decode(), flush=True)
+    print(
+        f"{fault}\n  file: {file}\n  repeat: {again}".encode(errors="backslashreplace").decode(),
+        flush=True,
+    )
 
 
 class Draws(Generic[T]):

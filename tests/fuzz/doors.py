@@ -75,7 +75,11 @@ class Doors:
         Where a door breaks, the list is halved until the input at fault stands alone.
         """
         try:
-            return [fault for some in apart(said, _neighbour_keys()) for fault in await self._tried(some)]
+            return [
+                fault
+                for some in apart(said, _neighbour_keys())
+                for fault in await self._tried(some)
+            ]
         except Exception as error:
             self._emptied()
             if len(said) > 1:
@@ -91,9 +95,14 @@ class Doors:
                 each.is_jsonb, each.reads_as_jsonb = is_jsonb, is_jsonb and each.is_json
             odd = [each for each in inputs if each.is_json and not each.is_jsonb]
             read = {"said": json.dumps([json.dumps(each.value) for each in odd])}
-            for each, reads_as_jsonb in zip(odd, connection.execute(text(IS_JSONB), read).scalars(), strict=True):
+            for each, reads_as_jsonb in zip(
+                odd, connection.execute(text(IS_JSONB), read).scalars(), strict=True
+            ):
                 each.reads_as_jsonb = reads_as_jsonb
-        in_sql, in_files = [*self._list(inputs), *self._single(inputs)], [*self._lines(inputs), *self._table(inputs)]
+        in_sql, in_files = (
+            [*self._list(inputs), *self._single(inputs)],
+            [*self._lines(inputs), *self._table(inputs)],
+        )
         harmed = [*in_sql, *in_files, *await self._events(inputs)]
         self._emptied()
         self.cases += sum(len(each.verdicts) for each in inputs)
@@ -104,13 +113,17 @@ class Doors:
     def _list(self, inputs: Sequence[Input]) -> list[str]:
         given = [each for each in inputs if each.is_jsonb]
         with self._pool.begin() as connection:
-            told = connection.execute(text(LIST), {"said": f"[{','.join(_among([each.said for each in given]))}]"}).all()
+            told = connection.execute(
+                text(LIST), {"said": f"[{','.join(_among([each.said for each in given]))}]"}
+            ).all()
         return self._read("list", given, told)
 
     def _single(self, inputs: Sequence[Input]) -> list[str]:
         given = [each for each in inputs if each.is_typed]
         with self._pool.begin() as connection:
-            told = connection.execute(text(SINGLE), {"said": json.dumps(_among([each.said for each in given]))}).all()
+            told = connection.execute(
+                text(SINGLE), {"said": json.dumps(_among([each.said for each in given]))}
+            ).all()
         return self._read("single", given, told)
 
     def _read(self, door: str, given: Sequence[Input], told: Sequence[Any]) -> list[str]:
@@ -119,18 +132,24 @@ class Doors:
             stored = _stored(connection, door)
         for each, place in zip(given, places, strict=True):
             _, outcome, detail, key = told[place]
-            each.verdicts[door] = Verdict(outcome, stored.get(key) if outcome == "accepted" else detail)
+            each.verdicts[door] = Verdict(
+                outcome, stored.get(key) if outcome == "accepted" else detail
+            )
         return _harmed(door, stored, len(told) - len(given))
 
     async def _events(self, inputs: Sequence[Input]) -> list[str]:
         given = [each for each in inputs if each.fields is not None]
         neighbours = [json.loads(each) for each in _among([])]
-        events = [_event(fields) for fields in _among([each.fields or {} for each in given], neighbours)]
+        events = [
+            _event(fields) for fields in _among([each.fields or {} for each in given], neighbours)
+        ]
         left = await admit_events(self._db, events, now=await self._db.now())
         if left:
             raise AssertionError(f"{len(left)} events met a lock")
         ids = [str(event.id) for event in events]
-        return self._kept("event", given, [ids[place] for place in _places(len(given))], len(neighbours))
+        return self._kept(
+            "event", given, [ids[place] for place in _places(len(given))], len(neighbours)
+        )
 
     def _lines(self, inputs: Sequence[Input]) -> list[str]:
         file = self._folder / "lines.jsonl"
@@ -142,7 +161,9 @@ class Doors:
 
     def _table(self, inputs: Sequence[Input]) -> list[str]:
         given = [(each, row) for each in inputs if (row := each.row) is not None]
-        neighbours = [[fields["key"], "", fields["payload"]["text"]] for fields in map(json.loads, _among([]))]
+        neighbours = [
+            [fields["key"], "", fields["payload"]["text"]] for fields in map(json.loads, _among([]))
+        ]
         rows, line, places = _among([row for _, row in given], neighbours), 2, list[str]()
         file = self._folder / "table.csv"
         with file.open("w", encoding="utf-8", newline="") as opened:
@@ -162,11 +183,16 @@ class Doors:
         for _ in admit_file(self._pool, file, door, layout, now=now):
             pass
 
-    def _kept(self, door: str, given: Sequence[Input], places: Sequence[str], neighbours: int) -> list[str]:
+    def _kept(
+        self, door: str, given: Sequence[Input], places: Sequence[str], neighbours: int
+    ) -> list[str]:
         """Read what the database has of the inputs; `places` is what each goes by without a key."""
         with self._pool.begin() as connection:
             stored = _stored(connection, door)
-            refused = {place: (reason, detail) for place, reason, detail in connection.execute(text(REFUSED), {"door": door})}
+            refused = {
+                place: (reason, detail)
+                for place, reason, detail in connection.execute(text(REFUSED), {"door": door})
+            }
         for each, place in zip(given, places, strict=True):
             if place in refused:
                 each.verdicts[door] = Verdict(*refused[place])
@@ -183,7 +209,10 @@ class Doors:
 
 
 def _neighbours() -> list[str]:
-    return [json.dumps({"key": f"neighbour {n}", "payload": {"text": f"letter {n}"}}) for n in range(NEIGHBOURS)]
+    return [
+        json.dumps({"key": f"neighbour {n}", "payload": {"text": f"letter {n}"}})
+        for n in range(NEIGHBOURS)
+    ]
 
 
 def _among(hostile: Sequence[Any], neighbours: Sequence[Any] | None = None) -> list[Any]:
@@ -203,7 +232,10 @@ def _stored(connection: Connection, door: str) -> dict[str, tuple[Any, ...]]:
 
 
 def _harmed(door: str, stored: dict[str, tuple[Any, ...]], neighbours: int) -> list[str]:
-    expected = {f"neighbour {n}": ({"text": f"letter {n}"}, None, None, False, None, None, None) for n in range(neighbours)}
+    expected = {
+        f"neighbour {n}": ({"text": f"letter {n}"}, None, None, False, None, None, None)
+        for n in range(neighbours)
+    }
     wrong = [key for key, item in expected.items() if stored.get(key) != item]
     return [f"{door}: {', '.join(wrong)} not admitted as alone"] if wrong else []
 

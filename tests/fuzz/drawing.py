@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 T = TypeVar("T")
 UNHURRIED = [  # checks of Hypothesis that say nothing of what is drawn in bulk
-    HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.large_base_example,
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+    HealthCheck.large_base_example,
     HealthCheck.function_scoped_fixture,
-]  # fmt: skip
+]
 
 
 def drawn(cases: st.SearchStrategy[T], number: int, of: int) -> list[T]:
@@ -17,7 +20,13 @@ def drawn(cases: st.SearchStrategy[T], number: int, of: int) -> list[T]:
     found: list[T] = []
 
     @seed(of)
-    @settings(max_examples=number, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=UNHURRIED)
+    @settings(
+        max_examples=number,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=UNHURRIED,
+    )
     @given(cases)
     def keep(case: T) -> None:
         found.append(case)

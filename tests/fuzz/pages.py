@@ -39,7 +39,10 @@ class Pages:
     """Shows hostile inputs in each place that shows one."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
-        self._mixed, self._version = Mixed(seed, chance, fragments=fragments), version(realtime_pack=2)
+        self._mixed, self._version = (
+            Mixed(seed, chance, fragments=fragments),
+            version(realtime_pack=2),
+        )
 
     def cases(self, number: int) -> list[str]:
         """Return so many inputs."""
@@ -48,7 +51,9 @@ class Pages:
     def faults(self, said: str) -> list[Fault]:
         """Return what an input does where it is shown that it may not do."""
         try:
-            return [Fault("harmed", AREA, why, said) for why in [*_shown(said), *self._previewed(said)]]
+            return [
+                Fault("harmed", AREA, why, said) for why in [*_shown(said), *self._previewed(said)]
+            ]
         except Exception as error:
             return [Fault("crash", AREA, f"{type(error).__name__}: {error}", said)]
 
@@ -61,14 +66,32 @@ class Pages:
         except (ValueError, RecursionError, Refused):
             return []
         item = Arrived(
-            "letters", given.key or "a:1", given.payload, NOON, given.occurred_at or NOON, given.consumer, given.entity,
-            given.urgent, given.lane, given.due_at,
-        )  # fmt: skip
+            "letters",
+            given.key or "a:1",
+            given.payload,
+            NOON,
+            given.occurred_at or NOON,
+            given.consumer,
+            given.entity,
+            given.urgent,
+            given.lane,
+            given.due_at,
+        )
         size = len(json.dumps(given.payload).encode())
         told = preview(
-            item, self._version, Splits([]), keyed=given.key is not None, payload_bytes=size, history=[given.payload], now=NOON
+            item,
+            self._version,
+            Splits([]),
+            keyed=given.key is not None,
+            payload_bytes=size,
+            history=[given.payload],
+            now=NOON,
         )
-        wrong = [f"the price is {each.usd}" for each in told.lanes if not each.usd.is_finite() or each.usd < 0]
+        wrong = [
+            f"the price is {each.usd}"
+            for each in told.lanes
+            if not each.usd.is_finite() or each.usd < 0
+        ]
         listed = _listed(given.key or "a:1", given.payload)
         return wrong + _exported(listed) + _tabled(listed)
 
@@ -79,11 +102,18 @@ def _shown(said: str) -> list[str]:
     for text in (said, _unescaped(said)):
         markdown, inline, line, slack = cell(text), code(text), plain(text), escaped(text)
         discreet(f"the provider answered 400: {text}", [text])
-        if CONTROL.search("".join((markdown, inline, line, slack))) or "\n" in markdown + inline + line + slack:
+        if (
+            CONTROL.search("".join((markdown, inline, line, slack)))
+            or "\n" in markdown + inline + line + slack
+        ):
             wrong.append("a control character is shown")
         if "<" in markdown + slack or ">" in markdown + slack:
             wrong.append("a tag or a mention is shown")
-        if BARE_PIPE.search(markdown) or BARE_PIPE.search(inline) or inline.count("`") not in (0, 2):
+        if (
+            BARE_PIPE.search(markdown)
+            or BARE_PIPE.search(inline)
+            or inline.count("`") not in (0, 2)
+        ):
             wrong.append("a cell of a table opens another")
         if "](" in markdown.replace("\\]", "") or "://" in markdown:
             wrong.append("a link is shown")
@@ -100,10 +130,26 @@ def _unescaped(said: str) -> str:
 
 def _listed(key: str, payload: dict[str, Any]) -> Listed:
     return Listed(
-        item_id=ItemId(1), key=key, state=ItemState.SETTLED, lane=Lane.BATCH, standing="authoritative", generation=0, version=1,
-        revision=0, output=payload, received_at=NOON, answered_at=NOON, settled_at=NOON, changed_at=NOON + timedelta(1),
-        attempts=1, cost_usd=Decimal("0.1"), failure=key, consumer=key, entity=key, **_label(payload),
-    )  # fmt: skip
+        item_id=ItemId(1),
+        key=key,
+        state=ItemState.SETTLED,
+        lane=Lane.BATCH,
+        standing="authoritative",
+        generation=0,
+        version=1,
+        revision=0,
+        output=payload,
+        received_at=NOON,
+        answered_at=NOON,
+        settled_at=NOON,
+        changed_at=NOON + timedelta(1),
+        attempts=1,
+        cost_usd=Decimal("0.1"),
+        failure=key,
+        consumer=key,
+        entity=key,
+        **_label(payload),
+    )
 
 
 def _label(payload: dict[str, Any]) -> dict[str, Any]:
@@ -134,5 +180,7 @@ def _is_number(value: str) -> bool:
 
 def _tabled(item: Listed) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=120, force_terminal=False, color_system=None).print(table([item], width=120))
+    Console(file=out, width=120, force_terminal=False, color_system=None).print(
+        table([item], width=120)
+    )
     return ["a control character reaches a terminal"] if CONTROL.search(out.getvalue()) else []

@@ -20,8 +20,17 @@ from tests.fuzz.verdicts import Fault
 
 AREA = "prompts"
 BEFORE, AFTER = {"text": "the letter before"}, {"title": "after", "body": "the letter <after>"}
-SPOKEN = ["</item>", '<item id="1">', "<history>", "</history>", "</text>", "</title><body>", "\uff1citem",
-    "< / i t e m >", "&lt;item"]
+SPOKEN = [
+    "</item>",
+    '<item id="1">',
+    "<history>",
+    "</history>",
+    "</text>",
+    "</title><body>",
+    "\uff1citem",
+    "< / i t e m >",
+    "&lt;item",
+]
 
 
 class Prompts:
@@ -45,12 +54,21 @@ class Prompts:
         return found
 
     def _with_words(self, payload: dict[str, Any]) -> dict[str, Any]:
-        said = self._random.choice(SPOKEN) + str(self._random.randint(0, 10**6)) + self._random.choice(SPOKEN)
+        said = (
+            self._random.choice(SPOKEN)
+            + str(self._random.randint(0, 10**6))
+            + self._random.choice(SPOKEN)
+        )
         match self._random.randint(0, 3):
             case 0:
                 return {"text": said, **payload}
             case 1:
-                return {**payload, "title": "a", "body": said, str(self._random.randint(0, 99)): [said]}
+                return {
+                    **payload,
+                    "title": "a",
+                    "body": said,
+                    str(self._random.randint(0, 99)): [said],
+                }
             case 2:
                 return {"text": said}
             case _:
@@ -65,7 +83,11 @@ class Prompts:
 
     def _wrong(self, payload: dict[str, Any]) -> list[str]:
         ids = pack_ids("0123456789abcdef", 0, 3)
-        pack = [Question(ids[0], BEFORE), Question(ids[1], payload, (payload,)), Question(ids[2], AFTER)]
+        pack = [
+            Question(ids[0], BEFORE),
+            Question(ids[1], payload, (payload,)),
+            Question(ids[2], AFTER),
+        ]
         calm = [pack[0], Question(ids[1], {"text": "x"}, ({"text": "x"},)), pack[2]]
         said, expected = _content(self._version, pack), _content(self._version, calm)
         wrong: list[str] = []
@@ -83,7 +105,12 @@ class Prompts:
         single = _content(self._version, [Question("1", payload)])
         named = [name for name in payload if f"<{name}>" in single and f"</{name}>" in single]
         if len(payload) > 1 and len(named) == len(payload):
-            opened = [single.count(f"{bracket}{slash}{name}>") for name in named for slash in ("", "/") for bracket in BRACKET]
+            opened = [
+                single.count(f"{bracket}{slash}{name}>")
+                for name in named
+                for slash in ("", "/")
+                for bracket in BRACKET
+            ]
             if max(opened) > 1:
                 wrong.append("a field closes its tag or opens that of a sibling")
         return wrong

@@ -53,7 +53,9 @@ select i.key, i.state, a.outcome, a.error, a.cost_usd, a.bound_usd,
 NEGATIVE = """
 select count(*) from lanes.spend where least(cost_usd, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens) < 0
 """
-CANCEL = "select lanes.cancel('letters', given.key) from unnest(cast(:keys as text[])) as given (key)"
+CANCEL = (
+    "select lanes.cancel('letters', given.key) from unnest(cast(:keys as text[])) as given (key)"
+)
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,30 @@ class Became:
     """What became of an item: its state, and its attempts."""
 
     state: str
-    attempts: list[tuple[str | None, str | None, Decimal, Decimal, bool]]  # outcome, error, cost, bound, whether it is booked
+    attempts: list[
+        tuple[str | None, str | None, Decimal, Decimal, bool]
+    ]  # outcome, error, cost, bound, whether it is booked
 
 
 class Lanes:
     """Both lanes of one database, before a provider that says what it is told to say."""
 
     def __init__(
-        self, at: Connections, pool_url: str, endpoint: Endpoint, spoiling: Spoiling, time: PassingTime, logged: list[str]
+        self,
+        at: Connections,
+        pool_url: str,
+        endpoint: Endpoint,
+        spoiling: Spoiling,
+        time: PassingTime,
+        logged: list[str],
     ) -> None:
-        self._at, self._endpoint, self._spoiling, self._time, self._logged = at, endpoint, spoiling, time, logged
+        self._at, self._endpoint, self._spoiling, self._time, self._logged = (
+            at,
+            endpoint,
+            spoiling,
+            time,
+            logged,
+        )
         self._pool = create_engine(pool_url)
         self._rounds, self._billed_until = 0, 0
 
@@ -95,11 +111,24 @@ class Lanes:
 
         self._spoiling.spoil = spoil
         broke = await self._brought_home(batch)
-        ((state,),) = await self._rows("select state from lanes.batch_status where batch_id = :id", id=batch.id)
-        billed = {keys[custom_id]: message for custom_id, message in self._spoiling.billed.items() if custom_id in keys}
+        ((state,),) = await self._rows(
+            "select state from lanes.batch_status where batch_id = :id", id=batch.id
+        )
+        billed = {
+            keys[custom_id]: message
+            for custom_id, message in self._spoiling.billed.items()
+            if custom_id in keys
+        }
         faults = [Fault("crash", "batch", why, _shown(said)) for why in [*broke, *self._heard()]]
         if state != "collected" and not broke:
-            faults.append(Fault("crash", "batch", f"the batch is {state} after {READINGS} readings", _shown(said)))
+            faults.append(
+                Fault(
+                    "crash",
+                    "batch",
+                    f"the batch is {state} after {READINGS} readings",
+                    _shown(said),
+                )
+            )
         return faults + await self._checked("batch", hostile, neighbours, billed, said)
 
     async def calls(self, answers: Answers, number: int) -> list[Fault]:
@@ -110,7 +139,11 @@ class Lanes:
 
         def spoil(asked: str, message: dict[str, Any]) -> bytes | None:
             key = texts.get(asked)
-            return None if key is None or key in neighbours else said.setdefault(key, answers.message(message))
+            return (
+                None
+                if key is None or key in neighbours
+                else said.setdefault(key, answers.message(message))
+            )
 
         self._spoiling.spoil = spoil
         broke: list[str] = []
@@ -119,7 +152,11 @@ class Lanes:
             await ask(self._at, claimed, Pace(), Health())
         except Exception as error:
             broke.append(f"{type(error).__name__}: {error}")
-        billed = {texts[asked]: message for asked, message in self._spoiling.billed.items() if asked in texts}
+        billed = {
+            texts[asked]: message
+            for asked, message in self._spoiling.billed.items()
+            if asked in texts
+        }
         faults = [Fault("crash", "calls", why, _shown(said)) for why in [*broke, *self._heard()]]
         return faults + await self._checked("calls", hostile, neighbours, billed, said)
 
@@ -157,24 +194,42 @@ class Lanes:
         return []
 
     async def _checked(
-        self, lane: str, hostile: Sequence[str], neighbours: Sequence[str], billed: dict[str, str], said: dict[str, bytes]
+        self,
+        lane: str,
+        hostile: Sequence[str],
+        neighbours: Sequence[str],
+        billed: dict[str, str],
+        said: dict[str, bytes],
     ) -> list[Fault]:
         usd = self._bill()
         became = await self._became([*hostile, *neighbours])
         faults: list[Fault] = []
         for key in neighbours:
-            fine = became[key].state == "settled" and [each[0] for each in became[key].attempts] == ["valid"]
+            fine = became[key].state == "settled" and [
+                each[0] for each in became[key].attempts
+            ] == ["valid"]
             price = usd.get(billed.get(key, ""))
             if not fine or became[key].attempts[0][2] != price:
                 why = f"a well-formed neighbour is {became[key]}, and the provider bills {price}"
                 faults.append(Fault("harmed", lane, why, _shown(said)))
         for key in hostile:
-            why = unbooked(became[key], usd.get(billed.get(key, ""), Decimal(0)), said.get(key, b""))
+            why = unbooked(
+                became[key], usd.get(billed.get(key, ""), Decimal(0)), said.get(key, b"")
+            )
             if why is not None:
-                faults.append(Fault("unbooked", lane, why, said.get(key, b"").decode(errors="replace")))
+                faults.append(
+                    Fault("unbooked", lane, why, said.get(key, b"").decode(errors="replace"))
+                )
         ((negative,),) = await self._rows(NEGATIVE)
         if negative:
-            faults.append(Fault("unbooked", lane, f"{negative} rows of the ledger are below nothing", _shown(said)))
+            faults.append(
+                Fault(
+                    "unbooked",
+                    lane,
+                    f"{negative} rows of the ledger are below nothing",
+                    _shown(said),
+                )
+            )
         await self._rows(CANCEL, keys=list(hostile))
         return faults
 
@@ -182,7 +237,9 @@ class Lanes:
         """Return what the provider billed since the last look, by message."""
         rows = list[dict[str, Any]]()
         while True:
-            page = self._endpoint.control("GET", f"bill/messages?limit=10000&after={self._billed_until}")
+            page = self._endpoint.control(
+                "GET", f"bill/messages?limit=10000&after={self._billed_until}"
+            )
             rows += page["data"]
             if page["data"]:
                 self._billed_until = page["data"][-1]["seq"]
@@ -191,10 +248,14 @@ class Lanes:
 
     async def _became(self, keys: Sequence[str]) -> dict[str, Became]:
         found: dict[str, Became] = {}
-        for key, state, outcome, error, usd, bound, is_booked in await self._rows(BECAME, keys=list(keys)):
+        for key, state, outcome, error, usd, bound, is_booked in await self._rows(
+            BECAME, keys=list(keys)
+        ):
             became = found.setdefault(key, Became(state, []))
             if outcome is not None:
-                became.attempts.append((outcome, error, usd or Decimal(0), bound or Decimal(0), is_booked))
+                became.attempts.append(
+                    (outcome, error, usd or Decimal(0), bound or Decimal(0), is_booked)
+                )
         return found
 
     async def _rows(self, query: str, **values: object) -> list[Any]:
@@ -209,7 +270,9 @@ def unbooked(became: Became, usd: Decimal, said: bytes) -> str | None:
     if _is_unbilled(said):
         return None
     booked = any(is_booked for *_, is_booked in became.attempts)
-    bounded = any(outcome == "unknown" and bound >= usd for outcome, _, _, bound, _ in became.attempts)
+    bounded = any(
+        outcome == "unknown" and bound >= usd for outcome, _, _, bound, _ in became.attempts
+    )
     return None if booked or bounded else f"the provider bills {usd} for it, and it is {became}"
 
 
@@ -231,9 +294,13 @@ async def lanes(url: str, folder: Path) -> AsyncIterator[Lanes]:
     """Yield both lanes of a fresh database of Lanes, with a provider of their own."""
     time, spoiling, host = PassingTime(), Spoiling(), Host()
     try:
-        standin = partial(host.standin, folder / "provider", machine=time.of_host, through=spoiling.around)
+        standin = partial(
+            host.standin, folder / "provider", machine=time.of_host, through=spoiling.around
+        )
         with standin() as endpoint, tracebacks() as logged:
-            provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5)
+            provider = Provider(
+                api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5
+            )
             async with Database(url, clock=time.of_database) as db, opening(provider) as client:
                 at = Connections(db, client, provider)
                 await at.client()

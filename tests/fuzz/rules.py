@@ -28,32 +28,126 @@ from tests.fuzz.verdicts import Fault
 AREA = "rules"
 LONGEST_S = 3.0  # of processor time: the limits of one evaluation are some tenths of a second
 ATOMS = [
-    "payload", "payload.tags", "payload.text", "payload.n", "age_s", "due_in_s", "consumer", "true", "false", "null", "0",
-    "-1", "1.5",
-    "9223372036854775807", "1e308", "'a'", "''", "[1, 2]", "{'a': 1}", "has(payload.text)", "t", "x", "size(payload)",
+    "payload",
+    "payload.tags",
+    "payload.text",
+    "payload.n",
+    "age_s",
+    "due_in_s",
+    "consumer",
+    "true",
+    "false",
+    "null",
+    "0",
+    "-1",
+    "1.5",
+    "9223372036854775807",
+    "1e308",
+    "'a'",
+    "''",
+    "[1, 2]",
+    "{'a': 1}",
+    "has(payload.text)",
+    "t",
+    "x",
+    "size(payload)",
     "type(payload)",
-    "timestamp('2026-01-01T00:00:00Z')", "duration('1h')", "string(payload)", "int(payload.text)", "nobody",
-    "payload['text']", "b'\\xff'",
-]  # fmt: skip
-PATTERNS = ["(a+)+$", "(a|a)*b", "^(([a-z])+.)+[A-Z]([a-z])+$", "(x+x+)+y", "[", "\\\\1", "(?=a)", ".*.*.*.*=",
-    "a{1000}{1000}", "\\u00e9"]
+    "timestamp('2026-01-01T00:00:00Z')",
+    "duration('1h')",
+    "string(payload)",
+    "int(payload.text)",
+    "nobody",
+    "payload['text']",
+    "b'\\xff'",
+]
+PATTERNS = [
+    "(a+)+$",
+    "(a|a)*b",
+    "^(([a-z])+.)+[A-Z]([a-z])+$",
+    "(x+x+)+y",
+    "[",
+    "\\\\1",
+    "(?=a)",
+    ".*.*.*.*=",
+    "a{1000}{1000}",
+    "\\u00e9",
+]
 FORMS = [
-    "({} == {})", "({} && {})", "({} || {})", "({} > {})", "({} in {})", "({} + {})", "({} ? {} : {})", "!{}", "-{}",
+    "({} == {})",
+    "({} && {})",
+    "({} || {})",
+    "({} > {})",
+    "({} in {})",
+    "({} + {})",
+    "({} ? {} : {})",
+    "!{}",
+    "-{}",
     "({} % {})",
-    "{}.exists(t, {})", "{}.all(t, {})", "{}.map(t, {})", "{}.filter(t, {})", "{}.exists_one(x, {})", "size({})", "{}[{}]",
+    "{}.exists(t, {})",
+    "{}.all(t, {})",
+    "{}.map(t, {})",
+    "{}.filter(t, {})",
+    "{}.exists_one(x, {})",
+    "size({})",
+    "{}[{}]",
     "{}.a.b.c",
-    "{}.startsWith({})", "{}.contains({})", "{}.matches('%s')", "matches({}, '%s')", "{} // ", "({}", "{})",
+    "{}.startsWith({})",
+    "{}.contains({})",
+    "{}.matches('%s')",
+    "matches({}, '%s')",
+    "{} // ",
+    "({}",
+    "{})",
     "{}.exists({}, {})",
-]  # fmt: skip
+]
 TAGS = [[f"t{n}" for n in range(3_000)], ["a" * 27 + "!"] * 30, list(range(500)), [["a"] * 50] * 50]
-KEYWORDS = ["type", "enum", "pattern", "$ref", "allOf", "anyOf", "not", "minLength", "multipleOf", "uniqueItems",
-    "properties", "items",
-            "patternProperties", "additionalProperties", "required", "const", "$defs", "if", "then", "maxItems",
-            "format"]  # fmt: skip
-YAMLS = ["&a [*a, *a]", "*b", "<<: *a", "!!python/object:os.system x", "? [a]", "- - -", "\t", "a: b: c", "'", "---\n---",
-    "\x00", "# x",
-         "!!binary aa", "2026-01-01", "0o17", "yes", "|2\n  x", "{a: [", "%YAML 9", "\ufeff", "&x " * 200,
-         "[" * 200]  # fmt: skip
+KEYWORDS = [
+    "type",
+    "enum",
+    "pattern",
+    "$ref",
+    "allOf",
+    "anyOf",
+    "not",
+    "minLength",
+    "multipleOf",
+    "uniqueItems",
+    "properties",
+    "items",
+    "patternProperties",
+    "additionalProperties",
+    "required",
+    "const",
+    "$defs",
+    "if",
+    "then",
+    "maxItems",
+    "format",
+]
+YAMLS = [
+    "&a [*a, *a]",
+    "*b",
+    "<<: *a",
+    "!!python/object:os.system x",
+    "? [a]",
+    "- - -",
+    "\t",
+    "a: b: c",
+    "'",
+    "---\n---",
+    "\x00",
+    "# x",
+    "!!binary aa",
+    "2026-01-01",
+    "0o17",
+    "yes",
+    "|2\n  x",
+    "{a: [",
+    "%YAML 9",
+    "\ufeff",
+    "&x " * 200,
+    "[" * 200,
+]
 
 
 class Rules:
@@ -67,7 +161,9 @@ class Rules:
     def cases(self, number: int) -> list[tuple[str, str]]:
         """Return so many cases: what it is, and its text."""
         makers = {"rule": self._rule, "schema": self._schema, "file": self._file}
-        return [(kind, makers[kind]()) for kind in self._random.choices([*makers], [6, 2, 2], k=number)]
+        return [
+            (kind, makers[kind]()) for kind in self._random.choices([*makers], [6, 2, 2], k=number)
+        ]
 
     def faults(self, case: tuple[str, str]) -> list[Fault]:
         """Return what is not as it should be with a case, and with a well-formed rule beside it."""
@@ -78,7 +174,11 @@ class Rules:
         except Exception as error:
             return [Fault("crash", AREA, f"{kind}: {type(error).__name__}: {error}", said)]
         took = time.thread_time() - began
-        faults = [Fault("crash", AREA, f"{kind}: it took {took:.1f} s", said)] if took > LONGEST_S else []
+        faults = (
+            [Fault("crash", AREA, f"{kind}: it took {took:.1f} s", said)]
+            if took > LONGEST_S
+            else []
+        )
         if not self._calm.holds({"payload": {"n": 31}}) or self._calm.holds({"payload": {"n": 30}}):
             faults.append(Fault("harmed", AREA, "a well-formed rule gives something else", said))
         return faults
@@ -87,15 +187,25 @@ class Rules:
         payload: Any = {}
         with suppress(ValueError, RecursionError):
             payload = json.loads(self._mixed.fragment("payload"))
-        more = {"tags": self._random.choice(TAGS), "text": self._random.choice(["a" * 40 + "!", "aB" * 2_000, "7"]), "n": 5}
+        more = {
+            "tags": self._random.choice(TAGS),
+            "text": self._random.choice(["a" * 40 + "!", "aB" * 2_000, "7"]),
+            "n": 5,
+        }
         return (payload if isinstance(payload, dict) else {}) | more
 
     def _rule(self, depth: int = 0) -> str:
         if depth > 4 or self._random.random() < 0.15 * depth:
-            return self._random.choice(ATOMS) if self._random.random() < 0.9 else repr(self._random.choice(self._texts))
+            return (
+                self._random.choice(ATOMS)
+                if self._random.random() < 0.9
+                else repr(self._random.choice(self._texts))
+            )
         form = self._random.choice(FORMS)
         if "%s" in form:
-            form = form.replace("%s", self._random.choice(PATTERNS).replace("{", "{{").replace("}", "}}"))
+            form = form.replace(
+                "%s", self._random.choice(PATTERNS).replace("{", "{{").replace("}", "}}")
+            )
         return form.format(*(self._rule(depth + 1) for _ in range(3)))
 
     def _computed(self, said: str) -> None:
@@ -112,11 +222,16 @@ class Rules:
         except SpecInvalid:
             return
         for each in (payload, {"n": 1}):
-            assert decide(Arrived("letters", "k", each, NOON, NOON), of, Splits([]), now=NOON).lane in Lane
+            assert (
+                decide(Arrived("letters", "k", each, NOON, NOON), of, Splits([]), now=NOON).lane
+                in Lane
+            )
 
     def _schema(self) -> str:
         schema = json.loads(json.dumps(SCHEMA))
-        at = self._random.choice([schema, schema["properties"]["note"], schema["properties"]["category"]])
+        at = self._random.choice(
+            [schema, schema["properties"]["note"], schema["properties"]["category"]]
+        )
         for _ in range(self._random.randint(1, 4)):
             at[self._random.choice(KEYWORDS)] = self._value()
         return json.dumps(schema)
@@ -126,12 +241,26 @@ class Rules:
             case 0:
                 return self._random.choice(PATTERNS)
             case 1:
-                return {"$ref": self._random.choice(["#", "#/properties/note", "#/$defs/a", "http://127.0.0.1:1/x",
-                "file:///etc/passwd"])}
+                return {
+                    "$ref": self._random.choice(
+                        [
+                            "#",
+                            "#/properties/note",
+                            "#/$defs/a",
+                            "http://127.0.0.1:1/x",
+                            "file:///etc/passwd",
+                        ]
+                    )
+                }
             case 2:
-                return [{self._random.choice(KEYWORDS): self._random.choice(self._texts)} for _ in range(2)]
+                return [
+                    {self._random.choice(KEYWORDS): self._random.choice(self._texts)}
+                    for _ in range(2)
+                ]
             case 3:
-                return self._random.choice([0, -1, 0.1, 10**300, True, None, "string", ["string", "null"], {}])
+                return self._random.choice(
+                    [0, -1, 0.1, 10**300, True, None, "string", ["string", "null"], {}]
+                )
             case _:
                 return {self._random.choice(KEYWORDS): self._random.choice(PATTERNS)}
 
@@ -141,14 +270,31 @@ class Rules:
         except SpecInvalid:
             return
         check = AnswerCheck(spec.output_schema)
-        for answer in ({"category": "a"}, {"category": "a", "note": "a" * 40 + "!"}, self._payload(), None, [1]):
+        for answer in (
+            {"category": "a"},
+            {"category": "a", "note": "a" * 40 + "!"},
+            self._payload(),
+            None,
+            [1],
+        ):
             judge(Response("msg_1", None, json.dumps(answer), "end_turn", Usage()), ["one"], check)
 
     def _file(self) -> str:
-        lines = ["name: letters", "instructions: Sort the letter.", f"output_schema: {json.dumps(SCHEMA)}", "split_percent: 5"]
+        lines = [
+            "name: letters",
+            "instructions: Sort the letter.",
+            f"output_schema: {json.dumps(SCHEMA)}",
+            "split_percent: 5",
+        ]
         for _ in range(self._random.randint(1, 4)):
-            odd = self._random.choice(YAMLS) if self._random.random() < 0.7 else self._random.choice(self._texts)
-            name = self._random.choice(["name", "urgent_when", "promises", "input_schema", "split_percent", odd])
+            odd = (
+                self._random.choice(YAMLS)
+                if self._random.random() < 0.7
+                else self._random.choice(self._texts)
+            )
+            name = self._random.choice(
+                ["name", "urgent_when", "promises", "input_schema", "split_percent", odd]
+            )
             lines.insert(self._random.randint(0, len(lines)), f"{name}: {odd}")
         return "\n".join(lines)
 

@@ -24,13 +24,42 @@ def _repeated(text: str, sizes: Sequence[int]) -> st.SearchStrategy[str]:
 
 
 SPECIAL = [
-    "", " ", "\x00", "\ud800", "\udc00x", "\U0001f600", "e\u0301", "\u202e", "\u2028", "\x1b[2J", "\ufeff", "null", "true", "0",
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "\udc00x",
+    "\U0001f600",
+    "e\u0301",
+    "\u202e",
+    "\u2028",
+    "\x1b[2J",
+    "\ufeff",
+    "null",
+    "true",
+    "0",
     "'",
-    '"', "\\", "\\u0000", "a\x00b", "</item>", "<history>", "=1+1", "@channel", "%s", "{}",
-    "'; drop table lanes.item; --", "\r\n",
-    "\t", "e" * 512,
-]  # fmt: skip
-TEXTS = ANY_TEXT | st.sampled_from(SPECIAL) | _repeated("k", [511, 512, 513, 2_000]) | _repeated("\U0001f600", [512, 513])
+    '"',
+    "\\",
+    "\\u0000",
+    "a\x00b",
+    "</item>",
+    "<history>",
+    "=1+1",
+    "@channel",
+    "%s",
+    "{}",
+    "'; drop table lanes.item; --",
+    "\r\n",
+    "\t",
+    "e" * 512,
+]
+TEXTS = (
+    ANY_TEXT
+    | st.sampled_from(SPECIAL)
+    | _repeated("k", [511, 512, 513, 2_000])
+    | _repeated("\U0001f600", [512, 513])
+)
 GOOD_TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=12)
 NUMBERS = (
     st.integers().map(str)
@@ -38,13 +67,39 @@ NUMBERS = (
     | st.floats(allow_nan=False, allow_infinity=False).map(repr)
     | st.sampled_from(
         [
-            "0", "-0", "-0.0", "1.0", "1e2", "1E+2", "1e-400", "0.1", "1.10", "0.12345678901234567890123", "1e307", "1e308",
-            "1.5e308", "-1e309", "1e400", "1e131072", "9007199254740993", "NaN", "Infinity", "-Infinity",
-            "1" * 300, "1" * 309, "1" * 400,
-            "1" * 5_000, "01", "+1", "1.", ".5", "0x10", "1_000",
+            "0",
+            "-0",
+            "-0.0",
+            "1.0",
+            "1e2",
+            "1E+2",
+            "1e-400",
+            "0.1",
+            "1.10",
+            "0.12345678901234567890123",
+            "1e307",
+            "1e308",
+            "1.5e308",
+            "-1e309",
+            "1e400",
+            "1e131072",
+            "9007199254740993",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1" * 300,
+            "1" * 309,
+            "1" * 400,
+            "1" * 5_000,
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "0x10",
+            "1_000",
         ]
     )
-)  # fmt: skip
+)
 LEAVES = st.sampled_from(["null", "true", "false"]) | NUMBERS | TEXTS.map(quoted)
 
 
@@ -64,35 +119,83 @@ def _around(each: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def _nested(levels: int, inner: str) -> str:
-    return '{"a":[' * (levels // 2) + ("[" if levels % 2 else "") + inner + ("]" if levels % 2 else "") + "]}" * (levels // 2)
+    return (
+        '{"a":[' * (levels // 2)
+        + ("[" if levels % 2 else "")
+        + inner
+        + ("]" if levels % 2 else "")
+        + "]}" * (levels // 2)
+    )
 
 
-DEEPLY = st.builds(_nested, st.sampled_from([2, DEEP - 2, DEEP - 1, DEEP, DEEP + 1, DEEP + 2, 400, 1_200, 3_000]), NUMBERS)
+DEEPLY = st.builds(
+    _nested,
+    st.sampled_from([2, DEEP - 2, DEEP - 1, DEEP, DEEP + 1, DEEP + 2, 400, 1_200, 3_000]),
+    NUMBERS,
+)
 ANYTHING = st.recursive(LEAVES, _around, max_leaves=5) | DEEPLY
 LARGE = _repeated("x", [900, 1_000, 1_008, 1_009, 1_010, 1_012, 1_013, 1_024, 1_100, 5_000])
 LETTERS = st.builds(lambda text: mapped([("text", quoted(text))]), GOOD_TEXTS | TEXTS | LARGE)
 PAYLOADS = st.lists(st.tuples(GOOD_TEXTS | TEXTS, ANYTHING), max_size=3).map(mapped) | LETTERS
 MOMENTS = st.datetimes().map(lambda moment: moment.isoformat()) | st.sampled_from(
     [
-        "2026-11-24T13:00:00Z", "2026-11-24 13:00+02", "2026-11-24", "20261124T130000Z", "2026-W48-2", "2026-11-24T24:00:00Z",
-        "2026-11-24T23:59:60Z", "2026-02-30", "2026-11-24T13:00:00.123456789Z", "2026-11-24T13:00:00,5Z",
+        "2026-11-24T13:00:00Z",
+        "2026-11-24 13:00+02",
+        "2026-11-24",
+        "20261124T130000Z",
+        "2026-W48-2",
+        "2026-11-24T24:00:00Z",
+        "2026-11-24T23:59:60Z",
+        "2026-02-30",
+        "2026-11-24T13:00:00.123456789Z",
+        "2026-11-24T13:00:00,5Z",
         "2026-11-24t13:00:00z",
-        "2026-11-24T13:00:00+15:59", "2026-11-24T13:00:00+16:00", "2026-11-24T13:00:00-23:59", "2026-11-24T13:00:00+0200",
-        "2026-11-24T13:00:00 Europe/Berlin", "infinity", "-infinity", "now", "today", "tomorrow", "epoch", "allballs", "",
-        "0001-06-01 00:00:00+00", "0002-01-01T00:00:00Z", "0002-01-01T00:00:00+01:00", "9998-12-31T23:59:59Z",
-        "9999-01-01T00:00:00Z", "10000-01-01", "2026-11-24 BC", "1764579600", " 2026-11-24", "2026-11-24T13:00:00+00:53:28",
-        "24.11.2026", "11/24/2026", "2026-11-24T13", "2026-11-24T13Z", "2026-11-24T13:00:00.1Z", "2026-11-24X13:00:00Z",
-        "2026-328", "2026-11-24T13:00:00\u2212 01:00", "\u0662\u0660\u0662\u0666-11-24",
+        "2026-11-24T13:00:00+15:59",
+        "2026-11-24T13:00:00+16:00",
+        "2026-11-24T13:00:00-23:59",
+        "2026-11-24T13:00:00+0200",
+        "2026-11-24T13:00:00 Europe/Berlin",
+        "infinity",
+        "-infinity",
+        "now",
+        "today",
+        "tomorrow",
+        "epoch",
+        "allballs",
+        "",
+        "0001-06-01 00:00:00+00",
+        "0002-01-01T00:00:00Z",
+        "0002-01-01T00:00:00+01:00",
+        "9998-12-31T23:59:59Z",
+        "9999-01-01T00:00:00Z",
+        "10000-01-01",
+        "2026-11-24 BC",
+        "1764579600",
+        " 2026-11-24",
+        "2026-11-24T13:00:00+00:53:28",
+        "24.11.2026",
+        "11/24/2026",
+        "2026-11-24T13",
+        "2026-11-24T13Z",
+        "2026-11-24T13:00:00.1Z",
+        "2026-11-24X13:00:00Z",
+        "2026-328",
+        "2026-11-24T13:00:00\u2212 01:00",
+        "\u0662\u0660\u0662\u0666-11-24",
     ]
-)  # fmt: skip
+)
 ODD_TIMES = (MOMENTS | TEXTS).map(quoted) | ANYTHING
 NAMES = (GOOD_TEXTS | TEXTS).map(quoted) | ANYTHING
 VALUES: dict[str, st.SearchStrategy[str]] = {
     "key": NAMES | st.integers(0, 10**6).map(str),
     "consumer": NAMES,
     "entity": NAMES,
-    "lane": st.sampled_from(['"realtime"', '"batch"', '"Realtime"', '"express"', '["batch"]', '""', "null"]) | ANYTHING,
-    "urgent": st.sampled_from(["true", "false", "null", '"true"', '"yes"', "1", "0", '"off"']) | ANYTHING,
+    "lane": st.sampled_from(
+        ['"realtime"', '"batch"', '"Realtime"', '"express"', '["batch"]', '""', "null"]
+    )
+    | ANYTHING,
+    "urgent": st.sampled_from(["true", "false", "null", '"true"', '"yes"', "1", "0", '"off"'])
+    | ANYTHING,
     "due_at": ODD_TIMES,
     "occurred_at": ODD_TIMES,
     "payload": PAYLOADS | ANYTHING,
@@ -118,7 +221,9 @@ def made(by: Choices) -> str:
     kind = by.number(0, 19)
     if kind == 0:
         return by.fragment("anything")
-    odd = [FIELDS[by.number(0, len(FIELDS) - 1)] for _ in range(by.number(1, 3))]  # a name may come twice
+    odd = [
+        FIELDS[by.number(0, len(FIELDS) - 1)] for _ in range(by.number(1, 3))
+    ]  # a name may come twice
     pairs = [(name, by.fragment(name)) for name in odd]
     if "payload" not in odd and kind != 1:
         pairs.append(("payload", by.fragment("payload" if kind < 6 else "good payload")))

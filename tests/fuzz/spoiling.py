@@ -11,8 +11,18 @@ from tests.fuzz.drawing import drawn
 from tests.hostile.answers import FIELDS, KINDS, MODEL, odd_values, usages, written
 from tests.standin.hosted import Asgi, Receive, Scope, Send
 
-Spoil = Callable[[str, dict[str, Any]], bytes | None]  # what is said instead of this message or line; None: the honest one
-TEXTS = ['{"category": "a"}', '{"category": "z"}', '{"answers": []}', "", "null", "{", '{"category": "a", "note": "\\u0000"}']
+Spoil = Callable[
+    [str, dict[str, Any]], bytes | None
+]  # what is said instead of this message or line; None: the honest one
+TEXTS = [
+    '{"category": "a"}',
+    '{"category": "z"}',
+    '{"answers": []}',
+    "",
+    "null",
+    "{",
+    '{"category": "a", "note": "\\u0000"}',
+]
 ENDS = ["errored", "canceled", "expired", "succeeded", "unheard", ""]
 NAMED = "custom_id"
 
@@ -27,7 +37,9 @@ class Answers:
 
     def message(self, honest: Mapping[str, Any]) -> bytes:
         """Return what is said instead of a message."""
-        return _cut(written(self._message(honest)), self._random.randint(0, 39), self._random.random())
+        return _cut(
+            written(self._message(honest)), self._random.randint(0, 39), self._random.random()
+        )
 
     def line(self, honest: Mapping[str, Any]) -> bytes:
         """Return what is said instead of a line of results. It names its request: what names none is any line at all."""
@@ -59,7 +71,10 @@ class Answers:
                 return said | {"usage": self._random.choice(self._usages)}
             case 5:
                 text = self._random.choice(TEXTS)
-                return said | {"content": [{"type": "text", "text": text}], "model": self._random.choice([MODEL, "claude-x"])}
+                return said | {
+                    "content": [{"type": "text", "text": text}],
+                    "model": self._random.choice([MODEL, "claude-x"]),
+                }
             case _:
                 for _ in range(self._random.randint(1, 3)):
                     self._place(said, self._random.choice([*FIELDS.values()])[0])
@@ -148,7 +163,9 @@ class _Answer:
             self.body += event.get("body", b"")
 
     async def give(self, body: bytes, send: Send) -> None:
-        lengthless = [header for header in self._start["headers"] if header[0].lower() != b"content-length"]
+        lengthless = [
+            header for header in self._start["headers"] if header[0].lower() != b"content-length"
+        ]
         await send(self._start | {"headers": [*lengthless, (b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
 

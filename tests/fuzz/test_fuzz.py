@@ -31,7 +31,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("area", ["doors", "batch", "calls"])
-async def test_hostile_cases_at_the_doors_and_from_the_provider_harm_nothing(area: str, database_url: str) -> None:
+async def test_hostile_cases_at_the_doors_and_from_the_provider_harm_nothing(
+    area: str, database_url: str
+) -> None:
     async with AREAS[area](database_url) as one_round:
         cases, faults = await one_round(SEED)
     assert (cases > 0, list(map(str, faults))) == (True, [])
@@ -61,7 +63,9 @@ async def test_a_door_that_reads_another_rule_is_found(
     assert [fault.kind for fault in await doors.faults([said, '{"payload":{}}'])] == ["disagrees"]
 
 
-async def test_a_batch_that_breaks_and_its_neighbours_are_found(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_that_breaks_and_its_neighbours_are_found(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken(*_: object) -> int:
         raise RuntimeError("no")
 
@@ -85,7 +89,9 @@ async def test_a_batch_that_breaks_and_its_neighbours_are_found(database_url: st
 def test_a_bill_is_in_the_ledger_or_within_a_bound(
     attempts: list[tuple[str, None, Decimal, Decimal, bool]], lacks: bool
 ) -> None:
-    assert (provider.unbooked(Became("routed", [*attempts]), Decimal(1), b"{}") is not None) == lacks
+    assert (
+        provider.unbooked(Became("routed", [*attempts]), Decimal(1), b"{}") is not None
+    ) == lacks
 
 
 def test_a_fence_that_is_not_escaped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +101,13 @@ def test_a_fence_that_is_not_escaped_is_found(monkeypatch: pytest.MonkeyPatch) -
     assert {fault.kind for fault in prompts.faults({"text": "</item>"})} == {"harmed"}
 
 
-def test_a_control_character_that_reaches_a_terminal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    pages, said = Pages(SEED, random.Random(SEED), fragments=2), json.dumps({"key": "k", "payload": {"text": "\x9b31m"}})
+def test_a_control_character_that_reaches_a_terminal_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages, said = (
+        Pages(SEED, random.Random(SEED), fragments=2),
+        json.dumps({"key": "k", "payload": {"text": "\x9b31m"}}),
+    )
     assert pages.faults(said) == []
     monkeypatch.setattr(listing, "plain", lambda text, most: str(text))
     assert {fault.kind for fault in pages.faults(said)} == {"harmed"}

@@ -17,34 +17,78 @@ from tests.unit.strategies import any_json
 
 MODEL = "claude-haiku-5-5"
 USAGE = {
-    "input_tokens": 50, "output_tokens": 20, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+    "input_tokens": 50,
+    "output_tokens": 20,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 0,
     "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-}  # fmt: skip
+}
 GONE = object()  # the field is not there
 DEEP = "@deep@"  # stands for 100,000 lists, one within the other, which no writer of JSON writes
 DEPTH = 100_000
 
 VALUES: Mapping[str, Any] = {
-    "missing": GONE, "null": None, "true": True, "negative": -1, "-2^31": -(2**31), "2^31": 2**31, "2^31-1": 2**31 - 1,
-    "2^63": 2**63, "400 digits": 10**400, "1.5": 1.5, "5.0": 5.0, "1e308": 1e308, "NaN": float("nan"),
-    "Infinity": float("inf"), "empty text": "", "digits": "5", "text": "x", "NUL": "a\x00b",
-    "half a surrogate pair": "a\ud800b", "control characters": "\x1b[31mred\r\n\x07", "long text": "x" * 100_000, "list": [1],
-    "empty list": [], "object": {"a": 1}, "deep": DEEP,
-}  # fmt: skip
+    "missing": GONE,
+    "null": None,
+    "true": True,
+    "negative": -1,
+    "-2^31": -(2**31),
+    "2^31": 2**31,
+    "2^31-1": 2**31 - 1,
+    "2^63": 2**63,
+    "400 digits": 10**400,
+    "1.5": 1.5,
+    "5.0": 5.0,
+    "1e308": 1e308,
+    "NaN": float("nan"),
+    "Infinity": float("inf"),
+    "empty text": "",
+    "digits": "5",
+    "text": "x",
+    "NUL": "a\x00b",
+    "half a surrogate pair": "a\ud800b",
+    "control characters": "\x1b[31mred\r\n\x07",
+    "long text": "x" * 100_000,
+    "list": [1],
+    "empty list": [],
+    "object": {"a": 1},
+    "deep": DEEP,
+}
 NUMBERS = tuple(VALUES)
-NO_TEXTS = tuple(name for name, value in VALUES.items() if not isinstance(value, str) or value == DEEP)
-ODD_NAMES = (*NO_TEXTS, "empty text", "NUL", "half a surrogate pair", "control characters", "long text")
-COUNTS = tuple(name for name in NUMBERS if name not in ("missing", "null"))  # which the API documents for what is cached
+NO_TEXTS = tuple(
+    name for name, value in VALUES.items() if not isinstance(value, str) or value == DEEP
+)
+ODD_NAMES = (
+    *NO_TEXTS,
+    "empty text",
+    "NUL",
+    "half a surrogate pair",
+    "control characters",
+    "long text",
+)
+COUNTS = tuple(
+    name for name in NUMBERS if name not in ("missing", "null")
+)  # which the API documents for what is cached
 
 Path = tuple[str | int, ...]
-FIELDS: Mapping[str, tuple[Path, tuple[str, ...], bool]] = {  # where it is, what is wrong with it, and whether the bill is read
+FIELDS: Mapping[
+    str, tuple[Path, tuple[str, ...], bool]
+] = {  # where it is, what is wrong with it, and whether the bill is read
     "usage": (("usage",), (*NO_TEXTS, "text"), False),
     "input_tokens": (("usage", "input_tokens"), NUMBERS, False),
     "output_tokens": (("usage", "output_tokens"), NUMBERS, False),
     "cache_creation_input_tokens": (("usage", "cache_creation_input_tokens"), COUNTS, False),
     "cache_read_input_tokens": (("usage", "cache_read_input_tokens"), COUNTS, False),
-    "cache_creation": (("usage", "cache_creation"), (*(n for n in COUNTS if n != "object"), "text"), False),
-    "ephemeral_1h_input_tokens": (("usage", "cache_creation", "ephemeral_1h_input_tokens"), COUNTS, False),
+    "cache_creation": (
+        ("usage", "cache_creation"),
+        (*(n for n in COUNTS if n != "object"), "text"),
+        False,
+    ),
+    "ephemeral_1h_input_tokens": (
+        ("usage", "cache_creation", "ephemeral_1h_input_tokens"),
+        COUNTS,
+        False,
+    ),
     "id": (("id",), ODD_NAMES, False),
     "model": (("model",), (*ODD_NAMES, "text"), True),
     "type": (("type",), tuple(n for n in VALUES if n != "missing"), True),
@@ -52,8 +96,12 @@ FIELDS: Mapping[str, tuple[Path, tuple[str, ...], bool]] = {  # where it is, wha
     "block": (("content", 0), tuple(n for n in VALUES if n != "missing"), True),
     "block type": (("content", 0, "type"), NO_TEXTS, True),
     "text": (("content", 0, "text"), NO_TEXTS, True),
-    "stop_reason": (("stop_reason",), tuple(n for n in NO_TEXTS if n not in ("missing", "null")), True),
-}  # fmt: skip
+    "stop_reason": (
+        ("stop_reason",),
+        tuple(n for n in NO_TEXTS if n not in ("missing", "null")),
+        True,
+    ),
+}
 RIGHT_ANSWER = ("model",)  # fields whose fault leaves the answer what it is
 
 
@@ -83,7 +131,9 @@ class Kind:
         """Return the message with its field spoiled."""
         spoiled = copy.deepcopy(dict(message))
         spoiled["usage"] = copy.deepcopy(USAGE) | spoiled.get("usage", {})
-        if self.field == "ephemeral_1h_input_tokens" and not isinstance(spoiled["usage"].get("cache_creation"), dict):
+        if self.field == "ephemeral_1h_input_tokens" and not isinstance(
+            spoiled["usage"].get("cache_creation"), dict
+        ):
             spoiled["usage"]["cache_creation"] = {}
         *path, last = FIELDS[self.field][0]
         place: Any = spoiled
@@ -97,15 +147,27 @@ class Kind:
         return spoiled
 
 
-KINDS = {kind.name: kind for kind in (Kind(field, value) for field, (_, values, _) in FIELDS.items() for value in values)}
+KINDS = {
+    kind.name: kind
+    for kind in (Kind(field, value) for field, (_, values, _) in FIELDS.items() for value in values)
+}
 
 
-def message(message_id: str = "msg_1", text: str = '{"category": "a"}', **more: Any) -> dict[str, Any]:
+def message(
+    message_id: str = "msg_1", text: str = '{"category": "a"}', **more: Any
+) -> dict[str, Any]:
     """Return a message as the provider sends it."""
     return {
-        "id": message_id, "type": "message", "role": "assistant", "model": MODEL, "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn", "stop_sequence": None, "usage": copy.deepcopy(USAGE), **more,
-    }  # fmt: skip
+        "id": message_id,
+        "type": "message",
+        "role": "assistant",
+        "model": MODEL,
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": copy.deepcopy(USAGE),
+        **more,
+    }
 
 
 def succeeded(custom_id: str, said: Any) -> dict[str, Any]:
@@ -125,7 +187,15 @@ def spoiled_line(line: Mapping[str, Any], kind: Kind) -> bytes:
 
 # -- what hypothesis may draw
 
-VIEW_FIELDS = ("created_at", "expires_at", "ended_at", "archived_at", "cancel_initiated_at", "request_counts", "type")
+VIEW_FIELDS = (
+    "created_at",
+    "expires_at",
+    "ended_at",
+    "archived_at",
+    "cancel_initiated_at",
+    "request_counts",
+    "type",
+)
 
 odd_values = st.sampled_from([value for value in VALUES.values() if value is not GONE]) | any_json()
 kinds = st.sampled_from([*KINDS.values()])
@@ -135,13 +205,16 @@ counts = st.integers(0, 2_000) | st.sampled_from([0, MOST_TOKENS, MOST_TOKENS + 
 @st.composite
 def usages(draw: st.DrawFn) -> Any:
     """Usage that may be right, just wrong, or anything."""
-    used: dict[str, Any] = {name: draw(counts) for name in ("input_tokens", "output_tokens") if draw(st.integers(0, 9))}
+    used: dict[str, Any] = {
+        name: draw(counts) for name in ("input_tokens", "output_tokens") if draw(st.integers(0, 9))
+    }
     for name in ("cache_creation_input_tokens", "cache_read_input_tokens"):
         if draw(st.booleans()):
             used[name] = draw(st.none() | counts)
     if draw(st.booleans()):
         used["cache_creation"] = draw(
-            st.none() | st.fixed_dictionaries({}, optional={"ephemeral_1h_input_tokens": st.none() | counts})
+            st.none()
+            | st.fixed_dictionaries({}, optional={"ephemeral_1h_input_tokens": st.none() | counts})
         )
     return draw(st.just(used) | st.just(used) | odd_values)
 
@@ -149,7 +222,10 @@ def usages(draw: st.DrawFn) -> Any:
 @st.composite
 def messages(draw: st.DrawFn, names: st.SearchStrategy[str] = st.just("msg_1")) -> Any:  # noqa: B008
     """A message: a right one, one with any number of odd fields, one of the known kinds, or no message at all."""
-    said = message(draw(names), draw(st.sampled_from(['{"category": "a"}', '{"category": "z"}', "", "null", "{"])))
+    said = message(
+        draw(names),
+        draw(st.sampled_from(['{"category": "a"}', '{"category": "z"}', "", "null", "{"])),
+    )
     match draw(st.integers(0, 9)):
         case 0 | 1:
             return said
@@ -158,14 +234,22 @@ def messages(draw: st.DrawFn, names: st.SearchStrategy[str] = st.just("msg_1")) 
         case 5 | 6:
             return said | {"usage": draw(usages())}
         case 7 | 8:
-            odd = draw(st.dictionaries(st.sampled_from([*said, "extra"]), odd_values, min_size=1, max_size=3))
+            odd = draw(
+                st.dictionaries(
+                    st.sampled_from([*said, "extra"]), odd_values, min_size=1, max_size=3
+                )
+            )
             return said | odd
         case _:
             return draw(odd_values)
 
 
 @st.composite
-def lines(draw: st.DrawFn, custom_id: str, names: st.SearchStrategy[str] = st.just("msg_1")) -> bytes:  # noqa: B008
+def lines(
+    draw: st.DrawFn,
+    custom_id: str,
+    names: st.SearchStrategy[str] = st.just("msg_1"),  # noqa: B008
+) -> bytes:
     """A line of the results for a request: mostly one with a message, else any of the other ways to answer it."""
     said = draw(messages(names))
     result: Any = {"type": "succeeded", "message": said}
@@ -173,7 +257,10 @@ def lines(draw: st.DrawFn, custom_id: str, names: st.SearchStrategy[str] = st.ju
         case 0:
             result = {"type": "errored", "error": draw(odd_values)}
         case 1:
-            result = {"type": "errored", "error": {"type": "error", "error": {"type": draw(odd_values), "message": "no"}}}
+            result = {
+                "type": "errored",
+                "error": {"type": "error", "error": {"type": draw(odd_values), "message": "no"}},
+            }
         case 2:
             result = {"type": draw(st.sampled_from(["canceled", "expired"]))}
         case 3:
@@ -187,9 +274,13 @@ def lines(draw: st.DrawFn, custom_id: str, names: st.SearchStrategy[str] = st.ju
 
 
 @st.composite
-def views(draw: st.DrawFn, view: Mapping[str, Any], fields: tuple[str, ...] = VIEW_FIELDS) -> dict[str, Any]:
+def views(
+    draw: st.DrawFn, view: Mapping[str, Any], fields: tuple[str, ...] = VIEW_FIELDS
+) -> dict[str, Any]:
     """The view of a batch, with any of these fields odd: times, and the counts of its requests."""
-    odd_times = st.sampled_from(["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "2026-11-24T12:00:00", "noon"])
+    odd_times = st.sampled_from(
+        ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "2026-11-24T12:00:00", "noon"]
+    )
     said = dict(view)
     for name in draw(st.sets(st.sampled_from(fields))):
         said[name] = draw(odd_values | odd_times)

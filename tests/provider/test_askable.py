@@ -13,20 +13,44 @@ from lanes.words import Lane
 from lanes.workload.output_schema import check_askable, check_output_schema, self_contained
 from tests.examples import version
 
-values = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"]) | st.just([1]) | st.just({"a": 1})
-types = st.sampled_from(["object", "array", "string", "integer", "null", ["string", "null"], ["object"]])
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers(0, 3)
+    | st.sampled_from(["a", "b"])
+    | st.just([1])
+    | st.just({"a": 1})
+)
+types = st.sampled_from(
+    ["object", "array", "string", "integer", "null", ["string", "null"], ["object"]]
+)
 
 
-REFERENCES = st.sampled_from(["#", "#/$defs/other", "#/properties/x", "#/properties/x/not", "#/properties/y/items"])
+REFERENCES = st.sampled_from(
+    ["#", "#/$defs/other", "#/properties/x", "#/properties/x/not", "#/properties/y/items"]
+)
 
 
 def larger(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    some, named = st.lists(part, min_size=1, max_size=2), st.dictionaries(st.sampled_from(["x", "y"]), part, max_size=2)
+    some, named = (
+        st.lists(part, min_size=1, max_size=2),
+        st.dictionaries(st.sampled_from(["x", "y"]), part, max_size=2),
+    )
     enum = st.lists(values, min_size=1, max_size=2)
     fields = {
-        "type": types, "properties": named, "items": part, "anyOf": some, "oneOf": some, "allOf": some, "enum": enum,
-        "const": values, "$defs": named, "$ref": REFERENCES, "not": part, "description": st.just("d"),
-    }  # fmt: skip
+        "type": types,
+        "properties": named,
+        "items": part,
+        "anyOf": some,
+        "oneOf": some,
+        "allOf": some,
+        "enum": enum,
+        "const": values,
+        "$defs": named,
+        "$ref": REFERENCES,
+        "not": part,
+        "description": st.just("d"),
+    }
     return st.fixed_dictionaries({}, optional=fields)
 
 
@@ -42,59 +66,116 @@ def raises(check: Any, schema: dict[str, Any]) -> bool:
 
 
 @given(st.dictionaries(st.sampled_from(["x", "y"]), parts, min_size=1, max_size=2), parts)
-def test_a_schema_can_be_published_exactly_if_it_can_be_sent(properties: dict[str, Any], other: Any) -> None:
+def test_a_schema_can_be_published_exactly_if_it_can_be_sent(
+    properties: dict[str, Any], other: Any
+) -> None:
     schema = {"type": "object", "properties": properties, "$defs": {"other": other}}
     assume(not raises(check_output_schema, schema))
-    assert raises(check_askable, schema) == raises(lambda each: transform_schema(self_contained(each)), schema)
+    assert raises(check_askable, schema) == raises(
+        lambda each: transform_schema(self_contained(each)), schema
+    )
 
 
 OBJECT = {"type": "object", "additionalProperties": False}
-NODE = {**OBJECT, "properties": {"name": {"type": "string"}, "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}}
+NODE = {
+    **OBJECT,
+    "properties": {
+        "name": {"type": "string"},
+        "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+    },
+}
 REFERRING: dict[str, dict[str, Any]] = {
     "the root itself": NODE,
-    "a property": {**OBJECT, "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}}},
+    "a property": {
+        **OBJECT,
+        "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}},
+    },
     "a part that recurs": {
         **OBJECT,
-        "properties": {"tree": {**OBJECT, "properties": {"left": {"$ref": "#/properties/tree"}, "leaf": {"type": "integer"}}}},
+        "properties": {
+            "tree": {
+                **OBJECT,
+                "properties": {"left": {"$ref": "#/properties/tree"}, "leaf": {"type": "integer"}},
+            }
+        },
     },
     "a definition": {
-        **OBJECT, "properties": {"a": {"$ref": "#/$defs/number"}}, "$defs": {"number": {"type": "integer"}},
+        **OBJECT,
+        "properties": {"a": {"$ref": "#/$defs/number"}},
+        "$defs": {"number": {"type": "integer"}},
     },
     "a definition of a definition": {
-        **OBJECT, "properties": {"a": {"$ref": "#/$defs/one"}},
-        "$defs": {"one": {**OBJECT, "properties": {"b": {"$ref": "#/$defs/two"}}}, "two": {"type": "integer"}},
+        **OBJECT,
+        "properties": {"a": {"$ref": "#/$defs/one"}},
+        "$defs": {
+            "one": {**OBJECT, "properties": {"b": {"$ref": "#/$defs/two"}}},
+            "two": {"type": "integer"},
+        },
     },
-    "a name with a slash": {**OBJECT, "properties": {"a": {"$ref": "#/$defs/x~1y"}}, "$defs": {"x/y": {"type": "integer"}}},
-    "a name with a tilde": {**OBJECT, "properties": {"a": {"$ref": "#/$defs/x~0y"}}, "$defs": {"x~y": {"type": "integer"}}},
+    "a name with a slash": {
+        **OBJECT,
+        "properties": {"a": {"$ref": "#/$defs/x~1y"}},
+        "$defs": {"x/y": {"type": "integer"}},
+    },
+    "a name with a tilde": {
+        **OBJECT,
+        "properties": {"a": {"$ref": "#/$defs/x~0y"}},
+        "$defs": {"x~y": {"type": "integer"}},
+    },
     "a name with percents": {
-        **OBJECT, "properties": {"a b": {"type": "integer"}, "c": {"$ref": "#/properties/a%20b"}},
+        **OBJECT,
+        "properties": {"a b": {"type": "integer"}, "c": {"$ref": "#/properties/a%20b"}},
     },
     "a keyword that is not sent": {
-        **OBJECT, "properties": {"a": {"$ref": "#/definitions/number"}}, "definitions": {"number": {"type": "integer"}},
+        **OBJECT,
+        "properties": {"a": {"$ref": "#/definitions/number"}},
+        "definitions": {"number": {"type": "integer"}},
     },
     "a keyword that is renamed": {
-        **OBJECT, "properties": {"a": {"oneOf": [{"type": "integer"}]}, "b": {"$ref": "#/properties/a/oneOf/0"}},
+        **OBJECT,
+        "properties": {
+            "a": {"oneOf": [{"type": "integer"}]},
+            "b": {"$ref": "#/properties/a/oneOf/0"},
+        },
     },
     "an anchor": {
-        **OBJECT, "properties": {"a": {"$ref": "#here"}}, "$defs": {"n": {"type": "integer", "$anchor": "here"}},
+        **OBJECT,
+        "properties": {"a": {"$ref": "#here"}},
+        "$defs": {"n": {"type": "integer", "$anchor": "here"}},
     },
     "a name that is taken": {
-        **OBJECT, "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}, "c": {"$ref": "#/$defs/part1"}},
+        **OBJECT,
+        "properties": {
+            "a": {"type": "integer"},
+            "b": {"$ref": "#/properties/a"},
+            "c": {"$ref": "#/$defs/part1"},
+        },
         "$defs": {"part1": {"type": "string"}},
     },
     "a property that is called like a reference": {
-        **OBJECT, "properties": {"$ref": {"type": "integer"}, "b": {"$ref": "#/properties/$ref"}},
+        **OBJECT,
+        "properties": {"$ref": {"type": "integer"}, "b": {"$ref": "#/properties/$ref"}},
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("questions", [1, 2])
 @pytest.mark.parametrize("name", REFERRING)
-def test_a_reference_means_the_same_in_what_is_sent_alone_or_in_a_pack(name: str, questions: int) -> None:
+def test_a_reference_means_the_same_in_what_is_sent_alone_or_in_a_pack(
+    name: str, questions: int
+) -> None:
     schema = REFERRING[name]
     asked = [Question(str(number), {"text": "x"}) for number in range(questions)]
-    sent = parameters(version(output_schema=schema), Lane.BATCH, asked)["output_config"]["format"]["schema"]
-    answers = ({each: value} for each in schema["properties"] for value in (1, "one", None, {"left": {"leaf": "x"}}, {}))
+    sent = parameters(version(output_schema=schema), Lane.BATCH, asked)["output_config"]["format"][
+        "schema"
+    ]
+    answers = (
+        {each: value}
+        for each in schema["properties"]
+        for value in (1, "one", None, {"left": {"leaf": "x"}}, {})
+    )
     for answer in ({}, *answers):
         given = {"answers": [{"id": "0", "answer": answer}]} if questions > 1 else answer
-        assert Draft202012Validator(sent).is_valid(given) == Draft202012Validator(schema).is_valid(answer), answer
+        assert Draft202012Validator(sent).is_valid(given) == Draft202012Validator(schema).is_valid(
+            answer
+        ), answer

@@ -16,13 +16,30 @@ from tests.provider.test_results import HOST, ID, VIEW
 
 BEGUN = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ODD_IDS = [
-    "", ".", "..", "../messages", "a/b", "a%2fb", "a?b", "a#b", "a b", "a\nb", "a\x00b", "\x1b[31m", "x" * 257, "ü", None, 5,
+    "",
+    ".",
+    "..",
+    "../messages",
+    "a/b",
+    "a%2fb",
+    "a?b",
+    "a#b",
+    "a b",
+    "a\nb",
+    "a\x00b",
+    "\x1b[31m",
+    "x" * 257,
+    "ü",
+    None,
+    5,
     ["a"],
-]  # fmt: skip
+]
 
 
 @given(views(VIEW))
-def test_odd_times_and_counts_of_a_batch_say_nothing_and_it_ends_between_its_beginning_and_now(view: dict[str, Any]) -> None:
+def test_odd_times_and_counts_of_a_batch_say_nothing_and_it_ends_between_its_beginning_and_now(
+    view: dict[str, Any],
+) -> None:
     batch = read_batch(view)
     assert (batch.id, batch.ended, batch.has_results) == (ID, True, True)
     assert batch.requests is None or 0 <= batch.requests <= 5 * MOST_COUNTED
@@ -35,9 +52,16 @@ def test_odd_times_and_counts_of_a_batch_say_nothing_and_it_ends_between_its_beg
 def test_a_batch_that_says_all_is_read_as_it_is() -> None:
     batch = read_batch(VIEW)
     assert batch == ProviderBatch(
-        ID, 2, 2, BEGUN, True, BEGUN + timedelta(minutes=10), False,
-        {"succeeded": 2, "errored": 0, "canceled": 0, "expired": 0}, has_results=True,
-    )  # fmt: skip
+        ID,
+        2,
+        2,
+        BEGUN,
+        True,
+        BEGUN + timedelta(minutes=10),
+        False,
+        {"succeeded": 2, "errored": 0, "canceled": 0, "expired": 0},
+        has_results=True,
+    )
     assert read_batch(VIEW | {"created_at": "2026-11-24T12:00:00"}).created_at == BEGUN
 
 
@@ -56,8 +80,13 @@ async def listed(*pages: Any, date: str = "") -> list[str]:
         return httpx2.Response(200, content=written(page), headers={"date": date} if date else {})
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
-        return [each.id for each in await (await batches.listing(client)).since(BEGUN - timedelta(hours=1))]
+    async with AsyncAnthropic(
+        api_key="x", base_url=HOST, max_retries=0, http_client=http
+    ) as client:
+        return [
+            each.id
+            for each in await (await batches.listing(client)).since(BEGUN - timedelta(hours=1))
+        ]
 
 
 def page(*views: Any, more: Any = False, last: Any = "b") -> dict[str, Any]:
@@ -70,8 +99,12 @@ async def test_a_list_is_read_to_its_end_or_to_the_first_that_is_too_old() -> No
     assert await listed(page(VIEW, old, VIEW, more=True)) == [ID]
 
 
-async def test_a_batch_of_which_nobody_can_say_when_it_was_created_is_listed_and_ends_no_list() -> None:
-    assert await listed(page(VIEW | {"created_at": "noon"}, VIEW | {"id": "b", "request_counts": None})) == [ID, "b"]
+async def test_a_batch_of_which_nobody_can_say_when_it_was_created_is_listed_and_ends_no_list() -> (
+    None
+):
+    assert await listed(
+        page(VIEW | {"created_at": "noon"}, VIEW | {"id": "b", "request_counts": None})
+    ) == [ID, "b"]
 
 
 @pytest.mark.parametrize(
@@ -105,10 +138,17 @@ async def test_a_date_that_is_none_says_no_time(date: str) -> None:
     assert await listed(page(VIEW), date=date) == [ID]
 
 
-@pytest.mark.parametrize("said", [b"", b"null", b"[]", b"{", b'{"id": null}', b"[" * 100_000], ids=lambda said: repr(said[:12]))
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"null", b"[]", b"{", b'{"id": null}', b"[" * 100_000],
+    ids=lambda said: repr(said[:12]),
+)
 async def test_a_view_that_cannot_be_read_is_a_call_that_failed(said: bytes) -> None:
-    http = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=said)))
-    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+    http = httpx2.AsyncClient(
+        transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=said))
+    )
+    async with AsyncAnthropic(
+        api_key="x", base_url=HOST, max_retries=0, http_client=http
+    ) as client:
         with pytest.raises(CallFailed):
             await batches.retrieve(client, ID)
-

@@ -64,9 +64,14 @@ CALLS = [asked, created, looked_up, listed, read]
 async def test_a_small_body_that_holds_hundreds_of_megabytes_is_given_up_early(
     call: Callable[[AsyncAnthropic], Awaitable[object]], status: str
 ) -> None:
-    async with saying(answer(BOMB, encoding="gzip", status=status)) as url, connect(api_key="x", base_url=url) as client:
+    async with (
+        saying(answer(BOMB, encoding="gzip", status=status)) as url,
+        connect(api_key="x", base_url=url) as client,
+    ):
         tracemalloc.start()
-        with pytest.raises(CallFailed, match=r"the provider's answer is longer than 8,388,608 bytes") as met:
+        with pytest.raises(
+            CallFailed, match=r"the provider's answer is longer than 8,388,608 bytes"
+        ) as met:
             await call(client)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -74,9 +79,17 @@ async def test_a_small_body_that_holds_hundreds_of_megabytes_is_given_up_early(
     assert (met.value.action, met.value.maybe_billed) == (Action.RETRY, True)
 
 
-async def test_a_line_of_results_that_holds_hundreds_of_megabytes_is_not_held_and_the_others_are_read() -> None:
-    right, long = written(succeeded("cafe-0", message())), b'{"custom_id": "cafe-1", "x": "' + b"x" * (280 * MIB)
-    view, body = answer(json.dumps(VIEW).encode()), answer(gzip.compress(right + b"\n" + long, 9), encoding="gzip")
+async def test_a_line_of_results_that_holds_hundreds_of_megabytes_is_not_held_and_the_others_are_read() -> (
+    None
+):
+    right, long = (
+        written(succeeded("cafe-0", message())),
+        b'{"custom_id": "cafe-1", "x": "' + b"x" * (280 * MIB),
+    )
+    view, body = (
+        answer(json.dumps(VIEW).encode()),
+        answer(gzip.compress(right + b"\n" + long, 9), encoding="gzip"),
+    )
     del long
     says = iter([view, body])
 
@@ -85,11 +98,18 @@ async def test_a_line_of_results_that_holds_hundreds_of_megabytes_is_not_held_an
 
     async with saying(say) as url, connect(api_key="x", base_url=url) as client:
         tracemalloc.start()
-        found = [line async for chunk in results.results(client, "msgbatch_1", requests=50) for line in chunk]
+        found = [
+            line
+            async for chunk in results.results(client, "msgbatch_1", requests=50)
+            for line in chunk
+        ]
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < PEAK
-    assert [(type(line), line.number) for line in found] == [(results.RequestResult, 0), (results.Unreadable, 1)]
+    assert [(type(line), line.number) for line in found] == [
+        (results.RequestResult, 0),
+        (results.Unreadable, 1),
+    ]
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip", "deflate", "gzip, gzip", "unheard-of"])
@@ -97,14 +117,22 @@ async def test_an_answer_is_read_whole_however_it_is_encoded(encoding: str | Non
     body = written(message(text="x" * 3 * MIB))
     for each in (encoding or "").split(", "):
         body = {"gzip": gzip.compress, "deflate": zlib.compress}.get(each, bytes)(body)
-    async with saying(answer(body, encoding=encoding)) as url, connect(api_key="x", base_url=url) as client:
+    async with (
+        saying(answer(body, encoding=encoding)) as url,
+        connect(api_key="x", base_url=url) as client,
+    ):
         found = await ask(client, b"{}", longest_s=60)
     assert len(found.text) == 3 * MIB
 
 
 @pytest.mark.parametrize("encoding", ["gzip", ", ".join(["gzip"] * 9)])
-async def test_a_body_that_is_not_what_its_header_says_is_an_answer_that_cannot_be_read(encoding: str) -> None:
-    async with saying(answer(b"{}", encoding=encoding)) as url, connect(api_key="x", base_url=url) as client:
+async def test_a_body_that_is_not_what_its_header_says_is_an_answer_that_cannot_be_read(
+    encoding: str,
+) -> None:
+    async with (
+        saying(answer(b"{}", encoding=encoding)) as url,
+        connect(api_key="x", base_url=url) as client,
+    ):
         with pytest.raises(CallFailed) as met:
             await ask(client, b"{}", longest_s=60)
     assert (met.value.action, met.value.maybe_billed) == (Action.RETRY, True)

@@ -22,7 +22,11 @@ from lanes.words import Lane
 from tests.examples import SCHEMA, batch_body, version
 from tests.provider.test_results import HOST, VIEW
 
-PARAMS = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "ü\u2028x"}]}
+PARAMS = {
+    "model": "claude-haiku-5-5",
+    "max_tokens": 20,
+    "messages": [{"role": "user", "content": "ü\u2028x"}],
+}
 
 
 async def sent(written: Body) -> bytes:
@@ -30,11 +34,17 @@ async def sent(written: Body) -> bytes:
 
 
 def spooled(*params: dict[str, Any]) -> dict[str, Any]:
-    return {"requests": [{"custom_id": f"cafe-{number}", "params": each} for number, each in enumerate(params)]}
+    return {
+        "requests": [
+            {"custom_id": f"cafe-{number}", "params": each} for number, each in enumerate(params)
+        ]
+    }
 
 
 @asynccontextmanager
-async def asked(*answers: httpx2.Response) -> AsyncIterator[tuple[AsyncAnthropic, list[httpx2.Request], list[bytes]]]:
+async def asked(
+    *answers: httpx2.Response,
+) -> AsyncIterator[tuple[AsyncAnthropic, list[httpx2.Request], list[bytes]]]:
     """A client, what it sends and the bodies of that."""
     requests, bodies, left = list[httpx2.Request](), list[bytes](), list(answers)
 
@@ -44,7 +54,9 @@ async def asked(*answers: httpx2.Response) -> AsyncIterator[tuple[AsyncAnthropic
         return left.pop(0)
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    async with AsyncAnthropic(api_key="secret", base_url=HOST, max_retries=2, http_client=http) as client:
+    async with AsyncAnthropic(
+        api_key="secret", base_url=HOST, max_retries=2, http_client=http
+    ) as client:
         yield client, requests, bodies
 
 
@@ -70,12 +82,18 @@ async def test_requests_that_are_not_kept_were_never_written(kept: int) -> None:
         written.add(f"cafe-{kept}", b'{"n":"new"}')
         written.seal()
         whole = await sent(written)
-        assert json.loads(whole) == spooled(*({"n": number} for number in range(kept)), {"n": "new"})
+        assert json.loads(whole) == spooled(
+            *({"n": number} for number in range(kept)), {"n": "new"}
+        )
         assert (written.size, written.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
 
 
 async def test_a_create_is_sent_as_the_sdk_sends_its_own_and_with_its_length() -> None:
-    async with asked(httpx2.Response(200, json=VIEW), httpx2.Response(200, json=VIEW)) as (client, requests, bodies):
+    async with asked(httpx2.Response(200, json=VIEW), httpx2.Response(200, json=VIEW)) as (
+        client,
+        requests,
+        bodies,
+    ):
         await client.messages.batches.create(requests=spooled(PARAMS)["requests"])
         with batch_body("cafe", PARAMS) as written:
             created = await batches.create(client, written)
@@ -85,13 +103,23 @@ async def test_a_create_is_sent_as_the_sdk_sends_its_own_and_with_its_length() -
     assert (ours.method, ours.url) == (theirs.method, theirs.url)
     assert ours.headers["content-length"] == str(len(bodies[1]))
     assert "transfer-encoding" not in ours.headers
-    differing = {name for name in {*ours.headers, *theirs.headers} if ours.headers.get(name) != theirs.headers.get(name)}
+    differing = {
+        name
+        for name in {*ours.headers, *theirs.headers}
+        if ours.headers.get(name) != theirs.headers.get(name)
+    }
     assert differing <= {"content-length"}
 
 
 @pytest.mark.parametrize("status", [500, 529, 429, 408])
-async def test_a_create_is_called_once_whatever_answers_it_though_a_client_retries(status: int) -> None:
-    async with asked(httpx2.Response(status, json={"error": {"type": "x", "message": "no"}})) as (client, requests, _):
+async def test_a_create_is_called_once_whatever_answers_it_though_a_client_retries(
+    status: int,
+) -> None:
+    async with asked(httpx2.Response(status, json={"error": {"type": "x", "message": "no"}})) as (
+        client,
+        requests,
+        _,
+    ):
         with batch_body("cafe", PARAMS) as written, pytest.raises(CallFailed):
             await batches.create(client, written)
     assert len(requests) == 1
@@ -115,13 +143,25 @@ async def test_a_connection_that_is_reset_while_the_body_is_sent_may_have_create
     assert failure.value.maybe_billed
 
 
-HUGE = {**SCHEMA, "properties": {**SCHEMA["properties"], "n": {"type": "integer", "maximum": 10**30}}}
+HUGE = {
+    **SCHEMA,
+    "properties": {**SCHEMA["properties"], "n": {"type": "integer", "maximum": 10**30}},
+}
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"))
-PAYLOADS = st.dictionaries(TEXT, TEXT | st.integers() | st.none() | st.lists(TEXT, max_size=2), min_size=1, max_size=3)
+PAYLOADS = st.dictionaries(
+    TEXT, TEXT | st.integers() | st.none() | st.lists(TEXT, max_size=2), min_size=1, max_size=3
+)
 
 
-@given(st.lists(PAYLOADS, min_size=1, max_size=3), st.sampled_from([SCHEMA, HUGE]), st.booleans(), st.booleans())
-def test_a_written_request_is_the_json_of_its_parameters(payloads: list[Any], schema: Any, told: bool, marked: bool) -> None:
+@given(
+    st.lists(PAYLOADS, min_size=1, max_size=3),
+    st.sampled_from([SCHEMA, HUGE]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_written_request_is_the_json_of_its_parameters(
+    payloads: list[Any], schema: Any, told: bool, marked: bool
+) -> None:
     of = version(output_schema=schema, instructions="Sort „it“.\n", batch_pack=3)
     history = ({"text": "before"},) if told else ()
     questions = [Question(str(number), payload, history) for number, payload in enumerate(payloads)]
@@ -135,9 +175,18 @@ def test_a_written_request_is_the_json_of_its_parameters(payloads: list[Any], sc
 
 @pytest.mark.parametrize(("lane", "ttl"), [(Lane.REALTIME, "5m"), (Lane.BATCH, "1h")])
 @pytest.mark.parametrize("items", [1, 3])
-def test_a_mark_changes_nothing_of_what_is_asked_and_says_how_long_its_lane_keeps_it(lane: Lane, ttl: str, items: int) -> None:
-    of, questions = version(realtime_pack=3, batch_pack=3), [Question(str(number), {"text": "x"}) for number in range(items)]
+def test_a_mark_changes_nothing_of_what_is_asked_and_says_how_long_its_lane_keeps_it(
+    lane: Lane, ttl: str, items: int
+) -> None:
+    of, questions = (
+        version(realtime_pack=3, batch_pack=3),
+        [Question(str(number), {"text": "x"}) for number in range(items)],
+    )
     plain, marked = (parameters(of, lane, questions, marked=each) for each in (False, True))
     (block,) = marked["system"]
-    assert block == {"type": "text", "text": plain["system"], "cache_control": {"type": "ephemeral", "ttl": ttl}}
+    assert block == {
+        "type": "text",
+        "text": plain["system"],
+        "cache_control": {"type": "ephemeral", "ttl": ttl},
+    }
     assert marked | {"system": plain["system"]} == plain

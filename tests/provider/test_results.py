@@ -11,7 +11,15 @@ from anthropic import AsyncAnthropic
 from lanes.provider import results as results_module
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, read_line, results
+from lanes.provider.results import (
+    Fault,
+    RequestResult,
+    ResultsCut,
+    Unreadable,
+    fate,
+    read_line,
+    results,
+)
 from lanes.settling.outcome import Judged, Response
 from lanes.words import Outcome
 from tests.hostile.answers import KINDS, spoiled_line
@@ -20,24 +28,36 @@ ID = "msgbatch_1"
 HOST = "http://provider.test"
 USAGE = {"input_tokens": 5, "output_tokens": 3}
 VIEW: dict[str, Any] = {
-    "id": ID, "type": "message_batch", "processing_status": "ended", "created_at": "2026-11-24T12:00:00Z",
-    "expires_at": "2026-11-25T12:00:00Z", "ended_at": "2026-11-24T12:10:00Z", "cancel_initiated_at": None,
-    "archived_at": None, "results_url": f"{HOST}/v1/messages/batches/{ID}/results",
+    "id": ID,
+    "type": "message_batch",
+    "processing_status": "ended",
+    "created_at": "2026-11-24T12:00:00Z",
+    "expires_at": "2026-11-25T12:00:00Z",
+    "ended_at": "2026-11-24T12:10:00Z",
+    "cancel_initiated_at": None,
+    "archived_at": None,
+    "results_url": f"{HOST}/v1/messages/batches/{ID}/results",
     "request_counts": {"processing": 0, "succeeded": 2, "errored": 0, "canceled": 0, "expired": 0},
-}  # fmt: skip
+}
 
 
 def succeeded(number: int, text: str = "{}", nonce: str = "cafe") -> dict[str, Any]:
     message = {
-        "id": f"msg_{number}", "model": "claude-haiku-5-5", "content": [{"type": "text", "text": text}],
-        "stop_reason": "end_turn", "usage": USAGE,
-    }  # fmt: skip
+        "id": f"msg_{number}",
+        "model": "claude-haiku-5-5",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "usage": USAGE,
+    }
     return {"custom_id": f"{nonce}-{number}", "result": {"type": "succeeded", "message": message}}
 
 
 def errored(kind: str | None, message: str = "no", **details: Any) -> dict[str, Any]:
     error = {"type": kind, "message": message} | ({"details": details} if details else {})
-    return {"custom_id": "cafe-0", "result": {"type": "errored", "error": {"type": "error", "error": error}}}
+    return {
+        "custom_id": "cafe-0",
+        "result": {"type": "errored", "error": {"type": "error", "error": error}},
+    }
 
 
 def jsonl(*lines: dict[str, Any], end: str = "\n") -> bytes:
@@ -53,7 +73,9 @@ async def read(
         return httpx2.Response(200, json=view)
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+    async with AsyncAnthropic(
+        api_key="x", base_url=HOST, max_retries=0, http_client=http
+    ) as client:
         return [each async for chunk in results(client, ID, requests=requests) for each in chunk]
 
 
@@ -98,7 +120,9 @@ async def test_lines_are_whole_however_the_stream_is_cut_into_blocks() -> None:
         None,
     ],
 )
-async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_read(line: Any) -> None:
+async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_read(
+    line: Any,
+) -> None:
     unreadable, other = await read(json.dumps(line).encode() + b"\n" + jsonl(succeeded(1)))
     assert isinstance(unreadable, Unreadable)
     named = isinstance(line, dict) and line.get("custom_id") == "cafe-0"
@@ -106,12 +130,22 @@ async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_
     assert numbers([other]) == [1]
 
 
-async def test_every_spoiled_message_is_read_as_far_as_its_bill_goes_and_names_its_request() -> None:
+async def test_every_spoiled_message_is_read_as_far_as_its_bill_goes_and_names_its_request() -> (
+    None
+):
     kinds = [*KINDS.values()]
-    found = await read(b"\n".join(spoiled_line(succeeded(number), kind) for number, kind in enumerate(kinds)))
-    assert [(each.nonce, each.number) for each in found] == [("cafe", number) for number in range(len(kinds))]
+    found = await read(
+        b"\n".join(spoiled_line(succeeded(number), kind) for number, kind in enumerate(kinds))
+    )
+    assert [(each.nonce, each.number) for each in found] == [
+        ("cafe", number) for number in range(len(kinds))
+    ]
     billed = [isinstance(each, RequestResult) for each in found]
-    assert [kind.name for kind, is_billed in zip(kinds, billed, strict=True) if is_billed != kind.is_billed] == []
+    assert [
+        kind.name
+        for kind, is_billed in zip(kinds, billed, strict=True)
+        if is_billed != kind.is_billed
+    ] == []
 
 
 def test_a_message_of_an_unknown_result_type_is_billed_and_answers_nothing() -> None:
@@ -123,7 +157,9 @@ def test_a_message_of_an_unknown_result_type_is_billed_and_answers_nothing() -> 
     assert found.said.fault == "its result is of no known type: finished [31m"
 
 
-async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(results_module, "LONGEST_LINE", 1_000)
 
     async def blocks() -> AsyncIterator[bytes]:
@@ -135,7 +171,9 @@ async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other(monkeypat
     assert numbers(await read(blocks())) == [0, None, 2]
 
 
-async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(results_module, "LONGEST_LINE", 1_000)
     sent = 0
 
@@ -152,7 +190,10 @@ async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take
 
 async def test_half_a_line_at_the_end_is_no_result() -> None:
     assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1))[:40])) == [0, None]
-    assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1, "ü" * 99))[:200])) == [0, None]
+    assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1, "ü" * 99))[:200])) == [
+        0,
+        None,
+    ]
 
 
 async def test_a_stream_that_breaks_says_so_after_what_came() -> None:
@@ -166,11 +207,16 @@ async def test_a_stream_that_breaks_says_so_after_what_came() -> None:
 
 async def test_results_that_the_provider_no_longer_keeps_are_told_in_a_sentence() -> None:
     archived = VIEW | {"results_url": None, "archived_at": "2026-12-24T12:00:00Z"}
-    with pytest.raises(CallFailed, match=r"offers no results of msgbatch_1: it keeps them for 29 days"):
+    with pytest.raises(
+        CallFailed, match=r"offers no results of msgbatch_1: it keeps them for 29 days"
+    ):
         await read(b"", archived)
 
 
-@pytest.mark.parametrize("custom_id", ["cafe", "cafe-", "cafe-x", "cafe-01", "cafe--1", "cafe-1\n", f"cafe-{10**12}", "-1"])
+@pytest.mark.parametrize(
+    "custom_id",
+    ["cafe", "cafe-", "cafe-x", "cafe-01", "cafe--1", "cafe-1\n", f"cafe-{10**12}", "-1"],
+)
 async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) -> None:
     (only,) = await read(jsonl({"custom_id": custom_id, "result": {"type": "expired"}}))
     assert isinstance(only, RequestResult)
@@ -181,16 +227,40 @@ async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) ->
     ("status", "kind", "message", "code", "action"),
     [
         (400, "invalid_request_error", "messages: too long", None, Action.POISON),
-        (400, "invalid_request_error", "Your credit balance is too low to access the API.", None, Action.STOP_PAYING),
-        (400, "invalid_request_error", "You have reached your specified API usage limits.", None, Action.STOP_PAYING),
-        (403, "permission_error", "Your credit balance is too low to access the API.", None, Action.STOP_PAYING),
+        (
+            400,
+            "invalid_request_error",
+            "Your credit balance is too low to access the API.",
+            None,
+            Action.STOP_PAYING,
+        ),
+        (
+            400,
+            "invalid_request_error",
+            "You have reached your specified API usage limits.",
+            None,
+            Action.STOP_PAYING,
+        ),
+        (
+            403,
+            "permission_error",
+            "Your credit balance is too low to access the API.",
+            None,
+            Action.STOP_PAYING,
+        ),
         (400, "invalid_request_error", "no", "organization_on_hold", Action.STOP_PAYING),
         (402, "billing_error", "no", None, Action.STOP_PAYING),
         (402, "billing_error", "no", "linked_organization_spend_limit_reached", Action.STOP_PAYING),
         (401, "authentication_error", "no", None, Action.MISCONFIGURED),
         (403, "permission_error", "no", None, Action.FORBIDDEN),
         (400, "invalid_request_error", "no", "cmek_key_disabled", Action.MISCONFIGURED),
-        (400, "invalid_request_error", "no", "workspace_human_review_disabled", Action.MISCONFIGURED),
+        (
+            400,
+            "invalid_request_error",
+            "no",
+            "workspace_human_review_disabled",
+            Action.MISCONFIGURED,
+        ),
         (404, "not_found_error", "model: claude-2", None, Action.UNKNOWN_MODEL),
         (429, "rate_limit_error", "no", None, Action.SLOW_DOWN),
         (429, "rate_limit_error", "no", "ramp_limit_exceeded", Action.SLOW_DOWN),
@@ -215,15 +285,21 @@ async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
         return httpx2.Response(status, json=said["result"]["error"])
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
-    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+    async with AsyncAnthropic(
+        api_key="x", base_url=HOST, max_retries=0, http_client=http
+    ) as client:
         with pytest.raises(CallFailed) as failure:
             await ask(client, b"{}", longest_s=30)
     assert failure.value.action is action
 
 
-@pytest.mark.parametrize("error", [None, "no", {"error": None}, {"error": {"type": ["x"], "message": 1, "details": 2}}])
+@pytest.mark.parametrize(
+    "error", [None, "no", {"error": None}, {"error": {"type": ["x"], "message": 1, "details": 2}}]
+)
 async def test_an_error_that_says_nothing_is_a_fault_of_the_provider(error: Any) -> None:
-    (failed,) = await read(jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": error}}))
+    (failed,) = await read(
+        jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": error}})
+    )
     assert isinstance(failed, RequestResult)
     assert isinstance(failed.said, Fault)
     assert failed.said.action is Action.RETRY
@@ -239,24 +315,41 @@ async def test_an_error_is_quoted_as_one_short_line() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.POISON, Action.SPLIT])
-def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poison(action: Action) -> None:
-    assert fate(Fault(action, "no"), items=2, others_answered=True) == Judged(Outcome.PACK_REFUSED, error="no")
-    assert fate(Fault(action, "no"), items=1, others_answered=True) == Judged(Outcome.POISON, error="no")
+def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poison(
+    action: Action,
+) -> None:
+    assert fate(Fault(action, "no"), items=2, others_answered=True) == Judged(
+        Outcome.PACK_REFUSED, error="no"
+    )
+    assert fate(Fault(action, "no"), items=1, others_answered=True) == Judged(
+        Outcome.POISON, error="no"
+    )
 
 
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize(
     "action",
-    [Action.STOP_PAYING, Action.MISCONFIGURED, Action.FORBIDDEN, Action.UNKNOWN_MODEL, Action.SLOW_DOWN, Action.SHED],
+    [
+        Action.STOP_PAYING,
+        Action.MISCONFIGURED,
+        Action.FORBIDDEN,
+        Action.UNKNOWN_MODEL,
+        Action.SLOW_DOWN,
+        Action.SHED,
+    ],
 )
-def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(action: Action, answered: bool) -> None:
+def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(
+    action: Action, answered: bool
+) -> None:
     assert fate(Fault(action, "no"), items=1, others_answered=answered).outcome is Outcome.UNSERVED
 
 
 def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_answered() -> None:
     down = Fault(Action.RETRY, "no")
     assert fate(down, items=1, others_answered=True) == Judged(Outcome.ERRORED, error="no")
-    assert fate(down, items=3, others_answered=True) == Judged(Outcome.ERRORED, error="no", spends=False, alone=True)
+    assert fate(down, items=3, others_answered=True) == Judged(
+        Outcome.ERRORED, error="no", spends=False, alone=True
+    )
     for items in (1, 3):
         assert fate(down, items=items, others_answered=False).outcome is Outcome.UNSERVED
 
@@ -271,8 +364,12 @@ async def test_lines_come_in_chunks_that_are_bounded_by_number_and_by_bytes() ->
             return httpx2.Response(200, content=body) if ended else httpx2.Response(200, json=VIEW)
 
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-        async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
-            return [len(chunk) async for chunk in results(client, ID, most=most, most_bytes=most_bytes)]
+        async with AsyncAnthropic(
+            api_key="x", base_url=HOST, max_retries=0, http_client=http
+        ) as client:
+            return [
+                len(chunk) async for chunk in results(client, ID, most=most, most_bytes=most_bytes)
+            ]
 
     assert await sizes(3, 10**9) == [3, 3, 1]
     assert await sizes(100, 2 * line) in ([2, 2, 2, 1], [3, 3, 1])

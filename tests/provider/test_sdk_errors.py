@@ -14,12 +14,24 @@ from lanes.provider.sdk_errors import failed
 REQUEST = httpx2.Request("POST", "http://provider.invalid/v1/messages")
 PLACE: Any = SimpleNamespace(host="provider.invalid", port=443, ssl=True)
 MET = {
-    "refused": (httpx2.ConnectError, aiohttp.ClientConnectorError(PLACE, ConnectionRefusedError()), False),
-    "unknown host": (httpx2.ConnectError, aiohttp.ClientConnectorDNSError(PLACE, socket.gaierror()), False),
+    "refused": (
+        httpx2.ConnectError,
+        aiohttp.ClientConnectorError(PLACE, ConnectionRefusedError()),
+        False,
+    ),
+    "unknown host": (
+        httpx2.ConnectError,
+        aiohttp.ClientConnectorDNSError(PLACE, socket.gaierror()),
+        False,
+    ),
     "no answer to a connect": (httpx2.ConnectTimeout, aiohttp.ConnectionTimeoutError(), False),
     "closed after the request": (httpx2.ConnectError, aiohttp.ServerDisconnectedError(), True),
     "reset after the request": (httpx2.ConnectError, aiohttp.ClientOSError(104, "reset"), True),
-    "closed while it was written": (httpx2.ConnectError, aiohttp.ClientConnectionResetError(), True),
+    "closed while it was written": (
+        httpx2.ConnectError,
+        aiohttp.ClientConnectionResetError(),
+        True,
+    ),
     "silent after the request": (httpx2.ReadTimeout, aiohttp.SocketTimeoutError(), True),
     "cut in the answer": (httpx2.ReadError, aiohttp.ClientPayloadError(), True),
 }
@@ -35,7 +47,9 @@ def test_a_call_that_was_given_up_may_have_been_billed() -> None:
     assert failed(TimeoutError()).maybe_billed
 
 
-def raised(kind: type[httpx2.HTTPError], below: aiohttp.ClientError) -> anthropic.APIConnectionError:
+def raised(
+    kind: type[httpx2.HTTPError], below: aiohttp.ClientError
+) -> anthropic.APIConnectionError:
     """As the SDK raises what its transport makes of an error of aiohttp."""
     try:
         try:

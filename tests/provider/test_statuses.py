@@ -15,10 +15,15 @@ from tests.provider.test_results import HOST
 
 ITEMS_OWN = {400: Action.POISON, 422: Action.POISON, 413: Action.SPLIT}
 BODIES: list[Any] = [
-    {"error": {"type": "api_error", "message": "no"}}, "<html>", None, [], {"error": "no"},
+    {"error": {"type": "api_error", "message": "no"}},
+    "<html>",
+    None,
+    [],
+    {"error": "no"},
     {"error": {"message": {"a": ["\x00"]}}},
-    {"error": {"type": ["x"], "message": 5, "details": {"error_code": ["y"]}}}, {"error": {"details": "no"}},
-]  # fmt: skip
+    {"error": {"type": ["x"], "message": 5, "details": {"error_code": ["y"]}}},
+    {"error": {"details": "no"}},
+]
 
 
 async def failure(status: int, body: Any = None, **headers: str) -> CallFailed:
@@ -26,7 +31,9 @@ async def failure(status: int, body: Any = None, **headers: str) -> CallFailed:
         return httpx2.Response(status, json=body, headers=headers)
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
-    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+    async with AsyncAnthropic(
+        api_key="x", base_url=HOST, max_retries=0, http_client=http
+    ) as client:
         with pytest.raises(CallFailed) as met:
             await ask(client, b"{}", longest_s=30)
     return met.value
@@ -44,8 +51,12 @@ async def test_no_status_but_a_refusal_of_the_api_is_ever_the_items_fault() -> N
         assert str(met).isprintable()
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308, 401, 405, 407, 411, 426, 431, 451])
-async def test_what_an_address_or_a_proxy_says_is_a_settings_fault_and_no_batch_can_exist(status: int) -> None:
+@pytest.mark.parametrize(
+    "status", [300, 301, 302, 303, 304, 305, 307, 308, 401, 405, 407, 411, 426, 431, 451]
+)
+async def test_what_an_address_or_a_proxy_says_is_a_settings_fault_and_no_batch_can_exist(
+    status: int,
+) -> None:
     met = await failure(status, location="http://elsewhere.test/")
     assert met.action is Action.MISCONFIGURED
     assert met.action in FREEZES
@@ -53,7 +64,9 @@ async def test_what_an_address_or_a_proxy_says_is_a_settings_fault_and_no_batch_
     assert met.as_create is NotCreated.FOR_GOOD
 
 
-@pytest.mark.parametrize("status", [408, 409, 412, 418, 421, 423, 425, 444, 498, 499, 500, 501, 503, 504, 511, 599])
+@pytest.mark.parametrize(
+    "status", [408, 409, 412, 418, 421, 423, 425, 444, 498, 499, 500, 501, 503, 504, 511, 599]
+)
 async def test_any_other_status_is_passing_trouble(status: int) -> None:
     assert (await failure(status)).action is Action.RETRY
 
@@ -61,16 +74,33 @@ async def test_any_other_status_is_passing_trouble(status: int) -> None:
 @pytest.mark.parametrize(
     ("said", "waits"),
     [
-        ("7", 7), ("0", 0), (" 1.5 ", 1.5), ("1e308", LONGEST_WAIT_S), ("inf", LONGEST_WAIT_S), ("9" * 5_000, LONGEST_WAIT_S),
-        ("nan", None), ("-inf", None), ("-1", None), ("", None), ("soon", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("7", 7),
+        ("0", 0),
+        (" 1.5 ", 1.5),
+        ("1e308", LONGEST_WAIT_S),
+        ("inf", LONGEST_WAIT_S),
+        ("9" * 5_000, LONGEST_WAIT_S),
+        ("nan", None),
+        ("-inf", None),
+        ("-1", None),
+        ("", None),
+        ("soon", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
     ],
-)  # fmt: skip
-async def test_a_wait_is_a_number_of_seconds_up_to_an_hour_or_it_is_not_heard(said: str, waits: float | None) -> None:
+)
+async def test_a_wait_is_a_number_of_seconds_up_to_an_hour_or_it_is_not_heard(
+    said: str, waits: float | None
+) -> None:
     assert (await failure(429, **{"retry-after": said})).retry_after_s == waits
 
 
 async def test_an_error_of_the_provider_is_one_short_line_whatever_it_says() -> None:
-    hostile = {"error": {"type": "invalid_request_error", "message": "\x1b[31mno\r\n\x00\ud800" + "x" * 100_000}}
+    hostile = {
+        "error": {
+            "type": "invalid_request_error",
+            "message": "\x1b[31mno\r\n\x00\ud800" + "x" * 100_000,
+        }
+    }
     said = str(await failure(400, hostile))
     assert said.isprintable()
     assert len(said) < 700

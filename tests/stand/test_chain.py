@@ -16,14 +16,19 @@ def run(folder: Path, commands: Sequence[Sequence[str]]) -> tuple[int, str]:
     """Exit code and output of a chain of modules that lie in the folder."""
     done = subprocess.run(
         [sys.executable, "-m", "lanes.stand.chain", *chain.join(commands)],
-        cwd=folder, env={"PYTHONPATH": f"{folder}:{Path(chain.__file__).parents[2]}"}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env={"PYTHONPATH": f"{folder}:{Path(chain.__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+    )
     return done.returncode, done.stdout
 
 
 @pytest.fixture
 def modules(tmp_path: Path) -> Path:
-    (tmp_path / "says.py").write_text("import sys\nif __name__ == '__main__': print(*sys.argv[1:])\n")
+    (tmp_path / "says.py").write_text(
+        "import sys\nif __name__ == '__main__': print(*sys.argv[1:])\n"
+    )
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(int(sys.argv[1]))\n")
     return tmp_path
 
@@ -33,7 +38,10 @@ def test_the_commands_come_out_as_they_went_in() -> None:
 
 
 def test_each_command_runs_with_its_own_arguments(modules: Path) -> None:
-    assert run(modules, [["says", "one"], ["ends", "0"], ["says", "two", "2"]]) == (0, "one\ntwo 2\n")
+    assert run(modules, [["says", "one"], ["ends", "0"], ["says", "two", "2"]]) == (
+        0,
+        "one\ntwo 2\n",
+    )
 
 
 def test_nothing_runs_after_a_command_that_failed(modules: Path) -> None:

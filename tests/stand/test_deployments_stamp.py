@@ -33,7 +33,9 @@ def test_a_changed_or_new_file_is_not(checkout: Path, file: str) -> None:
 
 
 @pytest.mark.parametrize("present", [{"answer": "1"}, {"answer": "1", "submit": "9"}, {}])
-def test_a_deleted_deployment_or_another_database_is_not(checkout: Path, present: dict[str, str]) -> None:
+def test_a_deleted_deployment_or_another_database_is_not(
+    checkout: Path, present: dict[str, str]
+) -> None:
     stamp = checkout / "stamp"
     remember(stamp, source_digest(checkout), PRESENT)
     assert not is_current(stamp, source_digest(checkout), present)

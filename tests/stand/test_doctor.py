@@ -93,11 +93,15 @@ def test_a_variable_that_cannot_be_read_is_named(home: Path) -> None:
 
 def test_a_home_that_is_a_file_is_a_sentence(home: Path) -> None:
     (home / "file").write_text("")
-    sentence = next(f.sentence for f in examine(None, home / "file" / "x", home) if f.check == "home")
+    sentence = next(
+        f.sentence for f in examine(None, home / "file" / "x", home) if f.check == "home"
+    )
     assert sentence == f"{home / 'file'} is not writable: set LANES_HOME to a folder that is"
 
 
-def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(home: Path, database_url: str, pool: Engine) -> None:
+def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
+    home: Path, database_url: str, pool: Engine
+) -> None:
     well = found(home, "circuits", LANES_DATABASE_URL=database_url)
     assert (well.verdict, well.sentence) == (Verdict.OK, "every model is asked")
     fault = Fault("the provider answered 529: Overloaded", 3, NOON, NOON)
@@ -131,16 +135,23 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(home: Path, 
         ("postgresql://u:p@no.such.host.invalid/d", "has no address: correct the host name"),
     ],
 )
-def test_a_wrong_database_address_has_a_sentence_of_its_own(home: Path, address: str, said: str) -> None:
+def test_a_wrong_database_address_has_a_sentence_of_its_own(
+    home: Path, address: str, said: str
+) -> None:
     finding = found(home, "database", LANES_DATABASE_URL=address)
     assert finding.verdict is Verdict.WRONG
     assert said in finding.sentence
     assert "u:p" not in finding.sentence
 
 
-def test_a_refused_user_and_a_missing_database_are_told_apart(home: Path, postgres: Running) -> None:
+def test_a_refused_user_and_a_missing_database_are_told_apart(
+    home: Path, postgres: Running
+) -> None:
     wrong_password = replace(postgres, secret="wrong").url("lanes", None)
-    assert "refuses user lanes_stand" in found(home, "database", LANES_DATABASE_URL=wrong_password).sentence
+    assert (
+        "refuses user lanes_stand"
+        in found(home, "database", LANES_DATABASE_URL=wrong_password).sentence
+    )
     missing = found(home, "database", LANES_DATABASE_URL=postgres.url("elsewhere", None))
     assert "does not exist on that server: create it, or correct the name" in missing.sentence
 
@@ -154,11 +165,16 @@ def test_a_session_of_another_user_that_holds_a_role_is_named(
         ours.execute(text(take))
         assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
     pool.dispose()
-    with psycopg.connect(databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql") as foreign:
+    with psycopg.connect(
+        databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql"
+    ) as foreign:
         foreign.execute(take.encode())
         finding = found(home, "standing", LANES_DATABASE_URL=database_url)
         assert finding.verdict is Verdict.WRONG
-        assert f"role watcher is held by session {foreign.info.backend_pid} of user postgres" in finding.sentence
+        assert (
+            f"role watcher is held by session {foreign.info.backend_pid} of user postgres"
+            in finding.sentence
+        )
         assert f'application "psql", address {ports.LOOPBACK}' in finding.sentence
     assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
 
@@ -173,23 +189,39 @@ def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -
     assert finding.sentence.endswith("run `lanes up`")
 
 
-def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(home: Path, serve: Callable[[Answers], str]) -> None:
+def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
     silent = found(home, "prefect", PREFECT_API_URL=f"http://{ports.LOOPBACK}:1/api")
     assert "gives no answer (ConnectError): start it, or correct PREFECT_API_URL" in silent.sentence
     old = f"{serve({'/api/admin/version': (200, '3.4.2')})}/api"
-    assert "has version 3.4.2, and Lanes needs 3.9" in found(home, "prefect", PREFECT_API_URL=old).sentence
+    assert (
+        "has version 3.4.2, and Lanes needs 3.9"
+        in found(home, "prefect", PREFECT_API_URL=old).sentence
+    )
     closed = f"{serve({'/api/admin/version': (401, {})})}/api"
-    assert "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in found(home, "prefect", PREFECT_API_URL=closed).sentence
+    assert (
+        "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING"
+        in found(home, "prefect", PREFECT_API_URL=closed).sentence
+    )
 
 
-def test_missing_workers_deployments_and_blocks_are_named(home: Path, serve: Callable[[Answers], str]) -> None:
+def test_missing_workers_deployments_and_blocks_are_named(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
     (home / "prefect.yaml").write_text("deployments:\n- name: answer\n- name: submit\n")
     answers: Answers = {
         "/api/health": (200, True),
         "/api/work_pools/realtime": (200, {"name": "realtime"}),
-        "/api/work_pools/realtime/workers/filter": (200, [{"name": "realtime-1", "status": "OFFLINE"}]),
+        "/api/work_pools/realtime/workers/filter": (
+            200,
+            [{"name": "realtime-1", "status": "OFFLINE"}],
+        ),
         "/api/deployments/filter": (200, [{"name": "answer", "id": "1"}]),
-        "/api/block_documents/filter": (200, [{"name": "a", "block_type": {"slug": "lanes-database"}}]),
+        "/api/block_documents/filter": (
+            200,
+            [{"name": "a", "block_type": {"slug": "lanes-database"}}],
+        ),
     }
     url = f"{serve(answers)}/api"
     workers = "no worker of the work pool `realtime` is online: run `lanes up`"
@@ -200,7 +232,9 @@ def test_missing_workers_deployments_and_blocks_are_named(home: Path, serve: Cal
     assert found(home, "blocks", PREFECT_API_URL=url).sentence == blocks
 
 
-def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(home: Path, serve: Callable[[Answers], str]) -> None:
+def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
     base = serve({"/v1/models": (401, {})})
     finding = found(home, "provider", ANTHROPIC_API_KEY="sk-secret", ANTHROPIC_BASE_URL=base)
     assert finding.sentence == (
@@ -209,16 +243,22 @@ def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(home: Pat
     )
 
 
-def test_a_provider_at_a_wrong_address_is_a_sentence(home: Path, serve: Callable[[Answers], str]) -> None:
+def test_a_provider_at_a_wrong_address_is_a_sentence(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
     other = found(home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=serve({}))
     assert "has no /v1/models: correct ANTHROPIC_BASE_URL" in other.sentence
-    nobody = found(home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=f"http://{ports.LOOPBACK}:1")
+    nobody = found(
+        home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=f"http://{ports.LOOPBACK}:1"
+    )
     assert "gives no answer (ConnectError)" in nobody.sentence
 
 
 def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers], str]) -> None:
     base = serve({"/v1/models": (200, {"data": []})})
-    StandInfo(home, home, ("provider",), "", "http://127.0.0.1:1/api", provider_base_url=base).save()
+    StandInfo(
+        home, home, ("provider",), "", "http://127.0.0.1:1/api", provider_base_url=base
+    ).save()
     assert found(home, "provider").sentence == f"local stand-in at {base}"
     assert STAND_IN_KEY not in found(home, "provider").sentence
 
@@ -231,7 +271,11 @@ def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers]
         ({"SLACK_CHANNEL": "#ops"}, Verdict.WRONG, "SLACK_BOT_TOKEN is not"),
         ({"SLACK_BOT_TOKEN": "xoxb", "SLACK_CHANNEL": "#ops"}, Verdict.OK, "alerts go to #ops"),
         ({"SLACK_WEBHOOK_URL": "https://hooks.example/1"}, Verdict.OK, "alerts go to the webhook"),
-        ({"SLACK_WEBHOOK_URL": "hooks.example/1"}, Verdict.WRONG, "SLACK_WEBHOOK_URL is not an http address"),
+        (
+            {"SLACK_WEBHOOK_URL": "hooks.example/1"},
+            Verdict.WRONG,
+            "SLACK_WEBHOOK_URL is not an http address",
+        ),
     ],
 )
 def test_half_a_slack_setting_is_wrong_and_none_is_a_note(

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from lanes.cli import app
-from lanes.commands.farewell import Step, Surroundings, next_steps, own_event, print_farewell, program
+from lanes.commands.farewell import (
+    Step,
+    Surroundings,
+    next_steps,
+    own_event,
+    print_farewell,
+    program,
+)
 from lanes.commands.run import run
 from lanes.consoles import Console
 from lanes.doors.item import read_submission
@@ -19,11 +26,24 @@ from lanes.settling.examples import Example
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
 
-AT = Surroundings(".venv/bin/lanes", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200", None, stays_up=False)
+AT = Surroundings(
+    ".venv/bin/lanes", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200", None, stays_up=False
+)
 LOGIN = '-K "$(.venv/bin/lanes url prefect --curl-config)"'
 FIRST = Example(
-    "tickets", "T-1", {}, {}, (), Standing.AUTHORITATIVE, Lane.BATCH, 1.0, Lane.BATCH, 1.0, {}, Decimal(0)
-)  # fmt: skip
+    "tickets",
+    "T-1",
+    {},
+    {},
+    (),
+    Standing.AUTHORITATIVE,
+    Lane.BATCH,
+    1.0,
+    Lane.BATCH,
+    1.0,
+    {},
+    Decimal(0),
+)
 CORRECTED = replace(FIRST, key="T-2", was={"urgency": "high"})
 
 
@@ -58,7 +78,9 @@ def test_there_are_three_steps_and_the_story_is_that_of_a_correction() -> None:
 
 def test_no_command_carries_what_a_terminal_would_not_show() -> None:
     hidden = replace(CORRECTED, key="a\x1b[2Jb")
-    assert next_steps(AT, "tickets", [hidden, FIRST], now=NOON)[1].command.endswith("explain tickets T-1")
+    assert next_steps(AT, "tickets", [hidden, FIRST], now=NOON)[1].command.endswith(
+        "explain tickets T-1"
+    )
     assert len(next_steps(AT, "tickets", [hidden], now=NOON)) == 2
     quoted = next_steps(AT, "tickets", [replace(FIRST, key="x; rm -rf '")], now=NOON)[1].command
     assert shlex.split(quoted)[-1] == "x; rm -rf '"
@@ -92,7 +114,10 @@ def test_lanes_is_called_as_the_shell_finds_it(tmp_path: Path) -> None:
     assert program({"PATH": str(folder)}, tmp_path) == "lanes"
     assert program({"PATH": str(tmp_path)}, folder.parent) == f"{folder.name}/lanes"
     assert program({}, tmp_path) == str(folder / "lanes")
-    assert program({"PATH": str(folder), "LANES_HOME": "/my home"}, tmp_path) == "LANES_HOME='/my home' lanes"
+    assert (
+        program({"PATH": str(folder), "LANES_HOME": "/my home"}, tmp_path)
+        == "LANES_HOME='/my home' lanes"
+    )
 
 
 def test_staying_and_ending_at_once_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,14 +57,26 @@ def batch_worker(home: Path, prefect: PrefectStandIn) -> Stand:
     return Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
 
 
-def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(home: Path, prefect: PrefectStandIn) -> None:
-    for flow, state in (("answer", "RUNNING"), ("collect", "PENDING"), ("watch", "SCHEDULED"), ("migrate", "RUNNING")):
+def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(
+    home: Path, prefect: PrefectStandIn
+) -> None:
+    for flow, state in (
+        ("answer", "RUNNING"),
+        ("collect", "PENDING"),
+        ("watch", "SCHEDULED"),
+        ("migrate", "RUNNING"),
+    ):
         prefect.has_run(flow, state)
     stand = batch_worker(home, prefect)
     stand.up()
     assert stand.down() == ("worker-batch",)
     states = {each.flow: each.state for each in prefect.runs}
-    assert states == {"answer": "CANCELLED", "collect": "CANCELLED", "watch": "SCHEDULED", "migrate": "RUNNING"}
+    assert states == {
+        "answer": "CANCELLED",
+        "collect": "CANCELLED",
+        "watch": "SCHEDULED",
+        "migrate": "RUNNING",
+    }
 
 
 def test_whoever_stays_with_a_stand_hears_that_another_command_took_it_down(home: Path) -> None:
@@ -75,7 +87,9 @@ def test_whoever_stays_with_a_stand_hears_that_another_command_took_it_down(home
     assert next(waits, None) is None
 
 
-def test_a_prefect_that_answers_nothing_holds_up_no_stop(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_prefect_that_answers_nothing_holds_up_no_stop(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     prefect.status = 503
     stand = batch_worker(home, prefect)
     stand.up()
@@ -87,7 +101,11 @@ def test_a_written_report_is_the_newest_of_its_key(prefect: PrefectStandIn) -> N
         assert report_page(api.newest_artifact("lanes-report")) == "/v2/artifacts/key/lanes-report"
         for number in ("first", "second"):
             written = api.write_artifact("lanes-report", f"# {number}", description=number)
-            assert report_page(api.newest_artifact("lanes-report")) == f"/v2/artifacts/artifact/{written}"
+            assert (
+                report_page(api.newest_artifact("lanes-report"))
+                == f"/v2/artifacts/artifact/{written}"
+            )
     assert [(each["type"], each["data"], each["description"]) for each in prefect.artifacts] == [
-        ("markdown", "# first", "first"), ("markdown", "# second", "second"),
-    ]  # fmt: skip
+        ("markdown", "# first", "first"),
+        ("markdown", "# second", "second"),
+    ]

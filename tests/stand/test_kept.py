@@ -25,20 +25,28 @@ from tests.stand.shells import ADDRESS, OURS, VARIABLES, put_up, shell
 pytestmark = pytest.mark.usefixtures("nothing_is_set")
 
 
-def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(home: Path, prefect: PrefectStandIn) -> None:
+def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect)
     assert "geheim" not in (home / "stand.json").read_text()
     info = load_info(home)
     assert info is not None
     assert info.settings is not None
     assert {variable: each.shown for variable, each in info.settings.items()} == {
-        "LANES_DATABASE_URL": "db.invalid:5432/letters", "LANES_HEARTBEAT_URL": "hc.example.com", "SLACK_BOT_TOKEN": "",
+        "LANES_DATABASE_URL": "db.invalid:5432/letters",
+        "LANES_HEARTBEAT_URL": "hc.example.com",
+        "SLACK_BOT_TOKEN": "",
         "SLACK_CHANNEL": "#ops",
-    }  # fmt: skip
-    assert [variable for variable, each in info.settings.items() if not each.fingerprint] == ["SLACK_CHANNEL"]
+    }
+    assert [variable for variable, each in info.settings.items() if not each.fingerprint] == [
+        "SLACK_CHANNEL"
+    ]
 
 
-def test_a_shell_that_set_nothing_knows_what_the_stand_runs_with(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_shell_that_set_nothing_knows_what_the_stand_runs_with(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect)
     prefect.blocks["lanes"] = {"url": ADDRESS, "bot_token": "xoxb-geheim"}
     runs = runs_with(Settings.read(), home)
@@ -58,12 +66,16 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
     assert "yours at db.invalid:5432/letters" in database.detail
     by_name = {each.check: each for each in examine(None, home, home)}
     assert by_name["database"].verdict is by_name["schema"].verdict is Verdict.NOT_LOOKED
-    assert "tells LANES_DATABASE_URL: set it as where `lanes up` ran" in by_name["database"].sentence
+    assert (
+        "tells LANES_DATABASE_URL: set it as where `lanes up` ran" in by_name["database"].sentence
+    )
     assert by_name["slack"].sentence == "alerts go to #ops, one message each, edited in place"
     assert by_name["heartbeat"].sentence == "pinged at hc.example.com"
 
 
-def test_a_shell_that_says_what_the_stand_does_needs_no_block(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_shell_that_says_what_the_stand_does_needs_no_block(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect)
     with shell(**OURS) as settings:
         runs = runs_with(settings, home)
@@ -71,7 +83,9 @@ def test_a_shell_that_says_what_the_stand_does_needs_no_block(home: Path, prefec
     assert prefect.requests == []
 
 
-def test_a_key_of_ones_own_prefect_that_this_shell_has_is_known(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_key_of_ones_own_prefect_that_this_shell_has_is_known(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     own = {"PREFECT_API_URL": prefect.api_url, "PREFECT_API_KEY": "geheim"}
     put_up(home, prefect, own)
     with shell(**own) as settings:
@@ -85,14 +99,25 @@ def test_without_a_stand_the_shell_counts(home: Path) -> None:
         assert runs_with(settings, home) == RunsWith(settings)
 
 
-def test_how_the_stands_own_parts_are_reached_is_no_difference(home: Path, prefect: PrefectStandIn, postgres: Running) -> None:
+def test_how_the_stands_own_parts_are_reached_is_no_difference(
+    home: Path, prefect: PrefectStandIn, postgres: Running
+) -> None:
     where = PostgresInfo(postgres.data, postgres.pid, postgres.port)
     own = ("database", "prefect", "provider")
     info = StandInfo(
-        home, home, own, f"127.0.0.1:{postgres.port}/lanes", prefect.api_url, "http://127.0.0.1:9", where, settings={}
+        home,
+        home,
+        own,
+        f"127.0.0.1:{postgres.port}/lanes",
+        prefect.api_url,
+        "http://127.0.0.1:9",
+        where,
+        settings={},
     )
     info.save()
-    with shell(**{name: value for name, value in info.environment().items() if name in VARIABLES}) as settings:
+    with shell(
+        **{name: value for name, value in info.environment().items() if name in VARIABLES}
+    ) as settings:
         runs = runs_with(settings, home)
     assert (runs.differences, runs.settings.database_url) == ([], None)
     with shell(**OURS) as settings:
@@ -106,20 +131,28 @@ def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
     assert put_up(home, prefect).sentences == []
     heard = put_up(home, prefect, {**OURS, "SLACK_CHANNEL": "#dev", "LANES_KEEP_WARM": "0"})
     assert heard.sentences == [
-        "LANES_KEEP_WARM was not set, and is 0 from now on", "SLACK_CHANNEL was #ops, and is #dev from now on",
-    ]  # fmt: skip
+        "LANES_KEEP_WARM was not set, and is 0 from now on",
+        "SLACK_CHANNEL was #ops, and is #dev from now on",
+    ]
 
 
-def test_a_shell_that_names_the_stands_own_parts_changes_nothing(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_shell_that_names_the_stands_own_parts_changes_nothing(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect, {})
     before = load_info(home)
     assert put_up(home, prefect, {"PREFECT_API_URL": prefect.api_url}).sentences == []
     assert load_info(home) == before
 
 
-def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect)
-    with pytest.raises(StandError, match=r"LANES_DATABASE_URL db\.invalid:5432/letters \(fingerprint .*this shell sets none"):
+    with pytest.raises(
+        StandError,
+        match=r"LANES_DATABASE_URL db\.invalid:5432/letters \(fingerprint .*this shell sets none",
+    ):
         put_up(home, prefect, {})
     Stand(Settings(), home, home).down()
     assert put_up(home, prefect, {}).sentences == []
@@ -127,13 +160,19 @@ def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(home: Pa
 
 def test_a_process_that_may_not_be_replaced_names_the_variables(home: Path) -> None:
     site = Site(Settings(), home, home, others_present=True, changed=("SLACK_CHANNEL",))
-    process, _ = site.ensure("service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={})
-    with pytest.raises(StandError, match=r"service runs with other settings \(SLACK_CHANNEL\) and another run"):
+    process, _ = site.ensure(
+        "service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={}
+    )
+    with pytest.raises(
+        StandError, match=r"service runs with other settings \(SLACK_CHANNEL\) and another run"
+    ):
         site.replace(process)
     site.processes.stop(process)
 
 
-def test_a_block_that_says_something_else_by_now_is_named(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_block_that_says_something_else_by_now_is_named(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect)
     info = load_info(home)
     assert info is not None
@@ -169,7 +208,11 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
             app(["doctor", "--json"])
         return {each["check"]: each for each in json.loads(capsys.readouterr().out)}
 
-    assert found(**OURS)["shell"] == {"check": "shell", "verdict": "ok", "sentence": "as the stand runs"}
+    assert found(**OURS)["shell"] == {
+        "check": "shell",
+        "verdict": "ok",
+        "sentence": "as the stand runs",
+    }
     lacks = found()["shell"]
     assert lacks["verdict"] == "ok"
     assert "SLACK_CHANNEL: the stand has #ops, this shell has none" in lacks["sentence"]
@@ -179,15 +222,22 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
     assert PREFECT_SERIES in differs["prefect"]["sentence"]
 
 
-def test_doctor_knows_of_a_slack_that_only_a_block_says(home: Path, prefect: PrefectStandIn) -> None:
+def test_doctor_knows_of_a_slack_that_only_a_block_says(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect, {})
 
     def slack() -> str:
-        return next(each.sentence for each in examine(Settings(), home, home) if each.check == "slack")
+        return next(
+            each.sentence for each in examine(Settings(), home, home) if each.check == "slack"
+        )
 
     assert slack() == "not set: alerts stay in incident_log"
     prefect.blocks["lanes"] = {"webhook_url": "https://hooks.slack.example/geheim"}
-    assert slack() == "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
+    assert (
+        slack()
+        == "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
+    )
 
 
 def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -> None:
@@ -196,7 +246,9 @@ def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -
     assert by_name["shell"].sentence.startswith("counts: what the stand runs with was not kept")
 
 
-def test_a_shell_that_set_nothing_reaches_the_stands_own_database(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_shell_that_set_nothing_reaches_the_stands_own_database(
+    home: Path, prefect: PrefectStandIn
+) -> None:
     put_up(home, prefect)
     with shell(LANES_HOME=str(home)):
         with pytest.raises(SetupError, match=r"runs on your database at db\.invalid:5432/letters"):
@@ -234,7 +286,15 @@ def test_what_is_left_of_a_stand_whose_data_is_gone_is_told_in_a_sentence(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = PostgresInfo(home / "postgres" / "data", 1, 1)
-    StandInfo(home, home, ("database",), "127.0.0.1:1/lanes", "http://127.0.0.1:1/api", postgres=gone, settings={}).save()
+    StandInfo(
+        home,
+        home,
+        ("database",),
+        "127.0.0.1:1/lanes",
+        "http://127.0.0.1:1/api",
+        postgres=gone,
+        settings={},
+    ).save()
     with shell(LANES_HOME=str(home)):
         assert app(["explain", "letters", "k"]) == 1
         assert "password of the stand's own Postgres cannot be read" in capsys.readouterr().err

@@ -28,7 +28,7 @@ from tests.stand.shells import shell
 
 pytestmark = pytest.mark.usefixtures("nothing_is_set")
 Told = pytest.CaptureFixture[str]
-ASKED = "lanes:a \"quoted\" \\ secret"
+ASKED = 'lanes:a "quoted" \\ secret'
 SERVES = st.from_regex(login.READABLE, fullmatch=True)
 
 
@@ -37,7 +37,9 @@ def up(tmp_path: Path, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch)
     """What a stand says of itself whose Prefect asks for a login."""
     monkeypatch.setenv("LANES_HOME", str(tmp_path))
     login.keep(tmp_path, ASKED)
-    info = StandInfo(tmp_path, Path.cwd(), ("prefect",), "db.invalid/letters", prefect.api_url, settings={})
+    info = StandInfo(
+        tmp_path, Path.cwd(), ("prefect",), "db.invalid/letters", prefect.api_url, settings={}
+    )
     info.save()
     return info
 
@@ -69,19 +71,25 @@ def test_a_login_that_a_person_chose_comes_first_and_is_kept(tmp_path: Path) -> 
     login.keep(tmp_path, "lanes:made")
     assert login.choose(tmp_path, {login.CHOSEN: "ada:mine"}) == "ada:mine"
     for unusable in ("ada", "ada:", ":mine", "ada:mi\nne", "ada:m\u00fcnster"):
-        with pytest.raises(StandError, match="PREFECT_SERVER_API_AUTH_STRING is not USER:PASSWORD") as refused:
+        with pytest.raises(
+            StandError, match="PREFECT_SERVER_API_AUTH_STRING is not USER:PASSWORD"
+        ) as refused:
             login.choose(tmp_path, {login.CHOSEN: unusable})
         assert unusable not in str(refused.value)
 
 
 @given(SERVES)
-def test_whatever_can_serve_is_read_as_it_was_kept(tmp_path_factory: pytest.TempPathFactory, pair: str) -> None:
+def test_whatever_can_serve_is_read_as_it_was_kept(
+    tmp_path_factory: pytest.TempPathFactory, pair: str
+) -> None:
     folder = tmp_path_factory.getbasetemp()
     login.keep(folder, pair)
     assert login.kept(folder) == pair
 
 
-def test_curl_sends_what_the_file_says(tmp_path: Path, up: StandInfo, prefect: PrefectStandIn, capsys: Told) -> None:
+def test_curl_sends_what_the_file_says(
+    tmp_path: Path, up: StandInfo, prefect: PrefectStandIn, capsys: Told
+) -> None:
     config = curl_config(capsys)
     assert config == tmp_path / login.OF_STAND
     with PrefectApi.of_stand(up) as api:
@@ -95,10 +103,18 @@ def test_curl_sends_what_the_file_says(tmp_path: Path, up: StandInfo, prefect: P
 
 @pytest.mark.parametrize(
     ("variables", "sent"),
-    [({}, None), ({"PREFECT_API_AUTH_STRING": "ada:b"}, "Basic YWRhOmI="), ({"PREFECT_API_KEY": "pnu_1"}, "Bearer pnu_1")],
+    [
+        ({}, None),
+        ({"PREFECT_API_AUTH_STRING": "ada:b"}, "Basic YWRhOmI="),
+        ({"PREFECT_API_KEY": "pnu_1"}, "Bearer pnu_1"),
+    ],
 )
 def test_curl_logs_in_to_ones_own_server_as_this_shell_does(
-    tmp_path: Path, prefect: PrefectStandIn, capsys: Told, variables: dict[str, str], sent: str | None
+    tmp_path: Path,
+    prefect: PrefectStandIn,
+    capsys: Told,
+    variables: dict[str, str],
+    sent: str | None,
 ) -> None:
     own = {"LANES_HOME": str(tmp_path), "PREFECT_API_URL": prefect.api_url, **variables}
     with shell(**own):
@@ -107,10 +123,15 @@ def test_curl_logs_in_to_ones_own_server_as_this_shell_does(
     assert what_curl_sends(config, prefect) == sent
 
 
-def test_the_login_of_the_stand_goes_to_no_other_server(up: StandInfo, prefect: PrefectStandIn) -> None:
+def test_the_login_of_the_stand_goes_to_no_other_server(
+    up: StandInfo, prefect: PrefectStandIn
+) -> None:
     elsewhere = PrefectStandIn()
     try:
-        with shell(PREFECT_API_URL=elsewhere.api_url) as settings, reaching.prefect(settings) as api:
+        with (
+            shell(PREFECT_API_URL=elsewhere.api_url) as settings,
+            reaching.prefect(settings) as api,
+        ):
             api.version()
         assert "authorization" not in elsewhere.headers[-1]
     finally:
@@ -126,7 +147,11 @@ def test_the_login_of_the_stand_goes_to_no_other_server(up: StandInfo, prefect: 
 
 
 def test_only_prefect_has_a_login_for_curl(up: StandInfo, capsys: Told) -> None:
-    for words in (["database", "--curl-config"], ["--curl-config"], ["prefect", "--curl-config", "--json"]):
+    for words in (
+        ["database", "--curl-config"],
+        ["--curl-config"],
+        ["prefect", "--curl-config", "--json"],
+    ):
         assert app(["url", *words]) == 2
         assert "for `lanes url prefect` alone" in capsys.readouterr().err
 
@@ -141,23 +166,40 @@ def test_prefects_own_command_is_logged_in_and_no_argument_says_how(
     up: StandInfo, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     became: list[tuple[list[str], dict[str, str]]] = []
-    monkeypatch.setattr(os, "execve", lambda _, command, environment: became.append((command, environment)))
+    monkeypatch.setattr(
+        os, "execve", lambda _, command, environment: became.append((command, environment))
+    )
     monkeypatch.setenv("PREFECT_API_KEY", "of-another-server")
     app(["prefect", "deployment", "run", "report/report", "--watch"])
     ((command, environment),) = became
-    assert command == [sys.executable, "-m", "prefect", "deployment", "run", "report/report", "--watch"]
-    assert (environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"]) == (prefect.api_url, ASKED)
+    assert command == [
+        sys.executable,
+        "-m",
+        "prefect",
+        "deployment",
+        "run",
+        "report/report",
+        "--watch",
+    ]
+    assert (environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"]) == (
+        prefect.api_url,
+        ASKED,
+    )
     assert "PREFECT_API_KEY" not in environment
 
 
 # -- the server that is started
 
 
-def started_with(home: Path, postgres: Running, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def started_with(
+    home: Path, postgres: Running, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """The environment in which the step `server` starts a server, of which the stand-in answers in its place."""
     found: dict[str, str] = {}
 
-    def ensure(site: Site, name: str, command: Sequence[str], *, environment: dict[str, str], **_: object) -> object:
+    def ensure(
+        site: Site, name: str, command: Sequence[str], *, environment: dict[str, str], **_: object
+    ) -> object:
         found.update(environment, command=shlex.join(command))
         return Process(name, os.getpid(), "", tuple(command), home / "log", 0, ""), True
 
@@ -175,19 +217,23 @@ def test_a_persons_own_settings_of_the_server_are_kept(
     home: Path, postgres: Running, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {
-        "PREFECT_SERVER_API_AUTH_STRING": "ada:mine", "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://ops.example.com", "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "60",
-        "PREFECT_SERVER_API_PORT": "1", "PREFECT_API_KEY": "of-another-server",
-    }  # fmt: skip
+        "PREFECT_SERVER_API_AUTH_STRING": "ada:mine",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://ops.example.com",
+        "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "60",
+        "PREFECT_SERVER_API_PORT": "1",
+        "PREFECT_API_KEY": "of-another-server",
+    }
     with shell(**own):
         environment = started_with(home, postgres, prefect, monkeypatch)
     ui = prefect.api_url.removesuffix("/api")
     kept = {name: value for name, value in environment.items() if name in own}
     assert kept == {
-        "PREFECT_SERVER_API_AUTH_STRING": "ada:mine", "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",
+        "PREFECT_SERVER_API_AUTH_STRING": "ada:mine",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P1D",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{ui},{ui.replace('127.0.0.1', 'localhost')},https://ops.example.com",
         "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "60",
-    }  # fmt: skip
+    }
     assert "ada:mine" not in environment["command"]
     assert login.kept(home) == "ada:mine"
     again = started_with(home, postgres, prefect, monkeypatch)
@@ -196,7 +242,10 @@ def test_a_persons_own_settings_of_the_server_are_kept(
 
 
 def test_a_setting_of_the_server_is_kept_as_a_fingerprint_and_the_login_is_no_difference() -> None:
-    own = {"PREFECT_SERVER_DOCKET_URL": "redis://geheim", "PREFECT_SERVER_API_AUTH_STRING": "ada:geheim"}
+    own = {
+        "PREFECT_SERVER_DOCKET_URL": "redis://geheim",
+        "PREFECT_SERVER_API_AUTH_STRING": "ada:geheim",
+    }
     with shell(**own) as settings:
         kept = said(settings)
     assert list(kept) == ["PREFECT_SERVER_DOCKET_URL"]

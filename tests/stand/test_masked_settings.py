@@ -31,8 +31,12 @@ pytestmark = pytest.mark.usefixtures("nothing_is_set")
 GATEWAY = "http://ada:geheim@127.0.0.1:1"
 CLIENT_KEY = "postgresql://ada:geheim@127.0.0.1:1/letters?sslkey=/k.pem&sslpassword=offen"
 SECRETS = ("geheim", "offen")
-OURS = {"ANTHROPIC_API_KEY": "sk-geheim", "ANTHROPIC_BASE_URL": GATEWAY, "LANES_DATABASE_URL": CLIENT_KEY,
-        "LANES_HEARTBEAT_URL": "http://ada:geheim@127.0.0.1:1/ping"}  # fmt: skip
+OURS = {
+    "ANTHROPIC_API_KEY": "sk-geheim",
+    "ANTHROPIC_BASE_URL": GATEWAY,
+    "LANES_DATABASE_URL": CLIENT_KEY,
+    "LANES_HEARTBEAT_URL": "http://ada:geheim@127.0.0.1:1/ping",
+}
 Told = pytest.CaptureFixture[str]
 
 
@@ -42,10 +46,14 @@ def no_secret(*told: object) -> None:
     assert [each for each in SECRETS if each in text] == []
 
 
-def test_no_command_that_shows_settings_shows_a_password(home: Path, prefect: PrefectStandIn, capsys: Told) -> None:
+def test_no_command_that_shows_settings_shows_a_password(
+    home: Path, prefect: PrefectStandIn, capsys: Told
+) -> None:
     put_up(home, prefect, OURS)
     for login in ("ada:geheim", "ada:offen"):  # as the stand has it, and otherwise
-        with shell(LANES_HOME=str(home), **{**OURS, "ANTHROPIC_BASE_URL": f"http://{login}@127.0.0.1:1"}):
+        with shell(
+            LANES_HOME=str(home), **{**OURS, "ANTHROPIC_BASE_URL": f"http://{login}@127.0.0.1:1"}
+        ):
             for command in ("status", "doctor", "url"):
                 app([command])
                 app([command, "--json"])
@@ -65,7 +73,10 @@ def test_the_stand_says_where_its_provider_is_without_the_login(home: Path) -> N
 
 @pytest.mark.parametrize("part", ["ge/heim", "ge?heim", "ge#heim"])
 def test_a_login_that_cannot_be_told_from_the_host_is_refused_unseen(part: str, home: Path) -> None:
-    with pytest.raises(ValidationError, match="as %XX") as refused, shell(ANTHROPIC_BASE_URL=f"https://ada:{part}@h/v1"):
+    with (
+        pytest.raises(ValidationError, match="as %XX") as refused,
+        shell(ANTHROPIC_BASE_URL=f"https://ada:{part}@h/v1"),
+    ):
         pass
     assert part not in str(refused.value)
     with pytest.MonkeyPatch.context() as patched:
@@ -95,7 +106,9 @@ def test_what_libpq_says_of_an_address_is_told_without_its_passwords(home: Path)
 
 def test_an_error_of_the_driver_itself_quotes_no_password() -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise psycopg.OperationalError('invalid token in "postgresql://ada:geheim@h/d?sslpassword=offen"')
+        raise psycopg.OperationalError(
+            'invalid token in "postgresql://ada:geheim@h/d?sslpassword=offen"'
+        )
 
     engine = discreet_engine("postgresql+psycopg://h/d", creator=refuse)
     with pytest.raises(DBAPIError) as refused:
@@ -104,8 +117,13 @@ def test_an_error_of_the_driver_itself_quotes_no_password() -> None:
 
 
 def test_a_block_keeps_a_login_apart_from_the_address_that_is_shown() -> None:
-    block = Provider.model_validate({"api_key": "k", "base_url": "https://ada:ge%40heim@gateway.example.com/v1"})
-    assert (block.base_url, block.account) == ("https://gateway.example.com/v1", "gateway.example.com")
+    block = Provider.model_validate(
+        {"api_key": "k", "base_url": "https://ada:ge%40heim@gateway.example.com/v1"}
+    )
+    assert (block.base_url, block.account) == (
+        "https://gateway.example.com/v1",
+        "gateway.example.com",
+    )
     assert block.login is not None
     assert block.login.get_secret_value() == "ada:ge@heim"
     no_secret(repr(block), block.model_dump())
@@ -114,7 +132,9 @@ def test_a_block_keeps_a_login_apart_from_the_address_that_is_shown() -> None:
     no_secret(refused.value)
 
 
-async def test_the_gateway_gets_the_login_and_no_log_or_error_quotes_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_gateway_gets_the_login_and_no_log_or_error_quotes_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     heads: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +142,9 @@ async def test_the_gateway_gets_the_login_and_no_log_or_error_quotes_it(caplog: 
 
     caplog.set_level(logging.DEBUG)
     async with saying(refuse, heads.append) as address:
-        block = Provider.model_validate({"api_key": "k", "base_url": address.replace("://", "://ada:geheim@")})
+        block = Provider.model_validate(
+            {"api_key": "k", "base_url": address.replace("://", "://ada:geheim@")}
+        )
         async with block.connect() as client:
             with pytest.raises(anthropic.PermissionDeniedError) as refused:
                 await client.models.list()

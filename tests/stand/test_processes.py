@@ -108,5 +108,7 @@ def test_output_is_that_of_this_life_only(processes: Processes) -> None:
 
 
 def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> None:
-    with pytest.raises(StandError, match="one could not be started: /no/such/program: No such file"):
+    with pytest.raises(
+        StandError, match="one could not be started: /no/such/program: No such file"
+    ):
         start(processes, ["/no/such/program"])

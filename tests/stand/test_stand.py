@@ -73,7 +73,11 @@ def recording(name: str, into: list[str], after: tuple[str, ...] = ()) -> Step:
 
 def test_a_step_runs_after_those_it_needs(home: Path) -> None:
     order: list[str] = []
-    steps = [recording("c", order, ("a", "b")), recording("b", order, ("a",)), recording("a", order)]
+    steps = [
+        recording("c", order, ("a", "b")),
+        recording("b", order, ("a",)),
+        recording("a", order),
+    ]
     run_steps(steps, Site(Settings(), home, home), Silent())
     assert order == ["a", "b", "c"]
 
@@ -164,7 +168,9 @@ def test_a_process_that_another_run_uses_is_not_replaced(home: Path) -> None:
     users = Users(home / "users")
     users.enter()
     said = json.dumps({"pid": other_run.pid, "mark": birth_mark(other_run.pid)})
-    next(users.folder.glob("*.json")).rename(users.folder / f"{other_run.pid}.json").write_text(said)
+    next(users.folder.glob("*.json")).rename(users.folder / f"{other_run.pid}.json").write_text(
+        said
+    )
     try:
         with pytest.raises(StandError, match="another run is using it"):
             stand(home, a_service("2")).up()
@@ -244,7 +250,9 @@ def test_a_home_that_cannot_be_made_is_a_sentence(home: Path) -> None:
         stand(home / "file" / "home").up()
 
 
-def test_the_environment_of_our_processes_leads_to_our_prefect_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_our_processes_leads_to_our_prefect_only(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PREFECT_PROFILE", "work")
     monkeypatch.setenv("PREFECT_API_KEY", "secret")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")

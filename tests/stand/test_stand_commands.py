@@ -22,12 +22,21 @@ def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> App:
     return app
 
 
-def test_status_of_a_stand_that_is_down_fails_and_names_every_component(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_stand_that_is_down_fails_and_names_every_component(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert app(["status", "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     components = said["components"]
     names = [component["name"] for component in components]
-    assert names == ["postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch", "supervisor"]
+    assert names == [
+        "postgres",
+        "endpoint",
+        "prefect-server",
+        "worker-realtime",
+        "worker-batch",
+        "supervisor",
+    ]
     assert {component["condition"] for component in components} == {"stopped"}
     assert said["figures"] is None
     assert app(["status"]) == 1

@@ -21,7 +21,14 @@ FLOWS = [each.flow for each in STANDING]
 @pytest.fixture
 def site(tmp_path: Path, database_url: str, prefect: PrefectStandIn) -> Site:
     """A stand whose installation nothing was new in."""
-    return Site(Settings(), tmp_path, tmp_path, database_url=database_url, prefect_api_url=prefect.api_url, renewed=False)
+    return Site(
+        Settings(),
+        tmp_path,
+        tmp_path,
+        database_url=database_url,
+        prefect_api_url=prefect.api_url,
+        renewed=False,
+    )
 
 
 @pytest_asyncio.fixture
@@ -29,7 +36,9 @@ async def held(database_url: str) -> AsyncIterator[None]:
     """Somebody holds every standing role."""
     async with AsyncExitStack() as locks:
         for each in STANDING:
-            assert await (await locks.enter_async_context(RoleLock(database_url, each.role))).try_take()
+            assert await (
+                await locks.enter_async_context(RoleLock(database_url, each.role))
+            ).try_take()
         yield
 
 

@@ -28,7 +28,9 @@ def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
 
 def supervisor(pool: Engine, api: PrefectApi, said: list[str], **options: bool) -> Supervisor:
     """One that asks for a role as soon as it sees it free."""
-    return Supervisor(pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), **options)
+    return Supervisor(
+        pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), **options
+    )
 
 
 @pytest.mark.parametrize("free", STANDING, ids=lambda run: run.flow)
@@ -38,25 +40,37 @@ async def test_a_run_is_asked_for_whose_role_is_free(
     async with AsyncExitStack() as held:
         for each in STANDING:
             if each is not free:
-                assert await (await held.enter_async_context(RoleLock(database_url, each.role))).try_take()
+                assert await (
+                    await held.enter_async_context(RoleLock(database_url, each.role))
+                ).try_take()
         looker = supervisor(pool, api, said := [])
         looker.look()
         looker.look()
-    assert [prefect.asked(flow) for flow in FLOWS] == [[each.next.parameters] if each is free else [] for each in STANDING]
+    assert [prefect.asked(flow) for flow in FLOWS] == [
+        [each.next.parameters] if each is free else [] for each in STANDING
+    ]
     assert said == [f"nobody held the role of {free.flow}: asked for a run of it"]
 
 
-def test_all_three_are_asked_for_when_nobody_lives(pool: Engine, prefect: PrefectStandIn, api: PrefectApi) -> None:
+def test_all_three_are_asked_for_when_nobody_lives(
+    pool: Engine, prefect: PrefectStandIn, api: PrefectApi
+) -> None:
     supervisor(pool, api, []).look()
-    assert [prefect.asked(each.flow) for each in STANDING] == [[each.next.parameters] for each in STANDING]
+    assert [prefect.asked(each.flow) for each in STANDING] == [
+        [each.next.parameters] for each in STANDING
+    ]
 
 
-def test_without_a_warm_drain_none_is_asked_for(pool: Engine, prefect: PrefectStandIn, api: PrefectApi) -> None:
+def test_without_a_warm_drain_none_is_asked_for(
+    pool: Engine, prefect: PrefectStandIn, api: PrefectApi
+) -> None:
     supervisor(pool, api, [], keep_warm=False).look()
     assert {each.flow for each in prefect.runs} == {"collect", "watch"}
 
 
-def test_a_supervisor_and_another_looker_ask_under_one_key(prefect: PrefectStandIn, api: PrefectApi) -> None:
+def test_a_supervisor_and_another_looker_ask_under_one_key(
+    prefect: PrefectStandIn, api: PrefectApi
+) -> None:
     collector = next(each for each in STANDING if each.role is Role.COLLECTOR)
     now = datetime.now(UTC)
     assert ask_for_standing(api, collector, now)
@@ -87,13 +101,16 @@ def test_a_session_of_another_user_that_holds_a_role_is_named_once_and_recorded(
 ) -> None:
     """With all standing roles taken, no drain may live to record it."""
     looker = supervisor(pool, api, said := [])
-    with psycopg.connect(databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql") as foreign:
+    with psycopg.connect(
+        databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql"
+    ) as foreign:
         for each in STANDING:
             foreign.execute(f"select pg_advisory_lock({CLASS}, {int(each.role)})".encode())
         looker.look()
         looker.look()
         assert [each.split(", which is")[0].split(" (")[0] for each in said] == [
-            f"role {each.role.name.lower()} is held by session {foreign.info.backend_pid} of user postgres" for each in STANDING
+            f"role {each.role.name.lower()} is held by session {foreign.info.backend_pid} of user postgres"
+            for each in STANDING
         ]
         assert states(pool) == ["open"] * len(STANDING)
         foreign.execute("select pg_advisory_unlock_all()")
@@ -105,7 +122,11 @@ def test_a_session_of_another_user_that_holds_a_role_is_named_once_and_recorded(
 def states(pool: Engine) -> list[str]:
     """Those of the incidents of taken roles."""
     with pool.connect() as connection:
-        return list(connection.execute(text("select state from lanes.incident_log where promise = 'role_taken'")).scalars())
+        return list(
+            connection.execute(
+                text("select state from lanes.incident_log where promise = 'role_taken'")
+            ).scalars()
+        )
 
 
 def test_an_outage_of_the_database_is_said_once(prefect: PrefectStandIn, api: PrefectApi) -> None:

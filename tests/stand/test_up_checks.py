@@ -75,24 +75,34 @@ def provider(status: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_ends_up_before_anything_is_started(home: Path, steps: Any, status: int) -> None:
+def test_a_refused_key_ends_up_before_anything_is_started(
+    home: Path, steps: Any, status: int
+) -> None:
     ran, all_steps = steps
     with provider(status) as base:
         refused = settings(ANTHROPIC_API_KEY="wrong", ANTHROPIC_BASE_URL=base)
-        with pytest.raises(StandError, match=rf"{base} refuses ANTHROPIC_API_KEY \({status}\): set a key") as told:
+        with pytest.raises(
+            StandError, match=rf"{base} refuses ANTHROPIC_API_KEY \({status}\): set a key"
+        ) as told:
             Stand(refused, home, home, steps=all_steps).up()
     assert "wrong" not in str(told.value)
     assert ran == []
     assert load_info(home) is None
 
 
-@pytest.mark.parametrize(("status", "said"), [(200, None), (500, "answered 500"), (None, "gives no answer")])
-def test_a_provider_that_does_not_answer_is_a_warning(home: Path, steps: Any, status: int | None, said: str | None) -> None:
+@pytest.mark.parametrize(
+    ("status", "said"), [(200, None), (500, "answered 500"), (None, "gives no answer")]
+)
+def test_a_provider_that_does_not_answer_is_a_warning(
+    home: Path, steps: Any, status: int | None, said: str | None
+) -> None:
     ran, all_steps = steps
     heard = Heard()
     with provider(status or 200) as base:
         address = base if status else f"http://{ports.LOOPBACK}:1"
-        Stand(settings(ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=address), home, home, steps=all_steps).up(heard)
+        Stand(
+            settings(ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=address), home, home, steps=all_steps
+        ).up(heard)
     assert len(ran) == 1
     assert [each for each in heard.said if "key" in each] == heard.said
     assert [said is not None and said in each for each in heard.said] == ([True] if said else [])
@@ -114,14 +124,18 @@ def another_run(home: Path) -> Iterator[Callable[[Settings], None]]:
         users = Users(home / "users")
         users.enter()
         said = json.dumps({"pid": other.pid, "mark": birth_mark(other.pid)})
-        next(users.folder.glob("*.json")).rename(users.folder / f"{other.pid}.json").write_text(said)
+        next(users.folder.glob("*.json")).rename(users.folder / f"{other.pid}.json").write_text(
+            said
+        )
 
     yield use
     other.kill()
     other.wait()
 
 
-def test_up_joins_the_stand_of_another_run_with_what_that_runs_with(home: Path, steps: Any, another_run: Any) -> None:
+def test_up_joins_the_stand_of_another_run_with_what_that_runs_with(
+    home: Path, steps: Any, another_run: Any
+) -> None:
     ran, all_steps = steps
     another_run(settings(LANES_KEEP_WARM="0"))
     Stand(settings(), home, home, steps=all_steps).up()
@@ -133,14 +147,21 @@ def test_up_with_other_settings_than_a_running_run_ends_before_anything_is_writt
 ) -> None:
     ran, all_steps = steps
     another_run(settings())
-    with pytest.raises(StandError, match=r"another run is using this stand .*LANES_KEEP_WARM is not set there and 0 here"):
+    with pytest.raises(
+        StandError,
+        match=r"another run is using this stand .*LANES_KEEP_WARM is not set there and 0 here",
+    ):
         Stand(settings(LANES_KEEP_WARM="0"), home, home, steps=all_steps).up()
     assert ran == []
 
 
 @pytest.mark.parametrize(
     ("with_settings", "asked", "publishes"),
-    [({}, False, True), ({"LANES_DATABASE_URL": OWN}, False, False), ({"LANES_DATABASE_URL": OWN}, True, True)],
+    [
+        ({}, False, True),
+        ({"LANES_DATABASE_URL": OWN}, False, False),
+        ({"LANES_DATABASE_URL": OWN}, True, True),
+    ],
 )
 def test_the_samples_go_into_an_own_database_only_on_request(
     home: Path, with_settings: dict[str, str], asked: bool, publishes: bool

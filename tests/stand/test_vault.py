@@ -14,6 +14,8 @@ def test_every_secret_of_a_block_is_looked_for_where_the_block_has_it() -> None:
         for name, field in block.model_fields.items()
         if "SecretStr" in str(field.annotation)
     }
-    part_of_an_address = {("lanes-provider", "login")}  # of ANTHROPIC_BASE_URL, of which the block keeps two parts
+    part_of_an_address = {
+        ("lanes-provider", "login")
+    }  # of ANTHROPIC_BASE_URL, of which the block keeps two parts
     assert set(vault.HELD.values()) == secrets - part_of_an_address
     assert vault.BLOCK == BLOCK

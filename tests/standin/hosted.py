@@ -36,7 +36,11 @@ class Host:
 
     @contextlib.contextmanager
     def standin(
-        self, home: Path, *, machine: Callable[[], float] = time.time, through: Callable[[Asgi], Asgi] = lambda app: app
+        self,
+        home: Path,
+        *,
+        machine: Callable[[], float] = time.time,
+        through: Callable[[Asgi], Asgi] = lambda app: app,
     ) -> Iterator[Endpoint]:
         """For the length of the block a new stand-in answers: echo, batches that end at once. After it nothing of it runs.
 

@@ -65,8 +65,16 @@ class Endpoint:
     def reset(self, **settings: object) -> None:
         """No fault rules, batches end at once, no limit; or other settings."""
         self.control("DELETE", "faults")
-        unlimited = {f"{kind}_per_minute": None for kind in ("requests", "input_tokens", "output_tokens")}
-        usual = {"turnaround_s": 0, "latency_s": 0, "clock_ahead_s": 0, "batch_cache_hits": 0.8, **unlimited}
+        unlimited = {
+            f"{kind}_per_minute": None for kind in ("requests", "input_tokens", "output_tokens")
+        }
+        usual = {
+            "turnaround_s": 0,
+            "latency_s": 0,
+            "clock_ahead_s": 0,
+            "batch_cache_hits": 0.8,
+            **unlimited,
+        }
         self.control("POST", "settings", {**usual, **settings})
 
     def ended(self, batch_id: str, *, within_s: float = 20) -> MessageBatch:
@@ -132,7 +140,9 @@ def running_endpoint(home: Path, *options: str) -> Iterator[EndpointProcess]:
             endpoint.kill()
 
 
-def asking(text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields: Any) -> dict[str, Any]:
+def asking(
+    text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields: Any
+) -> dict[str, Any]:
     """Parameters of a Messages request about one text."""
     params: dict[str, Any] = {
         "model": "claude-haiku-5-5",
@@ -147,4 +157,7 @@ def asking(text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields
 
 def batch_of(texts: list[str], **fields: Any) -> list[dict[str, Any]]:
     """Batch requests `c0`, `c1`, ... about texts."""
-    return [{"custom_id": f"c{place}", "params": asking(text, **fields)} for place, text in enumerate(texts)]
+    return [
+        {"custom_id": f"c{place}", "params": asking(text, **fields)}
+        for place, text in enumerate(texts)
+    ]

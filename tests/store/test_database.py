@@ -12,7 +12,11 @@ async def test_a_transaction_hands_out_the_databases_time_read_inside_it(databas
     async with Database(database_url) as db:
         before = await db.now()
         async with db.transaction() as run:
-            began = await run(lambda connection: connection.execute(select(func.transaction_timestamp())).scalar_one())
+            began = await run(
+                lambda connection: connection.execute(
+                    select(func.transaction_timestamp())
+                ).scalar_one()
+            )
             assert before < began <= run.now <= await run(clock)
             assert run.now.utcoffset() is not None
         async with db.transaction() as after:

@@ -23,7 +23,9 @@ Asked = Callable[[Connection], object]
 
 
 def payload_with_nul(connection: Connection) -> object:
-    return items.admit(connection, [Submission("letters", {"text": SECRET + "\x00"}, "p")], door="client", now=NOON)
+    return items.admit(
+        connection, [Submission("letters", {"text": SECRET + "\x00"}, "p")], door="client", now=NOON
+    )
 
 
 def payload_that_is_no_json(connection: Connection) -> object:
@@ -36,22 +38,33 @@ def time_that_is_none(connection: Connection) -> object:
 
 def row_that_lacks_a_value(connection: Connection) -> object:
     return connection.execute(
-        text("insert into lanes.item (workload, key, payload) values ('letters', 'k', jsonb_build_object('text', :it))")
-        .bindparams(bindparam("it", SECRET))
-    )  # fmt: skip
+        text(
+            "insert into lanes.item (workload, key, payload) values ('letters', 'k', jsonb_build_object('text', :it))"
+        ).bindparams(bindparam("it", SECRET))
+    )
 
 
 def row_that_breaks_a_check(connection: Connection) -> object:
     row: dict[str, Any] = {
-        "workload": "letters", "key": "k", "payload": {"text": SECRET}, "content_hash": b"", "pin": "express",
-        "occurred_at": NOON, "received_at": NOON, "source": "sql",
-    }  # fmt: skip
+        "workload": "letters",
+        "key": "k",
+        "payload": {"text": SECRET},
+        "content_hash": b"",
+        "pin": "express",
+        "occurred_at": NOON,
+        "received_at": NOON,
+        "source": "sql",
+    }
     return connection.execute(insert(item).values(row))
 
 
 REFUSED = [
-    payload_with_nul, payload_that_is_no_json, time_that_is_none, row_that_lacks_a_value, row_that_breaks_a_check,
-]  # fmt: skip
+    payload_with_nul,
+    payload_that_is_no_json,
+    time_that_is_none,
+    row_that_lacks_a_value,
+    row_that_breaks_a_check,
+]
 
 
 def everything_said(error: BaseException) -> str:
@@ -60,7 +73,9 @@ def everything_said(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("ask", REFUSED)
-def test_a_value_that_is_refused_stands_in_no_message(database_url: str, ask: Asked, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_value_that_is_refused_stands_in_no_message(
+    database_url: str, ask: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     pool = engine(database_url)
     try:

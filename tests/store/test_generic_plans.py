@@ -47,14 +47,20 @@ def prepared_after() -> int:
 
 
 @pytest.fixture
-def connection(prepared_after: int, databases: Databases, database_url: str) -> Iterator[Connection]:
+def connection(
+    prepared_after: int, databases: Databases, database_url: str
+) -> Iterator[Connection]:
     """One connection whose statements are prepared, and planned without their values."""
     engine: Engine = create_engine(
         databases.as_superuser(database_url), connect_args={"prepare_threshold": prepared_after}
     )
     with engine.connect() as opened:
         opened.execute(text("load 'auto_explain'"))
-        for setting in ("plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_bitmapscan = off"):
+        for setting in (
+            "plan_cache_mode = force_generic_plan",
+            "enable_seqscan = off",
+            "enable_bitmapscan = off",
+        ):
             opened.execute(text(f"set {setting}"))
         yield opened
     engine.dispose()
@@ -80,13 +86,20 @@ def test_many_breaches_open_as_many_incidents_on_one_connection(connection: Conn
     assert connection.execute(select(func.count()).select_from(slack_post)).scalar() == MANY
 
 
-def test_many_items_and_as_many_lists_are_admitted_on_one_connection(connection: Connection) -> None:
+def test_many_items_and_as_many_lists_are_admitted_on_one_connection(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     one = text("select lanes.submit('letters', cast(:payload as jsonb), :key)")
     many = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")
     for number in range(MANY):
         wanted = ["accepted", "duplicate", "malformed", "key_conflict"][number % 4]
-        payload = {"accepted": "{}", "duplicate": "{}", "malformed": "[]", "key_conflict": '{"n": 1}'}[wanted]
+        payload = {
+            "accepted": "{}",
+            "duplicate": "{}",
+            "malformed": "[]",
+            "key_conflict": '{"n": 1}',
+        }[wanted]
         key = f"k{number // 4}"
         assert connection.execute(one, {"payload": payload, "key": key}).scalar_one() == wanted
         rows = f'[{{"payload": {payload}, "key": "of a list, {key}"}}, {{"payload": {{}}}}]'
@@ -95,57 +108,117 @@ def test_many_items_and_as_many_lists_are_admitted_on_one_connection(connection:
 
 STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "an incident opens": (lambda c: incidents.open(c, BREACH, now=NOON), "uq_incident_open"),
-    "breaches are recorded": (lambda c: incidents.record(c, [BREACH], now=NOON), "uq_incident_open"),
-    "kept promises are recorded": (lambda c: incidents.record(c, [BREACH, KEPT], now=NOON), "uq_incident_open"),
+    "breaches are recorded": (
+        lambda c: incidents.record(c, [BREACH], now=NOON),
+        "uq_incident_open",
+    ),
+    "kept promises are recorded": (
+        lambda c: incidents.record(c, [BREACH, KEPT], now=NOON),
+        "uq_incident_open",
+    ),
     "an incident ends": (
-        lambda c: incidents.resolve(c, BREACH.promise, "letters", sentence="Over.", now=NOON), "uq_incident_open",
+        lambda c: incidents.resolve(c, BREACH.promise, "letters", sentence="Over.", now=NOON),
+        "uq_incident_open",
     ),
     "invalid blocks are recorded": (
-        lambda c: incidents.record_invalid(c, [invalid_workload("one", ["a: wrong"])], now=NOON), "uq_incident_open",
+        lambda c: incidents.record_invalid(c, [invalid_workload("one", ["a: wrong"])], now=NOON),
+        "uq_incident_open",
     ),
     "a freeze thaws": (lambda c: endings.thaw(c, now=NOON), "uq_incident_open"),
-    "open incidents are listed": (lambda c: ongoing.incidents(through(c), later(days=-1), most=9), "= 'open'"),
-    "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
+    "open incidents are listed": (
+        lambda c: ongoing.incidents(through(c), later(days=-1), most=9),
+        "= 'open'",
+    ),
+    "what Slack must be told": (
+        lambda c: slack_posts.due(c, edits=True, now=NOON),
+        "ix_slack_post_due",
+    ),
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
-    "what waits and is urgent": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_urgent"),
+    "what waits and is urgent": (
+        lambda c: work.waiting(c, Lane.REALTIME, now=NOON),
+        "ix_work_urgent",
+    ),
     "the backlog": (lambda c: backlog.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "claims": (
-        lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
+        lambda c: work.claim(
+            c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON
+        ),
         "ix_work_claimable",
     ),
     "how long a queue is": (lambda c: sheds.standing(c, ["letters"]), "ix_work_claimable"),
     "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
-    "what becomes of what is shed": (lambda c: report_sheds.of_period(through(c), SHED, since=NOON), "ix_route_shed"),
-    "what is overdue": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_due_of_workload"),
-    "what is overdue and claimed": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_claimed"),
-    "what is overdue and not routed": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_item_received"),
+    "what becomes of what is shed": (
+        lambda c: report_sheds.of_period(through(c), SHED, since=NOON),
+        "ix_route_shed",
+    ),
+    "what is overdue": (
+        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        "ix_work_due_of_workload",
+    ),
+    "what is overdue and claimed": (
+        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        "ix_work_claimed",
+    ),
+    "what is overdue and not routed": (
+        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        "ix_item_received",
+    ),
     "what is overdue though it was rescued": (
-        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_unrescued",
+        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        "ix_work_unrescued",
     ),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
-        lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=NOON), "uq_outage_open",
+        lambda c: outages.faulted(
+            c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=NOON
+        ),
+        "uq_outage_open",
     ),
     "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
     "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
-    "what packing did": (lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON), "ix_pack_check_compared"),
-    "what was asked alone twice": (lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON), "ix_pack_check_repeated"),
-    "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
-    "open batches": (batches.open_batches, "'{collected,released}'"),
-    "what is due of the batch lane": (lambda c: rescues.due(c, until=later(hours=1), now=NOON), "ix_work_due_of_workload"),
-    "how much is due of the batch lane": (
-        lambda c: rescues.numbers(c, until=later(hours=1), now=NOON), "ix_work_due_of_workload",
+    "what packing did": (
+        lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON),
+        "ix_pack_check_compared",
     ),
-    "what is due behind that": (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), "ix_work_due_of_workload"),
-    "what is bound to batch and due": (lambda c: rescues.bound(c, until=later(hours=1), now=NOON), "ix_work_due_of_workload"),
-    "the queues of real time": (lambda c: load.snapshot(c, account="acme", now=NOON), "ix_work_claimable"),
-    "what real time is asking": (lambda c: load.snapshot(c, account="acme", now=NOON), "ix_work_claimed"),
+    "what was asked alone twice": (
+        lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON),
+        "ix_pack_check_repeated",
+    ),
+    "batches to look for": (
+        lambda c: adoption.to_search(c, "acme", now=NOON),
+        "uq_batch_unresolved_requests",
+    ),
+    "open batches": (batches.open_batches, "'{collected,released}'"),
+    "what is due of the batch lane": (
+        lambda c: rescues.due(c, until=later(hours=1), now=NOON),
+        "ix_work_due_of_workload",
+    ),
+    "how much is due of the batch lane": (
+        lambda c: rescues.numbers(c, until=later(hours=1), now=NOON),
+        "ix_work_due_of_workload",
+    ),
+    "what is due behind that": (
+        lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(),
+        "ix_work_due_of_workload",
+    ),
+    "what is bound to batch and due": (
+        lambda c: rescues.bound(c, until=later(hours=1), now=NOON),
+        "ix_work_due_of_workload",
+    ),
+    "the queues of real time": (
+        lambda c: load.snapshot(c, account="acme", now=NOON),
+        "ix_work_claimable",
+    ),
+    "what real time is asking": (
+        lambda c: load.snapshot(c, account="acme", now=NOON),
+        "ix_work_claimed",
+    ),
     "batches that nobody wants": (lambda c: unwanted.recall(c, now=NOON), "ix_work_submitted"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
     "the open rollout": (lambda c: rollouts.open_of(c, "letters"), "uq_rollout_open"),
     "open rollouts": (rollouts.all_open, "uq_rollout_open"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("of", "plan"), STATEMENTS.values(), ids=STATEMENTS)

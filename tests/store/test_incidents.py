@@ -33,20 +33,32 @@ BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40
 KEPT = replace(BREACH, verdict=Verdict.PASSED, value=1, sentence="It is fast again.")
 
 
-def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(connection: Connection) -> None:
+def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(
+    connection: Connection,
+) -> None:
     first = incidents.record(connection, [BREACH], now=NOON)
-    again = incidents.record(connection, [replace(BREACH, value=9, sentence="It is slower.")], now=later(minutes=1))
+    again = incidents.record(
+        connection, [replace(BREACH, value=9, sentence="It is slower.")], now=later(minutes=1)
+    )
     assert (len(first.opened), again.opened) == (1, [])
     log = row(connection, "incident_log")
     seen = (log.incident_id, log.promise, log.workload, log.severity)
     assert seen == (first.opened[0], "realtime_slow", "letters", "warning")
-    assert (log.state, log.value, log.limit_value, log.opened_at, log.resolved_at) == ("open", 9, 5, NOON, None)
+    assert (log.state, log.value, log.limit_value, log.opened_at, log.resolved_at) == (
+        "open",
+        9,
+        5,
+        NOON,
+        None,
+    )
     (told,) = events(connection, incidents.OPENED)
     assert told.resource == "lanes.workload.letters"
     assert told.payload["incident_id"] == first.opened[0]
 
 
-def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one(connection: Connection) -> None:
+def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one(
+    connection: Connection,
+) -> None:
     (first,) = incidents.record(connection, [BREACH], now=NOON).opened
     assert incidents.record(connection, [KEPT], now=later(minutes=15)).resolved == [first]
     assert incidents.record(connection, [KEPT], now=later(minutes=16)).resolved == []
@@ -71,20 +83,33 @@ def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one
 def test_an_incident_of_a_share_stays_open_for_a_while_so_that_it_does_not_flap(
     connection: Connection, kept: Assessment, minutes: float
 ) -> None:
-    (first,) = incidents.record(connection, [BREACH, replace(BREACH, workload="bills")], now=NOON).opened[:1]
+    (first,) = incidents.record(
+        connection, [BREACH, replace(BREACH, workload="bills")], now=NOON
+    ).opened[:1]
     if minutes:
         assert incidents.record(connection, [kept], now=later(minutes=minutes - 0.1)).resolved == []
     assert incidents.record(connection, [kept], now=later(minutes=minutes)).resolved == [first]
     assert row(connection, "incident_log", workload="bills").state == "open"
 
 
-def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_over(connection: Connection) -> None:
+def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_over(
+    connection: Connection,
+) -> None:
     breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(70)]
     incidents.record(connection, breaches, now=NOON)
-    incidents.record(connection, [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]], now=later(hours=1))
+    incidents.record(
+        connection,
+        [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]],
+        now=later(hours=1),
+    )
     found = ongoing.incidents(through(connection), NOON, most=4)
     assert [each.state for each in found].count(IncidentState.OPEN) == 60
-    assert [each.workload for each in found[60:]] == ["letters-9", "letters-8", "letters-7", "letters-6"]
+    assert [each.workload for each in found[60:]] == [
+        "letters-9",
+        "letters-8",
+        "letters-7",
+        "letters-6",
+    ]
     assert found[0].workload == "letters-69"
     assert len(ongoing.incidents(through(connection), later(hours=1), most=4)) == 60
 
@@ -103,12 +128,17 @@ def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Conn
 
 
 def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) -> None:
-    one, two = invalid_workload("one", ["a: wrong"]), invalid_workload("two", ["b: wrong", "c: wrong"])
+    one, two = (
+        invalid_workload("one", ["a: wrong"]),
+        invalid_workload("two", ["b: wrong", "c: wrong"]),
+    )
     incidents.record_invalid(connection, [one, two], now=NOON)
     incidents.record_invalid(connection, [two], now=later(minutes=1))
     states = {each.workload: each.state for each in rows(connection, "incident_log")}
     assert states == {"one": "resolved", "two": "open"}
-    assert [each.workload for each in incidents.listed(connection, states=[IncidentState.OPEN])] == ["two"]
+    assert [
+        each.workload for each in incidents.listed(connection, states=[IncidentState.OPEN])
+    ] == ["two"]
 
 
 def test_an_incident_that_cannot_be_kept_harms_no_other(connection: Connection) -> None:
@@ -122,18 +152,27 @@ def test_an_incident_that_cannot_be_kept_harms_no_other(connection: Connection) 
     ended[0] = replace(ended[0], sentence="\x00")
     recorded = incidents.record(connection, ended, now=later(hours=1))
     assert (len(recorded.resolved), len(recorded.refused)) == (1, 1)
-    incidents.record_invalid(connection, [invalid_workload("one", ["\x00"]), invalid_workload("two", ["b"])], now=NOON)
+    incidents.record_invalid(
+        connection, [invalid_workload("one", ["\x00"]), invalid_workload("two", ["b"])], now=NOON
+    )
     assert row(connection, "incident_log", workload="two").state == "open"
 
 
-def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(connection: Connection) -> None:
+def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = submit(connection, version)
     assert evaluate(connection, hours=3).opened
     log = row(connection, "incident_log")
-    assert (log.promise, log.subject, log.value, log.limit_value) == ("batch_slow", f"batch {batch_id}", 180, 120)
+    assert (log.promise, log.subject, log.value, log.limit_value) == (
+        "batch_slow",
+        f"batch {batch_id}",
+        180,
+        120,
+    )
     assert evaluate(connection, hours=4).opened == []
     home(connection, batch_id, now=later(hours=5))
     assert evaluate(connection, hours=99).resolved == [log.incident_id]
@@ -162,10 +201,16 @@ def test_realtime_latency_counts_answers_and_what_waits_too_long_but_nothing_a_p
     assert (paused.realtime, paused.paused) == ([], frozenset({"letters"}))
 
 
-def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(connection: Connection) -> None:
+def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=1)
     for key in ("gone", "batched"):
-        save(connection, tried(claimed_item(connection, key), Outcome.ERRORED, error="down"), now=later(seconds=30))
+        save(
+            connection,
+            tried(claimed_item(connection, key), Outcome.ERRORED, error="down"),
+            now=later(seconds=30),
+        )
     assert row(connection, "item", key="gone").failed_at == later(seconds=30)
     admit(connection, "waits", now=later(seconds=10), lane=Lane.REALTIME)
     route(connection, now=later(seconds=10))
@@ -180,7 +225,9 @@ def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(
     assert (seen.answered, seen.late, seen.given_up, seen.waits_s) == (0, 1, 1, 60)
     assert seen.p95_s is not None
     assert 60 < seen.p95_s <= 70
-    connection.execute(text("update lanes.item set canceled_at = failed_at where failed_at is not null"))
+    connection.execute(
+        text("update lanes.item set canceled_at = failed_at where failed_at is not null")
+    )
     (seen,) = measurements.measure(connection, now=later(seconds=70)).realtime
     assert (seen.given_up, seen.p95_s) == (0, 60)
 
@@ -199,14 +246,18 @@ def test_an_item_that_somebody_brought_back_waits_since_then(connection: Connect
     assert (seen.answered, seen.p95_s) == (1, 3)
 
 
-def test_what_is_meant_for_batch_and_was_never_routed_waits_for_the_lane_too(connection: Connection) -> None:
+def test_what_is_meant_for_batch_and_was_never_routed_waits_for_the_lane_too(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.BATCH)
     (seen,) = measurements.measure(connection, now=later(hours=1)).waiting
     assert (seen.items, seen.ready_since) == (1, NOON)
 
 
-def test_a_worker_that_dies_with_work_left_is_told_and_a_batch_that_left_hides_nothing(connection: Connection) -> None:
+def test_a_worker_that_dies_with_work_left_is_told_and_a_batch_that_left_hides_nothing(
+    connection: Connection,
+) -> None:
     hours = {"off_peak_start": "11:00", "off_peak_end": "18:00"}
     version = publish(connection, now=NOON, **hours)
     admit(connection, "left", now=NOON, lane=Lane.BATCH)
@@ -233,7 +284,9 @@ def test_failed_attempts_of_the_last_quarter_of_an_hour_are_counted(connection: 
     assert (seen.attempts, seen.failed) == (1, 0)
 
 
-def test_batch_work_waits_since_it_was_ready_and_a_released_batch_is_none(connection: Connection) -> None:
+def test_batch_work_waits_since_it_was_ready_and_a_released_batch_is_none(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -250,11 +303,15 @@ def test_batch_work_waits_since_it_was_ready_and_a_released_batch_is_none(connec
     assert seen.last_intended_at is None
 
 
-def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(connection: Connection) -> None:
+def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON, mode="lambda", max_failures=1)
     save(connection, tried(claimed_item(connection)), now=NOON)
     batch_id, members = submit(connection, version)
-    refused = replace(tried(members[0], Outcome.POISON), judged=Judged(Outcome.POISON, error="too strange"))
+    refused = replace(
+        tried(members[0], Outcome.POISON), judged=Judged(Outcome.POISON, error="too strange")
+    )
     save(connection, refused, batch_id=batch_id, now=NOON)
     home(connection, batch_id)
     assert evaluate(connection, minutes=1).opened
@@ -281,13 +338,23 @@ def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Co
 
 
 CHANGED = (
-    "state = 'open'", "state = 'resolved', resolved_at = opened_at", "severity = 'critical'", "value = 9.3", "value = 9.4",
-    "value = 0", "samples = 50", "samples = 51", "samples = 0",
-)  # fmt: skip
+    "state = 'open'",
+    "state = 'resolved', resolved_at = opened_at",
+    "severity = 'critical'",
+    "value = 9.3",
+    "value = 9.4",
+    "value = 0",
+    "samples = 50",
+    "samples = 51",
+    "samples = 0",
+)
 SAID = (
-    "posted_state = 'open'", "posted_state = null", "posted_state = 'open', ts = null", "posted_state = 'resolved'",
+    "posted_state = 'open'",
+    "posted_state = null",
+    "posted_state = 'open', ts = null",
+    "posted_state = 'resolved'",
     "posted_state = 'open', posted_severity = null",
-)  # fmt: skip
+)
 
 
 def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connection) -> None:
@@ -309,8 +376,14 @@ def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connect
 
 def test_what_changed_first_is_told_first(connection: Connection) -> None:
     for minute, workload in enumerate(("old", "mended", "new")):
-        incidents.record(connection, [replace(BREACH, workload=workload)], now=later(minutes=minute))
-    told = next(each for each in slack_posts.due(connection, edits=True, now=later(hours=1)) if each.incident.id == 2)
+        incidents.record(
+            connection, [replace(BREACH, workload=workload)], now=later(minutes=minute)
+        )
+    told = next(
+        each
+        for each in slack_posts.due(connection, edits=True, now=later(hours=1))
+        if each.incident.id == 2
+    )
     slack_posts.told(connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2))
     incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=30))
     due = slack_posts.due(connection, edits=True, now=later(hours=1))
@@ -322,7 +395,9 @@ def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Con
     incidents.record(connection, [BREACH, other], now=NOON)
     incidents.record(connection, [KEPT], now=later(minutes=15))
     slack_posts.drop_untold(connection)
-    assert [post.incident.workload for post in slack_posts.due(connection, edits=True, now=NOON)] == ["bills"]
+    assert [
+        post.incident.workload for post in slack_posts.due(connection, edits=True, now=NOON)
+    ] == ["bills"]
 
 
 def posts(connection: Connection) -> list[Post]:
@@ -336,8 +411,17 @@ def evaluate(connection: Connection, **later_by: float) -> Recorded:
     return incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
 
 
-def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, promises={"realtime_p95_s": 30})
+def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(
+    connection: Connection,
+) -> None:
+    letters = publish(
+        connection,
+        now=NOON,
+        mode="lambda",
+        max_failures=1,
+        split_percent=100,
+        promises={"realtime_p95_s": 30},
+    )
     save(connection, tried(claimed_item(connection, lane=None), Outcome.INVALID))
     (seen,) = measurements.measure(connection, now=later(seconds=20)).realtime
     assert seen.late == 0
@@ -351,18 +435,25 @@ def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(c
     assert seen.late == 0
 
 
-def test_what_the_budget_of_one_consumer_does_not_pay_waits_for_no_batch(connection: Connection) -> None:
+def test_what_the_budget_of_one_consumer_does_not_pay_waits_for_no_batch(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, off_peak_start="11:00", off_peak_end="18:00")
     for consumer in ("mail", "app"):
         budgets.put(
-            connection, Budget("letters", consumer, Period.DAY, "UTC", None, Decimal(consumer == "app")), who="ann",
-            why="test", now=NOON,
-        )  # fmt: skip
+            connection,
+            Budget("letters", consumer, Period.DAY, "UTC", None, Decimal(consumer == "app")),
+            who="ann",
+            why="test",
+            now=NOON,
+        )
     admit(connection, "a", "b", now=NOON, lane=Lane.BATCH, consumer="mail")
     route(connection, now=NOON)
     admit(connection, "unrouted", now=NOON, lane=Lane.BATCH, consumer="mail")
     evaluate(connection, hours=3)
-    assert [(each.promise, each.subject) for each in rows(connection, "incident_log")] == [("budget", "day budget of mail")]
+    assert [(each.promise, each.subject) for each in rows(connection, "incident_log")] == [
+        ("budget", "day budget of mail")
+    ]
     admit(connection, "c", now=NOON, lane=Lane.BATCH, consumer="app")
     route(connection, now=NOON)
     evaluate(connection, hours=4)

@@ -40,7 +40,9 @@ WORKLOADS = {"plain": "plain", "corrected": "lambda"}
 SPLITS = {"plain": 0, "corrected": 40}  # batches may be rescued, and real time may fall back
 FAILURES = {"plain": 2, "corrected": 1}  # one retries, the other soon comes to its end
 OUTCOMES = st.sampled_from([Outcome.VALID] * 3 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
-BATCH_OUTCOMES = st.sampled_from([Outcome.VALID] * 2 + [Outcome.INVALID, Outcome.ERRORED, Outcome.EXPIRED])
+BATCH_OUTCOMES = st.sampled_from(
+    [Outcome.VALID] * 2 + [Outcome.INVALID, Outcome.ERRORED, Outcome.EXPIRED]
+)
 OPEN = ("ready", "claimed", "submitted")
 DUE = NOON + timedelta(days=3)  # of every item, so that each may be rescued
 OUTPUTS = st.sampled_from([A, B])
@@ -81,7 +83,14 @@ class Interleavings(RuleBasedStateMachine):
     @initialize()
     def workloads(self) -> None:
         self.versions = {
-            name: publish(self.connection, name, now=NOON, mode=mode, max_failures=FAILURES[name], split_percent=SPLITS[name])
+            name: publish(
+                self.connection,
+                name,
+                now=NOON,
+                mode=mode,
+                max_failures=FAILURES[name],
+                split_percent=SPLITS[name],
+            )
             for name, mode in WORKLOADS.items()
         }
         for workload in WORKLOADS:
@@ -94,7 +103,10 @@ class Interleavings(RuleBasedStateMachine):
         self.billed |= {each.response.message_id for each in attempts if each.response is not None}
         newest = {each.id: each.claim_no for each in rows(self.connection, "work")}
         late = all(newest[each.claim.work_id] != each.claim.number for each in attempts)
-        superseded = late and (batch_id is not None or all(each.judged.outcome is not Outcome.VALID for each in attempts))
+        superseded = late and (
+            batch_id is not None
+            or all(each.judged.outcome is not Outcome.VALID for each in attempts)
+        )
         before = self.shown()
         outcomes.save(self.connection, attempts, batch_id=batch_id, now=self.now)
         if superseded:
@@ -107,7 +119,11 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- the world
 
-    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)), lane=st.sampled_from([None, *Lane]))
+    @rule(
+        number=st.integers(0, 5),
+        workload=st.sampled_from(sorted(WORKLOADS)),
+        lane=st.sampled_from([None, *Lane]),
+    )
     def an_item_arrives(self, number: int, workload: str, lane: Lane | None) -> None:
         admit(self.connection, f"k{number}", now=self.now, workload=workload, lane=lane, due_at=DUE)
         self.admitted.add((workload, f"k{number}"))
@@ -117,10 +133,17 @@ class Interleavings(RuleBasedStateMachine):
     def a_second_look_finds_everything_late(self, workload: str) -> None:
         """What waits for a batch, or is out in one, is taken over by real time, unless something forbids it."""
         late = [
-            Late(each.id, self.versions[workload], DUE, None if each.batch_id is None else Out(each.batch_id, NOON, 1))
+            Late(
+                each.id,
+                self.versions[workload],
+                DUE,
+                None if each.batch_id is None else Out(each.batch_id, NOON, 1),
+            )
             for each in rows(self.connection, "work", workload=workload)
         ]
-        rescues.take(self.connection, [Doubtful(each, 0.03, "it is late") for each in late], now=self.now)
+        rescues.take(
+            self.connection, [Doubtful(each, 0.03, "it is late") for each in late], now=self.now
+        )
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)), number=st.integers(1, 3))
     def what_may_wait_is_shed(self, workload: str, number: int) -> None:
@@ -146,19 +169,30 @@ class Interleavings(RuleBasedStateMachine):
     def an_attempt_is_saved(self, of: Claimed, outcome: Outcome, output: dict[str, Any]) -> Any:
         attempt = tried(of, outcome, output if outcome is Outcome.VALID else None, at=self.now)
         self.save([attempt])
-        if not self.is_recorded(of):  # its claim was given back: it told nothing, and is news once that is claimed anew
+        if not self.is_recorded(
+            of
+        ):  # its claim was given back: it told nothing, and is news once that is claimed anew
             return multiple()
         return (attempt, None)
 
     def is_recorded(self, of: Claimed) -> bool:
         """Whether some attempt of this claim is known."""
-        tried_as = text("select exists (select from lanes.attempt where work_id = :id and claim_no = :number)")
-        return self.connection.execute(tried_as, {"id": of.claim.work_id, "number": of.claim.number}).scalar_one()
+        tried_as = text(
+            "select exists (select from lanes.attempt where work_id = :id and claim_no = :number)"
+        )
+        return self.connection.execute(
+            tried_as, {"id": of.claim.work_id, "number": of.claim.number}
+        ).scalar_one()
 
     @rule(target=saved, one=claims, two=claims, outcome=OUTCOMES)
     def a_pack_is_saved(self, one: Claimed, two: Claimed, outcome: Outcome) -> Any:
         shared = said()
-        self.save([tried(one, response=shared, at=self.now), tried(two, outcome, response=shared, at=self.now)])
+        self.save(
+            [
+                tried(one, response=shared, at=self.now),
+                tried(two, outcome, response=shared, at=self.now),
+            ]
+        )
         return multiple()
 
     @rule(claimed=claims)
@@ -174,11 +208,17 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(again=saved)
     def a_result_is_saved_again(self, again: tuple[Attempt, BatchId | None]) -> None:
-        before = rows(self.connection, "attempt"), rows(self.connection, "result"), rows(self.connection, "item")
+        before = (
+            rows(self.connection, "attempt"),
+            rows(self.connection, "result"),
+            rows(self.connection, "item"),
+        )
         self.save([again[0]], again[1])
         assert before == (
-            rows(self.connection, "attempt"), rows(self.connection, "result"), rows(self.connection, "item"),
-        )  # fmt: skip
+            rows(self.connection, "attempt"),
+            rows(self.connection, "result"),
+            rows(self.connection, "item"),
+        )
 
     # -- the batch lane
 
@@ -191,7 +231,9 @@ class Interleavings(RuleBasedStateMachine):
             return multiple()
         account = f"account {len(rows(self.connection, 'batch'))}"
         packs = [[each.claim] for each in waiting]
-        batch_id = creates.intend(self.connection, intent(version, account=account), packs, now=self.now)
+        batch_id = creates.intend(
+            self.connection, intent(version, account=account), packs, now=self.now
+        )
         found = homecoming.members(self.connection, batch_id, range(len(packs)))
         return multiple(*((claim_, batch_id) for claims_ in found.values() for claim_ in claims_))
 
@@ -200,8 +242,12 @@ class Interleavings(RuleBasedStateMachine):
         releases.release(self.connection, member[1], note="never created", now=self.now)
 
     @rule(target=saved, member=members, outcome=BATCH_OUTCOMES, output=OUTPUTS)
-    def a_result_of_a_batch_is_saved(self, member: tuple[Claim, BatchId], outcome: Outcome, output: dict[str, Any]) -> Any:
-        attempt = tried(member[0], outcome, output if outcome is Outcome.VALID else None, at=self.now)
+    def a_result_of_a_batch_is_saved(
+        self, member: tuple[Claim, BatchId], outcome: Outcome, output: dict[str, Any]
+    ) -> Any:
+        attempt = tried(
+            member[0], outcome, output if outcome is Outcome.VALID else None, at=self.now
+        )
         self.save([attempt], member[1])
         return (attempt, member[1])
 
@@ -217,11 +263,21 @@ class Interleavings(RuleBasedStateMachine):
         """The rows that match, as they are after the newest step; each relation is read once."""
         if relation not in self.read:
             self.read[relation] = rows(self.connection, relation)
-        return [each for each in self.read[relation] if all(getattr(each, name) == where[name] for name in where)]
+        return [
+            each
+            for each in self.read[relation]
+            if all(getattr(each, name) == where[name] for name in where)
+        ]
 
     def told(self, item: Any) -> Records:
         """The story of an item, read anew when anything of it changed."""
-        now = item, [self.seen(each, item_id=item.item_id) for each in ("work", "route", "attempt", "result")]
+        now = (
+            item,
+            [
+                self.seen(each, item_id=item.item_id)
+                for each in ("work", "route", "attempt", "result")
+            ],
+        )
         before, known = self.stories.get(item.item_id, (None, None))
         if known is None or before != now:
             known = story.records(self.connection, item.workload, item.key, now=self.now)
@@ -256,7 +312,9 @@ class Interleavings(RuleBasedStateMachine):
         for each in self.seen("item_status"):
             told = self.told(each)
             owed = [work for work in told.work if work["state"] in OPEN]
-            newest = next((work["lane"] for work in reversed(owed) if work["purpose"] == "answer"), None)
+            newest = next(
+                (work["lane"] for work in reversed(owed) if work["purpose"] == "answer"), None
+            )
             if each.state in ("routed", "working"):
                 assert each.lane == newest
                 assert (each.state == "working") == any(work["state"] != "ready" for work in owed)
@@ -273,7 +331,9 @@ class Interleavings(RuleBasedStateMachine):
             assert not routes or routes[-1].lane in answering
 
     @holds
-    def an_item_is_rescued_and_shed_at_most_once_each_and_never_taken_from_where_it_is_bound(self) -> None:
+    def an_item_is_rescued_and_shed_at_most_once_each_and_never_taken_from_where_it_is_bound(
+        self,
+    ) -> None:
         for reason, lane in (("rescue", "batch"), ("shed", "realtime")):
             moved = [each.item_id for each in self.seen("route", reason=reason)]
             assert len(moved) == len(set(moved))
@@ -287,8 +347,12 @@ class Interleavings(RuleBasedStateMachine):
     @holds
     def work_has_an_owner_exactly_while_it_is_owned(self) -> None:
         for each in self.seen("work"):
-            assert (each.lease_until is not None) == (each.state == "claimed") or each.state == "canceled"
-            assert (each.batch_id is not None) == (each.state == "submitted") or each.state == "canceled"
+            assert (each.lease_until is not None) == (
+                each.state == "claimed"
+            ) or each.state == "canceled"
+            assert (each.batch_id is not None) == (
+                each.state == "submitted"
+            ) or each.state == "canceled"
 
     @holds
     def no_item_has_two_results_of_one_standing(self) -> None:
@@ -297,7 +361,9 @@ class Interleavings(RuleBasedStateMachine):
 
     @holds
     def the_current_result_is_the_authoritative_one_once_there_is_one(self) -> None:
-        authoritative = {each.item_id: each.id for each in self.seen("result", standing="authoritative")}
+        authoritative = {
+            each.item_id: each.id for each in self.seen("result", standing="authoritative")
+        }
         for each in self.seen("item"):
             assert each.result_id == authoritative.get(each.id, each.result_id)
             assert (each.answered_at is None) == (each.result_id is None)
@@ -318,10 +384,19 @@ class Interleavings(RuleBasedStateMachine):
     @holds
     def a_batch_counts_each_of_its_items_at_most_once(self) -> None:
         for each in self.seen("batch_status"):
-            counts = (each.succeeded, each.invalid, each.errored, each.canceled, each.expired, each.missing)
+            counts = (
+                each.succeeded,
+                each.invalid,
+                each.errored,
+                each.canceled,
+                each.expired,
+                each.missing,
+            )
             tried_of = self.seen("attempt", batch_id=each.batch_id)
             assert min(counts) >= 0
-            assert sum(counts) == len({(one.work_id, one.claim_no) for one in tried_of}) <= each.items
+            assert (
+                sum(counts) == len({(one.work_id, one.claim_no) for one in tried_of}) <= each.items
+            )
 
     @holds
     def every_response_is_billed_once_and_the_attempts_sum_to_it(self) -> None:
@@ -337,7 +412,9 @@ class Interleavings(RuleBasedStateMachine):
             assert total == {message_id: getattr(each, name) for message_id, each in spent.items()}
 
 
-def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everything_once(pool: Engine) -> None:
+def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everything_once(
+    pool: Engine,
+) -> None:
     machine = type("Interleavings", (Interleavings,), {"pool": pool})
     run_state_machine_as_test(
         machine,
@@ -345,7 +422,13 @@ def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everythi
             max_examples=20,
             stateful_step_count=30,
             deadline=None,
-            phases=[Phase.generate],  # a failure names its steps at once: making them fewer takes minutes
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+            phases=[
+                Phase.generate
+            ],  # a failure names its steps at once: making them fewer takes minutes
+            suppress_health_check=[
+                HealthCheck.too_slow,
+                HealthCheck.data_too_large,
+                HealthCheck.filter_too_much,
+            ],
         ),
     )

@@ -26,7 +26,20 @@ from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import playbook, step
-from tests.store.tries import A, backend, claim, claimed_item, intend, row, rows, said, save, submit, tried, until_blocked
+from tests.store.tries import (
+    A,
+    backend,
+    claim,
+    claimed_item,
+    intend,
+    row,
+    rows,
+    said,
+    save,
+    submit,
+    tried,
+    until_blocked,
+)
 
 Holding = Callable[[Connection], object]
 WAIT = timedelta(milliseconds=1)
@@ -102,11 +115,15 @@ def test_a_save_passes_an_item_that_others_hold_over_and_comes_back_for_it_once(
     with pool.begin() as reader:
         assert len(rows(reader, "attempt_log", key="held")) == 1
         assert len(rows(reader, "spend")) == 2
-        assert len(rows(reader, "current_results", key="held")) == (1 if ending == "rollback" else 0)
+        assert len(rows(reader, "current_results", key="held")) == (
+            1 if ending == "rollback" else 0
+        )
 
 
 @pytest.mark.parametrize("holding", OF_NOTHING)
-def test_a_save_does_not_even_notice_who_only_names_the_item(pool: Engine, holding: Holding) -> None:
+def test_a_save_does_not_even_notice_who_only_names_the_item(
+    pool: Engine, holding: Holding
+) -> None:
     held, free = two_claims(pool)
     with pool.connect() as caller:
         holding(caller)
@@ -130,7 +147,10 @@ def test_an_open_retry_holds_up_none_but_what_it_retries(pool: Engine) -> None:
     with unwilling(pool) as saver:
         assert outcomes.save(saver, saved.passed_over, now=NOON).late == 1
     with pool.begin() as reader:
-        assert [each.outcome for each in rows(reader, "attempt_log", key="failed")] == ["errored", "valid"]
+        assert [each.outcome for each in rows(reader, "attempt_log", key="failed")] == [
+            "errored",
+            "valid",
+        ]
 
 
 def test_an_item_of_a_pack_that_is_saved_apart_pays_its_own_part(pool: Engine) -> None:
@@ -162,7 +182,9 @@ def test_a_wait_that_ends_in_vain_leaves_the_transaction_as_patient_as_it_was(po
 
 
 @pytest.mark.parametrize("holding", OF_ITS_ROW)
-def test_work_given_back_waits_for_nobody_and_its_neighbours_are_ready(pool: Engine, holding: Holding) -> None:
+def test_work_given_back_waits_for_nobody_and_its_neighbours_are_ready(
+    pool: Engine, holding: Holding
+) -> None:
     held, free = two_claims(pool)
     with pool.connect() as caller:
         holding(caller)
@@ -188,7 +210,9 @@ def test_work_is_not_given_back_for_a_revision_that_is_just_being_amended(pool: 
 
 
 @pytest.mark.parametrize("holding", [*OF_ITS_ROW, *OF_NOTHING])
-def test_the_rescuer_leaves_what_others_hold_to_the_next_time(pool: Engine, holding: Holding) -> None:
+def test_the_rescuer_leaves_what_others_hold_to_the_next_time(
+    pool: Engine, holding: Holding
+) -> None:
     held, free = two_claims(pool)
     now = later(minutes=10)
     with pool.connect() as caller:
@@ -236,7 +260,9 @@ def test_a_submitter_takes_batch_work_beside_open_transactions(pool: Engine) -> 
 
 
 @pytest.mark.parametrize("holding", OF_ITS_ROW)
-def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(pool: Engine, holding: Holding) -> None:
+def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(
+    pool: Engine, holding: Holding
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON)
@@ -251,7 +277,9 @@ def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(
 
 
 @pytest.mark.parametrize("holding", OF_NOTHING)
-def test_an_item_that_others_only_name_gets_its_position_and_its_route(pool: Engine, holding: Holding) -> None:
+def test_an_item_that_others_only_name_gets_its_position_and_its_route(
+    pool: Engine, holding: Holding
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON)
@@ -273,7 +301,9 @@ def test_looking_for_received_items_locks_none(pool: Engine) -> None:
             assert items.cancel(owner, "letters", "a") == "canceled"
 
 
-def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_afterwards(pool: Engine) -> None:
+def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_afterwards(
+    pool: Engine,
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         for key in ("held", "free"):
@@ -323,9 +353,25 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
             steering.pause(operator, "letters", now=NOON)
             steering.resume(operator, "letters")
             rollout_moves.start(
-                operator, playbook(step(50)), name="letters", consumer=None, who="ada", why="", run_id=None, now=NOON
+                operator,
+                playbook(step(50)),
+                name="letters",
+                consumer=None,
+                who="ada",
+                why="",
+                run_id=None,
+                now=NOON,
             )
-            replays.begin(operator, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+            replays.begin(
+                operator,
+                "letters",
+                version_no=None,
+                first=None,
+                last=None,
+                who="ada",
+                why="",
+                now=NOON,
+            )
         with unwilling(pool) as lanes:
             admit(lanes, "new", now=NOON)
             route(lanes, now=NOON)
@@ -382,7 +428,9 @@ def test_an_adoption_waits_for_who_holds_its_batch_within_a_limit(pool: Engine) 
 
 
 @pytest.mark.parametrize("keys", [None, ["held", "free"]])
-def test_a_retry_leaves_what_others_hold_and_retries_the_rest(pool: Engine, keys: list[str] | None) -> None:
+def test_a_retry_leaves_what_others_hold_and_retries_the_rest(
+    pool: Engine, keys: list[str] | None
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON, max_failures=1)
         for key in ("held", "free"):
@@ -400,7 +448,9 @@ def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None
         publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON)
         route(setup, now=NOON)
-        of = replays.begin(setup, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+        of = replays.begin(
+            setup, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+        )
     with pool.connect() as caller, pool.begin() as reader:
         cancels(caller)
         assert replays.read_some(reader, of.id, now=NOON).items == 2
@@ -412,9 +462,13 @@ def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool
         caller.execute(text("set local lock_timeout = '1ms'"))
         caller.execute(text("select from lanes.item where key = 'held' for no key update"))
         backend_id = backend(saver)
-        waiting = beside.submit(outcomes.save, saver, [tried(held)], now=NOON, wait=timedelta(seconds=60))
+        waiting = beside.submit(
+            outcomes.save, saver, [tried(held)], now=NOON, wait=timedelta(seconds=60)
+        )
         until_blocked(pool, backend_id)
-        assert items.cancel(caller, "letters", "held") == "canceled"  # its work is not locked by who waits for the item
+        assert (
+            items.cancel(caller, "letters", "held") == "canceled"
+        )  # its work is not locked by who waits for the item
         caller.commit()
         saved = waiting.result(timeout=20)
         assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
@@ -427,6 +481,8 @@ def test_whoever_waits_for_a_held_item_delays_none_of_those_who_wait_with_him(po
     with pool.connect() as holder:
         holder.execute(text("select from lanes.item where key = 'held' for update")).all()
         with unwilling(pool) as taker:
-            held, free = results.take(taker, [Sought("letters", "held", "desk"), Sought("letters", "free", "desk")])
+            held, free = results.take(
+                taker, [Sought("letters", "held", "desk"), Sought("letters", "free", "desk")]
+            )
             assert held is Unanswered.NOT_YET
             assert isinstance(free, Result)

@@ -15,10 +15,16 @@ LEASE = timedelta(seconds=15)
 
 
 def add(connection: Connection, *names: str) -> None:
-    outbox.add(connection, [outbox.EventOut.of_workload(f"lanes.{name}", "letters", {"key": name}) for name in names], now=NOON)
+    outbox.add(
+        connection,
+        [outbox.EventOut.of_workload(f"lanes.{name}", "letters", {"key": name}) for name in names],
+        now=NOON,
+    )
 
 
-def take(connection: Connection, most: int = 10, *, who: str = "us", s: float = 0) -> list[outbox.Outgoing]:
+def take(
+    connection: Connection, most: int = 10, *, who: str = "us", s: float = 0
+) -> list[outbox.Outgoing]:
     """What this publisher may publish, so many seconds after noon."""
     return outbox.take(connection, most, publisher=who, lease=LEASE, now=later(seconds=s)).events
 
@@ -27,7 +33,11 @@ def test_events_are_taken_oldest_first_and_bounded(connection: Connection) -> No
     add(connection, "one", "two", "three")
     first, second = take(connection, 2)
     assert (first.event, second.event) == ("lanes.one", "lanes.two")
-    assert (first.resource, first.payload, first.occurred_at) == ("lanes.workload.letters", {"key": "one"}, NOON)
+    assert (first.resource, first.payload, first.occurred_at) == (
+        "lanes.workload.letters",
+        {"key": "one"},
+        NOON,
+    )
 
 
 def test_an_event_waits_until_it_is_dropped_and_keeps_its_id(connection: Connection) -> None:
@@ -45,7 +55,9 @@ def test_events_behind_those_that_stay_can_be_taken(connection: Connection) -> N
     add(connection, "one", "two", "three")
     first, *_ = take(connection, 2)
     behind = {first.precedence: first.id}
-    taken = outbox.take(connection, 1, behind=behind, publisher="us", lease=LEASE, now=later(seconds=1))
+    taken = outbox.take(
+        connection, 1, behind=behind, publisher="us", lease=LEASE, now=later(seconds=1)
+    )
     assert [each.event for each in taken.events] == ["lanes.two"]
 
 
@@ -71,7 +83,9 @@ def test_a_publisher_that_is_taking_its_turn_makes_nobody_wait(pool: Engine) -> 
         assert take(two, who="them") == []
 
 
-def test_a_publisher_that_died_leaves_its_events_to_the_next_when_its_lease_ends(pool: Engine) -> None:
+def test_a_publisher_that_died_leaves_its_events_to_the_next_when_its_lease_ends(
+    pool: Engine,
+) -> None:
     with pool.begin() as setup:
         add(setup, "one")
     with pool.begin() as one:
@@ -115,23 +129,37 @@ def test_an_event_is_told_only_if_its_fact_is_committed(pool: Engine) -> None:
 
 
 def add_items(connection: Connection, name: str, *keys: str, **payload: Any) -> None:
-    told = [outbox.EventOut.of_workload(f"lanes.item.{name}", "letters", {"key": key, **payload}) for key in keys]
+    told = [
+        outbox.EventOut.of_workload(f"lanes.item.{name}", "letters", {"key": key, **payload})
+        for key in keys
+    ]
     outbox.add(connection, told, now=NOON)
 
 
-def test_what_somebody_must_know_goes_before_answers_that_nobody_asked_for(connection: Connection) -> None:
+def test_what_somebody_must_know_goes_before_answers_that_nobody_asked_for(
+    connection: Connection,
+) -> None:
     add_items(connection, "answered", "a1", "a2")
     add_items(connection, "failed", "f")
     add_items(connection, "answered", "asked", ack=True)
     add(connection, "incident.opened", "work.waiting", "batch.collected")
     add_items(connection, "corrected", "c")
     assert [each.payload["key"] for each in take(connection)] == [
-        "incident.opened", "work.waiting", "batch.collected", "f", "asked", "c", "a1", "a2",
-    ]  # fmt: skip
+        "incident.opened",
+        "work.waiting",
+        "batch.collected",
+        "f",
+        "asked",
+        "c",
+        "a1",
+        "a2",
+    ]
     assert [each.payload["key"] for each in take(connection, 4, s=1)][-1] == "f"
 
 
-def test_what_comes_later_and_must_be_known_overtakes_answers_that_wait(connection: Connection) -> None:
+def test_what_comes_later_and_must_be_known_overtakes_answers_that_wait(
+    connection: Connection,
+) -> None:
     add_items(connection, "answered", *map(str, range(400)))
     second = timedelta(seconds=1)
     for each in range(3):
@@ -148,15 +176,21 @@ def test_no_more_are_taken_than_a_second_may_see_whoever_takes_them(connection: 
     at = 0.0
     while at < 3:
         who = "us" if round(at * 100) % 2 else "them"
-        taken = outbox.take(connection, 50, publisher=who, lease=timedelta(0), now=later(seconds=at))
+        taken = outbox.take(
+            connection, 50, publisher=who, lease=timedelta(0), now=later(seconds=at)
+        )
         outbox.drop(connection, taken.events)
         moments += [at] * len(taken.events)
         at += taken.after.total_seconds() or 0.01
     assert len(moments) == 600
-    assert max(sum(begin <= each < begin + 1 for each in moments) for begin in moments) == outbox.PER_S
+    assert (
+        max(sum(begin <= each < begin + 1 for each in moments) for begin in moments) == outbox.PER_S
+    )
 
 
-def test_a_few_events_wait_only_for_as_long_as_those_before_them_take(connection: Connection) -> None:
+def test_a_few_events_wait_only_for_as_long_as_those_before_them_take(
+    connection: Connection,
+) -> None:
     add(connection, "one")
     assert len(take(connection)) == 1
     paced = outbox.take(connection, 50, publisher="us", lease=LEASE, now=NOON)
@@ -171,7 +205,9 @@ def test_a_clock_that_was_set_back_stops_nobody(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("kept", [None, 0, 1, 2])
-def test_events_behind_those_that_stay_are_taken_of_every_precedence(connection: Connection, kept: int | None) -> None:
+def test_events_behind_those_that_stay_are_taken_of_every_precedence(
+    connection: Connection, kept: int | None
+) -> None:
     add(connection, "one")
     add_items(connection, "failed", "f")
     add_items(connection, "answered", "a")
@@ -179,13 +215,19 @@ def test_events_behind_those_that_stay_are_taken_of_every_precedence(connection:
     add(connection, "two")
     add_items(connection, "failed", "g")
     add_items(connection, "answered", "b")
-    taken = outbox.take(connection, 50, behind=stay, publisher="us", lease=LEASE, now=later(seconds=1)).events
+    taken = outbox.take(
+        connection, 50, behind=stay, publisher="us", lease=LEASE, now=later(seconds=1)
+    ).events
     expected = ["one", "two", "f", "g", "a", "b"]
-    assert [each.payload["key"] for each in taken] == [each for place, each in enumerate(expected) if place / 2 != kept]
+    assert [each.payload["key"] for each in taken] == [
+        each for place, each in enumerate(expected) if place / 2 != kept
+    ]
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_the_first_events_are_found_whatever_waits_behind_them(connection: Connection, plans: str) -> None:
+def test_the_first_events_are_found_whatever_waits_behind_them(
+    connection: Connection, plans: str
+) -> None:
     connection.execute(
         text("""
         insert into lanes.event_outbox (event, resource, payload, occurred_at)

@@ -22,8 +22,12 @@ from lanes.store.payload import characters, octets
         {"control": "\x01\x1f\x7f"},
     ],
 )
-def test_the_database_counts_what_python_counts(connection: Connection, value: dict[str, Any]) -> None:
+def test_the_database_counts_what_python_counts(
+    connection: Connection, value: dict[str, Any]
+) -> None:
     stored = literal(json.dumps(value)).cast(JSONB)
-    row = connection.execute(select(characters(stored).label("characters"), octets(stored).label("octets"))).one()
+    row = connection.execute(
+        select(characters(stored).label("characters"), octets(stored).label("octets"))
+    ).one()
     assert row.characters == payload.characters(value)
     assert row.octets == len(json.dumps(value, ensure_ascii=False).encode())

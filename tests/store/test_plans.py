@@ -44,7 +44,12 @@ from tests.examples import publish, version
 from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import explained
 
-UNPAID = {"now": later(days=1), "recent": NOON, "unpaid_workloads": ["letters"], "unpaid_consumers": ["mail"]}
+UNPAID = {
+    "now": later(days=1),
+    "recent": NOON,
+    "unpaid_workloads": ["letters"],
+    "unpaid_consumers": ["mail"],
+}
 HISTORIES = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
 _numbers = itertools.count(1)
 TYPES = {datetime: "timestamptz", timedelta: "interval", int: "integer"}
@@ -113,13 +118,19 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
     """A database with a history of 30 days, 2,000 items that wait, and a replay."""
     admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text("create database test_plans template lanes owner lanes_stand strategy file_copy"))
+        connection.execute(
+            text("create database test_plans template lanes owner lanes_stand strategy file_copy")
+        )
     pool = create_engine(postgres.url("test_plans"))
     with pool.begin() as connection:
         letters = publish(connection, now=later(days=-30))
         publish(connection, "bills", now=later(days=-30))
-        connection.execute(text("set local session_replication_role = replica"))  # what nobody folds would fill figure_delta
-        connection.execute(text(FILL), {"now": NOON, "version": letters.id, "history": items_of_history})
+        connection.execute(
+            text("set local session_replication_role = replica")
+        )  # what nobody folds would fill figure_delta
+        connection.execute(
+            text(FILL), {"now": NOON, "version": letters.id, "history": items_of_history}
+        )
         connection.execute(text(FIGURES), {"now": NOON})
         connection.execute(
             text("""
@@ -151,7 +162,9 @@ def read(connection: Connection, ask: Callable[[], Any]) -> dict[str, int]:
     """How many rows of each table everything that is asked of the database by calling that reads, and throws away."""
     caught: list[tuple[str, Any]] = []
 
-    def catch(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+    def catch(
+        conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
         caught.append((statement, parameters))
 
     event.listen(connection, "before_cursor_execute", catch)
@@ -163,16 +176,22 @@ def read(connection: Connection, ask: Callable[[], Any]) -> dict[str, int]:
     return rows
 
 
-def _run(connection: Connection, statement: str, given: dict[str, Any], *, name: str) -> dict[str, Any]:
+def _run(
+    connection: Connection, statement: str, given: dict[str, Any], *, name: str
+) -> dict[str, Any]:
     """What a prepared statement did, as Postgres tells it."""
     names = [each for each in given if f"%({each})s" in statement]
     types = ", ".join(TYPES.get(type(given[each]), "unknown") for each in names)
     text_ = statement % {each: f"${place}" for place, each in enumerate(names, 1)}
     driver: Any = connection.connection.driver_connection
     values = ", ".join(sql.Literal(given[each]).as_string(driver) for each in names)
-    connection.exec_driver_sql(f"prepare {name} {f'({types})' if names else ''} as {text_}".replace("%", "%%"))
+    connection.exec_driver_sql(
+        f"prepare {name} {f'({types})' if names else ''} as {text_}".replace("%", "%%")
+    )
     told = connection.exec_driver_sql(
-        f"explain (analyze, format json) execute {name} {f'({values})' if names else ''}".replace("%", "%%")
+        f"explain (analyze, format json) execute {name} {f'({values})' if names else ''}".replace(
+            "%", "%%"
+        )
     ).scalar_one()
     return told[0]["Plan"]
 
@@ -204,7 +223,9 @@ def rescues_what_is_late(connection: Connection) -> None:
 def tells_of_what_is_bound(connection: Connection) -> None:
     """Whatever is due and waits for a batch is bound to it, and asked about."""
     late = [each.work_id for each in rescues.due(connection, until=later(hours=2), now=NOON)]
-    connection.execute(text("update lanes.work set binds = 'batch' where id = any(:ids)"), {"ids": late})
+    connection.execute(
+        text("update lanes.work set binds = 'batch' where id = any(:ids)"), {"ids": late}
+    )
     told = rescues.bound(connection, until=later(hours=12), now=NOON)
     assert sum(each.items for each in told) == len(late) > 0
 
@@ -230,13 +251,19 @@ BIG = ("item", "work", "attempt", "result", "route")
     ("ask", "most"),
     [
         (lambda c: deadlines.pressing(c, now=NOON), 100),
-        (lambda c: deadlines.pressing(c, now=later(days=-29)), 100),  # when all is overdue, and when all is still due
+        (
+            lambda c: deadlines.pressing(c, now=later(days=-29)),
+            100,
+        ),  # when all is overdue, and when all is still due
         (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
         (lambda c: backlog.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
         (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
         (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
-        (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
+        (
+            lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(),
+            100,
+        ),
         (lambda c: c.execute(text(measurements.WAITING), UNPAID).all(), 3_000),
         (lambda c: c.execute(text("select * from lanes.replay_log")).all(), 30_000),
         (lambda c: replays.finish(c, now=NOON), 100),
@@ -245,39 +272,102 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: sheds.last(c, ["letters"]), 1_600),
         (lambda c: sheds.standing(c, ["letters"]), 1_100),
         (lambda c: sheds.last(c, ["letters"], before=Place(later(minutes=1), 0)), 100),
-        (lambda c: c.execute(text(sheds.HELD), {"ids": [each.id for each in sheds.last(c, ["letters"]).waiting]}).all(), 4_000),
+        (
+            lambda c: c.execute(
+                text(sheds.HELD), {"ids": [each.id for each in sheds.last(c, ["letters"]).waiting]}
+            ).all(),
+            4_000,
+        ),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
         (lambda c: unrouted.any_received(c), 100),
         (lambda c: endings.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
-        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, YORE), now=NOON), 100),
+        (
+            lambda c: outages.faulted(
+                c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, YORE), now=NOON
+            ),
+            100,
+        ),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
         (lambda c: retention.delete_refused(c, before=later(days=-9)), 100),
         (lambda c: retention.delete_reads(c, before=later(days=-9)), 100),
-        (lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON), 16 * emptying.LOOKED_AT),
-        (lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)), 35_000),  # the replay's, whatever the history
+        (
+            lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON),
+            16 * emptying.LOOKED_AT,
+        ),
+        (
+            lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)),
+            35_000,
+        ),  # the replay's, whatever the history
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
-        (lambda c: calibration.of_period(asking.through(c), since=later(days=-30), now=later(days=1)), 10_000),
-        (lambda c: calibration.of_period(asking.through(c), since=later(hours=-1), now=NOON), 10_000),
-        (lambda c: c.execute(text(f"select * from lanes.lane_latency where minute = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
-        (lambda c: c.execute(text(f"select * from lanes.routing_mix where hour = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
+        (
+            lambda c: calibration.of_period(
+                asking.through(c), since=later(days=-30), now=later(days=1)
+            ),
+            10_000,
+        ),
+        (
+            lambda c: calibration.of_period(asking.through(c), since=later(hours=-1), now=NOON),
+            10_000,
+        ),
+        (
+            lambda c: c.execute(
+                text(f"select * from lanes.lane_latency where minute = {AN_HOUR_AGO}"),
+                {"now": NOON},
+            ).all(),
+            0,
+        ),
+        (
+            lambda c: c.execute(
+                text(f"select * from lanes.routing_mix where hour = {AN_HOUR_AGO}"), {"now": NOON}
+            ).all(),
+            0,
+        ),
         (lambda c: measurements.measure(c, now=NOON), 9_000),
         (lambda c: snapshot.take(c, since=later(hours=-24), now=NOON), 35_000),
         (lambda c: c.execute(text("select * from lanes.accuracy")).all(), 0),
-        (lambda c: work.claim(c, Lane.REALTIME, {"letters": 50}, worker="w", lease=timedelta(minutes=5), now=NOON), 400),
+        (
+            lambda c: work.claim(
+                c, Lane.REALTIME, {"letters": 50}, worker="w", lease=timedelta(minutes=5), now=NOON
+            ),
+            400,
+        ),
         (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
-        (lambda c: ready_work.lock_for_batch(c, Kind("letters", VersionId(1)), limit=50, now=NOON), 400),
+        (
+            lambda c: ready_work.lock_for_batch(
+                c, Kind("letters", VersionId(1)), limit=50, now=NOON
+            ),
+            400,
+        ),
         (lambda c: departure.outstanding(c, "letters", now=NOON), 9_000),
-        (lambda c: awaited.look(c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON), 1_000),
+        (
+            lambda c: awaited.look(
+                c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON
+            ),
+            1_000,
+        ),
         (lambda c: unrouted.received(c, 500), 100),
-        (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
+        (
+            lambda c: results.take(
+                c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]
+            ),
+            1_000,
+        ),
         (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
-        (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
-        (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
+        (
+            lambda c: c.execute(
+                text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}
+            ).all(),
+            9_000,
+        ),
+        (
+            lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)),
+            9_000,
+        ),
         (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
         (lambda c: rescues.numbers(c, until=later(hours=2), now=NOON), 800),
         (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), 900),
@@ -288,19 +378,65 @@ BIG = ("item", "work", "attempt", "result", "route")
         (caches, 100),
     ],
     ids=[
-        "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
-        "hopeless_batch", "failed", "waiting", "replay_log",
-        "replays_finished", "open_work_of_a_replay", "workloads_waiting", "end_of_a_queue", "length_of_a_queue",
-        "rest_of_a_queue", "shed",
-        "kinds_waiting", "amendments", "received", "thaw",
-        "outages", "who_is_answered", "page", "page_before", "news", "refused_of_long_ago",
-        "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
-        "lane_latency", "routing_mix",
-        "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
-        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
-        "due", "due_by_reason", "late", "number_of_late", "behind_late", "bound", "rescued", "load", "unwanted", "cache",
+        "pressing",
+        "pressing_by_due_time",
+        "abandoned",
+        "abandoned_all",
+        "backlog",
+        "hopeless",
+        "hopeless_batch",
+        "failed",
+        "waiting",
+        "replay_log",
+        "replays_finished",
+        "open_work_of_a_replay",
+        "workloads_waiting",
+        "end_of_a_queue",
+        "length_of_a_queue",
+        "rest_of_a_queue",
+        "shed",
+        "kinds_waiting",
+        "amendments",
+        "received",
+        "thaw",
+        "outages",
+        "who_is_answered",
+        "page",
+        "page_before",
+        "news",
+        "refused_of_long_ago",
+        "reads_of_long_ago",
+        "emptied",
+        "snapshot",
+        "evidence",
+        "calibration",
+        "calibration_of_an_hour",
+        "lane_latency",
+        "routing_mix",
+        "promises",
+        "snapshot_of_a_day",
+        "accuracy",
+        "claimed",
+        "workloads_waiting_in_real_time",
+        "locked_for_a_batch",
+        "departure",
+        "awaited",
+        "received_to_route",
+        "results_waited_for",
+        "tries",
+        "budgets",
+        "due",
+        "due_by_reason",
+        "late",
+        "number_of_late",
+        "behind_late",
+        "bound",
+        "rescued",
+        "load",
+        "unwanted",
+        "cache",
     ],
-)  # fmt: skip
+)
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
     history: Connection, items_of_history: int, ask: Callable[[Connection], Any], most: int
 ) -> None:
@@ -317,7 +453,8 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
     """The step began an hour ago: less than two thousand items, those that wait with them."""
     begun = begin(history, playbook(step(50, ERRORS, SLOW)), consumer=consumer)
     before = history.execute(
-        text("select max(id) from lanes.route where decided_at < :since"), {"since": later(hours=-1)}
+        text("select max(id) from lanes.route where decided_at < :since"),
+        {"since": later(hours=-1)},
     ).scalar_one()
     at = replace(begun, step_started_at=later(hours=-1), routes_before=before)
     rows = read(history, lambda: rollout_measures.take(history, at, now=NOON))
@@ -342,7 +479,9 @@ select -id, id, 1, 'batch', 'shed', 'it answers nobody', 0, 0, :now from lanes.i
 
 
 @PLANS
-def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_that_is_overdue(history: Connection) -> None:
+def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_that_is_overdue(
+    history: Connection,
+) -> None:
     history.execute(text("set local session_replication_role = replica"))
     history.execute(text(UNROUTED), {"now": NOON})  # all but the first were due when they arrived
     given = {"since": later(hours=-1), "now": later(minutes=2)}
@@ -352,10 +491,13 @@ def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_
 
 
 @PLANS
-def test_a_gate_asks_of_its_own_items_whether_they_were_shed_and_never_what_others_had_to_shed(history: Connection) -> None:
+def test_a_gate_asks_of_its_own_items_whether_they_were_shed_and_never_what_others_had_to_shed(
+    history: Connection,
+) -> None:
     begun = begin(history, playbook(step(50, ERRORS, SLOW)))
     before = history.execute(
-        text("select max(id) from lanes.route where decided_at < :since"), {"since": later(hours=-1)}
+        text("select max(id) from lanes.route where decided_at < :since"),
+        {"since": later(hours=-1)},
     ).scalar_one()
     history.execute(text("set local session_replication_role = replica"))
     history.execute(text(SHED), {"now": NOON})
@@ -373,7 +515,9 @@ select 'old' || n, 'acme', 'letters', :version, 'claude-haiku-5-5', 'collected',
 
 
 @PLANS
-def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_ever_were(history: Connection) -> None:
+def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_ever_were(
+    history: Connection,
+) -> None:
     history.execute(text("set local session_replication_role = replica"))
     history.execute(text(BATCHES), {"now": NOON, "version": 1})
     rows = read(history, lambda: turnarounds.read(asking.through(history), now=NOON))
@@ -384,25 +528,49 @@ def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection, fresh: bool) -> None:
     plan = explained(history, writing.statement(fresh=fresh), name=f"saving_{next(_numbers)}")
-    assert {name for name in ("pk_work", "pk_item") if f"Index Scan using {name}" in plan} == {"pk_work", "pk_item"}
+    assert {name for name in ("pk_work", "pk_item") if f"Index Scan using {name}" in plan} == {
+        "pk_work",
+        "pk_item",
+    }
     assert not re.findall("Seq Scan on (work|item|attempt|result|response)", plan)
-    joins = [line for line in plan.splitlines() if "Join Filter" in line and "provisional_of" not in line]
+    joins = [
+        line for line in plan.splitlines() if "Join Filter" in line and "provisional_of" not in line
+    ]
     assert joins == []  # a nested loop over the rows of a save takes their square
 
 
 def of_history(promise: Promise) -> Incident:
     """An incident that has been open for an hour, in the middle of the history."""
     down = promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN)
-    subject = {Promise.PROVIDER_FROZEN: "acme", Promise.PROVIDER_DOWN: "acme"}.get(promise, "batch 1")
+    subject = {Promise.PROVIDER_FROZEN: "acme", Promise.PROVIDER_DOWN: "acme"}.get(
+        promise, "batch 1"
+    )
     return Incident(
-        IncidentId(1), "uid", promise, EVERYBODY if down else "letters", subject if promise in ABOUT_ONE else "",
-        Severity.WARNING, IncidentState.OPEN, 50, 5, 100, "percent", "It is bad.", later(hours=-1), NOON, None,
-    )  # fmt: skip
+        IncidentId(1),
+        "uid",
+        promise,
+        EVERYBODY if down else "letters",
+        subject if promise in ABOUT_ONE else "",
+        Severity.WARNING,
+        IncidentState.OPEN,
+        50,
+        5,
+        100,
+        "percent",
+        "It is bad.",
+        later(hours=-1),
+        NOON,
+        None,
+    )
 
 
 ABOUT_ONE = (
-    Promise.BATCH_SLOW, Promise.BATCH_UNCLEAR, Promise.BATCH_INCOMPLETE, Promise.PROVIDER_FROZEN, Promise.PROVIDER_DOWN
-)  # fmt: skip
+    Promise.BATCH_SLOW,
+    Promise.BATCH_UNCLEAR,
+    Promise.BATCH_INCOMPLETE,
+    Promise.PROVIDER_FROZEN,
+    Promise.PROVIDER_DOWN,
+)
 
 
 @PLANS
@@ -412,7 +580,9 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
 ) -> None:
     """At most the newest 5,000 attempts with their items, and what waits."""
     of = of_history(promise)
-    outages.faulted(history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1))
+    outages.faulted(
+        history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1)
+    )
     for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))

@@ -19,7 +19,9 @@ def session(connection: Connection) -> int:
 def ended(pool: Engine, session: int) -> None:
     """The server has ended it, and said so."""
     with pool.begin() as operator:
-        assert operator.execute(text("select pg_terminate_backend(:session, 5000)"), {"session": session}).scalar_one()
+        assert operator.execute(
+            text("select pg_terminate_backend(:session, 5000)"), {"session": session}
+        ).scalar_one()
 
 
 Use = Callable[[Database], Awaitable[int]]
@@ -44,7 +46,9 @@ async def test_a_connection_that_the_server_ended_is_replaced_before_anybody_use
         assert await use(db) != first
 
 
-async def test_every_idle_connection_is_replaced_after_a_restart(database_url: str, pool: Engine) -> None:
+async def test_every_idle_connection_is_replaced_after_a_restart(
+    database_url: str, pool: Engine
+) -> None:
     async with Database(database_url) as db:
         async with db.transaction() as one, db.transaction() as two:
             sessions = {await one(session), await two(session)}
@@ -60,7 +64,9 @@ async def ended_in_use(db: Database, pool: Engine) -> None:
         await run(session)
 
 
-async def test_a_connection_that_ends_in_use_fails_that_transaction_alone(database_url: str, pool: Engine) -> None:
+async def test_a_connection_that_ends_in_use_fails_that_transaction_alone(
+    database_url: str, pool: Engine
+) -> None:
     async with Database(database_url) as db:
         with pytest.raises(OperationalError):
             await ended_in_use(db, pool)
@@ -74,7 +80,9 @@ async def test_a_connection_is_asked_whether_it_lives_only_once_it_lay_idle(
     async with Database(database_url) as db:
         engine = db._engine.sync_engine  # pyright: ignore[reportPrivateUsage]
         ping = engine.dialect.do_ping
-        monkeypatch.setattr(engine.dialect, "do_ping", lambda connection: asked.append("asked") or ping(connection))
+        monkeypatch.setattr(
+            engine.dialect, "do_ping", lambda connection: asked.append("asked") or ping(connection)
+        )
         for _ in range(3):
             await db.run(session)
         assert asked == []
@@ -83,7 +91,9 @@ async def test_a_connection_is_asked_whether_it_lives_only_once_it_lay_idle(
         assert asked == ["asked"]
 
 
-async def test_the_sessions_of_a_database_are_those_of_its_open_connections(database_url: str, pool: Engine) -> None:
+async def test_the_sessions_of_a_database_are_those_of_its_open_connections(
+    database_url: str, pool: Engine
+) -> None:
     async with Database(database_url) as db:
         assert not db.sessions
         first = await db.run(session)

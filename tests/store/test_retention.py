@@ -28,7 +28,9 @@ def lived_in(connection: Connection) -> None:
     items.admit(connection, [submission("g", "ghosts")], door="client", now=NOON)
     items.admit(connection, [submission("h", "ghosts")], door="client", now=later(days=7))
     for key in ("a", "never comes"):
-        amendments.amend(connection, Amendment("letters", key, {"text": "better"}), door="client", now=NOON)
+        amendments.amend(
+            connection, Amendment("letters", key, {"text": "better"}), door="client", now=NOON
+        )
     items.label(connection, "letters", {"a": {"category": "bill"}}, source="desk")
 
 
@@ -41,7 +43,9 @@ def test_only_what_is_older_goes(connection: Connection) -> None:
     assert len(rows(connection, "spend")) == len(rows(connection, "item_status")) == 1
 
 
-async def test_everything_that_is_over_goes_and_is_counted(db: Database, passing_time: PassingTime) -> None:
+async def test_everything_that_is_over_goes_and_is_counted(
+    db: Database, passing_time: PassingTime
+) -> None:
     await db.run(lived_in)
     kept = {"refused_days": 90, "amendments_days": 90, "labels_days": 400, "reads_days": 400}
     of_each = {"refused inputs": 2, "amendments": 2, "labels": 0, "reads": 0}
@@ -49,12 +53,17 @@ async def test_everything_that_is_over_goes_and_is_counted(db: Database, passing
         passing_time.passes(days=399)
         assert await sweep_out.fn(db, **kept) == of_each
         passing_time.passes(days=2)
-        assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0) | {"labels": 1, "reads": 1}  # the first read stays
+        assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0) | {
+            "labels": 1,
+            "reads": 1,
+        }  # the first read stays
         assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0)
     assert len(await db.run(lambda connection: rows(connection, "revision"))) == 2
 
 
-def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(connection: Connection) -> None:
+def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
     read_at(connection, "a", seconds=-60)  # before there is an answer
@@ -71,7 +80,10 @@ def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(connecti
             break
         after = some.onwards
     assert gone == 3
-    assert {each.read_at for each in rows(connection, "read")} == {later(seconds=20), later(seconds=30)}
+    assert {each.read_at for each in rows(connection, "read")} == {
+        later(seconds=20),
+        later(seconds=30),
+    }
     read_at(connection, "a", seconds=90_000)
     assert counted_reads(connection) == 2
     folding.fold(connection)

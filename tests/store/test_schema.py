@@ -47,23 +47,37 @@ def test_every_migration_is_pending_on_an_empty_database(connection: Connection)
 
 
 def test_every_table_of_the_code_is_in_the_database(connection: Connection) -> None:
-    found = set(connection.execute(text("select tablename from pg_tables where schemaname = 'lanes'")).scalars())
+    found = set(
+        connection.execute(
+            text("select tablename from pg_tables where schemaname = 'lanes'")
+        ).scalars()
+    )
     assert {table.name for table in metadata.sorted_tables} <= found
 
 
-def test_a_database_of_a_newer_checkout_is_left_alone_with_a_sentence(pool: Engine, database_url: str) -> None:
+def test_a_database_of_a_newer_checkout_is_left_alone_with_a_sentence(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         connection.execute(text("update lanes.alembic_version set version_num = '9999'"))
     with pytest.raises(SetupError, match="made by a newer one"):
         schema.upgrade(database_url)
     with pool.begin() as connection:
-        assert connection.execute(text("select version_num from lanes.alembic_version")).scalar_one() == "9999"
+        assert (
+            connection.execute(text("select version_num from lanes.alembic_version")).scalar_one()
+            == "9999"
+        )
 
 
-def test_an_unresolved_intent_survives_the_naming_of_accounts(pool: Engine, database_url: str) -> None:
+def test_an_unresolved_intent_survives_the_naming_of_accounts(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         as_migrated_to(connection, "0004")
-        connection.execute(text("insert into lanes.workload (name, created_at) values ('letters', :noon)"), {"noon": NOON})
+        connection.execute(
+            text("insert into lanes.workload (name, created_at) values ('letters', :noon)"),
+            {"noon": NOON},
+        )
         version = """
             insert into lanes.version (workload, number, hash, spec, published_at) values ('letters', 1, 'h', '{}', :noon)"""
         connection.execute(text(version), {"noon": NOON})
@@ -74,6 +88,9 @@ def test_an_unresolved_intent_survives_the_naming_of_accounts(pool: Engine, data
         connection.execute(text(intent), {"noon": NOON})
     schema.upgrade(database_url)
     with pool.begin() as connection:
-        assert accounts.name_account(connection, "acme", formerly="key:0123456789abcdef", now=NOON) == 1
+        assert (
+            accounts.name_account(connection, "acme", formerly="key:0123456789abcdef", now=NOON)
+            == 1
+        )
         (found,) = adoption.to_search(connection, "acme", now=NOON)
         assert (found.nonce, found.adopted_at, found.create_ended_at) == ("cafe", None, None)

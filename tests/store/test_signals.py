@@ -26,7 +26,10 @@ async def wanted(holder: RoleLock) -> None:
 
 
 async def test_only_one_process_holds_a_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.ROUTER) as two:
+    async with (
+        RoleLock(database_url, Role.ROUTER) as one,
+        RoleLock(database_url, Role.ROUTER) as two,
+    ):
         assert await one.try_take()
         assert await one.try_take()  # still ours
         assert not await two.try_take()
@@ -35,7 +38,10 @@ async def test_only_one_process_holds_a_role(pool: Engine, database_url: str) ->
 
 
 async def test_roles_are_independent_of_each_other(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.KEEPER) as two:
+    async with (
+        RoleLock(database_url, Role.ROUTER) as one,
+        RoleLock(database_url, Role.KEEPER) as two,
+    ):
         assert await one.try_take()
         assert await two.try_take()
         with pool.connect() as connection:
@@ -53,22 +59,34 @@ async def test_a_role_is_free_when_its_holder_is_gone(pool: Engine, database_url
 
 
 async def test_a_killed_holder_frees_its_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.COLLECTOR) as one, RoleLock(database_url, Role.COLLECTOR) as two:
+    async with (
+        RoleLock(database_url, Role.COLLECTOR) as one,
+        RoleLock(database_url, Role.COLLECTOR) as two,
+    ):
         await one.try_take()
         with pool.begin() as connection:
-            connection.execute(text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"))
+            connection.execute(
+                text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+            )
         assert await two.take_over(within_s=HEARD_WITHIN_S)
 
 
 def cut(pool: Engine, role: Role) -> None:
     """The session of everybody who holds the role, or waits for it, has ended; their processes live on."""
-    ended = text("select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and objid = :role")
+    ended = text(
+        "select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and objid = :role"
+    )
     with pool.begin() as connection:
         assert connection.execute(ended, {"role": int(role)}).scalars().all()
 
 
-async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.ROUTER) as two:
+async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its_role(
+    pool: Engine, database_url: str
+) -> None:
+    async with (
+        RoleLock(database_url, Role.ROUTER) as one,
+        RoleLock(database_url, Role.ROUTER) as two,
+    ):
         assert await one.try_take()
         assert await one.holds()
         cut(pool, Role.ROUTER)
@@ -78,7 +96,9 @@ async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its
         assert await two.holds()
 
 
-async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_anew(pool: Engine, database_url: str) -> None:
+async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_anew(
+    pool: Engine, database_url: str
+) -> None:
     async with RoleLock(database_url, Role.COLLECTOR) as one:
         await one.take_over(within_s=HEARD_WITHIN_S)
         cut(pool, Role.COLLECTOR)
@@ -90,7 +110,9 @@ async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_a
 
 
 @pytest.mark.parametrize("look", ["wanted_by_another", "share"])
-async def test_whatever_is_asked_first_a_lost_role_is_not_believed_in(pool: Engine, database_url: str, look: str) -> None:
+async def test_whatever_is_asked_first_a_lost_role_is_not_believed_in(
+    pool: Engine, database_url: str, look: str
+) -> None:
     async with RoleLock(database_url, Role.DRAIN) as one:
         await one.share()
         cut(pool, Role.DRAIN)
@@ -100,7 +122,10 @@ async def test_whatever_is_asked_first_a_lost_role_is_not_believed_in(pool: Engi
 
 
 async def test_a_wait_for_a_role_outlives_its_connection(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.WATCHER) as next_one, RoleLock(database_url, Role.WATCHER) as holder:
+    async with (
+        RoleLock(database_url, Role.WATCHER) as next_one,
+        RoleLock(database_url, Role.WATCHER) as holder,
+    ):
         await holder.try_take()
         taking = asyncio.create_task(next_one.take_over(within_s=HEARD_WITHIN_S))
         await wanted(holder)
@@ -119,12 +144,16 @@ async def test_a_role_is_not_waited_for_without_a_database(pool: Engine, databas
         assert not one.held
 
 
-async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_session(pool: Engine, database_url: str) -> None:
+async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_session(
+    pool: Engine, database_url: str
+) -> None:
     async def open_and_close() -> None:
         async with RoleLock(database_url, Role.SUBMITTER):
             pass
 
-    sessions = text("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    sessions = text(
+        "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    )
     for steps in range(12):
         opening = asyncio.create_task(open_and_close())
         for _ in range(steps):
@@ -140,11 +169,17 @@ async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_se
 
 
 async def test_looking_at_roles_tells_which_are_held(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.COLLECTOR) as one, RoleLock(database_url, Role.WATCHER) as two:
+    async with (
+        RoleLock(database_url, Role.COLLECTOR) as one,
+        RoleLock(database_url, Role.WATCHER) as two,
+    ):
         await one.try_take()
         await two.try_take()
         with pool.connect() as connection:
-            assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR, Role.WATCHER}) == {Role.COLLECTOR, Role.WATCHER}
+            assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR, Role.WATCHER}) == {
+                Role.COLLECTOR,
+                Role.WATCHER,
+            }
             assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR}) == {Role.COLLECTOR}
 
 
@@ -161,7 +196,10 @@ async def test_a_role_is_handed_over_to_the_one_who_waits_for_it(database_url: s
 
 @pytest.mark.parametrize("within_s", [0.001, 0.0001, 0])
 async def test_waiting_for_a_role_ends(database_url: str, within_s: float) -> None:
-    async with RoleLock(database_url, Role.WATCHER) as holder, RoleLock(database_url, Role.WATCHER) as other:
+    async with (
+        RoleLock(database_url, Role.WATCHER) as holder,
+        RoleLock(database_url, Role.WATCHER) as other,
+    ):
         await holder.try_take()
         async with asyncio.timeout(HEARD_WITHIN_S):
             assert not await other.take_over(within_s=within_s)
@@ -170,7 +208,10 @@ async def test_waiting_for_a_role_ends(database_url: str, within_s: float) -> No
 
 async def test_roles_of_two_databases_do_not_meet(pool: Engine, database_url: str) -> None:
     other = database_url.rsplit("/", 1)[0] + "/lanes"
-    async with RoleLock(database_url, Role.SUBMITTER) as here, RoleLock(other, Role.SUBMITTER) as there:
+    async with (
+        RoleLock(database_url, Role.SUBMITTER) as here,
+        RoleLock(other, Role.SUBMITTER) as there,
+    ):
         assert await here.try_take()
         assert await there.try_take()
 
@@ -185,7 +226,9 @@ def decide(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("something", [arrive, decide])
-async def test_a_commit_of_another_connection_is_heard(pool: Engine, database_url: str, something) -> None:
+async def test_a_commit_of_another_connection_is_heard(
+    pool: Engine, database_url: str, something
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
     async with listening(database_url) as heard:
@@ -204,30 +247,44 @@ async def test_whatever_is_written_to_the_outbox_wakes_whoever_publishes_once(po
         hears.execute(text("listen lanes"))
         hears.commit()
         for name in ("one", "two"):
-            outbox.add(writes, [outbox.EventOut(name, "r", {}), outbox.EventOut(name, "r", {})], now=NOON)
+            outbox.add(
+                writes, [outbox.EventOut(name, "r", {}), outbox.EventOut(name, "r", {})], now=NOON
+            )
         outbox.add(writes, [], now=NOON)
         writes.commit()
         driver = hears.connection.driver_connection
         assert driver is not None
-        assert [each.payload for each in driver.notifies(timeout=HEARD_WITHIN_S, stop_after=1)] == [""]
+        assert [each.payload for each in driver.notifies(timeout=HEARD_WITHIN_S, stop_after=1)] == [
+            ""
+        ]
         assert list(driver.notifies(timeout=0)) == []
 
 
 async def test_a_lost_connection_wakes_the_listener(pool: Engine, database_url: str) -> None:
     async with listening(database_url) as heard:
         with pool.begin() as connection:
-            connection.execute(text("select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%'"))
+            connection.execute(
+                text(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%'"
+                )
+            )
         async with asyncio.timeout(HEARD_WITHIN_S):
             await heard.wait()
 
 
-async def test_a_listener_whose_connection_died_hears_again(pool: Engine, database_url: str) -> None:
+async def test_a_listener_whose_connection_died_hears_again(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
     listeners = "from pg_stat_activity where datname = current_database() and query like 'listen%'"
     async with listening(database_url) as heard, asyncio.timeout(HEARD_WITHIN_S):
         with pool.begin() as connection:
-            assert connection.execute(text(f"select pg_terminate_backend(pid, 5000) {listeners}")).scalars().all()
+            assert (
+                connection.execute(text(f"select pg_terminate_backend(pid, 5000) {listeners}"))
+                .scalars()
+                .all()
+            )
         listens = 0
         while not listens:
             await heard.wait()
@@ -241,7 +298,9 @@ async def test_a_listener_whose_connection_died_hears_again(pool: Engine, databa
             heard.clear()
 
 
-async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(database_url: str) -> None:
+async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(
+    database_url: str,
+) -> None:
     def add(connection: Connection) -> None:
         outbox.add(connection, [outbox.EventOut("lanes.one", "r", {})], now=NOON)
 
@@ -255,7 +314,9 @@ async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(dat
             await database.run(add_and_fail)
         async with database.transaction() as run:
             await run(add)
-            taken = await run(outbox.take, 10, publisher="us", lease=timedelta(seconds=15), now=NOON)
+            taken = await run(
+                outbox.take, 10, publisher="us", lease=timedelta(seconds=15), now=NOON
+            )
             assert len(taken.events) == 2
         assert (await database.now()).tzinfo is not None
 

@@ -18,7 +18,8 @@ WORDS = {
     f"{table.fullname}.{column.name}": set(column.type.words.__members__.values())
     for table in metadata.sorted_tables
     for column in table.columns
-    if isinstance(column.type, Word) and column.computed is None  # that takes its word from a column with a check
+    if isinstance(column.type, Word)
+    and column.computed is None  # that takes its word from a column with a check
 }
 
 
@@ -27,7 +28,9 @@ def test_the_database_allows_exactly_the_words_of_the_code(connection: Connectio
     assert allowed == {of: WORDS.get(of) for of in allowed}
 
 
-def test_the_code_has_a_check_of_words_for_each_that_the_database_has(connection: Connection) -> None:
+def test_the_code_has_a_check_of_words_for_each_that_the_database_has(
+    connection: Connection,
+) -> None:
     checked = {
         f"{table.fullname}.{str(constraint.name).removeprefix(f'ck_{table.name}_').removesuffix('_known')}"
         for table in metadata.sorted_tables
@@ -47,10 +50,15 @@ def test_a_row_holds_words_and_nothing_where_there_is_none(connection: Connectio
     admit(connection, "b", now=NOON)
     route(connection, now=NOON)
     columns = (item.c.pin, work.c.lane, work.c.purpose, work.c.state)
-    pinned, free = connection.execute(select(*columns).join(work, work.c.item_id == item.c.id).order_by(item.c.key))
+    pinned, free = connection.execute(
+        select(*columns).join(work, work.c.item_id == item.c.id).order_by(item.c.key)
+    )
     assert (pinned.pin, pinned.lane, pinned.purpose, pinned.state) == (
-        Lane.REALTIME, Lane.REALTIME, Purpose.ANSWER, WorkState.READY,
-    )  # fmt: skip
+        Lane.REALTIME,
+        Lane.REALTIME,
+        Purpose.ANSWER,
+        WorkState.READY,
+    )
     assert [type(each) for each in pinned] == [Lane, Lane, Purpose, WorkState]
     assert free.pin is None
 

@@ -88,11 +88,17 @@ def canceled(connection: Connection, letters: Version) -> None:
 @pytest.mark.parametrize(
     ("reached", "state"),
     [
-        (received, "received"), (routed, "routed"), (working, "working"), (working_in_a_batch, "working"),
-        (answered, "answered"), (answered_and_working, "answered"), (settled, "settled"), (failed, "failed"),
+        (received, "received"),
+        (routed, "routed"),
+        (working, "working"),
+        (working_in_a_batch, "working"),
+        (answered, "answered"),
+        (answered_and_working, "answered"),
+        (settled, "settled"),
+        (failed, "failed"),
         (canceled, "canceled"),
     ],
-)  # fmt: skip
+)
 def test_item_status_says_where_an_item_stands(
     connection: Connection, reached: Callable[[Connection, Version], None], state: str
 ) -> None:
@@ -104,7 +110,12 @@ def test_item_status_sums_the_attempts_and_names_the_newest_route(connection: Co
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, due_at=later(hours=9))
     status = row(connection, "item_status")
-    assert (status.lane, status.route_reason, status.attempts, status.cost_usd) == (None, None, 0, 0)
+    assert (status.lane, status.route_reason, status.attempts, status.cost_usd) == (
+        None,
+        None,
+        0,
+        0,
+    )
     route(connection, now=NOON)
     batch_id, (work,) = submit(connection, letters)
     save(connection, tried(work, Outcome.INVALID), batch_id=batch_id)
@@ -128,10 +139,19 @@ def test_item_status_sums_the_attempts_and_names_the_newest_route(connection: Co
 
 
 def test_route_log_has_what_each_lane_would_cost(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, realtime_model="claude-sonnet-5-5", batch_model="claude-opus-5-5", batch_pack=20)
+    letters = publish(
+        connection,
+        now=NOON,
+        realtime_model="claude-sonnet-5-5",
+        batch_model="claude-opus-5-5",
+        batch_pack=20,
+    )
     admit(connection, "k", now=NOON, payload={"text": "x" * 400})
     route(connection, now=NOON)
-    logged, expected = row(connection, "route_log"), Estimates(NOON).of(letters, len('{"text": ""}') + 400)
+    logged, expected = (
+        row(connection, "route_log"),
+        Estimates(NOON).of(letters, len('{"text": ""}') + 400),
+    )
     assert (logged.realtime_usd, logged.batch_usd) == (expected.realtime, expected.batch)
     assert logged.decided_at == NOON
 
@@ -142,13 +162,25 @@ def test_lane_latency_counts_answers_and_failed_tries_by_minute(connection: Conn
     route(connection, now=NOON)
     for seconds, work in enumerate(claim(connection), 1):
         outcome = Outcome.VALID if seconds < 5 else Outcome.INVALID
-        save(connection, tried(work, outcome, at=later(seconds=seconds)), now=later(seconds=seconds))
+        save(
+            connection, tried(work, outcome, at=later(seconds=seconds)), now=later(seconds=seconds)
+        )
     (again,) = claim(connection, now=later(seconds=70))
     save(connection, tried(again, at=later(seconds=70)), now=later(seconds=70))
     first, second = rows(connection, "lane_latency", "minute")
-    assert (first.workload, first.lane, first.minute, first.items) == ("letters", "realtime", NOON, 4)
+    assert (first.workload, first.lane, first.minute, first.items) == (
+        "letters",
+        "realtime",
+        NOON,
+        4,
+    )
     assert (first.p50_s, first.p95_s, first.p99_s) == pytest.approx((2.5, 3.85, 3.97), rel=0.02)
-    assert (second.minute, second.items, second.error_rate, first.error_rate) == (later(minutes=1), 1, 0, 0.2)
+    assert (second.minute, second.items, second.error_rate, first.error_rate) == (
+        later(minutes=1),
+        1,
+        0,
+        0.2,
+    )
     assert second.p50_s == pytest.approx(70, rel=0.02)
 
 
@@ -168,12 +200,16 @@ def test_routing_mix_shares_sum_to_one_for_each_workload_and_hour(connection: Co
     route(connection, now=later(minutes=59))
     admit(connection, "next", now=later(minutes=61), urgent=True)
     route(connection, now=later(minutes=61))
-    mix = rows(connection, "routing_mix", "workload, hour, items desc", workload="letters", hour=NOON)
+    mix = rows(
+        connection, "routing_mix", "workload, hour, items desc", workload="letters", hour=NOON
+    )
     assert sum(each.items for each in mix) == 21
     assert sum(each.share for each in mix) == pytest.approx(1)
     assert {(each.reason, each.lane) for each in mix} == {
-        ("split", "batch"), ("split", "realtime"), ("urgent", "realtime"),
-    }  # fmt: skip
+        ("split", "batch"),
+        ("split", "realtime"),
+        ("urgent", "realtime"),
+    }
     assert next(each.share for each in mix if each.reason == "urgent") == pytest.approx(1 / 21)
     (alone,) = rows(connection, "routing_mix", hour=later(hours=1))
     assert (alone.items, alone.share) == (1, 1)
@@ -192,11 +228,18 @@ def labeled(connection: Connection, right: int, wrong: int) -> None:
     items.label(connection, "letters", expected, source="ada")
 
 
-@pytest.mark.parametrize(("right", "wrong"), [(1, 0), (0, 1), (7, 3), (20, 0), (0, 20), (50, 50), (99, 1)])
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(1, 0), (0, 1), (7, 3), (20, 0), (0, 20), (50, 50), (99, 1)]
+)
 def test_accuracy_has_the_wilson_interval(connection: Connection, right: int, wrong: int) -> None:
     labeled(connection, right, wrong)
     found = row(connection, "accuracy")
-    assert (found.workload, found.lane, found.version, found.field) == ("letters", "realtime", 1, "category")
+    assert (found.workload, found.lane, found.version, found.field) == (
+        "letters",
+        "realtime",
+        1,
+        "category",
+    )
     assert (found.labels, found.share) == (right + wrong, right / (right + wrong))
     from scipy.stats import binomtest  # takes most of a second, and only this test needs it
 
@@ -211,7 +254,10 @@ def test_accuracy_compares_the_lanes_on_the_same_labels(connection: Connection) 
     batch_id, (work,) = submit(connection, letters)
     save(connection, tried(work, output=B), batch_id=batch_id)
     items.label(connection, "letters", {"k": B}, source="ada")
-    assert {each.lane: each.share for each in rows(connection, "accuracy")} == {"realtime": 0, "batch": 1}
+    assert {each.lane: each.share for each in rows(connection, "accuracy")} == {
+        "realtime": 0,
+        "batch": 1,
+    }
 
 
 def test_accuracy_is_told_apart_by_version_and_field(connection: Connection) -> None:
@@ -221,8 +267,16 @@ def test_accuracy_is_told_apart_by_version_and_field(connection: Connection) -> 
     save(connection, tried(claimed_item(connection, "two"), output={"category": "b"}))
     expected = {"category": "a", "note": "x"}
     items.label(connection, "letters", {"one": expected, "two": expected}, source="ada")
-    found = {(each.version, each.field): (each.labels, each.share) for each in rows(connection, "accuracy")}
-    assert found == {(1, "category"): (1, 1), (1, "note"): (1, 1), (2, "category"): (1, 0), (2, "note"): (1, 0)}
+    found = {
+        (each.version, each.field): (each.labels, each.share)
+        for each in rows(connection, "accuracy")
+    }
+    assert found == {
+        (1, "category"): (1, 1),
+        (1, "note"): (1, 1),
+        (2, "category"): (1, 0),
+        (2, "note"): (1, 0),
+    }
 
 
 def test_a_field_that_the_answer_lacks_is_a_miss(connection: Connection) -> None:

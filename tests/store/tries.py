@@ -32,10 +32,14 @@ A, B = {"category": "a"}, {"category": "b"}
 _numbers = itertools.count(1)
 
 
-def said(message_id: str | None = None, *, tokens: int = 1_000, model: str = "claude-haiku-5-5") -> Response:
+def said(
+    message_id: str | None = None, *, tokens: int = 1_000, model: str = "claude-haiku-5-5"
+) -> Response:
     """A billed response with a name of its own, later ones after it in the order of names."""
     name = message_id or f"msg_{next(_numbers):06}"
-    return Response(name, model, "", "end_turn", Usage(input=tokens, output=20), request_id=f"req_{name}")
+    return Response(
+        name, model, "", "end_turn", Usage(input=tokens, output=20), request_id=f"req_{name}"
+    )
 
 
 def tried(
@@ -59,9 +63,12 @@ def tried(
 
 
 def save(
-    connection: Connection, *attempts: Attempt, now: datetime = NOON, batch_id: BatchId | None = None,
+    connection: Connection,
+    *attempts: Attempt,
+    now: datetime = NOON,
+    batch_id: BatchId | None = None,
     flow_run_id: UUID | None = None,
-) -> Saved:  # fmt: skip
+) -> Saved:
     """The attempts had their consequence."""
     return outcomes.save(connection, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now)
 
@@ -76,15 +83,23 @@ def claim(
     lease: timedelta = LEASE,
 ) -> list[Claimed]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
-    entitled = {name: Entitlement.of(version) for name, version in work.waiting(connection, lane, now=now).versions.items()}
+    entitled = {
+        name: Entitlement.of(version)
+        for name, version in work.waiting(connection, lane, now=now).versions.items()
+    }
     most = divide(places, entitled, in_flight={}, places=places, rooms={})
     return work.claim(connection, lane, most, worker=worker, lease=lease, now=now)
 
 
 def claimed_item(
-    connection: Connection, key: str = "k", *, now: datetime = NOON, workload: str = "letters",
-    lane: Lane | None = Lane.REALTIME, **fields: Any,
-) -> Claimed:  # fmt: skip
+    connection: Connection,
+    key: str = "k",
+    *,
+    now: datetime = NOON,
+    workload: str = "letters",
+    lane: Lane | None = Lane.REALTIME,
+    **fields: Any,
+) -> Claimed:
     """An item of real-time work, admitted, routed and claimed; without `lane` its workload has to send it there."""
     admit(connection, key, now=now, workload=workload, lane=lane, **fields)
     route(connection, now=now)
@@ -94,24 +109,47 @@ def claimed_item(
 def intent(version: Version, *, account: str = "acme", nonce: str | None = None) -> Intent:
     """What is committed before a batch is paid for."""
     nonce = nonce or f"{next(_numbers):016x}"
-    return Intent(nonce, account, version.workload, version.id, version.spec.batch_model, 100, "hash")
+    return Intent(
+        nonce, account, version.workload, version.id, version.spec.batch_model, 100, "hash"
+    )
 
 
 def intend(
-    connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
+    connection: Connection,
+    version: Version,
+    *,
+    now: datetime = NOON,
+    pack: int = 1,
+    account: str = "acme",
 ) -> tuple[BatchId, list[Claimed]]:
     """The id of an intended batch of everything that waits, and its work in order."""
-    waiting = ready_work.lock_for_batch(connection, Kind(version.workload, version.id), limit=1_000, now=now)
-    packs = [[each.claim for each in waiting[start : start + pack]] for start in range(0, len(waiting), pack)]
+    waiting = ready_work.lock_for_batch(
+        connection, Kind(version.workload, version.id), limit=1_000, now=now
+    )
+    packs = [
+        [each.claim for each in waiting[start : start + pack]]
+        for start in range(0, len(waiting), pack)
+    ]
     return creates.intend(connection, intent(version, account=account), packs, now=now), waiting
 
 
 def submit(
-    connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
+    connection: Connection,
+    version: Version,
+    *,
+    now: datetime = NOON,
+    pack: int = 1,
+    account: str = "acme",
 ) -> tuple[BatchId, list[Claimed]]:
     """The id of a batch that the provider has, and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
-    creates.submitted(connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now)
+    creates.submitted(
+        connection,
+        batch_id,
+        f"msgbatch_{account}_{batch_id}",
+        expected_end_at=now + timedelta(hours=1),
+        now=now,
+    )
     return batch_id, waiting
 
 
@@ -121,7 +159,9 @@ def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> 
     homecoming.collected(connection, batch_id, now=now)
 
 
-def crowd(connection: Connection, version: Version, lane: Lane, *, done_every: int | None = None) -> None:
+def crowd(
+    connection: Connection, version: Version, lane: Lane, *, done_every: int | None = None
+) -> None:
     """20,000 items are on a lane since noon, ranked in their order, and the planner knows; one in `done_every` is done."""
     connection.execute(
         text("""
@@ -132,7 +172,13 @@ def crowd(connection: Connection, version: Version, lane: Lane, *, done_every: i
         select id, :workload, :version, :lane, 'answer', 0, case when id % :every = 0 then 'done' else 'ready' end,
                :now, :now + id * interval '1 ms', :now from born
         """),
-        {"workload": version.workload, "version": version.id, "lane": lane, "every": done_every, "now": NOON},
+        {
+            "workload": version.workload,
+            "version": version.id,
+            "lane": lane,
+            "every": done_every,
+            "now": NOON,
+        },
     )
     connection.execute(text("analyze lanes.work, lanes.item"))
 
@@ -140,7 +186,11 @@ def crowd(connection: Connection, version: Version, lane: Lane, *, done_every: i
 def rows(connection: Connection, relation: str, order: str = "1", **where: Any) -> list[Any]:
     """The rows of a table or view of schema `lanes` that match."""
     matching = " and ".join(f"{name} = :{name}" for name in where) or "true"
-    return list(connection.execute(text(f"select * from lanes.{relation} where {matching} order by {order}"), where))
+    return list(
+        connection.execute(
+            text(f"select * from lanes.{relation} where {matching} order by {order}"), where
+        )
+    )
 
 
 def row(connection: Connection, relation: str, **where: Any) -> Any:
@@ -163,7 +213,9 @@ def until_blocked(pool: Engine, pid: int) -> None:
     """The backend waits for a lock that another transaction holds."""
     with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for _ in range(20_000):
-            if connection.execute(text("select cardinality(pg_blocking_pids(:pid)) > 0"), {"pid": pid}).scalar_one():
+            if connection.execute(
+                text("select cardinality(pg_blocking_pids(:pid)) > 0"), {"pid": pid}
+            ).scalar_one():
                 return
     raise AssertionError(f"backend {pid} never waited for a lock")
 
@@ -175,7 +227,10 @@ def backend(connection: Connection) -> int:
 
 def explained(connection: Connection, query: Any, *, name: str) -> str:
     """The plan of a prepared query, as whoever has run it for a while meets it."""
-    compiled = query.compile(dialect=postgresql.dialect(paramstyle="pyformat"), compile_kwargs={"render_postcompile": True})
+    compiled = query.compile(
+        dialect=postgresql.dialect(paramstyle="pyformat"),
+        compile_kwargs={"render_postcompile": True},
+    )
     names = list(compiled.params)
     prepared = str(compiled) % {each: f"${place}" for place, each in enumerate(names, 1)}
     literals = ", ".join(quoted(compiled.params[each]) for each in names)
@@ -198,4 +253,6 @@ def said_somewhere(connection: Connection, word: str) -> set[str]:
     """The tables in which the word stands."""
     tables = [table.name for table in metadata.sorted_tables]
     found = "select count(*) from lanes.{0} t where position('{1}' in t::text) > 0"
-    return {name for name in tables if connection.exec_driver_sql(found.format(name, word)).scalar()}
+    return {
+        name for name in tables if connection.exec_driver_sql(found.format(name, word)).scalar()
+    }

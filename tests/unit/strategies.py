@@ -10,19 +10,32 @@ from lanes.words import Lane
 from tests.conftest import NOON
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # NUL and unpaired surrogates included
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=20)
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=20
+)
 
 
 def any_json(text: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[Any]:
     """What `json.loads` can return, numbers that are not finite included."""
-    leaves = st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**400) | st.floats() | text
-    return st.recursive(leaves, lambda each: st.lists(each, max_size=3) | st.dictionaries(text, each, max_size=3))
+    leaves = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.integers(10**300, 10**400)
+        | st.floats()
+        | text
+    )
+    return st.recursive(
+        leaves, lambda each: st.lists(each, max_size=3) | st.dictionaries(text, each, max_size=3)
+    )
 
 
 def some_json() -> st.SearchStrategy[dict[str, Any]]:
     """A payload that every door admits."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats(-1e307, 1e307) | TEXT
-    values = st.recursive(leaves, lambda each: st.lists(each, max_size=3) | st.dictionaries(TEXT, each, max_size=3))
+    values = st.recursive(
+        leaves, lambda each: st.lists(each, max_size=3) | st.dictionaries(TEXT, each, max_size=3)
+    )
     return st.dictionaries(st.sampled_from(["text", "channel", "n"]) | TEXT, values, max_size=4)
 
 

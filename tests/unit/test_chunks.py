@@ -9,7 +9,9 @@ from lanes.chunks import chunks
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 10), st.integers(1, 100))
-def test_no_chunk_has_more_than_it_may_but_for_its_last_input(sizes: list[int], most: int, most_bytes: int) -> None:
+def test_no_chunk_has_more_than_it_may_but_for_its_last_input(
+    sizes: list[int], most: int, most_bytes: int
+) -> None:
     made = list(chunks(sizes, most=most, most_bytes=most_bytes, weight=lambda size: size))
     assert list(itertools.chain(*made)) == sizes
     for chunk in made:

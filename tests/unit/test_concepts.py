@@ -21,14 +21,22 @@ from lanes.workload.version import Spec
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DAY = datetime(2026, 11, 26, tzinfo=UTC)  # of the list prices that the pages name
 SHARED, OWN, ANSWER = 4000, 200, 80  # tokens of the item that they reckon with
-MODELS = {"Haiku 5.5": "claude-haiku-5-5", "Sonnet 5.5": "claude-sonnet-5-5", "Opus 5.5": "claude-opus-5-5"}
-AT_THE_DOOR = list(Reason)[: list(Reason).index(Reason.FALLBACK)]  # the others come to what was routed already
+MODELS = {
+    "Haiku 5.5": "claude-haiku-5-5",
+    "Sonnet 5.5": "claude-sonnet-5-5",
+    "Opus 5.5": "claude-opus-5-5",
+}
+AT_THE_DOOR = list(Reason)[
+    : list(Reason).index(Reason.FALLBACK)
+]  # the others come to what was routed already
 
 
 def table(page: str, *, headed: str) -> list[list[str]]:
     """The cells of the table of a page whose heading row begins with that cell."""
     lines = (DOCS / page).read_text().splitlines()
-    found = lines[lines.index(next(each for each in lines if each.startswith(f"| {headed} |"))) + 2 :]
+    found = lines[
+        lines.index(next(each for each in lines if each.startswith(f"| {headed} |"))) + 2 :
+    ]
     rows = found[: next(number for number, each in enumerate(found) if not each.startswith("|"))]
     return [[cell.strip().strip("`") for cell in row.strip("|").split(" | ")] for row in rows]
 
@@ -41,19 +49,31 @@ def number(text: str) -> float:
 
 
 def per_thousand(model: str, lane: Lane, pack: int = 1) -> float:
-    return 1000 * float(cost(Usage(input=SHARED // pack + OWN, output=ANSWER), model=model, lane=lane, at=DAY))
+    return 1000 * float(
+        cost(Usage(input=SHARED // pack + OWN, output=ANSWER), model=model, lane=lane, at=DAY)
+    )
 
 
-@pytest.mark.parametrize("row", table("concepts/buffering-and-packing.md", headed="items per call"), ids=lambda row: row[0])
+@pytest.mark.parametrize(
+    "row",
+    table("concepts/buffering-and-packing.md", headed="items per call"),
+    ids=lambda row: row[0],
+)
 def test_what_packing_saves(row: list[str]) -> None:
     pack, realtime, batch = map(number, row)
-    assert [round(per_thousand("claude-haiku-5-5", lane, int(pack)), 3) for lane in Lane] == [realtime, batch]
+    assert [round(per_thousand("claude-haiku-5-5", lane, int(pack)), 3) for lane in Lane] == [
+        realtime,
+        batch,
+    ]
 
 
 def test_what_fields_of_packing_are_by_default() -> None:
     rows = table("concepts/buffering-and-packing.md", headed="field")
     defaults = {name: Spec.model_fields[name].default for name, *_ in rows}
-    told = {name: default if isinstance(defaults[name], str) else number(default) for name, default, _ in rows}
+    told = {
+        name: default if isinstance(defaults[name], str) else number(default)
+        for name, default, _ in rows
+    }
     assert told == defaults
 
 
@@ -65,7 +85,9 @@ def test_what_a_second_pass_costs() -> None:
         assert round(part * realtime + (1 - part) * batch + twice, 2) == number(told)
 
 
-@pytest.mark.parametrize("row", table("concepts/break-even.md", headed="model"), ids=lambda row: row[0])
+@pytest.mark.parametrize(
+    "row", table("concepts/break-even.md", headed="model"), ids=lambda row: row[0]
+)
 def test_from_which_volume_a_second_lane_pays(row: list[str]) -> None:
     model, each, volume, net = row
     fixed = sum(float(usd) for (lane, _), usd in ASSUMED_USD.items() if lane is Lane.BATCH)
@@ -76,15 +98,27 @@ def test_from_which_volume_a_second_lane_pays(row: list[str]) -> None:
 
 
 def test_how_long_batches_are_assumed_to_take() -> None:
-    law = Turnaround(NOTHING, usual=timedelta(minutes=Spec.model_fields["batch_expected_minutes"].default))
-    for probability, minutes in table("concepts/deadlines-and-rescue.md", headed="probability to be back"):
+    law = Turnaround(
+        NOTHING, usual=timedelta(minutes=Spec.model_fields["batch_expected_minutes"].default)
+    )
+    for probability, minutes in table(
+        "concepts/deadlines-and-rescue.md", headed="probability to be back"
+    ):
         assert round(law.within(number(probability) / 100).total_seconds() / 60) == number(minutes)
 
 
 def test_what_waiting_for_a_batch_loses() -> None:
-    law, unit_s = Turnaround(NOTHING, usual=timedelta(hours=1)), {"min": 60, "h": 3600, "week": 604_800}
-    saved = (per_thousand("claude-haiku-5-5", Lane.REALTIME) - per_thousand("claude-haiku-5-5", Lane.BATCH)) / 1000
-    for half_life, lost, of_a_cent, saves, better in table("concepts/decision-framework.md", headed="half-life"):
+    law, unit_s = (
+        Turnaround(NOTHING, usual=timedelta(hours=1)),
+        {"min": 60, "h": 3600, "week": 604_800},
+    )
+    saved = (
+        per_thousand("claude-haiku-5-5", Lane.REALTIME)
+        - per_thousand("claude-haiku-5-5", Lane.BATCH)
+    ) / 1000
+    for half_life, lost, of_a_cent, saves, better in table(
+        "concepts/decision-framework.md", headed="half-life"
+    ):
         loses = 1 - law.left(number(half_life) * unit_s[half_life.split()[1]])
         assert number(lost) == pytest.approx(100 * loses, abs=0.5)
         assert number(of_a_cent) == pytest.approx(0.01 * loses, rel=0.1)
@@ -93,22 +127,33 @@ def test_what_waiting_for_a_batch_loses() -> None:
 
 
 def test_the_reasons_of_a_route_stand_in_their_order() -> None:
-    assert [row[0] for row in table("concepts/decision-framework.md", headed="reason")] == list(map(str, AT_THE_DOOR))
+    assert [row[0] for row in table("concepts/decision-framework.md", headed="reason")] == list(
+        map(str, AT_THE_DOOR)
+    )
 
 
 def test_every_state_promise_and_measure_is_told() -> None:
-    assert [row[0] for row in table("concepts/lanes-and-items.md", headed="state")] == list(map(str, ItemState))
-    assert {row[0] for row in table("concepts/promises-and-incidents.md", headed="promise")} == set(map(str, Promise))
-    assert [row[0] for row in table("concepts/rollouts.md", headed="measure")] == list(map(str, Measure))
+    assert [row[0] for row in table("concepts/lanes-and-items.md", headed="state")] == list(
+        map(str, ItemState)
+    )
+    assert {row[0] for row in table("concepts/promises-and-incidents.md", headed="promise")} == set(
+        map(str, Promise)
+    )
+    assert [row[0] for row in table("concepts/rollouts.md", headed="measure")] == list(
+        map(str, Measure)
+    )
 
 
 def test_the_limits_of_promises_are_the_defaults() -> None:
     told = {row[0]: row[2] for row in table("concepts/promises-and-incidents.md", headed="promise")}
     limits = {
-        Promise.BATCH_SLOW: "batch_max_minutes", Promise.BATCH_FAILING: "batch_max_failure_percent",
-        Promise.BATCH_INVALID: "batch_max_invalid_percent", Promise.REALTIME_SLOW: "realtime_p95_s",
-        Promise.REALTIME_FAILING: "realtime_max_error_percent", Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
-    }  # fmt: skip
+        Promise.BATCH_SLOW: "batch_max_minutes",
+        Promise.BATCH_FAILING: "batch_max_failure_percent",
+        Promise.BATCH_INVALID: "batch_max_invalid_percent",
+        Promise.REALTIME_SLOW: "realtime_p95_s",
+        Promise.REALTIME_FAILING: "realtime_max_error_percent",
+        Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
+    }
     assert set(limits.values()) == set(Promises.model_fields)
     assert {each: number(told[each]) for each in limits} == {
         each: Promises.model_fields[name].default for each, name in limits.items()
@@ -117,12 +162,29 @@ def test_the_limits_of_promises_are_the_defaults() -> None:
 
 def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
     page = " ".join((DOCS / "concepts/promises-and-incidents.md").read_text().split())
-    shares = [Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_FAILING, Promise.DEADLINE_MISSED]
-    told = {Promise.BATCH_SLOW: 2.0, Promise.REALTIME_SLOW: 3, Promise.BATCH_NEVER_STARTED: 6, **dict.fromkeys(shares, 4)}
+    shares = [
+        Promise.BATCH_FAILING,
+        Promise.BATCH_INVALID,
+        Promise.REALTIME_FAILING,
+        Promise.DEADLINE_MISSED,
+    ]
+    told = {
+        Promise.BATCH_SLOW: 2.0,
+        Promise.REALTIME_SLOW: 3,
+        Promise.BATCH_NEVER_STARTED: 6,
+        **dict.fromkeys(shares, 4),
+    }
     assert all(f"{each:g} times for " in page for each in told.values())
-    at_once = (Promise.BATCH_UNCLEAR, Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN, Promise.ROLE_TAKEN)
+    at_once = (
+        Promise.BATCH_UNCLEAR,
+        Promise.PROVIDER_DOWN,
+        Promise.PROVIDER_FROZEN,
+        Promise.ROLE_TAKEN,
+    )
     told |= {Promise.BUDGET: 100 / 80, **dict.fromkeys(at_once, 0)}
-    assert {each: terms.critical_at for each, terms in TERMS.items() if isfinite(terms.critical_at)} == told
+    assert {
+        each: terms.critical_at for each, terms in TERMS.items() if isfinite(terms.critical_at)
+    } == told
 
 
 def test_how_many_wrong_samples_prove_a_gate_failed() -> None:

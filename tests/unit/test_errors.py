@@ -38,11 +38,21 @@ def test_each_says_what_is_true_who_raises_it_and_what_to_do(name: str) -> None:
 
 @pytest.mark.parametrize("of", [Lanes, AsyncLanes])
 def test_what_a_call_says_that_it_raises_says_that_this_call_raises_it(of: type[object]) -> None:
-    calls = [one for name, one in vars(of).items() if inspect.isfunction(one) and not name.startswith("_")]
+    calls = [
+        one
+        for name, one in vars(of).items()
+        if inspect.isfunction(one) and not name.startswith("_")
+    ]
     for call in calls:
         _, _, raised = inspect.cleandoc(call.__doc__ or "").partition("Raises:\n")
         for names in re.findall(r"^    ([\w, ]+):", raised, re.MULTILINE):
             for name in names.split(", "):
-                by = re.search(r"Raised by: (.+?)\nWhat to do", inspect.cleandoc(PUBLIC[name].__doc__ or ""), re.DOTALL)
+                by = re.search(
+                    r"Raised by: (.+?)\nWhat to do",
+                    inspect.cleandoc(PUBLIC[name].__doc__ or ""),
+                    re.DOTALL,
+                )
                 assert by is not None
-                assert f"`{call.__name__}`" in by[1] or "every call" in by[1], f"{name} of {call.__name__}"
+                assert f"`{call.__name__}`" in by[1] or "every call" in by[1], (
+                    f"{name} of {call.__name__}"
+                )

@@ -28,7 +28,9 @@ ALLOWED = {"\n", "\t"}
 
 def acts(text: str) -> set[str]:
     """The characters of a text that act on a terminal, told by their categories and not by our own pattern."""
-    found = re.findall("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    found = re.findall(
+        "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
+    )
     return set(found) - ALLOWED
 
 
@@ -67,7 +69,9 @@ def test_what_is_printed_is_visible(text: str) -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_rich_draws_holds_no_control_character_but_its_own(terminal: bool) -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=200, color_system="standard" if terminal else None)
+    console = Console(
+        file=out, force_terminal=terminal, width=200, color_system="standard" if terminal else None
+    )
     table = Table(title=f"title {HOSTILE}")
     table.add_column(f"column {HOSTILE}")
     table.add_row(Text(f"cell {HOSTILE}", "red"))
@@ -96,14 +100,20 @@ def test_bars_move_on_a_visible_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_console_is_ours() -> None:
     own = ROOT / "lanes" / "consoles.py"
-    for file in (each for each in (ROOT / "lanes").rglob("*.py") if each != own and "standin" not in each.parts):
+    for file in (
+        each
+        for each in (ROOT / "lanes").rglob("*.py")
+        if each != own and "standin" not in each.parts
+    ):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and node.module == "rich.console":
                 assert "Console" not in {each.name for each in node.names}, file
 
 
 @pytest.mark.parametrize("name", ["prefect.flow_runs", "lanes.store", "httpx"])
-def test_a_log_line_holds_no_control_character_and_ours_no_second_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_holds_no_control_character_and_ours_no_second_line(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = logging.getLogRecordFactory()
     logging.setLogRecordFactory(VisibleRecord)
     out = io.StringIO()
@@ -127,29 +137,44 @@ def test_a_log_line_holds_no_control_character_and_ours_no_second_line(name: str
 def test_flows_log_visible_records() -> None:
     """The package of the flows asks for them, and so each process of a run has them."""
     tree = ast.parse((ROOT / "flows" / "__init__.py").read_text())
-    called = [node.value.func.id for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-              and isinstance(node.value.func, ast.Name)]  # fmt: skip
+    called = [
+        node.value.func.id
+        for node in tree.body
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.value.func, ast.Name)
+    ]
     assert called == ["make_logs_visible"]
 
 
 REFUSALS = [
-    ["publish", "hostile.yaml"], ["publish", f"no{HOSTILE[:12]}file.yaml"], ["init", f"bad{HOSTILE[:12]}name"],
-    ["init", "letters", "--from", "hostile.csv"], ["submit", f"no{HOSTILE[:12]}file.csv", "--workload", "letters"],
-    ["submit", f"--no-such{HOSTILE[:12]}"], [f"no{HOSTILE[:12]}command"],
+    ["publish", "hostile.yaml"],
+    ["publish", f"no{HOSTILE[:12]}file.yaml"],
+    ["init", f"bad{HOSTILE[:12]}name"],
+    ["init", "letters", "--from", "hostile.csv"],
+    ["submit", f"no{HOSTILE[:12]}file.csv", "--workload", "letters"],
+    ["submit", f"--no-such{HOSTILE[:12]}"],
+    [f"no{HOSTILE[:12]}command"],
     ["preview", f"no{HOSTILE[:12]}file.yaml", "--item", "x"],
-    ["run", "--input", f"no{HOSTILE[:12]}file.csv"], ["init", "letters", "--from", f"x{HOSTILE[:12]}.csv"],
-]  # fmt: skip
+    ["run", "--input", f"no{HOSTILE[:12]}file.csv"],
+    ["init", "letters", "--from", f"x{HOSTILE[:12]}.csv"],
+]
 
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 @pytest.mark.parametrize("command", REFUSALS, ids=lambda command: repr(" ".join(command)))
 def test_no_refusal_of_a_command_lets_a_control_character_pass(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     header = f"id,text{HOSTILE[:20]},id"
     (tmp_path / "hostile.csv").write_text(f'{header}\n1,"x\n', encoding="utf-8")
-    (tmp_path / "hostile.yaml").write_text('name: "a\\e]0;owned\\a"\n"no\\e[2Jfield": 1\nmode: "\\u202e\\e"\n')
+    (tmp_path / "hostile.yaml").write_text(
+        'name: "a\\e]0;owned\\a"\n"no\\e[2Jfield": 1\nmode: "\\u202e\\e"\n'
+    )
     monkeypatch.setattr(sys, "argv", ["lanes", *command])
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)

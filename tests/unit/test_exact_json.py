@@ -18,10 +18,18 @@ def outcome(read: Callable[[Any], Any], text: str | bytes) -> str:
     try:
         return repr(read(text))
     except (ValueError, RecursionError) as error:
-        return f"{type(error).__name__}: {error}" if not isinstance(error, RecursionError) else "too deep"
+        return (
+            f"{type(error).__name__}: {error}"
+            if not isinstance(error, RecursionError)
+            else "too deep"
+        )
 
 
-@given(any_json().map(json.dumps) | any_json().map(lambda value: json.dumps(value, ensure_ascii=False)) | st.text(max_size=30))
+@given(
+    any_json().map(json.dumps)
+    | any_json().map(lambda value: json.dumps(value, ensure_ascii=False))
+    | st.text(max_size=30)
+)
 @example("18446744073709551616")
 @example("-9223372036854775809")
 @example('{"id": 12345678901234567890, "n": 1.10}')

@@ -18,7 +18,9 @@ def test_what_is_made_and_stays_is_not_looked_through() -> None:
     assert said(f"from lanes import garbage; garbage.seldom(); {MUCH}") == ["0"]
 
 
-@pytest.mark.parametrize(("program", "argument"), [("lanes.__main__", "--help"), ("lanes.stand.chain", "this")])
+@pytest.mark.parametrize(
+    ("program", "argument"), [("lanes.__main__", "--help"), ("lanes.stand.chain", "this")]
+)
 def test_a_program_that_loads_much_and_ends_looks_seldom(program: str, argument: str) -> None:
     begun = f"{AT_THE_END}; sys.argv = ['it', {argument!r}]; runpy.run_module({program!r}, run_name='__main__')"
     assert said(begun)[-1] == "20000 True"

@@ -62,5 +62,7 @@ def test_every_part_of_an_and_is_allowed_and_one_of_an_or(stated: str, fine: boo
         ("lanes", {}, True),
     ],
 )
-def test_an_exception_is_of_one_distribution_and_one_licence(name: str, fields: dict[str, str], fine: bool) -> None:
+def test_an_exception_is_of_one_distribution_and_one_licence(
+    name: str, fields: dict[str, str], fine: bool
+) -> None:
     assert (problems([Installed(name, fields)]) == []) is fine

@@ -14,15 +14,30 @@ from lanes.masking import basic, holds_secret, masked, shown, split_login
         ("postgresql+psycopg://ada:geheim@h:5432/d", "postgresql+psycopg://***@h:5432/d"),
         ("postgres://ada:ge/h@eim@h/d", "postgres://***@h/d"),
         ("https://geheim@gateway.example.com", "https://***@gateway.example.com"),
-        ("postgres://h/d?user=ada&password=geheim&sslmode=require", "postgres://h/d?user=ada&password=***&sslmode=require"),
-        ("postgres://h/d?sslkey=/k.pem&sslpassword=geheim", "postgres://h/d?sslkey=/k.pem&sslpassword=***"),
+        (
+            "postgres://h/d?user=ada&password=geheim&sslmode=require",
+            "postgres://h/d?user=ada&password=***&sslmode=require",
+        ),
+        (
+            "postgres://h/d?sslkey=/k.pem&sslpassword=geheim",
+            "postgres://h/d?sslkey=/k.pem&sslpassword=***",
+        ),
         ("host=h password=geheim dbname=d", "host=h password=*** dbname=d"),
         ("host=h sslpassword = 'ge \\' heim' dbname=d", "host=h sslpassword = *** dbname=d"),
-        ("https://gateway.example.com/v1?api_key=geheim", "https://gateway.example.com/v1?api_key=***"),
-        ('tried "https://ada:geheim@h/d", and then it ended', 'tried "https://***@h/d", and then it ended'),
+        (
+            "https://gateway.example.com/v1?api_key=geheim",
+            "https://gateway.example.com/v1?api_key=***",
+        ),
+        (
+            'tried "https://ada:geheim@h/d", and then it ended',
+            'tried "https://***@h/d", and then it ended',
+        ),
         ("host=h passfile=/home/ada/.pgpass", "host=h passfile=/home/ada/.pgpass"),
         ("https://api.anthropic.com", "https://api.anthropic.com"),
-        ("3 of 4 answers, and ada@example.com was told", "3 of 4 answers, and ada@example.com was told"),
+        (
+            "3 of 4 answers, and ada@example.com was told",
+            "3 of 4 answers, and ada@example.com was told",
+        ),
     ],
 )
 def test_a_text_is_told_without_its_secrets(text: str, told: str) -> None:
@@ -31,7 +46,12 @@ def test_a_text_is_told_without_its_secrets(text: str, told: str) -> None:
 
 
 SECRET = st.text("0123456789abcXYZ!$%+-._~", min_size=6)
-FORMS = ["https://ada:{}@h/v1", "postgres://h/d?password={}", "postgres://h/d?sslpassword={}&a=1", "host=h password={}"]
+FORMS = [
+    "https://ada:{}@h/v1",
+    "postgres://h/d?password={}",
+    "postgres://h/d?sslpassword={}&a=1",
+    "host=h password={}",
+]
 
 
 @given(SECRET, st.sampled_from(FORMS))

@@ -10,20 +10,37 @@ import pytest
 from tests.unit.modules import ROOT, modules
 
 WALL_CLOCKS = {
-    "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.localtime",
-    "time.gmtime", "time.strftime", "time.ctime", "pendulum.now", "DateTime.now",
-}  # fmt: skip
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "time.time",
+    "time.time_ns",
+    "time.localtime",
+    "time.gmtime",
+    "time.strftime",
+    "time.ctime",
+    "pendulum.now",
+    "DateTime.now",
+}
 LAST_NAMES = {each.rpartition(".")[2] for each in WALL_CLOCKS}
 ALLOWED = {
     "lanes/standin/clock.py": "the stand-in plays the provider, whose clock is its own",
     "lanes/stand/supervisor.py": "the lines of its log tell this host's time, also while the database is away",
 }
-HANDED_OUT = ("flows", "tasks", "blocks", "lanes/store")  # here a transaction hands out its time, or the caller
+HANDED_OUT = (
+    "flows",
+    "tasks",
+    "blocks",
+    "lanes/store",
+)  # here a transaction hands out its time, or the caller
 THE_CLOCK = "lanes/store/asking.py"
 SQL_CLOCKS = ("now", "clock_timestamp", "transaction_timestamp", "statement_timestamp")
 ASKED = re.compile(rf"\b({'|'.join(SQL_CLOCKS)})\(\)|\bcurrent_timestamp\b", re.IGNORECASE)
 
-MOVED = re.compile(rf"\bupdate\b.*\bset\b.*({ASKED.pattern}|\binterval\b)", re.IGNORECASE | re.DOTALL)
+MOVED = re.compile(
+    rf"\bupdate\b.*\bset\b.*({ASKED.pattern}|\binterval\b)", re.IGNORECASE | re.DOTALL
+)
 
 
 def wall_clocks(module: str) -> list[str]:
@@ -31,18 +48,24 @@ def wall_clocks(module: str) -> list[str]:
     tree = ast.parse(module)
     imported = {
         alias.asname or alias.name: f"{node.module.rpartition('.')[2]}.{alias.name}"
-        for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     } | {
-        alias.asname: alias.name for node in ast.walk(tree) if isinstance(node, ast.Import)
-        for alias in node.names if alias.asname
-    }  # fmt: skip
+        alias.asname: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.asname
+    }
 
     def full(name: str) -> str:
         first, _, rest = name.partition(".")
         return ".".join(filter(None, [imported.get(first, first), rest]))
 
-    def may_be_one(node: ast.AST) -> TypeGuard[ast.expr]:  # spelling every name out would take seconds
+    def may_be_one(
+        node: ast.AST,
+    ) -> TypeGuard[ast.expr]:  # spelling every name out would take seconds
         match node:
             case ast.Attribute(attr=name):
                 return name in LAST_NAMES
@@ -53,7 +76,11 @@ def wall_clocks(module: str) -> list[str]:
 
     named = (node for node in ast.walk(tree) if may_be_one(node))
     found = {(node.lineno, full(ast.unparse(node))) for node in named}
-    return [f"{line}: {name}" for line, name in sorted(found) if ".".join(name.split(".")[-2:]) in WALL_CLOCKS]
+    return [
+        f"{line}: {name}"
+        for line, name in sorted(found)
+        if ".".join(name.split(".")[-2:]) in WALL_CLOCKS
+    ]
 
 
 def statements_with_a_clock(module: str) -> list[int]:
@@ -70,16 +97,25 @@ def statements_with_a_clock(module: str) -> list[int]:
 
     if not any(name in module.lower() for name in ("now()", "func.now", "_timestamp")):
         return []
-    return [node.lineno for node in ast.walk(ast.parse(module)) if isinstance(node, ast.expr) and asks(node)]
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(module))
+        if isinstance(node, ast.expr) and asks(node)
+    ]
 
 
 def test_no_module_reads_the_hosts_clock() -> None:
     read = {
         str(path.relative_to(ROOT)): found
-        for path in modules() if (found := wall_clocks(path.read_text()))
-    }  # fmt: skip
-    assert {path: found for path, found in read.items() if not path.startswith(tuple(ALLOWED))} == {}
-    assert all(any(path.startswith(allowed) for path in read) for allowed in ALLOWED)  # none is allowed in vain
+        for path in modules()
+        if (found := wall_clocks(path.read_text()))
+    }
+    assert {
+        path: found for path, found in read.items() if not path.startswith(tuple(ALLOWED))
+    } == {}
+    assert all(
+        any(path.startswith(allowed) for path in read) for allowed in ALLOWED
+    )  # none is allowed in vain
 
 
 @pytest.mark.parametrize(
@@ -96,30 +132,45 @@ def test_the_hosts_clock_is_found_however_it_is_imported(module: str) -> None:
 
 
 def test_a_span_on_this_host_is_no_wall_clock() -> None:
-    assert wall_clocks("import time\nfrom datetime import datetime\nbegan = time.monotonic()\nat: datetime") == []
+    assert (
+        wall_clocks(
+            "import time\nfrom datetime import datetime\nbegan = time.monotonic()\nat: datetime"
+        )
+        == []
+    )
 
 
 def test_the_databases_clock_is_asked_in_one_place() -> None:
     asking = {
-        str(path.relative_to(ROOT)) for path in modules() if statements_with_a_clock(path.read_text())
-    }  # fmt: skip
+        str(path.relative_to(ROOT))
+        for path in modules()
+        if statements_with_a_clock(path.read_text())
+    }
     assert asking == {THE_CLOCK}
 
 
 def test_what_runs_on_a_database_takes_its_time_from_it() -> None:
     """A test that lets time pass moves all of it at once."""
     own = {
-        str(path.relative_to(ROOT)) for path in modules(HANDED_OUT) if "lanes.store.database" in (said := path.read_text())
+        str(path.relative_to(ROOT))
+        for path in modules(HANDED_OUT)
+        if "lanes.store.database" in (said := path.read_text())
         for node in ast.walk(ast.parse(said))
-        if isinstance(node, ast.ImportFrom) and node.module == "lanes.store.database"
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "lanes.store.database"
         and any(alias.name == "clock" for alias in node.names)
-    }  # fmt: skip
+    }
     assert own == set()
 
 
 @pytest.mark.parametrize(
     "module",
-    ['text("select now()")', "select(func.clock_timestamp())", "func.now()", 'f"where {a} <= current_timestamp"'],
+    [
+        'text("select now()")',
+        "select(func.clock_timestamp())",
+        "func.now()",
+        'f"where {a} <= current_timestamp"',
+    ],
 )
 def test_a_statement_with_a_clock_is_found_however_it_is_written(module: str) -> None:
     assert statements_with_a_clock(module)
@@ -131,18 +182,21 @@ def moved_time(module: str) -> list[int]:
     if "update" not in module.lower():
         return []
     said = [
-        (node.lineno, ast.unparse(node)) for node in ast.walk(ast.parse(module))
-        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
-    ]  # fmt: skip
+        (node.lineno, ast.unparse(node))
+        for node in ast.walk(ast.parse(module))
+        if isinstance(node, ast.JoinedStr)
+        or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    ]
     return [line for line, text in said if MOVED.search(text)]
 
 
 def test_no_test_moves_time_in_the_database() -> None:
     """The floors of the benchmarks are no tests: they write what Lanes writes."""
     tests = {
-        str(path.relative_to(ROOT)): moved_time(path.read_text()) for path in modules(["tests"])
+        str(path.relative_to(ROOT)): moved_time(path.read_text())
+        for path in modules(["tests"])
         if path != Path(__file__) and "benchmarks" not in path.parts
-    }  # fmt: skip
+    }
     assert {path: lines for path, lines in tests.items() if lines} == {}
 
 

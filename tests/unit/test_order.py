@@ -18,4 +18,6 @@ from tests.conftest import one_after_the_other
 )
 def test_tests_of_the_shared_stand_follow_each_other(named: str, run: str) -> None:
     items: list[Any] = [SimpleNamespace(nodeid=f"tests/{each}.py::test") for each in named.split()]
-    assert [each.nodeid for each in one_after_the_other(items)] == [f"tests/{each}.py::test" for each in run.split()]
+    assert [each.nodeid for each in one_after_the_other(items)] == [
+        f"tests/{each}.py::test" for each in run.split()
+    ]

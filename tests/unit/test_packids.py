@@ -19,7 +19,9 @@ def test_ids_are_derived_again_and_stand_apart(nonce: str, request_no: int, item
 
 
 @given(NONCES, st.integers(0, 100_000))
-def test_an_id_of_one_request_or_batch_names_nothing_in_another(nonce: str, request_no: int) -> None:
+def test_an_id_of_one_request_or_batch_names_nothing_in_another(
+    nonce: str, request_no: int
+) -> None:
     here = set(pack_ids(nonce, request_no, 20))
     assert here.isdisjoint(pack_ids(nonce, request_no + 1, 20))
     assert here.isdisjoint(pack_ids(new_nonce(), request_no, 20))

@@ -13,27 +13,48 @@ from tests.conftest import NOON
 
 
 def claimed(
-    number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER, alone: bool = False,
+    number: int,
+    version_id: int = 1,
+    failures: int = 0,
+    purpose: Purpose = Purpose.ANSWER,
+    alone: bool = False,
     consumer: str | None = None,
-) -> Claimed:  # fmt: skip
+) -> Claimed:
     return Claimed(
-        Claim(WorkId(number), 1), VersionId(version_id), "letters", f"k{number}", {}, purpose, failures, NOON, alone=alone,
+        Claim(WorkId(number), 1),
+        VersionId(version_id),
+        "letters",
+        f"k{number}",
+        {},
+        purpose,
+        failures,
+        NOON,
+        alone=alone,
         consumer=consumer,
     )
 
 
 kinds = st.tuples(
-    st.integers(1, 3), st.sampled_from([0, 0, 0, 1, 4]), st.sampled_from(Purpose), st.sampled_from([False, False, True]),
+    st.integers(1, 3),
+    st.sampled_from([0, 0, 0, 1, 4]),
+    st.sampled_from(Purpose),
+    st.sampled_from([False, False, True]),
     st.sampled_from([None, "crm", "shop"]),
-)  # fmt: skip
-claims = st.lists(kinds, max_size=60).map(lambda drawn: [claimed(n, *kind) for n, kind in enumerate(drawn)])
+)
+claims = st.lists(kinds, max_size=60).map(
+    lambda drawn: [claimed(n, *kind) for n, kind in enumerate(drawn)]
+)
 sizes = st.integers(1, 50)
 
 
 @given(claims, sizes)
-def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(waiting: list[Claimed], size: int) -> None:
+def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(
+    waiting: list[Claimed], size: int
+) -> None:
     full = packs(waiting, size)
-    assert Counter(each.claim for pack in full for each in pack) == Counter(each.claim for each in waiting)
+    assert Counter(each.claim for pack in full for each in pack) == Counter(
+        each.claim for each in waiting
+    )
     assert all(1 <= len(pack) <= size for pack in full)
 
 
@@ -44,30 +65,48 @@ def test_packs_never_mix_versions_or_purposes(waiting: list[Claimed], size: int)
 
 
 @given(claims, sizes, st.integers(1, 2_000))
-def test_packs_never_mix_consumers_where_their_workload_says_so(waiting: list[Claimed], size: int, most: int) -> None:
-    for made in (packs(waiting, size, most=most, scope=PackScope.CONSUMER),
-                 list(filled(waiting, size, most=most, scope=PackScope.CONSUMER))):  # fmt: skip
-        assert Counter(each.claim for pack in made for each in pack) == Counter(each.claim for each in waiting)
+def test_packs_never_mix_consumers_where_their_workload_says_so(
+    waiting: list[Claimed], size: int, most: int
+) -> None:
+    for made in (
+        packs(waiting, size, most=most, scope=PackScope.CONSUMER),
+        list(filled(waiting, size, most=most, scope=PackScope.CONSUMER)),
+    ):
+        assert Counter(each.claim for pack in made for each in pack) == Counter(
+            each.claim for each in waiting
+        )
         assert all(len({each.consumer for each in pack}) == 1 for pack in made)
         for taken in (set(range(1, 9)), {len(made)}):
-            assert all(len({each.consumer for each in pack}) == 1 for pack in told_apart(made, taken))
+            assert all(
+                len({each.consumer for each in pack}) == 1 for pack in told_apart(made, taken)
+            )
 
 
 def test_consumers_share_a_call_unless_their_workload_says_otherwise() -> None:
-    waiting = [claimed(n, consumer=consumer) for n, consumer in enumerate(["crm", None, "shop", "crm", None])]
-    numbers = [[each.claim.work_id for each in pack] for pack in packs(waiting, 5, scope=PackScope.CONSUMER)]
+    waiting = [
+        claimed(n, consumer=consumer)
+        for n, consumer in enumerate(["crm", None, "shop", "crm", None])
+    ]
+    numbers = [
+        [each.claim.work_id for each in pack]
+        for pack in packs(waiting, 5, scope=PackScope.CONSUMER)
+    ]
     assert numbers == [[0, 3], [1, 4], [2]]
     assert len(packs(waiting, 5)) == 1
 
 
 @given(claims, sizes)
-def test_what_failed_once_or_whose_pack_was_refused_travels_alone(waiting: list[Claimed], size: int) -> None:
+def test_what_failed_once_or_whose_pack_was_refused_travels_alone(
+    waiting: list[Claimed], size: int
+) -> None:
     for pack in packs(waiting, size):
         assert len(pack) == 1 or all(each.failures == 0 and not each.alone for each in pack)
 
 
 @given(claims, sizes)
-def test_packs_keep_the_order_of_the_items_and_of_their_first(waiting: list[Claimed], size: int) -> None:
+def test_packs_keep_the_order_of_the_items_and_of_their_first(
+    waiting: list[Claimed], size: int
+) -> None:
     numbers = [[each.claim.work_id for each in pack] for pack in packs(waiting, size)]
     assert all(pack == sorted(pack) for pack in numbers)
     assert [pack[0] for pack in numbers] == sorted(pack[0] for pack in numbers)
@@ -99,7 +138,9 @@ def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
 
 
 @given(claims, st.integers(1, 5), counts)
-def test_no_more_requests_are_left_for_the_next_batch_than_must_be(waiting: list[Claimed], size: int, taken: set[int]) -> None:
+def test_no_more_requests_are_left_for_the_next_batch_than_must_be(
+    waiting: list[Claimed], size: int, taken: set[int]
+) -> None:
     full = packs(waiting, size)
     kept = told_apart(full, taken)
     if len(kept) <= len(full):

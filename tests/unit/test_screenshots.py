@@ -18,5 +18,7 @@ def test_there_are_few_pictures_and_each_is_small() -> None:
 
 
 def test_every_picture_is_shown_on_a_page_and_every_picture_shown_is_there() -> None:
-    shown = {name for page in (ROOT / "docs").rglob("*.md") for name in SHOWN.findall(page.read_text())}
+    shown = {
+        name for page in (ROOT / "docs").rglob("*.md") for name in SHOWN.findall(page.read_text())
+    }
     assert shown == {each.name for each in FOLDER.iterdir()}

@@ -53,7 +53,9 @@ def test_what_jsonb_refuses_is_named_with_its_place(value: Any, said: str) -> No
     assert said in str(unstorable(value, "it"))
 
 
-@pytest.mark.parametrize("value", ["", "\U0001f600 é", 0, -(10**308), 1e308, None, True, [], {}, {"": []}, (1, 2)])
+@pytest.mark.parametrize(
+    "value", ["", "\U0001f600 é", 0, -(10**308), 1e308, None, True, [], {}, {"": []}, (1, 2)]
+)
 def test_ordinary_values_are_storable(value: Any) -> None:
     assert unstorable(value, "it") is None
     assert_jsonb_takes(value)

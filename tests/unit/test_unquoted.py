@@ -34,29 +34,63 @@ INTERNAL = "the provider answered 500: Internal server error"
     [
         (INTERNAL, [{"text": "It says: Internal server error"}], INTERNAL),
         ("the provider answered 529: Overloaded", None, "the provider answered 529: Overloaded"),
-        ("the provider answered 500: no field 'Winterbourne' here", None, 'the provider answered 500: no field "..." here'),
-        ("the provider answered 500: cut off in 'Winterb", None, 'the provider answered 500: cut off in "..."'),
-        ("the provider answered 500: it's the model's", None, "the provider answered 500: it's the model's"),
-        ("no answer from the provider: ReadError: `Winterbourne`", None, 'no answer from the provider: ReadError: "..."'),
-        ("the provider answered 400: text is Winterbourne", None, f"the provider answered 400 ({WITHHELD})"),
-        ("the provider answered 400: text is Winterbourne", [{"name": [SECRET]}], f"the provider answered 400 ({WITHHELD})"),
         (
-            "poison: the provider answered 400: too small (after 1 failed attempt)", [{"text": "A failed attempt"}],
+            "the provider answered 500: no field 'Winterbourne' here",
+            None,
+            'the provider answered 500: no field "..." here',
+        ),
+        (
+            "the provider answered 500: cut off in 'Winterb",
+            None,
+            'the provider answered 500: cut off in "..."',
+        ),
+        (
+            "the provider answered 500: it's the model's",
+            None,
+            "the provider answered 500: it's the model's",
+        ),
+        (
+            "no answer from the provider: ReadError: `Winterbourne`",
+            None,
+            'no answer from the provider: ReadError: "..."',
+        ),
+        (
+            "the provider answered 400: text is Winterbourne",
+            None,
+            f"the provider answered 400 ({WITHHELD})",
+        ),
+        (
+            "the provider answered 400: text is Winterbourne",
+            [{"name": [SECRET]}],
+            f"the provider answered 400 ({WITHHELD})",
+        ),
+        (
+            "poison: the provider answered 400: too small (after 1 failed attempt)",
+            [{"text": "A failed attempt"}],
             "poison: the provider answered 400: too small (after 1 failed attempt)",
         ),
         (
-            "poison: the provider answered 400: a bad hat (after 12 failed attempts)", None,
+            "poison: the provider answered 400: a bad hat (after 12 failed attempts)",
+            None,
             f"poison: the provider answered 400 ({WITHHELD}) (after 12 failed attempts)",
         ),
-        ("poison: invalid_request_error: card 4711", [{"card": 4711}], f"poison: invalid_request_error ({WITHHELD})"),
         (
-            "the provider answered 413: prompt is too long", [{"text": "Dear Sir"}],
+            "poison: invalid_request_error: card 4711",
+            [{"card": 4711}],
+            f"poison: invalid_request_error ({WITHHELD})",
+        ),
+        (
+            "the provider answered 413: prompt is too long",
+            [{"text": "Dear Sir"}],
             "the provider answered 413: prompt is too long",
         ),
-        ('the answer breaks the schema at a: its rule is enum ["b"]', None,
-         'the answer breaks the schema at a: its rule is enum ["b"]'),
+        (
+            'the answer breaks the schema at a: its rule is enum ["b"]',
+            None,
+            'the answer breaks the schema at a: its rule is enum ["b"]',
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_error_of_the_provider_is_shown_without_what_it_may_quote(
     said: str, payloads: list[object] | None, shown: str
 ) -> None:
@@ -66,4 +100,6 @@ def test_an_error_of_the_provider_is_shown_without_what_it_may_quote(
 @given(st.text(min_size=5, alphabet=string.ascii_letters), st.sampled_from([400, 413, 422]))
 def test_no_word_of_an_input_that_was_refused_is_repeated(word: str, status: int) -> None:
     said = f"the provider answered {status}: there is {word} in it"
-    assert word not in discreet(said, [{"any": {"thing": word}}]).removeprefix(f"the provider answered {status}")
+    assert word not in discreet(said, [{"any": {"thing": word}}]).removeprefix(
+        f"the provider answered {status}"
+    )

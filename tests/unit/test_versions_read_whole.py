@@ -8,7 +8,18 @@ import pytest
 from tests.unit.modules import ROOT, modules
 
 IN_FORCE = ROOT / "migrations" / "schema" / "current"
-LOOKS = {"get", "items", "keys", "pop", "values", "setdefault", "as_string", "as_integer", "as_float", "as_boolean"}
+LOOKS = {
+    "get",
+    "items",
+    "keys",
+    "pop",
+    "values",
+    "setdefault",
+    "as_string",
+    "as_integer",
+    "as_float",
+    "as_boolean",
+}
 IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?spec\b")
 STORED = re.compile(r"\.c\.spec$")
 ALLOWED = {
@@ -25,7 +36,9 @@ def looks(module: str) -> list[str]:
         match node:
             case ast.Subscript(value=of) if _is_spec(of):
                 found.append((node.lineno, ast.unparse(node)))
-            case ast.Call(func=ast.Attribute(value=of, attr=attr)) if attr in LOOKS and _is_spec(of):
+            case ast.Call(func=ast.Attribute(value=of, attr=attr)) if attr in LOOKS and _is_spec(
+                of
+            ):
                 found.append((node.lineno, ast.unparse(node)))
             case ast.Attribute() if STORED.search(ast.unparse(node)):
                 found.append((node.lineno, ast.unparse(node)))
@@ -47,15 +60,18 @@ def in_sql(query: str) -> bool:
 
 def test_nobody_looks_into_a_spec() -> None:
     found = {
-        str(path.relative_to(ROOT)): seen
-        for path in modules() if (seen := looks(path.read_text()))
-    }  # fmt: skip
+        str(path.relative_to(ROOT)): seen for path in modules() if (seen := looks(path.read_text()))
+    }
     assert {path: seen for path, seen in found.items() if not path.startswith(tuple(ALLOWED))} == {}
-    assert all(any(path.startswith(allowed) for path in found) for allowed in ALLOWED)  # none is allowed in vain
+    assert all(
+        any(path.startswith(allowed) for path in found) for allowed in ALLOWED
+    )  # none is allowed in vain
 
 
 def test_no_function_or_view_in_force_looks_into_a_spec() -> None:
-    files = {path.relative_to(IN_FORCE).as_posix(): path.read_text() for path in IN_FORCE.rglob("*.sql")}
+    files = {
+        path.relative_to(IN_FORCE).as_posix(): path.read_text() for path in IN_FORCE.rglob("*.sql")
+    }
     assert "doors/screened.sql" in files
     assert [name for name, text in files.items() if in_sql(text)] == []
 
@@ -79,4 +95,9 @@ def test_a_look_into_a_spec_is_found_however_it_is_written(module: str) -> None:
 
 
 def test_a_field_of_a_version_and_a_column_are_no_look_into_its_spec() -> None:
-    assert looks('mode = version.spec.mode\nspecs = known["letters"].spec\nQUERY = "select v.mode from lanes.version v"') == []
+    assert (
+        looks(
+            'mode = version.spec.mode\nspecs = known["letters"].spec\nQUERY = "select v.mode from lanes.version v"'
+        )
+        == []
+    )

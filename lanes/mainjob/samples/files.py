@@ -25,7 +25,9 @@ def sample_items(workload: str) -> list[dict[str, Any]]:
     """
     if workload not in WORKLOADS:
         known = ", ".join(WORKLOADS)
-        raise ValueError(f'there are no sample items for workload "{workload}"; choose one of: {known}')
+        raise ValueError(
+            f'there are no sample items for workload "{workload}"; choose one of: {known}'
+        )
     return _lines(f"{workload}.jsonl")
 
 

@@ -52,15 +52,21 @@ def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
     """The version in force of that workload, or of each, by name."""
     return [
         InForce(
-            row.workload, row.version_id, row.number, Mode(row.mode),
+            row.workload,
+            row.version_id,
+            row.number,
+            Mode(row.mode),
             {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
-            Batches(row.batch_model, timedelta(minutes=row.batch_expected_minutes)), row.confidence,
+            Batches(row.batch_model, timedelta(minutes=row.batch_expected_minutes)),
+            row.confidence,
         )
         for row in ask(IN_FORCE, workload=workload)
-    ]  # fmt: skip
+    ]
 
 
-def evidence(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> Evidence:
+def evidence(
+    connection: "Connection", workload: str, *, since: datetime, now: datetime
+) -> Evidence:
     """Return what was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
 
     A version that routed nothing yet is priced by the newest items of the workload.
@@ -71,8 +77,12 @@ def evidence(connection: "Connection", workload: str, *, since: datetime, now: d
     ask = asking.through(connection)
     versions = in_force(ask, workload)
     if not versions:
-        raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
-    from lanes.store.workload.known import known  # a report that only reads loads neither SQLAlchemy nor schemas
+        raise UnknownWorkload(
+            f'workload "{workload}" has no published version: see `lanes status` for those that have'
+        )
+    from lanes.store.workload.known import (
+        known,
+    )  # a report that only reads loads neither SQLAlchemy nor schemas
 
     read = known(connection, [each.version for each in versions]).versions.values()
     shared = {each.workload: shared_tokens(each.spec) for each in read}
@@ -82,31 +92,44 @@ def evidence(connection: "Connection", workload: str, *, since: datetime, now: d
 
         for each in read:
             usd = mean_estimate(connection, each, now=now)
-            seen = replace(seen, estimated_realtime_usd=usd and usd[0], estimated_batch_usd=usd and usd[1])
+            seen = replace(
+                seen, estimated_realtime_usd=usd and usd[0], estimated_batch_usd=usd and usd[1]
+            )
     return seen
 
 
-def asked(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> tuple[Evidence, Overheads]:
+def asked(
+    connection: "Connection", workload: str, *, since: datetime, now: datetime
+) -> tuple[Evidence, Overheads]:
     """What advice on the workload takes: what was seen of it, and what its lanes take a month.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
     seen = evidence(connection, workload, since=since, now=now)
-    return seen, overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
+    return seen, overheads_in_force.of_each(asking.through(connection), [workload], now=now)[
+        workload
+    ]
 
 
 def of_each(
-    ask: Ask, versions: Sequence[InForce], *, since: datetime, now: datetime, shared: Mapping[str, int] | None = None
-) -> dict[str, Evidence]:  # fmt: skip
+    ask: Ask,
+    versions: Sequence[InForce],
+    *,
+    since: datetime,
+    now: datetime,
+    shared: Mapping[str, int] | None = None,
+) -> dict[str, Evidence]:
     """The same of several workloads, by name: each question is asked once for all of them.
 
     `shared` are the tokens that every call of a workload repeats; without them it is not told what was saved.
     """
     given = {
-        "workloads": [each.workload for each in versions], "since": since.replace(minute=0, second=0, microsecond=0),
-        "now": now, "at_once": timedelta(seconds=AT_ONCE_S),
-    }  # fmt: skip
+        "workloads": [each.workload for each in versions],
+        "since": since.replace(minute=0, second=0, microsecond=0),
+        "now": now,
+        "at_once": timedelta(seconds=AT_ONCE_S),
+    }
 
     def answers(query: str) -> dict[str, list[Any]]:
         found = defaultdict[str, list[Any]](list)
@@ -119,16 +142,28 @@ def of_each(
     limits = [each.budget for each in budget_status.of(ask, given["workloads"], now=now)]
     return {
         each.workload: replace(
-            _of(each, {name: seen[name][each.workload] for name in seen}, laws, now, (shared or {}).get(each.workload)),
-            budget_month_usd=month_usd(limit for limit in limits if limit.workload == each.workload),
+            _of(
+                each,
+                {name: seen[name][each.workload] for name in seen},
+                laws,
+                now,
+                (shared or {}).get(each.workload),
+            ),
+            budget_month_usd=month_usd(
+                limit for limit in limits if limit.workload == each.workload
+            ),
         )
         for each in versions
     }
 
 
 def _of(
-    version: InForce, seen: Mapping[str, Sequence[Any]], laws: "Turnarounds", now: datetime, shared: int | None
-) -> Evidence:  # fmt: skip
+    version: InForce,
+    seen: Mapping[str, Sequence[Any]],
+    laws: "Turnarounds",
+    now: datetime,
+    shared: int | None,
+) -> Evidence:
     counted, unrouted = seen["counted"], seen["unrouted"]
     early = Departure(version.batches, laws, now + LEAD)  # as the router has it
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
@@ -138,13 +173,16 @@ def _of(
     billed, prices = spent(counted, version.version), ListPrices(version.models, now)
     of_others = answered_by_others(counted, version.version)
     timed = {kind: of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
-    due = [pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()]
+    due = [
+        pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()
+    ]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
     first = added_up(timed[Kind.FIRST], "lane")
     (busiest,) = seen["busiest"]
     days = days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now, version.version)
     return Evidence(
-        version.workload, version.mode,
+        version.workload,
+        version.mode,
         days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
         items=summed(arrived, "n") + summed(unrouted, "n"),
         realtime=prices.use(Lane.REALTIME, billed, first),
@@ -160,14 +198,19 @@ def _of(
         peak_per_minute=busiest.n,
         days_arrivals=[each.items for each in days[1:-1]],
         days_seen=days,
-        compared=summed(compared, "n"), corrected=summed(compared, "items"),
+        compared=summed(compared, "n"),
+        corrected=summed(compared, "items"),
         distance=seen["distance"][0].distance if seen["distance"] else None,
         consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
-        limits=uses(seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
-        provider_discount=prices.discount(otherwise=Evidence.provider_discount), models=prices.others(billed),
+        limits=uses(
+            seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now
+        ),
+        provider_discount=prices.discount(otherwise=Evidence.provider_discount),
+        models=prices.others(billed),
         savings=None if shared is None or of_others else prices.saved(counted, shared),
-        version=version.number, of_others=of_others,
-    )  # fmt: skip
+        version=version.number,
+        of_others=of_others,
+    )
 
 
 def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
@@ -175,7 +218,11 @@ def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
     ours = [call for call in calls if call.lane == Lane.REALTIME]
     requests = summed(ours, "n") / max(1, summed(ours, "items")) or 1.0
     each = max(1, billed.answered) if billed else 1
-    return Need(billed.input_tokens / each, billed.output_tokens / each, requests) if billed else Need(0, 0, requests)
+    return (
+        Need(billed.input_tokens / each, billed.output_tokens / each, requests)
+        if billed
+        else Need(0, 0, requests)
+    )
 
 
 def _mean(rows: Sequence[Any], measure: str) -> float | None:
@@ -185,7 +232,7 @@ def _mean(rows: Sequence[Any], measure: str) -> float | None:
 
 def _consumers(
     counted: Iterable[Any], read: Mapping[str | None, Durations], young: Iterable[Any]
-) -> list[ConsumerUse]:  # fmt: skip
+) -> list[ConsumerUse]:
     """How an item was routed first says what it asked for; later routes follow from what happened to it.
 
     Only answers that real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a
@@ -197,12 +244,17 @@ def _consumers(
             rows[each.consumer].append(each)
     took = {consumer: each.percentile_s(0.5) for consumer, each in read.items()}
     fresh = {each.consumer: each.n for each in young}
-    found = [_consumer(consumer, of, took.get(consumer), fresh.get(consumer, 0)) for consumer, of in rows.items()]
+    found = [
+        _consumer(consumer, of, took.get(consumer), fresh.get(consumer, 0))
+        for consumer, of in rows.items()
+    ]
     found.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
     return [each for each in found if each.routed]
 
 
-def _consumer(consumer: str | None, rows: Sequence[Any], median_s: float | None, young: int) -> ConsumerUse:
+def _consumer(
+    consumer: str | None, rows: Sequence[Any], median_s: float | None, young: int
+) -> ConsumerUse:
     asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
     answered = summed((each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
     reads = summed(read, "n")

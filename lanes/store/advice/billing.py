@@ -40,13 +40,20 @@ def spent(counted: Iterable[Any], version: VersionId) -> dict[Lane, Spent]:
 
 def answered_by_others(counted: Iterable[Any], version: VersionId) -> int:
     """Return how many valid answers were those of other versions."""
-    return sum(each.n for each in of_kind(counted, "attempt") if each.word == "valid" and each.version_id != version)
+    return sum(
+        each.n
+        for each in of_kind(counted, "attempt")
+        if each.word == "valid" and each.version_id != version
+    )
 
 
 def _spent(tries: Sequence[Any]) -> Spent:
     answers = [each for each in tries if each.word == "valid"]
     usd = usd_of(tries, "usd")
-    return Spent(float(usd), *(summed(answers, measure) for measure in ("items", "input_tokens", "output_tokens")))
+    return Spent(
+        float(usd),
+        *(summed(answers, measure) for measure in ("items", "input_tokens", "output_tokens")),
+    )
 
 
 class ListPrices:
@@ -56,7 +63,11 @@ class ListPrices:
         self._day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         self._models = models
         try:
-            self._known = {(model, lane): _token(model, lane, lane, self._day) for lane in Lane for model in models.values()}
+            self._known = {
+                (model, lane): _token(model, lane, lane, self._day)
+                for lane in Lane
+                for model in models.values()
+            }
         except LookupError:
             self._known = {}
 
@@ -64,7 +75,9 @@ class ListPrices:
         """What these tokens would cost uncached on a lane, by its model; 0 where that is not known."""
         return _listed(used, self._known.get((self._models[lane], lane)))
 
-    def use(self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None) -> LaneUse:
+    def use(
+        self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None
+    ) -> LaneUse:
         """A lane in the period, or on a day of it."""
         of, first = billed.get(lane), (timed or {}).get(lane)
         return LaneUse(
@@ -96,7 +109,10 @@ class ListPrices:
             if all(name == each for each in self._models.values()) or not all(ours.values()):
                 continue
             try:
-                theirs = {lane: _listed(billed.values(), _token(name, lane, lane, self._day)) for lane in Lane}
+                theirs = {
+                    lane: _listed(billed.values(), _token(name, lane, lane, self._day))
+                    for lane in Lane
+                }
             except LookupError:
                 continue
             factors = {lane: theirs[lane] / ours[lane] for lane in Lane}
@@ -143,17 +159,30 @@ def _billed(rows: Sequence[Any]) -> list[Billed]:
     calls = defaultdict[tuple[str, str], list[Any]](list)
     for each in of_kind(rows, "call"):
         calls[each.lane, each.purpose].append(each)
-    return [_of_calls(Lane(lane), purpose, of, answers[Lane(lane)]) for (lane, purpose), of in calls.items()]
+    return [
+        _of_calls(Lane(lane), purpose, of, answers[Lane(lane)])
+        for (lane, purpose), of in calls.items()
+    ]
 
 
 def _of_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> Billed:
     """The calls of all days together; second passes answer nothing first."""
     is_second = purpose != Purpose.ANSWER
-    prompt, cached, written = (summed(calls, measure) for measure in ("input_tokens", "cached_tokens", "written_tokens"))
+    prompt, cached, written = (
+        summed(calls, measure) for measure in ("input_tokens", "cached_tokens", "written_tokens")
+    )
     return Billed(
-        lane, is_second, summed(calls, "n"), summed(calls, "items"), 0 if is_second else answers, prompt - cached - written,
-        cached, written, summed(calls, "output_tokens"), usd_of(calls, "usd"),
-    )  # fmt: skip
+        lane,
+        is_second,
+        summed(calls, "n"),
+        summed(calls, "items"),
+        0 if is_second else answers,
+        prompt - cached - written,
+        cached,
+        written,
+        summed(calls, "output_tokens"),
+        usd_of(calls, "usd"),
+    )
 
 
 def _chosen(rows: Iterable[Any]) -> float:
@@ -164,9 +193,13 @@ def _chosen(rows: Iterable[Any]) -> float:
 
 
 def days_seen(
-    counted: Sequence[Any], arrived: Iterable[Any], prices: ListPrices, first_at: datetime | None, now: datetime,
+    counted: Sequence[Any],
+    arrived: Iterable[Any],
+    prices: ListPrices,
+    first_at: datetime | None,
+    now: datetime,
     version: VersionId,
-) -> list[DayUse]:  # fmt: skip
+) -> list[DayUse]:
     """Return each UTC day from the first item's to today's: what part of a day it was, what the version billed and answered."""
     if first_at is None:
         return []
@@ -184,5 +217,11 @@ def days_seen(
         begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
         length = (min(last, begins + timedelta(days=1)) - max(first, begins)) / timedelta(days=1)
         billed = spent(by_day.get(day, ()), version)
-        found.append(DayUse(length, items[day], *(prices.use(lane, billed) for lane in (Lane.REALTIME, Lane.BATCH))))
+        found.append(
+            DayUse(
+                length,
+                items[day],
+                *(prices.use(lane, billed) for lane in (Lane.REALTIME, Lane.BATCH)),
+            )
+        )
     return found

@@ -19,11 +19,16 @@ select distinct on (f.name, c.kind) f.name as workload, c.kind, c.limit_, c.rema
 
 def uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUse, ...]:
     """Each limit, with what an item takes of it."""
-    told = [Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at) for row in rows]
+    told = [
+        Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at) for row in rows
+    ]
     return tuple(
         LimitUse(
-            limit.kind.said, limit.limit, limit.left(limit.seen_at), each.of(limit.kind),
+            limit.kind.said,
+            limit.limit,
+            limit.left(limit.seen_at),
+            each.of(limit.kind),
             max(0.0, (now - limit.seen_at).total_seconds()),
         )
         for limit in told
-    )  # fmt: skip
+    )

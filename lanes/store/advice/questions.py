@@ -96,6 +96,11 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 """
 
 QUESTIONS = {
-    "counted": COUNTED, "timed": TIMED, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
-    "limits": LIMITS, "distance": DISTANCE,
-}  # fmt: skip
+    "counted": COUNTED,
+    "timed": TIMED,
+    "unrouted": UNROUTED,
+    "young": YOUNG,
+    "busiest": BUSIEST,
+    "limits": LIMITS,
+    "distance": DISTANCE,
+}

@@ -21,9 +21,13 @@ def name_account(connection: Connection, account: str, *, formerly: str, now: da
     unnamed = batch.c.account.startswith(UNNAMED, autoescape=True)
     if connection.execute(select(batch.c.id).where(unnamed).limit(1)).first() is None:
         return 0
-    if connection.execute(select(exists().where(~unnamed, batch.c.account != account))).scalar_one():
+    if connection.execute(
+        select(exists().where(~unnamed, batch.c.account != account))
+    ).scalar_one():
         unnamed = batch.c.account == formerly
-    rows = connection.execute(select(batch).where(unnamed).order_by(batch.c.id.desc()).with_for_update(key_share=True)).all()
+    rows = connection.execute(
+        select(batch).where(unnamed).order_by(batch.c.id.desc()).with_for_update(key_share=True)
+    ).all()
     counts = adoption.unsure_counts(connection, account)
     blocked = batches.unresolved(connection, account) is not None
     named: list[int] = []

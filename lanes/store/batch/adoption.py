@@ -13,7 +13,9 @@ from lanes.store.literals import is_
 from lanes.store.tables import batch
 from lanes.words import BatchState
 
-SEARCH_EVERY = timedelta(minutes=10)  # a held batch; one that blocks its account is searched for at every tick
+SEARCH_EVERY = timedelta(
+    minutes=10
+)  # a held batch; one that blocks its account is searched for at every tick
 LISTED_FOR = timedelta(days=29)  # so long the provider keeps results
 
 
@@ -31,7 +33,10 @@ def to_search(connection: Connection, account: str, *, now: datetime) -> list[Op
     due = or_(batch.c.searched_at.is_(None), batch.c.searched_at <= now - SEARCH_EVERY)
     held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
     wanted = and_(batch.c.account == account, or_(is_(batch.c.state, BatchState.INTENDED), held))
-    return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]
+    return [
+        open_batch(row)
+        for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))
+    ]
 
 
 def searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
@@ -40,26 +45,43 @@ def searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> Non
 
 
 def adopted(
-    connection: Connection, batch_id: BatchId, provider_batch_id: str, *, expected_end_at: datetime, now: datetime
+    connection: Connection,
+    batch_id: BatchId,
+    provider_batch_id: str,
+    *,
+    expected_end_at: datetime,
+    now: datetime,
 ) -> bool:
     """The batch is taken for a listed one until its first result proves or disproves it. False: it needs none now."""
     row = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
         .values(
-            state=BatchState.SUBMITTED, provider_batch_id=provider_batch_id, adopted_at=now, proved_at=None,
-            submitted_at=now, expected_end_at=expected_end_at, ended_at=None, unknown_since=None,
+            state=BatchState.SUBMITTED,
+            provider_batch_id=provider_batch_id,
+            adopted_at=now,
+            proved_at=None,
+            submitted_at=now,
+            expected_end_at=expected_end_at,
+            ended_at=None,
+            unknown_since=None,
         )
         .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
-    ).first()  # fmt: skip
+    ).first()
     if row is None:
         return False
-    unclear.over(connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now)
-    announcing.submitted(connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now)
+    unclear.over(
+        connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now
+    )
+    announcing.submitted(
+        connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now
+    )
     return True
 
 
-def proved(connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime) -> None:
+def proved(
+    connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
+) -> None:
     """The batch is the provider's of that id: its first result carries its nonce."""
     this = and_(batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id)
     connection.execute(update(batch).where(this, _unproved()).values(proved_at=now))
@@ -70,11 +92,19 @@ def let_go(connection: Connection, batch_id: BatchId) -> None:
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), _unproved())
-        .values(state=BatchState.HELD, provider_batch_id=None, adopted_at=None, submitted_at=None, ended_at=None)
+        .values(
+            state=BatchState.HELD,
+            provider_batch_id=None,
+            adopted_at=None,
+            submitted_at=None,
+            ended_at=None,
+        )
     )
 
 
-def disproved(connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime) -> bool:
+def disproved(
+    connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
+) -> bool:
     """The adopted batch at the provider is a stranger's, and is never adopted again. False: nothing was to be undone.
 
     Its id is let go, never the work: the batch is held, an incident tells it, and the search goes on.
@@ -82,17 +112,27 @@ def disproved(connection: Connection, batch_id: BatchId, provider_batch_id: str,
     row = connection.execute(
         update(batch)
         .where(
-            batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id,
-            batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]), _unproved(),
+            batch.c.id == batch_id,
+            batch.c.provider_batch_id == provider_batch_id,
+            batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]),
+            _unproved(),
         )
         .values(
-            state=case((batch.c.state == BatchState.SUPERSEDED, BatchState.RELEASED), else_=BatchState.HELD),
-            ended_at=case((batch.c.state == BatchState.SUPERSEDED, now)), provider_batch_id=None, adopted_at=None,
-            submitted_at=None, expected_end_at=None, unknown_since=None, searched_at=None, processed=0,
+            state=case(
+                (batch.c.state == BatchState.SUPERSEDED, BatchState.RELEASED), else_=BatchState.HELD
+            ),
+            ended_at=case((batch.c.state == BatchState.SUPERSEDED, now)),
+            provider_batch_id=None,
+            adopted_at=None,
+            submitted_at=None,
+            expected_end_at=None,
+            unknown_since=None,
+            searched_at=None,
+            processed=0,
             note=f"{provider_batch_id} was taken for it and is not ours",
         )
         .returning(batch.c.account, batch.c.state)
-    ).first()  # fmt: skip
+    ).first()
     if row is None:
         return False
     disown(connection, row.account, provider_batch_id, batch_id, now=now)
@@ -108,7 +148,11 @@ def disproved(connection: Connection, batch_id: BatchId, provider_batch_id: str,
 def unsure_counts(connection: Connection, account: str) -> set[int]:
     """The numbers of requests by which batches of the account may still have to be found in the provider's list."""
     unsure = or_(batch.c.state.in_(UNCONFIRMED), and_(batch.c.state.in_(AT_PROVIDER), _unproved()))
-    return set(connection.execute(select(batch.c.requests).where(batch.c.account == account, unsure)).scalars())
+    return set(
+        connection.execute(
+            select(batch.c.requests).where(batch.c.account == account, unsure)
+        ).scalars()
+    )
 
 
 def _unproved() -> ColumnElement[bool]:

@@ -62,9 +62,14 @@ class TooDear:
     def breach(self) -> Assessment:
         """What is told of them."""
         return too_dear(
-            self.of.workload, self.subject, self.of.period, key=self.key, items=self.items, bound_usd=self.usd,
+            self.of.workload,
+            self.subject,
+            self.of.period,
+            key=self.key,
+            items=self.items,
+            bound_usd=self.usd,
             hard_usd=self.of.hard_usd,
-        )  # fmt: skip
+        )
 
 
 class Affording:
@@ -74,7 +79,9 @@ class Affording:
     out whether it still is.
     """
 
-    def __init__(self, connection: Connection, version: Version, *, marks: Marks = Marks.NONE, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, version: Version, *, marks: Marks = Marks.NONE, now: datetime
+    ) -> None:
         of = [each for each in budgets.limited(connection) if each.workload == version.workload]
         self._connection, self._version, self._marks, self._now = connection, version, marks, now
         self._limited = {each.id: each for each in of}
@@ -87,7 +94,9 @@ class Affording:
         self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
         self._readers: dict[WorkId, str | None] = {}
         self._sizes: dict[Claim, int] = {}
-        self._lacking: set[BudgetId] = set()  # of which not even the smallest request can be paid, and something waits
+        self._lacking: set[BudgetId] = (
+            set()
+        )  # of which not even the smallest request can be paid, and something waits
         self._waits = False  # whether something stays behind for a while
         self._read_all = False
         self._too_dear: dict[BudgetId, TooDear] = {}
@@ -102,8 +111,12 @@ class Affording:
         if not self._consumers:
             yield from waiting
             return
-        for part in chunks(waiting, most=READ_AT_ONCE, most_bytes=READ_BYTES, weight=lambda each: 1):
-            self._readers |= holds.consumers(self._connection, [each.claim.work_id for each in part])
+        for part in chunks(
+            waiting, most=READ_AT_ONCE, most_bytes=READ_BYTES, weight=lambda each: 1
+        ):
+            self._readers |= holds.consumers(
+                self._connection, [each.claim.work_id for each in part]
+            )
             yield from part
 
     def payable(self, packs: Iterable[list[Claimed]], earlier: Earlier) -> Iterator[list[Claimed]]:
@@ -141,7 +154,9 @@ class Affording:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
         said = "; ".join(each.said for each in standing if each.budget.hard_usd is not None)
-        return BudgetUsedUp(f"too little is left of its budget ({said})", dict.fromkeys(self._lacking, self._least))
+        return BudgetUsedUp(
+            f"too little is left of its budget ({said})", dict.fromkeys(self._lacking, self._least)
+        )
 
     def report(self, connection: Connection) -> None:
         """Tell of items that cost more than a whole period's budget; once all was read, end what was told of others."""
@@ -152,7 +167,9 @@ class Affording:
             name = self._version.workload
             _end(connection, but=[(name, each + DEAR) for each in told], of=name, now=self._now)
 
-    def _within(self, pack: list[Claimed], left: Mapping[BudgetId, Decimal], number: int) -> list[Claimed]:
+    def _within(
+        self, pack: list[Claimed], left: Mapping[BudgetId, Decimal], number: int
+    ) -> list[Claimed]:
         """The items of the pack that every budget of theirs has enough left for; of those that do not fit together, the
         largest stay behind."""
         kept = pack
@@ -161,22 +178,31 @@ class Affording:
             payers.sort(key=lambda each: self._sizes[each.claim])
             others = [each for each in kept if not empty.intersection(self._payers(each.claim))]
             fit = bisect_left(
-                range(1, len(payers)), True,
+                range(1, len(payers)),
+                True,
                 key=lambda n: bool(empty & self._exceeded([*others, *payers[:n]], left, number)),
-            )  # fmt: skip
+            )
             staying = {each.claim for each in payers[fit:]}
             for each in payers[fit:]:
                 self._stays_behind(each, left)
             kept = [each for each in kept if each.claim not in staying]
         return kept
 
-    def _exceeded(self, items: Sequence[Claimed], left: Mapping[BudgetId, Decimal], number: int) -> set[BudgetId]:
+    def _exceeded(
+        self, items: Sequence[Claimed], left: Mapping[BudgetId, Decimal], number: int
+    ) -> set[BudgetId]:
         """The budgets of which less is left than a pack of these items may cost."""
-        return {id_ for id_, usd in self._shares([[each.claim for each in items]], number).items() if usd > left[id_]}
+        return {
+            id_
+            for id_, usd in self._shares([[each.claim for each in items]], number).items()
+            if usd > left[id_]
+        }
 
     def _stays_behind(self, item: Claimed, left: Mapping[BudgetId, Decimal]) -> None:
         """It waits for the next period, unless even a whole one is too little for it."""
-        usd = pack_bound(self._version, self._sizes[item.claim], items=1, lane=Lane.BATCH, at=self._now)
+        usd = pack_bound(
+            self._version, self._sizes[item.claim], items=1, lane=Lane.BATCH, at=self._now
+        )
         dear = False
         for id_ in self._payers(item.claim):
             if usd > (of := self._limited[id_]).hard_usd > 0:
@@ -200,8 +226,13 @@ class Affording:
         for number, pack in enumerate(packs, first):
             size = sum(self._sizes[claim] for claim in pack)
             bound = pack_bound(
-                self._version, size, items=len(pack), lane=Lane.BATCH, marked=is_marked(self._marks, number), at=self._now
-            )  # fmt: skip
+                self._version,
+                size,
+                items=len(pack),
+                lane=Lane.BATCH,
+                marked=is_marked(self._marks, number),
+                at=self._now,
+            )
             for claim in pack:  # the bill of a pack is divided evenly too
                 for id_ in self._payers(claim):
                     sums[id_] = sums.get(id_, Decimal(0)) + bound / len(pack)
@@ -222,13 +253,20 @@ def dear_items_are_gone(connection: Connection, *, now: datetime) -> list[Incide
 
 
 def _end(
-    connection: Connection, *, but: Collection[tuple[str, str]] = (), of: str | None = None, now: datetime
-) -> list[IncidentId]:  # fmt: skip
+    connection: Connection,
+    *,
+    but: Collection[tuple[str, str]] = (),
+    of: str | None = None,
+    now: datetime,
+) -> list[IncidentId]:
     """End these incidents: those `of` a workload but for some, or else of all that hold nothing any more."""
     rows = connection.execute(text(DEAR_ITEMS), {"of": of, "ending": DEAR}).all()
     said = "Every item that waits for a batch is within its budget."
     ended = [
-        incidents.resolve(connection, Promise.BUDGET, row.workload, row.subject, sentence=said, now=now)
-        for row in rows if (row.workload, row.subject) not in but
-    ]  # fmt: skip
+        incidents.resolve(
+            connection, Promise.BUDGET, row.workload, row.subject, sentence=said, now=now
+        )
+        for row in rows
+        if (row.workload, row.subject) not in but
+    ]
     return [each for each in ended if each is not None]

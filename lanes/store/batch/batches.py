@@ -17,18 +17,34 @@ def open_batches(connection: Connection, *, account: str | None = None) -> list[
     wanted = is_none_of(batch.c.state, OVER)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
-    return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]
+    return [
+        open_batch(row)
+        for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))
+    ]
 
 
 def open_batch(row: Any) -> OpenBatch:
     """A row of the table."""
     return OpenBatch(
-        id=row.id, nonce=row.nonce, account=row.account, workload=row.workload, version_id=row.version_id, model=row.model,
-        state=row.state, requests=row.requests, items=row.items, provider_batch_id=row.provider_batch_id,
-        intended_at=row.intended_at, submitted_at=row.submitted_at, create_ended_at=row.create_ended_at,
-        adopted_at=row.adopted_at, proved_at=row.proved_at, unknown_since=row.unknown_since, cancel_at=row.cancel_at,
+        id=row.id,
+        nonce=row.nonce,
+        account=row.account,
+        workload=row.workload,
+        version_id=row.version_id,
+        model=row.model,
+        state=row.state,
+        requests=row.requests,
+        items=row.items,
+        provider_batch_id=row.provider_batch_id,
+        intended_at=row.intended_at,
+        submitted_at=row.submitted_at,
+        create_ended_at=row.create_ended_at,
+        adopted_at=row.adopted_at,
+        proved_at=row.proved_at,
+        unknown_since=row.unknown_since,
+        cancel_at=row.cancel_at,
         pack_ids=row.pack_ids,
-    )  # fmt: skip
+    )
 
 
 def unresolved(connection: Connection, account: str) -> OpenBatch | None:
@@ -39,10 +55,14 @@ def unresolved(connection: Connection, account: str) -> OpenBatch | None:
 
 def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
     """Which of these provider batches some batch of ours owns."""
-    rows = connection.execute(select(batch.c.provider_batch_id).where(batch.c.provider_batch_id.in_(list(candidates))))
+    rows = connection.execute(
+        select(batch.c.provider_batch_id).where(batch.c.provider_batch_id.in_(list(candidates)))
+    )
     return {row.provider_batch_id for row in rows if row.provider_batch_id is not None}
 
 
 def expected_minutes(connection: Connection, version_id: VersionId) -> int:
     """How long a batch of a version usually takes."""
-    return connection.execute(select(version.c.batch_expected_minutes).where(version.c.id == version_id)).scalar_one()
+    return connection.execute(
+        select(version.c.batch_expected_minutes).where(version.c.id == version_id)
+    ).scalar_one()

@@ -3,7 +3,19 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Insert, and_, column, func, insert, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Insert,
+    and_,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from lanes.batch.batch import AT_PROVIDER, Answer, Intent
 from lanes.claims import Claim
@@ -15,8 +27,13 @@ from lanes.words import BatchState, WorkState
 
 
 def intend(
-    connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, marked: int = 0, now: datetime
-) -> BatchId:  # fmt: skip
+    connection: Connection,
+    intent: Intent,
+    packs: Sequence[Sequence[Claim]],
+    *,
+    marked: int = 0,
+    now: datetime,
+) -> BatchId:
     """The batch is intended and owns its work; its id. Each pack is one request; so many of them mark what they share.
 
     Raises:
@@ -25,19 +42,35 @@ def intend(
     batch_id = connection.execute(
         insert(batch)
         .values(
-            nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
-            model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=sum(map(len, packs)),
-            marked_requests=marked, bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
-            flow_run_id=intent.flow_run_id, stated_back_at=intent.stated_back_at,
+            nonce=intent.nonce,
+            account=intent.account,
+            workload=intent.workload,
+            version_id=intent.version_id,
+            model=intent.model,
+            state=BatchState.INTENDED,
+            requests=len(packs),
+            items=sum(map(len, packs)),
+            marked_requests=marked,
+            bytes=intent.bytes,
+            body_hash=intent.body_hash,
+            pack_ids=PackIds.DERIVED,
+            intended_at=now,
+            flow_run_id=intent.flow_run_id,
+            stated_back_at=intent.stated_back_at,
         )
         .returning(batch.c.id)
-    ).scalar_one()  # fmt: skip
+    ).scalar_one()
     connection.execute(_members(batch_id, packs))
     of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     connection.execute(
         update(work)
         .where(of_batch)
-        .values(state=WorkState.SUBMITTED, batch_id=batch_id, claim_no=batch_member.c.claim_no, lease_until=None)
+        .values(
+            state=WorkState.SUBMITTED,
+            batch_id=batch_id,
+            claim_no=batch_member.c.claim_no,
+            lease_until=None,
+        )
     )
     return batch_id
 
@@ -50,13 +83,27 @@ def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
         "work_id": [claim.work_id for pack in packs for claim in pack],
         "claim_no": [claim.number for pack in packs for claim in pack],
     }
-    numbers = [func.string_to_array(",".join(map(str, each)), ",").cast(ARRAY(BigInteger)) for each in columns.values()]
-    given = func.unnest(*numbers).table_valued(*(column(name, BigInteger) for name in columns), name="given").render_derived()
-    return insert(batch_member).from_select(["batch_id", *columns], select(literal(batch_id, BigInteger), *given.c))
+    numbers = [
+        func.string_to_array(",".join(map(str, each)), ",").cast(ARRAY(BigInteger))
+        for each in columns.values()
+    ]
+    given = (
+        func.unnest(*numbers)
+        .table_valued(*(column(name, BigInteger) for name in columns), name="given")
+        .render_derived()
+    )
+    return insert(batch_member).from_select(
+        ["batch_id", *columns], select(literal(batch_id, BigInteger), *given.c)
+    )
 
 
 def submitted(
-    connection: Connection, batch_id: BatchId, provider_batch_id: str, *, expected_end_at: datetime, now: datetime
+    connection: Connection,
+    batch_id: BatchId,
+    provider_batch_id: str,
+    *,
+    expected_end_at: datetime,
+    now: datetime,
 ) -> Answer:
     """Record that the create was answered: the provider has the batch under that id.
 
@@ -65,29 +112,59 @@ def submitted(
     provider's is for the caller to cancel.
     """
     row = connection.execute(
-        select(batch.c.state, batch.c.account, batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"),
-               batch.c.provider_batch_id, batch.c.adopted_at, batch.c.proved_at, batch.c.note)
+        select(
+            batch.c.state,
+            batch.c.account,
+            batch.c.workload,
+            batch.c.requests,
+            batch.c["items"].label("all_items"),
+            batch.c.provider_batch_id,
+            batch.c.adopted_at,
+            batch.c.proved_at,
+            batch.c.note,
+        )
         .where(batch.c.id == batch_id)
         .with_for_update(key_share=True)
-    ).one()  # fmt: skip
+    ).one()
     if row.provider_batch_id == provider_batch_id:
         connection.execute(update(batch).where(batch.c.id == batch_id).values(proved_at=now))
-        return Answer.SUBMITTED if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED else Answer.UNWANTED
+        return (
+            Answer.SUBMITTED
+            if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED
+            else Answer.UNWANTED
+        )
     if row.provider_batch_id is not None:
         if row.adopted_at is None or row.proved_at is not None:
             return Answer.UNWANTED
         disowning.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
-    note = f"{row.note}; its create was answered after that, so it is cancelled" if released else None
+    note = (
+        f"{row.note}; its create was answered after that, so it is cancelled" if released else None
+    )
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id)
         .values(
-            state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED, provider_batch_id=provider_batch_id,
-            submitted_at=now, expected_end_at=expected_end_at, ended_at=None, adopted_at=None, proved_at=now,
-            unknown_since=None, processed=0, note=note, cancel_at=now if released else batch.c.cancel_at,
+            state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED,
+            provider_batch_id=provider_batch_id,
+            submitted_at=now,
+            expected_end_at=expected_end_at,
+            ended_at=None,
+            adopted_at=None,
+            proved_at=now,
+            unknown_since=None,
+            processed=0,
+            note=note,
+            cancel_at=now if released else batch.c.cancel_at,
         )
-    )  # fmt: skip
-    unclear.over(connection, batch_id, f"Batch {batch_id} is {provider_batch_id}: its create was answered.", now=now)
-    announcing.submitted(connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now)
+    )
+    unclear.over(
+        connection,
+        batch_id,
+        f"Batch {batch_id} is {provider_batch_id}: its create was answered.",
+        now=now,
+    )
+    announcing.submitted(
+        connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now
+    )
     return Answer.UNWANTED if released else Answer.SUBMITTED

@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ARRAY, Connection, Select, Text, column, func, literal, or_, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Select,
+    Text,
+    column,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from lanes.routing.route import EXPECTED_CALL
 from lanes.store.routing import turnarounds
@@ -13,7 +25,10 @@ from lanes.store.work import claimable
 from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Purpose
 
-ANSWERS = (Purpose.ANSWER, Purpose.AUTHORITATIVE)  # what an item may wait for; nobody waits for a shadow or a replay
+ANSWERS = (
+    Purpose.ANSWER,
+    Purpose.AUTHORITATIVE,
+)  # what an item may wait for; nobody waits for a shadow or a replay
 
 
 def pressing(connection: Connection, *, now: datetime) -> list[str]:
@@ -22,9 +37,17 @@ def pressing(connection: Connection, *, now: datetime) -> list[str]:
     None that is paused, and none before the moment until which it was put off.
     """
     names = select(workload.c.name).where(workload.c.paused_at.is_(None))
-    going = set(connection.execute(names.where(or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now))).scalars())
+    going = set(
+        connection.execute(
+            names.where(or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now))
+        ).scalars()
+    )
     prospects = turnarounds.prospects(connection, now=now)
-    until = {name: prospects.of(each).presses_until for name, each in in_force(connection).items() if name in going}
+    until = {
+        name: prospects.of(each).presses_until
+        for name, each in in_force(connection).items()
+        if name in going
+    }
     due = set(connection.execute(due_before(until, now)).scalars()) if until else set[str]()
     return sorted(due | _put_off(connection, now))
 
@@ -43,26 +66,39 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
         select(work.c.id)
         .join(item, item.c.id == work.c.item_id)
         .where(
-            work.c.workload == asked.c.workload, claimable(Lane.BATCH, now), work.c.purpose.in_(ANSWERS),
-            work.c.rank_at > now - EXPECTED_CALL, work.c.rank_at < asked.c.until - EXPECTED_CALL,
-            item.c.due_at > now, item.c.due_at < asked.c.until, item.c.answered_at.is_(None),
+            work.c.workload == asked.c.workload,
+            claimable(Lane.BATCH, now),
+            work.c.purpose.in_(ANSWERS),
+            work.c.rank_at > now - EXPECTED_CALL,
+            work.c.rank_at < asked.c.until - EXPECTED_CALL,
+            item.c.due_at > now,
+            item.c.due_at < asked.c.until,
+            item.c.answered_at.is_(None),
         )
         .order_by(work.c.rank_at)
         .limit(1)
         .lateral("due")
-    )  # fmt: skip
+    )
     return select(asked.c.workload).select_from(asked.join(due, true()))
 
 
 def put_off(connection: Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
     """After a run for one workload, or for all: another is asked for these from then on, and for no other."""
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
-    connection.execute(update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None))
+    connection.execute(
+        update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None)
+    )
     for name, moment in until.items():
         connection.execute(update(workload).where(workload.c.name == name).values(submit_at=moment))
 
 
 def _put_off(connection: Connection, now: datetime) -> set[str]:
-    waits = select(work.c.id).where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now)).exists()
-    put_off = select(workload.c.name).where(workload.c.submit_at <= now, workload.c.paused_at.is_(None), waits)
+    waits = (
+        select(work.c.id)
+        .where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
+        .exists()
+    )
+    put_off = select(workload.c.name).where(
+        workload.c.submit_at <= now, workload.c.paused_at.is_(None), waits
+    )
     return set(connection.execute(put_off).scalars())

@@ -38,12 +38,19 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
         .select_from(work.outerjoin(batch, batch.c.id == work.c.batch_id))
         .where(work.c.workload == name, is_among(work.c.state, OPEN))
     ).one()
-    unrouted = select(func.count()).where(item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None))
+    unrouted = select(func.count()).where(
+        item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None)
+    )
     return Outstanding(
-        name, known.paused_at, **counts._asdict(), unrouted=connection.execute(unrouted).scalar_one(),
-        held_batches=_batches(connection, is_(batch.c.state, BatchState.HELD), batch.c.workload == name),
+        name,
+        known.paused_at,
+        **counts._asdict(),
+        unrouted=connection.execute(unrouted).scalar_one(),
+        held_batches=_batches(
+            connection, is_(batch.c.state, BatchState.HELD), batch.c.workload == name
+        ),
         in_the_way=_batches(connection, is_(batch.c.state, BatchState.INTENDED)),
-    )  # fmt: skip
+    )
 
 
 def _many(of: ColumnElement[bool]) -> Any:
@@ -51,4 +58,6 @@ def _many(of: ColumnElement[bool]) -> Any:
 
 
 def _batches(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, ...]:
-    return tuple(connection.execute(select(batch.c.id).where(*which).order_by(batch.c.id)).scalars())
+    return tuple(
+        connection.execute(select(batch.c.id).where(*which).order_by(batch.c.id)).scalars()
+    )

@@ -24,7 +24,9 @@ def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime)
         unclear.tell(connection, batch_id, note, now=now)
 
 
-def unknown(connection: Connection, batch_id: BatchId, *, why: str, grace: timedelta, now: datetime) -> None:
+def unknown(
+    connection: Connection, batch_id: BatchId, *, why: str, grace: timedelta, now: datetime
+) -> None:
     """The provider has said since some time that it has no such batch; beyond the grace period a person is told.
 
     One that owns no work any more is closed then.

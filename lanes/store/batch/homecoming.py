@@ -59,7 +59,12 @@ def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> No
 
 
 def ended(
-    connection: Connection, batch_id: BatchId, *, at: datetime, now: datetime, outcomes: Mapping[str, int] = NOT_COUNTED
+    connection: Connection,
+    batch_id: BatchId,
+    *,
+    at: datetime,
+    now: datetime,
+    outcomes: Mapping[str, int] = NOT_COUNTED,
 ) -> None:
     """The provider finished the batch at `at`, and the world is told, once: also how many requests ended how."""
     superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
@@ -67,7 +72,9 @@ def ended(
         update(batch)
         .where(batch.c.id == batch_id, or_(batch.c.state == BatchState.SUBMITTED, superseded))
         .values(
-            state=case((batch.c.state == BatchState.SUBMITTED, BatchState.ENDED), else_=batch.c.state),
+            state=case(
+                (batch.c.state == BatchState.SUBMITTED, BatchState.ENDED), else_=batch.c.state
+            ),
             ended_at=at,
             processed=batch.c.requests,
         )
@@ -75,11 +82,19 @@ def ended(
     ).first()
     if row is not None:
         announcing.ended(
-            connection, batch_id, row.workload, requests=row.requests, items=row.all_items, outcomes=outcomes, now=now
+            connection,
+            batch_id,
+            row.workload,
+            requests=row.requests,
+            items=row.all_items,
+            outcomes=outcomes,
+            now=now,
         )
 
 
-def members(connection: Connection, batch_id: BatchId, request_nos: Sequence[int]) -> dict[int, list[Claim]]:
+def members(
+    connection: Connection, batch_id: BatchId, request_nos: Sequence[int]
+) -> dict[int, list[Claim]]:
     """The claims behind those requests, in the order of their slots."""
     rows = connection.execute(
         select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
@@ -89,7 +104,9 @@ def members(connection: Connection, batch_id: BatchId, request_nos: Sequence[int
     return _by_request(rows)
 
 
-def own_faults(connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequence[Claim]]) -> set[int]:
+def own_faults(
+    connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequence[Claim]]
+) -> set[int]:
     """The numbers of the faulted requests that are at fault themselves, in a batch of which no request was answered."""
     if not faulted:
         return set()
@@ -106,7 +123,9 @@ def own_faults(connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequ
 
 def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
     """The claims of the batch that have no attempt yet, by the number of their request."""
-    has_attempt = exists().where(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
+    has_attempt = exists().where(
+        attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
+    )
     rows = connection.execute(
         select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
         .where(batch_member.c.batch_id == batch_id, ~has_attempt)
@@ -117,10 +136,16 @@ def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Cla
 
 def given_up(connection: Connection, batch_id: BatchId) -> set[int]:
     """The numbers of the batch's requests of which items were given up before a result of theirs was booked."""
-    of_claim = and_(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
+    of_claim = and_(
+        attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
+    )
     booked = exists().where(of_claim, attempt.c.outcome != Outcome.GIVEN_UP)
     given = exists().where(of_claim, attempt.c.outcome == Outcome.GIVEN_UP)
-    wanted = select(batch_member.c.request_no).where(batch_member.c.batch_id == batch_id, given, ~booked).distinct()
+    wanted = (
+        select(batch_member.c.request_no)
+        .where(batch_member.c.batch_id == batch_id, given, ~booked)
+        .distinct()
+    )
     return set(connection.execute(wanted).scalars())
 
 
@@ -131,7 +156,9 @@ def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
     return found
 
 
-def short_read(connection: Connection, batch_id: BatchId, lacking: Collection[int], *, now: datetime) -> ShortReads:
+def short_read(
+    connection: Connection, batch_id: BatchId, lacking: Collection[int], *, now: datetime
+) -> ShortReads:
     """The results of the batch ended without these requests: how often in a row, with this time."""
     row = connection.execute(
         select(batch.c.short_reads, batch.c.short_read_lacking, batch.c.short_read_at)
@@ -145,7 +172,11 @@ def short_read(connection: Connection, batch_id: BatchId, lacking: Collection[in
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id)
-        .values(short_reads=after.times, short_read_lacking=after.lacking, short_read_at=after.counted_at)
+        .values(
+            short_reads=after.times,
+            short_read_lacking=after.lacking,
+            short_read_at=after.counted_at,
+        )
     )
     return after
 
@@ -163,7 +194,9 @@ def count(connection: Connection, batch_id: BatchId, outcomes: Mapping[Outcome, 
     """The batch's counts of items have changed by these outcomes. `outcomes.save` calls it; nobody else needs to."""
     if sums := counts(outcomes):
         connection.execute(
-            update(batch).where(batch.c.id == batch_id).values({name: batch.c[name] + n for name, n in sums.items()})
+            update(batch)
+            .where(batch.c.id == batch_id)
+            .values({name: batch.c[name] + n for name, n in sums.items()})
         )
 
 
@@ -178,14 +211,23 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]))
         .values(
-            state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED), collected_at=now,
+            state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED),
+            collected_at=now,
             note=case((superseded, batch.c.note)),
         )
-        .returning(batch.c.state, batch.c.workload, batch.c["items"].label("all_items"), *counted_as)
-    ).first()  # fmt: skip
+        .returning(
+            batch.c.state, batch.c.workload, batch.c["items"].label("all_items"), *counted_as
+        )
+    ).first()
     if row is None:
         return None
     outcomes = {name: row._mapping[name] for name in COUNTS}
-    announcing.collected(connection, batch_id, row.workload, items=row.all_items, outcomes=outcomes, now=now)
+    announcing.collected(
+        connection, batch_id, row.workload, items=row.all_items, outcomes=outcomes, now=now
+    )
     unclear.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
-    return Tally(row.all_items, sum(outcomes.values()), row.missing) if row.state == BatchState.COLLECTED else None
+    return (
+        Tally(row.all_items, sum(outcomes.values()), row.missing)
+        if row.state == BatchState.COLLECTED
+        else None
+    )

@@ -44,7 +44,9 @@ def locked_for_batch(
     connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
 ) -> Generator[Claimed]:
     """The same, each as it is read; close it where not all of it is."""
-    with closing(streamed(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)) as rows:
+    with closing(
+        streamed(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)
+    ) as rows:
         yield from map(claimed, rows)
 
 
@@ -52,13 +54,28 @@ def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ..
     """The most urgent batch work of a kind with its payload, locked; what others have locked is passed over."""
     return (
         select(
-            work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
-            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at, item.c.urgent,
-            item.c.consumer, size_of(item.c.payload),
+            work.c.id,
+            (work.c.claim_no + 1).label("claim_no"),
+            work.c.version_id,
+            work.c.purpose,
+            work.c.failures,
+            work.c.rank_at,
+            work.c.alone,
+            item.c.workload,
+            item.c.key,
+            item.c.payload,
+            item.c.due_at,
+            item.c.urgent,
+            item.c.consumer,
+            size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
+        .where(
+            claimable(Lane.BATCH, now),
+            work.c.workload == kind.workload,
+            work.c.version_id == kind.version_id,
+        )
         .order_by(work.c.rank_at, work.c.id)
         .limit(limit)
         .with_for_update(of=work, key_share=True, skip_locked=True)
-    )  # fmt: skip
+    )

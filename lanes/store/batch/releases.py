@@ -52,7 +52,11 @@ def close(connection: Connection, batch_id: BatchId, *, note: str, now: datetime
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state == BatchState.SUPERSEDED)
-        .values(state=BatchState.RELEASED, ended_at=func.coalesce(batch.c.ended_at, now), note=batch.c.note + "; " + note)
+        .values(
+            state=BatchState.RELEASED,
+            ended_at=func.coalesce(batch.c.ended_at, now),
+            note=batch.c.note + "; " + note,
+        )
     )
 
 

@@ -40,10 +40,16 @@ def unannounced(script: ScriptDirectory, said: Sequence[Piece]) -> dict[str, str
     for revision in reversed(list(script.walk_revisions())):
         named |= getattr(revision.module, "puts_in_force", {})
     now = {piece.file: piece.fingerprint for piece in said}
-    return {file: now.get(file) for file in sorted(named.keys() | now.keys()) if named.get(file) != now.get(file)}
+    return {
+        file: now.get(file)
+        for file in sorted(named.keys() | now.keys())
+        if named.get(file) != now.get(file)
+    }
 
 
-def _compare(found: AutogenContext, upgrade: UpgradeOps, _schemas: Set[str | None]) -> PriorityDispatchResult:
+def _compare(
+    found: AutogenContext, upgrade: UpgradeOps, _schemas: Set[str | None]
+) -> PriorityDispatchResult:
     environment = found.migration_context.environment_context
     assert found.connection is not None
     assert environment is not None

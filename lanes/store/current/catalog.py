@@ -83,7 +83,9 @@ def wanted(connection: Connection, said: Sequence[Piece]) -> dict[tuple[str, str
     """
     with connection.begin_nested() as attempt:
         run(connection, ";\n".join(piece.twin for piece in said))
-        own = connection.execute(text("select pg_my_temp_schema()::regnamespace::text")).scalar_one()
+        own = connection.execute(
+            text("select pg_my_temp_schema()::regnamespace::text")
+        ).scalar_one()
         twins = {(each.kind, each.name): each for each in _read(connection, own)}
         attempt.rollback()
     return twins
@@ -102,7 +104,11 @@ def run(connection: Connection, sql: str) -> None:
 
 def _read(connection: Connection, schema: str) -> list[Definition]:
     def here(said: str) -> str:
-        return said.replace(f"{schema}.", f"{SCHEMA}.").replace("pg_temp.", f"{SCHEMA}.") if schema != SCHEMA else said
+        return (
+            said.replace(f"{schema}.", f"{SCHEMA}.").replace("pg_temp.", f"{SCHEMA}.")
+            if schema != SCHEMA
+            else said
+        )
 
     return [
         Definition(

@@ -19,7 +19,8 @@ _HEAD = re.compile(
 _COMMENT = re.compile(r"^comment on ", re.MULTILINE)
 _FOR_READERS = re.compile(r"^--.*\n", re.MULTILINE)
 _NAMED = re.compile(
-    rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.", re.MULTILINE
+    rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.",
+    re.MULTILINE,
 )
 _OURS = re.compile(rf"\b{SCHEMA}\.(\w+)")
 
@@ -45,7 +46,9 @@ class Piece:
         if self.kind != "trigger":
             return _NAMED.sub(r"\1 pg_temp.", self.sql)
         table = f"create temporary table if not exists {self.table} (like {SCHEMA}.{self.table});\n"
-        return table + self.sql.replace(f" on {SCHEMA}.{self.table} ", f" on pg_temp.{self.table} ", 1)
+        return table + self.sql.replace(
+            f" on {SCHEMA}.{self.table} ", f" on pg_temp.{self.table} ", 1
+        )
 
     def uses(self, other: "Piece") -> bool:
         """Whether its definition names the other."""
@@ -65,7 +68,9 @@ def read(file: str, sql: str) -> Piece:
     """
     heads = list(_HEAD.finditer(sql))
     if len(heads) != 1:
-        raise ValueError(f"{file}.sql defines {len(heads)} functions, views, types or triggers: a file defines one")
+        raise ValueError(
+            f"{file}.sql defines {len(heads)} functions, views, types or triggers: a file defines one"
+        )
     (head,) = heads
     if head["trigger"]:
         return Piece(file, "trigger", f"{head['table']}_{head['trigger']}", sql, head["table"])
@@ -79,7 +84,12 @@ def in_order(pieces: list[Piece]) -> list[Piece]:
         CycleError: two use each other.
     """
     by_file = {piece.file: piece for piece in sorted(pieces, key=lambda piece: piece.file)}
-    order = TopologicalSorter({piece.file: [each.file for each in pieces if piece.uses(each)] for piece in by_file.values()})
+    order = TopologicalSorter(
+        {
+            piece.file: [each.file for each in pieces if piece.uses(each)]
+            for piece in by_file.values()
+        }
+    )
     return [by_file[file] for file in order.static_order()]
 
 
@@ -87,4 +97,11 @@ def in_order(pieces: list[Piece]) -> list[Piece]:
 def pieces() -> tuple[Piece, ...]:
     """All of them, each after those that it uses."""
     files = sorted(FOLDER.rglob("*.sql"))
-    return tuple(in_order([read(file.relative_to(FOLDER).with_suffix("").as_posix(), file.read_text()) for file in files]))
+    return tuple(
+        in_order(
+            [
+                read(file.relative_to(FOLDER).with_suffix("").as_posix(), file.read_text())
+                for file in files
+            ]
+        )
+    )

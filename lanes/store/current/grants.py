@@ -35,9 +35,13 @@ def restore(connection: Connection, before: dict[Object, set[Grant]]) -> None:
         for identity in identities[each]:
             for privilege, grantee, may_pass_on in sorted(before[each] - now[each]):
                 passing = " with grant option" if may_pass_on else ""
-                connection.execute(text(f"grant {privilege} on {each[0]} {identity} to {grantee}{passing}"))
+                connection.execute(
+                    text(f"grant {privilege} on {each[0]} {identity} to {grantee}{passing}")
+                )
             for privilege, grantee, _ in sorted(now[each] - before[each]):
-                connection.execute(text(f"revoke {privilege} on {each[0]} {identity} from {grantee}"))
+                connection.execute(
+                    text(f"revoke {privilege} on {each[0]} {identity} from {grantee}")
+                )
 
 
 def _read(connection: Connection) -> tuple[dict[Object, set[Grant]], dict[Object, set[str]]]:

@@ -14,7 +14,9 @@ from lanes.errors import SetupError
 from lanes.store.current.catalog import Definition, definitions, leaning_on, run, wanted
 from lanes.store.current.files import Piece
 
-IRREPLACEABLE = InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject  # a column less, another return, a type
+IRREPLACEABLE = (
+    InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject
+)  # a column less, another return, a type
 
 
 def put_in_force(connection: Connection, said: Sequence[Piece]) -> list[str]:
@@ -77,7 +79,9 @@ class _Foreseen:
         self._changed.append(piece)
 
 
-def _foreseen(connection: Connection, said: Sequence[Piece], in_force: list[Definition]) -> _Foreseen:
+def _foreseen(
+    connection: Connection, said: Sequence[Piece], in_force: list[Definition]
+) -> _Foreseen:
     """For those that are in force in some form; one by one where some use what is not in force yet."""
     standing = [piece for piece in said if _of(piece, in_force)]
     try:

@@ -37,7 +37,9 @@ select distinct d.refobjid::regprocedure::text
   join pg_class c on c.oid = r.ev_class and c.relnamespace = to_regnamespace(:schema)
   join pg_proc p on d.refclassid = 'pg_proc'::regclass and d.refobjid = p.oid and p.pronamespace = c.relnamespace
 """)
-_VIEWS = text("select oid::regclass::text from pg_class where relnamespace = to_regnamespace(:schema) and relkind = 'v'")
+_VIEWS = text(
+    "select oid::regclass::text from pg_class where relnamespace = to_regnamespace(:schema) and relkind = 'v'"
+)
 _OWNER = text("""
 select nspowner::regrole::text as owner, pg_has_role(nspowner, 'set') as may_be, nspowner::regrole::text = current_user as is_us
   from pg_namespace where nspname = :schema
@@ -65,7 +67,10 @@ def secure(connection: Connection) -> None:
     for objects in ("functions", "tables", "sequences"):
         connection.execute(text(f"revoke all on all {objects} in schema {SCHEMA} from public"))
     asked = {"role": str(DatabaseRole.WORKER), "schema": SCHEMA}
-    if DatabaseRole.WORKER in _existing(connection) and connection.execute(_IN_USE, asked).scalar_one():
+    if (
+        DatabaseRole.WORKER in _existing(connection)
+        and connection.execute(_IN_USE, asked).scalar_one()
+    ):
         grant(connection)
 
 
@@ -96,8 +101,12 @@ def create(connection: Connection) -> list[str]:
     missing = [each for each in DatabaseRole if each not in _existing(connection)]
     for role in missing:
         connection.execute(text(f"create role {role} nologin"))
-    if not connection.execute(text("select pg_has_role(:role, 'set')"), {"role": str(DatabaseRole.OWNER)}).scalar_one():
-        connection.execute(text(f"grant {DatabaseRole.OWNER} to current_user with inherit true, set true"))
+    if not connection.execute(
+        text("select pg_has_role(:role, 'set')"), {"role": str(DatabaseRole.OWNER)}
+    ).scalar_one():
+        connection.execute(
+            text(f"grant {DatabaseRole.OWNER} to current_user with inherit true, set true")
+        )
     return list(missing)
 
 
@@ -111,17 +120,23 @@ def give_schema(connection: Connection) -> None:
     if before == owner:
         return
     connection.execute(text(f"grant usage, create on schema {SCHEMA} to {owner}"))
-    given: Sequence[str] = connection.exec_driver_sql(GIVE, {"schema": SCHEMA, "owner": str(owner)}).scalars().all()
+    given: Sequence[str] = (
+        connection.exec_driver_sql(GIVE, {"schema": SCHEMA, "owner": str(owner)}).scalars().all()
+    )
     for statement in given:
         connection.execute(text(statement))
-    is_user = text("select rolcanlogin and not rolsuper from pg_roles where oid = cast(:role as regrole)")
+    is_user = text(
+        "select rolcanlogin and not rolsuper from pg_roles where oid = cast(:role as regrole)"
+    )
     if connection.execute(is_user, {"role": before}).scalar_one():
         connection.execute(text(f"grant {owner}, {DatabaseRole.WORKER} to {before}"))
 
 
 def let_migrate(connection: Connection) -> None:
     """Let the owner of the schema do what a migration does in the database: it compares objects with temporary ones."""
-    connection.execute(text(f"grant temporary on database {_database(connection)} to {DatabaseRole.OWNER}"))
+    connection.execute(
+        text(f"grant temporary on database {_database(connection)} to {DatabaseRole.OWNER}")
+    )
 
 
 def close_database(connection: Connection) -> None:

@@ -58,17 +58,29 @@ class Emptied:
 
 
 def empty_some(
-    connection: Connection, before: Mapping[str, datetime], *, after: int, most: int = LOOKED_AT, now: datetime
+    connection: Connection,
+    before: Mapping[str, datetime],
+    *,
+    after: int,
+    most: int = LOOKED_AT,
+    now: datetime,
 ) -> Emptied:
     """Empty, of the next items of the stream, those that are over and to which nothing happened since their workload's moment.
 
     What others hold is left for the next time.
     """
-    keepers = connection.execute(KEEPERS, {"names": list(before), "moments": list(before.values())}).all()
+    keepers = connection.execute(
+        KEEPERS, {"names": list(before), "moments": list(before.values())}
+    ).all()
     last = connection.execute(WINDOW, {"after": after, "most": most}).scalar_one()
     if last is None or not keepers:
         return Emptied(0, None)
-    given = {"names": [row.name for row in keepers], "moments": [row.before for row in keepers], "after": after, "last": last}
+    given = {
+        "names": [row.name for row in keepers],
+        "moments": [row.before for row in keepers],
+        "after": after,
+        "last": last,
+    }
     items = list(connection.execute(OVER, {**given, "now": now}).scalars())
     if items:
         erase(connection, items, WHY)

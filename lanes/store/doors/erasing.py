@@ -20,5 +20,6 @@ def erase(connection: Connection, items: Sequence[ItemId], why: str) -> None:
     """Nothing is left of the payloads, answers, errors and explanations of these items; `why` stands in their stead."""
     for statement in ERASE:
         connection.execute(
-            text(statement), {"items": list(items), "why": why} if ":why" in statement else {"items": list(items)}
+            text(statement),
+            {"items": list(items), "why": why} if ":why" in statement else {"items": list(items)},
         )

@@ -16,7 +16,9 @@ from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 CHUNK = 500  # lines admitted in one transaction
 
 
-def admit_file(pool: Engine, path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Admitted]:
+def admit_file(
+    pool: Engine, path: Path, workload: str, layout: Layout, *, now: datetime
+) -> Iterator[Admitted]:
     """Admit the file's lines; yield what became of each chunk once it is committed.
 
     Raises:
@@ -32,12 +34,16 @@ def _weight(line: Line | BadLine) -> int:
     return weight(line.content if isinstance(line, BadLine) else line.submission.payload)
 
 
-def _admit(connection: Connection, chunk: list[Line | BadLine], door: str, workload: str, now: datetime) -> Admitted:
+def _admit(
+    connection: Connection, chunk: list[Line | BadLine], door: str, workload: str, now: datetime
+) -> Admitted:
     lines = [each for each in chunk if isinstance(each, Line)]
     told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
-        refusals = [Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
+        refusals = [
+            Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad
+        ]
         items.refuse(connection, refusals, door=door, now=now)
     admissions = items.admit(connection, [each.submission for each in lines], door=door, now=now)
     right: dict[str, dict[str, object]] = {}

@@ -32,7 +32,9 @@ def forget(connection: Connection, workload: str, key: str, *, now: datetime) ->
         UnknownItem: the workload has no item of that key, and refused none.
     """
     of = {"workload": workload, "key": key, "now": now}
-    found = text("select id from lanes.item where workload = :workload and key = :key for no key update")
+    found = text(
+        "select id from lanes.item where workload = :workload and key = :key for no key update"
+    )
     item = connection.execute(found, of).scalar_one_or_none()
     refused = sum(connection.execute(text(statement), of).rowcount for statement in AT_THE_DOOR)
     if item is None and not refused:

@@ -48,22 +48,39 @@ def is_apart(scope: PackScope) -> bool:
 
 
 def of_entity(
-    connection: Connection, workload: str, entity: str | None, *, before: datetime, most: int, consumer: str | None = None,
+    connection: Connection,
+    workload: str,
+    entity: str | None,
+    *,
+    before: datetime,
+    most: int,
+    consumer: str | None = None,
     scope: PackScope = PackScope.WORKLOAD,
 ) -> tuple[dict[str, Any], ...]:
     """Return what `load` would find for an item that was not sent yet and occurred then."""
     if most == 0 or entity is None:
         return ()
     told = _earlier(
-        literal(workload), literal(entity), literal(before, Moment), most, literal(consumer, Text), literal(is_apart(scope))
+        literal(workload),
+        literal(entity),
+        literal(before, Moment),
+        most,
+        literal(consumer, Text),
+        literal(is_apart(scope)),
     )
-    rows = connection.execute(select(told.c.payload).order_by(told.c.occurred_at, told.c.id)).scalars()
+    rows = connection.execute(
+        select(told.c.payload).order_by(told.c.occurred_at, told.c.id)
+    ).scalars()
     return tuple(rows)
 
 
 def load(
-    connection: Connection, claimed: Sequence[Claimed], most: int, *, scope: PackScope = PackScope.WORKLOAD
-) -> History:  # fmt: skip
+    connection: Connection,
+    claimed: Sequence[Claimed],
+    most: int,
+    *,
+    scope: PackScope = PackScope.WORKLOAD,
+) -> History:
     """Return the newest payloads of up to `most` earlier items of each item's entity, oldest first, by id of the work.
 
     Work without history is left out.
@@ -72,13 +89,20 @@ def load(
         return {}
     this = item.alias("this")
     earlier = _earlier(
-        this.c.workload, this.c.entity, this.c.occurred_at, most, this.c.consumer, literal(is_apart(scope))
+        this.c.workload,
+        this.c.entity,
+        this.c.occurred_at,
+        most,
+        this.c.consumer,
+        literal(is_apart(scope)),
     )
     rows = connection.execute(
         select(work.c.id, earlier.c.payload)
         .join(this, this.c.id == work.c.item_id)
         .join(earlier, true())
-        .where(one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None))
+        .where(
+            one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None)
+        )
         .order_by(work.c.id, earlier.c.occurred_at, earlier.c.id)
     )
     found: dict[WorkId, list[dict[str, Any]]] = {}
@@ -87,7 +111,9 @@ def load(
     return {id_: tuple(payloads) for id_, payloads in found.items()}
 
 
-def lengths(connection: Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()) -> Lengths:
+def lengths(
+    connection: Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()
+) -> Lengths:
     """Return the characters of what `load` would find for each item, newest first; `most` says how many of each are read.
 
     Items without history are left out, and nothing is asked where none is read. Those in `apart` are told only what their
@@ -98,15 +124,21 @@ def lengths(connection: Connection, most: Mapping[ItemId, int], *, apart: Collec
         return {}
     asked = (
         func.unnest(
-            cast(list(reading), ARRAY(BigInteger)), cast(list(reading.values()), ARRAY(Integer)),
+            cast(list(reading), ARRAY(BigInteger)),
+            cast(list(reading.values()), ARRAY(Integer)),
             cast([id_ in apart for id_ in reading], ARRAY(Boolean)),
         )
         .table_valued("id", "most", column("apart", Boolean))
         .render_derived(name="asked")
-    )  # fmt: skip
+    )
     this = item.alias("this")
     earlier = _earlier(
-        this.c.workload, this.c.entity, this.c.occurred_at, asked.c.most, this.c.consumer, asked.c.apart
+        this.c.workload,
+        this.c.entity,
+        this.c.occurred_at,
+        asked.c.most,
+        this.c.consumer,
+        asked.c.apart,
     )
     rows = connection.execute(
         select(asked.c.id, characters(earlier.c.payload).label("length"))
@@ -124,15 +156,26 @@ def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
     known = {id_: each.spec for id_, each in versions.items() if each is not None}
     apart = {id_ for id_, spec in known.items() if is_apart(spec.pack_scope)}
-    return lengths(connection, {id_: spec.history_items for id_, spec in known.items()}, apart=apart)
+    return lengths(
+        connection, {id_: spec.history_items for id_, spec in known.items()}, apart=apart
+    )
 
 
-def measured(connection: Connection, waiting: Sequence[Received], versions: Mapping[str, Version]) -> list[Received]:
+def measured(
+    connection: Connection, waiting: Sequence[Received], versions: Mapping[str, Version]
+) -> list[Received]:
     """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
-    known = {each.id: versions[each.arrived.workload] for each in waiting if each.arrived.entity is not None}
+    known = {
+        each.id: versions[each.arrived.workload]
+        for each in waiting
+        if each.arrived.entity is not None
+    }
     found = lengths_of(connection, known)
     return [
-        replace(each, arrived=replace(each.arrived, earlier=found[each.id])) if each.id in found else each for each in waiting
+        replace(each, arrived=replace(each.arrived, earlier=found[each.id]))
+        if each.id in found
+        else each
+        for each in waiting
     ]
 
 
@@ -164,22 +207,33 @@ def lengths_before(
 
 
 def _earlier(
-    workload: ColumnElement[str], entity: ColumnElement[Any], moment: ColumnElement[datetime], most: int | ColumnElement[int],
-    consumer: ColumnElement[Any] | None = None, apart: ColumnElement[bool] | None = None,
-) -> FromClause:  # fmt: skip
+    workload: ColumnElement[str],
+    entity: ColumnElement[Any],
+    moment: ColumnElement[datetime],
+    most: int | ColumnElement[int],
+    consumer: ColumnElement[Any] | None = None,
+    apart: ColumnElement[bool] | None = None,
+) -> FromClause:
     """Select the newest `most` items of an entity that occurred strictly before a moment.
 
     Canceled and emptied items tell nothing; where `apart` is true, nor do those of another consumer.
     """
     other = item.alias("other")
-    may_tell = true() if apart is None else or_(not_(apart), other.c.consumer.is_not_distinct_from(consumer))
+    may_tell = (
+        true()
+        if apart is None
+        else or_(not_(apart), other.c.consumer.is_not_distinct_from(consumer))
+    )
     return (
         select(other.c.payload, other.c.occurred_at, other.c.id)
         .where(
-            other.c.workload == workload, other.c.entity == entity, other.c.occurred_at < moment,
-            and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)), may_tell,
+            other.c.workload == workload,
+            other.c.entity == entity,
+            other.c.occurred_at < moment,
+            and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)),
+            may_tell,
         )
         .order_by(other.c.occurred_at.desc(), other.c.id.desc())
         .limit(most)
         .lateral("earlier")
-    )  # fmt: skip
+    )

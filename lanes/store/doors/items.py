@@ -34,7 +34,9 @@ select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.d
 """)
 
 
-def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
+def admit(
+    connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime
+) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
     rows = exact_json.dumps([each.as_row() for each in inputs])
     told = connection.execute(_admitted(), {"rows": rows, "door": door, "now": now})
@@ -44,17 +46,27 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
 @cache
 def _admitted() -> Select[*tuple[Any, ...]]:
     """What became of each of :rows, which came by :door :now."""
-    given = bindparam("rows", type_=Text).cast(JSONB), bindparam("door", type_=Text), bindparam("now", type_=Moment)
-    verdicts = func.lanes.admit(*given).table_valued(column("place"), column("outcome"), column("detail"), column("key"))
+    given = (
+        bindparam("rows", type_=Text).cast(JSONB),
+        bindparam("door", type_=Text),
+        bindparam("now", type_=Moment),
+    )
+    verdicts = func.lanes.admit(*given).table_valued(
+        column("place"), column("outcome"), column("detail"), column("key")
+    )
     return select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
 
 
-def schema_refusal(connection: Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]) -> str | None:
+def schema_refusal(
+    connection: Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
+) -> str | None:
     """Say why the doors would refuse the payload by this input schema; None where they would not, or it is empty."""
     if not schema:
         return None
     asked, told = (literal(exact_json.dumps(each)).cast(JSONB) for each in (schema, payload))
-    refused = connection.execute(select(func.lanes.input_refusal(asked, of, told, type_=ARRAY(Text)))).scalar_one()
+    refused = connection.execute(
+        select(func.lanes.input_refusal(asked, of, told, type_=ARRAY(Text)))
+    ).scalar_one()
     return None if refused is None else refused[1]
 
 
@@ -66,13 +78,17 @@ def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[
     return row.payload, row.bytes
 
 
-def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:
+def refuse(
+    connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime
+) -> None:
     """Keep inputs that could not be read, and tell their senders, once per (door, place).
 
     Whatever they hold, what cannot be stored of it has a mark in its place. `lanes.refuse` bounds how many are kept.
     """
     by_place = {each.place: each for each in map(_kept, refusals)}
-    told = select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_(list(by_place)))
+    told = select(rejected.c.place).where(
+        rejected.c.source == door, rejected.c.place.in_(list(by_place))
+    )
     for known in connection.execute(told).scalars():
         del by_place[known]
     if by_place:
@@ -84,16 +100,24 @@ def _kept(refusal: Refusal) -> Refusal:
     """The refusal as a row takes it."""
     name, key = refusal.workload, refusal.key
     return Refusal(
-        name and storable(name[:KEY_LIMIT]), storable(refusal.place[:KEY_LIMIT]), refusal.reason, storable(refusal.detail),
-        storable(refusal.content[:CONTENT_LIMIT]), key and storable(key[:KEY_LIMIT]),
-    )  # fmt: skip
+        name and storable(name[:KEY_LIMIT]),
+        storable(refusal.place[:KEY_LIMIT]),
+        refusal.reason,
+        storable(refusal.detail),
+        storable(refusal.content[:CONTENT_LIMIT]),
+        key and storable(key[:KEY_LIMIT]),
+    )
 
 
-def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> dict[str, str]:
+def label(
+    connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str
+) -> dict[str, str]:
     """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
-    right = func.jsonb_each(literal(exact_json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
+    right = func.jsonb_each(literal(exact_json.dumps(expected)).cast(JSONB)).table_valued(
+        column("key"), column("value")
+    )
     outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
     return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
 

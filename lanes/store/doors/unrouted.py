@@ -52,9 +52,18 @@ def behind(after: ColumnElement[int]) -> Part:
 _DUE = due(bindparam("due_since", type_=Moment))
 _BEHIND = behind(bindparam("after", type_=BigInteger))
 _KNOWN = (
-    item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
-    item.c.entity, item.c.urgent, item.c.pin, item.c.due_at,
-)  # fmt: skip
+    item.c.id,
+    item.c.revision,
+    item.c.workload,
+    item.c.key,
+    item.c.received_at,
+    item.c.occurred_at,
+    item.c.consumer,
+    item.c.entity,
+    item.c.urgent,
+    item.c.pin,
+    item.c.due_at,
+)
 
 
 @dataclass(frozen=True)
@@ -110,21 +119,38 @@ def have_received() -> Select[*tuple[Any, ...]]:
     """The same as a query: three steps in the index for each workload, behind what :seen_id and :seen_due say of it."""
     seen = (
         func.unnest(
-            bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_due", type_=ARRAY(Moment)),
+            bindparam("seen_workload", type_=ARRAY(Text)),
+            bindparam("seen_due", type_=ARRAY(Moment)),
             bindparam("seen_id", type_=ARRAY(BigInteger)),
         )
-        .table_valued(column("workload", Text), column("due_at", Moment), column("id", BigInteger), name="seen")
+        .table_valued(
+            column("workload", Text),
+            column("due_at", Moment),
+            column("id", BigInteger),
+            name="seen",
+        )
         .render_derived()
-    )  # fmt: skip
+    )
     urgent = _first(item.c.id, URGENT).lateral("urgent")
     from_due = func.coalesce(seen.c.due_at, literal_column("'-infinity'::timestamptz"))
     first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
-    plain = _first(item.c.id, behind(func.coalesce(seen.c.id, literal_column("0")))).lateral("plain")
+    plain = _first(item.c.id, behind(func.coalesce(seen.c.id, literal_column("0")))).lateral(
+        "plain"
+    )
     both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
     return (
-        select(workload.c.name, urgent.c.id.is_not(None).label("urgent"), first_due.c.due_at, plain.c.id)
-        .select_from(both.outerjoin(urgent, true()).outerjoin(first_due, true()).outerjoin(plain, true()))
-        .where(or_(urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None)))
+        select(
+            workload.c.name,
+            urgent.c.id.is_not(None).label("urgent"),
+            first_due.c.due_at,
+            plain.c.id,
+        )
+        .select_from(
+            both.outerjoin(urgent, true()).outerjoin(first_due, true()).outerjoin(plain, true())
+        )
+        .where(
+            or_(urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None))
+        )
     )
 
 
@@ -132,9 +158,10 @@ def seen(since: Since | None) -> dict[str, Any]:
     """The parameters of `have_received`."""
     known = since or {}
     return {
-        "seen_workload": list(known), "seen_due": [each.due_at for each in known.values()],
+        "seen_workload": list(known),
+        "seen_due": [each.due_at for each in known.values()],
         "seen_id": [each.id for each in known.values()],
-    }  # fmt: skip
+    }
 
 
 def received(
@@ -162,7 +189,13 @@ def received(
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
         for part, begin in there[name].parts():
             given = {"of_workload": name, "most": most} | begin
-            rows = bounded(connection, _head(read=name not in unread, part=part), given, most=most, most_bytes=left)
+            rows = bounded(
+                connection,
+                _head(read=name not in unread, part=part),
+                given,
+                most=most,
+                most_bytes=left,
+            )
             found += [_received(row, read=name not in unread) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
@@ -182,7 +215,10 @@ def came_last(of: Sequence[Received], *, before: Since) -> dict[str, Taken]:
         else:
             due[name] = max(due_at, due.get(name, due_at))
     earlier = {name: before.get(name, Taken()) for name in {*due, *plain}}
-    return {name: Taken(due.get(name, last.due_at), plain.get(name, last.id)) for name, last in earlier.items()}
+    return {
+        name: Taken(due.get(name, last.due_at), plain.get(name, last.id))
+        for name, last in earlier.items()
+    }
 
 
 def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
@@ -194,10 +230,14 @@ def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select
 @cache
 def _head(*, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
     """As `head`, of :of_workload, and no more than :most."""
-    return _headed(bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read, part=part)
+    return _headed(
+        bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read, part=part
+    )
 
 
-def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
+def _headed(
+    name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool, part: Part
+) -> Select[*tuple[Any, ...]]:
     payload = item.c.payload
     size = size_of(payload) if read else literal(0).label("bytes")
     return (
@@ -217,10 +257,36 @@ def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
 
 def _received(row: Any, *, read: bool) -> Received:
     """What routing knows of a row of `head`, whose values are taken by their place: a name is looked up for each of them."""
-    id_, revision, workload_, key, received_at, occurred_at, consumer, entity, urgent, pin, due_at, length, _, *payload = row
+    (
+        id_,
+        revision,
+        workload_,
+        key,
+        received_at,
+        occurred_at,
+        consumer,
+        entity,
+        urgent,
+        pin,
+        due_at,
+        length,
+        _,
+        *payload,
+    ) = row
     return Received(
-        id_, revision,
+        id_,
+        revision,
         Arrived(
-            workload_, key, payload[0] if read else {}, received_at, occurred_at, consumer, entity, urgent, pin, due_at, length
+            workload_,
+            key,
+            payload[0] if read else {},
+            received_at,
+            occurred_at,
+            consumer,
+            entity,
+            urgent,
+            pin,
+            due_at,
+            length,
         ),
-    )  # fmt: skip
+    )

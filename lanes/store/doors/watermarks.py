@@ -13,7 +13,9 @@ ARRIVALS = "arrivals"
 
 def seen_until(connection: Connection, name: str) -> datetime | None:
     """Until when events were read, None before the first reading."""
-    return connection.execute(select(watermark.c.seen_until).where(watermark.c.name == name)).scalar_one_or_none()
+    return connection.execute(
+        select(watermark.c.seen_until).where(watermark.c.name == name)
+    ).scalar_one_or_none()
 
 
 def advance(connection: Connection, name: str, until: datetime) -> None:
@@ -21,14 +23,17 @@ def advance(connection: Connection, name: str, until: datetime) -> None:
     new = insert(watermark).values(name=name, seen_until=until)
     connection.execute(
         new.on_conflict_do_update(
-            index_elements=["name"], set_={"seen_until": func.greatest(watermark.c.seen_until, new.excluded.seen_until)}
+            index_elements=["name"],
+            set_={"seen_until": func.greatest(watermark.c.seen_until, new.excluded.seen_until)},
         )
     )
 
 
 def spans(connection: Connection, *, since: datetime) -> dict[datetime, int]:
     """How many stored events were read of each span that starts from then on."""
-    rows = connection.execute(select(stored_span.c.start_at, stored_span.c.events).where(stored_span.c.start_at >= since))
+    rows = connection.execute(
+        select(stored_span.c.start_at, stored_span.c.events).where(stored_span.c.start_at >= since)
+    )
     return {row.start_at: row.events for row in rows}
 
 
@@ -37,5 +42,9 @@ def read_spans(connection: Connection, events: Mapping[datetime, int], *, since:
     connection.execute(delete(stored_span).where(stored_span.c.start_at < since))
     if not events:
         return
-    new = insert(stored_span).values([{"start_at": start, "events": number} for start, number in events.items()])
-    connection.execute(new.on_conflict_do_update(index_elements=["start_at"], set_={"events": new.excluded.events}))
+    new = insert(stored_span).values(
+        [{"start_at": start, "events": number} for start, number in events.items()]
+    )
+    connection.execute(
+        new.on_conflict_do_update(index_elements=["start_at"], set_={"events": new.excluded.events})
+    )

@@ -17,8 +17,12 @@ from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
-FREED_WITHIN = timedelta(days=2)  # after a refusal what waits for a batch leaves with the next departure, a day later at most
-SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
+FREED_WITHIN = timedelta(
+    days=2
+)  # after a refusal what waits for a batch leaves with the next departure, a day later at most
+SOON = timedelta(
+    minutes=1
+)  # nothing of this moment is later; a plan kept for all expects few between two moments
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
@@ -45,7 +49,6 @@ BEGUN = """
 greatest(i.received_at, case when exists (select from lanes.attempt e where e.item_id = i.id and e.started_at < w.created_at)
                              then w.created_at end)
 """
-
 
 
 def _freed(model: str) -> str:
@@ -189,24 +192,37 @@ PAUSED = "select name from lanes.workload where paused_at is not null"
 def measure(connection: Connection, *, now: datetime) -> Seen:
     """What is true of every workload at `now`, read in one transaction."""
     at = {
-        "now": now, "soon": now + SOON, "recent": now - RECENT, "judged_since": now - JUDGED_FOR,
-        "settled_since": now - SETTLED_FOR, "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
-    }  # fmt: skip
+        "now": now,
+        "soon": now + SOON,
+        "recent": now - RECENT,
+        "judged_since": now - JUDGED_FOR,
+        "settled_since": now - SETTLED_FOR,
+        "failed_since": now - FAILED_FOR,
+        "fell_back_since": now - FELL_BACK_WITHIN,
+    }
     missed = {"now": now, "since": now - MISSED_WITHIN}
     batches = connection.execute(text(BATCHES), at).mappings()
     spent = budgets.statuses(connection, now=now)
-    of_consumers = [each.budget for each in spent if each.is_used_up and each.budget.consumer is not None]
+    of_consumers = [
+        each.budget for each in spent if each.is_used_up and each.budget.consumer is not None
+    ]
     unpaid = {
-        "now": now, "recent": now - FREED_WITHIN, "unpaid_workloads": [each.workload for each in of_consumers],
+        "now": now,
+        "recent": now - FREED_WITHIN,
+        "unpaid_workloads": [each.workload for each in of_consumers],
         "unpaid_consumers": [each.consumer for each in of_consumers],
-    }  # fmt: skip
+    }
     return Seen(
         batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
         realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
-        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), unpaid).mappings()],
+        waiting=[
+            WaitingSeen(**row) for row in connection.execute(text(WAITING), unpaid).mappings()
+        ],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
-        due=[DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()],
+        due=[
+            DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()
+        ],
         budgets=spent,
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
     )

@@ -15,9 +15,14 @@ DAY = timedelta(days=1)
 
 # When whatever is counted happened.
 HAPPENED = {
-    "item": "received_at", "route": "decided_at", "attempt": "ended_at", "response": "billed_at", "result": "created_at",
-    "correction": "corrected_at", "batch": "intended_at",
-}  # fmt: skip
+    "item": "received_at",
+    "route": "decided_at",
+    "attempt": "ended_at",
+    "response": "billed_at",
+    "result": "created_at",
+    "correction": "corrected_at",
+    "batch": "intended_at",
+}
 FACTS = f"""
 select day, sum(n)::bigint as facts
   from ({
@@ -85,7 +90,9 @@ def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
         connection.execute(text(statement), period)
 
 
-def rebuild(pool: Engine, *, since: datetime | None, until: datetime, told: Callable[[Rebuilt, int], None]) -> list[Rebuilt]:
+def rebuild(
+    pool: Engine, *, since: datetime | None, until: datetime, told: Callable[[Rebuilt, int], None]
+) -> list[Rebuilt]:
     """Every day of UTC that holds any of the period was rebuilt, some in a transaction; nobody folds meanwhile.
 
     `told` hears of each, and how many there are.

@@ -4,14 +4,39 @@ from collections.abc import Collection
 
 from lanes.figures.kinds import HOURLY, Grain, Kind
 
-KEYS = {"workload": "text", "version_id": "bigint", "lane": "text", "purpose": "text", "consumer": "text", "word": "text"}
-SUMS = ("items", "usd", "bound_usd", "realtime_usd", "batch_usd", "input", "output", "cached", "written")
+KEYS = {
+    "workload": "text",
+    "version_id": "bigint",
+    "lane": "text",
+    "purpose": "text",
+    "consumer": "text",
+    "word": "text",
+}
+SUMS = (
+    "items",
+    "usd",
+    "bound_usd",
+    "realtime_usd",
+    "batch_usd",
+    "input",
+    "output",
+    "cached",
+    "written",
+)
 COLUMNS = f"at, {', '.join(KEYS)}, kind, n, {', '.join(SUMS)}, first_at, last_at, buckets, counts"
 BYTES = 'collate "C"'  # words are compared as bytes: as a language has them would take longer than everything else
 BY = ", ".join(str(place + 1) for place in range(len(KEYS) + 2))
 
 
-def counted(kind: Kind, facts: str, at: str, *, of: Collection[str] = (), took: str | None = None, **said: str) -> str:
+def counted(
+    kind: Kind,
+    facts: str,
+    at: str,
+    *,
+    of: Collection[str] = (),
+    took: str | None = None,
+    **said: str,
+) -> str:
     """A query of what the facts of :since to :until count for, as `COLUMNS`, by the minute of `at`, or by its hour.
 
     `facts` is a relation, perhaps with a condition. Columns named in `of` have the same name there, beside `at`; others are
@@ -21,9 +46,12 @@ def counted(kind: Kind, facts: str, at: str, *, of: Collection[str] = (), took: 
     said |= {name: f"{whose}.{name}" for name in of}
     grain = Grain.HOUR if kind in HOURLY else Grain.MINUTE
     keys = ", ".join(
-        f"{said.get(name, 'null')}::{kept} {BYTES if kept == 'text' else ''} as {name}" for name, kept in KEYS.items()
+        f"{said.get(name, 'null')}::{kept} {BYTES if kept == 'text' else ''} as {name}"
+        for name, kept in KEYS.items()
     )
-    sums = ", ".join(f"sum({said[name]}) as {name}" if name in said else f"0 as {name}" for name in SUMS)
+    sums = ", ".join(
+        f"sum({said[name]}) as {name}" if name in said else f"0 as {name}" for name in SUMS
+    )
     first, last = (said.get(name, "null::timestamptz") for name in ("first_at", "last_at"))
     bucket = f"lanes.figure_bucket({took})" if took else "null::int"
     each = f"""

@@ -25,7 +25,9 @@ LIMITED = f"""{STATUS}
 
 def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
     """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
-    return [_status(row) for row in ask(NAMED, now=now, names=None if names is None else list(names))]
+    return [
+        _status(row) for row in ask(NAMED, now=now, names=None if names is None else list(names))
+    ]
 
 
 def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:
@@ -35,8 +37,21 @@ def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetI
 
 def _status(row: Any) -> BudgetStatus:
     """A row of `lanes.budgets_at`."""
-    of = Budget(row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd)
-    refused = (row.refused_at, row.refused_usd) if row.refused_at is not None and row.refused_at >= row.began_at else ()
+    of = Budget(
+        row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd
+    )
+    refused = (
+        (row.refused_at, row.refused_usd)
+        if row.refused_at is not None and row.refused_at >= row.began_at
+        else ()
+    )
     return BudgetStatus(
-        of, row.began_at, row.ends_at, row.spent_usd, row.unknown_usd, row.calls_usd, row.batches_usd, *refused
-    )  # fmt: skip
+        of,
+        row.began_at,
+        row.ends_at,
+        row.spent_usd,
+        row.unknown_usd,
+        row.calls_usd,
+        row.batches_usd,
+        *refused,
+    )

@@ -30,7 +30,9 @@ from lanes.store.tables import budget, budget_spent, budget_use
 from lanes.store.workload import workloads
 
 NEW_ZONE = "UTC"  # of a budget for which nobody named one
-ALONE = timedelta(seconds=0.5)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
+ALONE = timedelta(
+    seconds=0.5
+)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
 
 # What was billed before the budget was there; whoever saves later counts it himself. Whoever has this lock knows that nobody is
 # saving: no row of a smaller number than the newest comes any more.
@@ -81,7 +83,9 @@ select count(*) from moved
 """
 MOST = 20_000  # rows of budget_use moved in one transaction
 # What `submit` could not send is asked for now.
-SUBMIT_NOW = "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
+SUBMIT_NOW = (
+    "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
+)
 
 
 @dataclass(frozen=True)
@@ -122,20 +126,35 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
     _require_zone(connection, wanted.zone, now)
     known = select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()
-    so_far = Counted() if there is not None and there.zone == wanted.zone else _counted(connection, wanted, now)
+    so_far = (
+        Counted()
+        if there is not None and there.zone == wanted.zone
+        else _counted(connection, wanted, now)
+    )
     with waiting_at_most(connection, ALONE):
         values: dict[str, Any] = {
-            "soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd, "who": who, "why": why, "set_at": now, "refused_at": None,
+            "soft_usd": wanted.soft_usd,
+            "hard_usd": wanted.hard_usd,
+            "who": who,
+            "why": why,
+            "set_at": now,
+            "refused_at": None,
             "refused_usd": None,
-        }  # fmt: skip
+        }
         there = connection.execute(known.with_for_update(key_share=True)).first()
         if there is not None:
-            connection.execute(update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values))
+            connection.execute(
+                update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values)
+            )
         if there is None or there.zone != wanted.zone:
             _count_from(connection, wanted, None if there is None else there.id, values, so_far)
         _go_on(connection, wanted.workload, now)
     signals.wake(connection)
-    return next(each.said for each in statuses(connection, [wanted.workload], now=now) if each.budget == wanted)
+    return next(
+        each.said
+        for each in statuses(connection, [wanted.workload], now=now)
+        if each.budget == wanted
+    )
 
 
 def zone_of(connection: Connection, workload: str, consumer: str | None, period: Period) -> str:
@@ -152,12 +171,24 @@ def _counted(connection: Connection, wanted: Budget, now: datetime) -> Counted:
         connection.execute(text(LOCKED))
         newest = connection.execute(text(NEWEST)).one()
         for_a_moment.rollback()
-    return _sum(connection, wanted, now, UP_TO, Counted(responses=newest.responses, attempts=newest.attempts))
+    return _sum(
+        connection,
+        wanted,
+        now,
+        UP_TO,
+        Counted(responses=newest.responses, attempts=newest.attempts),
+    )
 
 
-def _sum(connection: Connection, wanted: Budget, now: datetime, rows: Mapping[str, str], before: Counted) -> Counted:
+def _sum(
+    connection: Connection, wanted: Budget, now: datetime, rows: Mapping[str, str], before: Counted
+) -> Counted:
     """With what these rows of its period add."""
-    of = {"workload": wanted.workload, "since": _began_at(connection, wanted, now), "attempts": before.attempts}
+    of = {
+        "workload": wanted.workload,
+        "since": _began_at(connection, wanted, now),
+        "attempts": before.attempts,
+    }
     if wanted.consumer is None:
         query, of = EVERYBODYS, {**of, "responses": before.responses}
     else:
@@ -171,15 +202,25 @@ def _began_at(connection: Connection, wanted: Budget, now: datetime) -> datetime
 
 
 def _count_from(
-    connection: Connection, wanted: Budget, id_: BudgetId | None, values: dict[str, Any], so_far: Counted
-) -> None:  # fmt: skip
+    connection: Connection,
+    wanted: Budget,
+    id_: BudgetId | None,
+    values: dict[str, Any],
+    so_far: Counted,
+) -> None:
     """The budget counts what its period has cost, from whoever saved before, and was not counted yet; a new one is there from
     now on."""
     connection.execute(text(LOCKED))
     if id_ is None:
         id_ = connection.execute(
             insert(budget)
-            .values(workload=wanted.workload, consumer=wanted.consumer, period=wanted.period, zone=wanted.zone, **values)
+            .values(
+                workload=wanted.workload,
+                consumer=wanted.consumer,
+                period=wanted.period,
+                zone=wanted.zone,
+                **values,
+            )
             .returning(budget.c.id)
         ).scalar_one()
     connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
@@ -188,12 +229,17 @@ def _count_from(
     all_of_it = _sum(connection, wanted, now, AFTER, so_far)
     connection.execute(
         insert(budget_spent).values(
-            budget_id=id_, began_at=_began_at(connection, wanted, now), usd=all_of_it.usd, bound_usd=all_of_it.bound_usd
+            budget_id=id_,
+            began_at=_began_at(connection, wanted, now),
+            usd=all_of_it.usd,
+            bound_usd=all_of_it.bound_usd,
         )
     )
 
 
-def remove(connection: Connection, name: str, consumer: str | None, period: Period, *, now: datetime) -> str:
+def remove(
+    connection: Connection, name: str, consumer: str | None, period: Period, *, now: datetime
+) -> str:
     """There is no such budget any more, and what waited for it goes on. What is true now.
 
     Raises:
@@ -201,13 +247,19 @@ def remove(connection: Connection, name: str, consumer: str | None, period: Peri
     """
     gone = Budget(name, consumer, period, "UTC", None, None)
     with waiting_at_most(connection, ALONE):
-        id_ = connection.execute(delete(budget).where(*_is(gone)).returning(budget.c.id)).scalar_one_or_none()
+        id_ = connection.execute(
+            delete(budget).where(*_is(gone)).returning(budget.c.id)
+        ).scalar_one_or_none()
         if id_ is None:
-            raise ActionRefused(f"there is no such budget: {gone.name}; `lanes budget` shows all of them")
+            raise ActionRefused(
+                f"there is no such budget: {gone.name}; `lanes budget` shows all of them"
+            )
         connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
         _go_on(connection, name, now)
     said = f"{gone.name} is removed: it limits nothing any more"
-    incidents.resolve(connection, Promise.BUDGET, name, gone.subject, sentence="The budget was removed.", now=now)
+    incidents.resolve(
+        connection, Promise.BUDGET, name, gone.subject, sentence="The budget was removed.", now=now
+    )
     signals.wake(connection)
     return said
 
@@ -222,7 +274,9 @@ def fold(connection: Connection, *, most: int = MOST) -> int:
     return connection.execute(text(FOLD), {"most": most}).scalar_one()
 
 
-def statuses(connection: Connection, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
+def statuses(
+    connection: Connection, names: Iterable[str] | None = None, *, now: datetime
+) -> list[BudgetStatus]:
     """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
     return budget_status.of(asking.through(connection), names, now=now)
 
@@ -230,11 +284,16 @@ def statuses(connection: Connection, names: Iterable[str] | None = None, *, now:
 def limited(connection: Connection) -> list[Limited]:
     """The budgets that have a hard limit."""
     rows = connection.execute(
-        select(budget.c.id, budget.c.workload, budget.c.consumer, budget.c.period, budget.c.hard_usd)
+        select(
+            budget.c.id, budget.c.workload, budget.c.consumer, budget.c.period, budget.c.hard_usd
+        )
         .where(budget.c.hard_usd.is_not(None))
         .order_by(budget.c.id)
     )
-    return [Limited(row.id, row.workload, row.consumer, Period(row.period), row.hard_usd) for row in rows]
+    return [
+        Limited(row.id, row.workload, row.consumer, Period(row.period), row.hard_usd)
+        for row in rows
+    ]
 
 
 def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:
@@ -244,7 +303,11 @@ def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) ->
 
 def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
     """Of whom nothing more is paid, whether that was asked for already or not: a workload and its consumer, None for all."""
-    return {(each.budget.workload, each.budget.consumer) for each in statuses(connection, now=now) if each.is_used_up}
+    return {
+        (each.budget.workload, each.budget.consumer)
+        for each in statuses(connection, now=now)
+        if each.is_used_up
+    }
 
 
 def unpaid(connection: Connection, *, now: datetime) -> list[str]:
@@ -254,9 +317,10 @@ def unpaid(connection: Connection, *, now: datetime) -> list[str]:
 
 def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
     return (
-        budget.c.workload == wanted.workload, budget.c.consumer.is_not_distinct_from(wanted.consumer),
+        budget.c.workload == wanted.workload,
+        budget.c.consumer.is_not_distinct_from(wanted.consumer),
         budget.c.period == wanted.period,
-    )  # fmt: skip
+    )
 
 
 def _require_zone(connection: Connection, zone: str, now: datetime) -> None:

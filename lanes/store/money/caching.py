@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 LOOKED_EVERY = timedelta(seconds=15)  # whoever decided, nobody looks again before
 OF_LATE = timedelta(minutes=30)  # calls come as often as since then
-MARKING_AFTER = timedelta(minutes=2)  # every drain marks as was decided, and calls from before are over
+MARKING_AFTER = timedelta(
+    minutes=2
+)  # every drain marks as was decided, and calls from before are over
 MOST_BATCHES = 100
 
 # Tokens of a version's tries since a moment, and how many of them were answered: a provider that fails caches nothing, either.
@@ -139,8 +141,12 @@ def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: date
 
 
 def _written(
-    connection: "Connection", version: VersionId, lane: Lane, decided: Caching, known: Caching | None
-) -> bool:  # fmt: skip
+    connection: "Connection",
+    version: VersionId,
+    lane: Lane,
+    decided: Caching,
+    known: Caching | None,
+) -> bool:
     """Whether it is what was decided last: not where somebody else decides, or did meanwhile."""
     from sqlalchemy import and_, select, update
     from sqlalchemy.dialects.postgresql import insert
@@ -148,10 +154,16 @@ def _written(
     from lanes.store.tables import caching
 
     if known is None:
-        made = insert(caching).values(version_id=version, lane=lane, **asdict(decided)).on_conflict_do_nothing()
+        made = (
+            insert(caching)
+            .values(version_id=version, lane=lane, **asdict(decided))
+            .on_conflict_do_nothing()
+        )
         return connection.execute(made.returning(caching.c.version_id)).first() is not None
     ours = and_(caching.c.version_id == version, caching.c.lane == lane)
-    free = select(caching.c.decided_at).where(ours).with_for_update(key_share=True, skip_locked=True)
+    free = (
+        select(caching.c.decided_at).where(ours).with_for_update(key_share=True, skip_locked=True)
+    )
     if connection.execute(free).scalar() != known.decided_at:
         return False
     connection.execute(update(caching).where(ours).values(**asdict(decided)))
@@ -160,7 +172,15 @@ def _written(
 
 def _caching(row: Any) -> Caching:
     return Caching(
-        Marks(row.marks), row.why, row.pays_from, row.since, row.decided_at, row.hit_rate, row.calls, row.losses, row.again_at
+        Marks(row.marks),
+        row.why,
+        row.pays_from,
+        row.since,
+        row.decided_at,
+        row.hit_rate,
+        row.calls,
+        row.losses,
+        row.again_at,
     )
 
 
@@ -176,10 +196,18 @@ def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[Saved]
             usd = saved_usd(row.read, row.written, model=row.model, lane=lane, at=now)
         except LookupError:
             continue
-        sums.setdefault((row.workload, lane), []).append(Saved(row.workload, lane, row.read, row.written, usd))
+        sums.setdefault((row.workload, lane), []).append(
+            Saved(row.workload, lane, row.read, row.written, usd)
+        )
     return [_sum(of) for of in sums.values()]
 
 
 def _sum(of: Sequence[Saved]) -> Saved:
     usd = sum((each.usd for each in of[1:]), of[0].usd)
-    return Saved(of[0].workload, of[0].lane, sum(each.read for each in of), sum(each.written for each in of), usd)
+    return Saved(
+        of[0].workload,
+        of[0].lane,
+        sum(each.read for each in of),
+        sum(each.written for each in of),
+        usd,
+    )

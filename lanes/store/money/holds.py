@@ -32,7 +32,9 @@ class BudgetUsedUp(LanesError):
         super().__init__(detail)
 
 
-def reserve(connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId, Decimal], *, now: datetime) -> None:
+def reserve(
+    connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId, Decimal], *, now: datetime
+) -> None:
     """Reserve that much of each budget for the batch until it is collected or released; lock them until the transaction ends.
 
     Raises:
@@ -44,28 +46,45 @@ def reserve(connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId,
     with waiting_at_most(connection, WAIT):
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
     found = budget_status.limited(asking.through(connection), ids, now=now)
-    over = exists().where(batch.c.id == budget_hold.c.batch_id, batch.c.state.in_((BatchState.COLLECTED, BatchState.RELEASED)))
+    over = exists().where(
+        batch.c.id == budget_hold.c.batch_id,
+        batch.c.state.in_((BatchState.COLLECTED, BatchState.RELEASED)),
+    )
     connection.execute(delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
     for id_, status in found.items():
         if bounds[id_] > status.left_usd:
-            raise BudgetUsedUp(f"{status.said}; the batch may cost up to {usd(bounds[id_])}", {id_: bounds[id_]})
-        connection.execute(insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=bounds[id_]))
+            raise BudgetUsedUp(
+                f"{status.said}; the batch may cost up to {usd(bounds[id_])}", {id_: bounds[id_]}
+            )
+        connection.execute(
+            insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=bounds[id_])
+        )
     tell(connection, found, dict.fromkeys(found), now=now)
 
 
 def lock_free(connection: Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
     """Lock those of these budgets that no other transaction holds; nothing is waited for."""
-    return set(connection.execute(_hard(ids).with_for_update(key_share=True, skip_locked=True)).scalars())
+    return set(
+        connection.execute(_hard(ids).with_for_update(key_share=True, skip_locked=True)).scalars()
+    )
 
 
 def tell(
-    connection: Connection, found: Mapping[BudgetId, BudgetStatus], refused: Mapping[BudgetId, Decimal | None], *, now: datetime
+    connection: Connection,
+    found: Mapping[BudgetId, BudgetStatus],
+    refused: Mapping[BudgetId, Decimal | None],
+    *,
+    now: datetime,
 ) -> None:
     """Note the least that each of these locked budgets lacked for its next call, or None: it paid. Write only what changed."""
     for id_, lacked in refused.items():
         if lacked != found[id_].refused_usd:
             since = None if lacked is None else found[id_].refused_at or now
-            connection.execute(update(budget).where(budget.c.id == id_).values(refused_at=since, refused_usd=lacked))
+            connection.execute(
+                update(budget)
+                .where(budget.c.id == id_)
+                .values(refused_at=since, refused_usd=lacked)
+            )
 
 
 def refused(connection: Connection, lacking: Mapping[BudgetId, Decimal], *, now: datetime) -> None:
@@ -74,19 +93,30 @@ def refused(connection: Connection, lacking: Mapping[BudgetId, Decimal], *, now:
     tell(connection, found, {id_: lacking[id_] for id_ in found}, now=now)
 
 
-def lefts(connection: Connection, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, Decimal]:
+def lefts(
+    connection: Connection, ids: Iterable[BudgetId], *, now: datetime
+) -> dict[BudgetId, Decimal]:
     """Return what is left of these budgets now; nothing is locked, so less may be left when it is asked for."""
-    return {id_: of.left_usd for id_, of in budget_status.limited(asking.through(connection), ids, now=now).items()}
+    return {
+        id_: of.left_usd
+        for id_, of in budget_status.limited(asking.through(connection), ids, now=now).items()
+    }
 
 
 def consumers(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
     """Return who reads the results of this work."""
     rows = connection.execute(
-        select(work.c.id, item.c.consumer).join(item, item.c.id == work.c.item_id).where(one_of(ids, work.c.id))
+        select(work.c.id, item.c.consumer)
+        .join(item, item.c.id == work.c.item_id)
+        .where(one_of(ids, work.c.id))
     )
     return {row.id: row.consumer for row in rows}
 
 
 def _hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
     """Those of these budgets that have a hard limit, in the order in which all transactions lock them."""
-    return select(budget.c.id).where(one_of(list(ids), budget.c.id), budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
+    return (
+        select(budget.c.id)
+        .where(one_of(list(ids), budget.c.id), budget.c.hard_usd.is_not(None))
+        .order_by(budget.c.id)
+    )

@@ -23,9 +23,22 @@ from lanes.workload.prices import cost, price_version
 
 NOTHING = Part()
 BOOKED = (
-    "message_id", "workload", "lane", "purpose", "model", "batch_id", "items", "input_tokens", "output_tokens",
-    "cache_read_tokens", "cache_write_tokens", "cost_usd", "price_version", "billed_at", "digest",
-)  # fmt: skip
+    "message_id",
+    "workload",
+    "lane",
+    "purpose",
+    "model",
+    "batch_id",
+    "items",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cost_usd",
+    "price_version",
+    "billed_at",
+    "digest",
+)
 
 
 class Payer(Protocol):
@@ -49,7 +62,11 @@ class Booked:
 
 
 def book(
-    connection: Connection, attempts: Sequence[Attempt], payers: Mapping[WorkId, Payer], *, batch_id: BatchId | None
+    connection: Connection,
+    attempts: Sequence[Attempt],
+    payers: Mapping[WorkId, Payer],
+    *,
+    batch_id: BatchId | None,
 ) -> Booked:
     """Every response is in the ledger; what was booked is in the order of the attempts.
 
@@ -73,21 +90,32 @@ def book(
             usd, price_of = _priced(said, payer, lane, each.ended_at)
             those = shared[said] = divided(used, usd, share.of)
             rows[said] = {
-                "message_id": said.message_id, "workload": payer.workload, "lane": lane, "purpose": payer.purpose,
-                "model": said.model or payer.model(lane), "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
-                "output_tokens": used.output, "cache_read_tokens": used.cache_read,
-                "cache_write_tokens": used.cache_write, "cost_usd": usd, "price_version": priced_by + price_of,
-                "billed_at": each.ended_at, "digest": said.digest,
-            }  # fmt: skip
+                "message_id": said.message_id,
+                "workload": payer.workload,
+                "lane": lane,
+                "purpose": payer.purpose,
+                "model": said.model or payer.model(lane),
+                "batch_id": batch_id,
+                "items": share.of,
+                "input_tokens": used.input,
+                "output_tokens": used.output,
+                "cache_read_tokens": used.cache_read,
+                "cache_write_tokens": used.cache_write,
+                "cost_usd": usd,
+                "price_version": priced_by + price_of,
+                "billed_at": each.ended_at,
+                "digest": said.digest,
+            }
         elif payer.purpose is Purpose.ANSWER:
             rows[said]["purpose"] = payer.purpose
         parts.append(those[share.index])
     named = _book(connection, rows)
     renamed = [
-        each if each.response is None or each.response not in named
+        each
+        if each.response is None or each.response not in named
         else replace(each, response=replace(each.response, message_id=named[each.response]))
         for each in attempts
-    ]  # fmt: skip
+    ]
     return Booked(renamed, parts, frozenset(named.values()))
 
 
@@ -105,7 +133,9 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     wanted = select(response.c.message_id, response.c.digest)
     known = wanted.where(response.c.message_id.in_({said.message_id for said in others}))
     digests = {row.message_id: row.digest for row in connection.execute(known)}
-    apart = {said for said in others if digests[said.message_id] not in (None, said.digest)}  # none: from before it was kept
+    apart = {
+        said for said in others if digests[said.message_id] not in (None, said.digest)
+    }  # none: from before it was kept
     if not apart:
         return {}
     named = {said: f"{said.message_id}~{said.digest}" for said in apart}
@@ -113,7 +143,9 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     return named
 
 
-def _inserted(connection: Connection, rows: Iterable[dict[str, Any]]) -> set[tuple[str, str | None]]:
+def _inserted(
+    connection: Connection, rows: Iterable[dict[str, Any]]
+) -> set[tuple[str, str | None]]:
     """Insert the rows whose names are not in the ledger yet, and return (name, digest) of each of these."""
     in_order = sorted(rows, key=itemgetter("message_id"))  # two savers of the same never deadlock
     return {(row.message_id, row.digest) for row in connection.execute(_booked(), split(in_order))}

@@ -23,8 +23,14 @@ def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: da
         raise ActionRefused(no)
     connection.execute(
         insert(overhead).values(
-            workload=wanted.workload, lane=wanted.lane, kind=wanted.kind, monthly_usd=wanted.monthly_usd,
-            from_date=wanted.from_date, who=who, why=why, set_at=now,
+            workload=wanted.workload,
+            lane=wanted.lane,
+            kind=wanted.kind,
+            monthly_usd=wanted.monthly_usd,
+            from_date=wanted.from_date,
+            who=who,
+            why=why,
+            set_at=now,
         )
-    )  # fmt: skip
+    )
     return wanted.said

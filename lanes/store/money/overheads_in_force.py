@@ -29,5 +29,7 @@ def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overh
 
 
 def _dated(row: Any) -> Dated:
-    of = Overhead(row.workload, Lane(row.lane), OverheadKind(row.kind), row.monthly_usd, row.from_date)
+    of = Overhead(
+        row.workload, Lane(row.lane), OverheadKind(row.kind), row.monthly_usd, row.from_date
+    )
     return Dated(of, row.who, row.why, row.set_at)

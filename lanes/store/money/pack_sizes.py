@@ -58,23 +58,35 @@ def decided(ask: Ask) -> dict[Place, Decided]:
     """The same, of whoever asks the database."""
     return {
         _place(row): Decided(
-            row.size, row.allowed, row.decided_at, row.why, row.hurt, Share(row.packed_agreed, row.packed_n),
+            row.size,
+            row.allowed,
+            row.decided_at,
+            row.why,
+            row.hurt,
+            Share(row.packed_agreed, row.packed_n),
             Share(row.alone_agreed, row.alone_n),
         )
         for row in ask(IN_FORCE)
-    }  # fmt: skip
+    }
 
 
 def evidence(
-    ask: Ask, places: Sequence[tuple[VersionId, Place]], last: Mapping[Place, Decided], *, now: datetime
+    ask: Ask,
+    places: Sequence[tuple[VersionId, Place]],
+    last: Mapping[Place, Decided],
+    *,
+    now: datetime,
 ) -> dict[tuple[VersionId, Lane], Evidence]:
     """What was compared on these lanes within 28 days: of packed items only since what was decided `last` of their lane."""
     oldest = now - BACK_TO
     given = {
-        "versions": [id_ for id_, _ in places], "lanes": [place.lane.value for _, place in places],
-        "since": [max(oldest, last[place].decided_at) if place in last else oldest for _, place in places],
+        "versions": [id_ for id_, _ in places],
+        "lanes": [place.lane.value for _, place in places],
+        "since": [
+            max(oldest, last[place].decided_at) if place in last else oldest for _, place in places
+        ],
         "back_to": oldest,
-    }  # fmt: skip
+    }
     packed: dict[tuple[VersionId, Lane], dict[int, Share]] = {}
     alone: dict[tuple[VersionId, Lane], Share] = {}
     for row in ask(COMPARED, **given) if places else ():
@@ -87,7 +99,9 @@ def evidence(
     return {key: Evidence(packed.get(key, {}), alone.get(key, NOTHING)) for key in keys}
 
 
-def decide_all(connection: "Connection", versions: "Iterable[Version]", *, now: datetime) -> list[Decided]:
+def decide_all(
+    connection: "Connection", versions: "Iterable[Version]", *, now: datetime
+) -> list[Decided]:
     """Wherever enough is known, another size is in force from now on; these decisions."""
     ask = asking.through(connection)
     last = decided(ask)
@@ -96,12 +110,14 @@ def decide_all(connection: "Connection", versions: "Iterable[Version]", *, now: 
         for each in versions
         for lane in Lane
         if (most := most_items(each.spec, lane)) > 1
-    ]  # fmt: skip
+    ]
     known = evidence(ask, [(each.id, place) for each, place, _ in may_share], last, now=now)
     hurts = _hurts(ask, now)
     made: list[Decided] = []
     for each, place, most in may_share:
-        new = decide(last.get(place), most, known[each.id, place.lane], hurts.get(place, {}), now=now)
+        new = decide(
+            last.get(place), most, known[each.id, place.lane], hurts.get(place, {}), now=now
+        )
         if new is not None:
             _write(connection, each.id, place, new)
             made.append(new)
@@ -122,11 +138,21 @@ def _write(connection: "Connection", version_id: VersionId, of: Place, new: Deci
 
     connection.execute(
         insert(pack_size).values(
-            workload=of.workload, version_id=version_id, lane=of.lane, model=of.model, size=new.size, allowed=new.allowed,
-            hurt=new.hurt, packed_n=new.packed.samples, packed_agreed=new.packed.hits, alone_n=new.alone.samples,
-            alone_agreed=new.alone.hits, why=new.why, decided_at=new.decided_at,
+            workload=of.workload,
+            version_id=version_id,
+            lane=of.lane,
+            model=of.model,
+            size=new.size,
+            allowed=new.allowed,
+            hurt=new.hurt,
+            packed_n=new.packed.samples,
+            packed_agreed=new.packed.hits,
+            alone_n=new.alone.samples,
+            alone_agreed=new.alone.hits,
+            why=new.why,
+            decided_at=new.decided_at,
         )
-    )  # fmt: skip
+    )
 
 
 def _place(row: Any) -> Place:

@@ -11,7 +11,9 @@ from lanes.store import incidents
 from lanes.store.literals import is_
 from lanes.store.tables import incident
 
-SEEN_EVERY = timedelta(minutes=1)  # what is at risk as before was seen again: it has not been calm since its figures changed
+SEEN_EVERY = timedelta(
+    minutes=1
+)  # what is at risk as before was seen again: it has not been calm since its figures changed
 
 
 def record(connection: Connection, seen: Sequence[AtRisk], *, now: datetime) -> Recorded:
@@ -19,14 +21,28 @@ def record(connection: Connection, seen: Sequence[AtRisk], *, now: datetime) -> 
 
     `seen` is everything that one look found, one for each workload. To be called with nothing too: that ends what was.
     """
-    recorded = incidents.record(connection, [deadline_at_risk(each, now) for each in seen if each.items], now=now)
-    ours = and_(is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.DEADLINE_AT_RISK)
+    recorded = incidents.record(
+        connection, [deadline_at_risk(each, now) for each in seen if each.items], now=now
+    )
+    ours = and_(
+        is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.DEADLINE_AT_RISK
+    )
     at_risk = incident.c.workload.in_([each.workload for each in seen if each.items])
-    connection.execute(update(incident).where(ours, at_risk, incident.c.updated_at <= now - SEEN_EVERY).values(updated_at=now))
-    calm = select(incident.c.workload).where(ours, ~at_risk, incident.c.updated_at <= now - CALM_FOR)
+    connection.execute(
+        update(incident)
+        .where(ours, at_risk, incident.c.updated_at <= now - SEEN_EVERY)
+        .values(updated_at=now)
+    )
+    calm = select(incident.c.workload).where(
+        ours, ~at_risk, incident.c.updated_at <= now - CALM_FOR
+    )
     for workload in connection.execute(calm).scalars().all():
         ended = incidents.resolve(
-            connection, Promise.DEADLINE_AT_RISK, workload, sentence=nothing_at_risk(workload), now=now
+            connection,
+            Promise.DEADLINE_AT_RISK,
+            workload,
+            sentence=nothing_at_risk(workload),
+            now=now,
         )
         recorded.resolved.extend([] if ended is None else [ended])
     return recorded

@@ -85,9 +85,12 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> AtStake:
     if promise is Promise.AUTHORITATIVE_FAILED:
         return AtStake(Stake(unanswered=0, uncorrected=round(of.value)))
     at: dict[str, Any] = {
-        "workloads": workloads_of(connection, of), "lanes": _lanes(of), "batch_id": batch_of(of), "now": now,
+        "workloads": workloads_of(connection, of),
+        "lanes": _lanes(of),
+        "batch_id": batch_of(of),
+        "now": now,
         **period(of, FAILED_FOR, now),
-    }  # fmt: skip
+    }
     return _counted(connection, _owed(promise, at), at)
 
 
@@ -119,7 +122,10 @@ def _owed(promise: Promise, at: dict[str, Any]) -> str:
 def _counted(connection: Connection, owed: str, at: dict[str, Any]) -> AtStake:
     row = connection.execute(text(COUNTED.format(owed=owed)), at).one()
     stake = Stake(
-        unanswered=row.unanswered, uncorrected=row.uncorrected, overdue=row.overdue, due_at=row.due_at,
+        unanswered=row.unanswered,
+        uncorrected=row.uncorrected,
+        overdue=row.overdue,
+        due_at=row.due_at,
         at_least=row.seen >= MOST,
-    )  # fmt: skip
+    )
     return AtStake(stake, items=list(zip(row.workloads or (), row.keys or (), strict=True)))

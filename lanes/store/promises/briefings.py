@@ -9,7 +9,16 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import ItemId
-from lanes.promises.briefing import MOST_CAUSES, NO_RUN, UNSAMPLED, Briefing, Cause, Met, kinds, sample_of
+from lanes.promises.briefing import (
+    MOST_CAUSES,
+    NO_RUN,
+    UNSAMPLED,
+    Briefing,
+    Cause,
+    Met,
+    kinds,
+    sample_of,
+)
 from lanes.promises.incident import Incident, Promise
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.promises.at_stake import AtStake
@@ -21,17 +30,24 @@ WITHIN = "1500ms"  # one look-up
 SAMPLES = 20  # items among which one is looked for whose key can be typed
 ITEMS = "select workload, key from lanes.item where id = any(:ids) order by array_position(cast(:ids as bigint[]), id)"
 RUN_OF_BATCH = "select flow_run_id from lanes.batch where id = :id"
-OWN_RUN = (Promise.BATCH_SLOW, Promise.BATCH_UNCLEAR)  # nothing was tried of it yet: the run that submitted it
+OWN_RUN = (
+    Promise.BATCH_SLOW,
+    Promise.BATCH_UNCLEAR,
+)  # nothing was tried of it yet: the run that submitted it
 
 
 def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
     """What is known of the incident as of now. A part that cannot be looked up in time says so, and costs no other."""
-    connection.execute(text("select set_config('statement_timeout', :within, true)"), {"within": WITHIN})
+    connection.execute(
+        text("select set_config('statement_timeout', :within, true)"), {"within": WITHIN}
+    )
     found, untold = _alone(connection, lambda: causes.find(connection, of, now=now), Found())
     stakes, unstaked = _alone(connection, lambda: at_stake.find(connection, of, now=now), AtStake())
     trend, trendless = _alone(connection, lambda: trends.find(connection, of, now=now), "")
     errors, promise = kinds(found.met), of.promise
-    items, _ = _alone(connection, lambda: _items(connection, [*_item_ids(errors), *found.item_ids]), [])
+    items, _ = _alone(
+        connection, lambda: _items(connection, [*_item_ids(errors), *found.item_ids]), []
+    )
     run, _ = _alone(connection, lambda: _run_of(connection, of, found), None)
     sample = None if promise in UNSAMPLED else sample_of([*items, *stakes.items])
     return Briefing(
@@ -76,7 +92,11 @@ def _item_ids(errors: Sequence[Met]) -> list[ItemId]:
 def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str]]:
     """Those of the most frequent error first."""
     some = list(ids[:SAMPLES])
-    return [(row.workload, row.key) for row in connection.execute(text(ITEMS), {"ids": some})] if some else []
+    return (
+        [(row.workload, row.key) for row in connection.execute(text(ITEMS), {"ids": some})]
+        if some
+        else []
+    )
 
 
 def _run_of(connection: Connection, of: Incident, found: Found) -> UUID | None:

@@ -109,7 +109,11 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
         return [of.workload]
     if of.promise in (Promise.PROVIDER_FROZEN, Promise.ROLE_TAKEN):
         return list(connection.execute(text(ALL)).scalars())
-    return list(connection.execute(text(AFFECTED), {"account": of.subject, "opened_at": of.opened_at}).scalars())
+    return list(
+        connection.execute(
+            text(AFFECTED), {"account": of.subject, "opened_at": of.opened_at}
+        ).scalars()
+    )
 
 
 def batch_of(of: Incident) -> BatchId | None:
@@ -149,17 +153,23 @@ def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime)
         at = {"recent": within["since"], "workload": of.workload}
         within["since"] = connection.execute(text(WELL), at).scalar() or within["since"]
     of_these = {
-        "workloads": workloads_of(connection, of), "lanes": list(Lane) if scope.lane is None else [scope.lane],
-        "batch_id": batch_of(of), "purpose": scope.purpose, **within,
-    }  # fmt: skip
+        "workloads": workloads_of(connection, of),
+        "lanes": list(Lane) if scope.lane is None else [scope.lane],
+        "batch_id": batch_of(of),
+        "purpose": scope.purpose,
+        **within,
+    }
     rows = connection.execute(text(ATTEMPTS), of_these).all()
     bad = [row for row in rows if row.outcome in scope.outcomes]
     looked_at = sum(row.times for row in rows)
     over = _counted_over(looked_at, within["until"] - within["since"])
     return Found(
-        _met(connection, bad), over, [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows),
+        _met(connection, bad),
+        over,
+        [id_ for row in bad for id_ in row.item_ids],
+        _newest_run(bad) or _newest_run(rows),
         "" if bad else _unexplained(connection, of, rows, over),
-    )  # fmt: skip
+    )
 
 
 def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
@@ -210,7 +220,9 @@ def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
     met = [Met(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     if of.resolved_at is None:
         waits = due.overdue_of(through(connection), of.workload, now=now)
-        met += [Met(f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits]
+        met += [
+            Met(f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits
+        ]
     over = f"{counted(sum(each.times for each in met), 'missed due time')} of the last hour"
     return Found(met, over, [], None, UNEXPLAINED[of.promise])
 
@@ -232,14 +244,21 @@ def _met(connection: Connection, rows: Sequence[Any]) -> list[Met]:
     """The errors without what they may quote of their input."""
     refusals = {row.item_ids[0] for row in rows if row.error and ABOUT_AN_INPUT.search(row.error)}
     some = sorted(refusals)[:MOST_PAYLOADS]
-    payloads = {row.id: [row.payload] for row in connection.execute(text(PAYLOADS), {"ids": some})} if some else {}
+    payloads = (
+        {row.id: [row.payload] for row in connection.execute(text(PAYLOADS), {"ids": some})}
+        if some
+        else {}
+    )
     return [Met(_shown(row, payloads), row.times, row.item_ids[0]) for row in rows]
 
 
 def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:
     """What a whole pack was refused for may quote any of its items, and those are not known here."""
     shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
-    return discreet(row.error or f"{row.outcome}, without a reason", None if shared else payloads.get(row.item_ids[0]))
+    return discreet(
+        row.error or f"{row.outcome}, without a reason",
+        None if shared else payloads.get(row.item_ids[0]),
+    )
 
 
 def _counted_over(attempts: int, window: timedelta) -> str:

@@ -16,10 +16,18 @@ from lanes.store.work import UNASKED
 MOST = 10_000  # items that are counted
 # Those that `lanes.promises.judge` judges at every look. One that it no longer judges is about nothing.
 JUDGED = (
-    Promise.BATCH_SLOW, Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.BATCH_INCOMPLETE, Promise.BATCH_NEVER_STARTED,
-    Promise.REALTIME_SLOW, Promise.REALTIME_FAILING, Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BUDGET,
+    Promise.BATCH_SLOW,
+    Promise.BATCH_FAILING,
+    Promise.BATCH_INVALID,
+    Promise.BATCH_INCOMPLETE,
+    Promise.BATCH_NEVER_STARTED,
+    Promise.REALTIME_SLOW,
+    Promise.REALTIME_FAILING,
+    Promise.AUTHORITATIVE_FAILED,
+    Promise.ITEMS_FAILED,
+    Promise.BUDGET,
     Promise.DEADLINE_MISSED,
-)  # fmt: skip
+)
 OPEN = "select workload, promise, subject from lanes.incident where state = 'open' and promise = any(:promises)"
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
@@ -88,17 +96,29 @@ ANSWERED = "The provider takes what is asked again."
 UNASKED_NOW = "Nothing waits for it any more: whatever comes next is asked."
 
 
-def end_gone(connection: Connection, judged: Iterable[Assessment], *, now: datetime) -> list[IncidentId]:
+def end_gone(
+    connection: Connection, judged: Iterable[Assessment], *, now: datetime
+) -> list[IncidentId]:
     """Resolve the open incidents whose subject is gone; `judged` is everything that one look judged. Return their ids."""
     known = {(each.promise, each.workload, each.subject) for each in judged}
     paused = set(connection.execute(text(PAUSED)).scalars())
     over = list[IncidentId | None]()
     for row in connection.execute(text(OPEN), {"promises": [*JUDGED]}).all():
-        if (row.promise, row.workload, row.subject) not in known and not row.subject.endswith(DEAR):  # a departure tells that
-            said = f'Workload "{row.workload}" is paused: nothing of it is asked.' if row.workload in paused else GONE
-            over.append(resolve(connection, row.promise, row.workload, row.subject, sentence=said, now=now))
+        if (row.promise, row.workload, row.subject) not in known and not row.subject.endswith(
+            DEAR
+        ):  # a departure tells that
+            said = (
+                f'Workload "{row.workload}" is paused: nothing of it is asked.'
+                if row.workload in paused
+                else GONE
+            )
+            over.append(
+                resolve(connection, row.promise, row.workload, row.subject, sentence=said, now=now)
+            )
     for row in connection.execute(text(DECIDED)).all():
-        over.append(resolve(connection, row.promise, row.workload, row.subject, sentence=GONE, now=now))
+        over.append(
+            resolve(connection, row.promise, row.workload, row.subject, sentence=GONE, now=now)
+        )
     return [id_ for id_ in over if id_ is not None]
 
 
@@ -108,7 +128,16 @@ def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
     for row in connection.execute(text(FROZEN)).all():
         if row.answered or not row.items:
             said = ANSWERED if row.answered else UNASKED_NOW
-            over.append(resolve(connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now))
+            over.append(
+                resolve(
+                    connection,
+                    Promise.PROVIDER_FROZEN,
+                    row.workload,
+                    row.subject,
+                    sentence=said,
+                    now=now,
+                )
+            )
         else:
             connection.execute(text(COUNTED), {"id": row.id, "items": row.items, "now": now})
     return [id_ for id_ in over if id_ is not None]

@@ -24,9 +24,14 @@ def due(connection: Connection, *, now: datetime) -> Sequence[Reminder]:
     rows = connection.execute(
         select(incident, slack_post.c.channel, slack_post.c.ts)
         .join(slack_post, slack_post.c.incident_id == incident.c.id)
-        .where(differs(slack_post.c.posted_state, IncidentState.RESOLVED), is_(slack_post.c.posted_state, IncidentState.OPEN))
+        .where(
+            differs(slack_post.c.posted_state, IncidentState.RESOLVED),
+            is_(slack_post.c.posted_state, IncidentState.OPEN),
+        )
         .where(slack_post.c.ts.is_not(None), told_last <= now - EVERY)
-        .where(is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.APPROVAL_WAITS)
+        .where(
+            is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.APPROVAL_WAITS
+        )
         .order_by(incident.c.id)
     )
     return [Reminder(read_incident(row), row.channel, row.ts) for row in rows]

@@ -26,13 +26,17 @@ FOREIGN = """
              select from pg_roles r where r.rolname in ('lanes_worker', 'lanes_owner') and pg_has_role(u.oid, r.oid, 'member')))
      order by 1, 2
 """
-TOLD = select(incident.c.subject).where(is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.ROLE_TAKEN)
+TOLD = select(incident.c.subject).where(
+    is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.ROLE_TAKEN
+)
 
 
 def taken_roles(connection: Connection) -> Taken:
     """Return the sessions of other users that hold a role of Lanes, by role. Nothing is locked by looking."""
     found = defaultdict[Role, list[ForeignHolder]](list)
-    for row in connection.execute(text(FOREIGN), {"class": CLASS, "roles": [int(each) for each in Role]}):
+    for row in connection.execute(
+        text(FOREIGN), {"class": CLASS, "roles": [int(each) for each in Role]}
+    ):
         role = Role(row.role)
         found[role].append(ForeignHolder(role, row.pid, row.user, row.application, row.address))
     return found
@@ -46,5 +50,12 @@ def record(connection: Connection, *, now: datetime) -> Taken:
     held = {subject_of(role) for role in taken}
     for subject in connection.execute(TOLD).scalars().all():
         if subject not in held:
-            incidents.resolve(connection, Promise.ROLE_TAKEN, EVERYBODY, subject, sentence=role_free(subject), now=now)
+            incidents.resolve(
+                connection,
+                Promise.ROLE_TAKEN,
+                EVERYBODY,
+                subject,
+                sentence=role_free(subject),
+                now=now,
+            )
     return taken

@@ -43,8 +43,10 @@ ANSWERED = percentiles(
     select d.workload, b.bucket, b.n from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
      where d.kind = 'result' and d.workload = :workload and d.lane = 'realtime' and d.at >= :since
        and d.at < :until) minutes""",
-    by="workload", whole="answers", p95_s=0.95,
-)  # fmt: skip
+    by="workload",
+    whole="answers",
+    p95_s=0.95,
+)
 HOME = f"""
 select id, items, succeeded, invalid, errored + canceled + expired + missing as failed,
        extract(epoch from coalesce(collected_at, ended_at) - coalesce(submitted_at, intended_at))::float8 as took_s
@@ -93,7 +95,11 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> str:
 
 def _before(of: Incident, window: timedelta) -> dict[str, object]:
     """The window before the one in which the figure was measured."""
-    return {"workload": of.workload, "since": of.updated_at - 2 * window, "until": of.updated_at - window}
+    return {
+        "workload": of.workload,
+        "since": of.updated_at - 2 * window,
+        "until": of.updated_at - window,
+    }
 
 
 def _minutes_before(of: Incident, window: timedelta) -> dict[str, object]:
@@ -112,7 +118,11 @@ def _failing(connection: Connection, of: Incident) -> str:
 def _slow(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(ANSWERED), _minutes_before(of, RECENT)).first()
     answers = row.answers if row else 0
-    return compared(of, row.p95_s, when=BEFORE) if row and enough(answers) else too_few(answers, "answer", BEFORE)
+    return (
+        compared(of, row.p95_s, when=BEFORE)
+        if row and enough(answers)
+        else too_few(answers, "answer", BEFORE)
+    )
 
 
 def _missed(connection: Connection, of: Incident) -> str:
@@ -134,7 +144,9 @@ def _of_batches(connection: Connection, of: Incident) -> str:
 
 
 def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
-    took = sorted(row.took_s for row in connection.execute(text(HOME), {"workload": of.workload, "most": 5}))
+    took = sorted(
+        row.took_s for row in connection.execute(text(HOME), {"workload": of.workload, "most": 5})
+    )
     grows = since_opening(of, now)
     return f"{grows}; {usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
 
@@ -142,9 +154,12 @@ def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
 def _given_up(connection: Connection, of: Incident, now: datetime) -> str:
     at = of.resolved_at or now
     row = connection.execute(
-        text(GAVE_UP), {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
+        text(GAVE_UP),
+        {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at},
     ).one()
-    return compared(of, row.before, when="in the hour before", now=row.lately, lately=" in the last hour")
+    return compared(
+        of, row.before, when="in the hour before", now=row.lately, lately=" in the last hour"
+    )
 
 
 def _uncorrected(connection: Connection, of: Incident) -> str:

@@ -21,7 +21,9 @@ from lanes.store.tables import outage, version
 from lanes.store.workload.workloads import versions
 from lanes.workload.version import Version
 
-HEARD_OF = timedelta(minutes=1)  # an open circuit that nobody probes for longer says nothing: nothing waits for its model
+HEARD_OF = timedelta(
+    minutes=1
+)  # an open circuit that nobody probes for longer says nothing: nothing waits for its model
 TRIES = 5  # to change one that others change at the same time
 
 # Whether some call of the model was answered since the drain's calls were not, and lately: then the trouble is the drain's own.
@@ -67,7 +69,11 @@ def by_models(connection: Connection, models: Collection[str]) -> list[VersionId
     """Return the versions whose real-time work asks one of these models."""
     if not models:
         return []
-    return list(connection.execute(select(version.c.id).where(one_of(set(models), version.c.realtime_model))).scalars())
+    return list(
+        connection.execute(
+            select(version.c.id).where(one_of(set(models), version.c.realtime_model))
+        ).scalars()
+    )
 
 
 def needed(connection: Connection, models: Collection[str], *, now: datetime) -> list[Needed]:
@@ -78,7 +84,9 @@ def needed(connection: Connection, models: Collection[str], *, now: datetime) ->
     """
     rows = connection.execute(text(NEEDED), {"models": list(models), "now": now}).all()
     readable = versions(connection, [row.version_id for row in rows])
-    found = [Needed(readable[row.version_id], row.rank_at) for row in rows if row.version_id in readable]
+    found = [
+        Needed(readable[row.version_id], row.rank_at) for row in rows if row.version_id in readable
+    ]
     return sorted(found, key=attrgetter("rank_at"))
 
 
@@ -88,13 +96,20 @@ def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, s
     Those that nobody has probed for a minute are left out: whatever would ask them could find them closed.
     """
     since = now - HEARD_OF
-    return {of: each for of, each in open_ones(connection).items() if each.next_probe_at and each.next_probe_at > since}
+    return {
+        of: each
+        for of, each in open_ones(connection).items()
+        if each.next_probe_at and each.next_probe_at > since
+    }
 
 
 def open_ones(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
     """All circuits that rest or are probed, by account and model and in their order, whether something waits or not."""
     rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
-    return {(row.account, row.model): _circuit(row) for row in sorted(rows, key=lambda row: (row.account, row.model))}
+    return {
+        (row.account, row.model): _circuit(row)
+        for row in sorted(rows, key=lambda row: (row.account, row.model))
+    }
 
 
 def known(connection: Connection, account: str) -> dict[str, Circuit]:
@@ -111,12 +126,21 @@ def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circu
     if not seen.may_be_probed(now):
         return None
     probed = seen.probed(now)
-    free = select(outage.c.id).where(*_unchanged(seen)).with_for_update(key_share=True, skip_locked=True).cte("free")
-    taken = connection.execute(update(outage).where(outage.c.id == free.c.id).values(_written(probed)))
+    free = (
+        select(outage.c.id)
+        .where(*_unchanged(seen))
+        .with_for_update(key_share=True, skip_locked=True)
+        .cte("free")
+    )
+    taken = connection.execute(
+        update(outage).where(outage.c.id == free.c.id).values(_written(probed))
+    )
     return probed if taken.rowcount == 1 else None
 
 
-def faulted(connection: Connection, account: str, model: str, fault: Fault, *, now: datetime) -> tuple[Circuit | None, bool]:
+def faulted(
+    connection: Connection, account: str, model: str, fault: Fault, *, now: datetime
+) -> tuple[Circuit | None, bool]:
     """The circuit after a fault, and whether that moved it on; None: it is closed, because others are answered.
 
     To be done in a transaction of its own: it waits for a second at most for whoever changes it at the same time.
@@ -124,7 +148,9 @@ def faulted(connection: Connection, account: str, model: str, fault: Fault, *, n
     wait_at_most(connection, PATIENCE)
     for _ in range(TRIES):
         before = _of(connection, account, model)
-        if (before is None or not before.is_open) and _others_are_answered(connection, model, fault, now):
+        if (before is None or not before.is_open) and _others_are_answered(
+            connection, model, fault, now
+        ):
             return None, False
         after = opened(fault, now) if before is None else before.faulted(fault, now)
         if after == before:
@@ -136,7 +162,9 @@ def faulted(connection: Connection, account: str, model: str, fault: Fault, *, n
     return _of(connection, account, model), False
 
 
-def answered(connection: Connection, account: str, model: str, *, began_at: datetime) -> Circuit | None:
+def answered(
+    connection: Connection, account: str, model: str, *, began_at: datetime
+) -> Circuit | None:
     """A call of the model that began then was answered: its circuit, closed where that call says so; None without an outage.
 
     As `faulted`, in a transaction of its own.
@@ -160,7 +188,9 @@ def give_back_probe(
     return _changed(connection, account, model, freed)
 
 
-def _changed(connection: Connection, account: str, model: str, decide: Callable[[Circuit], Circuit]) -> Circuit | None:
+def _changed(
+    connection: Connection, account: str, model: str, decide: Callable[[Circuit], Circuit]
+) -> Circuit | None:
     wait_at_most(connection, PATIENCE)
     for _ in range(TRIES):
         before = _of(connection, account, model)
@@ -174,7 +204,9 @@ def _changed(connection: Connection, account: str, model: str, decide: Callable[
 
 def _others_are_answered(connection: Connection, model: str, fault: Fault, now: datetime) -> bool:
     since = max(fault.failing_since, now - LATELY)
-    return connection.execute(text(OTHERS_ARE_ANSWERED), {"model": model, "since": since, "soon": now + SOON}).scalar_one()
+    return connection.execute(
+        text(OTHERS_ARE_ANSWERED), {"model": model, "since": since, "soon": now + SOON}
+    ).scalar_one()
 
 
 def _opened(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:
@@ -182,14 +214,21 @@ def _opened(connection: Connection, account: str, model: str, circuit: Circuit) 
     return connection.execute(
         insert(outage)
         .values(account=account, model=model, began_at=circuit.since, **_written(circuit))
-        .on_conflict_do_nothing(index_elements=["account", "model"], index_where=text("over_at is null"))
+        .on_conflict_do_nothing(
+            index_elements=["account", "model"], index_where=text("over_at is null")
+        )
         .returning(outage.c.id)
     ).scalar()
 
 
 def _moved(connection: Connection, before: Circuit, after: Circuit) -> bool:
     """Whether nobody else did, and its outage is not over."""
-    return connection.execute(update(outage).where(*_unchanged(before)).values(_written(after))).rowcount == 1
+    return (
+        connection.execute(
+            update(outage).where(*_unchanged(before)).values(_written(after))
+        ).rowcount
+        == 1
+    )
 
 
 def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
@@ -198,9 +237,14 @@ def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
 
 def _written(circuit: Circuit) -> dict[str, Any]:
     return {
-        "faulted_at": circuit.faulted_at, "faults": circuit.faults, "why": circuit.why, "state": circuit.state,
-        "next_probe_at": circuit.next_probe_at, "rests": circuit.rests, "turn": circuit.turn,
-    }  # fmt: skip
+        "faulted_at": circuit.faulted_at,
+        "faults": circuit.faults,
+        "why": circuit.why,
+        "state": circuit.state,
+        "next_probe_at": circuit.next_probe_at,
+        "rests": circuit.rests,
+        "turn": circuit.turn,
+    }
 
 
 def _of_outages() -> Select[Any]:
@@ -208,7 +252,9 @@ def _of_outages() -> Select[Any]:
 
 
 def _of(connection: Connection, account: str, model: str) -> Circuit | None:
-    row = connection.execute(_of_outages().where(outage.c.account == account, outage.c.model == model)).first()
+    row = connection.execute(
+        _of_outages().where(outage.c.account == account, outage.c.model == model)
+    ).first()
     return None if row is None else _circuit(row)
 
 
@@ -218,5 +264,13 @@ def _of_id(connection: Connection, id_: int) -> Circuit:
 
 def _circuit(row: Any) -> Circuit:
     return Circuit(
-        row.id, row.state, row.began_at, row.faulted_at, row.faults, row.why, row.next_probe_at, row.rests, row.turn
+        row.id,
+        row.state,
+        row.began_at,
+        row.faulted_at,
+        row.faults,
+        row.why,
+        row.next_probe_at,
+        row.rests,
+        row.turn,
     )

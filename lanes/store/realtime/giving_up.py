@@ -53,7 +53,9 @@ returning w.id, w.claim_no, w.workload, w.generation, h.returns, extract(epoch f
 """
 
 
-def hopeless(connection: Connection, lane: Lane, *, now: datetime, most: int = 500) -> list[Attempt]:
+def hopeless(
+    connection: Connection, lane: Lane, *, now: datetime, most: int = 500
+) -> list[Attempt]:
     """Claim the lane's hopeless work, and return for each an attempt `given_up` that is saved like any other."""
     given = {"lane": lane, "now": now, "most": most, "returns": RETURNS}
     return [
@@ -61,7 +63,8 @@ def hopeless(connection: Connection, lane: Lane, *, now: datetime, most: int = 5
             Claim(row.id, row.claim_no),
             f"{UNANSWERABLE} {float(row.hours):.1f} hours ({counted(row.returns, 'attempt')} came back unanswered); "
             f"`{f'lanes replay {row.workload}' if row.generation else f'lanes retry {row.workload} --all'}` tries it again",
-            started_at=now, now=now,
+            started_at=now,
+            now=now,
         )
         for row in connection.execute(text(HOPELESS), given)
-    ]  # fmt: skip
+    ]

@@ -17,27 +17,37 @@ from lanes.words import Lane, Outcome
 
 MOST_TRIES = 200  # of a workload that are learned from
 OF_LATE = timedelta(days=1)
-FRESH = timedelta(minutes=5)  # what is older says nothing of what is left: every limit has filled since
+FRESH = timedelta(
+    minutes=5
+)  # what is older says nothing of what is left: every limit has filled since
 KEY = ("account", "model", "kind")
 
 
 def exchange(
     connection: Connection, account: str, seen: Mapping[str, Sequence[Limit]], *, now: datetime
-) -> dict[str, list[Limit]]:  # fmt: skip
+) -> dict[str, list[Limit]]:
     """What this drain saw is known to all, where nobody saw anything newer; and the newest of the account, by model."""
     rows = [
         {
-            "account": account, "model": model, "kind": each.kind, "limit_": each.limit, "remaining": int(each.remaining),
-            "reset_at": each.reset_at, "seen_at": each.seen_at,
+            "account": account,
+            "model": model,
+            "kind": each.kind,
+            "limit_": each.limit,
+            "remaining": int(each.remaining),
+            "reset_at": each.reset_at,
+            "seen_at": each.seen_at,
         }
-        for model in sorted(seen) for each in sorted(seen[model], key=lambda each: each.kind)
-    ]  # fmt: skip
+        for model in sorted(seen)
+        for each in sorted(seen[model], key=lambda each: each.kind)
+    ]
     if rows:
         given = rows_of(capacity, rows)
         put = insert(capacity).from_select(list(rows[0]), select(*given.c))
         newest = {name: put.excluded[name] for name in rows[0] if name not in KEY}
         connection.execute(
-            put.on_conflict_do_update(index_elements=KEY, set_=newest, where=capacity.c.seen_at < put.excluded.seen_at)
+            put.on_conflict_do_update(
+                index_elements=KEY, set_=newest, where=capacity.c.seen_at < put.excluded.seen_at
+            )
         )
     return known(connection, account, since=now - FRESH)
 
@@ -47,35 +57,50 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
     found = defaultdict[str, list[Limit]](list)
     newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)
     for row in connection.execute(newest.order_by(capacity.c.model, capacity.c.kind)):
-        found[row.model].append(Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at))
+        found[row.model].append(
+            Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+        )
     return dict(found)
 
 
 def newest_account(connection: Connection) -> str | None:
     """Whose limits were told last; None where none were."""
-    return connection.execute(select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)).scalar_one_or_none()
+    return connection.execute(
+        select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)
+    ).scalar_one_or_none()
 
 
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[Tried]:
     """The newest answered tries of a workload's real-time lane: at most 200, of the last day."""
     newest = (
-        select(attempt.c.item_id, attempt.c.message_id, attempt.c.input_tokens, attempt.c.cache_write_tokens,
-               attempt.c.output_tokens)
+        select(
+            attempt.c.item_id,
+            attempt.c.message_id,
+            attempt.c.input_tokens,
+            attempt.c.cache_write_tokens,
+            attempt.c.output_tokens,
+        )
         .where(
-            attempt.c.workload == workload, is_(attempt.c.lane, Lane.REALTIME), attempt.c.ended_at >= now - OF_LATE,
+            attempt.c.workload == workload,
+            is_(attempt.c.lane, Lane.REALTIME),
+            attempt.c.ended_at >= now - OF_LATE,
             attempt.c.outcome == Outcome.VALID,
         )
         .order_by(attempt.c.ended_at.desc())
-        .limit(literal_column(str(MOST_TRIES)))  # a plan kept for any number takes it for a tenth of all there are
+        .limit(
+            literal_column(str(MOST_TRIES))
+        )  # a plan kept for any number takes it for a tenth of all there are
         .cte("newest")
-    )  # fmt: skip
+    )
     rows = connection.execute(
         select(
-            characters(item.c.payload).label("characters"), func.coalesce(response.c["items"], 1).label("items"),
-            (newest.c.input_tokens + newest.c.cache_write_tokens).label("input"), newest.c.output_tokens.label("output"),
+            characters(item.c.payload).label("characters"),
+            func.coalesce(response.c["items"], 1).label("items"),
+            (newest.c.input_tokens + newest.c.cache_write_tokens).label("input"),
+            newest.c.output_tokens.label("output"),
         )
         .select_from(newest)
         .join(item, item.c.id == newest.c.item_id)
         .outerjoin(response, response.c.message_id == newest.c.message_id)
-    )  # fmt: skip
+    )
     return [Tried(row.characters, row.items, row.input, row.output) for row in rows]

@@ -19,7 +19,24 @@ NEWEST = 200  # tries of a workload whose calls are timed
 TIMED = 20  # tries: of fewer the first ones, which connect, tell little
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
 OF_LATE = timedelta(hours=1)  # calls since then are timed
-STEPS_S = (0, 30, 60, 120, 180, 300, 420, 600, 900, 1_200, 1_800, 2_700, 3_600, 7_200, 14_400, 28_800)  # ranks, from now on
+STEPS_S = (
+    0,
+    30,
+    60,
+    120,
+    180,
+    300,
+    420,
+    600,
+    900,
+    1_200,
+    1_800,
+    2_700,
+    3_600,
+    7_200,
+    14_400,
+    28_800,
+)  # ranks, from now on
 
 # What waits and could be asked, and what is being asked: that ranks first, whatever its rank was. Work asks the model of its
 # own version, whichever is in force.
@@ -68,7 +85,9 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(seconds=each) for each in STEPS_S]
     queues = [
-        Queue(row.workload, row.model, edges[row.place - 1] if row.place else LONG_OVERDUE, row.items)
+        Queue(
+            row.workload, row.model, edges[row.place - 1] if row.place else LONG_OVERDUE, row.items
+        )
         for row in connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid})
     ]
     needs = {
@@ -78,17 +97,38 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     calls = connection.execute(text(CALLS), {"since": now - OF_LATE}).all()
     known = limits.known(connection, account, since=now - limits.FRESH)
     tries = sum(each.tries for each in calls)
-    mean_s = sum(each.mean_s * each.tries for each in calls) / tries if tries else EXPECTED_CALL.total_seconds()
+    mean_s = (
+        sum(each.mean_s * each.tries for each in calls) / tries
+        if tries
+        else EXPECTED_CALL.total_seconds()
+    )
     per_s = items_per_s(
-        max(mean_s, 0.001), items_a_call=tries / sum(each.calls for each in calls) if tries else 1, most_calls=most_calls,
-        told=bool(known), drains=holders(connection, Role.DRAIN),
-    )  # fmt: skip
+        max(mean_s, 0.001),
+        items_a_call=tries / sum(each.calls for each in calls) if tries else 1,
+        most_calls=most_calls,
+        told=bool(known),
+        drains=holders(connection, Role.DRAIN),
+    )
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
     # One that nobody probes rests too: it is the queue that is empty, and nobody knows whether the model answers.
     known_circuits = circuits.known(connection, account)
-    rests = {name: Rest(name, each.since, each.why) for name, each in known_circuits.items() if each.is_open}
-    entitled = {name: Entitlement.of(version) for name, version in workloads.in_force(connection).items()}
+    rests = {
+        name: Rest(name, each.since, each.why)
+        for name, each in known_circuits.items()
+        if each.is_open
+    }
+    entitled = {
+        name: Entitlement.of(version) for name, version in workloads.in_force(connection).items()
+    }
     return Load(
-        now, per_s, calls=longest, queues=queues, limits=known, needs=needs, entitled=entitled, rests=rests, refused=refused,
+        now,
+        per_s,
+        calls=longest,
+        queues=queues,
+        limits=known,
+        needs=needs,
+        entitled=entitled,
+        rests=rests,
+        refused=refused,
         timed=tries >= TIMED,
-    )  # fmt: skip
+    )

@@ -23,7 +23,9 @@ from lanes.store.realtime import circuits
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
 
-NOBODY_ASKS = timedelta(minutes=10)  # of a model for which nothing waits: what waited was answered elsewhere, or shed
+NOBODY_ASKS = timedelta(
+    minutes=10
+)  # of a model for which nothing waits: what waited was answered elsewhere, or shed
 
 # Attempts and work are of the model that their own version names, whichever version is in force. Work that failed by itself or
 # only measures, or whose workload is paused or has no money left, says nothing of the provider.
@@ -54,8 +56,14 @@ UNASKED_NOW = "Nothing waits for it any more: nobody has asked the provider for 
 
 
 def faulted(
-    connection: Connection, account: str, model: str, fault: Fault, *, flow_run_id: UUID | None = None, now: datetime
-) -> Circuit | None:  # fmt: skip
+    connection: Connection,
+    account: str,
+    model: str,
+    fault: Fault,
+    *,
+    flow_run_id: UUID | None = None,
+    now: datetime,
+) -> Circuit | None:
     """The model answers nobody, and the account's one incident says so; or None, because others are answered.
 
     `flow_run_id` is the run that asked. As `circuits.faulted`, in a transaction of its own.
@@ -64,22 +72,35 @@ def faulted(
     if moved:
         down = _down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
-        open(connection, provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id), now=now)
+        open(
+            connection,
+            provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id),
+            now=now,
+        )
     return circuit
 
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
-    at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": budgets.unpaid(connection, now=now)}
+    at = {
+        "now": now,
+        "unasked_since": now - NOBODY_ASKS,
+        "unpaid": budgets.unpaid(connection, now=now),
+    }
     over = connection.execute(text(OVER), at).all()
     unanswered = {each.account for each in over if not each.answered}
     ended = [
         resolve(
-            connection, Promise.PROVIDER_DOWN, EVERYBODY, account, now=now,
+            connection,
+            Promise.PROVIDER_DOWN,
+            EVERYBODY,
+            account,
+            now=now,
             sentence=UNASKED_NOW if account in unanswered else ANSWERED,
         )
-        for account in sorted({each.account for each in over}) if not _down(connection, account)
-    ]  # fmt: skip
+        for account in sorted({each.account for each in over})
+        if not _down(connection, account)
+    ]
     return [id_ for id_ in ended if id_ is not None]
 
 
@@ -97,15 +118,23 @@ select case i.workload when '*' then :whole else substr(i.subject, length('model
 """
 
 
-def as_told(connection: Connection, account: str, standing: Sequence[Standstill]) -> list[Standstill]:
+def as_told(
+    connection: Connection, account: str, standing: Sequence[Standstill]
+) -> list[Standstill]:
     """Return a drain's standstills with the beginning and the figure that their incidents tell, where there are such."""
     rows = connection.execute(text(STANDING), {"account": account, "whole": ACCOUNT})
     told = {row.whom: row for row in rows}
     return [
-        replace(each, since=row.began_at, why=row.why or each.why, bad=in_words(Promise(row.promise), row.value))
-        if (row := told.get(each.whom)) is not None else each
+        replace(
+            each,
+            since=row.began_at,
+            why=row.why or each.why,
+            bad=in_words(Promise(row.promise), row.value),
+        )
+        if (row := told.get(each.whom)) is not None
+        else each
         for each in standing
-    ]  # fmt: skip
+    ]
 
 
 def _down(connection: Connection, account: str) -> list[Any]:

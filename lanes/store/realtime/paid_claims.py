@@ -40,9 +40,17 @@ class PaidClaims:
 
 
 def claim(
-    connection: Connection, most: Mapping[str, int], *, worker: str, lease: timedelta, most_bytes: int = MOST_BYTES,
-    since: Mapping[str, datetime] | None = None, but: Sequence[VersionId] = (), only: Sequence[VersionId] = (), now: datetime,
-) -> PaidClaims:  # fmt: skip
+    connection: Connection,
+    most: Mapping[str, int],
+    *,
+    worker: str,
+    lease: timedelta,
+    most_bytes: int = MOST_BYTES,
+    since: Mapping[str, datetime] | None = None,
+    but: Sequence[VersionId] = (),
+    only: Sequence[VersionId] = (),
+    now: datetime,
+) -> PaidClaims:
     """Claim up to `most` of the most urgent real-time work of each workload, as far as its hard budgets pay for it.
 
     A transaction of its own: the budgets stay locked until it ends. A budget that another transaction holds is not waited for;
@@ -59,14 +67,22 @@ def claim(
     known = versions(connection, {row.version_id for row in candidates})
     found = budget_status.limited(asking.through(connection), locked, now=now)
     then = reserve(
-        [Candidate(row.id, row.workload, row.consumer, _bound(known, row, now)) for row in candidates],
+        [
+            Candidate(row.id, row.workload, row.consumer, _bound(known, row, now))
+            for row in candidates
+        ],
         {id_: of for id_, of in found.items() if of.budget.workload not in busy},
-        least=_least(known.values(), now), now=now,
-    )  # fmt: skip
+        least=_least(known.values(), now),
+        now=now,
+    )
     holds.tell(connection, found, then.refused, now=now)
     _rest(connection, then)
     numbers = _take(connection, then, worker=worker, until=now + lease)
-    ours = [replace(claimed(row), claim=Claim(row.id, numbers[row.id])) for row in candidates if row.id in numbers]
+    ours = [
+        replace(claimed(row), claim=Claim(row.id, numbers[row.id]))
+        for row in candidates
+        if row.id in numbers
+    ]
     return PaidClaims(ours, busy | then.waiting | then.stopped, then.stopped)
 
 
@@ -85,33 +101,59 @@ def _asked_of(but: Sequence[VersionId], only: Sequence[VersionId]) -> list[Colum
 
 
 def _candidates(
-    connection: Connection, most: Mapping[str, int], of: Sequence[ColumnElement[bool]], since: Mapping[str, datetime] | None,
-    most_bytes: int, now: datetime,
-) -> Sequence[Any]:  # fmt: skip
+    connection: Connection,
+    most: Mapping[str, int],
+    of: Sequence[ColumnElement[bool]],
+    since: Mapping[str, datetime] | None,
+    most_bytes: int,
+    now: datetime,
+) -> Sequence[Any]:
     """The most urgent work of each workload, locked, within its part of the bytes; one item at least."""
     picked = most_urgent(Lane.REALTIME, most, *of, since=since, now=now).cte("picked")
     size = octets(item.c.payload)
-    before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
+    before = (
+        func.sum(size).over(
+            partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)
+        )
+        - size
+    )
     weighed = (
         select(
-            work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
-            item.c.workload, item.c.key, item.c.payload, item.c.due_at, item.c.urgent, item.c.consumer,
+            work.c.id,
+            work.c.claim_no,
+            work.c.version_id,
+            work.c.purpose,
+            work.c.failures,
+            work.c.rank_at,
+            work.c.alone,
+            item.c.workload,
+            item.c.key,
+            item.c.payload,
+            item.c.due_at,
+            item.c.urgent,
+            item.c.consumer,
             before.label("bytes_before"),
         )
         .join_from(picked, work, work.c.id == picked.c.id)
         .join(item, item.c.id == work.c.item_id)
         .cte("weighed")
-    )  # fmt: skip
-    query = select(weighed).where(weighed.c.bytes_before < most_bytes // len(most)).order_by(weighed.c.rank_at, weighed.c.id)
+    )
+    query = (
+        select(weighed)
+        .where(weighed.c.bytes_before < most_bytes // len(most))
+        .order_by(weighed.c.rank_at, weighed.c.id)
+    )
     return connection.execute(query).all()
 
 
 def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set[str]:
     """Reserve for claims that were made before their workload had a hard budget; return the workloads where one is locked."""
     unbound = and_(
-        is_(work.c.state, WorkState.CLAIMED), is_(work.c.lane, Lane.REALTIME), work.c.bound_usd.is_(None),
+        is_(work.c.state, WorkState.CLAIMED),
+        is_(work.c.lane, Lane.REALTIME),
+        work.c.bound_usd.is_(None),
         one_of(list(names), work.c.workload),
-    )  # fmt: skip
+    )
     rows = connection.execute(
         select(work.c.id, work.c.workload, work.c.version_id, item.c.payload)
         .join(item, item.c.id == work.c.item_id)
@@ -135,7 +177,11 @@ def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set
 def _bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
     """The most that a call for the item alone may cost; 0 where its version cannot be read, so that no call is made."""
     of = known.get(row.version_id)
-    return Decimal(0) if of is None else upper_bound(of, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
+    return (
+        Decimal(0)
+        if of is None
+        else upper_bound(of, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
+    )
 
 
 def _least(known: Any, now: datetime) -> dict[str, Decimal]:
@@ -150,13 +196,18 @@ def _least(known: Any, now: datetime) -> dict[str, Decimal]:
 def _rest(connection: Connection, then: Reserved) -> None:
     """These items are not looked at before their moment, and tell what their call may cost."""
     if then.resting:
-        resting = [{"id": each.work_id, "bound_usd": each.bound_usd, "ready_at": at} for each, at in then.resting]
+        resting = [
+            {"id": each.work_id, "bound_usd": each.bound_usd, "ready_at": at}
+            for each, at in then.resting
+        ]
         given = rows_of(work, resting)
         values = {"ready_at": given.c.ready_at, "bound_usd": given.c.bound_usd}
         connection.execute(update(work).where(work.c.id == given.c.id).values(values))
 
 
-def _take(connection: Connection, then: Reserved, *, worker: str, until: datetime) -> dict[WorkId, int]:
+def _take(
+    connection: Connection, then: Reserved, *, worker: str, until: datetime
+) -> dict[WorkId, int]:
     """Claim what is paid for with its reserve; return the numbers of the claims."""
     if not then.paid:
         return {}
@@ -165,7 +216,10 @@ def _take(connection: Connection, then: Reserved, *, worker: str, until: datetim
         update(work)
         .where(work.c.id == given.c.id)
         .values(
-            state=WorkState.CLAIMED, claimed_by=worker, lease_until=until, claim_no=work.c.claim_no + 1,
+            state=WorkState.CLAIMED,
+            claimed_by=worker,
+            lease_until=until,
+            claim_no=work.c.claim_no + 1,
             bound_usd=given.c.bound_usd,
         )
         .returning(work.c.id, work.c.claim_no)
@@ -176,4 +230,6 @@ def _take(connection: Connection, then: Reserved, *, worker: str, until: datetim
 def _write_bounds(connection: Connection, bounds: Mapping[WorkId, Decimal]) -> None:
     if bounds:
         given = rows_of(work, [{"id": id_, "bound_usd": usd} for id_, usd in bounds.items()])
-        connection.execute(update(work).where(work.c.id == given.c.id).values(bound_usd=given.c.bound_usd))
+        connection.execute(
+            update(work).where(work.c.id == given.c.id).values(bound_usd=given.c.bound_usd)
+        )

@@ -7,7 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, true, update
 
 from lanes.errors import ActionRefused
-from lanes.replays.replay import Answers, Diff, Generation, check_demotable, check_droppable, check_promotable, diff
+from lanes.replays.replay import (
+    Answers,
+    Diff,
+    Generation,
+    check_demotable,
+    check_droppable,
+    check_promotable,
+    diff,
+)
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.replays.replays import OPEN_STATES, find, finish, get, open_work, open_work_of
 from lanes.store.tables import generation, item, label, promoted, result, work
@@ -23,7 +31,9 @@ def compared(connection: Connection, of: Generation) -> Diff:
     return diff(_answers(connection, of), fields)
 
 
-def choose(connection: Connection, name: str, number: int | None, *, preferred: tuple[ReplayState, ...]) -> Generation:
+def choose(
+    connection: Connection, name: str, number: int | None, *, preferred: tuple[ReplayState, ...]
+) -> Generation:
     """That generation of the workload; without a number its newest in a preferred state, else its newest.
 
     Raises:
@@ -31,10 +41,14 @@ def choose(connection: Connection, name: str, number: int | None, *, preferred: 
     """
     if number is not None:
         id_ = connection.execute(
-            select(generation.c.id).where(generation.c.workload == name, generation.c.number == number)
+            select(generation.c.id).where(
+                generation.c.workload == name, generation.c.number == number
+            )
         ).scalar_one_or_none()
         if id_ is None:
-            raise ActionRefused(f'workload "{name}" has no generation {number}; see lanes.replay_log')
+            raise ActionRefused(
+                f'workload "{name}" has no generation {number}; see lanes.replay_log'
+            )
         return get(connection, id_)
     found = find(connection, name, states=preferred) or find(connection, name)
     if found is None:
@@ -42,7 +56,9 @@ def choose(connection: Connection, name: str, number: int | None, *, preferred: 
     return found
 
 
-def promote(connection: Connection, name: str, number: int | None = None, *, now: datetime) -> tuple[Generation, int]:
+def promote(
+    connection: Connection, name: str, number: int | None = None, *, now: datetime
+) -> tuple[Generation, int]:
     """The replay's results are current, and what they replaced is remembered; how many items changed.
 
     Settled items of the replayed revision only: what is still open, or was amended meanwhile, keeps its live result.
@@ -54,7 +70,9 @@ def promote(connection: Connection, name: str, number: int | None = None, *, now
     finish(connection, now=now)
     of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
     check_promotable(of, open_work(connection, of))
-    items = select(item.c.id).where(_promotable(of)).order_by(item.c.id).with_for_update(key_share=True)
+    items = (
+        select(item.c.id).where(_promotable(of)).order_by(item.c.id).with_for_update(key_share=True)
+    )
     with waiting_at_most(connection, PATIENCE):
         connection.execute(items).all()
     connection.execute(
@@ -75,7 +93,9 @@ def promote(connection: Connection, name: str, number: int | None = None, *, now
     return get(connection, of.id), len(changed)
 
 
-def demote(connection: Connection, name: str, number: int | None = None, *, now: datetime) -> tuple[Generation, int]:
+def demote(
+    connection: Connection, name: str, number: int | None = None, *, now: datetime
+) -> tuple[Generation, int]:
     """What was current before the promotion is current again; how many items changed.
 
     An item that got a newer result since keeps it.
@@ -99,7 +119,9 @@ def demote(connection: Connection, name: str, number: int | None = None, *, now:
     return get(connection, of.id), len(restored)
 
 
-def drop(connection: Connection, name: str, number: int | None = None, *, now: datetime) -> tuple[Generation, int]:
+def drop(
+    connection: Connection, name: str, number: int | None = None, *, now: datetime
+) -> tuple[Generation, int]:
     """The replay is forgotten and its open work canceled; how much that was.
 
     What a batch holds already is billed and recorded, never shown.
@@ -108,11 +130,16 @@ def drop(connection: Connection, name: str, number: int | None = None, *, now: d
         ActionRefused: it is promoted, or was dropped before.
         StillLocked: somebody's open transaction holds some of its work.
     """
-    of = _locked(connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED)))
+    of = _locked(
+        connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED))
+    )
     check_droppable(of)
     with waiting_at_most(connection, PATIENCE):
         canceled = connection.execute(
-            update(work).where(open_work_of(of)).values(state=WorkState.CANCELED, finished_at=now).returning(work.c.id)
+            update(work)
+            .where(open_work_of(of))
+            .values(state=WorkState.CANCELED, finished_at=now)
+            .returning(work.c.id)
         ).all()
     _move(connection, of, ReplayState.DROPPED, dropped_at=now)
     return get(connection, of.id), len(canceled)
@@ -128,14 +155,22 @@ def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
         .lateral("right")
     )
     before = (
-        select(promoted.c.before_id).where(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id).scalar_subquery()
+        select(promoted.c.before_id)
+        .where(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
+        .scalar_subquery()
     )
     rows = connection.execute(
         select(item.c.key, shown.c.output, replayed.c.output.label("answer"), right.c.expected)
-        .join(replayed, and_(replayed.c.item_id == item.c.id, replayed.c.revision == item.c.revision))
+        .join(
+            replayed, and_(replayed.c.item_id == item.c.id, replayed.c.revision == item.c.revision)
+        )
         .join(shown, shown.c.id == func.coalesce(before, item.c.result_id))
         .outerjoin(right, true())
-        .where(item.c.workload == of.workload, replayed.c.generation == of.number, item.c.emptied_at.is_(None))
+        .where(
+            item.c.workload == of.workload,
+            replayed.c.generation == of.number,
+            item.c.emptied_at.is_(None),
+        )
         .order_by(item.c.position)
         .execution_options(yield_per=AT_ONCE)
     )
@@ -151,13 +186,18 @@ def _promotable(of: Generation) -> Any:
     """Settled items whose result the replay may replace."""
     answered = select(result.c.item_id).where(_overlay(of))
     return and_(
-        item.c.workload == of.workload, item.c.settled_at.is_not(None), item.c.canceled_at.is_(None),
-        item.c.result_id.is_not(None), item.c.id.in_(answered),
-    )  # fmt: skip
+        item.c.workload == of.workload,
+        item.c.settled_at.is_not(None),
+        item.c.canceled_at.is_(None),
+        item.c.result_id.is_not(None),
+        item.c.id.in_(answered),
+    )
 
 
 def _locked(connection: Connection, of: Generation) -> Generation:
-    connection.execute(select(generation.c.id).where(generation.c.id == of.id).with_for_update(key_share=True))
+    connection.execute(
+        select(generation.c.id).where(generation.c.id == of.id).with_for_update(key_share=True)
+    )
     return get(connection, of.id)
 
 
@@ -169,7 +209,10 @@ def _promoted_later(connection: Connection, of: Generation) -> int | None:
             generation.c.workload == of.workload,
             generation.c.state == ReplayState.PROMOTED,
             generation.c.id != of.id,
-            or_(generation.c.promoted_at > mine, and_(generation.c.promoted_at == mine, generation.c.id > of.id)),
+            or_(
+                generation.c.promoted_at > mine,
+                and_(generation.c.promoted_at == mine, generation.c.id > of.id),
+            ),
         )
         .order_by(generation.c.promoted_at.desc())
         .limit(1)
@@ -177,4 +220,6 @@ def _promoted_later(connection: Connection, of: Generation) -> int | None:
 
 
 def _move(connection: Connection, of: Generation, state: ReplayState, **moments: datetime) -> None:
-    connection.execute(update(generation).where(generation.c.id == of.id).values(state=state, **moments))
+    connection.execute(
+        update(generation).where(generation.c.id == of.id).values(state=state, **moments)
+    )

@@ -5,7 +5,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, literal_column, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    exists,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
@@ -25,7 +37,9 @@ from lanes.workload.version import Version
 CHUNK = 1000  # items that get their work in one transaction
 AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
 OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
-IS_REPLAY = work.c.generation > literal_column("0")  # as the index has it, whatever number the plan was made for
+IS_REPLAY = work.c.generation > literal_column(
+    "0"
+)  # as the index has it, whatever number the plan was made for
 OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 SIZES = text("""
@@ -41,7 +55,13 @@ select chars, history, count(*) as items
 
 
 def preview(
-    connection: Connection, name: str, *, version_no: int | None, first: int | None, last: int | None, now: datetime
+    connection: Connection,
+    name: str,
+    *,
+    version_no: int | None,
+    first: int | None,
+    last: int | None,
+    now: datetime,
 ) -> Preview:
     """What such a replay would read and cost; nothing is written.
 
@@ -51,7 +71,13 @@ def preview(
     by = _version(connection, name, version_no)
     first, last = first or 1, _last(connection, name, last)
     _refuse_emptied(connection, name, first, last)
-    asked = {"workload": name, "first": first, "last": last, "history": by.spec.history_items, "frame": HISTORY_FRAME_CHARS}
+    asked = {
+        "workload": name,
+        "first": first,
+        "last": last,
+        "history": by.spec.history_items,
+        "frame": HISTORY_FRAME_CHARS,
+    }
     items, usd, estimates = 0, Decimal(0), sharing.estimates(connection, now=now)
     for row in connection.execute(SIZES, asked):
         items += row.items
@@ -92,45 +118,69 @@ def begin(
             f"{present.version}); promote or drop it before another replay"
         )
     if last is not None and (first or 1) > last:
-        raise ActionRefused(f"position {first or 1} is after position {last}: nothing to replay; name the lower one first")
+        raise ActionRefused(
+            f"position {first or 1} is after position {last}: nothing to replay; name the lower one first"
+        )
     first, last = first or 1, _last(connection, name, last)
     if first > last:
         newest = f"its newest is at position {last}" if last else "it has none"
-        raise ActionRefused(f'workload "{name}" has no items from position {first} on, {newest}: nothing to replay')
+        raise ActionRefused(
+            f'workload "{name}" has no items from position {first} on, {newest}: nothing to replay'
+        )
     if not connection.execute(select(exists(_stream(name, first - 1, last)))).scalar_one():
-        raise ActionRefused(f'workload "{name}" has no items at positions {first} to {last}: nothing to replay')
+        raise ActionRefused(
+            f'workload "{name}" has no items at positions {first} to {last}: nothing to replay'
+        )
     _refuse_emptied(connection, name, first, last)
-    number = select(func.coalesce(func.max(generation.c.number), 0) + 1).where(generation.c.workload == name)
+    number = select(func.coalesce(func.max(generation.c.number), 0) + 1).where(
+        generation.c.workload == name
+    )
     connection.execute(
         insert(generation).values(
-            workload=name, number=number.scalar_subquery(), version_id=by.id, state=ReplayState.RUNNING,
-            from_position=first, to_position=last, cursor_position=first - 1, who=who, why=why, created_at=now,
+            workload=name,
+            number=number.scalar_subquery(),
+            version_id=by.id,
+            state=ReplayState.RUNNING,
+            from_position=first,
+            to_position=last,
+            cursor_position=first - 1,
+            who=who,
+            why=why,
+            created_at=now,
         )
-    )  # fmt: skip
+    )
     begun = find(connection, name, states=OPEN_STATES)
     assert begun is not None
     return begun
 
 
-def read_some(connection: Connection, id: GenerationId, *, limit: int = CHUNK, now: datetime) -> Generation:
+def read_some(
+    connection: Connection, id: GenerationId, *, limit: int = CHUNK, now: datetime
+) -> Generation:
     """The next items of the range have their work and the cursor has moved past them; the replay as it is now.
 
     A replay that was dropped meanwhile stays as it is.
     """
-    locked = connection.execute(select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True))
+    locked = connection.execute(
+        select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True)
+    )
     locked.one()
     of = get(connection, id)
     if of.state is not ReplayState.RUNNING or of.read_whole:
         return of
     chunk = connection.execute(
-        _stream(of.workload, of.cursor_position, of.to_position).order_by(item.c.position).limit(limit)
+        _stream(of.workload, of.cursor_position, of.to_position)
+        .order_by(item.c.position)
+        .limit(limit)
     ).all()
     added = 0
     if chunk:
         added = _owe(connection, of, [row.id for row in chunk], now)
     cursor = chunk[-1].position if len(chunk) == limit else of.to_position
     connection.execute(
-        update(generation).where(generation.c.id == id).values(cursor_position=cursor, items=generation.c["items"] + added)
+        update(generation)
+        .where(generation.c.id == id)
+        .values(cursor_position=cursor, items=generation.c["items"] + added)
     )
     return get(connection, id)
 
@@ -153,7 +203,9 @@ def finish(connection: Connection, *, now: datetime) -> list[Generation]:
 
 def open_work(connection: Connection, of: Generation) -> int:
     """How much of its work has not ended."""
-    return connection.execute(select(func.count()).select_from(work).where(open_work_of(of))).scalar_one()
+    return connection.execute(
+        select(func.count()).select_from(work).where(open_work_of(of))
+    ).scalar_one()
 
 
 def open_work_of(of: Generation) -> ColumnElement[bool]:
@@ -167,7 +219,9 @@ def get(connection: Connection, id: GenerationId) -> Generation:
     return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
 
 
-def find(connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)) -> Generation | None:
+def find(
+    connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)
+) -> Generation | None:
     """The workload's newest replay in one of those states, None without one."""
     row = connection.execute(
         _generations()
@@ -180,7 +234,11 @@ def find(connection: Connection, name: str, *, states: tuple[ReplayState, ...] =
 
 def of_generation() -> Any:
     """Work that belongs to the row of `generation` beside it."""
-    return and_(work.c.workload == generation.c.workload, work.c.generation == generation.c.number, IS_REPLAY)
+    return and_(
+        work.c.workload == generation.c.workload,
+        work.c.generation == generation.c.number,
+        IS_REPLAY,
+    )
 
 
 def _generations() -> Select[Any]:
@@ -190,15 +248,29 @@ def _generations() -> Select[Any]:
 
 def _generation(row: Any) -> Generation:
     return Generation(
-        row.id, row.workload, row.number, row.version_id, row.version_no, row.state, row.from_position,
-        row.to_position, row.cursor_position, row._mapping[generation.c["items"]], row.who, row.why, row.created_at,
-    )  # fmt: skip
+        row.id,
+        row.workload,
+        row.number,
+        row.version_id,
+        row.version_no,
+        row.state,
+        row.from_position,
+        row.to_position,
+        row.cursor_position,
+        row._mapping[generation.c["items"]],
+        row.who,
+        row.why,
+        row.created_at,
+    )
 
 
 def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
     """The items of the workload within a range of the stream."""
     return select(item.c.id, item.c.position).where(
-        item.c.workload == name, item.c.position > after, item.c.position <= last, item.c.canceled_at.is_(None)
+        item.c.workload == name,
+        item.c.position > after,
+        item.c.position <= last,
+        item.c.canceled_at.is_(None),
     )
 
 
@@ -209,7 +281,9 @@ def _refuse_emptied(connection: Connection, name: str, first: int, last: int) ->
         ActionRefused: some were emptied by their age; the sentence says from where on none was.
     """
     emptied = select(func.count().label("items"), func.max(item.c.position).label("newest")).where(
-        item.c.workload == name, item.c.position.between(first, last), item.c.emptied_at.is_not(None)
+        item.c.workload == name,
+        item.c.position.between(first, last),
+        item.c.emptied_at.is_not(None),
     )
     found = connection.execute(emptied).one()
     if found.items:
@@ -225,7 +299,11 @@ def _owe(connection: Connection, of: Generation, ids: Sequence[ItemId], now: dat
     Nobody amends or cancels them meanwhile. Where somebody is at it and does not end, it is owed for what stands now:
     an answer to a revision that is not the newest is never shown.
     """
-    wanted = select(item.c.id, item.c.revision).where(one_of(ids, item.c.id), item.c.canceled_at.is_(None)).order_by(item.c.id)
+    wanted = (
+        select(item.c.id, item.c.revision)
+        .where(one_of(ids, item.c.id), item.c.canceled_at.is_(None))
+        .order_by(item.c.id)
+    )
     try:
         with waiting_at_most(connection, PATIENCE):
             standing = connection.execute(wanted.with_for_update(read=True)).all()
@@ -239,19 +317,31 @@ def _owe(connection: Connection, of: Generation, ids: Sequence[ItemId], now: dat
 
 def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
     return {
-        "item_id": row.id, "workload": of.workload, "version_id": of.version_id, "lane": Lane.BATCH,
-        "purpose": Purpose.REPLAY, "revision": row.revision, "generation": of.number, "state": WorkState.READY,
-        "ready_at": now, "rank_at": now + AFTER_LIVE_WORK, "created_at": now,
-    }  # fmt: skip
+        "item_id": row.id,
+        "workload": of.workload,
+        "version_id": of.version_id,
+        "lane": Lane.BATCH,
+        "purpose": Purpose.REPLAY,
+        "revision": row.revision,
+        "generation": of.number,
+        "state": WorkState.READY,
+        "ready_at": now,
+        "rank_at": now + AFTER_LIVE_WORK,
+        "created_at": now,
+    }
 
 
 def _version(connection: Connection, name: str, number: int | None) -> Version:
     """That version of the workload, or the one in force."""
     known = connection.execute(select(workload.c.version_id).where(workload.c.name == name)).first()
     if known is None or known.version_id is None:
-        raise UnknownWorkload(f'no workload "{name}" has a published version; correct the name or publish it')
+        raise UnknownWorkload(
+            f'no workload "{name}" has a published version; correct the name or publish it'
+        )
     wanted = version.c.id == known.version_id if number is None else version.c.number == number
-    id_ = connection.execute(select(version.c.id).where(version.c.workload == name, wanted)).scalar_one_or_none()
+    id_ = connection.execute(
+        select(version.c.id).where(version.c.workload == name, wanted)
+    ).scalar_one_or_none()
     if id_ is None:
         most = select(func.max(version.c.number)).where(version.c.workload == name)
         raise ActionRefused(
@@ -262,5 +352,10 @@ def _version(connection: Connection, name: str, number: int | None) -> Version:
 
 def _last(connection: Connection, name: str, asked: int | None) -> int:
     """The end of the range: as asked, but never beyond the newest item of the workload."""
-    end = connection.execute(select(func.max(item.c.position)).where(item.c.workload == name)).scalar_one() or 0
+    end = (
+        connection.execute(
+            select(func.max(item.c.position)).where(item.c.workload == name)
+        ).scalar_one()
+        or 0
+    )
     return end if asked is None else min(asked, end)

@@ -50,16 +50,22 @@ def figures(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
     at = {"shown_since": now - SHOWN_FOR, "usual_since": now - USUAL, "recently": now - OF_LATE}
     limits = defaultdict[tuple[str, str], list[Limit]](list)
     for row in ask(TOLD, shown_since=at["shown_since"]):
-        limits[row.account, row.model].append(Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at))
+        limits[row.account, row.model].append(
+            Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+        )
     if not limits:
         return []
     asked = defaultdict[str, list[Any]](list)
     for row in ask(WAITING, **at):
         asked[row.model].append(row)
-    return [_of(account, model, told, asked[model], now) for (account, model), told in limits.items()]
+    return [
+        _of(account, model, told, asked[model], now) for (account, model), told in limits.items()
+    ]
 
 
-def _of(account: str, model: str, told: list[Limit], asked: list[Any], now: datetime) -> CapacityFigures:
+def _of(
+    account: str, model: str, told: list[Limit], asked: list[Any], now: datetime
+) -> CapacityFigures:
     waiting = [Waiting(row.waiting, Need(row.input, row.output, row.requests)) for row in asked]
     per_s = sum(row.answered for row in asked) / OF_LATE.total_seconds()
     drain_s = drain_time_s(waiting, told, per_s=per_s or None, now=now)

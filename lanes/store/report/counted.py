@@ -62,15 +62,19 @@ class Counted:
         began = min((each.first_at for each in tries if each.first_at), default=None)
         ended = max((each.last_at for each in tries if each.last_at), default=None)
         return LaneFigures(
-            workload, lane,
-            items=summed(items, "n"), answered=summed(items, "items"), answers=summed(answers, "n"),
-            p50_s=took.percentile_s(0.5) if took else None, p95_s=took.percentile_s(0.95) if took else None,
+            workload,
+            lane,
+            items=summed(items, "n"),
+            answered=summed(items, "items"),
+            answers=summed(answers, "n"),
+            p50_s=took.percentile_s(0.5) if took else None,
+            p95_s=took.percentile_s(0.95) if took else None,
             p99_s=took.percentile_s(0.99) if took else None,
             busy_s=(ended - began).total_seconds() if began and ended else 0.0,
             attempts=summed(tries, "n"),
             failed_attempts=summed((each for each in tries if each.word != Outcome.VALID), "n"),
             cost_usd=usd_of(tries, "usd"),
-        )  # fmt: skip
+        )
 
     def costs(self) -> list[CostFigures]:
         """What was billed, and what each lane alone would have cost."""
@@ -85,7 +89,12 @@ class Counted:
         tries = of_kind(rows, "try")
         live = [each for each in tries if each.purpose in LIVE]
         both = _scale([each for each in live if each.word == Outcome.VALID])
-        scales = {lane: _scale([each for each in live if each.word == Outcome.VALID and each.lane == lane]) for lane in Lane}
+        scales = {
+            lane: _scale(
+                [each for each in live if each.word == Outcome.VALID and each.lane == lane]
+            )
+            for lane in Lane
+        }
 
         def scaled(lane: Lane) -> Decimal:
             return next((scale for scale in (scales[lane], both) if scale is not None), Decimal(1))
@@ -93,27 +102,41 @@ class Counted:
         return CostFigures(
             workload,
             actual_usd=usd_of(live, "usd").quantize(DIGIT),
-            all_realtime_usd=(usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(DIGIT),
+            all_realtime_usd=(usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(
+                DIGIT
+            ),
             all_batch_usd=(usd_of(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
             unknown_usd=usd_of(live, "bound_usd").quantize(DIGIT),
-            aside_usd=usd_of((each for each in tries if each.purpose not in LIVE), "usd").quantize(DIGIT),
+            aside_usd=usd_of((each for each in tries if each.purpose not in LIVE), "usd").quantize(
+                DIGIT
+            ),
         )
 
     def batch_totals(self) -> list[BatchTotals]:
         """The batches of each workload that had some."""
-        return [self._batch_total(workload, rows) for workload, rows in self._by_workload("batch", "carried")]
+        return [
+            self._batch_total(workload, rows)
+            for workload, rows in self._by_workload("batch", "carried")
+        ]
 
     def _batch_total(self, workload: str, rows: Sequence[Any]) -> BatchTotals:
         batches, carried = of_kind(rows, "batch"), of_kind(rows, "carried")
-        ended, took = [each for each in batches if each.word in ENDED], self._timed.batches.get(workload)
+        ended, took = (
+            [each for each in batches if each.word in ENDED],
+            self._timed.batches.get(workload),
+        )
         return BatchTotals(
             workload,
-            batches=summed(batches, "n"), ended=summed(ended, "n"),
-            items=summed(batches, "items"), carried=summed(ended, "items"),
-            returned=summed(carried, "n"), failed=summed((each for each in carried if each.word in FAILED), "n"),
+            batches=summed(batches, "n"),
+            ended=summed(ended, "n"),
+            items=summed(batches, "items"),
+            carried=summed(ended, "items"),
+            returned=summed(carried, "n"),
+            failed=summed((each for each in carried if each.word in FAILED), "n"),
             took_s=took.total_s if took else 0.0,
-            p50_s=took.percentile_s(0.5) if took else None, p95_s=took.percentile_s(0.95) if took else None,
-        )  # fmt: skip
+            p50_s=took.percentile_s(0.5) if took else None,
+            p95_s=took.percentile_s(0.95) if took else None,
+        )
 
     def waits(self) -> list[WaitFigures]:
         """How long items of each workload waited for their real-time call."""
@@ -136,10 +159,19 @@ class Counted:
         found: list[WindowFigures] = []
         for workload, took in self._timed.windows.items():
             rows = [each for each in self.rows if each.workload == workload]
-            calls = [each for each in of_kind(rows, "call") if each.lane == Lane.REALTIME and each.purpose == Purpose.ANSWER]
-            left = {why: summed((each for each in of_kind(rows, "gathered") if each.word == why), "n") for why in Left}
+            calls = [
+                each
+                for each in of_kind(rows, "call")
+                if each.lane == Lane.REALTIME and each.purpose == Purpose.ANSWER
+            ]
+            left = {
+                why: summed((each for each in of_kind(rows, "gathered") if each.word == why), "n")
+                for why in Left
+            }
             per_call = summed(calls, "items") / summed(calls, "n") if calls else 0.0
-            found.append(WindowFigures(workload, took.timed, took.total_s / took.timed, per_call, left))
+            found.append(
+                WindowFigures(workload, took.timed, took.total_s / took.timed, per_call, left)
+            )
         return found
 
     def states(self) -> dict[tuple[str, str], int]:
@@ -169,13 +201,17 @@ class Counted:
         """Billed calls by workload and lane."""
         return [
             CallFigures(
-                workload, lane,
-                *(summed(of_lane, measure) for measure in ("n", "items", "input", "cached", "output", "written")),
+                workload,
+                lane,
+                *(
+                    summed(of_lane, measure)
+                    for measure in ("n", "items", "input", "cached", "output", "written")
+                ),
             )
             for workload, rows in self._by_workload("call")
             for lane in Lane
             if (of_lane := [each for each in rows if each.lane == lane])
-        ]  # fmt: skip
+        ]
 
     def _by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
         for workload, rows in groupby(self.rows, key=lambda each: each.workload):
@@ -185,5 +221,8 @@ class Counted:
 
 def _scale(valid: Collection[Any]) -> Decimal | None:
     """How what was billed compares with what had been estimated; None where nothing was."""
-    estimated = sum((each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid), Decimal(0))
+    estimated = sum(
+        (each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid),
+        Decimal(0),
+    )
     return usd_of(valid, "usd") / estimated if estimated else None

@@ -37,7 +37,11 @@ def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
     return [
         Incident(
             **row._asdict()
-            | {"promise": Promise(row.promise), "severity": Severity(row.severity), "state": IncidentState(row.state)}
+            | {
+                "promise": Promise(row.promise),
+                "severity": Severity(row.severity),
+                "state": IncidentState(row.state),
+            }
         )
         for row in ask(INCIDENTS, since=since, most=most)
     ]
@@ -45,7 +49,10 @@ def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
 
 def circuits(ask: Ask) -> list[CircuitFigures]:
     """Those that are not closed."""
-    return [CircuitFigures(**row._asdict() | {"state": CircuitState(row.state)}) for row in ask(CIRCUITS)]
+    return [
+        CircuitFigures(**row._asdict() | {"state": CircuitState(row.state)})
+        for row in ask(CIRCUITS)
+    ]
 
 
 def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
@@ -53,6 +60,8 @@ def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
     rows = ask(ROLLOUTS, since=since)
     if not rows:
         return []
-    from lanes.store.rollouts.rows import of_row  # what reads playbooks is loaded for those that there are
+    from lanes.store.rollouts.rows import (
+        of_row,
+    )  # what reads playbooks is loaded for those that there are
 
     return [of_row(row) for row in rows]

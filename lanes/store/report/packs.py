@@ -17,25 +17,48 @@ select w.name as workload, v.id, v.realtime_model, v.batch_model
 """
 
 
-def sizes(ask: Ask, checks_usd: Mapping[tuple[str, Lane], Decimal], *, now: datetime) -> list[PackFigures]:
+def sizes(
+    ask: Ask, checks_usd: Mapping[tuple[str, Lane], Decimal], *, now: datetime
+) -> list[PackFigures]:
     """Of each lane where something was decided, or compared, or paid for it."""
     last = pack_sizes.decided(ask)
     places = [
-        (VersionId(row.id), Place(row.workload, lane, row.realtime_model if lane is Lane.REALTIME else row.batch_model))
+        (
+            VersionId(row.id),
+            Place(
+                row.workload, lane, row.realtime_model if lane is Lane.REALTIME else row.batch_model
+            ),
+        )
         for row in ask(VERSIONS)
         for lane in Lane
     ]
     known = pack_sizes.evidence(ask, places, last, now=now)
     found: list[PackFigures] = []
     for id_, place in places:
-        of, seen, usd = last.get(place), known[id_, place.lane], checks_usd.get((place.workload, place.lane), Decimal(0))
+        of, seen, usd = (
+            last.get(place),
+            known[id_, place.lane],
+            checks_usd.get((place.workload, place.lane), Decimal(0)),
+        )
         if of is not None or seen.packed or usd:
             found.append(_figures(place, of, seen, usd))
     return found
 
 
-def _figures(place: Place, last: Decided | None, seen: Evidence, checks_usd: Decimal) -> PackFigures:
-    size, allowed, since, why = (last.size, last.allowed, last.decided_at, last.why) if last else (None, None, None, "")
+def _figures(
+    place: Place, last: Decided | None, seen: Evidence, checks_usd: Decimal
+) -> PackFigures:
+    size, allowed, since, why = (
+        (last.size, last.allowed, last.decided_at, last.why) if last else (None, None, None, "")
+    )
     return PackFigures(
-        place.workload, place.lane, size, allowed, total(seen.packed.values()), seen.alone, since, why, checks_usd
+        place.workload,
+        place.lane,
+        size,
+        allowed,
+        total(seen.packed.values()),
+        seen.alone,
+        since,
+        why,
+        checks_usd,
     )

@@ -25,16 +25,30 @@ select i.workload, count(*) as looked_at, count(i.answered_at) as answered,
 """
 
 
-def of_period(ask: Ask, counted: Mapping[str, tuple[int, Decimal]], *, since: datetime) -> list[ShedFigures]:
+def of_period(
+    ask: Ask, counted: Mapping[str, tuple[int, Decimal]], *, since: datetime
+) -> list[ShedFigures]:
     """Of each workload that shed something; `counted`: how many items, and what that saves, by the figures."""
     if not counted:
         return []
     became = {row.workload: row for row in ask(BECAME, since=since)}
-    return [_of(workload, items, usd, became.get(workload)) for workload, (items, usd) in sorted(counted.items())]
+    return [
+        _of(workload, items, usd, became.get(workload))
+        for workload, (items, usd) in sorted(counted.items())
+    ]
 
 
 def _of(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
     if row is None:  # others shed more since
         return ShedFigures(workload, items, usd, 0, 0, None, None, "")
     p50_s, p95_s = row.took_s or (None, None)
-    return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, row.why.partition(MAY_WAIT)[0])
+    return ShedFigures(
+        workload,
+        items,
+        usd,
+        row.looked_at,
+        row.answered,
+        p50_s,
+        p95_s,
+        row.why.partition(MAY_WAIT)[0],
+    )

@@ -37,8 +37,16 @@ MOST_BATCHES = 12
 MOST_FAILURES = 50
 MOST_INCIDENTS = 50
 ADVICE_OVER = timedelta(days=30)
-LENGTHS = {Grain.MINUTE: timedelta(minutes=1), Grain.HOUR: timedelta(hours=1), Grain.DAY: timedelta(days=1)}
-POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}  # of the longest period
+LENGTHS = {
+    Grain.MINUTE: timedelta(minutes=1),
+    Grain.HOUR: timedelta(hours=1),
+    Grain.DAY: timedelta(days=1),
+}
+POINTS = {
+    Grain.MINUTE: timedelta(days=2),
+    Grain.HOUR: timedelta(days=10),
+    Grain.DAY: timedelta.max,
+}  # of the longest period
 
 # Where what is open stands now, its work says; what is not routed yet is in no figure.
 STANDING = """
@@ -134,7 +142,10 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
 
     def read(query: str, into: type[F], **more: Any) -> list[F]:
         rows = [row._asdict() for row in ask(query, since=since, **more)]
-        return [into(**{name: Lane(value) if name == "lane" else value for name, value in row.items()}) for row in rows]
+        return [
+            into(**{name: Lane(value) if name == "lane" else value for name, value in row.items()})
+            for row in rows
+        ]
 
     counted = Counted(ask, since)
     return Snapshot(
@@ -169,7 +180,9 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         capacity=capacity.figures(ask, now=now),
         rescues=rescued.figures(ask, since=since, now=now),
         circuits=ongoing.circuits(ask),
-        caching=caching_figures(caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)),
+        caching=caching_figures(
+            caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)
+        ),
     )
 
 
@@ -177,7 +190,8 @@ def _minutes(rows: Sequence[Any]) -> list[MinuteFigures]:
     """How many answers each lane gave, and how quickly, point by point."""
     took = added_up(rows, "minute", "lane")
     return [
-        MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95)) for (minute, lane), each in sorted(took.items())
+        MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95))
+        for (minute, lane), each in sorted(took.items())
     ]
 
 
@@ -188,8 +202,15 @@ def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures
         found[each.workload, each.state] = each.items
         if each.state == "working" and (each.workload, Stands.OPEN) in found:
             found[each.workload, Stands.OPEN] -= each.items
-    named = {(workload, "routed" if word == Stands.OPEN else word): items for (workload, word), items in found.items()}
-    return [StateFigures(workload, state, items) for (workload, state), items in sorted(named.items()) if items > 0]
+    named = {
+        (workload, "routed" if word == Stands.OPEN else word): items
+        for (workload, word), items in found.items()
+    }
+    return [
+        StateFigures(workload, state, items)
+        for (workload, state), items in sorted(named.items())
+        if items > 0
+    ]
 
 
 def _advice(ask: Ask, now: datetime) -> list[Advice]:

@@ -10,7 +10,10 @@ from lanes.store.incidents import read_incident
 from lanes.store.tables import incident, outage
 from lanes.store.workload import workloads
 
-OPEN_AND_CRITICAL = and_(incident.c.state == literal_column("'open'"), incident.c.severity == literal_column("'critical'"))
+OPEN_AND_CRITICAL = and_(
+    incident.c.state == literal_column("'open'"),
+    incident.c.severity == literal_column("'critical'"),
+)
 
 
 def of(connection: Connection, moved: Rollout) -> list[Incident]:
@@ -22,9 +25,16 @@ def of(connection: Connection, moved: Rollout) -> list[Incident]:
     receiving = moved.playbook.direction.receiving
     version = workloads.in_force(connection).get(moved.workload)
     model = version.spec.model_of(receiving) if version is not None else ""
-    taken = exists().where(outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None))
+    taken = exists().where(
+        outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None)
+    )
     is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
     provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
-    own = and_(incident.c.workload == moved.workload, or_(~is_frozen, incident.c.subject == of_model(model)))
-    rows = connection.execute(select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id))
+    own = and_(
+        incident.c.workload == moved.workload,
+        or_(~is_frozen, incident.c.subject == of_model(model)),
+    )
+    rows = connection.execute(
+        select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)
+    )
     return hindering(map(read_incident, rows), receiving)

@@ -117,11 +117,17 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
     row = connection.execute(
         text(FIGURES),
         {
-            "routes_before": of.routes_before, "since": of.step_started_at, "lane": lane, "workload": of.workload,
-            "consumer": of.consumer, "slow_s": slow_s, "now": now, "longest_out": longest,
+            "routes_before": of.routes_before,
+            "since": of.step_started_at,
+            "lane": lane,
+            "workload": of.workload,
+            "consumer": of.consumer,
+            "slow_s": slow_s,
+            "now": now,
+            "longest_out": longest,
             "departs_within": timedelta(0) if lane is Lane.REALTIME else DEPARTS_WITHIN,
         },
-    ).one()  # fmt: skip
+    ).one()
     return Figures(row.answered, [_measurement(gate, row) for gate in gates])
 
 
@@ -139,10 +145,14 @@ def _measurement(gate: Gate, row: Any) -> Measurement:
         case Measure.AGREEMENT:
             return _share(gate.measure, row.compared, row.corrected, 0, bad=False)
         case Measure.P95_S:
-            return Measurement(gate.measure, row.p95_s, row.timed, row.slow, doubtful=row.maybe_slow)
+            return Measurement(
+                gate.measure, row.p95_s, row.timed, row.slow, doubtful=row.maybe_slow
+            )
 
 
 def _share(measure: Measure, samples: int, wrong: int, doubtful: int, *, bad: bool) -> Measurement:
     """The share of the samples that are wrong (`bad`), or of those that are right."""
     counted = wrong if bad else samples - wrong
-    return Measurement(measure, counted / samples if samples else None, samples, wrong, doubtful=doubtful)
+    return Measurement(
+        measure, counted / samples if samples else None, samples, wrong, doubtful=doubtful
+    )

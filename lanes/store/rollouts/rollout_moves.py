@@ -43,9 +43,16 @@ WORTH_TELLING = (HoldReason.INCONCLUSIVE, HoldReason.ERROR, HoldReason.INCIDENT)
 
 
 def start(
-    connection: Connection, playbook: Playbook, *, name: str, consumer: str | None, who: str, why: str,
-    run_id: UUID | None, now: datetime,
-) -> Rollout:  # fmt: skip
+    connection: Connection,
+    playbook: Playbook,
+    *,
+    name: str,
+    consumer: str | None,
+    who: str,
+    why: str,
+    run_id: UUID | None,
+    now: datetime,
+) -> Rollout:
     """The rollout of workload `name` is open, and the share of its first step is in force.
 
     Where the share was past a step that asks for approval, it stays until that approval was given.
@@ -57,12 +64,19 @@ def start(
     workloads.lock(connection, name)
     version = workloads.in_force(connection).get(name)
     if version is None:
-        raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
+        raise UnknownWorkload(
+            f'workload "{name}" has no published version; publish it or correct the name'
+        )
     splits = workloads.splits(connection)
     share = splits.of(name, consumer).basis_points
     present = open_of(connection, name)
     refusal = refusals.of_start(
-        playbook, name, mode=version.spec.mode, values=bool(version.spec.value_usd), basis_points=share, present=present
+        playbook,
+        name,
+        mode=version.spec.mode,
+        values=bool(version.spec.value_usd),
+        basis_points=share,
+        present=present,
     )
     if refusal is not None:
         raise ActionRefused(refusal)
@@ -71,14 +85,24 @@ def start(
     row = connection.execute(
         insert(rollout)
         .values(
-            playbook=playbook.name, content=playbook.model_dump(mode="json"), workload=name, consumer=consumer,
-            state=RolloutState.RUNNING, step=first, step_started_at=now, routes_before=_newest_route(connection),
-            share_before=share, inherited_before=consumer is not None and not splits.has_own(name, consumer),
-            started_by=who, why=why, started_at=now, flow_run_id=run_id,
+            playbook=playbook.name,
+            content=playbook.model_dump(mode="json"),
+            workload=name,
+            consumer=consumer,
+            state=RolloutState.RUNNING,
+            step=first,
+            step_started_at=now,
+            routes_before=_newest_route(connection),
+            share_before=share,
+            inherited_before=consumer is not None and not splits.has_own(name, consumer),
+            started_by=who,
+            why=why,
+            started_at=now,
+            flow_run_id=run_id,
             entered=playbook.passed_over(first) is None,
         )
         .returning(rollout)
-    ).one()  # fmt: skip
+    ).one()
     begun = of_row(row)
     if begun.entered:
         _set_share(connection, begun, begun.basis_points, who=who, why=why, now=now)
@@ -86,7 +110,9 @@ def start(
     return begun
 
 
-def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Judgement], *, now: datetime) -> bool:
+def apply(
+    connection: Connection, seen: Rollout, move: Move, judged: Sequence[Judgement], *, now: datetime
+) -> bool:
     """The move that was decided on `seen` is made. False, and nothing changed, when the rollout moved meanwhile."""
     if _locked(connection, seen) is None:
         return False
@@ -101,23 +127,59 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
             _begin_step(connection, seen, now, step=seen.step + 1)
             _set_share(connection, seen, following.basis_points, who=who, why=why, now=now)
             moved = find(connection, seen.id)
-            _tell(connection, moved, Happened.STEPPED, following.basis_points, who=who, why=why, now=now)
+            _tell(
+                connection,
+                moved,
+                Happened.STEPPED,
+                following.basis_points,
+                who=who,
+                why=why,
+                now=now,
+            )
         case Enter(why):
             _begin_step(connection, seen, now, entered=True)
             _set_share(connection, seen, seen.now_at.basis_points, who=who, why=why, now=now)
-            _tell(connection, find(connection, seen.id), Happened.STEPPED, seen.now_at.basis_points, who=who, why=why, now=now)
+            _tell(
+                connection,
+                find(connection, seen.id),
+                Happened.STEPPED,
+                seen.now_at.basis_points,
+                who=who,
+                why=why,
+                now=now,
+            )
         case AskApproval(why):
             _write(
-                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=HoldReason.APPROVAL, asked=seen.asked + 1,
+                connection,
+                seen,
+                state=RolloutState.WAITING_APPROVAL,
+                holds=HoldReason.APPROVAL,
+                asked=seen.asked + 1,
                 asked_at=now,
-            )  # fmt: skip
-            _tell(connection, seen, Happened.APPROVAL_ASKED, seen.basis_points, who=playbook, why=why, now=now)
+            )
+            _tell(
+                connection,
+                seen,
+                Happened.APPROVAL_ASKED,
+                seen.basis_points,
+                who=playbook,
+                why=why,
+                now=now,
+            )
             incidents.open(connection, _waits(seen, why, timedelta(0)), now=now)
         case RollBack(why):
             _take_back(connection, seen, RolloutState.ROLLED_BACK, who=playbook, why=why, now=now)
         case Finish(why):
             _write(connection, seen, state=RolloutState.FINISHED, holds=None, ended_at=now)
-            _tell(connection, seen, Happened.FINISHED, seen.now_at.basis_points, who=who, why=why, now=now)
+            _tell(
+                connection,
+                seen,
+                Happened.FINISHED,
+                seen.now_at.basis_points,
+                who=who,
+                why=why,
+                now=now,
+            )
         case _:
             assert_never(move)
     return True
@@ -131,14 +193,22 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
     points, who, why = seen.basis_points, answer.who, answer.why
     if answer.approved:
         _write(
-            connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why, approved_at=now,
+            connection,
+            seen,
+            state=RolloutState.RUNNING,
+            holds=None,
+            approved_by=who,
+            approved_why=why,
+            approved_at=now,
             asked_at=None,
-        )  # fmt: skip
+        )
         _tell(connection, seen, Happened.APPROVED, points, who=who, why=why, now=now)
         _answered(connection, seen, f"Approved by {who}: {why}", now)
     else:
         _tell(connection, seen, Happened.DECLINED, points, who=who, why=why, now=now)
-        _take_back(connection, seen, RolloutState.ROLLED_BACK, who=who, why=f"declined: {why}", now=now)
+        _take_back(
+            connection, seen, RolloutState.ROLLED_BACK, who=who, why=f"declined: {why}", now=now
+        )
     return True
 
 
@@ -157,10 +227,14 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
         ActionRefused: it has none.
     """
     row = connection.execute(
-        select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN)).with_for_update(key_share=True)
+        select(rollout)
+        .where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
+        .with_for_update(key_share=True)
     ).first()
     if row is None:
-        raise ActionRefused(f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended')
+        raise ActionRefused(
+            f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended'
+        )
     present = of_row(row)
     _take_back(connection, present, RolloutState.ABORTED, who=who, why=why, now=now)
     return find(connection, present.id)
@@ -168,10 +242,18 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
 
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
     """The row, locked; None when it is no longer what was seen."""
-    present = of_row(connection.execute(select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)).one())
+    present = of_row(
+        connection.execute(
+            select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
+        ).one()
+    )
     same = (present.state, present.step, present.asked, present.approval, present.entered) == (
-        seen.state, seen.step, seen.asked, seen.approval, seen.entered
-    )  # fmt: skip
+        seen.state,
+        seen.step,
+        seen.asked,
+        seen.approval,
+        seen.entered,
+    )
     return present if same and present.is_open else None
 
 
@@ -182,15 +264,28 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
 def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: Any) -> None:
     """Start measuring anew; no answer of a person counts for this step yet."""
     _write(
-        connection, seen, step_started_at=now, routes_before=_newest_route(connection), state=RolloutState.RUNNING,
-        holds=None, approved_by=None, approved_why=None, approved_at=None, asked_at=None, **values,
-    )  # fmt: skip
+        connection,
+        seen,
+        step_started_at=now,
+        routes_before=_newest_route(connection),
+        state=RolloutState.RUNNING,
+        holds=None,
+        approved_by=None,
+        approved_why=None,
+        approved_at=None,
+        asked_at=None,
+        **values,
+    )
 
 
-def _hold(connection: Connection, seen: Rollout, holds: HoldReason, why: str, now: datetime) -> None:
+def _hold(
+    connection: Connection, seen: Rollout, holds: HoldReason, why: str, now: datetime
+) -> None:
     """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
-        incidents.open(connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now)
+        incidents.open(
+            connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now
+        )
     if seen.holds == holds or seen.state is RolloutState.WAITING_APPROVAL:
         return
     _write(connection, seen, holds=holds)
@@ -201,17 +296,28 @@ def _hold(connection: Connection, seen: Rollout, holds: HoldReason, why: str, no
 
 def _asked_why(connection: Connection, seen: Rollout) -> str:
     columns = rollout_event.c
-    asked = select(columns.why).where(columns.rollout_id == seen.id, columns.event == Happened.APPROVAL_ASKED)
-    return connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none() or "it was asked before"
+    asked = select(columns.why).where(
+        columns.rollout_id == seen.id, columns.event == Happened.APPROVAL_ASKED
+    )
+    return (
+        connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none()
+        or "it was asked before"
+    )
 
 
 def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
     """Return the breach that a person has to answer."""
     return approval_waits(
-        seen.workload, seen.id, seen.playbook.name, why, step=seen.asks_about, steps=len(seen.playbook.steps),
-        percent=seen.basis_points / 100, limit_minutes=60 * seen.playbook.approval_within_hours,
+        seen.workload,
+        seen.id,
+        seen.playbook.name,
+        why,
+        step=seen.asks_about,
+        steps=len(seen.playbook.steps),
+        percent=seen.basis_points / 100,
+        limit_minutes=60 * seen.playbook.approval_within_hours,
         waited_minutes=waited.total_seconds() / 60,
-    )  # fmt: skip
+    )
 
 
 def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
@@ -219,19 +325,25 @@ def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -
     incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
 
 
-def _take_back(connection: Connection, seen: Rollout, state: RolloutState, *, who: str, why: str, now: datetime) -> None:
+def _take_back(
+    connection: Connection, seen: Rollout, state: RolloutState, *, who: str, why: str, now: datetime
+) -> None:
     _write(connection, seen, state=state, holds=None, ended_at=now, asked_at=None)
     _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {why}", now)
     if seen.inherited_before and seen.consumer is not None:
         said = _said(seen, why)
-        workloads.inherit_split(connection, seen.workload, seen.consumer, who=who, why=said, now=now)
+        workloads.inherit_split(
+            connection, seen.workload, seen.consumer, who=who, why=said, now=now
+        )
     else:
         _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
     share = workloads.splits(connection).of(seen.workload, seen.consumer).basis_points
     _tell(connection, seen, Happened(state), share, who=who, why=why, now=now)
 
 
-def _set_share(connection: Connection, of: Rollout, basis_points: int, *, who: str, why: str, now: datetime) -> None:
+def _set_share(
+    connection: Connection, of: Rollout, basis_points: int, *, who: str, why: str, now: datetime
+) -> None:
     split = Split(of.workload, of.consumer, basis_points)
     workloads.set_split(connection, split, who=who, why=_said(of, why), now=now)
 
@@ -241,22 +353,45 @@ def _said(of: Rollout, why: str) -> str:
 
 
 def _tell(
-    connection: Connection, of: Rollout, event: Happened, basis_points: int, *, who: str, why: str, now: datetime
+    connection: Connection,
+    of: Rollout,
+    event: Happened,
+    basis_points: int,
+    *,
+    who: str,
+    why: str,
+    now: datetime,
 ) -> None:
     """The log has a line, and Prefect will have the event `lanes.rollout.<event>`."""
     connection.execute(
         insert(rollout_event).values(
-            rollout_id=of.id, event=event, step=of.asks_about, basis_points=basis_points, who=who, why=why, at=now
+            rollout_id=of.id,
+            event=event,
+            step=of.asks_about,
+            basis_points=basis_points,
+            who=who,
+            why=why,
+            at=now,
         )
     )
     payload = {
-        "rollout_id": of.id, "playbook": of.playbook.name, "consumer": of.consumer, "step": of.asks_about + 1,
-        "steps": len(of.playbook.steps), "percent": basis_points / 100, "who": who, "why": why,
-    }  # fmt: skip
-    outbox.add(connection, [EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)], now=now)
+        "rollout_id": of.id,
+        "playbook": of.playbook.name,
+        "consumer": of.consumer,
+        "step": of.asks_about + 1,
+        "steps": len(of.playbook.steps),
+        "percent": basis_points / 100,
+        "who": who,
+        "why": why,
+    }
+    outbox.add(
+        connection, [EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)], now=now
+    )
 
 
-def _record(connection: Connection, of: Rollout, judged: Sequence[Judgement], *, always: bool, now: datetime) -> None:
+def _record(
+    connection: Connection, of: Rollout, judged: Sequence[Judgement], *, always: bool, now: datetime
+) -> None:
     """Measurements are kept when a verdict changed, or when the rollout moves."""
     columns = rollout_measurement.c
     newest = connection.execute(
@@ -268,13 +403,19 @@ def _record(connection: Connection, of: Rollout, judged: Sequence[Judgement], *,
     known = {row.measure: row.verdict for row in newest}
     rows = [
         {
-            "rollout_id": of.id, "step": of.step, "measure": each.gate.measure, "value": each.measurement.value,
-            "samples": each.measurement.samples, "wrong": each.measurement.wrong, "verdict": each.verdict,
-            "explanation": each.explanation, "at": now,
+            "rollout_id": of.id,
+            "step": of.step,
+            "measure": each.gate.measure,
+            "value": each.measurement.value,
+            "samples": each.measurement.samples,
+            "wrong": each.measurement.wrong,
+            "verdict": each.verdict,
+            "explanation": each.explanation,
+            "at": now,
         }
         for each in judged
         if always or known.get(each.gate.measure) != each.verdict
-    ]  # fmt: skip
+    ]
     if rows:
         connection.execute(insert(rollout_measurement), rows)
 

@@ -26,26 +26,40 @@ def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
 
 def open_of(connection: Connection, name: str) -> Rollout | None:
     """The open rollout of a workload."""
-    row = connection.execute(select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))).first()
+    row = connection.execute(
+        select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
+    ).first()
     return of_row(row) if row is not None else None
 
 
 def all_open(connection: Connection) -> list[Rollout]:
     """Every open rollout, oldest first."""
-    rows = connection.execute(select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id))
+    rows = connection.execute(
+        select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id)
+    )
     return [of_row(row) for row in rows]
 
 
 def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
     """The rollout that this run of `migrate` started or led last."""
-    newest = select(rollout).where(rollout.c.flow_run_id == run_id).order_by(rollout.c.id.desc()).limit(1)
+    newest = (
+        select(rollout)
+        .where(rollout.c.flow_run_id == run_id)
+        .order_by(rollout.c.id.desc())
+        .limit(1)
+    )
     row = connection.execute(newest).first()
     return of_row(row) if row is not None else None
 
 
 def newest_run_of(connection: Connection, name: str) -> UUID | None:
     """The run that leads, or led last, the newest rollout of a workload."""
-    newest = select(rollout.c.flow_run_id).where(rollout.c.workload == name).order_by(rollout.c.id.desc()).limit(1)
+    newest = (
+        select(rollout.c.flow_run_id)
+        .where(rollout.c.workload == name)
+        .order_by(rollout.c.id.desc())
+        .limit(1)
+    )
     return connection.execute(newest).scalar_one_or_none()
 
 
@@ -57,11 +71,15 @@ def lead(connection: Connection, rollout_id: RolloutId, run_id: UUID) -> None:
 def log(connection: Connection, rollout_id: RolloutId) -> list[Told]:
     """What happened to a rollout, oldest first."""
     columns = rollout_event.c
-    rows = connection.execute(select(rollout_event).where(columns.rollout_id == rollout_id).order_by(columns.id))
+    rows = connection.execute(
+        select(rollout_event).where(columns.rollout_id == rollout_id).order_by(columns.id)
+    )
     return [Told(row.event, row.step, row.basis_points, row.who, row.why, row.at) for row in rows]
 
 
-def split_history(connection: Connection, name: str, consumer: str | None, limit: int) -> list[SetSplit]:
+def split_history(
+    connection: Connection, name: str, consumer: str | None, limit: int
+) -> list[SetSplit]:
     """The newest splits of a workload and consumer, newest first."""
     rows = connection.execute(
         select(split.c.basis_points, split.c.who, split.c.why, split.c.set_at)

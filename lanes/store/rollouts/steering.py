@@ -12,7 +12,9 @@ from lanes.store.tables import workload
 from lanes.store.workload import workloads
 
 
-def inherit_split_by_hand(connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime) -> str:
+def inherit_split_by_hand(
+    connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
+) -> str:
     """Let the workload's split count for a consumer again.
 
     Raises:
@@ -22,14 +24,20 @@ def inherit_split_by_hand(connection: Connection, name: str, consumer: str, *, w
     _require_movable(connection, name, consumer)
     before = workloads.splits(connection)
     if not before.has_own(name, consumer):
-        raise ActionRefused(f'consumer "{consumer}" of workload "{name}" has no split of its own; it inherits already')
+        raise ActionRefused(
+            f'consumer "{consumer}" of workload "{name}" has no split of its own; it inherits already'
+        )
     workloads.inherit_split(connection, name, consumer, who=who, why=why, now=now)
     inherited, own = before.of(name, None).basis_points, before.of(name, consumer).basis_points
-    shares = f"inherits the workload's split, {inherited / 100:g} % to real-time, {own / 100:g} % before"
+    shares = (
+        f"inherits the workload's split, {inherited / 100:g} % to real-time, {own / 100:g} % before"
+    )
     return f'{name} for consumer "{consumer}": {shares}'
 
 
-def set_split_by_hand(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> str:
+def set_split_by_hand(
+    connection: Connection, new: Split, *, who: str, why: str, now: datetime
+) -> str:
     """Put a split in force.
 
     Raises:
@@ -81,5 +89,7 @@ def _require(connection: Connection, name: str) -> datetime | None:
     workloads.lock(connection, name)
     row = connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).first()
     if row is None:
-        raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish a block of that name')
+        raise UnknownWorkload(
+            f'there is no workload "{name}"; correct the name, or publish a block of that name'
+        )
     return row.paused_at

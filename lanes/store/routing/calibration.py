@@ -5,7 +5,10 @@ from datetime import datetime
 from lanes.routing.calibration import EDGES, Calibration, Told, calibrations
 from lanes.store.asking import Ask
 
-SLICES, OF_EACH = 48, 50  # of the period, and routes: enough to judge by, and as quick to read however many there are
+SLICES, OF_EACH = (
+    48,
+    50,
+)  # of the period, and routes: enough to judge by, and as quick to read however many there are
 
 # The first batch that carried an item after its route shows whether that was right, once the item is due: hits alone are known
 # before. An item that was answered without a batch shows nothing. What `back` means is said in `turnarounds.SEEN`.
@@ -42,4 +45,6 @@ select workload, least(width_bucket(probability, cast(:edges as double precision
 def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[Calibration]:
     """Return how right routes of the period were about when batches are back, by workload: a sample spread evenly over it."""
     rows = ask(BECAME, since=since, now=now, edges=list(EDGES))
-    return calibrations(Told(row.workload, row.bin, row.items, row.back, row.stated, row.squares) for row in rows)
+    return calibrations(
+        Told(row.workload, row.bin, row.items, row.back, row.stated, row.squares) for row in rows
+    )

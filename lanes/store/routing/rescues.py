@@ -137,7 +137,10 @@ select count(*) as number, case when count(*) > 0 then pg_notify('lanes', '') en
 
 def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
     """How many free items of each workload are due from now on and until then, `PASSED_OVER` at most."""
-    return {row.name: row.items for row in connection.execute(text(NUMBERS), {"now": now, "until": until})}
+    return {
+        row.name: row.items
+        for row in connection.execute(text(NUMBERS), {"now": now, "until": until})
+    }
 
 
 def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
@@ -149,15 +152,17 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]
     found = [
         Late(row.id, of, row.due_at, _out(row), consumer=row.consumer)
         for row, of in _readable(connection, DUE, {"until": until, "now": now})
-    ]  # fmt: skip
+    ]
     read = Counter(each.version.workload for each in found)
     last = {each.version.workload: each for each in found if read[each.version.workload] >= MOST}
     if not last:
         return found
     behind = {
-        "workloads": [*last], "due": [each.due_at for each in last.values()], "ids": [each.work_id for each in last.values()],
+        "workloads": [*last],
+        "due": [each.due_at for each in last.values()],
+        "ids": [each.work_id for each in last.values()],
         "until": until,
-    }  # fmt: skip
+    }
     return found + [
         Late(row.id, of, row.due_at, _out(row), items=row.items, consumer=row.consumer)
         for row, of in _readable(connection, BEHIND, behind)
@@ -169,7 +174,7 @@ def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Lat
     return [
         Late(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
         for row, of in _readable(connection, BOUND, {"until": until, "now": now})
-    ]  # fmt: skip
+    ]
 
 
 def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> int:
@@ -180,13 +185,17 @@ def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> 
     given = {
         "ids": [each.of.work_id for each in late],
         "batches": [None if each.of.batch is None else each.of.batch.id for each in late],
-        "said": [each.said for each in late], "probabilities": [each.probability for each in late],
-        "call": EXPECTED_CALL, "now": now,
-    }  # fmt: skip
+        "said": [each.said for each in late],
+        "probabilities": [each.probability for each in late],
+        "call": EXPECTED_CALL,
+        "now": now,
+    }
     return connection.execute(text(TAKE), given).one().number
 
 
-def _readable(connection: Connection, statement: str, at: dict[str, Any]) -> list[tuple[Any, Version]]:
+def _readable(
+    connection: Connection, statement: str, at: dict[str, Any]
+) -> list[tuple[Any, Version]]:
     """What a statement finds, each with its version."""
     rows = connection.execute(text(statement), at).all()
     readable = versions(connection, {row.version_id for row in rows})

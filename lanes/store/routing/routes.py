@@ -6,7 +6,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, column, func, insert, literal, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
 
 from lanes.ids import ItemId, VersionId
 from lanes.routing.route import Received, Route, rank_at
@@ -19,9 +32,22 @@ from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
 # Of a route, by its decision.
-TOLD = ("item_id", "version_id", "lane", "reason", "explanation", "realtime_usd", "batch_usd", "probability")
-GIVEN = [column(name, route.c[name].type) for name in TOLD] + [column(name, work.c[name].type) for name in ("rank_at", "binds")]
-ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
+TOLD = (
+    "item_id",
+    "version_id",
+    "lane",
+    "reason",
+    "explanation",
+    "realtime_usd",
+    "batch_usd",
+    "probability",
+)
+GIVEN = [column(name, route.c[name].type) for name in TOLD] + [
+    column(name, work.c[name].type) for name in ("rank_at", "binds")
+]
+ROUTING = (
+    7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
+)
 
 
 @dataclass(frozen=True)
@@ -44,16 +70,28 @@ def begin(connection: Connection, wait: timedelta, *, since: unrouted.Since | No
     """
     row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
     there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
-    return Begun(row.alone, row.amended, row.limited, {name: unrouted.Begins(*where) for name, *where in there})
+    return Begun(
+        row.alone,
+        row.amended,
+        row.limited,
+        {name: unrouted.Begins(*where) for name, *where in there},
+    )
 
 
 @cache
 def _begun() -> Select[*tuple[Any, ...]]:
     there = unrouted.have_received().subquery("there")
     lists = select(
-        *(func.array_agg(of).label(name) for name, of in
-          {"names": there.c.name, "urgent": there.c.urgent, "due_at": there.c.due_at, "ids": there.c.id}.items())
-    ).subquery("lists")  # fmt: skip
+        *(
+            func.array_agg(of).label(name)
+            for name, of in {
+                "names": there.c.name,
+                "urgent": there.c.urgent,
+                "due_at": there.c.due_at,
+                "ids": there.c.id,
+            }.items()
+        )
+    ).subquery("lists")
     return select(
         func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
         func.set_config("synchronous_commit", "off", true()),
@@ -64,7 +102,9 @@ def _begun() -> Select[*tuple[Any, ...]]:
     )
 
 
-def save(connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime) -> None:
+def save(
+    connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime
+) -> None:
     """Each item has its position, its route and its work; drains are told."""
     if not decided:
         return
@@ -77,7 +117,9 @@ def _saved() -> Select[None]:
     told."""
     given, now = split_records(GIVEN).cte("given"), bindparam("now", type_=Moment)
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
-    numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte("numbered")
+    numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte(
+        "numbered"
+    )
     placed = (
         update(item)
         .where(item.c.id == numbered.c.item_id)
@@ -86,23 +128,47 @@ def _saved() -> Select[None]:
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
-    routed = insert(route).from_select(list(of_route), select(*of_route.values()).order_by(given.c.item_id)).cte("routed")
+    routed = (
+        insert(route)
+        .from_select(list(of_route), select(*of_route.values()).order_by(given.c.item_id))
+        .cte("routed")
+    )
     of_work: dict[str, ColumnElement[Any]] = {
-        "item_id": placed.c.id, "workload": placed.c.workload, "version_id": given.c.version_id, "lane": given.c.lane,
-        "purpose": literal(Purpose.ANSWER), "revision": placed.c.revision, "state": literal(WorkState.READY),
-        "ready_at": now, "rank_at": given.c.rank_at, "due_at": placed.c.due_at, "binds": given.c.binds,
-        "urgent": placed.c.urgent, "created_at": now,
-    }  # fmt: skip
-    owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
-    return select(signals.waking()).add_cte(routed, insert(work).from_select(list(of_work), owed).cte("owing"))
+        "item_id": placed.c.id,
+        "workload": placed.c.workload,
+        "version_id": given.c.version_id,
+        "lane": given.c.lane,
+        "purpose": literal(Purpose.ANSWER),
+        "revision": placed.c.revision,
+        "state": literal(WorkState.READY),
+        "ready_at": now,
+        "rank_at": given.c.rank_at,
+        "due_at": placed.c.due_at,
+        "binds": given.c.binds,
+        "urgent": placed.c.urgent,
+        "created_at": now,
+    }
+    owed = (
+        select(*of_work.values())
+        .join_from(placed, given, given.c.item_id == placed.c.id)
+        .order_by(placed.c.id)
+    )
+    return select(signals.waking()).add_cte(
+        routed, insert(work).from_select(list(of_work), owed).cte("owing")
+    )
 
 
 def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
     row = {
-        "item_id": item.id, "version_id": version.id, "lane": made.lane, "reason": made.reason,
-        "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd,
+        "item_id": item.id,
+        "version_id": version.id,
+        "lane": made.lane,
+        "reason": made.reason,
+        "explanation": made.explanation,
+        "realtime_usd": made.realtime_usd,
+        "batch_usd": made.batch_usd,
         "rank_at": rank_at(item.arrived, version),
-    }  # fmt: skip
+    }
     if (bound_to := made.binds) is not None:
         row["binds"] = bound_to
     if made.probability is not None:
@@ -113,7 +179,13 @@ def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
 def row_of(made: Route, item_id: ItemId, version_id: VersionId, *, now: datetime) -> dict[str, Any]:
     """A later decision about an item that is routed, as a row of `route`."""
     return {
-        "item_id": item_id, "version_id": version_id, "lane": made.lane, "reason": made.reason,
-        "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd, "decided_at": now,
+        "item_id": item_id,
+        "version_id": version_id,
+        "lane": made.lane,
+        "reason": made.reason,
+        "explanation": made.explanation,
+        "realtime_usd": made.realtime_usd,
+        "batch_usd": made.batch_usd,
+        "decided_at": now,
         "probability": made.probability,
-    }  # fmt: skip
+    }

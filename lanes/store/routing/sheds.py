@@ -20,7 +20,9 @@ from lanes.store.workload.workloads import in_force, versions
 from lanes.words import Lane, Purpose
 from lanes.workload.version import Version
 
-MOST = 100_000  # items of a queue that are counted: what is behind so many would wait too long anyway
+MOST = (
+    100_000  # items of a queue that are counted: what is behind so many would wait too long anyway
+)
 CHUNK = 500  # work that is looked at, and leaves, in one transaction
 
 # The last of the queue of these workloads, from a place in it on: what ranks latest comes first.
@@ -90,13 +92,20 @@ class Found:
 
 def going(connection: Connection) -> dict[str, Version]:
     """The versions in force of the workloads that are not paused."""
-    paused = set(connection.execute(select(workload.c.name).where(workload.c.paused_at.is_not(None))).scalars())
+    paused = set(
+        connection.execute(
+            select(workload.c.name).where(workload.c.paused_at.is_not(None))
+        ).scalars()
+    )
     return {name: version for name, version in in_force(connection).items() if name not in paused}
 
 
 def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]:
     """How many items of each of these workloads wait for real time, `MOST` of each at most."""
-    return {row.workload: row.items for row in connection.execute(text(STANDING), {"workloads": list(workloads)})}
+    return {
+        row.workload: row.items
+        for row in connection.execute(text(STANDING), {"workloads": list(workloads)})
+    }
 
 
 def last(connection: Connection, workloads: Sequence[str], *, before: Place = END) -> Found:
@@ -105,11 +114,17 @@ def last(connection: Connection, workloads: Sequence[str], *, before: Place = EN
     rows = connection.execute(text(LAST), given).all()
     found = [
         Waiting(
-            row.id, row.workload, row.version_id, row.consumer, row.rank_at, row.due_at,
-            None if row.binds is None else Lane(row.binds), row.purpose == Purpose.ANSWER,
+            row.id,
+            row.workload,
+            row.version_id,
+            row.consumer,
+            row.rank_at,
+            row.due_at,
+            None if row.binds is None else Lane(row.binds),
+            row.purpose == Purpose.ANSWER,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     return Found(found, Place(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None)
 
 
@@ -121,22 +136,37 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
     rows = connection.execute(text(HELD), {"ids": list(leaving)}).all()
     if not rows:
         return 0
-    known, estimates = versions(connection, {row.version_id for row in rows}), sharing.estimates(connection, now=now)
+    known, estimates = (
+        versions(connection, {row.version_id for row in rows}),
+        sharing.estimates(connection, now=now),
+    )
     connection.execute(  # from now on it waits for a batch: what waited long is not given up at once
         update(work)
         .where(one_of([row.id for row in rows], work.c.id))
         .values(
-            lane=Lane.BATCH, claim_no=work.c.claim_no + 1, bound_usd=None, created_at=now,
-            ready_at=case((work.c.bound_usd.is_(None), func.greatest(work.c.ready_at, now)), else_=now),
+            lane=Lane.BATCH,
+            claim_no=work.c.claim_no + 1,
+            bound_usd=None,
+            created_at=now,
+            ready_at=case(
+                (work.c.bound_usd.is_(None), func.greatest(work.c.ready_at, now)), else_=now
+            ),
         )
     )
     told = lengths_of(connection, {row.item_id: known.get(row.version_id) for row in rows})
-    made = [(row, leaving[row.id].route(_costs(row, known, estimates, told.get(row.item_id, ())))) for row in rows]
-    connection.execute(insert_rows(route, [row_of(to, row.item_id, row.version_id, now=now) for row, to in made]))
+    made = [
+        (row, leaving[row.id].route(_costs(row, known, estimates, told.get(row.item_id, ()))))
+        for row in rows
+    ]
+    connection.execute(
+        insert_rows(route, [row_of(to, row.item_id, row.version_id, now=now) for row, to in made])
+    )
     return len(rows)
 
 
-def _costs(row: Any, known: Mapping[Any, Version], estimates: Estimates, earlier: Sequence[int]) -> Estimate:
+def _costs(
+    row: Any, known: Mapping[Any, Version], estimates: Estimates, earlier: Sequence[int]
+) -> Estimate:
     """Return what the item costs on each lane.
 
     That is what its last route said where its models have no price now, or its version cannot be read any more.

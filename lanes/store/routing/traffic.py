@@ -27,7 +27,7 @@ class Seen:
 
 def received_since(
     pool: Engine, workload: str, *, since: datetime, most: int, read: bool, history: int = 0
-) -> Iterator[Seen]:  # fmt: skip
+) -> Iterator[Seen]:
     """Yield up to `most` items received since then, in steps, each in a short transaction of its own.
 
     Without `read` their payloads are measured but not loaded. `history` is how many earlier items of each item's entity are
@@ -49,29 +49,67 @@ def received_since(
 
 def _step(before: ItemId) -> Select[*tuple[Any, ...]]:
     """Where the next step begins, and when the newest of its items came."""
-    ids = select(item.c.id, item.c.received_at).where(item.c.id < before).order_by(item.c.id.desc()).limit(STEP).subquery()
+    ids = (
+        select(item.c.id, item.c.received_at)
+        .where(item.c.id < before)
+        .order_by(item.c.id.desc())
+        .limit(STEP)
+        .subquery()
+    )
     return select(func.min(ids.c.id).label("first"), func.max(ids.c.received_at).label("last"))
 
 
 def _of(
-    connection: Connection, workload: str, since: datetime, first: ItemId, before: ItemId, read: bool, history: int
-) -> Seen:  # fmt: skip
+    connection: Connection,
+    workload: str,
+    since: datetime,
+    first: ItemId,
+    before: ItemId,
+    read: bool,
+    history: int,
+) -> Seen:
     rows = connection.execute(
         select(
-            item.c.id, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer, item.c.entity, item.c.urgent,
-            item.c.pin, item.c.due_at, characters(item.c.payload).label("length"), *([item.c.payload] if read else []),
+            item.c.id,
+            item.c.key,
+            item.c.received_at,
+            item.c.occurred_at,
+            item.c.consumer,
+            item.c.entity,
+            item.c.urgent,
+            item.c.pin,
+            item.c.due_at,
+            characters(item.c.payload).label("length"),
+            *([item.c.payload] if read else []),
             func.coalesce(item.c.forgotten_at, item.c.emptied_at).is_not(None).label("is_gone"),
         )
-        .where(item.c.id >= first, item.c.id < before, item.c.workload == workload, item.c.received_at >= since)
+        .where(
+            item.c.id >= first,
+            item.c.id < before,
+            item.c.workload == workload,
+            item.c.received_at >= since,
+        )
         .order_by(item.c.id.desc())
-    ).all()  # fmt: skip
+    ).all()
     here = [row for row in rows if not row.is_gone]
     told = lengths(connection, {row.id: history for row in here if row.entity is not None})
-    return Seen([_arrived(workload, row, read, told.get(row.id, ())) for row in here], len(rows) - len(here))
+    return Seen(
+        [_arrived(workload, row, read, told.get(row.id, ())) for row in here], len(rows) - len(here)
+    )
 
 
 def _arrived(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> Arrived:
     return Arrived(
-        workload, row.key, row.payload if read else {}, row.received_at, row.occurred_at, row.consumer, row.entity, row.urgent,
-        row.pin, row.due_at, row.length, earlier,
-    )  # fmt: skip
+        workload,
+        row.key,
+        row.payload if read else {},
+        row.received_at,
+        row.occurred_at,
+        row.consumer,
+        row.entity,
+        row.urgent,
+        row.pin,
+        row.due_at,
+        row.length,
+        earlier,
+    )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 KEPT_FOR = timedelta(minutes=1)
 BACK_TO = timedelta(days=28)  # what left before counts for less than a sixteenth
-MOST = 2_000  # batches, the newest: more of them say little more, and take a drain 6 µs each to read
+MOST = (
+    2_000  # batches, the newest: more of them say little more, and take a drain 6 µs each to read
+)
 
 # The newest batches that left from :since on until :now. They are measured from their intent: one whose create was answered
 # late, or that was found in the provider's list, has been there for longer. Of one with a request that expired or was cancelled
@@ -68,4 +70,6 @@ def read(ask: Ask, *, now: datetime) -> "Turnarounds":
 
     rows = ask(SEEN, now=now, since=now - BACK_TO)
     models = groupby(rows, lambda row: row.model)
-    return Turnarounds({model: Seen.of([tuple(row)[1:] for row in of_it]) for model, of_it in models}, now)
+    return Turnarounds(
+        {model: Seen.of([tuple(row)[1:] for row in of_it]) for model, of_it in models}, now
+    )

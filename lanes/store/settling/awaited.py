@@ -10,7 +10,9 @@ from lanes.words import BatchState, Lane, Purpose, WorkState
 
 MINE = "i.workload = :workload and i.key = any(:keys)"
 
-UNROUTED = text(f"select count(*) from lanes.item i where {MINE} and i.position is null and i.canceled_at is null")
+UNROUTED = text(
+    f"select count(*) from lanes.item i where {MINE} and i.position is null and i.canceled_at is null"
+)
 
 # Work for the revision in force, that no replay owns.
 OWED = text(f"""
@@ -38,12 +40,34 @@ def look(connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: d
         unrouted += connection.execute(UNROUTED, of).scalar_one()
         owed += [
             Owed(
-                workload, Lane(row.lane), Purpose(row.purpose), WorkState(row.state), row.items, row.batch_id, row.rests,
+                workload,
+                Lane(row.lane),
+                Purpose(row.purpose),
+                WorkState(row.state),
+                row.items,
+                row.batch_id,
+                row.rests,
                 row.paused,
             )
             for row in connection.execute(OWED, of)
-        ]  # fmt: skip
-    ids = sorted({each.batch_id for each in owed if each.batch_id is not None and each.state is WorkState.SUBMITTED})
+        ]
+    ids = sorted(
+        {
+            each.batch_id
+            for each in owed
+            if each.batch_id is not None and each.state is WorkState.SUBMITTED
+        }
+    )
     rows = connection.execute(OUT, {"ids": ids}) if ids else ()
-    out = [Out(row.id, BatchState(row.state), row.requests, row.processed, row.since, row.expected_end_at) for row in rows]
+    out = [
+        Out(
+            row.id,
+            BatchState(row.state),
+            row.requests,
+            row.processed,
+            row.since,
+            row.expected_end_at,
+        )
+        for row in rows
+    ]
     return Awaited(unrouted, owed, out)

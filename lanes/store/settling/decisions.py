@@ -36,7 +36,9 @@ CHUNK = 500  # items given up in one statement
 MOST_BYTES_PER_CHAR = 4  # of what is known by its characters alone: UTF-8 and escapes take no more
 
 
-def stakes(connection: Connection, batch_id: BatchId, *, workload: str | None = None, now: datetime) -> Stakes:
+def stakes(
+    connection: Connection, batch_id: BatchId, *, workload: str | None = None, now: datetime
+) -> Stakes:
     """What is at stake with an open batch, of that workload where one is named.
 
     Raises:
@@ -45,14 +47,23 @@ def stakes(connection: Connection, batch_id: BatchId, *, workload: str | None = 
     return _stakes(connection, _open(connection, batch_id, workload), now)
 
 
-def all_stakes(connection: Connection, *, now: datetime) -> list[tuple[Stakes, datetime, str | None]]:
+def all_stakes(
+    connection: Connection, *, now: datetime
+) -> list[tuple[Stakes, datetime, str | None]]:
     """Every open batch, oldest first, with when it was intended and what is noted of it."""
-    rows = connection.execute(select(batch).where(batch.c.state.not_in(OVER)).order_by(batch.c.id)).all()
+    rows = connection.execute(
+        select(batch).where(batch.c.state.not_in(OVER)).order_by(batch.c.id)
+    ).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
 
 def adopt(
-    connection: Connection, batch_id: BatchId, provider_batch_id: str, *, workload: str | None = None, now: datetime
+    connection: Connection,
+    batch_id: BatchId,
+    provider_batch_id: str,
+    *,
+    workload: str | None = None,
+    now: datetime,
 ) -> str:
     """The provider's batch of that id is taken for this one, until its first result proves it; what is true now.
 
@@ -64,15 +75,27 @@ def adopt(
         return _adopt(connection, batch_id, provider_batch_id, workload, now)
 
 
-def _adopt(connection: Connection, batch_id: BatchId, provider_batch_id: str, workload: str | None, now: datetime) -> str:
+def _adopt(
+    connection: Connection,
+    batch_id: BatchId,
+    provider_batch_id: str,
+    workload: str | None,
+    now: datetime,
+) -> str:
     row = _owning(connection, batch_id, workload, lock=True)
     unproved = row.adopted_at is not None and row.proved_at is None
     if row.provider_batch_id is not None and not unproved:
-        raise ActionRefused(f"batch {batch_id} is {row.provider_batch_id} for certain; it can be resubmitted or given up")
+        raise ActionRefused(
+            f"batch {batch_id} is {row.provider_batch_id} for certain; it can be resubmitted or given up"
+        )
     if batches.owned_ids(connection, [provider_batch_id]) - {row.provider_batch_id}:
-        raise ActionRefused(f"another batch of ours is {provider_batch_id} already: see lanes.batch_status")
+        raise ActionRefused(
+            f"another batch of ours is {provider_batch_id} already: see lanes.batch_status"
+        )
     if disowning.strangers(connection, row.account, [provider_batch_id]):
-        raise ActionRefused(f"{provider_batch_id} is a stranger's: its results carry another's nonce")
+        raise ActionRefused(
+            f"{provider_batch_id} is a stranger's: its results carry another's nonce"
+        )
     if row.provider_batch_id is not None and row.provider_batch_id != provider_batch_id:
         adoption.let_go(connection, batch_id)
     expected = now + timedelta(minutes=batches.expected_minutes(connection, row.version_id))
@@ -81,7 +104,13 @@ def _adopt(connection: Connection, batch_id: BatchId, provider_batch_id: str, wo
 
 
 def resubmit(
-    connection: Connection, batch_id: BatchId, *, workload: str | None = None, who: str, why: str, now: datetime
+    connection: Connection,
+    batch_id: BatchId,
+    *,
+    workload: str | None = None,
+    who: str,
+    why: str,
+    now: datetime,
 ) -> str:
     """The batch owns no items any more: they wait for the next one; what is true now.
 
@@ -101,7 +130,13 @@ def resubmit(
 
 
 def give_up(
-    connection: Connection, batch_id: BatchId, *, workload: str | None = None, who: str, why: str, now: datetime
+    connection: Connection,
+    batch_id: BatchId,
+    *,
+    workload: str | None = None,
+    who: str,
+    why: str,
+    now: datetime,
 ) -> str:
     """The batch is given up and so are its items: they fail with that reason, until they are retried; what is true now.
 
@@ -111,10 +146,14 @@ def give_up(
     """
     row = _owning(connection, batch_id, workload)
     items = 0
-    for given_up in _given_up(connection, row, f"batch {batch_id} was given up by {who}: {why}", now):
+    for given_up in _given_up(
+        connection, row, f"batch {batch_id} was given up by {who}: {why}", now
+    ):
         saved = outcomes.save(connection, given_up, now=now, wait=PATIENCE)
         if saved.passed_over:
-            raise StillLocked(f"somebody's open transaction holds some items of batch {batch_id}; nothing is done, try again")
+            raise StillLocked(
+                f"somebody's open transaction holds some items of batch {batch_id}; nothing is done, try again"
+            )
         items += len(given_up)
     _part(connection, row, f"given up by {who}: {why}", now)
     return (
@@ -123,19 +162,26 @@ def give_up(
     )
 
 
-def unread(connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judged], *, now: datetime) -> list[Attempt]:
+def unread(
+    connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judged], *, now: datetime
+) -> list[Attempt]:
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     columns = work.c.id, work.c.item_id, call_bytes(item.c.payload).label("size")
     wanted = select(*columns).join(item, item.c.id == work.c.item_id)
-    asked = connection.execute(wanted.where(one_of([claim.work_id for claim in judged], work.c.id))).all()
+    asked = connection.execute(
+        wanted.where(one_of([claim.work_id for claim in judged], work.c.id))
+    ).all()
     told = lengths_of(connection, {each.item_id: version for each in asked})
-    sizes: dict[WorkId, int] = {each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in asked}
+    sizes: dict[WorkId, int] = {
+        each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in asked
+    }
     started = row.submitted_at or row.intended_at
     bounds = {claim: _bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in judged}
     return [
-        attempts.unread(claim, judged[claim], started_at=started, now=now, bound_usd=bound) for claim, bound in bounds.items()
+        attempts.unread(claim, judged[claim], started_at=started, now=now, bound_usd=bound)
+        for claim, bound in bounds.items()
     ]
 
 
@@ -148,7 +194,9 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
         else:
             parted = releases.supersede(connection, row.id, note=note, now=now)
     if not parted:
-        raise ActionRefused(f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew")
+        raise ActionRefused(
+            f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew"
+        )
 
 
 def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iterator[list[Attempt]]:
@@ -157,7 +205,9 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         owned = connection.execute(
-            select(work.c.id, work.c.item_id, work.c.claim_no, call_bytes(item.c.payload).label("size"))
+            select(
+                work.c.id, work.c.item_id, work.c.claim_no, call_bytes(item.c.payload).label("size")
+            )
             .join(item, item.c.id == work.c.item_id)
             .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
             .order_by(work.c.id)
@@ -169,9 +219,13 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         told = lengths_of(connection, {each.item_id: version for each in owned})
         booked_later = row.provider_batch_id is not None and row.short_reads < REPEATED
         sizes = [each.size + _history_bytes(told.get(each.item_id, ())) for each in owned]
-        bounds = [Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in sizes]
+        bounds = [
+            Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in sizes
+        ]
         yield [
-            attempts.given_up(Claim(each.id, each.claim_no), why, started_at=started, now=now, bound_usd=bound)
+            attempts.given_up(
+                Claim(each.id, each.claim_no), why, started_at=started, now=now, bound_usd=bound
+            )
             for each, bound in zip(owned, bounds, strict=True)
         ]
 
@@ -179,7 +233,11 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     owned = connection.execute(
-        select(item.c.id, characters(item.c.payload).label("chars"), call_bytes(item.c.payload).label("size"))
+        select(
+            item.c.id,
+            characters(item.c.payload).label("chars"),
+            call_bytes(item.c.payload).label("size"),
+        )
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
     ).all()
@@ -190,8 +248,13 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     if version is not None:  # else it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum((estimates.of(version, *each).batch * many for each, many in chars.items()), Decimal(0))
-            most = sum((_bound(version, size, row, now) * many for size, many in sizes.items()), Decimal(0))
+            again = sum(
+                (estimates.of(version, *each).batch * many for each, many in chars.items()),
+                Decimal(0),
+            )
+            most = sum(
+                (_bound(version, size, row, now) * many for size, many in sizes.items()), Decimal(0)
+            )
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
 
 
@@ -211,14 +274,18 @@ def _bound(version: Version, size: int, row: Any, now: datetime) -> Decimal:
     return upper_bound(version, size, lane=Lane.BATCH, marked=row.marked_requests > 0, at=now)
 
 
-def _owning(connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False) -> Any:
+def _owning(
+    connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
+) -> Any:
     row = _open(connection, batch_id, workload, lock=lock)
     if row.state == BatchState.SUPERSEDED:
         raise ActionRefused(f"batch {batch_id} owns no items any more; `collect` closes it")
     return row
 
 
-def _open(connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False) -> Any:
+def _open(
+    connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
+) -> Any:
     """The row of an open batch, locked until this transaction ends where that is asked."""
     wanted = select(batch).where(batch.c.id == batch_id)
     row = connection.execute(wanted.with_for_update(key_share=True) if lock else wanted).first()

@@ -31,19 +31,31 @@ select k.*,
 """)
 
 
-def of_each_kind(connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST) -> list[Example]:
+def of_each_kind(
+    connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST
+) -> list[Example]:
     """At most so many answers of each kind to choose from, oldest first; what was forgotten is none of them."""
-    found = connection.execute(OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most}).all()
+    found = connection.execute(
+        OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most}
+    ).all()
     known = versions(connection, {row.version_id for row in found})
     return [
         Example(
-            workload, row.key, row.payload, row.output, _fields(known.get(row.version_id)), Standing(row.standing),
-            Lane(row.first_lane), (row.first_at - row.received_at).total_seconds(),
-            Lane(row.lane), (row.created_at - row.received_at).total_seconds(),
-            {name: row.before.get(name) for name in row.changed} if row.before else {}, row.cost_usd,
+            workload,
+            row.key,
+            row.payload,
+            row.output,
+            _fields(known.get(row.version_id)),
+            Standing(row.standing),
+            Lane(row.first_lane),
+            (row.first_at - row.received_at).total_seconds(),
+            Lane(row.lane),
+            (row.created_at - row.received_at).total_seconds(),
+            {name: row.before.get(name) for name in row.changed} if row.before else {},
+            row.cost_usd,
         )
         for row in found
-    ]  # fmt: skip
+    ]
 
 
 def _fields(of: Version | None) -> Sequence[str]:

@@ -34,21 +34,37 @@ def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: date
     """Each item has a route to the batch lane, and its work there, as urgent as what failed. The items are locked."""
     costs = _estimates(connection, [each.failed for each in handed_over], now)
     made = [
-        (of, fall_back(last=each.last, failures=of.failures, costs=costs[of.item_id], chance=of.chance))
+        (
+            of,
+            fall_back(
+                last=each.last, failures=of.failures, costs=costs[of.item_id], chance=of.chance
+            ),
+        )
         for each in handed_over
         for of in [each.failed]
     ]
     ranks = _ranks(connection, [each.failed.id for each in handed_over])
-    connection.execute(insert_rows(route, [row_of(to, of.item_id, of.terms.version_id, now=now) for of, to in made]))
+    connection.execute(
+        insert_rows(
+            route, [row_of(to, of.item_id, of.terms.version_id, now=now) for of, to in made]
+        )
+    )
     rows = [_work(of, to, ranks[of.id], now) for of, to in made]
     connection.execute(insert_rows(work, rows).on_conflict_do_nothing())
 
 
 def _ranks(connection: Connection, ids: Sequence[WorkId]) -> dict[WorkId, datetime]:
-    return {row.id: row.rank_at for row in connection.execute(select(work.c.id, work.c.rank_at).where(one_of(ids, work.c.id)))}
+    return {
+        row.id: row.rank_at
+        for row in connection.execute(
+            select(work.c.id, work.c.rank_at).where(one_of(ids, work.c.id))
+        )
+    }
 
 
-def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> dict[ItemId, Estimate]:
+def _estimates(
+    connection: Connection, rows: Sequence[LockedWork], now: datetime
+) -> dict[ItemId, Estimate]:
     """Return what each item would cost on either lane, by its id.
 
     That is what its last route said where its models have no price now.
@@ -58,7 +74,9 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
     chars = {
         row.id: row.chars
         for row in connection.execute(
-            select(item.c.id, characters(item.c.payload).label("chars")).where(one_of(ids, item.c.id))
+            select(item.c.id, characters(item.c.payload).label("chars")).where(
+                one_of(ids, item.c.id)
+            )
         )
     }
     told = lengths_of(connection, {row.item_id: known.get(row.terms.version_id) for row in rows})
@@ -66,21 +84,36 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
     for row in rows:
         try:
             history = history_chars(told.get(row.item_id, ()))
-            costs[row.item_id] = estimates.of(known[row.terms.version_id], chars[row.item_id], history)
+            costs[row.item_id] = estimates.of(
+                known[row.terms.version_id], chars[row.item_id], history
+            )
         except LookupError:  # also a version that cannot be read any more
             costs[row.item_id] = _last_said(connection, row.item_id)
     return costs
 
 
 def _last_said(connection: Connection, item_id: ItemId) -> Estimate:
-    last = select(route.c.realtime_usd, route.c.batch_usd).where(route.c.item_id == item_id).order_by(route.c.id.desc())
+    last = (
+        select(route.c.realtime_usd, route.c.batch_usd)
+        .where(route.c.item_id == item_id)
+        .order_by(route.c.id.desc())
+    )
     said = connection.execute(last.limit(1)).one()
     return Estimate(said.realtime_usd, said.batch_usd)
 
 
 def _work(of: LockedWork, to: Route, rank_at: datetime, now: datetime) -> dict[str, Any]:
     return {
-        "item_id": of.item_id, "workload": of.terms.workload, "version_id": of.terms.version_id, "lane": to.lane,
-        "purpose": Purpose.ANSWER, "revision": of.terms.revision, "state": WorkState.READY, "ready_at": now,
-        "rank_at": rank_at, "due_at": of.of_item.due_at, "binds": to.binds, "created_at": now,
-    }  # fmt: skip
+        "item_id": of.item_id,
+        "workload": of.terms.workload,
+        "version_id": of.terms.version_id,
+        "lane": to.lane,
+        "purpose": Purpose.ANSWER,
+        "revision": of.terms.revision,
+        "state": WorkState.READY,
+        "ready_at": now,
+        "rank_at": rank_at,
+        "due_at": of.of_item.due_at,
+        "binds": to.binds,
+        "created_at": now,
+    }

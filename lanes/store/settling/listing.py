@@ -46,7 +46,13 @@ AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.i
 
 def page(connection: Connection, wanted: Wanted, *, onwards: int = 0) -> Page:
     """The first of the wanted items received from there on. It may hold none although there are more."""
-    window = select(item.c.id).where(item.c.id >= onwards).order_by(item.c.id).limit(LOOKED_AT).subquery()
+    window = (
+        select(item.c.id)
+        .where(item.c.id >= onwards)
+        .order_by(item.c.id)
+        .limit(LOOKED_AT)
+        .subquery()
+    )
     last = connection.execute(select(func.max(window.c.id))).scalar_one()
     if last is None:
         return Page()
@@ -58,7 +64,9 @@ def page_before(connection: Connection, wanted: Wanted, *, before: int | None = 
     """The same the other way round, the last received first; `onwards` is the next page's `before`."""
     earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
     window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
-    ends = connection.execute(select(func.min(window.c.id).label("first"), func.max(window.c.id).label("last"))).one()
+    ends = connection.execute(
+        select(func.min(window.c.id).label("first"), func.max(window.c.id).label("last"))
+    ).one()
     if ends.first is None:
         return Page()
     found, cut_at = _some(connection, BACKWARDS, wanted, first=ends.first, last=ends.last)
@@ -77,12 +85,16 @@ def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    of_it = select(version.c.id, workload.c.version_id).join(workload, workload.c.name == version.c.workload)
+    of_it = select(version.c.id, workload.c.version_id).join(
+        workload, workload.c.name == version.c.workload
+    )
     rows = connection.execute(of_it.where(workload.c.name == of)).all()
     if not rows:
         raise UnknownWorkload(f'there is no workload "{of}"; correct the name, or publish it')
     found = workloads.versions(connection, [row.id for row in rows])
-    newest_first = sorted(found.values(), key=lambda each: (each.id == rows[0].version_id, each.number), reverse=True)
+    newest_first = sorted(
+        found.values(), key=lambda each: (each.id == rows[0].version_id, each.number), reverse=True
+    )
     return [each.spec.output_schema for each in newest_first]
 
 
@@ -91,11 +103,15 @@ def _given(wanted: Wanted) -> dict[str, Any]:
     return {"workload": wanted.workload, "states": states, "since": wanted.since}
 
 
-def _some(connection: Connection, query: str, wanted: Wanted, **where: int) -> tuple[list[Listed], int | None]:
+def _some(
+    connection: Connection, query: str, wanted: Wanted, **where: int
+) -> tuple[list[Listed], int | None]:
     """The rows until their outputs have `MOST_BYTES`; if that cut them, the last of them."""
     found: list[Listed] = []
     size = 0
-    with connection.execute(text(query).execution_options(stream_results=True), {**_given(wanted), **where}) as rows:
+    with connection.execute(
+        text(query).execution_options(stream_results=True), {**_given(wanted), **where}
+    ) as rows:
         while part := rows.fetchmany(FETCHED):
             found += map(_one, part)
             size += sum(row.bytes for row in part)

@@ -104,10 +104,15 @@ class News:
         writing = _writing(connection, log)
         late: list[Row[Any]] = []
         if tail.gaps:
-            where = {"firsts": [each.first for each in tail.gaps], "lasts": [each.last for each in tail.gaps]}
+            where = {
+                "firsts": [each.first for each in tail.gaps],
+                "lasts": [each.last for each in tail.gaps],
+            }
             late = self._rows(connection, LATE, log, **where)
         fresh = self._rows(connection, FRESH, log, high=tail.high)
-        tail.read(writing, [row.id for row in late], [row.id for row in fresh], whole=len(late) < MOST)
+        tail.read(
+            writing, [row.id for row in late], [row.id for row in fresh], whole=len(late) < MOST
+        )
         self.more = self.more or MOST in (len(late), len(fresh))
         self._untold |= {row.item_id for row in (*late, *fresh) if row.news}
 
@@ -116,7 +121,9 @@ class News:
         return list(connection.execute(text(query.format(rows=LOGS[log])), given))
 
     def _look_at_replays(self, connection: Connection) -> dict[GenerationId, Row[Any]]:
-        return {row.id: row for row in connection.execute(text(REPLAYS), {"workload": self._workload})}
+        return {
+            row.id: row for row in connection.execute(text(REPLAYS), {"workload": self._workload})
+        }
 
     def _see_moves(self, connection: Connection) -> None:
         before, self._replays = self._replays, self._look_at_replays(connection)
@@ -125,11 +132,19 @@ class News:
                 continue
             if row.state == ReplayState.PROMOTED:
                 self._moved.append(Moved(PROMOTED, {"id": id_}))
-            elif row.state == ReplayState.DEMOTED:  # what it replaced is not kept: all of its items may be shown anew
-                self._moved.append(Moved(OVERLAID, {"number": row.number, "workload": self._workload}))
+            elif (
+                row.state == ReplayState.DEMOTED
+            ):  # what it replaced is not kept: all of its items may be shown anew
+                self._moved.append(
+                    Moved(OVERLAID, {"number": row.number, "workload": self._workload})
+                )
 
     def _read_moved(self, connection: Connection, moved: Moved) -> None:
-        found = list(connection.execute(text(moved.query), {**moved.of, "after": moved.after, "most": MOST}).scalars())
+        found = list(
+            connection.execute(
+                text(moved.query), {**moved.of, "after": moved.after, "most": MOST}
+            ).scalars()
+        )
         if len(found) < MOST:
             self._moved.pop(0)
         else:

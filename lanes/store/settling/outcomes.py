@@ -34,9 +34,14 @@ OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
 def save(
-    connection: Connection, attempts: Sequence[Attempt], *, batch_id: BatchId | None = None, flow_run_id: UUID | None = None,
-    now: datetime, wait: timedelta | None = None,
-) -> Saved:  # fmt: skip
+    connection: Connection,
+    attempts: Sequence[Attempt],
+    *,
+    batch_id: BatchId | None = None,
+    flow_run_id: UUID | None = None,
+    now: datetime,
+    wait: timedelta | None = None,
+) -> Saved:
     """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
 
     A claim that is no longer in force writes nothing but its attempt and its bill, unless its answer is valid and its item has
@@ -48,7 +53,9 @@ def save(
         return Saved()
     known = terms(connection, once)
     booked = ledger.book(connection, once, known, batch_id=batch_id)
-    once, stopped = refusals.weigh(connection, booked.attempts, known, flow_run_id=flow_run_id, now=now)
+    once, stopped = refusals.weigh(
+        connection, booked.attempts, known, flow_run_id=flow_run_id, now=now
+    )
     rows = lock(connection, once, known, now=now, wait=wait)
     writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, Part]]()
     writes.saved.stopped, writes.saved.apart = stopped, booked.apart
@@ -61,14 +68,22 @@ def save(
         else:
             late.append((each, row, part))
     recorded = _recorded(connection, [each.claim for each, _, _ in late])
-    lost = retries.lost_by_leases(connection, [row.id for _, row, _ in late if row.state is WorkState.FAILED])
+    lost = retries.lost_by_leases(
+        connection, [row.id for _, row, _ in late if row.state is WorkState.FAILED]
+    )
     for each, row, part in late:
         if batch_id is None and _settles_late(each, row, lost):
             writes.in_force(each, row, part, late=True)
-        elif each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
+        elif each.response is not None or _tells_something(
+            each, row, batch_id, {*recorded, *writes.claims}
+        ):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
-    ended = [row.id for each, row, _ in late if row.state is not WorkState.READY and row.claim_no == each.claim.number]
+    ended = [
+        row.id
+        for each, row, _ in late
+        if row.state is not WorkState.READY and row.claim_no == each.claim.number
+    ]
     paid_claims.end_reserves(connection, ended)
     return writes.saved
 
@@ -76,7 +91,9 @@ def save(
 def _storable(each: Attempt) -> Attempt:
     """The attempt with an error that can be stored: it may quote anything that the provider said."""
     error = each.judged.error
-    return each if error is None else replace(each, judged=replace(each.judged, error=storable(error)))
+    return (
+        each if error is None else replace(each, judged=replace(each.judged, error=storable(error)))
+    )
 
 
 def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Outcome]:
@@ -100,12 +117,16 @@ def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> b
     return needed and row.is_newest_revision and not (row.of_item.canceled or row.of_item.settled)
 
 
-def _tells_something(each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]) -> bool:
+def _tells_something(
+    each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]
+) -> bool:
     """Whether an end without a response, of a claim that is no longer in force, is news.
 
     It is not where the claim's end is known, nor where the work was given back since it was thought lost.
     """
-    given_back = batch_id is None and row.state is WorkState.READY and row.claim_no == each.claim.number
+    given_back = (
+        batch_id is None and row.state is WorkState.READY and row.claim_no == each.claim.number
+    )
     return each.claim not in recorded and not given_back
 
 
@@ -115,7 +136,9 @@ class _Writes:
     def __init__(self, now: datetime, batch_id: BatchId | None) -> None:
         self.now, self.batch_id, self.saved = now, batch_id, Saved()
         self.given: list[dict[str, Any]] = []
-        self.attempts: list[tuple[Attempt, bool]] = []  # those of the rows, with whether each was late
+        self.attempts: list[
+            tuple[Attempt, bool]
+        ] = []  # those of the rows, with whether each was late
         self.owed: list[WorkId] = []
         self.handed_over: list[HandedOver] = []
         self.rescued: list[ItemId] = []  # settled by one of the lanes that were to answer them
@@ -145,7 +168,11 @@ class _Writes:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
         if then.settles and row.rescued:
             self.rescued.append(row.item_id)
-        elif row.terms.purpose is Purpose.SHADOW and each.judged.output is not None and row.is_newest_revision:
+        elif (
+            row.terms.purpose is Purpose.SHADOW
+            and each.judged.output is not None
+            and row.is_newest_revision
+        ):
             self._alone.append(Alone(row.id, each.judged.output, row.terms.compare_fields))
         match then.owes:
             case Owed.PASS:
@@ -167,28 +194,46 @@ class _Writes:
     def _consequence(self, each: Attempt, row: LockedWork) -> Consequence:
         """Answers that correct nothing are decided once for all that are alike."""
         of_item, judged = row.of_item, each.judged
-        if judged.outcome is not Outcome.VALID or row.terms.mode is Mode.LAMBDA or of_item.shown is not None:
-            return consequence(row.obligation(), judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now)
+        if (
+            judged.outcome is not Outcome.VALID
+            or row.terms.mode is Mode.LAMBDA
+            or of_item.shown is not None
+        ):
+            return consequence(
+                row.obligation(),
+                judged,
+                provisional=of_item.provisional,
+                earlier=of_item.earlier,
+                now=self.now,
+            )
         alike = (row.terms, row.failures, row.is_newest_revision, of_item.canceled, of_item.settled)
         then = self._answers.get(alike)
         if then is None:
-            then = self._answers[alike] = consequence(row.obligation(), judged, provisional=None, now=self.now)
+            then = self._answers[alike] = consequence(
+                row.obligation(), judged, provisional=None, now=self.now
+            )
         return then
 
-    def _answered(self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence) -> None:
+    def _answered(
+        self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
+    ) -> None:
         """The item shows this answer from now on."""
         of_item, given["moves_item"] = row.of_item, True
         self.saved.answered += 1
         given["acknowledged"] = of_item.acknowledged
-        given["told"] = told_alone(row.terms.announces, row.terms.lane, acknowledged=of_item.acknowledged)
+        given["told"] = told_alone(
+            row.terms.announces, row.terms.lane, acknowledged=of_item.acknowledged
+        )
         if then.settles:
             given["settles"] = True
         if then.correction is not None and of_item.shown is not None:
             self.saved.corrected += 1
             given |= {
-                "changed_fields": then.correction.changed_fields, "distance": then.correction.distance,
-                "provisional_id": of_item.shown.result_id, "provisional_of": of_item.shown.of_work,
-            }  # fmt: skip
+                "changed_fields": then.correction.changed_fields,
+                "distance": then.correction.distance,
+                "provisional_id": of_item.shown.result_id,
+                "provisional_of": of_item.shown.of_work,
+            }
         of_item.settled = of_item.settled or then.settles
         of_item.answered = True
         of_item.shown, of_item.is_earlier = Shown(each.judged.output, of_work=row.id), False
@@ -197,19 +242,36 @@ class _Writes:
         """An answer of a call that others shared may be checked."""
         if each.share.of > 1:
             terms = row.terms
-            self._packed.append(Packed(row.id, terms.workload, terms.version_id, row.of_item.key, each.share.of))
+            self._packed.append(
+                Packed(row.id, terms.workload, terms.version_id, row.of_item.key, each.share.of)
+            )
 
     def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, late: bool) -> dict[str, Any]:
         """The attempt as a row of what is written; what it does not name is null."""
-        said, judged, claim, lane = each.response, each.judged, each.claim, self._lane(each, row, late=late)
+        said, judged, claim, lane = (
+            each.response,
+            each.judged,
+            each.claim,
+            self._lane(each, row, late=late),
+        )
         given = {
-            "n": len(self.given), "moves_item": False, "work_id": claim.work_id, "claim_no": claim.number,
-            "outcome": judged.outcome, "lane": lane, "model": (said and said.model) or row.terms.model(lane),
+            "n": len(self.given),
+            "moves_item": False,
+            "work_id": claim.work_id,
+            "claim_no": claim.number,
+            "outcome": judged.outcome,
+            "lane": lane,
+            "model": (said and said.model) or row.terms.model(lane),
             "input_tokens": part.input,
-            "output_tokens": part.output, "cache_read_tokens": part.cache_read, "cache_write_tokens": part.cache_write,
-            "cost_usd": part.usd, "bound_usd": each.bound_usd, "latency_ms": each.latency_ms,
-            "started_at": each.started_at, "ended_at": each.ended_at,
-        }  # fmt: skip
+            "output_tokens": part.output,
+            "cache_read_tokens": part.cache_read,
+            "cache_write_tokens": part.cache_write,
+            "cost_usd": part.usd,
+            "bound_usd": each.bound_usd,
+            "latency_ms": each.latency_ms,
+            "started_at": each.started_at,
+            "ended_at": each.ended_at,
+        }
         if row.rescued:
             given["tried_for"] = row.terms.purpose
         if said is not None:
@@ -231,12 +293,21 @@ class _Writes:
             return row.terms.lane
         return Lane.REALTIME
 
-    def flush(self, connection: Connection, recorded: Mapping[Claim, Outcome], *, flow_run_id: UUID | None) -> None:
+    def flush(
+        self, connection: Connection, recorded: Mapping[Claim, Outcome], *, flow_run_id: UUID | None
+    ) -> None:
         """Everything collected is written. `recorded` is what late claims had before."""
         if not self.given:
             return
         fresh = not any(late for _, late in self.attempts)
-        known = write(connection, self.given, fresh=fresh, batch_id=self.batch_id, flow_run_id=flow_run_id, now=self.now)
+        known = write(
+            connection,
+            self.given,
+            fresh=fresh,
+            batch_id=self.batch_id,
+            flow_run_id=flow_run_id,
+            now=self.now,
+        )
         self._count(connection, known, recorded)
         if self.owed:
             _owe_passes(connection, self.owed, now=self.now)
@@ -249,7 +320,9 @@ class _Writes:
         if self._alone:
             pack_checks.weigh(connection, self._alone, now=self.now)
 
-    def _count(self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]) -> None:
+    def _count(
+        self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]
+    ) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
         counted, of_claim = Counter[Outcome](), dict(recorded)
         for n, (each, late) in enumerate(self.attempts):
@@ -268,10 +341,17 @@ class _Writes:
 def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:
     """The items of this work are owed an authoritative pass: work of the batch lane, once."""
     owed = {
-        "item_id": work.c.item_id, "workload": work.c.workload, "version_id": work.c.version_id,
-        "lane": literal(Lane.BATCH), "purpose": literal(Purpose.AUTHORITATIVE), "revision": work.c.revision,
-        "state": literal(WorkState.READY), "ready_at": literal(now), "rank_at": literal(now), "created_at": literal(now),
-    }  # fmt: skip
+        "item_id": work.c.item_id,
+        "workload": work.c.workload,
+        "version_id": work.c.version_id,
+        "lane": literal(Lane.BATCH),
+        "purpose": literal(Purpose.AUTHORITATIVE),
+        "revision": work.c.revision,
+        "state": literal(WorkState.READY),
+        "ready_at": literal(now),
+        "rank_at": literal(now),
+        "created_at": literal(now),
+    }
     passes = select(*owed.values()).where(one_of(answered, work.c.id)).order_by(work.c.id)
     connection.execute(insert(work).from_select(list(owed), passes).on_conflict_do_nothing())
 
@@ -283,11 +363,17 @@ def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: 
     """
     waits = (
         select(work.c.id)
-        .where(one_of(settled, work.c.item_id), is_among(work.c.purpose, ANSWERING), is_(work.c.state, WorkState.READY))
+        .where(
+            one_of(settled, work.c.item_id),
+            is_among(work.c.purpose, ANSWERING),
+            is_(work.c.state, WorkState.READY),
+        )
         .order_by(work.c.id)
         .with_for_update(key_share=True, skip_locked=True)
         .cte("waits")
     )
     connection.execute(
-        update(work).where(work.c.id == waits.c.id).values(state=WorkState.CANCELED, finished_at=now, batch_id=None)
+        update(work)
+        .where(work.c.id == waits.c.id)
+        .values(state=WorkState.CANCELED, finished_at=now, batch_id=None)
     )

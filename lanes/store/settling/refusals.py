@@ -106,9 +106,13 @@ select i.workload, i.subject from lanes.incident i
 
 
 def weigh(
-    connection: Connection, attempts: Sequence[Attempt], known: Mapping[WorkId, Terms], *, flow_run_id: UUID | None = None,
+    connection: Connection,
+    attempts: Sequence[Attempt],
+    known: Mapping[WorkId, Terms],
+    *,
+    flow_run_id: UUID | None = None,
     now: datetime,
-) -> tuple[list[Attempt], frozenset[str]]:  # fmt: skip
+) -> tuple[list[Attempt], frozenset[str]]:
     """Return the attempts, refused ones as they fare once weighed, and the workloads of which nothing is asked.
 
     A version whose fault it is has been stopped, with an incident. A replay is by its version alone: its work fails.
@@ -124,28 +128,45 @@ def weigh(
     stopped: set[str] = set()
     for (version_id, workload, lane, error), theirs in sorted(refused.items()):
         began = [
-            each.started_at for each in attempts
-            if each.response is not None and (of := known.get(each.claim.work_id)) is not None
+            each.started_at
+            for each in attempts
+            if each.response is not None
+            and (of := known.get(each.claim.work_id)) is not None
             and (of.version_id, of.lane) == (version_id, lane)
-        ]  # fmt: skip
-        asked = {"version_id": version_id, "workload": workload, "lane": lane, "error": error, "now": now}
+        ]
+        asked = {
+            "version_id": version_id,
+            "workload": workload,
+            "lane": lane,
+            "error": error,
+            "now": now,
+        }
         stops = _weigh(connection, theirs, asked, max(began, default=None), fared, flow_run_id)
         stopped |= {workload} if stops else set()
     return [fared.get(each.name, each) for each in attempts], frozenset(stopped)
 
 
 def _weigh(
-    connection: Connection, refused: Sequence[Attempt], asked: Mapping[str, Any], answered_at: datetime | None,
-    fared: dict[Any, Attempt], flow_run_id: UUID | None,
-) -> bool:  # fmt: skip
+    connection: Connection,
+    refused: Sequence[Attempt],
+    asked: Mapping[str, Any],
+    answered_at: datetime | None,
+    fared: dict[Any, Attempt],
+    flow_run_id: UUID | None,
+) -> bool:
     """Weigh refusals that one version met on one lane in the same words; whether the version is stopped."""
     now: datetime = asked["now"]
     seen = connection.execute(text(ANSWERED), {**asked, "since": now - LOOKED_BACK}).one()
-    answered_at = max((each for each in (answered_at, seen.started_at) if each is not None), default=None)
+    answered_at = max(
+        (each for each in (answered_at, seen.started_at) if each is not None), default=None
+    )
     works = [each.claim.work_id for each in refused]
     first = {row.work_id: row for row in connection.execute(text(FIRST), {**asked, "works": works})}
     earlier = {
-        row.work_id: row.at for row in connection.execute(text(REFUSED), {**asked, "since": seen.ended_at or seen.since})
+        row.work_id: row.at
+        for row in connection.execute(
+            text(REFUSED), {**asked, "since": seen.ended_at or seen.since}
+        )
     }
     calls = len(earlier.keys() - set(works)) + len({each.judged.refused_call for each in refused})
     refused_at = min([*earlier.values(), *(each.started_at for each in refused)])
@@ -154,40 +175,63 @@ def _weigh(
         before = first.get(each.claim.work_id)
         first_at = each.started_at if before is None else min(before.at, each.started_at)
         found = Refusals(
-            answered=answered_at is not None, answered_since=answered_at is not None and answered_at >= first_at,
-            times=1 + (0 if before is None else before.times), calls=calls, lasted=now - refused_at,
+            answered=answered_at is not None,
+            answered_since=answered_at is not None and answered_at >= first_at,
+            times=1 + (0 if before is None else before.times),
+            calls=calls,
+            lasted=now - refused_at,
             known=seen.refused or seen.outdated,
-        )  # fmt: skip
+        )
         of_version = of_version or found.of_version
         fared[each.name] = replace(each, judged=weighed(each.judged, found))
     if of_version and not seen.refused:
-        _stop(connection, {**asked, "refused_at": refused_at}, seen.number, calls, [*earlier, *works], flow_run_id)
+        _stop(
+            connection,
+            {**asked, "refused_at": refused_at},
+            seen.number,
+            calls,
+            [*earlier, *works],
+            flow_run_id,
+        )
     return of_version and not seen.outdated
 
 
 def _stop(
-    connection: Connection, asked: Mapping[str, Any], number: int, calls: int, works: Sequence[WorkId],
+    connection: Connection,
+    asked: Mapping[str, Any],
+    number: int,
+    calls: int,
+    works: Sequence[WorkId],
     flow_run_id: UUID | None,
-) -> None:  # fmt: skip
+) -> None:
     """Nothing of the version is asked any more; if others hold the workload, the next refusal stops it."""
     row = connection.execute(text(STOP), asked).first()
     if row is None:
         return
     connection.execute(text(BACK), {"works": sorted(works), "now": asked["now"]})
     if row.in_force:
-        breach = refused_version(asked["workload"], number, calls, asked["error"], flow_run_id=flow_run_id)
+        breach = refused_version(
+            asked["workload"], number, calls, asked["error"], flow_run_id=flow_run_id
+        )
         incidents.open(connection, breach, now=asked["now"])
 
 
 def go_on(connection: Connection, *, now: datetime) -> int:
     """Give the work of stopped versions to the version in force, and end the stops that are over; how much work was moved."""
     moved, over = 0, []
-    if connection.execute(text("select from lanes.workload where refused_version_id is not null")).first() is not None:
+    if (
+        connection.execute(
+            text("select from lanes.workload where refused_version_id is not null")
+        ).first()
+        is not None
+    ):
         moved = connection.execute(text(MOVE), {"most": MOST_MOVED, "now": now}).rowcount
         over = connection.execute(text(OVER)).scalars().all()
     for row in connection.execute(text(ENDED)).all():
         said = "The version is asked no longer, or answered again."
-        incidents.resolve(connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now)
+        incidents.resolve(
+            connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now
+        )
     if moved or over:
         signals.wake(connection)
     return moved

@@ -34,7 +34,14 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
         AnswerEmptied: there was one, and it is no longer kept.
     """
     row = connection.execute(
-        select(result.c.output, result.c.standing, result.c.lane, result.c.generation, result.c.created_at, item.c.settled_at)
+        select(
+            result.c.output,
+            result.c.standing,
+            result.c.lane,
+            result.c.generation,
+            result.c.created_at,
+            item.c.settled_at,
+        )
         .join(item, item.c.result_id == result.c.id)
         .where(item.c.workload == workload, item.c.key == key)
     ).first()
@@ -43,9 +50,15 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
     if row.output is None:
         raise AnswerEmptied(emptied(workload, key))
     return Result(
-        workload, key, row.output, row.standing, row.lane, row.generation, row.created_at,
+        workload,
+        key,
+        row.output,
+        row.standing,
+        row.lane,
+        row.generation,
+        row.created_at,
         row.settled_at is not None,
-    )  # fmt: skip
+    )
 
 
 STANDINGS = text("""
@@ -80,21 +93,33 @@ def take(connection: Connection, sought: Sequence[Sought]) -> list[Result | Unan
     Nobody is waited for: an item that others have locked is not answered yet.
     """
     asked = {
-        "workloads": [each.workload for each in sought], "keys": [each.key for each in sought],
+        "workloads": [each.workload for each in sought],
+        "keys": [each.key for each in sought],
         "settled": [each.settled for each in sought],
-    }  # fmt: skip
+    }
     stands = connection.execute(STANDINGS, asked).all()
-    found: list[Result | Unanswered] = [Unanswered.NOT_YET if row.answered else Unanswered(row.otherwise) for row in stands]
+    found: list[Result | Unanswered] = [
+        Unanswered.NOT_YET if row.answered else Unanswered(row.otherwise) for row in stands
+    ]
     answered = [(place, row.id) for place, row in enumerate(stands) if row.answered]
     if not answered:
         return found
-    taken = {"items": [id_ for _, id_ in answered], "readers": [sought[place].reader for place, _ in answered]}
+    taken = {
+        "items": [id_ for _, id_ in answered],
+        "readers": [sought[place].reader for place, _ in answered],
+    }
     for row in connection.execute(TAKEN, taken):
         place, _ = answered[row.nth - 1]
         found[place] = Result(
-            row.workload, row.key, row.output, Standing(row.standing), Lane(row.lane), row.generation, row.created_at,
+            row.workload,
+            row.key,
+            row.output,
+            Standing(row.standing),
+            Lane(row.lane),
+            row.generation,
+            row.created_at,
             row.is_settled,
-        )  # fmt: skip
+        )
     return found
 
 

@@ -37,7 +37,9 @@ returning i.key
 """
 
 
-def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime) -> list[str]:
+def retry(
+    connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime
+) -> list[str]:
     """Make the failed items among `keys` (None: all of the workload) wait again, with a whole retry budget; return their keys.
 
     A provisional answer that was settled because its authoritative pass failed waits for that pass again. All are tried
@@ -50,7 +52,12 @@ def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, 
     version = workloads.in_force(connection).get(workload)
     if version is None:
         raise UnknownWorkload(f'workload "{workload}" has no published version')
-    given = {"workload": workload, "keys": None if keys is None else list(keys), "now": now, "version_id": version.id}
+    given = {
+        "workload": workload,
+        "keys": None if keys is None else list(keys),
+        "now": now,
+        "version_id": version.id,
+    }
     again = list(connection.execute(text(RETRY), given).scalars())
     signals.wake(connection)
     return sorted(again)
@@ -61,5 +68,11 @@ def lost_by_leases(connection: Connection, failed: Sequence[WorkId]) -> set[Work
     if not failed:
         return set()
     lost = and_(attempt.c.outcome == Outcome.UNKNOWN, func.starts_with(attempt.c.error, LOST_LEASE))
-    tried = select(attempt.c.work_id).where(one_of(set(failed), attempt.c.work_id)).group_by(attempt.c.work_id)
-    return set(connection.execute(tried.having(func.bool_and(func.coalesce(lost, false())))).scalars())
+    tried = (
+        select(attempt.c.work_id)
+        .where(one_of(set(failed), attempt.c.work_id))
+        .group_by(attempt.c.work_id)
+    )
+    return set(
+        connection.execute(tried.having(func.bool_and(func.coalesce(lost, false())))).scalars()
+    )

@@ -6,7 +6,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Select, and_, any_, bindparam, case, func, literal, or_, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
@@ -57,7 +70,9 @@ class Terms:
 
 def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
     """The terms of the attempts' work, by its id. Nothing is locked."""
-    rows = connection.execute(_common(), {"ids": list({each.claim.work_id for each in attempts})}).all()
+    rows = connection.execute(
+        _common(), {"ids": list({each.claim.work_id for each in attempts})}
+    ).all()
     return {id_: common for row in rows for common in [_terms(row)] for id_ in row.ids}
 
 
@@ -66,37 +81,75 @@ def _common() -> Select[*tuple[Any, ...]]:
     """What the work of :ids has in common."""
     of = (
         select(
-            work.c.id, work.c.workload, work.c.version_id, work.c.lane, _purpose().label("purpose"), work.c.generation,
+            work.c.id,
+            work.c.workload,
+            work.c.version_id,
+            work.c.lane,
+            _purpose().label("purpose"),
+            work.c.generation,
             work.c.revision,
-        ).where(work.c.id == any_(_ids)).subquery("of")
-    )  # fmt: skip
-    of_work = of.c.workload, of.c.version_id, of.c.lane, of.c.purpose, of.c.generation, of.c.revision
+        )
+        .where(work.c.id == any_(_ids))
+        .subquery("of")
+    )
+    of_work = (
+        of.c.workload,
+        of.c.version_id,
+        of.c.lane,
+        of.c.purpose,
+        of.c.generation,
+        of.c.revision,
+    )
     return (
         select(
-            *of_work, version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
-            version.c.compare_fields, version.c.announces,
+            *of_work,
+            version.c.mode,
+            version.c.realtime_model,
+            version.c.batch_model,
+            version.c.max_failures,
+            version.c.compare_fields,
+            version.c.announces,
             func.array_agg(of.c.id).label("ids"),
         )
         .join(version, version.c.id == of.c.version_id)
         .group_by(*of_work, version.c.id)
-    )  # fmt: skip
+    )
 
 
 def _purpose() -> ColumnElement[Purpose]:
     """What a try of the work is for; answers are only looked for where it was rescued."""
     provisional = select(result.c.id).where(
-        result.c.item_id == work.c.item_id, result.c.generation == 0, result.c.revision == work.c.revision,
+        result.c.item_id == work.c.item_id,
+        result.c.generation == 0,
+        result.c.revision == work.c.revision,
         is_(result.c.standing, Standing.PROVISIONAL),
-    )  # fmt: skip
-    is_pass = and_(work.c.rescued, is_(work.c.lane, Lane.BATCH), is_(work.c.purpose, Purpose.ANSWER), provisional.exists())
-    return case((is_pass, literal(Purpose.AUTHORITATIVE, work.c.purpose.type)), else_=work.c.purpose)
+    )
+    is_pass = and_(
+        work.c.rescued,
+        is_(work.c.lane, Lane.BATCH),
+        is_(work.c.purpose, Purpose.ANSWER),
+        provisional.exists(),
+    )
+    return case(
+        (is_pass, literal(Purpose.AUTHORITATIVE, work.c.purpose.type)), else_=work.c.purpose
+    )
 
 
 def _terms(row: Any) -> Terms:
     return Terms(
-        row.workload, row.version_id, row.lane, row.purpose, row.generation, row.revision, row.mode,
-        row.realtime_model, row.batch_model, row.max_failures, tuple(row.compare_fields), row.announces,
-    )  # fmt: skip
+        row.workload,
+        row.version_id,
+        row.lane,
+        row.purpose,
+        row.generation,
+        row.revision,
+        row.mode,
+        row.realtime_model,
+        row.batch_model,
+        row.max_failures,
+        tuple(row.compare_fields),
+        row.announces,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +231,12 @@ class LockedWork:
 
 
 def lock(
-    connection: Connection, attempts: Iterable[Attempt], known: Mapping[WorkId, Terms], *, now: datetime, wait: timedelta | None
+    connection: Connection,
+    attempts: Iterable[Attempt],
+    known: Mapping[WorkId, Terms],
+    *,
+    now: datetime,
+    wait: timedelta | None,
 ) -> dict[WorkId, LockedWork]:
     """The work of the attempts by its id, ours until this transaction ends; the item is locked before its work.
 
@@ -193,17 +251,37 @@ def lock(
                 rows = _locked(connection, known, skip=False)
         except StillLocked:
             return {}
-    unanswered = {each.claim.work_id for each in attempts if each.judged.outcome is not Outcome.VALID}
-    _look_around(connection, [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered], now)
+    unanswered = {
+        each.claim.work_id for each in attempts if each.judged.outcome is not Outcome.VALID
+    }
+    _look_around(
+        connection,
+        [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered],
+        now,
+    )
     return rows
 
 
-def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool) -> dict[WorkId, LockedWork]:
+def _locked(
+    connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
+) -> dict[WorkId, LockedWork]:
     rows = connection.execute(_locking(skip=skip), {"ids": list(known)}).all()
     items: dict[ItemId, ItemNow] = {}
     shown: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
-    for id_, item_id, state, claim_no, failures, alone, rescued, newest, key, *stands, result_id in rows:
+    for (
+        id_,
+        item_id,
+        state,
+        claim_no,
+        failures,
+        alone,
+        rescued,
+        newest,
+        key,
+        *stands,
+        result_id,
+    ) in rows:
         of_item = items.get(item_id)
         if of_item is None:
             of_item = items[item_id] = ItemNow(key, *stands)
@@ -211,7 +289,9 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
                 shown[item_id] = result_id, newest
         common = known[id_]
         is_newest = common.revision == newest
-        locked[id_] = LockedWork(id_, item_id, state, claim_no, failures, alone, rescued, is_newest, common, of_item)
+        locked[id_] = LockedWork(
+            id_, item_id, state, claim_no, failures, alone, rescued, is_newest, common, of_item
+        )
     _show(connection, items, shown)
     return locked
 
@@ -221,24 +301,41 @@ def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
     """The work of :ids beside its items, locked; `skip`: but for what others hold."""
     return (
         select(
-            work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rescued,
-            item.c.revision, item.c.key, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
-            or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)), item.c.answered_at.is_not(None), item.c.ack,
+            work.c.id,
+            work.c.item_id,
+            work.c.state,
+            work.c.claim_no,
+            work.c.failures,
+            work.c.alone,
+            work.c.rescued,
+            item.c.revision,
+            item.c.key,
+            item.c.settled_at.is_not(None),
+            item.c.canceled_at.is_not(None),
+            or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)),
+            item.c.answered_at.is_not(None),
+            item.c.ack,
             item.c.result_id,
         )
         .join(item, item.c.id == work.c.item_id)
         .where(work.c.id == any_(_ids))
         .order_by(work.c.item_id, work.c.id)
         .with_for_update(of=(item, work), key_share=True, skip_locked=skip)
-    )  # fmt: skip
+    )
 
 
-def _show(connection: Connection, items: Mapping[ItemId, ItemNow], shown: Mapping[ItemId, tuple[ResultId, int]]) -> None:
+def _show(
+    connection: Connection,
+    items: Mapping[ItemId, ItemNow],
+    shown: Mapping[ItemId, tuple[ResultId, int]],
+) -> None:
     """These items know what is shown of them; `shown` are the results and the newest revisions, by item."""
     if not shown:
         return
     wanted = select(result.c.item_id, result.c.id, result.c.revision, result.c.output)
-    for row in connection.execute(wanted.where(one_of([id_ for id_, _ in shown.values()], result.c.id))).all():
+    for row in connection.execute(
+        wanted.where(one_of([id_ for id_, _ in shown.values()], result.c.id))
+    ).all():
         of_item = items[row.item_id]
         of_item.shown = Shown(row.output, row.id)
         of_item.is_earlier = row.revision != shown[row.item_id][1]
@@ -254,10 +351,12 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork], now: dateti
         select(work.c.id, work.c.item_id, item.c.due_at)
         .join(item, and_(item.c.id == work.c.item_id, item.c.revision == work.c.revision))
         .where(
-            one_of(set(of_items), work.c.item_id), work.c.generation == 0, work.c.purpose.in_(ANSWERING),
+            one_of(set(of_items), work.c.item_id),
+            work.c.generation == 0,
+            work.c.purpose.in_(ANSWERING),
             work.c.state.in_(OPEN),
         )
-    )  # fmt: skip
+    )
     for row in owed:
         of_item = of_items[row.item_id]
         of_item.due_at = row.due_at

@@ -63,13 +63,19 @@ def records(connection: Connection, workload: str, key: str, *, now: datetime) -
 
     found = read(f"select * from lanes.item_status where {OF_ITEM}")
     if not found:
-        raise UnknownItem(f'workload "{workload}" has no item "{key}": see lanes.rejected_log for what was refused')
+        raise UnknownItem(
+            f'workload "{workload}" has no item "{key}": see lanes.rejected_log for what was refused'
+        )
     at["item_id"] = found[0]["item_id"]
     kept = {name: read(query) for name, query in QUERIES.items()}
     return Records(
-        found[0], **kept, holds=holds(connection, found[0], kept["work"], now=now),
-        caching=[(lane, how) for _, lane, how in caching.states(asking.through(connection), workload)],
-    )  # fmt: skip
+        found[0],
+        **kept,
+        holds=holds(connection, found[0], kept["work"], now=now),
+        caching=[
+            (lane, how) for _, lane, how in caching.states(asking.through(connection), workload)
+        ],
+    )
 
 
 def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: datetime) -> Holds:
@@ -77,7 +83,10 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
     workload = item["workload"]
 
     def read(query: str, **given: Any) -> list[Row]:
-        return [dict(row) for row in connection.execute(text(query), {"workload": workload, **given}).mappings()]
+        return [
+            dict(row)
+            for row in connection.execute(text(query), {"workload": workload, **given}).mappings()
+        ]
 
     (paused,) = read("select paused_at from lanes.workload where name = :workload")
     open_circuits = circuits.open_ones(connection).items()

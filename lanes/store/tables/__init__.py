@@ -5,7 +5,13 @@ from lanes.store.tables.batches import batch, disowned
 from lanes.store.tables.budgets import budget, budget_hold, budget_spent, budget_use
 from lanes.store.tables.caching import caching
 from lanes.store.tables.capacity import capacity
-from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_peak, figure_spread
+from lanes.store.tables.figures import (
+    figure,
+    figure_consumer,
+    figure_delta,
+    figure_peak,
+    figure_spread,
+)
 from lanes.store.tables.generations import generation, promoted
 from lanes.store.tables.incidents import incident, outage, slack_post
 from lanes.store.tables.items import amendment, item, item_position, label, rejected, revision

@@ -4,7 +4,18 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Dialect, Identity, MetaData, Numeric, Text, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Identity,
+    MetaData,
+    Numeric,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.types import TypeEngine
 
 N = TypeVar("N", bound=int)
@@ -44,7 +55,9 @@ class _Members(dict[str | None, Any]):
         self.words = words
 
     def __missing__(self, text: str) -> Any:
-        raise LookupError(f"{text!r} in the database is no {self.words.__name__}: {', '.join(self.words)}")
+        raise LookupError(
+            f"{text!r} in the database is no {self.words.__name__}: {', '.join(self.words)}"
+        )
 
 
 class Word(TypeDecorator[W]):
@@ -78,4 +91,6 @@ def finite_moments(of: MetaData) -> None:
 
 def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
     """The column holds a word of this StrEnum."""
-    return CheckConstraint(f"{column} in ({', '.join(repr(each.value) for each in words)})", name=f"{column}_known")
+    return CheckConstraint(
+        f"{column} in ({', '.join(repr(each.value) for each in words)})", name=f"{column}_known"
+    )

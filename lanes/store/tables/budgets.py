@@ -3,7 +3,17 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Named, Table, Text, TypedColumns, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    text,
+)
 
 from lanes.ids import BatchId, BudgetId
 from lanes.money.budget import Period
@@ -17,13 +27,22 @@ ZERO = text("0")
 class BudgetColumns(TypedColumns):
     id = identity(BudgetId)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
-    consumer: Named[str | None] = Column(Text, comment="Whose items; null = all of the workload, whoever reads it")
-    period: Named[Period] = Column(Word(Period), comment="day or month, from midnight in its zone on")
+    consumer: Named[str | None] = Column(
+        Text, comment="Whose items; null = all of the workload, whoever reads it"
+    )
+    period: Named[Period] = Column(
+        Word(Period), comment="day or month, from midnight in its zone on"
+    )
     zone: Named[str] = Column(Text, comment="IANA time zone")
-    soft_usd: Named[Decimal | None] = Column(Usd, comment="From here on what may wait goes to batch; null: no such limit")
-    hard_usd: Named[Decimal | None] = Column(Usd, comment="Never exceeded; null: no such limit; 0: nothing is paid")
+    soft_usd: Named[Decimal | None] = Column(
+        Usd, comment="From here on what may wait goes to batch; null: no such limit"
+    )
+    hard_usd: Named[Decimal | None] = Column(
+        Usd, comment="Never exceeded; null: no such limit; 0: nothing is paid"
+    )
     refused_at: Named[datetime | None] = Column(
-        Moment, comment="Since when less is left than the next call may cost; null: the last one was paid for"
+        Moment,
+        comment="Since when less is left than the next call may cost; null: the last one was paid for",
     )
     refused_usd: Named[Decimal | None] = Column(Usd, comment="The least that such a call may cost")
     who: Named[str] = Column(Text)
@@ -32,26 +51,41 @@ class BudgetColumns(TypedColumns):
 
 
 budget = Table(
-    "budget", metadata, BudgetColumns,
+    "budget",
+    metadata,
+    BudgetColumns,
     one_of("period", Period),
-    CheckConstraint("soft_usd >= 0 and hard_usd >= 0 and soft_usd <= hard_usd", name="limits_in_order"),
+    CheckConstraint(
+        "soft_usd >= 0 and hard_usd >= 0 and soft_usd <= hard_usd", name="limits_in_order"
+    ),
     CheckConstraint("num_nonnulls(soft_usd, hard_usd) > 0", name="limits_given"),
-    Index("uq_budget", "workload", "consumer", "period", unique=True, postgresql_nulls_not_distinct=True),
+    Index(
+        "uq_budget",
+        "workload",
+        "consumer",
+        "period",
+        unique=True,
+        postgresql_nulls_not_distinct=True,
+    ),
     comment="What a workload, or a consumer of it, may cost in a period",
-)  # fmt: skip
+)
 
 
 class BudgetSpentColumns(TypedColumns):
-    budget_id: Named[BudgetId] = Column(id_of(BudgetId), ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True)
+    budget_id: Named[BudgetId] = Column(
+        id_of(BudgetId), ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True
+    )
     began_at: Named[datetime] = Column(Moment, primary_key=True, comment="When the period begins")
     usd: Named[Decimal] = Column(Usd, comment="Billed")
     bound_usd: Named[Decimal] = Column(Usd, comment="The most that was billed and is not known")
 
 
 budget_spent = Table(
-    "budget_spent", metadata, BudgetSpentColumns,
+    "budget_spent",
+    metadata,
+    BudgetSpentColumns,
     comment="What counts against a budget in each period; what was added since stands in budget_use, and readers add both",
-)  # fmt: skip
+)
 
 
 class BudgetUseColumns(TypedColumns):
@@ -63,21 +97,30 @@ class BudgetUseColumns(TypedColumns):
 
 
 budget_use = Table(
-    "budget_use", metadata, BudgetUseColumns,
+    "budget_use",
+    metadata,
+    BudgetUseColumns,
     Index(None, "budget_id"),
     comment="What each transaction adds, written with the ledger's rows; the sweep moves it into budget_spent",
-)  # fmt: skip
+)
 
 
 class BudgetHoldColumns(TypedColumns):
-    budget_id: Named[BudgetId] = Column(id_of(BudgetId), ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True)
+    budget_id: Named[BudgetId] = Column(
+        id_of(BudgetId), ForeignKey(budget.c.id, ondelete="cascade"), primary_key=True
+    )
     batch_id: Named[BatchId] = Column(
-        id_of(BatchId), ForeignKey(batch.c.id), primary_key=True, comment="Reserved until this batch is collected or released"
+        id_of(BatchId),
+        ForeignKey(batch.c.id),
+        primary_key=True,
+        comment="Reserved until this batch is collected or released",
     )
     usd: Named[Decimal] = Column(Usd, comment="The most that the batch may cost")
 
 
 budget_hold = Table(
-    "budget_hold", metadata, BudgetHoldColumns,
+    "budget_hold",
+    metadata,
+    BudgetHoldColumns,
     comment="What is reserved of a budget for batches; what is reserved for calls stands in work.bound_usd",
-)  # fmt: skip
+)

@@ -28,14 +28,18 @@ from lanes.words import ReplayState
 class GenerationColumns(TypedColumns):
     id = identity(GenerationId)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
-    number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation")
+    number: Named[int] = Column(
+        Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation"
+    )
     version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     state: Named[ReplayState] = Column(
         Word(ReplayState),
         comment="running: reading, or its work is open; complete: promote or drop "
         "decides; promoted: demote; demoted: promote or drop; dropped: nobody",
     )
-    from_position: Named[int] = Column(BigInteger, comment="First position of the stream that it reads")
+    from_position: Named[int] = Column(
+        BigInteger, comment="First position of the stream that it reads"
+    )
     to_position: Named[int] = Column(BigInteger, comment="Last position that it reads")
     cursor_position: Named[int] = Column(BigInteger, comment="Everything up to here has its work")
     items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -51,24 +55,39 @@ class GenerationColumns(TypedColumns):
 
 
 generation = Table(
-    "generation", metadata, GenerationColumns,
+    "generation",
+    metadata,
+    GenerationColumns,
     UniqueConstraint("workload", "number"),
     CheckConstraint("number > 0", name="number_positive"),
     one_of("state", ReplayState),
-    Index("uq_generation_open", "workload", unique=True, postgresql_where=text("state in ('running', 'complete')")),
+    Index(
+        "uq_generation_open",
+        "workload",
+        unique=True,
+        postgresql_where=text("state in ('running', 'complete')"),
+    ),
     comment="A numbered re-reading of a workload's stream by one version; its results lie over the live ones",
-)  # fmt: skip
+)
 
 
 class PromotedColumns(TypedColumns):
-    generation_id: Named[GenerationId] = Column(id_of(GenerationId), ForeignKey(generation.c.id), primary_key=True)
+    generation_id: Named[GenerationId] = Column(
+        id_of(GenerationId), ForeignKey(generation.c.id), primary_key=True
+    )
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id), primary_key=True)
-    before_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id), comment="Current before: demote restores it")
-    after_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id), comment="The replay's, current instead")
+    before_id: Named[ResultId] = Column(
+        id_of(ResultId), ForeignKey(result.c.id), comment="Current before: demote restores it"
+    )
+    after_id: Named[ResultId] = Column(
+        id_of(ResultId), ForeignKey(result.c.id), comment="The replay's, current instead"
+    )
 
 
 promoted = Table(
-    "promoted", metadata, PromotedColumns,
+    "promoted",
+    metadata,
+    PromotedColumns,
     Index(None, "item_id"),
     comment="What a promotion replaced; kept until it is taken back",
-)  # fmt: skip
+)

@@ -29,82 +29,128 @@ from lanes.words import Lane
 
 class ItemColumns(TypedColumns):
     id = identity(ItemId)
-    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))  # not enforced: whoever writes has read it
+    workload: Named[str] = Column(
+        Text, ForeignKey(workload.c.name)
+    )  # not enforced: whoever writes has read it
     key: Named[str] = Column(Text, comment="Names the item within its workload")
     payload: Named[Any] = Column(JSONB, comment="The revision of the input that is in force")
-    content_hash: Named[bytes] = Column(LargeBinary, comment="SHA-256 of the first payload: same key, same content?")
-    revision: Named[int] = Column(Integer, server_default=text("0"), comment="Which is in force: 0, or an amendment's")
+    content_hash: Named[bytes] = Column(
+        LargeBinary, comment="SHA-256 of the first payload: same key, same content?"
+    )
+    revision: Named[int] = Column(
+        Integer, server_default=text("0"), comment="Which is in force: 0, or an amendment's"
+    )
     as_of: Named[datetime | None] = Column(
-        Moment, comment="When the amendment in force occurred: an older one is outdated. Null: there is none"
+        Moment,
+        comment="When the amendment in force occurred: an older one is outdated. Null: there is none",
     )
     consumer: Named[str | None] = Column(Text, comment="Who reads the result")
-    entity: Named[str | None] = Column(Text, comment="Whom the item is about; keeps the split sticky")
+    entity: Named[str | None] = Column(
+        Text, comment="Whom the item is about; keeps the split sticky"
+    )
     urgent: Named[bool] = Column(server_default=text("false"))
-    ack: Named[bool] = Column(server_default=text("false"), comment="Its sender asked to be told of it: accepted, and answered")
+    ack: Named[bool] = Column(
+        server_default=text("false"),
+        comment="Its sender asked to be told of it: accepted, and answered",
+    )
     pin: Named[Lane | None] = Column(Word(Lane), comment="The lane its sender asked for")
     due_at: Named[datetime | None] = Column(Moment)
     occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")
     received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    position: Named[int | None] = Column(BigInteger, comment="Order of the stream, given by the router")
+    position: Named[int | None] = Column(
+        BigInteger, comment="Order of the stream, given by the router"
+    )
     result_id: Named[ResultId | None] = Column(id_of(ResultId), comment="Its current result")
     answered_at: Named[datetime | None] = Column(Moment, comment="When a first answer stood")
-    settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
+    settled_at: Named[datetime | None] = Column(
+        Moment, comment="When an authoritative answer stood"
+    )
     failed_at: Named[datetime | None] = Column(Moment, comment="When its work was given up")
     canceled_at: Named[datetime | None] = Column(Moment)
     forgotten_at: Named[datetime | None] = Column(
         Moment, comment="When what it said was erased; null: never. Nothing of it is written again"
     )
     emptied_at: Named[datetime | None] = Column(
-        Moment, comment="When what it said was emptied by its age; null: it is still kept. Keys, hashes and costs stay"
+        Moment,
+        comment="When what it said was emptied by its age; null: it is still kept. Keys, hashes and costs stay",
     )
-    failure: Named[str | None] = Column(Text, comment="Why it failed, or why its authoritative pass did")
+    failure: Named[str | None] = Column(
+        Text, comment="Why it failed, or why its authoritative pass did"
+    )
 
 
 item_position = Sequence("item_position", metadata=metadata)
 item = Table(
-    "item", metadata, ItemColumns,
+    "item",
+    metadata,
+    ItemColumns,
     UniqueConstraint("workload", "key"),
     one_of("pin", Lane),
     # Partial, so that giving a position changes no key: it never waits for those who only name the item.
-    Index("uq_item_position", "position", unique=True, postgresql_where=text("position is not null")),
-    Index("ix_item_received", "workload", text("urgent desc"), "due_at", "id",
-          postgresql_where=text("position is null and canceled_at is null")),
+    Index(
+        "uq_item_position", "position", unique=True, postgresql_where=text("position is not null")
+    ),
+    Index(
+        "ix_item_received",
+        "workload",
+        text("urgent desc"),
+        "due_at",
+        "id",
+        postgresql_where=text("position is null and canceled_at is null"),
+    ),
     Index("ix_item_failure", "id", postgresql_where=text("failure is not null")),
-    Index("ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")),
-    Index("ix_item_entity", "workload", "entity", "occurred_at", postgresql_where=text("entity is not null")),
+    Index(
+        "ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")
+    ),
+    Index(
+        "ix_item_entity",
+        "workload",
+        "entity",
+        "occurred_at",
+        postgresql_where=text("entity is not null"),
+    ),
     # An item is written twice more, by the router and by whoever saves its answer: with room in its page for one more of each
     # row, what the router replaced makes room for the answer, which then changes no index (HOT).
     postgresql_with={"fillfactor": 50},
     comment="One input of a workload",
-)  # fmt: skip
+)
 
 
 class RevisionColumns(TypedColumns):
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id), primary_key=True)
-    number: Named[int] = Column(Integer, primary_key=True, comment="0 = as admitted, then one more per amendment")
+    number: Named[int] = Column(
+        Integer, primary_key=True, comment="0 = as admitted, then one more per amendment"
+    )
     payload: Named[Any] = Column(JSONB)
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    place: Named[str | None] = Column(Text, comment="Event id, or what else names the amendment within its door")
+    place: Named[str | None] = Column(
+        Text, comment="Event id, or what else names the amendment within its door"
+    )
     received_at: Named[datetime] = Column(Moment)
     occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: not known")
     outdated: Named[bool] = Column(
-        server_default=text("false"), comment="Older than what was in force when it was read: never in force"
+        server_default=text("false"),
+        comment="Older than what was in force when it was read: never in force",
     )
 
 
 revision = Table(
-    "revision", metadata, RevisionColumns,
+    "revision",
+    metadata,
+    RevisionColumns,
     Index("uq_revision_event", "place", unique=True, postgresql_where=text("source = 'event'")),
     comment="Every payload of an amended item; its first is written at the first amendment",
-)  # fmt: skip
+)
 
 
 class AmendmentColumns(TypedColumns):
     id = identity(int)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text)
-    payload: Named[Any | None] = Column(JSONB, comment="Kept while it waits; afterwards it is a revision")
+    payload: Named[Any | None] = Column(
+        JSONB, comment="Kept while it waits; afterwards it is a revision"
+    )
     source: Named[str] = Column(Text, comment="The door: event, sql or client")
     place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
@@ -117,12 +163,14 @@ class AmendmentColumns(TypedColumns):
 
 
 amendment = Table(
-    "amendment", metadata, AmendmentColumns,
+    "amendment",
+    metadata,
+    AmendmentColumns,
     one_of("outcome", AmendmentOutcome),
     UniqueConstraint("source", "place"),
     Index("ix_amendment_waiting", "workload", "key", postgresql_where=text("outcome is null")),
     comment="Every amendment that a door took, and what became of it",
-)  # fmt: skip
+)
 
 
 class RejectedColumns(TypedColumns):
@@ -136,16 +184,21 @@ class RejectedColumns(TypedColumns):
     content: Named[str] = Column(Text, comment="The input as it came, cut at 64 KiB")
     rejected_at: Named[datetime] = Column(Moment)
     times: Named[int] = Column(
-        Integer, server_default=text("1"),
+        Integer,
+        server_default=text("1"),
         comment="How many refusals it stands for: 1, or those of its source and day that were only counted",
-    )  # fmt: skip
+    )
 
 
 rejected = Table(
-    "rejected", metadata, RejectedColumns,
-    Index(None, "source", "place"), Index(None, "key"), Index(None, "source", "rejected_at"),
+    "rejected",
+    metadata,
+    RejectedColumns,
+    Index(None, "source", "place"),
+    Index(None, "key"),
+    Index(None, "source", "rejected_at"),
     comment="Inputs that no door admitted",
-)  # fmt: skip
+)
 
 
 class LabelColumns(TypedColumns):
@@ -157,7 +210,9 @@ class LabelColumns(TypedColumns):
 
 
 label = Table(
-    "label", metadata, LabelColumns,
+    "label",
+    metadata,
+    LabelColumns,
     UniqueConstraint("item_id", "source"),
     comment="What somebody says was right, for accuracy",
-)  # fmt: skip
+)

@@ -31,7 +31,8 @@ class SplitColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     consumer: Named[str | None] = Column(Text, comment="Whose items; null = every consumer's")
     basis_points: Named[int | None] = Column(
-        Integer, comment="Share of undecided items to real-time, 0 to 10000; null: the consumer inherits the workload's"
+        Integer,
+        comment="Share of undecided items to real-time, 0 to 10000; null: the consumer inherits the workload's",
     )
     who: Named[str] = Column(Text)
     why: Named[str] = Column(Text)
@@ -39,12 +40,16 @@ class SplitColumns(TypedColumns):
 
 
 split = Table(
-    "split", metadata, SplitColumns,
+    "split",
+    metadata,
+    SplitColumns,
     CheckConstraint("basis_points between 0 and 10000", name="basis_points_range"),
-    CheckConstraint("consumer is not null or basis_points is not null", name="only_a_consumer_inherits"),
+    CheckConstraint(
+        "consumer is not null or basis_points is not null", name="only_a_consumer_inherits"
+    ),
     Index(None, "workload", "consumer", "id"),
     comment="Append-only; the newest row of a (workload, consumer) is in force",
-)  # fmt: skip
+)
 
 
 # As Postgres tells it again: `alembic check` compares the two.
@@ -56,8 +61,12 @@ BINDS = (
 
 class RouteColumns(TypedColumns):
     id = identity(RouteId)
-    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # not enforced: the statement writes the item too
-    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))  # not enforced: the router has read it
+    item_id: Named[ItemId] = Column(
+        id_of(ItemId), ForeignKey(item.c.id)
+    )  # not enforced: the statement writes the item too
+    version_id: Named[VersionId] = Column(
+        id_of(VersionId), ForeignKey(version.c.id)
+    )  # not enforced: the router has read it
     lane: Named[Lane] = Column(Word(Lane))
     reason: Named[Reason] = Column(Word(Reason), comment="Which rule decided")
     explanation: Named[str] = Column(Text, comment="The decision as a sentence")
@@ -65,21 +74,33 @@ class RouteColumns(TypedColumns):
     batch_usd: Named[Decimal] = Column(Usd, comment="What batch would cost, estimated")
     decided_at: Named[datetime] = Column(Moment)
     probability: Named[float | None] = Column(
-        Double(), comment="That a batch is back by the due time, as it was stated; null: none was weighed"
+        Double(),
+        comment="That a batch is back by the due time, as it was stated; null: none was weighed",
     )
     binds: Named[Lane | None] = Column(
-        Word(Lane), Computed(BINDS, persisted=False), comment="The lane that nothing may take it from; null: it is free"
+        Word(Lane),
+        Computed(BINDS, persisted=False),
+        comment="The lane that nothing may take it from; null: it is free",
     )
 
 
 route = Table(
-    "route", metadata, RouteColumns,
-    one_of("lane", Lane), one_of("reason", Reason),
+    "route",
+    metadata,
+    RouteColumns,
+    one_of("lane", Lane),
+    one_of("reason", Reason),
     Index(None, "item_id", "id"),
-    Index("ix_route_split", "lane", "id", postgresql_where=text("reason = 'split'")),  # a gate's own cohort
-    Index("ix_route_stated", "decided_at", postgresql_where=text("probability is not null and lane = 'batch'")),  # calibration
+    Index(
+        "ix_route_split", "lane", "id", postgresql_where=text("reason = 'split'")
+    ),  # a gate's own cohort
+    Index(
+        "ix_route_stated",
+        "decided_at",
+        postgresql_where=text("probability is not null and lane = 'batch'"),
+    ),  # calibration
     Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     Index("ix_route_shed", "decided_at", postgresql_where=text("reason = 'shed'")),
     Index("ix_route_rescue", "decided_at", postgresql_where=text("reason = 'rescue'")),
     comment="Append-only decisions; the newest of an item is in force",
-)  # fmt: skip
+)

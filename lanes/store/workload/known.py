@@ -38,7 +38,9 @@ def known(connection: Connection, ids: Iterable[VersionId]) -> Known:
     unknown = wanted - found.versions.keys()
     if not unknown:
         return found
-    stored = select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(one_of(unknown, version.c.id))
+    stored = select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(
+        one_of(unknown, version.c.id)
+    )
     read: list[Version] = []
     for row in connection.execute(stored.order_by(version.c.workload, version.c.number)):
         try:

@@ -6,7 +6,20 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Select, Text, and_, any_, bindparam, cast, func, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Select,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import SpecInvalid, UnknownWorkload
@@ -41,7 +54,9 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
     if standing is not None:
         return _version(standing, name, spec)
     with waiting_at_most(connection, PATIENCE):
-        connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
+        connection.execute(
+            insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
+        )
     lock(connection, name)
     return _publish(connection, name, spec, hashes, now)
 
@@ -67,22 +82,37 @@ def lock(connection: Connection, name: str) -> None:
         StillLocked: somebody else is changing it, and does not end.
     """
     with waiting_at_most(connection, PATIENCE):
-        connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True))
+        connection.execute(
+            select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True)
+        )
 
 
-def _publish(connection: Connection, name: str, spec: Spec, hashes: Sequence[str], now: datetime) -> Version:
+def _publish(
+    connection: Connection, name: str, spec: Spec, hashes: Sequence[str], now: datetime
+) -> Version:
     of_this, row = version.c.workload == name, (version.c.id, version.c.number, version.c.announces)
-    known_ones = select(*row).where(of_this, version.c.hash.in_(hashes)).order_by(version.c.number.desc()).limit(1)
+    known_ones = (
+        select(*row)
+        .where(of_this, version.c.hash.in_(hashes))
+        .order_by(version.c.number.desc())
+        .limit(1)
+    )
     stored = connection.execute(known_ones).first()
     if stored is None:
-        last = connection.execute(select(func.coalesce(func.max(version.c.number), 0)).where(of_this)).scalar_one()
+        last = connection.execute(
+            select(func.coalesce(func.max(version.c.number), 0)).where(of_this)
+        ).scalar_one()
         content = {"hash": hashes[0], "spec": spec.model_dump(mode="json"), **_columns(spec)}
         stored = connection.execute(
-            insert(version).values(workload=name, number=last + 1, published_at=now, **content).returning(*row)
+            insert(version)
+            .values(workload=name, number=last + 1, published_at=now, **content)
+            .returning(*row)
         ).one()
         if last == 0:
             points = round(spec.split_percent * 100)
-            set_split(connection, Split(name, None, points), who="lanes", why="first published", now=now)
+            set_split(
+                connection, Split(name, None, points), who="lanes", why="first published", now=now
+            )
     in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
     connection.execute(update(workload).where(in_force).values(version_id=stored.id))
     return _version(stored, name, spec)
@@ -96,13 +126,20 @@ def _version(row: Any, name: str, spec: Spec) -> Version:
 def _columns(spec: Spec) -> dict[str, Any]:
     """What SQL reads of a version, which never looks into its spec."""
     return {
-        "mode": spec.mode, "realtime_model": spec.realtime_model, "batch_model": spec.batch_model,
-        "max_failures": spec.max_failures, "give_up_after_h": spec.give_up_after_h,
-        "batch_expected_minutes": spec.batch_expected_minutes, "confidence": spec.confidence,
+        "mode": spec.mode,
+        "realtime_model": spec.realtime_model,
+        "batch_model": spec.batch_model,
+        "max_failures": spec.max_failures,
+        "give_up_after_h": spec.give_up_after_h,
+        "batch_expected_minutes": spec.batch_expected_minutes,
+        "confidence": spec.confidence,
         "compare_fields": spec.compare_fields,
-        "realtime_p95_s": spec.promises.realtime_p95_s, "dedupe": spec.dedupe, "max_payload_kib": spec.max_payload_kib,
-        "announces": spec.announces, "input_schema": spec.input_schema or None,
-    }  # fmt: skip
+        "realtime_p95_s": spec.promises.realtime_p95_s,
+        "dedupe": spec.dedupe,
+        "max_payload_kib": spec.max_payload_kib,
+        "announces": spec.announces,
+        "input_schema": spec.input_schema or None,
+    }
 
 
 def in_force(connection: Connection) -> dict[str, Version]:
@@ -116,7 +153,7 @@ def read_in_force(connection: Connection) -> InForce:
         select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
         .order_by(workload.c.name)
-    ).all()  # fmt: skip
+    ).all()
     read = known(connection, [row.id for row in rows])
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
     return InForce(readable, read.unreadable)
@@ -141,7 +178,11 @@ def _to_route() -> Select[*tuple[Any, ...]]:
     )
     return (
         select(workload.c.name, version.c.id, *newest.c)
-        .select_from(workload.join(version, version.c.id == workload.c.version_id).join(newest, true(), isouter=True))
+        .select_from(
+            workload.join(version, version.c.id == workload.c.version_id).join(
+                newest, true(), isouter=True
+            )
+        )
         .where(workload.c.name == any_(bindparam("names", type_=ARRAY(Text))))
     )
 
@@ -153,7 +194,9 @@ def current(connection: Connection, name: str) -> Version | None:
         SpecInvalid: it cannot be read any more, and why.
     """
     id_ = connection.execute(
-        select(version.c.id).join(workload, workload.c.version_id == version.c.id).where(workload.c.name == name)
+        select(version.c.id)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name)
     ).scalar_one_or_none()
     return None if id_ is None else one(connection, id_)
 
@@ -199,7 +242,9 @@ def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
     values: dict[str, Any] = {"paused_at": since}
     if since is None:
         values |= {"refused_version_id": None, "refused_lane": None, "refused_at": None}
-    found = connection.execute(update(workload).where(workload.c.name == name).values(values).returning(workload.c.name))
+    found = connection.execute(
+        update(workload).where(workload.c.name == name).values(values).returning(workload.c.name)
+    )
     return found.first() is not None
 
 
@@ -208,16 +253,31 @@ def set_split(connection: Connection, new: Split, *, who: str, why: str, now: da
     _log_split(connection, new.workload, new.consumer, new.basis_points, who, why, now)
 
 
-def inherit_split(connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime) -> None:
+def inherit_split(
+    connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
+) -> None:
     """Let the workload's split count for a consumer again; the log says who wanted it and why."""
     _log_split(connection, name, consumer, None, who, why, now)
 
 
 def _log_split(
-    connection: Connection, name: str, consumer: str | None, basis_points: int | None, who: str, why: str, now: datetime
+    connection: Connection,
+    name: str,
+    consumer: str | None,
+    basis_points: int | None,
+    who: str,
+    why: str,
+    now: datetime,
 ) -> None:
     connection.execute(
-        insert(split).values(workload=name, consumer=consumer, basis_points=basis_points, who=who, why=why, set_at=now)
+        insert(split).values(
+            workload=name,
+            consumer=consumer,
+            basis_points=basis_points,
+            who=who,
+            why=why,
+            set_at=now,
+        )
     )
 
 
@@ -233,4 +293,8 @@ def splits(connection: Connection) -> Splits:
 
 def _own(newest: Iterable[Any]) -> list[Split]:
     """Return the splits that the newest rows set; a row without basis points says that its consumer inherits."""
-    return [Split(row.name, row.consumer, row.basis_points) for row in newest if row.basis_points is not None]
+    return [
+        Split(row.name, row.consumer, row.basis_points)
+        for row in newest
+        if row.basis_points is not None
+    ]

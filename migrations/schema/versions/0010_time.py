@@ -24,14 +24,14 @@ def upgrade() -> None:
             comment="Older than what was in force when it was read: never in force",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     occurred = "Event time; null: received_at"
     op.add_column("amendment", sa.Column("occurred_at", MOMENT, nullable=True, comment=occurred), schema="lanes")
     op.drop_constraint(op.f("ck_amendment_outcome_known"), "amendment", schema="lanes")
     op.create_check_constraint(
         op.f("ck_amendment_outcome_known"), "amendment",
         "outcome in ('amended', 'duplicate', 'outdated', 'canceled')", schema="lanes",
-    )  # fmt: skip
+    )
     said = "amended, duplicate, outdated or canceled; null: waits for its item, the router applies it"
     _say("amendment", "outcome", sa.Text(), said)
     op.execute("update lanes.item set as_of = r.received_at from lanes.revision r "

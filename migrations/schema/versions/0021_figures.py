@@ -42,10 +42,10 @@ fills_figures = True
 KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "item", "asked", "due", "urgent", "first", "read",
     "answer", "try", "compared",
-)  # fmt: skip
+)
 WORDS = {
     "kind": KINDS, "lane": ("realtime", "batch"), "purpose": ("answer", "authoritative", "shadow", "replay"),
-}  # fmt: skip
+}
 GRAINS = ("minute", "hour", "day")
 BEGINS = "When that begins"
 GRAIN = "minute, hour or day (of UTC)"
@@ -85,12 +85,12 @@ def upgrade() -> None:
         *_known("figure", grain=GRAINS, **WORDS),
         schema="lanes",
         comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
-    )  # fmt: skip
+    )
     op.create_index("uq_figure", "figure", list(KEY), unique=True, schema="lanes", postgresql_nulls_not_distinct=True)
     op.create_index(
         "ix_figure_peak", "figure", ["workload", "at"], schema="lanes", postgresql_include=["n"],
         postgresql_where=sa.text("grain = 'minute' and kind = 'item' and word <> 'canceled'"),
-    )  # fmt: skip
+    )
     op.create_table(
         "figure_hist",
         sa.Column("grain", sa.Text(), nullable=False, comment=GRAIN),
@@ -104,7 +104,7 @@ def upgrade() -> None:
         *_known("figure_hist", grain=GRAINS, **WORDS),
         schema="lanes",
         comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
-    )  # fmt: skip
+    )
     op.create_index(
         "uq_figure_hist", "figure_hist", [*KEY, "bucket"], unique=True, schema="lanes", postgresql_nulls_not_distinct=True
     )

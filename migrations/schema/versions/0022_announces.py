@@ -50,7 +50,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_event_outbox_first", "event_outbox", ["precedence", "id"], schema="lanes",
         postgresql_where=sa.text("precedence < 2"),
-    )  # fmt: skip
+    )
     op.add_column(
         "publisher", sa.Column("paced_until", sa.DateTime(timezone=True), nullable=True, comment=PACED), schema="lanes"
     )

@@ -56,12 +56,12 @@ fills_figures = True
 KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "buffer", "batch", "request", "carried", "item", "asked",
     "due", "urgent", "first", "read", "answer", "try", "compared", "label",
-)  # fmt: skip
+)
 NO_NEED = ("items", "usd", "bound_usd", "realtime_usd", "batch_usd", "input", "output", "cached", "written")
 GONE = (
     "count_added()", "count_moved()", "attempt_figures(bigint[])", "correction_figures(bigint[])", "response_figures(bigint[])",
     "result_figures(bigint[])", "route_figures(bigint[])",
-)  # fmt: skip
+)
 FACTS = ("item", "route", "attempt", "response", "result", "correction", "read", "batch", "label")
 
 

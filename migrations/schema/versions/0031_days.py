@@ -17,7 +17,7 @@ LEANING = (
     "view if exists lanes.accuracy", "view if exists lanes.lane_latency", "view if exists lanes.routing_mix",
     "function if exists lanes.figures_since(text[], timestamptz)",
     "function if exists lanes.figure_hist_since(text[], timestamptz)",
-)  # fmt: skip
+)
 
 
 def upgrade() -> None:
@@ -32,7 +32,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_figure_peak", "figure", ["workload", "at"], schema="lanes", postgresql_include=["n"],
         postgresql_where=sa.text("grain = 'minute' and kind = 'item' and word <> 'canceled'"),
-    )  # fmt: skip
+    )
     _keep_peaks()
     op.execute("""
         with apart as (delete from lanes.figure_hist where kind = 'first' returning *)
@@ -71,7 +71,7 @@ def _keep_peaks() -> None:
         sa.PrimaryKeyConstraint("workload", "at", name=op.f("pk_figure_peak")),
         schema="lanes",
         comment="The busiest minute of each hour, which is no sum: the folder keeps it as the minutes of `figure` have it",
-    )  # fmt: skip
+    )
     op.execute("""
         insert into lanes.figure_peak (workload, at, n)
         select workload, date_trunc('hour', at, 'UTC'), max(n)

@@ -11,7 +11,7 @@ down_revision = "0032"
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
     "figures/figure_hist": "ec8dd01399d2", "figures/figure_hist_since": "fde3d313fd87", "figures/lane_latency": "c14b16662d4f",
-}  # fmt: skip
+}
 
 KEY = "grain, kind, workload, at, lane, word, purpose, consumer, version_id"
 # What stands on the table comes back from its file.

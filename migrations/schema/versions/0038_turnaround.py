@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_route_stated", "route", ["decided_at"], schema="lanes",
         postgresql_where=sa.text("probability is not null and lane = 'batch'"),
-    )  # fmt: skip
+    )
     # No version from before says otherwise.
     op.add_column(
         "version", sa.Column("confidence", sa.Double(), nullable=False, server_default="0.95", comment=ASKED), schema="lanes"

@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "model", "kind", name=op.f("pk_capacity")),
         schema="lanes", prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50},
         comment="The provider's limits a minute and what they left, as one drain saw it last: all share it; lost in a crash",
-    )  # fmt: skip
+    )
 
 
 def downgrade() -> None:

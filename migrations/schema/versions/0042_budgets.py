@@ -23,7 +23,7 @@ ADDED = {
         "realtime_slow", "realtime_failing", "authoritative_failed", "workload_invalid", "items_failed", "provider_down",
         "approval_waits", "provider_frozen", "budget",
     )),
-}  # fmt: skip
+}
 USD = sa.Numeric(20, 10)
 MOMENT = sa.DateTime(timezone=True)
 
@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("budget_id", "began_at", name=op.f("pk_budget_spent")),
         schema="lanes",
         comment="What counts against a budget in each period; what was added since stands in budget_use, and readers add both",
-    )  # fmt: skip
+    )
     op.create_table(
         "budget_use",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -93,11 +93,11 @@ def _create_budget() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_budget")),
         schema="lanes",
         comment="What a workload, or a consumer of it, may cost in a period",
-    )  # fmt: skip
+    )
     op.create_index(
         "uq_budget", "budget", ["workload", "consumer", "period"], unique=True, schema="lanes",
         postgresql_nulls_not_distinct=True,
-    )  # fmt: skip
+    )
 
 
 def _create_holds() -> None:
@@ -126,12 +126,12 @@ def _create_holds() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_budget_hold")),
         schema="lanes",
         comment="What is kept of a budget for calls and batches under way",
-    )  # fmt: skip
+    )
     for of in ("holder", "batch_id"):
         op.create_index(
             f"uq_budget_hold_{of}", "budget_hold", ["budget_id", of], unique=True, schema="lanes",
             postgresql_where=sa.text(f"{of} is not null"),
-        )  # fmt: skip
+        )
 
 
 def downgrade() -> None:

@@ -12,7 +12,7 @@ puts_in_force = {"doors/apply_amendment": "2683756590d3", "routing/route_log": "
 REASONS = (
     "pinned", "overdue", "urgent", "urgent_rule", "deadline", "batch_rule", "value", "split", "budget", "capacity", "fallback",
     "rescue", "shed",
-)  # fmt: skip
+)
 BINDS = "case when reason not in ('value', 'split', 'budget', 'capacity', 'fallback', 'shed') then lane end"
 DUE = "due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted')"
 
@@ -36,13 +36,13 @@ def upgrade() -> None:
             comment="The lane that nothing may take it from; null: it is free",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     due = sa.Column("due_at", sa.DateTime(timezone=True), nullable=True, comment="When its item is due")
     op.add_column("work", due, schema="lanes")
     op.add_column(
         "work", sa.Column("binds", sa.Text(), nullable=True, comment="The lane that its route binds it to; null: it is free"),
         schema="lanes",
-    )  # fmt: skip
+    )
     op.create_check_constraint(op.f("ck_work_binds_known"), "work", "binds in ('realtime', 'batch')", schema="lanes")
     op.execute(KNOWN)
     op.create_index("ix_work_due", "work", ["due_at", "id"], schema="lanes", postgresql_where=sa.text(DUE))

@@ -20,17 +20,17 @@ def upgrade() -> None:
             comment="The second look took its item to real time: instead of this, or beside it",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     op.drop_index("ix_work_due", "work", schema="lanes")
     op.create_index("ix_work_due", "work", ["due_at", "id"], schema="lanes", postgresql_where=sa.text(DUE))
     op.create_index(
         "ix_work_unrescued", "work", ["due_at", "id"], schema="lanes",
         postgresql_where=sa.text("rescued and lane = 'realtime' and state = 'failed'"),
-    )  # fmt: skip
+    )
     op.create_index(
         "ix_work_due_of_workload", "work", ["workload", "binds", "due_at", "id"], schema="lanes",
         postgresql_where=sa.text(DUE),
-    )  # fmt: skip
+    )
     op.create_index(
         "ix_route_rescue", "route", ["decided_at"], schema="lanes", postgresql_where=sa.text("reason = 'rescue'")
     )

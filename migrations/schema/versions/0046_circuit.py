@@ -21,7 +21,7 @@ def upgrade() -> None:
         ),
         ("rests", 0, "In a row, each longer than the one before"),
         ("turn", 0, "Rises with each change of its circuit; fences what was decided before"),
-    ):  # fmt: skip
+    ):
         type_ = sa.Text() if name == "state" else sa.Integer()
         column = sa.Column(name, type_, nullable=False, server_default=sa.text(str(of_old)), comment=comment)
         op.add_column("outage", column, schema="lanes")
@@ -54,11 +54,11 @@ def upgrade() -> None:
             comment="The incident that explains it, as far as is known; it is told once that is over and it is not. null: none",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     op.create_foreign_key(
         op.f("fk_incident_parent_id"), "incident", "incident", ["parent_id"], ["id"],
         source_schema="lanes", referent_schema="lanes",
-    )  # fmt: skip
+    )
 
 
 def downgrade() -> None:

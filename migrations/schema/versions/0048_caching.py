@@ -40,7 +40,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version_id", "lane", name=op.f("pk_caching")),
         schema="lanes",
         comment="Whether the calls of a version's lane mark what they share for the provider's cache; drains and submit decide",
-    )  # fmt: skip
+    )
     op.add_column(
         "batch",
         sa.Column(
@@ -48,7 +48,7 @@ def upgrade() -> None:
             comment="Of its requests: marked what they share for the provider's cache",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
 
 
 def downgrade() -> None:

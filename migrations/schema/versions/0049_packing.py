@@ -17,7 +17,7 @@ puts_in_force = {
 KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "buffer", "gathered", "batch", "request", "carried",
     "item", "asked", "due", "urgent", "first", "read", "answer", "try", "compared", "label",
-)  # fmt: skip
+)
 LANES = "lane in ('realtime', 'batch')"
 MOMENT = sa.DateTime(timezone=True)
 
@@ -74,14 +74,14 @@ def _create_checks() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pack_check")),
         schema="lanes",
         comment="Packed items that are also answered alone, by shadows that move nothing",
-    )  # fmt: skip
+    )
     op.create_index("uq_pack_check_work", "pack_check", ["work_id"], unique=True, schema="lanes")
     op.create_index("ix_pack_check_item", "pack_check", ["item_id"], schema="lanes")
     for what in ("compared", "repeated"):
         op.create_index(
             f"ix_pack_check_{what}", "pack_check", ["version_id", "lane", f"{what}_at"], schema="lanes",
             postgresql_where=sa.text(f"{what}_at is not null"),
-        )  # fmt: skip
+        )
 
 
 def _create_sizes() -> None:

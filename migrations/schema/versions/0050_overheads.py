@@ -33,7 +33,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_overhead")),
         schema="lanes",
         comment="What keeping a lane takes a month beside the provider's bill, by date; rows are only added",
-    )  # fmt: skip
+    )
     op.create_index(op.f("ix_overhead_workload_from_date"), "overhead", ["workload", "from_date"], schema="lanes")
 
 

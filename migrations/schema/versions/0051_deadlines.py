@@ -14,12 +14,12 @@ fills_figures = True
 KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "buffer", "deadline", "gathered", "batch", "request", "carried", "item",
     "asked", "due", "urgent", "first", "read", "answer", "try", "compared", "label",
-)  # fmt: skip
+)
 PROMISES = (
     "batch_slow", "batch_failing", "batch_invalid", "batch_unclear", "batch_incomplete", "batch_never_started",
     "realtime_slow", "realtime_failing", "authoritative_failed", "workload_invalid", "items_failed", "provider_down",
     "approval_waits", "provider_frozen", "budget", "deadline_missed", "deadline_at_risk",
-)  # fmt: skip
+)
 FACTS = ("item", "route", "attempt", "response", "result", "correction", "read", "batch", "label")
 
 

@@ -12,7 +12,7 @@ puts_in_force = {
     "doors/admit": "77b9f8050a78", "doors/admit_one": "2929bb12c00c", "doors/input_refusal": "2f636a6e2259",
     "doors/may_be_known": "77f6a597dd39", "doors/schema_fault": "684e18247d98", "doors/screened": "43f034befb6a",
     "doors/take_amendment": "7cd592d6715a",
-}  # fmt: skip
+}
 
 
 def upgrade() -> None:

@@ -19,7 +19,7 @@ def upgrade() -> None:
             comment="Its item was urgent when it was routed",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     op.execute(
         "update lanes.work w set urgent = true from lanes.item i"
         " where i.id = w.item_id and i.urgent and w.state in ('ready', 'claimed')"
@@ -27,7 +27,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_work_urgent", "work", ["lane", "workload", "rank_at", "id"], schema="lanes",
         postgresql_where=sa.text("state = 'ready' and urgent"),
-    )  # fmt: skip
+    )
 
 
 def downgrade() -> None:

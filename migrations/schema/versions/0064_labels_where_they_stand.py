@@ -24,12 +24,12 @@ puts_in_force: dict[str, str | None] = {
 KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "buffer", "deadline", "gathered", "batch",
     "request", "carried", "item", "asked", "due", "urgent", "first", "read", "answer", "try", "compared",
-)  # fmt: skip
+)
 
 
 def upgrade() -> None:
     for trigger in ("count_added on lanes.label", "count_gone on lanes.label", "count_moved on lanes.label",
-                    "count_moved on lanes.result"):  # fmt: skip
+                    "count_moved on lanes.result"):
         op.execute(f"drop trigger if exists {trigger}")
     op.execute("drop function if exists lanes.count_labels()")
     op.execute("drop function if exists lanes.count_outputs()")

@@ -15,7 +15,7 @@ def upgrade() -> None:
             comment="The provider refuses this version as such: its work waits for another version",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     op.add_column(
         "workload",
         sa.Column("refused_lane", sa.Text(), nullable=True, comment="The lane on which it was refused"),
@@ -28,7 +28,7 @@ def upgrade() -> None:
             comment="Since when; as long as paused_at is the same, it pauses",
         ),
         schema="lanes",
-    )  # fmt: skip
+    )
     op.create_check_constraint(
         op.f("ck_workload_refused_lane_known"), "workload", "refused_lane in ('realtime', 'batch')", schema="lanes"
     )

@@ -14,7 +14,7 @@ PROMISES = (
     "batch_slow", "batch_failing", "batch_invalid", "batch_unclear", "batch_incomplete", "batch_never_started",
     "realtime_slow", "realtime_failing", "authoritative_failed", "workload_invalid", "items_failed", "provider_down",
     "approval_waits", "provider_frozen", "budget", "deadline_missed", "deadline_at_risk", "role_taken",
-)  # fmt: skip
+)
 UNITS = "minutes, percent, seconds, items, calls or fields"
 
 
@@ -25,7 +25,7 @@ def upgrade() -> None:
     op.alter_column(
         "incident", "unit", comment=UNITS.replace("calls or fields", "calls, fields or sessions"), existing_comment=UNITS,
         schema="lanes",
-    )  # fmt: skip
+    )
 
 
 def downgrade() -> None:

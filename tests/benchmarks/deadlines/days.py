@@ -13,7 +13,9 @@ from lanes.workload.window import Window
 from tests.benchmarks.deadlines.realtime import Lane
 from tests.benchmarks.deadlines.world import BEGIN, DAY, HOUR, MINUTE, Seconds, World, moment
 
-LOOK_S = LOOKS_EVERY.total_seconds()  # between two looks, also of the door: an item is routed with the next
+LOOK_S = (
+    LOOKS_EVERY.total_seconds()
+)  # between two looks, also of the door: an item is routed with the next
 STARTS_S = MINUTE  # a run that is asked for begins with the next minute
 NEVER = float("inf")
 
@@ -93,7 +95,12 @@ class _Days:
     def passed(self) -> Became:
         """Until everything was answered."""
         stand, now = self._stand, 0.0
-        while self._arrived < len(self._world.arrives) or stand.waiting or self._returns or stand.lane.waiting:
+        while (
+            self._arrived < len(self._world.arrives)
+            or stand.waiting
+            or self._returns
+            or stand.lane.waiting
+        ):
             before, now = now, now + LOOK_S
             if stand.lane.waiting:
                 stand.lane.work(before, now)
@@ -105,7 +112,9 @@ class _Days:
                 self._leave(now)
         for item, at in stand.lane.answered_at.items():
             self._answered[item] = min(self._answered[item], at)
-        return Became(self._answered, self._back, self._calls, self._passes, self._rescued, len(stand.left))
+        return Became(
+            self._answered, self._back, self._calls, self._passes, self._rescued, len(stand.left)
+        )
 
     def _arrive(self, now: float) -> None:
         arrives = self._world.arrives

@@ -27,7 +27,9 @@ def plan(world: World, version: Version) -> Became:
         at_once = -(-arrives // MINUTE) * MINUTE
         while scheduled[place] < at_once:
             place += 1
-        later = [each for each in scheduled[place : place + 24] if each < due] if due < NEVER else []
+        later = (
+            [each for each in scheduled[place : place + 24] if each < due] if due < NEVER else []
+        )
         returns = [world.back_at(at + STARTS_S) for at in (at_once, *later)]
         in_time = [each for each in returns if each <= due]
         if in_time:

@@ -19,15 +19,16 @@ from lanes.workload.version import Version
 from tests.benchmarks.deadlines.days import NEVER, Batch, Stand
 from tests.benchmarks.deadlines.world import HOUR, MINUTE, moment
 
-LEARNS_S = 15 * MINUTE  # between two readings of how long batches took: the product reads every minute
+LEARNS_S = (
+    15 * MINUTE
+)  # between two readings of how long batches took: the product reads every minute
 LOOKED_AT = 50  # items, in due order, of one look
 OF_LATE_S = HOUR  # calls since then are timed
 NEARLY_ALL = 0.95
 
 
 class Ours:
-    """What is undecided goes to batch. `stated` is the probability that was said of each item that was weighed and sent there.
-    """
+    """A policy that sends undecided items to batch. `stated` holds the on-time probability of each weighed item sent there."""
 
     def __init__(self, version: Version) -> None:
         self._version = version
@@ -39,17 +40,29 @@ class Ours:
         self._sees_s, self._sees_at = 0.0, -NEVER  # how far a look sees, as of the last minute
         self._due: list[tuple[float, int]] = []  # a heap of what was sent to batch
         self.stated: dict[int, float] = {}
-        self._said_back: dict[float, float] = {}  # of each batch: within how many seconds it was said to be back with 95 %
+        self._said_back: dict[
+            float, float
+        ] = {}  # of each batch: within how many seconds it was said to be back with 95 %
 
     def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
         """As a route says."""
         due, arrives = stand.due(item), moment(float(stand.world.arrives[item]))
         of = Arrived(
-            self._version.workload, str(item), {}, received_at=arrives, occurred_at=arrives,
-            due_at=None if due == NEVER else moment(due), length=400,
-        )  # fmt: skip
+            self._version.workload,
+            str(item),
+            {},
+            received_at=arrives,
+            occurred_at=arrives,
+            due_at=None if due == NEVER else moment(due),
+            length=400,
+        )
         route = decide(
-            of, self._version, self._splits, now=moment(now), estimates=self._estimates, prospects=self._seen_at(stand, now)
+            of,
+            self._version,
+            self._splits,
+            now=moment(now),
+            estimates=self._estimates,
+            prospects=self._seen_at(stand, now),
         )
         if route.lane is Lane.REALTIME:
             return True
@@ -61,16 +74,22 @@ class Ours:
     def presses(self, stand: Stand, now: float) -> bool:
         """As the clerk of departures asks for it."""
         until = self._seen_at(stand, now).of(self._version).presses_until
-        return any(now < due and moment(due) < until for due in stand.waiting.values() if due < NEVER)
+        return any(
+            now < due and moment(due) < until for due in stand.waiting.values() if due < NEVER
+        )
 
     def rescued(self, stand: Stand, now: float) -> Iterable[int]:
         """As the second look has it. It looks at what is due first, and only where something of that can be urgent."""
         while self._due and (self._due[0][0] <= now or not _is_open(stand, self._due[0][1])):
             heapq.heappop(self._due)
-        if not self._due or (now - self._sees_at < MINUTE and self._due[0][0] >= now + self._sees_s + MINUTE):
+        if not self._due or (
+            now - self._sees_at < MINUTE and self._due[0][0] >= now + self._sees_s + MINUTE
+        ):
             return ()
         load = _load(stand, self._version, now)
-        until = (looked_until(load, [self._version], {self._version.workload: LOOKED_AT}) - moment(0)).total_seconds()
+        until = (
+            looked_until(load, [self._version], {self._version.workload: LOOKED_AT}) - moment(0)
+        ).total_seconds()
         self._sees_s, self._sees_at = until - now, now
         if self._due[0][0] >= until:
             return ()
@@ -84,7 +103,11 @@ class Ours:
 
     def _late(self, stand: Stand, item: int, due: float) -> Late:
         batch = stand.out.get(item)
-        out = None if batch is None else Out(BatchId(int(batch.left_at)), moment(batch.left_at), len(batch.members))
+        out = (
+            None
+            if batch is None
+            else Out(BatchId(int(batch.left_at)), moment(batch.left_at), len(batch.members))
+        )
         return Late(WorkId(item), self._version, moment(due), out)
 
     def _seen_at(self, stand: Stand, now: float) -> Prospects:
@@ -93,7 +116,9 @@ class Ours:
             self._said_back[stand.left[-1].left_at] = said.total_seconds()
         if now - self._learned_at >= LEARNS_S:
             newest = [self._seen(each, now) for each in stand.left[-MOST:] if each.left_at <= now]
-            self._turnarounds = Turnarounds({self._version.spec.batch_model: Seen.of(newest)}, moment(now))
+            self._turnarounds = Turnarounds(
+                {self._version.spec.batch_model: Seen.of(newest)}, moment(now)
+            )
             self._learned_at, self._prospects_at = now, -1.0
         if now != self._prospects_at:
             self._prospects, self._prospects_at = Prospects(self._turnarounds, moment(now)), now
@@ -101,7 +126,14 @@ class Ours:
 
     def _seen(self, batch: Batch, now: float) -> tuple[float, ...]:
         took, items = min(batch.back_at, now) - batch.left_at, len(batch.members)
-        return now - batch.left_at, took, batch.back_at <= now, items, items, self._said_back[batch.left_at]
+        return (
+            now - batch.left_at,
+            took,
+            batch.back_at <= now,
+            items,
+            items,
+            self._said_back[batch.left_at],
+        )
 
 
 def _is_open(stand: Stand, item: int) -> bool:
@@ -112,8 +144,13 @@ def _load(stand: Stand, version: Version, now: float) -> Load:
     """As it is read from the queue and from the calls of the last hour."""
     took = sorted(took for at, took in stand.lane.asked if now - OF_LATE_S <= at <= now)
     mean_s = sum(took) / len(took) if took else EXPECTED_CALL.total_seconds()
-    nearly_all = timedelta(seconds=took[int(NEARLY_ALL * (len(took) - 1))]) if took else EXPECTED_CALL
+    nearly_all = (
+        timedelta(seconds=took[int(NEARLY_ALL * (len(took) - 1))]) if took else EXPECTED_CALL
+    )
     model = version.spec.realtime_model
-    queues = [Queue(version.workload, model, moment(due) - EXPECTED_CALL, 1) for due, _ in stand.lane.waiting]
+    queues = [
+        Queue(version.workload, model, moment(due) - EXPECTED_CALL, 1)
+        for due, _ in stand.lane.waiting
+    ]
     per_s = items_per_s(mean_s, items_a_call=1, most_calls=1, told=False)
     return Load(moment(now), per_s, calls={model: max(EXPECTED_CALL, nearly_all)}, queues=queues)

@@ -18,7 +18,9 @@ class Lane:
         self._world, self._skipping = world, skipping
         self.waiting: list[tuple[float, int]] = []  # a heap
         self._free_at = 0.0
-        self.asked = deque[tuple[float, float]](maxlen=NEWEST)  # when a call was answered, and how many seconds it took
+        self.asked = deque[tuple[float, float]](
+            maxlen=NEWEST
+        )  # when a call was answered, and how many seconds it took
         self.answered_at: dict[int, float] = {}
 
     def add(self, item: int, rank: float) -> None:

@@ -33,7 +33,11 @@ from tests.benchmarks.deadlines.world import DAY, HOUR, MINUTE
 
 MODEL, USUAL = "claude-haiku-5-5", timedelta(hours=1)
 BEGIN = 20_000 * DAY  # seconds since the epoch: midnight of the first judged day
-LOOKS_S = (6 * HOUR, 30 * MINUTE, HOUR)  # between two readings of the law: before the judged days, on the first, on the second
+LOOKS_S = (
+    6 * HOUR,
+    30 * MINUTE,
+    HOUR,
+)  # between two readings of the law: before the judged days, on the first, on the second
 JUDGED = 30  # batches that follow where nothing is learned any more
 Column = NDArray[numpy.float64]
 
@@ -77,7 +81,9 @@ class Truth:
         else:
             drawn = numpy.exp(self._sigma * random.standard_normal(number))
             if self._family == "mixture":
-                drawn = drawn**0.6 * numpy.where(random.random(number) < self._slow_share, self._slow, 1.0)
+                drawn = drawn**0.6 * numpy.where(
+                    random.random(number) < self._slow_share, self._slow, 1.0
+                )
         hour = 1 + self._by_hour * numpy.cos(2 * numpy.pi * (left - self._slowest) / DAY)
         return self._median_s * drawn * hour * (items / 50) ** self._by_size
 
@@ -94,7 +100,9 @@ def days(random: Generator, factor: float) -> Judged:
     """Ten days, and two in which batches that leave take so many times as long."""
     truth, number = Truth(random), round(12 * 24 * 4 ** random.random())
     all_ = _drawn(random, truth, BEGIN + numpy.sort(random.uniform(-10 * DAY, 2 * DAY, number)))
-    return _lived(Batches(all_.left, all_.items, all_.takes * numpy.where(all_.left >= BEGIN, factor, 1.0)))
+    return _lived(
+        Batches(all_.left, all_.items, all_.takes * numpy.where(all_.left >= BEGIN, factor, 1.0))
+    )
 
 
 def large_at_night(random: Generator) -> Judged:
@@ -103,17 +111,28 @@ def large_at_night(random: Generator) -> Judged:
     midnights = numpy.arange(-10, 2) * DAY
     large = (midnights[:, None] + 22 * HOUR + numpy.arange(3) * MINUTE).ravel()
     left = numpy.concatenate((random.uniform(-10 * DAY, 2 * DAY, 40 * 12), large))
-    items = numpy.concatenate((random.integers(5, 50, 40 * 12), random.integers(2_000, 9_000, len(large)))).astype(float)
+    items = numpy.concatenate(
+        (random.integers(5, 50, 40 * 12), random.integers(2_000, 9_000, len(large)))
+    ).astype(float)
     order = numpy.argsort(left)
     left, items = BEGIN + left[order], items[order]
-    return _lived(Batches(left, items, truth.takes(random, left, items) * numpy.where(items > 1_000, slow, 1.0)))
+    return _lived(
+        Batches(
+            left, items, truth.takes(random, left, items) * numpy.where(items > 1_000, slow, 1.0)
+        )
+    )
 
 
 def stale_cell(random: Generator) -> Judged:
     """Old and quick batches of one hour, many that are new and slow of others."""
     truth, slow, hour = Truth(random), random.uniform(2, 4), float(random.integers(24)) * HOUR
     old = _drawn(random, truth, BEGIN - 23 * DAY + hour + numpy.sort(random.uniform(0, HOUR, 20)))
-    within = numpy.floor(random.uniform(-8, 0, 1_500)) * DAY + hour + random.uniform(HOUR, DAY, 1_500) - DAY
+    within = (
+        numpy.floor(random.uniform(-8, 0, 1_500)) * DAY
+        + hour
+        + random.uniform(HOUR, DAY, 1_500)
+        - DAY
+    )
     fresh = _drawn(random, truth, BEGIN + numpy.sort(within))
     then = _drawn(random, truth, BEGIN + hour + numpy.sort(random.uniform(0, HOUR, JUDGED)))
     pairs = (old.left, fresh.left), (old.items, fresh.items), (old.takes, slow * fresh.takes)
@@ -146,13 +165,24 @@ def judged(case: str, seed: int) -> Judged:
 def told(case: str, seeds: Sequence[Judged]) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield for each judged day of a case: how many items there were, how many were stated at 95 %, and the share of these that
     was back in time; 0 where nothing was stated, though there was enough to learn from."""
-    day, items, stated, takes = (numpy.concatenate(columns) for columns in zip(*map(astuple, seeds), strict=True))
+    day, items, stated, takes = (
+        numpy.concatenate(columns) for columns in zip(*map(astuple, seeds), strict=True)
+    )
     for each in numpy.unique(day):
         of_it = day == each
         surely = of_it & (stated <= DAY)
         known = float(items[surely].sum())
-        true = float(items[surely & (takes <= stated)].sum()) / known if known else math.nan if case in MAY_BE_SILENT else 0.0
-        yield f"{case}, day {each:.0f}", {"items": float(items[of_it].sum()), "stated": known, "true": true}
+        true = (
+            float(items[surely & (takes <= stated)].sum()) / known
+            if known
+            else math.nan
+            if case in MAY_BE_SILENT
+            else 0.0
+        )
+        yield (
+            f"{case}, day {each:.0f}",
+            {"items": float(items[of_it].sum()), "stated": known, "true": true},
+        )
 
 
 def figures(seen: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -163,8 +193,9 @@ def figures(seen: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {
         "calibrated_day0_min": min(true[name] for name in on_the_day),
         "calibrated_min": min(of for name, of in true.items() if name not in on_the_day),
-        "calibrated_quiet_low": min(quiet), "calibrated_quiet_high": max(quiet),
-    }  # fmt: skip
+        "calibrated_quiet_low": min(quiet),
+        "calibrated_quiet_high": max(quiet),
+    }
 
 
 def _drawn(random: Generator, truth: Truth, left: Column) -> Batches:
@@ -183,13 +214,21 @@ def _lived(batches: Batches) -> Judged:
             stated[leave] = _stated(batches, stated, now, batches.left[leave])
         now = until
     of_these = batches.left >= BEGIN
-    return _judged(Batches(batches.left[of_these], batches.items[of_these], batches.takes[of_these]), stated[of_these])
+    return _judged(
+        Batches(batches.left[of_these], batches.items[of_these], batches.takes[of_these]),
+        stated[of_these],
+    )
 
 
 def _stated(batches: Batches, stated: Column, now: float, leave: Column) -> Column:
     """Within how many seconds batches are said to be back with 95 % that leave after a look."""
     law = Turnarounds({MODEL: _known(batches, stated, now)}, _moment(now))
-    return numpy.array([law.of(MODEL, leaves_at=_moment(at), usual=USUAL).within(STATED).total_seconds() for at in leave])
+    return numpy.array(
+        [
+            law.of(MODEL, leaves_at=_moment(at), usual=USUAL).within(STATED).total_seconds()
+            for at in leave
+        ]
+    )
 
 
 def _known(batches: Batches, stated: Column, now: float) -> Seen:
@@ -199,7 +238,9 @@ def _known(batches: Batches, stated: Column, now: float) -> Seen:
     takes = batches.takes[left]
     back = (takes <= age) & (takes <= DAY)
     took = numpy.minimum(numpy.minimum(takes, DAY), age)
-    return Seen(age, took, back.astype(float), batches.items[left], batches.items[left], stated[left])
+    return Seen(
+        age, took, back.astype(float), batches.items[left], batches.items[left], stated[left]
+    )
 
 
 def _judged(batches: Batches, stated: Column) -> Judged:

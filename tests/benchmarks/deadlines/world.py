@@ -13,7 +13,9 @@ BEGIN = datetime(2026, 11, 2, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 SOONEST_S, LATEST_S = 10 * MINUTE, 12 * HOUR  # due times, log-uniform in between
 WITHOUT = 0.3  # share of the items that are never due
-MEDIAN_S = 60 * MINUTE  # of a batch's turnaround, over the hours of a day half of it more or less: slow in the afternoon
+MEDIAN_S = (
+    60 * MINUTE
+)  # of a batch's turnaround, over the hours of a day half of it more or less: slow in the afternoon
 SIGMA = 0.6
 LONGEST_S = DAY  # no batch takes longer
 REGIME_S, SLOWER = 6 * HOUR, 4  # for six hours batches that leave take four times as long
@@ -86,7 +88,9 @@ def world(seed: int, *, days: int, items_a_day: int) -> World:
     regime_from = float(slow_day * DAY + random.integers(8, 15) * HOUR)
     overload_from = float(loaded_day * DAY + random.integers(8, 13) * HOUR)
     medians[_within(minutes, regime_from, REGIME_S)] *= SLOWER
-    takes = numpy.minimum(medians * numpy.exp(SIGMA * random.standard_normal(len(minutes))), LONGEST_S)
+    takes = numpy.minimum(
+        medians * numpy.exp(SIGMA * random.standard_normal(len(minutes))), LONGEST_S
+    )
     return World(days, arrives, due, takes, regime_from, overload_from)
 
 

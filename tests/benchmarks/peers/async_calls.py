@@ -21,17 +21,22 @@ async def _ask(endpoint_url: str, calls: int, at_once: int) -> float:
     asked = bodies(calls)
     async with AsyncAnthropic(base_url=endpoint_url, api_key="x", max_retries=0) as client:
 
-        async def invoke(prompt: str, *, attempt: int, timeout: float, state: object) -> CallOutcome[object]:
+        async def invoke(
+            prompt: str, *, attempt: int, timeout: float, state: object
+        ) -> CallOutcome[object]:
             message = await client.messages.create(**asked[int(prompt)], timeout=timeout)
             used = message.usage
             tokens = {
-                "input_tokens": used.input_tokens, "output_tokens": used.output_tokens,
+                "input_tokens": used.input_tokens,
+                "output_tokens": used.output_tokens,
                 "total_tokens": used.input_tokens + used.output_tokens,
-            }  # fmt: skip
+            }
             return CallOutcome(json.loads(message.content[0].text), tokens)  # pyright: ignore[reportAttributeAccessIssue]
 
         began = time.perf_counter()
-        done = await process_prompts(CallableStrategy(invoke), [str(number) for number in range(calls)], concurrency=at_once)
+        done = await process_prompts(
+            CallableStrategy(invoke), [str(number) for number in range(calls)], concurrency=at_once
+        )
         took = time.perf_counter() - began
     assert done.succeeded == calls, f"{done.succeeded} of {calls} succeeded"
     return took

@@ -33,12 +33,16 @@ async def _lead(url: str, items: int, beside: bool) -> float:
             pass
 
         def working() -> asyncio.Task[None]:
-            return asyncio.create_task(manager.run(batch_size=CHUNK, dequeue_timeout=timedelta(milliseconds=100)))
+            return asyncio.create_task(
+                manager.run(batch_size=CHUNK, dequeue_timeout=timedelta(milliseconds=100))
+            )
 
         began = time.perf_counter()
         worker = working() if beside else None
         for start in range(0, items, CHUNK):
-            encoded: list[bytes | None] = [json.dumps(payload).encode() for payload in inputs[start : start + CHUNK]]
+            encoded: list[bytes | None] = [
+                json.dumps(payload).encode() for payload in inputs[start : start + CHUNK]
+            ]
             await queries.enqueue(["letter"] * len(encoded), encoded, [0] * len(encoded))
         worker = worker or working()
         await until_none(url, "select count(*) from pgqueuer")

@@ -32,7 +32,9 @@ async def _lead(url: str, items: int, beside: bool) -> float:
         await app.schema_manager.apply_schema_async()
 
         def working() -> asyncio.Task[None]:
-            worker = app.run_worker_async(wait=True, concurrency=AT_ONCE, install_signal_handlers=False)
+            worker = app.run_worker_async(
+                wait=True, concurrency=AT_ONCE, install_signal_handlers=False
+            )
             return asyncio.create_task(worker)
 
         began = time.perf_counter()

@@ -52,7 +52,13 @@ def seconds(endpoint_url: str, items: int, *, durable: bool) -> float:
         Anthropic(base_url=endpoint_url, api_key="x", max_retries=0, timeout=600) as client,
     ):
         provider, checkpoint = _Waited(client), Path(home) / "job.sqlite" if durable else ":memory:"
-        runner = Runner(provider, of.spec.batch_model, response_schema=SCHEMA, checkpoint=checkpoint, poll_every=0)
+        runner = Runner(
+            provider,
+            of.spec.batch_model,
+            response_schema=SCHEMA,
+            checkpoint=checkpoint,
+            poll_every=0,
+        )
         began = time.perf_counter()
         report = runner.run(requests)
         took = time.perf_counter() - began

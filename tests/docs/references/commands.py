@@ -34,8 +34,13 @@ NUMBERS = {Decimal: "number", **KINDS}
 def page() -> str:
     """The page."""
     found = {name: app[name] for name in app if not name.startswith("-")}
-    overview = table(("command", "what it does"), [(f"[`{name}`](#{name})", summary(each)) for name, each in found.items()])
-    return document("Commands", ABOUT, overview, *(section(name, each) for name, each in found.items()))
+    overview = table(
+        ("command", "what it does"),
+        [(f"[`{name}`](#{name})", summary(each)) for name, each in found.items()],
+    )
+    return document(
+        "Commands", ABOUT, overview, *(section(name, each) for name, each in found.items())
+    )
 
 
 def summary(command: App) -> str:
@@ -45,19 +50,33 @@ def summary(command: App) -> str:
 
 def section(name: str, command: App) -> str:
     """All of a command."""
-    arguments = [each for each in command.assemble_argument_collection() if each.show and each.names]
+    arguments = [
+        each for each in command.assemble_argument_collection() if each.show and each.names
+    ]
     placed = [each for each in arguments if _is_placed(each)]
     usage = " ".join(
-        ["lanes", name, *(_place(each) for each in placed), *(["[options]"] if len(arguments) > len(placed) else [])]
+        [
+            "lanes",
+            name,
+            *(_place(each) for each in placed),
+            *(["[options]"] if len(arguments) > len(placed) else []),
+        ]
     )
     rows = [(_named(each), _kind(each), _default(each), _said(each)) for each in arguments]
     return "\n\n".join(
-        [f"## {name}", code(usage), _help(command), table(("argument", "kind", "default", "what it says"), rows)]
+        [
+            f"## {name}",
+            code(usage),
+            _help(command),
+            table(("argument", "kind", "default", "what it says"), rows),
+        ]
     )
 
 
 def _help(command: App) -> str:
-    return EXAMPLE.sub(lambda found: f"Example: {code(found['typed'])}", inspect.cleandoc(command.help or ""))
+    return EXAMPLE.sub(
+        lambda found: f"Example: {code(found['typed'])}", inspect.cleandoc(command.help or "")
+    )
 
 
 def _is_placed(argument: Argument) -> bool:
@@ -98,7 +117,13 @@ def _default(argument: Argument) -> str:
         return ""
     if value is True:
         return "on"
-    return code(value.value if isinstance(value, Enum) else f"{value:g}" if isinstance(value, float) else value)
+    return code(
+        value.value
+        if isinstance(value, Enum)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else value
+    )
 
 
 def _said(argument: Argument) -> str:

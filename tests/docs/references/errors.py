@@ -12,7 +12,10 @@ Everything that Lanes raises on purpose is a `lanes.errors.LanesError`; its text
 what, and what to do. Catch the narrowest that you can answer. What is none of these is a fault of Lanes, or of what it
 stands on.
 """
-PART = re.compile(r"^(?P<name>Raised by|What to do): (?P<said>.+?)(?=\n[A-Z][\w ]+: |\Z)", re.DOTALL | re.MULTILINE)
+PART = re.compile(
+    r"^(?P<name>Raised by|What to do): (?P<said>.+?)(?=\n[A-Z][\w ]+: |\Z)",
+    re.DOTALL | re.MULTILINE,
+)
 OF_REFUSALS = {
     "malformed": "A field is missing, unknown or of the wrong kind: `detail` names it and what it should hold.",
     "unknown_workload": "Nothing of that name is published: `lanes publish`, or correct the name.",
@@ -29,27 +32,44 @@ def page() -> str:
     """The page."""
     found = tree()
     return document(
-        "Errors", ABOUT, block("text", "\n".join("    " * depth + each.__name__ for depth, each in found)),
+        "Errors",
+        ABOUT,
+        block("text", "\n".join("    " * depth + each.__name__ for depth, each in found)),
         *(_section(each) for _, each in found),
         "## What a door refuses",
         "A refused input is kept in view [`rejected_log`](views.md#rejected_log), told by the event "
         "[`lanes.item.rejected`](events.md#lanesitemrejected), and raised by the Python client as "
         "`Refused`, or as `UnknownWorkload`.",
-        table(("reason", "what to do"), [(code(reason), text) for reason, text in OF_REFUSALS.items()]),
-    )  # fmt: skip
+        table(
+            ("reason", "what to do"), [(code(reason), text) for reason, text in OF_REFUSALS.items()]
+        ),
+    )
 
 
 def tree(of: type[LanesError] = LanesError, depth: int = 0) -> list[tuple[int, type[LanesError]]]:
     """Each with its depth, in the order of the file."""
-    known = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, LanesError)]
+    known = [
+        each
+        for each in vars(errors).values()
+        if inspect.isclass(each) and issubclass(each, LanesError)
+    ]
     mine = [each for each in known if of in each.__bases__]
     return [(depth, of), *(below for each in mine for below in tree(each, depth + 1))]
 
 
 def parts(of: type[LanesError]) -> dict[str, str]:
     """Who raises it, and what to do, as its docstring says."""
-    return {each["name"]: " ".join(each["said"].split()) for each in PART.finditer(inspect.cleandoc(of.__doc__ or ""))}
+    return {
+        each["name"]: " ".join(each["said"].split())
+        for each in PART.finditer(inspect.cleandoc(of.__doc__ or ""))
+    }
 
 
 def _section(of: type[LanesError]) -> str:
-    return "\n\n".join([f"## {of.__name__}", said_of(of), *(f"**{name}**: {said}" for name, said in parts(of).items())])
+    return "\n\n".join(
+        [
+            f"## {of.__name__}",
+            said_of(of),
+            *(f"**{name}**: {said}" for name, said in parts(of).items()),
+        ]
+    )

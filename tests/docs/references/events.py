@@ -51,9 +51,15 @@ PLACED = {
     "source": "The door: event, sql, client or a file's name.",
     "place": "What names the input there, such as the event's id.",
 }
-OF_ITEM = {"key": "Key of the item.", "lane": "The lane that answered, or failed: realtime or batch."}
+OF_ITEM = {
+    "key": "Key of the item.",
+    "lane": "The lane that answered, or failed: realtime or batch.",
+}
 ACKED = {"ack": "True where its sender asked to be told; else absent."}
-OF_BATCH = {"batch_id": "Its number, as in view `batch_status`.", "items": "How many items it carries."}
+OF_BATCH = {
+    "batch_id": "Its number, as in view `batch_status`.",
+    "items": "How many items it carries.",
+}
 REQUESTS = {"requests": "How many requests it holds."}
 
 
@@ -66,15 +72,23 @@ class Told:
 
 
 OUT: Mapping[str, Told] = {
-    "lanes.item.accepted": Told("An item that was sent with `ack` was admitted, or was there already.", {
-        "key": "Key of the item.", "outcome": "accepted, or duplicate: the same key with the same content.",
-        **PLACED,
-    }),
-    "lanes.item.rejected": Told("An input was refused. It is kept in view `rejected_log`.", {
-        "key": "The key it came with; absent where none was read.",
-        "outcome": "The reason, in one word: [Errors](errors.md#what-a-door-refuses) lists them.",
-        "detail": "What is wrong and what to do.", **PLACED,
-    }),
+    "lanes.item.accepted": Told(
+        "An item that was sent with `ack` was admitted, or was there already.",
+        {
+            "key": "Key of the item.",
+            "outcome": "accepted, or duplicate: the same key with the same content.",
+            **PLACED,
+        },
+    ),
+    "lanes.item.rejected": Told(
+        "An input was refused. It is kept in view `rejected_log`.",
+        {
+            "key": "The key it came with; absent where none was read.",
+            "outcome": "The reason, in one word: [Errors](errors.md#what-a-door-refuses) lists them.",
+            "detail": "What is wrong and what to do.",
+            **PLACED,
+        },
+    ),
     "lanes.item.answered": Told(
         "An answer stands: each, those of real-time or none, as the workload's `announces` says, and always with `ack`.",
         OF_ITEM | {"standing": "provisional or authoritative."} | ACKED,
@@ -84,37 +98,72 @@ OUT: Mapping[str, Told] = {
         OF_ITEM | {"changed_fields": "Which of the compared fields differ."} | ACKED,
     ),
     "lanes.item.failed": Told(
-        "An item was given up; `lanes retry` brings it back.", OF_ITEM | {"reason": "Why, as a sentence."} | ACKED
+        "An item was given up; `lanes retry` brings it back.",
+        OF_ITEM | {"reason": "Why, as a sentence."} | ACKED,
     ),
     "lanes.batch.submitted": Told("The provider has a batch.", OF_BATCH | REQUESTS),
-    "lanes.batch.ended": Told("The provider has finished a batch. Its results are still to be read.", OF_BATCH | REQUESTS | {
-        "succeeded": "Requests that were answered.", "errored": "Requests for which the provider failed.",
-        "canceled": "Requests that were canceled before they ran.", "expired": "Requests that expired before they ran.",
-    }),
-    "lanes.batch.collected": Told("Every result of a batch was applied: its answers can be read.", OF_BATCH | of_each(COUNTS, {
-        "succeeded": "Items with a valid answer.", "invalid": "Items whose answer was billed and unusable.",
-        "errored": "Items for which the provider failed.", "canceled": "Items whose request was canceled before it ran.",
-        "expired": "Items whose request expired before it ran.", "missing": "Items without any result.",
-    }, what="counts of a batch")),
-    "lanes.incident.opened": Told("A promise is broken. The resource is `lanes.provider` where it concerns every workload.", {
-        "incident_id": "Its number, as in view `incident_log`.", "promise": "Which one: [Promises](promises.md) lists them.",
-        "subject": "What of the workload it is about, such as batch 41; empty: all of it.", "severity": "warning or critical.",
-        "value": "The measurement, in the unit.", "limit_value": "What was promised, in the unit; 0: any is too much.",
-        "unit": "minutes, percent, seconds, items, calls, fields or sessions.", "sentence": "What is wrong, for a person.",
-        "parent_id": "The incident that explains it; null: none.",
-    }),
+    "lanes.batch.ended": Told(
+        "The provider has finished a batch. Its results are still to be read.",
+        OF_BATCH
+        | REQUESTS
+        | {
+            "succeeded": "Requests that were answered.",
+            "errored": "Requests for which the provider failed.",
+            "canceled": "Requests that were canceled before they ran.",
+            "expired": "Requests that expired before they ran.",
+        },
+    ),
+    "lanes.batch.collected": Told(
+        "Every result of a batch was applied: its answers can be read.",
+        OF_BATCH
+        | of_each(
+            COUNTS,
+            {
+                "succeeded": "Items with a valid answer.",
+                "invalid": "Items whose answer was billed and unusable.",
+                "errored": "Items for which the provider failed.",
+                "canceled": "Items whose request was canceled before it ran.",
+                "expired": "Items whose request expired before it ran.",
+                "missing": "Items without any result.",
+            },
+            what="counts of a batch",
+        ),
+    ),
+    "lanes.incident.opened": Told(
+        "A promise is broken. The resource is `lanes.provider` where it concerns every workload.",
+        {
+            "incident_id": "Its number, as in view `incident_log`.",
+            "promise": "Which one: [Promises](promises.md) lists them.",
+            "subject": "What of the workload it is about, such as batch 41; empty: all of it.",
+            "severity": "warning or critical.",
+            "value": "The measurement, in the unit.",
+            "limit_value": "What was promised, in the unit; 0: any is too much.",
+            "unit": "minutes, percent, seconds, items, calls, fields or sessions.",
+            "sentence": "What is wrong, for a person.",
+            "parent_id": "The incident that explains it; null: none.",
+        },
+    ),
     "lanes.work.waiting": Told(
         "Real-time work waits that no drain serves. Lanes tells itself: a drain is started. Resource `lanes.lane.realtime`.",
-        {"ready": "How much work waits.", "received": "How many items are not routed yet; absent where all are."},
+        {
+            "ready": "How much work waits.",
+            "received": "How many items are not routed yet; absent where all are.",
+        },
     ),
-}  # fmt: skip
-RESOLVED = Told("A promise is kept again.", {**OUT["lanes.incident.opened"].says, "sentence": "How it ended."})
+}
+RESOLVED = Told(
+    "A promise is kept again.", {**OUT["lanes.incident.opened"].says, "sentence": "How it ended."}
+)
 OF_ROLLOUT = {
-    "rollout_id": "Its number, as in view `rollout_log`.", "playbook": "Name of its playbook.",
-    "consumer": "Whose items it moves; null: all of the workload.", "step": "The step in force afterwards, from 1.",
-    "steps": "How many steps the playbook has.", "percent": "Share to real-time afterwards, 0 to 100.",
-    "who": "Who wanted it: a person, or the rollout itself.", "why": "The reason, with what was measured.",
-}  # fmt: skip
+    "rollout_id": "Its number, as in view `rollout_log`.",
+    "playbook": "Name of its playbook.",
+    "consumer": "Whose items it moves; null: all of the workload.",
+    "step": "The step in force afterwards, from 1.",
+    "steps": "How many steps the playbook has.",
+    "percent": "Share to real-time afterwards, 0 to 100.",
+    "who": "Who wanted it: a person, or the rollout itself.",
+    "why": "The reason, with what was measured.",
+}
 OF_HAPPENINGS = {
     Happened.STARTED: "A rollout began.",
     Happened.STEPPED: "It went on to its next step.",
@@ -130,12 +179,20 @@ OF_HAPPENINGS = {
 
 def out() -> dict[str, Told]:
     """Every event that Lanes tells."""
-    said = of_each(Happened, {each.value: text for each, text in OF_HAPPENINGS.items()}, what="what happens to rollouts")
-    rollouts = {f"lanes.rollout.{happened}": Told(text, OF_ROLLOUT) for happened, text in said.items()}
+    said = of_each(
+        Happened,
+        {each.value: text for each, text in OF_HAPPENINGS.items()},
+        what="what happens to rollouts",
+    )
+    rollouts = {
+        f"lanes.rollout.{happened}": Told(text, OF_ROLLOUT) for happened, text in said.items()
+    }
     waiting = OUT["lanes.work.waiting"]
     return {name: told for name, told in OUT.items() if told is not waiting} | {
-        "lanes.incident.resolved": RESOLVED, **rollouts, "lanes.work.waiting": waiting,
-    }  # fmt: skip
+        "lanes.incident.resolved": RESOLVED,
+        **rollouts,
+        "lanes.work.waiting": waiting,
+    }
 
 
 def page() -> str:
@@ -144,14 +201,24 @@ def page() -> str:
     rollouts = [name for name in told if name.startswith("lanes.rollout.")]
     alone = [name for name in told if name not in rollouts]
     return document(
-        "Events", ABOUT, "## Events in", SENDING, block("json", EXAMPLE.strip()),
-        "### lanes.item.arrived", "An item. Unknown fields are refused.",
+        "Events",
+        ABOUT,
+        "## Events in",
+        SENDING,
+        block("json", EXAMPLE.strip()),
+        "### lanes.item.arrived",
+        "An item. Unknown fields are refused.",
         _fields(of_each(FIELDS, ARRIVED, what="fields of an item")),
-        "### lanes.item.amended", "Late data for an item. The authoritative pass sees it.", _fields(AMENDED),
-        "## Events out", table(("event", "when"), [(code(name), each.when) for name, each in told.items()]),
+        "### lanes.item.amended",
+        "Late data for an item. The authoritative pass sees it.",
+        _fields(AMENDED),
+        "## Events out",
+        table(("event", "when"), [(code(name), each.when) for name, each in told.items()]),
         *(f"### {name}\n\n{_fields(told[name].says)}" for name in alone),
-        "### lanes.rollout", "Each of a rollout's events says the same:", _fields(OF_ROLLOUT),
-    )  # fmt: skip
+        "### lanes.rollout",
+        "Each of a rollout's events says the same:",
+        _fields(OF_ROLLOUT),
+    )
 
 
 def _fields(said: Mapping[str, str]) -> str:

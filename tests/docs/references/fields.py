@@ -13,8 +13,13 @@ from pydantic.fields import FieldInfo
 from tests.docs.references.markdown import code, listed, of_each, table
 
 KINDS: Mapping[Any, str] = {
-    str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", SecretStr: "text, a secret",
-}  # fmt: skip
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+    SecretStr: "text, a secret",
+}
 REQUIRED = "required"
 
 
@@ -46,7 +51,11 @@ def bounds(field: FieldInfo) -> str:
         return f"{least} to {most}"
     if least is not None:
         return f"at least {least}"
-    shortest, longest, entries = found.get("min_length"), found.get("max_length"), "list" in kind(field.annotation)
+    shortest, longest, entries = (
+        found.get("min_length"),
+        found.get("max_length"),
+        "list" in kind(field.annotation),
+    )
     unit = "entries" if entries else "characters"
     if shortest is not None and longest is not None:
         return f"{shortest} to {longest} {unit}"
@@ -64,15 +73,26 @@ def default(field: FieldInfo) -> str:
         return "each its own"
     if value is None or value == "" or value == []:
         return "none"
-    return code(str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value)
+    return code(
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else value
+    )
 
 
 def model_table(model: type[BaseModel], said: Mapping[str, str] | None = None) -> str:
     """Its fields: as their own descriptions say, or as is said here of each."""
-    told = of_each(model.model_fields, said, what=model.__name__) if said else {
-        name: field.description or "" for name, field in model.model_fields.items()
-    }  # fmt: skip
-    rows = [(code(name), described(field), default(field), told[name]) for name, field in model.model_fields.items()]
+    told = (
+        of_each(model.model_fields, said, what=model.__name__)
+        if said
+        else {name: field.description or "" for name, field in model.model_fields.items()}
+    )
+    rows = [
+        (code(name), described(field), default(field), told[name])
+        for name, field in model.model_fields.items()
+    ]
     return table(("field", "kind", "default", "what it says"), rows)
 
 

@@ -50,12 +50,20 @@ def of_each(names: Iterable[str], said: Mapping[str, str], *, what: str) -> dict
     """
     wanted = list(names)
     if differing := set(wanted) ^ set(said):
-        raise LookupError(f"{what}: the code and the reference differ in {', '.join(sorted(differing))}")
+        raise LookupError(
+            f"{what}: the code and the reference differ in {', '.join(sorted(differing))}"
+        )
     return {name: said[name] for name in wanted}
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(PIPED.sub(_as_html, " ".join(cell.split())).replace("|", "\\|") for cell in cells) + " |"
+    return (
+        "| "
+        + " | ".join(
+            PIPED.sub(_as_html, " ".join(cell.split())).replace("|", "\\|") for cell in cells
+        )
+        + " |"
+    )
 
 
 def _as_html(piped: re.Match[str]) -> str:

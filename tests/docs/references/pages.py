@@ -4,7 +4,16 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from tests.docs.references import commands, errors, events, playbooks, promises, settings, views, workload
+from tests.docs.references import (
+    commands,
+    errors,
+    events,
+    playbooks,
+    promises,
+    settings,
+    views,
+    workload,
+)
 
 FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
 

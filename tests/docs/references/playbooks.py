@@ -59,17 +59,37 @@ VERDICTS = """
 def page() -> str:
     """The page."""
     said = comments(Measure)
-    measures = [(code(each.value), code("max" if each in UPPER else "min"), said[each.name]) for each in Measure]
-    directions = of_each(Direction, {each.value: text for each, text in OF_DIRECTIONS.items()}, what="directions")
+    measures = [
+        (code(each.value), code("max" if each in UPPER else "min"), said[each.name])
+        for each in Measure
+    ]
+    directions = of_each(
+        Direction, {each.value: text for each, text in OF_DIRECTIONS.items()}, what="directions"
+    )
     shipped = sorted(SHIPPED.glob("*.yaml"))
     for each in shipped:
         parse(each.stem, each.read_text())
     return document(
-        "Playbooks", ABOUT, "## Fields", model_table(Playbook, OF_PLAYBOOK),
-        "### steps", model_table(Step, OF_STEP), "### hold", model_table(Length, OF_HOLD),
-        "### gates", model_table(Gate, OF_GATE),
-        "## Directions", table(("direction", "what it means"), [(code(each), text) for each, text in directions.items()]),
-        "## Measures", "Shares are 0 to 1: write 5 % as 0.05.", table(("measure", "limited by", "what it is"), measures),
-        "## Verdicts", VERDICTS,
-        "## The shipped ones", *(block("yaml", each.read_text()) for each in shipped),
-    )  # fmt: skip
+        "Playbooks",
+        ABOUT,
+        "## Fields",
+        model_table(Playbook, OF_PLAYBOOK),
+        "### steps",
+        model_table(Step, OF_STEP),
+        "### hold",
+        model_table(Length, OF_HOLD),
+        "### gates",
+        model_table(Gate, OF_GATE),
+        "## Directions",
+        table(
+            ("direction", "what it means"),
+            [(code(each), text) for each, text in directions.items()],
+        ),
+        "## Measures",
+        "Shares are 0 to 1: write 5 % as 0.05.",
+        table(("measure", "limited by", "what it is"), measures),
+        "## Verdicts",
+        VERDICTS,
+        "## The shipped ones",
+        *(block("yaml", each.read_text()) for each in shipped),
+    )

@@ -48,61 +48,113 @@ that is one incident, and what it explains is told by it.
 """
 AT = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 NAME = "tickets"
-VERSION = Version(VersionId(1), NAME, 1, Spec(
-    instructions="Sort the ticket.",
-    output_schema={"type": "object", "properties": {"category": {"type": "string"}}, "required": ["category"],
-                   "additionalProperties": False},
-))  # fmt: skip
+VERSION = Version(
+    VersionId(1),
+    NAME,
+    1,
+    Spec(
+        instructions="Sort the ticket.",
+        output_schema={
+            "type": "object",
+            "properties": {"category": {"type": "string"}},
+            "required": ["category"],
+            "additionalProperties": False,
+        },
+    ),
+)
 BATCH = BatchSeen(BatchId(41), NAME, BatchState.SUBMITTED, 200, 0, 0, 0, AT - timedelta(hours=3))
-HOME = BatchSeen(BatchId(41), NAME, BatchState.COLLECTED, 200, 140, 30, 30, AT - timedelta(hours=1), over_at=AT)
-REALTIME = RealtimeSeen(NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=34, waits_s=14.0, slow=28)
+HOME = BatchSeen(
+    BatchId(41), NAME, BatchState.COLLECTED, 200, 140, 30, 30, AT - timedelta(hours=1), over_at=AT
+)
+REALTIME = RealtimeSeen(
+    NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=34, waits_s=14.0, slow=28
+)
 BUDGET = Budget(NAME, None, Period.DAY, "UTC", Decimal(15), Decimal(20))
 SPENT = BudgetStatus(
-    BUDGET, AT.replace(hour=0, minute=0), AT.replace(day=25, hour=0, minute=0), Decimal(17), Decimal(0), Decimal(1)
+    BUDGET,
+    AT.replace(hour=0, minute=0),
+    AT.replace(day=25, hour=0, minute=0),
+    Decimal(17),
+    Decimal(0),
+    Decimal(1),
 )
-RISK = AtRisk(NAME, bound=12, crowded=0, due_at=AT + timedelta(hours=2), probability=0.61, confidence=0.95)
-
+RISK = AtRisk(
+    NAME, bound=12, crowded=0, due_at=AT + timedelta(hours=2), probability=0.61, confidence=0.95
+)
 
 
 def _question(name: str) -> Assessment:
     """Return what the shipped playbook asks at its first step that needs approval, as `migrate` decides it and tells it."""
     playbook = parse(name, (SHIPPED / f"{name}.yaml").read_text())
-    number, step = next((number, each) for number, each in enumerate(playbook.steps) if each.approval)
+    number, step = next(
+        (number, each) for number, each in enumerate(playbook.steps) if each.approval
+    )
     situation = Situation(RolloutState.RUNNING, step, is_last=False, answered=step.hold.items)
-    passed = [Judgement(gate, Measurement(gate.measure, 0, step.hold.items), Verdict.PASSED, "") for gate in step.gates]
+    passed = [
+        Judgement(gate, Measurement(gate.measure, 0, step.hold.items), Verdict.PASSED, "")
+        for gate in step.gates
+    ]
     move = next_move(situation, passed, None, AT)
     assert isinstance(move, AskApproval)
     return approval_waits(
-        NAME, 7, name, move.why, step=number, steps=len(playbook.steps), percent=step.percent,
-        limit_minutes=60 * playbook.approval_within_hours, waited_minutes=0,
-    )  # fmt: skip
+        NAME,
+        7,
+        name,
+        move.why,
+        step=number,
+        steps=len(playbook.steps),
+        percent=step.percent,
+        limit_minutes=60 * playbook.approval_within_hours,
+        waited_minutes=0,
+    )
 
 
 EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.BATCH_SLOW: batch_runs.batch_slow(VERSION, BATCH, AT),
     Promise.BATCH_FAILING: batch_results.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
     Promise.BATCH_INVALID: batch_results.batch_share(VERSION, Promise.BATCH_INVALID, [HOME], AT),
-    Promise.BATCH_UNCLEAR: batch_runs.batch_unclear(NAME, BatchId(41), 200, "its create ended without an answer"),
+    Promise.BATCH_UNCLEAR: batch_runs.batch_unclear(
+        NAME, BatchId(41), 200, "its create ended without an answer"
+    ),
     Promise.BATCH_INCOMPLETE: batch_results.incomplete(NAME, BatchId(41), Tally(200, 200, 3)),
-    Promise.BATCH_NEVER_STARTED: never_started(VERSION, WaitingSeen(NAME, 120, AT - timedelta(hours=4), None), AT),
+    Promise.BATCH_NEVER_STARTED: never_started(
+        VERSION, WaitingSeen(NAME, 120, AT - timedelta(hours=4), None), AT
+    ),
     Promise.REALTIME_SLOW: realtime_slow(VERSION, REALTIME),
     Promise.REALTIME_FAILING: realtime_failing(VERSION, REALTIME),
-    Promise.AUTHORITATIVE_FAILED: authoritative_failed(NAME, ItemsSeen(NAME, 4, "t-17", "the answer was cut at 300 tokens")),
-    Promise.WORKLOAD_INVALID: invalid_workload(NAME, ["batch_pack: Input should be less than or equal to 50"]),
-    Promise.ITEMS_FAILED: items_failed(NAME, ItemsSeen(NAME, 2, "t-18", "the answer was cut at 300 tokens")),
-    Promise.PROVIDER_DOWN: provider_down("api.anthropic.com", ["claude-haiku-5-5"], 12, "529: Overloaded"),
+    Promise.AUTHORITATIVE_FAILED: authoritative_failed(
+        NAME, ItemsSeen(NAME, 4, "t-17", "the answer was cut at 300 tokens")
+    ),
+    Promise.WORKLOAD_INVALID: invalid_workload(
+        NAME, ["batch_pack: Input should be less than or equal to 50"]
+    ),
+    Promise.ITEMS_FAILED: items_failed(
+        NAME, ItemsSeen(NAME, 2, "t-18", "the answer was cut at 300 tokens")
+    ),
+    Promise.PROVIDER_DOWN: provider_down(
+        "api.anthropic.com", ["claude-haiku-5-5"], 12, "529: Overloaded"
+    ),
     Promise.APPROVAL_WAITS: _question("batch-to-realtime"),
-    Promise.PROVIDER_FROZEN: frozen("api.anthropic.com", 120, "400: Your credit balance is too low"),
+    Promise.PROVIDER_FROZEN: frozen(
+        "api.anthropic.com", 120, "400: Your credit balance is too low"
+    ),
     Promise.BUDGET: budget_lasts(SPENT),
-    Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)),
+    Promise.DEADLINE_MISSED: deadline_missed(
+        VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)
+    ),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
-    Promise.ROLE_TAKEN: role_taken(Role.ROUTER, [ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")]),
-}  # fmt: skip
+    Promise.ROLE_TAKEN: role_taken(
+        Role.ROUTER, [ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")]
+    ),
+}
 LIMITED = {
-    Promise.BATCH_SLOW: "batch_max_minutes", Promise.BATCH_FAILING: "batch_max_failure_percent",
-    Promise.BATCH_INVALID: "batch_max_invalid_percent", Promise.REALTIME_SLOW: "realtime_p95_s",
-    Promise.REALTIME_FAILING: "realtime_max_error_percent", Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
-}  # fmt: skip
+    Promise.BATCH_SLOW: "batch_max_minutes",
+    Promise.BATCH_FAILING: "batch_max_failure_percent",
+    Promise.BATCH_INVALID: "batch_max_invalid_percent",
+    Promise.REALTIME_SLOW: "realtime_p95_s",
+    Promise.REALTIME_FAILING: "realtime_max_error_percent",
+    Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
+}
 OTHERWISE = {
     Promise.BATCH_NEVER_STARTED: f"{START_WITHIN.total_seconds() / 60:g} minutes after a departure of its window",
     Promise.APPROVAL_WAITS: "`approval_within_hours` of the playbook",
@@ -117,24 +169,46 @@ def page() -> str:
     assert all(each.verdict is Verdict.FAILED for each in EXAMPLES.values())
     of_each(Promises.model_fields, dict.fromkeys(LIMITED.values(), ""), what="limits of promises")
     said = comments(Promise)
-    overview = [(f"[{TERMS[each].title}](#{each.value})", said[each.name], _limit(each)) for each in Promise]
+    overview = [
+        (f"[{TERMS[each].title}](#{each.value})", said[each.name], _limit(each)) for each in Promise
+    ]
     return document(
-        "Promises", ABOUT, table(("promise", "what is promised", "limit"), overview),
+        "Promises",
+        ABOUT,
+        table(("promise", "what is promised", "limit"), overview),
         *(_section(each, said[each.name]) for each in Promise),
-    )  # fmt: skip
+    )
 
 
 def incident(judged: Assessment) -> Incident:
     """The incident that this breach opens."""
     return Incident(
-        IncidentId(7), "", judged.promise, judged.workload, judged.subject, judged.severity, IncidentState.OPEN, judged.value,
-        judged.limit, judged.samples, TERMS[judged.promise].unit, judged.sentence, AT, AT, None, judged.why,
-    )  # fmt: skip
+        IncidentId(7),
+        "",
+        judged.promise,
+        judged.workload,
+        judged.subject,
+        judged.severity,
+        IncidentState.OPEN,
+        judged.value,
+        judged.limit,
+        judged.samples,
+        TERMS[judged.promise].unit,
+        judged.sentence,
+        AT,
+        AT,
+        None,
+        judged.why,
+    )
 
 
 def _limit(promise: Promise) -> str:
     if field := LIMITED.get(promise):
-        unit = "" if TERMS[promise].unit == "percent" else f" ({in_words(promise, float(_value(field)))})"
+        unit = (
+            ""
+            if TERMS[promise].unit == "percent"
+            else f" ({in_words(promise, float(_value(field)))})"
+        )
         return f"{code(field)}: {_value(field)}{' %' if TERMS[promise].unit == 'percent' else unit}"
     return OTHERWISE.get(promise, ANY)
 
@@ -174,7 +248,11 @@ def _critical(promise: Promise) -> str:
     multiple = TERMS[promise].critical_at
     if multiple == 0:
         return "Always critical."
-    return "Always a warning." if math.isinf(multiple) else f"Critical from {multiple:g} times the limit on."
+    return (
+        "Always a warning."
+        if math.isinf(multiple)
+        else f"Critical from {multiple:g} times the limit on."
+    )
 
 
 def _form(asked: FormLink) -> str:

@@ -29,7 +29,11 @@ Prefect UI, under *Blocks*; runs that begin later use it. Of a provider block wh
 up` keeps the account's name alone; without `ANTHROPIC_API_KEY` in the environment, one that you wrote stays as it is. The
 block of type *Lanes workload* is [a page of its own](workload.md).
 """
-OF_BLOCKS = {"Lanes database": Database, "Lanes provider": Provider, "Lanes Slack channel": SlackChannel}
+OF_BLOCKS = {
+    "Lanes database": Database,
+    "Lanes provider": Provider,
+    "Lanes Slack channel": SlackChannel,
+}
 
 
 def page() -> str:
@@ -38,9 +42,18 @@ def page() -> str:
         (code(field.validation_alias), described(field), default(field), field.description or "")
         for field in Settings.model_fields.values()
     ]
-    blocks = [f"### {name}\n\n{block._description}\n\n{_fields(block)}" for name, block in OF_BLOCKS.items()]
+    blocks = [
+        f"### {name}\n\n{block._description}\n\n{_fields(block)}"
+        for name, block in OF_BLOCKS.items()
+    ]
     return document(
-        "Settings", ABOUT, table(("variable", "kind", "default", "what it sets"), rows), PREFECTS, "## Blocks", BLOCKS, *blocks
+        "Settings",
+        ABOUT,
+        table(("variable", "kind", "default", "what it sets"), rows),
+        PREFECTS,
+        "## Blocks",
+        BLOCKS,
+        *blocks,
     )
 
 

@@ -30,14 +30,23 @@ select proname as name, pg_get_function_arguments(oid) as takes, pg_get_function
   from pg_proc where pronamespace = 'lanes'::regnamespace and proname = any(:names)
  order by array_position(:names, proname::text)
 """)
-CALLED = ["submit", "submit_item", "submit_many", "amend", "cancel", "label", "read_result"]  # by senders and readers
+CALLED = [
+    "submit",
+    "submit_item",
+    "submit_many",
+    "amend",
+    "cancel",
+    "label",
+    "read_result",
+]  # by senders and readers
 DEFAULT = re.compile(r"(?P<name>\w+) (?P<kind>[\w ]+?) DEFAULT [^,]+")
 OF_FUNCTIONS = """
 Call these in your own transaction, in the same database: what they do is committed with it, or not at all. Arguments in
 brackets may be left out; give them by name (`key => 't-1'`). A refusal raises no error.
 """
 OF_WORDS = (
-    "One word for one thing, in the columns above, in logs, in the UI and in these pages. Who moves it on stands beside it."
+    "One word for one thing, in the columns above, in logs, in the UI and in these pages. "
+    "Who moves it on stands beside it."
 )
 KINDS = {"timestamp with time zone": "timestamptz", "double precision": "double"}
 
@@ -45,12 +54,18 @@ KINDS = {"timestamp with time zone": "timestamptz", "double precision": "double"
 def page(connection: Connection) -> str:
     """The page."""
     views = [
-        (*named, list(columns)) for named, columns in groupby(connection.execute(COLUMNS), lambda row: (row.view, row.said))
+        (*named, list(columns))
+        for named, columns in groupby(connection.execute(COLUMNS), lambda row: (row.view, row.said))
     ]
-    overview = table(("view", "what a row is"), [(f"[`{view}`](#{view})", said) for view, said, _ in views])
+    overview = table(
+        ("view", "what a row is"), [(f"[`{view}`](#{view})", said) for view, said, _ in views]
+    )
     parts = [
         f"## {view}\n\n{said}.\n\n"
-        + table(("column", "type", "what it holds"), [(code(c.name), _shorter(c.kind), c.holds or "") for c in columns])
+        + table(
+            ("column", "type", "what it holds"),
+            [(code(c.name), _shorter(c.kind), c.holds or "") for c in columns],
+        )
         for view, said, columns in views
     ]
     functions = [
@@ -58,15 +73,24 @@ def page(connection: Connection) -> str:
         for each in connection.execute(FUNCTIONS, {"names": CALLED})
     ]
     return document(
-        "Views", ABOUT, overview, *parts,
-        "## Functions", OF_FUNCTIONS, table(("function of schema lanes", "takes", "gives", "what it does"), functions),
-        "## Words", OF_WORDS, *map(words.section, words.WORDS),
-    )  # fmt: skip
+        "Views",
+        ABOUT,
+        overview,
+        *parts,
+        "## Functions",
+        OF_FUNCTIONS,
+        table(("function of schema lanes", "takes", "gives", "what it does"), functions),
+        "## Words",
+        OF_WORDS,
+        *map(words.section, words.WORDS),
+    )
 
 
 def _arguments(takes: str) -> str:
     return ", ".join(
-        code(each) for each in DEFAULT.sub(r"[\g<name> \g<kind>]", _shorter(takes)).split(", ") if "[at " not in each
+        code(each)
+        for each in DEFAULT.sub(r"[\g<name> \g<kind>]", _shorter(takes)).split(", ")
+        if "[at " not in each
     )
 
 

@@ -40,4 +40,6 @@ def section(title: str) -> str:
     """A table of words."""
     words = WORDS[title]
     said = comments(words) | (STANDINGS if words is Standing else {})
-    return f"### {title}\n\n" + table(("word", "what is true"), [(code(each.value), said[each.name]) for each in words])
+    return f"### {title}\n\n" + table(
+        ("word", "what is true"), [(code(each.value), said[each.name]) for each in words]
+    )

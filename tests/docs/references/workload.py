@@ -53,17 +53,33 @@ SAID_OF_VARIABLES = {
     "consumer": "who reads the result, a text; `null` where nobody is named",
 }
 ITEM: dict[str, Any] = {
-    "payload": {"text": "Call me URGENTLY", "channel": "chat", "stars": 1, "tags": ["vip"], "lines": [{"n": 1}, {"n": 9}]},
-    "age_s": 90.0, "due_in_s": 1200.0, "consumer": "support-desk",
-}  # fmt: skip
+    "payload": {
+        "text": "Call me URGENTLY",
+        "channel": "chat",
+        "stars": 1,
+        "tags": ["vip"],
+        "lines": [{"n": 1}, {"n": 9}],
+    },
+    "age_s": 90.0,
+    "due_in_s": 1200.0,
+    "consumer": "support-desk",
+}
 WITHOUT_DUE = ITEM | {"due_in_s": None}
 RULES = (
     ('payload.channel == "chat"', ITEM, "a field has a value"),
     ('has(payload.region) && payload.region == "eu"', ITEM, "a field that may be missing"),
-    ('payload.region == "eu"', ITEM, "the same without asking: it cannot be computed, so it does not hold"),
+    (
+        'payload.region == "eu"',
+        ITEM,
+        "the same without asking: it cannot be computed, so it does not hold",
+    ),
     ('payload.channel in ["chat", "phone"]', ITEM, "one of several"),
     ('payload.text.contains("urgent")', ITEM, "a word, exactly so: upper case differs"),
-    (r'payload.text.matches(r"(?i)\b(urgent|at once)")', ITEM, "a regular expression; `(?i)` ignores case"),
+    (
+        r'payload.text.matches(r"(?i)\b(urgent|at once)")',
+        ITEM,
+        "a regular expression; `(?i)` ignores case",
+    ),
     ("payload.stars <= 1", ITEM, "a number"),
     ('"vip" in payload.tags', ITEM, "a list has an entry"),
     ("payload.lines.exists(line, line.n > 5)", ITEM, "an entry of a list fits"),
@@ -72,7 +88,11 @@ RULES = (
     ("age_s / 3600 < 24", ITEM, "arithmetic that mixes a whole number with another"),
     ("age_s / 3600.0 < 24.0", ITEM, "the same with numbers of one kind"),
     ("due_in_s != null && due_in_s < 1800.0", ITEM, "due within half an hour"),
-    ("due_in_s != null && due_in_s < 1800.0", WITHOUT_DUE, "the same of an item without a due time"),
+    (
+        "due_in_s != null && due_in_s < 1800.0",
+        WITHOUT_DUE,
+        "the same of an item without a due time",
+    ),
     ('consumer == "support-desk" && age_s < 3600.0', ITEM, "two conditions"),
 )
 
@@ -91,16 +111,26 @@ def page() -> str:
     assert read(EXAMPLE.encode(), file="reviews.yaml").name == "reviews"
     variables = of_each(VARIABLES, SAID_OF_VARIABLES, what="variables of rules")
     return document(
-        "Workload", ABOUT, block("yaml", EXAMPLE.strip()), "## Fields", model_table(Spec),
-        "## Promises", " ".join((Promises.__doc__ or "").split()) + " [Promises](promises.md) says what each tells in Slack.",
+        "Workload",
+        ABOUT,
+        block("yaml", EXAMPLE.strip()),
+        "## Fields",
+        model_table(Spec),
+        "## Promises",
+        " ".join((Promises.__doc__ or "").split())
+        + " [Promises](promises.md) says what each tells in Slack.",
         model_table(Promises),
-        "## Rules", OF_RULES, table(("variable", "what it is"), [(code(name), said) for name, said in variables.items()]),
-        "### Examples", "Each was evaluated for this item when the page was made, as `lanes dry-run FILE` does for yours:",
-        block("yaml", _item()), table(("rule", "holds", "asks for"), [_row(*each) for each in RULES]),
+        "## Rules",
+        OF_RULES,
+        table(("variable", "what it is"), [(code(name), said) for name, said in variables.items()]),
+        "### Examples",
+        "Each was evaluated for this item when the page was made, as `lanes dry-run FILE` does for yours:",
+        block("yaml", _item()),
+        table(("rule", "holds", "asks for"), [_row(*each) for each in RULES]),
         LIMITS,
         "A rule may stand over several lines (`>-` in YAML). `age_s` and `due_in_s` have a fraction: where you calculate with "
         "them, write `3600.0`. Comparing takes either.",
-    )  # fmt: skip
+    )
 
 
 def holds(rule: str, item: dict[str, Any]) -> str:

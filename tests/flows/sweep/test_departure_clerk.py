@@ -22,7 +22,10 @@ async def test_an_early_run_of_submit_is_asked_for_once_a_minute(
         await clerk.turn(later(seconds=s))
         await errands.done()
     assert prefect.asked("submit") == [DEPARTURE] * 2
-    assert {each.key for each in prefect.runs} == {"deadline letters 2026-11-24T12:00", "deadline letters 2026-11-24T12:01"}
+    assert {each.key for each in prefect.runs} == {
+        "deadline letters 2026-11-24T12:00",
+        "deadline letters 2026-11-24T12:01",
+    }
 
 
 async def test_nothing_is_asked_for_that_the_schedule_sends_in_time(
@@ -34,7 +37,9 @@ async def test_nothing_is_asked_for_that_the_schedule_sends_in_time(
     assert prefect.requests == []
 
 
-async def test_a_prefect_that_fails_is_asked_again(db: Database, put: Put, errands: Errands, prefect: PrefectStandIn) -> None:
+async def test_a_prefect_that_fails_is_asked_again(
+    db: Database, put: Put, errands: Errands, prefect: PrefectStandIn
+) -> None:
     prefect.status = 500
     await put("a", lane=Lane.BATCH, due_at=WINDOW_MISSES)
     clerk = DepartureClerk(db, errands)

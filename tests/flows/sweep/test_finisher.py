@@ -22,7 +22,9 @@ def answered_again(connection: Connection) -> None:
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     save(connection, *map(tried, claim(connection)))
-    begun = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    begun = replays.begin(
+        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+    )
     replays.read_some(connection, begun.id, now=NOON)
     _, waiting = submit(connection, letters)
     save(connection, *map(tried, waiting))

@@ -12,7 +12,9 @@ from tests.store.tries import row, rows
 
 async def test_what_could_not_be_answered_for_a_day_is_given_up(db: Database, put: Put) -> None:
     await put("a", lane=Lane.REALTIME)
-    await db.run(circuits.faulted, "acme", "claude-haiku-5-5", Fault("529", 3, later(), later()), now=later())
+    await db.run(
+        circuits.faulted, "acme", "claude-haiku-5-5", Fault("529", 3, later(), later()), now=later()
+    )
     await Reaper(db).turn(later(hours=24))
     assert (await db.run(row, "item_status")).state == "routed"
     await Reaper(db).turn(later(hours=24.1))

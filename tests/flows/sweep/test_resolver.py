@@ -30,14 +30,18 @@ def asked(endpoint: Endpoint) -> int:
 
 
 @pytest.mark.usefixtures("intended")
-async def test_an_intent_whose_submitter_is_gone_is_looked_for(at: Connections, errands: Errands, sender: Sender) -> None:
+async def test_an_intent_whose_submitter_is_gone_is_looked_for(
+    at: Connections, errands: Errands, sender: Sender
+) -> None:
     await Resolver(at, errands).turn(NOON)
     await errands.done()
     assert await sender.rows(SEARCHED) == [(True,)]
 
 
 @pytest.mark.usefixtures("intended")
-async def test_while_a_submitter_is_at_work_it_is_left_to_it(at: Connections, errands: Errands, sender: Sender) -> None:
+async def test_while_a_submitter_is_at_work_it_is_left_to_it(
+    at: Connections, errands: Errands, sender: Sender
+) -> None:
     async with RoleLock(at.db.url, Role.SUBMITTER) as submitter:
         assert await submitter.try_take()
         await Resolver(at, errands).turn(NOON)

@@ -72,11 +72,16 @@ async def test_one_who_breaks_or_hangs_ends_neither_anybody_else_nor_the_tick(
         async with asyncio.timeout(PROMPTLY_S):
             await Sweeper(at.db, [*well[:place], illness(ill.duty), *well[place:]], errands).sweep()
         await errands.done()
-        assert {each.duty.name: each.turns for each in well} == {each.duty.name: 1 for each in people if each is not ill}
+        assert {each.duty.name: each.turns for each in well} == {
+            each.duty.name: 1 for each in people if each is not ill
+        }
 
 
 async def test_one_whose_time_has_not_come_has_no_turn(at: Connections) -> None:
-    rare, eager = Watched(Idle(Duty("rare", every=timedelta(hours=1)))), Watched(Idle(Duty("eager")))
+    rare, eager = (
+        Watched(Idle(Duty("rare", every=timedelta(hours=1)))),
+        Watched(Idle(Duty("eager"))),
+    )
     sweeper = Sweeper(at.db, [rare, eager], Errands())
     await sweeper.sweep()
     await sweeper.sweep()
@@ -93,7 +98,14 @@ async def neglected(at: Connections, sender: Sender) -> None:
     await sender.items("late", lane=Lane.BATCH)
     await at.db.run(deadlines.put_off, {"letters": now}, of=None)
     await sender.items("a", lane=Lane.REALTIME)
-    lost = await at.db.run(work.claim, Lane.REALTIME, {"letters": 1}, worker="gone", lease=timedelta(0), now=await at.db.now())
+    lost = await at.db.run(
+        work.claim,
+        Lane.REALTIME,
+        {"letters": 1},
+        worker="gone",
+        lease=timedelta(0),
+        now=await at.db.now(),
+    )
     assert len(lost) == 1
 
 
@@ -110,7 +122,9 @@ async def test_without_the_providers_list_everybody_else_sees_to_what_is_neglect
 
 
 @pytest.mark.usefixtures("neglected")
-async def test_a_list_that_hangs_holds_up_no_sweep(at: Connections, endpoint: Endpoint, prefect: PrefectStandIn) -> None:
+async def test_a_list_that_hangs_holds_up_no_sweep(
+    at: Connections, endpoint: Endpoint, prefect: PrefectStandIn
+) -> None:
     endpoint.fault("batches.list", "latency", latency_s=30)
     began = time.monotonic()
     async with sweeping(at) as sweeper:

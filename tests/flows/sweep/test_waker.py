@@ -76,7 +76,9 @@ async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_w
     assert await calls(db) == [{"ready": 1, "received": 0}] * 2
 
 
-async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(db: Database, prefect: PrefectStandIn) -> None:
+async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     await read_until(db, NOON)
     waker = Waker(db)
     await looks(waker, NOON, NOON + ARRIVALS_THROTTLE / 2)
@@ -89,14 +91,18 @@ async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(db: 
     assert prefect.asked("answer") == [{}]
 
 
-async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(db: Database, prefect: PrefectStandIn) -> None:
+async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     await read_until(db, NOON)
     prefect.has_stored(AMENDED, NOON + LOOK)
     await Waker(db).turn(NOON + LOOK)
     assert len(await calls(db)) == 1
 
 
-async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(db: Database, put: Put, prefect: PrefectStandIn) -> None:
+async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(
+    db: Database, put: Put, prefect: PrefectStandIn
+) -> None:
     await read_until(db, NOON)
     await put("a", lane=Lane.REALTIME)
     waker, now = Waker(db), NOON
@@ -122,7 +128,9 @@ async def test_a_drain_that_died_between_two_arrivals_is_replaced_at_the_next_lo
     assert len(await calls(db)) == 1
 
 
-async def test_what_the_last_drain_has_read_wakes_no_other(db: Database, prefect: PrefectStandIn) -> None:
+async def test_what_the_last_drain_has_read_wakes_no_other(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     prefect.has_stored(ARRIVED, NOON)
     left = NOON + timedelta(seconds=90)
     await read_until(db, left)
@@ -144,7 +152,9 @@ async def test_an_event_that_occurred_long_before_it_arrived_wakes_a_drain_withi
     assert len(await calls(db)) == 1
 
 
-async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(db: Database, prefect: PrefectStandIn) -> None:
+async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(
+    db: Database, prefect: PrefectStandIn
+) -> None:
     await read_until(db, NOON)
     prefect.has_stored(ARRIVED, NOON + OVERLAP)
     await Waker(db).turn(NOON)
@@ -191,7 +201,11 @@ async def test_a_drain_that_an_operator_ended_is_called_for_again_only_by_what_w
 
 @pytest.mark.parametrize(("keep_warm", "called"), [("0", 0), ("1", 1)])
 async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_for(
-    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, keep_warm: str, called: int
+    db: Database,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    keep_warm: str,
+    called: int,
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", keep_warm)
     waker = Waker(db)
@@ -202,7 +216,11 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
-    db: Database, put: Put, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any]
+    db: Database,
+    put: Put,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: dict[str, Any],
 ) -> None:
     monkeypatch.setattr("tasks.sweep.waker.PREFECT_S", 0.2)
     prefect.breaks(**trouble)

@@ -20,12 +20,16 @@ from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, said, save, submit, tried
 
 
-def seen(connection: Connection, *, since: datetime = NOON, now: datetime | None = None) -> Evidence:
+def seen(
+    connection: Connection, *, since: datetime = NOON, now: datetime | None = None
+) -> Evidence:
     return evidence(connection, "letters", since=since, now=now or later(days=2))
 
 
 def read(connection: Connection, key: str, *, at: datetime) -> None:
-    connection.execute(text("select * from lanes.read_result('letters', :key, 'app', :at)"), {"key": key, "at": at}).all()
+    connection.execute(
+        text("select * from lanes.read_result('letters', :key, 'app', :at)"), {"key": key, "at": at}
+    ).all()
 
 
 def test_an_unknown_workload_is_refused(connection: Connection) -> None:
@@ -37,7 +41,16 @@ def test_of_an_unused_workload_there_is_no_evidence(connection: Connection) -> N
     publish(connection, now=NOON, batch_expected_minutes=30)
     found = seen(connection)
     assert found.batch_expected_s == pytest.approx(120 + 1_800 * 5.652, rel=1e-2)
-    nothing = Evidence("letters", Mode.PLAIN, days=0, items=0, days_arrivals=[], days_seen=[], models=[], consumers=[])
+    nothing = Evidence(
+        "letters",
+        Mode.PLAIN,
+        days=0,
+        items=0,
+        days_arrivals=[],
+        days_seen=[],
+        models=[],
+        consumers=[],
+    )
     assert replace(found, batch_expected_s=nothing.batch_expected_s) == nothing
 
 
@@ -57,7 +70,12 @@ def lived_in(connection: Connection) -> Connection:
     again = later(minutes=2)
     save(connection, *(tried(each, at=again) for each in claim(connection, now=again)), now=again)
     batch_id, works = submit(connection, letters)
-    save(connection, *(tried(each, at=later(hours=1)) for each in works), now=later(hours=1), batch_id=batch_id)
+    save(
+        connection,
+        *(tried(each, at=later(hours=1)) for each in works),
+        now=later(hours=1),
+        batch_id=batch_id,
+    )
     return connection
 
 
@@ -65,24 +83,48 @@ def test_traffic_and_needs_are_counted_by_how_items_were_first_routed(lived_in: 
     found = seen(lived_in)
     assert (found.items, found.days, found.urgent, found.with_due) == (8, 2, 2, 1)
     assert (found.due_within_5s, found.due_before_batch, found.peak_per_minute) == (1, 1, 8)
-    consumers = {each.consumer: (each.routed, each.demanded, each.deferred, each.realtime) for each in found.consumers}
+    consumers = {
+        each.consumer: (each.routed, each.demanded, each.deferred, each.realtime)
+        for each in found.consumers
+    }
     assert consumers == {"desk": (3, 3, 0, 3), "digest": (3, 0, 0, 3), None: (2, 0, 2, 0)}
     assert found.days_arrivals == [0]
 
 
 def test_a_lanes_bill_holds_its_retries_and_its_answers(lived_in: Connection) -> None:
     found = seen(lived_in)
-    bill = lived_in.execute(text("select lane, sum(cost_usd) as usd from lanes.response group by lane"))
+    bill = lived_in.execute(
+        text("select lane, sum(cost_usd) as usd from lanes.response group by lane")
+    )
     spent = {each.lane: each.usd for each in bill}
-    assert (found.realtime.answered, found.realtime.billed_usd) == (7, pytest.approx(float(spent["realtime"])))
-    assert (found.batch.answered, found.batch.billed_usd) == (2, pytest.approx(float(spent["batch"])))
-    assert (found.realtime.timed, found.batch.timed, found.batch.p95_s) == (6, 2, pytest.approx(3_600, rel=0.02))
+    assert (found.realtime.answered, found.realtime.billed_usd) == (
+        7,
+        pytest.approx(float(spent["realtime"])),
+    )
+    assert (found.batch.answered, found.batch.billed_usd) == (
+        2,
+        pytest.approx(float(spent["batch"])),
+    )
+    assert (found.realtime.timed, found.batch.timed, found.batch.p95_s) == (
+        6,
+        2,
+        pytest.approx(3_600, rel=0.02),
+    )
     assert found.estimated_realtime_usd == pytest.approx(2 * (found.estimated_batch_usd or 0))
 
 
-def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(lived_in: Connection) -> None:
-    answered = {each.key: each.answered_at for each in lived_in.execute(text("select key, answered_at from lanes.item"))}
-    lived_in.execute(text("insert into lanes.read (item_id, reader, read_at) select id, 'app', received_at from lanes.item"))
+def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(
+    lived_in: Connection,
+) -> None:
+    answered = {
+        each.key: each.answered_at
+        for each in lived_in.execute(text("select key, answered_at from lanes.item"))
+    }
+    lived_in.execute(
+        text(
+            "insert into lanes.read (item_id, reader, read_at) select id, 'app', received_at from lanes.item"
+        )
+    )
     for key, seconds in {"s1": 30, "s2": 7_200, "u1": 60}.items():
         at = answered[key]
         read(lived_in, key, at=at + (later(seconds=seconds) - NOON))
@@ -90,8 +132,18 @@ def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(lived
     read(lived_in, "b1", at=later(hours=3))  # batch answered it: nobody could have had it at once
     found = {each.consumer: each for each in seen(lived_in).consumers}
     digest, desk = found["digest"], found["desk"]
-    assert (digest.reads, digest.at_once, digest.median_s, digest.unread) == (2, 1, pytest.approx(3_615, rel=0.02), 1)
-    assert (desk.reads, desk.at_once, desk.median_s, desk.unread) == (1, 1, pytest.approx(60, rel=0.02), 2)
+    assert (digest.reads, digest.at_once, digest.median_s, digest.unread) == (
+        2,
+        1,
+        pytest.approx(3_615, rel=0.02),
+        1,
+    )
+    assert (desk.reads, desk.at_once, desk.median_s, desk.unread) == (
+        1,
+        1,
+        pytest.approx(60, rel=0.02),
+        2,
+    )
     assert (found[None].reads, found[None].unread) == (0, 0)
 
 
@@ -114,7 +166,9 @@ def test_corrections_are_counted_against_what_was_compared(connection: Connectio
     assert (found.mode, found.compared, found.corrected) == (Mode.LAMBDA, 2, 1)
 
 
-def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer_items(connection: Connection) -> None:
+def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer_items(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, *(f"short{n}" for n in range(20)), now=NOON, lane=Lane.REALTIME)
     long = {"text": "a long letter " * 1_500}
@@ -129,8 +183,12 @@ def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer
     assert found is not None
     assert (found.realtime_basis, found.batch_basis) == ("billed", "billed")
     assert found.discount == pytest.approx(0.5)
-    bill = connection.execute(text("select sum(cost_usd)::float8 from lanes.response where lane = 'batch'")).scalar_one()
-    here = connection.execute(text("select sum(cost_usd)::float8 from lanes.response where lane = 'realtime'")).scalar_one()
+    bill = connection.execute(
+        text("select sum(cost_usd)::float8 from lanes.response where lane = 'batch'")
+    ).scalar_one()
+    here = connection.execute(
+        text("select sum(cost_usd)::float8 from lanes.response where lane = 'realtime'")
+    ).scalar_one()
     assert found.realtime_usd == pytest.approx((here + 2 * bill) / 40)
 
 
@@ -173,7 +231,10 @@ def test_the_busiest_minute_adds_what_is_folded_and_what_is_not(connection: Conn
     route(connection, now=later(seconds=50))
     admit(connection, "j", now=later(seconds=50))
     assert (seen(connection).peak_per_minute, seen(connection).items) == (6, 10)
-    connection.execute(text("select lanes.cancel('letters', 'a', :now), lanes.cancel('letters', 'j', :now)"), {"now": NOON})
+    connection.execute(
+        text("select lanes.cancel('letters', 'a', :now), lanes.cancel('letters', 'j', :now)"),
+        {"now": NOON},
+    )
     assert (seen(connection).peak_per_minute, seen(connection).items) == (4, 8)
     folding.fold(connection)
     assert (seen(connection).peak_per_minute, seen(connection).items) == (4, 8)
@@ -186,7 +247,11 @@ def answered_by(connection: Connection, model: str, *keys: str, minutes: float) 
     admit(connection, *keys, now=at, lane=Lane.REALTIME)
     route(connection, now=at)
     responses = (said(model=model) for _ in keys)
-    save(connection, *(tried(each, response=next(responses), at=at) for each in claim(connection, now=at)), now=at)
+    save(
+        connection,
+        *(tried(each, response=next(responses), at=at) for each in claim(connection, now=at)),
+        now=at,
+    )
 
 
 def test_costs_are_those_of_the_version_in_force(connection: Connection) -> None:
@@ -205,7 +270,9 @@ def test_costs_are_those_of_the_version_in_force(connection: Connection) -> None
     assert seen(connection) == found
 
 
-def test_a_version_without_enough_bills_is_priced_by_estimates_of_its_own(connection: Connection) -> None:
+def test_a_version_without_enough_bills_is_priced_by_estimates_of_its_own(
+    connection: Connection,
+) -> None:
     answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
     publish(connection, now=later(minutes=5), split_percent=100, realtime_model="claude-opus-5-5")
     found = seen(connection)
@@ -225,7 +292,17 @@ def test_only_corrections_of_the_version_in_force_count(connection: Connection) 
     route(connection, now=NOON)
     save(connection, *(tried(each) for each in claim(connection)))
     batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
-    save(connection, tried(work, output=B, at=later(hours=1)), now=later(hours=1), batch_id=batch_id)
-    assert (seen(connection).compared, seen(connection).corrected, seen(connection).distance) == (1, 1, 1.0)
+    save(
+        connection, tried(work, output=B, at=later(hours=1)), now=later(hours=1), batch_id=batch_id
+    )
+    assert (seen(connection).compared, seen(connection).corrected, seen(connection).distance) == (
+        1,
+        1,
+        1.0,
+    )
     publish(connection, now=later(hours=2), mode="lambda", instructions="Sort it anew.")
-    assert (seen(connection).compared, seen(connection).corrected, seen(connection).distance) == (0, 0, None)
+    assert (seen(connection).compared, seen(connection).corrected, seen(connection).distance) == (
+        0,
+        0,
+        None,
+    )

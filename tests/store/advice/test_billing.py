@@ -40,15 +40,22 @@ def lived_in(connection: Connection) -> Connection:
     admit(connection, "late", now=after, lane=Lane.BATCH)
     route(connection, now=after)
     batch_id, works = submit(connection, letters, now=after)
-    save(connection, *(tried(each, at=after, response=said(tokens=500)) for each in works), now=after, batch_id=batch_id)
+    save(
+        connection,
+        *(tried(each, at=after, response=said(tokens=500)) for each in works),
+        now=after,
+        batch_id=batch_id,
+    )
     return connection
 
 
 def test_the_savings_end_in_what_the_ledger_holds(lived_in: Connection) -> None:
     paid = lived_in.execute(text("select sum(cost_usd) from lanes.response")).scalar_one()
     of = lived_in.execute(
-        text("select purpose, sum(cost_usd) as usd from lanes.response where lane = 'batch' group by 1")
-    )  # fmt: skip
+        text(
+            "select purpose, sum(cost_usd) as usd from lanes.response where lane = 'batch' group by 1"
+        )
+    )
     batch = {each.purpose: each.usd for each in of}
     for _ in range(2):
         found = seen(lived_in).savings
@@ -56,8 +63,12 @@ def test_the_savings_end_in_what_the_ledger_holds(lived_in: Connection) -> None:
         assert found.paid_usd == paid
         assert found.second_usd == -batch["authoritative"]
         assert found.repeats_usd < 0
-        assert found.discount_usd + found.routing_usd == batch["answer"]  # batch is half of everything
-        assert found.routing_usd == pytest.approx(batch["answer"] / 3)  # one of three decisions for batch was free
+        assert (
+            found.discount_usd + found.routing_usd == batch["answer"]
+        )  # batch is half of everything
+        assert found.routing_usd == pytest.approx(
+            batch["answer"] / 3
+        )  # one of three decisions for batch was free
         assert (found.model_usd, found.prices_usd) == (0, 0)
         folding.fold(lived_in)  # and the same again
 
@@ -70,14 +81,19 @@ def test_days_are_told_apart_and_add_up_to_the_period(lived_in: Connection) -> N
     for lane in ("realtime", "batch"):
         whole = getattr(found, lane)
         assert sum(getattr(each, lane).answered for each in days) == whole.answered
-        assert sum(getattr(each, lane).billed_usd for each in days) == pytest.approx(whole.billed_usd)
+        assert sum(getattr(each, lane).billed_usd for each in days) == pytest.approx(
+            whole.billed_usd
+        )
         assert sum(getattr(each, lane).list_usd for each in days) == pytest.approx(whole.list_usd)
 
 
 def test_other_models_are_priced_by_the_same_tokens(lived_in: Connection) -> None:
     found = seen(lived_in)
     assert [each.name for each in found.models] == ["claude-sonnet-5-5", "claude-opus-5-5"]
-    assert (found.models[0].realtime_factor, found.models[0].batch_factor) == (pytest.approx(20), pytest.approx(20))
+    assert (found.models[0].realtime_factor, found.models[0].batch_factor) == (
+        pytest.approx(20),
+        pytest.approx(20),
+    )
     assert found.provider_discount == pytest.approx(0.5)
 
 
@@ -86,19 +102,32 @@ def test_how_much_corrections_changed_is_read_of_the_newest(lived_in: Connection
     assert seen(lived_in).distance == pytest.approx(distances)
 
 
-def test_without_the_shared_tokens_nothing_is_told_of_savings_and_all_else_is(lived_in: Connection) -> None:
+def test_without_the_shared_tokens_nothing_is_told_of_savings_and_all_else_is(
+    lived_in: Connection,
+) -> None:
     whole, ask = seen(lived_in), asking.through(lived_in)
     found = of_each(ask, in_force(ask, "letters"), since=NOON, now=later(days=3))["letters"]
     assert found == replace(whole, savings=None)
 
 
-def test_an_item_that_real_time_rescued_in_lambda_mode_is_answered_once_and_passed_over_once(connection: Connection) -> None:
+def test_an_item_that_real_time_rescued_in_lambda_mode_is_answered_once_and_passed_over_once(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k", mode="lambda")
     rescue(connection)
     save(connection, *(tried(each, at=LATE) for each in claim(connection, now=LATE)), now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), at=later(hours=9)), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), at=later(hours=9)),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     found = seen(connection).savings
     assert found is not None
     of = {each.lane: each.cost_usd for each in rows(connection, "response")}
-    assert (found.alone_usd, found.second_usd, found.repeats_usd) == (of["realtime"], -of["batch"], 0)
+    assert (found.alone_usd, found.second_usd, found.repeats_usd) == (
+        of["realtime"],
+        -of["batch"],
+        0,
+    )
     assert found.paid_usd == of["realtime"] + of["batch"]

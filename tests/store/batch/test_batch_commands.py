@@ -35,7 +35,12 @@ def state(pool: Engine) -> str:
 def test_the_open_batches_are_shown_with_what_is_at_stake(capsys: Told) -> None:
     assert app(["batches", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)
-    assert (shown["batch_id"], shown["state"], shown["items"], shown["note"]) == (1, "held", 2, "several fit")
+    assert (shown["batch_id"], shown["state"], shown["items"], shown["note"]) == (
+        1,
+        "held",
+        2,
+        "several fit",
+    )
     assert 0 < float(shown["again_usd"]) < float(shown["most_usd"])
     assert app(["batches"]) == 0
     said = capsys.readouterr().out
@@ -45,9 +50,15 @@ def test_the_open_batches_are_shown_with_what_is_at_stake(capsys: Told) -> None:
 
 @pytest.mark.parametrize(
     ("command", "after"),
-    [(["adopt", "1", "msgbatch_7"], "submitted"), (["resubmit", "1"], "released"), (["give-up", "1"], "released")],
+    [
+        (["adopt", "1", "msgbatch_7"], "submitted"),
+        (["resubmit", "1"], "released"),
+        (["give-up", "1"], "released"),
+    ],
 )
-def test_a_decision_is_explained_first_and_taken_with_yes(pool: Engine, capsys: Told, command: list[str], after: str) -> None:
+def test_a_decision_is_explained_first_and_taken_with_yes(
+    pool: Engine, capsys: Told, command: list[str], after: str
+) -> None:
     assert app(command) == 0
     said = capsys.readouterr().out
     assert "$" in said

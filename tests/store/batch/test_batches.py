@@ -28,29 +28,45 @@ def waiting(connection: Connection, *names: str, workload: str = "letters") -> N
     route(connection, now=NOON)
 
 
-def test_an_intent_is_kept_before_the_paid_call_and_owns_its_work(connection: Connection, letters: Version) -> None:
+def test_an_intent_is_kept_before_the_paid_call_and_owns_its_work(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b", "c")
     batch_id, work = intend(connection, letters, pack=2)
     kept = row(connection, "batch_status")
     assert (kept.batch_id, kept.state, kept.requests, kept.items) == (batch_id, "intended", 2, 3)
     assert (kept.provider_batch_id, kept.submitted_at, kept.intended_at) == (None, None, NOON)
-    assert [(each.state, each.batch_id, each.claim_no) for each in rows(connection, "work")] == [("submitted", batch_id, 1)] * 3
+    assert [(each.state, each.batch_id, each.claim_no) for each in rows(connection, "work")] == [
+        ("submitted", batch_id, 1)
+    ] * 3
     assert [each.claim.number for each in work] == [1, 1, 1]
     assert row(connection, "item_status", key="a").state == "working"
     assert ready_work.waiting_kinds(connection, None, now=NOON) == []
     assert events(connection, "lanes.batch.submitted") == []
 
 
-def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(connection: Connection, letters: Version) -> None:
+def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b")
     batch_id, work = intend(connection, letters)
-    creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(seconds=1))
+    creates.submitted(
+        connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(seconds=1)
+    )
     homecoming.progress(connection, batch_id, processed=1)
     (open_,) = batches.open_batches(connection)
     assert (open_.state, open_.provider_batch_id, open_.submitted_at) == (
-        BatchState.SUBMITTED, "msgbatch_1", later(seconds=1),
-    )  # fmt: skip
-    homecoming.ended(connection, batch_id, at=later(minutes=50), now=later(minutes=51), outcomes={"succeeded": 2, "errored": 0})
+        BatchState.SUBMITTED,
+        "msgbatch_1",
+        later(seconds=1),
+    )
+    homecoming.ended(
+        connection,
+        batch_id,
+        at=later(minutes=50),
+        now=later(minutes=51),
+        outcomes={"succeeded": 2, "errored": 0},
+    )
     save(connection, tried(work[0]), tried(work[1], Outcome.INVALID), batch_id=batch_id)
     homecoming.collected(connection, batch_id, now=later(minutes=52))
     kept = row(connection, "batch_status")
@@ -60,26 +76,44 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(connection:
     assert batches.open_batches(connection) == []
     (sent,) = events(connection, "lanes.batch.submitted")
     assert (sent.payload, sent.resource) == (
-        {"batch_id": batch_id, "requests": 2, "items": 2}, "lanes.workload.letters",
-    )  # fmt: skip
+        {"batch_id": batch_id, "requests": 2, "items": 2},
+        "lanes.workload.letters",
+    )
     (done,) = events(connection, "lanes.batch.ended")
-    assert done.payload == {"batch_id": batch_id, "requests": 2, "items": 2, "succeeded": 2, "errored": 0}
+    assert done.payload == {
+        "batch_id": batch_id,
+        "requests": 2,
+        "items": 2,
+        "succeeded": 2,
+        "errored": 0,
+    }
     (home,) = events(connection, "lanes.batch.collected")
     assert home.payload == {
-        "batch_id": batch_id, "items": 2, "succeeded": 1, "invalid": 1, "errored": 0, "canceled": 0, "expired": 0, "missing": 0,
-    }  # fmt: skip
+        "batch_id": batch_id,
+        "items": 2,
+        "succeeded": 1,
+        "invalid": 1,
+        "errored": 0,
+        "canceled": 0,
+        "expired": 0,
+        "missing": 0,
+    }
 
 
 def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     for minutes in (10, 20):
-        homecoming.ended(connection, batch_id, at=later(minutes=minutes), now=later(minutes=minutes))
+        homecoming.ended(
+            connection, batch_id, at=later(minutes=minutes), now=later(minutes=minutes)
+        )
     assert len(events(connection, "lanes.batch.ended")) == 1
     assert row(connection, "batch_status").ended_at == later(minutes=10)
 
 
-def test_a_batch_that_was_not_submitted_cannot_end(connection: Connection, letters: Version) -> None:
+def test_a_batch_that_was_not_submitted_cannot_end(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
     homecoming.ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
@@ -87,7 +121,9 @@ def test_a_batch_that_was_not_submitted_cannot_end(connection: Connection, lette
     assert events(connection, "lanes.batch.ended") == []
 
 
-def test_an_account_has_one_unresolved_intent_at_a_time(connection: Connection, letters: Version) -> None:
+def test_an_account_has_one_unresolved_intent_at_a_time(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b", "c")
     intend(connection, letters)
     (unresolved,) = [batches.unresolved(connection, "acme")]
@@ -96,7 +132,9 @@ def test_an_account_has_one_unresolved_intent_at_a_time(connection: Connection, 
     waiting(connection, "d")
     with pytest.raises(IntegrityError, match="uq_batch_unresolved"), connection.begin_nested():
         intend(connection, letters)
-    assert row(connection, "work", state="ready").claim_no == 0  # nothing of the refused intent stays
+    assert (
+        row(connection, "work", state="ready").claim_no == 0
+    )  # nothing of the refused intent stays
     other, _ = intend(connection, letters, account="other")
     assert batches.unresolved(connection, "other") is not None
     creates.submitted(connection, unresolved.id, "msgbatch_1", expected_end_at=NOON, now=NOON)
@@ -106,13 +144,18 @@ def test_an_account_has_one_unresolved_intent_at_a_time(connection: Connection, 
     assert {each.id for each in batches.open_batches(connection, account="other")} == {other}
 
 
-def test_two_open_intents_of_an_account_never_share_a_request_count(connection: Connection, letters: Version) -> None:
+def test_two_open_intents_of_an_account_never_share_a_request_count(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
     doubts.hold(connection, batch_id, note="several fit", now=NOON)
     assert batches.unresolved(connection, "acme") is None
     waiting(connection, "b")
-    with pytest.raises(IntegrityError, match="uq_batch_unresolved_requests"), connection.begin_nested():
+    with (
+        pytest.raises(IntegrityError, match="uq_batch_unresolved_requests"),
+        connection.begin_nested(),
+    ):
         intend(connection, letters)
     waiting(connection, "c")
     intend(connection, letters)  # two requests
@@ -129,7 +172,9 @@ def test_two_submitters_at_once_take_different_work(pool: Engine) -> None:
         assert (keys(first), keys(second)) == (["a", "b"], ["c"])
 
 
-def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(connection: Connection, letters: Version) -> None:
+def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "old")
     admit(connection, "due", now=NOON, lane=Lane.BATCH, due_at=later(seconds=30))
     route(connection, now=NOON)
@@ -138,8 +183,9 @@ def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(connection: Conne
     waiting(connection, "new")
     waiting(connection, "other", workload="invoices")
     assert ready_work.waiting_kinds(connection, "letters", now=NOON) == [
-        Kind("letters", letters.id), Kind("letters", newer.id),
-    ]  # fmt: skip
+        Kind("letters", letters.id),
+        Kind("letters", newer.id),
+    ]
     assert len(ready_work.waiting_kinds(connection, None, now=NOON)) == 3
     taken = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=10, now=NOON)
     assert keys(taken) == ["due", "old"]
@@ -157,14 +203,22 @@ def test_release_returns_the_work_as_it_was(connection: Connection, letters: Ver
     releases.release(connection, batch_id, note="never created", now=later(minutes=5))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.note, kept.ended_at) == ("released", "never created", later(minutes=5))
-    assert [(each.state, each.failures, each.batch_id) for each in rows(connection, "work")] == [("ready", 0, None)] * 2
+    assert [(each.state, each.failures, each.batch_id) for each in rows(connection, "work")] == [
+        ("ready", 0, None)
+    ] * 2
     assert batches.open_batches(connection) == []
     again, work = intend(connection, letters, now=later(minutes=5))
-    assert (again != batch_id, keys(work), [each.claim.number for each in work]) == (True, ["a", "b"], [2, 2])
+    assert (again != batch_id, keys(work), [each.claim.number for each in work]) == (
+        True,
+        ["a", "b"],
+        [2, 2],
+    )
 
 
 @pytest.mark.parametrize("step", ["submitted", "ended", "collected"])
-def test_a_batch_the_provider_has_is_neither_released_nor_held(connection: Connection, letters: Version, step: str) -> None:
+def test_a_batch_the_provider_has_is_neither_released_nor_held(
+    connection: Connection, letters: Version, step: str
+) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     if step != "submitted":
@@ -178,7 +232,9 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(connection: Conne
     assert row(connection, "work").state == "submitted"
 
 
-def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(connection: Connection, letters: Version) -> None:
+def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b")
     first, _ = intend(connection, letters)
     doubts.hold(connection, first, note="several fit", now=NOON)
@@ -191,7 +247,9 @@ def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(connection: C
 def test_a_batch_is_submitted_once(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
-    creates.submitted(connection, batch_id, "msgbatch_twin", expected_end_at=NOON, now=later(hours=1))
+    creates.submitted(
+        connection, batch_id, "msgbatch_twin", expected_end_at=NOON, now=later(hours=1)
+    )
     kept = row(connection, "batch_status")
     assert (kept.provider_batch_id, kept.submitted_at) == (f"msgbatch_acme_{batch_id}", NOON)
     assert len(events(connection, "lanes.batch.submitted")) == 1
@@ -199,13 +257,20 @@ def test_a_batch_is_submitted_once(connection: Connection, letters: Version) -> 
     assert batches.owned_ids(connection, candidates) == {kept.provider_batch_id}
 
 
-def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(connection: Connection, letters: Version) -> None:
+def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
-    assert homecoming.members(connection, batch_id, [1, 0, 7]) == {0: [a.claim, b.claim], 1: [c.claim]}
+    assert homecoming.members(connection, batch_id, [1, 0, 7]) == {
+        0: [a.claim, b.claim],
+        1: [c.claim],
+    }
 
 
-def test_members_find_the_items_of_results_that_come_late(connection: Connection, letters: Version) -> None:
+def test_members_find_the_items_of_results_that_come_late(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
     releases.release(connection, batch_id, note="never created", now=NOON)
@@ -218,7 +283,9 @@ def test_members_find_the_items_of_results_that_come_late(connection: Connection
     assert len(rows(connection, "current_results")) == 1
 
 
-def test_claims_without_an_attempt_are_outstanding_by_their_request(connection: Connection, letters: Version) -> None:
+def test_claims_without_an_attempt_are_outstanding_by_their_request(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
     save(connection, tried(b), batch_id=batch_id)
@@ -227,11 +294,15 @@ def test_claims_without_an_attempt_are_outstanding_by_their_request(connection: 
     assert homecoming.outstanding(connection, batch_id) == {}
     assert row(connection, "batch_status").missing == 2
     assert [(each.state, each.failures) for each in rows(connection, "work", "item_id")] == [
-        ("ready", 1), ("done", 0), ("ready", 1),
-    ]  # fmt: skip
+        ("ready", 1),
+        ("done", 0),
+        ("ready", 1),
+    ]
 
 
-def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(connection: Connection, letters: Version) -> None:
+def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a")
     batch_id, (first,) = intend(connection, letters)
     releases.release(connection, batch_id, note="never created", now=NOON)
@@ -245,15 +316,22 @@ def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(conne
 def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = submit(connection, letters)
-    reads = [homecoming.short_read(connection, batch_id, {1}, now=later(minutes=minutes)) for minutes in range(3)]
+    reads = [
+        homecoming.short_read(connection, batch_id, {1}, now=later(minutes=minutes))
+        for minutes in range(3)
+    ]
     assert [(each.times, each.is_repeated) for each in reads] == [(1, False), (2, False), (3, True)]
     kept = row(connection, "batch", id=batch_id)
     assert (kept.short_reads, kept.short_read_at) == (3, later(minutes=2))
     assert homecoming.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
 
 
-def test_counts_add_up_by_what_became_of_the_items(connection: Connection, letters: Version) -> None:
-    ended = [outcome for outcome in Outcome if outcome not in (Outcome.UNKNOWN, Outcome.GIVEN_UP)]  # of no line
+def test_counts_add_up_by_what_became_of_the_items(
+    connection: Connection, letters: Version
+) -> None:
+    ended = [
+        outcome for outcome in Outcome if outcome not in (Outcome.UNKNOWN, Outcome.GIVEN_UP)
+    ]  # of no line
     waiting(connection, *ended)
     batch_id, work = submit(connection, letters)
     for each in work:  # in several chunks, as results stream
@@ -261,10 +339,15 @@ def test_counts_add_up_by_what_became_of_the_items(connection: Connection, lette
     kept = row(connection, "batch_status")
     assert (kept.succeeded, kept.invalid, kept.errored) == (1, 3, 4)
     assert (kept.canceled, kept.expired, kept.missing) == (1, 1, 1)
-    assert kept.succeeded + kept.invalid + kept.errored + kept.canceled + kept.expired + kept.missing == kept.items
+    assert (
+        kept.succeeded + kept.invalid + kept.errored + kept.canceled + kept.expired + kept.missing
+        == kept.items
+    )
 
 
-def test_applying_a_chunk_of_results_twice_counts_it_once(connection: Connection, letters: Version) -> None:
+def test_applying_a_chunk_of_results_twice_counts_it_once(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b")
     batch_id, (a, b) = submit(connection, letters, pack=2)
     shared = said()
@@ -275,13 +358,23 @@ def test_applying_a_chunk_of_results_twice_counts_it_once(connection: Connection
     assert (kept.succeeded, kept.invalid) == (1, 1)
 
 
-def test_a_closed_batch_says_how_its_outcomes_add_up_once(connection: Connection, letters: Version) -> None:
+def test_a_closed_batch_says_how_its_outcomes_add_up_once(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters)
-    save(connection, tried(a), tried(b, Outcome.PACK_REFUSED), tried(c, Outcome.MISSING), batch_id=batch_id)
+    save(
+        connection,
+        tried(a),
+        tried(b, Outcome.PACK_REFUSED),
+        tried(c, Outcome.MISSING),
+        batch_id=batch_id,
+    )
     assert homecoming.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
     homecoming.ended(connection, batch_id, at=NOON, now=NOON)
-    assert homecoming.collected(connection, batch_id, now=later(minutes=1)) == Tally(items=3, outcomes=3, missing=1)
+    assert homecoming.collected(connection, batch_id, now=later(minutes=1)) == Tally(
+        items=3, outcomes=3, missing=1
+    )
     assert homecoming.collected(connection, batch_id, now=later(minutes=2)) is None
     assert row(connection, "batch_status").collected_at == later(minutes=1)
 
@@ -308,14 +401,19 @@ def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
     batch_id, (a, b) = submit(connection, letters, pack=2)
     save(connection, tried(a, Outcome.PACK_REFUSED), tried(b, Outcome.EXPIRED), batch_id=batch_id)
     first, second = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
-    assert [(each.key, each.alone, each.failures) for each in (first, second)] == [("a", True, 0), ("b", False, 0)]
+    assert [(each.key, each.alone, each.failures) for each in (first, second)] == [
+        ("a", True, 0),
+        ("b", False, 0),
+    ]
     batch_id, (a, _) = submit(connection, letters)
     save(connection, tried(a, Outcome.EXPIRED), batch_id=batch_id)
     (first,) = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
     assert (first.key, first.alone) == ("a", True)
 
 
-def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(connection: Connection, letters: Version) -> None:
+def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a")
     batch_id, (work,) = submit(connection, letters)
     items.cancel(connection, "letters", "a")
@@ -335,4 +433,9 @@ def test_a_nonce_names_one_batch(connection: Connection, letters: Version) -> No
     (work,) = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=1, now=NOON)
     creates.intend(connection, intent(letters, nonce="cafe"), [[work.claim]], now=NOON)
     with pytest.raises(IntegrityError, match="nonce"), connection.begin_nested():
-        creates.intend(connection, intent(letters, nonce="cafe", account="b"), [[Claim(work.claim.work_id, 2)]], now=NOON)
+        creates.intend(
+            connection,
+            intent(letters, nonce="cafe", account="b"),
+            [[Claim(work.claim.work_id, 2)]],
+            now=NOON,
+        )

@@ -16,7 +16,9 @@ from tests.store.tries import claim, rows, save, tried
 AT_22_05 = later(hours=10, minutes=5)
 
 
-def wait_for_batch(connection: Connection, key: str, *, due_at: datetime | None, workload: str = "letters") -> None:
+def wait_for_batch(
+    connection: Connection, key: str, *, due_at: datetime | None, workload: str = "letters"
+) -> None:
     """An item on the batch lane since noon."""
     admit(connection, key, now=NOON, lane=Lane.BATCH, due_at=due_at, workload=workload)
     route(connection, now=NOON)
@@ -26,7 +28,10 @@ def wait_for_batch(connection: Connection, key: str, *, due_at: datetime | None,
     ("due_at", "expected"),
     [
         (None, []),
-        (later(hours=15, minutes=41), ["letters"]),  # the window opens at 22:00, 95 % are back in 339 minutes, a run takes two
+        (
+            later(hours=15, minutes=41),
+            ["letters"],
+        ),  # the window opens at 22:00, 95 % are back in 339 minutes, a run takes two
         (later(hours=15, minutes=42), []),
         (later(minutes=-1), []),  # missed already
     ],
@@ -39,7 +44,9 @@ def test_only_work_that_the_window_would_miss_presses(
     assert pressing(connection, now=NOON) == expected
 
 
-def test_an_item_due_in_65_minutes_at_22_05_presses_although_the_window_is_open(connection: Connection) -> None:
+def test_an_item_due_in_65_minutes_at_22_05_presses_although_the_window_is_open(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=65))
     assert pressing(connection, now=AT_22_05) == ["letters"]
@@ -68,13 +75,18 @@ def test_the_items_of_a_paused_workload_press_nobody(connection: Connection) -> 
     assert pressing(connection, now=NOON) == []
 
 
-def test_the_authoritative_pass_of_an_answered_item_waits_for_the_window(connection: Connection) -> None:
+def test_the_authoritative_pass_of_an_answered_item_waits_for_the_window(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, mode="lambda")
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(hours=5))
     route(connection, now=NOON)
     (claimed,) = claim(connection)
     save(connection, tried(claimed))
-    assert [(each.lane, each.state) for each in rows(connection, "work", "id")] == [("realtime", "done"), ("batch", "ready")]
+    assert [(each.lane, each.state) for each in rows(connection, "work", "id")] == [
+        ("realtime", "done"),
+        ("batch", "ready"),
+    ]
     assert pressing(connection, now=later(minutes=1)) == []
 
 
@@ -82,7 +94,9 @@ def test_a_replay_presses_nobody(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(days=1, minutes=1))
     route(connection, now=NOON)
-    begun = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="w", why="y", now=NOON)
+    begun = replays.begin(
+        connection, "letters", version_no=None, first=None, last=None, who="w", why="y", now=NOON
+    )
     replays.read_some(connection, begun.id, now=NOON)
     assert pressing(connection, now=later(hours=23)) == []
 
@@ -93,7 +107,10 @@ def test_an_item_that_real_time_gave_up_presses_by_its_due_time(connection: Conn
     route(connection, now=NOON)
     (claimed,) = claim(connection)
     save(connection, tried(claimed, Outcome.ERRORED, error="broken"))
-    assert [(each.lane, each.state) for each in rows(connection, "work", "id")] == [("realtime", "failed"), ("batch", "ready")]
+    assert [(each.lane, each.state) for each in rows(connection, "work", "id")] == [
+        ("realtime", "failed"),
+        ("batch", "ready"),
+    ]
     assert pressing(connection, now=later(minutes=1)) == ["letters"]
 
 

@@ -21,7 +21,9 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn) -> Version:
+def letters(
+    pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn
+) -> Version:
     """A workload without items, beside one whose items wait for their night."""
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     with pool.begin() as connection:
@@ -50,14 +52,23 @@ def test_a_run_is_asked_for_that_takes_what_is_ready_of_this_workload(
     assert app(["depart", "letters"]) == 0
     (run,) = prefect.runs
     ui = prefect.api_url.removesuffix("/api")
-    assert capsys.readouterr().out == f"2 items of letters will leave now\nrun: {ui}/v2/runs/flow-run/{run.id}\n"
+    assert (
+        capsys.readouterr().out
+        == f"2 items of letters will leave now\nrun: {ui}/v2/runs/flow-run/{run.id}\n"
+    )
     assert prefect.asked("submit") == [{"departure": {"workload": "letters"}}]
 
 
-def test_a_program_learns_the_number_and_the_run(pool: Engine, capsys: Told, prefect: PrefectStandIn) -> None:
+def test_a_program_learns_the_number_and_the_run(
+    pool: Engine, capsys: Told, prefect: PrefectStandIn
+) -> None:
     waits(pool, "a")
     said = told(capsys)
-    assert (said["workload"], said["ready"], said["said"]) == ("letters", 1, "1 item of letters will leave now")
+    assert (said["workload"], said["ready"], said["said"]) == (
+        "letters",
+        1,
+        "1 item of letters will leave now",
+    )
     assert said["run"] == prefect.runs[0].id
     assert said["url"].endswith(f"/v2/runs/flow-run/{prefect.runs[0].id}")
 
@@ -66,8 +77,12 @@ def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_oth
     pool: Engine, capsys: Told, prefect: PrefectStandIn, letters: Version
 ) -> None:
     assert told(capsys) == {
-        "workload": "letters", "ready": 0, "run": None, "url": None, "said": "nothing of letters is ready to leave",
-    }  # fmt: skip
+        "workload": "letters",
+        "ready": 0,
+        "run": None,
+        "url": None,
+        "said": "nothing of letters is ready to leave",
+    }
     waits(pool, "out")
     with pool.begin() as connection:
         submit(connection, letters)
@@ -81,17 +96,23 @@ def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_oth
     assert prefect.runs == []
 
 
-def test_what_failed_a_moment_ago_rests(pool: Engine, capsys: Told, letters: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_a_moment_ago_rests(
+    pool: Engine, capsys: Told, letters: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits(pool, "a")
     with pool.begin() as connection:
         _, refused = submit(connection, letters)
-        save(connection, *(tried(each, Outcome.UNSERVED) for each in refused), now=clock(connection))
+        save(
+            connection, *(tried(each, Outcome.UNSERVED) for each in refused), now=clock(connection)
+        )
     said = told(capsys)
     assert said["ready"] == 0
     assert "1 resting after a failed try, the first until " in said["said"]
 
 
-def test_a_paused_workload_stays_with_exit_code_1(pool: Engine, capsys: Told, prefect: PrefectStandIn) -> None:
+def test_a_paused_workload_stays_with_exit_code_1(
+    pool: Engine, capsys: Told, prefect: PrefectStandIn
+) -> None:
     waits(pool, "a")
     with pool.begin() as connection:
         steering.pause(connection, "letters", now=NOON)
@@ -126,11 +147,16 @@ def test_work_that_is_over_is_not_counted(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         for work, outcome in zip(claim(connection), (Outcome.VALID, Outcome.POISON), strict=True):
             save(connection, tried(work, outcome), now=later(seconds=1))
-        assert {each.state for each in rows(connection, "work", workload="letters")} == {"done", "failed"}
+        assert {each.state for each in rows(connection, "work", workload="letters")} == {
+            "done",
+            "failed",
+        }
     assert told(capsys)["said"] == "nothing of letters is ready to leave"
 
 
-def test_a_prefect_that_does_not_answer_is_exit_code_1(pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prefect_that_does_not_answer_is_exit_code_1(
+    pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits(pool, "a")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     assert app(["depart", "letters"]) == 1

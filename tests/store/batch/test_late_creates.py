@@ -28,11 +28,17 @@ def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
 
 
 def answer(connection: Connection, batch_id: BatchId) -> Answer:
-    return creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6))
+    return creates.submitted(
+        connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6)
+    )
 
 
 def claims(connection: Connection, batch_id: BatchId) -> list[Claim]:
-    return [each for found in homecoming.members(connection, batch_id, range(9)).values() for each in found]
+    return [
+        each
+        for found in homecoming.members(connection, batch_id, range(9)).values()
+        for each in found
+    ]
 
 
 def stays_ready(connection: Connection, letters: Version) -> None:
@@ -48,9 +54,15 @@ def is_intended_elsewhere(connection: Connection, letters: Version) -> None:
 
 
 def is_elsewhere(connection: Connection, letters: Version, *, limit: int = 2) -> BatchId:
-    waiting = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=limit, now=later(minutes=5))
-    other = creates.intend(connection, intent(letters), [[each.claim] for each in waiting], now=later(minutes=5))
-    creates.submitted(connection, other, "msgbatch_2", expected_end_at=later(hours=1), now=later(minutes=5))
+    waiting = ready_work.lock_for_batch(
+        connection, Kind("letters", letters.id), limit=limit, now=later(minutes=5)
+    )
+    other = creates.intend(
+        connection, intent(letters), [[each.claim] for each in waiting], now=later(minutes=5)
+    )
+    creates.submitted(
+        connection, other, "msgbatch_2", expected_end_at=later(hours=1), now=later(minutes=5)
+    )
     return other
 
 
@@ -58,18 +70,32 @@ def is_partly_elsewhere(connection: Connection, letters: Version) -> None:
     is_elsewhere(connection, letters, limit=1)
 
 
-@pytest.mark.parametrize("meanwhile", [stays_ready, is_canceled, is_intended_elsewhere, is_elsewhere, is_partly_elsewhere])
+@pytest.mark.parametrize(
+    "meanwhile",
+    [stays_ready, is_canceled, is_intended_elsewhere, is_elsewhere, is_partly_elsewhere],
+)
 def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancelled_and_booked(
     connection: Connection, meanwhile: Callable[[Connection, Version], object]
 ) -> None:
     batch_id, letters = released(connection, "a", "b")
     meanwhile(connection, letters)
-    before, others = rows(connection, "work", "id"), [each for each in rows(connection, "batch") if each.id != batch_id]
+    before, others = (
+        rows(connection, "work", "id"),
+        [each for each in rows(connection, "batch") if each.id != batch_id],
+    )
     assert answer(connection, batch_id) is Answer.UNWANTED
     kept = row(connection, "batch", id=batch_id)
-    assert (kept.state, kept.provider_batch_id, kept.cancel_at) == ("superseded", "msgbatch_1", later(minutes=6))
+    assert (kept.state, kept.provider_batch_id, kept.cancel_at) == (
+        "superseded",
+        "msgbatch_1",
+        later(minutes=6),
+    )
     assert kept.note == "never created; its create was answered after that, so it is cancelled"
-    saved = save(connection, *(tried(each, response=said()) for each in claims(connection, batch_id)), batch_id=batch_id)
+    saved = save(
+        connection,
+        *(tried(each, response=said()) for each in claims(connection, batch_id)),
+        batch_id=batch_id,
+    )
     assert saved.late == 2
     home(connection, batch_id, now=later(minutes=9))
     assert row(connection, "batch", id=batch_id).state == "released"
@@ -81,12 +107,18 @@ def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancel
     assert unwanted.recall(connection, now=later(minutes=9)) == []
 
 
-def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_first(connection: Connection) -> None:
+def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_first(
+    connection: Connection,
+) -> None:
     batch_id, letters = released(connection, "a", "b")
     answer(connection, batch_id)
     other = is_elsewhere(connection, letters)
     for each in (batch_id, other):
-        save(connection, *(tried(claim, response=said()) for claim in claims(connection, each)), batch_id=each)
+        save(
+            connection,
+            *(tried(claim, response=said()) for claim in claims(connection, each)),
+            batch_id=each,
+        )
     assert {each.state for each in rows(connection, "item_status")} == {"settled"}
     shown = {(each.batch_id, each.shown) for each in rows(connection, "attempt")}
     assert shown == {(batch_id, False), (other, True)}

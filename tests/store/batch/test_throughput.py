@@ -37,7 +37,9 @@ def test_throughput_is_known_once_a_batch_ended_and_the_other_one_once_it_is_col
     assert (seen.items_per_minute_until_ended, seen.items_per_minute_until_collected) == (3, 2)
 
 
-def test_a_batch_whose_work_went_elsewhere_has_none(connection: Connection, batch_id: BatchId) -> None:
+def test_a_batch_whose_work_went_elsewhere_has_none(
+    connection: Connection, batch_id: BatchId
+) -> None:
     connection.execute(text("update lanes.batch set state = 'superseded'"))
     homecoming.ended(connection, batch_id, at=later(minutes=10), now=later(minutes=10))
     homecoming.collected(connection, batch_id, now=later(minutes=15))
@@ -45,6 +47,8 @@ def test_a_batch_whose_work_went_elsewhere_has_none(connection: Connection, batc
     assert told(connection) == (None, None)
 
 
-def test_where_the_provider_s_clock_is_behind_ours_nothing_is_told(connection: Connection, batch_id: BatchId) -> None:
+def test_where_the_provider_s_clock_is_behind_ours_nothing_is_told(
+    connection: Connection, batch_id: BatchId
+) -> None:
     homecoming.ended(connection, batch_id, at=later(seconds=-1), now=later(seconds=5))
     assert told(connection) == (None, None)

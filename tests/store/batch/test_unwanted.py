@@ -10,7 +10,9 @@ from tests.store.late import LATE, canceled, in_batch, rescue
 from tests.store.tries import claim, home, row, said, save, submit, tried
 
 
-def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(connection: Connection) -> None:
+def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "a", "b")
     assert unwanted.recall(connection, now=LATE) == []
     rescue(connection)
@@ -25,7 +27,9 @@ def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(con
     assert unwanted.recall(connection, now=LATE) == []
 
 
-def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_stranger_s(connection: Connection) -> None:
+def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_stranger_s(
+    connection: Connection,
+) -> None:
     in_batch(connection, "k", mode=Mode.LAMBDA)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
@@ -36,7 +40,9 @@ def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_str
     assert unwanted.recall(connection, now=LATE) == []
 
 
-def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(connection: Connection) -> None:
+def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, batch_pack=40, pack_check_share=0.2)
     admit(connection, *(f"k{n}" for n in range(40)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)

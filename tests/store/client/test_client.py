@@ -11,7 +11,15 @@ from sqlalchemy import Engine
 
 from lanes import client
 from lanes.client import AsyncLanes, Lanes, ahandle
-from lanes.errors import ItemCanceled, ItemFailed, LanesError, Refused, StillLocked, UnknownItem, UnknownWorkload
+from lanes.errors import (
+    ItemCanceled,
+    ItemFailed,
+    LanesError,
+    Refused,
+    StillLocked,
+    UnknownItem,
+    UnknownWorkload,
+)
 from lanes.store.doors import items
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
@@ -21,13 +29,19 @@ from tests.store.tries import A, B, row, rows, save, submit, tried
 
 
 def test_a_submitted_item_exists_when_submit_returns(pool: Engine) -> None:
-    sent = client.submit("letters", {"text": "x"}, key="k", urgent=True, consumer="desk", due_in_s=3600)
+    sent = client.submit(
+        "letters", {"text": "x"}, key="k", urgent=True, consumer="desk", due_in_s=3600
+    )
     assert sent == client.Sent("k", "accepted")
     with pool.begin() as connection:
         kept = row(connection, "item")
         assert (kept.key, kept.payload, kept.urgent, kept.consumer, kept.source) == (
-            "k", {"text": "x"}, True, "desk", "client",
-        )  # fmt: skip
+            "k",
+            {"text": "x"},
+            True,
+            "desk",
+            "client",
+        )
         assert (kept.due_at - kept.received_at).total_seconds() == 3600
 
 
@@ -83,8 +97,12 @@ def test_what_is_right_is_kept_by_its_source(pool: Engine) -> None:
         client.label("letters", "k", A, source="")
 
 
-@pytest.mark.parametrize(("workload", "error"), [("letters", UnknownItem), ("ghosts", UnknownWorkload)])
-def test_what_is_not_there_is_neither_withdrawn_nor_labeled_nor_waited_for(workload: str, error: type[LanesError]) -> None:
+@pytest.mark.parametrize(
+    ("workload", "error"), [("letters", UnknownItem), ("ghosts", UnknownWorkload)]
+)
+def test_what_is_not_there_is_neither_withdrawn_nor_labeled_nor_waited_for(
+    workload: str, error: type[LanesError]
+) -> None:
     for verb in (
         partial(client.cancel, workload, "ghost"),
         partial(client.label, workload, "ghost", A),
@@ -112,8 +130,9 @@ def test_items_are_listed_with_their_answers_and_no_read_is_recorded(pool: Engin
     answer(pool)
     client.submit("letters", {"text": "y"}, key="new")
     assert [(each.key, each.state, each.output) for each in client.results("letters")] == [
-        ("answered", "settled", A), ("new", "received", None),
-    ]  # fmt: skip
+        ("answered", "settled", A),
+        ("new", "received", None),
+    ]
     assert [each.key for each in client.results("letters", states=["received"])] == ["new"]
     with pytest.raises(UnknownWorkload, match="ghosts"):
         list(client.results("ghosts"))
@@ -123,7 +142,9 @@ def test_items_are_listed_with_their_answers_and_no_read_is_recorded(pool: Engin
         assert rows(connection, "read") == []
 
 
-def test_a_key_in_somebodys_open_transaction_is_not_waited_for_without_end(pool: Engine, database_url: str) -> None:
+def test_a_key_in_somebodys_open_transaction_is_not_waited_for_without_end(
+    pool: Engine, database_url: str
+) -> None:
     with Lanes(database_url, patience_s=0.001) as lanes, pool.connect() as other:
         admit(other, "k", now=NOON)
         with pytest.raises(StillLocked, match="open transaction"):
@@ -150,11 +171,16 @@ def test_a_result_is_read_and_the_read_recorded(pool: Engine) -> None:
     answer(pool)
     result = client.read_result("letters", "k", reader="desk")
     assert result is not None
-    assert (result.output, result.standing, result.lane) == (A, Standing.AUTHORITATIVE, Lane.REALTIME)
+    assert (result.output, result.standing, result.lane) == (
+        A,
+        Standing.AUTHORITATIVE,
+        Lane.REALTIME,
+    )
     with pool.begin() as connection:
         assert [(each.reader, each.result_id is None) for each in rows(connection, "read")] == [
-            ("desk", True), ("desk", False),
-        ]  # fmt: skip
+            ("desk", True),
+            ("desk", False),
+        ]
 
 
 def test_waiting_returns_the_result_and_records_one_read(pool: Engine) -> None:
@@ -218,7 +244,9 @@ async def test_nobody_waits_for_what_will_not_come(
 async def test_the_asynchronous_functions_do_the_same(pool: Engine) -> None:
     sent = await client.asubmit("letters", {"text": "x"}, key="k", urgent=True)
     assert sent.outcome == "accepted"
-    many = await client.asubmit_many("letters", [{"key": "k2", "payload": {}}, {"key": "k", "payload": {"text": "x"}}])
+    many = await client.asubmit_many(
+        "letters", [{"key": "k2", "payload": {}}, {"key": "k", "payload": {"text": "x"}}]
+    )
     assert [each.outcome for each in many] == ["accepted", "duplicate"]
     assert await client.aread_result("letters", "k", reader="desk") is None
     answer(pool)
@@ -229,7 +257,9 @@ async def test_the_asynchronous_functions_do_the_same(pool: Engine) -> None:
     await client.alabel("letters", "k", B, source="ada")
     assert await client.acancel("letters", "k2")
     assert [each.key async for each in client.aresults("letters", states=["canceled"])] == ["k2"]
-    many = await client.asubmit_many("letters", [{"key": "good", "payload": {}}, {"key": "bad", "payload": "text"}])
+    many = await client.asubmit_many(
+        "letters", [{"key": "good", "payload": {}}, {"key": "bad", "payload": "text"}]
+    )
     assert [each.outcome for each in many] == ["accepted", "malformed"]
     assert [each.key async for each in client.aresults("letters", states=["received"])] == ["good"]
 
@@ -255,18 +285,28 @@ async def test_many_items_leave_other_tasks_their_turns(monkeypatch: pytest.Monk
 async def test_an_asynchronous_handle_admits_fewer_large_inputs_at_once(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, max_payload_kib=4096)
-    await client.asubmit_many("letters", [{"key": f"k{n}", "payload": {"text": "x" * 400_000}} for n in range(7)])
+    await client.asubmit_many(
+        "letters", [{"key": f"k{n}", "payload": {"text": "x" * 400_000}} for n in range(7)]
+    )
     with pool.begin() as connection:
         admitted = Counter(each.received_at for each in rows(connection, "item", "id"))
     assert list(admitted.values()) == [3, 3, 1]
 
 
 def test_both_handles_and_the_functions_offer_the_same() -> None:
-    verbs = {name: one for name, one in vars(Lanes).items() if inspect.isfunction(one) and not name.startswith("_")}
+    verbs = {
+        name: one
+        for name, one in vars(Lanes).items()
+        if inspect.isfunction(one) and not name.startswith("_")
+    }
     verbs.pop("close")
     for name, verb in verbs.items():
-        asked = [each for each in inspect.signature(verb).parameters.values() if each.name != "self"]
+        asked = [
+            each for each in inspect.signature(verb).parameters.values() if each.name != "self"
+        ]
         of_async = "await_result" if name == "wait" else f"a{name}"
         for other in (getattr(AsyncLanes, name), getattr(client, name), getattr(client, of_async)):
-            assert [each for each in inspect.signature(other).parameters.values() if each.name != "self"] == asked
+            assert [
+                each for each in inspect.signature(other).parameters.values() if each.name != "self"
+            ] == asked
         assert {name, of_async} <= set(client.__all__)

@@ -56,23 +56,42 @@ def waiting(pool: Engine, count: int) -> Callable[[], bool]:
 @pytest.mark.parametrize("second", [BACK, ["z", "a"]])
 @pytest.mark.parametrize("door", ["client", "asynchronous", "sql", "file"])
 def test_lists_with_the_same_keys_in_opposite_orders_are_admitted(
-    pool: Engine, quick: Engine, threads: ThreadPoolExecutor, tmp_path: Path, door: str, second: list[str]
+    pool: Engine,
+    quick: Engine,
+    threads: ThreadPoolExecutor,
+    tmp_path: Path,
+    door: str,
+    second: list[str],
 ) -> None:
     def send(keys: list[str]) -> list[str]:
         match door:
             case "client":
                 return [each.outcome for each in Lanes(quick).submit_many("letters", inputs(keys))]
             case "asynchronous":
-                return threads.submit(run_async, quick.url.render_as_string(hide_password=False), keys).result()
+                return threads.submit(
+                    run_async, quick.url.render_as_string(hide_password=False), keys
+                ).result()
             case "sql":
                 with quick.begin() as caller:
-                    many = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb)) order by place")
+                    many = text(
+                        "select outcome from lanes.submit_many('letters', cast(:rows as jsonb)) order by place"
+                    )
                     return list(caller.execute(many, {"rows": json.dumps(inputs(keys))}).scalars())
             case _:
                 path = tmp_path / f"{keys[0]}.jsonl"
-                path.write_text("".join(f'{{"key": "{key}", "payload": {{"text": "letter {key}"}}}}\n' for key in keys))
+                path.write_text(
+                    "".join(
+                        f'{{"key": "{key}", "payload": {{"text": "letter {key}"}}}}\n'
+                        for key in keys
+                    )
+                )
                 told = list(admit_file(quick, path, "letters", Layout(), now=NOON))
-                return [outcome for each in told for outcome, n in each.outcomes.items() for _ in range(n)]
+                return [
+                    outcome
+                    for each in told
+                    for outcome, n in each.outcomes.items()
+                    for _ in range(n)
+                ]
 
     with pool.connect() as holder:
         admit(holder, "m", now=NOON)  # who sends forth has inserted "a" and waits for this one
@@ -109,7 +128,11 @@ VERBS: list[Callable[[Lanes, str], Any]] = [
 
 
 def crossed(
-    pool: Engine, threads: ThreadPoolExecutor, verb: Callable[[Lanes, str], Any], mine: Connection, theirs: Connection
+    pool: Engine,
+    threads: ThreadPoolExecutor,
+    verb: Callable[[Lanes, str], Any],
+    mine: Connection,
+    theirs: Connection,
 ) -> tuple["Future[Any]", "Future[Any]"]:
     """Two callers' transactions that each hold a row and want the other's."""
     verb(Lanes(mine), "a")
@@ -126,9 +149,14 @@ def test_a_callers_transaction_in_a_deadlock_is_told_so_and_goes_on(
     with pool.begin() as setup:
         admit(setup, "a", "z", now=NOON)
     with quick.connect() as mine, quick.connect() as theirs:
-        both = {mine: (futures := crossed(pool, threads, verb, mine, theirs))[0], theirs: futures[1]}
+        both = {
+            mine: (futures := crossed(pool, threads, verb, mine, theirs))[0],
+            theirs: futures[1],
+        }
         until(lambda: any(each.done() for each in both.values()), what="the end of the deadlock")
-        [(loser, told)] = [(c, e.exception()) for c, e in both.items() if e.done() and e.exception() is not None]
+        [(loser, told)] = [
+            (c, e.exception()) for c, e in both.items() if e.done() and e.exception() is not None
+        ]
         assert isinstance(told, Deadlocked)
         assert "deadlock" in str(told)
         assert "open transaction" not in str(told)

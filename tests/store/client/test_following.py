@@ -101,7 +101,9 @@ async def test_an_answer_is_told_to_asynchronous_programs(pool: Engine, looked: 
         assert rows(connection, "read") == []
 
 
-def test_that_no_answer_comes_is_told_too(pool: Engine, programs: ThreadPoolExecutor, looked: Looked) -> None:
+def test_that_no_answer_comes_is_told_too(
+    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+) -> None:
     coming = programs.submit(first, client.results("letters", states=["failed"], follow=True))
     looked.until(1)
     fails(pool)
@@ -111,7 +113,9 @@ def test_that_no_answer_comes_is_told_too(pool: Engine, programs: ThreadPoolExec
 @pytest.mark.usefixtures("looked")
 async def test_it_is_over_once_nothing_has_come_for_long_enough() -> None:
     assert [each.key for each in client.results("letters", follow=True, quiet_s=0)] == ["k"]
-    assert [each.key async for each in client.aresults("letters", follow=True, quiet_s=0.1)] == ["k"]
+    assert [each.key async for each in client.aresults("letters", follow=True, quiet_s=0.1)] == [
+        "k"
+    ]
 
 
 @pytest.mark.usefixtures("looked")
@@ -135,13 +139,17 @@ def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
     coming = programs.submit(first, client.results("letters", states=ANSWERED, follow=True))
     looked.until(1)
     with pool.begin() as connection:
-        assert all(connection.execute(text(f"select pg_terminate_backend(pid, 5000) {SESSIONS}")).scalars())
+        assert all(
+            connection.execute(text(f"select pg_terminate_backend(pid, 5000) {SESSIONS}")).scalars()
+        )
     pool.dispose()
     answer(pool)
     assert coming.result(WITHIN_S).key == "k"
 
 
-def test_what_is_answered_while_the_first_pages_come_is_told_once(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_answered_while_the_first_pages_come_is_told_once(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", 1)
     with pool.begin() as connection:
         admit(connection, "l", now=NOON, urgent=True)
@@ -153,7 +161,9 @@ def test_what_is_answered_while_the_first_pages_come_is_told_once(pool: Engine, 
         assert len(rows(connection, "read")) == 2
 
 
-def test_a_database_that_goes_away_between_two_pages_costs_no_item(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_goes_away_between_two_pages_costs_no_item(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", 1)
     monkeypatch.setattr(following, "AGAIN_S", 0.01)
     with pool.begin() as connection:

@@ -66,7 +66,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _run(*command: object, within: Path, **variables: str) -> str:
     asked = [str(each) for each in command]
-    ran = subprocess.run(asked, cwd=within, env=variables or None, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        asked, cwd=within, env=variables or None, capture_output=True, text=True, check=False
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
@@ -80,19 +82,34 @@ def test_a_program_of_somebody_elses_is_checked_and_follows(
     with pool.begin() as connection:
         admit(connection, "k", now=NOON, urgent=True)
     answer(pool)
-    said = _run(python, "program.py", database_url, within=tmp_path, LANES_DATABASE_URL=database_url, PATH="/usr/bin:/bin")
+    said = _run(
+        python,
+        "program.py",
+        database_url,
+        within=tmp_path,
+        LANES_DATABASE_URL=database_url,
+        PATH="/usr/bin:/bin",
+    )
     where, *rest = said.splitlines()
     assert Path(where).is_relative_to(python.parents[1])
     assert rest == [
-        f"{[('k', A)]}", "k SETTLED", 'there is no workload "ghosts"; correct the name, or publish it'
-    ]  # fmt: skip
+        f"{[('k', A)]}",
+        "k SETTLED",
+        'there is no workload "ghosts"; correct the name, or publish it',
+    ]
 
 
 @pytest.mark.slow
-def test_what_a_program_gets_wrong_is_found_by_the_types_that_are_shipped(python: Path, tmp_path: Path) -> None:
+def test_what_a_program_gets_wrong_is_found_by_the_types_that_are_shipped(
+    python: Path, tmp_path: Path
+) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
     ran = subprocess.run(
-        [str(PYRIGHT), "--pythonpath", str(python), "wrong.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [str(PYRIGHT), "--pythonpath", str(python), "wrong.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ran.returncode == 1
     assert "reportArgumentType" in ran.stdout

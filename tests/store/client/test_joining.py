@@ -52,7 +52,9 @@ def tickets(pool: Engine) -> int:
         return other.execute(text("select count(*) from ticket")).scalar_one()
 
 
-def test_an_item_is_there_with_the_callers_commit_and_not_before(pool: Engine, caller: Connection) -> None:
+def test_an_item_is_there_with_the_callers_commit_and_not_before(
+    pool: Engine, caller: Connection
+) -> None:
     caller.execute(INSERT)
     assert Lanes(caller).submit("letters", {"text": "x"}, key="k").outcome == "accepted"
     assert [each.key for each in seen(pool)] == ["there"]
@@ -101,7 +103,9 @@ def test_a_transaction_sees_what_it_has_sent(caller: Connection) -> None:
     assert [each.key for each in lanes.results("letters")] == ["there", "k"]
 
 
-def test_a_refusal_leaves_the_callers_transaction_as_it_was(pool: Engine, caller: Connection) -> None:
+def test_a_refusal_leaves_the_callers_transaction_as_it_was(
+    pool: Engine, caller: Connection
+) -> None:
     caller.execute(INSERT)
     lanes = Lanes(caller, patience_s=0.001)
     with pool.connect() as other:
@@ -125,7 +129,9 @@ def test_nobody_waits_within_a_transaction(pool: Engine, caller: Connection) -> 
     assert seen(pool, "read") == []
 
 
-def test_closing_the_handle_ends_neither_transaction_nor_connection(pool: Engine, caller: Connection) -> None:
+def test_closing_the_handle_ends_neither_transaction_nor_connection(
+    pool: Engine, caller: Connection
+) -> None:
     with Lanes(caller) as lanes:
         lanes.submit("letters", {"text": "x"}, key="k")
     assert caller.in_transaction()
@@ -156,7 +162,9 @@ def has_lost_its_session(caller: Connection) -> None:
 
 
 @pytest.mark.parametrize("happened", [is_closed, has_failed, has_lost_its_session])
-def test_a_transaction_that_is_over_is_told_in_our_words(caller: Connection, happened: Callable[[Connection], None]) -> None:
+def test_a_transaction_that_is_over_is_told_in_our_words(
+    caller: Connection, happened: Callable[[Connection], None]
+) -> None:
     happened(caller)
     with pytest.raises(TransactionUnfit, match="begin"):
         Lanes(caller).submit("letters", {"text": "x"}, key="k")
@@ -178,7 +186,9 @@ def test_an_engine_is_borrowed_whatever_it_commits_by_itself(pool: Engine) -> No
             with pytest.raises(Refused):
                 lanes.submit("letters", {}, key="bad", lane="express")
     with pool.begin() as connection:
-        assert connection.execute(text("show transaction_isolation")).scalar_one() == "read committed"
+        assert (
+            connection.execute(text("show transaction_isolation")).scalar_one() == "read committed"
+        )
     assert len(seen(pool)) == 3
 
 
@@ -188,7 +198,9 @@ def test_an_engine_that_does_not_say_where_is_not_waited_on(pool: Engine) -> Non
         Lanes(nameless).wait("letters", "there", reader="desk")
 
 
-@pytest.mark.parametrize("where", ["mysql://host/name", "postgresql+asyncpg://host/name", "postgresql://host", "nothing"])
+@pytest.mark.parametrize(
+    "where", ["mysql://host/name", "postgresql+asyncpg://host/name", "postgresql://host", "nothing"]
+)
 def test_what_is_no_address_of_postgres_is_told(where: str) -> None:
     for handle in (Lanes, AsyncLanes):
         with pytest.raises(SetupError, match="given address"):
@@ -204,7 +216,9 @@ def test_another_driver_is_told_and_another_thing_raised(pool: Engine) -> None:
         Lanes(5)  # pyright: ignore[reportArgumentType]
 
 
-async def test_the_asynchronous_handle_joins_as_well(pool: Engine, acaller: AsyncConnection) -> None:
+async def test_the_asynchronous_handle_joins_as_well(
+    pool: Engine, acaller: AsyncConnection
+) -> None:
     await acaller.execute(INSERT)
     lanes = AsyncLanes(acaller)
     assert (await lanes.submit("letters", {"text": "x"}, key="k")).outcome == "accepted"

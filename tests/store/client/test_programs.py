@@ -16,7 +16,9 @@ from tests.examples import admit
 from tests.store.client.ends import WITHIN_S, answer
 from tests.store.tries import rows
 
-SESSIONS = text("select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+SESSIONS = text(
+    "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+)
 
 FORKS = """
 import os
@@ -49,8 +51,15 @@ for key in ("one", "two"):
 
 
 @pytest.mark.parametrize(("program", "sent"), [(FORKS, 41), (LOOPS, 2)], ids=["forks", "loops"])
-def test_a_program_sends_and_waits_and_ends_in_silence(pool: Engine, program: str, sent: int) -> None:
-    ended = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=WITHIN_S * 2)
+def test_a_program_sends_and_waits_and_ends_in_silence(
+    pool: Engine, program: str, sent: int
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S * 2,
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
     with pool.begin() as connection:
         assert len(rows(connection, "item")) == sent
@@ -100,7 +109,9 @@ def test_a_lost_connection_is_replaced(pool: Engine) -> None:
         lanes.submit("letters", {"text": "x"}, key="k1")
         (first,) = sessions(pool) - before
         with pool.begin() as connection:
-            assert connection.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": first}).scalar_one()
+            assert connection.execute(
+                text("select pg_terminate_backend(:pid, 5000)"), {"pid": first}
+            ).scalar_one()
         assert lanes.submit("letters", {"text": "x"}, key="k2").outcome == "accepted"
 
 

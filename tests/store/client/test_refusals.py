@@ -18,7 +18,11 @@ NO_OBJECT: Any = "x"
 REFUSED: list[tuple[Callable[..., Any], str, str]] = [
     (partial(client.submit, "letters", NO_OBJECT), "malformed", "payload"),
     (partial(client.submit, "letters", {}, lane="express"), "malformed", "lane"),
-    (partial(client.submit, "letters", {"text": "other"}, key="k"), "key_conflict", "other content"),
+    (
+        partial(client.submit, "letters", {"text": "other"}, key="k"),
+        "key_conflict",
+        "other content",
+    ),
     (partial(client.submit, "ghosts", {}), "unknown_workload", "ghosts"),
     (partial(client.amend, "letters", "k", NO_OBJECT), "malformed", "payload"),
     (partial(client.amend, "ghosts", "k", {}), "unknown_workload", "ghosts"),
@@ -53,20 +57,35 @@ def test_each_malformed_input_of_one_key_is_kept(pool: Engine) -> None:
     client.submit_many("letters", [{"key": "k", "payload": 1}, {"key": "k", "payload": 2}])
     with pool.begin() as connection:
         assert [(each.key, each.content) for each in rows(connection, "rejected_log")] == [
-            ("k", '{"key": "k", "payload": 1}'), ("k", '{"key": "k", "payload": 2}'),
-        ]  # fmt: skip
+            ("k", '{"key": "k", "payload": 1}'),
+            ("k", '{"key": "k", "payload": 2}'),
+        ]
 
 
 MIXED: list[Any] = [
-    {"key": "good", "payload": {}}, {"key": "bad", "payload": "text"}, "no object", {"key": "loop", "payload": LOOP},
+    {"key": "good", "payload": {}},
+    {"key": "bad", "payload": "text"},
+    "no object",
+    {"key": "loop", "payload": LOOP},
     {"key": "after", "payload": {}},
-]  # fmt: skip
+]
 
 
 def test_the_neighbours_of_a_malformed_input_are_admitted(pool: Engine) -> None:
     sent = client.submit_many("letters", MIXED)
-    assert [each.outcome for each in sent] == ["accepted", "malformed", "malformed", "malformed", "accepted"]
-    assert [each.key for each in sent if each.key in ("good", "bad", "loop", "after")] == ["good", "bad", "loop", "after"]
+    assert [each.outcome for each in sent] == [
+        "accepted",
+        "malformed",
+        "malformed",
+        "malformed",
+        "accepted",
+    ]
+    assert [each.key for each in sent if each.key in ("good", "bad", "loop", "after")] == [
+        "good",
+        "bad",
+        "loop",
+        "after",
+    ]
     with pytest.raises(Refused, match="payload"):
         sent[1].raise_for_refusal()
     with pool.begin() as connection:
@@ -75,7 +94,13 @@ def test_the_neighbours_of_a_malformed_input_are_admitted(pool: Engine) -> None:
 
 
 async def test_an_asynchronous_program_is_told_the_same_outcomes() -> None:
-    assert [each.refused for each in await client.asubmit_many("letters", MIXED)] == [False, True, True, True, False]
+    assert [each.refused for each in await client.asubmit_many("letters", MIXED)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_an_unknown_workload_is_told_to_each_input_and_raised_for_one() -> None:
@@ -86,7 +111,9 @@ def test_an_unknown_workload_is_told_to_each_input_and_raised_for_one() -> None:
 
 
 def test_a_refusal_is_told_and_raised_where_asked() -> None:
-    assert client.submit("letters", {"text": "x"}, key="k").raise_for_refusal().outcome == "accepted"
+    assert (
+        client.submit("letters", {"text": "x"}, key="k").raise_for_refusal().outcome == "accepted"
+    )
     [refused] = client.submit_many("letters", [{"key": "k", "payload": {"text": "y"}}])
     with pytest.raises(Refused, match="other content") as raised:
         refused.raise_for_refusal()

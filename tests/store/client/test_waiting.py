@@ -39,15 +39,22 @@ def programs() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(8)
 
 
-def waits(programs: ThreadPoolExecutor, reader: str = "desk", *, settled: bool = False) -> Future[Result | None]:
+def waits(
+    programs: ThreadPoolExecutor, reader: str = "desk", *, settled: bool = False
+) -> Future[Result | None]:
     """A program that waits for `k`."""
-    return programs.submit(client.wait, "letters", "k", reader=reader, timeout_s=60, settled=settled)
+    return programs.submit(
+        client.wait, "letters", "k", reader=reader, timeout_s=60, settled=settled
+    )
 
 
 @asynccontextmanager
 async def awaits(*readers: str, key: str = "k") -> AsyncIterator[list[asyncio.Task[Result | None]]]:
     """Tasks that wait for an item."""
-    waiting = [asyncio.create_task(client.await_result("letters", key, reader=each, timeout_s=60)) for each in readers]
+    waiting = [
+        asyncio.create_task(client.await_result("letters", key, reader=each, timeout_s=60))
+        for each in readers
+    ]
     yield waiting
     for each in waiting:
         each.cancel()
@@ -57,11 +64,15 @@ async def awaits(*readers: str, key: str = "k") -> AsyncIterator[list[asyncio.Ta
 def hang_up(pool: Engine) -> None:
     """Postgres has ended the session that hears."""
     with pool.begin() as connection:
-        assert connection.execute(text(f"select pg_terminate_backend(pid, 5000) {LISTENS}")).scalars().all() == [True]
+        assert connection.execute(
+            text(f"select pg_terminate_backend(pid, 5000) {LISTENS}")
+        ).scalars().all() == [True]
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_an_answer_is_heard_of_not_polled_for(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+def test_an_answer_is_heard_of_not_polled_for(
+    pool: Engine, programs: ThreadPoolExecutor, looks: Looks
+) -> None:
     waiting = waits(programs)
     looks.until_all("desk")
     answer(pool)
@@ -85,7 +96,11 @@ async def test_an_answer_is_heard_of_by_asynchronous_programs(pool: Engine, look
 @pytest.mark.usefixtures("unpolled")
 @pytest.mark.parametrize(("happens", "error"), [(fails, ItemFailed), (is_canceled, ItemCanceled)])
 def test_that_no_answer_comes_is_heard_of_too(
-    pool: Engine, programs: ThreadPoolExecutor, looks: Looks, happens: Callable[[Engine], None], error: type[LanesError]
+    pool: Engine,
+    programs: ThreadPoolExecutor,
+    looks: Looks,
+    happens: Callable[[Engine], None],
+    error: type[LanesError],
 ) -> None:
     waiting = waits(programs)
     looks.until_all("desk")
@@ -95,7 +110,9 @@ def test_that_no_answer_comes_is_heard_of_too(
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_that_an_early_answer_stands_for_good_is_heard_of(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+def test_that_an_early_answer_stands_for_good_is_heard_of(
+    pool: Engine, programs: ThreadPoolExecutor, looks: Looks
+) -> None:
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda", max_failures=1)
     answer(pool)
@@ -111,7 +128,9 @@ def test_that_an_early_answer_stands_for_good_is_heard_of(pool: Engine, programs
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_a_listener_that_is_lost_loses_no_answer(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+def test_a_listener_that_is_lost_loses_no_answer(
+    pool: Engine, programs: ThreadPoolExecutor, looks: Looks
+) -> None:
     waiting = waits(programs)
     looks.until_all("desk")
     hang_up(pool)
@@ -120,7 +139,9 @@ def test_a_listener_that_is_lost_loses_no_answer(pool: Engine, programs: ThreadP
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_listener_that_is_lost_loses_no_answer_of_asynchronous_programs(pool: Engine, looks: Looks) -> None:
+async def test_a_listener_that_is_lost_loses_no_answer_of_asynchronous_programs(
+    pool: Engine, looks: Looks
+) -> None:
     async with awaits("desk") as (waiting,):
         await asyncio.to_thread(looks.until_all, "desk")
         await asyncio.to_thread(hang_up, pool)
@@ -135,8 +156,12 @@ def test_all_sessions_that_end_at_once_lose_no_answer(
     waiting = waits(programs)
     looks.until_all("desk")
     with pool.begin() as connection:
-        others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-        assert all(connection.execute(text(f"select pg_terminate_backend(pid, 5000) {others}")).scalars())
+        others = (
+            "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        assert all(
+            connection.execute(text(f"select pg_terminate_backend(pid, 5000) {others}")).scalars()
+        )
     pool.dispose()
     answer(pool)
     assert waiting.result(WITHIN_S) is not None
@@ -154,7 +179,9 @@ def test_a_lost_notification_costs_one_look_more(
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_whoever_gives_up_has_looked_at_the_end(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+def test_whoever_gives_up_has_looked_at_the_end(
+    pool: Engine, programs: ThreadPoolExecutor, looks: Looks
+) -> None:
     waiting = programs.submit(client.wait, "letters", "k", reader="desk", timeout_s=0.5)
     looks.until_all("desk")
     is_canceled_unheard(pool)
@@ -177,7 +204,9 @@ async def test_one_look_serves_all_who_wait(pool: Engine, looks: Looks) -> None:
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_busy_channel_makes_few_looks(pool: Engine, looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_channel_makes_few_looks(
+    pool: Engine, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lookout, "APART_S", NEVER_S)
     async with awaits("desk"):
         await asyncio.to_thread(looks.until_all, "desk")
@@ -190,7 +219,9 @@ async def test_a_busy_channel_makes_few_looks(pool: Engine, looks: Looks, monkey
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_an_item_that_somebody_has_locked_delays_nobody_else(pool: Engine, looks: Looks) -> None:
+async def test_an_item_that_somebody_has_locked_delays_nobody_else(
+    pool: Engine, looks: Looks
+) -> None:
     with pool.begin() as connection:
         admit(connection, "other", now=NOON, urgent=True)
     answer(pool)
@@ -208,7 +239,9 @@ async def test_an_item_that_somebody_has_locked_delays_nobody_else(pool: Engine,
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_name_that_cannot_be_asked_for_harms_nobody_else(pool: Engine, looks: Looks) -> None:
+async def test_a_name_that_cannot_be_asked_for_harms_nobody_else(
+    pool: Engine, looks: Looks
+) -> None:
     async with awaits("desk") as (waiting,):
         await asyncio.to_thread(looks.until_all, "desk")
         with pytest.raises(Refused, match="NUL"):
@@ -231,7 +264,10 @@ async def test_whoever_is_cancelled_leaves_the_others_waiting(pool: Engine, look
 async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
     """Nine programs in one: eight wait for a thread's whole life, or so they did, and the ninth submits."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-    waiting = [asyncio.create_task(client.await_result("letters", "k", reader=f"{n}", timeout_s=60)) for n in range(8)]
+    waiting = [
+        asyncio.create_task(client.await_result("letters", "k", reader=f"{n}", timeout_s=60))
+        for n in range(8)
+    ]
     for number in range(20):
         await asyncio.wait_for(client.asubmit("letters", {"text": "x"}, key=f"k{number}"), 10)
     assert not any(each.done() for each in waiting)
@@ -242,16 +278,23 @@ async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
 
 
 def test_those_who_wait_share_two_connections_and_close_them(pool: Engine) -> None:
-    sessions = text("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    sessions = text(
+        "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    )
     with ThreadPoolExecutor(8) as programs, pool.connect() as observer:
-        waiting = [programs.submit(client.wait, "letters", "k", reader=f"{n}", timeout_s=60) for n in range(8)]
+        waiting = [
+            programs.submit(client.wait, "letters", "k", reader=f"{n}", timeout_s=60)
+            for n in range(8)
+        ]
         seen = [observer.execute(sessions).scalar_one() for _ in range(200)]
         answer(pool)
         assert {each.result(30) is not None for each in waiting} == {True}
         assert max(seen) <= 3  # one of them is the test's own
         observer.rollback()
         pool.dispose()
-        deadline = monotonic() + WITHIN_S  # Postgres ends a session a moment after its program has left
+        deadline = (
+            monotonic() + WITHIN_S
+        )  # Postgres ends a session a moment after its program has left
         while observer.execute(sessions).scalar_one():
             assert monotonic() < deadline
             observer.rollback()

@@ -25,8 +25,14 @@ ANYBODY = (
 ATTACKS = {
     "app_intake": (
         *ANYBODY,
-        *(f"select * from lanes.{each}" for each in ("item", "work", "result", "response", "workload", "alembic_version")),
-        *(f"select * from lanes.{each}" for each in ("item_status", "current_results", "spend", "rejected_log")),
+        *(
+            f"select * from lanes.{each}"
+            for each in ("item", "work", "result", "response", "workload", "alembic_version")
+        ),
+        *(
+            f"select * from lanes.{each}"
+            for each in ("item_status", "current_results", "spend", "rejected_log")
+        ),
         "select * from lanes.read_result('letters', 'answered', 'me')",
         "insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source)"
         " values ('letters', 'x', '{}', '', now(), 'infinity', 'sql')",
@@ -49,7 +55,10 @@ ATTACKS = {
     ),
     "app_reader": (
         *ANYBODY,
-        *(f"select * from lanes.{each}" for each in ("item", "work", "rejected", "response", "alembic_version")),
+        *(
+            f"select * from lanes.{each}"
+            for each in ("item", "work", "rejected", "response", "alembic_version")
+        ),
         "select lanes.submit('letters', '{}')",
         "select * from lanes.submit_many('letters', '[]')",
         "select lanes.amend('letters', 'answered', '{}')",
@@ -67,7 +76,7 @@ ATTACKS = {
         "update lanes.work set ready_at = 'infinity'",
         "update lanes.item set received_at = 'infinity'",
         "update lanes.item set due_at = '-infinity'",
-        "select * from lanes.admit('[{\"workload\": \"letters\", \"key\": \"x\", \"payload\": {}}]', 'client', 'infinity')",
+        'select * from lanes.admit(\'[{"workload": "letters", "key": "x", "payload": {}}]\', \'client\', \'infinity\')',
     ),
 }
 JOBS = {
@@ -76,7 +85,7 @@ JOBS = {
         "select lanes.submit('letters', '{\"text\": \"other\"}', 'answered')",
         "select lanes.submit('no workload', '{}', 'new')",
         "select * from lanes.submit_item('letters', '{\"text\": \"one\"}', 'one')",
-        "select * from lanes.submit_many('letters', '[{\"payload\": {}, \"key\": \"many\"}, {\"payload\": 1}]')",
+        'select * from lanes.submit_many(\'letters\', \'[{"payload": {}, "key": "many"}, {"payload": 1}]\')',
         "select lanes.amend('letters', 'waits', '{\"text\": \"more\"}')",
         "select lanes.amend('letters', 'answered', '{\"text\": \"more\"}')",
         "select lanes.amend('letters', 'not there yet', '{\"text\": \"more\"}')",
@@ -87,4 +96,4 @@ JOBS = {
         *(f"select * from lanes.{each.name} limit 1" for each in pieces() if each.kind == "view"),
         "select * from lanes.read_result('letters', 'answered', 'me')",
     ),
-}  # fmt: skip
+}

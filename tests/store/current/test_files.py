@@ -15,24 +15,37 @@ def test_a_file_is_called_as_what_it_defines() -> None:
     assert [PurePath(piece.file).name for piece in pieces()] == [piece.name for piece in pieces()]
 
 
-@pytest.mark.parametrize("sql", ["select 1;\n", A.sql + "create or replace view lanes.b as select 1 as one;\n"])
+@pytest.mark.parametrize(
+    "sql", ["select 1;\n", A.sql + "create or replace view lanes.b as select 1 as one;\n"]
+)
 def test_a_file_defines_one_object(sql: str) -> None:
-    with pytest.raises(ValueError, match=r"a\.sql defines (0|2) functions, views, types or triggers"):
+    with pytest.raises(
+        ValueError, match=r"a\.sql defines (0|2) functions, views, types or triggers"
+    ):
         read("a", sql)
 
 
 def test_each_stands_after_those_that_it_uses() -> None:
-    b = read("b", "create or replace function lanes.b() returns int language sql return (select one from lanes.c);\n")
-    c = read("c", "-- As lanes.b sees it.\ncreate or replace view lanes.c as select one from lanes.a;\n")
+    b = read(
+        "b",
+        "create or replace function lanes.b() returns int language sql return (select one from lanes.c);\n",
+    )
+    c = read(
+        "c", "-- As lanes.b sees it.\ncreate or replace view lanes.c as select one from lanes.a;\n"
+    )
     assert in_order([b, c, A]) == in_order([A, c, b]) == [A, c, b]
 
 
 def test_two_that_use_each_other_are_in_no_order() -> None:
     b = read("b", "create or replace view lanes.b as select one from lanes.a;\n")
     with pytest.raises(CycleError):
-        in_order([replace(A, sql="create or replace view lanes.a as select one from lanes.b;\n"), b])
+        in_order(
+            [replace(A, sql="create or replace view lanes.a as select one from lanes.b;\n"), b]
+        )
 
 
 def test_a_comment_above_a_definition_is_for_its_readers_alone() -> None:
     assert replace(A, sql="-- One.\n" + A.sql).fingerprint == A.fingerprint
-    assert replace(A, sql=A.sql + "\ncomment on view lanes.a is 'One';\n").fingerprint != A.fingerprint
+    assert (
+        replace(A, sql=A.sql + "\ncomment on view lanes.a is 'One';\n").fingerprint != A.fingerprint
+    )

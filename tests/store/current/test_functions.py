@@ -19,16 +19,33 @@ FUNCTIONS = text("""
 # `begin atomic`: names were looked up when the function was made, under the path of the migration. A SET clause would keep the
 # planner from making these a part of the query that calls them, which is asked per row or reads a figure by its index.
 INLINED = {
-    "conflict", "field_names", "figure_bucket", "figure_hist_since", "figure_seconds", "figure_stands", "figure_weight",
-    "figures_since", "in_a_zone", "is_a_moment", "may_be_known", "refusal", "screened", "too_many_amendments", "unreadable",
+    "conflict",
+    "field_names",
+    "figure_bucket",
+    "figure_hist_since",
+    "figure_seconds",
+    "figure_stands",
+    "figure_weight",
+    "figures_since",
+    "in_a_zone",
+    "is_a_moment",
+    "may_be_known",
+    "refusal",
+    "screened",
+    "too_many_amendments",
+    "unreadable",
     "wilson",
-}  # fmt: skip
+}
 # Overloads that fit the calls of our functions better than the built-in ones, which take arguments of any type.
 PLANTED = [
-    *(f"jsonb_build_object({', '.join(['text'] * count)}) returns jsonb" for count in (4, 6, 8, 10, 12)),
+    *(
+        f"jsonb_build_object({', '.join(['text'] * count)}) returns jsonb"
+        for count in (4, 6, 8, 10, 12)
+    ),
     *(f"format({', '.join(['text'] * count)}) returns text" for count in (2, 3, 4)),
-    "concat(text, text) returns text", "lower_inc(int) returns boolean",
-]  # fmt: skip
+    "concat(text, text) returns text",
+    "lower_inc(int) returns boolean",
+]
 
 
 def test_names_in_a_function_are_looked_up_in_pg_catalog_alone(connection: Connection) -> None:
@@ -37,9 +54,13 @@ def test_names_in_a_function_are_looked_up_in_pg_catalog_alone(connection: Conne
     assert all(each.is_parsed for each in found if each.name in INLINED)
 
 
-def test_no_function_with_the_rights_of_its_owner_is_public_or_without_a_path(connection: Connection) -> None:
+def test_no_function_with_the_rights_of_its_owner_is_public_or_without_a_path(
+    connection: Connection,
+) -> None:
     ours = [each for each in connection.execute(FUNCTIONS) if each.of_owner]
-    assert {"count_items", "count_responses", "submit", "cancel", "read_result"} <= {each.name for each in ours}
+    assert {"count_items", "count_responses", "submit", "cancel", "read_result"} <= {
+        each.name for each in ours
+    }
     assert [each.name for each in ours if each.is_public or SAFE not in each.settings] == []
 
 
@@ -55,20 +76,26 @@ def trap(connection: Connection) -> str:
     for each in PLANTED:
         is_text, is_json = each.endswith("text"), each.endswith("jsonb")
         value = "''" if is_text else "'{}'" if is_json else "false"
-        connection.execute(text(
-            f"create function public.{each} language plpgsql as "
-            f"'begin insert into public.caught values (current_user); return {value.replace(chr(39), chr(39) * 2)}; end'"
-        ))  # fmt: skip
+        connection.execute(
+            text(
+                f"create function public.{each} language plpgsql as "
+                f"'begin insert into public.caught values (current_user); return {value.replace(chr(39), chr(39) * 2)}; end'"
+            )
+        )
     connection.execute(text("reset role"))
     connection.execute(text("select public.format('a', 'b')"))
-    assert connection.execute(text("delete from public.caught returning who")).all()  # the trap works
+    assert connection.execute(
+        text("delete from public.caught returning who")
+    ).all()  # the trap works
     return "mallory"
 
 
 @pytest.mark.parametrize("path", ["public", "public, pg_catalog", '"$user", public'])
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.usefixtures("trap")
-def test_a_planted_overload_is_not_called_by_a_door(connection: Connection, path: str, plans: str) -> None:
+def test_a_planted_overload_is_not_called_by_a_door(
+    connection: Connection, path: str, plans: str
+) -> None:
     connection.execute(text(f"set local search_path = {path}"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     admit(connection, "there", now=NOON)
@@ -93,21 +120,29 @@ def test_an_upgrade_calls_nothing_that_was_planted(connection: Connection) -> No
     settings = schema.config()
     settings.attributes["connection"] = connection
     command.upgrade(settings, "head")
-    bound = text("select refobjid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.refobjid"
-                 " where p.pronamespace = 'public'::regnamespace")  # fmt: skip
+    bound = text(
+        "select refobjid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.refobjid"
+        " where p.pronamespace = 'public'::regnamespace"
+    )
     assert connection.execute(bound).all() == []
     assert connection.execute(text("select count(*) from public.caught")).scalar_one() == 0
 
 
 @pytest.mark.parametrize("booked", ["count_responses", "count_batches", "count_items"])
-def test_a_role_that_reads_cannot_book_through_a_trigger_of_its_own(connection: Connection, booked: str) -> None:
+def test_a_role_that_reads_cannot_book_through_a_trigger_of_its_own(
+    connection: Connection, booked: str
+) -> None:
     connection.execute(text("create role eve"))
     connection.execute(text("grant usage on schema lanes to eve"))
     connection.execute(text("grant select on all tables in schema lanes to eve"))
     connection.execute(text("set local role eve"))
-    connection.execute(text("create temporary table mine as select * from lanes.response with no data"))
+    connection.execute(
+        text("create temporary table mine as select * from lanes.response with no data")
+    )
     with pytest.raises(ProgrammingError, match=f"permission denied for function lanes.{booked}"):
-        connection.execute(text(
-            "create trigger book after insert on mine referencing new table as added for each statement"
-            f" execute function lanes.{booked}()"
-        ))  # fmt: skip
+        connection.execute(
+            text(
+                "create trigger book after insert on mine referencing new table as added for each statement"
+                f" execute function lanes.{booked}()"
+            )
+        )

@@ -45,7 +45,9 @@ def as_left_by(connection: Connection, revision: str) -> None:
 
 
 @pytest.mark.parametrize("revision", ["0001", "0004", "0009", "0011", "0013", "0015"])
-def test_a_database_of_an_older_revision_becomes_the_same_as_a_new_one(pool: Engine, database_url: str, revision: str) -> None:
+def test_a_database_of_an_older_revision_becomes_the_same_as_a_new_one(
+    pool: Engine, database_url: str, revision: str
+) -> None:
     with pool.begin() as connection:
         new = stands(connection)
         as_left_by(connection, revision)

@@ -39,7 +39,9 @@ def columns(connection: Connection, view: str) -> list[str]:
     return list(connection.execute(text(f"select * from lanes.{view}")).keys())
 
 
-def test_the_migrations_lead_to_what_the_files_and_the_tables_of_the_code_make(connection: Connection) -> None:
+def test_the_migrations_lead_to_what_the_files_and_the_tables_of_the_code_make(
+    connection: Connection,
+) -> None:
     migrated = definitions(connection)
     connection.execute(text("drop schema lanes cascade"))
     connection.execute(text("create schema lanes"))
@@ -61,17 +63,23 @@ def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
     [
         ("drop view lanes.spend", "money/spend"),
         ("comment on view lanes.spend is 'Money'", "money/spend"),
-        ("create or replace view lanes.rejected_log as select workload, source, place as position, reason, content,"
-         " rejected_at, detail, key, times from lanes.rejected where key <> ''", "doors/rejected_log"),
+        (
+            "create or replace view lanes.rejected_log as select workload, source, place as position, reason, content,"
+            " rejected_at, detail, key, times from lanes.rejected where key <> ''",
+            "doors/rejected_log",
+        ),
         ("drop function lanes.apply_waiting", "doors/apply_waiting"),
         ("alter function lanes.is_a_moment strict", "doors/is_a_moment"),
         ("drop trigger bound_refusal on lanes.rejected", "doors/rejected_bound_refusal"),
-        ("create or replace trigger bound_refusal after insert on lanes.rejected"
-         " for each row execute function lanes.bound_refusal()", "doors/rejected_bound_refusal"),
+        (
+            "create or replace trigger bound_refusal after insert on lanes.rejected"
+            " for each row execute function lanes.bound_refusal()",
+            "doors/rejected_bound_refusal",
+        ),
         ("alter type lanes.screened_input drop attribute detail", "doors/screened_input"),
         (AMEND_OF_0004, "doors/amend"),
     ],
-)  # fmt: skip
+)
 def test_what_differs_is_put_in_force_alone(connection: Connection, done: str, file: str) -> None:
     before = definitions(connection)
     connection.execute(text(done))
@@ -94,13 +102,17 @@ def test_a_view_that_loses_a_column_is_made_anew(connection: Connection) -> None
     assert "purpose" not in columns(connection, "spend")
 
 
-def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(connection: Connection) -> None:
+def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(
+    connection: Connection,
+) -> None:
     said = edited("doors/take_amendment", ("place text default null", "place varchar default null"))
     assert put_in_force(connection, said) == ["doors/take_amendment", "doors/amend"]
     assert differences(connection, said) == []
 
 
-def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(connection: Connection) -> None:
+def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(
+    connection: Connection,
+) -> None:
     silent = (PURPOSE, "")
     connection.execute(text("comment on column lanes.spend.purpose is 'Mine'"))
     assert put_in_force(connection, edited("money/spend", silent)) == []
@@ -124,14 +136,20 @@ def own_view_over_it(connection: Connection) -> None:
 
 def own_function(connection: Connection) -> None:
     connection.execute(text("create schema reports"))
-    connection.execute(text("create function reports.mine(of lanes.spend) returns text language sql return 'x'"))
+    connection.execute(
+        text("create function reports.mine(of lanes.spend) returns text language sql return 'x'")
+    )
 
 
 @pytest.mark.parametrize("theirs", [own_view, own_view_over_it, own_function])
-def test_somebody_elses_view_is_never_dropped(connection: Connection, theirs: Callable[[Connection], None]) -> None:
+def test_somebody_elses_view_is_never_dropped(
+    connection: Connection, theirs: Callable[[Connection], None]
+) -> None:
     theirs(connection)
     before = definitions(connection)
-    with pytest.raises(SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade makes anew"):
+    with pytest.raises(
+        SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade makes anew"
+    ):
         put_in_force(connection, edited("money/spend", *A_COLUMN_LESS))
     assert definitions(connection) == before
 
@@ -142,21 +160,42 @@ def test_a_view_of_somebody_else_in_our_schema_stays_and_is_told(connection: Con
     assert differences(connection, pieces()) == ["view lanes.mine has no file"]
 
 
-def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_nothing_else(pool: Engine) -> None:
+def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_nothing_else(
+    pool: Engine,
+) -> None:
     with pool.connect() as reader, pool.begin() as connection:
         reader.execute(text("select * from lanes.spend, lanes.read_result('letters', 'k', 'ada')"))
         connection.execute(text("set local lock_timeout = '1s'"))
         assert put_in_force(connection, pieces()) == []
         said = edited("routing/route_log", ("v.number as version", "v.number as version, 1 as one"))
         assert put_in_force(connection, said) == ["routing/route_log"]
-        assert "settling/read_result" in put_in_force(connection, edited("settling/read_result", ("'unknown'", "'nobody'")))
+        assert "settling/read_result" in put_in_force(
+            connection, edited("settling/read_result", ("'unknown'", "'nobody'"))
+        )
         with pytest.raises(OperationalError, match="lock timeout"):
-            put_in_force(connection, edited("money/spend", ("price_version, billed_at", "price_version, billed_at, 1 as one")))
+            put_in_force(
+                connection,
+                edited(
+                    "money/spend",
+                    ("price_version, billed_at", "price_version, billed_at, 1 as one"),
+                ),
+            )
 
 
 def test_a_new_function_that_another_uses_stands_before_it(connection: Connection) -> None:
-    one = read("doors/one", "create or replace function lanes.one() returns int language sql begin atomic select 1; end;\n")
-    said = in_order([one, *edited("money/spend", ("price_version, billed_at", "price_version, billed_at, lanes.one() as one"))])
+    one = read(
+        "doors/one",
+        "create or replace function lanes.one() returns int language sql begin atomic select 1; end;\n",
+    )
+    said = in_order(
+        [
+            one,
+            *edited(
+                "money/spend",
+                ("price_version, billed_at", "price_version, billed_at, lanes.one() as one"),
+            ),
+        ]
+    )
     assert put_in_force(connection, said) == ["doors/one", "money/spend"]
 
 

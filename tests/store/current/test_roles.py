@@ -28,10 +28,14 @@ from tests.store.tries import claim, save, tried
 
 PASSWORD = "of-a-test"
 LOGINS = {
-    "app_intake": DatabaseRole.INTAKE, "app_reader": DatabaseRole.READER, "app_worker": DatabaseRole.WORKER,
-    "app_owner": DatabaseRole.OWNER, "app_stranger": None,
-}  # fmt: skip
+    "app_intake": DatabaseRole.INTAKE,
+    "app_reader": DatabaseRole.READER,
+    "app_worker": DatabaseRole.WORKER,
+    "app_owner": DatabaseRole.OWNER,
+    "app_stranger": None,
+}
 KEPT_PLANS = 200  # executions on one connection: the server plans without values since the sixth
+
 
 @pytest.fixture(scope="module")
 def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
@@ -55,9 +59,13 @@ def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
         engine.dispose()
         address = make_url(url).set(password=PASSWORD)
         yield {
-            "admin": admin, "before": url,
-            **{each: address.set(username=each).render_as_string(hide_password=False) for each in LOGINS},
-        }  # fmt: skip
+            "admin": admin,
+            "before": url,
+            **{
+                each: address.set(username=each).render_as_string(hide_password=False)
+                for each in LOGINS
+            },
+        }
         databases.drop(url)
         for login in LOGINS:
             superuser.execute(f"drop role {login}".encode())
@@ -66,7 +74,11 @@ def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def opened(server: dict[str, str]) -> Iterator[dict[str, Connection]]:
     """A connection of each login, which commits nothing."""
-    engines = {each: create_engine(server[each]) for each in ("admin", "before", *LOGINS) if each != "app_stranger"}
+    engines = {
+        each: create_engine(server[each])
+        for each in ("admin", "before", *LOGINS)
+        if each != "app_stranger"
+    }
     connections = {each: engine.connect() for each, engine in engines.items()}
     yield connections
     for each, engine in engines.items():
@@ -74,15 +86,24 @@ def opened(server: dict[str, str]) -> Iterator[dict[str, Connection]]:
         engine.dispose()
 
 
-@pytest.mark.parametrize(("login", "attack"), [(login, each) for login, attacks in ATTACKS.items() for each in attacks])
-def test_a_role_is_refused_what_is_not_its_job(opened: dict[str, Connection], login: str, attack: str) -> None:
+@pytest.mark.parametrize(
+    ("login", "attack"), [(login, each) for login, attacks in ATTACKS.items() for each in attacks]
+)
+def test_a_role_is_refused_what_is_not_its_job(
+    opened: dict[str, Connection], login: str, attack: str
+) -> None:
     with pytest.raises(DBAPIError) as refused:
         opened[login].exec_driver_sql(attack, execution_options={"no_parameters": True}).all()
     is_moment = attack.endswith(("infinity'", "infinity')")) and "select lanes.apply" not in attack
-    assert isinstance(refused.value.orig, InsufficientPrivilege | CheckViolation if is_moment else InsufficientPrivilege)
+    assert isinstance(
+        refused.value.orig,
+        InsufficientPrivilege | CheckViolation if is_moment else InsufficientPrivilege,
+    )
 
 
-@pytest.mark.parametrize(("login", "job"), [(login, each) for login, jobs in JOBS.items() for each in jobs])
+@pytest.mark.parametrize(
+    ("login", "job"), [(login, each) for login, jobs in JOBS.items() for each in jobs]
+)
 def test_a_role_does_its_job_also_with_plans_that_the_server_keeps(
     opened: dict[str, Connection], login: str, job: str
 ) -> None:
@@ -91,29 +112,40 @@ def test_a_role_does_its_job_also_with_plans_that_the_server_keeps(
         connection.exec_driver_sql(job, execution_options={"no_parameters": True}).all()
 
 
-def test_a_worker_answers_items_and_changes_no_schema(opened: dict[str, Connection], server: dict[str, str]) -> None:
+def test_a_worker_answers_items_and_changes_no_schema(
+    opened: dict[str, Connection], server: dict[str, str]
+) -> None:
     connection = opened["app_worker"]
     publish(connection, "bills", now=NOON)
     for number in range(30):
         admit(connection, f"w{number}", workload="bills", now=NOON, lane=Lane.REALTIME)
         route(connection, now=NOON)
         save(connection, *(tried(each) for each in claim(connection) if each.key == f"w{number}"))
-    done = text("select count(*), count(*) filter (where state = 'settled') from lanes.item_status where workload = 'bills'")
+    done = text(
+        "select count(*), count(*) filter (where state = 'settled') from lanes.item_status where workload = 'bills'"
+    )
     assert tuple(connection.execute(done).one()) == (30, 30)
     connection.rollback()
     schema.upgrade(server["app_worker"])  # nothing is pending: nothing is asked of it
 
 
-def test_a_worker_that_lacks_migrations_is_told_who_can_run_them(server: dict[str, str], opened: dict[str, Connection]) -> None:
+def test_a_worker_that_lacks_migrations_is_told_who_can_run_them(
+    server: dict[str, str], opened: dict[str, Connection]
+) -> None:
     admin = opened["admin"]
     newest = admin.execute(text("select version_num from lanes.alembic_version")).scalar_one()
     admin.execute(text("update lanes.alembic_version set version_num = '0067'"))
     admin.commit()
     try:
-        with pytest.raises(SetupError, match="user app_worker may not change schema lanes, which belongs to lanes_owner"):
+        with pytest.raises(
+            SetupError,
+            match="user app_worker may not change schema lanes, which belongs to lanes_owner",
+        ):
             schema.upgrade(server["app_worker"])
     finally:
-        admin.execute(text("update lanes.alembic_version set version_num = :newest"), {"newest": newest})
+        admin.execute(
+            text("update lanes.alembic_version set version_num = :newest"), {"newest": newest}
+        )
         admin.commit()
 
 
@@ -126,9 +158,15 @@ def test_a_door_joins_its_callers_transaction(opened: dict[str, Connection]) -> 
         assert reader.execute(counted).scalar_one() == 0
         reader.rollback()
     with sender.begin_nested() as part:
-        assert sender.execute(text("select lanes.submit('letters', '{}', 'undone')")).scalar_one() == "accepted"
+        assert (
+            sender.execute(text("select lanes.submit('letters', '{}', 'undone')")).scalar_one()
+            == "accepted"
+        )
         part.rollback()
-    assert sender.execute(text("select lanes.submit('letters', '{\"n\": 1}', 'undone')")).scalar_one() == "accepted"
+    assert (
+        sender.execute(text("select lanes.submit('letters', '{\"n\": 1}', 'undone')")).scalar_one()
+        == "accepted"
+    )
     sender.rollback()
 
 
@@ -138,7 +176,9 @@ def test_a_login_without_a_role_may_not_connect(server: dict[str, str]) -> None:
         engine.connect()
 
 
-def test_the_user_that_owned_the_schema_works_on_and_a_second_time_changes_nothing(server: dict[str, str]) -> None:
+def test_the_user_that_owned_the_schema_works_on_and_a_second_time_changes_nothing(
+    server: dict[str, str],
+) -> None:
     rights = """
         select 'function', oid::regprocedure::text, proacl::text, proowner::regrole::text from pg_proc
          where pronamespace = 'lanes'::regnamespace
@@ -155,20 +195,28 @@ def test_the_user_that_owned_the_schema_works_on_and_a_second_time_changes_nothi
         assert connection.execute(rights).fetchall() == before
 
 
-def test_a_later_migration_leaves_owner_and_rights_as_they_were(opened: dict[str, Connection], tmp_path: Path) -> None:
+def test_a_later_migration_leaves_owner_and_rights_as_they_were(
+    opened: dict[str, Connection], tmp_path: Path
+) -> None:
     connection = opened["app_owner"]
     rights = text("""
         select proname, proowner::regrole::text, proacl::text from pg_proc
          where pronamespace = 'lanes'::regnamespace and proname in ('cancel', 'count_items')
         union all select relname, relowner::regrole::text, relacl::text from pg_class
          where relnamespace = 'lanes'::regnamespace and relname = 'spend' order by 1""")
-    before = {(row[0], row[1], *sorted(row[2].strip("{}").split(","))) for row in connection.execute(rights)}
+    before = {
+        (row[0], row[1], *sorted(row[2].strip("{}").split(",")))
+        for row in connection.execute(rights)
+    }
     done = (
         "op.execute('drop view lanes.spend'); op.execute('drop function lanes.cancel');"
         " op.execute('create table lanes.more (id bigint generated always as identity)')"
     )
     command.upgrade(on(connection, later(tmp_path, done=done)), "head")
-    assert {(row[0], row[1], *sorted(row[2].strip("{}").split(","))) for row in connection.execute(rights)} == before
+    assert {
+        (row[0], row[1], *sorted(row[2].strip("{}").split(",")))
+        for row in connection.execute(rights)
+    } == before
     owner = """select relowner::regrole::text, has_table_privilege('lanes_worker', oid, 'insert')
                  from pg_class where relname = 'more'"""
     assert tuple(connection.execute(text(owner)).one()) == ("lanes_owner", True)
@@ -177,14 +225,20 @@ def test_a_later_migration_leaves_owner_and_rights_as_they_were(opened: dict[str
 
 def test_public_may_do_nothing(opened: dict[str, Connection]) -> None:
     """And the owner of a database of the stand is no superuser."""
-    found = opened["admin"].execute(text("""
+    found = (
+        opened["admin"]
+        .execute(
+            text("""
         select oid::regprocedure::text from pg_proc
          where pronamespace = 'lanes'::regnamespace and has_function_privilege('public', oid, 'execute')
         union all select oid::regclass::text from pg_class
          where relnamespace = 'lanes'::regnamespace and relkind in ('r', 'p', 'v')
            and has_table_privilege('public', oid, 'select, insert, update, delete, truncate, references, trigger')
         union all select rolname from pg_roles where rolname in ('lanes_stand', 'lanes_owner') and (rolsuper or rolbypassrls)
-    """)).scalars()  # fmt: skip
+    """)
+        )
+        .scalars()
+    )
     assert list(found) == []
 
 
@@ -195,9 +249,10 @@ def test_every_moment_of_every_table_is_finite(connection: Connection) -> None:
          where connamespace = 'lanes'::regnamespace and conname like 'ck\\_%\\_finite' and coninhcount = 0
     """)
     wanted = {
-        table.fullname: count for table in metadata.tables.values()
+        table.fullname: count
+        for table in metadata.tables.values()
         if (count := sum(isinstance(each.type, DateTime) for each in table.columns))
-    }  # fmt: skip
+    }
     assert {row[0]: row[1] for row in connection.execute(in_force)} == wanted
 
 
@@ -206,9 +261,16 @@ def test_the_command_sets_up_the_roles_and_says_who_may_connect(
 ) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", server["admin"])
     assert app(["roles"]) == 0
-    assert "lanes_intake, lanes_reader, lanes_worker, lanes_owner: all were there\nonly members" in capsys.readouterr().out
+    assert (
+        "lanes_intake, lanes_reader, lanes_worker, lanes_owner: all were there\nonly members"
+        in capsys.readouterr().out
+    )
     assert app(["roles", "--shared", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"roles": list(DatabaseRole), "created": [], "shared": True}
+    assert json.loads(capsys.readouterr().out) == {
+        "roles": list(DatabaseRole),
+        "created": [],
+        "shared": True,
+    }
 
 
 def test_the_command_says_who_may_set_up_roles(

@@ -26,8 +26,14 @@ def told(admissions: Sequence[Admission]) -> list[str]:
 
 def admit_raw(connection: Connection, *inputs: Any, door: str = "client") -> list[str]:
     """Inputs as JSON, past the checks that Python makes."""
-    query = text("select outcome from lanes.admit(cast(:inputs as jsonb), :door, :now) order by place")
-    return list(connection.execute(query, {"inputs": json.dumps(inputs), "door": door, "now": NOON}).scalars())
+    query = text(
+        "select outcome from lanes.admit(cast(:inputs as jsonb), :door, :now) order by place"
+    )
+    return list(
+        connection.execute(
+            query, {"inputs": json.dumps(inputs), "door": door, "now": NOON}
+        ).scalars()
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +43,29 @@ def workload(connection: Connection) -> None:
 
 def test_a_new_input_is_accepted_with_everything_its_sender_said(connection: Connection) -> None:
     sent = submission(
-        "k", due_at=later(hours=1), occurred_at=later(days=-1), urgent=True, consumer="desk", entity="e", lane=Lane.BATCH
+        "k",
+        due_at=later(hours=1),
+        occurred_at=later(days=-1),
+        urgent=True,
+        consumer="desk",
+        entity="e",
+        lane=Lane.BATCH,
     )
     assert admit(connection, sent) == [Admission("accepted", None, "k")]
     kept = row(connection, "item")
     assert (kept.workload, kept.key, kept.payload) == ("letters", "k", {"text": "letter k"})
-    assert (kept.due_at, kept.occurred_at, kept.received_at) == (later(hours=1), later(days=-1), NOON)
-    assert (kept.urgent, kept.consumer, kept.entity, kept.pin, kept.source) == (True, "desk", "e", "batch", "client")
+    assert (kept.due_at, kept.occurred_at, kept.received_at) == (
+        later(hours=1),
+        later(days=-1),
+        NOON,
+    )
+    assert (kept.urgent, kept.consumer, kept.entity, kept.pin, kept.source) == (
+        True,
+        "desk",
+        "e",
+        "batch",
+        "client",
+    )
 
 
 def test_event_time_defaults_to_the_time_of_receipt(connection: Connection) -> None:
@@ -64,7 +86,9 @@ def test_content_is_the_same_whatever_the_order_of_its_keys(connection: Connecti
     assert told(admit(connection, first, again)) == ["accepted", "duplicate"]
 
 
-def test_the_same_key_with_other_content_is_a_conflict_and_changes_nothing(connection: Connection) -> None:
+def test_the_same_key_with_other_content_is_a_conflict_and_changes_nothing(
+    connection: Connection,
+) -> None:
     admit(connection, submission("k", payload={"text": "first"}))
     (refused,) = admit(connection, submission("k", payload={"text": "second"}))
     assert refused.outcome == "key_conflict"
@@ -84,12 +108,19 @@ def test_an_unknown_workload_is_refused_and_the_input_kept(connection: Connectio
     assert refused.outcome == "unknown_workload"
     assert rows(connection, "item") == []
     kept = row(connection, "rejected_log")
-    assert (kept.workload, kept.source, kept.position, kept.reason) == ("ghosts", "client", "k", "unknown_workload")
+    assert (kept.workload, kept.source, kept.position, kept.reason) == (
+        "ghosts",
+        "client",
+        "k",
+        "unknown_workload",
+    )
     assert json.loads(kept.content) == {"text": "letter k"}
     assert kept.rejected_at == NOON
 
 
-def test_a_payload_may_be_as_large_as_its_workload_allows_and_no_larger(connection: Connection) -> None:
+def test_a_payload_may_be_as_large_as_its_workload_allows_and_no_larger(
+    connection: Connection,
+) -> None:
     envelope = len('{"text": ""}')
     fits = submission("fits", payload={"text": "x" * (1024 - envelope)})
     exceeds = submission("exceeds", payload={"text": "x" * (1024 - envelope + 1)})
@@ -101,12 +132,16 @@ def test_a_payload_may_be_as_large_as_its_workload_allows_and_no_larger(connecti
 
 
 def test_the_limit_of_a_payload_counts_bytes_not_characters(connection: Connection) -> None:
-    assert told(admit(connection, submission("k", payload={"text": "é" * 600}))) == ["payload_too_large"]
+    assert told(admit(connection, submission("k", payload={"text": "é" * 600}))) == [
+        "payload_too_large"
+    ]
 
 
 def test_another_workload_may_take_larger_payloads(connection: Connection) -> None:
     publish(connection, "books", now=NOON, max_payload_kib=64)
-    assert told(admit(connection, submission("k", "books", payload={"text": "x" * 5000}))) == ["accepted"]
+    assert told(admit(connection, submission("k", "books", payload={"text": "x" * 5000}))) == [
+        "accepted"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +162,9 @@ def test_another_workload_may_take_larger_payloads(connection: Connection) -> No
         {"occurred_at": "20000-01-01T00:00:00Z"},
     ],
 )
-def test_a_field_that_cannot_be_is_malformed(connection: Connection, fields: dict[str, Any]) -> None:
+def test_a_field_that_cannot_be_is_malformed(
+    connection: Connection, fields: dict[str, Any]
+) -> None:
     sent = {"workload": "letters", "place": "p", "key": "k", "payload": {"text": "x"}} | fields
     assert admit_raw(connection, sent) == ["malformed"]
     assert rows(connection, "item") == []
@@ -136,9 +173,19 @@ def test_a_field_that_cannot_be_is_malformed(connection: Connection, fields: dic
 
 @pytest.mark.parametrize(
     "sent",
-    [{"workload": "letters", "place": "p"}, {"workload": "letters", "payload": {}}, {}, "text", 7, None, []],
+    [
+        {"workload": "letters", "place": "p"},
+        {"workload": "letters", "payload": {}},
+        {},
+        "text",
+        7,
+        None,
+        [],
+    ],
 )
-def test_an_input_that_lacks_its_parts_is_refused_and_kept(connection: Connection, sent: Any) -> None:
+def test_an_input_that_lacks_its_parts_is_refused_and_kept(
+    connection: Connection, sent: Any
+) -> None:
     good = {"workload": "letters", "place": "p", "key": "good", "payload": {}}
     assert admit_raw(connection, sent, good)[1] == "accepted"
     assert [each.key for each in rows(connection, "item")] == ["good"]
@@ -150,19 +197,27 @@ def test_numbers_that_python_cannot_read_are_refused_at_the_door(connection: Con
     for number in ("1e400", "-" + "9" * 5000):
         inputs = f'[{{"workload": "letters", "key": "k{number[:3]}", "payload": {{"deep": [{{"n": {number}}}]}}}}]'
         publish(connection, now=NOON, max_payload_kib=64)
-        assert connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
+        assert (
+            connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
+        )
     assert unrouted.received(connection, 10) == []
 
 
-def test_payloads_nested_deeper_than_python_reads_are_refused_at_the_door(connection: Connection) -> None:
+def test_payloads_nested_deeper_than_python_reads_are_refused_at_the_door(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_payload_kib=64)
     query = text("select outcome from lanes.admit(cast(:inputs as jsonb), 'client', :now)")
-    inputs = f'[{{"workload": "letters", "key": "k", "payload": {{"n": {"[" * 3000 + "]" * 3000}}}}}]'
+    inputs = (
+        f'[{{"workload": "letters", "key": "k", "payload": {{"n": {"[" * 3000 + "]" * 3000}}}}}]'
+    )
     assert connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
     assert unrouted.received(connection, 10) == []
 
 
-def test_an_item_due_in_the_past_is_accepted_and_goes_to_realtime_as_overdue(connection: Connection) -> None:
+def test_an_item_due_in_the_past_is_accepted_and_goes_to_realtime_as_overdue(
+    connection: Connection,
+) -> None:
     assert told(admit(connection, submission("k", due_at=later(minutes=-5)))) == ["accepted"]
     route(connection, now=NOON)
     decided = row(connection, "route_log")
@@ -180,14 +235,23 @@ def test_one_bad_input_in_a_bulk_harms_no_other(connection: Connection) -> None:
         submission("one"),
     ]
     assert told(admit(connection, *sent)) == [
-        "accepted", "unknown_workload", "payload_too_large", "key_conflict", "accepted", "duplicate",
-    ]  # fmt: skip
+        "accepted",
+        "unknown_workload",
+        "payload_too_large",
+        "key_conflict",
+        "accepted",
+        "duplicate",
+    ]
     assert {each.key for each in rows(connection, "item")} == {"one", "taken", "four"}
     assert {each.position for each in rows(connection, "rejected_log")} == {"two", "three", "taken"}
 
 
 def test_a_key_twice_in_one_bulk_makes_one_item_of_the_first(connection: Connection) -> None:
-    sent = [submission("k", payload={"n": 1}), submission("k", payload={"n": 2}), submission("k", payload={"n": 1})]
+    sent = [
+        submission("k", payload={"n": 1}),
+        submission("k", payload={"n": 2}),
+        submission("k", payload={"n": 1}),
+    ]
     assert told(admit(connection, *sent)) == ["accepted", "key_conflict", "duplicate"]
     assert row(connection, "item").payload == {"n": 1}
 
@@ -202,7 +266,9 @@ def test_an_input_without_a_key_is_named_by_its_place(connection: Connection) ->
     assert row(connection, "item").key == "file.jsonl:3"
 
 
-def test_equal_payloads_are_one_item_where_the_workload_asks_for_content_keys(connection: Connection) -> None:
+def test_equal_payloads_are_one_item_where_the_workload_asks_for_content_keys(
+    connection: Connection,
+) -> None:
     publish(connection, "twins", now=NOON, dedupe="content")
     first, again, other = admit(
         connection,
@@ -222,11 +288,17 @@ def test_a_key_of_the_senders_own_wins_over_a_content_key(connection: Connection
 
 
 def test_an_acknowledgement_is_sent_to_those_who_asked_for_it(connection: Connection) -> None:
-    admit(connection, submission("asked", ack=True), submission("silent"), submission("asked", ack=True))
+    admit(
+        connection,
+        submission("asked", ack=True),
+        submission("silent"),
+        submission("asked", ack=True),
+    )
     accepted = events(connection, "lanes.item.accepted")
     assert [(each.payload["key"], each.payload["outcome"]) for each in accepted] == [
-        ("asked", "accepted"), ("asked", "duplicate"),
-    ]  # fmt: skip
+        ("asked", "accepted"),
+        ("asked", "duplicate"),
+    ]
     assert {each.resource for each in accepted} == {"lanes.workload.letters"}
 
 
@@ -235,19 +307,28 @@ def test_a_refusal_is_announced_whether_or_not_its_sender_asked(connection: Conn
     admit(connection, submission("k", payload={"other": 1}), submission("g", "ghosts", ack=True))
     refused = events(connection, "lanes.item.rejected")
     assert [(each.payload["key"], each.payload["outcome"], each.resource) for each in refused] == [
-        ("k", "key_conflict", "lanes.workload.letters"), ("g", "unknown_workload", "lanes.workload.ghosts"),
-    ]  # fmt: skip
+        ("k", "key_conflict", "lanes.workload.letters"),
+        ("g", "unknown_workload", "lanes.workload.ghosts"),
+    ]
     assert events(connection, "lanes.item.accepted") == []
 
 
 def test_an_event_read_twice_is_kept_and_announced_as_one_refusal(connection: Connection) -> None:
     admit(connection, submission("k"))
-    ghost, conflict = Submission("ghosts", {}, place="event-1"), Submission("letters", {}, place="event-2", key="k")
+    ghost, conflict = (
+        Submission("ghosts", {}, place="event-1"),
+        Submission("letters", {}, place="event-2", key="k"),
+    )
     for _ in range(2):
         assert told(admit(connection, ghost, conflict, ghost, door="event")) == [
-            "unknown_workload", "key_conflict", "unknown_workload",
-        ]  # fmt: skip
-    assert sorted(each.position for each in rows(connection, "rejected_log")) == ["event-1", "event-2"]
+            "unknown_workload",
+            "key_conflict",
+            "unknown_workload",
+        ]
+    assert sorted(each.position for each in rows(connection, "rejected_log")) == [
+        "event-1",
+        "event-2",
+    ]
     announced = events(connection, "lanes.item.rejected")
     assert [each.payload["place"] for each in announced] == ["event-1", "event-2"]
 
@@ -255,24 +336,36 @@ def test_an_event_read_twice_is_kept_and_announced_as_one_refusal(connection: Co
 def test_an_unreadable_event_twice_in_one_reading_is_one_refusal(connection: Connection) -> None:
     bad = Refusal("letters", "event-1", "malformed", "no object", "{}")
     items.refuse(connection, [bad, bad], door="event", now=NOON)
-    assert len(rows(connection, "rejected_log")) == len(events(connection, "lanes.item.rejected")) == 1
+    assert (
+        len(rows(connection, "rejected_log")) == len(events(connection, "lanes.item.rejected")) == 1
+    )
 
 
 def test_an_unreadable_input_is_kept_and_announced_once_per_place(connection: Connection) -> None:
-    bad = Refusal("letters", "letters.jsonl:7", "broken_line", "the line is not JSON", '{"text": "\x00')
+    bad = Refusal(
+        "letters", "letters.jsonl:7", "broken_line", "the line is not JSON", '{"text": "\x00'
+    )
     for _ in range(2):
         items.refuse(connection, [bad], door="letters.jsonl", now=NOON)
     kept = row(connection, "rejected_log")
     assert (kept.source, kept.position, kept.reason, kept.detail) == (
-        "letters.jsonl", "letters.jsonl:7", "broken_line", "the line is not JSON",
-    )  # fmt: skip
+        "letters.jsonl",
+        "letters.jsonl:7",
+        "broken_line",
+        "the line is not JSON",
+    )
     assert kept.content == '{"text": "\ufffd'
     (announced,) = events(connection, "lanes.item.rejected")
     assert announced.payload["place"] == "letters.jsonl:7"
 
 
 def test_a_refused_input_is_kept_up_to_its_limit(connection: Connection) -> None:
-    items.refuse(connection, [Refusal(None, "1", "broken_line", "too long", "x" * 100_000)], door="file", now=NOON)
+    items.refuse(
+        connection,
+        [Refusal(None, "1", "broken_line", "too long", "x" * 100_000)],
+        door="file",
+        now=NOON,
+    )
     assert len(row(connection, "rejected_log").content) == items.CONTENT_LIMIT
     assert events(connection, "lanes.item.rejected")[0].resource == "lanes.workload.unknown"
 

@@ -13,7 +13,19 @@ from lanes.store.doors import amendments, items
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, claimed_item, events, intend, row, rows, save, submit, tried
+from tests.store.tries import (
+    A,
+    B,
+    claim,
+    claimed_item,
+    events,
+    intend,
+    row,
+    rows,
+    save,
+    submit,
+    tried,
+)
 
 NEW = {"text": "amended"}
 EVENT = "0198c000-0000-7000-8000-000000000001"
@@ -24,12 +36,26 @@ def letters(connection: Connection) -> Any:
     return publish(connection, now=NOON, max_payload_kib=1, compare_fields=["category"])
 
 
-def amend(connection: Connection, key: str = "k", payload: dict[str, Any] | None = None, place: str | None = None) -> str:
+def amend(
+    connection: Connection,
+    key: str = "k",
+    payload: dict[str, Any] | None = None,
+    place: str | None = None,
+) -> str:
     asked = Amendment("letters", key, payload or NEW, place)
-    return amendments.amend(connection, asked, door="event" if place else "client", now=later(minutes=1)).outcome
+    return amendments.amend(
+        connection, asked, door="event" if place else "client", now=later(minutes=1)
+    ).outcome
 
 
-def amend_as_of(connection: Connection, occurred_at: datetime | None, text: str, *, key: str = "k", minute: int = 30) -> str:
+def amend_as_of(
+    connection: Connection,
+    occurred_at: datetime | None,
+    text: str,
+    *,
+    key: str = "k",
+    minute: int = 30,
+) -> str:
     """Taken at 12:`minute`, having occurred at that time."""
     asked = Amendment("letters", key, {"text": text}, occurred_at=occurred_at)
     return amendments.amend(connection, asked, door="client", now=later(minutes=minute)).outcome
@@ -41,7 +67,10 @@ def state(connection: Connection, key: str = "k") -> str:
 
 def live(connection: Connection) -> list[tuple[str, str, int, str]]:
     """Lane, purpose, revision and state of all work, in the order of its making."""
-    return [(each.lane, each.purpose, each.revision, each.state) for each in rows(connection, "work", "id")]
+    return [
+        (each.lane, each.purpose, each.revision, each.state)
+        for each in rows(connection, "work", "id")
+    ]
 
 
 def test_the_sql_function_amends_inside_the_callers_transaction(connection: Connection) -> None:
@@ -60,13 +89,17 @@ def test_every_revision_is_kept_and_the_original_is_number_0(connection: Connect
     amend(connection, payload={"text": "once more"})
     kept = rows(connection, "revision_log", "revision")
     assert [(each.revision, each.payload["text"], each.source) for each in kept] == [
-        (0, "letter k", "client"), (1, "amended", "client"), (2, "once more", "client"),
-    ]  # fmt: skip
+        (0, "letter k", "client"),
+        (1, "amended", "client"),
+        (2, "once more", "client"),
+    ]
     assert kept[0].received_at == NOON
     assert row(connection, "item").payload == {"text": "once more"}
 
 
-def test_the_payload_that_stands_is_a_duplicate_and_an_older_one_is_a_new_revision(connection: Connection) -> None:
+def test_the_payload_that_stands_is_a_duplicate_and_an_older_one_is_a_new_revision(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     assert amend(connection, payload={"text": "letter k"}) == "duplicate"
     assert amend(connection) == "amended"
@@ -75,7 +108,9 @@ def test_the_payload_that_stands_is_a_duplicate_and_an_older_one_is_a_new_revisi
     assert row(connection, "item").revision == 2
 
 
-def test_an_event_is_taken_once_even_when_another_amendment_came_between(connection: Connection) -> None:
+def test_an_event_is_taken_once_even_when_another_amendment_came_between(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     assert amend(connection, place=EVENT) == "amended"
     assert amend(connection, payload={"text": "later"}) == "amended"
@@ -83,7 +118,9 @@ def test_an_event_is_taken_once_even_when_another_amendment_came_between(connect
     assert row(connection, "item").payload == {"text": "later"}
 
 
-def test_the_first_content_stays_a_duplicate_at_the_door_of_arrivals(connection: Connection) -> None:
+def test_the_first_content_stays_a_duplicate_at_the_door_of_arrivals(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     amend(connection)
     admit(connection, "k", now=later(minutes=2))
@@ -106,8 +143,13 @@ def test_a_bad_amendment_is_refused_with_its_reason_and_its_sender_told(
     asked = Amendment(workload, key, payload, EVENT)
     for _ in range(2):
         assert amendments.amend(connection, asked, door="event", now=NOON).outcome == reason
-    assert (row(connection, "rejected_log").reason, row(connection, "rejected_log").position) == (reason, EVENT)
-    assert [each.payload["outcome"] for each in events(connection, "lanes.item.rejected")] == [reason]
+    assert (row(connection, "rejected_log").reason, row(connection, "rejected_log").position) == (
+        reason,
+        EVENT,
+    )
+    assert [each.payload["outcome"] for each in events(connection, "lanes.item.rejected")] == [
+        reason
+    ]
     assert row(connection, "item").revision == 0
 
 
@@ -119,7 +161,9 @@ def test_a_canceled_item_is_not_amended(connection: Connection) -> None:
     assert row(connection, "rejected_log").reason == "canceled"
 
 
-def test_an_amendment_before_its_item_waits_and_is_applied_before_the_item_is_routed(connection: Connection) -> None:
+def test_an_amendment_before_its_item_waits_and_is_applied_before_the_item_is_routed(
+    connection: Connection,
+) -> None:
     assert amend(connection) == "waiting"
     assert amend(connection, payload={"text": "second"}) == "waiting"
     assert [each.revision for each in rows(connection, "revision_log")] == [None, None]
@@ -133,7 +177,9 @@ def test_an_amendment_before_its_item_waits_and_is_applied_before_the_item_is_ro
     assert amendments.apply_waiting(connection, now=NOON) == 0
 
 
-def test_an_older_amendment_that_is_read_later_is_numbered_and_kept_and_not_put_in_force(connection: Connection) -> None:
+def test_an_older_amendment_that_is_read_later_is_numbered_and_kept_and_not_put_in_force(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     assert amend_as_of(connection, later(minutes=10), "newer") == "amended"
@@ -144,12 +190,18 @@ def test_an_older_amendment_that_is_read_later_is_numbered_and_kept_and_not_put_
     assert live(connection) == before
     log = rows(connection, "revision_log", "revision")
     assert [(each.revision, each.payload["text"], each.outdated) for each in log] == [
-        (0, "letter k", False), (1, "newer", False), (2, "older", True),
-    ]  # fmt: skip
+        (0, "letter k", False),
+        (1, "newer", False),
+        (2, "older", True),
+    ]
     assert [each.occurred_at for each in log[1:]] == [later(minutes=10), later(minutes=5)]
     assert amend_as_of(connection, later(minutes=11), "newest") == "amended"
     assert row(connection, "item").revision == 3
-    assert [each.outcome for each in rows(connection, "amendment", "id")] == ["amended", "outdated", "amended"]
+    assert [each.outcome for each in rows(connection, "amendment", "id")] == [
+        "amended",
+        "outdated",
+        "amended",
+    ]
 
 
 def test_an_older_amendment_leaves_a_settled_item_settled(connection: Connection) -> None:
@@ -162,16 +214,24 @@ def test_an_older_amendment_leaves_a_settled_item_settled(connection: Connection
     assert row(connection, "current_results").revision == 1
 
 
-def test_amendments_that_waited_for_their_item_are_in_force_by_when_they_occurred(connection: Connection) -> None:
+def test_amendments_that_waited_for_their_item_are_in_force_by_when_they_occurred(
+    connection: Connection,
+) -> None:
     assert amend_as_of(connection, later(minutes=10), "newer") == "waiting"
     assert amend_as_of(connection, later(minutes=5), "older") == "waiting"
     admit(connection, "k", now=later(minutes=40))
     assert amendments.apply_waiting(connection, now=later(minutes=41)) == 2
     assert row(connection, "item").payload == {"text": "newer"}
-    assert [each.outdated for each in rows(connection, "revision_log", "revision")] == [False, False, True]
+    assert [each.outdated for each in rows(connection, "revision_log", "revision")] == [
+        False,
+        False,
+        True,
+    ]
 
 
-def test_an_amendment_repeated_later_holds_against_what_occurred_before_it_was_repeated(connection: Connection) -> None:
+def test_an_amendment_repeated_later_holds_against_what_occurred_before_it_was_repeated(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     amend_as_of(connection, later(minutes=1), "first")
     assert amend_as_of(connection, later(minutes=9), "first") == "duplicate"
@@ -185,7 +245,9 @@ def test_of_amendments_of_one_moment_the_one_read_last_is_in_force(connection: C
     assert amend_as_of(connection, later(minutes=5), "other") == "amended"
 
 
-def test_an_amendment_never_occurs_after_it_was_read_so_that_a_fast_clock_shuts_nobody_out(connection: Connection) -> None:
+def test_an_amendment_never_occurs_after_it_was_read_so_that_a_fast_clock_shuts_nobody_out(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     amend_as_of(connection, later(days=9), "fast", minute=30)
     assert amend_as_of(connection, None, "right", minute=31) == "amended"
@@ -194,9 +256,18 @@ def test_an_amendment_never_occurs_after_it_was_read_so_that_a_fast_clock_shuts_
 
 def test_the_sql_function_takes_when_it_occurred(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
-    query = text("select lanes.amend('letters', 'k', cast(:payload as jsonb), cast(:at as timestamptz))")
-    amended = [("newer", "2026-11-24 12:10Z"), ("older", "2026-11-24 12:05Z"), ("never", "infinity")]
-    outcomes = [connection.execute(query, {"payload": f'{{"text": "{said}"}}', "at": at}).scalar_one() for said, at in amended]
+    query = text(
+        "select lanes.amend('letters', 'k', cast(:payload as jsonb), cast(:at as timestamptz))"
+    )
+    amended = [
+        ("newer", "2026-11-24 12:10Z"),
+        ("older", "2026-11-24 12:05Z"),
+        ("never", "infinity"),
+    ]
+    outcomes = [
+        connection.execute(query, {"payload": f'{{"text": "{said}"}}', "at": at}).scalar_one()
+        for said, at in amended
+    ]
     assert outcomes == ["amended", "outdated", "malformed"]
     assert row(connection, "item").payload == {"text": "newer"}
 
@@ -212,11 +283,16 @@ def test_work_owed_anew_for_an_amended_item_is_as_urgent_as_it_was(connection: C
     assert (second.state, second.rank_at) == ("ready", first.rank_at)
 
 
-def test_work_that_waits_is_owed_for_the_newest_revision_on_its_own_lane_and_rank(connection: Connection) -> None:
+def test_work_that_waits_is_owed_for_the_newest_revision_on_its_own_lane_and_rank(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     amend(connection)
-    assert live(connection) == [("realtime", "answer", 0, "canceled"), ("realtime", "answer", 1, "ready")]
+    assert live(connection) == [
+        ("realtime", "answer", 0, "canceled"),
+        ("realtime", "answer", 1, "ready"),
+    ]
     first, second = rows(connection, "work", "id")
     assert first.rank_at == second.rank_at
     assert [each.payload for each in claim(connection, now=later(minutes=2))] == [NEW]
@@ -247,7 +323,9 @@ def test_a_settled_item_is_unsettled_and_owes_one_authoritative_pass_while_the_o
     assert live(connection)[1:] == [("batch", "authoritative", 1, "ready")]
 
 
-def test_the_new_authoritative_answer_corrects_the_one_that_was_shown(connection: Connection, letters: Any) -> None:
+def test_the_new_authoritative_answer_corrects_the_one_that_was_shown(
+    connection: Connection, letters: Any
+) -> None:
     save(connection, tried(claimed_item(connection), output=A))
     amend(connection)
     batch_id, (owed,) = submit(connection, letters, now=later(minutes=2))
@@ -256,13 +334,21 @@ def test_the_new_authoritative_answer_corrects_the_one_that_was_shown(connection
     assert saved.corrected == 1
     assert state(connection) == "settled"
     corrected = row(connection, "correction_log")
-    assert (corrected.provisional_output, corrected.authoritative_output, corrected.changed_fields) == (A, B, ["category"])
-    assert [each.payload["changed_fields"] for each in events(connection, "lanes.item.corrected")] == [["category"]]
+    assert (
+        corrected.provisional_output,
+        corrected.authoritative_output,
+        corrected.changed_fields,
+    ) == (A, B, ["category"])
+    assert [
+        each.payload["changed_fields"] for each in events(connection, "lanes.item.corrected")
+    ] == [["category"]]
     now_shown = row(connection, "current_results")
     assert (now_shown.output, now_shown.revision, now_shown.standing) == (B, 1, "authoritative")
 
 
-def test_an_unchanged_answer_to_the_amended_item_settles_without_a_correction(connection: Connection, letters: Any) -> None:
+def test_an_unchanged_answer_to_the_amended_item_settles_without_a_correction(
+    connection: Connection, letters: Any
+) -> None:
     save(connection, tried(claimed_item(connection), output=A))
     amend(connection)
     _, (owed,) = submit(connection, letters, now=later(minutes=2))
@@ -271,17 +357,24 @@ def test_an_unchanged_answer_to_the_amended_item_settles_without_a_correction(co
     assert row(connection, "current_results").revision == 1
 
 
-def test_under_lambda_the_pass_that_was_owed_is_owed_for_the_newest_revision(connection: Connection) -> None:
+def test_under_lambda_the_pass_that_was_owed_is_owed_for_the_newest_revision(
+    connection: Connection,
+) -> None:
     publish(connection, "pair", now=NOON, mode="lambda")
     save(connection, tried(claimed_item(connection, workload="pair"), output=A))
     assert live(connection)[1:] == [("batch", "authoritative", 0, "ready")]
     asked = Amendment("pair", "k", NEW)
     amendments.amend(connection, asked, door="client", now=later(minutes=1))
-    assert live(connection)[1:] == [("batch", "authoritative", 0, "canceled"), ("batch", "authoritative", 1, "ready")]
+    assert live(connection)[1:] == [
+        ("batch", "authoritative", 0, "canceled"),
+        ("batch", "authoritative", 1, "ready"),
+    ]
     assert state(connection) == "answered"
 
 
-def test_a_pass_in_a_batch_comes_home_for_an_older_revision_and_settles_nothing(connection: Connection) -> None:
+def test_a_pass_in_a_batch_comes_home_for_an_older_revision_and_settles_nothing(
+    connection: Connection,
+) -> None:
     pair = publish(connection, "pair", now=NOON, mode="lambda")
     save(connection, tried(claimed_item(connection, workload="pair"), output=A))
     batch_id, (old,) = submit(connection, pair, now=NOON)
@@ -299,14 +392,20 @@ def test_two_amendments_owe_one_pass(connection: Connection) -> None:
     save(connection, tried(claimed_item(connection), output=A))
     amend(connection)
     amend(connection, payload={"text": "again"})
-    assert live(connection)[1:] == [("batch", "authoritative", 1, "canceled"), ("batch", "authoritative", 2, "ready")]
+    assert live(connection)[1:] == [
+        ("batch", "authoritative", 1, "canceled"),
+        ("batch", "authoritative", 2, "ready"),
+    ]
 
 
 def test_a_failed_item_gets_another_chance(connection: Connection) -> None:
     save(connection, tried(claimed_item(connection), Outcome.POISON))
     assert state(connection) == "failed"
     amend(connection)
-    assert live(connection) == [("realtime", "answer", 0, "failed"), ("realtime", "answer", 1, "ready")]
+    assert live(connection) == [
+        ("realtime", "answer", 0, "failed"),
+        ("realtime", "answer", 1, "ready"),
+    ]
     assert state(connection) == "routed"
     assert row(connection, "item").failure is None
 
@@ -327,10 +426,15 @@ def test_a_claim_of_an_older_revision_is_given_back_to_nobody(connection: Connec
     claimed = claimed_item(connection)
     amend(connection)
     work.give_back(connection, [claimed.claim], ready_at=later(minutes=2))
-    assert live(connection) == [("realtime", "answer", 0, "canceled"), ("realtime", "answer", 1, "ready")]
+    assert live(connection) == [
+        ("realtime", "answer", 0, "canceled"),
+        ("realtime", "answer", 1, "ready"),
+    ]
 
 
-def test_a_batch_that_was_never_created_returns_nothing_of_an_older_revision(connection: Connection, letters: Any) -> None:
+def test_a_batch_that_was_never_created_returns_nothing_of_an_older_revision(
+    connection: Connection, letters: Any
+) -> None:
     from lanes.store.batch import releases
 
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
@@ -345,4 +449,7 @@ def test_a_lost_claim_of_an_older_revision_ends_there(connection: Connection) ->
     claimed_item(connection)
     amend(connection)
     save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
-    assert live(connection) == [("realtime", "answer", 0, "canceled"), ("realtime", "answer", 1, "ready")]
+    assert live(connection) == [
+        ("realtime", "answer", 0, "canceled"),
+        ("realtime", "answer", 1, "ready"),
+    ]

@@ -27,10 +27,18 @@ LATER = later(days=31)
 LONG_AGO = NOON - timedelta(days=60)
 
 
-def settle(connection: Connection, *keys: str, now: datetime = NOON, workload: str = "letters", **fields: Any) -> None:
+def settle(
+    connection: Connection,
+    *keys: str,
+    now: datetime = NOON,
+    workload: str = "letters",
+    **fields: Any,
+) -> None:
     """Items are received and answered; the input and the answer hold the secret, and one has an error on its way."""
     for key in keys:
-        admit(connection, key, now=now, workload=workload, lane=Lane.REALTIME, payload=SAID, **fields)
+        admit(
+            connection, key, now=now, workload=workload, lane=Lane.REALTIME, payload=SAID, **fields
+        )
     route(connection, now=now)
     for each in claim(connection, now=now):
         save(connection, tried(each, Outcome.INVALID, error=f"no {SECRET}", at=now), now=now)
@@ -43,7 +51,11 @@ def empty(connection: Connection, *workloads: str, before: datetime = LATER, mos
     number, after = 0, 0
     while True:
         some = emptying.empty_some(
-            connection, dict.fromkeys(workloads or ("letters",), before), after=after, most=most, now=LATER
+            connection,
+            dict.fromkeys(workloads or ("letters",), before),
+            after=after,
+            most=most,
+            now=LATER,
         )
         number += some.items
         if some.onwards is None:
@@ -57,7 +69,9 @@ def letters(connection: Connection) -> None:
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(connection: Connection) -> None:
+def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(
+    connection: Connection,
+) -> None:
     settle(connection, "a", "b", "c")
     late = Amendment("letters", "a", {"text": f"{SECRET} again"}, "event-1")
     before = rows(connection, "spend")
@@ -73,12 +87,16 @@ def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(connection
     assert of_a.cost_usd > 0
     assert rows(connection, "spend")[: len(before)] == before
     again, other = submission("b", payload=SAID), submission("c", payload={"text": "other"})
-    outcomes = [each.outcome for each in items.admit(connection, [again, other], door="client", now=LATER)]
+    outcomes = [
+        each.outcome for each in items.admit(connection, [again, other], door="client", now=LATER)
+    ]
     assert outcomes == ["duplicate", "key_conflict"]
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(connection: Connection) -> None:
+def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(
+    connection: Connection,
+) -> None:
     publish(connection, "ads", now=NOON)
     settle(connection, "old")
     settle(connection, "kept", workload="ads")
@@ -91,7 +109,9 @@ def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(connect
 
 
 @pytest.mark.usefixtures("letters")
-def test_an_item_that_somebody_holds_is_left_for_the_next_time(pool: Engine, connection: Connection) -> None:
+def test_an_item_that_somebody_holds_is_left_for_the_next_time(
+    pool: Engine, connection: Connection
+) -> None:
     settle(connection, "held", "free")
     connection.commit()
     with pool.begin() as other:
@@ -102,7 +122,9 @@ def test_an_item_that_somebody_holds_is_left_for_the_next_time(pool: Engine, con
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_reader_is_told_that_the_answer_is_no_longer_kept(pool: Engine, database_url: str, connection: Connection) -> None:
+def test_a_reader_is_told_that_the_answer_is_no_longer_kept(
+    pool: Engine, database_url: str, connection: Connection
+) -> None:
     settle(connection, "a", "b")
     connection.commit()
     with pool.begin() as other:
@@ -119,7 +141,9 @@ def test_a_reader_is_told_that_the_answer_is_no_longer_kept(pool: Engine, databa
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(connection: Connection) -> None:
+def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(
+    connection: Connection,
+) -> None:
     settle(connection, "a", "b")
     settle(connection, "c", now=later(days=30))
     assert empty(connection, before=later(days=1)) == 2
@@ -135,7 +159,9 @@ def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(conn
 
 @pytest.mark.usefixtures("letters")
 @pytest.mark.parametrize("last", ["received", "answered", "amended", "failed", "canceled"])
-def test_an_item_is_kept_from_the_last_that_happened_to_it(connection: Connection, last: str) -> None:
+def test_an_item_is_kept_from_the_last_that_happened_to_it(
+    connection: Connection, last: str
+) -> None:
     settle(connection, "old")
     lately = later(days=30)
     match last:
@@ -145,12 +171,23 @@ def test_an_item_is_kept_from_the_last_that_happened_to_it(connection: Connectio
             admit(connection, "k", now=NOON, lane=Lane.REALTIME, payload=SAID)
             route(connection, now=NOON)
             outcome = Outcome.VALID if last == "answered" else Outcome.POISON
-            save(connection, *(tried(each, outcome, at=lately) for each in claim(connection, now=lately)), now=lately)
+            save(
+                connection,
+                *(tried(each, outcome, at=lately) for each in claim(connection, now=lately)),
+                now=lately,
+            )
         case "amended":
             settle(connection, "k")
-            amendments.amend(connection, Amendment("letters", "k", {"text": "new"}, "event-1"), door="event", now=lately)
+            amendments.amend(
+                connection,
+                Amendment("letters", "k", {"text": "new"}, "event-1"),
+                door="event",
+                now=lately,
+            )
             items.cancel(connection, "letters", "k")
-            connection.exec_driver_sql(f"update lanes.item set canceled_at = '{NOON.isoformat()}' where key = 'k'")
+            connection.exec_driver_sql(
+                f"update lanes.item set canceled_at = '{NOON.isoformat()}' where key = 'k'"
+            )
         case _:
             admit(connection, "k", now=NOON, lane=Lane.REALTIME, payload=SAID)
             route(connection, now=NOON)
@@ -166,18 +203,24 @@ def test_an_item_is_kept_from_the_last_that_happened_to_it(connection: Connectio
 def test_what_was_emptied_is_neither_right_nor_wrong(connection: Connection) -> None:
     settle(connection, "a", "b")
     settle(connection, "c", now=later(days=30))
-    items.label(connection, "letters", {key: {"category": SECRET} for key in ("a", "b", "c")}, source="ada")
+    items.label(
+        connection, "letters", {key: {"category": SECRET} for key in ("a", "b", "c")}, source="ada"
+    )
     empty(connection, before=later(days=1))
     assert [(each.labels, each.share) for each in rows(connection, "accuracy")] == [(1, 1.0)]
     told = snapshot.take(connection, since=NOON, now=LATER).accuracy
     assert [(each.labels, each.share) for each in told] == [(1, 1.0)]
 
 
-def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_something(connection: Connection) -> None:
+def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_something(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON)
     settle(connection, "a")
     settle(connection, "b", now=later(days=30))
-    of = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=LATER)
+    of = replays.begin(
+        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=LATER
+    )
     of = replays.read_some(connection, of.id, now=LATER)
     _, works = submit(connection, letters, now=LATER)
     save(connection, *(tried(each, output={"category": "a"}) for each in works), now=LATER)
@@ -191,7 +234,9 @@ def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_someth
 def test_an_amendment_brings_an_emptied_item_back(connection: Connection) -> None:
     settle(connection, "a")
     empty(connection)
-    late = Amendment("letters", "a", {}, "event-1")  # equal to what stands there now, but not to what it said
+    late = Amendment(
+        "letters", "a", {}, "event-1"
+    )  # equal to what stands there now, but not to what it said
     assert amendments.amend(connection, late, door="event", now=LATER).outcome == "amended"
     of_a = row(connection, "item_status", key="a")
     assert (of_a.state, of_a.emptied_at) != ("settled", LATER)

@@ -24,11 +24,15 @@ def letters(pool: Engine) -> None:
 
 def jsonl(folder: Path, lines: Sequence[Any], name: str = "letters.jsonl") -> Path:
     path = folder / name
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n"
+    )
     return path
 
 
-def admit(pool: Engine, path: Path, layout: Layout | None = None, workload: str = "letters") -> Admitted:
+def admit(
+    pool: Engine, path: Path, layout: Layout | None = None, workload: str = "letters"
+) -> Admitted:
     """What became of a file of one chunk."""
     (told,) = admit_file(pool, path, workload, layout or Layout(), now=NOON)
     return told
@@ -56,13 +60,17 @@ def test_admitting_a_file_twice_makes_no_second_item(pool: Engine, tmp_path: Pat
         assert len(rows(connection, "rejected_log")) == 1
 
 
-def test_a_bad_line_is_kept_with_its_number_and_harms_no_other(pool: Engine, tmp_path: Path) -> None:
+def test_a_bad_line_is_kept_with_its_number_and_harms_no_other(
+    pool: Engine, tmp_path: Path
+) -> None:
     lines = [{"text": "one"}, "{broken", {"text": "x" * 2000}, "[1]", {"text": "five"}]
     told = admit(pool, jsonl(tmp_path, lines))
     assert told.outcomes == Counter(accepted=2, broken_line=2, payload_too_large=1)
     assert sorted((each.place, each.reason) for each in told.bad) == [
-        ("letters.jsonl:2", "broken_line"), ("letters.jsonl:3", "payload_too_large"), ("letters.jsonl:4", "broken_line"),
-    ]  # fmt: skip
+        ("letters.jsonl:2", "broken_line"),
+        ("letters.jsonl:3", "payload_too_large"),
+        ("letters.jsonl:4", "broken_line"),
+    ]
     with pool.begin() as connection:
         kept = {each.position: each for each in rows(connection, "rejected_log")}
         assert set(kept) == {"letters.jsonl:2", "letters.jsonl:3", "letters.jsonl:4"}
@@ -72,7 +80,13 @@ def test_a_bad_line_is_kept_with_its_number_and_harms_no_other(pool: Engine, tmp
 
 
 def test_events_in_a_file_keep_what_their_sender_said(pool: Engine, tmp_path: Path) -> None:
-    event = {"key": "k", "payload": {"text": "x"}, "urgent": True, "consumer": "desk", "label": {"category": "a"}}
+    event = {
+        "key": "k",
+        "payload": {"text": "x"},
+        "urgent": True,
+        "consumer": "desk",
+        "label": {"category": "a"},
+    }
     assert admit(pool, jsonl(tmp_path, [event])).keys == ["k"]
     with pool.begin() as connection:
         kept = row(connection, "item")
@@ -87,7 +101,10 @@ def test_labels_of_a_column_are_kept_for_their_items(pool: Engine, tmp_path: Pat
     assert told.keys == ["x", "y", "z"]
     with pool.begin() as connection:
         item_of = {each.id: each.key for each in rows(connection, "item")}
-        assert {item_of[each.item_id]: each.expected for each in rows(connection, "label")} == {"x": A, "z": B}
+        assert {item_of[each.item_id]: each.expected for each in rows(connection, "label")} == {
+            "x": A,
+            "z": B,
+        }
         assert {each.source for each in rows(connection, "label")} == {"letters.csv"}
 
 
@@ -105,8 +122,13 @@ def test_labels_find_items_that_are_named_by_their_content(pool: Engine, tmp_pat
 
 
 @pytest.mark.parametrize("unstorable", ["a\x00b", "\ud800", float("nan")])
-def test_a_label_that_cannot_be_stored_spoils_only_its_own_line(pool: Engine, tmp_path: Path, unstorable: str | float) -> None:
-    lines = [{"payload": {"text": "one"}, "label": {"category": unstorable}}, {"payload": {"text": "two"}, "label": A}]
+def test_a_label_that_cannot_be_stored_spoils_only_its_own_line(
+    pool: Engine, tmp_path: Path, unstorable: str | float
+) -> None:
+    lines = [
+        {"payload": {"text": "one"}, "label": {"category": unstorable}},
+        {"payload": {"text": "two"}, "label": A},
+    ]
     told = admit(pool, jsonl(tmp_path, lines))
     assert told.outcomes == Counter(malformed=1, accepted=1)
     with pool.begin() as connection:
@@ -128,7 +150,9 @@ def test_a_long_file_is_admitted_chunk_after_committed_chunk(pool: Engine, tmp_p
     assert [each.keys for each in chunks] == [[f"letters.jsonl:{CHUNK + 1}"]]
 
 
-def test_a_file_for_an_unknown_workload_is_refused_line_by_line(pool: Engine, tmp_path: Path) -> None:
+def test_a_file_for_an_unknown_workload_is_refused_line_by_line(
+    pool: Engine, tmp_path: Path
+) -> None:
     told = admit(pool, jsonl(tmp_path, [{"text": "one"}]), workload="ghosts")
     assert told.outcomes == Counter(unknown_workload=1)
     with pool.begin() as connection:

@@ -18,14 +18,20 @@ from tests.store.tries import events, rows
 QUOTA = 1000  # refusals that are kept of a source and day, as in lanes.refuse
 
 
-def refuse(connection: Connection, number: int, *, door: str = "client", at: datetime = NOON) -> None:
+def refuse(
+    connection: Connection, number: int, *, door: str = "client", at: datetime = NOON
+) -> None:
     """So many inputs of an unknown workload come to this door."""
-    items.admit(connection, [submission(f"k{n}", "ghosts") for n in range(number)], door=door, now=at)
+    items.admit(
+        connection, [submission(f"k{n}", "ghosts") for n in range(number)], door=door, now=at
+    )
 
 
 def kept(connection: Connection, door: str = "client") -> tuple[int, list[tuple[str, int]]]:
     """The refusals of a door that were kept, and the rows that count others: their day, and how many."""
-    found = connection.execute(text("select * from lanes.rejected_log where source = :door"), {"door": door}).all()
+    found = connection.execute(
+        text("select * from lanes.rejected_log where source = :door"), {"door": door}
+    ).all()
     counted = sorted((each.position, each.times) for each in found if each.reason == "only_counted")
     return len(found) - len(counted), counted
 
@@ -33,7 +39,9 @@ def kept(connection: Connection, door: str = "client") -> tuple[int, list[tuple[
 # -- refusals
 
 
-def test_refusals_beyond_the_quota_of_a_source_and_day_are_counted_in_one_row(connection: Connection) -> None:
+def test_refusals_beyond_the_quota_of_a_source_and_day_are_counted_in_one_row(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     refuse(connection, QUOTA + 7)
     assert kept(connection) == (QUOTA, [("2026-11-24", 7)])
@@ -43,7 +51,9 @@ def test_refusals_beyond_the_quota_of_a_source_and_day_are_counted_in_one_row(co
     assert kept(connection, "sql") == (3, [])
     refuse(connection, 4, at=later(days=1))
     assert kept(connection) == (QUOTA + 4, [("2026-11-24", 12)])
-    assert len(events(connection, "lanes.item.rejected")) == QUOTA + 7 + 5 + 3 + 4, "each sender is told all the same"
+    assert len(events(connection, "lanes.item.rejected")) == QUOTA + 7 + 5 + 3 + 4, (
+        "each sender is told all the same"
+    )
 
 
 def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection) -> None:
@@ -56,10 +66,16 @@ def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection)
 
 def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection) -> None:
     lines = ["{" * 70_000, *["{"] * (QUOTA + 1)]
-    bad = [Refusal("letters", f"f.jsonl:{n}", "broken_line", "it is not JSON", line) for n, line in enumerate(lines)]
+    bad = [
+        Refusal("letters", f"f.jsonl:{n}", "broken_line", "it is not JSON", line)
+        for n, line in enumerate(lines)
+    ]
     items.refuse(connection, bad, door="f.jsonl", now=NOON)
     assert kept(connection, "f.jsonl") == (QUOTA, [("2026-11-24", 2)])
-    assert connection.execute(text("select max(length(content)) from lanes.rejected")).scalar_one() == 65_536
+    assert (
+        connection.execute(text("select max(length(content)) from lanes.rejected")).scalar_one()
+        == 65_536
+    )
 
 
 def test_the_report_counts_what_was_only_counted(connection: Connection) -> None:
@@ -67,8 +83,9 @@ def test_the_report_counts_what_was_only_counted(connection: Connection) -> None
     refuse(connection, QUOTA + 7)
     found = snapshot.take(connection, since=NOON, now=later(hours=1)).refusals
     assert {(each.workload, each.reason, each.inputs) for each in found} == {
-        ("ghosts", "unknown_workload", QUOTA), ("unknown", "only_counted", 7),
-    }  # fmt: skip
+        ("ghosts", "unknown_workload", QUOTA),
+        ("unknown", "only_counted", 7),
+    }
     assert "only_counted" in legends.of_refusals(each.reason for each in found)
     assert legends.of_refusals(["malformed"]) == legends.REFUSALS
 
@@ -92,7 +109,9 @@ def test_a_sender_that_counts_and_keeps_its_transaction_open_delays_no_other(poo
 
 def label(connection: Connection, expected: Any, source: str = "desk", key: str = "a") -> str:
     asked = text("select lanes.label('letters', :key, cast(:expected as jsonb), :source)")
-    return connection.execute(asked, {"key": key, "expected": json.dumps(expected), "source": source}).scalar_one()
+    return connection.execute(
+        asked, {"key": key, "expected": json.dumps(expected), "source": source}
+    ).scalar_one()
 
 
 def test_a_label_has_a_largest_size_at_every_door(connection: Connection) -> None:
@@ -101,15 +120,24 @@ def test_a_label_has_a_largest_size_at_every_door(connection: Connection) -> Non
     frame = len(json.dumps({"category": ""}))
     fits, large = ({"category": "ä" * ((LARGEST_LABEL - frame) // 2 + more)} for more in (0, 1))
     assert (label(connection, fits), label(connection, large)) == ("labeled", "label_too_large")
-    assert (unfit_label(fits), unfit_label(large)) == (None, "the label has 65,538 bytes; a label has up to 65,536")
-    told = items.label(connection, "letters", {"a": large, "b": {"category": "bill"}}, source="file.jsonl")
+    assert (unfit_label(fits), unfit_label(large)) == (
+        None,
+        "the label has 65,538 bytes; a label has up to 65,536",
+    )
+    told = items.label(
+        connection, "letters", {"a": large, "b": {"category": "bill"}}, source="file.jsonl"
+    )
     assert told == {"a": "label_too_large", "b": "labeled"}
 
 
-def test_an_item_has_labels_of_so_many_sources_and_each_may_change_its_own(connection: Connection) -> None:
+def test_an_item_has_labels_of_so_many_sources_and_each_may_change_its_own(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON)
-    assert {label(connection, {"category": "bill"}, f"source {number}") for number in range(100)} == {"labeled"}
+    assert {
+        label(connection, {"category": "bill"}, f"source {number}") for number in range(100)
+    } == {"labeled"}
     assert label(connection, {"category": "bill"}, "one more") == "too_many_labels"
     assert label(connection, {"category": "other"}, "source 7") == "labeled"
     assert label(connection, {"category": "bill"}, "one more", key="b") == "labeled"
@@ -128,14 +156,19 @@ def test_an_item_has_so_many_revisions_and_its_neighbour_is_amended(connection: 
     admit(connection, "a", "b", now=NOON)
     assert amend(connection, "a", 1) == "amended"
     connection.execute(
-        text("insert into lanes.revision (item_id, number, payload, source, received_at)"
-             " select id, 1000, '{}', 'client', :now from lanes.item where key = 'a'"), {"now": NOON},
-    )  # fmt: skip
+        text(
+            "insert into lanes.revision (item_id, number, payload, source, received_at)"
+            " select id, 1000, '{}', 'client', :now from lanes.item where key = 'a'"
+        ),
+        {"now": NOON},
+    )
     assert amend(connection, "a", 2) == "too_many_amendments"
     assert amend(connection, "b", 3) == "amended"
     (refused,) = rows(connection, "rejected_log")
     assert (refused.key, refused.reason) == ("a", "too_many_amendments")
-    assert "has 1,000 revisions, the most that are kept; submit it under another key" in refused.detail
+    assert (
+        "has 1,000 revisions, the most that are kept; submit it under another key" in refused.detail
+    )
 
 
 def test_so_many_amendments_wait_for_an_item_that_never_comes(connection: Connection) -> None:
@@ -151,9 +184,12 @@ def test_so_many_amendments_of_a_workload_wait(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)
     connection.execute(
-        text("insert into lanes.amendment (workload, key, payload, source, received_at)"
-             " select 'letters', n::text, '{}', 'client', :now from generate_series(1, 10000) n"), {"now": NOON},
-    )  # fmt: skip
+        text(
+            "insert into lanes.amendment (workload, key, payload, source, received_at)"
+            " select 'letters', n::text, '{}', 'client', :now from generate_series(1, 10000) n"
+        ),
+        {"now": NOON},
+    )
     assert amend(connection, "a", 1) == "too_many_amendments"
     other = amendments.amend(connection, Amendment("bills", "a", {}), door="client", now=NOON)
     assert other.outcome == "waiting"
@@ -168,5 +204,7 @@ def test_a_reader_that_asks_without_an_end_fills_no_table(connection: Connection
     taken = "select count(*) from generate_series(1, 1100) n, lateral lanes.read_result('letters', 'a', 'r' || n, now()) r"
     connection.execute(text(taken))
     connection.execute(text("select * from lanes.read_result('letters', 'b', 'r')"))
-    counted = "select i.key, count(*) from lanes.read r join lanes.item i on i.id = r.item_id group by 1"
+    counted = (
+        "select i.key, count(*) from lanes.read r join lanes.item i on i.id = r.item_id group by 1"
+    )
     assert dict(connection.execute(text(counted)).tuples().all()) == {"a": 1000, "b": 1}

@@ -23,24 +23,40 @@ from tests.store.tries import row, rows
 
 
 def put(
-    connection: Connection, key: str, *, entity: str | None = "ann", hours: float = 0, workload: str = "letters",
+    connection: Connection,
+    key: str,
+    *,
+    entity: str | None = "ann",
+    hours: float = 0,
+    workload: str = "letters",
     consumer: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     when = NOON + timedelta(hours=hours)
-    sent = submission(key, workload, entity=entity, occurred_at=when, lane=Lane.BATCH, consumer=consumer)
+    sent = submission(
+        key, workload, entity=entity, occurred_at=when, lane=Lane.BATCH, consumer=consumer
+    )
     items.admit(connection, [sent], door="client", now=NOON)
 
 
 def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, list[str]]:
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
-    waiting = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=100, now=NOON)
+    waiting = ready_work.lock_for_batch(
+        connection, Kind("letters", letters.id), limit=100, now=NOON
+    )
     found = history.load(connection, waiting, most, scope=letters.spec.pack_scope)
-    sizes = history.lengths_of(connection, dict.fromkeys(ids(connection).values(), limited(letters, most)))
+    sizes = history.lengths_of(
+        connection, dict.fromkeys(ids(connection).values(), limited(letters, most))
+    )
     for each in waiting:  # what is counted is what is read
         payloads = found.get(each.claim.work_id, ())
-        assert sizes.get(ids(connection)[each.key], ()) == tuple(characters(payload) for payload in reversed(payloads))
-    return {each.key: [payload["text"] for payload in found.get(each.claim.work_id, ())] for each in waiting}
+        assert sizes.get(ids(connection)[each.key], ()) == tuple(
+            characters(payload) for payload in reversed(payloads)
+        )
+    return {
+        each.key: [payload["text"] for payload in found.get(each.claim.work_id, ())]
+        for each in waiting
+    }
 
 
 def ids(connection: Connection) -> dict[str, ItemId]:
@@ -58,23 +74,47 @@ def test_earlier_items_of_the_entity_are_seen_oldest_first(connection: Connectio
     put(connection, "other", entity="bob", hours=0)
     put(connection, "nobody", entity=None, hours=4)
     assert seen(connection, letters) == {
-        "a": [], "b": ["letter a"], "c": ["letter a", "letter b"], "other": [], "nobody": [],
-    }  # fmt: skip
+        "a": [],
+        "b": ["letter a"],
+        "c": ["letter a", "letter b"],
+        "other": [],
+        "nobody": [],
+    }
 
 
-def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_them_apart(connection: Connection) -> None:
+def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_them_apart(
+    connection: Connection,
+) -> None:
     consumers = (("a", "crm"), ("b", "shop"), ("c", None), ("d", "crm"), ("e", "shop"), ("f", None))
     apart = publish(connection, now=NOON, pack_scope="consumer")
     for hours, (key, consumer) in enumerate(consumers):
         put(connection, key, hours=hours, consumer=consumer)
     assert seen(connection, apart) == {
-        "a": [], "b": [], "c": [], "d": ["letter a"], "e": ["letter b"], "f": ["letter c"],
-    }  # fmt: skip
+        "a": [],
+        "b": [],
+        "c": [],
+        "d": ["letter a"],
+        "e": ["letter b"],
+        "f": ["letter c"],
+    }
     (told,) = history.of_entity(
-        connection, "letters", "ann", before=later(days=1), most=1, consumer="crm", scope=apart.spec.pack_scope
+        connection,
+        "letters",
+        "ann",
+        before=later(days=1),
+        most=1,
+        consumer="crm",
+        scope=apart.spec.pack_scope,
     )
     assert told == {"text": "letter d"}
-    assert len(history.of_entity(connection, "letters", "ann", before=later(days=1), most=9, consumer="crm")) == 6
+    assert (
+        len(
+            history.of_entity(
+                connection, "letters", "ann", before=later(days=1), most=9, consumer="crm"
+            )
+        )
+        == 6
+    )
 
 
 def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(
@@ -97,17 +137,31 @@ def test_an_earlier_item_is_seen_as_it_was_amended(connection: Connection) -> No
     letters = publish(connection, now=NOON)
     put(connection, "a", hours=1)
     put(connection, "b", hours=2)
-    amendments.amend(connection, Amendment("letters", "a", {"text": "amended"}), door="client", now=NOON)
+    amendments.amend(
+        connection, Amendment("letters", "a", {"text": "amended"}), door="client", now=NOON
+    )
     assert seen(connection, letters)["b"] == ["amended"]
 
 
-def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_moment(connection: Connection) -> None:
+def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_moment(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for key, hours in (("a", 1), ("bb", 2), ("ccc", 3)):
         put(connection, key, hours=hours)
-    asked = [("ann", NOON + timedelta(hours=9)), ("bob", NOON), ("ann", NOON + timedelta(hours=2)), ("ann", NOON)]
+    asked = [
+        ("ann", NOON + timedelta(hours=9)),
+        ("bob", NOON),
+        ("ann", NOON + timedelta(hours=2)),
+        ("ann", NOON),
+    ]
     found = history.lengths_before(connection, "letters", asked, 2)
-    assert [[length - len('{"text": "letter "}') for _, length in each] for each in found] == [[3, 2], [], [1], []]
+    assert [[length - len('{"text": "letter "}') for _, length in each] for each in found] == [
+        [3, 2],
+        [],
+        [1],
+        [],
+    ]
     assert history.lengths_before(connection, "letters", asked, 0) == [[], [], [], []]
 
 
@@ -122,7 +176,10 @@ def test_a_route_says_what_a_batch_costs_with_the_history_it_reads(connection: C
         expected = Estimates(NOON).of(letters, own, history_chars([own] * reads))
         logged = row(connection, "route_log", key=key)
         assert (logged.realtime_usd, logged.batch_usd) == (expected.realtime, expected.batch)
-    assert row(connection, "route_log", key="k0").batch_usd < row(connection, "route_log", key="k3").batch_usd
+    assert (
+        row(connection, "route_log", key="k0").batch_usd
+        < row(connection, "route_log", key="k3").batch_usd
+    )
 
 
 def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connection) -> None:
@@ -131,7 +188,14 @@ def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connec
         admit(connection, f"k{n}", now=NOON, entity="ann", occurred_at=later(hours=n - 3))
     route(connection, now=NOON)
     leaving = sheds.last(connection, ["letters"]).waiting
-    assert sheds.save(connection, {each.id: Shed("it answers nobody") for each in leaving}, now=NOON) == 2
+    assert (
+        sheds.save(connection, {each.id: Shed("it answers nobody") for each in leaving}, now=NOON)
+        == 2
+    )
     own = len('{"text": "letter k0"}')
-    expected = [Estimates(NOON).of(letters, own, history_chars([own] * reads)).batch for reads in (0, 1)]
-    assert [each.batch_usd for each in rows(connection, "route_log", "key", reason="shed")] == expected
+    expected = [
+        Estimates(NOON).of(letters, own, history_chars([own] * reads)).batch for reads in (0, 1)
+    ]
+    assert [
+        each.batch_usd for each in rows(connection, "route_log", "key", reason="shed")
+    ] == expected

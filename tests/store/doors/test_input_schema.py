@@ -22,7 +22,10 @@ from tests.store.tries import rows
 
 SCHEMA = {
     "type": "object",
-    "properties": {"text": {"type": "string", "minLength": 1}, "tags": {"type": "array", "items": {"enum": ["a", "b"]}}},
+    "properties": {
+        "text": {"type": "string", "minLength": 1},
+        "tags": {"type": "array", "items": {"enum": ["a", "b"]}},
+    },
     "required": ["text"],
     "additionalProperties": False,
 }
@@ -39,13 +42,18 @@ def letters(connection: Connection) -> Connection:
 def by_submit(connection: Connection) -> str:
     ask = text("select lanes.submit('letters', cast(:payload as jsonb), :key)")
     wrong = connection.execute(ask, {"payload": json.dumps(WRONG), "key": "wrong"}).scalar_one()
-    assert connection.execute(ask, {"payload": json.dumps(RIGHT), "key": "right"}).scalar_one() == "accepted"
+    assert (
+        connection.execute(ask, {"payload": json.dumps(RIGHT), "key": "right"}).scalar_one()
+        == "accepted"
+    )
     return wrong
 
 
 def by_submit_item(connection: Connection) -> str:
-    ask = text("select told.outcome from unnest(cast(:keys as text[]), cast(:payloads as jsonb[])) given (key, payload), "
-               "lanes.submit_item('letters', given.payload, given.key) told")  # fmt: skip
+    ask = text(
+        "select told.outcome from unnest(cast(:keys as text[]), cast(:payloads as jsonb[])) given (key, payload), "
+        "lanes.submit_item('letters', given.payload, given.key) told"
+    )
     given = {"keys": ["right", "wrong"], "payloads": [json.dumps(RIGHT), json.dumps(WRONG)]}
     right, wrong = connection.execute(ask, given).scalars()
     assert right == "accepted"
@@ -54,7 +62,9 @@ def by_submit_item(connection: Connection) -> str:
 
 def by_submit_many(connection: Connection) -> str:
     given = json.dumps([{"key": "wrong", "payload": WRONG}, {"key": "right", "payload": RIGHT}])
-    ask = text("select outcome, detail from lanes.submit_many('letters', cast(:rows as jsonb)) order by place")
+    ask = text(
+        "select outcome, detail from lanes.submit_many('letters', cast(:rows as jsonb)) order by place"
+    )
     (wrong, detail), (right, _) = connection.execute(ask, {"rows": given})
     assert detail == SAID
     assert right == "accepted"
@@ -104,7 +114,9 @@ def test_an_amendment_that_breaks_the_schema_leaves_its_item_as_it_was(letters: 
     assert [each.payload for each in rows(letters, "item")] == [RIGHT]
 
 
-def test_what_an_earlier_version_admitted_is_a_duplicate_when_it_comes_again(connection: Connection) -> None:
+def test_what_an_earlier_version_admitted_is_a_duplicate_when_it_comes_again(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     known = [submission("known", payload=WRONG), submission("other", payload=WRONG)]
     items.admit(connection, known, door="event", now=NOON)
@@ -112,7 +124,9 @@ def test_what_an_earlier_version_admitted_is_a_duplicate_when_it_comes_again(con
     assert amendments.amend(connection, late, door="event", now=NOON).outcome == "amended"
     publish(connection, now=NOON, input_schema=SCHEMA)
     changed = submission("other", payload={"texxt": "something else"})
-    again = items.admit(connection, [known[0], changed, submission("new", payload=WRONG)], door="event", now=NOON)
+    again = items.admit(
+        connection, [known[0], changed, submission("new", payload=WRONG)], door="event", now=NOON
+    )
     assert [each.outcome for each in again] == ["duplicate", "schema_mismatch", "schema_mismatch"]
     assert by_submit_again(connection) == "duplicate"
     assert amendments.amend(connection, late, door="event", now=NOON).outcome == "duplicate"
@@ -126,12 +140,17 @@ def by_submit_again(connection: Connection) -> str:
 
 def test_of_two_inputs_with_one_key_the_right_one_is_admitted(letters: Connection) -> None:
     asked = [submission("k", payload=WRONG), submission("k", payload=RIGHT)]
-    assert [each.outcome for each in items.admit(letters, asked, door="client", now=NOON)] == ["schema_mismatch", "accepted"]
+    assert [each.outcome for each in items.admit(letters, asked, door="client", now=NOON)] == [
+        "schema_mismatch",
+        "accepted",
+    ]
 
 
 def test_the_newest_version_decides_and_without_a_schema_all_is_taken(letters: Connection) -> None:
     publish(letters, now=NOON)
-    (told,) = items.admit(letters, [submission("k", payload=WRONG, lane=Lane.BATCH)], door="client", now=NOON)
+    (told,) = items.admit(
+        letters, [submission("k", payload=WRONG, lane=Lane.BATCH)], door="client", now=NOON
+    )
     assert told.outcome == "accepted"
 
 
@@ -142,7 +161,11 @@ FAULTS: list[tuple[dict[str, Any], Any, str]] = [
     ({"enum": ["a", 1]}, "b", "payload is none of the values in its enum"),
     ({"const": {"a": 1}}, {"a": 2}, "payload is not the value that const asks for"),
     ({"required": ["a"]}, {}, "payload.a is missing"),
-    ({"properties": {"a": {"items": {"minLength": 2}}}}, {"a": ["ab", "c"]}, "payload.a[1] must have 2 characters or more"),
+    (
+        {"properties": {"a": {"items": {"minLength": 2}}}},
+        {"a": ["ab", "c"]},
+        "payload.a[1] must have 2 characters or more",
+    ),
     ({"additionalProperties": False}, {"x" * 99: 1}, f"payload.{'x' * 40} is not allowed"),
     ({"minItems": 2}, [1], "payload must have 2 elements or more"),
     ({"maxItems": 1}, [1, 2], "payload must have 1 elements or fewer"),
@@ -156,37 +179,67 @@ FAULTS: list[tuple[dict[str, Any], Any, str]] = [
 
 def fault(connection: Connection, schema: Any, value: Any) -> str | None:
     ask = text("select lanes.schema_fault(cast(:schema as jsonb), cast(:value as jsonb))")
-    return connection.execute(ask, {"schema": json.dumps(schema), "value": json.dumps(value)}).scalar_one()
+    return connection.execute(
+        ask, {"schema": json.dumps(schema), "value": json.dumps(value)}
+    ).scalar_one()
 
 
 @pytest.mark.parametrize(("schema", "value", "said"), FAULTS)
-def test_a_fault_names_the_path_and_the_rule(connection: Connection, schema: dict[str, Any], value: Any, said: str) -> None:
+def test_a_fault_names_the_path_and_the_rule(
+    connection: Connection, schema: dict[str, Any], value: Any, said: str
+) -> None:
     assert fault(connection, schema, value) == said
 
 
 NAMES = st.sampled_from(["a", "b"])
-SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, -2.0]) | st.sampled_from(["", "a", "ää"])
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([0.5, 1.0, -2.0])
+    | st.sampled_from(["", "a", "ää"])
+)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2), max_leaves=6
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=2),
+    max_leaves=6,
 )
 TYPES = st.sampled_from(["object", "array", "string", "number", "integer", "boolean", "null"])
 SMALL = st.integers(0, 2)
 
 
 def schemas(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({}, optional={
-        "type": TYPES | st.lists(TYPES, min_size=1, max_size=2, unique=True), "enum": st.lists(VALUES, min_size=1, max_size=3),
-        "const": VALUES, "properties": st.dictionaries(NAMES, inner, max_size=2), "required": st.lists(NAMES, unique=True),
-        "additionalProperties": st.booleans(), "items": inner, "minItems": SMALL, "maxItems": SMALL, "minLength": SMALL,
-        "maxLength": SMALL, "minimum": SMALL, "maximum": SMALL, "exclusiveMinimum": SMALL, "exclusiveMaximum": SMALL,
-    })  # fmt: skip
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "type": TYPES | st.lists(TYPES, min_size=1, max_size=2, unique=True),
+            "enum": st.lists(VALUES, min_size=1, max_size=3),
+            "const": VALUES,
+            "properties": st.dictionaries(NAMES, inner, max_size=2),
+            "required": st.lists(NAMES, unique=True),
+            "additionalProperties": st.booleans(),
+            "items": inner,
+            "minItems": SMALL,
+            "maxItems": SMALL,
+            "minLength": SMALL,
+            "maxLength": SMALL,
+            "minimum": SMALL,
+            "maximum": SMALL,
+            "exclusiveMinimum": SMALL,
+            "exclusiveMaximum": SMALL,
+        },
+    )
 
 
 SCHEMAS = st.recursive(st.fixed_dictionaries({}, optional={"type": TYPES}), schemas, max_leaves=4)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None
+)
 @given(schema=SCHEMAS, value=VALUES)
-def test_the_database_judges_as_json_schema_does(connection: Connection, schema: dict[str, Any], value: Any) -> None:
+def test_the_database_judges_as_json_schema_does(
+    connection: Connection, schema: dict[str, Any], value: Any
+) -> None:
     right = jsonschema.Draft202012Validator(schema).is_valid(value)
     assert (fault(connection, schema, value) is None) is right

@@ -34,11 +34,27 @@ def ask(connection: Connection, query: str) -> str:
 
 
 def test_an_item_is_submitted_with_positional_arguments(sql: Connection) -> None:
-    assert ask(sql, """select lanes.submit('letters', '{"text": "x"}', 'k', '2026-11-24T13:00Z', 'desk', 'e', true,
-                                           'realtime', '2026-11-23T12:00Z')""") == "accepted"  # fmt: skip
+    assert (
+        ask(
+            sql,
+            """select lanes.submit('letters', '{"text": "x"}', 'k', '2026-11-24T13:00Z', 'desk', 'e', true,
+                                           'realtime', '2026-11-23T12:00Z')""",
+        )
+        == "accepted"
+    )
     kept = row(sql, "item")
-    assert (kept.key, kept.payload, kept.due_at, kept.consumer) == ("k", {"text": "x"}, later(hours=1), "desk")
-    assert (kept.entity, kept.urgent, kept.pin, kept.occurred_at) == ("e", True, "realtime", later(days=-1))
+    assert (kept.key, kept.payload, kept.due_at, kept.consumer) == (
+        "k",
+        {"text": "x"},
+        later(hours=1),
+        "desk",
+    )
+    assert (kept.entity, kept.urgent, kept.pin, kept.occurred_at) == (
+        "e",
+        True,
+        "realtime",
+        later(days=-1),
+    )
     assert kept.source == "sql"
 
 
@@ -76,7 +92,9 @@ def test_a_missing_key_is_the_content_where_the_workload_asks_so(sql: Connection
         ("""select lanes.submit('letters', '{}', entity => repeat('e', 3000))""", "malformed"),
     ],
 )
-def test_a_refusal_is_an_answer_not_an_error_in_the_callers_transaction(sql: Connection, query: str, reason: str) -> None:
+def test_a_refusal_is_an_answer_not_an_error_in_the_callers_transaction(
+    sql: Connection, query: str, reason: str
+) -> None:
     assert ask(sql, query) == reason
     assert row(sql, "rejected_log").reason == reason
     assert [each.payload["outcome"] for each in events(sql, "lanes.item.rejected")] == [reason]
@@ -102,14 +120,18 @@ def test_a_refused_key_can_be_tried_in_the_same_transaction_with_another(sql: Co
 
 
 def test_a_whole_table_can_be_submitted_in_one_statement(sql: Connection) -> None:
-    query = "select count(*) from (select lanes.submit('letters', jsonb_build_object('n', n), 'k' || n) as told" \
-            " from generate_series(1, 50) n) where told = 'accepted'"  # fmt: skip
+    query = (
+        "select count(*) from (select lanes.submit('letters', jsonb_build_object('n', n), 'k' || n) as told"
+        " from generate_series(1, 50) n) where told = 'accepted'"
+    )
     assert sql.execute(text(query)).scalar_one() == 50
     assert len(rows(sql, "item")) == 50
 
 
 @pytest.mark.parametrize(("ends", "second"), [("commit", "duplicate"), ("rollback", "accepted")])
-def test_two_admissions_of_one_key_at_once_make_one_item(pool: Engine, letters: None, ends: str, second: str) -> None:
+def test_two_admissions_of_one_key_at_once_make_one_item(
+    pool: Engine, letters: None, ends: str, second: str
+) -> None:
     with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
         assert items.admit(one, [submission("k")], door="client", now=NOON)[0].outcome == "accepted"
         pid = backend(two)
@@ -122,11 +144,15 @@ def test_two_admissions_of_one_key_at_once_make_one_item(pool: Engine, letters: 
         assert len(rows(reader, "item")) == 1
 
 
-def test_of_two_conflicting_admissions_at_once_the_first_stands(pool: Engine, letters: None) -> None:
+def test_of_two_conflicting_admissions_at_once_the_first_stands(
+    pool: Engine, letters: None
+) -> None:
     with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
         items.admit(one, [submission("k", payload={"n": 1})], door="client", now=NOON)
         pid = backend(two)
-        waiting = elsewhere.submit(items.admit, two, [submission("k", payload={"n": 2})], door="client", now=NOON)
+        waiting = elsewhere.submit(
+            items.admit, two, [submission("k", payload={"n": 2})], door="client", now=NOON
+        )
         until_blocked(pool, pid)
         one.commit()
         assert waiting.result(10)[0].outcome == "key_conflict"
@@ -135,7 +161,9 @@ def test_of_two_conflicting_admissions_at_once_the_first_stands(pool: Engine, le
         assert row(reader, "item").payload == {"n": 1}
 
 
-def admitted_meanwhile(pool: Engine, inputs: Sequence[Submission], **published: Any) -> list[Admission]:
+def admitted_meanwhile(
+    pool: Engine, inputs: Sequence[Submission], **published: Any
+) -> list[Admission]:
     """What an admission is told that waits for somebody's key "k" while a version is published; that key comes to nothing."""
     with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
         items.admit(one, [submission("k")], door="client", now=NOON)
@@ -150,15 +178,21 @@ def admitted_meanwhile(pool: Engine, inputs: Sequence[Submission], **published: 
     return told
 
 
-def test_an_input_that_became_too_large_while_it_waited_is_admitted_as_it_was_screened(pool: Engine, letters: None) -> None:
-    (told,) = admitted_meanwhile(pool, [submission("k", payload={"text": "x" * 2_000})], max_payload_kib=1)
+def test_an_input_that_became_too_large_while_it_waited_is_admitted_as_it_was_screened(
+    pool: Engine, letters: None
+) -> None:
+    (told,) = admitted_meanwhile(
+        pool, [submission("k", payload={"text": "x" * 2_000})], max_payload_kib=1
+    )
     assert told == Admission("accepted", None, "k")
     with pool.begin() as reader:
         assert row(reader, "item").key == "k"
         assert rows(reader, "rejected_log") == []
 
 
-def test_an_input_that_was_too_large_when_it_was_screened_is_never_called_a_duplicate(pool: Engine, letters: None) -> None:
+def test_an_input_that_was_too_large_when_it_was_screened_is_never_called_a_duplicate(
+    pool: Engine, letters: None
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON, max_payload_kib=1)
     inputs = [submission("k"), submission("large", payload={"text": "x" * 2_000})]
@@ -172,12 +206,17 @@ def test_an_input_that_was_too_large_when_it_was_screened_is_never_called_a_dupl
 def test_an_input_keeps_the_key_it_was_screened_with(pool: Engine, letters: None) -> None:
     inputs = [submission("k"), Submission("letters", {"text": "x"}, place="file.jsonl:3")]
     told = admitted_meanwhile(pool, inputs, dedupe="content")
-    assert [(each.outcome, each.key) for each in told] == [("accepted", "k"), ("accepted", "file.jsonl:3")]
+    assert [(each.outcome, each.key) for each in told] == [
+        ("accepted", "k"),
+        ("accepted", "file.jsonl:3"),
+    ]
     with pool.begin() as reader:
         assert {each.key for each in rows(reader, "item")} == {"k", "file.jsonl:3"}
 
 
-ODD = "".join(random.Random(7).choices(string.ascii_letters, k=6_000))  # does not compress into what an index takes
+ODD = "".join(
+    random.Random(7).choices(string.ascii_letters, k=6_000)
+)  # does not compress into what an index takes
 
 
 @pytest.mark.parametrize(
@@ -190,8 +229,11 @@ ODD = "".join(random.Random(7).choices(string.ascii_letters, k=6_000))  # does n
         ("select lanes.submit(:odd, '{}', 'k')", "unknown_workload"),
         ("select lanes.submit(:odd, '{}', :odd)", "unknown_workload"),
         ("select outcome from lanes.submit_item('letters', '{}', :odd)", "malformed"),
-        ("select outcome from lanes.admit(jsonb_build_array(jsonb_build_object("
-         " 'workload', 'letters', 'payload', '{}'::jsonb, 'place', cast(:odd as text))), 'sql')", "malformed"),
+        (
+            "select outcome from lanes.admit(jsonb_build_array(jsonb_build_object("
+            " 'workload', 'letters', 'payload', '{}'::jsonb, 'place', cast(:odd as text))), 'sql')",
+            "malformed",
+        ),
         ("select lanes.amend('letters', :odd, '{}')", "malformed"),
         ("select lanes.amend('letters', null, '{}')", "malformed"),
         ("select lanes.amend(null, null, null)", "unknown_workload"),
@@ -206,15 +248,23 @@ ODD = "".join(random.Random(7).choices(string.ascii_letters, k=6_000))  # does n
         ("select lanes.label('letters', 'there', '{}', '')", "malformed"),
         ("select lanes.label('letters', 'there', '{}', null)", "malformed"),
         ("select lanes.label('letters', 'there', '{\"n\": 1e400}')", "malformed"),
-        ("select lanes.label('letters', 'there', jsonb_build_object(repeat('x', 2700), 1))", "malformed"),
-        ("select lanes.label('letters', 'there', jsonb_build_object(repeat('x', 512), 1))", "labeled"),
+        (
+            "select lanes.label('letters', 'there', jsonb_build_object(repeat('x', 2700), 1))",
+            "malformed",
+        ),
+        (
+            "select lanes.label('letters', 'there', jsonb_build_object(repeat('x', 512), 1))",
+            "labeled",
+        ),
         ("select count(*) from lanes.read_result('letters', :odd, 'desk')", 0),
         ("select count(*) from lanes.read_result('letters', 'there', :odd)", 0),
         ("select count(*) from lanes.read_result('letters', 'there', null)", 0),
         ("select count(*) from lanes.read_result(null, null, null)", 0),
     ],
-)  # fmt: skip
-def test_whatever_is_asked_the_callers_transaction_goes_on(sql: Connection, query: str, outcome: Any) -> None:
+)
+def test_whatever_is_asked_the_callers_transaction_goes_on(
+    sql: Connection, query: str, outcome: Any
+) -> None:
     ask(sql, """select lanes.submit('letters', '{}', 'there')""")
     said = {"odd": ODD} if ":odd" in query else {}
     assert sql.execute(text(query), said).scalar_one() == outcome
@@ -222,7 +272,10 @@ def test_whatever_is_asked_the_callers_transaction_goes_on(sql: Connection, quer
 
 
 def test_a_key_that_no_index_takes_is_refused_and_kept(sql: Connection) -> None:
-    assert sql.execute(text("select lanes.submit('letters', '{}', :odd)"), {"odd": ODD}).scalar_one() == "malformed"
+    assert (
+        sql.execute(text("select lanes.submit('letters', '{}', :odd)"), {"odd": ODD}).scalar_one()
+        == "malformed"
+    )
     kept = row(sql, "rejected_log")
     assert (kept.position, kept.key) == (ODD[:512], ODD[:512])
     assert "1 to 512 characters" in kept.detail
@@ -233,7 +286,9 @@ def test_a_key_that_no_index_takes_is_refused_and_kept(sql: Connection) -> None:
 def test_a_reader_whose_name_no_index_takes_is_recorded_by_its_beginning(sql: Connection) -> None:
     ask(sql, """select lanes.submit('letters', '{}', 'there')""")
     for reader in (ODD, None, "", "desk"):
-        sql.execute(text("select lanes.read_result('letters', 'there', :reader)"), {"reader": reader}).all()
+        sql.execute(
+            text("select lanes.read_result('letters', 'there', :reader)"), {"reader": reader}
+        ).all()
     assert [each.reader for each in rows(sql, "read")] == [ODD[:512], "unknown", "unknown", "desk"]
 
 
@@ -242,12 +297,19 @@ def test_whoever_submits_an_item_is_told_its_outcome_its_key_and_why(sql: Connec
         return sql.execute(text(f"select * from lanes.submit_item({arguments})")).one()
 
     made_up = submitted("""'letters', '{"text": "x"}'""")
-    assert (made_up.outcome, made_up.key, made_up.detail) == ("accepted", row(sql, "item").key, None)
+    assert (made_up.outcome, made_up.key, made_up.detail) == (
+        "accepted",
+        row(sql, "item").key,
+        None,
+    )
     again = submitted(f"""'letters', '{{"text": "y"}}', '{made_up.key}'""")
     assert (again.outcome, again.key) == ("key_conflict", made_up.key)
     assert "send an amendment" in again.detail
     publish(sql, "twins", now=NOON, dedupe="content")
-    first, twin = (submitted("""'twins', '{"a": 1}', urgent => true"""), submitted("""'twins', '{"a": 1}'"""))
+    first, twin = (
+        submitted("""'twins', '{"a": 1}', urgent => true"""),
+        submitted("""'twins', '{"a": 1}'"""),
+    )
     assert (first.outcome, twin.outcome) == ("accepted", "duplicate")
     assert first.key == twin.key
     assert row(sql, "item", workload="twins").key == first.key

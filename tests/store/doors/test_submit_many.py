@@ -35,16 +35,40 @@ def outcomes(told: list[Any]) -> list[str]:
 
 def test_each_row_is_an_item_with_the_arguments_of_submit_by_name(sql: Connection) -> None:
     everything = {
-        "payload": {"text": "x"}, "key": "k", "due_at": "2026-11-24T13:00Z", "consumer": "desk", "entity": "e", "urgent": True,
-        "lane": "realtime", "occurred_at": "2026-11-23T12:00Z",
-    }  # fmt: skip
+        "payload": {"text": "x"},
+        "key": "k",
+        "due_at": "2026-11-24T13:00Z",
+        "consumer": "desk",
+        "entity": "e",
+        "urgent": True,
+        "lane": "realtime",
+        "occurred_at": "2026-11-23T12:00Z",
+    }
     told = submit_many(sql, [everything, {"payload": {"text": "y"}, "key": "l", "due_at": None}])
-    assert [tuple(each) for each in told] == [(1, "accepted", "k", None), (2, "accepted", "l", None)]
+    assert [tuple(each) for each in told] == [
+        (1, "accepted", "k", None),
+        (2, "accepted", "l", None),
+    ]
     first, second = rows(sql, "item")
-    assert (first.key, first.payload, first.due_at, first.consumer) == ("k", {"text": "x"}, later(hours=1), "desk")
-    assert (first.entity, first.urgent, first.pin, first.occurred_at) == ("e", True, "realtime", later(days=-1))
+    assert (first.key, first.payload, first.due_at, first.consumer) == (
+        "k",
+        {"text": "x"},
+        later(hours=1),
+        "desk",
+    )
+    assert (first.entity, first.urgent, first.pin, first.occurred_at) == (
+        "e",
+        True,
+        "realtime",
+        later(days=-1),
+    )
     assert (first.source, first.workload) == ("sql", "letters")
-    assert (second.key, second.due_at, second.urgent, second.occurred_at) == ("l", None, False, second.received_at)
+    assert (second.key, second.due_at, second.urgent, second.occurred_at) == (
+        "l",
+        None,
+        False,
+        second.received_at,
+    )
 
 
 def test_a_refused_row_harms_no_neighbour_and_says_why(sql: Connection) -> None:
@@ -52,17 +76,36 @@ def test_a_refused_row_harms_no_neighbour_and_says_why(sql: Connection) -> None:
     told = submit_many(
         sql,
         [
-            {"payload": {}, "key": "a"}, "text", {"key": "no payload"}, {"payload": {}, "key": "late", "due_at": "whenever"},
-            {"payload": {"n": 2}, "key": "taken"}, {"payload": {}, "key": "a"}, {"payload": {}, "key": "b"}, None,
-            {"payload": {"n": 1}, "key": "taken"}, {"payload": {"n": 1}, "key": "a"}, {"payload": {}, "lane": "express"},
+            {"payload": {}, "key": "a"},
+            "text",
+            {"key": "no payload"},
+            {"payload": {}, "key": "late", "due_at": "whenever"},
+            {"payload": {"n": 2}, "key": "taken"},
+            {"payload": {}, "key": "a"},
+            {"payload": {}, "key": "b"},
+            None,
+            {"payload": {"n": 1}, "key": "taken"},
+            {"payload": {"n": 1}, "key": "a"},
+            {"payload": {}, "lane": "express"},
         ],
-    )  # fmt: skip
+    )
     assert outcomes(told) == [
-        "accepted", "malformed", "malformed", "malformed", "key_conflict", "duplicate", "accepted", "malformed", "duplicate",
-        "key_conflict", "malformed",
-    ]  # fmt: skip
+        "accepted",
+        "malformed",
+        "malformed",
+        "malformed",
+        "key_conflict",
+        "duplicate",
+        "accepted",
+        "malformed",
+        "duplicate",
+        "key_conflict",
+        "malformed",
+    ]
     assert [each.place for each in told] == list(range(1, 12))
-    assert all((each.detail is None) == (each.outcome in ("accepted", "duplicate")) for each in told)
+    assert all(
+        (each.detail is None) == (each.outcome in ("accepted", "duplicate")) for each in told
+    )
     assert Counter(each.key for each in rows(sql, "item")) == Counter(["taken", "a", "b"])
     refused = {each.position: each.content for each in rows(sql, "rejected_log")}
     assert refused.keys() == {"2", "no payload", "late", "taken", "8", "a", "11"}
@@ -99,17 +142,38 @@ FINE: dict[str, Any] = {"payload": {"text": "x"}, "key": "k"}
         FINE | {"occurred_at": "-infinity"},
         FINE | {"occurred_at": "9999-06-01 00:00:00+00"},
         FINE | {"urgent": None},
-        FINE | {"due_at": "2026-11-24 15:00+02", "urgent": True, "consumer": "desk", "entity": "e", "lane": "batch"},
+        FINE
+        | {
+            "due_at": "2026-11-24 15:00+02",
+            "urgent": True,
+            "consumer": "desk",
+            "entity": "e",
+            "lane": "batch",
+        },
     ],
 )
-def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(sql: Connection, fields: dict[str, Any]) -> None:
+def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(
+    sql: Connection, fields: dict[str, Any]
+) -> None:
     by_name = {"workload": "letters"} | fields
 
     def one() -> tuple[str, str, str | None]:
-        given = {name: json.dumps(value) if name == "payload" else value for name, value in by_name.items()}
-        types = {"payload": "jsonb", "due_at": "timestamptz", "occurred_at": "timestamptz", "urgent": "boolean"}
-        arguments = ", ".join(f"{name} => cast(:{name} as {types.get(name, 'text')})" for name in by_name)
-        told = sql.execute(text(f"select outcome, key, detail from lanes.submit_item({arguments})"), given).one()
+        given = {
+            name: json.dumps(value) if name == "payload" else value
+            for name, value in by_name.items()
+        }
+        types = {
+            "payload": "jsonb",
+            "due_at": "timestamptz",
+            "occurred_at": "timestamptz",
+            "urgent": "boolean",
+        }
+        arguments = ", ".join(
+            f"{name} => cast(:{name} as {types.get(name, 'text')})" for name in by_name
+        )
+        told = sql.execute(
+            text(f"select outcome, key, detail from lanes.submit_item({arguments})"), given
+        ).one()
         return told.outcome, told.key, told.detail
 
     def many() -> tuple[str, str, str | None]:
@@ -123,11 +187,21 @@ def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(sql: Con
         step = sql.begin_nested()
         told = ask()
         stored = [
-            {**row_._asdict(), "id": None, "received_at": None, "occurred_at": row_.occurred_at != row_.received_at}
+            {
+                **row_._asdict(),
+                "id": None,
+                "received_at": None,
+                "occurred_at": row_.occurred_at != row_.received_at,
+            }
             for row_ in rows(sql, "item")
         ]
-        kept = [(r.workload, r.source, r.position, r.reason, r.content, r.detail, r.key) for r in rows(sql, "rejected_log")]
-        said = [(each.event, each.resource, each.payload) for each in events(sql, "lanes.item.rejected")]
+        kept = [
+            (r.workload, r.source, r.position, r.reason, r.content, r.detail, r.key)
+            for r in rows(sql, "rejected_log")
+        ]
+        said = [
+            (each.event, each.resource, each.payload) for each in events(sql, "lanes.item.rejected")
+        ]
         seen.append((told, stored, kept, said))
         step.rollback()
     alone, listed = seen
@@ -135,7 +209,9 @@ def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(sql: Con
 
 
 def test_a_field_that_submit_does_not_take_is_refused_by_its_name_alone(sql: Connection) -> None:
-    told = submit_many(sql, [{"payload": {}, "key": "k", "due": "secret"}, {"payload": {}, "key": "l"}])
+    told = submit_many(
+        sql, [{"payload": {}, "key": "k", "due": "secret"}, {"payload": {}, "key": "l"}]
+    )
     assert outcomes(told) == ["malformed", "accepted"]
     assert told[0].detail.startswith('unknown field "due"; allowed are payload, key, ')
     (announced,) = events(sql, "lanes.item.rejected")
@@ -144,14 +220,21 @@ def test_a_field_that_submit_does_not_take_is_refused_by_its_name_alone(sql: Con
 
 @pytest.mark.parametrize("name", ["key", "consumer", "entity"])
 @pytest.mark.parametrize("said", [["a"], {"a": 1}, 7, 1.5, True, ""])
-def test_what_is_no_text_is_no_key_consumer_or_entity(sql: Connection, name: str, said: Any) -> None:
+def test_what_is_no_text_is_no_key_consumer_or_entity(
+    sql: Connection, name: str, said: Any
+) -> None:
     fine = {"payload": {}, "key": "fine"}
     wrong, right = submit_many(sql, [{"payload": {}, "key": "k", name: said}, fine])
-    assert (wrong.outcome, wrong.detail) == ("malformed", f'"{name}" must be a text of 1 to 512 characters')
+    assert (wrong.outcome, wrong.detail) == (
+        "malformed",
+        f'"{name}" must be a text of 1 to 512 characters',
+    )
     assert right.outcome == "accepted"
 
 
-@pytest.mark.parametrize("said", ["now", "tomorrow", "epoch", "20261124T130000Z", "24.11.2026", 20261124, ["2026-11-24"]])
+@pytest.mark.parametrize(
+    "said", ["now", "tomorrow", "epoch", "20261124T130000Z", "24.11.2026", 20261124, ["2026-11-24"]]
+)
 def test_a_time_is_written_in_iso_8601(sql: Connection, said: Any) -> None:
     (told,) = submit_many(sql, [{"payload": {}, "due_at": said}])
     assert told.detail == '"due_at" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
@@ -176,15 +259,27 @@ def test_rows_without_a_key_are_items_of_their_own(sql: Connection) -> None:
     assert outcomes([first, second, third]) == ["accepted"] * 3
     assert {each.key for each in rows(sql, "item")} == {first.key, second.key, third.key}
     publish(sql, "twins", now=NOON, dedupe="content")
-    assert outcomes(submit_many(sql, [{"payload": {"a": 1}}, {"payload": {"a": 1}}], "twins")) == ["accepted", "duplicate"]
+    assert outcomes(submit_many(sql, [{"payload": {"a": 1}}, {"payload": {"a": 1}}], "twins")) == [
+        "accepted",
+        "duplicate",
+    ]
 
 
 @pytest.mark.parametrize(
     ("said", "told"),
-    [("null", ["malformed"]), ("[]", []), ("7", ["malformed"]), ('"text"', ["malformed"]), ('{"payload": {}}', ["accepted"]),
-     ("[null]", ["malformed"]), ("[[]]", ["malformed"])],
-)  # fmt: skip
-def test_whatever_is_given_as_the_list_the_callers_transaction_goes_on(sql: Connection, said: str, told: list[str]) -> None:
+    [
+        ("null", ["malformed"]),
+        ("[]", []),
+        ("7", ["malformed"]),
+        ('"text"', ["malformed"]),
+        ('{"payload": {}}', ["accepted"]),
+        ("[null]", ["malformed"]),
+        ("[[]]", ["malformed"]),
+    ],
+)
+def test_whatever_is_given_as_the_list_the_callers_transaction_goes_on(
+    sql: Connection, said: str, told: list[str]
+) -> None:
     query = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")
     assert list(sql.execute(query, {"rows": said}).scalars()) == (told)
     assert sql.execute(query, {"rows": None}).all() == []
@@ -201,7 +296,9 @@ def test_a_large_list_with_every_second_row_known_is_told_in_order(sql: Connecti
     ]
 
 
-def test_one_transaction_wakes_the_lanes_once_and_tells_nothing_by_it(pool: Engine, database_url: str) -> None:
+def test_one_transaction_wakes_the_lanes_once_and_tells_nothing_by_it(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
     with psycopg.connect(plain_url(database_url), autocommit=True) as listener:

@@ -20,13 +20,16 @@ def labelled(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("first", ["label", "save"])
-def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(pool: Engine, first: str) -> None:
+def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(
+    pool: Engine, first: str
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         work = claimed_item(setup, "k")
     acts: dict[str, Callable[[Connection], object]] = {
-        "label": labelled, "save": lambda c: outcomes.save(c, [tried(work)], now=NOON)
-    }  # fmt: skip
+        "label": labelled,
+        "save": lambda c: outcomes.save(c, [tried(work)], now=NOON),
+    }
     second = next(each for each in acts if each != first)
     with pool.connect() as one, pool.connect() as other:
         acts[first](one)  # neither sees what the other writes
@@ -39,11 +42,25 @@ def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(pool: Eng
 
 def replayed(connection: Connection, *, answer: dict[str, str]) -> None:
     """A replay by the version in force has answered everything."""
-    of = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=later(hours=1))
+    of = replays.begin(
+        connection,
+        "letters",
+        version_no=None,
+        first=None,
+        last=None,
+        who="ada",
+        why="",
+        now=later(hours=1),
+    )
     replays.read_some(connection, of.id, now=later(hours=1))
     version = publish(connection, now=NOON)
     batch_id, works = submit(connection, version, now=later(hours=1), account=f"of {of.number}")
-    save(connection, *(tried(each, output=answer) for each in works), batch_id=batch_id, now=later(hours=1))
+    save(
+        connection,
+        *(tried(each, output=answer) for each in works),
+        batch_id=batch_id,
+        now=later(hours=1),
+    )
     replays.finish(connection, now=later(hours=1))
 
 
@@ -59,7 +76,12 @@ def test_replays_that_were_dropped_multiply_no_labels(connection: Connection) ->
     version = publish(connection, now=NOON)
     batch_id, works = submit(connection, version)
     save(connection, *(tried(each, output=A) for each in works), batch_id=batch_id)
-    items.label(connection, "letters", {key: A if n < 30 else B for n, key in enumerate(keys)}, source="team")
+    items.label(
+        connection,
+        "letters",
+        {key: A if n < 30 else B for n, key in enumerate(keys)},
+        source="team",
+    )
     before = row(connection, "accuracy")
     assert (before.labels, before.share) == (40, 0.75)
     for _ in range(3):
@@ -76,7 +98,9 @@ def test_of_one_lane_and_version_the_answer_that_is_shown_counts(connection: Con
     save(connection, *(tried(each, output=B) for each in works), batch_id=batch_id)
     labelled(connection)
     replayed(connection, answer=A)
-    assert accuracy(connection) == {("batch", 1, 0.0)}  # what a replay answers lies beside it until it is promoted
+    assert accuracy(connection) == {
+        ("batch", 1, 0.0)
+    }  # what a replay answers lies beside it until it is promoted
     promotions.promote(connection, "letters", now=later(hours=1))
     assert accuracy(connection) == {("batch", 1, 1.0)}
     promotions.demote(connection, "letters", now=later(hours=1))
@@ -87,11 +111,21 @@ def test_a_label_stands_beside_the_answer_that_it_judges(connection: Connection)
     publish(connection, now=NOON)
     save(connection, *(tried(each, output=B) for each in [claimed_item(connection, "k")]))
     items.label(connection, "letters", {"k": {"category": "a", "note": "x"}}, source="team")
-    found = {each.field: (each.expected, each.answer, each.correct) for each in rows(connection, "labeled_answers")}
+    found = {
+        each.field: (each.expected, each.answer, each.correct)
+        for each in rows(connection, "labeled_answers")
+    }
     assert found == {"category": ("a", B["category"], False), "note": ("x", None, False)}
 
 
-@pytest.mark.parametrize(("length", "fits"), [(0, False), (1, True), (512, True), (513, False), (2_700, False)])
+@pytest.mark.parametrize(
+    ("length", "fits"), [(0, False), (1, True), (512, True), (513, False), (2_700, False)]
+)
 def test_a_field_is_labelled_by_a_name_of_1_to_512_characters(length: int, fits: bool) -> None:
     why = unfit_label({"x" * length: "a"})
-    assert why is None if fits else why == f"the label names a field with {length:,} characters; a field's name has 1 to 512"
+    assert (
+        why is None
+        if fits
+        else why
+        == f"the label names a field with {length:,} characters; a field's name has 1 to 512"
+    )

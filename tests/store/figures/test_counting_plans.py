@@ -27,7 +27,9 @@ def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_
     databases: Databases, database_url: str, lived_in: bool
 ) -> None:
     told: list[str] = []
-    with create_engine(databases.as_superuser(database_url), poolclass=NullPool).begin() as connection:
+    with create_engine(
+        databases.as_superuser(database_url), poolclass=NullPool
+    ).begin() as connection:
         publish(connection, now=NOON, mode="lambda")
         if lived_in:  # and emptied: the tables have pages, and indexes have more of them
             with connection.begin_nested() as all_of_it:
@@ -48,15 +50,21 @@ def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_
 def live(connection: Connection, name: str) -> None:
     """Items live: both lanes answer them, differently, and somebody labels, reads, amends, empties and cancels some."""
     for chunk in range(CHUNKS):
-        admit(connection, *(f"{name}-{chunk}-{n}" for n in range(CHUNK)), now=NOON, lane=Lane.REALTIME)
+        admit(
+            connection, *(f"{name}-{chunk}-{n}" for n in range(CHUNK)), now=NOON, lane=Lane.REALTIME
+        )
         route(connection, now=NOON)
         save(connection, *(tried(each) for each in claim(connection)))
         items.label(connection, "letters", {f"{name}-{chunk}-1": A}, source="team")
         save(connection, *(tried(each, output=B) for each in claim(connection, Lane.BATCH)))
         key = {"key": f"{name}-{chunk}-0"}
         connection.execute(text("select lanes.read_result('letters', :key, 'app')"), key)
-        connection.execute(text("update lanes.result r set output = null from lanes.item i where i.id = r.item_id"))
-        connection.execute(text("update lanes.item set canceled_at = received_at where key = :key"), key)
+        connection.execute(
+            text("update lanes.result r set output = null from lanes.item i where i.id = r.item_id")
+        )
+        connection.execute(
+            text("update lanes.item set canceled_at = received_at where key = :key"), key
+        )
 
 
 def plans(told: list[str]) -> Iterator[dict[str, Any]]:
@@ -64,7 +72,11 @@ def plans(told: list[str]) -> Iterator[dict[str, Any]]:
     for message in told:
         said = json.loads(message[message.index("{") :]) if message.startswith("duration") else {}
         query = said.get("Query Text", "")
-        if "lanes.figure_delta" in query or "from added a)" in query or "unnest(gone || come)" in query:
+        if (
+            "lanes.figure_delta" in query
+            or "from added a)" in query
+            or "unnest(gone || come)" in query
+        ):
             yield said["Plan"]
 
 
@@ -72,6 +84,8 @@ def scans_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The scans of facts in a plan: bitmaps of an index are scans of their own."""
     if plan.get("Relation Name") in FACTS and plan["Node Type"] != "ModifyTable":
         inner = plan.get("Plans", [])
-        yield plan | {name: value for each in inner for name, value in each.items() if name == "Index Cond"}
+        yield plan | {
+            name: value for each in inner for name, value in each.items() if name == "Index Cond"
+        }
     for each in plan.get("Plans", []):
         yield from scans_of(each)

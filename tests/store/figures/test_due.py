@@ -27,7 +27,9 @@ def seen(connection: Connection, *, now: datetime) -> list[DueSeen]:
     return list(measurements.measure(connection, now=now).due)
 
 
-def realtime(reason: str = "pinned", *, met: int = 0, missed: int = 0, overdue: int = 0) -> DeadlineFigures:
+def realtime(
+    reason: str = "pinned", *, met: int = 0, missed: int = 0, overdue: int = 0
+) -> DeadlineFigures:
     return DeadlineFigures("letters", Lane.REALTIME, reason, met, missed, overdue)
 
 
@@ -37,7 +39,12 @@ def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: 
     admit(connection, "never due", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     first, second, third = claim(connection)
-    save(connection, tried(first, at=later(seconds=9)), tried(third, at=later(seconds=9)), now=later(seconds=9))
+    save(
+        connection,
+        tried(first, at=later(seconds=9)),
+        tried(third, at=later(seconds=9)),
+        now=later(seconds=9),
+    )
     assert figures(connection, now=later(seconds=9)) == [realtime(met=1)]
     save(connection, tried(second, at=later(seconds=10)), now=later(seconds=10))
     assert figures(connection, now=later(seconds=10)) == [realtime(met=1, missed=1)]
@@ -45,7 +52,9 @@ def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: 
     assert seen(connection, now=later(hours=2)) == []
 
 
-def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(connection: Connection) -> None:
+def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON)
     for key, lane in {"ready": Lane.REALTIME, "out": Lane.BATCH}.items():
         admit(connection, key, now=NOON, lane=lane, due_at=later(minutes=5))
@@ -61,7 +70,9 @@ def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(connection:
     assert at == [realtime(overdue=2), DeadlineFigures("letters", Lane.BATCH, "pinned", 0, 0, 2)]
 
 
-def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(connection: Connection) -> None:
+def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     of = claimed_item(connection, "late", lane=None, due_at=later(minutes=-1))
     assert seen(connection, now=later(seconds=1)) == []
@@ -70,7 +81,9 @@ def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(conn
     assert figures(connection, now=later(seconds=2)) == [realtime("overdue", missed=1)]
 
 
-def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(connection: Connection) -> None:
+def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "routed late", now=NOON, due_at=later(minutes=5))
     route(connection, now=later(minutes=10))
@@ -84,7 +97,9 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(co
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
 
 
-def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_says(connection: Connection) -> None:
+def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_says(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON)
     admit(connection, "archived", now=NOON, lane=Lane.BATCH, due_at=later(hours=-9))
     route(connection, now=NOON)
@@ -98,51 +113,84 @@ def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_say
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue(connection: Connection, lane: Lane) -> None:
+def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue(
+    connection: Connection, lane: Lane
+) -> None:
     publish(connection, now=NOON)
-    admit(connection, *(f"k{n}" for n in range(due.MOST)), now=NOON, lane=lane, due_at=later(hours=-1))
+    admit(
+        connection, *(f"k{n}" for n in range(due.MOST)), now=NOON, lane=lane, due_at=later(hours=-1)
+    )
     admit(connection, "late", now=NOON, lane=lane, due_at=later(minutes=1))
     route(connection, now=NOON)
-    assert seen(connection, now=later(minutes=2)) == [DueSeen("letters", 0, 0, 1, in_realtime=lane is Lane.REALTIME)]
+    assert seen(connection, now=later(minutes=2)) == [
+        DueSeen("letters", 0, 0, 1, in_realtime=lane is Lane.REALTIME)
+    ]
 
 
-def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(connection: Connection) -> None:
+def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(
+    connection: Connection,
+) -> None:
     batch_id = late.in_batch(connection, "k", "asked", max_failures=1)
     late.rescue(connection)
     mine = next(each for each in claim(connection, now=late.LATE) if each.key == "k")
     save(connection, tried(mine, Outcome.ERRORED, error="no", at=late.LATE), now=late.LATE)
     assert seen(connection, now=late.DUE) == []
-    assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [DueSeen("letters", 0, 0, 2, in_realtime=2)]
-    at = due.by_reason(asking.through(connection), since=late.DUE, now=late.DUE + timedelta(minutes=1))
+    assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [
+        DueSeen("letters", 0, 0, 2, in_realtime=2)
+    ]
+    at = due.by_reason(
+        asking.through(connection), since=late.DUE, now=late.DUE + timedelta(minutes=1)
+    )
     assert at == [DeadlineFigures("letters", Lane.REALTIME, "rescue", 0, 0, 2)]
     answered = late.DUE + timedelta(minutes=2)
-    save(connection, tried(late.of_batch(connection, batch_id), at=answered), batch_id=batch_id, now=answered)
+    save(
+        connection,
+        tried(late.of_batch(connection, batch_id), at=answered),
+        batch_id=batch_id,
+        now=answered,
+    )
     assert seen(connection, now=answered) == [DueSeen("letters", 0, 1, 1, in_realtime=2)]
 
 
 def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:
     publish(connection, now=NOON, max_failures=1)
     of = claimed_item(connection, "bad", due_at=later(hours=1))
-    save(connection, tried(of, Outcome.ERRORED, error="no", at=later(seconds=3)), now=later(seconds=3))
+    save(
+        connection,
+        tried(of, Outcome.ERRORED, error="no", at=later(seconds=3)),
+        now=later(seconds=3),
+    )
     assert figures(connection, now=later(seconds=4)) == [realtime(missed=1)]
     retries.retry(connection, "letters", None, now=later(minutes=1))
     assert figures(connection, now=later(minutes=1)) == []
-    save(connection, *(tried(each, at=later(minutes=2)) for each in claim(connection, now=later(minutes=2))),
-         now=later(minutes=2))  # fmt: skip
+    save(
+        connection,
+        *(tried(each, at=later(minutes=2)) for each in claim(connection, now=later(minutes=2))),
+        now=later(minutes=2),
+    )
     assert figures(connection, now=later(minutes=3)) == [realtime(met=1)]
 
 
-def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(connection: Connection) -> None:
+def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON, mode="lambda")
     of = claimed_item(connection, "twice", due_at=later(minutes=1))
     save(connection, tried(of, at=later(seconds=1)), now=later(seconds=1))
     batch_id, work = submit(connection, version, now=later(seconds=2))
-    save(connection, *(tried(each, output=B, at=later(hours=1)) for each in work), batch_id=batch_id, now=later(hours=1))
+    save(
+        connection,
+        *(tried(each, output=B, at=later(hours=1)) for each in work),
+        batch_id=batch_id,
+        now=later(hours=1),
+    )
     home(connection, batch_id, now=later(hours=1))
     assert figures(connection, now=later(hours=1)) == [realtime(met=1)]
 
 
-def test_a_canceled_item_counts_for_nothing_and_a_rebuild_says_the_same_of_all(connection: Connection) -> None:
+def test_a_canceled_item_counts_for_nothing_and_a_rebuild_says_the_same_of_all(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for number in range(4):
         of = claimed_item(connection, f"k{number}", due_at=later(seconds=10))

@@ -18,7 +18,9 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def lived_in(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def lived_in(
+    pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", database_url)
     monkeypatch.setenv("LANES_HOME", str(tmp_path))
     with pool.begin() as connection:
@@ -26,8 +28,14 @@ def lived_in(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytes
         for day in range(3):
             admit(connection, f"a{day}", f"b{day}", now=later(days=day), lane=Lane.REALTIME)
             route(connection, now=later(days=day))
-            save(connection, *(tried(each, at=later(days=day)) for each in claim(connection, now=later(days=day))),
-                 now=later(days=day))  # fmt: skip
+            save(
+                connection,
+                *(
+                    tried(each, at=later(days=day))
+                    for each in claim(connection, now=later(days=day))
+                ),
+                now=later(days=day),
+            )
 
 
 @pytest.mark.parametrize("most", [rebuilding.MOST, 15])
@@ -44,7 +52,9 @@ def test_a_rebuild_heals_the_days_of_its_period_and_no_others(
     said = json.loads(capsys.readouterr().out)
     assert ([each["day"][:10] for each in said["days"]], said["facts"]) == (["2026-11-25"], 10)
     with pool.begin() as connection:
-        healed = {each.at.day: each.n for each in rows(connection, "figure", kind="item", grain="day")}
+        healed = {
+            each.at.day: each.n for each in rows(connection, "figure", kind="item", grain="day")
+        }
     assert healed == {24: 9, 25: 2, 26: 9}
     assert figures("rebuild", until="2026-11-30") == 0
     assert "6 days rebuilt from 30 facts: 2026-11-24 to 2026-11-29" in capsys.readouterr().out

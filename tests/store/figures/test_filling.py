@@ -20,16 +20,37 @@ select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
 """
 
 
-def test_the_facts_of_an_older_database_are_counted_when_it_is_migrated(pool: Engine, database_url: str) -> None:
+def test_the_facts_of_an_older_database_are_counted_when_it_is_migrated(
+    pool: Engine, database_url: str
+) -> None:
     tables = [each.name for each in metadata.sorted_tables if not each.name.startswith("figure")]
     with pool.begin() as connection:
         letters = publish(connection, now=NOON, mode="lambda")
-        admit(connection, "a", "b", "c", now=NOON, lane=Lane.REALTIME, consumer="desk", due_at=later(hours=9))
+        admit(
+            connection,
+            "a",
+            "b",
+            "c",
+            now=NOON,
+            lane=Lane.REALTIME,
+            consumer="desk",
+            due_at=later(hours=9),
+        )
         route(connection, now=NOON)
         for each in claim(connection):
-            save(connection, tried(each, Outcome.ERRORED if each.key == "c" else Outcome.VALID, at=later(seconds=3)))
+            save(
+                connection,
+                tried(
+                    each, Outcome.ERRORED if each.key == "c" else Outcome.VALID, at=later(seconds=3)
+                ),
+            )
         batch_id, works = submit(connection, letters, now=later(days=1))
-        save(connection, *(tried(each, at=later(days=1)) for each in works), now=later(days=1), batch_id=batch_id)
+        save(
+            connection,
+            *(tried(each, at=later(days=1)) for each in works),
+            now=later(days=1),
+            batch_id=batch_id,
+        )
         for name in tables:
             connection.execute(text(f"create table public.{name} as table lanes.{name}"))
         as_migrated_to(connection, BEFORE)

@@ -26,7 +26,10 @@ from tests.store.tries import A, B, claim, rows, save, submit, tried
 OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 STEPS = st.one_of(
     st.tuples(
-        st.just("admit"), st.sampled_from([None, "desk", "digest"]), st.booleans(), st.sampled_from([None, 3, 9_000, -5])
+        st.just("admit"),
+        st.sampled_from([None, "desk", "digest"]),
+        st.booleans(),
+        st.sampled_from([None, 3, 9_000, -5]),
     ),
     st.tuples(st.just("route")),
     st.tuples(st.just("answer"), OUTCOMES, st.booleans()),
@@ -48,7 +51,13 @@ class Life:
     """A workload to which things happen, some time after each other."""
 
     def __init__(self, connection: Connection, mode: Mode) -> None:
-        self._connection, self._now, self._items, self._batches, self._versions = connection, NOON, 0, 0, 0
+        self._connection, self._now, self._items, self._batches, self._versions = (
+            connection,
+            NOON,
+            0,
+            0,
+            0,
+        )
         self._mode = mode
         self._publish()
 
@@ -59,15 +68,24 @@ class Life:
 
     def _admit(self, consumer: str | None, urgent: bool, due_s: int | None) -> None:
         due_at = None if due_s is None else self._now + timedelta(seconds=due_s)
-        admit(self._connection, f"k{self._items}", now=self._now, consumer=consumer, urgent=urgent, due_at=due_at)
+        admit(
+            self._connection,
+            f"k{self._items}",
+            now=self._now,
+            consumer=consumer,
+            urgent=urgent,
+            due_at=due_at,
+        )
         self._items += 1
 
     def _route(self) -> None:
         route(self._connection, now=self._now)
 
     def _answer(self, outcome: Outcome, differs: bool) -> None:
-        tries = [tried(each, outcome, B if differs and outcome is Outcome.VALID else None, at=self._now)
-                 for each in claim(self._connection, now=self._now)]  # fmt: skip
+        tries = [
+            tried(each, outcome, B if differs and outcome is Outcome.VALID else None, at=self._now)
+            for each in claim(self._connection, now=self._now)
+        ]
         where = Gathered(Left.OVER, 2_000) if differs else None
         save(self._connection, *(replace(each, gathered=where) for each in tries), now=self._now)
 
@@ -76,10 +94,19 @@ class Life:
         version = workloads.in_force(self._connection)["letters"]
         if not work_waits(self._connection, version, self._now):
             return
-        batch_id, works = submit(self._connection, version, now=self._now, account=f"a{self._batches}")
+        batch_id, works = submit(
+            self._connection, version, now=self._now, account=f"a{self._batches}"
+        )
         self._now += timedelta(seconds=100)
-        answers = [tried(each, outcome, (B if differs else A) if outcome is Outcome.VALID else None, at=self._now)
-                   for each in works]  # fmt: skip
+        answers = [
+            tried(
+                each,
+                outcome,
+                (B if differs else A) if outcome is Outcome.VALID else None,
+                at=self._now,
+            )
+            for each in works
+        ]
         save(self._connection, *answers, now=self._now, batch_id=batch_id)
 
     def _home(self, collected: bool) -> None:
@@ -91,8 +118,14 @@ class Life:
 
     def _publish(self) -> None:
         self._versions += 1
-        publish(self._connection, now=self._now, mode=self._mode, max_failures=2, split_percent=80,
-                instructions=f"Sort it, for the {self._versions}th time.")  # fmt: skip
+        publish(
+            self._connection,
+            now=self._now,
+            mode=self._mode,
+            max_failures=2,
+            split_percent=80,
+            instructions=f"Sort it, for the {self._versions}th time.",
+        )
 
     def _read(self, item: int, seconds: int) -> None:
         at = self._now + timedelta(seconds=seconds)
@@ -111,7 +144,9 @@ class Life:
         items.label(self._connection, "letters", {f"k{item}": expected}, source="team")
 
     def _unlabel(self, item: int) -> None:
-        gone = "delete from lanes.label where item_id = (select id from lanes.item where key = :key)"
+        gone = (
+            "delete from lanes.label where item_id = (select id from lanes.item where key = :key)"
+        )
         self._connection.execute(text(gone), {"key": f"k{item}"})
 
     def _empty(self, item: int) -> None:
@@ -134,26 +169,57 @@ def work_waits(connection: Connection, version: Version, now: datetime) -> bool:
 
 
 AMENDED_TWICE = [
-    (("admit", "desk", False, 3), 0), (("admit", None, True, None), 0), (("route",), 1), (("answer", Outcome.VALID, False), 1),
-    (("batch", Outcome.VALID, True), 600), (("home", True), 9), (("fold", 9), 0), (("publish",), 1), (("amend", 0), 1),
-    (("batch", Outcome.VALID, False), 600), (("home", False), 9), (("read", 0, 40), 0), (("amend", 0), 1),
-    (("label", 0, B), 1), (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1), (("label", 0, A), 1),
-    (("label", 1, {"note": "n", **A}), 1), (("fold", 9), 0), (("empty", 1), 1), (("label", 1, B), 1),
-]  # fmt: skip
+    (("admit", "desk", False, 3), 0),
+    (("admit", None, True, None), 0),
+    (("route",), 1),
+    (("answer", Outcome.VALID, False), 1),
+    (("batch", Outcome.VALID, True), 600),
+    (("home", True), 9),
+    (("fold", 9), 0),
+    (("publish",), 1),
+    (("amend", 0), 1),
+    (("batch", Outcome.VALID, False), 600),
+    (("home", False), 9),
+    (("read", 0, 40), 0),
+    (("amend", 0), 1),
+    (("label", 0, B), 1),
+    (("batch", Outcome.VALID, True), 40_000),
+    (("cancel", 1), 1),
+    (("label", 0, A), 1),
+    (("label", 1, {"note": "n", **A}), 1),
+    (("fold", 9), 0),
+    (("empty", 1), 1),
+    (("label", 1, B), 1),
+]
 READ_LATE_AND_THEN_EARLY = [
-    (("admit", "desk", False, None), 0), (("admit", "desk", False, 9_000), 0), (("admit", None, False, None), 0),
-    (("route",), 1), (("answer", Outcome.VALID, False), 1), (("read", 0, 90), 0), (("fold", 2), 0),
-    (("read", 0, 30), 0), (("read", 1, 59), 0),
-    (("read", 2, -90), 0), (("read", 2, 80), 0),
-    (("fold", 9), 0), (("cancel", 1), 1), (("read", 1, 1), 1),
-]  # fmt: skip
+    (("admit", "desk", False, None), 0),
+    (("admit", "desk", False, 9_000), 0),
+    (("admit", None, False, None), 0),
+    (("route",), 1),
+    (("answer", Outcome.VALID, False), 1),
+    (("read", 0, 90), 0),
+    (("fold", 2), 0),
+    (("read", 0, 30), 0),
+    (("read", 1, 59), 0),
+    (("read", 2, -90), 0),
+    (("read", 2, 80), 0),
+    (("fold", 9), 0),
+    (("cancel", 1), 1),
+    (("read", 1, 1), 1),
+]
 
 
 RETRIED_WITH_ANOTHER_VERSION = [
-    (("admit", None, False, None), 0), (("route",), 1), (("answer", Outcome.POISON, False), 1),
-    (("batch", Outcome.POISON, False), 1), (("fold", 9), 0), (("publish",), 1), (("retry",), 1),
-    (("answer", Outcome.VALID, False), 600), (("batch", Outcome.VALID, False), 1),
-]  # fmt: skip
+    (("admit", None, False, None), 0),
+    (("route",), 1),
+    (("answer", Outcome.POISON, False), 1),
+    (("batch", Outcome.POISON, False), 1),
+    (("fold", 9), 0),
+    (("publish",), 1),
+    (("retry",), 1),
+    (("answer", Outcome.VALID, False), 600),
+    (("batch", Outcome.VALID, False), 1),
+]
 
 
 @example(mode=Mode.PLAIN, steps=RETRIED_WITH_ANOTHER_VERSION)
@@ -164,8 +230,12 @@ RETRIED_WITH_ANOTHER_VERSION = [
     mode=st.sampled_from(Mode),
     steps=st.lists(st.tuples(STEPS, st.sampled_from([0, 1, 59, 600, 40_000])), max_size=25),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection: Connection, mode: Mode, steps: list) -> None:
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(
+    connection: Connection, mode: Mode, steps: list
+) -> None:
     with connection.begin_nested() as savepoint:
         life = Life(connection, mode)
         for step, after_s in steps:
@@ -185,15 +255,21 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection
 def added(connection: Connection, word: str, n: int = 1) -> None:
     """A transaction added that to the figures."""
     connection.execute(
-        text("insert into lanes.figure_delta (at, workload, kind, word, n) values (:now, 'letters', 'attempt', :word, :n)"),
+        text(
+            "insert into lanes.figure_delta (at, workload, kind, word, n) values (:now, 'letters', 'attempt', :word, :n)"
+        ),
         {"now": NOON, "word": word, "n": n},
     )
 
 
 def figures_of(connection: Connection) -> dict[str, int]:
     """What readers have of the attempts, by the first letters of the word."""
-    rows = connection.execute(text("select word, sum(n)::int as n from lanes.figures_since('{attempt}', :at) f group by 1"),
-                              {"at": NOON})  # fmt: skip
+    rows = connection.execute(
+        text(
+            "select word, sum(n)::int as n from lanes.figures_since('{attempt}', :at) f group by 1"
+        ),
+        {"at": NOON},
+    )
     return {row.word[:5]: row.n for row in rows}
 
 
@@ -222,11 +298,18 @@ select item_id, work_id, version_id, lane, standing, 0, revision + 1, output, cr
 
 def test_an_item_that_both_lanes_answered_twice_is_compared_once(connection: Connection) -> None:
     life = Life(connection, Mode.LAMBDA)
-    for step in (("admit", None, True, None), ("route",), ("answer", Outcome.VALID, False), ("batch", Outcome.VALID, True)):
+    for step in (
+        ("admit", None, True, None),
+        ("route",),
+        ("answer", Outcome.VALID, False),
+        ("batch", Outcome.VALID, True),
+    ):
         life.happens(step, timedelta(seconds=1))
     connection.execute(text(BOTH_LANES_AGAIN))
     folding.fold(connection)
     day = rows(connection, "figure", "kind", grain="day")
-    compared = [(each.kind, each.n, each.items) for each in day if each.kind in ("agreement", "compared")]
+    compared = [
+        (each.kind, each.n, each.items) for each in day if each.kind in ("agreement", "compared")
+    ]
     assert compared == [("agreement", 1, 0), ("compared", 1, 0)]
     assert stand(connection) == (Recount(connection).figures, Recount(connection).hist)

@@ -18,12 +18,16 @@ def routed(connection: Connection, since: datetime = NOON) -> int:
     return int(connection.execute(text(SINCE), {"since": since}).scalar_one())
 
 
-def put(connection: Connection, *keys: str, at: datetime = NOON, consumer: str | None = None) -> None:
+def put(
+    connection: Connection, *keys: str, at: datetime = NOON, consumer: str | None = None
+) -> None:
     admit(connection, *keys, now=at, lane=Lane.BATCH, consumer=consumer)
     route(connection, now=at)
 
 
-def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_others(pool: Engine) -> None:
+def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_others(
+    pool: Engine,
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
     with pool.connect() as caller, pool.connect() as other:
@@ -31,12 +35,15 @@ def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_ot
             put(caller, "theirs")
             with other.begin():
                 admit(other, "ours", now=NOON, lane=Lane.REALTIME)
-                other.execute(text("""
+                other.execute(
+                    text("""
                     insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd,
                                              decided_at)
                     select i.id, w.version_id, 'realtime', 'pinned', 'pinned', 1, 1, :now
                       from lanes.item i join lanes.workload w on w.name = i.workload where i.key = 'ours'
-                """), {"now": NOON})  # fmt: skip
+                """),
+                    {"now": NOON},
+                )
             with other.begin():
                 assert routed(other) == 1
                 assert folding.fold(other) > 0
@@ -64,10 +71,21 @@ def test_one_folds_at_a_time_and_nobody_waits_for_them(pool: Engine) -> None:
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_period_begins_with_its_minute_whatever_grains_hold_it(connection: Connection, folded: bool) -> None:
+def test_a_period_begins_with_its_minute_whatever_grains_hold_it(
+    connection: Connection, folded: bool
+) -> None:
     publish(connection, now=NOON)
-    moments = [timedelta(days=-40), timedelta(days=-2), timedelta(hours=-3), timedelta(minutes=-2), timedelta(seconds=-1),
-               timedelta(0), timedelta(seconds=59), timedelta(minutes=70), timedelta(days=1, hours=13)]  # fmt: skip
+    moments = [
+        timedelta(days=-40),
+        timedelta(days=-2),
+        timedelta(hours=-3),
+        timedelta(minutes=-2),
+        timedelta(seconds=-1),
+        timedelta(0),
+        timedelta(seconds=59),
+        timedelta(minutes=70),
+        timedelta(days=1, hours=13),
+    ]
     for place, after in enumerate(moments):
         put(connection, f"k{place}", at=NOON + after)
     if folded:
@@ -90,11 +108,17 @@ def test_consumers_beyond_the_first_fifty_are_counted_together(connection: Conne
     put(connection, "late", consumer="c59")
     put(connection, "nobody")
     folding.fold(connection)
-    day = {each.consumer: each.n for each in rows(connection, "figure", "at", kind="asked", grain="day")}
+    day = {
+        each.consumer: each.n
+        for each in rows(connection, "figure", "at", kind="asked", grain="day")
+    }
     assert len(day) == 52
     assert (day["c03"], day["other"], day[None], sum(day.values())) == (2, 11, 1, 63)
     rebuilding.rebuild_here(connection, until=later(days=1))
-    assert {each.consumer: each.n for each in rows(connection, "figure", "at", kind="asked", grain="day")} == day
+    assert {
+        each.consumer: each.n
+        for each in rows(connection, "figure", "at", kind="asked", grain="day")
+    } == day
 
 
 def test_a_fact_that_comes_late_counts_where_it_belongs(connection: Connection) -> None:
@@ -104,5 +128,6 @@ def test_a_fact_that_comes_late_counts_where_it_belongs(connection: Connection) 
     put(connection, "late", at=NOON)
     folding.fold(connection)
     assert [(each.hour, each.items) for each in rows(connection, "routing_mix", "hour")] == [
-        (NOON, 1), (later(hours=5), 1),
-    ]  # fmt: skip
+        (NOON, 1),
+        (later(hours=5), 1),
+    ]

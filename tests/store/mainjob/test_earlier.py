@@ -23,7 +23,9 @@ KEYS = [each.key for each in APPEALS]
 @pytest.fixture
 def moderation(connection: Connection) -> Connection:
     """A database in which the comments' workload is in force."""
-    fields = {field: value for field, value in sample_workloads()["moderation"].items() if field != "name"}
+    fields = {
+        field: value for field, value in sample_workloads()["moderation"].items() if field != "name"
+    }
     publish(connection, "moderation", now=NOON, **fields)
     return connection
 
@@ -31,13 +33,22 @@ def moderation(connection: Connection) -> Connection:
 def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection) -> None:
     assert entered(moderation, "moderation", APPEALS, now=NOON) == KEYS
     logged = rows(moderation, "route_log", "key")
-    assert [(each.key, each.lane, each.reason) for each in logged] == [(key, "batch", "split") for key in KEYS]
-    assert all(NOON - timedelta(minutes=15) < each.decided_at < NOON - timedelta(minutes=2) for each in logged)
+    assert [(each.key, each.lane, each.reason) for each in logged] == [
+        (key, "batch", "split") for key in KEYS
+    ]
+    assert all(
+        NOON - timedelta(minutes=15) < each.decided_at < NOON - timedelta(minutes=2)
+        for each in logged
+    )
     assert all(each.probability >= 0.95 for each in rows(moderation, "route"))
-    assert {each.received_at for each in rows(moderation, "item")} == {each.decided_at for each in logged}
+    assert {each.received_at for each in rows(moderation, "item")} == {
+        each.decided_at for each in logged
+    }
 
 
-def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_seconds(moderation: Connection) -> None:
+def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_seconds(
+    moderation: Connection,
+) -> None:
     entered(moderation, "moderation", APPEALS, now=NOON)
     late = doubted(moderation, now=NOON, until=NOON + DUE_IN)
     assert len(late) == len(KEYS)

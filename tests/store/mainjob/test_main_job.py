@@ -38,7 +38,9 @@ def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectSta
     assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
 
 
-def test_nothing_departs_where_only_others_wait(job: MainJob, prefect: PrefectStandIn, pool: Engine) -> None:
+def test_nothing_departs_where_only_others_wait(
+    job: MainJob, prefect: PrefectStandIn, pool: Engine
+) -> None:
     assert job.depart(Sent(keys={"tickets": ["answered"]})) is None
     with pool.begin() as connection:
         connection.execute(text("update lanes.work set state = 'done' where workload = 'tickets'"))
@@ -63,14 +65,18 @@ def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
     assert job.depart(MINE) is not None
 
 
-def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(job: MainJob, prefect: PrefectStandIn) -> None:
+def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
+    job: MainJob, prefect: PrefectStandIn
+) -> None:
     departing = job.depart(Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}))
     assert departing is not None
     assert prefect.asked("submit") == [{"departure": {"workload": None}}]
     assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
 
 
-def test_what_becomes_ready_while_the_run_starts_leaves_with_it(job: MainJob, prefect: PrefectStandIn, pool: Engine) -> None:
+def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
+    job: MainJob, prefect: PrefectStandIn, pool: Engine
+) -> None:
     both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
     with pool.begin() as connection:
         admit(connection, "now", now=NOON, workload="archive", lane=Lane.REALTIME)
@@ -102,13 +108,21 @@ def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_
         route(connection, now=NOON)
     job.depart(both)
     with pool.begin() as connection:
-        connection.execute(text("update lanes.work set state = 'submitted' where workload = 'tickets'"))
+        connection.execute(
+            text("update lanes.work set state = 'submitted' where workload = 'tickets'")
+        )
     job.depart(both)
-    assert [each["departure"]["workload"] for each in prefect.asked("submit")] == ["tickets", "archive"]
+    assert [each["departure"]["workload"] for each in prefect.asked("submit")] == [
+        "tickets",
+        "archive",
+    ]
 
 
 def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) -> None:
-    assert job.awaits(MINE) == "waiting for 1 item of tickets to leave in a batch: `submit` is asked for next"
+    assert (
+        job.awaits(MINE)
+        == "waiting for 1 item of tickets to leave in a batch: `submit` is asked for next"
+    )
     departing = job.depart(MINE)
     assert departing is not None
     assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
@@ -124,7 +138,9 @@ def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engi
     assert job.examples(Sent(keys={"tickets": []})) == []  # a file of which every line was refused
 
 
-def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(job: MainJob, pool: Engine) -> None:
+def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(
+    job: MainJob, pool: Engine
+) -> None:
     with pool.begin() as connection:
         admit(connection, "before", now=later(minutes=-5), workload="tickets", lane=Lane.BATCH)
     both = {"tickets": ["before", "mine"]}

@@ -20,7 +20,9 @@ from tests.store.tries import claim, rows, save, tried
 
 DESK = Sample("tickets", "desk", {"key": "desk", "consumer": "support-desk"}, None)
 DIGEST = Sample("tickets", "digest", {"key": "digest", "consumer": "weekly-digest"}, None)
-ADDED = Sample("tickets", "desk", {"key": "desk", "payload": {"text": "and more"}}, {"category": "b"})
+ADDED = Sample(
+    "tickets", "desk", {"key": "desk", "payload": {"text": "and more"}}, {"category": "b"}
+)
 
 
 class Clock:
@@ -67,7 +69,9 @@ def told(prefect: PrefectStandIn) -> list[tuple[str, str]]:
     return [(each["event"], each["payload"]["key"]) for each in prefect.events]
 
 
-def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(scene: Scene, pool: Engine) -> None:
+def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(
+    scene: Scene, pool: Engine
+) -> None:
     def reads() -> list[str]:
         with pool.begin() as connection:
             return [each.reader for each in rows(connection, "read")]
@@ -93,7 +97,9 @@ def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_i
     scene.look()
     assert len(told(prefect)) == 2
     with pool.begin() as connection:
-        connection.execute(text("select lanes.amend('tickets', 'desk', '{\"text\": \"and more\"}')"))
+        connection.execute(
+            text("select lanes.amend('tickets', 'desk', '{\"text\": \"and more\"}')")
+        )
     elapsed.at_s = 2 * SENT_AGAIN_AFTER_S
     scene.look()
     assert len(told(prefect)) == 2
@@ -109,7 +115,9 @@ def test_the_batch_of_what_is_amended_waits_for_it_and_no_other_does_nor_for_eve
     assert not scene.holds_back("tickets")
     elapsed.at_s = 0
     with pool.begin() as connection:
-        connection.execute(text("select lanes.amend('tickets', 'desk', '{\"text\": \"and more\"}')"))
+        connection.execute(
+            text("select lanes.amend('tickets', 'desk', '{\"text\": \"and more\"}')")
+        )
     scene.look()
     assert not scene.holds_back("tickets")
 
@@ -131,17 +139,24 @@ APPEALS = appeals("run", now=NOON)
 @pytest.fixture
 def appealed(pool: Engine, api: PrefectApi, elapsed: Clock) -> Scene:
     """The comments' workload, to which two appeals came minutes ago."""
-    fields = {field: value for field, value in sample_workloads()["moderation"].items() if field != "name"}
+    fields = {
+        field: value for field, value in sample_workloads()["moderation"].items() if field != "name"
+    }
     with pool.begin() as connection:
         publish(connection, "moderation", now=NOON, **fields)
     return Scene(pool, api, [], [], APPEALS, elapsed=elapsed)
 
 
-def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_batch_waits(appealed: Scene, pool: Engine) -> None:
+def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_batch_waits(
+    appealed: Scene, pool: Engine
+) -> None:
     assert appealed.look() == []
     assert appealed.holds_back("moderation")
     with pool.begin() as collector:
-        collector.execute(text("select pg_advisory_xact_lock(:of, :role)"), {"of": CLASS, "role": int(Role.COLLECTOR)})
+        collector.execute(
+            text("select pg_advisory_xact_lock(:of, :role)"),
+            {"of": CLASS, "role": int(Role.COLLECTOR)},
+        )
         assert appealed.look() == APPEALS
         assert appealed.look() == []
     assert not appealed.expects_more

@@ -25,11 +25,23 @@ ZONES = ("UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "America/Sa
 
 
 def put(
-    connection: Connection, hard: str | None = "1", soft: str | None = None, *, consumer: str | None = None,
-    period: Period = Period.DAY, zone: str = "UTC", now: datetime = NOON,
-) -> BudgetId:  # fmt: skip
+    connection: Connection,
+    hard: str | None = "1",
+    soft: str | None = None,
+    *,
+    consumer: str | None = None,
+    period: Period = Period.DAY,
+    zone: str = "UTC",
+    now: datetime = NOON,
+) -> BudgetId:
     limits = [None if each is None else Decimal(each) for each in (soft, hard)]
-    budgets.put(connection, Budget("letters", consumer, period, zone, *limits), who="ada", why="test", now=now)
+    budgets.put(
+        connection,
+        Budget("letters", consumer, period, zone, *limits),
+        who="ada",
+        why="test",
+        now=now,
+    )
     stored = rows(connection, "budget")
     return next(each.id for each in stored if (each.consumer, each.period) == (consumer, period))
 
@@ -45,10 +57,17 @@ def waits(connection: Connection, *keys: str, **fields: Any) -> None:
 
 
 def take(
-    connection: Connection, places: int = 9, *, workload: str = "letters", now: datetime = NOON, lease: timedelta = LEASE
+    connection: Connection,
+    places: int = 9,
+    *,
+    workload: str = "letters",
+    now: datetime = NOON,
+    lease: timedelta = LEASE,
 ) -> list[Claimed]:
     """What its budgets pay for is claimed."""
-    return [*paid_claims.claim(connection, {workload: places}, worker="w", lease=lease, now=now).claimed]
+    return [
+        *paid_claims.claim(connection, {workload: places}, worker="w", lease=lease, now=now).claimed
+    ]
 
 
 def bound(version: Version, text_: str = "letter a") -> Decimal:

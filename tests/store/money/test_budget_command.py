@@ -34,7 +34,9 @@ def act(deed: Deed, workload: str = "letters", *, consumer: str | None = None, *
 
 def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -> None:
     assert budget("letters", hard=Decimal(20), soft=Decimal(15), zone="Europe/Berlin") == 0
-    said = "letters, day budget: $0 spent of $20.00 (0 %), $20.00 left; from $15.00 on what may wait"
+    said = (
+        "letters, day budget: $0 spent of $20.00 (0 %), $20.00 left; from $15.00 on what may wait"
+    )
     assert capsys.readouterr().out.startswith(said)
     assert budget("letters", hard=Decimal(0), zone="Europe/Berlin", as_json=True) == 0
     (shown,) = json.loads(capsys.readouterr().out)["budgets"]
@@ -42,7 +44,9 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
     assert budget("letters") == 0
     table = " ".join(capsys.readouterr().out.split())
     assert "used up" in table
-    assert all(f"{figure}: " in table for figure in ("Spent", "Reserved", "Left", "Soft", "Hard", "State"))
+    assert all(
+        f"{figure}: " in table for figure in ("Spent", "Reserved", "Left", "Soft", "Hard", "State")
+    )
     assert budget("letters", remove=True) == 0
     assert budget() == 0
     assert "No budget is set" in capsys.readouterr().out
@@ -56,7 +60,10 @@ def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: To
     with pool.begin() as connection:
         perform(connection, act(Deed.SET_BUDGET, hard_usd=Decimal(40), **month), now=NOON)
         kept = connection.execute(text("select period, zone, hard_usd from lanes.budget_status"))
-        assert {tuple(each) for each in kept} == {("month", "Europe/Berlin", 40), ("day", "UTC", 20)}
+        assert {tuple(each) for each in kept} == {
+            ("month", "Europe/Berlin", 40),
+            ("day", "UTC", 20),
+        }
 
 
 @pytest.mark.parametrize(
@@ -65,15 +72,25 @@ def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: To
         ({"workload": "none", "hard": Decimal(1)}, 2, "no workload"),
         ({"workload": "letters", "hard": Decimal(-1)}, 1, "0 to"),
         ({"workload": "letters", "hard": Decimal(1), "soft": Decimal(2)}, 1, "is above hard_usd"),
-        ({"workload": "letters", "hard": Decimal(1), "zone": "Mars/Olympus"}, 1, "no IANA time zone"),
+        (
+            {"workload": "letters", "hard": Decimal(1), "zone": "Mars/Olympus"},
+            1,
+            "no IANA time zone",
+        ),
         ({"workload": "letters", "remove": True}, 1, "no such budget"),
         ({"hard": Decimal(1)}, 2, "of which workload"),
         ({"workload": "letters", "hard": Decimal(1), "remove": True}, 2, "takes no limits"),
-        ({"workload": "letters", "consumer": "", "hard": Decimal(1)}, 1, "a consumer has 1 to 512 characters"),
+        (
+            {"workload": "letters", "consumer": "", "hard": Decimal(1)},
+            1,
+            "a consumer has 1 to 512 characters",
+        ),
         ({"workload": "letters", "consumer": "desk"}, 2, "say --hard, --soft or --remove"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence(given: dict[str, Any], code: int, why: str, capsys: Told) -> None:
+def test_what_makes_no_sense_is_refused_with_a_sentence(
+    given: dict[str, Any], code: int, why: str, capsys: Told
+) -> None:
     assert budget(**given) == code
     assert why in capsys.readouterr().err
 
@@ -81,10 +98,17 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(given: dict[str, Any], c
 def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
     with pool.begin() as connection:
         month = {"period": Period.MONTH, "zone": "Europe/Berlin"}
-        said = perform(connection, act(Deed.SET_BUDGET, consumer="crm", hard_usd=Decimal(5), **month), now=NOON)
+        said = perform(
+            connection, act(Deed.SET_BUDGET, consumer="crm", hard_usd=Decimal(5), **month), now=NOON
+        )
         assert said == "letters, month budget of crm: $0 spent of $5.00 (0 %), $5.00 left"
         known = row(connection, "budget_status")
-        assert (known.consumer, known.period, known.hard_usd, known.who) == ("crm", "month", 5, "ada")
+        assert (known.consumer, known.period, known.hard_usd, known.who) == (
+            "crm",
+            "month",
+            5,
+            "ada",
+        )
         perform(connection, act(Deed.REMOVE_BUDGET, consumer="crm", period=Period.MONTH), now=NOON)
         assert rows(connection, "budget_status") == []
         with pytest.raises(ActionRefused, match="needs soft_usd, hard_usd or both"):
@@ -95,12 +119,16 @@ def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
 
 def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -> None:
     with pool.begin() as connection:
-        said = perform(connection, act(Deed.SET_BUDGET, hard_usd=Decimal("0.30000000000000004")), now=NOON)
+        said = perform(
+            connection, act(Deed.SET_BUDGET, hard_usd=Decimal("0.30000000000000004")), now=NOON
+        )
         assert said == "letters, day budget: $0 spent of $0.300 (0 %), $0.300 left"
         assert row(connection, "budget_status").hard_usd == Decimal("0.3")
 
 
-def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(pool: Engine, capsys: Told) -> None:
+def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(
+    pool: Engine, capsys: Told
+) -> None:
     with pool.begin() as connection:
         admit(connection, "a", now=NOON, lane=Lane.REALTIME)
         route(connection, now=NOON)

@@ -20,11 +20,15 @@ from tests.store.money.budgeted import PRICE, ZERO, ZONES, put, stands
 from tests.store.tries import claimed_item, rows, said, save, tried
 
 
-def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on(connection: Connection) -> None:
+def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     put(connection)
     save(connection, tried(claimed_item(connection, "a")))
-    save(connection, tried(claimed_item(connection, "b"), Outcome.UNKNOWN, bound_usd=Decimal("0.3")))
+    save(
+        connection, tried(claimed_item(connection, "b"), Outcome.UNKNOWN, bound_usd=Decimal("0.3"))
+    )
     assert (stands(connection).spent_usd, stands(connection).unknown_usd) == (PRICE, Decimal("0.3"))
     assert stands(connection, later(days=1)).used_usd == 0
 
@@ -33,18 +37,30 @@ def test_a_budget_that_is_set_later_knows_what_its_period_has_cost(connection: C
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "a"), at=later(days=-1)))
     save(connection, tried(claimed_item(connection, "b", consumer="crm")))
-    save(connection, tried(claimed_item(connection, "c", consumer="web"), Outcome.UNKNOWN, bound_usd=Decimal("0.3")))
+    save(
+        connection,
+        tried(
+            claimed_item(connection, "c", consumer="web"), Outcome.UNKNOWN, bound_usd=Decimal("0.3")
+        ),
+    )
     put(connection)
     put(connection, consumer="crm")
     put(connection, period=Period.MONTH)
-    known = {each.budget.subject: (each.spent_usd, each.unknown_usd) for each in budgets.statuses(connection, now=NOON)}
+    known = {
+        each.budget.subject: (each.spent_usd, each.unknown_usd)
+        for each in budgets.statuses(connection, now=NOON)
+    }
     assert known == {
-        "day budget": (PRICE, Decimal("0.3")), "month budget": (2 * PRICE, Decimal("0.3")), "day budget of crm": (PRICE, ZERO),
-    }  # fmt: skip
+        "day budget": (PRICE, Decimal("0.3")),
+        "month budget": (2 * PRICE, Decimal("0.3")),
+        "day budget of crm": (PRICE, ZERO),
+    }
 
 
 @pytest.mark.parametrize("consumer", [None, "crm"])
-def test_saves_go_on_while_a_new_budget_adds_up_what_was_spent_and_count_once(pool: Engine, consumer: str | None) -> None:
+def test_saves_go_on_while_a_new_budget_adds_up_what_was_spent_and_count_once(
+    pool: Engine, consumer: str | None
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         before, meanwhile, after = (claimed_item(setup, key, consumer="crm") for key in "abc")
@@ -72,11 +88,15 @@ def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:
     publish(connection, now=NOON)
     put(connection, consumer="crm")
     shared = said(tokens=1_000)
-    one, other = claimed_item(connection, "a", consumer="crm"), claimed_item(connection, "b", consumer="web")
+    one, other = (
+        claimed_item(connection, "a", consumer="crm"),
+        claimed_item(connection, "b", consumer="web"),
+    )
     save(
         connection,
-        replace(tried(one, response=shared), share=Share(0, 2)), replace(tried(other, response=shared), share=Share(1, 2)),
-    )  # fmt: skip
+        replace(tried(one, response=shared), share=Share(0, 2)),
+        replace(tried(other, response=shared), share=Share(1, 2)),
+    )
     assert stands(connection).spent_usd == PRICE / 2
 
 
@@ -103,21 +123,31 @@ def test_the_database_and_the_domain_agree_when_a_period_begins_and_ends(
         assert (seen.began_at, seen.ends_at) == (seen.budget.begins(at), seen.budget.ends(at))
 
 
-def test_a_budget_that_makes_no_sense_or_is_of_an_unknown_workload_is_refused(connection: Connection) -> None:
+def test_a_budget_that_makes_no_sense_or_is_of_an_unknown_workload_is_refused(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     with pytest.raises(ActionRefused, match="is above hard_usd"):
         put(connection, "1", "2")
     with pytest.raises(ActionRefused, match="no IANA time zone"):
         put(connection, zone="Europe/Atlantis")
     with pytest.raises(UnknownWorkload):
-        budgets.put(connection, Budget("none", None, Period.DAY, "UTC", None, ZERO), who="a", why="b", now=NOON)
+        budgets.put(
+            connection,
+            Budget("none", None, Period.DAY, "UTC", None, ZERO),
+            who="a",
+            why="b",
+            now=NOON,
+        )
     with pytest.raises(ActionRefused, match="no such budget"):
         budgets.remove(connection, "letters", None, Period.DAY, now=NOON)
     assert rows(connection, "budget_status") == []
 
 
 @pytest.mark.parametrize("soft", ["0.5", None])
-def test_what_transactions_added_is_folded_and_counts_the_same(connection: Connection, soft: str | None) -> None:
+def test_what_transactions_added_is_folded_and_counts_the_same(
+    connection: Connection, soft: str | None
+) -> None:
     publish(connection, now=NOON)
     put(connection, "1" if soft is None else None, soft)
     put(connection, period=Period.MONTH)

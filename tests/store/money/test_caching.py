@@ -27,7 +27,9 @@ LONG = {"instructions": "Sort the letter by these rules. " * 600}
 
 def told(number: int, *, read: int = 0, wrote: int = 0) -> Response:
     usage = Usage(input=50, output=20, cache_read=read, cache_write_5m=wrote)
-    return Response(f"msg_{number}", "claude-haiku-5-5", "", "end_turn", usage, request_id=f"req_{number}")
+    return Response(
+        f"msg_{number}", "claude-haiku-5-5", "", "end_turn", usage, request_id=f"req_{number}"
+    )
 
 
 def claimed(connection: Connection, items: int, now: datetime, first: int = 0) -> list[Claimed]:
@@ -36,11 +38,19 @@ def claimed(connection: Connection, items: int, now: datetime, first: int = 0) -
     return claim(connection, places=items, now=now)
 
 
-def answer(connection: Connection, of: Version, items: int, *, hits: int, at: datetime, first: int = 0) -> None:
+def answer(
+    connection: Connection, of: Version, items: int, *, hits: int, at: datetime, first: int = 0
+) -> None:
     """So many calls of an item each; of the first so many what they share is read, of the others it is written."""
     shared = shared_tokens(of.spec)
     each = [
-        tried(one, at=at, response=told(first + n, read=shared if n < hits else 0, wrote=0 if n < hits else shared))
+        tried(
+            one,
+            at=at,
+            response=told(
+                first + n, read=shared if n < hits else 0, wrote=0 if n < hits else shared
+            ),
+        )
         for n, one in enumerate(claimed(connection, items, at, first))
     ]
     save(connection, *each, now=at)
@@ -50,14 +60,21 @@ def weighed(connection: Connection, of: Version, lane: Lane, now: datetime) -> M
     return caching.weigh(connection, of, lane, now=now).marks
 
 
-def test_a_version_that_nothing_was_seen_of_marks_nothing_in_real_time(connection: Connection) -> None:
+def test_a_version_that_nothing_was_seen_of_marks_nothing_in_real_time(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, **LONG)
     decided = caching.weigh(connection, of, Lane.REALTIME, now=NOON)
-    assert (decided.marks, decided.why) == (Marks.NONE, "with hardly any calls a hit rate of 0.00 is expected")
+    assert (decided.marks, decided.why) == (
+        Marks.NONE,
+        "with hardly any calls a hit rate of 0.00 is expected",
+    )
     assert caching.state(asking.through(connection), of.id, Lane.REALTIME) == decided
 
 
-def test_calls_that_come_are_reason_to_try_and_what_they_read_to_go_on_or_to_stop(connection: Connection) -> None:
+def test_calls_that_come_are_reason_to_try_and_what_they_read_to_go_on_or_to_stop(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, **LONG)
     save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
     assert weighed(connection, of, Lane.REALTIME, later(seconds=20)) is Marks.SOME
@@ -80,29 +97,43 @@ def test_what_was_looked_at_a_moment_ago_is_not_looked_at_again(connection: Conn
     assert weighed(connection, of, Lane.REALTIME, later(seconds=15)) is Marks.SOME
 
 
-def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(connection: Connection) -> None:
+def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, instructions="Sort.")
     save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
     assert weighed(connection, of, Lane.REALTIME, later(seconds=20)) is Marks.SOME
     then = later(minutes=4)
-    save(connection, *(tried(each, at=then) for each in claimed(connection, 40, then, first=100)), now=then)
+    save(
+        connection,
+        *(tried(each, at=then) for each in claimed(connection, 40, then, first=100)),
+        now=then,
+    )
     off = caching.weigh(connection, of, Lane.REALTIME, now=later(minutes=5))
     assert off.marks is Marks.NONE
     assert off.why == "the provider cached nothing of 40 calls: what they share is too short for it"
 
 
 @pytest.mark.parametrize("fault", [Outcome.UNSERVED, Outcome.UNKNOWN, Outcome.ERRORED])
-def test_calls_that_got_no_answer_say_nothing_of_the_cache(connection: Connection, fault: Outcome) -> None:
+def test_calls_that_got_no_answer_say_nothing_of_the_cache(
+    connection: Connection, fault: Outcome
+) -> None:
     of = publish(connection, now=NOON, **LONG)
     save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
     assert weighed(connection, of, Lane.REALTIME, later(seconds=20)) is Marks.SOME
     then = later(minutes=4)
-    save(connection, *(tried(each, fault, at=then) for each in claimed(connection, 40, then, first=100)), now=then)
+    save(
+        connection,
+        *(tried(each, fault, at=then) for each in claimed(connection, 40, then, first=100)),
+        now=then,
+    )
     assert weighed(connection, of, Lane.REALTIME, later(minutes=5)) is Marks.SOME
 
 
 @pytest.mark.parametrize(("shared_by", "marks"), [(1, Marks.NONE), (5, Marks.SOME)])
-def test_calls_are_counted_as_they_were_and_not_as_full_packs(connection: Connection, shared_by: int, marks: Marks) -> None:
+def test_calls_are_counted_as_they_were_and_not_as_full_packs(
+    connection: Connection, shared_by: int, marks: Marks
+) -> None:
     of = publish(connection, now=NOON, instructions="Sort.", realtime_pack=10)
     save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
     assert weighed(connection, of, Lane.REALTIME, later(seconds=20)) is Marks.SOME
@@ -126,14 +157,21 @@ def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list
 def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     batch_id, work = away(connection, of, 30)
-    save(connection, *(tried(each, at=later(minutes=30)) for each in work), now=later(minutes=30), batch_id=batch_id)
+    save(
+        connection,
+        *(tried(each, at=later(minutes=30)) for each in work),
+        now=later(minutes=30),
+        batch_id=batch_id,
+    )
     assert weighed(connection, of, Lane.BATCH, later(minutes=30)) is Marks.SOME
     home(connection, batch_id, now=later(minutes=40))
     off = caching.weigh(connection, of, Lane.BATCH, now=later(hours=1))
     assert off.why == "the provider cached nothing of 20 calls: what they share is too short for it"
 
 
-@pytest.mark.parametrize("fault", [Outcome.ERRORED, Outcome.CANCELED, Outcome.EXPIRED, Outcome.MISSING, Outcome.UNSERVED])
+@pytest.mark.parametrize(
+    "fault", [Outcome.ERRORED, Outcome.CANCELED, Outcome.EXPIRED, Outcome.MISSING, Outcome.UNSERVED]
+)
 @pytest.mark.parametrize(("faults", "marks"), [(5, Marks.NONE), (6, Marks.SOME), (30, Marks.SOME)])
 def test_requests_that_marked_count_as_far_as_they_were_surely_answered(
     connection: Connection, fault: Outcome, faults: int, marks: Marks
@@ -142,7 +180,12 @@ def test_requests_that_marked_count_as_far_as_they_were_surely_answered(
     batch_id, work = away(connection, of, 30)
     fared = [fault] * faults + [Outcome.VALID] * (30 - faults)
     then = later(minutes=30)
-    save(connection, *(tried(each, how, at=then) for each, how in zip(work, fared, strict=True)), now=then, batch_id=batch_id)
+    save(
+        connection,
+        *(tried(each, how, at=then) for each, how in zip(work, fared, strict=True)),
+        now=then,
+        batch_id=batch_id,
+    )
     home(connection, batch_id, now=later(minutes=40))
     assert weighed(connection, of, Lane.BATCH, later(hours=1)) is marks
 
@@ -176,7 +219,12 @@ def test_what_the_cache_saved_is_told_by_workload_and_lane(connection: Connectio
     answer(connection, of, 30, hits=29, at=NOON)
     (saved,) = caching.saved_by_caching(asking.through(connection), since=NOON, now=later(hours=1))
     shared = shared_tokens(of.spec)
-    assert (saved.workload, saved.lane, saved.read, saved.written) == ("letters", Lane.REALTIME, 29 * shared, shared)
+    assert (saved.workload, saved.lane, saved.read, saved.written) == (
+        "letters",
+        Lane.REALTIME,
+        29 * shared,
+        shared,
+    )
     token = Decimal("0.0000001")
     assert saved.usd == shared * token * (29 * Decimal("0.9") - Decimal("0.25"))
 
@@ -186,7 +234,9 @@ def test_an_item_is_explained_with_how_its_workload_caches(connection: Connectio
     admit(connection, "k", now=NOON)
     caching.weigh(connection, of, Lane.BATCH, now=NOON)
     told = shared_context(story.records(connection, "letters", "k", now=NOON))
-    assert told == ["on trial in batches (pays from 0.53): a few requests of a batch find out what its cache brings"]
+    assert told == [
+        "on trial in batches (pays from 0.53): a few requests of a batch find out what its cache brings"
+    ]
 
 
 def test_how_versions_in_force_cache_is_listed(connection: Connection) -> None:

@@ -43,7 +43,12 @@ def test_a_billed_response_is_in_spend_with_its_price(connection: Connection) ->
     response = Response("msg_1", "claude-haiku-5-5", "", "end_turn", usage)
     save(connection, tried(claimed_item(connection), response=response, at=later(seconds=9)))
     spent = row(connection, "spend")
-    assert (spent.message_id, spent.workload, spent.lane, spent.purpose) == ("msg_1", "letters", "realtime", "answer")
+    assert (spent.message_id, spent.workload, spent.lane, spent.purpose) == (
+        "msg_1",
+        "letters",
+        "realtime",
+        "answer",
+    )
     assert (spent.model, spent.batch_id, spent.items) == ("claude-haiku-5-5", None, 1)
     assert [getattr(spent, name) for name in TOKENS] == [1_000, 50, 300, 120]
     assert spent.cost_usd == cost(usage, model="claude-haiku-5-5", lane=Lane.REALTIME, at=NOON) > 0
@@ -64,7 +69,9 @@ def test_a_batch_pays_the_batch_price_and_names_its_batch(connection: Connection
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED])
-def test_an_unusable_answer_is_billed_all_the_same(connection: Connection, outcome: Outcome) -> None:
+def test_an_unusable_answer_is_billed_all_the_same(
+    connection: Connection, outcome: Outcome
+) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), outcome))
     assert row(connection, "spend").cost_usd == row(connection, "attempt_log").cost_usd > 0
@@ -124,7 +131,9 @@ def test_a_superseded_failure_without_a_bill_leaves_no_trace(connection: Connect
     assert everything(connection) == before
 
 
-def test_a_pack_whose_members_fare_differently_is_still_billed_exactly(connection: Connection) -> None:
+def test_a_pack_whose_members_fare_differently_is_still_billed_exactly(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=1)
     one, two, three = (claimed_item(connection, key) for key in "abc")
     shared = said("msg_pack", tokens=1_001)
@@ -149,12 +158,19 @@ def test_attempts_are_numbered_within_their_item(connection: Connection) -> None
     save(connection, tried(a, Outcome.INVALID), tried(b))
     (again,) = claim(connection)
     save(connection, tried(again))
-    assert [(each.key, each.attempt, each.outcome) for each in rows(connection, "attempt_log", "key, attempt")] == [
-        ("a", 1, "invalid"), ("a", 2, "valid"), ("b", 1, "valid"),
-    ]  # fmt: skip
+    assert [
+        (each.key, each.attempt, each.outcome)
+        for each in rows(connection, "attempt_log", "key, attempt")
+    ] == [
+        ("a", 1, "invalid"),
+        ("a", 2, "valid"),
+        ("b", 1, "valid"),
+    ]
     status = row(connection, "item_status", key="a")
     assert status.attempts == 2
-    assert status.cost_usd == sum(each.cost_usd for each in rows(connection, "attempt_log", key="a"))
+    assert status.cost_usd == sum(
+        each.cost_usd for each in rows(connection, "attempt_log", key="a")
+    )
 
 
 @given(
@@ -163,7 +179,9 @@ def test_attempts_are_numbered_within_their_item(connection: Connection) -> None
     tokens=st.tuples(*[st.integers(0, 150_000)] * 5),
     outcomes=st.lists(st.sampled_from([Outcome.VALID, Outcome.INVALID]), min_size=20, max_size=20),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_the_parts_of_a_pack_sum_exactly_to_its_bill(
     pool: Engine, size: int, lane: Lane, tokens: tuple[int, ...], outcomes: list[Outcome]
 ) -> None:
@@ -173,22 +191,33 @@ def test_the_parts_of_a_pack_sum_exactly_to_its_bill(
         letters = publish(connection, now=NOON)
         admit(connection, *(f"k{n}" for n in range(size)), now=NOON, lane=lane)
         route(connection, now=NOON)
-        batch_id, work = (None, claim(connection)) if lane is Lane.REALTIME else submit(connection, letters, pack=20)
-        attempts = [tried(each, how, response=shared) for each, how in zip(work, outcomes, strict=False)]
+        batch_id, work = (
+            (None, claim(connection))
+            if lane is Lane.REALTIME
+            else submit(connection, letters, pack=20)
+        )
+        attempts = [
+            tried(each, how, response=shared) for each, how in zip(work, outcomes, strict=False)
+        ]
         save(connection, *attempts, batch_id=batch_id)
         spent, parts = row(connection, "spend"), rows(connection, "attempt_log")
     assert len(parts) == spent.items == size
     assert totals(parts) == totals([spent])
     assert spent.cost_usd == cost(usage, model="claude-haiku-5-5", lane=lane, at=NOON)
     assert all(each.cost_usd >= 0 for each in parts)
-    assert max(each.cost_usd for each in parts) - min(each.cost_usd for each in parts) <= Decimal("0.0000001")
+    assert max(each.cost_usd for each in parts) - min(each.cost_usd for each in parts) <= Decimal(
+        "0.0000001"
+    )
 
 
 # -- a name that comes back with another answer
 
 
 def named_alike(*tokens: int) -> list[Response]:
-    return [replace(said("msg_1", tokens=number), call=f"call-{place}") for place, number in enumerate(tokens)]
+    return [
+        replace(said("msg_1", tokens=number), call=f"call-{place}")
+        for place, number in enumerate(tokens)
+    ]
 
 
 @pytest.mark.parametrize("tokens", [(7, 8, 9), (7, 7, 7)])
@@ -198,28 +227,39 @@ def test_a_name_that_comes_back_with_another_answer_is_booked_apart_however_it_i
     """In one save or apart, in any order, again and again."""
     publish(connection, now=NOON)
     tries = [
-        tried(claimed_item(connection, f"k{place}"), response=answer) for place, answer in enumerate(named_alike(*tokens))
+        tried(claimed_item(connection, f"k{place}"), response=answer)
+        for place, answer in enumerate(named_alike(*tokens))
     ]
     assert save(connection, tries[1]).apart == frozenset()
     told = [save(connection, *some).apart for some in (tries, [tries[0]], [tries[2]], tries[::-1])]
     assert [len(names) for names in told] == [2, 1, 1, 2]
     spent, parts = rows(connection, "spend"), rows(connection, "attempt_log")
     assert sorted(each.input_tokens for each in spent) == sorted(tokens)
-    assert {each.message_id for each in spent} == {"msg_1", *told[0]} == {each.message_id for each in parts}
+    assert (
+        {each.message_id for each in spent}
+        == {"msg_1", *told[0]}
+        == {each.message_id for each in parts}
+    )
     assert len(parts) == 3
     assert totals(parts) == totals(spent)
 
 
-def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(connection: Connection) -> None:
+def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     of = claimed_item(connection, "k")
     first, other = named_alike(7, 8)
-    save(connection, tried(of, response=first), tried(of, response=other), tried(of, response=first))
+    save(
+        connection, tried(of, response=first), tried(of, response=other), tried(of, response=first)
+    )
     assert sorted(each.input_tokens for each in rows(connection, "spend")) == [7, 8]
     assert totals(rows(connection, "attempt_log")) == totals(rows(connection, "spend"))
 
 
-def test_what_was_booked_before_digests_were_kept_is_not_booked_again(connection: Connection) -> None:
+def test_what_was_booked_before_digests_were_kept_is_not_booked_again(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     attempt = tried(claimed_item(connection, "k"), response=named_alike(7)[0])
     save(connection, attempt)

@@ -28,7 +28,9 @@ ENGINEERING = OverheadKind.ENGINEERING
 TODAY = NOON.date()
 
 
-def put(connection: Connection, usd: int, *, workload: str | None = "letters", from_date: date = TODAY) -> str:
+def put(
+    connection: Connection, usd: int, *, workload: str | None = "letters", from_date: date = TODAY
+) -> str:
     of = Overhead(workload, Lane.BATCH, ENGINEERING, Decimal(usd), from_date)
     return overheads.put(connection, of, who="ada", why="because", now=NOON)
 
@@ -62,15 +64,25 @@ def test_the_report_reads_them(connection: Connection) -> None:
 
 
 def act(workload: str = "letters", **keeping: Any) -> Act:
-    return Act(Deed.SET_OVERHEAD, workload, None, None, "ada", "because", keeping=Keeping(**keeping))
+    return Act(
+        Deed.SET_OVERHEAD, workload, None, None, "ada", "because", keeping=Keeping(**keeping)
+    )
 
 
 def test_act_sets_one_too_and_a_star_is_every_workload(connection: Connection) -> None:
     publish(connection, now=NOON)
-    assert "letters, batch, engineering: $12.50 a month" in perform(connection, act(monthly_usd=Decimal("12.5")), now=NOON)
+    assert "letters, batch, engineering: $12.50 a month" in perform(
+        connection, act(monthly_usd=Decimal("12.5")), now=NOON
+    )
     perform(connection, act("*", lane=Lane.REALTIME, monthly_usd=Decimal(3)), now=NOON)
-    stored = [(each.workload, each.lane, each.monthly_usd, each.from_date, each.who) for each in rows(connection, "overhead")]
-    assert stored == [("letters", "batch", Decimal("12.5"), TODAY, "ada"), (None, "realtime", 3, TODAY, "ada")]
+    stored = [
+        (each.workload, each.lane, each.monthly_usd, each.from_date, each.who)
+        for each in rows(connection, "overhead")
+    ]
+    assert stored == [
+        ("letters", "batch", Decimal("12.5"), TODAY, "ada"),
+        (None, "realtime", 3, TODAY, "ada"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +90,17 @@ def test_act_sets_one_too_and_a_star_is_every_workload(connection: Connection) -
     [
         (act(), ActionRefused, "monthly_usd: say what"),
         (act(monthly_usd=Decimal(-1)), ActionRefused, "0 to 1,000,000,000"),
-        (act(monthly_usd=Decimal(1), from_date=TODAY + timedelta(days=1)), ActionRefused, "is after today"),
+        (
+            act(monthly_usd=Decimal(1), from_date=TODAY + timedelta(days=1)),
+            ActionRefused,
+            "is after today",
+        ),
         (act("none", monthly_usd=Decimal(1)), UnknownWorkload, 'no workload "none"'),
     ],
 )
-def test_act_refuses_what_makes_no_sense(connection: Connection, wanted: Act, error: type[Exception], why: str) -> None:
+def test_act_refuses_what_makes_no_sense(
+    connection: Connection, wanted: Act, error: type[Exception], why: str
+) -> None:
     publish(connection, now=NOON)
     with pytest.raises(error, match=why):
         perform(connection, wanted, now=NOON)
@@ -97,26 +115,41 @@ def letters(pool: Engine, address: str) -> None:
 
 def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
     assert overhead() == 0
-    assert "Where nothing is set, this is assumed a month: realtime infrastructure $20.00;" in capsys.readouterr().out
+    assert (
+        "Where nothing is set, this is assumed a month: realtime infrastructure $20.00;"
+        in capsys.readouterr().out
+    )
     given: dict[str, Any] = {"lane": Lane.BATCH, "kind": ENGINEERING, "usd": Decimal(250)}
     assert overhead("set", "letters", **given, from_date="2026-01-01", why="two hours less") == 0
-    assert capsys.readouterr().out == "letters, batch, engineering: $250.00 a month from 2026-01-01 on\n"
+    assert (
+        capsys.readouterr().out
+        == "letters, batch, engineering: $250.00 a month from 2026-01-01 on\n"
+    )
     assert overhead("set", **given, from_date="2026-01-02", as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["overhead"]["workload"] is None
     assert overhead("list", "letters") == 0
     assert "two hours less" in capsys.readouterr().out
     assert overhead("list", as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [(each["workload"], each["monthly_usd"], each["from_date"]) for each in told["overheads"]] == [
-        ("letters", 250, "2026-01-01"), (None, 250, "2026-01-02"),
-    ]  # fmt: skip
+    assert [
+        (each["workload"], each["monthly_usd"], each["from_date"]) for each in told["overheads"]
+    ] == [
+        ("letters", 250, "2026-01-01"),
+        (None, 250, "2026-01-02"),
+    ]
     assert len(told["assumed"]) == 4
     assert advise("letters", as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["overheads"]["batch_engineering_usd"], told["pattern"], told["savings"]) == (250, None, None)
+    assert (told["overheads"]["batch_engineering_usd"], told["pattern"], told["savings"]) == (
+        250,
+        None,
+        None,
+    )
 
 
-def test_a_quote_names_what_the_lanes_take_beside_it(letters: None, pool: Engine, tmp_path: Path, capsys: Told) -> None:
+def test_a_quote_names_what_the_lanes_take_beside_it(
+    letters: None, pool: Engine, tmp_path: Path, capsys: Told
+) -> None:
     with pool.begin() as connection:
         put(connection, 250)
     file = tmp_path / "letters.jsonl"
@@ -143,6 +176,8 @@ def test_a_quote_names_what_the_lanes_take_beside_it(letters: None, pool: Engine
 def test_what_makes_no_sense_is_refused_with_a_sentence(
     letters: None, given: dict[str, Any], code: int, why: str, capsys: Told
 ) -> None:
-    which: dict[str, Any] = {"lane": Lane.BATCH, "kind": ENGINEERING} if "usd" in given and given["do"] == "set" else {}
+    which: dict[str, Any] = (
+        {"lane": Lane.BATCH, "kind": ENGINEERING} if "usd" in given and given["do"] == "set" else {}
+    )
     assert overhead(**which, **given) == code
     assert why in capsys.readouterr().err

@@ -32,11 +32,26 @@ select item_id, id, :version, :lane, :pack, true, :at, n > :bad, :at, case when 
 
 
 def compared(
-    connection: Connection, of: Version, *, n: int, bad: int, pack: int = 20, twice: int = 0, at: datetime = NOON,
+    connection: Connection,
+    of: Version,
+    *,
+    n: int,
+    bad: int,
+    pack: int = 20,
+    twice: int = 0,
+    at: datetime = NOON,
     lane: Lane = Lane.REALTIME,
-) -> None:  # fmt: skip
+) -> None:
     """So many packed items were asked alone, `bad` of them said something else, and so many were repeated."""
-    given = {"version": of.id, "n": n, "bad": bad, "pack": pack, "twice": twice, "at": at, "lane": lane}
+    given = {
+        "version": of.id,
+        "n": n,
+        "bad": bad,
+        "pack": pack,
+        "twice": twice,
+        "at": at,
+        "lane": lane,
+    }
     connection.execute(MANY, given)
 
 
@@ -50,7 +65,9 @@ def decide(connection: Connection, of: Version, now: datetime) -> list[Decided]:
     return pack_sizes.decide_all(connection, [of], now=now)
 
 
-def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(connection: Connection) -> None:
+def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
+    connection: Connection,
+) -> None:
     of = letters(connection)
     assert decide(connection, of, NOON) == []
     compared(connection, of, n=200, bad=90, twice=100)
@@ -58,9 +75,16 @@ def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(connect
     assert (made.size, made.packed, made.alone) == (10, Share(110, 200), Share(100, 100))
     kept = row(connection, "pack_size")
     assert (kept.workload, kept.lane, kept.model, kept.size, kept.allowed, kept.hurt) == (
-        "letters", "realtime", "claude-haiku-5-5", 10, 20, 20,
-    )  # fmt: skip
-    assert kept.why == "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 1.00 (n 100)"
+        "letters",
+        "realtime",
+        "claude-haiku-5-5",
+        10,
+        20,
+        20,
+    )
+    assert (
+        kept.why == "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 1.00 (n 100)"
+    )
     assert pack_sizes.in_force(connection) == {Place.of(of, Lane.REALTIME): made}
 
 
@@ -90,7 +114,9 @@ def test_it_grows_again_once_the_larger_size_has_rested(connection: Connection) 
     assert [each.size for each in rows(connection, "pack_size", "id")] == [10, 20, 10, 20]
 
 
-def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alone(connection: Connection) -> None:
+def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alone(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, realtime_pack=20, batch_pack=20)
     claimed_item(connection)
     compared(connection, of, n=200, bad=90, twice=100, lane=Lane.BATCH)
@@ -109,17 +135,31 @@ def test_a_new_version_keeps_the_size_and_begins_its_own_evidence(connection: Co
     assert decide(connection, new, later(days=9)) == []
 
 
-def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost(connection: Connection) -> None:
+def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost(
+    connection: Connection,
+) -> None:
     of = letters(connection)
     ask = asking.through(connection)
     assert packs.sizes(ask, {}, now=NOON) == []
     compared(connection, of, n=20, bad=1, twice=8)
-    (told,) = packs.sizes(ask, {("letters", Lane.REALTIME): Decimal("0.3")}, now=NOON + timedelta(minutes=1))
-    assert (told.size, told.packed, told.alone, told.checks_usd) == (None, Share(19, 20), Share(8, 8), Decimal("0.3"))
+    (told,) = packs.sizes(
+        ask, {("letters", Lane.REALTIME): Decimal("0.3")}, now=NOON + timedelta(minutes=1)
+    )
+    assert (told.size, told.packed, told.alone, told.checks_usd) == (
+        None,
+        Share(19, 20),
+        Share(8, 8),
+        Decimal("0.3"),
+    )
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
     (told,) = packs.sizes(ask, {}, now=later(minutes=2))
-    assert (told.size, told.allowed, told.packed.samples, told.since) == (10, 20, 0, later(minutes=1))
+    assert (told.size, told.allowed, told.packed.samples, told.since) == (
+        10,
+        20,
+        0,
+        later(minutes=1),
+    )
 
 
 def test_an_items_story_says_why_no_more_shared_its_call(connection: Connection) -> None:
@@ -129,4 +169,7 @@ def test_an_items_story_says_why_no_more_shared_its_call(connection: Connection)
     save(connection, tried(claimed_item(connection, "later"), at=later(minutes=5)))
     told = happenings(story.records(connection, "letters", "later", now=later(hours=1)))
     (said,) = [each.detail for each in told if each.what == "tried"]
-    assert "in a call of 1 (packs of 10 of 20 allowed: packs of 20 hurt: packed agrees 0.55 (n 200), single with" in said
+    assert (
+        "in a call of 1 (packs of 10 of 20 allowed: packs of 20 hurt: packed agrees 0.55 (n 200), single with"
+        in said
+    )

@@ -30,7 +30,9 @@ from tests.store.money.budgeted import PRICE, bound, put, stands, take, waits
 from tests.store.tries import LEASE, claim, home, intend, rows, said, save, submit, tried
 
 
-def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(connection: Connection) -> None:
+def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     put(connection, str(3 * of))
     waits(connection, *"abcd")
@@ -46,7 +48,9 @@ def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(conn
     assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
 
 
-def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(connection: Connection) -> None:
+def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     put(connection, str(2 * of))
     waits(connection, *"abc")
@@ -55,7 +59,9 @@ def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(conne
     assert take(connection) == []
     assert (stands(connection).waits, stands(connection).is_used_up) == (True, False)
     save(connection, tried(first[0]))
-    assert [each.key for each in take(connection)] == []  # its bill is spent, so that less than a bound is left
+    assert [
+        each.key for each in take(connection)
+    ] == []  # its bill is spent, so that less than a bound is left
     save(connection, tried(first[1]))
     assert [each.key for each in take(connection)] == ["c"]
     assert not stands(connection).waits
@@ -72,7 +78,9 @@ def test_a_workload_without_a_hard_budget_reserves_nothing(connection: Connectio
     assert stands(connection).spent_usd == PRICE
 
 
-def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(connection: Connection) -> None:
+def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     waits(connection, "a", "b")
     (before,) = claim(connection, places=1)
@@ -84,7 +92,9 @@ def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(co
     assert stands(connection).calls_usd == 0
 
 
-def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(connection: Connection) -> None:
+def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     put(connection, str(2 * of))
     waits(connection, "dear", payload={"text": "x" * 90_000}, urgent=True)
@@ -92,14 +102,19 @@ def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(conne
     assert [each.key for each in take(connection)] == ["cheap"]
     rests = "select ready_at, bound_usd from lanes.work where state = 'ready'"
     ready_at, dear = connection.execute(text(rests)).one()
-    assert (ready_at, dear) == (stands(connection).ends_at, bound(publish(connection, now=NOON), "x" * 90_000))
+    assert (ready_at, dear) == (
+        stands(connection).ends_at,
+        bound(publish(connection, now=NOON), "x" * 90_000),
+    )
     assert stands(connection).calls_usd == of  # what rests reserves nothing
     put(connection, str(2 * of + dear))
     assert connection.execute(text(rests)).one() == (NOON, None)
     assert [each.key for each in take(connection)] == ["dear"]
 
 
-def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_call_ends(connection: Connection) -> None:
+def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_call_ends(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     put(connection, str(2 * of))
     waits(connection, "a", "b")
@@ -112,7 +127,9 @@ def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_cal
     save(connection, *work.abandoned(connection, now=later(minutes=10)), now=later(minutes=10))
     assert (stands(connection).calls_usd, stands(connection).unknown_usd) == (0, of)
     assert work.abandoned(connection, now=later(minutes=20)) == []
-    assert [each.work_id for each in rows(connection, "attempt") if each.outcome == "unknown"] == [lost.claim.work_id]
+    assert [each.work_id for each in rows(connection, "attempt") if each.outcome == "unknown"] == [
+        lost.claim.work_id
+    ]
 
 
 @pytest.mark.parametrize("consumer", [None, "crm"])
@@ -135,7 +152,9 @@ def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost
     assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, 2 * PRICE)
 
 
-def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_one_refused(connection: Connection) -> None:
+def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_one_refused(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     waits(connection, "a", "b")
     put(connection, "0")
@@ -184,13 +203,21 @@ def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: 
     with pool.begin() as connection:
         for name in ("letters", "bills"):
             publish(connection, name, now=NOON)
-            budgets.put(connection, Budget(name, None, Period.DAY, "UTC", None, Decimal(1)), who="a", why="b", now=NOON)
+            budgets.put(
+                connection,
+                Budget(name, None, Period.DAY, "UTC", None, Decimal(1)),
+                who="a",
+                why="b",
+                now=NOON,
+            )
             admit(connection, name, workload=name, now=NOON, lane=Lane.REALTIME)
         route(connection, now=NOON)
     with pool.begin() as held, pool.begin() as drain:
         held.execute(text("select from lanes.budget where workload = 'letters' for update"))
         wait_at_most(drain, timedelta(milliseconds=1))
-        then = paid_claims.claim(drain, {"letters": 9, "bills": 9}, worker="w", lease=LEASE, now=NOON)
+        then = paid_claims.claim(
+            drain, {"letters": 9, "bills": 9}, worker="w", lease=LEASE, now=NOON
+        )
         assert ([each.key for each in then.claimed], then.held_back) == (["bills"], {"letters"})
     with pool.begin() as drain:
         assert [each.key for each in take(drain)] == ["letters"]
@@ -233,12 +260,27 @@ def test_two_drains_at_once_never_reserve_more_than_is_left(pool: Engine) -> Non
         assert stands(connection).calls_usd == len(taken) * of <= 2 * of
 
 
-deeds = st.sampled_from(["claim", "save", "give back", "die", "answer late", "rescue", "batch", "collect", "raise", "midnight"])
+deeds = st.sampled_from(
+    [
+        "claim",
+        "save",
+        "give back",
+        "die",
+        "answer late",
+        "rescue",
+        "batch",
+        "collect",
+        "raise",
+        "midnight",
+    ]
+)
 steps = st.lists(st.tuples(st.integers(0, 1), deeds), max_size=40)
 
 
 @given(steps=steps, sizes=st.lists(st.integers(1, 9_000), min_size=12, max_size=12))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_drains_and_batches_together_never_spend_beyond_a_budget(
     pool: Engine, steps: list[tuple[int, str]], sizes: list[int]
 ) -> None:
@@ -250,7 +292,12 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
         id_ = put(connection, str(hard))
         for number, size in enumerate(sizes):
             waits(connection, f"k{number}", payload={"text": "x" * size})
-    now, held, late, batches = NOON, list[list[Claimed]]([[], []]), list[Claimed](), list[tuple[BatchId, Decimal]]()
+    now, held, late, batches = (
+        NOON,
+        list[list[Claimed]]([[], []]),
+        list[Claimed](),
+        list[tuple[BatchId, Decimal]](),
+    )
 
     def dearest(each: Claimed) -> Attempt:
         usd_per_token = Decimal("0.0000005")  # of output, which the bill is made of
@@ -293,7 +340,11 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
                 now = stands(connection, now).ends_at
             connection.commit()
             stood = stands(connection, now)
-            spent = text("select coalesce(sum(cost_usd), 0) from lanes.spend where billed_at >= :since")
-            assert stood.spent_usd == connection.execute(spent, {"since": stood.began_at}).scalar_one()
+            spent = text(
+                "select coalesce(sum(cost_usd), 0) from lanes.spend where billed_at >= :since"
+            )
+            assert (
+                stood.spent_usd == connection.execute(spent, {"since": stood.began_at}).scalar_one()
+            )
             assert stood.used_usd + stood.reserved_usd <= hard
             connection.rollback()

@@ -28,7 +28,11 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, spec, version
 from tests.store.tries import intend, rows
 
-LONG: dict[str, Any] = {"instructions": "Sort the letter by these rules. " * 600, "realtime_pack": 8, "batch_pack": 8}
+LONG: dict[str, Any] = {
+    "instructions": "Sort the letter by these rules. " * 600,
+    "realtime_pack": 8,
+    "batch_pack": 8,
+}
 CHARS = len('{"text": "help"}')
 
 
@@ -39,10 +43,21 @@ def shares(connection: Connection, of: Version) -> Sharing:
     place = Place.of(of, Lane.BATCH)
     connection.execute(
         insert(pack_size).values(
-            workload=of.workload, version_id=of.id, lane=place.lane, model=place.model, size=2, allowed=8, hurt=4, packed_n=9,
-            packed_agreed=1, alone_n=9, alone_agreed=9, why="packs of 4 hurt", decided_at=NOON,
+            workload=of.workload,
+            version_id=of.id,
+            lane=place.lane,
+            model=place.model,
+            size=2,
+            allowed=8,
+            hurt=4,
+            packed_n=9,
+            packed_agreed=1,
+            alone_n=9,
+            alone_agreed=9,
+            why="packs of 4 hurt",
+            decided_at=NOON,
         )
-    )  # fmt: skip
+    )
     return Sharing(PackSizes({place: Decided(2, 8, NOON)}), {(of.id, Lane.REALTIME): 0.9})
 
 
@@ -120,14 +135,23 @@ def _both(estimates: Estimates, of: Version) -> tuple[Decimal, Decimal]:
 def test_of_another_version_the_hit_rates_are_taken_to_be_the_same() -> None:
     of, other = version(id=1), version(id=2)
     known = Sharing(hit_rates={(of.id, Lane.BATCH): 0.5})
-    assert known.like(of, other).hit_rates == {(of.id, Lane.BATCH): 0.5, (other.id, Lane.BATCH): 0.5}
+    assert known.like(of, other).hit_rates == {
+        (of.id, Lane.BATCH): 0.5,
+        (other.id, Lane.BATCH): 0.5,
+    }
     assert known.like(other, of).hit_rates == known.hit_rates
 
 
 def test_another_model_on_a_lane_or_less_that_is_shared_says_nothing_of_its_cache() -> None:
     of, rates = version(id=1, **LONG), {(VersionId(1), lane): 0.5 for lane in Lane}
     other_model = version(id=2, **LONG, realtime_model="claude-opus-5-5")
-    assert Sharing(hit_rates=rates).like(of, other_model).hit_rates == {**rates, (other_model.id, Lane.BATCH): 0.5}
-    short, long_enough = (version(id=n, **LONG | {"instructions": "Sort. " * times}) for n, times in ((2, 1), (3, 3_000)))
+    assert Sharing(hit_rates=rates).like(of, other_model).hit_rates == {
+        **rates,
+        (other_model.id, Lane.BATCH): 0.5,
+    }
+    short, long_enough = (
+        version(id=n, **LONG | {"instructions": "Sort. " * times})
+        for n, times in ((2, 1), (3, 3_000))
+    )
     alike = {(long_enough.id, lane): 0.5 for lane in Lane}
     assert Sharing(hit_rates=rates).like(of, short, long_enough).hit_rates == {**rates, **alike}

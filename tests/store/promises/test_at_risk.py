@@ -27,11 +27,18 @@ def looked(connection: Connection, *seen: AtRisk, now: datetime) -> tuple[int, i
     return len(recorded.opened), len(recorded.resolved)
 
 
-def test_a_look_that_finds_items_at_risk_opens_one_incident_and_the_next_ones_keep_its_figures(connection: Connection) -> None:
+def test_a_look_that_finds_items_at_risk_opens_one_incident_and_the_next_ones_keep_its_figures(
+    connection: Connection,
+) -> None:
     assert looked(connection, risk(), now=NOON) == (1, 0)
     assert looked(connection, risk(bound=3), now=later(seconds=5)) == (0, 0)
     (of,) = standing(connection)
-    assert (of.promise, of.workload, of.value, of.why) == (Promise.DEADLINE_AT_RISK, "letters", 3, "3 items are bound to batch")
+    assert (of.promise, of.workload, of.value, of.why) == (
+        Promise.DEADLINE_AT_RISK,
+        "letters",
+        3,
+        "3 items are bound to batch",
+    )
 
 
 def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connection) -> None:
@@ -45,7 +52,9 @@ def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connectio
     assert over.sentence.startswith('Nothing of workload "letters" that is due is at risk any more')
 
 
-def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(connection: Connection) -> None:
+def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(
+    connection: Connection,
+) -> None:
     for minute in range(60):
         looked(connection, risk(), now=later(minutes=minute))
     assert looked(connection, now=later(minutes=60)) == (0, 0)

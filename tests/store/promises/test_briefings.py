@@ -47,7 +47,9 @@ UI = "http://prefect.example"
 DRAIN, COLLECT, SUBMIT, ROLLOUT = (UUID(int=number) for number in range(1, 5))
 BLOCK = UUID(int=9)
 INTERNAL = "the provider answered 500: Internal server error"
-PAGES = Pages(artifact="/v2/artifacts/artifact/7", form="/v2/deployments/deployment/8/run?parameters=%7B%7D")
+PAGES = Pages(
+    artifact="/v2/artifacts/artifact/7", form="/v2/deployments/deployment/8/run?parameters=%7B%7D"
+)
 
 
 def evaluated(connection: Connection, now: datetime = NOON) -> None:
@@ -58,32 +60,63 @@ def evaluated(connection: Connection, now: datetime = NOON) -> None:
 
 def opened(connection: Connection, promise: Promise) -> Incident:
     """The incident of that promise."""
-    return next(each for each in incidents.listed(connection, states=list(IncidentState)) if each.promise == promise)
+    return next(
+        each
+        for each in incidents.listed(connection, states=list(IncidentState))
+        if each.promise == promise
+    )
 
 
 def answered(
-    connection: Connection, prefix: str, number: int, *, at: datetime, took_s: float = 1, due_at: datetime | None = None
+    connection: Connection,
+    prefix: str,
+    number: int,
+    *,
+    at: datetime,
+    took_s: float = 1,
+    due_at: datetime | None = None,
 ) -> None:
     """So many items that were received before and answered at that time."""
     keys = [f"{prefix}{each}" for each in range(number)]
     begun = at - timedelta(seconds=took_s)
     admit(connection, *keys, now=begun, lane=Lane.REALTIME, due_at=due_at)
     route(connection, now=begun)
-    save(connection, *(tried(each, at=at) for each in claim(connection, now=begun)), now=at, flow_run_id=DRAIN)
+    save(
+        connection,
+        *(tried(each, at=at) for each in claim(connection, now=begun)),
+        now=at,
+        flow_run_id=DRAIN,
+    )
 
 
-def failed(connection: Connection, prefix: str, errors: list[str], *, at: datetime = NOON, **how: Any) -> None:
+def failed(
+    connection: Connection, prefix: str, errors: list[str], *, at: datetime = NOON, **how: Any
+) -> None:
     """An item for each of these errors, which its call met at that time."""
-    admit(connection, *(f"{prefix}{each}" for each in range(len(errors))), now=at, lane=Lane.REALTIME)
+    admit(
+        connection, *(f"{prefix}{each}" for each in range(len(errors))), now=at, lane=Lane.REALTIME
+    )
     route(connection, now=at)
     claims = [each for each in claim(connection, now=at) if each.key.startswith(prefix)]
-    attempts = [tried(each, Outcome.ERRORED, at=at, error=error) for each, error in zip(claims, errors, strict=True)]
+    attempts = [
+        tried(each, Outcome.ERRORED, at=at, error=error)
+        for each, error in zip(claims, errors, strict=True)
+    ]
     save(connection, *attempts, now=at, flow_run_id=DRAIN, **how)
 
 
-def waiting(connection: Connection, lane: Lane = Lane.REALTIME, at: datetime = NOON, workload: str = "letters") -> None:
+def waiting(
+    connection: Connection,
+    lane: Lane = Lane.REALTIME,
+    at: datetime = NOON,
+    workload: str = "letters",
+) -> None:
     """Three items wait: one overdue, one due in an hour, one without a due time."""
-    for key, due_at in {"overdue": later(minutes=-5), "due": later(hours=1), "whenever": None}.items():
+    for key, due_at in {
+        "overdue": later(minutes=-5),
+        "due": later(hours=1),
+        "whenever": None,
+    }.items():
         admit(connection, f"{key}-{lane}", now=at, lane=lane, due_at=due_at, workload=workload)
     route(connection, now=at)
 
@@ -91,17 +124,25 @@ def waiting(connection: Connection, lane: Lane = Lane.REALTIME, at: datetime = N
 def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime) -> int:
     """A batch of an item for each outcome, submitted then and home an hour later; its id."""
     version = workloads.in_force(connection)["letters"]
-    connection.execute(text("update lanes.work set state = 'canceled' where state = 'ready'"))  # what came back alone
+    connection.execute(
+        text("update lanes.work set state = 'canceled' where state = 'ready'")
+    )  # what came back alone
     word = uuid4().hex[:6]
     admit(connection, *(f"{word}-{each}" for each in range(len(outcomes))), now=at, lane=Lane.BATCH)
     route(connection, now=at)
     batch_id, work = submit(connection, version, now=at)
     back_at = at + timedelta(hours=1)
     ends = zip(work, outcomes, strict=True)
-    attempts = [tried(each, end, at=back_at, error=None if end is Outcome.VALID else f"it is {end}") for each, end in ends]
+    attempts = [
+        tried(each, end, at=back_at, error=None if end is Outcome.VALID else f"it is {end}")
+        for each, end in ends
+    ]
     save(connection, *attempts, batch_id=batch_id, now=back_at, flow_run_id=COLLECT)
     home(connection, batch_id, now=back_at)
-    connection.execute(text("update lanes.batch set flow_run_id = :run where id = :id"), {"run": SUBMIT, "id": batch_id})
+    connection.execute(
+        text("update lanes.batch set flow_run_id = :run where id = :id"),
+        {"run": SUBMIT, "id": batch_id},
+    )
     return batch_id
 
 
@@ -117,7 +158,9 @@ def realtime_failing(connection: Connection) -> None:
     answered(connection, "before", 27, at=later(minutes=-20))
     failed(connection, "early", [INTERNAL] * 3, at=later(minutes=-20))
     answered(connection, "good", 10, at=later(minutes=-1))
-    errors = [f"the provider answered 529: Overloaded (request req_{n})" for n in range(12)] + [INTERNAL] * 5
+    errors = [f"the provider answered 529: Overloaded (request req_{n})" for n in range(12)] + [
+        INTERNAL
+    ] * 5
     failed(connection, "bad", errors, at=later(seconds=-10))
     waiting(connection)
     evaluated(connection)
@@ -126,36 +169,60 @@ def realtime_failing(connection: Connection) -> None:
 def batch_slow(connection: Connection) -> None:
     a_batch(connection, [Outcome.VALID], at=later(hours=-9))
     batch_id = _open_batch(connection)
-    connection.execute(text("update lanes.batch set processed = 1 where id = :id"), {"id": batch_id})
+    connection.execute(
+        text("update lanes.batch set processed = 1 where id = :id"), {"id": batch_id}
+    )
     evaluated(connection)
 
 
 def _open_batch(connection: Connection) -> int:
     waiting(connection, Lane.BATCH, at=later(hours=-3))
     batch_id, _ = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=-3))
-    connection.execute(text("update lanes.batch set flow_run_id = :run where id = :id"), {"run": SUBMIT, "id": batch_id})
+    connection.execute(
+        text("update lanes.batch set flow_run_id = :run where id = :id"),
+        {"run": SUBMIT, "id": batch_id},
+    )
     return batch_id
 
 
 def batch_failing(connection: Connection) -> None:
     a_batch(connection, [Outcome.VALID] * 24 + [Outcome.EXPIRED], at=later(hours=-9))
-    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.EXPIRED] * 9 + [Outcome.CANCELED], at=later(hours=-4))
+    a_batch(
+        connection,
+        [Outcome.VALID] * 20 + [Outcome.EXPIRED] * 9 + [Outcome.CANCELED],
+        at=later(hours=-4),
+    )
     evaluated(connection)
 
 
 def batch_invalid(connection: Connection) -> None:
     a_batch(connection, [Outcome.VALID] * 25, at=later(hours=-9))
-    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.INVALID] * 9 + [Outcome.TRUNCATED], at=later(hours=-4))
+    a_batch(
+        connection,
+        [Outcome.VALID] * 20 + [Outcome.INVALID] * 9 + [Outcome.TRUNCATED],
+        at=later(hours=-4),
+    )
     evaluated(connection)
 
 
 def batch_unclear(connection: Connection) -> None:
-    unclear.tell(connection, BatchId(_open_batch(connection)), "several batches at the provider fit it", now=NOON)
+    unclear.tell(
+        connection,
+        BatchId(_open_batch(connection)),
+        "several batches at the provider fit it",
+        now=NOON,
+    )
 
 
 def batch_incomplete(connection: Connection) -> None:
-    batch_id = a_batch(connection, [Outcome.VALID, Outcome.MISSING, Outcome.MISSING], at=later(hours=-4))
-    incidents.open(connection, incomplete("letters", BatchId(batch_id), Tally(3, 3, 2), flow_run_id=COLLECT), now=NOON)
+    batch_id = a_batch(
+        connection, [Outcome.VALID, Outcome.MISSING, Outcome.MISSING], at=later(hours=-4)
+    )
+    incidents.open(
+        connection,
+        incomplete("letters", BatchId(batch_id), Tally(3, 3, 2), flow_run_id=COLLECT),
+        now=NOON,
+    )
 
 
 def batch_never_started(connection: Connection) -> None:
@@ -164,22 +231,31 @@ def batch_never_started(connection: Connection) -> None:
     version = workloads.in_force(connection)["letters"]
     refused, _ = intend(connection, version, now=later(hours=-4))
     connection.execute(
-        text("update lanes.batch set flow_run_id = :run, state = 'released', note = 'refused: no credit' where id = :id"),
+        text(
+            "update lanes.batch set flow_run_id = :run, state = 'released', note = 'refused: no credit' where id = :id"
+        ),
         {"run": SUBMIT, "id": refused},
     )
-    connection.execute(text("update lanes.work set state = 'ready', batch_id = null where state = 'submitted'"))
+    connection.execute(
+        text("update lanes.work set state = 'ready', batch_id = null where state = 'submitted'")
+    )
     evaluated(connection)
 
 
 def authoritative_failed(connection: Connection) -> None:
     publish(connection, now=later(days=-1), mode="lambda", max_failures=1)
     answered(connection, "k", 2, at=later(hours=-3))
-    batch_id, work = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=-2))
+    batch_id, work = submit(
+        connection, workloads.in_force(connection)["letters"], now=later(hours=-2)
+    )
     broken = "the answer breaks the schema at category: 'category' is a required property"
     save(
-        connection, *(tried(each, Outcome.INVALID, at=later(minutes=-9), error=broken) for each in work),
-        batch_id=batch_id, now=later(minutes=-9), flow_run_id=COLLECT,
-    )  # fmt: skip
+        connection,
+        *(tried(each, Outcome.INVALID, at=later(minutes=-9), error=broken) for each in work),
+        batch_id=batch_id,
+        now=later(minutes=-9),
+        flow_run_id=COLLECT,
+    )
     home(connection, batch_id, now=later(minutes=-9))
     evaluated(connection)
 
@@ -194,7 +270,14 @@ def items_failed(connection: Connection) -> None:
 def workload_invalid(connection: Connection) -> None:
     waiting(connection)
     with pytest.raises(SpecInvalid) as raised:
-        parse("letters", {"instructions": "Sort.", "output_schema": SCHEMA, "urgent_when": "payload.n ==\n  && true"})
+        parse(
+            "letters",
+            {
+                "instructions": "Sort.",
+                "output_schema": SCHEMA,
+                "urgent_when": "payload.n ==\n  && true",
+            },
+        )
     breach = invalid_workload("letters", raised.value.problems, block_id=BLOCK)
     incidents.record_invalid(connection, [breach], now=NOON)
 
@@ -203,9 +286,18 @@ def provider_down(connection: Connection) -> None:
     failed(connection, "bad", ["the provider answered 529: Overloaded"] * 3, at=later(seconds=-9))
     waiting(connection)
     why = "the provider answered 529: Overloaded"
-    outages.faulted(connection, "acme", "claude-haiku-5-5", Fault(why, 3, NOON, NOON), flow_run_id=DRAIN, now=NOON)
+    outages.faulted(
+        connection,
+        "acme",
+        "claude-haiku-5-5",
+        Fault(why, 3, NOON, NOON),
+        flow_run_id=DRAIN,
+        now=NOON,
+    )
     at = later(minutes=6)
-    outages.faulted(connection, "acme", "claude-haiku-5-5", Fault(why, 9, at, at), flow_run_id=DRAIN, now=at)
+    outages.faulted(
+        connection, "acme", "claude-haiku-5-5", Fault(why, 9, at, at), flow_run_id=DRAIN, now=at
+    )
 
 
 def approval_waits(connection: Connection) -> None:
@@ -218,7 +310,15 @@ def approval_waits(connection: Connection) -> None:
         {"now": NOON, "run": ROLLOUT},
     )
     asks = approvals.approval_waits(
-        "letters", 1, "p", "every gate passed at 5 %", step=0, steps=2, percent=5, limit_minutes=60, waited_minutes=0
+        "letters",
+        1,
+        "p",
+        "every gate passed at 5 %",
+        step=0,
+        steps=2,
+        percent=5,
+        limit_minutes=60,
+        waited_minutes=0,
     )
     incidents.open(connection, asks, now=NOON)
 
@@ -239,7 +339,9 @@ def budget(connection: Connection) -> None:
 
 def deadline_missed(connection: Connection) -> None:
     answered(connection, "before", 24, at=later(minutes=-100), due_at=later(minutes=-90))
-    answered(connection, "late", 7, at=later(minutes=-9), due_at=later(minutes=-9, seconds=-1), took_s=60)
+    answered(
+        connection, "late", 7, at=later(minutes=-9), due_at=later(minutes=-9, seconds=-1), took_s=60
+    )
     answered(connection, "good", 20, at=later(minutes=-8), due_at=later(hours=2))
     waiting(connection, at=later(minutes=-7))
     evaluated(connection)
@@ -247,7 +349,9 @@ def deadline_missed(connection: Connection) -> None:
 
 def deadline_at_risk(connection: Connection) -> None:
     _open_batch(connection)
-    at_risk.record(connection, [AtRisk("letters", 1, 1, later(hours=1), 0.25, 0.95, 5_400)], now=NOON)
+    at_risk.record(
+        connection, [AtRisk("letters", 1, 1, later(hours=1), 0.25, 0.95, 5_400)], now=NOON
+    )
 
 
 def role_taken(connection: Connection) -> None:
@@ -273,91 +377,183 @@ class Told:
 WAITING = "unanswered items, 1 of them overdue; the nearest is due <!date^"
 TOLD = {
     Promise.REALTIME_SLOW: Told(
-        realtime_slow, ("2x the provider answered 500: Internal server error", "in 27 attempts of the last 15 min"),
-        f"5 {WAITING}", "Rising: 20 s, from 2.0 s in the 15 minutes before", "Move its traffic", DRAIN, "bad1",
+        realtime_slow,
+        (
+            "2x the provider answered 500: Internal server error",
+            "in 27 attempts of the last 15 min",
+        ),
+        f"5 {WAITING}",
+        "Rising: 20 s, from 2.0 s in the 15 minutes before",
+        "Move its traffic",
+        DRAIN,
+        "bad1",
     ),
     Promise.REALTIME_FAILING: Told(
         realtime_failing,
-        ("12x the provider answered 529: Overloaded", "5x the provider answered 500", "in 30 attempts of the last 15 min"),
-        f"20 {WAITING}", "Rising: 57 %, from 10 % in the 15 minutes before", "lanes pause letters", DRAIN, "bad0",
+        (
+            "12x the provider answered 529: Overloaded",
+            "5x the provider answered 500",
+            "in 30 attempts of the last 15 min",
+        ),
+        f"20 {WAITING}",
+        "Rising: 57 %, from 10 % in the 15 minutes before",
+        "lanes pause letters",
+        DRAIN,
+        "bad0",
     ),
     Promise.BATCH_SLOW: Told(
-        batch_slow, ("The provider has finished 1 of 3 requests, and says nothing of why.",), f"3 {WAITING}",
-        "Grows with time, until the batch is home; the batch before took 60 min", "lanes batches", SUBMIT, "overdue-batch",
+        batch_slow,
+        ("The provider has finished 1 of 3 requests, and says nothing of why.",),
+        f"3 {WAITING}",
+        "Grows with time, until the batch is home; the batch before took 60 min",
+        "lanes batches",
+        SUBMIT,
+        "overdue-batch",
     ),
     Promise.BATCH_FAILING: Told(
-        batch_failing, ("10x it is expired", "1x it is canceled", "in 55 attempts of the last 24 h"), "10 unanswered items",
-        "Rising: 33 %, from 4 % in batch 1", "lanes pause letters", COLLECT,
+        batch_failing,
+        ("10x it is expired", "1x it is canceled", "in 55 attempts of the last 24 h"),
+        "10 unanswered items",
+        "Rising: 33 %, from 4 % in batch 1",
+        "lanes pause letters",
+        COLLECT,
     ),
     Promise.BATCH_INVALID: Told(
-        batch_invalid, ("9x it is invalid", "1x it is truncated"), "10 unanswered items",
-        "Rising: 33 %, from 0 % in batch 1", "Edit the workload", COLLECT,
+        batch_invalid,
+        ("9x it is invalid", "1x it is truncated"),
+        "10 unanswered items",
+        "Rising: 33 %, from 0 % in batch 1",
+        "Edit the workload",
+        COLLECT,
     ),
     Promise.BATCH_UNCLEAR: Told(
-        batch_unclear, ("several batches at the provider fit it",), f"3 {WAITING}",
-        "Steady: it holds what it holds until somebody decides", "Decide about the batch", SUBMIT, "overdue-batch",
+        batch_unclear,
+        ("several batches at the provider fit it",),
+        f"3 {WAITING}",
+        "Steady: it holds what it holds until somebody decides",
+        "Decide about the batch",
+        SUBMIT,
+        "overdue-batch",
     ),
     Promise.BATCH_INCOMPLETE: Told(
-        batch_incomplete, ("2x it is missing",), "0 unanswered items", "Steady: a batch is counted once", "lanes explain",
+        batch_incomplete,
+        ("2x it is missing",),
+        "0 unanswered items",
+        "Steady: a batch is counted once",
+        "lanes explain",
         COLLECT,
     ),
     Promise.BATCH_NEVER_STARTED: Told(
-        batch_never_started, ("- batch 1 is released: refused: no credit",), f"3 {WAITING}",
-        "Grows with time, until a batch leaves", "Submit it now", SUBMIT, "overdue-batch",
+        batch_never_started,
+        ("- batch 1 is released: refused: no credit",),
+        f"3 {WAITING}",
+        "Grows with time, until a batch leaves",
+        "Submit it now",
+        SUBMIT,
+        "overdue-batch",
     ),
     Promise.AUTHORITATIVE_FAILED: Told(
-        authoritative_failed, ("2x the answer breaks the schema at category: 'category' is a required property",),
-        "0 unanswered items; 2 provisional answers uncorrected", "Rising: 2 items, from 0 items in the hour before",
-        "lanes explain letters", COLLECT, "k1",
+        authoritative_failed,
+        ("2x the answer breaks the schema at category: 'category' is a required property",),
+        "0 unanswered items; 2 provisional answers uncorrected",
+        "Rising: 2 items, from 0 items in the hour before",
+        "lanes explain letters",
+        COLLECT,
+        "k1",
     ),
     Promise.ITEMS_FAILED: Told(
-        items_failed, ("5x errored: the provider answered 500: Internal server error (after 1 failed attempt)",),
-        "5 unanswered items", "Rising: 4 items in the last hour, from 1 item in the hour before",
-        "lanes retry letters --all", DRAIN, "bad3",
+        items_failed,
+        ("5x errored: the provider answered 500: Internal server error (after 1 failed attempt)",),
+        "5 unanswered items",
+        "Rising: 4 items in the last hour, from 1 item in the hour before",
+        "lanes retry letters --all",
+        DRAIN,
+        "bad3",
     ),
     Promise.WORKLOAD_INVALID: Told(
-        workload_invalid, ("urgent_when, line 2, column 3: extraneous input '&&'",), f"3 {WAITING}",
-        "Steady: it stays so until the block is corrected", "Edit the workload",
+        workload_invalid,
+        ("urgent_when, line 2, column 3: extraneous input '&&'",),
+        f"3 {WAITING}",
+        "Steady: it stays so until the block is corrected",
+        "Edit the workload",
         lacks=("No run: no run is at fault", "No sample item: it is about a block"),
     ),
     Promise.PROVIDER_DOWN: Told(
-        provider_down, ("3x the provider answered 529: Overloaded",), f"6 {WAITING}",
-        "Rising: 9 calls, from 3 calls when it opened", "lanes doctor", DRAIN, "bad2",
+        provider_down,
+        ("3x the provider answered 529: Overloaded",),
+        f"6 {WAITING}",
+        "Rising: 9 calls, from 3 calls when it opened",
+        "lanes doctor",
+        DRAIN,
+        "bad2",
     ),
     Promise.APPROVAL_WAITS: Told(
-        approval_waits, ("Nothing failed: a person was asked.",), "No item waits for the answer", "",
-        "Answer it (Resume)", ROLLOUT,
+        approval_waits,
+        ("Nothing failed: a person was asked.",),
+        "No item waits for the answer",
+        "",
+        "Answer it (Resume)",
+        ROLLOUT,
         lacks=("No sample item: it is about a rollout",),
     ),
     Promise.PROVIDER_FROZEN: Told(
-        provider_frozen, ("the provider answered 402: Your credit balance is too low",), f"3 {WAITING}",
-        "It has just begun", "lanes doctor", DRAIN, "overdue-realtime",
+        provider_frozen,
+        ("the provider answered 402: Your credit balance is too low",),
+        f"3 {WAITING}",
+        "It has just begun",
+        "lanes doctor",
+        DRAIN,
+        "overdue-realtime",
     ),
     Promise.BUDGET: Told(
-        budget, ("Nothing failed: the query below shows what it was spent on.",), f"3 {WAITING}",
-        "It has just begun", "lanes budget letters", None, "overdue-realtime",
+        budget,
+        ("Nothing failed: the query below shows what it was spent on.",),
+        f"3 {WAITING}",
+        "It has just begun",
+        "lanes budget letters",
+        None,
+        "overdue-realtime",
     ),
     Promise.DEADLINE_MISSED: Told(
         deadline_missed,
-        ("7x missed on realtime, reason pinned", "1x waits still on realtime, reason pinned", "in 8 missed due times"),
-        f"3 {WAITING}", "Rising: 29 %, from 0 % in the hour before", "Ask for more confidence", None, "overdue-realtime",
+        (
+            "7x missed on realtime, reason pinned",
+            "1x waits still on realtime, reason pinned",
+            "in 8 missed due times",
+        ),
+        f"3 {WAITING}",
+        "Rising: 29 %, from 0 % in the hour before",
+        "Ask for more confidence",
+        None,
+        "overdue-realtime",
         lacks=("No run: no run is at fault",),
     ),
     Promise.DEADLINE_AT_RISK: Told(
         deadline_at_risk,
-        ("1 item is bound to batch; 1 item would not be answered in real time either: it needs 90 min for what waits there",),
-        f"3 {WAITING}", "It has just begun", "Move its traffic", None, "overdue-batch",
+        (
+            "1 item is bound to batch; 1 item would not be answered in real time either: it needs 90 min for what waits there",
+        ),
+        f"3 {WAITING}",
+        "It has just begun",
+        "Move its traffic",
+        None,
+        "overdue-batch",
         lacks=("No run: no run is at fault",),
     ),
     Promise.ROLE_TAKEN: Told(
-        role_taken, ('held by session 4711 of user grafana (application "psql", address 10.0.0.7)',), f"3 {WAITING}",
-        "Steady: the role stays taken until that session ends", "lanes doctor",
+        role_taken,
+        ('held by session 4711 of user grafana (application "psql", address 10.0.0.7)',),
+        f"3 {WAITING}",
+        "Steady: the role stays taken until that session ends",
+        "lanes doctor",
         lacks=("No run: no run is at fault", "No sample item: it is about a session"),
     ),
-}  # fmt: skip
+}
 
 
-def told(connection: Connection, promise: Promise, *, now: datetime = NOON) -> tuple[Incident, Briefing, Message]:
+def told(
+    connection: Connection, promise: Promise, *, now: datetime = NOON
+) -> tuple[Incident, Briefing, Message]:
     publish(connection, now=later(days=-1))
     TOLD[promise].happens(connection)
     of = opened(connection, promise)
@@ -370,14 +566,25 @@ def test_no_promise_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("promise", Promise)
-def test_a_message_says_each_part_or_why_it_does_not(connection: Connection, promise: Promise) -> None:
+def test_a_message_says_each_part_or_why_it_does_not(
+    connection: Connection, promise: Promise
+) -> None:
     then = TOLD[promise]
     of, _, said = told(connection, promise)
     assert invalid(said.blocks) is None
     read = shown(said.blocks)
     asks = promise is Promise.APPROVAL_WAITS  # nothing is bad, and nothing moves
-    figures = ("*Waiting since*\n<!date^",) if asks else ("*Since*\n<!date^", "*How bad*\n", f"*Trend*\n{then.trend}")
-    for part in (of.sentence[:100].replace("`", ""), *figures, str(of.severity) if not asks else "", *then.why):
+    figures = (
+        ("*Waiting since*\n<!date^",)
+        if asks
+        else ("*Since*\n<!date^", "*How bad*\n", f"*Trend*\n{then.trend}")
+    )
+    for part in (
+        of.sentence[:100].replace("`", ""),
+        *figures,
+        str(of.severity) if not asks else "",
+        *then.why,
+    ):
         assert part in read, (part, read)
     assert f"*At stake*\n{then.stake}" in read, read
     assert "What to do" in read
@@ -402,7 +609,9 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
         assert cell(cause.error, most=400) in page
     assert f"| Trend | {cell(briefing.trend)} |" in page
     assert (briefing.sample is None) or f"lanes explain letters {briefing.sample.key}" in page
-    over = replace(of, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="It is over.")
+    over = replace(
+        of, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="It is over."
+    )
     page = incident_page.render(over, briefing, now=later(hours=1))
     for absent in ("Trend", "What to do"):
         assert absent not in page
@@ -414,7 +623,9 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
 def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise: Promise) -> None:
     of, briefing, _ = told(connection, promise)
     incidents.briefed(connection, of.id, briefing.model_dump(mode="json"))
-    incidents.resolve(connection, promise, of.workload, of.subject, sentence="It is over.", now=later(hours=2))
+    incidents.resolve(
+        connection, promise, of.workload, of.subject, sentence="It is over.", now=later(hours=2)
+    )
     over = opened(connection, promise)
     kept = Briefing.model_validate(over.briefing)
     assert kept == briefing
@@ -425,13 +636,23 @@ def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise:
     assert "How bad" not in shown(said.blocks)
 
 
-def test_what_ended_before_anybody_was_told_says_its_cause_from_its_own_time(connection: Connection) -> None:
+def test_what_ended_before_anybody_was_told_says_its_cause_from_its_own_time(
+    connection: Connection,
+) -> None:
     publish(connection, now=later(days=-1))
     realtime_failing(connection)
     of = opened(connection, Promise.REALTIME_FAILING)
-    incidents.resolve(connection, Promise.REALTIME_FAILING, "letters", sentence="It is over.", now=later(minutes=1))
+    incidents.resolve(
+        connection,
+        Promise.REALTIME_FAILING,
+        "letters",
+        sentence="It is over.",
+        now=later(minutes=1),
+    )
     failed(connection, "afterwards", ["something else"] * 30, at=later(minutes=2))
-    briefing = briefings.brief(connection, replace(opened(connection, Promise.REALTIME_FAILING)), now=later(days=3))
+    briefing = briefings.brief(
+        connection, replace(opened(connection, Promise.REALTIME_FAILING)), now=later(days=3)
+    )
     assert of.id == opened(connection, Promise.REALTIME_FAILING).id
     assert [each.times for each in briefing.causes] == [12, 5]
 
@@ -440,7 +661,9 @@ def test_a_block_that_is_mended_says_what_was_wrong(connection: Connection) -> N
     workload_invalid_of(connection)
     incidents.record_invalid(connection, [], now=later(minutes=1))
     over = opened(connection, Promise.WORKLOAD_INVALID)
-    assert over.sentence.startswith('The block of workload "letters" can be published again; it could not because of urgent_w')
+    assert over.sentence.startswith(
+        'The block of workload "letters" can be published again; it could not because of urgent_w'
+    )
     assert "line 2, column 3: extraneous input '&&'" in over.sentence
 
 
@@ -449,7 +672,9 @@ def workload_invalid_of(connection: Connection) -> None:
     workload_invalid(connection)
 
 
-def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(connection: Connection) -> None:
+def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(
+    connection: Connection,
+) -> None:
     workload_invalid_of(connection)
     of = opened(connection, Promise.WORKLOAD_INVALID)
     assert of.sentence.startswith("urgent_when, line 2, column 3: extraneous input '&&' expecting")
@@ -461,7 +686,9 @@ def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
     publish(connection, now=later(days=-1), max_failures=1)
     secret = "Winterbourne"
     for number in range(25):
-        item = claimed_item(connection, f"k{number}", payload={"text": f"Dear {secret}"}, now=later(seconds=-5))
+        item = claimed_item(
+            connection, f"k{number}", payload={"text": f"Dear {secret}"}, now=later(seconds=-5)
+        )
         error = f"the provider answered 400: messages.0: no {secret} please"
         save(connection, tried(item, Outcome.POISON, error=error), flow_run_id=DRAIN)
     evaluated(connection)
@@ -484,7 +711,9 @@ def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
     assert "It could not be looked up (QueryCanceled)." in shown(said.blocks)
     assert briefing.stake is not None
     assert briefing.trend.startswith("rising")
-    assert row(connection, "incident_log", promise="realtime_failing").state == "open"  # the transaction goes on
+    assert (
+        row(connection, "incident_log", promise="realtime_failing").state == "open"
+    )  # the transaction goes on
 
 
 def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connection) -> None:
@@ -492,12 +721,17 @@ def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connect
     answered(connection, "slow", 25, at=later(seconds=-10), took_s=20)
     evaluated(connection)
     of = opened(connection, Promise.REALTIME_SLOW)
-    assert briefings.brief(connection, of, now=NOON).unexplained == "no drain runs: nothing claims what waits"
+    assert (
+        briefings.brief(connection, of, now=NOON).unexplained
+        == "no drain runs: nothing claims what waits"
+    )
 
 
 def test_a_first_failure_says_that_there_is_nothing_to_compare_with(connection: Connection) -> None:
     publish(connection, now=later(days=-1))
     failed(connection, "bad", [INTERNAL] * 25, at=later(seconds=-10))
     evaluated(connection)
-    trend = briefings.brief(connection, opened(connection, Promise.REALTIME_FAILING), now=NOON).trend
+    trend = briefings.brief(
+        connection, opened(connection, Promise.REALTIME_FAILING), now=NOON
+    ).trend
     assert trend == "not known: 0 attempts in the 15 minutes before are too few to compare with"

@@ -50,7 +50,11 @@ def broken(connection: Connection, promise: Promise) -> Incident:
     """The open incident of the promise, from its scene; what the scene opened beside it is no matter."""
     publish(connection, now=later(days=-1))
     TOLD[promise].happens(connection)
-    of = next(each for each in incidents.listed(connection, states=[IncidentState.OPEN]) if each.promise == promise)
+    of = next(
+        each
+        for each in incidents.listed(connection, states=[IncidentState.OPEN])
+        if each.promise == promise
+    )
     look(connection)
     assert state(connection, of) == "open"
     return of
@@ -62,7 +66,9 @@ def state(connection: Connection, of: Incident) -> str:
 
 def cancel(connection: Connection) -> None:
     """The owner withdraws every item, and what their batches hold is recalled."""
-    connection.execute(text("select lanes.cancel(workload, key, :now) from lanes.item"), {"now": NOON})
+    connection.execute(
+        text("select lanes.cancel(workload, key, :now) from lanes.item"), {"now": NOON}
+    )
     unwanted.recall(connection, now=NOON)
 
 
@@ -80,7 +86,9 @@ def forget(connection: Connection) -> None:
 
 
 def abort(connection: Connection) -> None:
-    connection.execute(text("update lanes.rollout set state = 'aborted', ended_at = :now"), {"now": NOON})
+    connection.execute(
+        text("update lanes.rollout set state = 'aborted', ended_at = :now"), {"now": NOON}
+    )
 
 
 def remove_budget(connection: Connection) -> None:
@@ -130,9 +138,14 @@ def test_no_promise_is_left_out() -> None:
     assert {each for each, _, _ in GONE} == set(Promise)
 
 
-@pytest.mark.parametrize(("promise", "goes", "after"), GONE, ids=lambda each: getattr(each, "__name__", None))
+@pytest.mark.parametrize(
+    ("promise", "goes", "after"), GONE, ids=lambda each: getattr(each, "__name__", None)
+)
 def test_the_incident_of_a_promise_ends_when_its_subject_is_gone(
-    connection: Connection, promise: Promise, goes: Callable[[Connection], None], after: dict[str, float]
+    connection: Connection,
+    promise: Promise,
+    goes: Callable[[Connection], None],
+    after: dict[str, float],
 ) -> None:
     of = broken(connection, promise)
     goes(connection)
@@ -140,7 +153,9 @@ def test_the_incident_of_a_promise_ends_when_its_subject_is_gone(
     assert state(connection, of) == "resolved"
 
 
-def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(connection: Connection) -> None:
+def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "others", now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
@@ -149,7 +164,9 @@ def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(co
     incidents.open(connection, frozen("acme", 1, "401: bad key"), now=NOON)
     look(connection, days=365)
     assert row(connection, "incident_log", promise="provider_frozen").value == 2
-    connection.execute(text("select lanes.cancel(workload, key, :now) from lanes.item"), {"now": later(days=365)})
+    connection.execute(
+        text("select lanes.cancel(workload, key, :now) from lanes.item"), {"now": later(days=365)}
+    )
     look(connection, days=365)
     assert row(connection, "incident_log", promise="provider_frozen").state == "resolved"
 
@@ -163,9 +180,11 @@ def test_an_answer_to_any_workload_ends_the_refusal_of_the_account_and_one_of_th
     admit(connection, "o", now=NOON, lane=Lane.REALTIME, workload="others")
     route(connection, now=NOON)
     for breach in (
-        frozen("acme", 1, "402"), unknown_model("letters", MODEL, 3, "404"), unknown_model("others", MODEL, 1, "404"),
+        frozen("acme", 1, "402"),
+        unknown_model("letters", MODEL, 3, "404"),
+        unknown_model("others", MODEL, 1, "404"),
         unknown_model("letters", "claude-opus-5-5", 1, "404"),
-    ):  # fmt: skip
+    ):
         incidents.open(connection, breach, now=NOON)
     admit(connection, "for a batch", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -181,27 +200,48 @@ def wrong_key(connection: Connection) -> None:
     """Three workloads, urgent, due and batch items in each; the account is refused from noon on."""
     for name in ("letters", "bills", "notes"):
         publish(connection, name, now=NOON, promises={"realtime_p95_s": 30}, **ALL_DAY)
-        admit(connection, *(f"r{n}" for n in range(30)), now=NOON, workload=name, lane=Lane.REALTIME, due_at=later(minutes=5))
-        admit(connection, *(f"b{n}" for n in range(30)), now=NOON, workload=name, lane=Lane.BATCH, due_at=later(minutes=50))
+        admit(
+            connection,
+            *(f"r{n}" for n in range(30)),
+            now=NOON,
+            workload=name,
+            lane=Lane.REALTIME,
+            due_at=later(minutes=5),
+        )
+        admit(
+            connection,
+            *(f"b{n}" for n in range(30)),
+            now=NOON,
+            workload=name,
+            lane=Lane.BATCH,
+            due_at=later(minutes=50),
+        )
     route(connection, now=NOON)
     incidents.open(connection, frozen("acme", 30, "401: bad key"), now=later(seconds=1))
 
 
-def test_one_wrong_key_is_one_message_across_both_lanes_and_all_workloads(connection: Connection) -> None:
+def test_one_wrong_key_is_one_message_across_both_lanes_and_all_workloads(
+    connection: Connection,
+) -> None:
     wrong_key(connection)
     for minute in range(0, 180, 10):
         look(connection, minutes=minute)
     found = rows(connection, "incident_log", state="open")
     assert {each.promise for each in found} == {
-        "provider_frozen", "realtime_slow", "batch_never_started", "deadline_missed"
-    }  # fmt: skip
+        "provider_frozen",
+        "realtime_slow",
+        "batch_never_started",
+        "deadline_missed",
+    }
     (cause,) = (each for each in found if each.promise == "provider_frozen")
     assert (cause.workload, cause.severity, cause.value) == ("*", "critical", 180)
     assert {each.parent_id for each in found if each is not cause} == {cause.incident_id}
     assert told(connection) == ["provider_frozen"]
 
 
-def test_what_a_refusal_made_late_ends_untold_with_it_and_what_outlasts_it_is_told(connection: Connection) -> None:
+def test_what_a_refusal_made_late_ends_untold_with_it_and_what_outlasts_it_is_told(
+    connection: Connection,
+) -> None:
     wrong_key(connection)
     look(connection, minutes=60)
     for each in claim(connection, now=later(minutes=61), places=1000):
@@ -226,14 +266,27 @@ def test_a_used_up_budget_of_a_workload_explains_what_waits_and_misses_its_due_t
     budgets.put(connection, nothing, who="ann", why="test", now=NOON)
     look(connection, minutes=80)
     found = rows(connection, "incident_log", workload="letters")
-    assert {each.promise for each in found} == {"budget", "realtime_slow", "batch_never_started", "deadline_missed"}
+    assert {each.promise for each in found} == {
+        "budget",
+        "realtime_slow",
+        "batch_never_started",
+        "deadline_missed",
+    }
     (cause,) = (each for each in found if each.promise == "budget")
     assert {each.parent_id for each in found if each is not cause} == {cause.incident_id}
-    assert told(connection).count("realtime_slow") == 2  # those of the two workloads that have money
+    assert (
+        told(connection).count("realtime_slow") == 2
+    )  # those of the two workloads that have money
 
 
 def test_a_refused_model_explains_only_what_waits_for_that_model(connection: Connection) -> None:
-    publish(connection, now=NOON, realtime_model="claude-opus-5-5", promises={"realtime_p95_s": 30}, **ALL_DAY)
+    publish(
+        connection,
+        now=NOON,
+        realtime_model="claude-opus-5-5",
+        promises={"realtime_p95_s": 30},
+        **ALL_DAY,
+    )
     admit(connection, *(f"r{n}" for n in range(30)), now=NOON, lane=Lane.REALTIME)
     admit(connection, *(f"b{n}" for n in range(30)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)

@@ -27,7 +27,13 @@ from tests.store.tries import claim, claimed_item, home, save, submit, tried
 from tests.unit.promises.test_remedy import parsed
 
 Act = Callable[[Connection, Incident], None]
-SHOWS = {"status", "batches", "doctor", "psql", "diff"}  # they only tell; `resume` takes a pause back
+SHOWS = {
+    "status",
+    "batches",
+    "doctor",
+    "psql",
+    "diff",
+}  # they only tell; `resume` takes a pause back
 SOON = later(minutes=1)
 
 
@@ -67,8 +73,15 @@ def sets_the_key(connection: Connection, of: Incident) -> None:
 
 def replays_and_promotes(connection: Connection, of: Incident) -> None:
     begun = replays.begin(
-        connection, of.workload, version_no=None, first=None, last=None, who="ada", why="test", now=SOON
-    )  # fmt: skip
+        connection,
+        of.workload,
+        version_no=None,
+        first=None,
+        last=None,
+        who="ada",
+        why="test",
+        now=SOON,
+    )
     replays.read_some(connection, begun.id, now=SOON)
     batch_id, work = submit(connection, workloads.in_force(connection)[of.workload], now=SOON)
     save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)
@@ -101,20 +114,32 @@ def edits_the_workload(connection: Connection, of: Incident) -> None:
 
 
 def answers_the_question(connection: Connection, of: Incident) -> None:
-    connection.execute(text("update lanes.rollout set state = 'running' where state = 'waiting_approval'"))
+    connection.execute(
+        text("update lanes.rollout set state = 'running' where state = 'waiting_approval'")
+    )
 
 
 BY_COMMAND: dict[str, Act] = {
-    "depart": departs, "pause": pauses, "retry": retries_all, "budget": raises_the_budget, "up": sets_the_key,
+    "depart": departs,
+    "pause": pauses,
+    "retry": retries_all,
+    "budget": raises_the_budget,
+    "up": sets_the_key,
     "replay": replays_and_promotes,
-}  # fmt: skip
+}
 BY_FORM: dict[str, Act] = {
-    "submit": departs, "act": pauses, "set_budget": raises_the_budget, "set_split": moves_it_to_batch,
-    "decide_batch": gives_the_batch_up, "replay": replays_and_promotes,
-}  # fmt: skip
+    "submit": departs,
+    "act": pauses,
+    "set_budget": raises_the_budget,
+    "set_split": moves_it_to_batch,
+    "decide_batch": gives_the_batch_up,
+    "replay": replays_and_promotes,
+}
 BY_PLACE: dict[Where, Act] = {
-    Where.BLOCK: edits_the_workload, Where.PROVIDER: sets_the_key, Where.RUN: answers_the_question,
-}  # fmt: skip
+    Where.BLOCK: edits_the_workload,
+    Where.PROVIDER: sets_the_key,
+    Where.RUN: answers_the_question,
+}
 
 
 # When it is looked at afterwards, in minutes; what is news for an hour only has to end before that by itself.
@@ -138,7 +163,9 @@ ELSEWHERE = (Promise.PROVIDER_DOWN, Promise.ROLE_TAKEN)
 
 
 @pytest.mark.parametrize("promise", [each for each in Promise if each not in ELSEWHERE])
-def test_each_remedy_that_a_message_names_ends_its_incident(connection: Connection, promise: Promise) -> None:
+def test_each_remedy_that_a_message_names_ends_its_incident(
+    connection: Connection, promise: Promise
+) -> None:
     of = broken(connection, promise)
     remedies = acting(of)
     assert remedies
@@ -152,7 +179,9 @@ def test_each_remedy_that_a_message_names_ends_its_incident(connection: Connecti
         assert state(connection, of) == "open"
 
 
-def test_an_outage_needs_no_remedy_and_ends_when_the_provider_answers(connection: Connection) -> None:
+def test_an_outage_needs_no_remedy_and_ends_when_the_provider_answers(
+    connection: Connection,
+) -> None:
     of = broken(connection, Promise.PROVIDER_DOWN)
     assert acting(of) == []
     for each in claim(connection, now=later(minutes=7), places=1_000):
@@ -166,7 +195,11 @@ def test_what_the_money_went_on_is_a_query_that_runs(connection: Connection) -> 
     (line,) = (each for each in commands(of) if "psql" in each)
     _, given = parsed(line)
     today = connection.execute(select(func.now())).scalar_one()
-    save(connection, tried(claimed_item(connection, "of today", now=today, workload=of.workload), at=today), now=today)
+    save(
+        connection,
+        tried(claimed_item(connection, "of today", now=today, workload=of.workload), at=today),
+        now=today,
+    )
     rows = connection.execute(text(given["arguments"][1])).all()
     assert [(row.lane, row.purpose, row.responses) for row in rows] == [("realtime", "answer", 1)]
     assert rows[0].usd > 0

@@ -10,7 +10,14 @@ import pytest
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
 from lanes.promises.incident import IncidentState
-from lanes.promises.taken_roles import LOSSES, MOST_NAMED, ForeignHolder, lanes_of, role_taken, subject_of
+from lanes.promises.taken_roles import (
+    LOSSES,
+    MOST_NAMED,
+    ForeignHolder,
+    lanes_of,
+    role_taken,
+    subject_of,
+)
 from lanes.stand.embedded import SUPERUSER
 from lanes.stand.postgres import Running
 from lanes.standing.roles import Role
@@ -33,7 +40,9 @@ TAKE = "select pg_advisory_lock({}, {})"
 def stranger(postgres: Running) -> Iterator[str]:
     """A login that is a member of no role of Lanes, and may connect."""
     name, secret = "stranger", "of-a-test"
-    with psycopg.connect(postgres.url("postgres", None, role=SUPERUSER), autocommit=True) as superuser:
+    with psycopg.connect(
+        postgres.url("postgres", None, role=SUPERUSER), autocommit=True
+    ) as superuser:
         superuser.execute("set scram_iterations = 1")
         superuser.execute(f"create role {name} login password '{secret}'".encode())
         yield f"{name}:{secret}"
@@ -43,13 +52,21 @@ def stranger(postgres: Running) -> Iterator[str]:
 def address(url: str, login: str, driver: str) -> str:
     """The same database, for that login."""
     user, _, password = login.partition(":")
-    return make_url(url).set(drivername=driver, username=user, password=password).render_as_string(hide_password=False)
+    return (
+        make_url(url)
+        .set(drivername=driver, username=user, password=password)
+        .render_as_string(hide_password=False)
+    )
 
 
 @contextmanager
-def foreign(url: str, login: str, *roles: Role, application: str = "report") -> Iterator[psycopg.Connection]:
+def foreign(
+    url: str, login: str, *roles: Role, application: str = "report"
+) -> Iterator[psycopg.Connection]:
     """A session of that login that holds these roles."""
-    with psycopg.connect(address(url, login, "postgresql"), application_name=application, autocommit=True) as session:
+    with psycopg.connect(
+        address(url, login, "postgresql"), application_name=application, autocommit=True
+    ) as session:
         for role in roles:
             session.execute(TAKE.format(CLASS, int(role)).encode())
         yield session
@@ -57,7 +74,10 @@ def foreign(url: str, login: str, *roles: Role, application: str = "report") -> 
 
 def ended(pool: Engine, now: datetime = NOON) -> list[Any]:
     """Look until the incident is over: the server frees a role a moment after its session has ended."""
-    until(lambda: all(each.state == "resolved" for each in look(pool, now)), what="the end of the incident")
+    until(
+        lambda: all(each.state == "resolved" for each in look(pool, now)),
+        what="the end of the incident",
+    )
     return look(pool, now)
 
 
@@ -65,7 +85,10 @@ def look(pool: Engine, now: datetime = NOON) -> list[Any]:
     """Record as a drain's guard does; return the incidents of the promise."""
     with pool.begin() as connection:
         taken_roles.record(connection, now=now)
-        return sorted(rows(connection, "incident_log", promise="role_taken"), key=lambda each: each.incident_id)
+        return sorted(
+            rows(connection, "incident_log", promise="role_taken"),
+            key=lambda each: each.incident_id,
+        )
 
 
 @pytest.mark.parametrize("role", Role)
@@ -74,24 +97,37 @@ def test_a_role_that_another_user_holds_is_an_incident_until_that_session_ends(
 ) -> None:
     with foreign(database_url, stranger, role) as session:
         (of,) = look(pool)
-        assert (of.state, of.severity, of.workload, of.subject) == ("open", "critical", "*", f"role {role.name.lower()}")
+        assert (of.state, of.severity, of.workload, of.subject) == (
+            "open",
+            "critical",
+            "*",
+            f"role {role.name.lower()}",
+        )
         pid = session.info.backend_pid
         for part in (
             f'Role {role.name.lower()} is held by session {pid} of user stranger (application "report", address ',
-            f"meanwhile {LOSSES[role].said}", f"`select pg_terminate_backend({pid})`", "`lanes roles`",
-        ):  # fmt: skip
+            f"meanwhile {LOSSES[role].said}",
+            f"`select pg_terminate_backend({pid})`",
+            "`lanes roles`",
+        ):
             assert part in of.sentence
         assert [each.incident_id for each in look(pool, later(seconds=5))] == [of.incident_id]
     (of,) = ended(pool, later(minutes=1))
     assert of.resolved_at == later(minutes=1)
-    assert of.sentence == f"No session of another user holds role {role.name.lower()} any more: Lanes takes it by itself."
+    assert (
+        of.sentence
+        == f"No session of another user holds role {role.name.lower()} any more: Lanes takes it by itself."
+    )
 
 
 def test_the_statement_of_the_sentence_ends_the_session_and_the_incident(
     pool: Engine, databases: Databases, database_url: str, stranger: str
 ) -> None:
     administrator = create_engine(databases.as_superuser(database_url), poolclass=NullPool)
-    with foreign(database_url, stranger, Role.SUBMITTER) as session, administrator.connect() as admin:
+    with (
+        foreign(database_url, stranger, Role.SUBMITTER) as session,
+        administrator.connect() as admin,
+    ):
         (of,) = look(pool)
         assert admin.execute(text(of.sentence.split("`")[1])).scalar_one()
         ended(pool)
@@ -99,16 +135,28 @@ def test_the_statement_of_the_sentence_ends_the_session_and_the_incident(
             session.execute("select 1")
 
 
-def test_exactly_the_roles_that_are_taken_have_an_open_incident(pool: Engine, database_url: str, stranger: str) -> None:
+def test_exactly_the_roles_that_are_taken_have_an_open_incident(
+    pool: Engine, database_url: str, stranger: str
+) -> None:
     with foreign(database_url, stranger) as session:
-        for number, wanted in enumerate(([Role.ROUTER], [Role.ROUTER, Role.WATCHER], [Role.WATCHER], [], [Role.WATCHER])):
+        for number, wanted in enumerate(
+            ([Role.ROUTER], [Role.ROUTER, Role.WATCHER], [Role.WATCHER], [], [Role.WATCHER])
+        ):
             session.execute("select pg_advisory_unlock_all()")
             for role in wanted:
                 session.execute(TAKE.format(CLASS, int(role)).encode())
-            still = {each.subject for each in look(pool, later(seconds=5 * number)) if each.state == "open"}
+            still = {
+                each.subject
+                for each in look(pool, later(seconds=5 * number))
+                if each.state == "open"
+            }
             assert still == {f"role {role.name.lower()}" for role in wanted}
         subjects = [each.subject for each in look(pool, later(minutes=1))]
-    assert subjects == ["role router", "role watcher", "role watcher"]  # a second one for what was taken again
+    assert subjects == [
+        "role router",
+        "role watcher",
+        "role watcher",
+    ]  # a second one for what was taken again
 
 
 def test_sessions_of_lanes_never_open_one_and_a_worker_records_what_others_take(
@@ -116,13 +164,22 @@ def test_sessions_of_lanes_never_open_one_and_a_worker_records_what_others_take(
 ) -> None:
     """A neighbour that is none of Lanes is told all the same."""
     schema.set_up_roles(databases.as_superuser(database_url), shared=True)
-    with create_engine(databases.as_superuser(database_url), poolclass=NullPool).connect() as admin, pool.connect() as ours:
+    with (
+        create_engine(databases.as_superuser(database_url), poolclass=NullPool).connect() as admin,
+        pool.connect() as ours,
+    ):
         admin.execute(text("create role a_worker login password 'of-a-test' in role lanes_worker"))
         admin.commit()
         try:
             ours.execute(text(TAKE.format(CLASS, int(Role.COLLECTOR))))
-            engine = create_engine(address(database_url, "a_worker:of-a-test", "postgresql+psycopg"), poolclass=NullPool)
-            with foreign(database_url, "a_worker:of-a-test", Role.KEEPER), foreign(database_url, stranger, Role.WATCHER):
+            engine = create_engine(
+                address(database_url, "a_worker:of-a-test", "postgresql+psycopg"),
+                poolclass=NullPool,
+            )
+            with (
+                foreign(database_url, "a_worker:of-a-test", Role.KEEPER),
+                foreign(database_url, stranger, Role.WATCHER),
+            ):
                 assert [each.subject for each in look(engine)] == ["role watcher"]
                 assert [each.subject for each in look(pool)] == ["role watcher"]
             ended(engine)
@@ -141,8 +198,13 @@ def test_it_is_one_incident_however_often_it_is_looked_at_on_one_connection(
     assert of.state == "open"
 
 
-def test_sessions_that_share_a_role_are_one_incident_that_names_them(pool: Engine, database_url: str, stranger: str) -> None:
-    with foreign(database_url, stranger) as one, foreign(database_url, stranger, application="other") as other:
+def test_sessions_that_share_a_role_are_one_incident_that_names_them(
+    pool: Engine, database_url: str, stranger: str
+) -> None:
+    with (
+        foreign(database_url, stranger) as one,
+        foreign(database_url, stranger, application="other") as other,
+    ):
         for each in (one, other):
             each.execute(f"select pg_advisory_lock_shared({CLASS}, {int(Role.DRAIN)})".encode())
         (of,) = look(pool)
@@ -153,16 +215,24 @@ def test_sessions_that_share_a_role_are_one_incident_that_names_them(pool: Engin
 
 
 def test_a_sentence_names_some_of_many_sessions_and_shows_no_control_character() -> None:
-    many = [ForeignHolder(Role.DRAIN, pid, "a\x1b[31m\nb", "x\x07", None) for pid in range(MOST_NAMED + 2)]
+    many = [
+        ForeignHolder(Role.DRAIN, pid, "a\x1b[31m\nb", "x\x07", None)
+        for pid in range(MOST_NAMED + 2)
+    ]
     said = role_taken(Role.DRAIN, many)
     assert said.sentence.isprintable()
     assert f"session {MOST_NAMED - 1} of user a [31m b" in said.sentence
     assert "and 2 more, which are none of Lanes" in said.sentence
     assert f"session {MOST_NAMED} " not in said.sentence
-    assert (said.value, said.why is not None and said.why in said.sentence) == (MOST_NAMED + 2, True)
+    assert (said.value, said.why is not None and said.why in said.sentence) == (
+        MOST_NAMED + 2,
+        True,
+    )
 
 
-def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(connection: Connection) -> None:
+def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
+    connection: Connection,
+) -> None:
     assert set(LOSSES) == set(Role)
     assert lanes_of("role watcher") == lanes_of("role of an older version") == frozenset()
     publish(connection, now=later(days=-1))
@@ -170,12 +240,19 @@ def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
     waiting(connection, Lane.BATCH)
     stakes = dict[Role, int]()
     for role in Role:
-        incidents.open(connection, role_taken(role, [ForeignHolder(role, 1, "u", "a", None)]), now=NOON)
+        incidents.open(
+            connection, role_taken(role, [ForeignHolder(role, 1, "u", "a", None)]), now=NOON
+        )
         known = incidents.listed(connection, states=[IncidentState.OPEN])
         of = next(each for each in known if each.subject == subject_of(role))
         stake = briefings.brief(connection, of, now=NOON).stake
         assert stake is not None
         stakes[role] = stake.unanswered
     assert stakes == {
-        Role.ROUTER: 6, Role.KEEPER: 3, Role.COLLECTOR: 3, Role.WATCHER: 0, Role.SUBMITTER: 3, Role.DRAIN: 3,
-    }  # fmt: skip
+        Role.ROUTER: 6,
+        Role.KEEPER: 3,
+        Role.COLLECTOR: 3,
+        Role.WATCHER: 0,
+        Role.SUBMITTER: 3,
+        Role.DRAIN: 3,
+    }

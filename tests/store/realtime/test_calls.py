@@ -12,7 +12,9 @@ from tests.conftest import NOON
 
 def test_the_trigger_of_answer_hears_a_call(connection: Connection, checkout: Path) -> None:
     call_for_drain(connection, ready=3, received=1, now=NOON)
-    (said,) = connection.execute(text("select event, resource, payload, occurred_at from lanes.event_outbox"))
+    (said,) = connection.execute(
+        text("select event, resource, payload, occurred_at from lanes.event_outbox")
+    )
     assert (said.payload, said.occurred_at) == ({"ready": 3, "received": 1}, NOON)
     declared = yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]
     triggers = next(each["triggers"] for each in declared if each["name"] == "answer")

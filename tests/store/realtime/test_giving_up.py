@@ -23,7 +23,11 @@ from tests.store.tries import claim, claimed_item, events, home, row, rows, save
 
 def sweep(connection: Connection, *, hours: float) -> int:
     """What the sweep does so many hours after noon; how much work was given up."""
-    given_up = [attempt for lane in Lane for attempt in giving_up.hopeless(connection, lane, now=later(hours=hours))]
+    given_up = [
+        attempt
+        for lane in Lane
+        for attempt in giving_up.hopeless(connection, lane, now=later(hours=hours))
+    ]
     outcomes.save(connection, given_up, now=later(hours=hours))
     return len(given_up)
 
@@ -39,10 +43,14 @@ def outage(connection: Connection, *, began_at: datetime, model: str = "claude-h
     circuits.faulted(connection, "acme", model, Fault("529", 3, began_at, began_at), now=began_at)
 
 
-def comes_back(connection: Connection, outcome: Outcome, *hours: float, at_home: float = 0.5, **judged: Any) -> None:
+def comes_back(
+    connection: Connection, outcome: Outcome, *hours: float, at_home: float = 0.5, **judged: Any
+) -> None:
     """A batch leaves at each of these hours after noon, and brings all of its work back so."""
     for hour in hours:
-        batch_id, waiting = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=hour))
+        batch_id, waiting = submit(
+            connection, workloads.in_force(connection)["letters"], now=later(hours=hour)
+        )
         back = later(hours=hour + at_home)
         attempts = [tried(each, outcome, at=back) for each in waiting]
         attempts = [replace(each, judged=replace(each.judged, **judged)) for each in attempts]
@@ -50,21 +58,27 @@ def comes_back(connection: Connection, outcome: Outcome, *hours: float, at_home:
         home(connection, batch_id, now=back)
 
 
-def test_an_outage_of_a_day_fails_what_waits_with_the_command_that_brings_it_back(connection: Connection) -> None:
+def test_an_outage_of_a_day_fails_what_waits_with_the_command_that_brings_it_back(
+    connection: Connection,
+) -> None:
     waiting(connection)
     outage(connection, began_at=later(hours=1))
     assert sweep(connection, hours=24.9) == 0
     assert sweep(connection, hours=25.1) == 1
     item = row(connection, "item_status")
     assert item.state == "failed"
-    assert "it could not be answered for 24.1 hours (0 attempts came back unanswered)" in item.failure
+    assert (
+        "it could not be answered for 24.1 hours (0 attempts came back unanswered)" in item.failure
+    )
     assert "`lanes retry letters --all` tries it again" in item.failure
     assert [each.outcome for each in rows(connection, "attempt_log")] == ["given_up"]
     assert len(events(connection, "lanes.item.failed")) == 1
     assert sweep(connection, hours=26) == 0
 
 
-def test_an_outage_counts_from_the_items_first_failure_where_that_came_before_it(connection: Connection) -> None:
+def test_an_outage_counts_from_the_items_first_failure_where_that_came_before_it(
+    connection: Connection,
+) -> None:
     waiting(connection)
     (mine,) = claim(connection)
     save(connection, tried(mine, Outcome.UNSERVED))
@@ -160,7 +174,9 @@ def test_the_wait_for_the_first_batch_and_its_first_return_fail_nothing(
 
 
 @pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED])
-def test_batch_work_that_comes_back_again_and_again_is_given_up(connection: Connection, outcome: Outcome) -> None:
+def test_batch_work_that_comes_back_again_and_again_is_given_up(
+    connection: Connection, outcome: Outcome
+) -> None:
     waiting(connection, Lane.BATCH)
     comes_back(connection, outcome, 10, 34)
     assert sweep(connection, hours=57) == 0
@@ -168,7 +184,10 @@ def test_batch_work_that_comes_back_again_and_again_is_given_up(connection: Conn
     assert sweep(connection, hours=58.6) == 1
     item = row(connection, "item_status")
     assert item.state == "failed"
-    assert "it could not be answered for 48.1 hours (3 attempts came back unanswered); `lanes retry" in item.failure
+    assert (
+        "it could not be answered for 48.1 hours (3 attempts came back unanswered); `lanes retry"
+        in item.failure
+    )
 
 
 def test_returns_within_a_few_hours_give_nothing_up(connection: Connection) -> None:
@@ -184,7 +203,9 @@ def test_neighbours_of_a_refused_pack_are_not_given_up_for_it(connection: Connec
     assert sweep(connection, hours=1_000) == 0
 
 
-def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(connection: Connection) -> None:
+def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
+    connection: Connection,
+) -> None:
     waiting(connection, lane=None, split_percent=100)
     for hour in (0, 1):
         (mine,) = claim(connection, now=later(hours=hour))
@@ -211,16 +232,26 @@ def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_se
     assert (item.state, item.failure.split(":")[0]) == ("settled", "given_up")
     assert retries.retry(connection, "letters", ["k"], now=later(hours=103)) == ["k"]
     item = row(connection, "item_status")
-    assert (item.state, item.failure, row(connection, "current_results").standing) == ("answered", None, "provisional")
+    assert (item.state, item.failure, row(connection, "current_results").standing) == (
+        "answered",
+        None,
+        "provisional",
+    )
     comes_back(connection, Outcome.VALID, 104)
     item = row(connection, "item_status")
-    assert (item.state, item.failure, row(connection, "current_results").standing) == ("settled", None, "authoritative")
+    assert (item.state, item.failure, row(connection, "current_results").standing) == (
+        "settled",
+        None,
+        "authoritative",
+    )
 
 
 def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection)))
-    of = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    of = replays.begin(
+        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+    )
     replays.read_some(connection, of.id, limit=10, now=NOON)
     comes_back(connection, Outcome.UNSERVED, 0, 10)
     assert sweep(connection, hours=1_000) == 0

@@ -26,9 +26,15 @@ def left(known: dict[str, list[Limit]]) -> list[float]:
 
 
 def test_the_newest_wins_whoever_writes_last(connection: Connection) -> None:
-    assert left(limits.exchange(connection, "acme", requests(30, at=later(seconds=5)), now=later(seconds=5))) == [30]
-    assert left(limits.exchange(connection, "acme", requests(50, at=NOON), now=later(seconds=6))) == [30]
-    assert left(limits.exchange(connection, "acme", requests(10, at=later(seconds=7)), now=later(seconds=7))) == [10]
+    assert left(
+        limits.exchange(connection, "acme", requests(30, at=later(seconds=5)), now=later(seconds=5))
+    ) == [30]
+    assert left(
+        limits.exchange(connection, "acme", requests(50, at=NOON), now=later(seconds=6))
+    ) == [30]
+    assert left(
+        limits.exchange(connection, "acme", requests(10, at=later(seconds=7)), now=later(seconds=7))
+    ) == [10]
     assert limits.exchange(connection, "other", {}, now=later(seconds=7)) == {}
 
 
@@ -38,15 +44,23 @@ def test_what_was_seen_long_ago_is_nothing_to_a_drain(connection: Connection) ->
 
 
 def test_it_is_lost_in_a_crash_and_written_to_no_log(connection: Connection) -> None:
-    kind = connection.execute(text("select relpersistence from pg_class where oid = 'lanes.capacity'::regclass")).scalar_one()
+    kind = connection.execute(
+        text("select relpersistence from pg_class where oid = 'lanes.capacity'::regclass")
+    ).scalar_one()
     assert kind == "u"
 
 
-def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(connection: Connection) -> None:
+def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(40)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
-    save(connection, *(tried(each, at=later(seconds=2)) for each in claim(connection, places=10)), now=later(seconds=2))
+    save(
+        connection,
+        *(tried(each, at=later(seconds=2)) for each in claim(connection, places=10)),
+        now=later(seconds=2),
+    )
     assert capacity.figures(asking.through(connection), now=NOON) == []
     limits.exchange(connection, "acme", requests(0, at=later(seconds=2)), now=later(seconds=2))
     (seen,) = capacity.figures(asking.through(connection), now=later(seconds=2))

@@ -28,7 +28,9 @@ def seen(connection: Connection, **more: Any) -> Load:
     return load.snapshot(connection, account="acme", now=NOON, **more)
 
 
-def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(connection: Connection) -> None:
+def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=600)
     claimed_item(connection, "asked")
     admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
@@ -36,7 +38,9 @@ def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(c
     route(connection, now=NOON)
     found = seen(connection)
     assert found.entitled == {"letters": Entitlement(1, 75)}
-    assert [found.served("letters", until=later(seconds=each)) for each in (0, 60, 61, 600, 601)] == [1, 1, 2, 2, 4]
+    assert [
+        found.served("letters", until=later(seconds=each)) for each in (0, 60, 61, 600, 601)
+    ] == [1, 1, 2, 2, 4]
     assert found.waiting() == 4
     assert found.waiting("another") == 0
 
@@ -53,7 +57,9 @@ def test_what_waits_asks_the_model_of_its_own_version(connection: Connection) ->
     assert (found.waiting(MODEL), found.waiting("claude-sonnet-5-5"), found.waiting()) == (3, 1, 4)
 
 
-def test_what_a_paused_workload_has_waits_for_a_person_and_not_for_the_lane(connection: Connection) -> None:
+def test_what_a_paused_workload_has_waits_for_a_person_and_not_for_the_lane(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -69,7 +75,9 @@ def test_where_nothing_was_asked_yet_calls_take_as_long_as_is_usual(connection: 
     assert seen(connection, most_calls=4).per_s == 4 / EXPECTED_CALL.total_seconds()
 
 
-def test_what_calls_took_tells_how_fast_the_lane_is_and_what_an_item_takes_of_the_limits(connection: Connection) -> None:
+def test_what_calls_took_tells_how_fast_the_lane_is_and_what_an_item_takes_of_the_limits(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for key in "abcd":
         save(connection, tried(claimed_item(connection, key), at=NOON))
@@ -80,7 +88,9 @@ def test_what_calls_took_tells_how_fast_the_lane_is_and_what_an_item_takes_of_th
     assert found.need_of("bills") == Need(0, 0, 1)
 
 
-def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(connection: Connection) -> None:
+def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(10)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -92,7 +102,9 @@ def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(connecti
     assert found.drain_s("letters", "another", more=Added("another", 5, Need(0, 0, 5))) < 1
 
 
-def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connection: Connection) -> None:
+def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=3_600)
     admit(connection, *(f"k{n}" for n in range(20)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -101,10 +113,15 @@ def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connec
     assert found.drain_s("letters", MODEL) == 20 * EXPECTED_CALL.total_seconds()
     claim(connection, places=2)
     claimed = seen(connection, most_calls=1)
-    assert claimed.drain_s("letters", MODEL, until=later(minutes=5)) == 2 * timedelta(seconds=2).total_seconds()
+    assert (
+        claimed.drain_s("letters", MODEL, until=later(minutes=5))
+        == 2 * timedelta(seconds=2).total_seconds()
+    )
 
 
-def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody_probed_it(connection: Connection) -> None:
+def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody_probed_it(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     began = later(minutes=-9)
     circuits.faulted(connection, "acme", MODEL, Fault("529", 3, began, began), now=began)
@@ -114,9 +131,16 @@ def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody
     assert seen(connection).rests == {}
 
 
-def test_whose_budgets_have_refused_is_known_until_their_next_period(connection: Connection) -> None:
+def test_whose_budgets_have_refused_is_known_until_their_next_period(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
-    for consumer, refused_at in ((None, later(minutes=-1)), ("crm", NOON), ("web", later(days=-1)), ("app", None)):
+    for consumer, refused_at in (
+        (None, later(minutes=-1)),
+        ("crm", NOON),
+        ("web", later(days=-1)),
+        ("app", None),
+    ):
         allowed = Budget("letters", consumer, Period.DAY, "UTC", None, Decimal(1))
         budgets.put(connection, allowed, who="ada", why="test", now=NOON)
         of = budget.c.consumer.is_not_distinct_from(consumer)
@@ -124,7 +148,9 @@ def test_whose_budgets_have_refused_is_known_until_their_next_period(connection:
     assert seen(connection).refused == {("letters", None), ("letters", "crm")}
 
 
-def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses_anybody(connection: Connection) -> None:
+def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses_anybody(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "a", consumer="crm"), at=NOON))
     claimed_item(connection, "asked")
@@ -136,6 +162,15 @@ def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses
         budgets.put(connection, allowed, who="ada", why="test", now=NOON)
     assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", "crm")}, 2)
     assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 1
-    budgets.put(connection, Budget("letters", None, Period.DAY, "UTC", None, spent), who="ada", why="test", now=NOON)
-    assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", None), ("letters", "crm")}, 1)
+    budgets.put(
+        connection,
+        Budget("letters", None, Period.DAY, "UTC", None, spent),
+        who="ada",
+        why="test",
+        now=NOON,
+    )
+    assert (seen(connection).refused, seen(connection).waiting()) == (
+        {("letters", None), ("letters", "crm")},
+        1,
+    )
     assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0

@@ -25,7 +25,9 @@ def rescue(connection: Connection, *, now_s: float) -> int:
     return len(lost)
 
 
-def test_an_expired_lease_gives_the_work_to_the_next_worker_and_the_first_valid_answer_settles(connection: Connection) -> None:
+def test_an_expired_lease_gives_the_work_to_the_next_worker_and_the_first_valid_answer_settles(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
     assert claim(connection, worker="next", now=later(minutes=5)) == []
@@ -39,10 +41,17 @@ def test_an_expired_lease_gives_the_work_to_the_next_worker_and_the_first_valid_
     late = save(connection, tried(first, output=B), now=later(minutes=6))
     assert (late.late, late.answered) == (1, 1)
     assert row(connection, "current_results").output == B
-    assert (row(connection, "item_status").state, claim(connection, now=later(hours=1))) == ("settled", [])
+    assert (row(connection, "item_status").state, claim(connection, now=later(hours=1))) == (
+        "settled",
+        [],
+    )
     save(connection, tried(second, output=A), now=later(minutes=7))
     assert row(connection, "current_results").output == B
-    assert [each.shown for each in rows(connection, "attempt_log", "attempt")] == [False, True, False]
+    assert [each.shown for each in rows(connection, "attempt_log", "attempt")] == [
+        False,
+        True,
+        False,
+    ]
     assert len(rows(connection, "spend")) == 2
 
 
@@ -66,7 +75,9 @@ def test_a_late_answer_settles_an_item_that_waits_again_or_failed_by_lost_leases
     assert {each.key: each.state for each in rows(connection, "item_status")} == states
 
 
-def test_a_late_answer_does_not_revive_an_item_that_failed_by_itself_or_was_canceled(connection: Connection) -> None:
+def test_a_late_answer_does_not_revive_an_item_that_failed_by_itself_or_was_canceled(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=2)
     lost = {key: claimed_item(connection, key) for key in ("failed", "canceled")}
     rescue(connection, now_s=300)
@@ -95,7 +106,9 @@ def test_a_lease_that_still_runs_is_left_alone(connection: Connection) -> None:
     assert len(work.abandoned(connection, now=later(minutes=2, seconds=1))) == 1
 
 
-def test_an_answer_that_arrives_after_the_lease_but_before_the_rescue_counts(connection: Connection) -> None:
+def test_an_answer_that_arrives_after_the_lease_but_before_the_rescue_counts(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
     lost = work.abandoned(connection, now=later(minutes=5))
@@ -136,8 +149,10 @@ def test_a_call_without_an_answer_has_a_bound_and_is_not_in_spend(connection: Co
     assert lost.bound_usd == upper_bound(letters, size, lane=Lane.REALTIME, at=NOON)
     assert lost.bound_usd > cost(
         Usage(input=150, output=letters.spec.max_output_tokens),
-        model=letters.spec.realtime_model, lane=Lane.REALTIME, at=NOON,
-    )  # fmt: skip
+        model=letters.spec.realtime_model,
+        lane=Lane.REALTIME,
+        at=NOON,
+    )
     assert lost.cost_usd == 0
     assert rows(connection, "spend") == []
 
@@ -146,7 +161,9 @@ def test_a_call_without_an_answer_has_a_bound_and_is_not_in_spend(connection: Co
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_late_answer_to_an_item_answered_since_is_billed_and_never_shown(connection: Connection, mode: Mode) -> None:
+def test_a_late_answer_to_an_item_answered_since_is_billed_and_never_shown(
+    connection: Connection, mode: Mode
+) -> None:
     publish(connection, now=NOON, mode=mode)
     first = claimed_item(connection)
     rescue(connection, now_s=300)
@@ -161,7 +178,9 @@ def test_a_late_answer_to_an_item_answered_since_is_billed_and_never_shown(conne
     )
 
 
-def test_at_most_as_many_lost_claims_as_asked_for_are_rescued_at_once(connection: Connection) -> None:
+def test_at_most_as_many_lost_claims_as_asked_for_are_rescued_at_once(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for key in "abc":
         claimed_item(connection, key)

@@ -35,7 +35,9 @@ def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = 
 def told(connection: Connection) -> list[str]:
     """The promises that Slack is told of, or will be."""
     rows = connection.execute(
-        text("select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id order by i.id")
+        text(
+            "select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id order by i.id"
+        )
     )
     return list(rows.scalars())
 
@@ -59,13 +61,20 @@ def test_what_waits_and_fails_in_an_outage_is_told_as_one_incident(connection: C
     route(connection, now=NOON)
     down(connection, now=later(seconds=5))
     asked(connection, Outcome.UNSERVED, at=later(seconds=60))
-    assert judged(connection, now=later(seconds=90)) == {("provider_down", "open"), ("realtime_slow", "open")}
-    slow, provider = sorted(rows(connection, "incident_log"), key=lambda each: each.promise == "provider_down")
+    assert judged(connection, now=later(seconds=90)) == {
+        ("provider_down", "open"),
+        ("realtime_slow", "open"),
+    }
+    slow, provider = sorted(
+        rows(connection, "incident_log"), key=lambda each: each.promise == "provider_down"
+    )
     assert (slow.parent_id, provider.parent_id) == (provider.incident_id, None)
     assert told(connection) == ["provider_down"]
 
 
-def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answer_decides(connection: Connection) -> None:
+def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answer_decides(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 60})
     admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane="realtime")
     route(connection, now=NOON)
@@ -88,10 +97,21 @@ def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_
     down(connection, now=later(seconds=5))
     first, *others = claim(connection, now=later(seconds=200))
     save(connection, tried(first, at=later(seconds=202)), now=later(seconds=202))
-    assert judged(connection, now=later(seconds=203)) == {("provider_down", "open"), ("realtime_slow", "open")}
-    save(connection, *(tried(each, at=later(seconds=204)) for each in others), now=later(seconds=204))
-    assert judged(connection, now=later(seconds=205)) == {("provider_down", "resolved"), ("realtime_slow", "open")}
-    assert judged(connection, now=later(seconds=206)) == {("provider_down", "resolved"), ("realtime_slow", "resolved")}
+    assert judged(connection, now=later(seconds=203)) == {
+        ("provider_down", "open"),
+        ("realtime_slow", "open"),
+    }
+    save(
+        connection, *(tried(each, at=later(seconds=204)) for each in others), now=later(seconds=204)
+    )
+    assert judged(connection, now=later(seconds=205)) == {
+        ("provider_down", "resolved"),
+        ("realtime_slow", "open"),
+    }
+    assert judged(connection, now=later(seconds=206)) == {
+        ("provider_down", "resolved"),
+        ("realtime_slow", "resolved"),
+    }
     assert told(connection) == ["provider_down"]
 
 
@@ -99,13 +119,24 @@ def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: C
     publish(connection, now=NOON)
     down(connection, now=NOON)
     slow = Assessment(
-        Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME
-    )  # fmt: skip
+        Promise.REALTIME_SLOW,
+        "letters",
+        Verdict.FAILED,
+        90,
+        20,
+        30,
+        "It is slow.",
+        standstill=REALTIME,
+    )
     incidents.record(connection, [slow], now=later(seconds=5))
     for second in (6, 7):
         incidents.record(connection, [replace(slow, value=second + 90)], now=later(seconds=second))
         assert told(connection) == ["provider_down"]
-    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=9)), now=later(seconds=9))
+    save(
+        connection,
+        tried(claimed_item(connection, "one"), at=later(seconds=9)),
+        now=later(seconds=9),
+    )
     outages.end(connection, now=later(seconds=10))
     assert told(connection) == ["provider_down"]
     for second in (11, 12):
@@ -116,19 +147,37 @@ def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: C
     assert incidents.record(connection, [unsure], now=later(seconds=13)).resolved == []
 
 
-@pytest.mark.parametrize(("verdict", "ends"), [(Verdict.PASSED, True), (Verdict.INCONCLUSIVE, True), (Verdict.ERROR, False)])
+@pytest.mark.parametrize(
+    ("verdict", "ends"),
+    [(Verdict.PASSED, True), (Verdict.INCONCLUSIVE, True), (Verdict.ERROR, False)],
+)
 def test_what_its_own_measure_no_longer_says_when_its_parent_is_over_ends_untold(
     connection: Connection, verdict: Verdict, ends: bool
 ) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
-    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME)
+    slow = Assessment(
+        Promise.REALTIME_SLOW,
+        "letters",
+        Verdict.FAILED,
+        90,
+        20,
+        30,
+        "It is slow.",
+        standstill=REALTIME,
+    )
     (id_,) = incidents.record(connection, [slow], now=later(seconds=5)).opened
     afterwards = replace(slow, verdict=verdict, value=19)
     assert incidents.record(connection, [afterwards], now=later(seconds=6)).resolved == []
-    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=9)), now=later(seconds=9))
+    save(
+        connection,
+        tried(claimed_item(connection, "one"), at=later(seconds=9)),
+        now=later(seconds=9),
+    )
     outages.end(connection, now=later(seconds=10))
-    assert incidents.record(connection, [afterwards], now=later(seconds=11)).resolved == ([id_] if ends else [])
+    assert incidents.record(connection, [afterwards], now=later(seconds=11)).resolved == (
+        [id_] if ends else []
+    )
     assert told(connection) == ["provider_down"]
 
 
@@ -137,12 +186,23 @@ def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None
     publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
     down(connection, now=NOON)
     failed = Assessment(Promise.ITEMS_FAILED, "letters", Verdict.FAILED, 2, 0, 2, "Two are poison.")
-    slow = Assessment(Promise.REALTIME_SLOW, "others", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME)
+    slow = Assessment(
+        Promise.REALTIME_SLOW,
+        "others",
+        Verdict.FAILED,
+        90,
+        20,
+        30,
+        "It is slow.",
+        standstill=REALTIME,
+    )
     incidents.record(connection, [failed, slow], now=later(seconds=5))
     assert told(connection) == ["provider_down", "items_failed", "realtime_slow"]
 
 
-def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(connection: Connection) -> None:
+def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, give_up_after_h=1)
     admit(connection, "a", "b", now=NOON, lane="realtime")
     route(connection, now=NOON)
@@ -152,15 +212,25 @@ def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(co
     assert ("items_failed", "open") in judged(connection, now=later(hours=2, seconds=1))
     assert told(connection) == ["provider_down"]
     poison = claimed_item(connection, "c", now=later(hours=2))
-    save(connection, tried(poison, Outcome.POISON, at=later(hours=2, seconds=2), error="400"), now=later(hours=2, seconds=2))
+    save(
+        connection,
+        tried(poison, Outcome.POISON, at=later(hours=2, seconds=2), error="400"),
+        now=later(hours=2, seconds=2),
+    )
     judged(connection, now=later(hours=2, seconds=3))
     assert told(connection) == ["provider_down", "items_failed"]
 
 
-def test_a_lane_that_is_slow_after_the_outage_breaks_its_promise_again(connection: Connection) -> None:
+def test_a_lane_that_is_slow_after_the_outage_breaks_its_promise_again(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
-    save(connection, tried(claimed_item(connection, "first"), at=later(seconds=9)), now=later(seconds=9))
+    save(
+        connection,
+        tried(claimed_item(connection, "first"), at=later(seconds=9)),
+        now=later(seconds=9),
+    )
     assert judged(connection, now=later(seconds=10)) == {("provider_down", "resolved")}
     admit(connection, *(f"k{n}" for n in range(30)), now=later(seconds=20), lane="realtime")
     route(connection, now=later(seconds=20))
@@ -171,7 +241,11 @@ def test_a_lane_that_is_slow_after_the_outage_breaks_its_promise_again(connectio
 def test_an_answer_before_the_last_fault_ends_nothing(connection: Connection) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
-    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=5)), now=later(seconds=5))
+    save(
+        connection,
+        tried(claimed_item(connection, "one"), at=later(seconds=5)),
+        now=later(seconds=5),
+    )
     down(connection, now=later(seconds=9), calls=4)
     assert judged(connection, now=later(seconds=10)) == {("provider_down", "open")}
 
@@ -186,7 +260,9 @@ def waits(connection: Connection, *, shed: bool = False) -> None:
         connection.execute(text("update lanes.work set lane = 'batch'"))
 
 
-def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(connection: Connection) -> None:
+def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(
+    connection: Connection,
+) -> None:
     waits(connection, shed=True)
     assert judged(connection, now=later(minutes=10)) == {("provider_down", "open")}
     assert judged(connection, now=later(minutes=11)) == {("provider_down", "resolved")}
@@ -195,14 +271,18 @@ def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(connection
     assert circuits.known(connection, "acme") == {}
 
 
-def test_while_something_waits_it_is_not_over_however_long_nobody_asks(connection: Connection) -> None:
+def test_while_something_waits_it_is_not_over_however_long_nobody_asks(
+    connection: Connection,
+) -> None:
     waits(connection)
     assert judged(connection, now=later(hours=5)) >= {("provider_down", "open")}
     connection.execute(text("update lanes.workload set paused_at = :now"), {"now": NOON})
     assert judged(connection, now=later(hours=5)) >= {("provider_down", "resolved")}
 
 
-def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_no_longer(connection: Connection) -> None:
+def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_no_longer(
+    connection: Connection,
+) -> None:
     waits(connection)
     publish(connection, now=NOON, realtime_model="claude-sonnet-5-5")
     admit(connection, "new", now=NOON, lane="realtime")
@@ -220,17 +300,29 @@ def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_
         (BUDGET.format(refused="'2026-01-01'", consumer="null"), "open"),
         (BUDGET.format(refused=":now", consumer="null"), "resolved"),
         (BUDGET.format(refused=":now", consumer="'mail'"), "open"),
-        (BUDGET.format(refused="null", consumer="null").replace("'UTC', 1", "'UTC', 0"), "resolved"),
+        (
+            BUDGET.format(refused="null", consumer="null").replace("'UTC', 1", "'UTC', 0"),
+            "resolved",
+        ),
     ],
     ids=[
-        "an item", "a shadow", "an item whose budget refused long ago", "no money", "no money of one consumer",
+        "an item",
+        "a shadow",
+        "an item whose budget refused long ago",
+        "no money",
+        "no money of one consumer",
         "no money, and nobody asked for any",
     ],
 )
-def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(connection: Connection, keeps: str, state: str) -> None:
+def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(
+    connection: Connection, keeps: str, state: str
+) -> None:
     waits(connection)
     answered = claimed_item(connection, "b")
-    connection.execute(text("update lanes.work set state = 'ready' where id <> :id"), {"id": answered.claim.work_id})
+    connection.execute(
+        text("update lanes.work set state = 'ready' where id <> :id"),
+        {"id": answered.claim.work_id},
+    )
     save(connection, tried(answered, at=later(seconds=9)), now=later(seconds=9))
     connection.execute(text(keeps), {"now": NOON})
     outages.end(connection, now=later(seconds=10))
@@ -238,9 +330,20 @@ def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(connection:
     assert only.state == state
 
 
-def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(connection: Connection) -> None:
+def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(
+    connection: Connection,
+) -> None:
     waits(connection)
-    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME)
+    slow = Assessment(
+        Promise.REALTIME_SLOW,
+        "letters",
+        Verdict.FAILED,
+        90,
+        20,
+        30,
+        "It is slow.",
+        standstill=REALTIME,
+    )
     circuits.answered(connection, "acme", MODEL, began_at=later(seconds=9))
     incidents.record(connection, [slow], now=later(seconds=10))
     assert told(connection) == ["provider_down"]
@@ -253,21 +356,31 @@ def test_an_outage_is_opened_once_whoever_sees_it(connection: Connection) -> Non
     assert (only.workload, only.subject, only.value) == ("*", "acme", 19)
 
 
-def test_an_outage_of_two_models_is_one_incident_that_ends_when_both_answer(connection: Connection) -> None:
+def test_an_outage_of_two_models_is_one_incident_that_ends_when_both_answer(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
     down(connection, now=NOON)
     down(connection, now=NOON, model="claude-sonnet-5-5")
     (only,) = rows(connection, "incident_log")
-    assert only.sentence.startswith("claude-haiku-5-5 and claude-sonnet-5-5 answered none of the last 6 real-time calls")
-    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=9)), now=later(seconds=9))
+    assert only.sentence.startswith(
+        "claude-haiku-5-5 and claude-sonnet-5-5 answered none of the last 6 real-time calls"
+    )
+    save(
+        connection,
+        tried(claimed_item(connection, "one"), at=later(seconds=9)),
+        now=later(seconds=9),
+    )
     assert judged(connection, now=later(seconds=10)) == {("provider_down", "open")}
     other = claimed_item(connection, "two", workload="others")
     save(connection, tried(other, at=later(seconds=19)), now=later(seconds=19))
     assert judged(connection, now=later(seconds=20)) == {("provider_down", "resolved")}
 
 
-@pytest.mark.parametrize(("lane", "also_told"), [(Lane.REALTIME, []), (Lane.BATCH, ["deadline_missed"])])
+@pytest.mark.parametrize(
+    ("lane", "also_told"), [(Lane.REALTIME, []), (Lane.BATCH, ["deadline_missed"])]
+)
 def test_due_times_that_the_batch_lane_missed_are_not_put_down_to_what_real_time_met(
     connection: Connection, lane: Lane, also_told: list[str]
 ) -> None:
@@ -279,19 +392,27 @@ def test_due_times_that_the_batch_lane_missed_are_not_put_down_to_what_real_time
     assert told(connection) == ["provider_down", *also_told]
 
 
-def test_a_drains_notice_of_an_outage_has_the_beginning_and_the_figure_of_its_incident(connection: Connection) -> None:
+def test_a_drains_notice_of_an_outage_has_the_beginning_and_the_figure_of_its_incident(
+    connection: Connection,
+) -> None:
     down(connection, now=NOON)
     down(connection, now=later(seconds=90), calls=9)
     incidents.open(connection, frozen("acme", 12, "402"), now=later(minutes=5))
     for workload in ("letters", "bills"):
-        incidents.open(connection, unknown_model(workload, "claude-none", 2, "404"), now=later(minutes=6))
+        incidents.open(
+            connection, unknown_model(workload, "claude-none", 2, "404"), now=later(minutes=6)
+        )
     local = [
         Standstill(whom, later(minutes=7), 2, "529")
         for whom in (MODEL, ACCOUNT, "claude-none", "claude-opus-5-5")
-    ]  # fmt: skip
+    ]
     model, account, refused, unknown = outages.as_told(connection, "acme", local)
     (incident,) = rows(connection, "incident_log", promise="provider_down")
-    assert (model.since, model.bad) == (incident.opened_at, f"{incident.value:g} calls") == (NOON, "9 calls")
+    assert (
+        (model.since, model.bad)
+        == (incident.opened_at, f"{incident.value:g} calls")
+        == (NOON, "9 calls")
+    )
     assert (account.since, account.bad) == (later(minutes=5), "12 items")
     assert (refused.since, refused.bad) == (later(minutes=6), "4 items")
     assert unknown == local[3]

@@ -32,7 +32,9 @@ def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> Vers
     return version
 
 
-def said(told: Told, command: Callable[..., int], *arguments: Any, code: int = 0, **options: Any) -> Any:
+def said(
+    told: Told, command: Callable[..., int], *arguments: Any, code: int = 0, **options: Any
+) -> Any:
     """What the command printed as JSON, or, with another exit code, the sentence it said."""
     assert command("letters", *arguments, as_json=True, **options) == code
     out, err = told.readouterr()
@@ -51,7 +53,12 @@ def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
 ) -> None:
     assert said(capsys, commands.replay, preview=True)["items"] == 3
     begun = said(capsys, commands.replay, why="a better prompt")
-    assert (begun["number"], begun["items"], begun["submit_asked"], begun["state"]) == (1, 3, False, "running")
+    assert (begun["number"], begun["items"], begun["submit_asked"], begun["state"]) == (
+        1,
+        3,
+        False,
+        "running",
+    )
     assert "open work (3 items)" in said(capsys, commands.promote, code=1)
     assert "before another replay" in said(capsys, commands.replay, code=1)
     answer(pool, letters)
@@ -64,7 +71,9 @@ def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
     assert said(capsys, commands.drop)["state"] == "dropped"
 
 
-def test_commands_speak_in_sentences_and_refuse_with_the_reason(pool: Engine, letters: Version, capsys: Told) -> None:
+def test_commands_speak_in_sentences_and_refuse_with_the_reason(
+    pool: Engine, letters: Version, capsys: Told
+) -> None:
     assert commands.diff("letters") == 1
     assert commands.replay("ghosts") == 2
     assert commands.replay("letters", version=4) == 1
@@ -83,7 +92,9 @@ def test_commands_speak_in_sentences_and_refuse_with_the_reason(pool: Engine, le
     assert "3 items shown from generation 1" in out
 
 
-def test_a_command_goes_on_with_a_replay_whose_reader_was_killed(pool: Engine, capsys: Told) -> None:
+def test_a_command_goes_on_with_a_replay_whose_reader_was_killed(
+    pool: Engine, capsys: Told
+) -> None:
     asked = {"version_no": None, "first": None, "last": None, "who": "ada", "why": "", "now": NOON}
     with pool.begin() as connection:
         begun = replays.begin(connection, "letters", **asked)

@@ -18,7 +18,19 @@ from lanes.words import Lane, Outcome, ReplayState
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, backend, claim, events, row, rows, save, submit, tried, until_blocked
+from tests.store.tries import (
+    A,
+    B,
+    backend,
+    claim,
+    events,
+    row,
+    rows,
+    save,
+    submit,
+    tried,
+    until_blocked,
+)
 
 KEYS = ("a", "b", "c", "d")
 AT = later(hours=1)
@@ -37,7 +49,14 @@ def settle(connection: Connection, *keys: str, output: dict[str, Any] = A) -> No
 
 
 def begin(connection: Connection, **asked: Any) -> Generation:
-    wanted: dict[str, Any] = {"version_no": None, "first": None, "last": None, "who": "ada", "why": "", **asked}
+    wanted: dict[str, Any] = {
+        "version_no": None,
+        "first": None,
+        "last": None,
+        "who": "ada",
+        "why": "",
+        **asked,
+    }
     return replays.begin(connection, "letters", now=AT, **wanted)
 
 
@@ -48,12 +67,19 @@ def read(connection: Connection, of: Generation, limit: int = 2) -> Generation:
 
 
 def replayed(
-    connection: Connection, version: Version, outputs: dict[str, dict[str, Any]] | None = None, **asked: Any
+    connection: Connection,
+    version: Version,
+    outputs: dict[str, dict[str, Any]] | None = None,
+    **asked: Any,
 ) -> Generation:
     """A replay that is complete; items answer `B` unless told otherwise."""
     of = read(connection, begin(connection, **asked))
     _, waiting = submit(connection, version, now=AT)
-    save(connection, *(tried(each, output=(outputs or {}).get(each.key, B)) for each in waiting), now=AT)
+    save(
+        connection,
+        *(tried(each, output=(outputs or {}).get(each.key, B)) for each in waiting),
+        now=AT,
+    )
     (complete,) = replays.finish(connection, now=AT)
     assert complete.id == of.id
     return complete
@@ -73,13 +99,21 @@ def test_a_replay_reads_its_range_in_the_order_of_the_stream_and_moves_its_curso
 ) -> None:
     settle(connection, *KEYS)
     of = begin(connection, first=2)
-    assert (of.number, of.from_position, of.to_position, of.cursor_position, of.version) == (1, 2, 4, 1, 1)
+    assert (of.number, of.from_position, of.to_position, of.cursor_position, of.version) == (
+        1,
+        2,
+        4,
+        1,
+        1,
+    )
     of = replays.read_some(connection, of.id, limit=2, now=AT)
     assert (of.cursor_position, of.items, of.read_whole) == (3, 2, False)
     of = replays.read_some(connection, of.id, limit=2, now=AT)
     assert (of.cursor_position, of.items, of.read_whole) == (4, 3, True)
     work = rows(connection, "work", "id", purpose="replay")
-    assert {(each.lane, each.generation, each.state, each.revision) for each in work} == {("batch", 1, "ready", 0)}
+    assert {(each.lane, each.generation, each.state, each.revision) for each in work} == {
+        ("batch", 1, "ready", 0)
+    }
 
 
 def test_a_reader_that_was_killed_goes_on_and_nothing_is_read_twice(connection: Connection) -> None:
@@ -104,13 +138,20 @@ def test_items_that_arrive_meanwhile_and_canceled_ones_are_left_out(connection: 
     assert (of.to_position, len(rows(connection, "work", generation=1))) == (3, 2)
 
 
-def test_a_replay_of_an_unknown_workload_version_or_range_is_refused(connection: Connection) -> None:
-    with pytest.raises(ActionRefused, match="no items from position 1 on, it has none: nothing to replay"):
+def test_a_replay_of_an_unknown_workload_version_or_range_is_refused(
+    connection: Connection,
+) -> None:
+    with pytest.raises(
+        ActionRefused, match="no items from position 1 on, it has none: nothing to replay"
+    ):
         begin(connection)
     settle(connection, "a")
     with pytest.raises(ActionRefused, match="no version 7; its versions are 1 to 1"):
         begin(connection, version_no=7)
-    with pytest.raises(ActionRefused, match="no items from position 5 on, its newest is at position 1: nothing to replay"):
+    with pytest.raises(
+        ActionRefused,
+        match="no items from position 5 on, its newest is at position 1: nothing to replay",
+    ):
         begin(connection, first=5)
     with pytest.raises(ActionRefused, match="position 3 is after position 2"):
         begin(connection, first=3, last=2)
@@ -140,26 +181,41 @@ def test_a_preview_counts_and_estimates_and_writes_nothing(connection: Connectio
     assert rows(connection, "generation") == []
 
 
-def test_a_preview_counts_the_history_that_a_version_with_full_data_reads(connection: Connection) -> None:
+def test_a_preview_counts_the_history_that_a_version_with_full_data_reads(
+    connection: Connection,
+) -> None:
     full = publish(connection, now=NOON, history_items=2)
     admit(connection, *KEYS, now=NOON, entity="ann")
     route(connection, now=NOON)
     asked = {"first": None, "last": None, "now": AT}
     plain = replays.preview(connection, "letters", version_no=1, **asked)
-    assert replays.preview(connection, "letters", version_no=full.number, **asked).batch_usd > plain.batch_usd
+    assert (
+        replays.preview(connection, "letters", version_no=full.number, **asked).batch_usd
+        > plain.batch_usd
+    )
 
 
-def test_the_answers_of_a_replay_lie_over_the_live_ones_and_move_no_item(connection: Connection, letters: Version) -> None:
+def test_the_answers_of_a_replay_lie_over_the_live_ones_and_move_no_item(
+    connection: Connection, letters: Version
+) -> None:
     settle(connection, *KEYS)
     before, told = shown(connection), len(events(connection, "lanes.item.answered"))
     replayed(connection, letters)
     assert shown(connection) == before
     overlay = rows(connection, "result", generation=1)
-    assert {(each.standing, each.output["category"]) for each in overlay} == {("authoritative", "b")}
+    assert {(each.standing, each.output["category"]) for each in overlay} == {
+        ("authoritative", "b")
+    }
     assert len(events(connection, "lanes.item.answered")) == told
     assert {each.purpose for each in rows(connection, "spend")} == {"answer", "replay"}
     said = row(connection, "replay_log")
-    assert (said.state, said.items, said.answered, said.open, said.failed) == ("complete", 4, 4, 0, 0)
+    assert (said.state, said.items, said.answered, said.open, said.failed) == (
+        "complete",
+        4,
+        4,
+        0,
+        0,
+    )
     assert said.cost_usd > 0
 
 
@@ -169,7 +225,12 @@ def test_a_replay_is_complete_once_its_last_work_ended_and_a_failed_item_harms_n
     settle(connection, *KEYS)
     read(connection, begin(connection))
     _, waiting = submit(connection, letters, now=AT)
-    save(connection, tried(waiting[0], Outcome.POISON, error="no"), *(tried(each, output=B) for each in waiting[1:3]), now=AT)
+    save(
+        connection,
+        tried(waiting[0], Outcome.POISON, error="no"),
+        *(tried(each, output=B) for each in waiting[1:3]),
+        now=AT,
+    )
     assert replays.finish(connection, now=AT) == []
     save(connection, tried(waiting[3], output=B), now=AT)
     (complete,) = replays.finish(connection, now=AT)
@@ -189,8 +250,11 @@ def test_promoting_makes_the_results_current_and_demoting_restores_exactly_what_
     assert (promoted.id, promoted.state, changed) == (of.id, ReplayState.PROMOTED, 4)
     current = rows(connection, "current_results", "key")
     assert [(each.key, each.output["category"], each.generation) for each in current] == [
-        ("a", "b", 1), ("b", "b", 1), ("c", "a", 1), ("d", "b", 1),
-    ]  # fmt: skip
+        ("a", "b", 1),
+        ("b", "b", 1),
+        ("c", "a", 1),
+        ("d", "b", 1),
+    ]
     assert {each.state for each in rows(connection, "item_status")} == {"settled"}
     demoted, restored = promotions.demote(connection, "letters", now=later(hours=2))
     assert (demoted.state, restored) == (ReplayState.DEMOTED, 4)
@@ -212,7 +276,9 @@ def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_trans
         assert promotions.promote(operator, "letters", now=AT)[1] == 4
 
 
-def test_a_demoted_replay_may_be_promoted_again_or_dropped(connection: Connection, letters: Version) -> None:
+def test_a_demoted_replay_may_be_promoted_again_or_dropped(
+    connection: Connection, letters: Version
+) -> None:
     settle(connection, *KEYS)
     replayed(connection, letters)
     promotions.promote(connection, "letters", now=AT)
@@ -224,7 +290,9 @@ def test_a_demoted_replay_may_be_promoted_again_or_dropped(connection: Connectio
     assert promotions.drop(connection, "letters", now=AT)[0].state is ReplayState.DROPPED
 
 
-def test_decisions_in_the_wrong_state_are_refused_with_the_reason(connection: Connection, letters: Version) -> None:
+def test_decisions_in_the_wrong_state_are_refused_with_the_reason(
+    connection: Connection, letters: Version
+) -> None:
     with pytest.raises(ActionRefused, match="was never replayed"):
         promotions.promote(connection, "letters", now=AT)
     settle(connection, *KEYS)
@@ -252,7 +320,9 @@ def test_a_dropped_replay_cancels_its_work_and_what_a_batch_holds_is_billed_and_
     read(connection, begin(connection))
     batch_id, waiting = submit(connection, letters, now=AT)
     assert promotions.drop(connection, "letters", now=AT)[1] == 4
-    saved = save(connection, *(tried(each, output=B) for each in waiting), now=AT, batch_id=batch_id)
+    saved = save(
+        connection, *(tried(each, output=B) for each in waiting), now=AT, batch_id=batch_id
+    )
     assert saved.late == 4
     assert rows(connection, "result", generation=1) == []
     assert len(rows(connection, "spend", purpose="replay")) == 4
@@ -285,13 +355,18 @@ def test_an_amendment_of_an_item_under_replay_is_replayed_in_its_newest_revision
     settle(connection, "a")
     read(connection, begin(connection))
     amendments.amend(connection, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
-    work = [(each.revision, each.state) for each in rows(connection, "work", "id", purpose="replay")]
+    work = [
+        (each.revision, each.state) for each in rows(connection, "work", "id", purpose="replay")
+    ]
     assert work == [(0, "canceled"), (1, "ready")]
     _, waiting = submit(connection, letters, now=AT)
     assert [each.payload for each in waiting] == [{"text": "late"}] * 2
     save(connection, *(tried(each, output=B) for each in waiting), now=AT)
     assert promotions.promote(connection, "letters", now=AT)[1] == 1
-    assert (row(connection, "current_results").revision, row(connection, "current_results").generation) == (1, 1)
+    assert (
+        row(connection, "current_results").revision,
+        row(connection, "current_results").generation,
+    ) == (1, 1)
 
 
 def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its_newer_result(
@@ -306,12 +381,17 @@ def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its
     save(connection, tried(owed, output=A), now=AT)
     assert row(connection, "correction_log").provisional_output == B
     assert promotions.demote(connection, "letters", now=AT)[1] == 1
-    assert {(each.key, each.generation, each.revision) for each in rows(connection, "current_results")} == {
-        ("a", 0, 1), ("b", 0, 0),
-    }  # fmt: skip
+    assert {
+        (each.key, each.generation, each.revision) for each in rows(connection, "current_results")
+    } == {
+        ("a", 0, 1),
+        ("b", 0, 0),
+    }
 
 
-def test_promotions_are_taken_back_in_the_reverse_order(connection: Connection, letters: Version) -> None:
+def test_promotions_are_taken_back_in_the_reverse_order(
+    connection: Connection, letters: Version
+) -> None:
     settle(connection, *KEYS)
     replayed(connection, letters)
     promotions.promote(connection, "letters", now=later(hours=1))
@@ -329,21 +409,30 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
-    items.label(connection, "letters", {"a": {"category": "b"}, "b": {"category": "a"}, "c": {"category": "b"}}, source="ada")
+    items.label(
+        connection,
+        "letters",
+        {"a": {"category": "b"}, "b": {"category": "a"}, "c": {"category": "b"}},
+        source="ada",
+    )
     of = replayed(connection, letters, {"d": A, "c": {"category": "b", "note": "n"}})
     found = promotions.compared(connection, of)
     assert (found.items, found.differing, found.share) == (4, 3, 0.75)
     assert found.fields == {"category": 3, "note": 1}
     assert [(each.key, each.changed_fields) for each in found.examples] == [
-        ("a", ["category"]), ("b", ["category"]), ("c", ["category", "note"]),
-    ]  # fmt: skip
+        ("a", ["category"]),
+        ("b", ["category"]),
+        ("c", ["category", "note"]),
+    ]
     agreement = found.agreement["category"]
     assert (agreement.labels, agreement.current_right, agreement.replayed_right) == (3, 1, 2)
     promoted, _ = promotions.promote(connection, "letters", now=AT)
     assert promotions.compared(connection, promoted) == found
 
 
-def test_another_version_replays_in_its_own_batches(connection: Connection, letters: Version) -> None:
+def test_another_version_replays_in_its_own_batches(
+    connection: Connection, letters: Version
+) -> None:
     settle(connection, *KEYS)
     second = publish(connection, now=NOON, instructions="Sort it better.")
     publish(connection, now=NOON)
@@ -370,10 +459,14 @@ def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: En
         assert [each.revision for each in rows(reading, "work", purpose="replay")] == [1]
 
 
-OPERATIONS = st.lists(st.sampled_from(["read", "batch", "amend", "live", "cancel", "drop", "arrive"]), max_size=8)
+OPERATIONS = st.lists(
+    st.sampled_from(["read", "batch", "amend", "live", "cancel", "drop", "arrive"]), max_size=8
+)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(OPERATIONS)
 def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(
     connection: Connection, letters: Version, operations: list[str]
@@ -390,12 +483,16 @@ def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(
         everything.rollback()
 
 
-def _step(connection: Connection, letters: Version, of: Generation, operation: str, number: int, at: Any) -> None:
+def _step(
+    connection: Connection, letters: Version, of: Generation, operation: str, number: int, at: Any
+) -> None:
     match operation:
         case "read":
             replays.read_some(connection, of.id, limit=2, now=at)
         case "batch":
-            if any(each.lane == "batch" and each.state == "ready" for each in rows(connection, "work")):
+            if any(
+                each.lane == "batch" and each.state == "ready" for each in rows(connection, "work")
+            ):
                 _, waiting = submit(connection, letters, now=at)
                 save(connection, *(tried(each, output=B) for each in waiting), now=at)
         case "live":

@@ -85,8 +85,12 @@ def asked(connection: Connection, query: str, since: datetime, **more: object) -
     return list(connection.execute(text(query), {"since": since, **more}))
 
 
-@pytest.mark.parametrize("over", [timedelta(days=40), timedelta(days=9, hours=5, minutes=7), timedelta(hours=30)])
-def test_a_report_of_any_period_is_a_recount_of_its_facts(lived: tuple[Connection, datetime], over: timedelta) -> None:
+@pytest.mark.parametrize(
+    "over", [timedelta(days=40), timedelta(days=9, hours=5, minutes=7), timedelta(hours=30)]
+)
+def test_a_report_of_any_period_is_a_recount_of_its_facts(
+    lived: tuple[Connection, datetime], over: timedelta
+) -> None:
     connection, now = lived
     seen = snapshot.take(connection, since=now - over, now=now)
     since = seen.since
@@ -96,30 +100,70 @@ def test_a_report_of_any_period_is_a_recount_of_its_facts(lived: tuple[Connectio
     assert told.keys() == busy
     for key, each in told.items():
         fact = facts[key]
-        assert (each.items, each.answers, each.attempts) == (fact.items, fact.answers, fact.attempts), key
+        assert (each.items, each.answers, each.attempts) == (
+            fact.items,
+            fact.answers,
+            fact.attempts,
+        ), key
         assert each.cost_usd == fact.cost_usd, key
-        assert each.p95_s == (None if fact.p95_s is None else pytest.approx(float(fact.p95_s), rel=0.05)), key
+        assert each.p95_s == (
+            None if fact.p95_s is None else pytest.approx(float(fact.p95_s), rel=0.05)
+        ), key
     for each in asked(connection, COSTS, since):
         (cost,) = [one for one in seen.costs if one.workload == each.workload]
         if each.scale is not None:
-            estimated, alone = (each.realtime_usd, cost.all_realtime_usd) if each.lane == "realtime" else (
-                each.batch_usd, cost.all_batch_usd)  # fmt: skip
+            estimated, alone = (
+                (each.realtime_usd, cost.all_realtime_usd)
+                if each.lane == "realtime"
+                else (each.batch_usd, cost.all_batch_usd)
+            )
             assert float(alone) == pytest.approx(float(estimated * each.scale), abs=1e-5), each
     states = Counter(
-        {(each.workload, each.state): each.n for each in asked(connection, """
-            select workload, state, count(*) as n from lanes.item_status where received_at >= :since group by 1, 2""", since)}
-    )  # fmt: skip
+        {
+            (each.workload, each.state): each.n
+            for each in asked(
+                connection,
+                """
+            select workload, state, count(*) as n from lanes.item_status where received_at >= :since group by 1, 2""",
+                since,
+            )
+        }
+    )
     assert Counter({(each.workload, each.state): each.items for each in seen.states}) == states
-    routes = {(each.workload, each.lane, each.reason): each.n for each in asked(connection, """
+    routes = {
+        (each.workload, each.lane, each.reason): each.n
+        for each in asked(
+            connection,
+            """
         select workload, lane, reason, count(*) as n from lanes.route_log where decided_at >= :since
-         group by 1, 2, 3""", since)}  # fmt: skip
-    assert {(each.workload, each.lane.value, each.reason): each.items for each in seen.routes} == routes
-    calls = {(each.workload, each.lane): (each.n, each.tokens) for each in asked(connection, """
+         group by 1, 2, 3""",
+            since,
+        )
+    }
+    assert {
+        (each.workload, each.lane.value, each.reason): each.items for each in seen.routes
+    } == routes
+    calls = {
+        (each.workload, each.lane): (each.n, each.tokens)
+        for each in asked(
+            connection,
+            """
         select workload, lane, count(*) as n, sum(input_tokens) as tokens from lanes.spend where billed_at >= :since
-         group by 1, 2""", since)}  # fmt: skip
-    assert {(each.workload, each.lane.value): (each.calls, each.input_tokens) for each in seen.calls} == calls
-    assert sum(each.corrected for each in seen.agreement) == asked(
-        connection, "select count(*) as n from lanes.correction where corrected_at >= :since", since)[0].n  # fmt: skip
+         group by 1, 2""",
+            since,
+        )
+    }
+    assert {
+        (each.workload, each.lane.value): (each.calls, each.input_tokens) for each in seen.calls
+    } == calls
+    assert (
+        sum(each.corrected for each in seen.agreement)
+        == asked(
+            connection,
+            "select count(*) as n from lanes.correction where corrected_at >= :since",
+            since,
+        )[0].n
+    )
 
 
 def test_what_advice_rests_on_is_a_recount_of_its_facts(lived: tuple[Connection, datetime]) -> None:
@@ -133,7 +177,9 @@ def test_what_advice_rests_on_is_a_recount_of_its_facts(lived: tuple[Connection,
         consumers = {each.consumer: each for each in found.consumers}
         for each in asked(connection, CONSUMERS, since, **of):
             told = consumers.pop(each.consumer)
-            assert (told.routed, told.demanded, told.deferred, told.realtime, told.reads) == tuple(each)[1:], each
+            assert (told.routed, told.demanded, told.deferred, told.realtime, told.reads) == tuple(
+                each
+            )[1:], each
         assert not consumers
         (busiest,) = asked(
             connection,
@@ -160,10 +206,19 @@ def test_how_batches_did_and_how_long_real_time_let_items_wait_is_a_recount_of_t
     for each in seen.batch_totals:
         fact = batches[each.workload]
         told = (each.batches, each.ended, each.items, each.carried, each.returned, each.failed)
-        assert told == (fact.batches, fact.ended, fact.items, fact.carried, fact.returned, fact.failed), each.workload
+        assert told == (
+            fact.batches,
+            fact.ended,
+            fact.items,
+            fact.carried,
+            fact.returned,
+            fact.failed,
+        ), each.workload
         assert each.took_s == pytest.approx(float(fact.took_s), rel=0.02)
         assert each.p95_s == pytest.approx(float(fact.p95_s), rel=0.05)
-        assert each.per_minute == pytest.approx(float(fact.carried) / float(fact.took_s) * 60, rel=0.02)
+        assert each.per_minute == pytest.approx(
+            float(fact.carried) / float(fact.took_s) * 60, rel=0.02
+        )
     waits = {each.workload: each for each in asked(connection, WAITS, seen.since)}
     assert waits.keys() == {each.workload for each in seen.waits}
     for each in seen.waits:

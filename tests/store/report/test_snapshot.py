@@ -42,7 +42,13 @@ def test_a_snapshot_of_items_that_only_arrived_has_no_answers(connection: Connec
     assert (seen.lanes, seen.costs, seen.minutes) == ([], [], [])
     route(connection, now=NOON)
     (lane,) = snapshot.take(connection, since=NOON, now=NOON).lanes
-    assert (lane.items, lane.answered, lane.p50_s, lane.attempts, lane.usd_per_1000) == (1, 0, None, 0, None)
+    assert (lane.items, lane.answered, lane.p50_s, lane.attempts, lane.usd_per_1000) == (
+        1,
+        0,
+        None,
+        0,
+        None,
+    )
 
 
 @pytest.fixture
@@ -60,14 +66,20 @@ def lived_in(connection: Connection) -> Connection:
             continue
         outcome = Outcome.INVALID if work.key == "confirmed" else Outcome.VALID
         save(
-            connection, tried(work, outcome, B if work.key == "corrected" else A, at=later(minutes=30)),
-            now=later(minutes=30), batch_id=batch_id,
-        )  # fmt: skip
+            connection,
+            tried(work, outcome, B if work.key == "corrected" else A, at=later(minutes=30)),
+            now=later(minutes=30),
+            batch_id=batch_id,
+        )
     admit(connection, "poisoned", "lost", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     for work in claim(connection, now=later(minutes=31)):
         lost = Outcome.UNKNOWN if work.key == "lost" else Outcome.POISON
-        save(connection, tried(work, lost, at=later(minutes=31), bound_usd=Decimal("0.01")), now=later(minutes=31))
+        save(
+            connection,
+            tried(work, lost, at=later(minutes=31), bound_usd=Decimal("0.01")),
+            now=later(minutes=31),
+        )
     items.admit(connection, [submission("g", "ghosts")], door="client", now=NOON)
     items.label(connection, "letters", {"corrected": B}, source="ada")
     return connection
@@ -75,35 +87,70 @@ def lived_in(connection: Connection) -> Connection:
 
 def test_a_snapshot_counts_each_fate_within_its_period(lived_in: Connection) -> None:
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
-    assert {each.state: each.items for each in seen.states} == {"settled": 3, "answered": 1, "failed": 2}
-    assert [(each.lane, each.reason, each.items) for each in seen.routes] == [("realtime", "pinned", 7)]
-    assert [(each.compared, each.corrected, each.agreement) for each in seen.agreement] == [(3, 1, pytest.approx(2 / 3))]
+    assert {each.state: each.items for each in seen.states} == {
+        "settled": 3,
+        "answered": 1,
+        "failed": 2,
+    }
+    assert [(each.lane, each.reason, each.items) for each in seen.routes] == [
+        ("realtime", "pinned", 7)
+    ]
+    assert [(each.compared, each.corrected, each.agreement) for each in seen.agreement] == [
+        (3, 1, pytest.approx(2 / 3))
+    ]
     assert {each.key: each.reason.split(":")[0] for each in seen.failures} == {
-        "poisoned": "poison", "lost": "unknown", "confirmed": "invalid",
-    }  # fmt: skip
-    assert [(each.workload, each.reason, each.inputs) for each in seen.refusals] == [("ghosts", "unknown_workload", 1)]
+        "poisoned": "poison",
+        "lost": "unknown",
+        "confirmed": "invalid",
+    }
+    assert [(each.workload, each.reason, each.inputs) for each in seen.refusals] == [
+        ("ghosts", "unknown_workload", 1)
+    ]
     assert seen.workloads == ["letters"]
     assert {(each.lane, each.share) for each in seen.accuracy} == {("realtime", 0), ("batch", 1)}
 
 
 def test_a_snapshot_measures_both_lanes(lived_in: Connection) -> None:
-    lanes = {each.lane: each for each in snapshot.take(lived_in, since=NOON, now=later(hours=1)).lanes}
+    lanes = {
+        each.lane: each for each in snapshot.take(lived_in, since=NOON, now=later(hours=1)).lanes
+    }
     realtime, batch = lanes[Lane.REALTIME], lanes[Lane.BATCH]
-    assert (realtime.items, realtime.answered, realtime.attempts, realtime.failed_attempts) == (6, 4, 6, 2)
-    assert (realtime.p50_s, realtime.failure_share) == (pytest.approx(2.5, rel=0.02), pytest.approx(1 / 3))
-    assert (batch.items, batch.answered, batch.answers, batch.attempts, batch.failed_attempts) == (0, 0, 2, 3, 1)
+    assert (realtime.items, realtime.answered, realtime.attempts, realtime.failed_attempts) == (
+        6,
+        4,
+        6,
+        2,
+    )
+    assert (realtime.p50_s, realtime.failure_share) == (
+        pytest.approx(2.5, rel=0.02),
+        pytest.approx(1 / 3),
+    )
+    assert (batch.items, batch.answered, batch.answers, batch.attempts, batch.failed_attempts) == (
+        0,
+        0,
+        2,
+        3,
+        1,
+    )
     assert batch.p50_s == pytest.approx(1_800, rel=0.02)
     assert (realtime.answers, realtime.busy_s) == (4, 31 * 60)
     assert realtime.per_minute == pytest.approx(4 / 31)
 
 
-def test_a_batch_that_comes_home_at_once_has_no_burst_for_its_throughput(connection: Connection) -> None:
+def test_a_batch_that_comes_home_at_once_has_no_burst_for_its_throughput(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(50)), now=NOON)
     route(connection, now=NOON)
     batch_id, works = submit(connection, letters)
     at = later(minutes=10)
-    save(connection, *(replace(tried(each, at=at), started_at=NOON) for each in works), now=at, batch_id=batch_id)
+    save(
+        connection,
+        *(replace(tried(each, at=at), started_at=NOON) for each in works),
+        now=at,
+        batch_id=batch_id,
+    )
     (lane,) = snapshot.take(connection, since=NOON, now=at).lanes
     assert (lane.answered, lane.items, lane.answers, lane.busy_s) == (50, 50, 50, 600)
     assert lane.per_minute == 5
@@ -133,16 +180,25 @@ def test_a_replay_costs_neither_lane_nor_saving_anything(lived_in: Connection) -
 
 def test_accuracy_is_that_of_the_period(lived_in: Connection) -> None:
     assert snapshot.take(lived_in, since=later(minutes=1), now=later(hours=1)).accuracy == []
-    (batch, realtime) = sorted(snapshot.take(lived_in, since=NOON, now=later(hours=1)).accuracy, key=lambda each: each.lane)
+    (batch, realtime) = sorted(
+        snapshot.take(lived_in, since=NOON, now=later(hours=1)).accuracy, key=lambda each: each.lane
+    )
     for each in (batch, realtime):
         of = row(lived_in, "accuracy", lane=each.lane)
-        assert (each.labels, each.share, each.low, each.high) == (of.labels, of.share, of.low, of.high)
+        assert (each.labels, each.share, each.low, each.high) == (
+            of.labels,
+            of.share,
+            of.low,
+            of.high,
+        )
 
 
 def test_a_snapshot_costs_what_was_billed_for_the_items_of_its_period(lived_in: Connection) -> None:
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
     (costs,) = seen.costs
-    billed = sum((each.cost_usd for each in rows(lived_in, "attempt_log") if each.key != "old"), Decimal(0))
+    billed = sum(
+        (each.cost_usd for each in rows(lived_in, "attempt_log") if each.key != "old"), Decimal(0)
+    )
     assert costs.actual_usd == seen.actual_usd == billed.quantize(Decimal("0.000001"))
     assert costs.unknown_usd == Decimal("0.02")
     assert 0 < costs.all_batch_usd < costs.all_realtime_usd
@@ -153,8 +209,12 @@ def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None
     batch_id = row(lived_in, "batch_status").batch_id
     (listed,) = snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches
     assert (listed.batch_id, listed.state, listed.items, listed.succeeded, listed.invalid) == (
-        batch_id, "submitted", 5, 3, 1,
-    )  # fmt: skip
+        batch_id,
+        "submitted",
+        5,
+        3,
+        1,
+    )
     homecoming.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
     homecoming.collected(lived_in, batch_id, now=later(hours=1))
     assert snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches == []
@@ -164,11 +224,14 @@ def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None
 def test_a_snapshot_has_a_point_for_each_minute_of_each_lane(lived_in: Connection) -> None:
     minutes = snapshot.take(lived_in, since=NOON, now=later(hours=1)).minutes
     assert [(each.lane, each.minute, each.items) for each in minutes] == [
-        ("realtime", NOON, 5), ("batch", later(minutes=30), 3),
-    ]  # fmt: skip
+        ("realtime", NOON, 5),
+        ("batch", later(minutes=30), 3),
+    ]
 
 
-def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(lived_in: Connection) -> None:
+def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(
+    lived_in: Connection,
+) -> None:
     of = begin(lived_in, now=NOON)
     slow = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "slow", "batch 1")
     incidents.open(lived_in, slow, now=NOON)
@@ -176,7 +239,9 @@ def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(
     assert [each.id for each in seen.rollouts] == [of.id]
     assert [(each.promise, each.state) for each in seen.incidents] == [("batch_slow", "open")]
     rollout_moves.abort(lived_in, "letters", who="ada", why="enough", now=later(hours=1))
-    incidents.resolve(lived_in, Promise.BATCH_SLOW, "letters", "batch 1", sentence="over", now=later(hours=1))
+    incidents.resolve(
+        lived_in, Promise.BATCH_SLOW, "letters", "batch 1", sentence="over", now=later(hours=1)
+    )
     assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).rollouts) == 1
     assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).incidents) == 1
     later_on = snapshot.take(lived_in, since=later(days=1), now=later(days=2))
@@ -189,17 +254,30 @@ def test_a_snapshot_says_how_traffic_is_split_and_calls_are_used(lived_in: Conne
     assert {(each.consumer, each.basis_points) for each in seen.splits} >= {("desk", 2_500)}
     billed = {each.lane: (each.calls, each.items) for each in seen.calls}
     assert billed[Lane.BATCH] == (4, 4)
-    assert [(each.workload, each.evidence and each.evidence.items) for each in seen.advice] == [("letters", 7)]
+    assert [(each.workload, each.evidence and each.evidence.items) for each in seen.advice] == [
+        ("letters", 7)
+    ]
 
 
 def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
     for key in ("agreed", "unheard-of"):
         asked = Amendment("letters", key, {"text": "late"}, None)
         amendments.amend(lived_in, asked, door="client", now=later(hours=1))
-    replays.begin(lived_in, "letters", version_no=None, first=None, last=None, who="ada", why="a test", now=later(hours=1))
+    replays.begin(
+        lived_in,
+        "letters",
+        version_no=None,
+        first=None,
+        last=None,
+        who="ada",
+        why="a test",
+        now=later(hours=1),
+    )
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=2))
     assert [(each.applied, each.waiting) for each in seen.amendments] == [(1, 1)]
-    assert [(each.generation, each.state, each.answered) for each in seen.replays] == [(1, "running", 0)]
+    assert [(each.generation, each.state, each.answered) for each in seen.replays] == [
+        (1, "running", 0)
+    ]
 
 
 def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: str) -> None:
@@ -207,10 +285,16 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
         publish(connection, now=NOON)
         admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
         route(connection, now=NOON)
-        save(connection, *(tried(each, at=later(seconds=3)) for each in claim(connection)), now=later(seconds=3))
+        save(
+            connection,
+            *(tried(each, at=later(seconds=3)) for each in claim(connection)),
+            now=later(seconds=3),
+        )
         begin(connection, now=NOON)
         incidents.record(
-            connection, [Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "Slow.")], now=NOON
+            connection,
+            [Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "Slow.")],
+            now=NOON,
         )
         fault = Fault("529", 3, later(seconds=9), later(seconds=9))
         outages.faulted(connection, "acme", "claude-haiku-5-5", fault, now=later(seconds=9))
@@ -218,11 +302,20 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
         taken = snapshot.take(connection, since=NOON, now=later(hours=1))
     with by_driver(database_url) as ask:
         assert snapshot.asked(ask, since=NOON, now=later(hours=1)) == taken
-    assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (1, 1, 2, 1)
-    assert [(each.model, each.state) for each in taken.circuits] == [("claude-haiku-5-5", "resting")]
+    assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (
+        1,
+        1,
+        2,
+        1,
+    )
+    assert [(each.model, each.state) for each in taken.circuits] == [
+        ("claude-haiku-5-5", "resting")
+    ]
 
 
-def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(connection: Connection) -> None:
+def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, split_percent=100)
     admit(connection, *"abc", now=NOON)
     route(connection, now=NOON)

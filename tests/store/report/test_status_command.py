@@ -38,7 +38,9 @@ def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:
     assert {each["name"]: each["condition"] for each in said["components"]}["postgres"] == "yours"
     figures = said["figures"]
     assert [each["items"] for each in figures["states"]] == [1]
-    assert [(each["workload"], each["state"], each["step"]) for each in figures["rollouts"]] == [("letters", "running", 0)]
+    assert [(each["workload"], each["state"], each["step"]) for each in figures["rollouts"]] == [
+        ("letters", "running", 0)
+    ]
     assert [each["workload"] for each in figures["advice"]] == ["letters"]
     status(hours=1, as_json=True)
     assert json.loads(capsys.readouterr().out)["figures"]["states"] == []
@@ -47,10 +49,14 @@ def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:
 def test_a_person_reads_components_first_and_then_the_report(capsys: Told) -> None:
     status()
     shown = capsys.readouterr().out
-    assert 0 < shown.index("postgres") < shown.index("letters: 10 % to real-time, step 1 of 2, runs")
+    assert (
+        0 < shown.index("postgres") < shown.index("letters: 10 % to real-time, step 1 of 2, runs")
+    )
 
 
-def test_a_database_that_does_not_answer_leaves_the_components(capsys: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_does_not_answer_leaves_the_components(
+    capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", "postgresql+psycopg://u:p@127.0.0.1:1/d")
     assert status(as_json=True) == 1
     said = json.loads(capsys.readouterr().out)
@@ -61,11 +67,24 @@ def test_a_database_that_does_not_answer_leaves_the_components(capsys: Told, mon
 def test_a_program_that_asks_loads_neither_tables_nor_rules_nor_schemas() -> None:
     # numpy is loaded: advice asks for the law of batches, which is numpy's
     heavy = (
-        "aiohttp", "anthropic", "cel.cel", "jsonschema", "jsonschema_rs", "prefect", "pydantic_settings",
-        "rich.console", "scipy", "slack_sdk", "sqlalchemy",
-    )  # fmt: skip
+        "aiohttp",
+        "anthropic",
+        "cel.cel",
+        "jsonschema",
+        "jsonschema_rs",
+        "prefect",
+        "pydantic_settings",
+        "rich.console",
+        "scipy",
+        "slack_sdk",
+        "sqlalchemy",
+    )
     ask = "from lanes.commands.status import status; status(as_json=True)"
     program = f"import sys; {ask}; print(*set({heavy}) & sys.modules.keys(), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert [each["workload"] for each in json.loads(done.stdout)["figures"]["advice"]] == ["letters"]
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert [each["workload"] for each in json.loads(done.stdout)["figures"]["advice"]] == [
+        "letters"
+    ]
     assert done.stderr.split() == []

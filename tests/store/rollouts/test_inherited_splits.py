@@ -17,21 +17,32 @@ from tests.store.tries import rows
 
 
 def set_split(connection: Connection, consumer: str | None, percent: int) -> None:
-    workloads.set_split(connection, Split("letters", consumer, percent * 100), who="ada", why="trial", now=NOON)
+    workloads.set_split(
+        connection, Split("letters", consumer, percent * 100), who="ada", why="trial", now=NOON
+    )
 
 
 def share(connection: Connection, consumer: str | None) -> float:
     """The share of a consumer's items to real-time, as the router and as everything else reads it."""
     _, routing = workloads.to_route(connection, ["letters"])
-    (read,) = {each.of("letters", consumer).basis_points for each in (routing, workloads.splits(connection))}
+    (read,) = {
+        each.of("letters", consumer).basis_points
+        for each in (routing, workloads.splits(connection))
+    }
     return read / 100
 
 
 @pytest.mark.parametrize("how", ["rolled back", "aborted"])
-def test_a_consumers_rollout_that_is_taken_back_leaves_no_split_of_its_own(connection: Connection, how: str) -> None:
+def test_a_consumers_rollout_that_is_taken_back_leaves_no_split_of_its_own(
+    connection: Connection, how: str
+) -> None:
     publish(connection, now=NOON, split_percent=30)
     begun = begin(connection, playbook(step(50), step(60)), consumer="desk")
-    assert (begun.inherited_before, share(connection, "desk"), share(connection, None)) == (True, 50, 30)
+    assert (begun.inherited_before, share(connection, "desk"), share(connection, None)) == (
+        True,
+        50,
+        30,
+    )
     if how == "aborted":
         rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
     else:
@@ -41,7 +52,9 @@ def test_a_consumers_rollout_that_is_taken_back_leaves_no_split_of_its_own(conne
     assert share(connection, "desk") == 30
     set_split(connection, None, 80)
     assert share(connection, "desk") == 80  # it follows the workload again
-    assert [each.consumer for each in snapshot.take(connection, since=NOON, now=NOON).splits] == [None]
+    assert [each.consumer for each in snapshot.take(connection, since=NOON, now=NOON).splits] == [
+        None
+    ]
     history = rollouts.split_history(connection, "letters", "desk", 5)
     assert [each.basis_points for each in history] == [None, 5_000]
 
@@ -55,13 +68,19 @@ def test_a_split_that_the_consumer_had_is_set_again(connection: Connection) -> N
     assert (begun.inherited_before, share(connection, "desk")) == (False, 20)
 
 
-def test_a_consumer_that_inherited_once_and_a_rollout_that_finishes_keeps_its_share(connection: Connection) -> None:
+def test_a_consumer_that_inherited_once_and_a_rollout_that_finishes_keeps_its_share(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=30)
     set_split(connection, "desk", 20)
     workloads.inherit_split(connection, "letters", "desk", who="ada", why="trial", now=NOON)
     begun = begin(connection, playbook(step(50)), consumer="desk")
     rollout_moves.apply(connection, begun, Finish("well"), [], now=NOON)
-    assert (begun.inherited_before, begun.share_before, share(connection, "desk")) == (True, 3_000, 50)
+    assert (begun.inherited_before, begun.share_before, share(connection, "desk")) == (
+        True,
+        3_000,
+        50,
+    )
 
 
 def test_a_workloads_own_split_never_inherits(connection: Connection) -> None:
@@ -79,12 +98,24 @@ def test_a_workloads_own_split_never_inherits(connection: Connection) -> None:
 def test_a_person_ends_a_consumers_split(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=30)
     with pytest.raises(ActionRefused, match="has no split of its own"):
-        steering.inherit_split_by_hand(connection, "letters", "desk", who="bob", why="trial", now=NOON)
+        steering.inherit_split_by_hand(
+            connection, "letters", "desk", who="bob", why="trial", now=NOON
+        )
     set_split(connection, "desk", 20)
-    said = steering.inherit_split_by_hand(connection, "letters", "desk", who="bob", why="trial", now=later(hours=1))
-    assert said == 'letters for consumer "desk": inherits the workload\'s split, 30 % to real-time, 20 % before'
+    said = steering.inherit_split_by_hand(
+        connection, "letters", "desk", who="bob", why="trial", now=later(hours=1)
+    )
+    assert (
+        said
+        == 'letters for consumer "desk": inherits the workload\'s split, 30 % to real-time, 20 % before'
+    )
     assert share(connection, "desk") == 30
-    assert (rows(connection, "split", "id")[-1].who, rows(connection, "split", "id")[-1].set_at) == ("bob", later(hours=1))
+    assert (
+        rows(connection, "split", "id")[-1].who,
+        rows(connection, "split", "id")[-1].set_at,
+    ) == ("bob", later(hours=1))
     begin(connection, playbook(step(50)), consumer="desk")
     with pytest.raises(ActionRefused, match="abort the rollout first"):
-        steering.inherit_split_by_hand(connection, "letters", "desk", who="bob", why="trial", now=NOON)
+        steering.inherit_split_by_hand(
+            connection, "letters", "desk", who="bob", why="trial", now=NOON
+        )

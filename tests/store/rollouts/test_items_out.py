@@ -30,7 +30,9 @@ Batch = tuple[BatchId, datetime, list[Claimed]]
 def to_batch(connection: Connection, *gates: dict[str, Any], **fields: Any) -> Rollout:
     """A rollout that sends everything of `letters` to batch, whose batches may be out for two hours."""
     publish(connection, now=NOON, split_percent=100, promises={"batch_max_minutes": 120}, **fields)
-    return begin(connection, playbook(step(0, *(gates or (ERRORS,))), direction="realtime_to_batch"))
+    return begin(
+        connection, playbook(step(0, *(gates or (ERRORS,))), direction="realtime_to_batch")
+    )
 
 
 def sent(connection: Connection, *keys: str, now: datetime, **fields: Any) -> Batch:
@@ -41,10 +43,17 @@ def sent(connection: Connection, *keys: str, now: datetime, **fields: Any) -> Ba
     return batch_id, now, works
 
 
-def returned(connection: Connection, batch: Batch, *, now: datetime, outcome: Outcome = Outcome.VALID) -> None:
+def returned(
+    connection: Connection, batch: Batch, *, now: datetime, outcome: Outcome = Outcome.VALID
+) -> None:
     """The batch ended, and answered all of its items unless told."""
     batch_id, since, works = batch
-    save(connection, *(replace(tried(each, outcome, at=now), started_at=since) for each in works), now=now, batch_id=batch_id)
+    save(
+        connection,
+        *(replace(tried(each, outcome, at=now), started_at=since) for each in works),
+        now=now,
+        batch_id=batch_id,
+    )
     home(connection, batch_id, now=now)
 
 
@@ -54,28 +63,47 @@ def keys(mark: str, count: int) -> list[str]:
 
 def judgements(connection: Connection, of: Rollout, *, now: datetime) -> list[Judgement]:
     taken = rollout_measures.take(connection, of, now=now)
-    return [judge(gate, each) for gate, each in zip(of.now_at.gates, taken.measurements, strict=True)]
+    return [
+        judge(gate, each) for gate, each in zip(of.now_at.gates, taken.measurements, strict=True)
+    ]
 
 
 def verdicts(connection: Connection, of: Rollout, *, now: datetime) -> list[Verdict]:
     return [each.verdict for each in judgements(connection, of, now=now)]
 
 
-def test_a_gate_never_passes_while_every_second_batch_does_not_return(connection: Connection) -> None:
+def test_a_gate_never_passes_while_every_second_batch_does_not_return(
+    connection: Connection,
+) -> None:
     begun = to_batch(connection)
     home_again = sent(connection, *keys("back", 50), now=NOON)
     sent(connection, *keys("out", 49), now=later(minutes=1))
     returned(connection, home_again, now=later(minutes=30))
-    (early,) = judgements(connection, begun, now=later(minutes=30))  # out for 29 minutes: not longer than usual
+    (early,) = judgements(
+        connection, begun, now=later(minutes=30)
+    )  # out for 29 minutes: not longer than usual
     assert (early.verdict, early.measurement.doubtful) == (Verdict.PASSED, 0)
     (doubted,) = judgements(connection, begun, now=later(minutes=32))
-    assert (doubted.verdict, doubted.measurement.samples, doubted.measurement.doubtful) == (Verdict.INCONCLUSIVE, 50, 49)
-    assert doubted.explanation == "0.0% of 50 samples, at most 5.0%; 49 more are out for longer than most took"
+    assert (doubted.verdict, doubted.measurement.samples, doubted.measurement.doubtful) == (
+        Verdict.INCONCLUSIVE,
+        50,
+        49,
+    )
+    assert (
+        doubted.explanation
+        == "0.0% of 50 samples, at most 5.0%; 49 more are out for longer than most took"
+    )
     (late,) = judgements(connection, begun, now=later(minutes=122))
-    assert (late.verdict, late.measurement.samples, late.measurement.wrong) == (Verdict.FAILED, 99, 49)
+    assert (late.verdict, late.measurement.samples, late.measurement.wrong) == (
+        Verdict.FAILED,
+        99,
+        49,
+    )
 
 
-def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(connection: Connection) -> None:
+def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(
+    connection: Connection,
+) -> None:
     begun = to_batch(connection)
     first = sent(connection, *keys("a", 20), now=NOON)
     returned(connection, first, now=later(hours=1))
@@ -93,14 +121,22 @@ def test_every_measure_of_the_step_waits_for_items_in_doubt(connection: Connecti
     returned(connection, first, now=later(minutes=30))
     now = later(minutes=31)
     assert verdicts(connection, begun, now=now) == [Verdict.INCONCLUSIVE] * 3
-    assert [each.measurement.doubtful for each in judgements(connection, begun, now=now)] == [20, 20, 20]
+    assert [each.measurement.doubtful for each in judgements(connection, begun, now=now)] == [
+        20,
+        20,
+        20,
+    ]
 
 
 @pytest.mark.parametrize(
     ("fields", "waited", "wrong"),
     [
         ({"due_at": later(hours=20)}, timedelta(minutes=119), 0),
-        ({"due_at": later(hours=20)}, timedelta(minutes=121), 3),  # its batch is out for longer than promised
+        (
+            {"due_at": later(hours=20)},
+            timedelta(minutes=121),
+            3,
+        ),  # its batch is out for longer than promised
         ({"due_at": later(minutes=40)}, timedelta(minutes=41), 3),  # it was due
         ({}, timedelta(minutes=121), 3),
     ],
@@ -114,11 +150,16 @@ def test_an_item_that_is_out_longer_than_it_may_be_is_wrong(
     assert (errors.samples, errors.wrong) == (wrong, wrong)
 
 
-def test_an_item_that_no_batch_takes_is_wrong_once_a_departure_and_a_batch_could_have_been(connection: Connection) -> None:
+def test_an_item_that_no_batch_takes_is_wrong_once_a_departure_and_a_batch_could_have_been(
+    connection: Connection,
+) -> None:
     begun = to_batch(connection)
     admit(connection, "left-behind", now=NOON)
     route(connection, now=NOON)
-    waits, late = (rollout_measures.take(connection, begun, now=later(hours=h)).measurements[0] for h in (25.9, 26.1))
+    waits, late = (
+        rollout_measures.take(connection, begun, now=later(hours=h)).measurements[0]
+        for h in (25.9, 26.1)
+    )
     assert [(each.samples, each.wrong) for each in (waits, late)] == [(0, 0), (1, 1)]
 
 
@@ -139,12 +180,19 @@ def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_unless_the_pro
     save(connection, *(tried(each, Outcome.UNSERVED) for each in claim(connection)))
     admit(connection, "waits", now=NOON)
     route(connection, now=NOON)
-    early, late = (rollout_measures.take(connection, begun, now=later(seconds=s)).measurements[0] for s in (59, 61))
+    early, late = (
+        rollout_measures.take(connection, begun, now=later(seconds=s)).measurements[0]
+        for s in (59, 61)
+    )
     assert [(each.samples, each.wrong) for each in (early, late)] == [(0, 0), (1, 1)]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.CANCELED, Outcome.EXPIRED, Outcome.INVALID, Outcome.VALID])
-def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(connection: Connection, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    "outcome", [Outcome.CANCELED, Outcome.EXPIRED, Outcome.INVALID, Outcome.VALID]
+)
+def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(
+    connection: Connection, outcome: Outcome
+) -> None:
     """A batch whose every item was amended is canceled, for one."""
     begun = to_batch(connection, ERRORS, MET)
     first = sent(connection, *keys("k", 6), now=NOON, due_at=later(hours=6))
@@ -159,7 +207,9 @@ def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(con
     assert [(each.samples, each.wrong) for each in taken.measurements] == [(6, 0), (0, 0)]
 
 
-def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(connection: Connection) -> None:
+def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(
+    connection: Connection,
+) -> None:
     begun = to_batch(connection, ERRORS, P95)
     sent(connection, *keys("k", 6), now=NOON)
     amended(connection, *keys("k", 6), now=later(hours=1))
@@ -169,9 +219,13 @@ def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(connecti
         assert (errors.wrong, slow.wrong) == (wrong, wrong)
 
 
-def test_a_failure_before_the_amendment_and_an_answer_before_it_count(connection: Connection) -> None:
+def test_a_failure_before_the_amendment_and_an_answer_before_it_count(
+    connection: Connection,
+) -> None:
     begun = to_batch(connection)
-    returned(connection, sent(connection, "ill", now=NOON), now=later(minutes=5), outcome=Outcome.INVALID)
+    returned(
+        connection, sent(connection, "ill", now=NOON), now=later(minutes=5), outcome=Outcome.INVALID
+    )
     returned(connection, sent(connection, "well", now=later(minutes=5)), now=later(minutes=9))
     amended(connection, "ill", "well", now=later(minutes=20))
     taken = rollout_measures.take(connection, begun, now=later(minutes=21))
@@ -180,10 +234,17 @@ def test_a_failure_before_the_amendment_and_an_answer_before_it_count(connection
 
 def amended(connection: Connection, *of: str, now: datetime) -> None:
     for key in of:
-        amend(connection, Amendment("letters", key, {"text": f"{key} again"}, place=f"{key} {now}"), door="client", now=now)
+        amend(
+            connection,
+            Amendment("letters", key, {"text": f"{key} again"}, place=f"{key} {now}"),
+            door="client",
+            now=now,
+        )
 
 
-def test_an_approved_step_is_taken_back_when_the_time_it_has_from_the_approval_on_ends(connection: Connection) -> None:
+def test_an_approved_step_is_taken_back_when_the_time_it_has_from_the_approval_on_ends(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=3)
     begun = begin(connection, playbook(step(50, approval=True, at_most_minutes=60), step(60)))
     rollout_moves.apply(connection, begun, AskApproval("well"), [], now=later(minutes=30))
@@ -195,7 +256,14 @@ def test_an_approved_step_is_taken_back_when_the_time_it_has_from_the_approval_o
         figures = judgements(connection, approved, now=now)
         move = next_move(approved.situation(0), figures, approved.approval, now)
         assert isinstance(move, kind)
-        assert rollout_moves.apply(connection, rollouts.find(connection, begun.id), move, figures, now=now)
+        assert rollout_moves.apply(
+            connection, rollouts.find(connection, begun.id), move, figures, now=now
+        )
     ended = rollouts.find(connection, begun.id)
-    assert (ended.state, workloads.splits(connection).of("letters", None).basis_points) == (RolloutState.ROLLED_BACK, 300)
-    assert rollouts.log(connection, begun.id)[-1].why.startswith("no evidence within 60 minutes of the approval by bob: ")
+    assert (ended.state, workloads.splits(connection).of("letters", None).basis_points) == (
+        RolloutState.ROLLED_BACK,
+        300,
+    )
+    assert rollouts.log(connection, begun.id)[-1].why.startswith(
+        "no evidence within 60 minutes of the approval by bob: "
+    )

@@ -17,7 +17,17 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.realtime.circuit import Fault
 from lanes.rollouts.gates import Figures, judge
-from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, HoldReason, RollBack, Rollout
+from lanes.rollouts.rollout import (
+    Advance,
+    Approval,
+    AskApproval,
+    Enter,
+    Finish,
+    Hold,
+    HoldReason,
+    RollBack,
+    Rollout,
+)
 from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store import incidents
@@ -41,7 +51,9 @@ def share(connection: Connection, consumer: str | None = None) -> float:
     return workloads.splits(connection).of("letters", consumer).basis_points / 100
 
 
-def test_a_rollout_starts_with_its_first_share_and_says_who_wanted_it(connection: Connection) -> None:
+def test_a_rollout_starts_with_its_first_share_and_says_who_wanted_it(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=1)
     begun = begin(connection)
     assert share(connection) == 10
@@ -63,7 +75,9 @@ def test_the_row_keeps_the_playbook_as_it_was(connection: Connection) -> None:
 def test_a_second_rollout_of_a_workload_is_refused_with_the_reason(connection: Connection) -> None:
     publish(connection, now=NOON)
     first = begin(connection)
-    with pytest.raises(ActionRefused, match=rf"open rollout already: {first.id}, playbook .* started by ada"):
+    with pytest.raises(
+        ActionRefused, match=rf"open rollout already: {first.id}, playbook .* started by ada"
+    ):
         begin(connection, consumer="desk")
     assert len(rows(connection, "rollout")) == 1
 
@@ -89,7 +103,9 @@ def test_a_rollout_that_cannot_be_followed_is_refused(connection: Connection) ->
     assert rows(connection, "rollout") == []
 
 
-def test_advancing_sets_the_next_share_and_starts_its_measurement_anew(connection: Connection) -> None:
+def test_advancing_sets_the_next_share_and_starts_its_measurement_anew(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
     assert rollout_moves.apply(connection, begun, Advance("well"), [], now=later(minutes=5))
@@ -107,11 +123,15 @@ def test_a_move_decided_on_what_is_no_longer_true_changes_nothing(connection: Co
     assert share(connection) == 50
 
 
-def test_rolling_back_sets_the_share_before_the_rollout_and_frees_the_workload(connection: Connection) -> None:
+def test_rolling_back_sets_the_share_before_the_rollout_and_frees_the_workload(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=3)
     begun = begin(connection)
     rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON)
-    rollout_moves.apply(connection, rollouts.find(connection, begun.id), RollBack("ill"), [], now=NOON)
+    rollout_moves.apply(
+        connection, rollouts.find(connection, begun.id), RollBack("ill"), [], now=NOON
+    )
     ended = rollouts.find(connection, begun.id)
     assert (ended.state, share(connection), ended.ended_at) == (RolloutState.ROLLED_BACK, 3, NOON)
     assert events(connection, "lanes.rollout.rolled_back")[0].payload["why"] == "ill"
@@ -135,18 +155,25 @@ def test_an_approval_is_in_the_row_and_lets_the_step_be_left(connection: Connect
     assert (waiting.state, waiting.asked) == (RolloutState.WAITING_APPROVAL, 1)
     assert rollout_moves.hear(connection, waiting, Approval(True, "bob", "fine"), now=NOON)
     approved = rollouts.find(connection, begun.id)
-    assert (approved.state, approved.approval) == (RolloutState.RUNNING, Approval(True, "bob", "fine"))
+    assert (approved.state, approved.approval) == (
+        RolloutState.RUNNING,
+        Approval(True, "bob", "fine"),
+    )
     assert not rollout_moves.hear(connection, waiting, Approval(False, "eve", "too late"), now=NOON)
     rollout_moves.apply(connection, approved, Advance("well"), [], now=NOON)
     assert rollouts.find(connection, begun.id).approval is None
     assert rollouts.split_history(connection, "letters", None, 1)[0].who == "bob"
 
 
-def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_number(connection: Connection) -> None:
+def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_number(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
     rollout_moves.apply(connection, begun, AskApproval("well"), [], now=NOON)
-    rollout_moves.ask_again(connection, rollouts.find(connection, begun.id), why="unusable", now=NOON)
+    rollout_moves.ask_again(
+        connection, rollouts.find(connection, begun.id), why="unusable", now=NOON
+    )
     waiting = rollouts.find(connection, begun.id)
     assert (waiting.state, waiting.asked) == (RolloutState.WAITING_APPROVAL, 2)
     rollout_moves.hear(connection, waiting, Approval(False, "bob", "not today"), now=NOON)
@@ -159,12 +186,22 @@ def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_nu
 def past_an_approval(connection: Connection) -> Rollout:
     """A rollout that starts at 30 %, past a step that asks for approval."""
     publish(connection, now=NOON, split_percent=30)
-    return begin(connection, playbook(step(5), step(20, approval=True), step(50, approval=True), step(100)))
+    return begin(
+        connection, playbook(step(5), step(20, approval=True), step(50, approval=True), step(100))
+    )
 
 
-def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_given(connection: Connection) -> None:
+def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_given(
+    connection: Connection,
+) -> None:
     begun = past_an_approval(connection)
-    assert (begun.step, begun.first_step, begun.entered, begun.asks_about, share(connection)) == (2, 2, False, 1, 30)
+    assert (begun.step, begun.first_step, begun.entered, begun.asks_about, share(connection)) == (
+        2,
+        2,
+        False,
+        1,
+        30,
+    )
     assert [each.basis_points for each in rollouts.log(connection, begun.id)] == [3_000]
     rollout_moves.apply(connection, begun, AskApproval("past it"), [], now=later(hours=1))
     waiting = rollouts.find(connection, begun.id)
@@ -179,14 +216,21 @@ def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_give
     told = [(each.event, each.step, each.who) for each in rollouts.log(connection, begun.id)]
     book = "playbook batch-to-realtime"
     assert told == [
-        ("started", 1, "ada"), ("approval_asked", 1, book), ("approved", 1, "bob"), ("stepped", 2, "bob"),
-    ]  # fmt: skip
+        ("started", 1, "ada"),
+        ("approval_asked", 1, book),
+        ("approved", 1, "bob"),
+        ("stepped", 2, "bob"),
+    ]
 
 
-def test_a_no_to_an_approval_that_was_passed_over_leaves_the_share_as_it_was(connection: Connection) -> None:
+def test_a_no_to_an_approval_that_was_passed_over_leaves_the_share_as_it_was(
+    connection: Connection,
+) -> None:
     begun = past_an_approval(connection)
     rollout_moves.apply(connection, begun, AskApproval("past it"), [], now=NOON)
-    rollout_moves.hear(connection, rollouts.find(connection, begun.id), Approval(False, "bob", "no"), now=NOON)
+    rollout_moves.hear(
+        connection, rollouts.find(connection, begun.id), Approval(False, "bob", "no"), now=NOON
+    )
     assert rollouts.find(connection, begun.id).state is RolloutState.ROLLED_BACK
     assert share(connection) == 30
 
@@ -197,18 +241,27 @@ def waiting_incidents(connection: Connection) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("how", ["approved", "declined", "rolled back", "aborted"])
-def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: Connection, how: str) -> None:
+def test_who_waits_for_approval_is_an_incident_until_it_is_decided(
+    connection: Connection, how: str
+) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
     rollout_moves.apply(connection, begun, AskApproval("every gate passed at 10 %"), [], now=NOON)
     assert waiting_incidents(connection) == [("open", "warning")]
     asked = row(connection, "incident")
     assert (asked.workload, asked.limit_value, asked.unit) == ("letters", 72 * 60, "minutes")
-    assert asked.sentence.endswith("at step 1 of 2: every gate passed at 10 %. 10 % go to real-time.")
+    assert asked.sentence.endswith(
+        "at step 1 of 2: every gate passed at 10 %. 10 % go to real-time."
+    )
     assert len(rows(connection, "slack_post")) == 1
     waiting = rollouts.find(connection, begun.id)
-    rollout_moves.apply(connection, waiting, Hold(HoldReason.APPROVAL, "a person"), [], now=later(minutes=30))
-    assert (row(connection, "incident").value, row(connection, "incident").sentence) == (30, asked.sentence)
+    rollout_moves.apply(
+        connection, waiting, Hold(HoldReason.APPROVAL, "a person"), [], now=later(minutes=30)
+    )
+    assert (row(connection, "incident").value, row(connection, "incident").sentence) == (
+        30,
+        asked.sentence,
+    )
     rollout_moves.ask_again(connection, waiting, why="unusable", now=later(hours=1))
     waiting = rollouts.find(connection, begun.id)
     assert waiting.asked_at == NOON
@@ -218,11 +271,15 @@ def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: C
         case "aborted":
             rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
         case _:
-            rollout_moves.hear(connection, waiting, Approval(how == "approved", "bob", "so"), now=NOON)
+            rollout_moves.hear(
+                connection, waiting, Approval(how == "approved", "bob", "so"), now=NOON
+            )
     assert waiting_incidents(connection) == [("resolved", "warning")]
 
 
-def breach(promise: Promise, workload: str = "letters", subject: str = "", *, value: float = 1_000) -> Assessment:
+def breach(
+    promise: Promise, workload: str = "letters", subject: str = "", *, value: float = 1_000
+) -> Assessment:
     return Assessment(promise, workload, Verdict.FAILED, value, 5, 40, "It is ill.", subject)
 
 
@@ -238,28 +295,46 @@ def breach(promise: Promise, workload: str = "letters", subject: str = "", *, va
         (breach(Promise.PROVIDER_FROZEN, subject="model claude-opus-5-5"), False),
     ],
 )
-def test_a_critical_incident_hinders_where_the_traffic_goes(connection: Connection, found: Assessment, hinders: bool) -> None:
+def test_a_critical_incident_hinders_where_the_traffic_goes(
+    connection: Connection, found: Assessment, hinders: bool
+) -> None:
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
     incidents.record(connection, [found], now=NOON)
-    assert [each.promise for each in hindrances.of(connection, begun)] == ([found.promise] if hinders else [])
+    assert [each.promise for each in hindrances.of(connection, begun)] == (
+        [found.promise] if hinders else []
+    )
     ended = replace(found, verdict=Verdict.PASSED, value=0)
-    incidents.resolve(connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON)
+    incidents.resolve(
+        connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON
+    )
     assert hindrances.of(connection, begun) == []
 
 
-@pytest.mark.parametrize(("model", "hinders"), [("claude-haiku-5-5", True), ("claude-opus-5-5", False)])
-def test_an_outage_hinders_the_rollouts_whose_model_it_takes(connection: Connection, model: str, hinders: bool) -> None:
+@pytest.mark.parametrize(
+    ("model", "hinders"), [("claude-haiku-5-5", True), ("claude-opus-5-5", False)]
+)
+def test_an_outage_hinders_the_rollouts_whose_model_it_takes(
+    connection: Connection, model: str, hinders: bool
+) -> None:
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
     outages.faulted(connection, "acme", model, Fault("it is overloaded", 5, NOON, NOON), now=NOON)
-    assert [each.promise for each in hindrances.of(connection, begun)] == ["provider_down"] * hinders
+    assert [each.promise for each in hindrances.of(connection, begun)] == [
+        "provider_down"
+    ] * hinders
 
 
 def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
-    for holds in (HoldReason.GATHERING, HoldReason.ERROR, HoldReason.ERROR, HoldReason.INCONCLUSIVE, HoldReason.INCONCLUSIVE):
+    for holds in (
+        HoldReason.GATHERING,
+        HoldReason.ERROR,
+        HoldReason.ERROR,
+        HoldReason.INCONCLUSIVE,
+        HoldReason.INCONCLUSIVE,
+    ):
         seen = rollouts.find(connection, begun.id)
         assert rollout_moves.apply(connection, seen, Hold(holds, f"for {holds}"), [], now=NOON)
     told = [each.payload["why"] for each in events(connection, "lanes.rollout.held")]
@@ -270,7 +345,10 @@ def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> No
 def test_aborting_sets_the_share_before_and_needs_an_open_rollout(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=2)
     begin(connection)
-    assert rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON).state is RolloutState.ABORTED
+    assert (
+        rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON).state
+        is RolloutState.ABORTED
+    )
     assert share(connection) == 2
     assert len(events(connection, "lanes.rollout.aborted")) == 1
     with pytest.raises(ActionRefused, match="has no open rollout"):
@@ -279,28 +357,40 @@ def test_aborting_sets_the_share_before_and_needs_an_open_rollout(connection: Co
 
 def test_a_split_that_a_rollout_moves_is_not_set_by_hand(connection: Connection) -> None:
     publish(connection, now=NOON)
-    said = steering.set_split_by_hand(connection, Split("letters", None, 700), who="bob", why="trial", now=NOON)
+    said = steering.set_split_by_hand(
+        connection, Split("letters", None, 700), who="bob", why="trial", now=NOON
+    )
     assert said == "letters: 7 % of undecided items go to real-time, 0 % before"
     begin(connection)
     with pytest.raises(ActionRefused, match="abort the rollout first"):
-        steering.set_split_by_hand(connection, Split("letters", None, 0), who="bob", why="trial", now=NOON)
-    steering.set_split_by_hand(connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON)
+        steering.set_split_by_hand(
+            connection, Split("letters", None, 0), who="bob", why="trial", now=NOON
+        )
+    steering.set_split_by_hand(
+        connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON
+    )
     assert (share(connection), share(connection, "desk")) == (10, 3)
     with pytest.raises(UnknownWorkload):
-        steering.set_split_by_hand(connection, Split("ghosts", None, 0), who="bob", why="trial", now=NOON)
+        steering.set_split_by_hand(
+            connection, Split("ghosts", None, 0), who="bob", why="trial", now=NOON
+        )
 
 
 def test_pausing_and_resuming_say_what_is_true(connection: Connection) -> None:
     publish(connection, now=NOON)
     assert steering.pause(connection, "letters", now=NOON).startswith("letters is paused:")
-    assert steering.pause(connection, "letters", now=later(hours=1)).endswith("since 2026-11-24 12:00 UTC")
+    assert steering.pause(connection, "letters", now=later(hours=1)).endswith(
+        "since 2026-11-24 12:00 UTC"
+    )
     assert steering.resume(connection, "letters").startswith("letters is resumed")
     assert steering.resume(connection, "letters") == "letters is not paused"
     with pytest.raises(UnknownWorkload, match='no workload "ghosts"'):
         steering.pause(connection, "ghosts", now=NOON)
 
 
-def answered(connection: Connection, *keys: str, at: datetime, wrong: bool = False, **fields: Any) -> None:
+def answered(
+    connection: Connection, *keys: str, at: datetime, wrong: bool = False, **fields: Any
+) -> None:
     """Items arrive, are routed by the split and, those of real-time, tried at `at`."""
     admit(connection, *keys, now=NOON, **fields)
     route(connection, now=NOON)
@@ -316,8 +406,12 @@ def figures(connection: Connection, *gates: dict[str, object], now: datetime) ->
 
 def test_the_figures_are_those_of_split_items_under_the_step(connection: Connection) -> None:
     publish(connection, now=NOON)
-    workloads.set_split(connection, Split("letters", None, 5_000), who="ada", why="before", now=NOON)
-    workloads.set_split(connection, Split("letters", "own", 10_000), who="ada", why="before", now=NOON)
+    workloads.set_split(
+        connection, Split("letters", None, 5_000), who="ada", why="before", now=NOON
+    )
+    workloads.set_split(
+        connection, Split("letters", "own", 10_000), who="ada", why="before", now=NOON
+    )
     answered(connection, *(f"before{n}" for n in range(9)), at=later(seconds=1))
     error_rate = {"measure": "error_rate", "max": 0.1, "at_least": 5}
     figures(connection, error_rate, P95, now=NOON)
@@ -366,7 +460,11 @@ def test_missed_deadlines_and_agreement_are_measured(connection: Connection) -> 
     assert (agreed.samples, agreed.value) == (0, None)
     owed = claim(connection, Lane.BATCH, now=later(hours=10))
     other = {"category": "b"}
-    save(connection, tried(owed[0], output=other, at=later(hours=11)), tried(owed[1], at=later(hours=11)))
+    save(
+        connection,
+        tried(owed[0], output=other, at=later(hours=11)),
+        tried(owed[1], at=later(hours=11)),
+    )
     _, agreed = rollout_measures.take(connection, begun, now=later(hours=11)).measurements
     assert (agreed.samples, agreed.wrong, agreed.value) == (2, 1, 0.5)
 
@@ -384,7 +482,9 @@ def retried(connection: Connection, outcomes: dict[str, list[Outcome]]) -> datet
     return at
 
 
-def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(connection: Connection) -> None:
+def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=6)
     error_rate = {"measure": "error_rate", "max": 0.05, "at_least": 20}
     begun = begin(connection, playbook(step(100, error_rate, items=20)))
@@ -396,16 +496,26 @@ def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(co
     assert judge(begun.now_at.gates[0], errors).verdict is Verdict.PASSED
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tries=st.lists(st.lists(st.sampled_from([Outcome.INVALID, Outcome.ERRORED]), max_size=4), min_size=1, max_size=6),
-       ends_well=st.booleans())  # fmt: skip
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    tries=st.lists(
+        st.lists(st.sampled_from([Outcome.INVALID, Outcome.ERRORED]), max_size=4),
+        min_size=1,
+        max_size=6,
+    ),
+    ends_well=st.booleans(),
+)
 def test_however_often_items_are_tried_a_gate_counts_items(
     connection: Connection, tries: list[list[Outcome]], ends_well: bool
 ) -> None:
     with connection.begin_nested() as trial:
         publish(connection, now=NOON, max_failures=6, patience_s=86_400)
         begun = begin(connection, playbook(step(100)))
-        outcomes = {f"k{n}": [*each, Outcome.VALID] if ends_well else each for n, each in enumerate(tries)}
+        outcomes = {
+            f"k{n}": [*each, Outcome.VALID] if ends_well else each for n, each in enumerate(tries)
+        }
         now = retried(connection, outcomes)
         (errors,) = rollout_measures.take(connection, begun, now=now).measurements
         assert errors.samples == sum(bool(each) for each in outcomes.values())
@@ -413,13 +523,19 @@ def test_however_often_items_are_tried_a_gate_counts_items(
         trial.rollback()
 
 
-def test_what_the_account_or_a_neighbour_was_in_the_way_of_is_no_error_of_the_item(connection: Connection) -> None:
+def test_what_the_account_or_a_neighbour_was_in_the_way_of_is_no_error_of_the_item(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     begun = begin(connection, playbook(step(100)))
-    now = retried(connection, {
-        "unserved": [Outcome.UNSERVED], "later": [Outcome.UNSERVED, Outcome.VALID],
-        "neighbour": [Outcome.PACK_REFUSED, Outcome.VALID],
-    })  # fmt: skip
+    now = retried(
+        connection,
+        {
+            "unserved": [Outcome.UNSERVED],
+            "later": [Outcome.UNSERVED, Outcome.VALID],
+            "neighbour": [Outcome.PACK_REFUSED, Outcome.VALID],
+        },
+    )
     (errors,) = rollout_measures.take(connection, begun, now=now).measurements
     assert (errors.samples, errors.wrong) == (2, 0)
 
@@ -452,7 +568,9 @@ def test_a_rollout_whose_load_is_shed_fails_its_gate(connection: Connection) -> 
     begun = begin(connection, playbook(step(100)))
     admit(connection, *(f"k{n}" for n in range(20)), now=NOON)
     route(connection, now=NOON)
-    leaving = {each.id: Shed("it answers nobody") for each in sheds.last(connection, ["letters"]).waiting}
+    leaving = {
+        each.id: Shed("it answers nobody") for each in sheds.last(connection, ["letters"]).waiting
+    }
     assert sheds.save(connection, leaving, now=NOON) == 20
     (errors,) = rollout_measures.take(connection, begun, now=NOON).measurements
     assert judge(begun.now_at.gates[0], errors).verdict is Verdict.FAILED
@@ -467,13 +585,20 @@ def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollo
     for minutes, output in enumerate((A, again), 1):
         batch_id, works = submit(connection, letters, now=later(minutes=minutes))
         at = later(minutes=minutes, seconds=30)
-        save(connection, *(tried(each, output=output, at=at) for each in works), now=at, batch_id=batch_id)
+        save(
+            connection,
+            *(tried(each, output=output, at=at) for each in works),
+            now=at,
+            batch_id=batch_id,
+        )
         asked = Amendment("letters", "k", {"text": f"version {minutes}"}, place="trial")
         amend(connection, asked, door="client", now=at)
     return begun
 
 
-def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revision(connection: Connection) -> None:
+def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revision(
+    connection: Connection,
+) -> None:
     begun = amended_in_lambda(connection, again=B)
     (agreed,) = rollout_measures.take(connection, begun, now=later(hours=1)).measurements
     assert (agreed.samples, agreed.wrong, agreed.value) == (1, 0, 1)
@@ -485,8 +610,12 @@ def test_the_report_compares_answers_to_the_same_revision_too(connection: Connec
     assert (agreement.compared, agreement.corrected) == (1, 0)
 
 
-def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(connection: Connection) -> None:
-    begun_figures = figures(connection, {"measure": "error_rate", "max": 0.5, "at_least": 1}, now=NOON)
+def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(
+    connection: Connection,
+) -> None:
+    begun_figures = figures(
+        connection, {"measure": "error_rate", "max": 0.5, "at_least": 1}, now=NOON
+    )
     seen = rollouts.open_of(connection, "letters")
     assert seen is not None
     none = [judge(seen.now_at.gates[0], begun_figures.measurements[0])]
@@ -494,7 +623,9 @@ def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(con
         rollout_moves.apply(connection, seen, Hold(HoldReason.GATHERING, "few"), none, now=NOON)
     answered(connection, "a", at=later(seconds=1))
     some = [judge(seen.now_at.gates[0], figures(connection, now=later(seconds=1)).measurements[0])]
-    rollout_moves.apply(connection, rollouts.find(connection, seen.id), Finish("well"), some, now=later(seconds=1))
+    rollout_moves.apply(
+        connection, rollouts.find(connection, seen.id), Finish("well"), some, now=later(seconds=1)
+    )
     kept = rows(connection, "rollout_measurement", "id")
     assert [(each.samples, each.verdict) for each in kept] == [(0, "inconclusive"), (1, "passed")]
 
@@ -506,5 +637,9 @@ def test_two_runs_that_decide_at_once_make_one_move(pool: Engine) -> None:
     made = []
     for _ in range(2):
         with pool.begin() as connection:
-            made.append(rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON + timedelta(minutes=1)))
+            made.append(
+                rollout_moves.apply(
+                    connection, begun, Advance("well"), [], now=NOON + timedelta(minutes=1)
+                )
+            )
     assert made == [True, False]

@@ -43,10 +43,19 @@ def test_a_claim_holds_what_a_call_needs(connection: Connection) -> None:
     realtime(connection, "k", consumer="crm")
     (ours,) = claim(connection, worker="ada", now=NOON)
     assert (ours.workload, ours.key, ours.payload) == ("letters", "k", {"text": "letter k"})
-    assert (ours.version_id, ours.purpose, ours.failures, ours.claim.number) == (letters.id, "answer", 0, 1)
+    assert (ours.version_id, ours.purpose, ours.failures, ours.claim.number) == (
+        letters.id,
+        "answer",
+        0,
+        1,
+    )
     assert ours.consumer == "crm"
     kept = row(connection, "work")
-    assert (kept.state, kept.claimed_by, kept.lease_until) == ("claimed", "ada", NOON + timedelta(minutes=2))
+    assert (kept.state, kept.claimed_by, kept.lease_until) == (
+        "claimed",
+        "ada",
+        NOON + timedelta(minutes=2),
+    )
 
 
 def test_two_workers_never_claim_the_same_work(pool: Engine) -> None:
@@ -55,7 +64,9 @@ def test_two_workers_never_claim_the_same_work(pool: Engine) -> None:
         realtime(setup, *(f"k{n}" for n in range(10)))
     with pool.connect() as one, pool.connect() as two:
         first = claim(one, places=6)
-        second = claim(two, places=6)  # while the first has not committed, and without waiting for it
+        second = claim(
+            two, places=6
+        )  # while the first has not committed, and without waiting for it
         assert (len(first), len(second)) == (6, 4)
         assert not {each.claim.work_id for each in first} & {each.claim.work_id for each in second}
 
@@ -90,7 +101,9 @@ def test_the_most_urgent_work_is_claimed_first_and_in_order(connection: Connecti
     assert keys(claim(connection)) == ["due late"]
 
 
-def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_it(connection: Connection) -> None:
+def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_it(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=60)
     publish(connection, "bills", now=NOON, patience_s=60)
     for seconds in (10, 20, 30):
@@ -98,9 +111,19 @@ def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_i
     realtime(connection, "bill", workload="bills", due_at=later(seconds=5))
     (second,) = [row.rank_at for row in rows(connection, "work", "rank_at")][2:3]
     begin = {"letters": second}
-    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions.keys() == {"letters", "bills"}
-    most, how = {"letters": 9, "bills": 9}, {"worker": "ada", "lease": timedelta(minutes=2), "now": NOON}
-    assert keys(work.claim(connection, Lane.REALTIME, most, since=begin, **how)) == ["bill", "due in 20 s", "due in 30 s"]
+    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions.keys() == {
+        "letters",
+        "bills",
+    }
+    most, how = (
+        {"letters": 9, "bills": 9},
+        {"worker": "ada", "lease": timedelta(minutes=2), "now": NOON},
+    )
+    assert keys(work.claim(connection, Lane.REALTIME, most, since=begin, **how)) == [
+        "bill",
+        "due in 20 s",
+        "due in 30 s",
+    ]
     assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions == {}
     assert work.waiting(connection, Lane.REALTIME, now=NOON).versions.keys() == {"letters"}
     assert keys(work.claim(connection, Lane.REALTIME, most, **how)) == ["due in 10 s"]
@@ -112,10 +135,14 @@ def test_who_looks_at_what_waits_knows_from_which_rank_on_to_claim(connection: C
     for seconds in (10, 20, 30):
         realtime(connection, f"due in {seconds} s", due_at=later(seconds=seconds))
     claim(connection, places=1)
-    work.give_back(connection, [each.claim for each in claim(connection, places=1)], ready_at=later(minutes=1))
+    work.give_back(
+        connection, [each.claim for each in claim(connection, places=1)], ready_at=later(minutes=1)
+    )
     _, resting, first = (row.rank_at for row in rows(connection, "work", "rank_at"))
     assert work.waiting(connection, Lane.REALTIME, now=NOON).since == {"letters": first}
-    assert work.waiting(connection, Lane.REALTIME, now=later(minutes=1)).since == {"letters": resting}
+    assert work.waiting(connection, Lane.REALTIME, now=later(minutes=1)).since == {
+        "letters": resting
+    }
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
@@ -225,13 +252,17 @@ def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Con
     publish(connection, now=NOON)
     assert backlog.backlog(connection, Lane.REALTIME, now=NOON) == backlog.Backlog(0, None)
     realtime(connection, "a", "b")
-    assert backlog.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == backlog.Backlog(2, NOON)
+    assert backlog.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == backlog.Backlog(
+        2, NOON
+    )
     claim(connection)
     assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_the_claim_query_stays_on_its_index_with_20000_rows(connection: Connection, plans: str) -> None:
+def test_the_claim_query_stays_on_its_index_with_20000_rows(
+    connection: Connection, plans: str
+) -> None:
     letters = publish(connection, now=NOON)
     crowd(connection, letters, Lane.REALTIME, done_every=2)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))

@@ -33,7 +33,13 @@ Told = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def letters(pool: Engine, address: str) -> None:
     with pool.begin() as connection:
-        publish(connection, now=NOON, mode="lambda", urgent_when='payload.text.contains("now")', split_percent=0)
+        publish(
+            connection,
+            now=NOON,
+            mode="lambda",
+            urgent_when='payload.text.contains("now")',
+            split_percent=0,
+        )
 
 
 @pytest.fixture
@@ -49,10 +55,14 @@ def told(capsys: Told) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_quote_names_each_design_and_counts_the_authoritative_pass(file: Path, capsys: Told) -> None:
+def test_a_quote_names_each_design_and_counts_the_authoritative_pass(
+    file: Path, capsys: Told
+) -> None:
     assert commands.quote(file, workload="letters", field="text", as_json=True) == 1
     said = told(capsys)
-    realtime, batch, routed = (Decimal(said[f"{name}_usd"]) for name in ("all_realtime", "all_batch", "as_routed"))
+    realtime, batch, routed = (
+        Decimal(said[f"{name}_usd"]) for name in ("all_realtime", "all_batch", "as_routed")
+    )
     assert said["items"] == 3
     assert 0 < batch < realtime
     assert batch < routed < batch + realtime
@@ -61,11 +71,14 @@ def test_a_quote_names_each_design_and_counts_the_authoritative_pass(file: Path,
     assert "As routed now" in capsys.readouterr().out
 
 
-def test_a_dry_run_shows_where_items_would_go_and_sends_none(file: Path, pool: Engine, capsys: Told) -> None:
+def test_a_dry_run_shows_where_items_would_go_and_sends_none(
+    file: Path, pool: Engine, capsys: Told
+) -> None:
     commands.dry_run(file, workload="letters", field="text", as_json=True)
     assert told(capsys)["routes"] == [
-        {"lane": "batch", "reason": "split", "items": 2}, {"lane": "realtime", "reason": "urgent_rule", "items": 1},
-    ]  # fmt: skip
+        {"lane": "batch", "reason": "split", "items": 2},
+        {"lane": "realtime", "reason": "urgent_rule", "items": 1},
+    ]
     commands.dry_run(file, workload="letters", field="text")
     shown = " ".join(capsys.readouterr().out.split())
     assert "urgent rule 1 33 % letters.jsonl:3: urgent_when holds" in shown
@@ -73,7 +86,9 @@ def test_a_dry_run_shows_where_items_would_go_and_sends_none(file: Path, pool: E
         assert rows(connection, "item_status") == []
 
 
-def test_what_cannot_be_looked_at_is_a_usage_error(file: Path, tmp_path: Path, capsys: Told) -> None:
+def test_what_cannot_be_looked_at_is_a_usage_error(
+    file: Path, tmp_path: Path, capsys: Told
+) -> None:
     assert commands.quote(tmp_path / "ghost.csv", workload="letters") == 2
     assert commands.quote(file, workload="ghosts") == 2
     assert "no published version" in capsys.readouterr().err
@@ -90,7 +105,11 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
     plans = {(each["lane"], each["pack"]): each for each in said["plans"]}
     assert list(plans) == [("realtime", 1), ("batch", 1), ("batch", 20)]
     assert plans["batch", 20]["calls"] == 1
-    assert Decimal(plans["batch", 20]["usd"]) < Decimal(plans["batch", 1]["usd"]) == Decimal(plans["realtime", 1]["usd"]) / 2
+    assert (
+        Decimal(plans["batch", 20]["usd"])
+        < Decimal(plans["batch", 1]["usd"])
+        == Decimal(plans["realtime", 1]["usd"]) / 2
+    )
     assert 0.9 < plans["batch", 1]["probability"] < 1
     assert plans["realtime", 1]["probability"] is None
     commands.quote(file, workload="letters", field="text", by="10m", as_json=True)
@@ -103,7 +122,9 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
     assert "By 2031-01-02 06:00 JST" in capsys.readouterr().out
 
 
-def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(pool: Engine, file: Path, capsys: Told) -> None:
+def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(
+    pool: Engine, file: Path, capsys: Told
+) -> None:
     long = "Sort the letter by these rules. " * 600
     with pool.begin() as connection:
         of = publish(connection, now=NOON, batch_pack=20, instructions=long)
@@ -112,16 +133,35 @@ def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(pool: Engine,
     with pool.begin() as connection:
         caching.weigh(connection, of, Lane.REALTIME, now=NOON)
         connection.execute(text("update lanes.caching set marks = 'all', hit_rate = 1"))
-        decided = {"workload": "letters", "version_id": of.id, "lane": Lane.BATCH, "model": of.spec.batch_model}
-        none = {"hurt": 20, "packed_n": 9, "packed_agreed": 1, "alone_n": 9, "alone_agreed": 9, "why": "packs of 20 hurt"}
-        connection.execute(insert(pack_size).values(size=2, allowed=20, decided_at=NOON, **decided, **none))
+        decided = {
+            "workload": "letters",
+            "version_id": of.id,
+            "lane": Lane.BATCH,
+            "model": of.spec.batch_model,
+        }
+        none = {
+            "hurt": 20,
+            "packed_n": 9,
+            "packed_agreed": 1,
+            "alone_n": 9,
+            "alone_agreed": 9,
+            "why": "packs of 20 hurt",
+        }
+        connection.execute(
+            insert(pack_size).values(size=2, allowed=20, decided_at=NOON, **decided, **none)
+        )
     commands.quote(file, workload="letters", field="text", as_json=True)
-    after = {(each["lane"], each["pack"]): (each["calls"], Decimal(each["usd"])) for each in told(capsys)["plans"]}
+    after = {
+        (each["lane"], each["pack"]): (each["calls"], Decimal(each["usd"]))
+        for each in told(capsys)["plans"]
+    }
     assert list(after) == [("realtime", 1), ("batch", 1), ("batch", 2)]
     assert after["batch", 1] == (3, before["batch", 1])
     assert after["batch", 2][0] == 2
     assert after["batch", 2][1] > before["batch", 20]
-    assert after["realtime", 1][1] < before["realtime", 1] / 5  # what is shared is read from the cache, however it is packed
+    assert (
+        after["realtime", 1][1] < before["realtime", 1] / 5
+    )  # what is shared is read from the cache, however it is packed
 
 
 def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done(
@@ -129,7 +169,9 @@ def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done
 ) -> None:
     with pool.begin() as connection:
         now = clock(connection)
-        told_at = Limit(Kind.REQUESTS, 1, 0, now + timedelta(minutes=1), now)  # a call a minute, of three
+        told_at = Limit(
+            Kind.REQUESTS, 1, 0, now + timedelta(minutes=1), now
+        )  # a call a minute, of three
         limits.exchange(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
     commands.quote(file, workload="letters", field="text")
     shown = " ".join(capsys.readouterr().out.split())
@@ -137,12 +179,22 @@ def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done
     assert "back by " in shown
 
 
-def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(pool: Engine, file: Path, capsys: Told) -> None:
+def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(
+    pool: Engine, file: Path, capsys: Told
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, split_percent=100)
-        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        workloads.set_split(
+            connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON
+        )
         now, none = clock(connection), Decimal(0)
-        budgets.put(connection, Budget("letters", None, Period.DAY, "UTC", none, none), who="ada", why="test", now=now)
+        budgets.put(
+            connection,
+            Budget("letters", None, Period.DAY, "UTC", none, none),
+            who="ada",
+            why="test",
+            now=now,
+        )
     commands.dry_run(file, workload="letters", field="text", as_json=True)
     said = told(capsys)
     assert {(each["lane"], each["reason"]) for each in said["routes"]} == {("batch", "budget")}
@@ -173,7 +225,9 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
         ({"by": "06:00", "zone": "Mars/Olympus"}, "is no IANA time zone"),
     ],
 )
-def test_a_time_that_cannot_be_read_is_a_usage_error(file: Path, capsys: Told, given: dict[str, Any], said: str) -> None:
+def test_a_time_that_cannot_be_read_is_a_usage_error(
+    file: Path, capsys: Told, given: dict[str, Any], said: str
+) -> None:
     assert commands.quote(file, workload="letters", field="text", **given) == 2
     assert said in capsys.readouterr().err
 
@@ -183,18 +237,34 @@ def test_a_quote_counts_the_history_that_a_batch_reads_stored_and_of_the_file(
 ) -> None:
     with pool.begin() as connection:
         reading = publish(connection, "reading", now=NOON, history_items=2, split_percent=0)
-        before = submission("before", "reading", entity="ann", payload={"text": "x" * 100}, occurred_at=later(hours=-9))
+        before = submission(
+            "before",
+            "reading",
+            entity="ann",
+            payload={"text": "x" * 100},
+            occurred_at=later(hours=-9),
+        )
         items.admit(connection, [before], door="client", now=NOON)
     file, own = tmp_path / "items.jsonl", len('{"text": ""}') + 100
     sent = [("ann", -3), ("ann", -2), ("ann", -1), ("ann", -10), ("bob", -1), (None, -1)]
-    file.write_text("\n".join(
-        json.dumps({"payload": {"text": "y" * 100}, "entity": entity, "occurred_at": str(later(hours=hours))})
-        for entity, hours in sent
-    ))  # fmt: skip
+    file.write_text(
+        "\n".join(
+            json.dumps(
+                {
+                    "payload": {"text": "y" * 100},
+                    "entity": entity,
+                    "occurred_at": str(later(hours=hours)),
+                }
+            )
+            for entity, hours in sent
+        )
+    )
     assert commands.quote(file, workload="reading", as_json=True) == 0
     said = told(capsys)
     estimates = Estimates(NOON)
-    expected = [estimates.of(reading, own, history_chars([own] * reads)) for reads in (1, 2, 2, 0, 0, 0)]
+    expected = [
+        estimates.of(reading, own, history_chars([own] * reads)) for reads in (1, 2, 2, 0, 0, 0)
+    ]
     assert Decimal(said["all_batch_usd"]) == sum(each.batch for each in expected)
     assert Decimal(said["all_realtime_usd"]) == sum(each.realtime for each in expected)
     assert Decimal(said["plans"][-1]["usd"]) == Decimal(said["all_batch_usd"])

@@ -26,12 +26,19 @@ def out(pool: Engine, **spec: Any) -> BatchId:
 def batch_answers(batch_id: BatchId) -> Step:
     """The batch's answer, one and the same, is saved; what was passed over."""
     response = said()
-    return lambda c: save(
-        c, tried(of_batch(c, batch_id), output=B, response=response, at=LATE), batch_id=batch_id, now=LATE
-    ).passed_over
+    return lambda c: (
+        save(
+            c,
+            tried(of_batch(c, batch_id), output=B, response=response, at=LATE),
+            batch_id=batch_id,
+            now=LATE,
+        ).passed_over
+    )
 
 
-def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobody(pool: Engine) -> None:
+def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobody(
+    pool: Engine,
+) -> None:
     batch_id = out(pool)
     with pool.begin() as collector, pool.begin() as looker:
         seen = doubted(looker)
@@ -42,7 +49,9 @@ def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobo
         assert row(after, "item_status").state == "settled"
 
 
-def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobody_asks_any_more(pool: Engine) -> None:
+def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobody_asks_any_more(
+    pool: Engine,
+) -> None:
     batch_id = out(pool)
     with pool.begin() as looker, pool.begin() as collector:
         assert rescue(looker) == 1
@@ -55,7 +64,9 @@ def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobod
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("first", list(Lane))
-def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(pool: Engine, mode: Mode, first: Lane) -> None:
+def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(
+    pool: Engine, mode: Mode, first: Lane
+) -> None:
     batch_id = out(pool, mode=mode)
     with pool.begin() as setup:
         rescue(setup)
@@ -92,7 +103,9 @@ def test_two_looks_at_once_take_an_item_once(pool: Engine) -> None:
 
 
 @pytest.mark.parametrize("submits_first", [True, False])
-def test_work_that_did_not_depart_goes_one_way_where_a_submitter_and_a_look_want_it(pool: Engine, submits_first: bool) -> None:
+def test_work_that_did_not_depart_goes_one_way_where_a_submitter_and_a_look_want_it(
+    pool: Engine, submits_first: bool
+) -> None:
     with pool.begin() as setup:
         letters = waiting(setup, "k")
 

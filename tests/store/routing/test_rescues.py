@@ -21,53 +21,95 @@ from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
-from tests.store.late import DUE, LATE, amended, by_lane, canceled, crowd, doubted, in_batch, of_batch, rescue, waiting
+from tests.store.late import (
+    DUE,
+    LATE,
+    amended,
+    by_lane,
+    canceled,
+    crowd,
+    doubted,
+    in_batch,
+    of_batch,
+    rescue,
+    waiting,
+)
 from tests.store.tries import B, claim, intend, row, rows, said, save, tried
 
 
-def test_an_item_in_a_late_batch_is_owed_by_real_time_too_and_its_batch_keeps_its_work(connection: Connection) -> None:
+def test_an_item_in_a_late_batch_is_owed_by_real_time_too_and_its_batch_keeps_its_work(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k")
     before = by_lane(connection)["batch"]
     assert rescue(connection) == 1
     found = by_lane(connection)
     kept, taken = found["batch"], found["realtime"]
-    assert (kept.state, kept.claim_no, kept.batch_id, kept.rescued) == ("submitted", before.claim_no, batch_id, True)
-    assert (taken.state, taken.purpose, taken.binds, taken.rescued) == ("ready", "answer", "realtime", True)
+    assert (kept.state, kept.claim_no, kept.batch_id, kept.rescued) == (
+        "submitted",
+        before.claim_no,
+        batch_id,
+        True,
+    )
+    assert (taken.state, taken.purpose, taken.binds, taken.rescued) == (
+        "ready",
+        "answer",
+        "realtime",
+        True,
+    )
     assert (taken.due_at, taken.rank_at) == (DUE, DUE - timedelta(seconds=2))
     assert row(connection, "batch_member").claim_no == before.claim_no
     assert row(connection, "item_status").lane == "realtime"
 
 
-def test_a_rescue_is_a_route_that_binds_with_its_probability_both_costs_and_a_sentence(connection: Connection) -> None:
+def test_a_rescue_is_a_route_that_binds_with_its_probability_both_costs_and_a_sentence(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
     first, second = rows(connection, "route", "id")
-    assert (second.lane, second.reason, second.binds, second.decided_at) == ("realtime", "rescue", "realtime", LATE)
+    assert (second.lane, second.reason, second.binds, second.decided_at) == (
+        "realtime",
+        "rescue",
+        "realtime",
+        LATE,
+    )
     assert second.probability < 0.95
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
     assert f"batch {batch_id}, out for 7.5 h, is back by then with " in second.explanation
 
 
-def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(connection: Connection) -> None:
+def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(
+    connection: Connection,
+) -> None:
     waiting(connection, "k")
     before = row(connection, "work")
     assert before.lane == "batch"
     assert rescue(connection, now=LATE) == 1
     moved = row(connection, "work")
-    assert (moved.id, moved.lane, moved.state, moved.claim_no) == (before.id, "realtime", "ready", before.claim_no + 1)
+    assert (moved.id, moved.lane, moved.state, moved.claim_no) == (
+        before.id,
+        "realtime",
+        "ready",
+        before.claim_no + 1,
+    )
     assert (moved.binds, moved.rank_at) == ("realtime", DUE - timedelta(seconds=2))
     assert (moved.ready_at, moved.created_at) == (LATE, LATE)
     assert [each.key for each in claim(connection, now=LATE)] == ["k"]
 
 
 @pytest.mark.parametrize("state", [BatchState.INTENDED, BatchState.HELD, BatchState.ENDED])
-def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(connection: Connection, state: BatchState) -> None:
+def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(
+    connection: Connection, state: BatchState
+) -> None:
     letters = waiting(connection, "k")
     batch_id, _ = intend(connection, letters)
     if state is BatchState.HELD:
         doubts.hold(connection, batch_id, note="several fit", now=NOON)
     if state is BatchState.ENDED:
-        creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=NOON)
+        creates.submitted(
+            connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=NOON
+        )
         homecoming.ended(connection, batch_id, at=LATE, now=LATE)
     assert rescue(connection) == 1
     assert by_lane(connection)["batch"].state == "submitted"
@@ -103,7 +145,9 @@ def bound(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("change", [canceled, amended, answered, paused, bound])
-def test_what_changed_since_it_was_looked_at_is_left_alone(connection: Connection, change: Any) -> None:
+def test_what_changed_since_it_was_looked_at_is_left_alone(
+    connection: Connection, change: Any
+) -> None:
     in_batch(connection, "k")
     seen = doubted(connection)
     change(connection)
@@ -122,7 +166,9 @@ def test_what_others_hold_is_passed_over_and_waits_for_nobody(pool: Engine) -> N
 
 
 @pytest.mark.parametrize("change", [canceled, answered, paused])
-def test_what_nobody_waits_for_and_what_is_paused_is_not_looked_at(connection: Connection, change: Any) -> None:
+def test_what_nobody_waits_for_and_what_is_paused_is_not_looked_at(
+    connection: Connection, change: Any
+) -> None:
     in_batch(connection, "k")
     change(connection)
     assert rescues.due(connection, until=DUE, now=LATE) == []
@@ -145,29 +191,47 @@ def many_are_another_workload_s(connection: Connection) -> None:
     crowd(connection, publish(connection, "bills", now=NOON))
 
 
-@pytest.mark.parametrize("many", [many_are_bound, many_are_withdrawn, many_are_paused, many_are_another_workload_s])
-def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(connection: Connection, many: Any) -> None:
+@pytest.mark.parametrize(
+    "many", [many_are_bound, many_are_withdrawn, many_are_paused, many_are_another_workload_s]
+)
+def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(
+    connection: Connection, many: Any
+) -> None:
     batch_id = in_batch(connection, "k")
     many(connection)
-    assert [each.batch.id for each in rescues.due(connection, until=DUE, now=LATE) if each.batch] == [batch_id]
+    assert [
+        each.batch.id for each in rescues.due(connection, until=DUE, now=LATE) if each.batch
+    ] == [batch_id]
 
 
-def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_all_are_counted(connection: Connection) -> None:
-    letters, bills = (publish(connection, name, now=NOON, split_percent=0) for name in ("letters", "bills"))
+def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_all_are_counted(
+    connection: Connection,
+) -> None:
+    letters, bills = (
+        publish(connection, name, now=NOON, split_percent=0) for name in ("letters", "bills")
+    )
     crowd(connection, letters, items=rescues.MOST + 2_500)
     crowd(connection, letters, binds=Lane.BATCH, items=3)
     crowd(connection, bills, items=rescues.MOST)
     found = rescues.due(connection, until=DUE, now=LATE)
-    of = {each.workload: [late.items for late in found if late.version == each] for each in (letters, bills)}
+    of = {
+        each.workload: [late.items for late in found if late.version == each]
+        for each in (letters, bills)
+    }
     assert of == {"letters": [1] * rescues.MOST + [1_000, 1_000, 500], "bills": [1] * rescues.MOST}
     assert len({each.work_id for each in found}) == len(found)
-    assert rescues.numbers(connection, until=DUE, now=LATE) == {"letters": rescues.MOST + 2_500, "bills": rescues.MOST}
+    assert rescues.numbers(connection, until=DUE, now=LATE) == {
+        "letters": rescues.MOST + 2_500,
+        "bills": rescues.MOST,
+    }
     assert rescues.numbers(connection, until=DUE - timedelta(minutes=2), now=LATE) == {}
     workloads.pause(connection, "letters", since=NOON)
     assert rescues.numbers(connection, until=DUE, now=LATE).keys() == {"bills"}
 
 
-def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_told_at_once(connection: Connection) -> None:
+def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_told_at_once(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "a", "b", "c")
     bound(connection)
     canceled(connection, "c")
@@ -177,14 +241,18 @@ def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_t
     assert rescues.due(connection, until=DUE, now=LATE) == []
 
 
-def test_what_is_free_or_due_after_the_end_of_the_look_is_not_told_as_bound(connection: Connection) -> None:
+def test_what_is_free_or_due_after_the_end_of_the_look_is_not_told_as_bound(
+    connection: Connection,
+) -> None:
     in_batch(connection, "k")
     assert rescues.bound(connection, until=DUE, now=LATE) == []
     bound(connection)
     assert rescues.bound(connection, until=DUE - timedelta(seconds=1), now=LATE) == []
 
 
-def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(connection: Connection) -> None:
+def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(
+    connection: Connection,
+) -> None:
     in_batch(connection, "k")
     amended(connection)
     (seen,) = rescues.due(connection, until=DUE, now=LATE)
@@ -202,7 +270,9 @@ def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Conn
     assert told.detail.startswith("to realtime, rescue: due 2026-11-24T20:00:00+00:00, ")
     assert f", batch {batch_id}, out for 7.5 h, is back by then with " in told.detail
     then = next_step(of, LATE)
-    assert then.startswith(f"answer work on the batch lane is in batch {batch_id}: batch {batch_id} has been at the provider")
+    assert then.startswith(
+        f"answer work on the batch lane is in batch {batch_id}: batch {batch_id} has been at the provider"
+    )
     assert then.endswith("; its answer is billed and recorded, never shown")
 
 
@@ -212,46 +282,81 @@ def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Conne
     one, other = claim(connection, now=LATE)
     save(connection, tried(one, at=LATE), now=LATE)
     save(connection, tried(other, at=later(hours=8.1)), now=later(hours=8.1))
-    save(connection, tried(of_batch(connection, batch_id, one.key)), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id, one.key)),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     (seen,) = rescued.figures(through(connection), since=NOON, now=later(hours=9))
     assert (seen.workload, seen.items, seen.met, seen.waiting) == ("letters", 2, 1, 0)
     assert 0 < seen.twice_usd < seen.usd
 
 
-def test_what_a_batch_answers_over_a_provisional_answer_is_billed_and_recorded_as_its_pass(connection: Connection) -> None:
+def test_what_a_batch_answers_over_a_provisional_answer_is_billed_and_recorded_as_its_pass(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "a", "b", mode="lambda")
     rescue(connection)
     first, other = claim(connection, now=LATE)
     save(connection, tried(first, at=LATE), now=LATE)
-    late = [tried(of_batch(connection, batch_id, each.key), output=B, at=later(hours=9)) for each in (first, other)]
+    late = [
+        tried(of_batch(connection, batch_id, each.key), output=B, at=later(hours=9))
+        for each in (first, other)
+    ]
     save(connection, *late, batch_id=batch_id, now=later(hours=9))
     purposes = Counter((each.lane, each.purpose) for each in rows(connection, "attempt"))
-    assert purposes == {("realtime", "answer"): 1, ("batch", "authoritative"): 1, ("batch", "answer"): 1}
+    assert purposes == {
+        ("realtime", "answer"): 1,
+        ("batch", "authoritative"): 1,
+        ("batch", "answer"): 1,
+    }
     assert Counter((each.lane, each.purpose) for each in rows(connection, "response")) == purposes
-    assert {(each.lane, each.purpose) for each in rows(connection, "work")} == {("realtime", "answer"), ("batch", "answer")}
+    assert {(each.lane, each.purpose) for each in rows(connection, "work")} == {
+        ("realtime", "answer"),
+        ("batch", "answer"),
+    }
     assert [each.changed_fields for each in rows(connection, "correction")] == [["category"]]
 
 
-def test_in_plain_mode_what_a_batch_answers_late_is_a_second_answer_and_no_pass(connection: Connection) -> None:
+def test_in_plain_mode_what_a_batch_answers_late_is_a_second_answer_and_no_pass(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
     save(connection, *(tried(each, at=LATE) for each in claim(connection, now=LATE)), now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), at=later(hours=9)), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), at=later(hours=9)),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     assert {(each.lane, each.purpose, each.shown) for each in rows(connection, "attempt")} == {
-        ("realtime", "answer", True), ("batch", "answer", False),
-    }  # fmt: skip
+        ("realtime", "answer", True),
+        ("batch", "answer", False),
+    }
 
 
-def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(connection: Connection) -> None:
+def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "a", "b", pack=2, mode="lambda", batch_pack=2)
     rescue(connection)
     first, other = claim(connection, now=LATE)
     save(connection, tried(first, at=LATE), now=LATE)
     response, at = said(), later(hours=9)
     pack = [
-        replace(tried(of_batch(connection, batch_id, each.key), response=response, at=at), share=Share(n, 2))
+        replace(
+            tried(of_batch(connection, batch_id, each.key), response=response, at=at),
+            share=Share(n, 2),
+        )
         for n, each in enumerate((first, other))
     ]
     save(connection, *pack, batch_id=batch_id, now=at)
-    assert [each.purpose for each in rows(connection, "response", "lane") if each.lane == "batch"] == ["answer"]
-    assert sorted(each.purpose for each in rows(connection, "attempt") if each.lane == "batch") == ["answer", "authoritative"]
+    assert [
+        each.purpose for each in rows(connection, "response", "lane") if each.lane == "batch"
+    ] == ["answer"]
+    assert sorted(each.purpose for each in rows(connection, "attempt") if each.lane == "batch") == [
+        "answer",
+        "authoritative",
+    ]

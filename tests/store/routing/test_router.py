@@ -35,13 +35,17 @@ def test_each_item_gets_one_route_and_one_work(connection: Connection) -> None:
     admit(connection, "b", now=NOON)
     route(connection, now=later(seconds=3))
     route(connection, now=later(seconds=4))
-    assert [(each.key, each.lane, each.reason) for each in rows(connection, "route_log", "key")] == [
-        ("a", "realtime", "pinned"), ("b", "batch", "split"),
-    ]  # fmt: skip
+    assert [
+        (each.key, each.lane, each.reason) for each in rows(connection, "route_log", "key")
+    ] == [
+        ("a", "realtime", "pinned"),
+        ("b", "batch", "split"),
+    ]
     work = rows(connection, "work", "item_id")
     assert [(each.lane, each.purpose, each.state, each.version_id) for each in work] == [
-        ("realtime", "answer", "ready", letters.id), ("batch", "answer", "ready", letters.id),
-    ]  # fmt: skip
+        ("realtime", "answer", "ready", letters.id),
+        ("batch", "answer", "ready", letters.id),
+    ]
     assert {each.ready_at for each in work} == {later(seconds=3)}
 
 
@@ -55,12 +59,17 @@ def test_every_route_has_both_costs_a_reason_and_a_sentence(connection: Connecti
     assert decided.explanation.startswith("bucket ")
 
 
-def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(connection: Connection) -> None:
+def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=90)
     admit(connection, "due", now=NOON, due_at=later(seconds=30), lane=Lane.REALTIME)
     admit(connection, "patient", now=NOON, lane=Lane.REALTIME)
     route(connection, now=later(seconds=5))
-    assert [each.rank_at for each in rows(connection, "work", "item_id")] == [later(seconds=28), later(seconds=90)]
+    assert [each.rank_at for each in rows(connection, "work", "item_id")] == [
+        later(seconds=28),
+        later(seconds=90),
+    ]
 
 
 def test_work_knows_when_it_is_due_and_which_lane_its_route_binds_it_to_and_an_amendment_keeps_both(
@@ -74,10 +83,19 @@ def test_work_knows_when_it_is_due_and_which_lane_its_route_binds_it_to_and_an_a
     route(connection, now=NOON)
     stands = [("batch", None), (None, None), ("realtime", due)]
     assert [(each.binds, each.due_at) for each in rows(connection, "work", "item_id")] == stands
-    assert [each.binds for each in rows(connection, "route_log", "key")] == ["batch", None, "realtime"]
+    assert [each.binds for each in rows(connection, "route_log", "key")] == [
+        "batch",
+        None,
+        "realtime",
+    ]
     for key in ("asked", "free", "late"):
-        connection.execute(text("select lanes.amend('letters', :key, :payload)"), {"key": key, "payload": '{"text": "anew"}'})
-    live = connection.execute(text("select binds, due_at from lanes.work where state = 'ready' order by item_id")).all()
+        connection.execute(
+            text("select lanes.amend('letters', :key, :payload)"),
+            {"key": key, "payload": '{"text": "anew"}'},
+        )
+    live = connection.execute(
+        text("select binds, due_at from lanes.work where state = 'ready' order by item_id")
+    ).all()
     assert [tuple(each) for each in live] == stands
 
 
@@ -159,7 +177,11 @@ def test_what_was_received_is_handed_out_oldest_first_and_bounded(connection: Co
     admit(connection, "c", "a", "b", now=NOON, entity="e", consumer="desk", urgent=True)
     first, second = unrouted.received(connection, 2)
     assert (first.arrived.key, second.arrived.key) == ("c", "a")
-    assert (first.arrived.entity, first.arrived.consumer, first.arrived.urgent) == ("e", "desk", True)
+    assert (first.arrived.entity, first.arrived.consumer, first.arrived.urgent) == (
+        "e",
+        "desk",
+        True,
+    )
 
 
 def test_saving_no_decisions_changes_nothing(connection: Connection) -> None:
@@ -167,7 +189,9 @@ def test_saving_no_decisions_changes_nothing(connection: Connection) -> None:
     assert rows(connection, "route_log") == []
 
 
-def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(connection: Connection) -> None:
+def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "plain", now=NOON)
     admit(connection, "due later", now=NOON, due_at=later(hours=2))
@@ -189,7 +213,9 @@ def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connectio
     assert len(unrouted.received(connection, 20, of=["flood"])) == 20
 
 
-def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(connection: Connection) -> None:
+def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for key in "abcd":
         admit(connection, key, now=NOON, payload={"text": "x" * 10_000})
@@ -197,22 +223,39 @@ def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_lea
     assert len(unrouted.received(connection, 10, most_bytes=1)) == 1
 
 
-@pytest.mark.parametrize("payload", [{"text": "x"}, {"text": 'é "quoted" \n 字', "n": [1, 2.5, None, True], "deep": {"a": {}}}])
+@pytest.mark.parametrize(
+    "payload",
+    [{"text": "x"}, {"text": 'é "quoted" \n 字', "n": [1, 2.5, None, True], "deep": {"a": {}}}],
+)
 def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
     connection: Connection, payload: dict[str, object]
 ) -> None:
     letters = publish(connection, now=NOON)
-    admit(connection, "a", now=NOON, payload=payload, consumer="desk", entity="e", due_at=later(days=1), lane=Lane.BATCH)
+    admit(
+        connection,
+        "a",
+        now=NOON,
+        payload=payload,
+        consumer="desk",
+        entity="e",
+        due_at=later(days=1),
+        lane=Lane.BATCH,
+    )
     (read,) = unrouted.received(connection, 1)
     (unread,) = unrouted.received(connection, 1, unread=["letters"])
     assert (read.arrived.payload, unread.arrived.payload) == (payload, {})
     assert unread.arrived.characters == read.arrived.characters == characters(payload)
     assert replace(unread.arrived, payload=payload) == read.arrived
-    decided = [decide(each.arrived, letters, workloads.splits(connection), now=NOON) for each in (read, unread)]
+    decided = [
+        decide(each.arrived, letters, workloads.splits(connection), now=NOON)
+        for each in (read, unread)
+    ]
     assert decided[0] == decided[1]
 
 
-def test_items_have_their_places_in_the_stream_and_their_work_in_the_order_in_which_they_came(connection: Connection) -> None:
+def test_items_have_their_places_in_the_stream_and_their_work_in_the_order_in_which_they_came(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(300)), now=NOON)
     admit(connection, "urgent", now=NOON, urgent=True)
@@ -240,12 +283,17 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     )
     connection.execute(text("analyze lanes.item"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    parts = {"urgent": unrouted.URGENT, "due": unrouted.due(literal(NOON)), "behind": unrouted.behind(literal(60_000))}
+    parts = {
+        "urgent": unrouted.URGENT,
+        "due": unrouted.due(literal(NOON)),
+        "behind": unrouted.behind(literal(60_000)),
+    }
     asked = {
-        "looking": unrouted.have_received(), "taking": unrouted.head("letters", 500),
+        "looking": unrouted.have_received(),
+        "taking": unrouted.head("letters", 500),
         "measuring": unrouted.head("letters", 500, read=False),
         **{f"taking_{part}": unrouted.head("letters", 500, part=of) for part, of in parts.items()},
-    }  # fmt: skip
+    }
     for name, query in asked.items():
         plan = explained(connection, query, name=name)
         assert "ix_item_received" in plan
@@ -255,23 +303,42 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     assert {each.arrived.urgent for each in unrouted.received(connection, 500)} == {True}
 
 
-def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_urgent_or_due(connection: Connection) -> None:
+def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_urgent_or_due(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "other", now=NOON)
     for key, fields in {
-        "passed": {}, "last": {}, "plain": {}, "due": {"due_at": later(hours=1)}, "urgent": {"urgent": True}
-    }.items():  # fmt: skip
+        "passed": {},
+        "last": {},
+        "plain": {},
+        "due": {"due_at": later(hours=1)},
+        "urgent": {"urgent": True},
+    }.items():
         admit(connection, key, now=NOON, **fields)
-    passed, last = (each for each in unrouted.received(connection, 10) if each.arrived.key in ("passed", "last"))
+    passed, last = (
+        each for each in unrouted.received(connection, 10) if each.arrived.key in ("passed", "last")
+    )
     since = unrouted.came_last([last, passed], before={})
     assert since == {"letters": Taken(None, last.id)}
-    assert [each.arrived.key for each in unrouted.received(connection, 10, since=since)] == ["urgent", "due", "plain"]
-    assert [each.arrived.key for each in unrouted.received(connection, 2, since=since)] == ["urgent", "due"]
-    assert [each.arrived.key for each in unrouted.received(connection, 10, most_bytes=1, since=since)] == ["urgent"]
+    assert [each.arrived.key for each in unrouted.received(connection, 10, since=since)] == [
+        "urgent",
+        "due",
+        "plain",
+    ]
+    assert [each.arrived.key for each in unrouted.received(connection, 2, since=since)] == [
+        "urgent",
+        "due",
+    ]
+    assert [
+        each.arrived.key for each in unrouted.received(connection, 10, most_bytes=1, since=since)
+    ] == ["urgent"]
     assert list(unrouted.which_have_received(connection, since=since)) == ["letters"]
 
 
-def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_always(connection: Connection) -> None:
+def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_always(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for hours in (1, 2, 3):
         admit(connection, f"due in {hours} h", now=NOON, due_at=later(hours=hours))
@@ -284,18 +351,26 @@ def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_al
     admit(connection, "urgent", now=NOON, urgent=True, due_at=later(minutes=1))
     admit(connection, "due sooner", now=NOON, due_at=later(minutes=1))
     assert unrouted.received(connection, 1, since=since)[0].arrived.key == "urgent"
-    assert [each.arrived.key for each in unrouted.received(connection, 2)] == ["urgent", "due sooner"]
+    assert [each.arrived.key for each in unrouted.received(connection, 2)] == [
+        "urgent",
+        "due sooner",
+    ]
     assert unrouted.came_last([], before=since) == {}
 
 
-def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(connection: Connection) -> None:
+def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)
     publish(connection, "notes", now=NOON)
     admit(connection, "plain", "another", now=NOON)
     admit(connection, "due", now=NOON, workload="bills", due_at=later(hours=1))
     plain, *_ = rows(connection, "item", "id")
-    begins = {"letters": Begins(False, None, plain.id), "bills": Begins(False, later(hours=1), None)}
+    begins = {
+        "letters": Begins(False, None, plain.id),
+        "bills": Begins(False, later(hours=1), None),
+    }
     assert unrouted.which_have_received(connection) == begins
     assert routes.begin(connection, PATIENCE).workloads == begins
 

@@ -24,7 +24,20 @@ from lanes.workload.prices import Usage, cost
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, claim, crowd, explained, home, keys, row, rows, said, save, submit, tried
+from tests.store.tries import (
+    A,
+    claim,
+    crowd,
+    explained,
+    home,
+    keys,
+    row,
+    rows,
+    said,
+    save,
+    submit,
+    tried,
+)
 
 HAIKU = "claude-haiku-5-5"
 DOWN = Shed("claude-haiku-5-5 answers nobody since 11:58 UTC: 529")
@@ -53,9 +66,21 @@ def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: C
     before = row(connection, "work")
     assert shed(connection) == 1
     after = row(connection, "work")
-    assert (after.id, after.lane, after.state, after.purpose) == (before.id, "batch", "ready", "answer")
-    assert (after.claim_no, after.rank_at, after.due_at) == (before.claim_no + 1, before.rank_at, before.due_at)
-    assert (after.ready_at, after.created_at) == (later(minutes=2), later(minutes=2))  # on this lane it waits since then
+    assert (after.id, after.lane, after.state, after.purpose) == (
+        before.id,
+        "batch",
+        "ready",
+        "answer",
+    )
+    assert (after.claim_no, after.rank_at, after.due_at) == (
+        before.claim_no + 1,
+        before.rank_at,
+        before.due_at,
+    )
+    assert (after.ready_at, after.created_at) == (
+        later(minutes=2),
+        later(minutes=2),
+    )  # on this lane it waits since then
     first, second = rows(connection, "route_log", "decided_at")
     assert (second.lane, second.reason, second.binds) == ("batch", "shed", None)
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
@@ -74,7 +99,9 @@ def test_what_is_due_keeps_its_due_time_so_that_it_can_be_rescued(connection: Co
     assert row(connection, "work").due_at == later(days=1)
 
 
-def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_each(connection: Connection) -> None:
+def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_each(
+    connection: Connection,
+) -> None:
     free(connection, "early")
     admit(connection, "late", now=later(seconds=9), consumer="desk")
     admit(connection, "urgent", now=later(seconds=3), urgent=True)
@@ -84,8 +111,10 @@ def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_eac
     names = {each.id: each.key for each in rows(connection, "item")}
     of = {each.id: names[each.item_id] for each in rows(connection, "work")}
     assert [(of[each.id], each.consumer, each.bound_to) for each in found.waiting] == [
-        ("late", "desk", None), ("early", None, None), ("urgent", None, Lane.REALTIME),
-    ]  # fmt: skip
+        ("late", "desk", None),
+        ("early", None, None),
+        ("urgent", None, Lane.REALTIME),
+    ]
     assert all(each.answers for each in found.waiting)
     assert found.before is None
     assert sheds.standing(connection, ["letters", "others"]) == {"letters": 3, "others": 0}
@@ -109,11 +138,15 @@ def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> 
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(connection: Connection, plans: str) -> None:
+def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(
+    connection: Connection, plans: str
+) -> None:
     crowd(connection, publish(connection, now=NOON), Lane.REALTIME)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     query = text(sheds.LAST).bindparams(workloads=["letters"], rank_at="infinity", id=0)
-    assert "Scan Backward using ix_work_claimable" in explained(connection, query, name=f"last_by_{plans}")
+    assert "Scan Backward using ix_work_claimable" in explained(
+        connection, query, name=f"last_by_{plans}"
+    )
 
 
 def test_what_is_shed_once_stays_where_that_led_it(connection: Connection) -> None:
@@ -146,11 +179,13 @@ def test_what_was_shed_comes_back_by_a_rescue_and_stays_then(connection: Connect
 
 def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
     free(connection, "k")
-    connection.execute(text("""
+    connection.execute(
+        text("""
         insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
         select item_id, workload, version_id, 'batch', 'answer', revision, 'ready', ready_at, rank_at, created_at
           from lanes.work
-    """))  # fmt: skip
+    """)
+    )
     assert shed(connection) == 0
 
 
@@ -172,11 +207,15 @@ def test_what_was_shed_under_a_claim_of_an_older_revision_is_owed_by_its_batch_a
     assert shed(connection) == 1
     connection.execute(text("select lanes.amend('letters', 'k', '{\"text\": \"once more\"}')"))
     assert [(each.lane, each.revision, each.state) for each in rows(connection, "work", "id")] == [
-        ("realtime", 0, "claimed"), ("batch", 1, "canceled"), ("batch", 2, "ready"),
-    ]  # fmt: skip
+        ("realtime", 0, "claimed"),
+        ("batch", 1, "canceled"),
+        ("batch", 2, "ready"),
+    ]
 
 
-def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(connection: Connection) -> None:
+def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(
+    connection: Connection,
+) -> None:
     free(connection, "k")
     (old,) = claim(connection)
     work.give_back(connection, [old.claim], ready_at=NOON)
@@ -185,36 +224,57 @@ def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(conne
     assert row(connection, "item_status").state == "routed"
     assert rows(connection, "result") == []
     billed, made = row(connection, "spend"), row(connection, "attempt")
-    assert (billed.lane, billed.model, billed.cost_usd) == ("realtime", HAIKU, made.cost_usd)  # what a call costs, not half
-    assert billed.cost_usd == cost(Usage(input=1_000_000, output=20), model=HAIKU, lane=Lane.REALTIME, at=NOON)
+    assert (billed.lane, billed.model, billed.cost_usd) == (
+        "realtime",
+        HAIKU,
+        made.cost_usd,
+    )  # what a call costs, not half
+    assert billed.cost_usd == cost(
+        Usage(input=1_000_000, output=20), model=HAIKU, lane=Lane.REALTIME, at=NOON
+    )
     assert (made.lane, made.model) == ("realtime", HAIKU)
 
 
-def test_a_call_that_ends_without_an_answer_after_its_work_was_shed_was_a_call_of_real_time(connection: Connection) -> None:
+def test_a_call_that_ends_without_an_answer_after_its_work_was_shed_was_a_call_of_real_time(
+    connection: Connection,
+) -> None:
     free(connection, "k", batch_model="claude-sonnet-5-5")
     (old,) = claim(connection)
     work.give_back(connection, [old.claim], ready_at=NOON)
     assert shed(connection) == 1
     save(connection, tried(old, Outcome.UNKNOWN, bound_usd=Decimal("0.01")))
-    assert [(each.lane, each.model) for each in rows(connection, "attempt")] == [("realtime", HAIKU)]
+    assert [(each.lane, each.model) for each in rows(connection, "attempt")] == [
+        ("realtime", HAIKU)
+    ]
 
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])
-def test_its_batch_pass_is_its_only_one_and_authoritative_in_both_modes(connection: Connection, mode: str) -> None:
+def test_its_batch_pass_is_its_only_one_and_authoritative_in_both_modes(
+    connection: Connection, mode: str
+) -> None:
     letters = free(connection, "k", mode=mode)
     assert shed(connection) == 1
     batch_id, (member,) = submit(connection, letters, now=later(minutes=5))
-    save(connection, tried(member, output=A, at=later(minutes=9)), batch_id=batch_id, now=later(minutes=9))
+    save(
+        connection,
+        tried(member, output=A, at=later(minutes=9)),
+        batch_id=batch_id,
+        now=later(minutes=9),
+    )
     home(connection, batch_id, now=later(minutes=9))
     status = row(connection, "item_status")
     assert (status.state, status.lane, status.route_reason) == ("settled", "batch", "shed")
-    assert [(each.standing, each.lane) for each in rows(connection, "result")] == [("authoritative", "batch")]
+    assert [(each.standing, each.lane) for each in rows(connection, "result")] == [
+        ("authoritative", "batch")
+    ]
     assert [each.state for each in rows(connection, "work")] == ["done"]
 
 
 def test_what_has_no_price_any_more_costs_what_its_last_route_said(connection: Connection) -> None:
     free(connection, "k")
-    connection.execute(text("""update lanes.version set spec = spec || '{"batch_model": "claude-gone-1"}'"""))
+    connection.execute(
+        text("""update lanes.version set spec = spec || '{"batch_model": "claude-gone-1"}'""")
+    )
     assert shed(connection) == 1
     first, second = rows(connection, "route_log", "decided_at")
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
@@ -239,7 +299,9 @@ def test_a_shed_item_is_locked_before_its_work_and_waits_for_nobody(pool: Engine
         assert shed(shedder) == 1
 
 
-def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_never_claimed(pool: Engine) -> None:
+def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_never_claimed(
+    pool: Engine,
+) -> None:
     with pool.begin() as setup:
         free(setup, "a", "b", "c")
     with pool.connect() as drain, pool.connect() as shedder:
@@ -250,15 +312,23 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
         drain.commit()
         shedder.commit()
     with pool.begin() as shedder:
-        assert sheds.save(shedder, found, now=NOON) == 0  # it was free when it was found, and is claimed now
+        assert (
+            sheds.save(shedder, found, now=NOON) == 0
+        )  # it was free when it was found, and is claimed now
         of = {each.id: (each.lane, each.state) for each in rows(shedder, "work")}
     assert of.pop(claimed.claim.work_id) == ("realtime", "claimed")
     assert set(of.values()) == {("batch", "ready")}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.sampled_from(["find", "shed", "claim", "give back", "commit"]), max_size=12))
-def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(pool: Engine, steps: list[str]) -> None:
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=st.lists(st.sampled_from(["find", "shed", "claim", "give back", "commit"]), max_size=12)
+)
+def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
+    pool: Engine, steps: list[str]
+) -> None:
     with pool.begin() as setup:
         for table in ("route", "work", "item"):
             setup.execute(text(f"truncate lanes.{table} cascade"))
@@ -275,7 +345,9 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(pool:
                 case "claim":
                     claimed += claim(drain, places=1)
                 case "give back":
-                    held = work.give_back(drain, [each.claim for each in claimed], ready_at=NOON)  # by the shed, until it ends
+                    held = work.give_back(
+                        drain, [each.claim for each in claimed], ready_at=NOON
+                    )  # by the shed, until it ends
                     claimed = [each for each in claimed if each.claim in held]
                 case _:
                     drain.commit()
@@ -285,7 +357,9 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(pool:
     with pool.begin() as after:
         by_item = {each.item_id: each for each in rows(after, "work")}
         assert len(by_item) == 4
-        assert {each.claim.work_id for each in claimed} == {each.id for each in rows(after, "work", state="claimed")}
+        assert {each.claim.work_id for each in claimed} == {
+            each.id for each in rows(after, "work", state="claimed")
+        }
         moved = {each.item_id for each in rows(after, "route", reason="shed")}
         assert moved == {id_ for id_, each in by_item.items() if each.lane == "batch"}
         assert len(rows(after, "route")) == 4 + len(moved)

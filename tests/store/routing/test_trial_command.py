@@ -31,7 +31,11 @@ def now(pool: Engine, address: str) -> datetime:
         for hours in range(60, 0, -1):
             came = at - timedelta(hours=hours)
             due = came + timedelta(minutes=100) if hours % 3 == 0 else None
-            said = {"text": "Answer me now" if hours % 10 == 0 else "Where is it?"} if hours != 7 else {"note": "nothing"}
+            said = (
+                {"text": "Answer me now" if hours % 10 == 0 else "Where is it?"}
+                if hours != 7
+                else {"note": "nothing"}
+            )
             admit(connection, f"k{hours}", now=came, payload=said, due_at=due)
             admit(connection, f"k{hours}", now=came, workload="tickets")
         route(connection, now=at)
@@ -49,10 +53,15 @@ def tried(capsys: Told, file: Path, *, since: str = "7d", **given: Any) -> dict[
     return json.loads(capsys.readouterr().out)
 
 
-def test_what_would_move_is_shown_by_lane_and_reason_with_the_cost_of_both(now: datetime, tmp_path: Path, capsys: Told) -> None:
+def test_what_would_move_is_shown_by_lane_and_reason_with_the_cost_of_both(
+    now: datetime, tmp_path: Path, capsys: Told
+) -> None:
     said = tried(capsys, changed(tmp_path, value_usd=0.01, half_life_s=3600))
     assert (said["workload"], said["items"]) == ("letters", 60)
-    moves = {(was["reason"], is_["lane"], is_["reason"]): number for was, is_, number in map(dict.values, said["routes"])}
+    moves = {
+        (was["reason"], is_["lane"], is_["reason"]): number
+        for was, is_, number in map(dict.values, said["routes"])
+    }
     assert sum(moves.values()) == 60
     assert moves["urgent_rule", "realtime", "urgent_rule"] == 6
     assert said["moved"] == moves["split", "realtime", "value"] > 0
@@ -61,7 +70,9 @@ def test_what_would_move_is_shown_by_lane_and_reason_with_the_cost_of_both(now: 
     assert said["examples"][0]["explanation"].startswith("waiting loses about $")
 
 
-def test_less_confidence_costs_less_and_more_are_expected_late(now: datetime, tmp_path: Path, capsys: Told) -> None:
+def test_less_confidence_costs_less_and_more_are_expected_late(
+    now: datetime, tmp_path: Path, capsys: Told
+) -> None:
     said = tried(capsys, changed(tmp_path, confidence=0.5))
     assert said["due"] == 20
     assert said["in_force"]["late"] == 0.0
@@ -76,7 +87,10 @@ def test_a_rule_that_fails_on_some_payloads_is_counted_with_its_first_error(
     assert said["in_force"]["rule_failures"] == 1
     assert said["in_force"]["first_failure"].startswith(f"k7: `{URGENT}`")
     assert said["with_file"]["rule_failures"] == 60
-    assert any("a rule failed on 60 items, first on k1: `payload.pages > 3`" in note for note in said["notes"])
+    assert any(
+        "a rule failed on 60 items, first on k1: `payload.pages > 3`" in note
+        for note in said["notes"]
+    )
     assert said["items"] == 60
 
 
@@ -91,7 +105,9 @@ def test_only_what_came_since_then_is_tried_and_no_more_than_is_asked_for(
     assert "nothing differs from version 1, which is in force" in few["notes"]
 
 
-def test_what_was_erased_is_left_out_and_said(now: datetime, pool: Engine, tmp_path: Path, capsys: Told) -> None:
+def test_what_was_erased_is_left_out_and_said(
+    now: datetime, pool: Engine, tmp_path: Path, capsys: Told
+) -> None:
     with pool.begin() as connection:
         forgetting.forget(connection, "letters", "k3", now=now)
     said = tried(capsys, changed(tmp_path))
@@ -108,20 +124,33 @@ def test_nothing_is_written(now: datetime, pool: Engine, tmp_path: Path, capsys:
     assert everything() == before
 
 
-def test_people_see_the_moves_the_costs_and_what_is_late(now: datetime, tmp_path: Path, capsys: Told) -> None:
+def test_people_see_the_moves_the_costs_and_what_is_late(
+    now: datetime, tmp_path: Path, capsys: Told
+) -> None:
     assert commands.dry_run(with_=changed(tmp_path, value_usd=0.01), since="7d") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "60 items of letters in 7 days: " in shown
     assert "batch, split real-time, value" in shown.lower()
     assert "Expected late, of 20 items due" in shown
-    for figure in ("Items", "Share", "Cost as routed", "Expected late", "Items on which a rule failed"):
+    for figure in (
+        "Items",
+        "Share",
+        "Cost as routed",
+        "Expected late",
+        "Items on which a rule failed",
+    ):
         assert f"{figure}: " in shown
 
 
 @pytest.mark.parametrize(
     ("file", "given", "code", "said"),
     [
-        ("name: letters\nbatch_when: 'payload.'\ninstructions: x\noutput_schema: {type: object}", {}, 1, "batch_when"),
+        (
+            "name: letters\nbatch_when: 'payload.'\ninstructions: x\noutput_schema: {type: object}",
+            {},
+            1,
+            "batch_when",
+        ),
         ("name: letters\n  broken: [", {}, 1, "cannot be published, and so not be tried"),
         ("", {}, 1, "a workload is a mapping"),
         (None, {}, 2, "there is no file"),
@@ -130,11 +159,22 @@ def test_people_see_the_moves_the_costs_and_what_is_late(now: datetime, tmp_path
         ("letters", {"since": "soon"}, 2, '--since "soon" is no moment'),
         ("letters", {"since": "1s"}, 2, 'nothing of workload "letters" came since'),
         ("letters", {"most": 0}, 2, "--most 0 is none"),
-        ("letters", {"field": "text", "consumer": "desk"}, 2, "--field, --consumer: that is about the lines of a file"),
+        (
+            "letters",
+            {"field": "text", "consumer": "desk"},
+            2,
+            "--field, --consumer: that is about the lines of a file",
+        ),
     ],
 )
 def test_what_cannot_be_tried_says_why(
-    now: datetime, tmp_path: Path, capsys: Told, file: str | None, given: dict[str, Any], code: int, said: str
+    now: datetime,
+    tmp_path: Path,
+    capsys: Told,
+    file: str | None,
+    given: dict[str, Any],
+    code: int,
+    said: str,
 ) -> None:
     path = tmp_path / "wanted.yaml"
     if file in ("letters", "ghosts"):
@@ -145,7 +185,9 @@ def test_what_cannot_be_tried_says_why(
     assert said in capsys.readouterr().err
 
 
-def test_what_to_look_at_is_asked_for_in_one_of_two_ways(address: str, tmp_path: Path, capsys: Told) -> None:
+def test_what_to_look_at_is_asked_for_in_one_of_two_ways(
+    address: str, tmp_path: Path, capsys: Told
+) -> None:
     file = tmp_path / "a.jsonl"
     whole = partial(commands.dry_run, file, workload="letters", with_=file)
     asked = (partial(commands.dry_run), partial(commands.dry_run, file), whole)
@@ -156,15 +198,23 @@ def test_what_to_look_at_is_asked_for_in_one_of_two_ways(address: str, tmp_path:
     assert capsys.readouterr().err == "--since: that is about what came, and belongs to --with\n"
 
 
-def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traffic_is_read_in_steps_newest_first(
+    now: datetime, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(traffic, "STEP", 7)
-    seen = list(traffic.received_since(pool, "letters", since=now - timedelta(days=7), most=1_000, read=True))
+    seen = list(
+        traffic.received_since(
+            pool, "letters", since=now - timedelta(days=7), most=1_000, read=True
+        )
+    )
     keys = [each.key for step in seen for each in step.items]
     assert keys == [f"k{hours}" for hours in range(1, 61)]
     assert len(seen) > 10
 
 
-def test_history_counts_for_the_definition_that_reads_it(pool: Engine, now: datetime, tmp_path: Path, capsys: Told) -> None:
+def test_history_counts_for_the_definition_that_reads_it(
+    pool: Engine, now: datetime, tmp_path: Path, capsys: Told
+) -> None:
     with pool.begin() as connection:
         publish(connection, "reading", now=now, split_percent=0)
         for hours in (3, 2, 1):
@@ -172,9 +222,15 @@ def test_history_counts_for_the_definition_that_reads_it(pool: Engine, now: date
             admit(connection, f"k{hours}", now=came, workload="reading", entity="ann")
         route(connection, now=now)
     costs = [
-        float(tried(capsys, changed(tmp_path, "reading", urgent_when="", history_items=most))["with_file"]["usd"])
+        float(
+            tried(capsys, changed(tmp_path, "reading", urgent_when="", history_items=most))[
+                "with_file"
+            ]["usd"]
+        )
         for most in (0, 1, 2)
     ]
     assert costs[0] < costs[1] < costs[2]
-    (cheaper,) = {float(tried(capsys, changed(tmp_path, "reading", urgent_when=""))["in_force"]["usd"])}
+    (cheaper,) = {
+        float(tried(capsys, changed(tmp_path, "reading", urgent_when=""))["in_force"]["usd"])
+    }
     assert cheaper == costs[0]

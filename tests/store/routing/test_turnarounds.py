@@ -30,7 +30,9 @@ def leaves(connection: Connection, of: Version, key: str, *, at: datetime) -> Ba
 
 
 def learned(connection: Connection, *, now: datetime) -> Turnaround:
-    return turnarounds.read(asking.through(connection), now=now).of("claude-haiku-5-5", leaves_at=now, usual=HOUR)
+    return turnarounds.read(asking.through(connection), now=now).of(
+        "claude-haiku-5-5", leaves_at=now, usual=HOUR
+    )
 
 
 def seen(connection: Connection, *, now: datetime) -> Seen:
@@ -53,13 +55,17 @@ def test_batches_that_are_home_say_how_long_they_took_and_those_that_are_out_tha
     assert found.by(HOUR) < alone
 
 
-def test_batches_are_read_with_their_items_and_what_was_stated_in_the_order_in_which_they_left(connection: Connection) -> None:
+def test_batches_are_read_with_their_items_and_what_was_stated_in_the_order_in_which_they_left(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, batch_pack=5)
     admit(connection, *(f"k{n}" for n in range(12)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     large, _ = submit(connection, letters)
     small = leaves(connection, letters, "k", at=later(minutes=10))
-    connection.execute(update(batch).where(batch.c.id == small).values(stated_back_at=later(hours=2, minutes=10)))
+    connection.execute(
+        update(batch).where(batch.c.id == small).values(stated_back_at=later(hours=2, minutes=10))
+    )
     home(connection, large, now=later(minutes=30))
     found = seen(connection, now=later(hours=1))
     assert found.items.tolist() == [12, 1]
@@ -74,7 +80,9 @@ def test_a_batch_that_was_found_in_the_list_is_as_old_as_its_intent(connection: 
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
-    adoption.adopted(connection, batch_id, "msgbatch_7", expected_end_at=later(hours=3), now=later(hours=2))
+    adoption.adopted(
+        connection, batch_id, "msgbatch_7", expected_end_at=later(hours=3), now=later(hours=2)
+    )
     home(connection, batch_id, now=later(hours=2, seconds=5))
     assert seen(connection, now=later(hours=3)).took_s.tolist() == [7_205]
 
@@ -111,7 +119,9 @@ def test_of_what_left_four_weeks_ago_nothing_is_read(connection: Connection) -> 
     assert learned(connection, now=later(days=28, seconds=1)).evidence.batches == 0
 
 
-def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_know(connection: Connection) -> None:
+def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_know(
+    connection: Connection,
+) -> None:
     asked: list[str] = []
     event.listen(connection, "before_cursor_execute", lambda *args: asked.append(args[2]))
     for seconds in (0, 1, 59):
@@ -123,13 +133,18 @@ def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_kno
     assert len(asked) == 3
 
 
-def test_a_route_that_weighed_a_due_time_keeps_its_probability_and_the_log_shows_it(connection: Connection) -> None:
+def test_a_route_that_weighed_a_due_time_keeps_its_probability_and_the_log_shows_it(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "due", now=NOON, due_at=later(days=2))
     admit(connection, "soon", now=NOON, due_at=later(hours=1))
     admit(connection, "free", now=NOON)
     route(connection, now=NOON)
-    told = {row.key: (row.lane, row.probability) for row in connection.execute(text("select * from lanes.route_log"))}
+    told = {
+        row.key: (row.lane, row.probability)
+        for row in connection.execute(text("select * from lanes.route_log"))
+    }
     assert told["free"] == ("batch", None)
     assert told["due"][0] == "batch"
     assert told["due"][1] > 0.99
@@ -142,16 +157,25 @@ def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: 
     admit(connection, "due", now=NOON, due_at=later(hours=1))
     route(connection, now=NOON)
     _, routed = happenings(records(connection, "letters", "due", now=NOON))
-    assert routed.detail.startswith("to realtime, deadline: due 2026-11-24T13:00:00+00:00, a batch that leaves about ")
-    assert "is back by then with 48.5 %, as 60 min are assumed before any was seen; 95 % are asked for;" in routed.detail
+    assert routed.detail.startswith(
+        "to realtime, deadline: due 2026-11-24T13:00:00+00:00, a batch that leaves about "
+    )
+    assert (
+        "is back by then with 48.5 %, as 60 min are assumed before any was seen; 95 % are asked for;"
+        in routed.detail
+    )
 
 
-def test_what_falls_back_to_a_batch_is_told_how_probable_that_is_in_time(connection: Connection) -> None:
+def test_what_falls_back_to_a_batch_is_told_how_probable_that_is_in_time(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
     admit(connection, "k", now=NOON, due_at=later(hours=16, minutes=30))
     route(connection, now=NOON)
     (claimed,) = claim(connection)
-    save(connection, tried(claimed, Outcome.ERRORED, error="broken"), now=later(hours=10, minutes=30))
+    save(
+        connection, tried(claimed, Outcome.ERRORED, error="broken"), now=later(hours=10, minutes=30)
+    )
     door, fallback = rows(connection, "route", "id")
     assert fallback.reason == "fallback"
     assert 0.95 < fallback.probability < door.probability < 1
@@ -164,7 +188,9 @@ def stated(connection: Connection, key: str, *, due_at: datetime) -> None:
     route(connection, now=NOON)
 
 
-def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_due(connection: Connection) -> None:
+def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_due(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, confidence=0.5)
     for key, due in (("early", 3), ("late", 2), ("later", 30), ("canceled", 3)):
         stated(connection, key, due_at=later(hours=due))
@@ -177,21 +203,45 @@ def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_du
         assert sum(bin.items for bin in each.bins) == each.items
         return each.items, each.back, each.brier
 
-    assert calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1)) == []
+    assert (
+        calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1))
+        == []
+    )
     assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # late, and never left
     homecoming.ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
-    save(connection, *(tried(each.claim) for each in work if each.key != "canceled"), now=later(minutes=170), batch_id=batch_id)
+    save(
+        connection,
+        *(tried(each.claim) for each in work if each.key != "canceled"),
+        now=later(minutes=170),
+        batch_id=batch_id,
+    )
     homecoming.collected(connection, batch_id, now=later(minutes=170))
-    assert found(later(hours=4))[:2] == (3, 1 / 3)  # "later" is back, and not due yet: it would count as a hit alone
+    assert found(later(hours=4))[:2] == (
+        3,
+        1 / 3,
+    )  # "later" is back, and not due yet: it would count as a hit alone
     items, back, brier = found(later(hours=31))
     assert (items, back) == (4, 0.5)
-    told = {row.key: row.probability for row in connection.execute(text("select key, probability from lanes.route_log"))}
-    off = [(told["early"] - 1) ** 2, told["late"] ** 2, (told["later"] - 1) ** 2, told["never left"] ** 2]
+    told = {
+        row.key: row.probability
+        for row in connection.execute(text("select key, probability from lanes.route_log"))
+    }
+    off = [
+        (told["early"] - 1) ** 2,
+        told["late"] ** 2,
+        (told["later"] - 1) ** 2,
+        told["never left"] ** 2,
+    ]
     assert brier == pytest.approx(sum(off) / 4)
 
 
-def test_what_was_answered_without_a_batch_shows_nothing_about_batches(connection: Connection) -> None:
+def test_what_was_answered_without_a_batch_shows_nothing_about_batches(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     stated(connection, "k", due_at=later(hours=9))
     connection.execute(text("update lanes.item set answered_at = :at"), {"at": later(hours=1)})
-    assert calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=10)) == []
+    assert (
+        calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=10))
+        == []
+    )

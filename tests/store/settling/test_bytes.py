@@ -69,7 +69,9 @@ def test_so_do_corrections_and_failures(connection: Connection, statements: list
     claimed = claim(connection, places=40)
     statements.clear()
     save(
-        connection, *(tried(each, output=A) for each in claimed[:30]), *(tried(each, Outcome.INVALID) for each in claimed[30:])
+        connection,
+        *(tried(each, output=A) for each in claimed[:30]),
+        *(tried(each, Outcome.INVALID) for each in claimed[30:]),
     )
     assert len(statements) <= 14  # also what else is owed, passes, and routes to the batch lane
     batch_id, waiting = submit(connection, letters, now=later(minutes=1))

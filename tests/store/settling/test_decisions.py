@@ -39,7 +39,9 @@ def batch_in(connection: Connection, letters: Version, state: BatchState, *names
     if state is BatchState.HELD:
         doubts.hold(connection, batch_id, note="several fit", now=NOON)
     if state in AT_PROVIDER:
-        creates.submitted(connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON)
+        creates.submitted(
+            connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON
+        )
     if state is BatchState.ENDED:
         homecoming.ended(connection, batch_id, at=NOON, now=NOON)
     return batch_id
@@ -66,13 +68,19 @@ def test_an_adopted_batch_is_polled_and_collected_as_any_other_and_is_still_to_b
     said = decisions.adopt(connection, batch, "msgbatch_7", now=later(minutes=5))
     assert said.startswith(f"batch {batch} of letters is msgbatch_7")
     (open_,) = batches.open_batches(connection)
-    assert (open_.state, open_.provider_batch_id, open_.submitted_at) == ("submitted", "msgbatch_7", later(minutes=5))
+    assert (open_.state, open_.provider_batch_id, open_.submitted_at) == (
+        "submitted",
+        "msgbatch_7",
+        later(minutes=5),
+    )
     assert open_.provisional
     assert {each.state for each in rows(connection, "work")} == {"submitted"}
     assert rows(connection, "incident_log", state="open") == []
 
 
-def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(connection: Connection, held: BatchId) -> None:
+def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(
+    connection: Connection, held: BatchId
+) -> None:
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
     decisions.adopt(connection, held, "msgbatch_8", now=NOON)
     assert row(connection, "batch").provider_batch_id == "msgbatch_8"
@@ -88,14 +96,24 @@ def test_a_batch_that_is_resubmitted_leaves_its_items_for_the_next(
 ) -> None:
     batch = batch_in(connection, letters, state)
     said = resubmit(connection, batch)
-    assert said == f"batch {batch} of letters is resubmitted: 2 items wait for the next batch, and may be paid twice"
+    assert (
+        said
+        == f"batch {batch} of letters is resubmitted: 2 items wait for the next batch, and may be paid twice"
+    )
     work = rows(connection, "work")
     assert {(each.state, each.failures, each.batch_id) for each in work} == {("ready", 0, None)}
     kept = row(connection, "batch")
     if state in UNCONFIRMED:
-        assert (kept.state, kept.note) == ("released", "resubmitted by ada: lost; the provider may have it all the same")
+        assert (kept.state, kept.note) == (
+            "released",
+            "resubmitted by ada: lost; the provider may have it all the same",
+        )
     else:
-        assert (kept.state, kept.cancel_at, kept.note) == ("superseded", later(minutes=5), "resubmitted by ada: lost")
+        assert (kept.state, kept.cancel_at, kept.note) == (
+            "superseded",
+            later(minutes=5),
+            "resubmitted by ada: lost",
+        )
     assert rows(connection, "incident_log", state="open") == []
 
 
@@ -105,9 +123,14 @@ def test_a_batch_that_is_given_up_fails_its_items_until_they_are_retried(
 ) -> None:
     batch = batch_in(connection, letters, state)
     said = give_up(connection, batch)
-    assert said == f"batch {batch} of letters is given up with 2 items: `lanes retry letters` brings back what failed"
+    assert (
+        said
+        == f"batch {batch} of letters is given up with 2 items: `lanes retry letters` brings back what failed"
+    )
     assert {each.state for each in rows(connection, "item_status")} == {"failed"}
-    assert row(connection, "item", key="a").failure.startswith(f"given_up: batch {batch} was given up by ada: lost")
+    assert row(connection, "item", key="a").failure.startswith(
+        f"given_up: batch {batch} was given up by ada: lost"
+    )
     assert row(connection, "batch").state == ("released" if state in UNCONFIRMED else "superseded")
     assert retries.retry(connection, "letters", None, now=NOON) == ["a", "b"]
 
@@ -124,9 +147,13 @@ def test_what_a_lost_batch_can_have_cost_stays_visible_and_what_will_be_booked_i
     assert [each.bound_usd for each in rows(connection, "attempt")][-1] == 0
 
 
-def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(connection: Connection, letters: Version) -> None:
+def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(
+    connection: Connection, letters: Version
+) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
-    late = [each for some in homecoming.members(connection, batch, [0, 1]).values() for each in some]
+    late = [
+        each for some in homecoming.members(connection, batch, [0, 1]).values() for each in some
+    ]
     resubmit(connection, batch)
     saved = save(connection, *(tried(each) for each in late), batch_id=batch)
     assert (saved.answered, saved.late) == (0, 2)
@@ -135,10 +162,16 @@ def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(connecti
     homecoming.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
     homecoming.collected(connection, batch, now=later(minutes=7))
     kept = row(connection, "batch")
-    assert (kept.state, kept.ended_at, kept.collected_at) == ("released", later(minutes=6), later(minutes=7))
+    assert (kept.state, kept.ended_at, kept.collected_at) == (
+        "released",
+        later(minutes=6),
+        later(minutes=7),
+    )
 
 
-def test_the_work_of_a_canceled_item_is_freed_with_its_batch(connection: Connection, letters: Version) -> None:
+def test_the_work_of_a_canceled_item_is_freed_with_its_batch(
+    connection: Connection, letters: Version
+) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
     items.cancel(connection, "letters", "a")
     resubmit(connection, batch)
@@ -152,7 +185,9 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
     grace = later(minutes=10) - NOON
     for minutes, told in ((0, 0), (9, 0), (10, 1), (11, 1)):
-        doubts.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
+        doubts.unknown(
+            connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes)
+        )
         assert len(rows(connection, "incident_log", promise="batch_unclear", state="open")) == told
     sentence_ = row(connection, "incident", state="open").sentence
     assert "`lanes batches`" in sentence_
@@ -160,7 +195,9 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
     assert rows(connection, "incident_log", state="open") == []
     resubmit(connection, batch)
     for minutes in (13, 23):
-        doubts.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
+        doubts.unknown(
+            connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes)
+        )
     assert row(connection, "batch").state == "released"
     assert batches.open_batches(connection) == []
 
@@ -168,27 +205,46 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
 def test_what_is_at_stake_counts_the_history_that_the_batch_read(connection: Connection) -> None:
     letters = publish(connection, "reading", now=NOON, history_items=3)
     for n in range(2):
-        admit(connection, f"k{n}", now=NOON, workload="reading", entity="ann", occurred_at=later(hours=n - 3), lane=Lane.BATCH)
+        admit(
+            connection,
+            f"k{n}",
+            now=NOON,
+            workload="reading",
+            entity="ann",
+            occurred_at=later(hours=n - 3),
+            lane=Lane.BATCH,
+        )
     route(connection, now=NOON)
     batch, _ = submit(connection, letters, now=NOON)
     at_stake = decisions.stakes(connection, batch, now=NOON)
     own = len('{"text": "letter k0"}')
     told = history_chars([own])
-    assert at_stake.again_usd == sum(Estimates(NOON).of(letters, own, each).batch for each in (0, told))
-    sizes = [call_bytes({"text": f"letter k{n}"}) + decisions.MOST_BYTES_PER_CHAR * each for n, each in enumerate((0, told))]
+    assert at_stake.again_usd == sum(
+        Estimates(NOON).of(letters, own, each).batch for each in (0, told)
+    )
+    sizes = [
+        call_bytes({"text": f"letter k{n}"}) + decisions.MOST_BYTES_PER_CHAR * each
+        for n, each in enumerate((0, told))
+    ]
     bounds = [upper_bound(letters, each, lane=Lane.BATCH, marked=False, at=NOON) for each in sizes]
     assert at_stake.most_usd is not None
-    assert sum(bounds) <= at_stake.most_usd < Decimal("1.01") * sum(bounds)  # the database counts a few bytes more
+    assert (
+        sum(bounds) <= at_stake.most_usd < Decimal("1.01") * sum(bounds)
+    )  # the database counts a few bytes more
 
 
 @pytest.mark.parametrize("state", OPEN)
-def test_a_person_is_told_first_what_a_decision_may_cost(connection: Connection, letters: Version, state: BatchState) -> None:
+def test_a_person_is_told_first_what_a_decision_may_cost(
+    connection: Connection, letters: Version, state: BatchState
+) -> None:
     batch = batch_in(connection, letters, state)
     at_stake = decisions.stakes(connection, batch, now=NOON)
     chars = len('{"text": "letter a"}')
     assert at_stake.items == 2
     assert at_stake.again_usd == 2 * Estimates(NOON).of(letters, chars).batch
-    alone = upper_bound(letters, call_bytes({"text": "letter a"}), lane=Lane.BATCH, marked=False, at=NOON)
+    alone = upper_bound(
+        letters, call_bytes({"text": "letter a"}), lane=Lane.BATCH, marked=False, at=NOON
+    )
     assert at_stake.most_usd is not None
     assert 2 * alone <= at_stake.most_usd < Decimal("2.1") * alone
     for decision in Decision:
@@ -217,12 +273,16 @@ def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
     batch = batch_in(connection, letters, BatchState.HELD)
     monkeypatch.setattr(Estimates, "of", no_price)
     monkeypatch.setattr(decisions, "upper_bound", no_price)
-    assert "an unknown sum" in sentence(Decision.RESUBMIT, decisions.stakes(connection, batch, now=NOON))
+    assert "an unknown sum" in sentence(
+        Decision.RESUBMIT, decisions.stakes(connection, batch, now=NOON)
+    )
     give_up(connection, batch)
     assert row(connection, "batch").state == "released"
 
 
-def test_what_cannot_be_decided_is_refused(connection: Connection, letters: Version, held: BatchId) -> None:
+def test_what_cannot_be_decided_is_refused(
+    connection: Connection, letters: Version, held: BatchId
+) -> None:
     with pytest.raises(ActionRefused, match="there is no batch 99"):
         resubmit(connection, BatchId(99))
     with pytest.raises(ActionRefused, match='workload "ghosts" has no batch'):
@@ -239,7 +299,9 @@ def test_what_cannot_be_decided_is_refused(connection: Connection, letters: Vers
         give_up(connection, held)
 
 
-def test_one_batch_at_the_provider_is_never_two_of_ours(connection: Connection, letters: Version, held: BatchId) -> None:
+def test_one_batch_at_the_provider_is_never_two_of_ours(
+    connection: Connection, letters: Version, held: BatchId
+) -> None:
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
     second = batch_in(connection, letters, BatchState.HELD, "c", "d", "e")
     with pytest.raises(ActionRefused, match="is msgbatch_7 already"):

@@ -33,8 +33,9 @@ def test_what_is_open_is_counted_by_lane_and_state_for_these_items_alone(pool: E
         assert awaited.look(connection, {"letters": ["mine", "later"]}, now=NOON).unrouted == 2
         route(connection, now=NOON)
         assert owed(connection, "mine", "later") == [
-            (Lane.BATCH, Purpose.ANSWER, WorkState.READY, 1), (Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 1),
-        ]  # fmt: skip
+            (Lane.BATCH, Purpose.ANSWER, WorkState.READY, 1),
+            (Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 1),
+        ]
         save(connection, *(tried(each) for each in claim(connection)))
         assert owed(connection, "mine") == [(Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 1)]
 
@@ -50,14 +51,34 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
         workloads.pause(connection, "letters", since=NOON)
         seen = awaited.look(connection, {"letters": ["one", "two", "resting"]}, now=NOON)
     assert seen.owed == [
-        Owed("letters", Lane.BATCH, Purpose.ANSWER, WorkState.SUBMITTED, 2, BatchId(batch_id), rests=False, paused=True),
-        Owed("letters", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 1, None, rests=True, paused=True),
+        Owed(
+            "letters",
+            Lane.BATCH,
+            Purpose.ANSWER,
+            WorkState.SUBMITTED,
+            2,
+            BatchId(batch_id),
+            rests=False,
+            paused=True,
+        ),
+        Owed(
+            "letters",
+            Lane.REALTIME,
+            Purpose.ANSWER,
+            WorkState.READY,
+            1,
+            None,
+            rests=True,
+            paused=True,
+        ),
     ]
     (out,) = seen.batches
     assert (out.id, out.state, out.requests, out.since) == (batch_id, BatchState.SUBMITTED, 2, NOON)
 
 
-def test_a_correction_shows_what_the_first_answer_said_what_both_took_and_what_they_cost(pool: Engine) -> None:
+def test_a_correction_shows_what_the_first_answer_said_what_both_took_and_what_they_cost(
+    pool: Engine,
+) -> None:
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda")
         quick = claimed_item(connection, "k")
@@ -65,25 +86,43 @@ def test_a_correction_shows_what_the_first_answer_said_what_both_took_and_what_t
         (provisional,) = of(connection, "k")
         assert (provisional.standing, provisional.was) == (Standing.PROVISIONAL, {})
         batch_id, inside = submit(connection, version, now=later(seconds=3))
-        save(connection, *(tried(each, output={**B, "note": "first"}) for each in inside), now=later(seconds=40),
-             batch_id=batch_id)  # fmt: skip
+        save(
+            connection,
+            *(tried(each, output={**B, "note": "first"}) for each in inside),
+            now=later(seconds=40),
+            batch_id=batch_id,
+        )
         received = connection.execute(text("select received_at from lanes.item")).scalar_one()
         (example,) = of(connection, "k")
         spent = connection.execute(text("select sum(cost_usd) from lanes.spend")).scalar_one()
-    assert (example.first_lane, example.lane, example.standing) == (Lane.REALTIME, Lane.BATCH, Standing.AUTHORITATIVE)
-    assert (example.was, example.output["category"], list(example.fields)) == ({"category": "a"}, "b", ["category"])
+    assert (example.first_lane, example.lane, example.standing) == (
+        Lane.REALTIME,
+        Lane.BATCH,
+        Standing.AUTHORITATIVE,
+    )
+    assert (example.was, example.output["category"], list(example.fields)) == (
+        {"category": "a"},
+        "b",
+        ["category"],
+    )
     assert example.first_s == (later(seconds=2) - received).total_seconds()
     assert example.current_s - example.first_s == 38
     assert example.cost_usd == spent > 0
 
 
-def test_so_many_of_each_kind_are_looked_at_and_no_item_that_was_forgotten_or_has_no_answer(pool: Engine) -> None:
+def test_so_many_of_each_kind_are_looked_at_and_no_item_that_was_forgotten_or_has_no_answer(
+    pool: Engine,
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
         admit(connection, *"abcdef", now=NOON, lane=Lane.REALTIME)
         route(connection, now=NOON)
         claims = {each.key: each for each in claim(connection)}
-        save(connection, *(tried(claims[key]) for key in "abcde"), tried(claims["f"], Outcome.INVALID))
+        save(
+            connection,
+            *(tried(claims[key]) for key in "abcde"),
+            tried(claims["f"], Outcome.INVALID),
+        )
         forgetting.forget(connection, "letters", "a", now=NOON + timedelta(minutes=1))
         assert [each.key for each in of(connection, *"abcdef", most=3)] == ["b", "c", "d"]
         assert [each.key for each in of(connection, *"def", most=3)] == ["d", "e"]

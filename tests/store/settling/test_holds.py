@@ -77,7 +77,9 @@ CAUSES: list[tuple[Callable[[Connection], None], str]] = [
 
 
 @pytest.mark.parametrize(("cause", "told"), CAUSES)
-def test_the_cause_of_a_hold_is_named(connection: Connection, cause: Callable[[Connection], None], told: str) -> None:
+def test_the_cause_of_a_hold_is_named(
+    connection: Connection, cause: Callable[[Connection], None], told: str
+) -> None:
     assert "a drain claims it" in said(connection)
     cause(connection)
     assert told in said(connection, seconds=1)
@@ -85,15 +87,21 @@ def test_the_cause_of_a_hold_is_named(connection: Connection, cause: Callable[[C
 
 
 def test_an_item_that_waits_for_its_window_says_when_that_opens(connection: Connection) -> None:
-    assert "the next batch leaves at 22:00 UTC, or at once by `lanes depart letters`" in said(connection, "tonight")
+    assert "the next batch leaves at 22:00 UTC, or at once by `lanes depart letters`" in said(
+        connection, "tonight"
+    )
 
 
 def test_an_item_in_a_batch_says_how_that_stands(connection: Connection) -> None:
     letters = workloads.current(connection, "letters")
     assert letters is not None
     batch_id, _ = submit(connection, letters)
-    assert f"batch {batch_id} has been at the provider since 12:00 UTC" in said(connection, "tonight", minutes=1)
-    incidents.open(connection, batch_unclear("letters", batch_id, 1, "two batches fit"), now=later(minutes=2))
+    assert f"batch {batch_id} has been at the provider since 12:00 UTC" in said(
+        connection, "tonight", minutes=1
+    )
+    incidents.open(
+        connection, batch_unclear("letters", batch_id, 1, "two batches fit"), now=later(minutes=2)
+    )
     told = said(connection, "tonight", minutes=3)
     assert f"batch {batch_id} has been held since 12:02 UTC (two batches fit)" in told
     assert f"`lanes give-up {batch_id}`" in told
@@ -103,9 +111,13 @@ def test_an_item_whose_batch_was_never_answered_says_so(connection: Connection) 
     letters = workloads.current(connection, "letters")
     assert letters is not None
     batch_id, _ = intend(connection, letters)
-    assert f"the create of batch {batch_id} has had no answer since 12:00 UTC" in said(connection, "tonight", minutes=1)
+    assert f"the create of batch {batch_id} has had no answer since 12:00 UTC" in said(
+        connection, "tonight", minutes=1
+    )
 
 
 def test_limits_that_were_told_long_ago_hold_nothing(connection: Connection) -> None:
     reach_limit(connection)
-    assert "a drain claims it" in said(connection, seconds=(limits.FRESH + timedelta(seconds=1)).total_seconds())
+    assert "a drain claims it" in said(
+        connection, seconds=(limits.FRESH + timedelta(seconds=1)).total_seconds()
+    )

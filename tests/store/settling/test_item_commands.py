@@ -19,7 +19,18 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
-from tests.store.tries import A, B, claim, claimed_item, row, rows, said_somewhere, save, submit, tried
+from tests.store.tries import (
+    A,
+    B,
+    claim,
+    claimed_item,
+    row,
+    rows,
+    said_somewhere,
+    save,
+    submit,
+    tried,
+)
 
 SECRET = "Winterbourne"
 Told = pytest.CaptureFixture[str]
@@ -37,7 +48,12 @@ def fates(pool: Engine, address: str) -> None:
             save(connection, tried(each, outcome, A, at=later(seconds=1)), now=later(seconds=1))
         batch_id, works = submit(connection, letters, now=later(minutes=1))
         home = later(minutes=9)
-        save(connection, *(tried(each, output=B, at=home) for each in works), batch_id=batch_id, now=home)
+        save(
+            connection,
+            *(tried(each, output=B, at=home) for each in works),
+            batch_id=batch_id,
+            now=home,
+        )
         homecoming.ended(connection, batch_id, at=home, now=home)
         admit(connection, "waiting", now=later(minutes=10), lane=Lane.BATCH)
         route(connection, now=later(minutes=10))
@@ -52,7 +68,16 @@ def explained(told: Told, key: str) -> tuple[list[str], str]:
 
 def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
     what, then = explained(capsys, "corrected")
-    assert what == ["received", "routed", "tried", "answered", "tried", "answered", "corrected", "settled"]
+    assert what == [
+        "received",
+        "routed",
+        "tried",
+        "answered",
+        "tried",
+        "answered",
+        "corrected",
+        "settled",
+    ]
     assert then == "nobody: it is over"
     assert commands.explain("letters", "corrected") == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -63,9 +88,13 @@ def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
 
 def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
-        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        workloads.set_split(
+            connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON
+        )
         fallen = claimed_item(connection, "fallen", lane=None, now=later(minutes=12))
-        save(connection, tried(fallen, Outcome.INVALID, at=later(minutes=13)), now=later(minutes=13))
+        save(
+            connection, tried(fallen, Outcome.INVALID, at=later(minutes=13)), now=later(minutes=13)
+        )
         status = row(connection, "item_status", key="fallen")
     what, then = explained(capsys, "fallen")
     assert what == ["received", "routed", "tried", "handed over"]
@@ -73,12 +102,19 @@ def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, cap
     assert then.startswith("answer work on the batch lane has waited for the off-peak window")
     assert commands.explain("letters", "fallen") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempt)" in shown
+    assert (
+        "to batch, fallback: real time could not answer it: invalid (after 1 failed attempt)"
+        in shown
+    )
 
 
-def test_that_real_time_shed_an_item_is_told_with_what_was_measured(pool: Engine, capsys: Told) -> None:
+def test_that_real_time_shed_an_item_is_told_with_what_was_measured(
+    pool: Engine, capsys: Told
+) -> None:
     with pool.begin() as connection:
-        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        workloads.set_split(
+            connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON
+        )
         admit(connection, "free", now=later(minutes=12))
         route(connection, now=later(minutes=12))
         why = Shed("claude-haiku-5-5 answers nobody since 12:10 UTC: 529: overloaded")
@@ -137,16 +173,23 @@ def test_an_item_is_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> 
     assert "nothing was changed" in capsys.readouterr().err
     with pool.begin() as connection:
         assert row(connection, "item_status", key="waiting").state == "canceled"
-        assert {each.state for each in rows(connection, "work") if each.lane == "batch"} == {"done", "canceled"}
+        assert {each.state for each in rows(connection, "work") if each.lane == "batch"} == {
+            "done",
+            "canceled",
+        }
 
 
-def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(pool: Engine, capsys: Told) -> None:
+def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
+    pool: Engine, capsys: Told
+) -> None:
     with pool.begin() as connection:
         late = Amendment("letters", "corrected", {"text": f"late {SECRET}"})
         amendments.amend(connection, late, door="client", now=later(minutes=30))
         items.label(connection, "letters", {"corrected": {"note": SECRET}}, source="ada")
         connection.exec_driver_sql(f'update lanes.result set output = \'{{"note": "{SECRET}"}}\'')
-        connection.exec_driver_sql(f"update lanes.item set entity = '{SECRET}' where key = 'corrected'")
+        connection.exec_driver_sql(
+            f"update lanes.item set entity = '{SECRET}' where key = 'corrected'"
+        )
         spent = row(connection, "item_status", key="corrected").cost_usd
         assert said_somewhere(connection, SECRET) == {"item", "revision", "result", "label"}
     assert commands.forget("letters", "corrected") == 0
@@ -156,24 +199,41 @@ def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
         kept = row(connection, "item_status", key="corrected")
         assert (kept.state, kept.cost_usd) == ("canceled", spent)
         assert results.current(connection, "letters", "corrected") is None
-        assert {each.state for each in rows(connection, "work") if each.item_id == kept.item_id} <= {"done", "canceled"}
+        assert {
+            each.state for each in rows(connection, "work") if each.item_id == kept.item_id
+        } <= {"done", "canceled"}
 
 
 def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
-        conflict, late = submission("new", payload={"text": SECRET}), Amendment("letters", "new", {"text": SECRET}, "event-2")
+        conflict, late = (
+            submission("new", payload={"text": SECRET}),
+            Amendment("letters", "new", {"text": SECRET}, "event-2"),
+        )
         items.admit(connection, [conflict, submission("new", lane=SECRET)], door="client", now=NOON)
         items.admit(connection, [replace(conflict, place="event-1")], door="event", now=NOON)
-        items.refuse(connection, [Refusal("letters", "f:7", "malformed", SECRET, SECRET, "new")], door="f", now=NOON)
+        items.refuse(
+            connection,
+            [Refusal("letters", "f:7", "malformed", SECRET, SECRET, "new")],
+            door="f",
+            now=NOON,
+        )
         too_large = replace(late, payload={"text": SECRET * 100_000})
-        assert amendments.amend(connection, too_large, door="event", now=NOON).outcome == "payload_too_large"
-        amendments.amend(connection, Amendment("letters", "never", {"text": SECRET}), door="client", now=NOON)
+        assert (
+            amendments.amend(connection, too_large, door="event", now=NOON).outcome
+            == "payload_too_large"
+        )
+        amendments.amend(
+            connection, Amendment("letters", "never", {"text": SECRET}), door="client", now=NOON
+        )
         assert said_somewhere(connection, SECRET) == {"rejected", "amendment", "event_outbox"}
     assert commands.forget("letters", "new") == commands.forget("letters", "never") == 0
     with pool.begin() as connection:
         assert said_somewhere(connection, SECRET) == set()
         kept = len(rows(connection, "rejected_log"))
-        items.admit(connection, [replace(conflict, place="event-1")], door="event", now=NOON)  # read again
+        items.admit(
+            connection, [replace(conflict, place="event-1")], door="event", now=NOON
+        )  # read again
         assert len(rows(connection, "rejected_log")) == kept == 5
         items.admit(connection, [conflict], door="client", now=NOON)  # sent again
         late = replace(late, place="event-3")
@@ -183,12 +243,18 @@ def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, caps
 
 @pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.INVALID, Outcome.POISON])
 @pytest.mark.parametrize("lane", list(Lane))
-def test_an_answer_that_comes_after_its_item_was_forgotten_leaves_no_word(pool: Engine, lane: Lane, outcome: Outcome) -> None:
+def test_an_answer_that_comes_after_its_item_was_forgotten_leaves_no_word(
+    pool: Engine, lane: Lane, outcome: Outcome
+) -> None:
     with pool.begin() as connection:
         letters = workloads.in_force(connection)["letters"]
         admit(connection, "gone", now=NOON, lane=lane)
         route(connection, now=NOON)
-        batch_id, works = (None, claim(connection)) if lane is Lane.REALTIME else submit(connection, letters, now=NOON)
+        batch_id, works = (
+            (None, claim(connection))
+            if lane is Lane.REALTIME
+            else submit(connection, letters, now=NOON)
+        )
         forgetting.forget(connection, "letters", "gone", now=NOON)
         work = next(each for each in works if each.key == "gone")
         save(connection, tried(work, outcome, {"note": SECRET}, error=SECRET), batch_id=batch_id)

@@ -50,7 +50,9 @@ def letters(connection: Connection) -> Version:
 @pytest.fixture
 def fates(connection: Connection, letters: Version) -> None:
     """An item in every state, in this order."""
-    for number, (key, outcome) in enumerate({"settled": Outcome.VALID, "failed": Outcome.POISON}.items(), 1):
+    for number, (key, outcome) in enumerate(
+        {"settled": Outcome.VALID, "failed": Outcome.POISON}.items(), 1
+    ):
         work = claimed_item(connection, key)
         save(connection, tried(work, outcome, A), now=later(minutes=number))
     batch_id, (owed,) = submit(connection, letters, now=later(minutes=3))
@@ -70,36 +72,73 @@ def test_an_item_that_only_waits_has_no_answer(connection: Connection, letters: 
     admit(connection, "k", now=NOON, consumer="desk", entity="ada", lane=Lane.BATCH)
     route(connection, now=NOON)
     found = one(connection)
-    assert (found.key, found.state, found.lane, found.consumer, found.entity) == ("k", "routed", "batch", "desk", "ada")
-    assert (found.output, found.standing, found.generation, found.version, found.answered_at) == (None,) * 5
+    assert (found.key, found.state, found.lane, found.consumer, found.entity) == (
+        "k",
+        "routed",
+        "batch",
+        "desk",
+        "ada",
+    )
+    assert (found.output, found.standing, found.generation, found.version, found.answered_at) == (
+        None,
+    ) * 5
     assert (found.received_at, found.changed_at, found.attempts) == (NOON, NOON, 0)
 
 
-def test_an_item_shows_its_current_answer_and_since_when_it_stands(connection: Connection, letters: Version) -> None:
+def test_an_item_shows_its_current_answer_and_since_when_it_stands(
+    connection: Connection, letters: Version
+) -> None:
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
     found = one(connection)
-    assert (found.state, found.lane, found.standing, found.output) == ("answered", "realtime", "provisional", A)
+    assert (found.state, found.lane, found.standing, found.output) == (
+        "answered",
+        "realtime",
+        "provisional",
+        A,
+    )
     assert (found.generation, found.version, found.revision, found.attempts) == (0, 1, 0, 1)
-    assert (found.answered_at, found.settled_at, found.changed_at) == (later(minutes=1), None, later(minutes=1))
+    assert (found.answered_at, found.settled_at, found.changed_at) == (
+        later(minutes=1),
+        None,
+        later(minutes=1),
+    )
     assert found.cost_usd > 0
     batch_id, (owed,) = submit(connection, letters, now=later(minutes=1))
     save(connection, tried(owed, output=B), batch_id=batch_id, now=later(minutes=2))
     found = one(connection)
-    assert (found.state, found.lane, found.standing, found.output) == ("settled", "batch", "authoritative", B)
-    assert (found.answered_at, found.settled_at, found.changed_at) == (later(minutes=1), *[later(minutes=2)] * 2)
+    assert (found.state, found.lane, found.standing, found.output) == (
+        "settled",
+        "batch",
+        "authoritative",
+        B,
+    )
+    assert (found.answered_at, found.settled_at, found.changed_at) == (
+        later(minutes=1),
+        *[later(minutes=2)] * 2,
+    )
     assert found.attempts == 2
 
 
-def test_an_item_that_failed_says_why_and_since_when(connection: Connection, letters: Version) -> None:
-    save(connection, tried(claimed_item(connection), Outcome.POISON, error="too long"), now=later(minutes=1))
+def test_an_item_that_failed_says_why_and_since_when(
+    connection: Connection, letters: Version
+) -> None:
+    save(
+        connection,
+        tried(claimed_item(connection), Outcome.POISON, error="too long"),
+        now=later(minutes=1),
+    )
     found = one(connection)
     assert (found.state, found.output, found.changed_at) == ("failed", None, later(minutes=1))
     assert "too long" in (found.failure or "")
 
 
-def test_an_amended_item_shows_the_answer_to_what_it_was(connection: Connection, letters: Version) -> None:
+def test_an_amended_item_shows_the_answer_to_what_it_was(
+    connection: Connection, letters: Version
+) -> None:
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
-    amendments.amend(connection, Amendment("letters", "k", {"text": "new"}), door="client", now=later(minutes=2))
+    amendments.amend(
+        connection, Amendment("letters", "k", {"text": "new"}), door="client", now=later(minutes=2)
+    )
     found = one(connection)
     assert (found.state, found.output, found.revision) == ("answered", A, 0)
 
@@ -107,16 +146,26 @@ def test_an_amended_item_shows_the_answer_to_what_it_was(connection: Connection,
 def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) -> None:
     version = publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
-    again = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    again = replays.begin(
+        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+    )
     replays.read_some(connection, again.id, now=NOON)
     batch_id, (work,) = submit(connection, version)
     save(connection, tried(work, output=B), batch_id=batch_id, now=later(minutes=2))
     replays.finish(connection, now=later(minutes=2))
     assert (one(connection).output, one(connection).changed_at) == (A, later(minutes=1))
     promotions.promote(connection, "letters", now=later(minutes=3))
-    assert (one(connection).output, one(connection).generation, one(connection).changed_at) == (B, 1, later(minutes=3))
+    assert (one(connection).output, one(connection).generation, one(connection).changed_at) == (
+        B,
+        1,
+        later(minutes=3),
+    )
     promotions.demote(connection, "letters", now=later(minutes=4))
-    assert (one(connection).output, one(connection).generation, one(connection).changed_at) == (A, 0, later(minutes=4))
+    assert (one(connection).output, one(connection).generation, one(connection).changed_at) == (
+        A,
+        0,
+        later(minutes=4),
+    )
 
 
 def test_what_was_forgotten_is_not_shown(connection: Connection, letters: Version) -> None:
@@ -130,10 +179,21 @@ def test_what_was_forgotten_is_not_shown(connection: Connection, letters: Versio
 
 @pytest.mark.usefixtures("fates")
 def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: Connection) -> None:
-    assert keys(connection) == ["settled", "failed", "answered", "working", "canceled", "routed", "received"]
+    assert keys(connection) == [
+        "settled",
+        "failed",
+        "answered",
+        "working",
+        "canceled",
+        "routed",
+        "received",
+    ]
     for state in ItemState:
         assert keys(connection, Wanted("letters", [state])) == [str(state)]
-    assert keys(connection, Wanted("letters", [ItemState.FAILED, ItemState.SETTLED])) == ["settled", "failed"]
+    assert keys(connection, Wanted("letters", [ItemState.FAILED, ItemState.SETTLED])) == [
+        "settled",
+        "failed",
+    ]
     assert [(each.key, str(each.state)) for each in listed(connection)] == [
         (each.key, each.state) for each in rows(connection, "item_status", "item_id")
     ]
@@ -150,9 +210,13 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: 
         (later(minutes=8), []),
     ],
 )
-def test_only_what_changed_since_a_moment_is_found(connection: Connection, since: datetime, found: list[str]) -> None:
+def test_only_what_changed_since_a_moment_is_found(
+    connection: Connection, since: datetime, found: list[str]
+) -> None:
     changed = Wanted("letters", since=since)
-    assert [key for key in keys(connection, changed) if key != "canceled"] == found  # whose clock is the database's
+    assert [
+        key for key in keys(connection, changed) if key != "canceled"
+    ] == found  # whose clock is the database's
 
 
 def test_another_workload_has_its_own_items(connection: Connection, letters: Version) -> None:
@@ -234,7 +298,11 @@ def test_the_schema_in_force_comes_first_then_the_newest(connection: Connection)
 
     for field in ("one", "two", "three", "two"):
         publish(connection, now=NOON, output_schema=schema(field))
-    assert [list(each["properties"]) for each in schemas(connection, "letters")] == [["two"], ["three"], ["one"]]
+    assert [list(each["properties"]) for each in schemas(connection, "letters")] == [
+        ["two"],
+        ["three"],
+        ["one"],
+    ]
 
 
 def test_a_workload_that_nobody_published_is_said(connection: Connection) -> None:

@@ -33,7 +33,9 @@ values (1, 1, 1, 'letters', 'batch', 'answer', 'valid', 'm1', 1, 'm', 6, 3, 0, 0
 """
 
 
-def test_attempts_that_were_written_twice_are_one_and_still_sum_to_the_ledger(pool: Engine, database_url: str) -> None:
+def test_attempts_that_were_written_twice_are_one_and_still_sum_to_the_ledger(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         as_migrated_to(connection, "0004")
         for statement in BEFORE.split(";"):
@@ -41,10 +43,20 @@ def test_attempts_that_were_written_twice_are_one_and_still_sum_to_the_ledger(po
                 connection.execute(text(statement), {"now": NOON})
     schema.upgrade(database_url)
     with pool.begin() as connection:
-        kept = connection.execute(text("select id, message_id, input_tokens, cost_usd, shown from lanes.attempt order by id"))
+        kept = connection.execute(
+            text(
+                "select id, message_id, input_tokens, cost_usd, shown from lanes.attempt order by id"
+            )
+        )
         assert [tuple(row) for row in kept] == [
-            (1, "m1", 11, Decimal("0.3"), True), (3, None, 0, 0, False), (5, "m2", 7, Decimal("0.2"), True),
-        ]  # fmt: skip
-        counts = connection.execute(text("select succeeded, errored, items from lanes.batch_status")).one()
+            (1, "m1", 11, Decimal("0.3"), True),
+            (3, None, 0, 0, False),
+            (5, "m2", 7, Decimal("0.2"), True),
+        ]
+        counts = connection.execute(
+            text("select succeeded, errored, items from lanes.batch_status")
+        ).one()
         assert tuple(counts) == (2, 1, 3)
-        assert list(connection.execute(text("select items from lanes.spend order by message_id")).scalars()) == [1, 1]
+        assert list(
+            connection.execute(text("select items from lanes.spend order by message_id")).scalars()
+        ) == [1, 1]

@@ -105,7 +105,9 @@ def test_a_failure_is_told_and_so_is_its_answer_after_another_chance(pool: Engin
     assert heard(pool, news) == ["k"]
 
 
-def test_a_provisional_answer_that_is_settled_for_good_is_told(pool: Engine, letters: Version) -> None:
+def test_a_provisional_answer_that_is_settled_for_good_is_told(
+    pool: Engine, letters: Version
+) -> None:
     (work,) = claimed(pool, "k")
     with pool.begin() as connection:
         save(connection, tried(work))
@@ -130,7 +132,9 @@ def test_what_arrives_after_the_end_is_billed_and_not_told(pool: Engine) -> None
     (work,) = claimed(pool, "k")
     with pool.begin() as connection:
         save(connection, tried(work, Outcome.UNKNOWN), now=later(seconds=1))
-        assert connection.execute(text("select failed_at from lanes.item")).scalar_one() == later(seconds=1)
+        assert connection.execute(text("select failed_at from lanes.item")).scalar_one() == later(
+            seconds=1
+        )
     news = begun(pool)
     with pool.begin() as connection:
         save(connection, tried(work, Outcome.INVALID, response=said()), now=later(seconds=2))
@@ -155,10 +159,24 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
     with pool.begin() as connection:
         save(connection, *(tried(each, output=A) for each in works))
         news = News(connection, "letters")
-        again = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+        again = replays.begin(
+            connection,
+            "letters",
+            version_no=None,
+            first=None,
+            last=None,
+            who="ada",
+            why="",
+            now=NOON,
+        )
         replays.read_some(connection, again.id, now=NOON)
         batch_id, members = submit(connection, letters)
-        save(connection, *(tried(each, output=B) for each in members), batch_id=batch_id, now=later(minutes=1))
+        save(
+            connection,
+            *(tried(each, output=B) for each in members),
+            batch_id=batch_id,
+            now=later(minutes=1),
+        )
         replays.finish(connection, now=later(minutes=1))
     assert heard(pool, news) == []
     for decide in (promotions.promote, promotions.demote):
@@ -168,7 +186,9 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
         assert heard(pool, news) == []
 
 
-def test_more_than_one_reading_brings_comes_in_several(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_one_reading_brings_comes_in_several(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(news_, "MOST", 2)
     works = claimed(pool, "a", "b", "c", "d", "e")
     news = begun(pool)
@@ -193,7 +213,9 @@ def test_what_was_read_is_handed_out_until_it_has_arrived(pool: Engine) -> None:
 # -- transactions that commit late
 
 
-def test_an_answer_that_is_committed_after_later_ones_is_told(pool: Engine, open_: Callable[[], Connection]) -> None:
+def test_an_answer_that_is_committed_after_later_ones_is_told(
+    pool: Engine, open_: Callable[[], Connection]
+) -> None:
     first, second = claimed(pool, "first", "second")
     news = begun(pool)
     slow = open_()
@@ -208,7 +230,9 @@ def test_an_answer_that_is_committed_after_later_ones_is_told(pool: Engine, open
     assert gaps(news) == []
 
 
-def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(pool: Engine, open_: Callable[[], Connection]) -> None:
+def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(
+    pool: Engine, open_: Callable[[], Connection]
+) -> None:
     first, second, third = claimed(pool, "first", "second", "third")
     slow, other = open_(), open_()
     save(slow, tried(first))
@@ -240,7 +264,9 @@ def test_an_answer_written_within_a_savepoint_is_told_when_its_transaction_is_co
     assert heard(pool, news) == ["first"]
 
 
-def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(pool: Engine, open_: Callable[[], Connection]) -> None:
+def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(
+    pool: Engine, open_: Callable[[], Connection]
+) -> None:
     one, two, three = claimed(pool, "one", "three", "two")
     news = begun(pool)
     early, late = open_(), open_()
@@ -255,7 +281,9 @@ def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(pool: Eng
     assert heard(pool, news) == ["three"]
 
 
-def test_what_is_rolled_back_is_neither_told_nor_waited_for(pool: Engine, open_: Callable[[], Connection]) -> None:
+def test_what_is_rolled_back_is_neither_told_nor_waited_for(
+    pool: Engine, open_: Callable[[], Connection]
+) -> None:
     first, second = claimed(pool, "first", "second")
     news = begun(pool)
     given_up = open_()
@@ -275,7 +303,9 @@ def test_somebody_who_leaves_a_transaction_open_elsewhere_keeps_nothing_waiting(
 ) -> None:
     first, second = claimed(pool, "first", "second")
     reader = open_()
-    results.read(reader, "letters", "first", reader="desk")  # writes the ledger of reads, and stays open
+    results.read(
+        reader, "letters", "first", reader="desk"
+    )  # writes the ledger of reads, and stays open
     submitter = open_()
     admit(submitter, "new", now=NOON)
     news = begun(pool)

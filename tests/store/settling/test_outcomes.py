@@ -23,34 +23,64 @@ from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, version
-from tests.store.tries import A, B, claim, claimed_item, events, intend, row, rows, said, save, submit, tried
+from tests.store.tries import (
+    A,
+    B,
+    claim,
+    claimed_item,
+    events,
+    intend,
+    row,
+    rows,
+    said,
+    save,
+    submit,
+    tried,
+)
 
-UNANSWERED = [Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.ERRORED, Outcome.MISSING, Outcome.UNKNOWN]
+UNANSWERED = [
+    Outcome.INVALID,
+    Outcome.REFUSED,
+    Outcome.TRUNCATED,
+    Outcome.ERRORED,
+    Outcome.MISSING,
+    Outcome.UNKNOWN,
+]
 
 
 def state(connection: Connection, key: str = "k") -> str:
     return row(connection, "item_status", key=key).state
 
 
-def in_batch(connection: Connection, version: Version, *keys: str, now: Any = NOON) -> tuple[BatchId, list[Claimed]]:
+def in_batch(
+    connection: Connection, version: Version, *keys: str, now: Any = NOON
+) -> tuple[BatchId, list[Claimed]]:
     """Items routed to batch, and their batch, submitted."""
     admit(connection, *keys, now=now, workload=version.workload, lane=Lane.BATCH)
     route(connection, now=now)
     return submit(connection, version, now=now)
 
 
-def provisional(connection: Connection, version: Version, output: dict[str, Any] = A) -> tuple[BatchId, Claimed]:
+def provisional(
+    connection: Connection, version: Version, output: dict[str, Any] = A
+) -> tuple[BatchId, Claimed]:
     """A Lambda item answered in real time whose authoritative pass is with the provider."""
     save(connection, tried(claimed_item(connection), output=output))
     batch_id, (pass_,) = submit(connection, version, now=later(minutes=1))
     return batch_id, pass_
 
 
-def test_what_a_version_cost_and_answered_is_saved_though_no_release_can_read_it_any_more(connection: Connection) -> None:
+def test_what_a_version_cost_and_answered_is_saved_though_no_release_can_read_it_any_more(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1)
     answered, failed = claimed_item(connection, "answered"), claimed_item(connection, "failed")
     connection.execute(text("update lanes.version set spec = '{}'"))
-    save(connection, tried(answered, response=said()), tried(failed, Outcome.INVALID, response=said()))
+    save(
+        connection,
+        tried(answered, response=said()),
+        tried(failed, Outcome.INVALID, response=said()),
+    )
     assert (state(connection, "answered"), state(connection, "failed")) == ("answered", "failed")
     assert len(rows(connection, "spend")) == 2
 
@@ -59,7 +89,9 @@ def test_what_a_version_cost_and_answered_is_saved_though_no_release_can_read_it
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(connection: Connection, lane: Lane) -> None:
+def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(
+    connection: Connection, lane: Lane
+) -> None:
     letters = publish(connection, now=NOON, announces="each")
     if lane is Lane.REALTIME:
         save(connection, tried(claimed_item(connection)), now=later(seconds=2))
@@ -67,11 +99,25 @@ def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(conn
         batch_id, (work,) = in_batch(connection, letters, "k")
         save(connection, tried(work), now=later(seconds=2), batch_id=batch_id)
     status = row(connection, "item_status")
-    assert (status.state, status.answered_at, status.settled_at) == ("settled", later(seconds=2), later(seconds=2))
+    assert (status.state, status.answered_at, status.settled_at) == (
+        "settled",
+        later(seconds=2),
+        later(seconds=2),
+    )
     result = row(connection, "current_results")
-    assert (result.output, result.standing, result.generation, result.lane) == (A, "authoritative", 0, lane)
+    assert (result.output, result.standing, result.generation, result.lane) == (
+        A,
+        "authoritative",
+        0,
+        lane,
+    )
     (work,) = rows(connection, "work")
-    assert (work.state, work.finished_at, work.lease_until, work.claimed_by) == ("done", later(seconds=2), None, None)
+    assert (work.state, work.finished_at, work.lease_until, work.claimed_by) == (
+        "done",
+        later(seconds=2),
+        None,
+        None,
+    )
     (answered,) = events(connection, "lanes.item.answered")
     assert answered.payload == {"key": "k", "lane": lane, "standing": "authoritative"}
 
@@ -85,12 +131,19 @@ def test_a_lambda_item_answered_in_real_time_is_provisional_and_owes_one_authori
     letters = publish(connection, now=NOON, mode="lambda")
     save(connection, tried(claimed_item(connection)), now=later(seconds=2))
     status = row(connection, "item_status")
-    assert (status.state, status.answered_at, status.settled_at) == ("answered", later(seconds=2), None)
+    assert (status.state, status.answered_at, status.settled_at) == (
+        "answered",
+        later(seconds=2),
+        None,
+    )
     assert row(connection, "current_results").standing == "provisional"
     owed = row(connection, "work", state="ready")
     assert (owed.lane, owed.purpose, owed.version_id, owed.ready_at) == (
-        "batch", "authoritative", letters.id, later(seconds=2),
-    )  # fmt: skip
+        "batch",
+        "authoritative",
+        letters.id,
+        later(seconds=2),
+    )
 
 
 def test_a_lambda_item_routed_to_batch_has_one_authoritative_pass(connection: Connection) -> None:
@@ -101,17 +154,28 @@ def test_a_lambda_item_routed_to_batch_has_one_authoritative_pass(connection: Co
     assert [(each.purpose, each.state) for each in rows(connection, "work")] == [("answer", "done")]
 
 
-def test_an_authoritative_answer_settles_the_item_and_replaces_the_provisional_one(connection: Connection) -> None:
+def test_an_authoritative_answer_settles_the_item_and_replaces_the_provisional_one(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, mode="lambda")
     batch_id, work = provisional(connection, letters)
     save(connection, tried(work, output=B), now=later(hours=1), batch_id=batch_id)
     status = row(connection, "item_status")
-    assert (status.state, status.answered_at, status.settled_at) == ("settled", NOON, later(hours=1))
+    assert (status.state, status.answered_at, status.settled_at) == (
+        "settled",
+        NOON,
+        later(hours=1),
+    )
     assert row(connection, "current_results").output == B
-    assert [each.standing for each in rows(connection, "result", "id")] == ["provisional", "authoritative"]
+    assert [each.standing for each in rows(connection, "result", "id")] == [
+        "provisional",
+        "authoritative",
+    ]
 
 
-def test_a_correction_is_written_only_when_the_authoritative_result_differs(connection: Connection) -> None:
+def test_a_correction_is_written_only_when_the_authoritative_result_differs(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, mode="lambda")
     batch_id, work = provisional(connection, letters, A)
     save(connection, tried(work, output=A), batch_id=batch_id)
@@ -123,7 +187,12 @@ def test_a_correction_is_written_only_when_the_authoritative_result_differs(conn
 def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) -> None:
     letters = publish(connection, now=NOON, mode="lambda")
     batch_id, work = provisional(connection, letters, {"category": "a", "note": "same"})
-    saved = save(connection, tried(work, output={"category": "b", "note": "same"}), now=later(hours=1), batch_id=batch_id)
+    saved = save(
+        connection,
+        tried(work, output={"category": "b", "note": "same"}),
+        now=later(hours=1),
+        batch_id=batch_id,
+    )
     assert saved.corrected == 1
     corrected = row(connection, "correction_log")
     assert (corrected.workload, corrected.key, corrected.generation) == ("letters", "k", 0)
@@ -137,7 +206,10 @@ def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) 
 
 @pytest.mark.parametrize(
     ("authoritative", "changed"),
-    [({"category": "a", "note": "other"}, None), ({"category": "b", "note": "other"}, ["category"])],
+    [
+        ({"category": "a", "note": "other"}, None),
+        ({"category": "b", "note": "other"}, ["category"]),
+    ],
 )
 def test_only_the_compared_fields_make_a_correction(
     connection: Connection, authoritative: dict[str, Any], changed: list[str] | None
@@ -146,7 +218,9 @@ def test_only_the_compared_fields_make_a_correction(
     batch_id, work = provisional(connection, letters, {"category": "a", "note": "one"})
     save(connection, tried(work, output=authoritative), batch_id=batch_id)
     assert row(connection, "current_results").output == authoritative
-    assert [each.changed_fields for each in rows(connection, "correction_log")] == ([changed] if changed else [])
+    assert [each.changed_fields for each in rows(connection, "correction_log")] == (
+        [changed] if changed else []
+    )
 
 
 def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_result_and_keeps_the_reason(
@@ -154,7 +228,12 @@ def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_re
 ) -> None:
     letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
     batch_id, work = provisional(connection, letters)
-    save(connection, tried(work, Outcome.INVALID, error="not JSON"), now=later(hours=1), batch_id=batch_id)
+    save(
+        connection,
+        tried(work, Outcome.INVALID, error="not JSON"),
+        now=later(hours=1),
+        batch_id=batch_id,
+    )
     status = row(connection, "item_status")
     assert (status.state, status.settled_at) == ("settled", later(hours=1))
     assert status.failure == "invalid: not JSON (after 1 failed attempt)"
@@ -179,7 +258,9 @@ def free_item(connection: Connection, key: str = "k", **fields: Any) -> Claimed:
     return claimed_item(connection, key, lane=None, **fields)
 
 
-def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(connection: Connection) -> None:
+def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
     save(connection, tried(free_item(connection), Outcome.INVALID, error="nonsense"))
     status = row(connection, "item_status")
@@ -195,11 +276,22 @@ def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(
 def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Connection) -> None:
     letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
     payload = {"text": "x" * 400}
-    save(connection, tried(free_item(connection, payload=payload), Outcome.INVALID), now=later(seconds=2))
+    save(
+        connection,
+        tried(free_item(connection, payload=payload), Outcome.INVALID),
+        now=later(seconds=2),
+    )
     first, second = rows(connection, "route_log", "decided_at")
     assert (first.lane, first.reason) == ("realtime", "split")
-    assert (second.lane, second.reason, second.decided_at) == ("batch", "fallback", later(seconds=2))
-    assert second.explanation == "real time could not answer it: invalid (after 1 failed attempt); it may wait for a batch"
+    assert (second.lane, second.reason, second.decided_at) == (
+        "batch",
+        "fallback",
+        later(seconds=2),
+    )
+    assert (
+        second.explanation
+        == "real time could not answer it: invalid (after 1 failed attempt); it may wait for a batch"
+    )
     expected = Estimates(NOON).of(letters, len(json.dumps(payload)))
     assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
     status = row(connection, "item_status")
@@ -207,13 +299,30 @@ def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Conne
 
 
 def test_a_fall_back_counts_the_history_that_its_batch_reads(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, history_items=3)
+    letters = publish(
+        connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, history_items=3
+    )
     payload = {"text": "x" * 400}
-    admit(connection, "before", now=NOON, payload=payload, entity="ann", occurred_at=later(hours=-1), lane=Lane.BATCH)
-    save(connection, tried(free_item(connection, payload=payload, entity="ann"), Outcome.INVALID), now=later(seconds=2))
+    admit(
+        connection,
+        "before",
+        now=NOON,
+        payload=payload,
+        entity="ann",
+        occurred_at=later(hours=-1),
+        lane=Lane.BATCH,
+    )
+    save(
+        connection,
+        tried(free_item(connection, payload=payload, entity="ann"), Outcome.INVALID),
+        now=later(seconds=2),
+    )
     chars = len(json.dumps(payload))
     expected = Estimates(NOON).of(letters, chars, history_chars([chars]))
-    costs = [row(connection, "route_log", **of).batch_usd for of in ({"lane": "realtime"}, {"reason": "fallback"})]
+    costs = [
+        row(connection, "route_log", **of).batch_usd
+        for of in ({"lane": "realtime"}, {"reason": "fallback"})
+    ]
     assert costs == [expected.batch] * 2
 
 
@@ -223,9 +332,11 @@ def test_an_authoritative_pass_writes_no_route(connection: Connection) -> None:
 
 
 BINDING: list[dict[str, Any]] = [
-    {"lane": Lane.REALTIME}, {"lane": None, "urgent": True}, {"lane": None, "due_at": later(minutes=5)},
+    {"lane": Lane.REALTIME},
+    {"lane": None, "urgent": True},
+    {"lane": None, "due_at": later(minutes=5)},
     {"lane": None, "due_at": later(minutes=-1)},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("asked", BINDING)
@@ -238,13 +349,24 @@ def test_a_lambda_item_that_must_be_realtime_keeps_its_budget_there_then_fails_a
     (again,) = claim(connection, now=later(seconds=1))
     save(connection, tried(again, Outcome.INVALID, error="nonsense"))
     assert row(connection, "item_status").failure == "invalid: nonsense (after 2 failed attempts)"
-    assert [(each.lane, each.state) for each in rows(connection, "work")] == [("realtime", "failed")]
+    assert [(each.lane, each.state) for each in rows(connection, "work")] == [
+        ("realtime", "failed")
+    ]
     assert [each.lane for each in rows(connection, "route_log")] == ["realtime"]
     assert len(events(connection, "lanes.item.failed")) == 1
 
 
-def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(connection: Connection) -> None:
-    publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, batch_expected_minutes=60)
+def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(
+    connection: Connection,
+) -> None:
+    publish(
+        connection,
+        now=NOON,
+        mode="lambda",
+        max_failures=1,
+        split_percent=100,
+        batch_expected_minutes=60,
+    )
     work = free_item(connection, due_at=later(hours=3))
     save(connection, tried(work, Outcome.INVALID), now=later(hours=1))
     assert state(connection) == "failed"
@@ -266,9 +388,17 @@ def rescued(connection: Connection, version: Version) -> tuple[BatchId, Claimed,
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])
 @pytest.mark.parametrize("first", list(Lane))
-def test_an_item_fails_only_when_none_of_its_work_is_open(connection: Connection, mode: str, first: Lane) -> None:
-    batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode=mode, max_failures=1))
-    tries = [(rescue, None), (late, batch_id)] if first is Lane.REALTIME else [(late, batch_id), (rescue, None)]
+def test_an_item_fails_only_when_none_of_its_work_is_open(
+    connection: Connection, mode: str, first: Lane
+) -> None:
+    batch_id, late, rescue = rescued(
+        connection, publish(connection, now=NOON, mode=mode, max_failures=1)
+    )
+    tries = (
+        [(rescue, None), (late, batch_id)]
+        if first is Lane.REALTIME
+        else [(late, batch_id), (rescue, None)]
+    )
     save(connection, tried(tries[0][0], Outcome.INVALID), batch_id=tries[0][1])
     assert state(connection) == "working"
     assert events(connection, "lanes.item.failed") == []
@@ -277,14 +407,18 @@ def test_an_item_fails_only_when_none_of_its_work_is_open(connection: Connection
     assert len(events(connection, "lanes.item.failed")) == 1
 
 
-def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(connection: Connection) -> None:
+def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(
+    connection: Connection,
+) -> None:
     _, late, rescue = rescued(connection, publish(connection, now=NOON, max_failures=1))
     save(connection, tried(late, Outcome.INVALID), tried(rescue, Outcome.POISON, error="too long"))
     assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempt)"
     assert len(events(connection, "lanes.item.failed")) == 1
 
 
-def test_with_lambda_the_open_batch_work_of_a_rescued_item_is_its_authoritative_pass(connection: Connection) -> None:
+def test_with_lambda_the_open_batch_work_of_a_rescued_item_is_its_authoritative_pass(
+    connection: Connection,
+) -> None:
     batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode="lambda"))
     save(connection, tried(rescue, output=A))
     assert state(connection) == "answered"
@@ -298,7 +432,9 @@ def test_with_lambda_the_open_batch_work_of_a_rescued_item_is_its_authoritative_
 def test_work_of_an_older_revision_keeps_no_item_from_failing(connection: Connection) -> None:
     letters = publish(connection, now=NOON, max_failures=1)
     in_batch(connection, letters, "k")
-    amend(connection, Amendment("letters", "k", {"text": "more"}, place=None), door="client", now=NOON)
+    amend(
+        connection, Amendment("letters", "k", {"text": "more"}, place=None), door="client", now=NOON
+    )
     second, (work,) = submit(connection, letters, now=later(minutes=1), account="other")
     save(connection, tried(work, Outcome.INVALID), batch_id=second)
     assert state(connection) == "failed"
@@ -326,19 +462,32 @@ def test_poison_fails_at_once_on_either_lane(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
-def test_work_that_fails_within_its_budget_is_ready_again(connection: Connection, outcome: Outcome) -> None:
+def test_work_that_fails_within_its_budget_is_ready_again(
+    connection: Connection, outcome: Outcome
+) -> None:
     publish(connection, now=NOON, max_failures=2)
     save(connection, tried(claimed_item(connection), outcome))
     work = row(connection, "work")
-    assert (work.state, work.failures, work.claimed_by, work.lease_until) == ("ready", 1, None, None)
+    assert (work.state, work.failures, work.claimed_by, work.lease_until) == (
+        "ready",
+        1,
+        None,
+        None,
+    )
     assert state(connection) == "routed"
     assert rows(connection, "current_results") == []
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
-def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(connection: Connection, outcome: Outcome) -> None:
+def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(
+    connection: Connection, outcome: Outcome
+) -> None:
     publish(connection, now=NOON, max_failures=1)
-    save(connection, tried(claimed_item(connection), outcome, error="the last straw"), now=later(seconds=2))
+    save(
+        connection,
+        tried(claimed_item(connection), outcome, error="the last straw"),
+        now=later(seconds=2),
+    )
     status = row(connection, "item_status")
     assert (status.state, status.answered_at) == ("failed", None)
     assert status.failure == f"{outcome}: the last straw (after 1 failed attempt)"
@@ -349,7 +498,9 @@ def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(conne
 
 
 @pytest.mark.parametrize("outcome", [Outcome.CANCELED, Outcome.EXPIRED])
-def test_a_request_that_did_not_run_spends_nothing_of_the_budget(connection: Connection, outcome: Outcome) -> None:
+def test_a_request_that_did_not_run_spends_nothing_of_the_budget(
+    connection: Connection, outcome: Outcome
+) -> None:
     letters = publish(connection, now=NOON, max_failures=1)
     batch_id, (work,) = in_batch(connection, letters, "k")
     save(connection, tried(work, outcome), batch_id=batch_id)
@@ -360,7 +511,9 @@ def test_a_request_that_did_not_run_spends_nothing_of_the_budget(connection: Con
 def test_an_answer_after_a_failure_clears_the_failure(connection: Connection) -> None:
     publish(connection, now=NOON, max_failures=1)
     save(connection, tried(claimed_item(connection), Outcome.ERRORED))
-    connection.execute(text("update lanes.work set state = 'ready', failures = 0"))  # what a retry does
+    connection.execute(
+        text("update lanes.work set state = 'ready', failures = 0")
+    )  # what a retry does
     (again,) = claim(connection, now=later(hours=1))
     save(connection, tried(again), now=later(hours=1))
     status = row(connection, "item_status")
@@ -371,7 +524,9 @@ def test_an_answer_after_a_failure_clears_the_failure(connection: Connection) ->
 # -- late, canceled, doubled
 
 
-def test_a_late_answer_of_a_batch_is_billed_and_recorded_and_never_shown(connection: Connection) -> None:
+def test_a_late_answer_of_a_batch_is_billed_and_recorded_and_never_shown(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON)
     batch_id, (work,) = in_batch(connection, letters, "k")
     save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id)
@@ -381,13 +536,20 @@ def test_a_late_answer_of_a_batch_is_billed_and_recorded_and_never_shown(connect
     assert (late.late, late.answered) == (1, 0)
     assert row(connection, "current_results").output == A
     assert [(each.outcome, each.shown) for each in rows(connection, "attempt_log", "attempt")] == [
-        ("expired", False), ("valid", True), ("valid", False),
-    ]  # fmt: skip
-    assert [each.batch_id for each in rows(connection, "spend", "billed_at, batch_id")] == [batch_id, other]
+        ("expired", False),
+        ("valid", True),
+        ("valid", False),
+    ]
+    assert [each.batch_id for each in rows(connection, "spend", "billed_at, batch_id")] == [
+        batch_id,
+        other,
+    ]
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-def test_the_answer_of_a_canceled_item_is_billed_and_never_shown(connection: Connection, lane: Lane) -> None:
+def test_the_answer_of_a_canceled_item_is_billed_and_never_shown(
+    connection: Connection, lane: Lane
+) -> None:
     letters = publish(connection, now=NOON)
     batch_id = None
     if lane is Lane.REALTIME:
@@ -412,7 +574,9 @@ def test_a_canceled_item_whose_request_failed_is_not_tried_again(connection: Con
     assert events(connection, "lanes.item.failed") == []
 
 
-def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(connection: Connection) -> None:
+def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, mode="lambda")
     batch_id, work = provisional(connection, letters, A)
     items.cancel(connection, "letters", "k")
@@ -423,15 +587,21 @@ def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(connect
 
 @pytest.mark.parametrize("purpose", ["shadow", "replay"])
 @pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.POISON])
-def test_a_shadow_or_replay_never_moves_the_item(connection: Connection, purpose: str, outcome: Outcome) -> None:
+def test_a_shadow_or_replay_never_moves_the_item(
+    connection: Connection, purpose: str, outcome: Outcome
+) -> None:
     publish(connection, now=NOON, max_failures=1)
     work = claimed_item(connection)
-    connection.execute(text("update lanes.work set purpose = :purpose, generation = 1"), {"purpose": purpose})
+    connection.execute(
+        text("update lanes.work set purpose = :purpose, generation = 1"), {"purpose": purpose}
+    )
     before = row(connection, "item")
     save(connection, tried(work, outcome))
     assert row(connection, "item") == before
     assert rows(connection, "current_results") == []
-    assert events(connection, "lanes.item.answered") == events(connection, "lanes.item.failed") == []
+    assert (
+        events(connection, "lanes.item.answered") == events(connection, "lanes.item.failed") == []
+    )
     assert row(connection, "attempt_log").outcome == outcome
 
 
@@ -444,7 +614,9 @@ def test_an_answer_to_an_older_revision_is_recorded_and_never_shown(connection: 
     assert len(rows(connection, "spend")) == 1
 
 
-def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(connection: Connection) -> None:
+def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON)
     batch_id, (work,) = in_batch(connection, letters, "k")
     connection.execute(
@@ -478,7 +650,9 @@ def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> 
 # -- an attempt exists once
 
 
-def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(connection: Connection) -> None:
+def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(
+    connection: Connection,
+) -> None:
     batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
     line = tried(work, response=said("msg_1"))
     saved = save(connection, line, line, batch_id=batch_id)
@@ -489,7 +663,9 @@ def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(conne
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED])
-def test_a_line_without_a_response_that_comes_twice_is_one_attempt(connection: Connection, outcome: Outcome) -> None:
+def test_a_line_without_a_response_that_comes_twice_is_one_attempt(
+    connection: Connection, outcome: Outcome
+) -> None:
     batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
     for _ in range(2):
         save(connection, tried(work, outcome), tried(work, outcome), batch_id=batch_id)
@@ -497,7 +673,9 @@ def test_a_line_without_a_response_that_comes_twice_is_one_attempt(connection: C
     assert row(connection, "work").failures == (outcome is Outcome.ERRORED)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.MISSING])
+@pytest.mark.parametrize(
+    "outcome", [Outcome.VALID, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.MISSING]
+)
 @pytest.mark.parametrize("fate", ["superseded", "canceled", "given up"])
 def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
     connection: Connection, fate: str, outcome: Outcome
@@ -513,25 +691,35 @@ def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
     if fate == "superseded":
         submit(connection, letters, now=later(hours=1))
     for _ in range(2):
-        save(connection, tried(work, outcome, response=said("msg_1") if outcome is Outcome.VALID else None),
-             batch_id=batch_id)  # fmt: skip
+        save(
+            connection,
+            tried(work, outcome, response=said("msg_1") if outcome is Outcome.VALID else None),
+            batch_id=batch_id,
+        )
     assert row(connection, "attempt_log").outcome == outcome
     kept = row(connection, "batch_status", batch_id=batch_id)
     counted = (kept.succeeded, kept.errored, kept.expired, kept.canceled, kept.missing)
     assert sum(counted) == kept.items == 1
 
 
-def test_a_result_that_comes_after_it_was_thought_missing_is_counted_instead(connection: Connection) -> None:
+def test_a_result_that_comes_after_it_was_thought_missing_is_counted_instead(
+    connection: Connection,
+) -> None:
     batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
     save(connection, tried(work, Outcome.MISSING), batch_id=batch_id)
     late = save(connection, tried(work), batch_id=batch_id)
     assert (late.late, late.answered) == (1, 0)
     kept = row(connection, "batch_status")
     assert (kept.succeeded, kept.missing) == (1, 0)
-    assert [each.outcome for each in rows(connection, "attempt_log", "attempt")] == ["missing", "valid"]
+    assert [each.outcome for each in rows(connection, "attempt_log", "attempt")] == [
+        "missing",
+        "valid",
+    ]
 
 
-def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_its_bound(connection: Connection) -> None:
+def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_its_bound(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     work = claimed_item(connection)
     items.cancel(connection, "letters", "k")
@@ -539,7 +727,9 @@ def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_i
     assert row(connection, "attempt_log").bound_usd == Decimal("0.01")
 
 
-def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(connection: Connection) -> None:
+def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     claimed = claimed_item(connection)
     lost = work_store.abandoned(connection, now=later(minutes=5))
@@ -549,9 +739,13 @@ def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(conne
     assert row(connection, "work").failures == 0
 
 
-def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(connection: Connection) -> None:
+def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=1)
-    save(connection, tried(claimed_item(connection), Outcome.POISON, error="bad byte \x00 in \ud800"))
+    save(
+        connection, tried(claimed_item(connection), Outcome.POISON, error="bad byte \x00 in \ud800")
+    )
     assert row(connection, "attempt_log").error == "bad byte \ufffd in \ufffd"
     assert row(connection, "item_status").failure.startswith("poison: bad byte \ufffd")
 
@@ -560,9 +754,12 @@ def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(connection:
 
 
 @pytest.mark.parametrize(
-    ("announces", "told"), [("each", {"now", "later"}), ("realtime", {"now"}), ("summary", set[str]())]
-)  # fmt: skip
-def test_a_workload_says_which_answers_are_announced(connection: Connection, announces: str, told: set[str]) -> None:
+    ("announces", "told"),
+    [("each", {"now", "later"}), ("realtime", {"now"}), ("summary", set[str]())],
+)
+def test_a_workload_says_which_answers_are_announced(
+    connection: Connection, announces: str, told: set[str]
+) -> None:
     letters = publish(connection, now=NOON, announces=announces)
     save(connection, tried(claimed_item(connection, "now")))
     batch_id, (of_batch,) = in_batch(connection, letters, "later")
@@ -572,7 +769,9 @@ def test_a_workload_says_which_answers_are_announced(connection: Connection, ann
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_ones(connection: Connection, lane: Lane) -> None:
+def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_ones(
+    connection: Connection, lane: Lane
+) -> None:
     letters = publish(connection, now=NOON, announces="summary")
     batch_id = None
     admit(connection, "asked", now=NOON, lane=lane, ack=True)
@@ -587,7 +786,9 @@ def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_o
     assert len(work) == 2
 
 
-def test_failures_and_corrections_are_announced_whatever_the_workload_says(connection: Connection) -> None:
+def test_failures_and_corrections_are_announced_whatever_the_workload_says(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, mode="lambda", announces="summary", max_failures=1)
     batch_id, work = provisional(connection, letters, A)
     save(connection, tried(work, output=B), batch_id=batch_id)
@@ -600,7 +801,9 @@ def test_failures_and_corrections_are_announced_whatever_the_workload_says(conne
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.TRUNCATED])
-def test_what_spoils_a_whole_pack_spends_no_neighbours_retry_budget(connection: Connection, outcome: Outcome) -> None:
+def test_what_spoils_a_whole_pack_spends_no_neighbours_retry_budget(
+    connection: Connection, outcome: Outcome
+) -> None:
     """An item at fault spends its own, asked alone; its neighbours are answered however often their packs were spoiled."""
     publish(connection, now=NOON, max_failures=1)
     admit(connection, "bad", "good", now=NOON, lane=Lane.REALTIME)
@@ -611,10 +814,19 @@ def test_what_spoils_a_whole_pack_spends_no_neighbours_retry_budget(connection: 
     pack = claim(connection)
     save(
         connection,
-        *(replace(tried(each, outcome, response=shared), judged=how) for each, how in zip(pack, spoiled, strict=True)),
+        *(
+            replace(tried(each, outcome, response=shared), judged=how)
+            for each, how in zip(pack, spoiled, strict=True)
+        ),
     )
     again = claim(connection)
-    assert [(each.key, each.failures, each.travels_alone) for each in again] == [("bad", 0, True), ("good", 0, True)]
+    assert [(each.key, each.failures, each.travels_alone) for each in again] == [
+        ("bad", 0, True),
+        ("good", 0, True),
+    ]
     save(connection, tried(again[0], outcome), tried(again[1]))
-    assert {each.key: each.state for each in rows(connection, "item_status")} == {"bad": "failed", "good": "settled"}
+    assert {each.key: each.state for each in rows(connection, "item_status")} == {
+        "bad": "failed",
+        "good": "settled",
+    }
     assert row(connection, "spend", message_id=shared.message_id)._mapping["items"] == 2

@@ -22,7 +22,9 @@ KEYS = [f"k{number}" for number in range(40)]
 SHARE = 0.2
 
 
-def answered_in_packs(connection: Connection, *keys: str, size: int = 10, lane: Lane = Lane.REALTIME) -> None:
+def answered_in_packs(
+    connection: Connection, *keys: str, size: int = 10, lane: Lane = Lane.REALTIME
+) -> None:
     """The items were answered in calls of so many."""
     admit(connection, *keys, now=NOON, lane=lane)
     route(connection, now=NOON)
@@ -42,18 +44,24 @@ def shadows(connection: Connection, *, minute: int = 0) -> list[Claimed]:
     return taken
 
 
-def say(connection: Connection, of: Sequence[Claimed], output: dict[str, Any], *, minute: int = 1) -> None:
+def say(
+    connection: Connection, of: Sequence[Claimed], output: dict[str, Any], *, minute: int = 1
+) -> None:
     for each in of:
         save(connection, tried(each, output=output), now=later(minutes=minute))
 
 
-def test_so_many_of_the_items_of_packs_are_owed_a_shadow_as_the_share_says_each_once(connection: Connection) -> None:
+def test_so_many_of_the_items_of_packs_are_owed_a_shadow_as_the_share_says_each_once(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)
     owed = rows(connection, "work", "id", purpose="shadow")
     assert 3 <= len(owed) <= 14
     assert [each.item_id for each in owed] == [each.item_id for each in checks(connection)]
-    assert {(each.lane, each.state, each.rank_at) for each in owed} == {("realtime", "ready", later(days=1))}
+    assert {(each.lane, each.state, each.rank_at) for each in owed} == {
+        ("realtime", "ready", later(days=1))
+    }
     assert {each.pack for each in checks(connection)} == {10}
 
 
@@ -66,7 +74,9 @@ def test_items_of_single_calls_and_of_workloads_that_check_nothing_owe_none(
     assert checks(connection) == rows(connection, "work", purpose="shadow") == []
 
 
-def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_no_drain(connection: Connection) -> None:
+def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_no_drain(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     admit(connection, *KEYS, now=NOON, lane=Lane.REALTIME, urgent=True, due_at=later(hours=1))
     route(connection, now=NOON)
@@ -84,19 +94,35 @@ def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_
     }
 
 
-def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(connection: Connection) -> None:
+def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)
-    before = rows(connection, "item", "id"), rows(connection, "result", "id"), rows(connection, "route", "id")
+    before = (
+        rows(connection, "item", "id"),
+        rows(connection, "result", "id"),
+        rows(connection, "route", "id"),
+    )
     say(connection, shadows(connection), A)
-    assert {(each.agrees, each.compared_at) for each in checks(connection)} == {(True, later(minutes=1))}
-    assert (rows(connection, "item", "id"), rows(connection, "result", "id"), rows(connection, "route", "id")) == before
+    assert {(each.agrees, each.compared_at) for each in checks(connection)} == {
+        (True, later(minutes=1))
+    }
+    assert (
+        rows(connection, "item", "id"),
+        rows(connection, "result", "id"),
+        rows(connection, "route", "id"),
+    ) == before
     billed = rows(connection, "spend", purpose="shadow")
     assert len(billed) == len(checks(connection))
 
 
-def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compared(connection: Connection) -> None:
-    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE, compare_fields=["category"])
+def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compared(
+    connection: Connection,
+) -> None:
+    publish(
+        connection, now=NOON, realtime_pack=10, pack_check_share=SHARE, compare_fields=["category"]
+    )
     answered_in_packs(connection, *KEYS)
     first, *others = shadows(connection)
     say(connection, [first], B)
@@ -104,7 +130,9 @@ def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compa
     assert [each.agrees for each in checks(connection)] == [False, *[True] * len(others)]
 
 
-def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(connection: Connection) -> None:
+def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)
     say(connection, shadows(connection), B)
@@ -114,9 +142,11 @@ def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(con
     again = shadows(connection, minute=1)
     assert len(again) == len(twice)
     say(connection, again, B, minute=2)
-    assert {(each.agrees, each.repeats, each.repeated_at, each.alone) for each in checks(connection) if each.twice} == {
-        (False, True, later(minutes=2), None)
-    }
+    assert {
+        (each.agrees, each.repeats, each.repeated_at, each.alone)
+        for each in checks(connection)
+        if each.twice
+    } == {(False, True, later(minutes=2), None)}
     assert shadows(connection, minute=9) == []
 
 
@@ -135,16 +165,25 @@ def test_on_the_batch_lane_too(connection: Connection) -> None:
 
 
 def test_in_lambda_mode_each_lane_of_an_item_is_checked_by_itself(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", realtime_pack=10, batch_pack=10, pack_check_share=SHARE)
+    letters = publish(
+        connection, now=NOON, mode="lambda", realtime_pack=10, batch_pack=10, pack_check_share=SHARE
+    )
     answered_in_packs(connection, *KEYS)
     batch_id, taken = submit(connection, letters, pack=10)
     for start in range(0, len(taken), 10):
         response = said()
-        save(connection, *(tried(each, output=B, response=response) for each in taken[start : start + 10]), batch_id=batch_id)
+        save(
+            connection,
+            *(tried(each, output=B, response=response) for each in taken[start : start + 10]),
+            batch_id=batch_id,
+        )
     _, alone = submit(connection, letters, now=later(hours=1))
     say(connection, alone, B)
     assert len(alone) > 0
-    assert {(each.lane, each.agrees) for each in checks(connection)} == {(Lane.REALTIME, None), (Lane.BATCH, True)}
+    assert {(each.lane, each.agrees) for each in checks(connection)} == {
+        (Lane.REALTIME, None),
+        (Lane.BATCH, True),
+    }
 
 
 def test_a_save_that_comes_twice_checks_once(connection: Connection) -> None:
@@ -164,11 +203,16 @@ def test_a_shadow_that_fails_or_is_outdated_compares_nothing(connection: Connect
     answered_in_packs(connection, *KEYS)
     first, second, *others = shadows(connection)
     save(connection, tried(first, Outcome.POISON))
-    connection.execute(text("select lanes.amend('letters', :key, '{\"text\": \"another\"}')"), {"key": second.key})
+    connection.execute(
+        text("select lanes.amend('letters', :key, '{\"text\": \"another\"}')"), {"key": second.key}
+    )
     say(connection, [second], A)
     assert [each.agrees for each in checks(connection)[:2]] == [None, None]
     assert row(connection, "item_status", key=first.key).state == "settled"
-    connection.execute(text("select lanes.amend('letters', :key, '{\"text\": \"another\"}')"), {"key": others[0].key})
+    connection.execute(
+        text("select lanes.amend('letters', :key, '{\"text\": \"another\"}')"),
+        {"key": others[0].key},
+    )
     assert rows(connection, "work", purpose="shadow", state="ready") == []
 
 
@@ -188,9 +232,15 @@ def test_an_items_story_tells_of_its_check(connection: Connection) -> None:
     taken = shadows(connection)
     say(connection, taken, B)
     told = [
-        each.detail for each in happenings(story.records(connection, "letters", taken[0].key, now=later(hours=1)))
+        each.detail
+        for each in happenings(
+            story.records(connection, "letters", taken[0].key, now=later(hours=1))
+        )
         if each.what in ("compared", "tried")
-    ]  # fmt: skip
+    ]
     assert "by claude-haiku-5-5 in a call of 10: valid" in told[0]
     assert "alone, to check packing: billed, never shown" in told[1]
-    assert told[-1] == "asked alone, to check packing, it says something else than in its call of 10 items"
+    assert (
+        told[-1]
+        == "asked alone, to check packing, it says something else than in its call of 10 items"
+    )

@@ -54,7 +54,9 @@ def test_a_settled_item_cannot_be_withdrawn(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(("workload", "key"), [("letters", "other"), ("ghosts", "k")])
-def test_an_unknown_item_cannot_be_withdrawn(connection: Connection, workload: str, key: str) -> None:
+def test_an_unknown_item_cannot_be_withdrawn(
+    connection: Connection, workload: str, key: str
+) -> None:
     admit(connection, "k", now=NOON)
     assert items.cancel(connection, workload, key) == "unknown_item"
 
@@ -66,7 +68,10 @@ def test_withdrawing_one_item_leaves_the_others(connection: Connection) -> None:
     admit(connection, "k2", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     items.cancel(connection, "letters", "k")
-    assert {(each.workload, each.key) for each in claim(connection)} == {("invoices", "k"), ("letters", "k2")}
+    assert {(each.workload, each.key) for each in claim(connection)} == {
+        ("invoices", "k"),
+        ("letters", "k2"),
+    }
 
 
 # -- label
@@ -74,18 +79,25 @@ def test_withdrawing_one_item_leaves_the_others(connection: Connection) -> None:
 
 def test_a_label_says_what_is_right_and_who_says_so(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
-    query = text("select lanes.label('letters', 'k', cast('{\"category\": \"a\"}' as jsonb), 'ada', :now)")
+    query = text(
+        "select lanes.label('letters', 'k', cast('{\"category\": \"a\"}' as jsonb), 'ada', :now)"
+    )
     assert connection.execute(query, {"now": NOON}).scalar_one() == "labeled"
     kept = row(connection, "label")
     assert (kept.expected, kept.source, kept.labeled_at) == (A, "ada", NOON)
 
 
-def test_the_newest_label_of_a_source_counts_and_sources_stand_side_by_side(connection: Connection) -> None:
+def test_the_newest_label_of_a_source_counts_and_sources_stand_side_by_side(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     items.label(connection, "letters", {"k": A}, source="ada")
     items.label(connection, "letters", {"k": B}, source="bob")
     items.label(connection, "letters", {"k": B}, source="ada")
-    assert {each.source: each.expected for each in rows(connection, "label")} == {"ada": B, "bob": B}
+    assert {each.source: each.expected for each in rows(connection, "label")} == {
+        "ada": B,
+        "bob": B,
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,7 +128,12 @@ def test_reading_a_result_records_who_read_it_and_when(connection: Connection) -
     save(connection, tried(claimed_item(connection)))
     query = text("select * from lanes.read_result('letters', 'k', 'desk', :now)")
     taken = connection.execute(query, {"now": later(minutes=3)}).one()
-    assert (taken.output, taken.standing, taken.generation, taken.lane) == (A, "authoritative", 0, "realtime")
+    assert (taken.output, taken.standing, taken.generation, taken.lane) == (
+        A,
+        "authoritative",
+        0,
+        "realtime",
+    )
     assert taken.created_at == NOON
     kept = row(connection, "read")
     assert (kept.reader, kept.read_at) == ("desk", later(minutes=3))
@@ -139,12 +156,22 @@ def test_a_reader_sees_the_correction_after_the_provisional_answer(connection: C
     save(connection, tried(claimed_item(connection), output=A))
     early = results.read(connection, "letters", "k", reader="desk")
     assert early is not None
-    assert (early.output, early.standing, early.lane, early.is_settled) == (A, Standing.PROVISIONAL, "realtime", False)
+    assert (early.output, early.standing, early.lane, early.is_settled) == (
+        A,
+        Standing.PROVISIONAL,
+        "realtime",
+        False,
+    )
     batch_id, (work,) = submit(connection, version)
     save(connection, tried(work, output=B), batch_id=batch_id)
     late = results.read(connection, "letters", "k", reader="desk")
     assert late is not None
-    assert (late.output, late.standing, late.lane, late.is_settled) == (B, Standing.AUTHORITATIVE, "batch", True)
+    assert (late.output, late.standing, late.lane, late.is_settled) == (
+        B,
+        Standing.AUTHORITATIVE,
+        "batch",
+        True,
+    )
     first, second = rows(connection, "read", "id")
     assert first.result_id != second.result_id
 
@@ -160,21 +187,34 @@ def test_a_provisional_answer_confirmed_for_good_reads_as_settled(connection: Co
     assert rows(connection, "read") == []  # looking is not reading
 
 
-def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(connection: Connection) -> None:
+def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, mode="lambda")
     save(connection, tried(claimed_item(connection, "early")))
     save(connection, tried(claimed_item(connection, "broken"), Outcome.POISON))
     admit(connection, "new", "gone", now=NOON)
     items.cancel(connection, "letters", "gone")
     sought = [
-        Sought("letters", "new", "a"), Sought("letters", "early", "b"), Sought("letters", "early", "c", settled=True),
-        Sought("letters", "broken", "d"), Sought("letters", "gone", "e"), Sought("letters", "ghost", "f"),
-        Sought("ghosts", "early", "g"), Sought("letters", "early", "h"),
-    ]  # fmt: skip
+        Sought("letters", "new", "a"),
+        Sought("letters", "early", "b"),
+        Sought("letters", "early", "c", settled=True),
+        Sought("letters", "broken", "d"),
+        Sought("letters", "gone", "e"),
+        Sought("letters", "ghost", "f"),
+        Sought("ghosts", "early", "g"),
+        Sought("letters", "early", "h"),
+    ]
     early = results.current(connection, "letters", "early")
     assert early is not None
     assert results.take(connection, sought) == [
-        Unanswered.NOT_YET, early, Unanswered.NOT_YET, Unanswered.FAILED, Unanswered.CANCELED, Unanswered.NO_ITEM,
-        Unanswered.NO_WORKLOAD, early,
-    ]  # fmt: skip
+        Unanswered.NOT_YET,
+        early,
+        Unanswered.NOT_YET,
+        Unanswered.FAILED,
+        Unanswered.CANCELED,
+        Unanswered.NO_ITEM,
+        Unanswered.NO_WORKLOAD,
+        early,
+    ]
     assert sorted(each.reader for each in rows(connection, "read")) == ["b", "h"]

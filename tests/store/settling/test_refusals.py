@@ -24,10 +24,14 @@ SCHEMA_400 = "invalid_request_error: output_config.format.schema: $ref is not su
 KEYS = ("a", "b", "c", "d", "e")
 
 
-def refused(work: Claimed, *, at: datetime = NOON, error: str = SCHEMA_400, call: str | None = None) -> Attempt:
+def refused(
+    work: Claimed, *, at: datetime = NOON, error: str = SCHEMA_400, call: str | None = None
+) -> Attempt:
     """The provider refused a call of this work for what it says."""
     attempt = tried(work, Outcome.POISON, at=at, error=error)
-    return replace(attempt, judged=replace(attempt.judged, refused_call=call or str(work.claim.work_id)))
+    return replace(
+        attempt, judged=replace(attempt.judged, refused_call=call or str(work.claim.work_id))
+    )
 
 
 def waiting(connection: Connection, *keys: str, lane: Lane = Lane.REALTIME, **spec: Any) -> None:
@@ -50,17 +54,23 @@ def is_paused(connection: Connection) -> bool:
     return row(connection, "workload", name="letters").paused_at is not None
 
 
-def test_the_first_few_identical_refusals_stop_the_version_and_keep_every_item(connection: Connection) -> None:
+def test_the_first_few_identical_refusals_stop_the_version_and_keep_every_item(
+    connection: Connection,
+) -> None:
     waiting(connection, *KEYS)
     taken = claim(connection, places=5)
     for number, each in enumerate(taken):
         saved = save(connection, refused(each, at=later(seconds=number)), now=later(seconds=number))
         assert is_paused(connection) == (number + 1 >= LEAST_REFUSED)
-        assert saved.stopped == (frozenset({"letters"}) if number + 1 >= LEAST_REFUSED else frozenset())
+        assert saved.stopped == (
+            frozenset({"letters"}) if number + 1 >= LEAST_REFUSED else frozenset()
+        )
     assert stands(connection) == dict.fromkeys(KEYS, ("routed", 0))
     assert incident(connection) == [("version 1", "open")]
     assert "3 different calls met the same" in row(connection, "incident").sentence
-    told = next_step(story.records(connection, "letters", "a", now=later(minutes=1)), later(minutes=1))
+    told = next_step(
+        story.records(connection, "letters", "a", now=later(minutes=1)), later(minutes=1)
+    )
     assert "the provider has refused version 1 since" in told
     assert claim(connection, now=later(hours=1)) == []
 
@@ -71,7 +81,9 @@ def test_refusals_of_one_save_stop_it_too(connection: Connection) -> None:
     assert (stands(connection), is_paused(connection)) == (dict.fromkeys(KEYS, ("routed", 0)), True)
 
 
-def test_a_corrected_version_goes_on_by_itself_with_everything_that_was_kept(connection: Connection) -> None:
+def test_a_corrected_version_goes_on_by_itself_with_everything_that_was_kept(
+    connection: Connection,
+) -> None:
     waiting(connection, *KEYS)
     late, *others = claim(connection)
     save(connection, *map(refused, others))
@@ -81,9 +93,13 @@ def test_a_corrected_version_goes_on_by_itself_with_everything_that_was_kept(con
     assert refusals.go_on(connection, now=later(minutes=2)) == 4
     assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
     again = claim(connection, now=later(minutes=2))
-    assert {(each.version_id, each.failures, each.travels_alone) for each in again} == {(better.id, 0, False)}
+    assert {(each.version_id, each.failures, each.travels_alone) for each in again} == {
+        (better.id, 0, False)
+    }
     save(connection, *(tried(each, at=later(minutes=3)) for each in again), now=later(minutes=3))
-    save(connection, refused(late, at=later(minutes=3)), now=later(minutes=3))  # its call had begun with the version before
+    save(
+        connection, refused(late, at=later(minutes=3)), now=later(minutes=3)
+    )  # its call had begun with the version before
     assert refusals.go_on(connection, now=later(minutes=3)) == 1
     (last,) = claim(connection, now=later(minutes=4))
     assert (last.version_id, is_paused(connection)) == (better.id, False)
@@ -119,19 +135,27 @@ def test_a_refusal_beside_answers_of_its_version_is_the_items_own(connection: Co
     assert (is_paused(connection), incident(connection)) == (False, [])
 
 
-def test_a_burst_of_items_at_fault_does_not_stop_a_version_that_answered_before(connection: Connection) -> None:
+def test_a_burst_of_items_at_fault_does_not_stop_a_version_that_answered_before(
+    connection: Connection,
+) -> None:
     waiting(connection, "good", *KEYS)
     good, *bad = claim(connection)
     save(connection, tried(good))
     for second in (1, 6, 11):
         bad = bad or claim(connection, now=later(seconds=second))
-        save(connection, *(refused(each, at=later(seconds=second)) for each in bad), now=later(seconds=second))
+        save(
+            connection,
+            *(refused(each, at=later(seconds=second)) for each in bad),
+            now=later(seconds=second),
+        )
         assert not is_paused(connection)
         bad = []
     assert stands(connection) == {"good": ("settled", 0)} | dict.fromkeys(KEYS, ("failed", 1))
 
 
-def test_a_version_that_is_refused_after_it_answered_stops_once_that_lasts(connection: Connection) -> None:
+def test_a_version_that_is_refused_after_it_answered_stops_once_that_lasts(
+    connection: Connection,
+) -> None:
     keys = [f"k{number}" for number in range(MOST_REFUSED)]
     waiting(connection, "good", *keys)
     good, *bad = claim(connection, places=100)
@@ -139,13 +163,19 @@ def test_a_version_that_is_refused_after_it_answered_stops_once_that_lasts(conne
     long = int(LASTING.total_seconds())
     for second in (1, 6, 11):
         bad = bad or claim(connection, places=100, now=later(seconds=second))
-        save(connection, *(refused(each, at=later(seconds=second)) for each in bad), now=later(seconds=second))
+        save(
+            connection,
+            *(refused(each, at=later(seconds=second)) for each in bad),
+            now=later(seconds=second),
+        )
         bad = []
     admit(connection, "last", now=later(seconds=long), lane=Lane.REALTIME)
     route(connection, now=later(seconds=long))
     (last,) = claim(connection, now=later(seconds=long))
     save(connection, refused(last, at=later(seconds=long)), now=later(seconds=long + 1))
-    assert stands(connection) == {"good": ("settled", 0)} | dict.fromkeys((*keys, "last"), ("routed", 0))
+    assert stands(connection) == {"good": ("settled", 0)} | dict.fromkeys(
+        (*keys, "last"), ("routed", 0)
+    )
     assert is_paused(connection)
     assert refusals.go_on(connection, now=later(seconds=long + 2)) == 0
     assert is_paused(connection)
@@ -161,7 +191,9 @@ def test_an_answer_that_is_saved_after_the_stop_ends_it(connection: Connection) 
     assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
 
 
-def test_an_item_at_fault_fails_once_its_version_has_answered_another(connection: Connection) -> None:
+def test_an_item_at_fault_fails_once_its_version_has_answered_another(
+    connection: Connection,
+) -> None:
     waiting(connection, "a", "b")
     bad, good = claim(connection)
     save(connection, refused(bad))
@@ -187,13 +219,17 @@ def test_different_refusals_are_the_items_own(connection: Connection) -> None:
     waiting(connection, *KEYS)
     for second in (0, 5, 10):
         taken = claim(connection, now=later(seconds=second))
-        attempts = [refused(each, at=later(seconds=second), error=f"too long: {each.key}") for each in taken]
+        attempts = [
+            refused(each, at=later(seconds=second), error=f"too long: {each.key}") for each in taken
+        ]
         save(connection, *attempts, now=later(seconds=second))
     assert stands(connection) == dict.fromkeys(KEYS, ("failed", 1))
     assert not is_paused(connection)
 
 
-def test_items_that_failed_one_by_one_before_it_was_known_are_brought_back(connection: Connection) -> None:
+def test_items_that_failed_one_by_one_before_it_was_known_are_brought_back(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for minute, key in enumerate(KEYS[:2]):
         admit(connection, key, now=later(minutes=minute), lane=Lane.REALTIME)
@@ -212,12 +248,19 @@ def test_items_that_failed_one_by_one_before_it_was_known_are_brought_back(conne
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_packs(connection: Connection, mode: Mode) -> None:
+def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_packs(
+    connection: Connection, mode: Mode
+) -> None:
     waiting(connection, *KEYS, lane=Lane.BATCH, mode=mode)
     letters = workloads.in_force(connection)["letters"]
     batch_id, taken = submit(connection, letters)
-    said = [Judged(Outcome.PACK_REFUSED, error=SCHEMA_400, refused_call=str(number // 2)) for number in range(len(taken))]
-    packs = [replace(refused(each), judged=judged) for each, judged in zip(taken, said, strict=True)]
+    said = [
+        Judged(Outcome.PACK_REFUSED, error=SCHEMA_400, refused_call=str(number // 2))
+        for number in range(len(taken))
+    ]
+    packs = [
+        replace(refused(each), judged=judged) for each, judged in zip(taken, said, strict=True)
+    ]
     save(connection, *packs, batch_id=batch_id)
     assert (stands(connection), is_paused(connection)) == (dict.fromkeys(KEYS, ("routed", 0)), True)
     assert {each.alone for each in rows(connection, "work")} == {False}
@@ -229,9 +272,15 @@ def test_neighbours_and_the_other_lane_of_other_workloads_go_on(connection: Conn
     admit(connection, "x", "y", "z", "bad", now=NOON, workload="bills", lane=Lane.REALTIME)
     route(connection, now=NOON)
     taken = claim(connection)
-    save(connection, *(refused(each) for each in taken if each.workload == "letters" or each.key == "bad"))
+    save(
+        connection,
+        *(refused(each) for each in taken if each.workload == "letters" or each.key == "bad"),
+    )
     assert stands(connection)["bad"] == ("routed", 0)
-    save(connection, *(tried(each) for each in taken if each.workload == "bills" and each.key != "bad"))
+    save(
+        connection,
+        *(tried(each) for each in taken if each.workload == "bills" and each.key != "bad"),
+    )
     (bad,) = claim(connection, now=later(minutes=1))
     assert bad.key == "bad"
     save(connection, refused(bad, at=later(minutes=1)), now=later(minutes=1))
@@ -248,8 +297,13 @@ def test_a_stop_ends_when_all_that_it_held_is_gone(connection: Connection) -> No
 
 
 @given(
-    st.booleans(), st.booleans(), st.integers(1, 9), st.integers(1, 99), st.timedeltas(timedelta(0), 2 * LASTING), st.booleans()
-)  # fmt: skip
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 9),
+    st.integers(1, 99),
+    st.timedeltas(timedelta(0), 2 * LASTING),
+    st.booleans(),
+)
 def test_no_item_fails_for_its_version_and_no_version_stops_while_it_answers(
     before: bool, since: bool, times: int, calls: int, lasted: timedelta, known: bool
 ) -> None:

@@ -12,7 +12,17 @@ from lanes.store.settling import decisions
 from lanes.words import Lane, Mode, Outcome
 from lanes.workload.prices import cost
 from tests.conftest import later
-from tests.store.late import LATE, amended, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
+from tests.store.late import (
+    LATE,
+    amended,
+    by_lane,
+    canceled,
+    doubted,
+    in_batch,
+    of_batch,
+    rescue,
+    waiting,
+)
 from tests.store.tries import A, B, claim, events, home, intend, row, rows, said, save, tried
 
 ANY_MODE = pytest.mark.parametrize("mode", list(Mode))
@@ -27,7 +37,12 @@ def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_r
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     assert row(connection, "item_status").state == "settled"
     homecoming.ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
-    saved = save(connection, tried(of_batch(connection, batch_id), output=B), batch_id=batch_id, now=later(hours=9))
+    saved = save(
+        connection,
+        tried(of_batch(connection, batch_id), output=B),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     home(connection, batch_id, now=later(hours=9))
     assert (saved.answered, saved.corrected) == (0, 0)
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, False]
@@ -38,10 +53,17 @@ def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_r
     assert len(events(connection, "lanes.item.answered")) == 1
 
 
-def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(connection: Connection) -> None:
+def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
-    save(connection, tried(of_batch(connection, batch_id), output=A, at=LATE), batch_id=batch_id, now=LATE)
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), output=A, at=LATE),
+        batch_id=batch_id,
+        now=LATE,
+    )
     assert by_lane(connection)["realtime"].state == "canceled"
     assert claim(connection, now=LATE) == []
     assert row(connection, "item_status").state == "settled"
@@ -54,32 +76,48 @@ def test_a_real_time_answer_under_way_when_the_batch_settled_is_recorded_and_not
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), output=A, at=LATE), batch_id=batch_id, now=LATE)
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), output=A, at=LATE),
+        batch_id=batch_id,
+        now=LATE,
+    )
     save(connection, tried(mine, output=B, at=LATE), now=LATE)
     assert row(connection, "current_results").output == A
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, False]
     assert {each.state for each in rows(connection, "work")} == {"done"}
 
 
-def test_in_lambda_mode_the_rescued_answer_is_provisional_and_its_batch_is_the_pass_owed(connection: Connection) -> None:
+def test_in_lambda_mode_the_rescued_answer_is_provisional_and_its_batch_is_the_pass_owed(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k", mode=Mode.LAMBDA)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     assert row(connection, "item_status").state == "answered"
     assert len(rows(connection, "work")) == 2
-    save(connection, tried(of_batch(connection, batch_id), output=B), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), output=B),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     assert row(connection, "item_status").state == "settled"
     assert row(connection, "correction_log").authoritative_output == B
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, True]
 
 
-def test_in_lambda_mode_a_rescued_item_that_had_not_departed_owes_a_pass_as_any_other(connection: Connection) -> None:
+def test_in_lambda_mode_a_rescued_item_that_had_not_departed_owes_a_pass_as_any_other(
+    connection: Connection,
+) -> None:
     waiting(connection, "k", mode=Mode.LAMBDA)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, at=LATE), now=LATE)
-    assert [(each.lane, each.purpose) for each in rows(connection, "work", "id", state="ready")] == [("batch", "authoritative")]
+    assert [
+        (each.lane, each.purpose) for each in rows(connection, "work", "id", state="ready")
+    ] == [("batch", "authoritative")]
 
 
 @ANY_MODE
@@ -91,7 +129,10 @@ def test_an_item_fails_only_with_the_last_of_its_work(
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
-    ours, theirs = tried(mine, outcome, at=LATE), tried(of_batch(connection, batch_id), outcome, at=LATE)
+    ours, theirs = (
+        tried(mine, outcome, at=LATE),
+        tried(of_batch(connection, batch_id), outcome, at=LATE),
+    )
     one, other = (ours, theirs) if first is Lane.REALTIME else (theirs, ours)
     save(connection, one, now=LATE)
     assert row(connection, "item_status").state == "working"
@@ -100,12 +141,19 @@ def test_an_item_fails_only_with_the_last_of_its_work(
 
 
 @ANY_MODE
-def test_an_item_whose_rescue_failed_for_good_is_answered_by_its_batch(connection: Connection, mode: Mode) -> None:
+def test_an_item_whose_rescue_failed_for_good_is_answered_by_its_batch(
+    connection: Connection, mode: Mode
+) -> None:
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, Outcome.POISON, at=LATE), now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), output=A), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), output=A),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     assert row(connection, "item_status").state == "settled"
 
 
@@ -117,9 +165,16 @@ def test_a_batch_that_expires_after_a_rescue_leaves_nothing_to_ask_once_the_item
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), Outcome.EXPIRED), batch_id=batch_id, now=later(hours=24))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), Outcome.EXPIRED),
+        batch_id=batch_id,
+        now=later(hours=24),
+    )
     left = by_lane(connection)["batch"].state
-    assert left == ("done" if mode is Mode.PLAIN else "ready")  # the pass that is owed goes with the next batch
+    assert left == (
+        "done" if mode is Mode.PLAIN else "ready"
+    )  # the pass that is owed goes with the next batch
 
 
 @ANY_MODE
@@ -136,21 +191,30 @@ def test_a_rescued_call_without_an_answer_is_asked_again_and_costs_the_item_noth
     assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
 
 
-def test_a_late_pack_brings_its_other_items_home_and_shows_nothing_of_the_one_that_was_rescued(connection: Connection) -> None:
+def test_a_late_pack_brings_its_other_items_home_and_shows_nothing_of_the_one_that_was_rescued(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "a", "b", "c", pack=3)
     seen = doubted(connection)
     assert rescues.take(connection, seen[:1], now=LATE) == 1
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     claims = [of_batch(connection, batch_id, key) for key in "abc"]
-    save(connection, *(tried(each, output=B) for each in claims), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        *(tried(each, output=B) for each in claims),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     shown = {each.key: each.output for each in rows(connection, "current_results")}
     assert shown == {"a": B, "b": B, "c": B} | {mine.key: A}
     assert {each.state for each in rows(connection, "item_status")} == {"settled"}
 
 
 @ANY_MODE
-def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(connection: Connection, mode: Mode) -> None:
+def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(
+    connection: Connection, mode: Mode
+) -> None:
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     amended(connection)
@@ -159,25 +223,44 @@ def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(con
     assert doubted(connection) == []
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), output=B), batch_id=batch_id, now=later(hours=9))
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), output=B),
+        batch_id=batch_id,
+        now=later(hours=9),
+    )
     assert row(connection, "current_results").output == A
     newest = rows(connection, "work", "id", revision=1, lane="batch")[-1]
     assert newest.state == ("canceled" if mode is Mode.PLAIN else "ready")
 
 
-def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_amended(connection: Connection) -> None:
+def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_amended(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, Outcome.POISON, at=LATE), now=LATE)
-    save(connection, tried(of_batch(connection, batch_id), Outcome.POISON, at=LATE), batch_id=batch_id, now=LATE)
+    save(
+        connection,
+        tried(of_batch(connection, batch_id), Outcome.POISON, at=LATE),
+        batch_id=batch_id,
+        now=LATE,
+    )
     assert row(connection, "item_status").state == "failed"
     amended(connection)
     owed = row(connection, "work", revision=1)
-    assert (owed.lane, owed.state, owed.binds, owed.rescued) == ("realtime", "ready", "realtime", True)
+    assert (owed.lane, owed.state, owed.binds, owed.rescued) == (
+        "realtime",
+        "ready",
+        "realtime",
+        True,
+    )
 
 
-def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(connection: Connection) -> None:
+def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
@@ -190,7 +273,9 @@ def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(connect
 
 
 @ANY_MODE
-def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(connection: Connection, mode: Mode) -> None:
+def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(
+    connection: Connection, mode: Mode
+) -> None:
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
@@ -200,7 +285,9 @@ def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(c
 
 
 @ANY_MODE
-def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(connection: Connection, mode: Mode) -> None:
+def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(
+    connection: Connection, mode: Mode
+) -> None:
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     decisions.give_up(connection, batch_id, who="ada", why="lost", now=LATE)
@@ -210,7 +297,9 @@ def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(connection
     assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
 
 
-def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_and_never_shown(connection: Connection) -> None:
+def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_and_never_shown(
+    connection: Connection,
+) -> None:
     letters = waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
     assert releases.release(connection, batch_id, note="not listed", now=later(hours=1))
@@ -218,11 +307,19 @@ def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_
     answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
     assert answer is Answer.UNWANTED
     assert row(connection, "batch").cancel_at == LATE
-    assert {(each.lane, each.state) for each in rows(connection, "work")} == {("realtime", "ready"), ("batch", "ready")}
+    assert {(each.lane, each.state) for each in rows(connection, "work")} == {
+        ("realtime", "ready"),
+        ("batch", "ready"),
+    }
     late = next(each for each in rows(connection, "work") if each.lane == "realtime")
     key = next(each.key for each in rows(connection, "item") if each.id == late.item_id)
     answers = said(tokens=1_000_000)
-    save(connection, tried(of_batch(connection, batch_id, key), response=answers, at=LATE), batch_id=batch_id, now=LATE)
+    save(
+        connection,
+        tried(of_batch(connection, batch_id, key), response=answers, at=LATE),
+        batch_id=batch_id,
+        now=LATE,
+    )
     billed, made = row(connection, "spend"), row(connection, "attempt")
     assert (billed.lane, billed.model, billed.cost_usd) == ("batch", answers.model, made.cost_usd)
     assert billed.cost_usd == cost(answers.usage, model=billed.model, lane=Lane.BATCH, at=LATE)

@@ -45,7 +45,12 @@ def letters(pool: Engine, address: str) -> None:
             outcome = Outcome.POISON if work.key == "failed" else Outcome.VALID
             save(connection, tried(work, outcome, A), now=later(minutes=1))
         batch_id, owed = submit(connection, version, now=later(minutes=2))
-        save(connection, *(tried(each, output=B) for each in owed), batch_id=batch_id, now=later(minutes=3))
+        save(
+            connection,
+            *(tried(each, output=B) for each in owed),
+            batch_id=batch_id,
+            now=later(minutes=3),
+        )
     (work,) = claimed(pool, "answered", at=4)
     with pool.begin() as connection:
         save(connection, tried(work, output=A), now=later(minutes=4))
@@ -76,19 +81,30 @@ def test_without_a_terminal_every_item_is_a_json_line(capsys: Told) -> None:
     assert keys(got(capsys)) == ["corrected", "failed", "answered"]
     assert got(capsys) == got(capsys, "--jsonl")
     first = json.loads(got(capsys).splitlines()[0])
-    assert (first["state"], first["lane"], first["standing"], first["output"]) == ("settled", "batch", "authoritative", B)
+    assert (first["state"], first["lane"], first["standing"], first["output"]) == (
+        "settled",
+        "batch",
+        "authoritative",
+        B,
+    )
 
 
 def test_json_is_one_list(capsys: Told) -> None:
-    assert [each["key"] for each in json.loads(got(capsys, "--json"))] == ["corrected", "failed", "answered"]
+    assert [each["key"] for each in json.loads(got(capsys, "--json"))] == [
+        "corrected",
+        "failed",
+        "answered",
+    ]
     assert json.loads(got(capsys, "--json", "--state", "canceled")) == []
 
 
 def test_csv_has_the_fields_of_the_workloads_output(capsys: Told) -> None:
     found = list(csv.DictReader(io.StringIO(got(capsys, "--csv"))))
     assert [(each["key"], each["output.category"], each["output.note"]) for each in found] == [
-        ("corrected", "b", ""), ("failed", "", ""), ("answered", "a", ""),
-    ]  # fmt: skip
+        ("corrected", "b", ""),
+        ("failed", "", ""),
+        ("answered", "a", ""),
+    ]
 
 
 def test_states_and_moments_choose(capsys: Told) -> None:
@@ -103,14 +119,28 @@ def test_states_and_moments_choose(capsys: Told) -> None:
     ("arguments", "said"),
     [
         (["--csv", "--json"], "give one of --csv, --jsonl and --json"),
-        (["--follow", "--json"], "a JSON list that is followed has no end: give --jsonl with --follow"),
-        (["--state", "lost"], '--state "lost" is none: received, routed, working, answered, settled, failed, canceled'),
-        (["--follow", "--state", "routed"], "--follow tells of items that are answered, settled, failed"),
+        (
+            ["--follow", "--json"],
+            "a JSON list that is followed has no end: give --jsonl with --follow",
+        ),
+        (
+            ["--state", "lost"],
+            '--state "lost" is none: received, routed, working, answered, settled, failed, canceled',
+        ),
+        (
+            ["--follow", "--state", "routed"],
+            "--follow tells of items that are answered, settled, failed",
+        ),
         (["--since", ""], '--since "" is no moment'),
-        (["--since", "yesterday"], '--since "yesterday" is no moment: write a span such as 30m, 2h or 1d'),
+        (
+            ["--since", "yesterday"],
+            '--since "yesterday" is no moment: write a span such as 30m, 2h or 1d',
+        ),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys: Told, arguments: list[str], said: str) -> None:
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
+    capsys: Told, arguments: list[str], said: str
+) -> None:
     assert said in got(capsys, *arguments, code=2)
 
 
@@ -130,14 +160,21 @@ def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     shown = got(capsys)
-    assert [line.split()[0] for line in shown.splitlines() if line.startswith(("corr", "fail", "answ"))] == [
-        "corrected", "failed", "answered",
-    ]  # fmt: skip
+    assert [
+        line.split()[0] for line in shown.splitlines() if line.startswith(("corr", "fail", "answ"))
+    ] == [
+        "corrected",
+        "failed",
+        "answered",
+    ]
     assert shown.splitlines()[-1] == "3 items."
     monkeypatch.setattr(command, "SHOWN", 2)
     shown = " ".join(got(capsys).split())
     assert "corrected" not in shown
-    assert "The last 2 that were received; there are more: `lanes results letters --csv > FILE`" in shown
+    assert (
+        "The last 2 that were received; there are more: `lanes results letters --csv > FILE`"
+        in shown
+    )
     assert "No item." in got(capsys, "--state", "canceled")
 
 
@@ -147,7 +184,9 @@ def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
 Step = Callable[[], None]
 
 
-def followed(pool: Engine, *steps: Step, states: tuple[ItemState, ...] = ()) -> list[list[tuple[str, str, Any]]]:
+def followed(
+    pool: Engine, *steps: Step, states: tuple[ItemState, ...] = ()
+) -> list[list[tuple[str, str, Any]]]:
     """What came to be known after each step, which is taken whenever nothing waits."""
     with pool.begin() as connection:
         news = News(connection, "letters")
@@ -185,27 +224,43 @@ def test_new_and_corrected_answers_and_failures_come_as_they_stand(pool: Engine)
         with pool.begin() as connection:
             version = publish(connection, now=NOON, mode="lambda", max_failures=1)
             batch_id, owed = submit(connection, version, now=later(minutes=7))
-            save(connection, *(tried(each, output=B) for each in owed), batch_id=batch_id, now=later(minutes=7))
+            save(
+                connection,
+                *(tried(each, output=B) for each in owed),
+                batch_id=batch_id,
+                now=later(minutes=7),
+            )
 
     told = followed(
-        pool, saves(pool, tried(one, output=A), tried(two, Outcome.POISON), at=6), lambda: None, corrected, lambda: None
+        pool,
+        saves(pool, tried(one, output=A), tried(two, Outcome.POISON), at=6),
+        lambda: None,
+        corrected,
+        lambda: None,
     )
     assert told == [
-        [("one", "answered", A), ("two", "failed", None)], [], [("answered", "settled", B), ("one", "settled", B)], [],
-    ]  # fmt: skip
+        [("one", "answered", A), ("two", "failed", None)],
+        [],
+        [("answered", "settled", B), ("one", "settled", B)],
+        [],
+    ]
 
 
 def test_only_the_states_that_were_asked_for_come(pool: Engine) -> None:
     one, two = claimed(pool, "one", "two", at=5)
     step = saves(pool, tried(one), tried(two, Outcome.POISON), at=6)
-    assert followed(pool, step, states=(ItemState.FAILED, ItemState.ROUTED)) == [[("two", "failed", None)]]
+    assert followed(pool, step, states=(ItemState.FAILED, ItemState.ROUTED)) == [
+        [("two", "failed", None)]
+    ]
 
 
 def test_an_answer_that_is_committed_late_comes_late(pool: Engine) -> None:
     one, two = claimed(pool, "one", "two", at=5)
     with pool.connect() as slow:
         save(slow, tried(one), now=later(minutes=5))
-        told = followed(pool, saves(pool, tried(two), at=6), lambda: None, slow.commit, lambda: None)
+        told = followed(
+            pool, saves(pool, tried(two), at=6), lambda: None, slow.commit, lambda: None
+        )
     assert [[key for key, *_ in step] for step in told] == [["two"], [], ["one"], []]
 
 
@@ -222,7 +277,9 @@ def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> N
     assert sorted(key for step in told for key, *_ in step) == ["one", "two"]
 
 
-def test_how_long_answers_took_to_be_read_counts_to_no_outage(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_long_answers_took_to_be_read_counts_to_no_outage(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (one,) = claimed(pool, "one", at=5)
     with pool.begin() as connection:
         news = News(connection, "letters")
@@ -258,8 +315,15 @@ def run(database_url: str, tmp_path: Path) -> Iterator[Callable[..., "subprocess
     def start(*arguments: str) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "lanes", "results", "letters", *arguments]
         pipe = subprocess.PIPE
-        shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as a script starts what it runs in the background
-        running.append(subprocess.Popen([*shell, *words], env=environment, text=True, stdout=pipe, stderr=pipe))
+        shell = [
+            "sh",
+            "-c",
+            'trap "" INT; exec "$@"',
+            "sh",
+        ]  # as a script starts what it runs in the background
+        running.append(
+            subprocess.Popen([*shell, *words], env=environment, text=True, stdout=pipe, stderr=pipe)
+        )
         return running[-1]
 
     yield start
@@ -289,7 +353,9 @@ def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
     assert (following.returncode, out, err) == (0, "", "")
 
 
-def test_whoever_closes_the_pipe_leaves_no_traceback(pool: Engine, run: Callable[..., "subprocess.Popen[str]"]) -> None:
+def test_whoever_closes_the_pipe_leaves_no_traceback(
+    pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
+) -> None:
     following = run("--follow")
     assert following.stdout is not None
     assert line(following)["key"] == "corrected"
@@ -318,7 +384,9 @@ def test_a_full_disk_is_one_sentence_and_exit_code_1(database_url: str) -> None:
     environment = {**os.environ, "LANES_DATABASE_URL": database_url}
     with Path("/dev/full").open("w") as full:
         words = [sys.executable, "-m", "lanes", "results", "letters", "--csv"]
-        done = subprocess.run(words, env=environment, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(
+            words, env=environment, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60
+        )
     said = "standard output takes no more (No space left on device): what was written is not all\n"
     assert (done.returncode, done.stderr) == (1, said)
 
@@ -333,7 +401,9 @@ def admit_many(connection: Connection, number: int) -> None:
     )
 
 
-def test_what_takes_a_while_says_how_far_it_is(capsys: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_a_while_says_how_far_it_is(
+    capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     got(capsys)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(outlet, "PATIENCE_S", 0)

@@ -23,7 +23,9 @@ def versions(connection: Connection) -> list[tuple[int, str]]:
     return [(each.version, each.outcome) for each in rows(connection, "attempt_log", "attempt")]
 
 
-def test_a_retry_with_another_version_leaves_past_attempts_with_theirs(connection: Connection) -> None:
+def test_a_retry_with_another_version_leaves_past_attempts_with_theirs(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "k"), Outcome.POISON))
     published_anew(connection)
@@ -33,7 +35,9 @@ def test_a_retry_with_another_version_leaves_past_attempts_with_theirs(connectio
     assert versions(connection) == [(1, "poison"), (2, "valid")]
 
 
-def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_with(connection: Connection) -> None:
+def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_with(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection, "k")
     save(connection, tried(first, Outcome.POISON))
@@ -65,7 +69,11 @@ def test_attempts_from_before_they_named_a_version_have_that_of_their_batch_resu
             connection.execute(text(statement), {"now": NOON})
     schema.upgrade(database_url)
     with pool.begin() as connection:
-        named = connection.execute(text("select version_id from lanes.attempt order by id")).scalars().all()
+        named = (
+            connection.execute(text("select version_id from lanes.attempt order by id"))
+            .scalars()
+            .all()
+        )
         assert named == [1, 2, 3]
         assert row(connection, "attempt", id=1).shown is False
 

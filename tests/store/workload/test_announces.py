@@ -16,7 +16,9 @@ def from_before(connection: Connection) -> int:
     """The id of a version in force that a release without the word published."""
     letters = publish(connection, now=NOON)
     connection.execute(
-        text("update lanes.version set hash = :hash, spec = spec - 'announces', announces = 'each'"),
+        text(
+            "update lanes.version set hash = :hash, spec = spec - 'announces', announces = 'each'"
+        ),
         {"hash": earlier_hash(spec())},
     )
     return letters.id
@@ -33,15 +35,21 @@ def test_a_block_that_did_not_change_leaves_its_version_in_force_and_each_answer
     assert workloads.in_force(connection)["letters"].spec.announces == "each"
 
 
-def test_a_new_publish_without_the_word_announces_real_time(connection: Connection, from_before: int) -> None:
+def test_a_new_publish_without_the_word_announces_real_time(
+    connection: Connection, from_before: int
+) -> None:
     changed = publish(connection, now=later(hours=1), weight=2)
     assert (changed.number, changed.spec.announces) == (2, "realtime")
     assert row(connection, "version", number=2).announces == "realtime"
     assert publish(connection, "memos", now=NOON).spec.announces == "realtime"
-    assert publish(connection, now=later(hours=2)).id == from_before  # known content is its old version, as that was
+    assert (
+        publish(connection, now=later(hours=2)).id == from_before
+    )  # known content is its old version, as that was
 
 
-def test_a_workload_can_ask_for_another_word_than_its_version_from_before(connection: Connection, from_before: int) -> None:
+def test_a_workload_can_ask_for_another_word_than_its_version_from_before(
+    connection: Connection, from_before: int
+) -> None:
     for number, word in enumerate(("realtime", "summary"), start=2):
         assert not workloads.is_in_force(connection, "letters", spec(announces=word))
         assert publish(connection, now=NOON, announces=word).number == number

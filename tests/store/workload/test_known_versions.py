@@ -33,7 +33,9 @@ def letters(pool: Engine) -> list[Version]:
         return [publish(connection, now=NOON, patience_s=seconds) for seconds in (1, 2, 3)]
 
 
-def test_a_version_is_read_once_whatever_connection_asks_for_it(pool: Engine, letters: list[Version]) -> None:
+def test_a_version_is_read_once_whatever_connection_asks_for_it(
+    pool: Engine, letters: list[Version]
+) -> None:
     ids = [each.id for each in letters]
     with pool.connect() as first, statements(pool) as said:
         assert workloads.versions(first, ids) == {each.id: each for each in letters}
@@ -46,7 +48,9 @@ def test_a_version_is_read_once_whatever_connection_asks_for_it(pool: Engine, le
         assert ["spec" in each for each in said] == [False]
 
 
-def test_another_database_is_read_for_itself(pool: Engine, letters: list[Version], database_url: str) -> None:
+def test_another_database_is_read_for_itself(
+    pool: Engine, letters: list[Version], database_url: str
+) -> None:
     other = create_engine(database_url)
     with pool.connect() as connection, other.connect() as elsewhere, statements(other) as said:
         for reader in (connection, elsewhere):
@@ -71,7 +75,9 @@ def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
     assert asked(one, two, three) == 1
 
 
-def test_a_version_whose_publishing_failed_is_not_mistaken_for_the_next(pool: Engine, letters: list[Version]) -> None:
+def test_a_version_whose_publishing_failed_is_not_mistaken_for_the_next(
+    pool: Engine, letters: list[Version]
+) -> None:
     with pool.connect() as failing:
         lost = publish(failing, now=NOON, patience_s=4)
         assert workloads.in_force(failing) == {"letters": lost}

@@ -31,7 +31,9 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def prefect(prefect: PrefectStandIn, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectStandIn:
+def prefect(
+    prefect: PrefectStandIn, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PrefectStandIn:
     """A Prefect of the test's own, as the environment names it, in an empty folder."""
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -81,17 +83,38 @@ def untouched(prefect: PrefectStandIn) -> bool:
     return not any("checksum" in each for each in prefect.requests)
 
 
-def test_what_was_exported_and_is_published_changes_nothing(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
-    odd = {**SCHEMA, "properties": {**SCHEMA["properties"], "n": {"maximum": 1e23, "default": 1.0, "enum": [True, 1, None]}}}
-    stands(pool, prefect, output_schema=odd, instructions="Sort:\n- a: the first\n", mode="lambda", split_percent=12.5)
+def test_what_was_exported_and_is_published_changes_nothing(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    odd = {
+        **SCHEMA,
+        "properties": {
+            **SCHEMA["properties"],
+            "n": {"maximum": 1e23, "default": 1.0, "enum": [True, 1, None]},
+        },
+    }
+    stands(
+        pool,
+        prefect,
+        output_schema=odd,
+        instructions="Sort:\n- a: the first\n",
+        mode="lambda",
+        split_percent=12.5,
+    )
     assert export("letters", out=Path("out.yaml")) == 0
     assert publish(Path("out.yaml")) == 0
     assert "nothing differs from version 1, which is in force" in capsys.readouterr().out
     assert publish(Path("out.yaml"), as_json=True) == 0
     assert data(capsys) == {
-        "workload": "letters", "outcome": "nothing_differs", "version": 1, "block": "same", "differences": [],
-        "block_differences": [], "block_problems": [], "faults": [],
-    }  # fmt: skip
+        "workload": "letters",
+        "outcome": "nothing_differs",
+        "version": 1,
+        "block": "same",
+        "differences": [],
+        "block_differences": [],
+        "block_problems": [],
+        "faults": [],
+    }
     assert (in_force(pool).number, untouched(prefect)) == (1, True)
 
 
@@ -102,7 +125,9 @@ def test_a_new_workload_is_shown_whole_and_published_with_its_block(
     said = capsys.readouterr().out
     assert said.startswith("letters is new:\n")
     assert "  patience_s: + 5\n" in said
-    assert said.endswith("letters: version 1 is in force; its batches depart from 22:00 to 06:00 (UTC)\n")
+    assert said.endswith(
+        "letters: version 1 is in force; its batches depart from 22:00 to 06:00 (UTC)\n"
+    )
     assert in_force(pool).spec.patience_s == 5
     assert prefect.blocks["letters"]["patience_s"] == 5
     assert len(prefect.schedules["submit"]) == 1
@@ -115,15 +140,26 @@ def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
 ) -> None:
     stands(pool, prefect, instructions="Sort the letter.\nBe quick.\n")
     schema = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["a", "c"]}}}
-    file = a_file(instructions="Sort the letter.\nBe kind.\n", patience_s=5, output_schema=schema, split_percent=3)
+    file = a_file(
+        instructions="Sort the letter.\nBe kind.\n",
+        patience_s=5,
+        output_schema=schema,
+        split_percent=3,
+    )
     assert publish(file) == 1
     told = capsys.readouterr()
     for line in (
-        "letters: 5 fields differ from version 1, which is in force", "  instructions:", "    - Be quick.", "    + Be kind.",
-        "  output_schema.properties.category.enum:", '    - "b"', '    + "c"',
+        "letters: 5 fields differ from version 1, which is in force",
+        "  instructions:",
+        "    - Be quick.",
+        "    + Be kind.",
+        "  output_schema.properties.category.enum:",
+        '    - "b"',
+        '    + "c"',
         '  output_schema.properties.note: - {"type": "string"}',
-        "  patience_s: 60 -> 5", publishing.SPLIT_STAYS,
-    ):  # fmt: skip
+        "  patience_s: 60 -> 5",
+        publishing.SPLIT_STAYS,
+    ):
         assert line in told.out.splitlines()
     assert told.err == "nothing was changed; add --yes to publish it\n"
     assert (in_force(pool).number, untouched(prefect)) == (1, True)
@@ -131,7 +167,9 @@ def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
     said = data(capsys)
     assert (said["outcome"], said["version"], said["block"]) == ("not_agreed", 1, "behind")
     assert {"field": "patience_s", "before": 60, "after": 5} in said["differences"]
-    assert {"field": "output_schema.properties.note", "before": {"type": "string"}} in said["differences"]
+    assert {"field": "output_schema.properties.note", "before": {"type": "string"}} in said[
+        "differences"
+    ]
     assert publish(file, yes=True, as_json=True) == 0
     assert (data(capsys)["version"], in_force(pool).spec.patience_s) == (2, 5)
 
@@ -139,7 +177,12 @@ def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("answer", "number"), [("y\n", 2), ("n\n", 1), ("\n", 1), ("", 1)])
 def test_a_person_is_asked(
-    pool: Engine, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, capsys: Told, answer: str, number: int
+    pool: Engine,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Told,
+    answer: str,
+    number: int,
 ) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -151,8 +194,12 @@ def test_a_person_is_asked(
     assert publish(a_file(patience_s=5)) == (0 if number == 2 else 1)
     assert "Publish it?" in sys.stdout.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert in_force(pool).number == number
-    lines = [each for each in capsys.readouterr().err.splitlines() if not each.startswith("waiting for")]  # on a slow machine
-    assert lines[0].startswith("Publishing letters: published" if number == 2 else "nothing was changed")
+    lines = [
+        each for each in capsys.readouterr().err.splitlines() if not each.startswith("waiting for")
+    ]  # on a slow machine
+    assert lines[0].startswith(
+        "Publishing letters: published" if number == 2 else "nothing was changed"
+    )
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -173,7 +220,9 @@ def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_workload_without_a_block_gets_one(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+def test_a_workload_without_a_block_gets_one(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
     stands(pool, prefect)
     del prefect.blocks["letters"]
     assert publish(a_file(), yes=True) == 0
@@ -181,7 +230,9 @@ def test_a_workload_without_a_block_gets_one(pool: Engine, prefect: PrefectStand
     assert (set(prefect.blocks), in_force(pool).number) == ({"letters"}, 1)
 
 
-def test_a_version_that_cannot_be_read_is_replaced(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+def test_a_version_that_cannot_be_read_is_replaced(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
     stands(pool, prefect)
     with pool.begin() as connection:
         connection.execute(text('update lanes.version set spec = spec || \'{"weight": "heavy"}\''))
@@ -191,7 +242,9 @@ def test_a_version_that_cannot_be_read_is_replaced(pool: Engine, prefect: Prefec
 
 
 @pytest.mark.parametrize("status", [500, 401])
-def test_while_prefect_is_away_nothing_is_half_done(pool: Engine, prefect: PrefectStandIn, capsys: Told, status: int) -> None:
+def test_while_prefect_is_away_nothing_is_half_done(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told, status: int
+) -> None:
     stands(pool, prefect)
     file = a_file(patience_s=5)
     prefect.status = status
@@ -201,12 +254,19 @@ def test_while_prefect_is_away_nothing_is_half_done(pool: Engine, prefect: Prefe
     assert (in_force(pool).number, prefect.blocks["letters"]["patience_s"]) == (1, 60)
     prefect.stop()
     assert publish(file, yes=True) == 1
-    assert "gives no answer (ConnectError): start it, or correct PREFECT_API_URL" in capsys.readouterr().err
+    assert (
+        "gives no answer (ConnectError): start it, or correct PREFECT_API_URL"
+        in capsys.readouterr().err
+    )
 
 
-def test_a_file_that_is_not_valid_is_refused_whole_before_anybody_is_asked(prefect: PrefectStandIn, capsys: Told) -> None:
+def test_a_file_that_is_not_valid_is_refused_whole_before_anybody_is_asked(
+    prefect: PrefectStandIn, capsys: Told
+) -> None:
     file = Path("letters.yaml")
-    file.write_text("name: letters\ninstructions: Sort.\noutput_schema: {type: array}\npatience_s: -1\n")
+    file.write_text(
+        "name: letters\ninstructions: Sort.\noutput_schema: {type: array}\npatience_s: -1\n"
+    )
     assert publish(file, yes=True) == 1
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "letters.yaml cannot be published; nothing was changed:"
@@ -225,7 +285,10 @@ def test_an_export_is_what_is_in_force_and_tells_of_a_block_that_says_otherwise(
     told = capsys.readouterr()
     assert "\npatience_s: 5\n" in told.out
     assert "\nweight: 1\n" in told.out
-    assert told.err == "its block says something else that is not in force (weight): --block writes that\n"
+    assert (
+        told.err
+        == "its block says something else that is not in force (weight): --block writes that\n"
+    )
     assert export("letters", block=True) == 0
     assert "\nweight: 9\n" in capsys.readouterr().out
     prefect.blocks["letters"]["weight"] = 900
@@ -236,11 +299,15 @@ def test_an_export_is_what_is_in_force_and_tells_of_a_block_that_says_otherwise(
     assert export("letters", block=True) == 1
 
 
-def test_an_export_needs_no_prefect_and_keeps_the_authors_order(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+def test_an_export_needs_no_prefect_and_keeps_the_authors_order(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
     stands(pool, prefect)  # the database sorts the keys of an object
     export("letters", out=Path("letters.yaml"))
     assert capsys.readouterr() == ("", "")
-    assert Path("letters.yaml").read_text().index("category:") < Path("letters.yaml").read_text().index("note:")
+    assert Path("letters.yaml").read_text().index("category:") < Path(
+        "letters.yaml"
+    ).read_text().index("note:")
     prefect.stop()
     assert export("letters") == 0
     told = capsys.readouterr()
@@ -248,7 +315,9 @@ def test_an_export_needs_no_prefect_and_keeps_the_authors_order(pool: Engine, pr
     assert told.err.startswith("its block was not looked at: the Prefect API at ")
 
 
-def test_an_export_overwrites_no_file_unasked(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+def test_an_export_overwrites_no_file_unasked(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
     stands(pool, prefect)
     file = a_file(patience_s=5)
     before = file.read_text()
@@ -269,8 +338,14 @@ def test_a_workload_that_is_none_is_wrong_usage(prefect: PrefectStandIn, capsys:
 
 
 FAILS: list[tuple[dict[str, Any], str]] = [
-    ({"urgent_when": "payload.amount > 5"}, "a rule cannot be evaluated for 2 of the newest 3 items, first for \"b\": "),
-    ({"input_schema": {"type": "object", "required": ["amount"]}}, "input_schema would refuse 2 of the newest 3 items, first "),
+    (
+        {"urgent_when": "payload.amount > 5"},
+        'a rule cannot be evaluated for 2 of the newest 3 items, first for "b": ',
+    ),
+    (
+        {"input_schema": {"type": "object", "required": ["amount"]}},
+        "input_schema would refuse 2 of the newest 3 items, first ",
+    ),
 ]
 
 
@@ -290,5 +365,7 @@ def test_what_fails_on_items_that_came_is_published_by_force_alone(
     assert (told["outcome"], len(told["faults"]), in_force(pool).number) == ("fails_on_items", 1, 1)
     assert untouched(prefect)
     assert publish(Path("letters.yaml"), yes=True, force=True) == 0
-    assert publish(a_file(**changed, patience_s=5), yes=True) == 0  # what is in force holds up no other change
+    assert (
+        publish(a_file(**changed, patience_s=5), yes=True) == 0
+    )  # what is in force holds up no other change
     assert in_force(pool).number == 3

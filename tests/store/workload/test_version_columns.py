@@ -16,25 +16,47 @@ from tests.store.older import as_migrated_to
 from tests.store.tries import row
 
 OTHERWISE = {
-    "mode": "lambda", "realtime_model": "claude-opus-5-5", "batch_model": "claude-sonnet-5-5", "max_failures": 7,
-    "give_up_after_h": 3, "batch_expected_minutes": 77, "confidence": 0.8, "compare_fields": ["category"], "dedupe": "content",
-    "max_payload_kib": 9, "announces": "summary", "promises": {"realtime_p95_s": 2.5},
+    "mode": "lambda",
+    "realtime_model": "claude-opus-5-5",
+    "batch_model": "claude-sonnet-5-5",
+    "max_failures": 7,
+    "give_up_after_h": 3,
+    "batch_expected_minutes": 77,
+    "confidence": 0.8,
+    "compare_fields": ["category"],
+    "dedupe": "content",
+    "max_payload_kib": 9,
+    "announces": "summary",
+    "promises": {"realtime_p95_s": 2.5},
     "input_schema": {"type": "object", "required": ["text"]},
-}  # fmt: skip
+}
 NEWER = ("announces", "confidence", "input_schema")
-FIRST = {field: value for field, value in OTHERWISE.items() if field not in NEWER}  # what a release before them published
+FIRST = {
+    field: value for field, value in OTHERWISE.items() if field not in NEWER
+}  # what a release before them published
 BARE = {"instructions": "Sort.", "output_schema": SCHEMA}
 BROKEN = {
-    "mode": "sideways", "realtime_model": 5, "batch_model": None, "max_failures": "many", "give_up_after_h": 1.5,
-    "batch_expected_minutes": 1e99, "compare_fields": "category", "dedupe": ["key"], "max_payload_kib": {},
+    "mode": "sideways",
+    "realtime_model": 5,
+    "batch_model": None,
+    "max_failures": "many",
+    "give_up_after_h": 1.5,
+    "batch_expected_minutes": 1e99,
+    "compare_fields": "category",
+    "dedupe": ["key"],
+    "max_payload_kib": {},
     "promises": {"realtime_p95_s": "NaN"},
-}  # fmt: skip
+}
 
 
 def columns(connection: Connection, of: str) -> dict[str, Any]:
     """What stands of the workload's version beside its spec."""
     own = {"id", "workload", "number", "hash", "spec", "published_at"}
-    return {name: value for name, value in row(connection, "version", workload=of)._mapping.items() if name not in own}
+    return {
+        name: value
+        for name, value in row(connection, "version", workload=of)._mapping.items()
+        if name not in own
+    }
 
 
 def said(of: Spec) -> dict[str, Any]:
@@ -49,7 +71,9 @@ def before(pool: Engine) -> Engine:
     """The database as it was when a version had no columns for SQL."""
     with pool.begin() as connection:
         as_migrated_to(connection, "0015")
-        assert "mode" not in {each["name"] for each in inspect(connection).get_columns("version", LANES)}
+        assert "mode" not in {
+            each["name"] for each in inspect(connection).get_columns("version", LANES)
+        }
     return pool
 
 
@@ -65,7 +89,11 @@ def store(pool: Engine, name: str, kept: dict[str, Any]) -> None:
             """),
             {"name": name, "spec": json.dumps(kept), "now": NOON},
         )
-        connection.execute(text("update lanes.workload w set version_id = v.id from lanes.version v where v.workload = name"))
+        connection.execute(
+            text(
+                "update lanes.workload w set version_id = v.id from lanes.version v where v.workload = name"
+            )
+        )
 
 
 def test_publishing_writes_what_sql_reads(connection: Connection) -> None:
@@ -75,13 +103,19 @@ def test_publishing_writes_what_sql_reads(connection: Connection) -> None:
     assert columns(connection, "plain") == said(plain.spec)
 
 
-def test_an_older_version_has_what_it_says_and_else_the_defaults(before: Engine, database_url: str) -> None:
+def test_an_older_version_has_what_it_says_and_else_the_defaults(
+    before: Engine, database_url: str
+) -> None:
     store(before, "whole", spec(**FIRST).edited())
     store(before, "bare", BARE)
     schema.upgrade(database_url)
     with before.begin() as connection:
         found: dict[str, Version] = workloads.in_force(connection)
-        assert columns(connection, "whole") == said(found["whole"].spec) == said(spec(**FIRST, announces="each"))
+        assert (
+            columns(connection, "whole")
+            == said(found["whole"].spec)
+            == said(spec(**FIRST, announces="each"))
+        )
         assert columns(connection, "bare") == said(found["bare"].spec) == said(Spec.stored(BARE))
 
 
@@ -90,5 +124,10 @@ def test_a_version_that_nobody_can_read_has_the_defaults(before: Engine, databas
     store(before, "empty", {})
     schema.upgrade(database_url)
     with before.begin() as connection:
-        assert [each.workload for each in workloads.read_in_force(connection).unreadable] == ["broken", "empty"]
-        assert columns(connection, "broken") == columns(connection, "empty") == said(Spec.stored(BARE))
+        assert [each.workload for each in workloads.read_in_force(connection).unreadable] == [
+            "broken",
+            "empty",
+        ]
+        assert (
+            columns(connection, "broken") == columns(connection, "empty") == said(Spec.stored(BARE))
+        )

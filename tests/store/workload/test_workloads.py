@@ -19,7 +19,9 @@ def test_publishing_the_same_definition_twice_makes_one_version(connection: Conn
     assert row(connection, "version").published_at == NOON
 
 
-def test_changed_content_is_a_new_version_in_force_and_the_old_one_stays(connection: Connection) -> None:
+def test_changed_content_is_a_new_version_in_force_and_the_old_one_stays(
+    connection: Connection,
+) -> None:
     first = publish(connection, now=NOON)
     second = publish(connection, now=NOON, patience_s=5)
     assert (first.number, second.number) == (1, 2)
@@ -36,14 +38,18 @@ def test_publishing_old_content_again_puts_its_old_version_in_force(connection: 
     assert len(rows(connection, "version")) == 2
 
 
-def test_a_first_version_sets_the_first_split_and_later_ones_leave_it(connection: Connection) -> None:
+def test_a_first_version_sets_the_first_split_and_later_ones_leave_it(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=12.5)
     publish(connection, now=NOON, split_percent=80)
     assert workloads.splits(connection).of("letters", None).basis_points == 1_250
     assert row(connection, "split").who == "lanes"
 
 
-def test_the_newest_split_of_a_consumer_is_in_force_and_the_narrower_wins(connection: Connection) -> None:
+def test_the_newest_split_of_a_consumer_is_in_force_and_the_narrower_wins(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     for consumer, points in ((None, 100), ("desk", 200), (None, 300), ("desk", 400)):
         split = Split("letters", consumer, points)
@@ -75,17 +81,27 @@ def spoil(connection: Connection, name: str, spec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", ['{"batch_model": "claude-of-yesterday"}', '{"forgotten_field": 1}', '{"promises": {"forgotten": 1}}']
+    "kept",
+    [
+        '{"batch_model": "claude-of-yesterday"}',
+        '{"forgotten_field": 1}',
+        '{"promises": {"forgotten": 1}}',
+    ],
 )
 def test_a_version_that_was_valid_once_is_read_for_ever(connection: Connection, kept: str) -> None:
     stored = publish(connection, now=NOON)
     spoil(connection, "letters", kept)
     assert workloads.in_force(connection)["letters"].number == 1
-    assert workloads.versions(connection, [stored.id])[stored.id].spec.instructions == stored.spec.instructions
+    assert (
+        workloads.versions(connection, [stored.id])[stored.id].spec.instructions
+        == stored.spec.instructions
+    )
     assert workloads.one(connection, stored.id).id == stored.id
 
 
-def test_a_version_that_cannot_be_read_is_left_out_with_its_problem_and_harms_no_other(connection: Connection) -> None:
+def test_a_version_that_cannot_be_read_is_left_out_with_its_problem_and_harms_no_other(
+    connection: Connection,
+) -> None:
     broken, sound = publish(connection, "broken", now=NOON), publish(connection, now=NOON)
     spoil(connection, "broken", '{"weight": "heavy"}')
     found = workloads.read_in_force(connection)

@@ -35,11 +35,15 @@ evens = st.builds(
 def evidence(*consumers: ConsumerUse, **fields: Any) -> Evidence:
     """A month of 304,000 items at one cent, batch at half of it, unless told otherwise."""
     whole = Evidence(
-        "letters", Mode.PLAIN, days=30.4, items=304_000,
+        "letters",
+        Mode.PLAIN,
+        days=30.4,
+        items=304_000,
         realtime=LaneUse(1_000, 10.0, 10.0, p95_s=2, timed=1_000),
         batch=LaneUse(1_000, 5.0, 10.0, p95_s=1_800, timed=1_000),
-        with_due=100_000, consumers=consumers or (ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600),),
-    )  # fmt: skip
+        with_due=100_000,
+        consumers=consumers or (ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600),),
+    )
     return replace(whole, **fields)
 
 
@@ -81,11 +85,18 @@ def test_at_the_break_even_share_the_saving_pays_exactly_for_the_lane(even: Brea
 def test_at_the_break_even_volume_both_designs_cost_the_same(even: BreakEven, share: float) -> None:
     volume = even.volume(share)
     if volume < 1e15:
-        assert isclose(even.hybrid_month(volume, share), even.realtime_month(volume), rel_tol=1e-6, abs_tol=1e-6)
+        assert isclose(
+            even.hybrid_month(volume, share),
+            even.realtime_month(volume),
+            rel_tol=1e-6,
+            abs_tol=1e-6,
+        )
 
 
 @given(evens, st.floats(0, 1))
-def test_a_hybrid_gains_money_exactly_below_the_break_even_share(even: BreakEven, share: float) -> None:
+def test_a_hybrid_gains_money_exactly_below_the_break_even_share(
+    even: BreakEven, share: float
+) -> None:
     if even.share > -inf and abs(share - even.share) > 1e-6 * max(1, abs(even.share)):
         assert (share < even.share) == (even.net(share) > 0)
 
@@ -93,7 +104,11 @@ def test_a_hybrid_gains_money_exactly_below_the_break_even_share(even: BreakEven
 def test_few_pressing_items_among_many_are_a_hybrid_and_the_rule_agrees() -> None:
     advice = advise(evidence())
     assert advice.pattern is Pattern.HYBRID
-    assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (True, True, True)
+    assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (
+        True,
+        True,
+        True,
+    )
     assert leanings(advice)["Inputs of one system differ in urgency"] is Leaning.HYBRID
     assert leanings(advice)["Volume is large"] is Leaning.BATCH
 
@@ -101,7 +116,11 @@ def test_few_pressing_items_among_many_are_a_hybrid_and_the_rule_agrees() -> Non
 def test_at_a_small_volume_the_rule_of_thumb_misleads() -> None:
     advice = advise(evidence(), items_per_month=3_000)
     assert advice.pattern is Pattern.REALTIME
-    assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (True, False, False)
+    assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (
+        True,
+        False,
+        False,
+    )
     assert leanings(advice)["Volume is large"] is Leaning.REALTIME
     assert "the rule misleads here" in shown(advice)
 
@@ -113,8 +132,12 @@ def test_at_a_large_volume_a_hybrid_pays_far_above_twenty_percent() -> None:
 
 
 def test_items_that_all_press_are_for_real_time() -> None:
-    desk = ConsumerUse("desk", 304_000, demanded=304_000, realtime=304_000, reads=100, at_once=99, median_s=1.0)
-    pressing = evidence(desk, urgent=304_000, with_due=304_000, due_within_5s=304_000, due_before_batch=304_000)
+    desk = ConsumerUse(
+        "desk", 304_000, demanded=304_000, realtime=304_000, reads=100, at_once=99, median_s=1.0
+    )
+    pressing = evidence(
+        desk, urgent=304_000, with_due=304_000, due_within_5s=304_000, due_before_batch=304_000
+    )
     advice = advise(pressing)
     assert advice.pattern is Pattern.REALTIME
     assert leanings(advice)["Somebody waits"] is Leaning.REALTIME
@@ -123,24 +146,38 @@ def test_items_that_all_press_are_for_real_time() -> None:
 
 
 def test_items_for_which_nobody_waits_are_for_batch() -> None:
-    advice = advise(evidence(ConsumerUse("digest", 304_000, deferred=304_000), days_arrivals=[10_000] * 29))
+    advice = advise(
+        evidence(ConsumerUse("digest", 304_000, deferred=304_000), days_arrivals=[10_000] * 29)
+    )
     assert advice.pattern is Pattern.BATCH
     spoken = leanings(advice)
     assert spoken["Work can run off-peak"] is spoken["Arrivals are predictable"] is Leaning.BATCH
 
 
-def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_corrects_nothing_is_not() -> None:
-    for compared, corrected, pattern in ((100, 20, Pattern.LAMBDA), (100, 0, Pattern.HYBRID), (5, 5, Pattern.HYBRID)):
+def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_corrects_nothing_is_not() -> (
+    None
+):
+    for compared, corrected, pattern in (
+        (100, 20, Pattern.LAMBDA),
+        (100, 0, Pattern.HYBRID),
+        (5, 5, Pattern.HYBRID),
+    ):
         seen = evidence(mode=Mode.LAMBDA, compared=compared, corrected=corrected)
         assert advise(seen, correction_usd=1).pattern is pattern
 
 
-@pytest.mark.parametrize(("mode", "pattern"), [(Mode.LAMBDA, Pattern.LAMBDA), (Mode.PLAIN, Pattern.HYBRID)])
-def test_no_worth_of_a_correction_is_made_up_and_the_second_pass_stays_as_it_is(mode: Mode, pattern: Pattern) -> None:
+@pytest.mark.parametrize(
+    ("mode", "pattern"), [(Mode.LAMBDA, Pattern.LAMBDA), (Mode.PLAIN, Pattern.HYBRID)]
+)
+def test_no_worth_of_a_correction_is_made_up_and_the_second_pass_stays_as_it_is(
+    mode: Mode, pattern: Pattern
+) -> None:
     desk = ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600, realtime=30_400)
     advice = advise(evidence(desk, mode=mode, compared=100, corrected=20))
     assert advice.pattern is pattern
-    assert advice.because.endswith("a corrected answer costs $0.0250 more, and what one is worth is not stated")
+    assert advice.because.endswith(
+        "a corrected answer costs $0.0250 more, and what one is worth is not stated"
+    )
     assert {each.wrong_usd for each in advice.plans} == {None}
     assert all(each.expected_usd == each.paid_usd for each in advice.plans)
     assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.UNKNOWN
@@ -157,10 +194,20 @@ def test_a_second_pass_that_corrects_nothing_is_not_kept_whatever_a_correction_i
 
 
 def test_it_is_said_which_version_the_figures_are_about_where_others_answered_too() -> None:
-    few = advise(evidence(version=3, of_others=4_210, realtime=LaneUse(12, 1.0, 1.0), batch=LaneUse(), **ESTIMATED))
+    few = advise(
+        evidence(
+            version=3, of_others=4_210, realtime=LaneUse(12, 1.0, 1.0), batch=LaneUse(), **ESTIMATED
+        )
+    )
     for page in (" ".join(shown(few).split()), advice_markdown.render(few)):
-        assert "About version 3, which is in force: 12 answers of it; 4,210 answers of other versions are left out" in page
-        assert "Too few of its answers were billed (20 on a lane are needed): prices are estimates." in page
+        assert (
+            "About version 3, which is in force: 12 answers of it; 4,210 answers of other versions are left out"
+            in page
+        )
+        assert (
+            "Too few of its answers were billed (20 on a lane are needed): prices are estimates."
+            in page
+        )
     assert {each.basis for each in few.lanes} == {"estimated"}
     enough = advise(evidence(version=3, of_others=1))
     assert "prices are estimates" not in shown(enough)
@@ -171,7 +218,11 @@ def test_a_batch_lane_that_is_dearer_never_pays() -> None:
     advice = advise(evidence(batch=LaneUse(1_000, 20.0, 10.0)))
     assert advice.pattern is Pattern.REALTIME
     data = as_data(advice)
-    assert data["worked_out"]["break_even_share"] is data["worked_out"]["break_even_items_per_month"] is None
+    assert (
+        data["worked_out"]["break_even_share"]
+        is data["worked_out"]["break_even_items_per_month"]
+        is None
+    )
     assert "it never pays" in shown(advice)
 
 
@@ -187,7 +238,9 @@ def test_who_reads_late_can_be_moved_and_who_reads_seldom_is_not_judged() -> Non
 
 
 def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once() -> None:
-    advice = advise(evidence(ConsumerUse("desk", 1_000, reads=100, at_once=10), ConsumerUse("new", 1_000)))
+    advice = advise(
+        evidence(ConsumerUse("desk", 1_000, reads=100, at_once=10), ConsumerUse("new", 1_000))
+    )
     assert advice.needs is not None
     assert (advice.needs.low, advice.needs.high) == (pytest.approx(0.05), pytest.approx(0.55))
 
@@ -195,7 +248,9 @@ def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once
 def test_a_pattern_that_hangs_on_unrecorded_reads_is_inconclusive() -> None:
     advice = advise(evidence(ConsumerUse(None, 304_000)))
     assert advice.pattern is None
-    assert "batch if the items whose reads nobody recorded can wait, and realtime if" in advice.because
+    assert (
+        "batch if the items whose reads nobody recorded can wait, and realtime if" in advice.because
+    )
     assert advice.rule.agrees is None
     assert leanings(advice)["Work can run off-peak"] is Leaning.UNKNOWN
 
@@ -207,7 +262,10 @@ def test_too_little_data_is_inconclusive_and_says_what_is_missing() -> None:
     assert (advise(brief).pattern, "less than a day" in advise(brief).because) == (None, True)
     assert advise(brief, items_per_month=1e6).pattern is Pattern.HYBRID
     unpriced = evidence(realtime=LaneUse(), batch=LaneUse())
-    assert (advise(unpriced).pattern, "no lane has a price" in advise(unpriced).because) == (None, True)
+    assert (advise(unpriced).pattern, "no lane has a price" in advise(unpriced).because) == (
+        None,
+        True,
+    )
 
 
 def test_of_an_unused_workload_nothing_is_claimed() -> None:
@@ -221,9 +279,16 @@ def test_of_an_unused_workload_nothing_is_claimed() -> None:
 
 
 def test_a_lane_without_enough_billed_items_is_priced_by_the_other_and_the_estimates() -> None:
-    seen = evidence(batch=LaneUse(3, 9.0, 9.0), estimated_realtime_usd=0.004, estimated_batch_usd=0.001)
+    seen = evidence(
+        batch=LaneUse(3, 9.0, 9.0), estimated_realtime_usd=0.004, estimated_batch_usd=0.001
+    )
     realtime, batch = advise(seen).lanes
-    assert (realtime.basis, realtime.api_usd, batch.basis, batch.api_usd) == ("billed", 0.01, "estimated", 0.0025)
+    assert (realtime.basis, realtime.api_usd, batch.basis, batch.api_usd) == (
+        "billed",
+        0.01,
+        "estimated",
+        0.0025,
+    )
 
 
 def test_a_lanes_overhead_is_spread_over_the_items_it_may_serve() -> None:
@@ -244,9 +309,11 @@ def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
 
 
 @given(
-    st.lists(st.floats(1e-6, 10), min_size=20, max_size=40), st.lists(st.floats(1e-6, 10), min_size=20, max_size=40),
-    st.floats(0.01, 0.99), st.sampled_from([1.0, 0.7, 0.2]),
-)  # fmt: skip
+    st.lists(st.floats(1e-6, 10), min_size=20, max_size=40),
+    st.lists(st.floats(1e-6, 10), min_size=20, max_size=40),
+    st.floats(0.01, 0.99),
+    st.sampled_from([1.0, 0.7, 0.2]),
+)
 def test_a_true_discount_comes_out_as_it_is_whatever_items_each_lane_had(
     quick: list[float], patient: list[float], discount: float, packing: float
 ) -> None:
@@ -255,7 +322,10 @@ def test_a_true_discount_comes_out_as_it_is_whatever_items_each_lane_had(
     batch = LaneUse(len(patient), sum(patient) * packing * (1 - discount), sum(patient) * packing)
     mean = sum(quick + patient) / len(quick + patient)
     seen = evidence(
-        realtime=realtime, batch=batch, estimated_realtime_usd=3 * mean, estimated_batch_usd=3 * mean * packing * 0.5
+        realtime=realtime,
+        batch=batch,
+        estimated_realtime_usd=3 * mean,
+        estimated_batch_usd=3 * mean * packing * 0.5,
     )
     found = advise(seen).break_even
     assert found is not None
@@ -264,7 +334,9 @@ def test_a_true_discount_comes_out_as_it_is_whatever_items_each_lane_had(
 
 
 def test_what_nobody_reads_nobody_waits_for() -> None:
-    desk = ConsumerUse("desk", 1_000, realtime=1_000, reads=20, at_once=20, median_s=1.0, unread=980)
+    desk = ConsumerUse(
+        "desk", 1_000, realtime=1_000, reads=20, at_once=20, median_s=1.0, unread=980
+    )
     advice = advise(evidence(desk))
     assert advice.needs is not None
     assert (advice.needs.low, advice.needs.high) == (0.02, 0.02)
@@ -276,9 +348,13 @@ def test_what_nobody_reads_nobody_waits_for() -> None:
 
 
 @given(st.integers(20, 10_000), st.integers(0, 10_000), st.integers(0, 10_000))
-def test_more_unread_answers_never_raise_the_need_for_real_time(reads: int, some: int, more: int) -> None:
+def test_more_unread_answers_never_raise_the_need_for_real_time(
+    reads: int, some: int, more: int
+) -> None:
     few, many = (
-        advise(evidence(ConsumerUse("desk", 50_000, reads=reads, at_once=reads // 2, unread=unread))).needs
+        advise(
+            evidence(ConsumerUse("desk", 50_000, reads=reads, at_once=reads // 2, unread=unread))
+        ).needs
         for unread in (some, some + more)
     )
     assert few is not None
@@ -296,22 +372,34 @@ def test_a_hundred_items_that_can_wait_do_not_pay_for_a_batch_lane() -> None:
 
 
 @given(evens)
-def test_batch_alone_is_recommended_exactly_where_it_costs_less_than_real_time_alone(even: BreakEven) -> None:
+def test_batch_alone_is_recommended_exactly_where_it_costs_less_than_real_time_alone(
+    even: BreakEven,
+) -> None:
     batch_month = even.items * even.batch_usd + even.fixed_usd
     cheaper = batch_month < even.realtime_month(even.items)
     if not isclose(batch_month, even.realtime_month(even.items), rel_tol=1e-9, abs_tol=1e-9):
-        assert (cheapest(possible(0, even, Corrections()), Corrections()).pattern is Pattern.BATCH) == cheaper
+        assert (
+            cheapest(possible(0, even, Corrections()), Corrections()).pattern is Pattern.BATCH
+        ) == cheaper
 
 
 def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() -> None:
     seen = evidence(mode=Mode.LAMBDA, compared=100, corrected=20)
     advice = advise(seen, correction_usd=0.03)  # half a cent for the pass, one in five corrected
-    assert (advice.pattern, "each costs $0.0250 more and is worth $0.0300" in advice.because) == (Pattern.LAMBDA, True)
+    assert (advice.pattern, "each costs $0.0250 more and is worth $0.0300" in advice.because) == (
+        Pattern.LAMBDA,
+        True,
+    )
     cheap = advise(seen, correction_usd=0.02)
-    assert (cheap.pattern, "would cost $0.0250 more and is worth $0.0200" in cheap.because) == (Pattern.HYBRID, True)
+    assert (cheap.pattern, "would cost $0.0250 more and is worth $0.0200" in cheap.because) == (
+        Pattern.HYBRID,
+        True,
+    )
     assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.LAMBDA
     assert leanings(cheap)["A later, authoritative pass changes answers"] is Leaning.REALTIME
-    few = advise(seen, items_per_month=100, correction_usd=1)  # 450 dollars of a lane for two corrected answers
+    few = advise(
+        seen, items_per_month=100, correction_usd=1
+    )  # 450 dollars of a lane for two corrected answers
     assert few.pattern is Pattern.REALTIME
 
 
@@ -322,7 +410,11 @@ def test_lambda_is_chosen_exactly_where_what_it_corrects_is_worth_more_than_it_c
     corrections = Corrections(rate, 1.0, worth)
     plans = possible(share, even, corrections)
     price = correction_price_usd(plans)
-    if even.items >= 1 and price is not None and not isclose(price, worth, rel_tol=1e-6, abs_tol=1e-6):
+    if (
+        even.items >= 1
+        and price is not None
+        and not isclose(price, worth, rel_tol=1e-6, abs_tol=1e-6)
+    ):
         assert (cheapest(plans, corrections).pattern is Pattern.LAMBDA) == (price < worth)
 
 
@@ -334,13 +426,22 @@ def test_real_times_own_lane_is_paid_too() -> None:
 
 
 @given(
-    st.lists(st.builds(ConsumerUse, st.none() | st.text(max_size=9), st.just(90), *[st.integers(0, 30)] * 3), max_size=4),
-    st.integers(0, 10_000), st.floats(0, 60), st.none() | st.floats(1e-3, 1e12),
-)  # fmt: skip
+    st.lists(
+        st.builds(
+            ConsumerUse, st.none() | st.text(max_size=9), st.just(90), *[st.integers(0, 30)] * 3
+        ),
+        max_size=4,
+    ),
+    st.integers(0, 10_000),
+    st.floats(0, 60),
+    st.none() | st.floats(1e-3, 1e12),
+)
 def test_whatever_was_seen_every_criterion_is_told_and_everything_can_be_shown(
     consumers: list[ConsumerUse], items: int, days: float, volume: float | None
 ) -> None:
-    advice = advise(replace(evidence(items=items, days=days), consumers=consumers), items_per_month=volume)
+    advice = advise(
+        replace(evidence(items=items, days=days), consumers=consumers), items_per_month=volume
+    )
     assert len(advice.criteria) == CRITERIA
     assert all(each.evidence for each in advice.criteria)
     assert advice_markdown.render(advice).startswith("# Advice on letters")

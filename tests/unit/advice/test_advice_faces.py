@@ -14,13 +14,21 @@ from lanes.advice.savings import Savings
 from lanes.advice.spread import Interval
 from lanes.commands.advise import as_data
 from lanes.money.overhead import OverheadKind, Overheads
-from lanes.report import advice_chart, advice_markdown, advice_summary, advice_terminal, savings_chart
+from lanes.report import (
+    advice_chart,
+    advice_markdown,
+    advice_summary,
+    advice_terminal,
+    savings_chart,
+)
 from lanes.words import Lane, Mode
 from tests.unit.advice.test_advice import evidence, shown
 from tests.unit.advice.test_spread import day, lived
 from tests.unit.report.explaining import in_artifact, in_terminal, unexplained
 
-SAVED = Savings(*(Decimal(each) for each in ("10", "4", "1", "0", "0.5", "1.5", "0", "-1", "-0.25", "4.25")))
+SAVED = Savings(
+    *(Decimal(each) for each in ("10", "4", "1", "0", "0.5", "1.5", "0", "-1", "-0.25", "4.25"))
+)
 
 
 @pytest.fixture
@@ -28,10 +36,16 @@ def whole() -> Advice:
     """Twenty days whose volumes differ, with a limit, another model and savings."""
     days = [day(items=1_000 + 20 * each) for each in range(20)]
     seen = lived(
-        days, savings=SAVED, models=[ModelPrice("claude-opus-5-5", 40, 40)], peak_per_minute=10,
-        limits=(LimitUse("requests", 50, 50, 1.0, 2.0),), compared=100, corrected=10, distance=0.25,
+        days,
+        savings=SAVED,
+        models=[ModelPrice("claude-opus-5-5", 40, 40)],
+        peak_per_minute=10,
+        limits=(LimitUse("requests", 50, 50, 1.0, 2.0),),
+        compared=100,
+        corrected=10,
+        distance=0.25,
         consumers=[ConsumerUse("desk", 1_000, demanded=100, deferred=900, realtime=1_000)],
-    )  # fmt: skip
+    )
     overheads = Overheads(20, 10, 5, 5, ((Lane.REALTIME, OverheadKind.ENGINEERING),))
     return advise(seen, overheads, correction_usd=1)
 
@@ -40,31 +54,62 @@ def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) ->
     terminal, artifact = shown(whole), advice_markdown.render(whole)
     for page in (terminal, artifact):
         for said in (
-            "Total with 95 %", "as it is: real-time only", "(recommended)", "saved by packing", "added by second passes",
-            "twice the volume", "claude-opus-5-5 on both lanes", "jackknife by days", "lanes overhead set", "(assumed)",
-            "surely; they agree", "its worth is headroom", "25 % of its fields change",
-        ):  # fmt: skip
+            "Total with 95 %",
+            "as it is: real-time only",
+            "(recommended)",
+            "saved by packing",
+            "added by second passes",
+            "twice the volume",
+            "claude-opus-5-5 on both lanes",
+            "jackknife by days",
+            "lanes overhead set",
+            "(assumed)",
+            "surely; they agree",
+            "its worth is headroom",
+            "25 % of its fields change",
+        ):
             assert said in page, said
     assert "saved by another model" not in terminal  # nothing is not told
     assert whole.against[1:] in terminal.replace("\n", "")
 
 
 def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
-    late = advise(evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12)))
+    late = advise(
+        evidence(
+            ConsumerUse(
+                "nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12
+            )
+        )
+    )
     figures = set[str]()
     for of in (whole, late):
-        for page in (in_terminal(advice_terminal.render(of)), in_artifact(advice_markdown.render(of))):
+        for page in (
+            in_terminal(advice_terminal.render(of)),
+            in_artifact(advice_markdown.render(of)),
+        ):
             assert unexplained(page) == []
             figures |= {name for each in page for name in each.figures}
-    assert {"Speaks", "Total with 95 %", "Break-even share r*", "Paid", "Of the first", "Recommended", "Never read"} <= figures
+    assert {
+        "Speaks",
+        "Total with 95 %",
+        "Break-even share r*",
+        "Paid",
+        "Of the first",
+        "Recommended",
+        "Never read",
+    } <= figures
 
 
-def test_the_artifact_is_small_and_its_charts_are_well_formed_and_690_px_wide(whole: Advice) -> None:
+def test_the_artifact_is_small_and_its_charts_are_well_formed_and_690_px_wide(
+    whole: Advice,
+) -> None:
     artifact = advice_markdown.render(whole)
     assert len(artifact.encode()) < 50_000
     drawn = [base64.b64decode(each) for each in re.findall(r"base64,([A-Za-z0-9+/=]+)\)", artifact)]
     assert [ElementTree.fromstring(each).get("width") for each in drawn] == ["690"] * 3
-    assert all(row.count("|") <= 8 + 1 for row in artifact.splitlines() if row.startswith("|"))  # at most 7 columns
+    assert all(
+        row.count("|") <= 8 + 1 for row in artifact.splitlines() if row.startswith("|")
+    )  # at most 7 columns
 
 
 def test_json_has_every_part_and_amounts_as_numbers(whole: Advice) -> None:
@@ -72,8 +117,15 @@ def test_json_has_every_part_and_amounts_as_numbers(whole: Advice) -> None:
     assert told["savings"]["saved_usd"] == 5.75
     assert told["plan"]["pattern"] == told["pattern"]
     assert told["now"]["paid_usd"] > told["plan"]["paid_usd"]
-    assert {each["case"] for each in told["sensitivities"]} >= {"twice the volume", "claude-opus-5-5 on both lanes"}
-    assert told["intervals"]["share"]["low"] < told["worked_out"]["break_even_share"] < told["intervals"]["share"]["high"]
+    assert {each["case"] for each in told["sensitivities"]} >= {
+        "twice the volume",
+        "claude-opus-5-5 on both lanes",
+    }
+    assert (
+        told["intervals"]["share"]["low"]
+        < told["worked_out"]["break_even_share"]
+        < told["intervals"]["share"]["high"]
+    )
     assert told["overheads"]["assumed"] == [["realtime", "engineering"]]
 
 
@@ -94,13 +146,21 @@ def test_of_what_is_not_known_no_number_is_told() -> None:
     artifact = advice_markdown.render(nothing)
     assert artifact.count("Not enough data") >= 3
     told = as_data(nothing)
-    assert (told["plan"], told["now"], told["savings"], told["plans"], told["sensitivities"]) == (None, None, None, [], [])
+    assert (told["plan"], told["now"], told["savings"], told["plans"], told["sensitivities"]) == (
+        None,
+        None,
+        None,
+        [],
+        [],
+    )
     assert {name for name, each in told["intervals"].items() if each is not None} == {"days"}
 
 
 def test_the_break_even_is_shaded_where_it_surely_lies() -> None:
     even = advise(evidence()).break_even
-    plain, shaded = (advice_chart.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000)))
+    plain, shaded = (
+        advice_chart.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000))
+    )
     assert shaded.count("<rect") == plain.count("<rect") + 1
 
 

@@ -14,21 +14,37 @@ from lanes.money.overhead import Overheads
 from lanes.words import Mode
 from tests.unit.advice.test_advice import evidence
 
-EVEN = BreakEven(items=100_000, realtime_usd=0.02, discount=0.5, fixed_usd=450, realtime_fixed_usd=120)
+EVEN = BreakEven(
+    items=100_000, realtime_usd=0.02, discount=0.5, fixed_usd=450, realtime_fixed_usd=120
+)
 
 
 def test_a_month_is_what_a_calculation_by_hand_gives() -> None:
     corrected = Corrections(rate=0.1, distance=0.5, whole_usd=0.2)
     realtime, hybrid, twice = (
-        plan(each, 0.2, EVEN, corrected) for each in (Pattern.REALTIME, Pattern.HYBRID, Pattern.LAMBDA)
+        plan(each, 0.2, EVEN, corrected)
+        for each in (Pattern.REALTIME, Pattern.HYBRID, Pattern.LAMBDA)
     )
-    assert (realtime.share, realtime.provider_usd, realtime.lanes_usd, realtime.wrong) == (1, 2_000, 120, 10_000)
+    assert (realtime.share, realtime.provider_usd, realtime.lanes_usd, realtime.wrong) == (
+        1,
+        2_000,
+        120,
+        10_000,
+    )
     assert realtime.wrong_usd == pytest.approx(1_000)  # 100,000 * 0.1 * 0.5 * 0.2
-    assert (hybrid.provider_usd, hybrid.lanes_usd) == (pytest.approx(1_200), 570)  # 2,000 * (1 - 0.8 * 0.5)
-    assert (twice.provider_usd, twice.wrong_usd) == (pytest.approx(1_400), 0)  # and 20,000 more at 0.01
+    assert (hybrid.provider_usd, hybrid.lanes_usd) == (
+        pytest.approx(1_200),
+        570,
+    )  # 2,000 * (1 - 0.8 * 0.5)
+    assert (twice.provider_usd, twice.wrong_usd) == (
+        pytest.approx(1_400),
+        0,
+    )  # and 20,000 more at 0.01
     batch = plan(Pattern.BATCH, 0.2, EVEN, corrected)
     assert (batch.share, batch.provider_usd, batch.lanes_usd, batch.wrong) == (0, 1_000, 450, 0)
-    assert correction_price_usd([realtime, hybrid, twice]) == pytest.approx(0.1)  # 200 dollars for 2,000 answers
+    assert correction_price_usd([realtime, hybrid, twice]) == pytest.approx(
+        0.1
+    )  # 200 dollars for 2,000 answers
 
 
 def test_as_it_is_follows_how_items_were_routed() -> None:
@@ -39,31 +55,67 @@ def test_as_it_is_follows_how_items_were_routed() -> None:
         assert found.share == realtime / 100
         return found.pattern
 
-    assert [now(Mode.PLAIN, each) for each in (100, 40, 0)] == [Pattern.REALTIME, Pattern.HYBRID, Pattern.BATCH]
-    assert [now(Mode.LAMBDA, each) for each in (100, 40, 0)] == [Pattern.LAMBDA, Pattern.LAMBDA, Pattern.BATCH]
-    assert as_it_is(Evidence("letters", mode=Mode.PLAIN, days=1, items=0), EVEN, Corrections()) is None
+    assert [now(Mode.PLAIN, each) for each in (100, 40, 0)] == [
+        Pattern.REALTIME,
+        Pattern.HYBRID,
+        Pattern.BATCH,
+    ]
+    assert [now(Mode.LAMBDA, each) for each in (100, 40, 0)] == [
+        Pattern.LAMBDA,
+        Pattern.LAMBDA,
+        Pattern.BATCH,
+    ]
+    assert (
+        as_it_is(Evidence("letters", mode=Mode.PLAIN, days=1, items=0), EVEN, Corrections()) is None
+    )
 
 
 parts = st.integers(0, 1_000)
 consumers = st.builds(
     lambda demanded, deferred, free, realtime, reads: ConsumerUse(
-        "desk", demanded + deferred + free + 30, demanded, deferred, min(realtime, demanded + deferred + free + 30), 1_000,
-        reads, 1.0,
+        "desk",
+        demanded + deferred + free + 30,
+        demanded,
+        deferred,
+        min(realtime, demanded + deferred + free + 30),
+        1_000,
+        reads,
+        1.0,
     ),
-    parts, parts, parts, parts, parts,
-)  # fmt: skip
+    parts,
+    parts,
+    parts,
+    parts,
+    parts,
+)
 amounts = st.floats(0, 1e5)
 lived = st.builds(
     lambda use, mode, quick, patient, tokens, compared, corrected, distance: replace(
-        evidence(*use), mode=mode, realtime=LaneUse(1_000, quick, tokens), batch=LaneUse(1_000, patient, tokens),
-        compared=compared, corrected=min(corrected, compared), distance=distance,
+        evidence(*use),
+        mode=mode,
+        realtime=LaneUse(1_000, quick, tokens),
+        batch=LaneUse(1_000, patient, tokens),
+        compared=compared,
+        corrected=min(corrected, compared),
+        distance=distance,
     ),
-    st.lists(consumers, min_size=1, max_size=3), st.sampled_from(Mode), st.floats(1e-3, 1e4), st.floats(1e-3, 1e4),
-    st.floats(1e-3, 1e4), st.integers(0, 500), st.integers(0, 500), st.none() | st.floats(0, 1),
-)  # fmt: skip
+    st.lists(consumers, min_size=1, max_size=3),
+    st.sampled_from(Mode),
+    st.floats(1e-3, 1e4),
+    st.floats(1e-3, 1e4),
+    st.floats(1e-3, 1e4),
+    st.integers(0, 500),
+    st.integers(0, 500),
+    st.none() | st.floats(0, 1),
+)
 
 
-@given(lived, st.builds(Overheads, amounts, amounts, amounts, amounts), st.floats(1, 1e9), st.floats(0, 10))
+@given(
+    lived,
+    st.builds(Overheads, amounts, amounts, amounts, amounts),
+    st.floats(1, 1e9),
+    st.floats(0, 10),
+)
 def test_a_recommendation_is_never_at_a_net_loss_unless_more_items_need_real_time_than_have_it(
     seen: Evidence, overheads: Overheads, items: float, worth: float
 ) -> None:
@@ -94,14 +146,23 @@ def test_urgency_that_is_not_served_demands_its_price_and_the_advice_says_so() -
     pressing = ConsumerUse("desk", 304_000, demanded=304_000, realtime=0)
     advice = advise(evidence(pressing))
     assert advice.pattern is Pattern.REALTIME
-    assert "100 % of the items need real-time and 0 % have it, which demands the higher cost" in advice.against
+    assert (
+        "100 % of the items need real-time and 0 % have it, which demands the higher cost"
+        in advice.against
+    )
     assert "as it is (batch alone)" in advice.against
 
 
 def test_a_second_pass_that_changes_little_is_worth_little() -> None:
-    seen = evidence(ConsumerUse("desk", 304_000, demanded=30_400, realtime=30_400, deferred=273_600),
-                    mode=Mode.LAMBDA, compared=100, corrected=20)  # fmt: skip
-    assert advise(seen, correction_usd=0.03).pattern is Pattern.LAMBDA  # each corrected answer costs 0.025
+    seen = evidence(
+        ConsumerUse("desk", 304_000, demanded=30_400, realtime=30_400, deferred=273_600),
+        mode=Mode.LAMBDA,
+        compared=100,
+        corrected=20,
+    )
+    assert (
+        advise(seen, correction_usd=0.03).pattern is Pattern.LAMBDA
+    )  # each corrected answer costs 0.025
     slight = advise(replace(seen, distance=0.5), correction_usd=0.03)
     assert slight.pattern is Pattern.HYBRID
     assert "is worth $0.0150: the second pass is not worth its price" in slight.because

@@ -24,12 +24,23 @@ def lived(days: Sequence[DayUse], **fields: Any) -> Evidence:
 
     def use(lane: str) -> LaneUse:
         of = [getattr(day, lane) for day in days]
-        return LaneUse(*(sum(getattr(each, name) for each in of) for name in ("answered", "billed_usd", "list_usd")))
+        return LaneUse(
+            *(
+                sum(getattr(each, name) for each in of)
+                for name in ("answered", "billed_usd", "list_usd")
+            )
+        )
 
     seen = Evidence(
-        "letters", Mode.PLAIN, days=sum(day.length for day in days), items=sum(day.items for day in days),
-        realtime=use("realtime"), batch=use("batch"), days_seen=days, consumers=[NEED],
-    )  # fmt: skip
+        "letters",
+        Mode.PLAIN,
+        days=sum(day.length for day in days),
+        items=sum(day.items for day in days),
+        realtime=use("realtime"),
+        batch=use("batch"),
+        days_seen=days,
+        consumers=[NEED],
+    )
     return replace(seen, **fields)
 
 
@@ -37,7 +48,10 @@ def day(items: int = 1_000, usd: float = 0.01, discount: float = 0.5) -> DayUse:
     """A tenth of the items in real time at that price, the rest on batch."""
     quick, patient = items // 10, items - items // 10
     return DayUse(
-        1.0, items, LaneUse(quick, quick * usd, quick * usd), LaneUse(patient, patient * usd * (1 - discount), patient * usd)
+        1.0,
+        items,
+        LaneUse(quick, quick * usd, quick * usd),
+        LaneUse(patient, patient * usd * (1 - discount), patient * usd),
     )
 
 
@@ -53,7 +67,10 @@ def test_days_that_are_all_alike_leave_nothing_open() -> None:
     assert ends(known.realtime_usd) == (pytest.approx(0.01), pytest.approx(0.01))
     assert known.share is not None
     assert known.share.low == pytest.approx(1 - 450 / (30_400 * 0.01 * 0.5))
-    assert ends(known.volume) == (pytest.approx(100_000), pytest.approx(100_000))  # 450 / (0.01 * 0.9 * 0.5)
+    assert ends(known.volume) == (
+        pytest.approx(100_000),
+        pytest.approx(100_000),
+    )  # 450 / (0.01 * 0.9 * 0.5)
 
 
 def test_the_volumes_interval_is_students_of_the_mean_of_the_days() -> None:
@@ -72,10 +89,15 @@ def test_the_intervals_hold_about_as_often_as_they_say() -> None:
     held = {"share": 0, "volume": 0, "realtime_usd": 0}
     for _ in range(300):
         days = [
-            day(round(chance.gamma(16, 1_000 / 16)), usd=0.01 * chance.gamma(16, 1 / 16)) for _ in range(20)
-        ]  # fmt: skip
+            day(round(chance.gamma(16, 1_000 / 16)), usd=0.01 * chance.gamma(16, 1 / 16))
+            for _ in range(20)
+        ]
         known = spread(advise(lived(days)))
-        for name, true in {"share": truth.share, "volume": truth.volume(0.1), "realtime_usd": 0.01}.items():
+        for name, true in {
+            "share": truth.share,
+            "volume": truth.volume(0.1),
+            "realtime_usd": 0.01,
+        }.items():
             interval = getattr(known, name)
             held[name] += interval is not None and interval.holds(true)
     assert all(0.9 <= each / 300 <= 0.99 for each in held.values()), held
@@ -93,7 +115,9 @@ def test_fewer_days_than_a_week_and_prices_that_nobody_billed_have_no_interval()
 
 
 def test_a_stated_volume_is_not_uncertain() -> None:
-    known = spread(advise(lived([day(each) for each in range(800, 1_300, 50)]), items_per_month=50_000))
+    known = spread(
+        advise(lived([day(each) for each in range(800, 1_300, 50)]), items_per_month=50_000)
+    )
     assert known.items_per_month is None
     assert known.realtime_usd is not None
     assert known.share is not None

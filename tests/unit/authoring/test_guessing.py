@@ -41,10 +41,16 @@ def told(found: Proposal) -> tuple[str | None, str | None, str | None, str | Non
 
 def test_a_text_a_label_a_key_and_a_time_are_told_apart(folder: Path) -> None:
     rows = [
-        {"ticket_id": f"T-{n}", "created_at": f"2026-11-{n + 1:02}T10:00:00", "text": LONG.format(n=n), "team": "ab"[n % 2],
-         "category": ["late", "lost"][n % 2], "stars": n % 5}
+        {
+            "ticket_id": f"T-{n}",
+            "created_at": f"2026-11-{n + 1:02}T10:00:00",
+            "text": LONG.format(n=n),
+            "team": "ab"[n % 2],
+            "category": ["late", "lost"][n % 2],
+            "stars": n % 5,
+        }
         for n in range(20)
-    ]  # fmt: skip
+    ]
     found = propose(sampled(folder, *rows))
     assert told(found) == ("text", "category", "ticket_id", "created_at")
     assert found.others == ("team", "stars")
@@ -52,7 +58,10 @@ def test_a_text_a_label_a_key_and_a_time_are_told_apart(folder: Path) -> None:
 
 
 def test_what_a_person_names_is_taken_as_named(folder: Path) -> None:
-    rows = [{"id": n, "a": LONG.format(n=n), "b": f"short {n}", "c": n % 2, "category": n % 3} for n in range(9)]
+    rows = [
+        {"id": n, "a": LONG.format(n=n), "b": f"short {n}", "c": n % 2, "category": n % 3}
+        for n in range(9)
+    ]
     sample = sampled(folder, *rows)
     assert told(propose(sample)) == ("a", "category", "id", None)
     assert told(propose(sample, field="b", label="c", key="a")) == ("b", "c", "a", None)
@@ -60,17 +69,23 @@ def test_what_a_person_names_is_taken_as_named(folder: Path) -> None:
 
 def test_several_texts_make_the_whole_line_the_input_unless_it_is_wide(folder: Path) -> None:
     row = {"title": LONG, "body": LONG * 3, "channel": "chat"}
-    rows = [{**{name: text.format(n=n) for name, text in row.items()}, "label": n % 2} for n in range(8)]
+    rows = [
+        {**{name: text.format(n=n) for name, text in row.items()}, "label": n % 2} for n in range(8)
+    ]
     found = propose(sampled(folder, *rows))
     assert (found.field, found.sent, found.label) == (None, ("title", "body", "channel"), "label")
     wide = [{**each, **{f"c{n}": f"x{n}" for n in range(96)}} for each in rows]
     assert told(propose(sampled(folder, *wide)))[:2] == ("body", "label")
 
 
-def test_an_unnamed_column_of_few_values_is_a_label_only_beside_nothing_but_the_text(folder: Path) -> None:
+def test_an_unnamed_column_of_few_values_is_a_label_only_beside_nothing_but_the_text(
+    folder: Path,
+) -> None:
     rows = [{"remark": LONG.format(n=n), "outcome": "yn"[n % 2]} for n in range(8)]
     assert told(propose(sampled(folder, *rows)))[:2] == ("remark", "outcome")
-    found = propose(sampled(folder, *({**each, "city": "xyz"[n % 3]} for n, each in enumerate(rows))))
+    found = propose(
+        sampled(folder, *({**each, "city": "xyz"[n % 3]} for n, each in enumerate(rows)))
+    )
     assert (found.label, found.others) == (None, ("outcome", "city"))
 
 
@@ -84,13 +99,20 @@ def test_an_unnamed_column_of_few_values_is_a_label_only_beside_nothing_but_the_
     ],
 )
 def test_what_cannot_be_a_label_is_none(folder: Path, name: str, values: list[str]) -> None:
-    assert propose(sampled(folder, *({"text": LONG.format(n=n), name: value} for n, value in enumerate(values)))).label is None
+    assert (
+        propose(
+            sampled(
+                folder, *({"text": LONG.format(n=n), name: value} for n, value in enumerate(values))
+            )
+        ).label
+        is None
+    )
 
 
 def test_an_id_that_comes_twice_and_a_file_of_numbers_name_nothing(folder: Path) -> None:
-    assert told(propose(sampled(folder, *({"id": n // 2, "amount": n, "at": "soon"} for n in range(8))))) == (
-        "at", None, None, None
-    )  # fmt: skip
+    assert told(
+        propose(sampled(folder, *({"id": n // 2, "amount": n, "at": "soon"} for n in range(8))))
+    ) == ("at", None, None, None)
 
 
 def test_one_column_is_the_text(folder: Path) -> None:
@@ -98,38 +120,70 @@ def test_one_column_is_the_text(folder: Path) -> None:
 
 
 def test_lines_of_json_keep_their_types_and_may_bring_their_own_labels(folder: Path) -> None:
-    rows = [{"text": LONG.format(n=n), "good": n % 2 == 0, "label": n % 3, "meta": {}} for n in range(9)]
+    rows = [
+        {"text": LONG.format(n=n), "good": n % 2 == 0, "label": n % 3, "meta": {}} for n in range(9)
+    ]
     sample = sampled_json(folder, *rows)
     found = propose(sample)
     assert told(found)[:2] == ("text", "label")
     assert sorted(found.labels["label"].counts or ()) == [("int", 0), ("int", 1), ("int", 2)]
-    own = sampled_json(folder, *({"text": LONG, "label": {"category": "ab"[n % 2], "note": f"n {n}"}} for n in range(9)))
+    own = sampled_json(
+        folder,
+        *({"text": LONG, "label": {"category": "ab"[n % 2], "note": f"n {n}"}} for n in range(9)),
+    )
     found = propose(own)
     assert (found.field, found.label, [*found.labels]) == ("text", None, ["category", "note"])
 
 
 def test_lines_that_are_events_are_sent_as_they_are(folder: Path) -> None:
-    lines = [{"key": f"k{n}", "payload": {"text": LONG, "channel": "x"}, "label": {"category": "ab"[n % 2]}} for n in range(6)]
+    lines = [
+        {
+            "key": f"k{n}",
+            "payload": {"text": LONG, "channel": "x"},
+            "label": {"category": "ab"[n % 2]},
+        }
+        for n in range(6)
+    ]
     found = propose(sampled_json(folder, *lines))
-    assert (told(found), found.sent, [*found.labels]) == ((None,) * 4, ("text", "channel"), ["category"])
+    assert (told(found), found.sent, [*found.labels]) == (
+        (None,) * 4,
+        ("text", "channel"),
+        ["category"],
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([["How do I locate my new card?", "arrival"], ["Where?", "arrival"]], "How do I locate my new card?"),
-        ([["Where?", "arrival"], ["When?", "arrival"], ["Lost", "loss"], ["Late", "arrival"], ["Gone", "loss"]], "arrival"),
+        (
+            [["How do I locate my new card?", "arrival"], ["Where?", "arrival"]],
+            "How do I locate my new card?",
+        ),
+        (
+            [
+                ["Where?", "arrival"],
+                ["When?", "arrival"],
+                ["Lost", "loss"],
+                ["Late", "arrival"],
+                ["Gone", "loss"],
+            ],
+            "arrival",
+        ),
         ([["Where?", "17"], ["When?", "18"]], "17"),
         ([["text", "category"], ["text", "a"], ["b", "a"]], None),
         ([["text", "card"], ["Where?", "a"], ["When?", "a"]], None),
     ],
 )
-def test_a_first_line_that_is_an_item_is_no_header(folder: Path, rows: list[list[str]], said: str | None) -> None:
+def test_a_first_line_that_is_an_item_is_no_header(
+    folder: Path, rows: list[list[str]], said: str | None
+) -> None:
     (folder / "a.csv").write_text("\n".join(",".join(row) for row in rows))
     assert headless(look(read_rows(folder / "a.csv", Layout()))) == said
 
 
-def test_no_more_than_a_bounded_part_of_a_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_bounded_part_of_a_file_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def endless():
         for n in range(1, 10**9):
             read.append(n)

@@ -24,7 +24,9 @@ from tests.conftest import NOON
 from tests.unit.strategies import TEXT, some_json
 
 Told = pytest.CaptureFixture[str]
-ROWS = "".join(f'{n},"Where is my card, number {n}?",{["arrival", "loss"][n % 2]}\n' for n in range(10))
+ROWS = "".join(
+    f'{n},"Where is my card, number {n}?",{["arrival", "loss"][n % 2]}\n' for n in range(10)
+)
 GOOD = f"id,text,category\n{ROWS}"
 
 
@@ -51,27 +53,47 @@ def test_a_file_of_items_becomes_a_definition_that_asks_for_its_labels(capsys: T
     assert init("cards", from_=rows_csv()) == 0
     spec = made()
     assert spec.output_schema == {
-        "type": "object", "additionalProperties": False, "required": ["category"],
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["category"],
         "properties": {"category": {"type": "string", "enum": ["arrival", "loss"]}},
-    }  # fmt: skip
-    assert '- loss: for example "Where is my card, number 1?", "Where is my card, number 3?"\n' in spec.instructions
+    }
+    assert (
+        '- loss: for example "Where is my card, number 1?", "Where is my card, number 3?"\n'
+        in spec.instructions
+    )
     said = capsys.readouterr().out
-    assert 'Looked at 10 lines: the text is "text"; what is right stands in "category" (2 values).\n' in said
-    assert "\n  lanes submit rows.csv --workload cards --field text --label category --key id\n" in said
-    assert "\n# The values are those of the 10 lines of rows.csv.\n" in Path("cards.yaml").read_text()
+    assert (
+        'Looked at 10 lines: the text is "text"; what is right stands in "category" (2 values).\n'
+        in said
+    )
+    assert (
+        "\n  lanes submit rows.csv --workload cards --field text --label category --key id\n"
+        in said
+    )
+    assert (
+        "\n# The values are those of the 10 lines of rows.csv.\n" in Path("cards.yaml").read_text()
+    )
 
 
 def test_the_commands_that_it_names_exist_and_take_what_it_gives_them(capsys: Told) -> None:
     init("cards", from_=rows_csv(name="my rows.csv"), as_json=True)
     said = json.loads(capsys.readouterr().out)
-    assert (said["file"], said["field"], said["label"], said["key"]) == ("cards.yaml", "text", "category", "id")
+    assert (said["file"], said["field"], said["label"], said["key"]) == (
+        "cards.yaml",
+        "text",
+        "category",
+        "id",
+    )
     for command in said["next"]:
         words = shlex.split(command.partition(" > ")[0])
         if words[1] in {each for each in app if not each.startswith("-")}:
             called, bound, _ = app.parse_args(words[1:], exit_on_error=False, print_error=False)
             assert called.__name__ == words[1]
             assert bound.arguments
-    assert {"preview", "publish", "submit"} <= {shlex.split(command)[1] for command in said["next"]} & set(app)
+    assert {"preview", "publish", "submit"} <= {
+        shlex.split(command)[1] for command in said["next"]
+    } & set(app)
 
 
 def test_without_a_file_of_items_it_is_a_sample_that_can_be_published(capsys: Told) -> None:
@@ -83,16 +105,27 @@ def test_without_a_file_of_items_it_is_a_sample_that_can_be_published(capsys: To
 def test_it_overwrites_no_file_unasked(capsys: Told) -> None:
     Path("cards.yaml").write_text("mine")
     assert init("cards") == 1
-    assert (Path("cards.yaml").read_text(), "--force overwrites it" in capsys.readouterr().err) == ("mine", True)
+    assert (Path("cards.yaml").read_text(), "--force overwrites it" in capsys.readouterr().err) == (
+        "mine",
+        True,
+    )
     assert init("cards", force=True) == 0
     made()
 
 
 @pytest.mark.parametrize(
     ("name", "instead"),
-    [("My Cards", "my-cards"), ("../cards", "cards"), ("", "comments"), ("9 lives", "lives"), ("cards.yaml", "cards-yaml")],
+    [
+        ("My Cards", "my-cards"),
+        ("../cards", "cards"),
+        ("", "comments"),
+        ("9 lives", "lives"),
+        ("cards.yaml", "cards-yaml"),
+    ],
 )
-def test_a_name_that_is_none_is_refused_with_one_that_is(name: str, instead: str, capsys: Told) -> None:
+def test_a_name_that_is_none_is_refused_with_one_that_is(
+    name: str, instead: str, capsys: Told
+) -> None:
     assert init(name) == 2
     assert capsys.readouterr().err.endswith(f"for example {instead}\n")
     assert list(Path.cwd().iterdir()) == []
@@ -104,17 +137,28 @@ def test_a_name_that_is_none_is_refused_with_one_that_is(name: str, instead: str
         ("", '"rows.csv" holds no line of items; below a header, each line is one'),
         ("text,category\n", '"rows.csv" holds no line of items'),
         ("\n\n", '"rows.csv" holds no line of items'),
-        (GOOD.replace(",", ";"), 'the columns of "rows.csv" are separated by ";": save it with commas'),
+        (
+            GOOD.replace(",", ";"),
+            'the columns of "rows.csv" are separated by ";": save it with commas',
+        ),
         ("id;text\n1;Hello, you\n", 'the columns of "rows.csv" are separated by ";"'),
         ("id\ttext\n1\tHello\n", 'the columns of "rows.csv" are separated by tabs'),
         (ROWS, 'the first line of "rows.csv" seems to be an item and no header ("0")'),
         ("text,text\na,b\n", 'has the column "text" more than once'),
-        (GOOD.encode("utf-16"), 'the header of "rows.csv" cannot be read: byte 1 of the line is not UTF-8'),
-        ("text,n\n" + "a,b,c\n" * 3, 'no line of "rows.csv" can be read; line 2: the line has 3 fields, the header 2 fields'),
+        (
+            GOOD.encode("utf-16"),
+            'the header of "rows.csv" cannot be read: byte 1 of the line is not UTF-8',
+        ),
+        (
+            "text,n\n" + "a,b,c\n" * 3,
+            'no line of "rows.csv" can be read; line 2: the line has 3 fields, the header 2 fields',
+        ),
         ('text\n"a\x00"\n', 'no line of "rows.csv" can be read; line 2: '),
     ],
 )
-def test_a_file_that_holds_no_items_is_refused_and_nothing_is_written(content: str | bytes, said: str, capsys: Told) -> None:
+def test_a_file_that_holds_no_items_is_refused_and_nothing_is_written(
+    content: str | bytes, said: str, capsys: Told
+) -> None:
     assert init("cards", from_=rows_csv(content)) == 2
     assert said in capsys.readouterr().err
     assert not Path("cards.yaml").exists()
@@ -124,11 +168,19 @@ def test_what_is_named_wrongly_is_refused(capsys: Told) -> None:
     assert init("cards", from_=Path("ghost.csv")) == 2
     assert init("cards", from_=rows_csv(name="rows.txt")) == 2
     assert init("cards", from_=rows_csv(), label="klass") == 2
-    assert init("cards", from_=rows_csv('{"text": "a", "n": 1}\n', "rows.jsonl"), label="klass") == 2
-    assert init("cards", from_=rows_csv('{"payload": {"text": "a"}}\n', "events.jsonl"), field="text") == 2
+    assert (
+        init("cards", from_=rows_csv('{"text": "a", "n": 1}\n', "rows.jsonl"), label="klass") == 2
+    )
+    assert (
+        init("cards", from_=rows_csv('{"payload": {"text": "a"}}\n', "events.jsonl"), field="text")
+        == 2
+    )
     told = capsys.readouterr().err.splitlines()
     assert told[3] == '"rows.jsonl" has no field "klass"; it has text, n'
-    assert told[4] == 'each line of "events.jsonl" is an event\'s payload with its own key and label: name no columns'
+    assert (
+        told[4]
+        == 'each line of "events.jsonl" is an event\'s payload with its own key and label: name no columns'
+    )
     assert told[0] == 'there is no file "ghost.csv"'
     assert told[1] == '"rows.txt" is neither .jsonl nor .csv'
     assert told[2] == '"rows.csv" has no column "klass"; it has id, text, category'
@@ -139,14 +191,18 @@ def test_a_file_with_a_mark_and_a_file_of_one_column_are_read(capsys: Told) -> N
     assert init("lines", from_=rows_csv("remark\nGood.\nBad.\n", "one.csv")) == 0
     assert "no column says what is right" in capsys.readouterr().out
     assert made("lines").instructions.startswith("You read one remark at a time.")
-    assert init("headed", from_=rows_csv(ROWS, "two.csv"), field="0") == 0  # whoever names the column knows its header
+    assert (
+        init("headed", from_=rows_csv(ROWS, "two.csv"), field="0") == 0
+    )  # whoever names the column knows its header
 
 
 def test_lines_that_cannot_be_read_are_told_and_passed_over(capsys: Told) -> None:
     spoiled = GOOD.encode() + "99,Caf\xe9,arrival\n".encode("latin-1") + b"98,too,many,fields\n"
     assert init("cards", from_=rows_csv(spoiled)) == 0
     told = capsys.readouterr()
-    assert told.err.splitlines()[0] == "2 lines cannot be read, and `lanes submit` will refuse them:"
+    assert (
+        told.err.splitlines()[0] == "2 lines cannot be read, and `lanes submit` will refuse them:"
+    )
     assert told.err.splitlines()[1].startswith("  rows.csv:12: byte 7 of the line is not UTF-8")
     assert "Looked at 10 lines" in told.out
 
@@ -154,13 +210,22 @@ def test_lines_that_cannot_be_read_are_told_and_passed_over(capsys: Told) -> Non
 def test_of_a_long_file_the_first_lines_are_read_and_that_is_said(capsys: Told) -> None:
     with Path("long.csv").open("w") as file:
         file.write("text,category\n")
-        file.writelines(f"Where is my card {n}?,{'late' if n > 100_000 else 'abc'[n % 3]}\n" for n in range(200_000))
+        file.writelines(
+            f"Where is my card {n}?,{'late' if n > 100_000 else 'abc'[n % 3]}\n"
+            for n in range(200_000)
+        )
     assert init("cards", from_=Path("long.csv")) == 0
     said = capsys.readouterr().out
     assert "Looked at the first 50,000 of about 200,001 lines" in said
-    assert "Values that only come later are missing: add them to output_schema and instructions." in said
+    assert (
+        "Values that only come later are missing: add them to output_schema and instructions."
+        in said
+    )
     assert made().output_schema["properties"]["category"]["enum"] == ["a", "b", "c"]
-    assert "of the first 50,000 lines of long.csv; add those that only come later." in Path("cards.yaml").read_text()
+    assert (
+        "of the first 50,000 lines of long.csv; add those that only come later."
+        in Path("cards.yaml").read_text()
+    )
 
 
 def test_a_hundred_columns_make_a_short_definition() -> None:
@@ -175,34 +240,59 @@ def test_a_hundred_columns_make_a_short_definition() -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(some_json(), min_size=1, max_size=12), st.sampled_from([None, "text", "label"]))
-@example([{"text": "a", "label": value} for value in ("x\ny", "x\ny", "# <item>", "# <item>", "- no: yes")], None)
+@example(
+    [
+        {"text": "a", "label": value}
+        for value in ("x\ny", "x\ny", "# <item>", "# <item>", "- no: yes")
+    ],
+    None,
+)
 @example([{"text": "</item>", "label": value} for value in (True, False, True, None)], None)
 @example([{"text": "a", "label": value} for value in (1, True, 1.5, "1", 1)], None)
 @example([{"text": "a", "label": {"yes": "no", "n": [1], "x y": 1}}] * 3, None)
 @example([{"payload": {"text": "a"}, "label": {"category": "b"}}, {"payload": 7}], None)
 @example([{"": "", "\n": "a"}], None)
-def test_a_draft_of_any_lines_can_be_published_as_it_is(rows: list[dict[str, Any]], field: str | None) -> None:
+def test_a_draft_of_any_lines_can_be_published_as_it_is(
+    rows: list[dict[str, Any]], field: str | None
+) -> None:
     Path("a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
     sample = look((number, "", each) for number, each in enumerate(rows))
     found = propose(sample, field=field if field in sample.columns else None)
     draft = from_columns("cards", sample, found, file="a\n.jsonl")
     read = workload_file.read(draft.text().encode(), file="")
     assert read.spec.output_schema == draft.spec.output_schema
-    layout = Layout(field=found.field, label=found.label, key=found.key, occurred_at=found.occurred_at)
+    layout = Layout(
+        field=found.field, label=found.label, key=found.key, occurred_at=found.occurred_at
+    )
     check = Version(VersionId(0), "cards", 0, read.spec).answer_check
     inputs = Draft202012Validator(read.spec.input_schema)
     for line in read_lines(Path("a.jsonl"), "cards", layout, now=NOON):
-        assert isinstance(line, BadLine) or inputs.is_valid(line.submission.payload)  # no line is refused by its own draft
+        assert isinstance(line, BadLine) or inputs.is_valid(
+            line.submission.payload
+        )  # no line is refused by its own draft
         if isinstance(line, Line) and line.expected and found.label:
             assert check.first_fault(line.expected) is None  # what is right can be answered
 
 
-@given(st.lists(st.tuples(TEXT, st.sampled_from(["yes", "no", "1", "1.0", " a", "null", "é"])), min_size=4, max_size=12))
+@given(
+    st.lists(
+        st.tuples(TEXT, st.sampled_from(["yes", "no", "1", "1.0", " a", "null", "é"])),
+        min_size=4,
+        max_size=12,
+    )
+)
 def test_a_label_of_a_csv_is_a_text_whatever_it_looks_like(rows: list[tuple[str, str]]) -> None:
-    sample = look((number, "", {"text": text, "label": label}) for number, (text, label) in enumerate(rows))
+    sample = look(
+        (number, "", {"text": text, "label": label}) for number, (text, label) in enumerate(rows)
+    )
     found = propose(sample, field="text", label="label")
-    spec = workload_file.read(from_columns("cards", sample, found, file="a.csv").text().encode(), file="").spec
-    assert spec.output_schema["properties"]["label"] == {"type": "string", "enum": sorted({label for _, label in rows})}
+    spec = workload_file.read(
+        from_columns("cards", sample, found, file="a.csv").text().encode(), file=""
+    ).spec
+    assert spec.output_schema["properties"]["label"] == {
+        "type": "string",
+        "enum": sorted({label for _, label in rows}),
+    }
 
 
 @pytest.mark.parametrize("name", ["init", "preview", "publish", "export"])

@@ -10,9 +10,21 @@ from tests.conftest import NOON
 
 def batch(state: BatchState, *, adopted: bool = False, proved: bool = False) -> OpenBatch:
     return OpenBatch(
-        BatchId(1), "nonce", "acme", "letters", VersionId(1), "claude-haiku-5-5", state, 3, 3, None, NOON, None,
-        adopted_at=NOON if adopted else None, proved_at=NOON if proved else None,
-    )  # fmt: skip
+        BatchId(1),
+        "nonce",
+        "acme",
+        "letters",
+        VersionId(1),
+        "claude-haiku-5-5",
+        state,
+        3,
+        3,
+        None,
+        NOON,
+        None,
+        adopted_at=NOON if adopted else None,
+        proved_at=NOON if proved else None,
+    )
 
 
 def test_every_state_but_superseded_says_whether_the_provider_has_the_batch() -> None:
@@ -20,7 +32,9 @@ def test_every_state_but_superseded_says_whether_the_provider_has_the_batch() ->
 
 
 @pytest.mark.parametrize("state", BatchState)
-def test_a_batch_may_still_have_to_be_found_until_the_provider_confirmed_it_or_a_result_proved_it(state: BatchState) -> None:
+def test_a_batch_may_still_have_to_be_found_until_the_provider_confirmed_it_or_a_result_proved_it(
+    state: BatchState,
+) -> None:
     assert batch(state).unsure is (state in UNCONFIRMED)
     assert batch(state, adopted=True).unsure is (state in UNCONFIRMED or state in AT_PROVIDER)
     assert batch(state, adopted=True, proved=True).unsure is (state in UNCONFIRMED)

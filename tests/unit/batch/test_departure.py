@@ -8,9 +8,18 @@ from lanes.batch.departure import Outstanding, announcement
 from tests.conftest import NOON, later
 
 EMPTY = Outstanding(
-    "archive", paused_at=None, ready=0, resting=0, rested_at=None, unrouted=0, realtime=0, at_provider=0, held=0,
-    held_batches=(), in_the_way=(),
-)  # fmt: skip
+    "archive",
+    paused_at=None,
+    ready=0,
+    resting=0,
+    rested_at=None,
+    unrouted=0,
+    realtime=0,
+    at_provider=0,
+    held=0,
+    held_batches=(),
+    in_the_way=(),
+)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +48,9 @@ EMPTY = Outstanding(
         ),
     ],
 )
-def test_the_sentence_says_what_leaves_and_what_stays_behind(changes: dict[str, object], said: str) -> None:
+def test_the_sentence_says_what_leaves_and_what_stays_behind(
+    changes: dict[str, object], said: str
+) -> None:
     assert announcement(replace(EMPTY, **changes), NOON) == said  # pyright: ignore[reportArgumentType]
 
 

@@ -19,7 +19,16 @@ def packs(*sizes: int) -> list[list[Claimed]]:
     numbers = itertools.count(1)
 
     def claimed(number: int) -> Claimed:
-        return Claimed(Claim(WorkId(number), 1), VersionId(1), "letters", f"k{number}", {}, Purpose.ANSWER, 0, NOON)
+        return Claimed(
+            Claim(WorkId(number), 1),
+            VersionId(1),
+            "letters",
+            f"k{number}",
+            {},
+            Purpose.ANSWER,
+            0,
+            NOON,
+        )
 
     return [[claimed(next(numbers)) for _ in range(size)] for size in sizes]
 
@@ -49,10 +58,16 @@ class Written:
 
 
 def fit(
-    given_packs: list[list[Claimed]], *, most_requests: int = 100, most_bytes: int = 10_000, taken: Collection[int] = ()
+    given_packs: list[list[Claimed]],
+    *,
+    most_requests: int = 100,
+    most_bytes: int = 10_000,
+    taken: Collection[int] = (),
 ) -> Written:
     found = Written()
-    fitted = fill(found, iter(given_packs), most_requests=most_requests, most_bytes=most_bytes, taken=taken)
+    fitted = fill(
+        found, iter(given_packs), most_requests=most_requests, most_bytes=most_bytes, taken=taken
+    )
     assert bool(fitted) == bool(given_packs)
     return found
 
@@ -82,11 +97,16 @@ def test_a_number_that_is_taken_is_left_for_a_smaller_one_or_a_larger_one() -> N
 
 def test_a_number_that_is_taken_only_by_what_did_not_fit_is_not_used() -> None:
     assert len(fit(packs(1, 1, 1), most_bytes=2 * 11, taken={2})) == 1
-    assert len(fit(packs(2, 2), most_bytes=12, taken={1})) == 0  # divided it would not fit, and whole it could not be found
+    assert (
+        len(fit(packs(2, 2), most_bytes=12, taken={1})) == 0
+    )  # divided it would not fit, and whole it could not be found
 
 
 @given(
-    st.lists(st.integers(1, 6), max_size=12), st.integers(1, 12), st.integers(1, 200), st.sets(st.integers(1, 14), max_size=14)
+    st.lists(st.integers(1, 6), max_size=12),
+    st.integers(1, 12),
+    st.integers(1, 200),
+    st.sets(st.integers(1, 14), max_size=14),
 )
 def test_a_batch_is_a_beginning_of_what_waits_within_its_bounds_and_told_apart(
     sizes: list[int], most_requests: int, most_bytes: int, taken: set[int]
@@ -100,7 +120,9 @@ def test_a_batch_is_a_beginning_of_what_waits_within_its_bounds_and_told_apart(
 
 
 @given(st.lists(st.integers(1, 6), max_size=12), st.sets(st.integers(1, 14), max_size=14))
-def test_no_pack_is_divided_once_there_are_as_many_as_a_smaller_free_number(sizes: list[int], taken: set[int]) -> None:
+def test_no_pack_is_divided_once_there_are_as_many_as_a_smaller_free_number(
+    sizes: list[int], taken: set[int]
+) -> None:
     waiting = packs(*sizes)
     found = fit(waiting, taken=taken)
     if len(waiting) >= whole_from(taken):

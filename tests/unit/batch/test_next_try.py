@@ -15,13 +15,17 @@ chances = st.floats(0, 1)
 waits = st.none() | st.floats(0, 1e6)
 
 
-def tried(why: NotCreated, *, retry_after_s: float | None = None, chance: float = 0.5) -> timedelta | None:
+def tried(
+    why: NotCreated, *, retry_after_s: float | None = None, chance: float = 0.5
+) -> timedelta | None:
     at = next_try(why, retry_after_s=retry_after_s, listing_grace_s=900, chance=chance, now=NOON)
     return None if at is None else at - NOON
 
 
 @given(waits, chances)
-def test_a_busy_provider_is_asked_again_between_two_minutes_and_an_hour(after: float | None, chance: float) -> None:
+def test_a_busy_provider_is_asked_again_between_two_minutes_and_an_hour(
+    after: float | None, chance: float
+) -> None:
     wait = tried(NotCreated.FOR_NOW, retry_after_s=after, chance=chance)
     assert wait is not None
     assert AGAIN_AFTER <= wait <= AGAIN_WITHIN
@@ -29,7 +33,9 @@ def test_a_busy_provider_is_asked_again_between_two_minutes_and_an_hour(after: f
 
 
 @given(waits, chances)
-def test_what_may_exist_is_not_tried_before_the_provider_must_have_listed_it(after: float | None, chance: float) -> None:
+def test_what_may_exist_is_not_tried_before_the_provider_must_have_listed_it(
+    after: float | None, chance: float
+) -> None:
     assert tried(NotCreated.MAYBE, retry_after_s=after, chance=chance) == timedelta(seconds=900)
 
 
@@ -47,9 +53,14 @@ def test_what_only_a_person_can_mend_is_not_tried_again(after: float | None, cha
         (unforeseen(TimeoutError()), NotCreated.MAYBE),
         (CallFailed(Action.RETRY, "500", maybe_billed=False), NotCreated.MAYBE),
         (CallFailed(Action.SHED, "529 after a lost answer", maybe_billed=True), NotCreated.MAYBE),
-        *((CallFailed(action, "no", maybe_billed=False), NotCreated.FOR_GOOD)
-          for action in Action if action not in (Action.SLOW_DOWN, Action.SHED, Action.RETRY)),
+        *(
+            (CallFailed(action, "no", maybe_billed=False), NotCreated.FOR_GOOD)
+            for action in Action
+            if action not in (Action.SLOW_DOWN, Action.SHED, Action.RETRY)
+        ),
     ],
-)  # fmt: skip
-def test_a_create_that_failed_tells_whether_its_batch_may_exist(failure: CallFailed, meaning: NotCreated) -> None:
+)
+def test_a_create_that_failed_tells_whether_its_batch_may_exist(
+    failure: CallFailed, meaning: NotCreated
+) -> None:
     assert failure.as_create is meaning

@@ -9,7 +9,9 @@ chances = st.floats(0, 1)
 
 
 @given(st.lists(st.tuples(st.none() | st.floats(0, 1e7), chances), max_size=30))
-def test_the_pauses_of_a_run_never_add_up_to_more_than_its_patience(busy: list[tuple[float | None, float]]) -> None:
+def test_the_pauses_of_a_run_never_add_up_to_more_than_its_patience(
+    busy: list[tuple[float | None, float]],
+) -> None:
     patience = Patience(60)
     pauses = [patience.pause(retry_after_s=after, chance=chance) for after, chance in busy]
     assert sum(pause or 0 for pause in pauses) <= 60.0001

@@ -25,7 +25,9 @@ def found(
     ahead: timedelta = timedelta(0),
     held: bool = False,
 ) -> Found:
-    return find(Lost(40, NOON, OVER, held), batches, taken or set(), grace=GRACE, ahead=ahead, now=now)
+    return find(
+        Lost(40, NOON, OVER, held), batches, taken or set(), grace=GRACE, ahead=ahead, now=now
+    )
 
 
 def test_the_one_batch_that_fits_is_adopted_once_the_grace_period_is_over() -> None:
@@ -34,8 +36,12 @@ def test_the_one_batch_that_fits_is_adopted_once_the_grace_period_is_over() -> N
     assert found(*others, listed(), now=later(hours=1)) == Found(Finding.ADOPT, "msgbatch_1")
 
 
-@pytest.mark.parametrize("odd", [Listed("odd", None, NOON), Listed("odd", 40, None), Listed("odd", None, None)])
-def test_a_listed_batch_that_does_not_say_what_it_is_may_be_ours_and_nothing_is_released_beside_it(odd: Listed) -> None:
+@pytest.mark.parametrize(
+    "odd", [Listed("odd", None, NOON), Listed("odd", 40, None), Listed("odd", None, None)]
+)
+def test_a_listed_batch_that_does_not_say_what_it_is_may_be_ours_and_nothing_is_released_beside_it(
+    odd: Listed,
+) -> None:
     assert found(odd) == Found(Finding.ADOPT, "odd")  # until its results prove it another's
     assert found(odd, listed()) == Found(Finding.HOLD)
     assert found(odd, taken={"odd"}) == Found(Finding.RELEASE)
@@ -44,7 +50,9 @@ def test_a_listed_batch_that_does_not_say_what_it_is_may_be_ours_and_nothing_is_
 
 def test_a_strangers_batch_that_fits_is_not_adopted_while_ours_may_still_appear() -> None:
     assert found(listed("stranger"), now=OVER + GRACE - INSTANT) == Found(Finding.WAIT)
-    assert found(listed("stranger"), listed("ours"), now=OVER + GRACE - INSTANT) == Found(Finding.HOLD)
+    assert found(listed("stranger"), listed("ours"), now=OVER + GRACE - INSTANT) == Found(
+        Finding.HOLD
+    )
 
 
 def test_the_grace_period_runs_from_the_end_of_the_create() -> None:
@@ -61,7 +69,9 @@ def test_a_create_is_over_when_its_submitter_saw_it_end_and_else_after_the_longe
 
 def test_a_batch_that_is_somebody_elses_is_never_adopted() -> None:
     assert found(listed(), taken={"msgbatch_1"}) == Found(Finding.RELEASE)
-    assert found(listed(), listed("msgbatch_2"), taken={"msgbatch_1"}) == Found(Finding.ADOPT, "msgbatch_2")
+    assert found(listed(), listed("msgbatch_2"), taken={"msgbatch_1"}) == Found(
+        Finding.ADOPT, "msgbatch_2"
+    )
 
 
 def test_a_batch_created_before_the_intent_or_long_after_the_create_is_none_of_ours() -> None:
@@ -91,20 +101,32 @@ def test_the_search_for_a_held_batch_goes_on_and_never_releases_its_work() -> No
 
 batches = st.lists(
     st.builds(
-        Listed, st.sampled_from("abcdef"), st.sampled_from([39, 40]), st.integers(-25, 25).map(lambda m: later(minutes=m))
+        Listed,
+        st.sampled_from("abcdef"),
+        st.sampled_from([39, 40]),
+        st.integers(-25, 25).map(lambda m: later(minutes=m)),
     ),
-    max_size=6, unique_by=lambda batch: batch.id,
-)  # fmt: skip
+    max_size=6,
+    unique_by=lambda batch: batch.id,
+)
 
 
-@given(batches, st.sets(st.sampled_from("abcdef")), st.integers(0, 30), st.integers(-9, 9), st.booleans())
+@given(
+    batches,
+    st.sets(st.sampled_from("abcdef")),
+    st.integers(0, 30),
+    st.integers(-9, 9),
+    st.booleans(),
+)
 def test_nothing_is_released_while_a_batch_fits_and_nothing_is_adopted_that_does_not(
     seen: list[Listed], taken: set[str], minutes: int, ahead_minutes: int, held: bool
 ) -> None:
     now, ahead = later(minutes=minutes), timedelta(minutes=ahead_minutes)
     told = found(*seen, taken=taken, now=now, ahead=ahead, held=held)
     first, last = NOON + ahead - MARGIN, OVER + GRACE + ahead + MARGIN
-    fitting = {b.id for b in seen if b.requests == 40 and b.created_at and first <= b.created_at <= last} - taken
+    fitting = {
+        b.id for b in seen if b.requests == 40 and b.created_at and first <= b.created_at <= last
+    } - taken
     assert (told.batch_id is not None) == (told.finding is Finding.ADOPT)
     match told.finding:
         case Finding.ADOPT:

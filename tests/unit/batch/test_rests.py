@@ -24,7 +24,13 @@ def test_who_has_no_trouble_does_not_rest() -> None:
 
 def test_trouble_is_news_once_until_it_changes_or_is_over() -> None:
     rests = Rests()
-    assert [rests.troubled(1, said, 0.0) for said in ("down", "down", "cut", "cut", "down")] == [True, False, True, False, True]
+    assert [rests.troubled(1, said, 0.0) for said in ("down", "down", "cut", "cut", "down")] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
     assert rests.well(1)
     assert rests.troubled(1, "down", 0.0)
 

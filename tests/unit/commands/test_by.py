@@ -23,7 +23,9 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)  # 13:00 in Berlin
         ("2026-12-24T18:00+00:00", datetime(2026, 12, 24, 18, tzinfo=UTC)),
     ],
 )
-def test_a_time_of_day_is_the_next_one_in_its_zone_and_others_are_what_they_say(text: str, moment: datetime) -> None:
+def test_a_time_of_day_is_the_next_one_in_its_zone_and_others_are_what_they_say(
+    text: str, moment: datetime
+) -> None:
     assert by(text, NOW, BERLIN) == moment
 
 
@@ -39,7 +41,9 @@ def test_what_names_no_moment_says_what_to_write(text: str) -> None:
 
 
 def test_what_is_over_and_what_is_no_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'"2026-11-24T12:00" is over: it was 2026-11-24 12:00 \(Europe/Berlin\)'):
+    with pytest.raises(
+        ValueError, match=r'"2026-11-24T12:00" is over: it was 2026-11-24 12:00 \(Europe/Berlin\)'
+    ):
         by("2026-11-24T12:00", NOW, BERLIN)
     with pytest.raises(ValueError, match="no IANA time zone"):
         zone_of("Mars/Olympus")

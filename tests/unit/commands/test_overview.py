@@ -9,7 +9,16 @@ import pytest
 
 from lanes import cli
 
-HEAVY = ("anthropic", "cel", "genai_prices", "httpx2", "lanes.commands.run", "psycopg", "scipy", "sqlalchemy")
+HEAVY = (
+    "anthropic",
+    "cel",
+    "genai_prices",
+    "httpx2",
+    "lanes.commands.run",
+    "psycopg",
+    "scipy",
+    "sqlalchemy",
+)
 
 
 def loaded(program: str, *arguments: str) -> tuple[str, set[str]]:
@@ -32,13 +41,19 @@ def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none
 
 def test_a_command_whose_reader_has_had_enough_ends_without_a_word(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lanes", "init", "letters", "--json"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
         assert running.stdout is not None
         running.stdout.close()
         _, said = running.communicate()
     assert (running.returncode, said) == (1, b"")
 
 
-@pytest.mark.parametrize("chapter", ["lanes.routing.route", "lanes.settling.settle", "lanes.rollouts.rollout"])
-def test_a_chapter_of_the_domain_loads_no_driver_no_sdk_and_no_table_of_prices(chapter: str) -> None:
+@pytest.mark.parametrize(
+    "chapter", ["lanes.routing.route", "lanes.settling.settle", "lanes.rollouts.rollout"]
+)
+def test_a_chapter_of_the_domain_loads_no_driver_no_sdk_and_no_table_of_prices(
+    chapter: str,
+) -> None:
     assert loaded(f"import {chapter}") == ("", set())

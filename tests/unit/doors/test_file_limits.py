@@ -10,7 +10,10 @@ from tests.unit.doors.test_filedoor import TEXT_CELL, bad, payloads, read
 
 def test_a_header_of_thousands_of_columns_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
     header = ",".join(f"column {number}" for number in range(20_000))
-    with pytest.raises(ValueError, match="has 20,000 columns, and at most 1,000 are read; leave out columns, or write JSONL"):
+    with pytest.raises(
+        ValueError,
+        match="has 20,000 columns, and at most 1,000 are read; leave out columns, or write JSONL",
+    ):
         read(tmp_path / "wide.csv", header + "\n")
     with pytest.raises(ValueError, match=r"wide\.csv"):
         read(tmp_path / "wide.csv", header + "\n", TEXT_CELL)
@@ -21,7 +24,9 @@ def test_a_line_that_is_too_long_is_refused_and_its_neighbours_are_read(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lanes.doors.filedoor.LONGEST_LINE", 1024**2)
-    first, last = ('{"text": "one"}', '{"text": "two"}') if name == "a.jsonl" else ("text\none", "two")
+    first, last = (
+        ('{"text": "one"}', '{"text": "two"}') if name == "a.jsonl" else ("text\none", "two")
+    )
     told = read(tmp_path / name, f"{first}\n{'x' * 3 * 1024**2}\n{last}\n", TEXT_CELL)
     assert payloads(told) == [{"text": "one"}, {"text": "two"}]
     (long,) = [each for each in told if isinstance(each, BadLine)]
@@ -29,7 +34,9 @@ def test_a_line_that_is_too_long_is_refused_and_its_neighbours_are_read(
     assert len(long.content) < 5_000
 
 
-def test_a_quoted_record_ends_with_the_longest_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quoted_record_ends_with_the_longest_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lanes.doors.filedoor.LONGEST_LINE", 100)
     told = read(tmp_path / "a.csv", 'text\n"' + ("x" * 60 + "\n") * 10 + '"\nlast\n', TEXT_CELL)
     assert payloads(told)[-1] == {"text": "last"}

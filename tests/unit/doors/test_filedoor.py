@@ -20,9 +20,13 @@ from tests.unit.test_storable import assert_jsonb_takes
 TEXT_CELL = Layout(field="text")
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=12)
 records_of_two = st.lists(cells, min_size=2, max_size=2)
-hostile = st.text('",\n\r;ab \x00\ufeff\x85\x1c{}', max_size=60).map(str.encode) | st.binary(max_size=60)
+hostile = st.text('",\n\r;ab \x00\ufeff\x85\x1c{}', max_size=60).map(str.encode) | st.binary(
+    max_size=60
+)
 marks = st.text('", ', max_size=4)
-layouts = st.sampled_from([Layout(), TEXT_CELL, Layout(field="text", key="id", label="category", lane="batch")])
+layouts = st.sampled_from(
+    [Layout(), TEXT_CELL, Layout(field="text", key="id", label="category", lane="batch")]
+)
 
 
 @pytest.fixture
@@ -65,7 +69,9 @@ def assert_can_be_kept(told: list[Line | BadLine]) -> None:
 # Any bytes at all
 
 
-@given(st.lists(hostile | any_json().map(lambda said: json.dumps(said).encode()), max_size=6), layouts)
+@given(
+    st.lists(hostile | any_json().map(lambda said: json.dumps(said).encode()), max_size=6), layouts
+)
 @example([b"\xef\xbb\xbf", b"\xff", b"[" * 100_000], Layout())
 @example([b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000], Layout())
 @example([b'{"payload": {}, "due_in_s": ' + b"9" * 400 + b"}"], Layout())
@@ -89,7 +95,9 @@ def test_every_line_of_any_jsonl_that_is_not_empty_is_an_item_or_a_bad_line(
 @example(b"text\n\rfoo\n", Layout())
 @example(b"\xff\xfet\x00", Layout())
 @example(b'text\n"' + b"x\n" * (MOST_LINES + 5), Layout())
-def test_any_csv_is_read_with_bad_lines_or_its_header_is_refused(folder: Path, content: bytes, layout: Layout) -> None:
+def test_any_csv_is_read_with_bad_lines_or_its_header_is_refused(
+    folder: Path, content: bytes, layout: Layout
+) -> None:
     try:
         told = read(folder / "a.csv", content, layout)
     except ValueError:
@@ -100,11 +108,16 @@ def test_any_csv_is_read_with_bad_lines_or_its_header_is_refused(folder: Path, c
 
 
 @given(st.lists(st.tuples(marks, marks), max_size=8))
-def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(folder: Path, drawn: list[tuple[str, str]]) -> None:
+def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(
+    folder: Path, drawn: list[tuple[str, str]]
+) -> None:
     words = [f"word{number}." for number in range(len(drawn))]
     lines = [f"{before}{word}{after}" for word, (before, after) in zip(words, drawn, strict=True)]
     told = read(folder / "a.csv", "\n".join(["text", *lines]), TEXT_CELL)
-    shown = [each.content if isinstance(each, BadLine) else each.submission.payload["text"] for each in told]
+    shown = [
+        each.content if isinstance(each, BadLine) else each.submission.payload["text"]
+        for each in told
+    ]
     assert ["".join(shown).count(word) for word in words] == [1] * len(words)
 
 
@@ -113,29 +126,49 @@ def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(folder: Path
 
 @given(st.lists(some_json(), max_size=5))
 def test_a_line_of_json_is_an_items_payload(folder: Path, objects: list[dict[str, Any]]) -> None:
-    told = read(folder / "a.jsonl", "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects))
+    told = read(
+        folder / "a.jsonl", "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in objects)
+    )
     assert payloads(told) == objects
 
 
 @given(st.lists(records_of_two, max_size=5))
-def test_a_csv_as_python_writes_it_comes_back_with_its_embedded_lines(folder: Path, records: list[list[str]]) -> None:
+def test_a_csv_as_python_writes_it_comes_back_with_its_embedded_lines(
+    folder: Path, records: list[list[str]]
+) -> None:
     told = read(folder / "a.csv", as_csv(["one", "two"], *records))
     assert payloads(told) == [dict(zip(["one", "two"], record, strict=True)) for record in records]
 
 
 def test_a_line_shaped_like_an_event_is_read_as_one(tmp_path: Path) -> None:
-    event = {"payload": {"text": "hello"}, "key": "k1", "urgent": True, "due_in_s": 60, "label": {"category": "a"}}
+    event = {
+        "payload": {"text": "hello"},
+        "key": "k1",
+        "urgent": True,
+        "due_in_s": 60,
+        "label": {"category": "a"},
+    }
     (told,) = read(tmp_path / "a.jsonl", json.dumps(event))
     assert isinstance(told, Line)
-    assert (told.submission.key, told.submission.urgent, told.submission.payload) == ("k1", True, {"text": "hello"})
+    assert (told.submission.key, told.submission.urgent, told.submission.payload) == (
+        "k1",
+        True,
+        {"text": "hello"},
+    )
     assert told.expected == {"category": "a"}
 
 
-def test_a_field_a_key_a_label_and_a_lane_are_taken_from_where_they_are_named(tmp_path: Path) -> None:
-    layout = Layout(field="text", key="id", label="category", occurred_at="when", lane="batch", consumer="desk")
+def test_a_field_a_key_a_label_and_a_lane_are_taken_from_where_they_are_named(
+    tmp_path: Path,
+) -> None:
+    layout = Layout(
+        field="text", key="id", label="category", occurred_at="when", lane="batch", consumer="desk"
+    )
     row = {"id": 0, "text": "hello", "category": "a", "when": "2026-01-01", "more": 1}
     (of_json,) = read(tmp_path / "a.jsonl", json.dumps(row), layout)
-    (of_csv,) = read(tmp_path / "a.csv", as_csv(list(row), [str(value) for value in row.values()]), layout)
+    (of_csv,) = read(
+        tmp_path / "a.csv", as_csv(list(row), [str(value) for value in row.values()]), layout
+    )
     for told in (of_json, of_csv):
         assert isinstance(told, Line)
         assert (told.submission.key, told.submission.payload) == ("0", {"text": "hello"})
@@ -147,7 +180,11 @@ def test_a_field_a_key_a_label_and_a_lane_are_taken_from_where_they_are_named(tm
 def test_the_label_is_never_part_of_the_payload(tmp_path: Path) -> None:
     row = {"text": "hello", "label": {"category": "a"}}
     (own,) = read(tmp_path / "a.jsonl", json.dumps(row))
-    (named,) = read(tmp_path / "a.jsonl", json.dumps({"text": "hello", "category": "a"}), Layout(label="category"))
+    (named,) = read(
+        tmp_path / "a.jsonl",
+        json.dumps({"text": "hello", "category": "a"}),
+        Layout(label="category"),
+    )
     for told in (own, named):
         assert isinstance(told, Line)
         assert (told.submission.payload, told.expected) == ({"text": "hello"}, {"category": "a"})
@@ -218,7 +255,9 @@ def test_a_quotation_mark_within_a_field_takes_no_other_line_with_it(tmp_path: P
 
 
 def test_a_quoted_field_keeps_its_empty_lines(tmp_path: Path) -> None:
-    told = read(tmp_path / "a.csv", 'id,text\r\n\r\n1,"Dear all,\r\n\r\n""bye"""\r\n2,next\r\n', TEXT_CELL)
+    told = read(
+        tmp_path / "a.csv", 'id,text\r\n\r\n1,"Dear all,\r\n\r\n""bye"""\r\n2,next\r\n', TEXT_CELL
+    )
     assert [each["text"] for each in payloads(told)] == ['Dear all,\n\n"bye"', "next"]
     assert [place(each) for each in told] == ["a.csv:3", "a.csv:6"]
 
@@ -230,15 +269,22 @@ def test_a_quoted_field_may_have_a_thousand_lines(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_at_the_start_is_passed_over(tmp_path: Path) -> None:
-    assert payloads(read(tmp_path / "a.csv", b"\xef\xbb\xbftext\nhello\n", TEXT_CELL)) == [{"text": "hello"}]
-    assert payloads(read(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"text": "hello"}\n')) == [{"text": "hello"}]
+    assert payloads(read(tmp_path / "a.csv", b"\xef\xbb\xbftext\nhello\n", TEXT_CELL)) == [
+        {"text": "hello"}
+    ]
+    assert payloads(read(tmp_path / "a.jsonl", b'\xef\xbb\xbf{"text": "hello"}\n')) == [
+        {"text": "hello"}
+    ]
 
 
 def test_a_bad_line_tells_what_is_wrong_and_shows_what_it_holds(tmp_path: Path) -> None:
     told = read(tmp_path / "a.csv", b'id,text\n1\n2,"open\n3,\xe9t\xe9\n4,\n', TEXT_CELL)
     assert [(each.detail, each.content) for each in told if isinstance(each, BadLine)] == [
         ("the line has 1 field, the header 2 fields", "1"),
-        ("a quotation mark is not closed, or stands within a field without being doubled", '2,"open'),
+        (
+            "a quotation mark is not closed, or stands within a field without being doubled",
+            '2,"open',
+        ),
         ("byte 3 of the line is not UTF-8; save the file as UTF-8", "3,\ufffdt\ufffd"),
         ('field "text" is missing or empty', "4,"),
     ]
@@ -252,18 +298,28 @@ def test_a_bad_line_tells_what_is_wrong_and_shows_what_it_holds(tmp_path: Path) 
     [
         (b"id,body\n1,hello\n", 'has no column "text"; it has id, body'),
         (b"text,text\n1,hello\n", 'has the column "text" more than once'),
-        (b"\xff\xfet\x00\n", 'the header of "a.csv" cannot be read: byte 1 of the line is not UTF-8'),
-        (b'"id,text\n1,hello\n', 'the header of "a.csv" cannot be read: a quotation mark is not closed'),
+        (
+            b"\xff\xfet\x00\n",
+            'the header of "a.csv" cannot be read: byte 1 of the line is not UTF-8',
+        ),
+        (
+            b'"id,text\n1,hello\n',
+            'the header of "a.csv" cannot be read: a quotation mark is not closed',
+        ),
         (b"id,text\r1,hello\r", 'the header of "a.csv" cannot be read: '),
     ],
 )
-def test_a_csv_without_a_usable_header_is_refused_as_a_whole(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_csv_without_a_usable_header_is_refused_as_a_whole(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         read(tmp_path / "a.csv", content, TEXT_CELL)
 
 
 def test_a_doubled_column_that_nobody_asks_for_is_no_trouble(tmp_path: Path) -> None:
-    assert payloads(read(tmp_path / "a.csv", "text,x,x\nhello,1,2\n", TEXT_CELL)) == [{"text": "hello"}]
+    assert payloads(read(tmp_path / "a.csv", "text,x,x\nhello,1,2\n", TEXT_CELL)) == [
+        {"text": "hello"}
+    ]
     with pytest.raises(ValueError, match='the column "x" more than once'):
         read(tmp_path / "a.csv", "text,x,x\nhello,1,2\n")
 

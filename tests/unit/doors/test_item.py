@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.doors.item import FIELDS, KEY_LIMIT, Amendment, Submission, read_amendment, read_submission
+from lanes.doors.item import (
+    FIELDS,
+    KEY_LIMIT,
+    Amendment,
+    Submission,
+    read_amendment,
+    read_submission,
+)
 from lanes.errors import Refused
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -31,7 +38,9 @@ PLAUSIBLE = {
 
 
 def read(**fields: Any) -> Submission:
-    return read_submission("letters", {"payload": {"text": "hello"}, **fields}, place="here:1", sent_at=NOON)
+    return read_submission(
+        "letters", {"payload": {"text": "hello"}, **fields}, place="here:1", sent_at=NOON
+    )
 
 
 def read_or_none(workload: str, fields: dict[str, Any]) -> Submission | None:
@@ -43,14 +52,18 @@ def read_or_none(workload: str, fields: dict[str, Any]) -> Submission | None:
 
 
 @given(ANY_TEXT, st.dictionaries(st.sampled_from(FIELDS) | ANY_TEXT, any_json(), max_size=6))
-def test_any_json_is_read_or_refused_and_what_is_read_can_be_stored(workload: str, fields: dict[str, Any]) -> None:
+def test_any_json_is_read_or_refused_and_what_is_read_can_be_stored(
+    workload: str, fields: dict[str, Any]
+) -> None:
     submission = read_or_none(workload, fields)
     if submission is not None:
         assert_jsonb_takes(submission.as_row())
 
 
 @given(st.fixed_dictionaries({"payload": PAYLOADS}, optional=PLAUSIBLE))
-def test_plausible_fields_are_read_or_refused_and_what_is_read_can_be_stored(fields: dict[str, Any]) -> None:
+def test_plausible_fields_are_read_or_refused_and_what_is_read_can_be_stored(
+    fields: dict[str, Any],
+) -> None:
     submission = read_or_none("letters", fields)
     if submission is not None:
         assert_jsonb_takes(submission.as_row())
@@ -59,20 +72,40 @@ def test_plausible_fields_are_read_or_refused_and_what_is_read_can_be_stored(fie
 
 def test_a_submission_carries_what_its_sender_said() -> None:
     said = read(
-        key="k1", due_at="2026-12-01T09:00:00+01:00", occurred_at="2026-11-01T00:00:00", urgent=True, consumer="desk",
-        entity="customer 7", lane="batch", ack=True,
-    )  # fmt: skip
+        key="k1",
+        due_at="2026-12-01T09:00:00+01:00",
+        occurred_at="2026-11-01T00:00:00",
+        urgent=True,
+        consumer="desk",
+        entity="customer 7",
+        lane="batch",
+        ack=True,
+    )
     assert said == Submission(
-        workload="letters", payload={"text": "hello"}, place="here:1", key="k1",
-        due_at=datetime(2026, 12, 1, 8, tzinfo=UTC), occurred_at=datetime(2026, 11, 1, tzinfo=UTC), urgent=True,
-        consumer="desk", entity="customer 7", lane=Lane.BATCH, ack=True,
-    )  # fmt: skip
+        workload="letters",
+        payload={"text": "hello"},
+        place="here:1",
+        key="k1",
+        due_at=datetime(2026, 12, 1, 8, tzinfo=UTC),
+        occurred_at=datetime(2026, 11, 1, tzinfo=UTC),
+        urgent=True,
+        consumer="desk",
+        entity="customer 7",
+        lane=Lane.BATCH,
+        ack=True,
+    )
 
 
 def test_all_fields_but_the_payload_are_optional_and_may_be_null() -> None:
     bare = read()
     assert read(**dict.fromkeys(set(FIELDS) - {"payload"})) == bare
-    assert (bare.key, bare.due_at, bare.urgent, bare.lane, bare.ack) == (None, None, False, None, False)
+    assert (bare.key, bare.due_at, bare.urgent, bare.lane, bare.ack) == (
+        None,
+        None,
+        False,
+        None,
+        False,
+    )
 
 
 def test_due_in_s_counts_from_when_it_was_sent() -> None:
@@ -89,14 +122,18 @@ def test_a_naive_time_is_utc_and_an_aware_one_is_converted() -> None:
     assert converted.tzinfo is UTC
 
 
-@pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"]
+)
 def test_a_time_at_the_end_of_the_calendar_is_refused(time: str) -> None:
     for field in ("due_at", "occurred_at"):
         with pytest.raises(Refused, match=f'"{field}" must be an ISO 8601 time'):
             read(**{field: time})
 
 
-@pytest.mark.parametrize("seconds", [1e300, math.inf, math.nan, 3e11, -7e10, pytest.param(10**400, id="400 digits")])
+@pytest.mark.parametrize(
+    "seconds", [1e300, math.inf, math.nan, 3e11, -7e10, pytest.param(10**400, id="400 digits")]
+)
 def test_a_due_time_beyond_the_calendar_is_refused(seconds: float) -> None:
     with pytest.raises(Refused, match="beyond the calendar"):
         read(due_in_s=seconds)
@@ -130,17 +167,28 @@ def test_a_due_time_beyond_the_calendar_is_refused(seconds: float) -> None:
         ({"due_at": 1764579600}, '"due_at" must be an ISO 8601 time'),
         ({"due_in_s": "60"}, '"due_in_s" must be a number of seconds'),
         ({"due_in_s": True}, '"due_in_s" must be a number of seconds'),
-        ({"due_in_s": 5, "due_at": "2026-12-01T09:00:00Z"}, 'give "due_at" or "due_in_s", not both'),
+        (
+            {"due_in_s": 5, "due_at": "2026-12-01T09:00:00Z"},
+            'give "due_at" or "due_in_s", not both',
+        ),
     ],
 )
-def test_a_malformed_field_is_refused_with_what_it_should_hold(fields: dict[str, Any], said: str) -> None:
+def test_a_malformed_field_is_refused_with_what_it_should_hold(
+    fields: dict[str, Any], said: str
+) -> None:
     with pytest.raises(Refused, match=said) as caught:
         read(**fields)
     assert caught.value.reason == "malformed"
 
 
-@given(st.dictionaries(st.sampled_from(["key", "payload"]) | ANY_TEXT, any_json() | some_json(), max_size=3))
-def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(fields: dict[str, Any]) -> None:
+@given(
+    st.dictionaries(
+        st.sampled_from(["key", "payload"]) | ANY_TEXT, any_json() | some_json(), max_size=3
+    )
+)
+def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(
+    fields: dict[str, Any],
+) -> None:
     try:
         amendment = read_amendment("letters", fields, place=None)
     except Refused:
@@ -153,8 +201,14 @@ def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(fiel
     [
         ({"payload": {}}, "an amendment needs the key of its item"),
         ({"key": "k1"}, '"payload" must be a JSON object'),
-        ({"key": "k1", "payload": {}, "urgent": True}, 'unknown field "urgent"; an amendment holds key, payload'),
-        ({"key": "k1", "payload": {}, "occurred_at": "soon"}, '"occurred_at" must be an ISO 8601 time'),
+        (
+            {"key": "k1", "payload": {}, "urgent": True},
+            'unknown field "urgent"; an amendment holds key, payload',
+        ),
+        (
+            {"key": "k1", "payload": {}, "occurred_at": "soon"},
+            '"occurred_at" must be an ISO 8601 time',
+        ),
         ({"key": "k1", "payload": {"a": "\x00"}}, "payload.a holds the character NUL"),
     ],
 )
@@ -164,7 +218,9 @@ def test_a_malformed_amendment_is_refused(fields: dict[str, Any], said: str) -> 
 
 
 def test_an_amendment_names_its_item_and_where_it_came_from() -> None:
-    assert read_amendment("letters", {"key": "7", "payload": {}}, place="e1") == Amendment("letters", "7", {}, "e1")
+    assert read_amendment("letters", {"key": "7", "payload": {}}, place="e1") == Amendment(
+        "letters", "7", {}, "e1"
+    )
 
 
 def test_an_amendment_occurred_when_its_sender_says_else_when_it_was_sent() -> None:

@@ -39,7 +39,9 @@ def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> Non
         books.admitted([each])
         remembered = len(many[: number + 1]) - len(books.new(many[: number + 1]))
         assert min(number + 1, 2) <= remembered <= 4
-        assert books.new(many[number + 1 - min(number + 1, 2) : number + 1]) == []  # the newest of them
+        assert (
+            books.new(many[number + 1 - min(number + 1, 2) : number + 1]) == []
+        )  # the newest of them
 
 
 def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it() -> None:
@@ -95,7 +97,9 @@ def test_a_span_of_five_minutes_is_behind_while_it_holds_more_events_than_were_r
     assert span_of(later(minutes=4, seconds=59)) == NOON
     stored = {later(minutes=-10): 3, later(minutes=-15): 1, later(minutes=-20): 2}
     assert behind(stored, {}, NOON) == [later(minutes=-10), later(minutes=-15), later(minutes=-20)]
-    assert behind(stored, {later(minutes=-10): 3, later(minutes=-15): 2, later(minutes=-20): 1}, NOON) == [later(minutes=-20)]
+    assert behind(
+        stored, {later(minutes=-10): 3, later(minutes=-15): 2, later(minutes=-20): 1}, NOON
+    ) == [later(minutes=-20)]
 
 
 def test_a_span_that_goes_on_is_read_again_only_while_it_is_small() -> None:
@@ -113,4 +117,6 @@ def test_the_books_hold_what_is_kept_in_a_span_and_what_was_missed_before_its_en
     books.tried("k", admitted=True)
     assert not books.holds(NOON, later(minutes=5))
     books.missed(Happened("lost", later(minutes=1)))
-    assert [books.holds(later(minutes=start), later(minutes=start + 5)) for start in (-5, 0, 5)] == [False, True, True]
+    assert [
+        books.holds(later(minutes=start), later(minutes=start + 5)) for start in (-5, 0, 5)
+    ] == [False, True, True]

@@ -25,7 +25,9 @@ def test_a_percentile_lies_between_neighbours_as_that_of_the_single_durations_do
     counts: dict[int, int], share: float
 ) -> None:
     each = [seconds_of(bucket) for bucket, n in counts.items() for _ in range(n)]
-    assert of(counts).percentile_s(share) == pytest.approx(float(numpy.quantile(each, share)), rel=1e-9)
+    assert of(counts).percentile_s(share) == pytest.approx(
+        float(numpy.quantile(each, share)), rel=1e-9
+    )
     assert of(counts).timed == len(each)
     assert of(counts).total_s == pytest.approx(sum(each))
 

@@ -8,9 +8,17 @@ import cel
 import pytest
 from jsonschema import Draft202012Validator
 
-from lanes.mainjob.samples.files import WORKLOADS, sample_amendments, sample_appeals, sample_items, sample_workloads
+from lanes.mainjob.samples.files import (
+    WORKLOADS,
+    sample_amendments,
+    sample_appeals,
+    sample_items,
+    sample_workloads,
+)
 
-EXAMPLE = re.compile(r"<example>\n<input>(.*?)</input>\n<output>(.*?)</output>\n</example>", re.DOTALL)
+EXAMPLE = re.compile(
+    r"<example>\n<input>(.*?)</input>\n<output>(.*?)</output>\n</example>", re.DOTALL
+)
 NAMES = pytest.mark.parametrize("name", WORKLOADS)
 
 
@@ -20,7 +28,9 @@ def enums(workload: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def examples(workload: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [(text, json.loads(output)) for text, output in EXAMPLE.findall(workload["instructions"])]
+    return [
+        (text, json.loads(output)) for text, output in EXAMPLE.findall(workload["instructions"])
+    ]
 
 
 def context(item: dict[str, Any]) -> dict[str, Any]:
@@ -33,8 +43,12 @@ def context(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("name", "fewest", "most"), [("tickets", 190, 220), ("archive", 55, 65), ("moderation", 55, 65)])
-def test_a_workload_brings_about_the_promised_number_of_items(name: str, fewest: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "fewest", "most"), [("tickets", 190, 220), ("archive", 55, 65), ("moderation", 55, 65)]
+)
+def test_a_workload_brings_about_the_promised_number_of_items(
+    name: str, fewest: int, most: int
+) -> None:
     assert fewest <= len(sample_items(name)) <= most
 
 
@@ -82,7 +96,9 @@ def test_the_schema_is_valid_and_closed(name: str) -> None:
 def test_the_instructions_describe_every_label_once(name: str) -> None:
     workload = sample_workloads()[name]
     described = re.findall(r"^- (\w+): \S.*$", workload["instructions"], re.MULTILINE)
-    assert sorted(described) == sorted(label for values in enums(workload).values() for label in values)
+    assert sorted(described) == sorted(
+        label for values in enums(workload).values() for label in values
+    )
 
 
 def test_the_examples_satisfy_the_schema_and_cover_every_label() -> None:
@@ -97,7 +113,9 @@ def test_the_examples_satisfy_the_schema_and_cover_every_label() -> None:
 
 def test_no_message_appears_in_the_instructions() -> None:
     instructions = sample_workloads()["tickets"]["instructions"]
-    assert not [item["key"] for item in sample_items("tickets") if item["payload"]["text"] in instructions]
+    assert not [
+        item["key"] for item in sample_items("tickets") if item["payload"]["text"] in instructions
+    ]
 
 
 @NAMES
@@ -119,24 +137,47 @@ def test_the_rules_answer_true_or_false_for_every_item(name: str) -> None:
 def test_no_item_is_both_urgent_and_for_the_batch_lane(name: str) -> None:
     workload = sample_workloads()[name]
     urgent, batch = (cel.compile(workload[rule]) for rule in ("urgent_when", "batch_when"))
-    assert not [i["key"] for i in sample_items(name) if urgent.execute(context(i)) and batch.execute(context(i))]
+    assert not [
+        i["key"]
+        for i in sample_items(name)
+        if urgent.execute(context(i)) and batch.execute(context(i))
+    ]
 
 
 def test_nearly_all_urgent_tickets_go_to_real_time_and_few_others_by_their_words_alone() -> None:
     """What is missed names no urgency: a broken machine, and an amount that was sent four times."""
-    program, items = cel.compile(sample_workloads()["tickets"]["urgent_when"]), sample_items("tickets")
+    program, items = (
+        cel.compile(sample_workloads()["tickets"]["urgent_when"]),
+        sample_items("tickets"),
+    )
     caught = {item["key"]: program.execute(context(item)) for item in items}
-    assert [item["key"] for item in items if item["label"]["urgency"] == "high" and not caught[item["key"]]] == [
-        "T-0005", "T-0129",
-    ]  # fmt: skip
-    letters = [item for item in items if item["payload"]["channel"] in ("email", "app") and "due_in_s" not in item]
+    assert [
+        item["key"]
+        for item in items
+        if item["label"]["urgency"] == "high" and not caught[item["key"]]
+    ] == [
+        "T-0005",
+        "T-0129",
+    ]
+    letters = [
+        item
+        for item in items
+        if item["payload"]["channel"] in ("email", "app") and "due_in_s" not in item
+    ]
     by_words = [item for item in letters if caught[item["key"]]]
     assert len(by_words) >= 6
     assert len([item for item in by_words if item["label"]["urgency"] != "high"]) <= 1
 
 
 @pytest.mark.parametrize(
-    "said", ["URGENT: where is it?", "Needed Friday", "I need it Today", "Bitte HEUTE noch", "Stop the return!"]
+    "said",
+    [
+        "URGENT: where is it?",
+        "Needed Friday",
+        "I need it Today",
+        "Bitte HEUTE noch",
+        "Stop the return!",
+    ],
 )
 def test_words_of_urgency_count_in_any_case(said: str) -> None:
     program = cel.compile(sample_workloads()["tickets"]["urgent_when"])
@@ -148,12 +189,17 @@ def test_words_of_urgency_count_in_any_case(said: str) -> None:
 @pytest.mark.parametrize("said", ["A papaya!", "Yesterday it worked", "I can unlock it myself"])
 def test_parts_of_words_are_no_words_of_urgency(said: str) -> None:
     program = cel.compile(sample_workloads()["tickets"]["urgent_when"])
-    assert program.execute(context({"payload": {"text": said}, "consumer": "support-desk"})) is False
+    assert (
+        program.execute(context({"payload": {"text": said}, "consumer": "support-desk"})) is False
+    )
 
 
 def test_late_data_comes_for_items_that_real_time_answers_and_changes_what_is_right() -> None:
     for name, late in sample_amendments().items():
-        workload, items = sample_workloads()[name], {item["key"]: item for item in sample_items(name)}
+        workload, items = (
+            sample_workloads()[name],
+            {item["key"]: item for item in sample_items(name)},
+        )
         urgent = cel.compile(workload["urgent_when"])
         assert workload["mode"] == "lambda"
         for each in late:
@@ -170,7 +216,10 @@ def test_appeals_may_wait_for_a_batch_and_have_keys_of_their_own() -> None:
         assert workload["split_percent"] == 0
         for each in appeals:
             rules = (cel.compile(workload[rule]) for rule in ("urgent_when", "batch_when"))
-            assert [rule.execute(context({**each, "due_in_s": 26.0})) for rule in rules] == [False, False]
+            assert [rule.execute(context({**each, "due_in_s": 26.0})) for rule in rules] == [
+                False,
+                False,
+            ]
             assert each["key"] not in keys
 
 

@@ -9,11 +9,17 @@ from hypothesis import strategies as st
 
 from lanes.money.always_valid import NOTHING, Share, bounds
 
-shares = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))).map(lambda of: Share(*of))
+shares = (
+    st.integers(1, 400)
+    .flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+    .map(lambda of: Share(*of))
+)
 
 
 @given(shares, st.sampled_from([0.01, 0.025, 0.2]))
-def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_does(of: Share, alpha: float) -> None:
+def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_does(
+    of: Share, alpha: float
+) -> None:
     low, high = bounds(of, alpha=alpha)
     assert of.value is not None
     assert 0 <= low <= of.value <= high <= 1
@@ -41,14 +47,18 @@ def test_misses_mirror_hits(of: Share) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
-def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_cases_of_20(share: float) -> None:
+def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_cases_of_20(
+    share: float,
+) -> None:
     """A bound that holds at one look would exclude it in about 3 cases of 10."""
     drawn, wrong, cases = random.Random(3), 0, 100
     for _ in range(cases):
         hits = 0
         for samples in range(1, 1_001):
             hits += drawn.random() < share
-            low, high = bounds(Share(hits, samples), alpha=0.05) if samples % 20 == 0 else (0.0, 1.0)
+            low, high = (
+                bounds(Share(hits, samples), alpha=0.05) if samples % 20 == 0 else (0.0, 1.0)
+            )
             if not low <= share <= high:
                 wrong += 1
                 break

@@ -11,18 +11,39 @@ from hypothesis import strategies as st
 from lanes.money.budget import Budget, BudgetStatus, Period, refusal
 from tests.conftest import NOON
 
-ZONES = ("UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "Pacific/Kiritimati", "America/Sao_Paulo")
-moments = st.integers(0, 14 * 365 * 24 * 60).map(lambda minutes: datetime(2016, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes))
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/Havana",
+    "Asia/Kathmandu",
+    "Pacific/Kiritimati",
+    "America/Sao_Paulo",
+)
+moments = st.integers(0, 14 * 365 * 24 * 60).map(
+    lambda minutes: datetime(2016, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+)
 amounts = st.decimals(0, 1_000, places=4)
 
 
-def budget(soft: str | None = None, hard: str | None = "10", *, period: Period = Period.DAY, zone: str = "UTC") -> Budget:
+def budget(
+    soft: str | None = None,
+    hard: str | None = "10",
+    *,
+    period: Period = Period.DAY,
+    zone: str = "UTC",
+) -> Budget:
     limits = [None if each is None else Decimal(each) for each in (soft, hard)]
     return Budget("letters", None, period, zone, *limits)
 
 
 def status(
-    of: Budget, *, spent: str = "0", unknown: str = "0", calls: str = "0", batches: str = "0", lacked: str | None = None
+    of: Budget,
+    *,
+    spent: str = "0",
+    unknown: str = "0",
+    calls: str = "0",
+    batches: str = "0",
+    lacked: str | None = None,
 ) -> BudgetStatus:
     sums = Decimal(spent), Decimal(unknown), Decimal(calls), Decimal(batches)
     at, usd = (None, None) if lacked is None else (NOON, Decimal(lacked))
@@ -39,14 +60,22 @@ def test_a_period_follows_the_one_before_it(at: datetime, zone: str, period: Per
 
 def test_a_day_on_which_the_clocks_change_has_23_or_25_hours() -> None:
     of = budget(zone="Europe/Berlin")
-    for day, hours in ((datetime(2026, 3, 29, 12, tzinfo=UTC), 23), (datetime(2026, 10, 25, 12, tzinfo=UTC), 25)):
+    for day, hours in (
+        (datetime(2026, 3, 29, 12, tzinfo=UTC), 23),
+        (datetime(2026, 10, 25, 12, tzinfo=UTC), 25),
+    ):
         length = of.ends(day).astimezone(UTC) - of.begins(day).astimezone(UTC)
         assert length == timedelta(hours=hours)
 
 
 def test_what_may_have_been_billed_counts_as_spent() -> None:
     stands = status(budget("6", "10"), spent="5", unknown="1", calls="1.5", batches="0.5")
-    assert (stands.used_usd, stands.reserved_usd, stands.rest_usd, stands.share) == (Decimal(6), Decimal(2), Decimal(2), 0.6)
+    assert (stands.used_usd, stands.reserved_usd, stands.rest_usd, stands.share) == (
+        Decimal(6),
+        Decimal(2),
+        Decimal(2),
+        0.6,
+    )
     assert stands.is_over_soft
     assert not stands.is_used_up
 
@@ -65,7 +94,11 @@ def test_a_budget_is_used_up_once_less_is_unspent_than_the_next_call_may_cost() 
 
 def test_money_that_is_reserved_is_not_spent() -> None:
     waits = status(budget(), spent="1.3", calls="8.69", lacked="0.02")
-    assert (waits.is_used_up, waits.waits, waits.state) == (False, True, "waiting for reserved money")
+    assert (waits.is_used_up, waits.waits, waits.state) == (
+        False,
+        True,
+        "waiting for reserved money",
+    )
     assert not status(budget(), spent="1.3", calls="1", lacked="0.02").waits
     assert status(budget(), spent="9.99", calls="0.01", lacked="0.02").state == "used up"
 
@@ -89,4 +122,8 @@ def test_a_budget_that_makes_no_sense_is_refused_with_a_sentence(of: Budget, why
 
 
 def test_a_budget_of_0_and_one_with_a_single_limit_are_not_refused() -> None:
-    assert [refusal(each) for each in (budget("0", "0"), budget("1", None), budget(None, "0"))] == [None, None, None]
+    assert [refusal(each) for each in (budget("0", "0"), budget("1", None), budget(None, "0"))] == [
+        None,
+        None,
+        None,
+    ]

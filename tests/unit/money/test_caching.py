@@ -56,7 +56,9 @@ def test_from_which_hit_rate_on_it_pays_is_what_the_prices_say() -> None:
 
 @pytest.mark.parametrize("lane", Lane)
 @given(st.integers(0, 1_000_000), st.integers(0, 1_000_000))
-def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(lane: Lane, read: int, wrote: int) -> None:
+def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(
+    lane: Lane, read: int, wrote: int
+) -> None:
     saved = saved_usd(read, wrote, model=HAIKU, lane=lane, at=NOON)
     one_hour = lane is Lane.BATCH
     cached = Usage(cache_read=read, **{"cache_write_1h" if one_hour else "cache_write_5m": wrote})
@@ -69,7 +71,9 @@ def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(lane: Lane, r
         assert saved <= 0 or read / (read + wrote) >= pays_from - 1e-9
 
 
-@pytest.mark.parametrize("prices", [CachePrices(1.0, 1.0), CachePrices(1.25, 1.0), CachePrices(0.5, 0.9)])
+@pytest.mark.parametrize(
+    "prices", [CachePrices(1.0, 1.0), CachePrices(1.25, 1.0), CachePrices(0.5, 0.9)]
+)
 def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None:
     assert math.isinf(prices.pays_from)
     for lane in Lane:
@@ -81,11 +85,17 @@ def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None
 def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> None:
     now = later(minutes=1)
     seldom, often = (Measured(per_s=per_s) for per_s in (1 / 3_600, 1 / 300))
-    assert decide(begun(REALTIME, now=NOON), seldom, REALTIME, lane=Lane.REALTIME, now=now).marks is Marks.NONE
+    assert (
+        decide(begun(REALTIME, now=NOON), seldom, REALTIME, lane=Lane.REALTIME, now=now).marks
+        is Marks.NONE
+    )
     assert often.expected(Lane.REALTIME) == pytest.approx(1 - math.exp(-1))
     tried = decide(begun(REALTIME, now=NOON), often, REALTIME, lane=Lane.REALTIME, now=now)
     assert (tried.marks, tried.since) == (Marks.SOME, now)
-    assert tried.why == "a few calls find out: with a call every 5.0 min a hit rate of 0.63 is expected"
+    assert (
+        tried.why
+        == "a few calls find out: with a call every 5.0 min a hit rate of 0.63 is expected"
+    )
 
 
 def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> None:
@@ -100,7 +110,9 @@ def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> No
 
 @pytest.mark.parametrize("lane", Lane)
 @given(rates, st.sampled_from([Marks.SOME, Marks.ALL]))
-def test_all_calls_mark_exactly_where_the_measured_hit_rate_pays(lane: Lane, hit_rate: float, marks: Marks) -> None:
+def test_all_calls_mark_exactly_where_the_measured_hit_rate_pays(
+    lane: Lane, hit_rate: float, marks: Marks
+) -> None:
     prices = cache_prices(HAIKU, lane, at=NOON)
     seen = measured(hit_rate)
     decided = decide(marking(marks, prices), seen, prices, lane=lane, now=later(hours=1))
@@ -112,19 +124,29 @@ def test_all_calls_mark_exactly_where_the_measured_hit_rate_pays(lane: Lane, hit
 
 def test_it_does_not_flap_where_the_hit_rate_is_about_what_it_pays_from() -> None:
     pays = REALTIME.pays_from
-    on = decide(marking(Marks.ALL), measured(pays + 0.001), REALTIME, lane=Lane.REALTIME, now=later(hours=1))
+    on = decide(
+        marking(Marks.ALL), measured(pays + 0.001), REALTIME, lane=Lane.REALTIME, now=later(hours=1)
+    )
     assert on.marks is Marks.ALL
     off = decide(on, measured(pays - 0.01), REALTIME, lane=Lane.REALTIME, now=later(hours=2))
     assert off.marks is Marks.NONE
     assert off.again_at is not None
-    assert decide(off, measured(1), REALTIME, lane=Lane.REALTIME, now=later(hours=3)).marks is Marks.NONE
+    assert (
+        decide(off, measured(1), REALTIME, lane=Lane.REALTIME, now=later(hours=3)).marks
+        is Marks.NONE
+    )
     again = decide(off, measured(1), REALTIME, lane=Lane.REALTIME, now=off.again_at)
     assert again.marks is Marks.SOME
-    assert decide(again, measured(pays + 0.01), REALTIME, lane=Lane.REALTIME, now=later(days=1)).marks is Marks.NONE
+    assert (
+        decide(again, measured(pays + 0.01), REALTIME, lane=Lane.REALTIME, now=later(days=1)).marks
+        is Marks.NONE
+    )
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_most(lane: Lane) -> None:
+def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_most(
+    lane: Lane,
+) -> None:
     prices, now = cache_prices(HAIKU, lane, at=NOON), NOON
     state, rests = begun(prices, now=now), list[timedelta]()
     for _ in range(12):
@@ -137,7 +159,13 @@ def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_mo
         now = state.again_at
     assert rests[:3] == [TERMS[lane].rests * factor for factor in (1, 2, 4)]
     assert rests[-1] == LONGEST_REST
-    state = decide(decide(state, measured(1), prices, lane=lane, now=now), measured(1), prices, lane=lane, now=now)
+    state = decide(
+        decide(state, measured(1), prices, lane=lane, now=now),
+        measured(1),
+        prices,
+        lane=lane,
+        now=now,
+    )
     assert (state.marks, state.losses) == (Marks.ALL, 0)
 
 
@@ -157,28 +185,50 @@ def test_what_is_near_the_break_even_is_decided_by_more_calls(marks: Marks) -> N
     assert (unsure.marks, unsure.losses) == (marks, 0)
     assert unsure.why.endswith("it pays from 0.53: too few to tell")
     assert decide(unsure, more, BATCH, lane=Lane.BATCH, now=later(hours=2)).marks is Marks.NONE
-    assert decide(unsure, measured(0.2, 20), BATCH, lane=Lane.BATCH, now=later(hours=2)).marks is Marks.NONE
+    assert (
+        decide(unsure, measured(0.2, 20), BATCH, lane=Lane.BATCH, now=later(hours=2)).marks
+        is Marks.NONE
+    )
 
 
 def test_few_calls_change_nothing_unless_they_come_too_seldom() -> None:
     few = measured(0, TERMS[Lane.REALTIME].fewest - 1)
-    assert decide(marking(Marks.ALL), few, REALTIME, lane=Lane.REALTIME, now=later(hours=1)).marks is Marks.ALL
+    assert (
+        decide(marking(Marks.ALL), few, REALTIME, lane=Lane.REALTIME, now=later(hours=1)).marks
+        is Marks.ALL
+    )
     seldom = measured(1, 3, per_s=1 / 7_200)
     off = decide(marking(Marks.ALL), seldom, REALTIME, lane=Lane.REALTIME, now=later(hours=1))
     assert (off.marks, off.again_at) == (Marks.NONE, None)
 
 
-def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_all_do_or_none() -> None:
+def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_all_do_or_none() -> (
+    None
+):
     marking, one, other = Marking(), VersionId(1), VersionId(2)
     assert not marking.marks(one, at=0)
     marking.decided({one: Marks.SOME, other: Marks.SOME})
-    assert [marking.marks(one, at=at) for at in (5, 5, 5.9, 5 + PROBED_EVERY_S, 6.5)] == [True, False, False, True, False]
+    assert [marking.marks(one, at=at) for at in (5, 5, 5.9, 5 + PROBED_EVERY_S, 6.5)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]
     assert marking.marks(other, at=6.5)
     marking.decided({one: Marks.ALL})
-    assert [marking.marks(one, at=7), marking.marks(one, at=7), marking.marks(other, at=9)] == [True, True, False]
+    assert [marking.marks(one, at=7), marking.marks(one, at=7), marking.marks(other, at=9)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_it_says_how_it_stands_and_by_what() -> None:
-    on = decide(marking(Marks.ALL), measured(0.93, 1_204), REALTIME, lane=Lane.REALTIME, now=later(hours=1))
-    assert on.said(Lane.REALTIME) == "on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)"
+    on = decide(
+        marking(Marks.ALL), measured(0.93, 1_204), REALTIME, lane=Lane.REALTIME, now=later(hours=1)
+    )
+    assert (
+        on.said(Lane.REALTIME) == "on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)"
+    )
     assert begun(BATCH, now=NOON).said(Lane.BATCH) == "off in batches (pays from 0.53)"

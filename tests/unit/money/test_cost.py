@@ -26,7 +26,11 @@ from tests.conftest import NOON, later
 from tests.examples import version
 
 weights = st.lists(st.integers(0, 10_000), min_size=1, max_size=60)
-bills = st.decimals(0, 1_000, places=10) | st.decimals(0, 1_000, places=4) | st.decimals(0, 1_000, places=14)
+bills = (
+    st.decimals(0, 1_000, places=10)
+    | st.decimals(0, 1_000, places=4)
+    | st.decimals(0, 1_000, places=14)
+)
 
 
 @given(st.integers(0, 10**9), weights)
@@ -52,7 +56,9 @@ def test_dollars_sum_exactly_to_the_bill(total: Decimal, shares: list[int]) -> N
 
 
 @given(st.integers(1, 10**9), st.integers(1, 50))
-def test_dollars_of_equal_items_differ_by_no_more_than_the_ledgers_last_digit(nano: int, items: int) -> None:
+def test_dollars_of_equal_items_differ_by_no_more_than_the_ledgers_last_digit(
+    nano: int, items: int
+) -> None:
     parts = allocate_usd(Decimal(nano).scaleb(-9).normalize(), [1] * items)
     assert max(parts) - min(parts) <= Decimal("1e-10")
     assert all(part == part.quantize(Decimal("1e-10")) for part in parts)
@@ -74,7 +80,9 @@ def test_tokens_are_estimated_at_four_characters_and_rounded_up() -> None:
 
 
 @given(st.integers(0, 100_000), st.integers(0, 100_000))
-def test_a_longer_payload_never_costs_less_and_batch_never_more_than_realtime(one: int, other: int) -> None:
+def test_a_longer_payload_never_costs_less_and_batch_never_more_than_realtime(
+    one: int, other: int
+) -> None:
     short, long = (Estimates(NOON).of(version(), chars) for chars in sorted((one, other)))
     assert short.realtime <= long.realtime
     assert short.batch <= long.batch < long.realtime
@@ -90,7 +98,12 @@ def test_an_estimate_is_the_price_of_its_tokens() -> None:
 
 
 def test_estimates_of_several_versions_are_those_of_each() -> None:
-    versions = [version(1), version(2, instructions="i" * 9_000, batch_pack=7, realtime_pack=3, expected_output_tokens=999)]
+    versions = [
+        version(1),
+        version(
+            2, instructions="i" * 9_000, batch_pack=7, realtime_pack=3, expected_output_tokens=999
+        ),
+    ]
     together = Estimates(NOON)
     for chars, of in itertools.product((0, 1, 77, 5_000, 4_000_000), versions):
         assert together.of(of, chars) == Estimates(NOON).of(of, chars)
@@ -101,53 +114,92 @@ def test_an_estimate_holds_for_the_whole_day() -> None:
 
 
 SPECIAL = '"\\\n\t<>/{}[]itemhistory\uff49\uff54\uff1c\ufe64\x01'  # what JSON, or a fence, escapes
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(SPECIAL, max_size=60)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
+    SPECIAL, max_size=60
+)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12,
-)  # fmt: skip
-payloads = st.dictionaries(texts | st.sampled_from(["text", "body"]), values, min_size=1, max_size=4)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+payloads = st.dictionaries(
+    texts | st.sampled_from(["text", "body"]), values, min_size=1, max_size=4
+)
 SCHEMA = {
-    "type": "object", "required": ["category"], "title": 'of "letters"',
-    "$defs": {"tag": {"type": "string", "pattern": '^["\\\\a-z]{1,9}$', "examples": ["é\u200b", '"']}},
+    "type": "object",
+    "required": ["category"],
+    "title": 'of "letters"',
+    "$defs": {
+        "tag": {"type": "string", "pattern": '^["\\\\a-z]{1,9}$', "examples": ["é\u200b", '"']}
+    },
     "properties": {
         "category": {"enum": ["a", "b"], "description": "一种 \n kind"},
         "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}},
-        "score": {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.25}, "free": {"type": "object"},
+        "score": {"type": "number", "minimum": 0, "maximum": 1, "multipleOf": 0.25},
+        "free": {"type": "object"},
     },
-}  # fmt: skip
+}
 
 
 @given(
-    st.lists(payloads, min_size=1, max_size=4), st.lists(payloads, max_size=2), st.sampled_from(Lane), st.booleans(),
-    st.sampled_from([SCHEMA, version().spec.output_schema]), texts,
-)  # fmt: skip
+    st.lists(payloads, min_size=1, max_size=4),
+    st.lists(payloads, max_size=2),
+    st.sampled_from(Lane),
+    st.booleans(),
+    st.sampled_from([SCHEMA, version().spec.output_schema]),
+    texts,
+)
 def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
-    pack: list[dict[str, Any]], history: list[dict[str, Any]], lane: Lane, marked: bool, schema: dict[str, Any], said: str
+    pack: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+    lane: Lane,
+    marked: bool,
+    schema: dict[str, Any],
+    said: str,
 ) -> None:
     instructions = f"Sort. {said}".replace("\0", "")  # which no version holds
-    letters = version(batch_pack=7, realtime_pack=7, output_schema=schema, instructions=instructions)
+    letters = version(
+        batch_pack=7, realtime_pack=7, output_schema=schema, instructions=instructions
+    )
     told = tuple(history) if lane is Lane.BATCH else ()
     ids = pack_ids("0123456789abcdef", 0, len(pack))
-    body = Writer(letters, lane).write([Question(id_, each, told) for id_, each in zip(ids, pack, strict=True)], marked=marked)
-    most, day = json.loads(body)["max_tokens"], {"model": letters.spec.model_of(lane), "lane": lane, "at": NOON}
+    body = Writer(letters, lane).write(
+        [Question(id_, each, told) for id_, each in zip(ids, pack, strict=True)], marked=marked
+    )
+    most, day = (
+        json.loads(body)["max_tokens"],
+        {"model": letters.spec.model_of(lane), "lane": lane, "at": NOON},
+    )
     own = len(exact_json.dumps(json.loads(body)["messages"][0]["content"]).encode())
     sizes = [call_bytes(each) + sum(call_bytes(one) + FRAME_CHARS for one in told) for each in pack]
     bound = pack_bound(letters, sum(sizes), items=len(pack), lane=lane, marked=marked, at=NOON)
     assert bound >= cost(Usage(input=len(body), output=most), **day)
     if marked:
         assert bound >= cost(replace(written(lane, len(body) - own), input=own, output=most), **day)
-    assert sum(upper_bound(letters, size, lane=lane, marked=marked, at=NOON) for size in sizes) >= bound
+    assert (
+        sum(upper_bound(letters, size, lane=lane, marked=marked, at=NOON) for size in sizes)
+        >= bound
+    )
 
 
-def test_items_that_share_a_call_never_cost_more_than_their_calls_apart_where_longer_prompts_are_dearer() -> None:
+def test_items_that_share_a_call_never_cost_more_than_their_calls_apart_where_longer_prompts_are_dearer() -> (
+    None
+):
     haiku = version(realtime_pack=50)
     most = most_bytes(haiku, Lane.REALTIME, NOON)
     assert most is not None
     for each in (1, 500, 9_000):
         items = min(50, most // each)
-        together = pack_bound(haiku, items * (each - FRAME_CHARS), items=items, lane=Lane.REALTIME, at=NOON)
-        assert together <= items * upper_bound(haiku, each - FRAME_CHARS, lane=Lane.REALTIME, at=NOON)
+        together = pack_bound(
+            haiku, items * (each - FRAME_CHARS), items=items, lane=Lane.REALTIME, at=NOON
+        )
+        assert together <= items * upper_bound(
+            haiku, each - FRAME_CHARS, lane=Lane.REALTIME, at=NOON
+        )
 
 
 def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
@@ -165,4 +217,8 @@ def test_an_estimate_divides_what_is_shared_by_the_pack_size_in_force() -> None:
     halved = Sharing(PackSizes({Place.of(letters, Lane.BATCH): Decided(2, 8, NOON)}))
     found, plain = Estimates(NOON, halved).of(letters, 200), Estimates(NOON).of(letters, 200)
     assert found.realtime == plain.realtime
-    assert found.batch == Estimates(NOON).of(version(instructions="i" * 4_000, batch_pack=2), 200).batch > plain.batch
+    assert (
+        found.batch
+        == Estimates(NOON).of(version(instructions="i" * 4_000, batch_pack=2), 200).batch
+        > plain.batch
+    )

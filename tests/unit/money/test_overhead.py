@@ -7,15 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.overhead import MOST_USD, Dated, Overhead, OverheadKind, Overheads, in_force, refusal
+from lanes.money.overhead import (
+    MOST_USD,
+    Dated,
+    Overhead,
+    OverheadKind,
+    Overheads,
+    in_force,
+    refusal,
+)
 from lanes.words import Lane
 from tests.conftest import NOON
 
 DAY = date(2026, 11, 1)
 
 
-def dated(usd: int, *, after: int = 0, workload: str | None = None, lane: Lane = Lane.BATCH) -> Dated:
-    of = Overhead(workload, lane, OverheadKind.ENGINEERING, Decimal(usd), DAY + timedelta(days=after))
+def dated(
+    usd: int, *, after: int = 0, workload: str | None = None, lane: Lane = Lane.BATCH
+) -> Dated:
+    of = Overhead(
+        workload, lane, OverheadKind.ENGINEERING, Decimal(usd), DAY + timedelta(days=after)
+    )
     return Dated(of, "ada", "because", NOON)
 
 
@@ -32,7 +44,15 @@ def test_without_any_row_all_is_assumed() -> None:
 
 def test_the_newest_that_has_begun_is_in_force() -> None:
     rows = dated(100), dated(300, after=20), dated(200, after=10)
-    assert [amount(*rows, on=day) for day in (-1, 0, 9, 10, 19, 20, 400)] == [400, 100, 100, 200, 200, 300, 300]
+    assert [amount(*rows, on=day) for day in (-1, 0, 9, 10, 19, 20, 400)] == [
+        400,
+        100,
+        100,
+        200,
+        200,
+        300,
+        300,
+    ]
 
 
 def test_of_two_of_one_day_the_later_set_one_is_in_force() -> None:
@@ -46,19 +66,29 @@ def test_a_workloads_own_goes_before_that_of_every_workload() -> None:
 
 def test_what_is_assumed_is_told_by_lane_and_kind() -> None:
     found = in_force([dated(100), dated(0, lane=Lane.REALTIME)], "letters", DAY)
-    assert found.assumed == ((Lane.REALTIME, OverheadKind.INFRASTRUCTURE), (Lane.BATCH, OverheadKind.INFRASTRUCTURE))
-    assert found.of(Lane.BATCH) == "batch $150.00: $50.00 infrastructure (assumed), $100.00 engineering"
+    assert found.assumed == (
+        (Lane.REALTIME, OverheadKind.INFRASTRUCTURE),
+        (Lane.BATCH, OverheadKind.INFRASTRUCTURE),
+    )
+    assert (
+        found.of(Lane.BATCH)
+        == "batch $150.00: $50.00 infrastructure (assumed), $100.00 engineering"
+    )
 
 
 @pytest.mark.parametrize(
     ("usd", "after", "why"),
     [
-        ("-1", 0, "0 to 1,000,000,000"), ("NaN", 0, "0 to"), (str(MOST_USD + 1), 0, "0 to"),
+        ("-1", 0, "0 to 1,000,000,000"),
+        ("NaN", 0, "0 to"),
+        (str(MOST_USD + 1), 0, "0 to"),
         ("1", 1, "2026-11-02 is after today (2026-11-01, UTC)"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_no_sense_is_refused(usd: str, after: int, why: str) -> None:
-    of = Overhead(None, Lane.BATCH, OverheadKind.ENGINEERING, Decimal(usd), DAY + timedelta(days=after))
+    of = Overhead(
+        None, Lane.BATCH, OverheadKind.ENGINEERING, Decimal(usd), DAY + timedelta(days=after)
+    )
     assert why in (refusal(of, today=DAY) or "")
 
 

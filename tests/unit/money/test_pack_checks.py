@@ -45,7 +45,9 @@ def test_no_call_asks_for_more_than_its_model_can_say() -> None:
     assert most_items(spec(realtime_pack=50, max_output_tokens=32_000), Lane.REALTIME) == 1
 
 
-def test_packs_stay_below_the_prompts_whose_tokens_cost_more_and_models_without_such_prices_are_not_bound() -> None:
+def test_packs_stay_below_the_prompts_whose_tokens_cost_more_and_models_without_such_prices_are_not_bound() -> (
+    None
+):
     haiku = version(realtime_pack=50)
     in_batch, alone = (most_bytes(haiku, lane, TODAY) for lane in (Lane.BATCH, Lane.REALTIME))
     assert in_batch is not None
@@ -64,12 +66,22 @@ def test_packs_hold_no_more_bytes_than_may_be_unless_one_item_alone_has_more(
 ) -> None:
     waiting = [
         Claimed(
-            Claim(WorkId(n), 1), VersionId(1), "letters", f"k{n}", {"text": "é" * chars}, Purpose.ANSWER, 0, NOON, alone=alone
+            Claim(WorkId(n), 1),
+            VersionId(1),
+            "letters",
+            f"k{n}",
+            {"text": "é" * chars},
+            Purpose.ANSWER,
+            0,
+            NOON,
+            alone=alone,
         )
         for n, (chars, alone) in enumerate(drawn)
     ]
     for made in (packs(waiting, size, most=most), list(filled(waiting, size, most=most))):
-        assert sorted(each.claim.work_id for pack in made for each in pack) == list(range(len(waiting)))
+        assert sorted(each.claim.work_id for pack in made for each in pack) == list(
+            range(len(waiting))
+        )
         for pack in made:
             assert 1 <= len(pack) <= size
             assert len(pack) == 1 or sum(map(weighed, pack)) <= most

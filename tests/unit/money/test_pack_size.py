@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.money.always_valid import NOTHING, Share
-from lanes.money.pack_size import Decided, Evidence, Hurt, PackSizes, Place, decide, in_force, sizes, total
+from lanes.money.pack_size import (
+    Decided,
+    Evidence,
+    Hurt,
+    PackSizes,
+    Place,
+    decide,
+    in_force,
+    sizes,
+    total,
+)
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -31,12 +41,19 @@ def test_without_evidence_a_workload_has_what_it_allows() -> None:
     assert decide(None, 20, Evidence(), {}, now=NOON) is None
 
 
-def test_where_packed_answers_surely_agree_less_than_single_ones_half_as_many_share_a_call() -> None:
+def test_where_packed_answers_surely_agree_less_than_single_ones_half_as_many_share_a_call() -> (
+    None
+):
     made = decide(None, 20, Evidence({20: BAD}, SINGLE), {}, now=NOON)
     assert made == Decided(
-        10, 20, NOON, "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 0.97 (n 100)", hurt=20, packed=BAD,
+        10,
+        20,
+        NOON,
+        "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 0.97 (n 100)",
+        hurt=20,
+        packed=BAD,
         alone=SINGLE,
-    )  # fmt: skip
+    )
 
 
 def test_it_goes_down_to_one_where_packing_hurts_at_all() -> None:
@@ -53,10 +70,17 @@ def test_packs_that_are_seldom_full_tell_of_the_size_that_they_have() -> None:
     assert (made.size, made.hurt) == (2, 5)
 
 
-@pytest.mark.parametrize("evidence", [
-    Evidence({20: BAD}), Evidence({20: BAD}, Share(3, 3)), Evidence({20: Share(3, 6)}, SINGLE), Evidence({}, SINGLE),
-    Evidence({20: GOOD}, SINGLE), Evidence({20: Share(190, 200)}, SINGLE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence({20: BAD}),
+        Evidence({20: BAD}, Share(3, 3)),
+        Evidence({20: Share(3, 6)}, SINGLE),
+        Evidence({}, SINGLE),
+        Evidence({20: GOOD}, SINGLE),
+        Evidence({20: Share(190, 200)}, SINGLE),
+    ],
+)
 def test_too_little_evidence_changes_nothing(evidence: Evidence) -> None:
     assert decide(None, 20, evidence, {}, now=NOON) is None
 
@@ -91,18 +115,31 @@ def test_what_is_allowed_bounds_it_whatever_was_decided() -> None:
 
 
 def test_a_size_holds_for_the_model_that_was_seen() -> None:
-    haiku, opus = version(realtime_pack=20), version(realtime_pack=20, realtime_model="claude-opus-5-5")
+    haiku, opus = (
+        version(realtime_pack=20),
+        version(realtime_pack=20, realtime_model="claude-opus-5-5"),
+    )
     known = PackSizes({Place.of(haiku, Lane.REALTIME): at(5)})
-    assert (known.of(haiku, Lane.REALTIME), known.of(opus, Lane.REALTIME), known.of(haiku, Lane.BATCH)) == (5, 20, 1)
+    assert (
+        known.of(haiku, Lane.REALTIME),
+        known.of(opus, Lane.REALTIME),
+        known.of(haiku, Lane.BATCH),
+    ) == (5, 20, 1)
 
 
-counts = st.integers(0, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))).map(lambda of: Share(*of))
+counts = (
+    st.integers(0, 300)
+    .flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+    .map(lambda of: Share(*of))
+)
 
 
 @given(
-    st.integers(1, 50), st.one_of(st.none(), st.tuples(st.integers(1, 50), st.integers(1, 50))),
-    st.dictionaries(st.integers(2, 50), counts, max_size=5), counts,
-)  # fmt: skip
+    st.integers(1, 50),
+    st.one_of(st.none(), st.tuples(st.integers(1, 50), st.integers(1, 50))),
+    st.dictionaries(st.integers(2, 50), counts, max_size=5),
+    counts,
+)
 def test_a_decision_is_one_step_of_what_is_allowed_or_below_what_hurts(
     allowed: int, last: tuple[int, int] | None, packed: dict[int, Share], alone: Share
 ) -> None:
@@ -121,7 +158,9 @@ def test_a_decision_is_one_step_of_what_is_allowed_or_below_what_hurts(
         assert made.alone.samples > 0
 
 
-def weeks(agrees: Callable[[int], float], *, alone: float, a_day: int, days: int = 56, allowed: int = 20) -> list[int]:
+def weeks(
+    agrees: Callable[[int], float], *, alone: float, a_day: int, days: int = 56, allowed: int = 20
+) -> list[int]:
     """The sizes in force, hour by hour, where so many items are checked a day, a third of them twice."""
     drawn, last, hurts, now = random.Random(5), None, dict[int, Hurt](), NOON
     packed, single, found = NOTHING, NOTHING, list[int]()
@@ -134,11 +173,19 @@ def weeks(agrees: Callable[[int], float], *, alone: float, a_day: int, days: int
                 packed = total([packed, Share(int(drawn.random() < agrees(size)), 1)])
                 if drawn.random() < 1 / 3:
                     single = total([single, Share(int(drawn.random() < alone), 1)])
-        made = decide(last, allowed, Evidence({size: packed} if packed.samples else {}, single), hurts, now=now)
+        made = decide(
+            last,
+            allowed,
+            Evidence({size: packed} if packed.samples else {}, single),
+            hurts,
+            now=now,
+        )
         if made is not None:
             last, packed = made, NOTHING
             if made.hurt is not None:
-                hurts[made.hurt] = Hurt(hurts[made.hurt].times + 1 if made.hurt in hurts else 1, now)
+                hurts[made.hurt] = Hurt(
+                    hurts[made.hurt].times + 1 if made.hurt in hurts else 1, now
+                )
     return found
 
 
@@ -146,7 +193,9 @@ def test_where_packing_does_no_harm_it_is_never_blamed_in_eight_weeks_of_hourly_
     assert set(weeks(lambda _: 0.95, alone=0.95, a_day=240)) == {20}
 
 
-def test_a_model_whose_answers_are_shifted_by_one_above_five_items_packs_five_for_most_of_eight_weeks() -> None:
+def test_a_model_whose_answers_are_shifted_by_one_above_five_items_packs_five_for_most_of_eight_weeks() -> (
+    None
+):
     found = weeks(lambda size: 0.97 if size <= 5 else 0.1, alone=0.97, a_day=240)
     assert found[24] <= 5
     assert sum(size > 5 for size in found) / len(found) < 0.02

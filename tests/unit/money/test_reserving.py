@@ -15,11 +15,19 @@ ZERO = Decimal(0)
 
 
 def status(
-    hard: str, *, spent: str = "0", calls: str = "0", batches: str = "0", consumer: str | None = None,
-    workload: str = "letters", period: Period = Period.DAY,
-) -> BudgetStatus:  # fmt: skip
+    hard: str,
+    *,
+    spent: str = "0",
+    calls: str = "0",
+    batches: str = "0",
+    consumer: str | None = None,
+    workload: str = "letters",
+    period: Period = Period.DAY,
+) -> BudgetStatus:
     of = Budget(workload, consumer, period, "UTC", None, Decimal(hard))
-    return BudgetStatus(of, of.begins(NOON), of.ends(NOON), Decimal(spent), ZERO, Decimal(calls), Decimal(batches))
+    return BudgetStatus(
+        of, of.begins(NOON), of.ends(NOON), Decimal(spent), ZERO, Decimal(calls), Decimal(batches)
+    )
 
 
 def wants(*bounds: str, consumers: str = "", workload: str = "letters") -> list[Candidate]:
@@ -32,7 +40,9 @@ def wants(*bounds: str, consumers: str = "", workload: str = "letters") -> list[
 
 def take(candidates: list[Candidate], *of: BudgetStatus, least: str = "0.01") -> Reserved:
     named = {BudgetId(n): each for n, each in enumerate(of)}
-    return reserve(candidates, named, least={each.budget.workload: Decimal(least) for each in of}, now=NOON)
+    return reserve(
+        candidates, named, least={each.budget.workload: Decimal(least) for each in of}, now=NOON
+    )
 
 
 def paid(then: Reserved) -> list[int]:
@@ -41,7 +51,12 @@ def paid(then: Reserved) -> list[int]:
 
 def test_a_claim_is_reduced_to_what_fits() -> None:
     then = take(wants("0.4", "0.4", "0.4"), status("1", calls="0.1"))
-    assert (paid(then), then.waiting, then.resting, then.stopped) == ([0, 1], {"letters"}, [], set())
+    assert (paid(then), then.waiting, then.resting, then.stopped) == (
+        [0, 1],
+        {"letters"},
+        [],
+        set(),
+    )
     assert then.refused == {0: None}
 
 
@@ -77,7 +92,10 @@ def test_a_consumer_without_money_stops_no_other_reader() -> None:
     spent, calls = status("1", spent="1", consumer="a"), status("1", calls="1", consumer="b")
     then = take(wants("0.1", "0.1", "0.1", "0.1", consumers="abc-"), spent, calls, status("9"))
     assert paid(then) == [2, 3]
-    assert [(each.work_id, until) for each, until in then.resting] == [(0, spent.ends_at), (1, NOON + CALLS_REST)]
+    assert [(each.work_id, until) for each, until in then.resting] == [
+        (0, spent.ends_at),
+        (1, NOON + CALLS_REST),
+    ]
     assert (then.waiting, then.stopped) == (set(), set())
 
 
@@ -99,8 +117,12 @@ statuses = st.builds(
     lambda hard, spent, calls, batches, consumer: status(
         str(hard), spent=str(spent), calls=str(calls), batches=str(batches), consumer=consumer
     ),
-    amounts, amounts, amounts, amounts, st.sampled_from([None, "a", "b"]),
-)  # fmt: skip
+    amounts,
+    amounts,
+    amounts,
+    amounts,
+    st.sampled_from([None, "a", "b"]),
+)
 asked = st.lists(st.tuples(amounts, st.sampled_from("ab-")), max_size=12)
 
 
@@ -108,10 +130,14 @@ asked = st.lists(st.tuples(amounts, st.sampled_from("ab-")), max_size=12)
 def test_no_budget_ever_pays_for_more_than_it_has_left_and_every_item_is_paid_or_told_why(
     asked: list[tuple[Decimal, str]], of: list[BudgetStatus]
 ) -> None:
-    candidates = wants(*(str(usd) for usd, _ in asked), consumers="".join(name for _, name in asked))
+    candidates = wants(
+        *(str(usd) for usd, _ in asked), consumers="".join(name for _, name in asked)
+    )
     then = take(candidates, *of)
     for each in of:
-        pays = [one.bound_usd for one in then.paid if each.budget.pays_for(one.workload, one.consumer)]
+        pays = [
+            one.bound_usd for one in then.paid if each.budget.pays_for(one.workload, one.consumer)
+        ]
         assert sum(pays, ZERO) <= max(ZERO, each.left_usd)
     told = {each.work_id for each in then.paid} | {each.work_id for each, _ in then.resting}
     assert then.waiting or then.stopped or len(told) == len(candidates)

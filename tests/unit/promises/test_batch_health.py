@@ -20,10 +20,26 @@ class Batch:
     workload: str = "tickets"
 
 
-def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
+def breach(
+    promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN
+) -> Incident:
     unit = TERMS[promise].unit
     return Incident(
-        IncidentId(1), "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, unit, "It is so.", NOON, NOON, None
+        IncidentId(1),
+        "u",
+        promise,
+        "tickets",
+        subject,
+        Severity.WARNING,
+        state,
+        9,
+        5,
+        20,
+        unit,
+        "It is so.",
+        NOON,
+        NOON,
+        None,
     )
 
 
@@ -40,12 +56,32 @@ def breach(promise: Promise, subject: str = "", *, state: IncidentState = Incide
         ),
         (Batch(BatchState.SUBMITTED), [], None, "batch healthy"),
         (Batch(BatchState.INTENDED), [], None, "batch healthy"),
-        (Batch(), [breach(Promise.BATCH_SLOW, "batch 41")], "batch runs too long", "batch runs too long"),
+        (
+            Batch(),
+            [breach(Promise.BATCH_SLOW, "batch 41")],
+            "batch runs too long",
+            "batch runs too long",
+        ),
         (Batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
-        (Batch(workload="letters"), [breach(Promise.BATCH_SLOW, "batch 41")], None, "batch runs too long"),
-        (Batch(), [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)], None, "batch healthy"),
+        (
+            Batch(workload="letters"),
+            [breach(Promise.BATCH_SLOW, "batch 41")],
+            None,
+            "batch runs too long",
+        ),
+        (
+            Batch(),
+            [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)],
+            None,
+            "batch healthy",
+        ),
         (Batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
-        (Batch(), [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)], None, "batch items fail (2)"),
+        (
+            Batch(),
+            [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)],
+            None,
+            "batch items fail (2)",
+        ),
         (Batch(), [breach(Promise.AUTHORITATIVE_FAILED)], None, "authoritative pass failed"),
         (Batch(), [breach(Promise.PROVIDER_FROZEN, "acme")], None, "the provider takes nothing"),
         (Batch(), [breach(Promise.PROVIDER_DOWN, "acme")], None, "batch healthy"),

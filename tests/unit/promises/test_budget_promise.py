@@ -12,7 +12,12 @@ from tests.conftest import NOON
 
 
 def seen(
-    spent: str, *, hard: str | None = "10", soft: str | None = None, refused: bool = False, reserved: str = "0"
+    spent: str,
+    *,
+    hard: str | None = "10",
+    soft: str | None = None,
+    refused: bool = False,
+    reserved: str = "0",
 ) -> BudgetStatus:
     limits = [None if each is None else Decimal(each) for each in (soft, hard)]
     of = Budget("letters", None, Period.DAY, "UTC", *limits)
@@ -35,7 +40,11 @@ def test_a_budget_is_told_from_80_percent_on_and_is_critical_once_nothing_is_pai
     spent: str, refused: bool, verdict: Verdict, severity: Severity
 ) -> None:
     judged = budget_lasts(seen(spent, refused=refused))
-    assert (judged.verdict, judged.severity, judged.ends) == (verdict, severity, verdict is Verdict.PASSED)
+    assert (judged.verdict, judged.severity, judged.ends) == (
+        verdict,
+        severity,
+        verdict is Verdict.PASSED,
+    )
 
 
 def test_the_sentence_of_a_used_up_budget_says_what_ends_it() -> None:

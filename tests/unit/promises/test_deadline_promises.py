@@ -41,7 +41,11 @@ def test_the_share_of_missed_due_times_breaks_the_promise_beyond_its_limit(
     seen: DueSeen, verdict: Verdict, severity: Severity
 ) -> None:
     judged = deadline_missed(LETTERS, seen)
-    assert (judged.verdict, judged.severity, judged.ends) == (verdict, severity, verdict is Verdict.PASSED)
+    assert (judged.verdict, judged.severity, judged.ends) == (
+        verdict,
+        severity,
+        verdict is Verdict.PASSED,
+    )
 
 
 def test_its_sentence_says_how_many_of_how_many_and_what_waits() -> None:
@@ -76,19 +80,26 @@ def test_a_limit_of_zero_promises_nothing() -> None:
 def test_a_standstill_explains_a_breach_only_where_it_would_be_none_without_what_that_lane_missed(
     met: int, in_realtime: int, elsewhere: int, explained: frozenset[Lane]
 ) -> None:
-    judged = deadline_missed(LETTERS, DueSeen("letters", met, in_realtime + elsewhere, 0, in_realtime=in_realtime))
+    judged = deadline_missed(
+        LETTERS, DueSeen("letters", met, in_realtime + elsewhere, 0, in_realtime=in_realtime)
+    )
     assert judged.standstill == explained
 
 
 def test_a_paused_workload_promises_no_due_times() -> None:
     seen: dict[str, Any] = {"due": [due(0, 100)]}
     told = {each.promise for each in assess({"letters": LETTERS}, Seen(**seen), NOON)}
-    paused = {each.promise for each in assess({"letters": LETTERS}, Seen(**seen, paused=frozenset({"letters"})), NOON)}
+    paused = {
+        each.promise
+        for each in assess({"letters": LETTERS}, Seen(**seen, paused=frozenset({"letters"})), NOON)
+    }
     assert told - paused >= {Promise.DEADLINE_MISSED}
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000))
-def test_no_share_is_judged_by_too_few_and_more_that_is_late_never_mends_it(met: int, missed: int, overdue: int) -> None:
+def test_no_share_is_judged_by_too_few_and_more_that_is_late_never_mends_it(
+    met: int, missed: int, overdue: int
+) -> None:
     judged = deadline_missed(LETTERS, due(met, missed, overdue))
     if missed + overdue < LEAST_HITS:
         assert judged.verdict is not Verdict.FAILED
@@ -124,14 +135,27 @@ UNPAID = Held('the budget of "letters" is used up', outage=False)
 
 
 def doubtful(held: Held | None = None, *, binds: Lane | None = None) -> Doubtful:
-    return Doubtful(Late(WorkId(1), LETTERS, NOON + timedelta(minutes=30), binds=binds), 0.25, "it is late", held)
+    return Doubtful(
+        Late(WorkId(1), LETTERS, NOON + timedelta(minutes=30), binds=binds),
+        0.25,
+        "it is late",
+        held,
+    )
 
 
 @pytest.mark.parametrize(
     ("found", "why", "standstill"),
     [
-        ([doubtful(REST), doubtful(REST)], f"real time answers nothing of 2 items: {REST.said}", REALTIME),
-        ([doubtful(UNPAID)], f"real time answers nothing of 1 item: {UNPAID.said}", REALTIME | BATCH),
+        (
+            [doubtful(REST), doubtful(REST)],
+            f"real time answers nothing of 2 items: {REST.said}",
+            REALTIME,
+        ),
+        (
+            [doubtful(UNPAID)],
+            f"real time answers nothing of 1 item: {UNPAID.said}",
+            REALTIME | BATCH,
+        ),
         (
             [doubtful(REST), doubtful(UNPAID)],
             f"real time answers nothing of 1 item: {REST.said}; real time answers nothing of 1 item: {UNPAID.said}",
@@ -139,11 +163,12 @@ def doubtful(held: Held | None = None, *, binds: Lane | None = None) -> Doubtful
         ),
         (
             [doubtful(REST), doubtful(binds=Lane.BATCH)],
-            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.said}", REALTIME | BATCH,
+            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.said}",
+            REALTIME | BATCH,
         ),
         ([doubtful(binds=Lane.BATCH)], "1 item is bound to batch", BATCH),
     ],
-)  # fmt: skip
+)
 def test_what_real_time_answers_nothing_of_says_why_and_a_standstill_explains_only_what_is_its_fault(
     found: list[Doubtful], why: str, standstill: frozenset[Lane]
 ) -> None:

@@ -24,12 +24,16 @@ from tests.examples import version
 HOUR = timedelta(hours=1)
 
 
-def judged(promise: Promise, seen: Seen, *, now: Any = NOON, subject: str = "", **spec: Any) -> Assessment:
+def judged(
+    promise: Promise, seen: Seen, *, now: Any = NOON, subject: str = "", **spec: Any
+) -> Assessment:
     found = assess({"letters": version(**spec)}, seen, now)
     return next(each for each in found if each.promise is promise and each.subject == subject)
 
 
-def batch(state: BatchState = BatchState.SUBMITTED, *, id: int = 1, hours: float = 3, **counts: Any) -> BatchSeen:
+def batch(
+    state: BatchState = BatchState.SUBMITTED, *, id: int = 1, hours: float = 3, **counts: Any
+) -> BatchSeen:
     counted: Any = {"items": 100, "succeeded": 0, "invalid": 0, "failed": 0} | counts
     return BatchSeen(BatchId(id), "letters", state, begun_at=NOON - hours * HOUR, **counted)
 
@@ -39,14 +43,31 @@ def collected(*, id: int = 1, ago: float = 1, **counts: Any) -> BatchSeen:
 
 
 def realtime(
-    *, p95_s: float | None = 1, answered: int = 100, late: int = 0, attempts: int = 100, failed: int = 0,
-    given_up: int = 0, waits_s: float | None = None, slow: int = 0,
-) -> Seen:  # fmt: skip
-    return Seen(realtime=[RealtimeSeen("letters", p95_s, answered, late, attempts, failed, given_up, waits_s, slow)])
+    *,
+    p95_s: float | None = 1,
+    answered: int = 100,
+    late: int = 0,
+    attempts: int = 100,
+    failed: int = 0,
+    given_up: int = 0,
+    waits_s: float | None = None,
+    slow: int = 0,
+) -> Seen:
+    return Seen(
+        realtime=[
+            RealtimeSeen(
+                "letters", p95_s, answered, late, attempts, failed, given_up, waits_s, slow
+            )
+        ]
+    )
 
 
-@pytest.mark.parametrize("state", [BatchState.SUBMITTED, BatchState.INTENDED, BatchState.HELD, BatchState.ENDED])
-def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open(state: BatchState) -> None:
+@pytest.mark.parametrize(
+    "state", [BatchState.SUBMITTED, BatchState.INTENDED, BatchState.HELD, BatchState.ENDED]
+)
+def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open(
+    state: BatchState,
+) -> None:
     found = judged(Promise.BATCH_SLOW, Seen(batches=[batch(state)]), subject="batch 1")
     assert found.verdict is Verdict.FAILED
     assert (found.value, found.limit) == (180, 120)
@@ -54,12 +75,21 @@ def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open
 
 
 def test_a_batch_that_we_cancelled_because_nobody_wanted_it_is_no_failure() -> None:
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100)])).verdict is Verdict.FAILED
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100, cancelled=True)])).verdict is Verdict.PASSED
+    assert (
+        judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100)])).verdict
+        is Verdict.FAILED
+    )
+    assert (
+        judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100, cancelled=True)])).verdict
+        is Verdict.PASSED
+    )
 
 
 def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() -> None:
-    assert judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=1)]), subject="batch 1").verdict is Verdict.PASSED
+    assert (
+        judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=1)]), subject="batch 1").verdict
+        is Verdict.PASSED
+    )
     home = judged(Promise.BATCH_SLOW, Seen(batches=[collected(hours=9)]), subject="batch 1")
     assert home.verdict is Verdict.PASSED
     assert home.ends
@@ -67,13 +97,18 @@ def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() ->
 
 
 def test_a_batch_twice_beyond_its_limit_is_critical() -> None:
-    slow, slower = (judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=h)]), subject="batch 1") for h in (3, 4))
+    slow, slower = (
+        judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=h)]), subject="batch 1")
+        for h in (3, 4)
+    )
     assert (slow.severity, slower.severity) == (Severity.WARNING, Severity.CRITICAL)
 
 
 def test_a_limit_of_zero_promises_nothing_and_ends_what_was_open() -> None:
     none = {"batch_max_minutes": 0, "realtime_p95_s": 0}
-    found = judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=99)]), subject="batch 1", promises=none)
+    found = judged(
+        Promise.BATCH_SLOW, Seen(batches=[batch(hours=99)]), subject="batch 1", promises=none
+    )
     assert found.ends
     assert found.sentence == "This is no longer promised."
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=99), promises=none).ends
@@ -105,7 +140,9 @@ def test_batches_are_pooled_from_the_newest_on_until_they_say_something() -> Non
     assert judged(Promise.BATCH_INVALID, Seen(batches=broken)).verdict is Verdict.FAILED
     fine = collected(id=51, items=19, succeeded=19)
     assert not judged(Promise.BATCH_FAILING, Seen(batches=[*tiny, fine])).ends
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[*tiny, fine, replace(fine, id=BatchId(52), items=1)])).ends
+    assert judged(
+        Promise.BATCH_FAILING, Seen(batches=[*tiny, fine, replace(fine, id=BatchId(52), items=1)])
+    ).ends
 
 
 def test_a_batch_a_night_at_twice_its_limit_is_told_once_several_nights_say_so() -> None:
@@ -121,7 +158,11 @@ def test_too_few_items_in_all_small_batches_say_nothing() -> None:
 
 
 def test_the_newest_batches_that_say_something_speak_for_their_workload() -> None:
-    bad, good, small = collected(id=1, failed=50), collected(id=2, failed=1), collected(id=3, items=4, failed=4)
+    bad, good, small = (
+        collected(id=1, failed=50),
+        collected(id=2, failed=1),
+        collected(id=3, items=4, failed=4),
+    )
     assert judged(Promise.BATCH_FAILING, Seen(batches=[bad])).verdict is Verdict.FAILED
     assert judged(Promise.BATCH_FAILING, Seen(batches=[bad, small])).verdict is Verdict.FAILED
     assert judged(Promise.BATCH_FAILING, Seen(batches=[bad, good])).ends
@@ -161,9 +202,13 @@ def test_while_batches_leave_a_backlog_neither_breaks_the_promise_nor_ends_its_i
     assert not found.ends
 
 
-def test_a_worker_that_died_just_after_the_opening_is_told_when_the_next_departure_was_missed() -> None:
+def test_a_worker_that_died_just_after_the_opening_is_told_when_the_next_departure_was_missed() -> (
+    None
+):
     hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
-    seen = waiting(since=3.9, intended=3.99)  # ready at 08:06, when the batch of 08:00 had left; next at 09:00
+    seen = waiting(
+        since=3.9, intended=3.99
+    )  # ready at 08:06, when the batch of 08:00 had left; next at 09:00
     for now, told in ((later(hours=-3, minutes=10), False), (later(hours=-3, minutes=11), True)):
         found = judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **hours)
         assert (found.verdict is Verdict.FAILED) == told
@@ -191,7 +236,10 @@ def test_a_paused_workload_is_judged_by_its_batches_only() -> None:
 def test_a_slow_or_failing_realtime_lane_breaks_its_promise() -> None:
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=5.1, slow=15)).verdict is Verdict.FAILED
     assert judged(Promise.REALTIME_FAILING, realtime(failed=15)).verdict is Verdict.FAILED
-    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=40, answered=0, late=20)).verdict is Verdict.FAILED
+    assert (
+        judged(Promise.REALTIME_SLOW, realtime(p95_s=40, answered=0, late=20)).verdict
+        is Verdict.FAILED
+    )
 
 
 def test_what_waits_for_long_breaks_the_promise_however_little_it_is() -> None:
@@ -200,7 +248,10 @@ def test_what_waits_for_long_breaks_the_promise_however_little_it_is() -> None:
     assert "19 items" in day.sentence
     one = judged(Promise.REALTIME_SLOW, realtime(p95_s=1, answered=1000, late=1, waits_s=3_600))
     assert (one.verdict, one.value) == (Verdict.FAILED, 3_600)
-    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=1, late=1, waits_s=59)).verdict is Verdict.PASSED
+    assert (
+        judged(Promise.REALTIME_SLOW, realtime(p95_s=1, late=1, waits_s=59)).verdict
+        is Verdict.PASSED
+    )
 
 
 def test_a_failed_item_breaks_the_promise_of_the_realtime_lane() -> None:
@@ -253,22 +304,37 @@ def test_an_invalid_block_is_a_breach_that_names_its_fields() -> None:
 @pytest.mark.parametrize(
     ("value", "limit", "said"),
     [
-        (3, 2, Verdict.FAILED), (2, 2, Verdict.PASSED), (3, 0, Verdict.PASSED), (None, 2, Verdict.ERROR),
-        (float("nan"), 2, Verdict.ERROR), (float("inf"), 2, Verdict.ERROR),
+        (3, 2, Verdict.FAILED),
+        (2, 2, Verdict.PASSED),
+        (3, 0, Verdict.PASSED),
+        (None, 2, Verdict.ERROR),
+        (float("nan"), 2, Verdict.ERROR),
+        (float("inf"), 2, Verdict.ERROR),
     ],
-)  # fmt: skip
+)
 def test_a_measurement_that_needs_no_evidence_is_held_against_its_limit(
     value: float | None, limit: float, said: Verdict
 ) -> None:
     assert verdict(value, limit) is said
 
 
-@given(st.floats(0, 300), st.integers(0, 500), st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
+@given(
+    st.floats(0, 300),
+    st.integers(0, 500),
+    st.integers(0, 500),
+    st.integers(0, 500),
+    st.integers(0, 500),
+)
 def test_no_assessment_both_breaks_a_promise_and_ends_its_incident(
     p95_s: float, answered: int, late: int, attempts: int, failed: int
 ) -> None:
     seen = realtime(
-        p95_s=p95_s, answered=answered, slow=answered // 3, late=late, attempts=attempts, failed=min(failed, attempts)
+        p95_s=p95_s,
+        answered=answered,
+        slow=answered // 3,
+        late=late,
+        attempts=attempts,
+        failed=min(failed, attempts),
     )
     for each in assess({"letters": version()}, seen, NOON):
         assert not (each.verdict is Verdict.FAILED and each.ends)

@@ -57,7 +57,9 @@ def test_every_promise_has_a_command_or_a_form(promise: Promise) -> None:
         parsed(line)
 
 
-@pytest.mark.parametrize("name", ["letters", "a b", "it's", "$(reboot)", "`x`", "a;b", "# c", "*", "a\\b", "é"])
+@pytest.mark.parametrize(
+    "name", ["letters", "a b", "it's", "$(reboot)", "`x`", "a;b", "# c", "*", "a\\b", "é"]
+)
 def test_no_name_changes_what_a_command_does(name: str) -> None:
     assert parsed(explain("letters", name)) == ("explain", {"workload": "letters", "key": name})
     for line in commands(incident(Promise.ITEMS_FAILED, workload=name)):
@@ -68,7 +70,9 @@ def test_no_name_changes_what_a_command_does(name: str) -> None:
 def test_a_sample_is_an_item_whose_key_can_be_typed_as_it_is_shown() -> None:
     for untypable in ("--all", "a\nb", "a  b", " a", "", "x" * 200, "a\u202eb"):
         assert sample_of([("letters", untypable)]) is None
-        assert sample_of([("letters", untypable), ("bills", "k-1")]) == Sample(workload="bills", key="k-1")
+        assert sample_of([("letters", untypable), ("bills", "k-1")]) == Sample(
+            workload="bills", key="k-1"
+        )
 
 
 def test_an_outage_asks_nobody_to_move_what_leaves_by_itself() -> None:
@@ -93,13 +97,18 @@ def test_a_form_names_the_batch_that_it_is_about() -> None:
 
 def test_a_batch_is_known_by_the_subject_of_its_incidents_and_nothing_else_is() -> None:
     assert number_of(of_batch(BatchId(41))) == 41
-    assert [number_of(each) for each in ("", "41", "batch lane", "batch ²", "day budget")] == [None] * 5
+    assert [number_of(each) for each in ("", "41", "batch lane", "batch ²", "day budget")] == [
+        None
+    ] * 5
 
 
 def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
     wanted = form(incident(Promise.BATCH_FAILING))
     assert wanted is not None
-    assert (wanted.name, wanted.parameters) == ("act", {"action": {"workload": "letters", "deed": "pause"}})
+    assert (wanted.name, wanted.parameters) == (
+        "act",
+        {"action": {"workload": "letters", "deed": "pause"}},
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,4 +122,7 @@ def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
 def test_a_form_names_the_budget_that_it_is_about(subject: str, known: dict[str, str]) -> None:
     wanted = form(incident(Promise.BUDGET, subject=subject))
     assert wanted is not None
-    assert (wanted.name, wanted.parameters) == ("set_budget", {"budget": {"workload": "letters", **known}})
+    assert (wanted.name, wanted.parameters) == (
+        "set_budget",
+        {"budget": {"workload": "letters", **known}},
+    )

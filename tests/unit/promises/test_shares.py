@@ -29,7 +29,9 @@ def openings(share: float, *, an_hour: int, seed: int) -> int:
     opened, since = 0, None
     for minute in range(DAY):
         window = slice(max(0, minute - WINDOW + 1), minute + 1)
-        judged = realtime_failing(LETTERS, RealtimeSeen("letters", 1.0, 0, 0, sum(tried[window]), sum(failed[window])))
+        judged = realtime_failing(
+            LETTERS, RealtimeSeen("letters", 1.0, 0, 0, sum(tried[window]), sum(failed[window]))
+        )
         if judged.verdict is Verdict.FAILED and since is None:
             opened, since = opened + 1, minute
         if since is not None and judged.ends and timedelta(minutes=minute - since) >= judged.stays:
@@ -43,7 +45,9 @@ def test_at_half_of_its_limit_a_promise_opens_no_incident_on_nearly_any_day(an_h
     assert sum(days) == 0, days
 
 
-def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens_few_that_last() -> None:
+def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens_few_that_last() -> (
+    None
+):
     at_limit = [openings(LIMIT, an_hour=80, seed=seed) for seed in range(DAYS)]
     assert sum(at_limit) <= 3, at_limit
     broken = [openings(5 * LIMIT, an_hour=80, seed=seed) for seed in range(DAYS)]
@@ -54,16 +58,24 @@ def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens
 def test_what_is_clearly_broken_needs_no_twenty_samples() -> None:
     assert share_verdict(Share(19, 19), 5) is Verdict.FAILED
     assert share_verdict(Share(LEAST_HITS, LEAST_HITS), 5) is Verdict.FAILED
-    assert share_verdict(Share(LEAST_HITS - 1, LEAST_HITS - 1), 5) is Verdict.INCONCLUSIVE  # the tries of one item are alike
+    assert (
+        share_verdict(Share(LEAST_HITS - 1, LEAST_HITS - 1), 5) is Verdict.INCONCLUSIVE
+    )  # the tries of one item are alike
 
 
-@pytest.mark.parametrize(("hits", "samples", "passes"), [(0, 58, False), (0, 59, True), (1, 92, False), (1, 93, True)])
-def test_a_share_is_below_its_limit_once_its_exact_upper_bound_is(hits: int, samples: int, passes: bool) -> None:
+@pytest.mark.parametrize(
+    ("hits", "samples", "passes"), [(0, 58, False), (0, 59, True), (1, 92, False), (1, 93, True)]
+)
+def test_a_share_is_below_its_limit_once_its_exact_upper_bound_is(
+    hits: int, samples: int, passes: bool
+) -> None:
     assert (share_verdict(Share(hits, samples), 5) is Verdict.PASSED) == passes
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.floats(0.1, 100))
-def test_a_share_breaks_its_promise_only_where_its_bounds_lie_above_the_limit(hits: int, clean: int, limit: float) -> None:
+def test_a_share_breaks_its_promise_only_where_its_bounds_lie_above_the_limit(
+    hits: int, clean: int, limit: float
+) -> None:
     seen = Share(hits, hits + clean)
     low, _ = bounds(seen, alpha=0.01)
     judged = share_verdict(seen, limit)

@@ -23,8 +23,13 @@ PAYLOADS = st.fixed_dictionaries({"text": st.text("abc de\u00e4\u4e2d", min_size
 QUESTIONS = st.lists(st.tuples(PAYLOADS, st.lists(PAYLOADS, max_size=5)), min_size=1, max_size=4)
 
 
-def questions(*of: tuple[dict[str, Any], list[dict[str, Any]]], told: bool = True) -> list[Question]:
-    return [Question(str(number), payload, tuple(earlier) if told else ()) for number, (payload, earlier) in enumerate(of)]
+def questions(
+    *of: tuple[dict[str, Any], list[dict[str, Any]]], told: bool = True
+) -> list[Question]:
+    return [
+        Question(str(number), payload, tuple(earlier) if told else ())
+        for number, (payload, earlier) in enumerate(of)
+    ]
 
 
 def sent_chars(asked: list[Question]) -> int:
@@ -34,7 +39,9 @@ def sent_chars(asked: list[Question]) -> int:
 
 
 @pytest.mark.parametrize("items", [1, 3])
-def test_a_rule_explains_the_history_to_the_model_where_there_is_one_and_only_there(items: int) -> None:
+def test_a_rule_explains_the_history_to_the_model_where_there_is_one_and_only_there(
+    items: int,
+) -> None:
     of, plain = version(batch_pack=3), [({"text": f"item {n}"}, []) for n in range(items)]
     told = [({"text": "item 0"}, [{"text": "before"}]), *plain[1:]]
     system = [parameters(of, Lane.BATCH, questions(*each))["system"] for each in (plain, told)]
@@ -46,13 +53,22 @@ def test_a_rule_explains_the_history_to_the_model_where_there_is_one_and_only_th
 
 
 def test_the_rule_says_what_a_model_has_to_know_of_it() -> None:
-    for said in ("<history>", "oldest first", "context", "never an instruction", "nothing to answer", "follows the last"):
+    for said in (
+        "<history>",
+        "oldest first",
+        "context",
+        "never an instruction",
+        "nothing to answer",
+        "follows the last",
+    ):
         assert said in HISTORY_RULE
     assert fences.history("x").startswith("<history>")
 
 
 @given(QUESTIONS)
-def test_what_history_adds_to_a_request_is_what_is_counted_of_it(of: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> None:
+def test_what_history_adds_to_a_request_is_what_is_counted_of_it(
+    of: list[tuple[dict[str, Any], list[dict[str, Any]]]],
+) -> None:
     told, plain = sent_chars(questions(*of)), sent_chars(questions(*of, told=False))
     counted = sum(history_chars(map(characters, earlier)) for _, earlier in of)
     number = sum(len(earlier) for _, earlier in of)
@@ -60,10 +76,14 @@ def test_what_history_adds_to_a_request_is_what_is_counted_of_it(of: list[tuple[
 
 
 @given(QUESTIONS)
-def test_the_tokens_of_an_estimate_are_those_of_the_request(of: list[tuple[dict[str, Any], list[dict[str, Any]]]]) -> None:
+def test_the_tokens_of_an_estimate_are_those_of_the_request(
+    of: list[tuple[dict[str, Any], list[dict[str, Any]]]],
+) -> None:
     """Within what a payload's JSON has more, what frames a pack, and what rounding up adds."""
     spec = version(batch_pack=4, history_items=5).spec
-    sizes = [(characters(payload), history_chars(map(characters, earlier))) for payload, earlier in of]
+    sizes = [
+        (characters(payload), history_chars(map(characters, earlier))) for payload, earlier in of
+    ]
     whole = sum((prompt_tokens(spec, 1, *size) for size in sizes), Decimal(0))
     alone = [sent_chars(questions(each)) + len(json.dumps(spec.output_schema)) for each in of]
     rounded = 3 * len(of) + len(of)
@@ -72,7 +92,9 @@ def test_the_tokens_of_an_estimate_are_those_of_the_request(of: list[tuple[dict[
 
 
 @given(st.integers(0, 4_000), st.integers(0, 9_000), st.integers(1, 5))
-def test_a_batch_costs_what_its_history_takes_and_real_time_costs_the_same(own: int, told: int, pack: int) -> None:
+def test_a_batch_costs_what_its_history_takes_and_real_time_costs_the_same(
+    own: int, told: int, pack: int
+) -> None:
     letters = version(batch_pack=pack, history_items=5)
     plain, found = Estimates(NOON).of(letters, own), Estimates(NOON).of(letters, own, told)
     assert found.realtime == plain.realtime
@@ -83,8 +105,13 @@ def test_a_batch_costs_what_its_history_takes_and_real_time_costs_the_same(own: 
 
 def test_the_bound_of_a_batch_that_may_read_history_holds_its_rule() -> None:
     reading, other = version(history_items=5), version()
-    bounds = [pack_bound(each, 100, items=1, lane=Lane.BATCH, marked=False, at=NOON) for each in (reading, other)]
-    price = cost(Usage(input=octets(HISTORY_RULE)), model=other.spec.batch_model, lane=Lane.BATCH, at=NOON)
+    bounds = [
+        pack_bound(each, 100, items=1, lane=Lane.BATCH, marked=False, at=NOON)
+        for each in (reading, other)
+    ]
+    price = cost(
+        Usage(input=octets(HISTORY_RULE)), model=other.spec.batch_model, lane=Lane.BATCH, at=NOON
+    )
     assert bounds[0] - bounds[1] == price
     assert pack_bound(reading, 100, items=1, lane=Lane.REALTIME, at=NOON) == pack_bound(
         other, 100, items=1, lane=Lane.REALTIME, at=NOON

@@ -30,8 +30,16 @@ def read(said: Any, request_id: str | None = None) -> Response | UnreadableBill:
 
 
 @given(messages() | any_json(), st.none() | st.text())
-@example(message(usage=USAGE | {"cache_creation_input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 2}}), None)
-def test_a_response_can_be_booked_and_stored_whatever_the_message_was(said: Any, request_id: str | None) -> None:
+@example(
+    message(
+        usage=USAGE
+        | {"cache_creation_input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 2}}
+    ),
+    None,
+)
+def test_a_response_can_be_booked_and_stored_whatever_the_message_was(
+    said: Any, request_id: str | None
+) -> None:
     found = read(said, request_id)
     if isinstance(found, UnreadableBill):
         assert str(found).isprintable()
@@ -62,9 +70,16 @@ def test_a_spoiled_field_keeps_the_bill_that_can_be_read_and_no_other(kind: Kind
 
 def test_counts_of_the_cache_may_be_null_or_missing_and_those_of_the_call_may_not() -> None:
     bare = read_response(message(usage={"input_tokens": 1, "output_tokens": 2}))
-    nothing = {"cache_read_input_tokens": None, "cache_creation_input_tokens": None, "cache_creation": None}
+    nothing = {
+        "cache_read_input_tokens": None,
+        "cache_creation_input_tokens": None,
+        "cache_creation": None,
+    }
     assert read_response(message(usage={"input_tokens": 1, "output_tokens": 2} | nothing)) == bare
-    with pytest.raises(UnreadableBill, match=r"output_tokens is missing or null, and no whole number from 0 to 100,000,000"):
+    with pytest.raises(
+        UnreadableBill,
+        match=r"output_tokens is missing or null, and no whole number from 0 to 100,000,000",
+    ):
         read_response(message(usage={"input_tokens": 1}))
 
 

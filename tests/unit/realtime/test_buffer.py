@@ -24,13 +24,31 @@ ONE = VersionId(1)
 
 
 def claimed(
-    number: int, *, rank_at: datetime | None = None, failures: int = 0, alone: bool = False, of: int = 1,
-    purpose: Purpose = Purpose.ANSWER, urgent: bool = False, due_at: datetime | None = None, consumer: str | None = None,
-) -> Claimed:  # fmt: skip
+    number: int,
+    *,
+    rank_at: datetime | None = None,
+    failures: int = 0,
+    alone: bool = False,
+    of: int = 1,
+    purpose: Purpose = Purpose.ANSWER,
+    urgent: bool = False,
+    due_at: datetime | None = None,
+    consumer: str | None = None,
+) -> Claimed:
     rank_at = rank_at or later(hours=1)
     return Claimed(
-        Claim(WorkId(number), 1), VersionId(of), "letters", f"k{number}", {}, purpose, failures, rank_at, alone=alone,
-        urgent=urgent, due_at=due_at, consumer=consumer,
+        Claim(WorkId(number), 1),
+        VersionId(of),
+        "letters",
+        f"k{number}",
+        {},
+        purpose,
+        failures,
+        rank_at,
+        alone=alone,
+        urgent=urgent,
+        due_at=due_at,
+        consumer=consumer,
     )
 
 
@@ -51,7 +69,11 @@ def busy(per_s: float, **fields: Any) -> tuple[Buffer, dict[VersionId, Version],
 
 def left(taken: list[Claimed]) -> list[tuple[int, Left, int]]:
     """What left, why, and after how many milliseconds."""
-    return [(each.claim.work_id, each.gathered.left, each.gathered.ms) for each in taken if each.gathered is not None]
+    return [
+        (each.claim.work_id, each.gathered.left, each.gathered.ms)
+        for each in taken
+        if each.gathered is not None
+    ]
 
 
 def test_without_a_window_items_leave_at_once() -> None:
@@ -60,12 +82,17 @@ def test_without_a_window_items_leave_at_once() -> None:
     assert len(buffer) == 0
 
 
-def test_while_nobody_knows_how_often_items_come_they_wait_for_the_whole_window_of_the_first() -> None:
+def test_while_nobody_knows_how_often_items_come_they_wait_for_the_whole_window_of_the_first() -> (
+    None
+):
     buffer, versions = windows(buffer_s=2, realtime_pack=10)
     buffer.add([claimed(1), claimed(2)], versions, later(seconds=10))
     assert buffer.next_leave(versions) == later(seconds=12)
     assert buffer.take(versions, later(seconds=11.9)) == []
-    assert left(buffer.take(versions, later(seconds=12))) == [(1, Left.OVER, 2_000), (2, Left.OVER, 2_000)]
+    assert left(buffer.take(versions, later(seconds=12))) == [
+        (1, Left.OVER, 2_000),
+        (2, Left.OVER, 2_000),
+    ]
 
 
 def test_a_full_pack_leaves_before_its_window_is_over() -> None:
@@ -78,7 +105,11 @@ def test_a_full_pack_leaves_before_its_window_is_over() -> None:
 
 def test_what_is_over_a_full_pack_gathers_on_and_the_most_pressing_leave_first() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=2)
-    buffer.add([claimed(1), claimed(2, rank_at=later(minutes=1)), claimed(3, rank_at=later(minutes=2))], versions, NOON)
+    buffer.add(
+        [claimed(1), claimed(2, rank_at=later(minutes=1)), claimed(3, rank_at=later(minutes=2))],
+        versions,
+        NOON,
+    )
     assert [each.claim.work_id for each in buffer.take(versions, NOON)] == [2, 3]
     assert (len(buffer), buffer.next_leave(versions)) == (1, later(seconds=5))
 
@@ -86,14 +117,21 @@ def test_what_is_over_a_full_pack_gathers_on_and_the_most_pressing_leave_first()
 def test_a_pressing_item_takes_its_window_along_early() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1), claimed(2, rank_at=later(seconds=1))], versions, NOON)
-    assert left(buffer.take(versions, later(seconds=1))) == [(1, Left.PRESSED, 1_000), (2, Left.PRESSED, 1_000)]
+    assert left(buffer.take(versions, later(seconds=1))) == [
+        (1, Left.PRESSED, 1_000),
+        (2, Left.PRESSED, 1_000),
+    ]
 
 
 def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> None:
     due, versions = later(seconds=20), {ONE: version(buffer_s=5, realtime_pack=9)}
     buffer = Buffer(takes=lambda _, items: 10.0 + 3 * items)
     for number in range(2):
-        buffer.add([replace(claimed(number, rank_at=due - timedelta(seconds=2)), due_at=due)], versions, NOON)
+        buffer.add(
+            [replace(claimed(number, rank_at=due - timedelta(seconds=2)), due_at=due)],
+            versions,
+            NOON,
+        )
     assert buffer.next_leave(versions) == later(seconds=4)
     (first, _) = buffer.take(versions, later(seconds=4))
     assert first.gathered is not None
@@ -148,7 +186,9 @@ def test_what_failed_before_is_asked_alone_or_only_measures_never_waits_for_othe
 
 
 ARRIVALS = st.lists(
-    st.tuples(st.integers(0, 200), st.integers(1, 2), st.integers(0, 300), st.integers(1, 9)), min_size=1, max_size=30
+    st.tuples(st.integers(0, 200), st.integers(1, 2), st.integers(0, 300), st.integers(1, 9)),
+    min_size=1,
+    max_size=30,
 )
 
 
@@ -158,8 +198,9 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
 ) -> None:
     """Arrivals: tenths of a second, a version, the rank after so many of them, and how many come at once."""
     versions = {
-        ONE: version(1, buffer_s=buffer_s, realtime_pack=8), VersionId(2): version(2, buffer_s=0.5, realtime_pack=3),
-    }  # fmt: skip
+        ONE: version(1, buffer_s=buffer_s, realtime_pack=8),
+        VersionId(2): version(2, buffer_s=0.5, realtime_pack=3),
+    }
     buffer = Buffer(lambda of: min(size, of.spec.realtime_pack))
     since: dict[int, datetime] = {}
     ranks: dict[int, datetime] = {}
@@ -171,7 +212,9 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
         for of, each in ((versions[each.version_id], each) for each in taken):
             waited = now - since[each.claim.work_id]
             assert waited <= timedelta(seconds=of.spec.buffer_s) + timedelta(milliseconds=1)
-            assert waited == timedelta(0) or now <= max(ranks[each.claim.work_id], since[each.claim.work_id])
+            assert waited == timedelta(0) or now <= max(
+                ranks[each.claim.work_id], since[each.claim.work_id]
+            )
             assert each.gathered is not None
             assert each.gathered.ms == round(waited.total_seconds() * 1000)
             seen.append(each.claim.work_id)
@@ -185,7 +228,10 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
     number = 0
     for (_, of, rank, many), now in zip(sorted(arrivals), moments, strict=True):
         run_until(now)
-        some = [claimed(number + n, of=of, rank_at=now + timedelta(seconds=rank / 10)) for n in range(many)]
+        some = [
+            claimed(number + n, of=of, rank_at=now + timedelta(seconds=rank / 10))
+            for n in range(many)
+        ]
         number += many
         since |= {each.claim.work_id: now for each in some}
         ranks |= {each.claim.work_id: each.rank_at for each in some}
@@ -198,7 +244,9 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
 
 def test_consumers_that_share_no_call_gather_apart() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=2, pack_scope="consumer")
-    buffer.add([claimed(1, consumer="crm"), claimed(2, consumer="shop"), claimed(3)], versions, NOON)
+    buffer.add(
+        [claimed(1, consumer="crm"), claimed(2, consumer="shop"), claimed(3)], versions, NOON
+    )
     assert buffer.take(versions, NOON) == []
     buffer.add([claimed(4, consumer="crm")], versions, NOON)
     assert [each.claim.work_id for each in buffer.take(versions, NOON)] == [1, 4]
@@ -206,7 +254,9 @@ def test_consumers_that_share_no_call_gather_apart() -> None:
     assert {each.claim.work_id for each in buffer.take(versions, later(seconds=5))} == {2, 3}
 
 
-def test_a_sender_that_names_ever_new_consumers_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sender_that_names_ever_new_consumers_fills_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(buffering, "MOST_GROUPS", 10)
     buffer, versions = windows(buffer_s=1, realtime_pack=2, pack_scope="consumer")
     for number in range(100):
@@ -223,7 +273,9 @@ def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:
     assert len(buffer) == 0
 
 
-def waited_and_packed(per_s: float, *, buffer_s: float, size: int, most: int) -> tuple[float, float, float, float]:
+def waited_and_packed(
+    per_s: float, *, buffer_s: float, size: int, most: int
+) -> tuple[float, float, float, float]:
     """Seconds that an item waits on average, and items of a pack: in the buffer, and in a window that always waits to its end.
 
     Poisson arrivals of an hour, but 2,000 at least and so many at most.
@@ -254,14 +306,23 @@ def waited_and_packed(per_s: float, *, buffer_s: float, size: int, most: int) ->
             fixed_packs.append(len(gathering))
             gathering = []
     return (
-        sum(waits) / (len(waits) - 1), sum(made) / (len(made) - 1), sum(fixed) / (len(fixed) - 1),
+        sum(waits) / (len(waits) - 1),
+        sum(made) / (len(made) - 1),
+        sum(fixed) / (len(fixed) - 1),
         sum(fixed_packs) / (len(fixed_packs) - 1),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
     ("per_s", "most_of_the_fixed_wait", "least_of_the_fixed_pack"),
-    [(0.05, 0.01, 0.85), (0.2, 0.02, 0.6), (1, 0.75, 0.75), (5, 0.96, 0.93), (10, 1.0, 0.99), (50, 1.0, 0.999)],
+    [
+        (0.05, 0.01, 0.85),
+        (0.2, 0.02, 0.6),
+        (1, 0.75, 0.75),
+        (5, 0.96, 0.93),
+        (10, 1.0, 0.99),
+        (50, 1.0, 0.999),
+    ],
 )
 @pytest.mark.parametrize("most", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_at_low_rates_items_wait_less_than_for_a_fixed_window_and_at_high_ones_packs_are_as_large(

@@ -17,8 +17,15 @@ tokens = st.integers(16, 50 * 32_032)
 
 
 @given(tokens, st.integers(1, MOST_PATIENCE))
-def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_begun(max_tokens: int, patience: int) -> None:
-    assert FIRST_TOKEN_S <= longest_call_s(max_tokens) <= longest_call_s(max_tokens, patience=patience) <= LONGEST_S
+def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_begun(
+    max_tokens: int, patience: int
+) -> None:
+    assert (
+        FIRST_TOKEN_S
+        <= longest_call_s(max_tokens)
+        <= longest_call_s(max_tokens, patience=patience)
+        <= LONGEST_S
+    )
 
 
 def test_a_longer_answer_gets_more_time_and_so_does_what_was_cut_before() -> None:

@@ -11,7 +11,9 @@ from lanes.realtime.circuit import LONGEST_REST_S, PROBE, Circuit, CircuitState,
 from tests.conftest import NOON, later
 
 
-def fault(began_at: datetime = NOON, *, faults: int = 3, turn: int | None = None, why: str = "529") -> Fault:
+def fault(
+    began_at: datetime = NOON, *, faults: int = 3, turn: int | None = None, why: str = "529"
+) -> Fault:
     return Fault(why, faults, began_at, began_at, turn)
 
 
@@ -22,7 +24,12 @@ def probed(at: datetime | None = None) -> Circuit:
 
 def test_what_opens_it_begins_a_rest_of_a_second() -> None:
     one = opened(fault(later(seconds=-1)), NOON)
-    assert (one.state, one.since, one.faults, one.next_probe_at) == (CircuitState.RESTING, NOON, 3, later(seconds=1))
+    assert (one.state, one.since, one.faults, one.next_probe_at) == (
+        CircuitState.RESTING,
+        NOON,
+        3,
+        later(seconds=1),
+    )
     assert not one.may_be_probed(later(seconds=0.9))
     assert one.may_be_probed(later(seconds=1))
 
@@ -51,7 +58,10 @@ def test_a_fault_of_somebody_elses_call_ends_no_probe() -> None:
     one = probed()
     assert one.faulted(fault(later(seconds=2), turn=None), later(seconds=3)) is one
     assert one.faulted(fault(later(seconds=2), turn=one.turn - 1), later(seconds=3)) is one
-    assert one.faulted(fault(later(seconds=2), turn=one.turn), later(seconds=3)).state is CircuitState.RESTING
+    assert (
+        one.faulted(fault(later(seconds=2), turn=one.turn), later(seconds=3)).state
+        is CircuitState.RESTING
+    )
 
 
 def test_a_prober_that_is_not_heard_of_makes_room_for_the_next() -> None:
@@ -60,7 +70,9 @@ def test_a_prober_that_is_not_heard_of_makes_room_for_the_next() -> None:
     assert one.may_be_probed(NOON + PROBE)
 
 
-def test_a_probe_that_told_nothing_rests_as_long_once_more_and_one_that_was_not_asked_not_at_all() -> None:
+def test_a_probe_that_told_nothing_rests_as_long_once_more_and_one_that_was_not_asked_not_at_all() -> (
+    None
+):
     one = probed()
     assert one.told_nothing(later(seconds=2)).next_probe_at == later(seconds=3)
     assert one.told_nothing(later(seconds=2)).faults == one.faults
@@ -70,7 +82,11 @@ def test_a_probe_that_told_nothing_rests_as_long_once_more_and_one_that_was_not_
 def test_one_that_was_closed_opens_with_a_short_rest_again() -> None:
     one = replace(probed(), rests=9).answered(later(seconds=1.5))
     again = one.faulted(fault(later(seconds=9), faults=3), later(seconds=10))
-    assert (again.state, again.faults, again.next_probe_at) == (CircuitState.RESTING, 3, later(seconds=11))
+    assert (again.state, again.faults, again.next_probe_at) == (
+        CircuitState.RESTING,
+        3,
+        later(seconds=11),
+    )
     assert again.since == NOON  # of the same outage
 
 
@@ -85,7 +101,9 @@ class Drains:
     def __init__(self, many: int) -> None:
         self.now, self.shared = NOON, opened(fault(), NOON)
         self.read = [self.shared] * many
-        self.probes: dict[int, tuple[int, datetime]] = {}  # by drain: of which turn, and when it was taken
+        self.probes: dict[
+            int, tuple[int, datetime]
+        ] = {}  # by drain: of which turn, and when it was taken
 
     def passes(self, drain: int) -> None:
         self.now += timedelta(seconds=0.7 * (1 + drain))
@@ -95,7 +113,11 @@ class Drains:
 
     def probes_it(self, drain: int) -> None:
         seen = self.read[drain]
-        if seen.is_open and seen.may_be_probed(self.now) and self._write(seen, seen.probed(self.now)):
+        if (
+            seen.is_open
+            and seen.may_be_probed(self.now)
+            and self._write(seen, seen.probed(self.now))
+        ):
             self.probes[drain] = (self.shared.turn, self.now)
             self.reads(drain)
 
@@ -134,11 +156,15 @@ DEEDS = ("passes", "reads", "probes_it", "faults", "answers", "tells_nothing", "
 
 
 @given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 3)), max_size=80))
-def test_whatever_drains_do_there_are_never_two_probes_at_once_and_no_rest_is_long(deeds: list[tuple[str, int]]) -> None:
+def test_whatever_drains_do_there_are_never_two_probes_at_once_and_no_rest_is_long(
+    deeds: list[tuple[str, int]],
+) -> None:
     drains = Drains(4)
     for deed, drain in deeds:
         getattr(drains, deed)(drain)
-        heard_of = [turn for turn, taken_at in drains.probes.values() if drains.now < taken_at + PROBE]
+        heard_of = [
+            turn for turn, taken_at in drains.probes.values() if drains.now < taken_at + PROBE
+        ]
         assert len(heard_of) <= 1
         until = drains.shared.next_probe_at
         assert (until is None) is not drains.shared.is_open
@@ -146,12 +172,15 @@ def test_whatever_drains_do_there_are_never_two_probes_at_once_and_no_rest_is_lo
 
 
 @pytest.mark.parametrize("state", CircuitState)
-def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(state: CircuitState) -> None:
+def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(
+    state: CircuitState,
+) -> None:
     one = probed(later(seconds=1))
     others = {
-        CircuitState.CLOSED: one.answered(later(seconds=1)), CircuitState.PROBING: one.probed(later(seconds=20)),
+        CircuitState.CLOSED: one.answered(later(seconds=1)),
+        CircuitState.PROBING: one.probed(later(seconds=20)),
         CircuitState.RESTING: one.told_nothing(later(seconds=3)),
-    }  # fmt: skip
+    }
     assert others[state].state is state
     assert not others[state].answered(later(seconds=1)).is_open
 

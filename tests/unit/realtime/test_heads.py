@@ -14,11 +14,17 @@ def test_the_first_look_is_through_the_whole_queue() -> None:
     assert Heads().look(0.0).since == {}
 
 
-def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_until_it_has_rested() -> None:
+def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_until_it_has_rested() -> (
+    None
+):
     heads = Heads()
     heads.looked(heads.look(0.0), {"letters": later(seconds=3)}, **SLOW)
     soon = heads.look(AGAIN - 0.5)
-    assert (soon.whole, soon.since, heads.rest_s(AGAIN - 0.5)) == (False, {"letters": later(seconds=3)}, 0.5)
+    assert (soon.whole, soon.since, heads.rest_s(AGAIN - 0.5)) == (
+        False,
+        {"letters": later(seconds=3)},
+        0.5,
+    )
     assert (heads.look(AGAIN).whole, heads.rest_s(AGAIN)) == (True, 0.0)
 
 
@@ -41,7 +47,9 @@ def test_every_look_is_whole_while_they_are_quick() -> None:
 
 
 @given(st.floats(0.0, 600.0), st.floats(0.0, 600.0))
-def test_however_long_a_look_took_the_next_one_from_the_head_comes_a_second_later(began: float, took_s: float) -> None:
+def test_however_long_a_look_took_the_next_one_from_the_head_comes_a_second_later(
+    began: float, took_s: float
+) -> None:
     """A table that is locked for 2 s hides nothing for 39 s."""
     heads = Heads()
     heads.looked(heads.look(began), {"letters": later()}, took_s=took_s, at=began + took_s)

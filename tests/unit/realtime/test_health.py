@@ -27,11 +27,16 @@ def test_a_fault_while_others_are_answered_is_the_items() -> None:
 
 
 def test_a_fault_of_a_pack_while_others_are_answered_is_nobodys_until_each_was_alone() -> None:
-    assert health().faulted(MODEL, [WorkId(1), WorkId(2), WorkId(3)], now=later(seconds=5)) is Blame.PACK
+    assert (
+        health().faulted(MODEL, [WorkId(1), WorkId(2), WorkId(3)], now=later(seconds=5))
+        is Blame.PACK
+    )
 
 
 @pytest.mark.parametrize("answered", [None, later(seconds=-61)])
-def test_without_an_answer_of_the_last_minute_a_fault_is_the_providers(answered: datetime | None) -> None:
+def test_without_an_answer_of_the_last_minute_a_fault_is_the_providers(
+    answered: datetime | None,
+) -> None:
     assert health(answered=answered).faulted(MODEL, [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
@@ -40,7 +45,9 @@ def test_an_answer_of_another_model_proves_nothing() -> None:
 
 
 def test_an_overload_and_a_refused_connection_are_never_an_items_fault() -> None:
-    assert health().faulted(MODEL, [WorkId(1)], innocent=True, now=later(seconds=1)) is Blame.PROVIDER
+    assert (
+        health().faulted(MODEL, [WorkId(1)], innocent=True, now=later(seconds=1)) is Blame.PROVIDER
+    )
 
 
 def test_when_an_outage_begins_only_the_first_fault_is_an_items() -> None:
@@ -52,14 +59,18 @@ def test_when_an_outage_begins_only_the_first_fault_is_an_items() -> None:
 def test_an_item_that_faults_again_and_again_beside_answered_ones_pays_each_time() -> None:
     one = health()
     for second in range(5):
-        assert one.faulted(MODEL, [WorkId(7)], last_chance=second == 4, now=later(seconds=10 * second)) is Blame.ITEM
+        assert (
+            one.faulted(MODEL, [WorkId(7)], last_chance=second == 4, now=later(seconds=10 * second))
+            is Blame.ITEM
+        )
         one.answered(MODEL, most=64, now=later(seconds=10 * second + 1))
 
 
 def test_an_item_alone_in_an_outage_is_never_ended_by_old_evidence() -> None:
     one = health()
     blames = [
-        one.faulted(MODEL, [WorkId(7)], last_chance=failures >= 4, now=later(seconds=2 * failures)) for failures in range(9)
+        one.faulted(MODEL, [WorkId(7)], last_chance=failures >= 4, now=later(seconds=2 * failures))
+        for failures in range(9)
     ]
     assert blames == [Blame.ITEM] * 4 + [Blame.PROVIDER] * 5
 
@@ -70,7 +81,10 @@ def test_no_item_fails_in_an_outage_whatever_comes_when(faults: list[tuple[int, 
     for pause, work in faults:
         second += pause
         last = spent[WorkId(work)] + 1 >= 5
-        spent[WorkId(work)] += one.faulted(MODEL, [WorkId(work)], last_chance=last, now=later(seconds=second)) is Blame.ITEM
+        spent[WorkId(work)] += (
+            one.faulted(MODEL, [WorkId(work)], last_chance=last, now=later(seconds=second))
+            is Blame.ITEM
+        )
     assert max(spent.values()) < 5
 
 
@@ -119,15 +133,23 @@ def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
 def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhile() -> None:
     """Six slow items in a row: without an answer while they were asked they would be an outage."""
     one = health(answered=later(seconds=10))
-    blames = [one.faulted(MODEL, [WorkId(n)], cut=True, began_at=later(seconds=5), now=later(seconds=37)) for n in range(6)]
+    blames = [
+        one.faulted(MODEL, [WorkId(n)], cut=True, began_at=later(seconds=5), now=later(seconds=37))
+        for n in range(6)
+    ]
     assert blames == [Blame.ITEM] * 6
     assert one.room(MODEL, 0, now=later(seconds=37)) is None
     assert not one.is_down(MODEL)
 
 
-def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_gets_more_time() -> None:
+def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_gets_more_time() -> (
+    None
+):
     one = health(answered=later(seconds=4))
-    assert one.faulted(MODEL, [WorkId(1)], cut=True, began_at=later(seconds=5), now=later(seconds=37)) is Blame.PROVIDER
+    assert (
+        one.faulted(MODEL, [WorkId(1)], cut=True, began_at=later(seconds=5), now=later(seconds=37))
+        is Blame.PROVIDER
+    )
     assert one.patience(MODEL, 0) == 2
     one.answered(MODEL, most=64, quick=False, now=later(seconds=80))
     assert one.patience(MODEL, 0) == 2
@@ -136,11 +158,19 @@ def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_g
 
 
 @given(st.lists(st.sampled_from(["cut", "answered"]), max_size=9), st.integers(0, 40))
-def test_patience_never_ends_and_an_item_that_failed_gets_more(told: list[str], failures: int) -> None:
+def test_patience_never_ends_and_an_item_that_failed_gets_more(
+    told: list[str], failures: int
+) -> None:
     one = health(answered=None)
     for second, what in enumerate(told):
         if what == "cut":
-            one.faulted(MODEL, [WorkId(1)], cut=True, began_at=later(seconds=second), now=later(seconds=second))
+            one.faulted(
+                MODEL,
+                [WorkId(1)],
+                cut=True,
+                began_at=later(seconds=second),
+                now=later(seconds=second),
+            )
         else:
             one.answered(MODEL, most=64, now=later(seconds=second))
     assert 1 <= one.patience(MODEL, 0) <= one.patience(MODEL, failures) <= MOST_PATIENCE
@@ -158,9 +188,19 @@ FIRST, BESIDE, SINCE = PastFaults(False, False), PastFaults(True, False), PastFa
         ([BESIDE], False, True, False),  # others fault too
         ([SINCE], True, True, False),
         ([BESIDE, BESIDE], False, False, True),
-        ([SINCE, SINCE], False, False, False),  # they met an outage before, and perhaps meet another one
+        (
+            [SINCE, SINCE],
+            False,
+            False,
+            False,
+        ),  # they met an outage before, and perhaps meet another one
         ([SINCE, BESIDE], True, False, True),
-        ([BESIDE, FIRST], True, False, False),  # one of them never faulted beside answers: it clears the other one
+        (
+            [BESIDE, FIRST],
+            True,
+            False,
+            False,
+        ),  # one of them never faulted beside answers: it clears the other one
     ],
 )
 def test_whose_fault_it_is_that_no_request_of_a_batch_was_answered(
@@ -175,4 +215,7 @@ def test_whose_fault_it_is_that_no_request_of_a_batch_was_answered(
 def test_an_outage_that_requests_meet_for_the_first_time_blames_none(
     faulted: list[PastFaults], meanwhile: bool, others: bool
 ) -> None:
-    assert at_fault(dict(enumerate(faulted)), answered_meanwhile=meanwhile, others_faulted=others) == set()
+    assert (
+        at_fault(dict(enumerate(faulted)), answered_meanwhile=meanwhile, others_faulted=others)
+        == set()
+    )

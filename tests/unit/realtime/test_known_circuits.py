@@ -114,7 +114,9 @@ def test_an_answer_closes_it_here_at_once_and_is_told_once() -> None:
 def test_only_a_fault_that_says_something_new_is_told() -> None:
     one = probing()
     assert not one.is_news(MODEL, fault(later(seconds=-1)), later(seconds=2))
-    assert not one.is_news(MODEL, fault(later(seconds=1)), later(seconds=2))  # of a call beside the probe
+    assert not one.is_news(
+        MODEL, fault(later(seconds=1)), later(seconds=2)
+    )  # of a call beside the probe
     assert one.is_news(MODEL, fault(later(seconds=1), turn=1), later(seconds=2))
     assert one.is_news(OTHER, fault(), later(seconds=2))
 
@@ -129,7 +131,11 @@ def test_no_fault_is_an_items_while_the_circuit_is_open() -> None:
 def test_a_model_that_others_found_to_answer_is_asked_by_degrees() -> None:
     health = Health(jitter=lambda: 1.0)
     health.circuits.heard({MODEL: circuit()}, NOON)
-    assert (health.room(MODEL, 0, now=NOON), health.next_try(NOON), health.holds_back(NOON)) == (0, later(seconds=1), True)
+    assert (health.room(MODEL, 0, now=NOON), health.next_try(NOON), health.holds_back(NOON)) == (
+        0,
+        later(seconds=1),
+        True,
+    )
     assert health.circuits.heard({}, later(seconds=1)) == [MODEL]
     health.others_are_answered(MODEL)
     assert health.room(MODEL, 0, now=later(seconds=1)) == 1

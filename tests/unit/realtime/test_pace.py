@@ -38,7 +38,9 @@ def end(pace: Pace, calls: int) -> None:
 
 
 @given(st.integers(1, 64), steps)
-def test_the_places_stay_within_their_bounds_whatever_happens(most: int, happens: list[tuple[str, float | None]]) -> None:
+def test_the_places_stay_within_their_bounds_whatever_happens(
+    most: int, happens: list[tuple[str, float | None]]
+) -> None:
     pace = Pace(most)
     for minute, (what, value) in enumerate(happens):
         now = later(minutes=minute)
@@ -53,7 +55,11 @@ def test_the_places_stay_within_their_bounds_whatever_happens(most: int, happens
                 pace.slow_down("haiku", retry_after_s=value, now=now)
             case _:
                 pace.freeze(now)
-        assert pace.is_model_resting("haiku", now) or pace.room("haiku", now) is None or most >= (pace.room("haiku", now) or 0)
+        assert (
+            pace.is_model_resting("haiku", now)
+            or pace.room("haiku", now) is None
+            or most >= (pace.room("haiku", now) or 0)
+        )
         assert pace.in_flight.get("letters", 0) == pace.of_model("haiku")
         assert 0 <= pace.of_model("haiku") <= most
         assert 0 <= pace.places(now) <= most - pace.of_model("haiku")
@@ -71,13 +77,23 @@ def test_a_pace_begins_with_all_its_places() -> None:
 
 
 def test_a_limit_halves_the_places_of_its_model_and_one_always_remains() -> None:
-    assert [slowed(times).room("haiku", later(seconds=1)) for times in (1, 2, 3, 4, 5, 50)] == [8, 4, 2, 1, 1, 1]
+    assert [slowed(times).room("haiku", later(seconds=1)) for times in (1, 2, 3, 4, 5, 50)] == [
+        8,
+        4,
+        2,
+        1,
+        1,
+        1,
+    ]
 
 
 def test_nothing_is_asked_before_the_provider_says() -> None:
     pace = Pace(16)
     pace.slow_down("haiku", retry_after_s=12, now=NOON)
-    assert (pace.room("haiku", later(seconds=11.9)), pace.room("haiku", later(seconds=12))) == (0, 8)
+    assert (pace.room("haiku", later(seconds=11.9)), pace.room("haiku", later(seconds=12))) == (
+        0,
+        8,
+    )
 
 
 def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() -> None:
@@ -85,7 +101,12 @@ def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() ->
     pace.slow_down("haiku", retry_after_s=12, now=NOON)
     pace.freeze_model("sonnet", NOON)
     now = later(seconds=1)
-    assert (pace.room("haiku", now), pace.room("sonnet", now), pace.room("opus", now), pace.places(now)) == (0, 0, None, 16)
+    assert (
+        pace.room("haiku", now),
+        pace.room("sonnet", now),
+        pace.room("opus", now),
+        pace.places(now),
+    ) == (0, 0, None, 16)
     assert pace.next_try("letters", "opus", now) == now
     assert pace.next_try("letters", "haiku", now) == later(seconds=12)
 
@@ -157,7 +178,9 @@ def test_a_limit_that_many_calls_in_flight_meet_halves_the_places_once() -> None
     assert pace.room("haiku", later(seconds=5)) == 8
 
 
-def test_a_bound_that_somebody_set_stands_and_without_one_the_calls_length_says_how_many_places() -> None:
+def test_a_bound_that_somebody_set_stands_and_without_one_the_calls_length_says_how_many_places() -> (
+    None
+):
     bound, free = Pace(most=64), Pace(most=64, bounded=False)
     for each in (bound, free):
         each.limits_are_told()

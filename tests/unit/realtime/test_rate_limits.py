@@ -46,25 +46,40 @@ class World:
         stamp = self.provider.headers(self.now.timestamp())
         return self.lie({name.decode(): value.decode() for name, value in stamp})
 
-    def run(self, needs: list[Need], *, minutes: float, used: float = 0.1, press: frozenset[int] = frozenset()) -> None:
+    def run(
+        self,
+        needs: list[Need],
+        *,
+        minutes: float,
+        used: float = 0.1,
+        press: frozenset[int] = frozenset(),
+    ) -> None:
         """Everything waits from the beginning; output is used to a part of what was reserved."""
         waiting = [(number, need, number % self.drains) for number, need in enumerate(needs)]
         under_way: list[tuple[datetime, int, Need, int, object]] = []
         for _ in range(int(timedelta(minutes=minutes) / STEP)):
-            for ends, number, need, drain, charge in [each for each in under_way if each[0] <= self.now]:
+            for ends, number, need, drain, charge in [
+                each for each in under_way if each[0] <= self.now
+            ]:
                 under_way.remove((ends, number, need, drain, charge))
                 self.provider.spend(charge, int(need.input), int(need.output * used))  # pyright: ignore[reportArgumentType]
-                self.known[drain].told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
+                self.known[drain].told(
+                    MODEL, told(self.headers(), now=self.now), key=number, now=self.now
+                )
                 self.known[drain].ended(number, Need(need.input, need.output * used), now=self.now)
                 self.answered[number] = self.now
             still, resting = [], set[int]()
             for number, need, drain in sorted(waiting, key=lambda each: each[0] not in press):
                 mine = self.known[drain]
-                if drain in resting or not mine.begins(number, MODEL, need, presses=number in press, now=self.now):
+                if drain in resting or not mine.begins(
+                    number, MODEL, need, presses=number in press, now=self.now
+                ):
                     still.append((number, need, drain))
                     continue
                 try:
-                    charge = self.provider.admit(self.now.timestamp(), int(need.input), int(need.output))
+                    charge = self.provider.admit(
+                        self.now.timestamp(), int(need.input), int(need.output)
+                    )
                 except ApiError:
                     self.refused += 1
                     mine.told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
@@ -72,7 +87,9 @@ class World:
                     still.append((number, need, drain))
                     resting.add(drain)
                     continue
-                under_way.append((self.now + timedelta(seconds=self.call_s), number, need, drain, charge))
+                under_way.append(
+                    (self.now + timedelta(seconds=self.call_s), number, need, drain, charge)
+                )
             waiting = still
             self._share()
             if not waiting and not under_way:
@@ -102,23 +119,40 @@ def warmed(world: World) -> World:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    requests=st.none() | st.integers(2, 120), input=st.none() | st.integers(2_000, 50_000),
-    output=st.none() | st.integers(2_000, 20_000), call_s=st.floats(0, 8),
+    requests=st.none() | st.integers(2, 120),
+    input=st.none() | st.integers(2_000, 50_000),
+    output=st.none() | st.integers(2_000, 20_000),
+    call_s=st.floats(0, 8),
     needs=st.lists(st.builds(Need, st.integers(1, 1_500), st.integers(1, 1_000)), max_size=120),
-)  # fmt: skip
+)
 def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything(
     requests: int | None, input: int | None, output: int | None, call_s: float, needs: list[Need]
 ) -> None:
     world = warmed(World(requests, input, output, call_s=call_s))
-    most = max((sum(each.of(kind) for each in needs) / limit for kind, limit in (
-        (Kind.REQUESTS, requests), (Kind.INPUT, input), (Kind.OUTPUT, output)) if limit), default=0)  # fmt: skip
+    most = max(
+        (
+            sum(each.of(kind) for each in needs) / limit
+            for kind, limit in (
+                (Kind.REQUESTS, requests),
+                (Kind.INPUT, input),
+                (Kind.OUTPUT, output),
+            )
+            if limit
+        ),
+        default=0,
+    )
     world.run(needs, minutes=5 + 2 * most + len(needs) * call_s / 20)
     assert len(world.answered) == len(needs)
     assert world.refused == 0
 
 
 @settings(max_examples=20, deadline=None)
-@given(requests=st.integers(12, 120), drains=st.integers(2, 4), call_s=st.floats(0.25, 4), calls=st.integers(1, 100))
+@given(
+    requests=st.integers(12, 120),
+    drains=st.integers(2, 4),
+    call_s=st.floats(0.25, 4),
+    calls=st.integers(1, 100),
+)
 def test_drains_that_share_what_they_saw_are_refused_rarely_and_answer_everything(
     requests: int, drains: int, call_s: float, calls: int
 ) -> None:
@@ -141,19 +175,27 @@ def nonsense(headers: Headers) -> Headers:
 
 
 def forever(headers: Headers) -> Headers:
-    return never(headers) | {name: "2099-01-01T00:00:00Z" for name in headers if name.endswith("reset")}
+    return never(headers) | {
+        name: "2099-01-01T00:00:00Z" for name in headers if name.endswith("reset")
+    }
 
 
 @pytest.mark.parametrize("lie", [never, tiny, nonsense, forever, lambda _: {}])
-def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(lie: Callable[[Headers], Headers]) -> None:
+def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(
+    lie: Callable[[Headers], Headers],
+) -> None:
     world = World(lie=lie)
     world.run([Need(500, 500)] * 10, minutes=11)
     moments = [NOON, *sorted(world.answered.values())]
     assert len(world.answered) == 10
-    assert max(after - before for before, after in pairwise(moments)) <= WINDOW + timedelta(seconds=3)
+    assert max(after - before for before, after in pairwise(moments)) <= WINDOW + timedelta(
+        seconds=3
+    )
 
 
-def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_nothing_back() -> None:
+def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_nothing_back() -> (
+    None
+):
     world = warmed(World(lie=tiny))
     world.run([Need(500, 500)] * 10, minutes=2, used=1)
     assert len(world.answered) == 10
@@ -171,10 +213,14 @@ def test_the_reserve_is_kept_for_what_presses() -> None:
     assert not world.known[0].begins("other", MODEL, Need(1, 1), presses=False, now=world.now)
 
 
-def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> None:
+def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> (
+    None
+):
     world = warmed(World(output=10_000))
     mine = world.known[0]
-    begun = [key for key in range(10) if mine.begins(key, MODEL, Need(1, 1_000), presses=True, now=NOON)]
+    begun = [
+        key for key in range(10) if mine.begins(key, MODEL, Need(1, 1_000), presses=True, now=NOON)
+    ]
     assert len(begun) == 9  # one token is gone
     mine.ended(0, Need(1, 20), now=NOON)
     assert mine.begins("next", MODEL, Need(1, 980), presses=True, now=NOON)
@@ -185,8 +231,12 @@ def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
     mine = RateLimits()
     for key in ("old", "new"):
         mine.begun(key, MODEL, Need(1, 1), now=NOON)
-    mine.told(MODEL, Told([Limit(Kind.REQUESTS, 50, 3, later(minutes=1), NOON)], []), key="new", now=NOON)
-    mine.told(MODEL, Told([Limit(Kind.REQUESTS, 50, 40, later(minutes=1), NOON)], []), key="old", now=NOON)
+    mine.told(
+        MODEL, Told([Limit(Kind.REQUESTS, 50, 3, later(minutes=1), NOON)], []), key="new", now=NOON
+    )
+    mine.told(
+        MODEL, Told([Limit(Kind.REQUESTS, 50, 40, later(minutes=1), NOON)], []), key="old", now=NOON
+    )
     assert mine.room(MODEL, Need(1, 1), presses=True, now=NOON) == 3
 
 
@@ -216,7 +266,9 @@ def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
     assert presses([claimed(3, due_at=later(hours=9))], NOON)
 
 
-def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> None:
+def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> (
+    None
+):
     mine = RateLimits()
     for key in range(5_000):
         assert mine.begins(key, MODEL, Need(1, 1), presses=False, now=NOON)

@@ -9,13 +9,23 @@ from lanes.realtime.shares import divide
 from lanes.workload.entitlement import Entitlement
 
 NAMES = "abcdefgh"
-entitled = st.dictionaries(st.sampled_from(NAMES), st.builds(Entitlement, st.integers(1, 100), st.integers(1, 100)), max_size=8)
+entitled = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.builds(Entitlement, st.integers(1, 100), st.integers(1, 100)),
+    max_size=8,
+)
 calls = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 40))
 rooms = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 20))
 places = st.integers(1, 200)
 
 
-def shares(free: int, waiting: dict[str, Entitlement], *, in_flight: dict[str, int] | None = None, places: int = 16) -> dict:
+def shares(
+    free: int,
+    waiting: dict[str, Entitlement],
+    *,
+    in_flight: dict[str, int] | None = None,
+    places: int = 16,
+) -> dict:
     return divide(free, waiting, in_flight=in_flight or {}, places=places, rooms={})
 
 
@@ -23,7 +33,9 @@ def shares(free: int, waiting: dict[str, Entitlement], *, in_flight: dict[str, i
 def test_never_more_places_are_given_than_are_free(
     free: int, waiting: dict[str, Entitlement], in_flight: dict[str, int], rooms: dict[str, int]
 ) -> None:
-    given_out = divide(free, waiting, in_flight=in_flight, places=free + sum(in_flight.values()), rooms=rooms)
+    given_out = divide(
+        free, waiting, in_flight=in_flight, places=free + sum(in_flight.values()), rooms=rooms
+    )
     assert sum(given_out.values()) <= free
     assert all(0 < number <= rooms.get(name, free) for name, number in given_out.items())
 
@@ -35,8 +47,12 @@ def test_none_holds_more_than_its_largest_share_while_another_waits_or_is_served
     whole = free + sum(in_flight.values())
     contend = waiting.keys() | {name for name, held in in_flight.items() if held}
     if len(contend) > 1:
-        for name, number in divide(free, waiting, in_flight=in_flight, places=whole, rooms={}).items():
-            assert number + in_flight.get(name, 0) <= max(1, whole * waiting[name].max_share_percent / 100)
+        for name, number in divide(
+            free, waiting, in_flight=in_flight, places=whole, rooms={}
+        ).items():
+            assert number + in_flight.get(name, 0) <= max(
+                1, whole * waiting[name].max_share_percent / 100
+            )
 
 
 @given(places, entitled, st.data())
@@ -67,7 +83,9 @@ def test_everybody_who_waits_is_served_in_time_though_places_come_free_one_by_on
 @given(places, st.integers(1, 100), st.integers(1, 100))
 def test_a_workload_that_is_alone_takes_everything(free: int, weight: int, most: int) -> None:
     assert shares(free, {"a": Entitlement(weight, most)}, places=free) == {"a": free}
-    assert shares(free, {"a": Entitlement(weight, most)}, in_flight={"a": 3}, places=free + 3) == {"a": free}
+    assert shares(free, {"a": Entitlement(weight, most)}, in_flight={"a": 3}, places=free + 3) == {
+        "a": free
+    }
 
 
 @given(st.integers(-5, 0), entitled)
@@ -77,7 +95,11 @@ def test_without_free_places_nobody_gets_one(free: int, waiting: dict[str, Entit
 
 @given(places, st.integers(1, 50))
 def test_a_heavier_workload_never_gets_less(free: int, weight: int) -> None:
-    given_out = shares(free, {"light": Entitlement(weight, 100), "heavy": Entitlement(2 * weight, 100)}, places=free)
+    given_out = shares(
+        free,
+        {"light": Entitlement(weight, 100), "heavy": Entitlement(2 * weight, 100)},
+        places=free,
+    )
     assert given_out.get("heavy", 0) >= given_out.get("light", 0)
 
 

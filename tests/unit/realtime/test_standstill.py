@@ -48,7 +48,9 @@ def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> No
     seen = Standstills()
     seen.met(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
     said = outage.message(seen.all, now=later(minutes=1))
-    assert said.startswith(f"{MODEL} answers nothing since 12:00 UTC: the provider answered 529: Overloaded. What asks them")
+    assert said.startswith(
+        f"{MODEL} answers nothing since 12:00 UTC: the provider answered 529: Overloaded. What asks them"
+    )
     assert outage.message([], now=later(minutes=1)) == "The provider answers again, since 12:01 UTC"
 
 

@@ -35,13 +35,29 @@ def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
 
 
 def claimed(
-    number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0, due_at: datetime | None = None,
-    urgent: bool = False, purpose: Purpose = Purpose.ANSWER, consumer: str | None = None,
-) -> Claimed:  # fmt: skip
+    number: int,
+    of: Version = LETTERS,
+    *,
+    rank_at: datetime | None = None,
+    failures: int = 0,
+    due_at: datetime | None = None,
+    urgent: bool = False,
+    purpose: Purpose = Purpose.ANSWER,
+    consumer: str | None = None,
+) -> Claimed:
     return Claimed(
-        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, purpose, failures, rank_at or later(hours=1),
-        due_at, urgent=urgent, consumer=consumer,
-    )  # fmt: skip
+        Claim(WorkId(number), 1),
+        of.id,
+        of.workload,
+        f"k{number}",
+        {},
+        purpose,
+        failures,
+        rank_at or later(hours=1),
+        due_at,
+        urgent=urgent,
+        consumer=consumer,
+    )
 
 
 def asked(opened: Turns, now: datetime = NOON) -> list[list[int]]:
@@ -57,8 +73,12 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 3}
 
 
-@pytest.mark.parametrize(("scope", "calls"), [("workload", [[1, 2, 3, 4]]), ("consumer", [[1, 3], [2], [4]])])
-def test_a_call_holds_items_of_one_consumer_where_the_workload_says_so(scope: str, calls: list[list[int]]) -> None:
+@pytest.mark.parametrize(
+    ("scope", "calls"), [("workload", [[1, 2, 3, 4]]), ("consumer", [[1, 3], [2], [4]])]
+)
+def test_a_call_holds_items_of_one_consumer_where_the_workload_says_so(
+    scope: str, calls: list[list[int]]
+) -> None:
     of = version(9, "letters", realtime_pack=5, pack_scope=scope)
     opened = turns()
     consumers = ["crm", "shop", "crm", None]
@@ -82,7 +102,9 @@ def begin(opened: Turns, pace: Pace) -> list[list[int]]:
     return [[each.claim.work_id for each in pack] for _, pack in packs]
 
 
-def test_short_calls_are_claimed_ahead_of_their_places_and_what_waits_for_one_is_not_claimed_twice() -> None:
+def test_short_calls_are_claimed_ahead_of_their_places_and_what_waits_for_one_is_not_claimed_twice() -> (
+    None
+):
     pace = quick()
     opened = turns(pace)
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 24}
@@ -94,7 +116,9 @@ def test_short_calls_are_claimed_ahead_of_their_places_and_what_waits_for_one_is
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}
 
 
-def test_a_drain_is_supplied_while_no_place_is_free_and_half_of_what_it_claims_ahead_is_there() -> None:
+def test_a_drain_is_supplied_while_no_place_is_free_and_half_of_what_it_claims_ahead_is_there() -> (
+    None
+):
     pace = quick()
     opened = turns(pace)
     take_in(opened, *(claimed(number) for number in range(24)))
@@ -134,7 +158,9 @@ def test_nothing_is_claimed_ahead_of_a_model_that_recovers() -> None:
     assert opened.wanted({"letters": LETTERS}, later(seconds=1)) == {}
 
 
-def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_what_gathers_is_kept() -> None:
+def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_what_gathers_is_kept() -> (
+    None
+):
     pace = quick()
     opened = turns(pace)
     take_in(opened, *(claimed(number) for number in range(18)), claimed(99, BILLS))
@@ -165,7 +191,13 @@ def test_of_a_workload_with_a_window_one_pack_is_claimed_to_probe_its_model() ->
 def test_what_left_its_window_is_not_kept_through_an_outage_but_for_the_probe() -> None:
     health, now = probing(later(seconds=1)), later(seconds=1)
     opened = turns(Pace(most=1), health)
-    take_in(opened, *(claimed(number, BILLS, failures=1, rank_at=later(seconds=number)) for number in (5, 3, 7)))
+    take_in(
+        opened,
+        *(
+            claimed(number, BILLS, failures=1, rank_at=later(seconds=number))
+            for number in (5, 3, 7)
+        ),
+    )
     assert [each.claim.work_id for each in opened.give_up_ahead(now)] == [5, 7]
     assert asked(opened, now) == [[3]]
     health.circuits.began(BILLS.spec.realtime_model, [WorkId(3)])
@@ -181,7 +213,9 @@ def test_what_left_its_window_waits_through_a_rest_without_a_circuit() -> None:
     assert opened.give_up_ahead(NOON) == []
 
 
-def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> None:
+def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> (
+    None
+):
     opened = turns()
     assert opened.wanted({"bills": BILLS}, NOON) == {"bills": 16}
     take_in(opened, claimed(1, BILLS), claimed(2, BILLS), claimed(3, BILLS, failures=1))
@@ -224,11 +258,22 @@ def test_what_gathers_leaves_as_one_pack_when_its_window_is_over() -> None:
     assert opened.next_moment(later(seconds=2)) is None
 
 
-@given(st.lists(st.tuples(st.sampled_from([LETTERS, BILLS]), st.integers(0, 1), st.integers(0, 60)), max_size=30))
-def test_everything_that_was_taken_in_is_asked_once_or_given_up(arrivals: list[tuple[Version, int, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([LETTERS, BILLS]), st.integers(0, 1), st.integers(0, 60)),
+        max_size=30,
+    )
+)
+def test_everything_that_was_taken_in_is_asked_once_or_given_up(
+    arrivals: list[tuple[Version, int, int]],
+) -> None:
     opened, met = turns(), list[int]()
     for number, (of, failures, s) in enumerate(arrivals):
-        take_in(opened, claimed(number, of, failures=failures, rank_at=later(seconds=s)), now=later(seconds=number))
+        take_in(
+            opened,
+            claimed(number, of, failures=failures, rank_at=later(seconds=s)),
+            now=later(seconds=number),
+        )
         met += [work for pack in asked(opened, later(seconds=number)) for work in pack]
     met += [each.claim.work_id for each in opened.give_up()]
     assert sorted(met) == list(range(len(arrivals)))
@@ -240,7 +285,12 @@ def limited(opened: CallLimits, remaining: int, *, limit: int = 10) -> None:
     opened.begun(LETTERS, [claimed(-1)], NOON)
     reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
     said = {"limit": str(limit), "remaining": str(remaining), "reset": reset}
-    opened.heard(LETTERS, [claimed(-1)], {f"anthropic-ratelimit-requests-{name}": value for name, value in said.items()}, NOON)
+    opened.heard(
+        LETTERS,
+        [claimed(-1)],
+        {f"anthropic-ratelimit-requests-{name}": value for name, value in said.items()},
+        NOON,
+    )
     opened.ended([claimed(-1)], [], NOON, requests=1)
 
 
@@ -255,7 +305,9 @@ def test_a_pack_that_was_never_asked_takes_nothing_of_the_limits() -> None:
     assert after == before + 1
 
 
-def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_presses_has_the_reserve() -> None:
+def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_presses_has_the_reserve() -> (
+    None
+):
     limits, pace = CallLimits(), quick()
     opened = Turns(pace, Health(), limits)
     limited(limits, 4)
@@ -266,7 +318,9 @@ def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_pres
     assert opened.held_back(NOON)
 
 
-def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_then_and_given_up_unless_it_presses() -> None:
+def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_then_and_given_up_unless_it_presses() -> (
+    None
+):
     limits, pace = CallLimits(), quick()
     opened = Turns(pace, Health(), limits)
     limited(limits, 1)
@@ -306,7 +360,10 @@ def test_what_only_measures_begins_when_nothing_that_is_owed_waits_and_steps_bac
 
 
 def shadows(*numbers: int, of: Version = LETTERS) -> list[Claimed]:
-    return [claimed(number, of, rank_at=later(days=1, seconds=number), purpose=Purpose.SHADOW) for number in numbers]
+    return [
+        claimed(number, of, rank_at=later(days=1, seconds=number), purpose=Purpose.SHADOW)
+        for number in numbers
+    ]
 
 
 def test_what_only_measures_has_half_of_the_places_and_what_is_owed_finds_the_others_free() -> None:
@@ -331,7 +388,9 @@ def test_what_only_measures_counts_against_no_share_of_what_is_owed() -> None:
     assert len(begin(opened, pace)) == 4
     waiting = {"letters": narrow, "notes": NOTES}
     assert opened.wanted(waiting, NOON) == {"letters": 2, "notes": 2}
-    owed = [claimed(number) for number in range(10, 14)] + [claimed(number, NOTES) for number in range(20, 24)]
+    owed = [claimed(number) for number in range(10, 14)] + [
+        claimed(number, NOTES) for number in range(20, 24)
+    ]
     opened.take_in(owed, {narrow.id: narrow, NOTES.id: NOTES}, NOON)
     assert begin(opened, pace) == [[10], [11], [20], [21]]
 

@@ -20,11 +20,15 @@ A_MOMENT = timedelta(seconds=0.1)
         (Unserved(0, received=False, keep_warm=False, unread=True), True),
     ],
 )
-def test_a_drain_is_needed_by_what_waits_or_by_being_kept_warm(unserved: Unserved, needs: bool) -> None:
+def test_a_drain_is_needed_by_what_waits_or_by_being_kept_warm(
+    unserved: Unserved, needs: bool
+) -> None:
     assert unserved.needs_a_drain is needs
 
 
-def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_the_trigger_may_hear_them() -> None:
+def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_the_trigger_may_hear_them() -> (
+    None
+):
     calls, now = Calls(), NOON
     assert calls.due(now)
     for pause in (IN_VAIN_AFTER, CALLS_THROTTLE, CALLS_THROTTLE):
@@ -36,7 +40,11 @@ def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_
 
 def test_a_call_that_nobody_answered_was_in_vain() -> None:
     calls = Calls()
-    assert [calls.call(NOON + number * CALLS_THROTTLE) for number in range(3)] == [False, True, True]
+    assert [calls.call(NOON + number * CALLS_THROTTLE) for number in range(3)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_a_drain_that_came_and_left_is_called_for_at_once_and_not_in_vain() -> None:

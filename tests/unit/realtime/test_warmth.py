@@ -35,7 +35,9 @@ def sees(
         (sees(9_999, busy=True), True),
     ],
 )
-def test_a_keeper_stays_until_its_successor_waits_and_the_others_until_they_have_been_idle(sight: Sight, goes_on: bool) -> None:
+def test_a_keeper_stays_until_its_successor_waits_and_the_others_until_they_have_been_idle(
+    sight: Sight, goes_on: bool
+) -> None:
     assert stays(sight, NOON) is goes_on
 
 
@@ -47,9 +49,17 @@ def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_
 
 
 @pytest.mark.parametrize(
-    ("waited", "more"), [(timedelta(0), False), (LATE, False), (LATE + timedelta(milliseconds=1), True), (10 * LATE, True)]
+    ("waited", "more"),
+    [
+        (timedelta(0), False),
+        (LATE, False),
+        (LATE + timedelta(milliseconds=1), True),
+        (10 * LATE, True),
+    ],
 )
-def test_another_drain_is_called_by_the_age_of_what_waits_however_little_it_is(waited: timedelta, more: bool) -> None:
+def test_another_drain_is_called_by_the_age_of_what_waits_however_little_it_is(
+    waited: timedelta, more: bool
+) -> None:
     assert needs_more(NOON - waited, NOON, drains=1) is more
 
 
@@ -58,4 +68,7 @@ def test_no_drain_is_called_when_nothing_waits() -> None:
 
 
 def test_no_drain_is_called_that_would_leave_at_once() -> None:
-    assert [needs_more(NOON - 10 * LATE, NOON, drains=drains) for drains in (MOST_DRAINS - 1, MOST_DRAINS)] == [True, False]
+    assert [
+        needs_more(NOON - 10 * LATE, NOON, drains=drains)
+        for drains in (MOST_DRAINS - 1, MOST_DRAINS)
+    ] == [True, False]

@@ -24,10 +24,27 @@ from lanes.words import ReplayState
 from tests.conftest import NOON
 
 COMPLETE = Generation(
-    GenerationId(7), "letters", 2, VersionId(11), 3, ReplayState.COMPLETE, 1, 40, 40, 38, "ada", "better prompt", NOON
+    GenerationId(7),
+    "letters",
+    2,
+    VersionId(11),
+    3,
+    ReplayState.COMPLETE,
+    1,
+    40,
+    40,
+    38,
+    "ada",
+    "better prompt",
+    NOON,
 )
-OUTPUTS = st.dictionaries(st.sampled_from(["category", "note", "n"]), st.sampled_from(["a", "b", 1, 1.0, True, None]))
-ANSWERS = st.lists(st.builds(Answers, st.text(min_size=1, max_size=5), OUTPUTS, OUTPUTS, st.none() | OUTPUTS), max_size=30)
+OUTPUTS = st.dictionaries(
+    st.sampled_from(["category", "note", "n"]), st.sampled_from(["a", "b", 1, 1.0, True, None])
+)
+ANSWERS = st.lists(
+    st.builds(Answers, st.text(min_size=1, max_size=5), OUTPUTS, OUTPUTS, st.none() | OUTPUTS),
+    max_size=30,
+)
 
 
 def answers(key: str, now: Any, then: Any, expected: dict[str, Any] | None = None) -> Answers:
@@ -47,7 +64,13 @@ def test_only_the_compared_fields_make_an_item_differ_but_every_field_is_counted
 
 def test_labels_are_asked_of_both_sides() -> None:
     right = {"category": "b"}
-    found = diff([answers("k1", "a", "b", right), answers("k2", "b", "b", right), answers("k3", "b", "a", right)])
+    found = diff(
+        [
+            answers("k1", "a", "b", right),
+            answers("k2", "b", "b", right),
+            answers("k3", "b", "a", right),
+        ]
+    )
     tally = found.agreement["category"]
     assert (tally.labels, tally.current_right, tally.replayed_right) == (3, 2, 2)
 
@@ -57,7 +80,9 @@ def test_a_diff_of_nothing_has_no_share() -> None:
 
 
 @given(ANSWERS)
-def test_a_diff_with_itself_is_empty_and_shares_stay_within_bounds(given_answers: list[Answers]) -> None:
+def test_a_diff_with_itself_is_empty_and_shares_stay_within_bounds(
+    given_answers: list[Answers],
+) -> None:
     same = diff([replace(each, replayed=each.current) for each in given_answers])
     assert (same.differing, same.fields, same.examples) == (0, {}, [])
     found = diff(given_answers)
@@ -82,12 +107,16 @@ def test_a_complete_or_demoted_replay_may_be_promoted(state: ReplayState) -> Non
         ({"state": ReplayState.DROPPED, "cursor_position": 20}, 2, "is dropped"),
     ],
 )
-def test_any_other_replay_is_not_promoted_and_the_reason_is_said(changed: dict[str, Any], open_work: int, reason: str) -> None:
+def test_any_other_replay_is_not_promoted_and_the_reason_is_said(
+    changed: dict[str, Any], open_work: int, reason: str
+) -> None:
     with pytest.raises(ActionRefused, match=reason):
         check_promotable(replace(COMPLETE, **changed), open_work)
 
 
-@pytest.mark.parametrize("state", [state for state in ReplayState if state is not ReplayState.PROMOTED])
+@pytest.mark.parametrize(
+    "state", [state for state in ReplayState if state is not ReplayState.PROMOTED]
+)
 def test_only_a_promoted_replay_is_demoted(state: ReplayState) -> None:
     with pytest.raises(ActionRefused, match=f"is {state}"):
         check_demotable(replace(COMPLETE, state=state), None)
@@ -108,7 +137,10 @@ def test_a_promoted_or_dropped_replay_is_not_dropped(state: ReplayState) -> None
 
 def test_the_artifact_says_what_would_change_and_what_to_do_next() -> None:
     found = diff([answers("k1", "a", "b", {"category": "b"}), answers("k2", "a", "a")])
-    assert report.headline(COMPLETE, found) == "Generation 2, version 3: complete, 50 % of 2 items would change"
+    assert (
+        report.headline(COMPLETE, found)
+        == "Generation 2, version 3: complete, 50 % of 2 items would change"
+    )
     said = report.render(COMPLETE, found)
     assert "`lanes promote letters`" in said
     assert "| category | 1 | 50 % | 1 | 0 % | 100 % |" in said
@@ -124,7 +156,9 @@ def test_every_state_has_a_next_step_and_an_empty_diff_an_artifact(state: Replay
 
 def test_hostile_text_stays_within_its_cell_and_a_huge_artifact_below_its_bound() -> None:
     hostile = "| [x](http://evil) <b> " + "é|" * 5_000
-    found = diff([Answers(f"{n} {hostile}", {"c": hostile + "a"}, {"c": hostile + "b"}) for n in range(30)])
+    found = diff(
+        [Answers(f"{n} {hostile}", {"c": hostile + "a"}, {"c": hostile + "b"}) for n in range(30)]
+    )
     said = report.render(replace(COMPLETE, why=hostile), found)
     assert len(said.encode()) < report.MOST_BYTES
     assert "<b>" not in said

@@ -10,12 +10,57 @@ from rich.text import Text
 
 # What a row is of, what people or the provider wrote, and what is said in whole words: no figures.
 NAMES = frozenset(
-    ("", "Workload", "Lane", "Reason", "Key", "Field", "Version", "Batch", "Note", "State", "Incident", "Promise", "Since",
-     "What is wrong", "Model", "Account", "Circuit", "The last of them met", "Playbook", "Consumer", "Started by",
-     "Holds, because", "Set by", "Why", "Why the last one left", "Because", "Budget", "Limit of", "Generation", "Pattern",
-     "Could move to batch", "Criterion", "Evidence", "Counted in this order", "A month", "If", "Step", "Approval", "Gate",
-     "When", "What", "Who", "Set at", "Number", "For example", "Now", "In the replay", "Asked by")
-)  # fmt: skip
+    (
+        "",
+        "Workload",
+        "Lane",
+        "Reason",
+        "Key",
+        "Field",
+        "Version",
+        "Batch",
+        "Note",
+        "State",
+        "Incident",
+        "Promise",
+        "Since",
+        "What is wrong",
+        "Model",
+        "Account",
+        "Circuit",
+        "The last of them met",
+        "Playbook",
+        "Consumer",
+        "Started by",
+        "Holds, because",
+        "Set by",
+        "Why",
+        "Why the last one left",
+        "Because",
+        "Budget",
+        "Limit of",
+        "Generation",
+        "Pattern",
+        "Could move to batch",
+        "Criterion",
+        "Evidence",
+        "Counted in this order",
+        "A month",
+        "If",
+        "Step",
+        "Approval",
+        "Gate",
+        "When",
+        "What",
+        "Who",
+        "Set at",
+        "Number",
+        "For example",
+        "Now",
+        "In the replay",
+        "Asked by",
+    )
+)
 BY_ROW = ("What", "Gate")  # tables that begin so have a figure in each row
 
 
@@ -29,7 +74,11 @@ class Shown:
     @property
     def unexplained(self) -> list[str]:
         """The figures that the lines below do not name with what they mean."""
-        return [name for name in self.figures if not any(_explains(self.said, each) for each in _names(name))]
+        return [
+            name
+            for name in self.figures
+            if not any(_explains(self.said, each) for each in _names(name))
+        ]
 
 
 def in_artifact(page: str) -> list[Shown]:
@@ -38,7 +87,9 @@ def in_artifact(page: str) -> list[Shown]:
     below = False
     for block in page.split("\n\n"):
         if block.startswith("|"):
-            heads, _, *rows = [[_plain(each) for each in line[1:-1].split(" | ")] for line in block.splitlines()]
+            heads, _, *rows = [
+                [_plain(each) for each in line[1:-1].split(" | ")] for line in block.splitlines()
+            ]
             found.append(_shown(heads, [row[0] for row in rows]))
             below = True
         elif block.startswith(("#", "!", "<")):
@@ -54,7 +105,11 @@ def in_terminal(page: RenderableType) -> list[Shown]:
     below = False
     for each in _each(page):
         if isinstance(each, Table):
-            found.append(_shown([str(column.header) for column in each.columns], map(str, each.columns[0].cells)))
+            found.append(
+                _shown(
+                    [str(column.header) for column in each.columns], map(str, each.columns[0].cells)
+                )
+            )
             below = True
         elif isinstance(each, Text) and each.plain and below:
             found[-1].said += f"{each.plain} "

@@ -6,18 +6,26 @@ from tests.unit.modules import ROOT
 from tests.unit.report.test_report import a_batch
 
 FILE = ROOT / "docs/throughput.svg"
-JOBS = ((41, 10_000, 50, 55), (42, 10_000, 52, 57), (43, 10_000, 95, 100), (44, 100, 40, 45))  # minutes until ended, collected
+JOBS = (
+    (41, 10_000, 50, 55),
+    (42, 10_000, 52, 57),
+    (43, 10_000, 95, 100),
+    (44, 100, 40, 45),
+)  # minutes until ended, collected
 
 
 def drawn() -> str:
     """The chart of jobs of one workload, one of them slow and one small."""
     batches = [
         a_batch(
-            number, workload="archive", items=items, items_per_minute_until_ended=items / ended,
+            number,
+            workload="archive",
+            items=items,
+            items_per_minute_until_ended=items / ended,
             items_per_minute_until_collected=items / collected,
         )
         for number, items, ended, collected in JOBS
-    ]  # fmt: skip
+    ]
     return bars(by_batch(batches)) + "\n"
 
 

@@ -12,9 +12,14 @@ from tests.unit.report.test_report import a_batch, ago, charts_in, texts_of, two
 
 QUICK, SLOW = {"items_per_minute_until_ended": 214.0}, {"items_per_minute_until_ended": 0.052}
 UNDER_WAY = {
-    "state": "submitted", "processed": 9, "ended_at": None, "collected_at": None, "submitted_at": ago(5),
-    "items_per_minute_until_ended": None, "items_per_minute_until_collected": None,
-}  # fmt: skip
+    "state": "submitted",
+    "processed": 9,
+    "ended_at": None,
+    "collected_at": None,
+    "submitted_at": ago(5),
+    "items_per_minute_until_ended": None,
+    "items_per_minute_until_collected": None,
+}
 
 
 def drawn(*batches) -> list[str | None]:
@@ -25,8 +30,18 @@ def drawn(*batches) -> list[str | None]:
 
 def test_each_batch_that_ended_has_a_bar_among_those_of_its_workload() -> None:
     home = a_batch(43, **QUICK, items_per_minute_until_collected=178.3)
-    others = a_batch(42, **UNDER_WAY), a_batch(41, workload="archive", **SLOW, items_per_minute_until_collected=None)
-    assert drawn(home, *others) == ["tickets", "#43, 107 items", "214 (178)", "archive", "#41, 107 items", "0.052"]
+    others = (
+        a_batch(42, **UNDER_WAY),
+        a_batch(41, workload="archive", **SLOW, items_per_minute_until_collected=None),
+    )
+    assert drawn(home, *others) == [
+        "tickets",
+        "#43, 107 items",
+        "214 (178)",
+        "archive",
+        "#41, 107 items",
+        "0.052",
+    ]
 
 
 def test_while_none_has_ended_the_chart_says_so() -> None:
@@ -46,7 +61,11 @@ def test_both_faces_have_a_column_of_it() -> None:
         "42 tickets collected 100 % 104 of 107 took 30 s ███ 107 -",
         "41 tickets submitted 43 % 104 of 107 5.0 min so far, expected 14:25 UTC - -",
     ]
-    shown = [line for line in markdown.render(of).replace("\u00a0", " ").splitlines() if re.match(r"\| #4[123] ", line)]
+    shown = [
+        line
+        for line in markdown.render(of).replace("\u00a0", " ").splitlines()
+        if re.match(r"\| #4[123] ", line)
+    ]
     assert shown == [
         "| #43 | tickets | collected | 104 of 107 | took 30 s | 214 | - |",
         "| #42 | tickets | collected | 104 of 107 | took 30 s | 107 | - |",
@@ -56,21 +75,42 @@ def test_both_faces_have_a_column_of_it() -> None:
 
 @pytest.mark.parametrize(
     ("per_minute", "said"),
-    [(0, "0"), (0.0042, "0.0042"), (0.0996, "0.100"), (0.17, "0.2"), (9.94, "9.9"), (9.96, "10"), (1283.4, "1,283")],
+    [
+        (0, "0"),
+        (0.0042, "0.0042"),
+        (0.0996, "0.100"),
+        (0.17, "0.2"),
+        (9.94, "9.9"),
+        (9.96, "10"),
+        (1283.4, "1,283"),
+    ],
 )
 def test_a_rate_keeps_two_digits_where_little_comes_home(per_minute: float, said: str) -> None:
     assert rate(per_minute) == said
 
 
 def test_totals_stand_beside_the_batches_once_a_workload_has_several() -> None:
-    one, several = (BatchTotals("tickets", number, 1, 107, 107, 107, 3, 30, 30, 30) for number in (1, 2))
+    one, several = (
+        BatchTotals("tickets", number, 1, 107, 107, 107, 3, 30, 30, 30) for number in (1, 2)
+    )
     for batches, is_shown in (([one], False), ([one, several], True)):
         of = replace(two_workloads(), batch_totals=batches)
-        assert ("Batches by workload" in written(of), "### Batches by workload" in markdown.render(of)) == (is_shown, is_shown)
+        assert (
+            "Batches by workload" in written(of),
+            "### Batches by workload" in markdown.render(of),
+        ) == (is_shown, is_shown)
 
 
 def test_batches_of_workloads_with_one_each_have_one_scale() -> None:
     own = "Each workload has a scale of its own."
-    one, other, third = a_batch(43, **QUICK), a_batch(42, workload="archive", **SLOW), a_batch(41, **SLOW)
-    for batches, is_said in (([one, other], False), ([one, third], False), ([one, other, third], True)):
+    one, other, third = (
+        a_batch(43, **QUICK),
+        a_batch(42, workload="archive", **SLOW),
+        a_batch(41, **SLOW),
+    )
+    for batches, is_said in (
+        ([one, other], False),
+        ([one, third], False),
+        ([one, other, third], True),
+    ):
         assert (own in markdown.render(replace(two_workloads(), batches=batches))) == is_said

@@ -18,7 +18,9 @@ ADDRESS = schema(city=TEXT, zip=TEXT)
 
 
 def test_each_field_of_the_schema_is_a_column_and_those_of_an_object_are_named_after_it() -> None:
-    columns = Columns([schema(category=TEXT, address=ADDRESS, tags={"type": "array", "items": TEXT})])
+    columns = Columns(
+        [schema(category=TEXT, address=ADDRESS, tags={"type": "array", "items": TEXT})]
+    )
     assert columns.names == ["category", "address.city", "address.zip", "tags"]
     output = {"tags": ["x", "y"], "address": {"city": "Bonn", "zip": "53111"}, "category": "a"}
     assert columns.cells(output) == ["a", "Bonn", "53111", ["x", "y"]]
@@ -40,7 +42,9 @@ def test_what_the_schema_does_not_name_is_left_over() -> None:
 
 
 def test_the_fields_of_earlier_versions_follow_those_of_the_one_in_force() -> None:
-    columns = Columns([schema(category=TEXT, address=ADDRESS), schema(topic=TEXT, category=TEXT, address=TEXT)])
+    columns = Columns(
+        [schema(category=TEXT, address=ADDRESS), schema(topic=TEXT, category=TEXT, address=TEXT)]
+    )
     assert columns.names == ["category", "address.city", "address.zip", "topic", "address"]
     assert columns.cells({"address": {"city": "Bonn"}}) == [None, "Bonn", None, None, None]
     assert columns.cells({"address": "Bonn"}) == [None, None, None, None, "Bonn"]
@@ -55,13 +59,25 @@ def test_the_fields_of_earlier_versions_follow_those_of_the_one_in_force() -> No
         {"oneOf": [{"type": "null"}, ADDRESS]},
     ],
 )
-def test_a_definition_is_followed_and_a_field_that_may_be_null_is_what_it_is_otherwise(field: dict[str, Any]) -> None:
-    assert Columns([{**schema(address=field), "$defs": {"address": ADDRESS}}]).names == ["address.city", "address.zip"]
+def test_a_definition_is_followed_and_a_field_that_may_be_null_is_what_it_is_otherwise(
+    field: dict[str, Any],
+) -> None:
+    assert Columns([{**schema(address=field), "$defs": {"address": ADDRESS}}]).names == [
+        "address.city",
+        "address.zip",
+    ]
 
 
 def test_a_schema_that_holds_itself_ends_and_a_field_of_several_kinds_is_one_column() -> None:
     node = schema(name=TEXT, next={"$ref": "#/$defs/node"})
-    columns = Columns([{**schema(first={"$ref": "#/$defs/node"}, either={"anyOf": [TEXT, ADDRESS]}), "$defs": {"node": node}}])
+    columns = Columns(
+        [
+            {
+                **schema(first={"$ref": "#/$defs/node"}, either={"anyOf": [TEXT, ADDRESS]}),
+                "$defs": {"node": node},
+            }
+        ]
+    )
     assert columns.names == ["first.name", "first.next", "either"]
 
 
@@ -73,7 +89,9 @@ def test_a_name_with_a_dot_in_it_is_quoted() -> None:
 
 NAMES = st.sampled_from(["a", "b", "c"])
 SCHEMAS = st.recursive(
-    st.just(TEXT), lambda inner: st.dictionaries(NAMES, inner, min_size=1).map(lambda fields: schema(**fields)), max_leaves=6
+    st.just(TEXT),
+    lambda inner: st.dictionaries(NAMES, inner, min_size=1).map(lambda fields: schema(**fields)),
+    max_leaves=6,
 )
 OUTPUTS = st.recursive(st.integers(), lambda inner: st.dictionaries(NAMES, inner), max_leaves=6)
 
@@ -85,10 +103,16 @@ def put(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 @given(
-    schemas=st.lists(st.dictionaries(NAMES, SCHEMAS, min_size=1).map(lambda fields: schema(**fields)), min_size=1, max_size=2),
+    schemas=st.lists(
+        st.dictionaries(NAMES, SCHEMAS, min_size=1).map(lambda fields: schema(**fields)),
+        min_size=1,
+        max_size=2,
+    ),
     output=st.dictionaries(NAMES, OUTPUTS),
 )
-def test_cells_and_what_is_left_over_are_the_whole_output(schemas: list[dict[str, Any]], output: dict[str, Any]) -> None:
+def test_cells_and_what_is_left_over_are_the_whole_output(
+    schemas: list[dict[str, Any]], output: dict[str, Any]
+) -> None:
     columns = Columns(schemas)
     again = columns.rest(output)
     for path, value in zip(columns.paths, columns.cells(output), strict=True):

@@ -28,18 +28,24 @@ from tests.unit.report.test_rollout_report import progress
 
 BUDGET = Budget("tickets", None, Period.DAY, "UTC", Decimal(5), Decimal(9))
 GATES = [
-    ERRORS, {"measure": "p95_s", "max": 9, "at_least": 5}, {"measure": "deadlines_met", "min": 0.9, "at_least": 5},
+    ERRORS,
+    {"measure": "p95_s", "max": 9, "at_least": 5},
+    {"measure": "deadlines_met", "min": 0.9, "at_least": 5},
     {"measure": "agreement", "min": 0.9, "at_least": 5},
-]  # fmt: skip
+]
 
 
 def everything() -> Snapshot:
     """A snapshot in which nothing is empty."""
-    beside = {name: each for name, each in vars(steered()).items() if isinstance(each, list) and each}
+    beside = {
+        name: each for name, each in vars(steered()).items() if isinstance(each, list) and each
+    }
     return replace(
         two_workloads(),
         budgets=[BudgetStatus(BUDGET, NOON, later(hours=9), Decimal(4), Decimal(0), Decimal(1))],
-        circuits=[CircuitFigures("acme", "claude-haiku-5-5", CircuitState.RESTING, NOON, 12, "529")],
+        circuits=[
+            CircuitFigures("acme", "claude-haiku-5-5", CircuitState.RESTING, NOON, 12, "529")
+        ],
         **beside,
     )
 
@@ -49,7 +55,10 @@ def test_the_sample_has_every_figure_that_a_snapshot_can_have() -> None:
 
 
 def test_every_figure_of_the_report_is_explained_on_both_faces() -> None:
-    for shown in (in_terminal(terminal.render(everything(), report_url=None)), in_artifact(markdown.render(everything()))):
+    for shown in (
+        in_terminal(terminal.render(everything(), report_url=None)),
+        in_artifact(markdown.render(everything())),
+    ):
         assert unexplained(shown) == []
         assert len(shown) >= 29
 
@@ -58,7 +67,9 @@ def test_every_chart_and_the_headline_of_the_report_are_explained() -> None:
     _, headline, *blocks = markdown.render(everything()).split("\n\n")
     charts = [place for place, each in enumerate(blocks) if each.startswith("![")]
     assert len(charts) == 4
-    assert [blocks[place + 1] for place in charts if blocks[place + 1].startswith(("#", "!", "<"))] == []
+    assert [
+        blocks[place + 1] for place in charts if blocks[place + 1].startswith(("#", "!", "<"))
+    ] == []
     for said in ("Received: ", "Answered: ", "Dollars: ", "Saved: ", "Real-time p95: "):
         assert said in headline
 
@@ -81,10 +92,19 @@ def test_every_figure_of_a_replay_is_explained() -> None:
 
 @pytest.mark.parametrize("by", [None, later(hours=8)])
 def test_every_figure_of_a_quote_and_a_dry_run_is_explained(by: datetime | None) -> None:
-    batch = Plan(Lane.BATCH, 20, 2, Decimal("0.1"), probability=0.97 if by else None, back_at=None if by else NOON)
+    batch = Plan(
+        Lane.BATCH,
+        20,
+        2,
+        Decimal("0.1"),
+        probability=0.97 if by else None,
+        back_at=None if by else NOON,
+    )
     plans = [Plan(Lane.REALTIME, 1, 40, Decimal("0.4"), takes_s=9.0), batch]
     routes = Counter({(Lane.BATCH, Reason.SPLIT): 30, (Lane.REALTIME, Reason.URGENT): 10})
-    found = Forecast("letters", 3, by, items=40, as_routed_usd=Decimal("0.2"), plans=plans, routes=routes)
+    found = Forecast(
+        "letters", 3, by, items=40, as_routed_usd=Decimal("0.2"), plans=plans, routes=routes
+    )
     for face in (forecast_terminal.costs, forecast_terminal.routes):
         (shown,) = in_terminal(face(found, ZoneInfo("Europe/Berlin")))
         assert shown.figures
@@ -98,12 +118,18 @@ def test_a_figure_that_nothing_explains_is_found() -> None:
 
 
 def test_a_legend_is_one_line_that_begins_with_the_note() -> None:
-    assert explained({"Met": "in time", "p50, p95": "how long"}, "Due items.") == "Due items. Met: in time. p50, p95: how long."
+    assert (
+        explained({"Met": "in time", "p50, p95": "how long"}, "Due items.")
+        == "Due items. Met: in time. p50, p95: how long."
+    )
     assert explained({}) == ""
 
 
 def test_a_legend_is_read_at_a_glance() -> None:
-    for shown in (in_terminal(terminal.render(everything(), report_url=None)), in_artifact(markdown.render(everything()))):
+    for shown in (
+        in_terminal(terminal.render(everything(), report_url=None)),
+        in_artifact(markdown.render(everything())),
+    ):
         assert [each.said for each in shown if len(each.said) > 300] == []
     said = [len(each.said) for each in in_terminal(terminal.render(everything(), report_url=None))]
     assert sum(said) / len(said) < 140
@@ -113,7 +139,10 @@ def test_what_is_not_shown_is_not_explained() -> None:
     legend = {"Met": "in time", "p50, p95": "how long"}
     assert of_shown(legend, ["Workload", "p95"]) == {"p50, p95": "how long"}
     settled = replace(everything(), states=[StateFigures("tickets", ItemState.SETTLED, 9)])
-    for page in (in_terminal(terminal.render(settled, report_url=None)), in_artifact(markdown.render(settled))):
+    for page in (
+        in_terminal(terminal.render(settled, report_url=None)),
+        in_artifact(markdown.render(settled)),
+    ):
         (said,) = [each.said.strip() for each in page if "Where they stand" in each.figures]
         assert said == "Items: of the period. Where they stand: settled has its final answer."
     assert all(legends.STATES[each] for each in ItemState)
@@ -121,4 +150,6 @@ def test_what_is_not_shown_is_not_explained() -> None:
 
 def test_a_title_wider_than_its_table_stays_one_line() -> None:
     of = replace(everything(), since=later(hours=-7 * 24))
-    assert f"Cost in USD: items received {summary.period(of)}" in [line.rstrip() for line in written(of).splitlines()]
+    assert f"Cost in USD: items received {summary.period(of)}" in [
+        line.rstrip() for line in written(of).splitlines()
+    ]

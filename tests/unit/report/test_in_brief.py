@@ -27,7 +27,11 @@ def test_a_run_is_told_by_lanes_sharing_corrections_due_times_rescues_and_cost()
     run = Snapshot(
         taken_at=NOON,
         since=NOON - timedelta(minutes=1),
-        lanes=[lane("a", Lane.REALTIME, 1.0), lane("b", Lane.REALTIME, 2.0), lane("a", Lane.BATCH, 30.0)],
+        lanes=[
+            lane("a", Lane.REALTIME, 1.0),
+            lane("b", Lane.REALTIME, 2.0),
+            lane("a", Lane.BATCH, 30.0),
+        ],
         states=[StateFigures("a", "settled", 30)],
         windows=[WindowFigures("b", 48, 0.4, 9.6, {}), WindowFigures("a", 3, 0.1, 1.0, {})],
         agreement=[AgreementFigures("a", 107, 38), AgreementFigures("b", 5, 0)],

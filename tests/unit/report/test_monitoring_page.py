@@ -11,9 +11,15 @@ from tests.unit.report import monitoring_chart
 PAGE = (ROOT / "docs/concepts/monitoring.md").read_text()
 ROW = re.compile(r"^\| [^|]+ \| (\*[^|]+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 OF_BOTH_LANES = (
-    legends.LANES, legends.THROUGHPUT, legends.BATCHES, legends.BATCH_TOTALS, legends.ROUTES, legends.DEADLINES,
-    legends.AGREEMENT, legends.ACCURACY,
-)  # fmt: skip
+    legends.LANES,
+    legends.THROUGHPUT,
+    legends.BATCHES,
+    legends.BATCH_TOTALS,
+    legends.ROUTES,
+    legends.DEADLINES,
+    legends.AGREEMENT,
+    legends.ACCURACY,
+)
 
 
 def names(*of: Legend) -> Iterator[str]:
@@ -32,7 +38,9 @@ def test_every_figure_of_lanes_batches_and_decisions_stands_on_the_page() -> Non
 
 
 def test_the_page_names_no_figure_that_the_report_does_not_show() -> None:
-    every = [each for name, each in vars(legends).items() if name.isupper() and isinstance(each, dict)]
+    every = [
+        each for name, each in vars(legends).items() if name.isupper() and isinstance(each, dict)
+    ]
     assert told() - set(names(*every)) == set()
 
 

@@ -78,8 +78,16 @@ def nothing() -> Snapshot:
 def one_lane() -> Snapshot:
     return replace(
         nothing(),
-        lanes=[LaneFigures("tickets", Lane.REALTIME, 1, 1, 1, 0.4, 0.4, 0.4, 0.4, 1, 0, Decimal("0.00012"))],
-        costs=[CostFigures("tickets", Decimal("0.00012"), Decimal("0.00012"), Decimal("0.00006"), Decimal(0))],
+        lanes=[
+            LaneFigures(
+                "tickets", Lane.REALTIME, 1, 1, 1, 0.4, 0.4, 0.4, 0.4, 1, 0, Decimal("0.00012")
+            )
+        ],
+        costs=[
+            CostFigures(
+                "tickets", Decimal("0.00012"), Decimal("0.00012"), Decimal("0.00006"), Decimal(0)
+            )
+        ],
         states=[StateFigures("tickets", "settled", 1)],
         routes=[RouteFigures("tickets", Lane.REALTIME, Reason.URGENT, 1)],
         minutes=[MinuteFigures(Lane.REALTIME, ago(3), 1, 0.4)],
@@ -90,13 +98,49 @@ def two_workloads() -> Snapshot:
     return replace(
         nothing(),
         lanes=[
-            LaneFigures("archive", Lane.BATCH, 60, 60, 60, 25.0, 31.2, 33.0, 90.0, 60, 0, Decimal("0.00212")),
-            LaneFigures("tickets", Lane.REALTIME, 106, 105, 105, 0.4, 2.1, 3.0, 180.0, 112, 7, Decimal("0.01912")),
-            LaneFigures("tickets", Lane.BATCH, 107, 105, 210, 25.1, 38.0, 41.2, 25.0, 213, 3, Decimal("0.00934")),
+            LaneFigures(
+                "archive", Lane.BATCH, 60, 60, 60, 25.0, 31.2, 33.0, 90.0, 60, 0, Decimal("0.00212")
+            ),
+            LaneFigures(
+                "tickets",
+                Lane.REALTIME,
+                106,
+                105,
+                105,
+                0.4,
+                2.1,
+                3.0,
+                180.0,
+                112,
+                7,
+                Decimal("0.01912"),
+            ),
+            LaneFigures(
+                "tickets",
+                Lane.BATCH,
+                107,
+                105,
+                210,
+                25.1,
+                38.0,
+                41.2,
+                25.0,
+                213,
+                3,
+                Decimal("0.00934"),
+            ),
         ],
         costs=[
-            CostFigures("archive", Decimal("0.00212"), Decimal("0.00636"), Decimal("0.00318"), Decimal(0)),
-            CostFigures("tickets", Decimal("0.02846"), Decimal("0.03843"), Decimal("0.01861"), Decimal("0.00041")),
+            CostFigures(
+                "archive", Decimal("0.00212"), Decimal("0.00636"), Decimal("0.00318"), Decimal(0)
+            ),
+            CostFigures(
+                "tickets",
+                Decimal("0.02846"),
+                Decimal("0.03843"),
+                Decimal("0.01861"),
+                Decimal("0.00041"),
+            ),
         ],
         states=[
             StateFigures("archive", "settled", 60),
@@ -106,7 +150,11 @@ def two_workloads() -> Snapshot:
         routes=[
             RouteFigures("archive", Lane.BATCH, Reason.BATCH_RULE, 60),
             RouteFigures("tickets", Lane.BATCH, Reason.SPLIT, 107),
-            *(RouteFigures("tickets", Lane.REALTIME, reason, 1) for reason in Reason if reason != Reason.SPLIT),
+            *(
+                RouteFigures("tickets", Lane.REALTIME, reason, 1)
+                for reason in Reason
+                if reason != Reason.SPLIT
+            ),
             RouteFigures("tickets", Lane.REALTIME, Reason.SPLIT, 100),
         ],
         batches=[a_batch()],
@@ -136,15 +184,24 @@ def far_too_much() -> Snapshot:
             for n in names
             for lane in Lane
         ],
-        costs=[CostFigures(n, Decimal(9999), Decimal(20000), Decimal(5000), Decimal(1)) for n in names],
+        costs=[
+            CostFigures(n, Decimal(9999), Decimal(20000), Decimal(5000), Decimal(1)) for n in names
+        ],
         states=[StateFigures(n, "settled", 10**6) for n in names],
-        routes=[RouteFigures(n, lane, reason, 10**6) for n in names for lane in Lane for reason in Reason],
+        routes=[
+            RouteFigures(n, lane, reason, 10**6)
+            for n in names
+            for lane in Lane
+            for reason in Reason
+        ],
         batches=[a_batch(n, state="held", note=HOSTILE * 20) for n in range(12)],
         agreement=[AgreementFigures(n, 10, 3) for n in names],
         accuracy=[AccuracyFigures(n, Lane.BATCH, 3, HOSTILE, 10, 0.5, 0.2, 0.8) for n in names],
         failures=[Failure(names[0], f"{n}{HOSTILE}", "<" * 5000) for n in range(200)],
         refusals=[RefusalFigures(n, HOSTILE, 3) for n in names],
-        minutes=[MinuteFigures(lane, ago(m), 3, 1.0 + m) for lane in Lane for m in range(1440, 0, -1)],
+        minutes=[
+            MinuteFigures(lane, ago(m), 3, 1.0 + m) for lane in Lane for m in range(1440, 0, -1)
+        ],
     )
 
 
@@ -153,7 +210,9 @@ SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
 
 def written(snapshot: Snapshot, *, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1"))
+    console.print(
+        terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1")
+    )
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -185,7 +244,10 @@ def test_the_terminal_report_fits_100_columns_without_control_characters(snapsho
 def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
     text = written(two_workloads())
     line = next(line for line in text.splitlines() if line.startswith("tickets   real-time"))
-    assert " ".join(line.split()) == "tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 7 (6.2 %) 0.01912 0.1821"
+    assert (
+        " ".join(line.split())
+        == "tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 7 (6.2 %) 0.01912 0.1821"
+    )
     for said in (
         "32 % saved",
         "26 % saved",
@@ -226,7 +288,9 @@ def test_figures_say_over_which_time_they_are():
     for title in ("Lanes", "Cost in USD", "Accuracy against labels"):
         assert f"{title}: items received since 14:05 UTC (60 min)" in text
     assert markdown.headline(two_workloads()).endswith(" · since 14:05 UTC (60 min)")
-    assert "Of items received since 14:05 UTC (60 min) that have a label." in markdown.render(two_workloads())
+    assert "Of items received since 14:05 UTC (60 min) that have a label." in markdown.render(
+        two_workloads()
+    )
 
 
 def test_the_newest_point_of_a_line_says_when_it_was():
@@ -251,7 +315,10 @@ def test_a_report_of_far_too_much_is_cut_and_not_left_out():
 
 
 def test_the_artifact_with_200_failures_and_12_batches_shows_50_and_says_how_many_are_missing():
-    failures = [Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded") for n in range(200)]
+    failures = [
+        Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded")
+        for n in range(200)
+    ]
     batches = [a_batch(n) for n in range(12)]
     artifact = markdown.render(replace(two_workloads(), failures=failures, batches=batches))
     assert len(artifact.encode()) < 50_000
@@ -265,7 +332,9 @@ def test_the_artifact_with_200_failures_and_12_batches_shows_50_and_says_how_man
 def test_every_table_of_the_artifact_has_as_many_cells_as_heads_and_at_most_seven(snapshot):
     html = html_of(markdown.render(snapshot()))
     for table in re.findall(r"<table>.*?</table>", html, re.DOTALL):
-        heads, *rows = [row.count("</t") - 1 for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+        heads, *rows = [
+            row.count("</t") - 1 for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)
+        ]
         assert heads <= 7
         assert set(rows) <= {heads}
 
@@ -278,12 +347,17 @@ def test_the_artifact_links_to_the_pages_of_the_v2_interface():
         "/v2/events?events=[%22lanes.item.failed%22]",
         "/v2/artifacts/key/lanes-report",
     ):
-        assert f'href="{address}"' in html.replace("&quot;", "%22").replace("%5B", "[").replace("%5D", "]")
+        assert f'href="{address}"' in html.replace("&quot;", "%22").replace("%5B", "[").replace(
+            "%5D", "]"
+        )
 
 
 def test_what_an_item_said_neither_becomes_markup_nor_breaks_a_table():
     named = replace(
-        two_workloads(), failures=[Failure(HOSTILE, HOSTILE, HOSTILE)], refusals=[], batches=[a_batch(note=HOSTILE)]
+        two_workloads(),
+        failures=[Failure(HOSTILE, HOSTILE, HOSTILE)],
+        refusals=[],
+        batches=[a_batch(note=HOSTILE)],
     )
     named = replace(
         named,
@@ -339,7 +413,12 @@ def test_no_two_labels_of_a_chart_overlap_and_none_leaves_the_card(snapshot):
             boxes.append((left, left + width, y - 9, y + 2))
         for place, (left, right, top, bottom) in enumerate(boxes):
             for other_left, other_right, other_top, other_bottom in boxes[place + 1 :]:
-                assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+                assert (
+                    right <= other_left
+                    or other_right <= left
+                    or bottom <= other_top
+                    or other_bottom <= top
+                )
 
 
 def test_latency_is_drawn_over_time_from_two_minutes_on_and_as_percentiles_before():
@@ -368,7 +447,9 @@ def test_a_thinned_line_keeps_its_peak():
 
 
 def test_a_chart_that_describes_itself_cannot_end_its_description():
-    assert data_uri("<svg/>", "a](b) ![c] | d").startswith("![a(b) c  d](data:image/svg+xml;base64,")
+    assert data_uri("<svg/>", "a](b) ![c] | d").startswith(
+        "![a(b) c  d](data:image/svg+xml;base64,"
+    )
 
 
 def test_a_label_is_cut_to_its_room():
@@ -391,14 +472,26 @@ def test_no_saving_is_claimed_while_items_are_still_to_pay():
 
 def test_what_costs_more_than_realtime_alone_is_called_dearer():
     costs = [CostFigures("tickets", Decimal(3), Decimal(2), Decimal(1), Decimal(0))]
-    assert str(summary.saving(replace(two_workloads(), costs=costs))) == "50 % dearer than all real-time"
+    assert (
+        str(summary.saving(replace(two_workloads(), costs=costs)))
+        == "50 % dearer than all real-time"
+    )
 
 
 def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
     assert summary.batch_time(a_batch(), NOW) == "took 30 s"
-    under_way = a_batch(state="submitted", submitted_at=ago(14), expected_end_at=ago(-6), ended_at=None, collected_at=None)
+    under_way = a_batch(
+        state="submitted",
+        submitted_at=ago(14),
+        expected_end_at=ago(-6),
+        ended_at=None,
+        collected_at=None,
+    )
     assert summary.batch_time(under_way, NOW) == "14 min so far, expected 15:11 UTC"
-    assert summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW) == "14 min so far, expected 14:59 UTC"
+    assert (
+        summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW)
+        == "14 min so far, expected 14:59 UTC"
+    )
 
 
 @pytest.mark.parametrize(
@@ -419,7 +512,12 @@ def test_small_amounts_keep_significant_digits(amount, said):
 
 
 def test_the_amounts_of_a_column_share_their_decimals():
-    assert aligned_usd([Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]) == ["0.00212", "-", "1.50000", "0.00000"]
+    assert aligned_usd([Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]) == [
+        "0.00212",
+        "-",
+        "1.50000",
+        "0.00000",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -466,4 +564,8 @@ def test_a_clock_names_the_day_when_it_is_another():
 
 
 def test_a_count_of_one_is_singular():
-    assert [counted(1, "batch"), counted(2, "batch"), counted(1204, "item")] == ["1 batch", "2 batches", "1,204 items"]
+    assert [counted(1, "batch"), counted(2, "batch"), counted(1204, "item")] == [
+        "1 batch",
+        "2 batches",
+        "1,204 items",
+    ]

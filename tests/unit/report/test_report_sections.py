@@ -19,7 +19,13 @@ from lanes.report.rescued import RescueFigures
 from lanes.report.section import Section
 from lanes.report.sections import further, pressing
 from lanes.report.sheds import ShedFigures
-from lanes.report.snapshot import AmendmentFigures, BatchTotals, ReplayFigures, Snapshot, SplitFigures
+from lanes.report.snapshot import (
+    AmendmentFigures,
+    BatchTotals,
+    ReplayFigures,
+    Snapshot,
+    SplitFigures,
+)
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
@@ -29,15 +35,45 @@ from tests.rollouts import playbook
 from tests.unit.advice.test_advice import evidence
 
 BREACH = Incident(
-    IncidentId(7), "u-7", Promise.BATCH_SLOW, "letters", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1,
-    "minutes", "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
-)  # fmt: skip
+    IncidentId(7),
+    "u-7",
+    Promise.BATCH_SLOW,
+    "letters",
+    "batch 41",
+    Severity.WARNING,
+    IncidentState.OPEN,
+    180,
+    120,
+    1,
+    "minutes",
+    "Batch 41 has been open for 3.0 h; 2.0 h were promised.",
+    NOON,
+    NOON,
+    None,
+)
 OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)
 MOVING = Rollout(
-    RolloutId(3), playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, HoldReason.GATHERING, 0,
-    None, "ada", "trial", NOON, None, None,
-)  # fmt: skip
-LATE_READERS = evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12))
+    RolloutId(3),
+    playbook(),
+    "letters",
+    "desk",
+    RolloutState.RUNNING,
+    0,
+    NOON,
+    0,
+    0,
+    HoldReason.GATHERING,
+    0,
+    None,
+    "ada",
+    "trial",
+    NOON,
+    None,
+    None,
+)
+LATE_READERS = evidence(
+    ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12)
+)
 
 TOLD = NOON + timedelta(minutes=59, seconds=30)
 ROOM = Limit(Kind.INPUT, 50_000, 12_000, TOLD + timedelta(seconds=40), TOLD)
@@ -54,22 +90,40 @@ def steered(text: str = "trial") -> Snapshot:
             BatchTotals("letters", 4, 3, 800, 600, 590, 59, 7_200, 2_000, 3_000),
             BatchTotals("new", 1, 0, 5, 0, 0, 0, 0, None, None),
         ],
-        calibration=calibrations([Told("letters", 5, 200, 195, 194.0, 4.9), Told("letters", 6, 100, 98, 98.5, 1.9)]),
+        calibration=calibrations(
+            [Told("letters", 5, 200, 195, 194.0, 4.9), Told("letters", 6, 100, 98, 98.5, 1.9)]
+        ),
         deadlines=[
             DeadlineFigures("letters", Lane.REALTIME, "rescue", 40, 1, 0),
             DeadlineFigures("letters", Lane.BATCH, "split", 297, 2, 1),
         ],
         packs=[
-            PackFigures("letters", Lane.BATCH, 10, 20, Share(200, 220), Share(78, 80), NOON, "20 hurt", Decimal("0.02")),
-            PackFigures("new", Lane.REALTIME, None, None, Share(3, 3), NOTHING, None, "", Decimal(0)),
+            PackFigures(
+                "letters",
+                Lane.BATCH,
+                10,
+                20,
+                Share(200, 220),
+                Share(78, 80),
+                NOON,
+                "20 hurt",
+                Decimal("0.02"),
+            ),
+            PackFigures(
+                "new", Lane.REALTIME, None, None, Share(3, 3), NOTHING, None, "", Decimal(0)
+            ),
         ],
         windows=[WindowFigures("letters", 40, 0.8, 12.5, {Left.FULL: 30, Left.HOPELESS: 10})],
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
-        replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
+        replays=[
+            ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))
+        ],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
         caching=[
-            CachingFigures("letters", Lane.REALTIME, "on", "measured", 0.93, 0.217, 1_204, NOON, Decimal("1.5")),
+            CachingFigures(
+                "letters", Lane.REALTIME, "on", "measured", 0.93, 0.217, 1_204, NOON, Decimal("1.5")
+            ),
             CachingFigures("letters", Lane.BATCH, "off", "never", None, None, 0, NOON, Decimal(0)),
         ],
         capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
@@ -87,16 +141,24 @@ def said(section: Section) -> list[str]:
 def test_what_may_need_a_person_comes_first() -> None:
     incidents, rollouts = pressing(steered())
     assert incidents.title == "Incidents: 1 open incident"
-    assert said(incidents)[0].startswith("#7 letters Batch runs too long, batch 41 warning, open 12:00 UTC")
+    assert said(incidents)[0].startswith(
+        "#7 letters Batch runs too long, batch 41 warning, open 12:00 UTC"
+    )
     assert said(incidents)[1].startswith("#6 letters Batch runs too long resolved")
-    assert said(rollouts) == ["letters: 10 % to real-time, step 1 of 2, runs batch-to-realtime trial trial trial"]
+    assert said(rollouts) == [
+        "letters: 10 % to real-time, step 1 of 2, runs batch-to-realtime trial trial trial"
+    ]
 
 
 def test_models_that_answer_nobody_are_shown_with_what_was_met_last() -> None:
-    seen = CircuitFigures("acme", "claude-haiku-5-5", CircuitState.PROBING, NOON, 1_204, "the provider answered 529")
+    seen = CircuitFigures(
+        "acme", "claude-haiku-5-5", CircuitState.PROBING, NOON, 1_204, "the provider answered 529"
+    )
     (section,) = pressing(Snapshot(later(minutes=5), NOON, circuits=[seen]))
     assert section.title == "The provider does not answer"
-    assert said(section) == ["claude-haiku-5-5 acme probing 12:00 UTC 1,204 the provider answered 529"]
+    assert said(section) == [
+        "claude-haiku-5-5 acme probing 12:00 UTC 1,204 the provider answered 529"
+    ]
 
 
 def test_an_incident_that_another_explains_says_so() -> None:
@@ -106,27 +168,47 @@ def test_an_incident_that_another_explains_says_so() -> None:
 
 def test_each_ability_has_its_section() -> None:
     (
-        batches, due, told, rescued, shed, waits, packs, windows, calls, cached, room, splits, replays, late, reads, advice,
-    ) = further(steered("nightly"))  # fmt: skip
+        batches,
+        due,
+        told,
+        rescued,
+        shed,
+        waits,
+        packs,
+        windows,
+        calls,
+        cached,
+        room,
+        splits,
+        replays,
+        late,
+        reads,
+        advice,
+    ) = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 5.0 10 %", "new 0 of 1 5 - - - -"]
-    assert said(due) == ["letters / real-time rescue 40 1 0 98 %", "letters / batch split 297 2 1 99 %"]
+    assert said(due) == [
+        "letters / real-time rescue 40 1 0 98 %",
+        "letters / batch split 297 2 1 99 %",
+    ]
     assert said(told) == [
-        "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
+        "letters all 300 97.5 % 97.7 % 0.023",
+        "letters 95 % to 98 % 200 97.0 % 97.5 % ",
         "letters 98 % to 99 % 100 98.5 % 98.0 % ",
-    ]  # fmt: skip
+    ]
     assert said(rescued) == ["letters 40 37 of 38 $0.0200 $0.0150"]
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(packs) == [
         "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.0200",
         "new / real-time as allowed 1.00 (n 3) - - - $0",
-    ]  # fmt: skip
+    ]
     assert said(windows) == ["letters 12 0.80 s 75 % 0 % 0 % 25 %"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
     assert said(cached) == [
-        "letters / real-time on 93 % 22 % 1,204 60 min ago $1.50", "letters / batch off - - 0 60 min ago $0",
-    ]  # fmt: skip
+        "letters / real-time on 93 % 22 % 1,204 60 min ago $1.50",
+        "letters / batch off - - 0 60 min ago $0",
+    ]
     assert said(room) == ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"]
     assert said(shed) == ["letters 1,200 $0.600 990 of 1,000 25 min 40 min nightly"]
     assert said(late) == ["letters 4 1"]
@@ -142,4 +224,6 @@ def test_nothing_to_say_is_not_said() -> None:
 
 def test_the_headline_begins_with_open_incidents() -> None:
     assert markdown.headline(steered()).startswith("1 open incident · Nothing arrived since")
-    assert markdown.headline(replace(steered(), incidents=[OVER])).startswith("Nothing arrived since")
+    assert markdown.headline(replace(steered(), incidents=[OVER])).startswith(
+        "Nothing arrived since"
+    )

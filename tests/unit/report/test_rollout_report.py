@@ -14,22 +14,47 @@ from tests.rollouts import playbook, step
 from tests.unit.report.test_report_sections import BREACH
 
 ROLLOUT = Rollout(
-    RolloutId(7), playbook(step(10), step(50, approval=True), step(100)), "letters", "desk", RolloutState.RUNNING, 1, NOON, 0,
-    0, None, 1, None, "ada", "trial", NOON, None, None,
-)  # fmt: skip
+    RolloutId(7),
+    playbook(step(10), step(50, approval=True), step(100)),
+    "letters",
+    "desk",
+    RolloutState.RUNNING,
+    1,
+    NOON,
+    0,
+    0,
+    None,
+    1,
+    None,
+    "ada",
+    "trial",
+    NOON,
+    None,
+    None,
+)
 
 
-def progress(state: RolloutState = RolloutState.RUNNING, *, answered: int = 5, why: str = "trial") -> Progress:
+def progress(
+    state: RolloutState = RolloutState.RUNNING, *, answered: int = 5, why: str = "trial"
+) -> Progress:
     gate = ROLLOUT.now_at.gates[0]
     judged = [judge(gate, Measurement(gate.measure, 0.0, answered, 0))]
-    log, splits = [Told(Happened.STARTED, 0, 1_000, "ada", why, NOON)], [SetSplit(1_000, "ada", why, NOON)]
-    return Progress(replace(ROLLOUT, state=state), answered, judged, "every gate passed", log, splits, NOON)
+    log, splits = (
+        [Told(Happened.STARTED, 0, 1_000, "ada", why, NOON)],
+        [SetSplit(1_000, "ada", why, NOON)],
+    )
+    return Progress(
+        replace(ROLLOUT, state=state), answered, judged, "every gate passed", log, splits, NOON
+    )
 
 
 def test_the_headline_says_where_it_stands() -> None:
     assert headline(progress()) == "letters: 50 % to real-time, step 2 of 3, runs"
     assert headline(progress(RolloutState.WAITING_APPROVAL)).endswith("waits for approval")
-    assert headline(progress(RolloutState.ROLLED_BACK)) == "letters: rolled back at step 2 of 3, back to 0 % to real-time"
+    assert (
+        headline(progress(RolloutState.ROLLED_BACK))
+        == "letters: rolled back at step 2 of 3, back to 0 % to real-time"
+    )
     assert headline(progress(RolloutState.FINISHED)) == "letters: finished at 50 % to real-time"
 
 
@@ -47,42 +72,64 @@ def test_the_artifact_shows_steps_gates_and_history_within_the_tables_of_the_int
 
 
 ABOVE = replace(
-    ROLLOUT, playbook=playbook(step(5), step(20, approval=True), step(50, approval=True), step(100)), step=2, share_before=3_000
-)  # fmt: skip
+    ROLLOUT,
+    playbook=playbook(step(5), step(20, approval=True), step(50, approval=True), step(100)),
+    step=2,
+    share_before=3_000,
+)
 
 
 def steps(rollout: Rollout, *log: Told) -> list[str]:
     """State and approval of each step, as the artifact's table shows them."""
     shown = render(replace(progress(), rollout=rollout, log=log))
-    _, _, *rows = [line for line in shown[shown.index("### Steps") : shown.index("### Gates")].splitlines() if line[:1] == "|"]
+    _, _, *rows = [
+        line
+        for line in shown[shown.index("### Steps") : shown.index("### Gates")].splitlines()
+        if line[:1] == "|"
+    ]
     return [" / ".join(each.strip() for each in line.split("|")[4:6]) for line in rows]
 
 
 def test_steps_that_the_share_was_past_are_skipped_and_not_done() -> None:
     owed = replace(ABOVE, entered=False)
     assert steps(owed) == ["- / ⏭ skipped", "needed / ⏭ skipped", "needed / -", "- / -"]
-    assert headline(replace(progress(), rollout=owed)) == "letters: 30 % to real-time, step 2 of 4, runs"
+    assert (
+        headline(replace(progress(), rollout=owed))
+        == "letters: 30 % to real-time, step 2 of 4, runs"
+    )
 
 
 def test_an_approval_is_needed_waiting_or_given_by_somebody() -> None:
     asking = replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(asking)[1:3] == ["✋ waiting since 12:00 UTC / ⏭ skipped", "needed / -"]
     yes = Told(Happened.APPROVED, 1, 3_000, "bob", "fine", NOON)
-    assert steps(ABOVE, yes)[1:3] == ["✅ approved by bob / ⏭ skipped", "needed / ▶ 5 of 5 answered"]
+    assert steps(ABOVE, yes)[1:3] == [
+        "✅ approved by bob / ⏭ skipped",
+        "needed / ▶ 5 of 5 answered",
+    ]
     waiting = replace(ABOVE, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(waiting, yes)[2] == "✋ waiting since 12:00 UTC / ✋ waits for approval"
     assert steps(ABOVE)[1] == "passed over / ⏭ skipped"  # a rollout of before this was asked
 
 
 def test_what_an_approval_that_was_passed_over_decides_is_said() -> None:
-    asked = question(replace(progress(), rollout=replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL)))
+    asked = question(
+        replace(
+            progress(), rollout=replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL)
+        )
+    )
     assert "The share was past step 2, which asks for approval" in asked
     assert "Approve: 50 % go to real-time, if no critical incident is open." in asked
     assert "Decline, or leave it for 72 h: back to 30 % to real-time." in asked
 
 
 def test_a_critical_incident_stands_on_the_form_and_on_the_page() -> None:
-    incident = replace(BREACH, severity=Severity.CRITICAL, promise=Promise.REALTIME_SLOW, sentence="It is slow. <b>")
+    incident = replace(
+        BREACH,
+        severity=Severity.CRITICAL,
+        promise=Promise.REALTIME_SLOW,
+        sentence="It is slow. <b>",
+    )
     held = replace(progress(), hindrances=[incident])
     for shown in (question(held), render(held)):
         assert "It holds: 1 critical incident open where its traffic goes" in shown
@@ -97,9 +144,14 @@ def test_what_people_wrote_is_shown_as_text() -> None:
 
 def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
     asked = question(progress(RolloutState.WAITING_APPROVAL))
-    assert "Approve: 100 % go to real-time, if the gates still pass and no critical incident is open." in asked
+    assert (
+        "Approve: 100 % go to real-time, if the gates still pass and no critical incident is open."
+        in asked
+    )
     assert "Decline, or leave it for 72 h: back to 0 % to real-time." in asked
 
 
 def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:
-    assert "| error rate | ≤\u00a010\u00a0% | 5 | ✅\u00a0passed |" in question(progress(RolloutState.WAITING_APPROVAL))
+    assert "| error rate | ≤\u00a010\u00a0% | 5 | ✅\u00a0passed |" in question(
+        progress(RolloutState.WAITING_APPROVAL)
+    )

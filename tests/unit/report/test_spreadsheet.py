@@ -15,17 +15,32 @@ from tests.conftest import NOON
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("=1+1", "'=1+1"), ("+49 228", "'+49 228"), ("-5", "'-5"), ("@SUM(A1)", "'@SUM(A1)"), ("\uff1d1+1", "'\uff1d1+1"),
-        ("  =1", "'  =1"), ("\t=1", "' =1"), ("\ufeff=1", "'\ufeff=1"), ("\u200b@x", "'\u200b@x"),
-        ("a\n=cmd|' /C calc'!A0", "a\n'=cmd|' /C calc'!A0"), ("a\r\n-2+3", "a\n'-2+3"), ("a\r=1", "a\n'=1"),
-        ("a; =1", "a;' =1"), ("x;=1;=2", "x;'=1;'=2"), ("=1;=2", "'=1;'=2"),
+        ("=1+1", "'=1+1"),
+        ("+49 228", "'+49 228"),
+        ("-5", "'-5"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("  =1", "'  =1"),
+        ("\t=1", "' =1"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("\u200b@x", "'\u200b@x"),
+        ("a\n=cmd|' /C calc'!A0", "a\n'=cmd|' /C calc'!A0"),
+        ("a\r\n-2+3", "a\n'-2+3"),
+        ("a\r=1", "a\n'=1"),
+        ("a; =1", "a;' =1"),
+        ("x;=1;=2", "x;'=1;'=2"),
+        ("=1;=2", "'=1;'=2"),
     ],
-)  # fmt: skip
-def test_what_a_spreadsheet_would_take_as_a_formula_gets_an_apostrophe(text: str, shown: str) -> None:
+)
+def test_what_a_spreadsheet_would_take_as_a_formula_gets_an_apostrophe(
+    text: str, shown: str
+) -> None:
     assert harmless(text) == shown
 
 
-@pytest.mark.parametrize("text", ["", "a", "a = b", "1-2", "a\nb", "me@example.org", "'=1", "Grüße 😀"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a = b", "1-2", "a\nb", "me@example.org", "'=1", "Grüße 😀"]
+)
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert harmless(text) == text
 
@@ -37,10 +52,17 @@ def test_control_characters_become_blanks() -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (None, ""), (True, "true"), (False, "false"), (-5, -5), (0.25, 0.25), (Decimal("0.0000001"), "0.0000001"),
-        (NOON, "2026-11-24T12:00:00+00:00"), (["=1", "ä"], '["=1", "ä"]'), ({"a": 1}, '{"a": 1}'),
+        (None, ""),
+        (True, "true"),
+        (False, "false"),
+        (-5, -5),
+        (0.25, 0.25),
+        (Decimal("0.0000001"), "0.0000001"),
+        (NOON, "2026-11-24T12:00:00+00:00"),
+        (["=1", "ä"], '["=1", "ä"]'),
+        ({"a": 1}, '{"a": 1}'),
     ],
-)  # fmt: skip
+)
 def test_each_kind_of_value_has_its_form(value: Any, shown: Any) -> None:
     assert cell(value) == shown
     assert type(cell(value)) is type(shown)

@@ -30,7 +30,9 @@ def measured(draw: st.DrawFn) -> tuple[Gate, Measurement]:
     upper = measure in (Measure.ERROR_RATE, Measure.P95_S)
     limit = draw(st.floats(0, 1))
     at_least = draw(st.integers(1, 500))
-    gate = Gate.model_validate({"measure": measure, "max" if upper else "min": limit, "at_least": at_least})
+    gate = Gate.model_validate(
+        {"measure": measure, "max" if upper else "min": limit, "at_least": at_least}
+    )
     value = draw(st.one_of(st.none(), st.floats()))
     problem = draw(st.one_of(st.none(), st.just("no table")))
     samples, wrong, doubtful = (draw(st.integers(low, 600)) for low in (0, -2, 0))
@@ -86,7 +88,9 @@ def test_the_lower_bound_is_the_exact_one_sided_interval(wrong: int, samples: in
         (19, 19, Verdict.INCONCLUSIVE),  # a gate never decides below its number
     ],
 )
-def test_an_error_rate_fails_only_when_chance_cannot_explain_it(wrong: int, samples: int, verdict: Verdict) -> None:
+def test_an_error_rate_fails_only_when_chance_cannot_explain_it(
+    wrong: int, samples: int, verdict: Verdict
+) -> None:
     assert judge(ERRORS, share(ERRORS, wrong, samples)).verdict is verdict
 
 
@@ -102,7 +106,10 @@ def test_missed_deadlines_are_judged_by_their_share() -> None:
 
 
 def test_what_could_not_be_measured_is_an_error_and_not_a_failure() -> None:
-    assert judge(ERRORS, Measurement(Measure.ERROR_RATE, None, 0, problem="no table")).verdict is Verdict.ERROR
+    assert (
+        judge(ERRORS, Measurement(Measure.ERROR_RATE, None, 0, problem="no table")).verdict
+        is Verdict.ERROR
+    )
     assert judge(ERRORS, Measurement(Measure.ERROR_RATE, None, 50)).verdict is Verdict.ERROR
     assert judge(ERRORS, Measurement(Measure.ERROR_RATE, float("nan"), 50)).verdict is Verdict.ERROR
     assert judge(ERRORS, Measurement(Measure.P95_S, 1, 50)).verdict is Verdict.ERROR
@@ -126,7 +133,9 @@ def test_the_worst_verdict_decides() -> None:
         {"measure": "error_rate", "max": float("nan"), "at_least": 5},
     ],
 )
-def test_a_gate_has_the_limit_of_its_measure_and_a_number_of_samples(fields: dict[str, object]) -> None:
+def test_a_gate_has_the_limit_of_its_measure_and_a_number_of_samples(
+    fields: dict[str, object],
+) -> None:
     with pytest.raises(ValidationError):
         Gate.model_validate(fields)
 

@@ -45,8 +45,19 @@ def test_there_is_a_playbook_for_each_direction() -> None:
 def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
     up = parse("trial", GOOD)
     assert [up.first_step(share) for share in (0, 1_000, 1_001, 5_000, 5_001)] == [0, 0, 1, 1, None]
-    down = parse("trial", GOOD.replace("batch_to_realtime", "realtime_to_batch").replace("percent: 10", "percent: 90"))
-    assert [down.first_step(share) for share in (10_000, 9_000, 6_000, 5_000, 100)] == [0, 0, 1, 1, None]
+    down = parse(
+        "trial",
+        GOOD.replace("batch_to_realtime", "realtime_to_batch").replace(
+            "percent: 10", "percent: 90"
+        ),
+    )
+    assert [down.first_step(share) for share in (10_000, 9_000, 6_000, 5_000, 100)] == [
+        0,
+        0,
+        1,
+        1,
+        None,
+    ]
 
 
 def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None:
@@ -57,7 +68,10 @@ def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None
 
 
 def test_the_approval_that_is_passed_over_is_the_last_one_before_the_first_step() -> None:
-    book = parse("batch-to-realtime", next(file for file in FILES if file.stem == "batch-to-realtime").read_text())
+    book = parse(
+        "batch-to-realtime",
+        next(file for file in FILES if file.stem == "batch-to-realtime").read_text(),
+    )
     assert [book.passed_over(first) for first in range(4)] == [None, None, 1, 1]
 
 
@@ -66,7 +80,11 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
     for file in FILES:
         playbook = parse(file.stem, file.read_text())
         first = playbook.first_step(share)
-        points = [share, *(step.basis_points for step in playbook.steps[first:])] if first is not None else []
+        points = (
+            [share, *(step.basis_points for step in playbook.steps[first:])]
+            if first is not None
+            else []
+        )
         assert points == sorted(points, reverse=playbook.direction is Direction.REALTIME_TO_BATCH)
 
 
@@ -75,7 +93,11 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
     [
         ("items: 5}", "items: five}", "line 6, steps.0.hold.items: "),
         ("items: 5}", "items: true}", "line 6, steps.0.hold.items: "),
-        ("items: 5}", "items: 5, seconds: 3}", "line 6, steps.0.hold.seconds: no field has that name"),
+        (
+            "items: 5}",
+            "items: 5, seconds: 3}",
+            "line 6, steps.0.hold.seconds: no field has that name",
+        ),
         ("percent: 50", "percent: 150", "line 9, steps.1.percent: "),
         ("percent: 50", "percent: 5", "line 9, steps.1.percent: 5 does not go further"),
         ("max: 0.1", "max: 10", "line 8, steps.0.gates.0: max: error_rate is a share"),
@@ -86,7 +108,11 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         ("approval: true", "percent: 3", "line 11, steps.1.percent: the field is there twice"),
         ("share_before", "stay", "line 13, on_failure: "),
         ("on_failure: share_before", "", "line 1, on_failure: the field is missing"),
-        ("name: trial", "name: other", 'line 1, name: "other" is not the name of its file, "trial"'),
+        (
+            "name: trial",
+            "name: other",
+            'line 1, name: "other" is not the name of its file, "trial"',
+        ),
         ("[{measure: p95_s", "[{{measure: p95_s", "line 12"),
         (GOOD, "", "line 1: a playbook is a mapping"),
         (GOOD, "- a\n- b\n", "line 1: a playbook is a mapping"),
@@ -95,7 +121,9 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         (GOOD, GOOD + "---\nname: second\n", "line 14"),
     ],
 )
-def test_a_wrong_playbook_is_refused_with_the_line_and_the_field(wrong: str, right: str, said: str) -> None:
+def test_a_wrong_playbook_is_refused_with_the_line_and_the_field(
+    wrong: str, right: str, said: str
+) -> None:
     assert wrong in GOOD
     with pytest.raises(PlaybookInvalid) as refused:
         parse("trial", GOOD.replace(wrong, right, 1))
@@ -104,7 +132,9 @@ def test_a_wrong_playbook_is_refused_with_the_line_and_the_field(wrong: str, rig
 
 
 def test_agreement_cannot_be_measured_of_items_that_go_to_batch() -> None:
-    down = GOOD.replace("batch_to_realtime", "realtime_to_batch").replace("percent: 10", "percent: 90")
+    down = GOOD.replace("batch_to_realtime", "realtime_to_batch").replace(
+        "percent: 10", "percent: 90"
+    )
     with pytest.raises(PlaybookInvalid, match=r"line 12, steps\.1\.gates: agreement"):
         parse("trial", down.replace("{measure: p95_s, max: 3, ", "{measure: agreement, min: 0.9, "))
 

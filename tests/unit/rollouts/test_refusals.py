@@ -19,24 +19,58 @@ AGREEMENT = {"measure": "agreement", "min": 0.9, "at_least": 5}
 
 def open_rollout(consumer: str | None = None) -> Rollout:
     return Rollout(
-        RolloutId(7), playbook(), "letters", consumer, RolloutState.RUNNING, 0, NOON, 0, 0, None, 0, None, "ada", "trial", NOON,
-        None, None,
-    )  # fmt: skip
+        RolloutId(7),
+        playbook(),
+        "letters",
+        consumer,
+        RolloutState.RUNNING,
+        0,
+        NOON,
+        0,
+        0,
+        None,
+        0,
+        None,
+        "ada",
+        "trial",
+        NOON,
+        None,
+        None,
+    )
 
 
 def refused(
-    *, mode: Mode = Mode.PLAIN, values: bool = False, basis_points: int = 0, present: Rollout | None = None,
+    *,
+    mode: Mode = Mode.PLAIN,
+    values: bool = False,
+    basis_points: int = 0,
+    present: Rollout | None = None,
     agreement: bool = False,
-) -> str | None:  # fmt: skip
+) -> str | None:
     book = playbook(step(10, AGREEMENT)) if agreement else playbook()
-    return refusals.of_start(book, "letters", mode=mode, values=values, basis_points=basis_points, present=present)
+    return refusals.of_start(
+        book, "letters", mode=mode, values=values, basis_points=basis_points, present=present
+    )
 
 
 def incident(promise: Promise, subject: str = "", **fields: Any) -> Incident:
     made = Incident(
-        IncidentId(3), "u", promise, "letters", subject, Severity.CRITICAL, IncidentState.OPEN, 9, 5, 20, "items", "So.", NOON,
-        NOON, None,
-    )  # fmt: skip
+        IncidentId(3),
+        "u",
+        promise,
+        "letters",
+        subject,
+        Severity.CRITICAL,
+        IncidentState.OPEN,
+        9,
+        5,
+        20,
+        "items",
+        "So.",
+        NOON,
+        NOON,
+        None,
+    )
     return replace(made, **fields)
 
 
@@ -48,7 +82,10 @@ def test_a_rollout_begins_where_nothing_forbids_it() -> None:
 def test_a_workload_has_one_open_rollout_at_most() -> None:
     said = refused(present=open_rollout("desk"))
     assert said is not None
-    assert 'workload "letters" has an open rollout already: 7, playbook "batch-to-realtime", started by ada' in said
+    assert (
+        'workload "letters" has an open rollout already: 7, playbook "batch-to-realtime", started by ada'
+        in said
+    )
 
 
 def test_a_gate_that_can_never_be_judged_is_refused() -> None:
@@ -90,4 +127,6 @@ def test_a_rollout_is_hindered_by_what_is_critical_where_its_traffic_goes(
 ) -> None:
     assert (hindering([found], Lane.REALTIME) == [found]) is of_realtime
     assert (hindering([found], Lane.BATCH) == [found]) is of_batch
-    assert sentences([incident(Promise.REALTIME_SLOW)]) == ["critical incident 3 is open: Real-time is slow"]
+    assert sentences([incident(Promise.REALTIME_SLOW)]) == [
+        "critical incident 3 is open: Real-time is slow"
+    ]

@@ -36,13 +36,23 @@ YES, NO = Approval(True, "ada", "looks well"), Approval(False, "ada", "not on a 
 
 
 def situation(
-    *, answered: int = 10, approval: bool = False, is_last: bool = False, minutes: int | None = None,
-    state: RolloutState = RolloutState.RUNNING, entered: bool = True, asked_at: datetime | None = None,
+    *,
+    answered: int = 10,
+    approval: bool = False,
+    is_last: bool = False,
+    minutes: int | None = None,
+    state: RolloutState = RolloutState.RUNNING,
+    entered: bool = True,
+    asked_at: datetime | None = None,
     hindrances: tuple[str, ...] = (),
-) -> Situation:  # fmt: skip
-    stage = Step(percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES)
+) -> Situation:
+    stage = Step(
+        percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES
+    )
     ends_at = None if minutes is None else NOON + timedelta(minutes=minutes)
-    return Situation(state, stage, is_last, answered, ends_at, entered, asked_at, timedelta(hours=72), hindrances)
+    return Situation(
+        state, stage, is_last, answered, ends_at, entered, asked_at, timedelta(hours=72), hindrances
+    )
 
 
 def judged(*verdicts: Verdict) -> list[Judgement]:
@@ -60,7 +70,9 @@ def test_a_step_whose_gates_passed_leads_to_the_next_and_the_last_one_finishes()
     assert isinstance(next_move(situation(is_last=True), WELL, None, NOON), Finish)
 
 
-def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_spite_of_an_approval() -> None:
+def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_spite_of_an_approval() -> (
+    None
+):
     failed = judged(Verdict.PASSED, Verdict.FAILED)
     assert isinstance(next_move(situation(answered=0), failed, None, NOON), RollBack)
     assert isinstance(next_move(situation(approval=True), failed, YES, NOON), RollBack)
@@ -78,7 +90,9 @@ def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_sp
         (10, [], HoldReason.ERROR),
     ],
 )
-def test_lack_of_evidence_holds(answered: int, judgements: list[Judgement], holds: HoldReason) -> None:
+def test_lack_of_evidence_holds(
+    answered: int, judgements: list[Judgement], holds: HoldReason
+) -> None:
     for approval in (None, YES):
         move = next_move(situation(answered=answered), judgements, approval, later(days=30))
         assert isinstance(move, Hold)
@@ -87,7 +101,9 @@ def test_lack_of_evidence_holds(answered: int, judgements: list[Judgement], hold
 
 def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
     assert isinstance(next_move(situation(approval=True), WELL, None, NOON), AskApproval)
-    waiting = next_move(situation(approval=True, state=RolloutState.WAITING_APPROVAL), WELL, None, later(days=9))
+    waiting = next_move(
+        situation(approval=True, state=RolloutState.WAITING_APPROVAL), WELL, None, later(days=9)
+    )
     assert isinstance(waiting, Hold)
     assert waiting.reason is HoldReason.APPROVAL
     assert isinstance(next_move(situation(approval=True), WELL, YES, NOON), Advance)
@@ -114,7 +130,9 @@ def test_nothing_goes_forwards_while_a_critical_incident_is_open() -> None:
 def test_a_critical_incident_keeps_nothing_from_being_taken_back() -> None:
     failed = judged(Verdict.PASSED, Verdict.FAILED)
     assert isinstance(next_move(situation(hindrances=BROKEN), failed, None, NOON), RollBack)
-    assert isinstance(next_move(situation(hindrances=BROKEN, approval=True), WELL, NO, NOON), RollBack)
+    assert isinstance(
+        next_move(situation(hindrances=BROKEN, approval=True), WELL, NO, NOON), RollBack
+    )
 
 
 def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
@@ -123,7 +141,9 @@ def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
     move = next_move(waits, WELL, None, later(hours=72))
     assert isinstance(move, RollBack)
     assert move.why == "nobody answered within 3 days of being asked to approve"
-    assert isinstance(next_move(replace(waits, hindrances=BROKEN), WELL, None, later(hours=72)), RollBack)
+    assert isinstance(
+        next_move(replace(waits, hindrances=BROKEN), WELL, None, later(hours=72)), RollBack
+    )
 
 
 def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set() -> None:
@@ -151,7 +171,9 @@ def test_time_spent_waiting_for_a_person_takes_nothing_back() -> None:
     assert isinstance(next_move(waiting, unclear, None, later(days=3)), Hold)
 
 
-def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_ends_without_evidence() -> None:
+def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_ends_without_evidence() -> (
+    None
+):
     unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
     approved = under_way(minutes=60, approved_at=later(days=3))
     ends = later(days=3, minutes=60)
@@ -160,7 +182,10 @@ def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_e
     assert isinstance(next_move(at, unclear, YES, ends - timedelta(minutes=1)), Hold)
     move = next_move(at, unclear, YES, ends)
     assert isinstance(move, RollBack)
-    assert move.why == "no evidence within 60 minutes of the approval by ada: p95_s is inconclusive: said"
+    assert (
+        move.why
+        == "no evidence within 60 minutes of the approval by ada: p95_s is inconclusive: said"
+    )
     assert isinstance(next_move(at, WELL, YES, ends), Advance)
     asking = replace(approved, state=RolloutState.WAITING_APPROVAL, approved_at=None)
     assert asking.step_ends_at is None
@@ -169,17 +194,39 @@ def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_e
 def under_way(*, minutes: int | None, approved_at: datetime | None) -> Rollout:
     steps = [step(50, items=10, at_most_minutes=minutes, approval=True), step(60)]
     return Rollout(
-        RolloutId(1), playbook(*steps), "letters", None, RolloutState.RUNNING, 0, NOON, 0, 100, None, 1, YES, "ada", "trial",
-        NOON, None, None, approved_at=approved_at,
-    )  # fmt: skip
+        RolloutId(1),
+        playbook(*steps),
+        "letters",
+        None,
+        RolloutState.RUNNING,
+        0,
+        NOON,
+        0,
+        100,
+        None,
+        1,
+        YES,
+        "ada",
+        "trial",
+        NOON,
+        None,
+        None,
+        approved_at=approved_at,
+    )
 
 
 ANY_VERDICTS = st.lists(st.sampled_from(Verdict), max_size=2)
 ANY_SITUATION = st.builds(
-    situation, answered=st.integers(0, 30), approval=st.booleans(), is_last=st.booleans(),
-    minutes=st.one_of(st.none(), st.integers(1, 100)), state=st.sampled_from(RolloutState),
-    entered=st.booleans(), asked_at=st.sampled_from([None, NOON]), hindrances=st.sampled_from([(), BROKEN]),
-)  # fmt: skip
+    situation,
+    answered=st.integers(0, 30),
+    approval=st.booleans(),
+    is_last=st.booleans(),
+    minutes=st.one_of(st.none(), st.integers(1, 100)),
+    state=st.sampled_from(RolloutState),
+    entered=st.booleans(),
+    asked_at=st.sampled_from([None, NOON]),
+    hindrances=st.sampled_from([(), BROKEN]),
+)
 
 
 @given(ANY_SITUATION, ANY_VERDICTS, st.sampled_from([None, YES, NO]), st.integers(0, 10_000))
@@ -199,7 +246,11 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
     if isinstance(move, Advance | Finish):
         assert at.entered
         assert approval == YES or (approval is None and not at.step.approval)
-    if isinstance(move, Hold) and move.reason in (HoldReason.GATHERING, HoldReason.INCONCLUSIVE, HoldReason.ERROR):
+    if isinstance(move, Hold) and move.reason in (
+        HoldReason.GATHERING,
+        HoldReason.INCONCLUSIVE,
+        HoldReason.ERROR,
+    ):
         ends = at.step_ends_at if at.state is RolloutState.RUNNING else None
         assert ends is None or now < ends  # a step with a longest time never holds beyond it
     if at.state not in OPEN:

@@ -7,15 +7,25 @@ from lanes.routing.calibration import EDGES, Told, calibrations
 
 told = st.builds(
     lambda workload, bin, items, back, off: Told(
-        workload, bin, items, min(back, items), items * (EDGES[bin - 1] + EDGES[bin]) / 2, items * off
+        workload,
+        bin,
+        items,
+        min(back, items),
+        items * (EDGES[bin - 1] + EDGES[bin]) / 2,
+        items * off,
     ),
-    st.sampled_from(["letters", "bills"]), st.integers(1, len(EDGES) - 1), st.integers(0, 50), st.integers(0, 50),
+    st.sampled_from(["letters", "bills"]),
+    st.integers(1, len(EDGES) - 1),
+    st.integers(0, 50),
+    st.integers(0, 50),
     st.floats(0, 1),
-)  # fmt: skip
+)
 
 
 @given(st.lists(told, unique_by=lambda each: (each.workload, each.bin)))
-def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within_its_bin(of: list[Told]) -> None:
+def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within_its_bin(
+    of: list[Told],
+) -> None:
     found = calibrations(of)
     assert sum(each.items for each in found) == sum(each.items for each in of)
     for each in found:

@@ -3,7 +3,16 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lanes.routing.capacity import WINDOW, WINDOW_S, Kind, Limit, Need, Waiting, drain_time_s, fits_at
+from lanes.routing.capacity import (
+    WINDOW,
+    WINDOW_S,
+    Kind,
+    Limit,
+    Need,
+    Waiting,
+    drain_time_s,
+    fits_at,
+)
 from lanes.routing.prediction import FEWEST, Tried, learn, unlearned
 from tests.conftest import NOON, later
 from tests.examples import spec
@@ -11,9 +20,14 @@ from tests.examples import spec
 EACH = Need(100, 50)
 moments = st.floats(0, 200).map(lambda seconds: later(seconds=seconds))
 limits = st.builds(
-    lambda kind, limit, part, fills_s: Limit(kind, limit, part * limit, later(seconds=fills_s), NOON),
-    st.sampled_from(Kind), st.integers(1, 10**7), st.floats(0, 1), st.floats(0, WINDOW_S),
-)  # fmt: skip
+    lambda kind, limit, part, fills_s: Limit(
+        kind, limit, part * limit, later(seconds=fills_s), NOON
+    ),
+    st.sampled_from(Kind),
+    st.integers(1, 10**7),
+    st.floats(0, 1),
+    st.floats(0, WINDOW_S),
+)
 
 
 def test_nothing_that_waits_takes_no_time_and_without_any_figure_nobody_knows() -> None:
@@ -30,15 +44,21 @@ def test_what_waits_takes_as_long_as_the_scarcest_of_rate_and_limits() -> None:
 
 
 @given(limits, moments, moments)
-def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(limit: Limit, one: object, other: object) -> None:
+def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(
+    limit: Limit, one: object, other: object
+) -> None:
     sooner, sequel = sorted((one, other))  # pyright: ignore[reportArgumentType, reportCallIssue]
     assert 0 <= limit.left(sooner) <= limit.left(sequel) <= limit.limit
     assert limit.left(NOON + WINDOW) == limit.limit
 
 
-@example(Limit(Kind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON)  # whole later than at the rate of a window
+@example(
+    Limit(Kind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON
+)  # whole later than at the rate of a window
 @given(limits, st.floats(0, 1), moments)
-def test_what_fits_a_whole_limit_fits_when_it_is_said_to(limit: Limit, part: float, now: object) -> None:
+def test_what_fits_a_whole_limit_fits_when_it_is_said_to(
+    limit: Limit, part: float, now: object
+) -> None:
     wanted = part * limit.limit
     at = fits_at(limit, wanted, now)  # pyright: ignore[reportArgumentType]
     assert at <= now + WINDOW  # pyright: ignore[reportOperatorIssue]
@@ -49,7 +69,9 @@ waits_of = st.tuples(st.integers(1, 500), st.floats(1, 5_000), st.floats(1, 5_00
 
 
 @given(st.lists(waits_of, min_size=1, max_size=5), st.lists(limits))
-def test_more_that_waits_never_takes_less_time(waits: list[tuple[int, float, float]], known: list[Limit]) -> None:
+def test_more_that_waits_never_takes_less_time(
+    waits: list[tuple[int, float, float]], known: list[Limit]
+) -> None:
     waiting = [Waiting(items, Need(input, output)) for items, input, output in waits]
     less, more = (drain_time_s(some, known, per_s=2, now=NOON) for some in (waiting[:-1], waiting))
     assert less is not None

@@ -20,7 +20,9 @@ def test_what_is_new_waits_for_no_large_chunk() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=30))
-def test_a_backlog_is_never_routed_by_the_few_however_busy_a_drain_and_slow_a_machine_is(busy: list[bool]) -> None:
+def test_a_backlog_is_never_routed_by_the_few_however_busy_a_drain_and_slow_a_machine_is(
+    busy: list[bool],
+) -> None:
     portions = Portions()
     for each in busy:
         portions.begin()

@@ -52,8 +52,11 @@ def test_work_presses_when_the_next_run_of_the_schedule_would_too_easily_bring_i
 
 minutes = st.integers(1, 1440).map(lambda each: timedelta(minutes=each))
 windows = st.builds(
-    Window, st.times(), st.times(), st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")])
-).map(lambda each: Window(_whole(each.start), _whole(each.end), each.zone))  # fmt: skip
+    Window,
+    st.times(),
+    st.times(),
+    st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")]),
+).map(lambda each: Window(_whole(each.start), _whole(each.end), each.zone))
 confidences = st.floats(0.5, 0.999)
 histories = st.lists(st.builds(Took, minutes, back=st.booleans(), age=minutes), max_size=60)
 
@@ -68,13 +71,20 @@ def test_what_is_routed_to_batch_leaves_with_a_batch_that_is_back_in_time_with_t
 ) -> None:
     now = NOON + span
     letters = version(
-        batch_expected_minutes=usual, confidence=confidence, off_peak_start=f"{of.start:%H:%M}", off_peak_end=f"{of.end:%H:%M}",
+        batch_expected_minutes=usual,
+        confidence=confidence,
+        off_peak_start=f"{of.start:%H:%M}",
+        off_peak_end=f"{of.end:%H:%M}",
         timezone=of.zone.key,
-    )  # fmt: skip
+    )
     prospects = Prospects(laws(seen, now), now)
     route = decide(item(now + 2 * slack), letters, ALL_BATCH, now=now, prospects=prospects)
     assert route.probability is not None
-    assert (route.lane is Lane.REALTIME) == (route.probability < confidence) == (route.reason is Reason.DEADLINE)
+    assert (
+        (route.lane is Lane.REALTIME)
+        == (route.probability < confidence)
+        == (route.reason is Reason.DEADLINE)
+    )
     if route.lane is Lane.BATCH:
         early = now + 2 * slack < prospects.of(letters).presses_until - timedelta(milliseconds=1)
         leaves = (now if early else of.next_departure(now)) + LEAD
@@ -94,7 +104,10 @@ def test_more_confidence_moves_items_only_to_real_time_and_a_later_due_time_only
 
     low, high = sorted((low, high))
     assert (lane(one, low, 1), lane(one, high, 2)) != (Lane.REALTIME, Lane.BATCH)
-    assert (lane(min(one, other), low, 1), lane(max(one, other), low, 1)) != (Lane.BATCH, Lane.REALTIME)
+    assert (lane(min(one, other), low, 1), lane(max(one, other), low, 1)) != (
+        Lane.BATCH,
+        Lane.REALTIME,
+    )
 
 
 def test_what_was_seen_moves_the_decision_both_ways() -> None:
@@ -118,7 +131,10 @@ def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_
     )
     assert route.probability == pytest.approx(0.941, abs=0.001)
     far = decide(item(later(days=3)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
-    assert "; due 2026-11-27T12:00:00+00:00, a batch that leaves about 2026-11-24T22:02+00:00 is back" in far.explanation
+    assert (
+        "; due 2026-11-27T12:00:00+00:00, a batch that leaves about 2026-11-24T22:02+00:00 is back"
+        in far.explanation
+    )
 
 
 @given(minutes, minutes, confidences, histories)
@@ -137,14 +153,18 @@ def test_of_a_batch_that_is_out_what_is_due_before_a_moment_is_less_surely_back_
 
 def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> None:
     prospects = Prospects.assumed(NOON)
-    stuck, fresh = (prospects.underway(LETTERS, left_at=later(hours=-h), requests=5) for h in (5, 0))
+    stuck, fresh = (
+        prospects.underway(LETTERS, left_at=later(hours=-h), requests=5) for h in (5, 0)
+    )
     assert stuck.back_by(later(hours=6)) < 0.75 < 0.95 < fresh.back_by(later(hours=6))
     assert stuck.back_at(0.95) > later(hours=12)
     assert stuck.told == "as 60 min are assumed before any was seen"
 
 
 @pytest.mark.parametrize("split", [0, BUCKETS])
-def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_does(split: int) -> None:
+def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_does(
+    split: int,
+) -> None:
     splits = Splits([Split("letters", None, split)])
     assert decide(item(later(days=1)), LETTERS, splits, now=NOON).probability is not None
     assert decide(item(later(minutes=1)), LETTERS, splits, now=NOON).probability is not None
@@ -159,21 +179,34 @@ def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough
     assert may_wait(None, late)
     assert not may_wait(None, soon)
     assert not may_wait(Lane.REALTIME, late)
-    route = fall_back(last=Outcome.ERRORED, failures=3, costs=Estimate(Decimal(2), Decimal(1)), chance=late)
+    route = fall_back(
+        last=Outcome.ERRORED, failures=3, costs=Estimate(Decimal(2), Decimal(1)), chance=late
+    )
     assert route.probability == late.probability
     assert route.explanation.endswith(f"it may wait for a batch: {late.said}")
 
 
 def test_a_probability_is_never_told_as_more_than_it_is() -> None:
-    assert [percent(each) for each in (0.94999, 0.95, 0.9999, 0.0004, 1.0)] == ["94.9 %", "95 %", "99.9 %", "0 %", "100 %"]
+    assert [percent(each) for each in (0.94999, 0.95, 0.9999, 0.0004, 1.0)] == [
+        "94.9 %",
+        "95 %",
+        "99.9 %",
+        "0 %",
+        "100 %",
+    ]
 
 
 @pytest.mark.parametrize("back", [True, False])
 @pytest.mark.parametrize("took", [timedelta(0), timedelta(seconds=1), timedelta(days=1)])
-def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(took: timedelta, back: bool) -> None:
+def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(
+    took: timedelta, back: bool
+) -> None:
     one = laws([Took(took, back=back)])
     for due_in in (timedelta(minutes=30), timedelta(hours=2), timedelta(hours=12)):
-        stated, assumed = (each.of(LETTERS).chance(NOON + due_in) for each in (Prospects(one, NOON), Prospects.assumed(NOON)))
+        stated, assumed = (
+            each.of(LETTERS).chance(NOON + due_in)
+            for each in (Prospects(one, NOON), Prospects.assumed(NOON))
+        )
         assert 0 < stated.probability < 1
         assert stated.probability == pytest.approx(assumed.probability, abs=0.25)
         assert "by 1 batch that left 0 s ago on average" in stated.said

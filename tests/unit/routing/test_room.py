@@ -34,7 +34,9 @@ def limit(of: int, remaining: float, kind: Kind = Kind.REQUESTS) -> Limit:
     return Limit(kind, of, remaining, NOON + WINDOW, NOON)
 
 
-def load(ahead: int = 0, *limits: Limit, per_s: float = 1_000_000, ranks_from: float = 0, **more: Any) -> Load:
+def load(
+    ahead: int = 0, *limits: Limit, per_s: float = 1_000_000, ranks_from: float = 0, **more: Any
+) -> Load:
     queues = [Queue("letters", MODEL, later(seconds=ranks_from), ahead)] if ahead else []
     return Load(NOON, per_s, queues=queues, limits={MODEL: limits} if limits else {}, **more)
 
@@ -48,7 +50,9 @@ def lane(seen: Load, each: Arrived | None = None, of: Version = LETTERS) -> tupl
     return route.lane, route.reason
 
 
-def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_its_patience() -> None:
+def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_its_patience() -> (
+    None
+):
     assert lane(load(590, per_s=10)) == (Lane.REALTIME, Reason.SPLIT)
     route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=Room(load(999, per_s=10)))
     assert (route.lane, route.reason, route.binds) == (Lane.BATCH, Reason.CAPACITY, None)
@@ -71,8 +75,14 @@ def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
     at_once = version(patience_s=0)
     kept = RESERVE * 600
     assert lane(load(0, limit(600, kept + 1)), of=at_once) == (Lane.REALTIME, Reason.SPLIT)
-    assert lane(load(0, limit(60, RESERVE * 60 - 1)), of=at_once) == (Lane.REALTIME, Reason.SPLIT)  # within a second
-    assert lane(load(2, limit(60, RESERVE * 60), ranks_from=-1), of=at_once) == (Lane.BATCH, Reason.CAPACITY)
+    assert lane(load(0, limit(60, RESERVE * 60 - 1)), of=at_once) == (
+        Lane.REALTIME,
+        Reason.SPLIT,
+    )  # within a second
+    assert lane(load(2, limit(60, RESERVE * 60), ranks_from=-1), of=at_once) == (
+        Lane.BATCH,
+        Reason.CAPACITY,
+    )
     assert lane(load(500, limit(600, 0))) == (Lane.REALTIME, Reason.SPLIT)  # 50 s of the limit
     full = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=Room(load(700, limit(600, 0))))
     assert full.reason is Reason.CAPACITY
@@ -86,7 +96,9 @@ def test_what_is_added_counts_so_that_a_flood_fills_real_time_and_no_more() -> N
         went.append(route.lane)
         if route.lane is Lane.REALTIME:
             room.add(LETTERS)
-    assert went == [Lane.REALTIME] * (48 + 60) + [Lane.BATCH] * (300 - 108)  # what is above the reserve, and comes in a minute
+    assert went == [Lane.REALTIME] * (48 + 60) + [Lane.BATCH] * (
+        300 - 108
+    )  # what is above the reserve, and comes in a minute
 
 
 def test_what_was_answered_since_the_look_is_no_longer_ahead() -> None:
@@ -103,26 +115,38 @@ def test_what_is_due_may_wait_in_real_time_until_then() -> None:
 
 def test_an_item_takes_what_others_of_its_workload_did_or_else_its_part_of_a_full_pack() -> None:
     long = "x" * 4_000
-    alone, packed = (Room(load()).need_of(version(instructions=long, realtime_pack=pack)) for pack in (1, 10))
+    alone, packed = (
+        Room(load()).need_of(version(instructions=long, realtime_pack=pack)) for pack in (1, 10)
+    )
     assert (alone.requests, packed.requests) == (1, 0.1)
     assert packed.input < alone.input / 5
     assert Room(load(needs={"letters": Need(7, 8, 9)})).need_of(LETTERS) == Need(7, 8, 9)
 
 
-def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_the_cache_takes_nothing() -> None:
+def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_the_cache_takes_nothing() -> (
+    None
+):
     of = version(instructions="x" * 4_000, realtime_pack=10)
     halved = PackSizes({Place.of(of, Lane.REALTIME): Decided(5, 10, NOON)})
     packed, cached = Sharing(halved), Sharing(halved, {(of.id, Lane.REALTIME): 0.5})
     known = Room(load(), packed).need_of(of)
     assert known.requests == 0.2
-    assert Room(load(), cached).need_of(of).input == pytest.approx(known.input - shared_tokens(of.spec) * 0.5 / 5)
+    assert Room(load(), cached).need_of(of).input == pytest.approx(
+        known.input - shared_tokens(of.spec) * 0.5 / 5
+    )
 
 
 kinds = st.sampled_from(Kind)
 limits = st.builds(
-    lambda kind, of, part, fills_s, age_s: Limit(kind, of, of * part, later(seconds=fills_s - age_s), later(seconds=-age_s)),
-    kinds, st.integers(1, 1_000_000), st.floats(0, 1), st.floats(0, 60), st.floats(0, 200),
-)  # fmt: skip
+    lambda kind, of, part, fills_s, age_s: Limit(
+        kind, of, of * part, later(seconds=fills_s - age_s), later(seconds=-age_s)
+    ),
+    kinds,
+    st.integers(1, 1_000_000),
+    st.floats(0, 1),
+    st.floats(0, 60),
+    st.floats(0, 200),
+)
 specs = st.builds(
     version,
     patience_s=st.integers(0, 600),
@@ -147,8 +171,12 @@ def loaded(limits: Sequence[Limit], ahead: int, ranks_from: float, per_s: float)
 
 budgets = st.lists(st.builds(over, consumers, st.integers(1, 100)), max_size=3)
 loads = st.builds(
-    loaded, st.lists(limits, max_size=4), st.integers(0, 100_000), st.floats(-600, 600), st.floats(0.001, 1_000)
-)  # fmt: skip
+    loaded,
+    st.lists(limits, max_size=4),
+    st.integers(0, 100_000),
+    st.floats(-600, 600),
+    st.floats(0.001, 1_000),
+)
 
 
 @given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS))
@@ -175,16 +203,32 @@ def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_an
     each: Arrived, of: Version, soft: list[BudgetStatus], seen: Load, one: int, other: int
 ) -> None:
     low, high = (
-        decide(each, of, Splits([Split("letters", None, points)]), now=NOON, over_soft=soft, room=Room(seen))
+        decide(
+            each,
+            of,
+            Splits([Split("letters", None, points)]),
+            now=NOON,
+            over_soft=soft,
+            room=Room(seen),
+        )
         for points in sorted((one, other))
     )
     assert (low.lane, high.lane) != (Lane.REALTIME, Lane.BATCH)
 
 
 @given(arrived(), specs, loads, st.integers(0, 10_000))
-def test_more_that_waits_moves_what_may_wait_only_to_batch(each: Arrived, of: Version, seen: Load, more: int) -> None:
-    busier = load(sum(q.items for q in seen.queues) + more, *seen.limits.get(MODEL, ()), per_s=seen.per_s, ranks_from=-600)
-    calm, busy = (decide(each, of, ALL_REALTIME, now=NOON, room=Room(one)) for one in (seen, busier))
+def test_more_that_waits_moves_what_may_wait_only_to_batch(
+    each: Arrived, of: Version, seen: Load, more: int
+) -> None:
+    busier = load(
+        sum(q.items for q in seen.queues) + more,
+        *seen.limits.get(MODEL, ()),
+        per_s=seen.per_s,
+        ranks_from=-600,
+    )
+    calm, busy = (
+        decide(each, of, ALL_REALTIME, now=NOON, room=Room(one)) for one in (seen, busier)
+    )
     assert (calm.lane, busy.lane) != (Lane.BATCH, Lane.REALTIME)
 
 

@@ -23,16 +23,23 @@ from tests.unit.strategies import arrived
 URGENT_RULE = 'has(payload.channel) && payload.channel == "chat"'
 RULED = version(urgent_when=URGENT_RULE, batch_when="age_s > 86400.0", batch_expected_minutes=60)
 PLAIN = version(batch_expected_minutes=60)
-ALL_BATCH, ALL_REALTIME = Splits([Split("letters", None, 0)]), Splits([Split("letters", None, BUCKETS)])
+ALL_BATCH, ALL_REALTIME = (
+    Splits([Split("letters", None, 0)]),
+    Splits([Split("letters", None, BUCKETS)]),
+)
 BACK_AGAIN = Turnaround(NOTHING, usual=timedelta(hours=1)).within(0.95)
 lanes_or_none = st.none() | st.sampled_from(Lane)
 
 
 def item(**fields: Any) -> Arrived:
     return Arrived(
-        workload="letters", key="k1", payload=fields.pop("payload", {"text": "hello"}), received_at=NOON,
-        occurred_at=fields.pop("occurred_at", NOON), **fields,
-    )  # fmt: skip
+        workload="letters",
+        key="k1",
+        payload=fields.pop("payload", {"text": "hello"}),
+        received_at=NOON,
+        occurred_at=fields.pop("occurred_at", NOON),
+        **fields,
+    )
 
 
 def must_be_realtime(each: Arrived, of: Version) -> bool:
@@ -43,7 +50,9 @@ def must_be_realtime(each: Arrived, of: Version) -> bool:
 
 
 @given(arrived(), st.sampled_from([RULED, PLAIN]), st.integers(0, BUCKETS))
-def test_an_item_that_must_be_realtime_is_never_sent_to_batch(each: Arrived, of: Version, points: int) -> None:
+def test_an_item_that_must_be_realtime_is_never_sent_to_batch(
+    each: Arrived, of: Version, points: int
+) -> None:
     route = decide(each, of, Splits([Split("letters", None, points)]), now=NOON)
     if must_be_realtime(each, of):
         assert route.lane is Lane.REALTIME
@@ -53,11 +62,17 @@ def test_an_item_that_must_be_realtime_is_never_sent_to_batch(each: Arrived, of:
 
 
 @given(arrived(), st.sampled_from(["chat", "mail"]))
-def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(each: Arrived, channel: str) -> None:
-    old = replace(each, payload={"channel": channel}, occurred_at=later(days=-2), due_at=None, urgent=False)
+def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(
+    each: Arrived, channel: str
+) -> None:
+    old = replace(
+        each, payload={"channel": channel}, occurred_at=later(days=-2), due_at=None, urgent=False
+    )
     route = decide(old, RULED, ALL_BATCH, now=NOON)
     assert (route.lane, route.reason) == (
-        (Lane.REALTIME, Reason.URGENT_RULE) if channel == "chat" else (Lane.BATCH, Reason.BATCH_RULE)
+        (Lane.REALTIME, Reason.URGENT_RULE)
+        if channel == "chat"
+        else (Lane.BATCH, Reason.BATCH_RULE)
     )
 
 
@@ -65,14 +80,19 @@ def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(each: Arrived, c
 def test_raising_the_split_moves_items_only_to_realtime_and_lowering_it_only_to_batch(
     each: Arrived, one: int, other: int
 ) -> None:
-    low, high = (decide(each, RULED, Splits([Split("letters", None, points)]), now=NOON) for points in sorted((one, other)))
+    low, high = (
+        decide(each, RULED, Splits([Split("letters", None, points)]), now=NOON)
+        for points in sorted((one, other))
+    )
     assert (low.lane, high.lane) != (Lane.REALTIME, Lane.BATCH)
     if low.reason is not Reason.SPLIT:
         assert low == high
 
 
 @given(arrived(pin=lanes_or_none), st.sampled_from([RULED, PLAIN]), st.integers(0, BUCKETS))
-def test_every_route_has_a_reason_an_explanation_and_both_costs(each: Arrived, of: Version, points: int) -> None:
+def test_every_route_has_a_reason_an_explanation_and_both_costs(
+    each: Arrived, of: Version, points: int
+) -> None:
     route = decide(each, of, Splits([Split("letters", each.consumer, points)]), now=NOON)
     assert isinstance(route.reason, Reason)
     assert route.explanation
@@ -90,16 +110,48 @@ def test_a_pin_wins_over_everything_else(each: Arrived) -> None:
     ("fields", "lane", "reason", "said"),
     [
         ({"pin": Lane.BATCH, "urgent": True}, "batch", "pinned", "the sender asked for batch"),
-        ({"due_at": later(seconds=-1), "urgent": True}, "realtime", "overdue", "it was due at 2026-11-24T11:59:59"),
+        (
+            {"due_at": later(seconds=-1), "urgent": True},
+            "realtime",
+            "overdue",
+            "it was due at 2026-11-24T11:59:59",
+        ),
         ({"due_at": NOON}, "realtime", "overdue", "it was due at 2026-11-24T12:00:00"),
-        ({"urgent": True, "payload": {"channel": "chat"}}, "realtime", "urgent", "the sender marked it urgent"),
-        ({"payload": {"channel": "chat"}, "due_at": later(minutes=1)}, "realtime", "urgent_rule", "urgent_when holds"),
-        ({"due_at": later(minutes=341), "occurred_at": later(days=-9)}, "realtime", "deadline", "is back by then with 94.9 %"),
-        ({"due_at": later(minutes=342), "occurred_at": later(days=-9)}, "batch", "batch_rule", "is back by then with 95 %"),
-        ({"occurred_at": later(days=-1)}, "batch", "split", "bucket 8,771 of 10,000 is not below the split"),
+        (
+            {"urgent": True, "payload": {"channel": "chat"}},
+            "realtime",
+            "urgent",
+            "the sender marked it urgent",
+        ),
+        (
+            {"payload": {"channel": "chat"}, "due_at": later(minutes=1)},
+            "realtime",
+            "urgent_rule",
+            "urgent_when holds",
+        ),
+        (
+            {"due_at": later(minutes=341), "occurred_at": later(days=-9)},
+            "realtime",
+            "deadline",
+            "is back by then with 94.9 %",
+        ),
+        (
+            {"due_at": later(minutes=342), "occurred_at": later(days=-9)},
+            "batch",
+            "batch_rule",
+            "is back by then with 95 %",
+        ),
+        (
+            {"occurred_at": later(days=-1)},
+            "batch",
+            "split",
+            "bucket 8,771 of 10,000 is not below the split",
+        ),
     ],
 )
-def test_the_rules_are_asked_in_their_order(fields: dict[str, Any], lane: str, reason: str, said: str) -> None:
+def test_the_rules_are_asked_in_their_order(
+    fields: dict[str, Any], lane: str, reason: str, said: str
+) -> None:
     route = decide(item(**fields), RULED, ALL_BATCH, now=NOON)
     assert (route.lane, route.reason) == (lane, reason)
     assert said in route.explanation
@@ -109,11 +161,18 @@ def test_the_split_of_its_consumer_decides_an_item() -> None:
     splits = Splits([Split("letters", None, 0), Split("letters", "desk", 8_772)])
     route = decide(item(consumer="desk"), PLAIN, splits, now=NOON)
     assert route.lane is Lane.REALTIME
-    assert route.explanation == "bucket 8,771 of 10,000 is below the split of 87.72 % for consumer desk"
+    assert (
+        route.explanation
+        == "bucket 8,771 of 10,000 is below the split of 87.72 % for consumer desk"
+    )
 
 
-@pytest.mark.parametrize("text", ["payload.vip", "payload.n / 0 == 1", "payload.tags[9]", "due_in_s < 1.0"])
-def test_a_rule_that_cannot_be_evaluated_does_not_hold_and_the_explanation_says_so(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["payload.vip", "payload.n / 0 == 1", "payload.tags[9]", "due_in_s < 1.0"]
+)
+def test_a_rule_that_cannot_be_evaluated_does_not_hold_and_the_explanation_says_so(
+    text: str,
+) -> None:
     each = item(payload={"n": 1, "tags": []})
     for of in (version(urgent_when=text), version(batch_when=text)):
         route = decide(each, of, ALL_REALTIME, now=NOON)
@@ -135,11 +194,24 @@ def test_an_item_is_ranked_by_its_due_time_else_by_its_workloads_patience() -> N
     assert rank_at(item(), version(patience_s=90)) == later(seconds=90)
 
 
-def test_what_is_urgent_ranks_before_what_came_with_it_and_behind_what_is_older_than_its_patience() -> None:
+def test_what_is_urgent_ranks_before_what_came_with_it_and_behind_what_is_older_than_its_patience() -> (
+    None
+):
     of = version(patience_s=90)
-    assert rank_at(item(urgent=True), of) == rank_at(item(urgent=True, due_at=later(hours=1)), of) == NOON
-    assert rank_at(item(urgent=True, due_at=later(seconds=-9)), of) == later(seconds=-9) - EXPECTED_CALL
-    assert rank_at(item(urgent=True), of) < rank_at(item(due_at=later(seconds=10)), of) < rank_at(item(), of)
+    assert (
+        rank_at(item(urgent=True), of)
+        == rank_at(item(urgent=True, due_at=later(hours=1)), of)
+        == NOON
+    )
+    assert (
+        rank_at(item(urgent=True, due_at=later(seconds=-9)), of)
+        == later(seconds=-9) - EXPECTED_CALL
+    )
+    assert (
+        rank_at(item(urgent=True), of)
+        < rank_at(item(due_at=later(seconds=10)), of)
+        < rank_at(item(), of)
+    )
 
 
 def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other() -> None:
@@ -149,7 +221,14 @@ def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other()
 
 
 def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_does_not() -> None:
-    free = {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
+    free = {
+        Reason.VALUE,
+        Reason.SPLIT,
+        Reason.BUDGET,
+        Reason.CAPACITY,
+        Reason.FALLBACK,
+        Reason.SHED,
+    }
     for reason in Reason:
         for lane in Lane:
             assert binds(reason, lane) == (None if reason in free else lane)
@@ -174,5 +253,7 @@ def test_older_items_overtake_so_that_nothing_starves(one: Arrived, other: Arriv
         ("", 'age_s > 5.0 && ["a"].exists(k, k in payload)', True),
     ],
 )
-def test_a_payload_is_needed_where_a_rule_reads_it(urgent_when: str, batch_when: str, inside: bool) -> None:
+def test_a_payload_is_needed_where_a_rule_reads_it(
+    urgent_when: str, batch_when: str, inside: bool
+) -> None:
     assert looks_inside(version(urgent_when=urgent_when, batch_when=batch_when)) is inside

@@ -15,7 +15,19 @@ from lanes.routing.capacity import Kind, Limit, Need
 from lanes.routing.load import A_CALL, Added, Load, Queue, Rest
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL
-from lanes.routing.second_look import AHEAD, MARGIN, UNSURE, Doubtful, Late, Looked, Out, latest, looked_until, rescue, weigh
+from lanes.routing.second_look import (
+    AHEAD,
+    MARGIN,
+    UNSURE,
+    Doubtful,
+    Late,
+    Looked,
+    Out,
+    latest,
+    looked_until,
+    rescue,
+    weigh,
+)
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -28,12 +40,18 @@ DOWN = replace(IDLE, rests={MODEL: Rest(MODEL, later(minutes=-1), "529")})
 NOTHING_SEEN = Prospects.assumed(NOON)
 
 
-def late(nth: int, due_at: datetime, *, batch: Out | None = STUCK, binds: Lane | None = None) -> Late:
+def late(
+    nth: int, due_at: datetime, *, batch: Out | None = STUCK, binds: Lane | None = None
+) -> Late:
     return Late(WorkId(nth), LETTERS, due_at, batch, binds)
 
 
-def doubtful(nth: int, due_in: timedelta, *, binds: Lane | None = None, consumer: str | None = None) -> Doubtful:
-    return Doubtful(replace(late(nth, NOON + due_in, binds=binds), consumer=consumer), 0.03, "it is late")
+def doubtful(
+    nth: int, due_in: timedelta, *, binds: Lane | None = None, consumer: str | None = None
+) -> Doubtful:
+    return Doubtful(
+        replace(late(nth, NOON + due_in, binds=binds), consumer=consumer), 0.03, "it is late"
+    )
 
 
 def numbers(of: Sequence[Doubtful]) -> list[int]:
@@ -44,7 +62,9 @@ def looked(*candidates: Doubtful, load: Load = IDLE, after: timedelta = timedelt
     return rescue(candidates, replace(load, at=load.at + after), now=NOON + after)
 
 
-LATEST = MARGIN + EXPECTED_CALL + UNSURE * timedelta(seconds=0.1)  # before the due time of one item on an idle lane
+LATEST = (
+    MARGIN + EXPECTED_CALL + UNSURE * timedelta(seconds=0.1)
+)  # before the due time of one item on an idle lane
 
 
 def test_an_item_is_not_taken_before_the_latest_moment_and_from_then_on_it_is() -> None:
@@ -55,7 +75,9 @@ def test_an_item_is_not_taken_before_the_latest_moment_and_from_then_on_it_is() 
     assert latest(due.of.due_at, 0.1, EXPECTED_CALL) == NOON + moment
 
 
-def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ranks_behind_it_does_not() -> None:
+def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ranks_behind_it_does_not() -> (
+    None
+):
     due = doubtful(1, timedelta(minutes=2))
     before = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=1), 800)])
     behind = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=3), 800)])
@@ -74,7 +96,9 @@ def test_the_backlog_of_another_workload_leaves_an_item_its_share_of_real_time()
     assert numbers(looked(due, load=beside).taken) == [1]  # twice as long
 
 
-def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> None:
+def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> (
+    None
+):
     many = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
     need_s = UNSURE * 1000 / IDLE.per_s
     moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=need_s)
@@ -87,20 +111,36 @@ def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their
     """Real time answers 10 a second: 1,000 of each need 200 seconds, and as much again by a quarter to be sure."""
     bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
     letters = [doubtful(nth, timedelta(minutes=10)) for nth in range(1000)]
-    theirs = [replace(each, of=replace(each.of, work_id=WorkId(1000 + each.of.work_id), version=bills)) for each in letters]
-    moment = timedelta(minutes=10) - MARGIN - EXPECTED_CALL - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    theirs = [
+        replace(each, of=replace(each.of, work_id=WorkId(1000 + each.of.work_id), version=bills))
+        for each in letters
+    ]
+    moment = (
+        timedelta(minutes=10)
+        - MARGIN
+        - EXPECTED_CALL
+        - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    )
     assert not looked(*letters, *theirs, after=moment - timedelta(seconds=1)).taken
     taken = looked(*letters, *theirs, after=moment).taken
     of = Counter(each.of.version.workload for each in taken)
-    assert of == {"letters": AHEAD.total_seconds() * IDLE.per_s, "bills": AHEAD.total_seconds() * IDLE.per_s / 2}  # its share
+    assert of == {
+        "letters": AHEAD.total_seconds() * IDLE.per_s,
+        "bills": AHEAD.total_seconds() * IDLE.per_s / 2,
+    }  # its share
     assert not looked(*letters, after=moment).taken
-    assert looked_until(IDLE, [LETTERS, bills], {"letters": 1000, "bills": 1000}) - NOON == timedelta(minutes=10) - moment
+    assert (
+        looked_until(IDLE, [LETTERS, bills], {"letters": 1000, "bills": 1000}) - NOON
+        == timedelta(minutes=10) - moment
+    )
 
 
 def test_where_the_limits_of_one_model_press_nothing_of_another_is_taken_before_its_time() -> None:
     bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
     empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
-    load = replace(IDLE, limits={"claude-sonnet-5-5": [empty]}, needs={"bills": Need(0, 0, requests=3)})
+    load = replace(
+        IDLE, limits={"claude-sonnet-5-5": [empty]}, needs={"bills": Need(0, 0, requests=3)}
+    )
     ours, theirs = doubtful(1, timedelta(seconds=58)), doubtful(2, timedelta(seconds=59))
     seen = looked(ours, replace(theirs, of=replace(theirs.of, version=bills)), load=load)
     assert numbers(seen.taken) == [2]
@@ -110,9 +150,16 @@ def test_what_comes_behind_all_that_was_read_counts_and_is_neither_taken_nor_tol
     read = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
     behind = doubtful(1000, timedelta(minutes=5))
     behind = replace(behind, of=replace(behind.of, items=1000))
-    moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    moment = (
+        timedelta(minutes=5)
+        - MARGIN
+        - EXPECTED_CALL
+        - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    )
     assert not looked(*read, behind, after=moment - timedelta(seconds=1)).taken
-    assert numbers(looked(*read, behind, after=moment).taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
+    assert numbers(looked(*read, behind, after=moment).taken) == list(
+        range(round(AHEAD.total_seconds() * IDLE.per_s))
+    )
     assert looked(behind, after=timedelta(minutes=4)) == Looked([], [])
 
 
@@ -128,7 +175,9 @@ def test_what_is_bound_to_batch_is_never_taken_and_is_at_risk() -> None:
 
 
 def test_what_is_bound_to_batch_stands_for_all_of_its_batch_that_are_due_alike() -> None:
-    (doubt,) = weigh([replace(late(1, later(minutes=5), binds=Lane.BATCH), items=40)], NOTHING_SEEN, now=NOON)
+    (doubt,) = weigh(
+        [replace(late(1, later(minutes=5), binds=Lane.BATCH), items=40)], NOTHING_SEEN, now=NOON
+    )
     assert [each.of.items for each in looked(doubt).at_risk] == [40]
     (risk,) = risks([doubt, doubtful(2, timedelta(seconds=1))], IDLE)
     assert (risk.bound, risk.crowded, risk.items) == (40, 1, 41)
@@ -150,7 +199,9 @@ def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
 def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
     (doubt,) = weigh([late(1, later(minutes=5))], NOTHING_SEEN, now=NOON)
     assert doubt.probability < 0.5
-    assert doubt.said.startswith("due 2026-11-24T12:05:00+00:00, batch 41, out for 6.0 h, is back by then with ")
+    assert doubt.said.startswith(
+        "due 2026-11-24T12:05:00+00:00, batch 41, out for 6.0 h, is back by then with "
+    )
     assert doubt.said.endswith("; 95 % are asked for")
 
 
@@ -173,7 +224,9 @@ def test_a_rescue_says_how_long_real_time_needs() -> None:
     assert taken.said == "it is late; real time needs 0.10 s for what goes before it, and a call"
 
 
-def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_item_at_most_probes_it() -> None:
+def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_item_at_most_probes_it() -> (
+    None
+):
     due = [doubtful(nth, timedelta(seconds=15)) for nth in range(3)]
     seen = looked(*due, load=DOWN)
     assert (numbers(seen.taken), numbers(seen.at_risk)) == ([0], [1, 2])
@@ -193,37 +246,61 @@ def test_what_need_not_begin_yet_waits_for_its_batch_and_for_its_model_to_answer
 
 
 @pytest.mark.parametrize("refused", [None, "crm"])
-def test_what_a_used_up_budget_would_not_pay_is_at_risk_and_never_probes(refused: str | None) -> None:
+def test_what_a_used_up_budget_would_not_pay_is_at_risk_and_never_probes(
+    refused: str | None,
+) -> None:
     due = doubtful(1, timedelta(seconds=15), consumer="crm"), doubtful(2, timedelta(seconds=15))
-    seen = looked(*due, load=replace(DOWN if refused is None else IDLE, refused=frozenset({("letters", refused)})))
+    seen = looked(
+        *due,
+        load=replace(DOWN if refused is None else IDLE, refused=frozenset({("letters", refused)})),
+    )
     unpaid = [1, 2] if refused is None else [1]
     assert numbers(seen.at_risk) == unpaid
     assert numbers(seen.taken) == [each for each in (1, 2) if each not in unpaid]
     of = "" if refused is None else ' for consumer "crm"'
-    assert {each.held and each.held.said for each in seen.at_risk} == {f'the budget of "letters"{of} is used up'}
+    assert {each.held and each.held.said for each in seen.at_risk} == {
+        f'the budget of "letters"{of} is used up'
+    }
 
 
-dues = st.lists(st.tuples(st.integers(0, 600), st.sampled_from([None, None, Lane.BATCH])), max_size=60)
+dues = st.lists(
+    st.tuples(st.integers(0, 600), st.sampled_from([None, None, Lane.BATCH])), max_size=60
+)
 loads = st.builds(
-    Load, at=st.just(NOON), per_s=st.floats(0.05, 50),
+    Load,
+    at=st.just(NOON),
+    per_s=st.floats(0.05, 50),
     queues=st.lists(
-        st.builds(Queue, workload=st.just("letters"), model=st.just(MODEL), ranks_from=st.integers(-60, 600).map(
-            lambda each: later(seconds=each)), items=st.integers(0, 100)), max_size=5),
-)  # fmt: skip
+        st.builds(
+            Queue,
+            workload=st.just("letters"),
+            model=st.just(MODEL),
+            ranks_from=st.integers(-60, 600).map(lambda each: later(seconds=each)),
+            items=st.integers(0, 100),
+        ),
+        max_size=5,
+    ),
+)
 
 
 @given(dues, loads)
 def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_both_taken_and_at_risk(
     due: list[tuple[int, Lane | None]], load: Load
 ) -> None:
-    candidates = [doubtful(nth, timedelta(seconds=each), binds=binds) for nth, (each, binds) in enumerate(due)]
+    candidates = [
+        doubtful(nth, timedelta(seconds=each), binds=binds) for nth, (each, binds) in enumerate(due)
+    ]
     seen = rescue(candidates, load, now=NOON)
     for nth, each in enumerate(seen.taken, 1):
         assert each.of.binds is None
-        drain_s = load.drain_s("letters", MODEL, until=each.of.due_at, more=Added(MODEL, nth, A_CALL))
+        drain_s = load.drain_s(
+            "letters", MODEL, until=each.of.due_at, more=Added(MODEL, nth, A_CALL)
+        )
         assert NOON + timedelta(seconds=drain_s) + load.call <= each.of.due_at
     assert not {*numbers(seen.taken)} & {*numbers(seen.at_risk)}
-    assert numbers(seen.taken) == numbers(sorted(seen.taken, key=lambda each: (each.of.due_at, each.of.work_id)))
+    assert numbers(seen.taken) == numbers(
+        sorted(seen.taken, key=lambda each: (each.of.due_at, each.of.work_id))
+    )
 
 
 @given(dues, loads)
@@ -232,7 +309,11 @@ def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_fo
 ) -> None:
     """Real time answers as quickly as it said: then whatever could be in time is, though it waited for the latest moment."""
     load = replace(load, queues=[])
-    left = [doubtful(nth, timedelta(seconds=each)) for nth, (each, binds) in enumerate(due) if binds is None]
+    left = [
+        doubtful(nth, timedelta(seconds=each))
+        for nth, (each, binds) in enumerate(due)
+        if binds is None
+    ]
     hopeless = {*numbers(rescue(left, load, now=NOON).at_risk)}
     busy_until, now = NOON, NOON
     while left and now < later(minutes=15):
@@ -241,7 +322,9 @@ def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_fo
         taken = {*numbers(rescue(left, replace(load, at=now, queues=queue), now=now).taken)}
         for each in [each for each in left if each.of.work_id in taken]:
             busy_until = max(busy_until, now) + timedelta(seconds=1 / load.per_s)
-            assert busy_until + load.call <= each.of.due_at + timedelta(seconds=1 / load.per_s + 0.01)
+            assert busy_until + load.call <= each.of.due_at + timedelta(
+                seconds=1 / load.per_s + 0.01
+            )
         left = [each for each in left if each.of.work_id not in taken]
         missed = {each.of.work_id for each in left if each.of.due_at <= now}
         assert missed <= hopeless
@@ -253,10 +336,17 @@ def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_fo
 def test_while_real_time_answers_nothing_of_them_what_would_be_taken_is_at_risk_and_nothing_else_is_besides(
     due: list[tuple[int, Lane | None]], load: Load, paid: bool
 ) -> None:
-    candidates = [doubtful(nth, timedelta(seconds=each), binds=binds) for nth, (each, binds) in enumerate(due)]
-    none = replace(load, rests=DOWN.rests, refused=frozenset() if paid else frozenset({("letters", None)}))
+    candidates = [
+        doubtful(nth, timedelta(seconds=each), binds=binds) for nth, (each, binds) in enumerate(due)
+    ]
+    none = replace(
+        load, rests=DOWN.rests, refused=frozenset() if paid else frozenset({("letters", None)})
+    )
     served, seen = rescue(candidates, load, now=NOON), rescue(candidates, none, now=NOON)
-    assert {*numbers(seen.at_risk), *numbers(seen.taken)} == {*numbers(served.at_risk), *numbers(served.taken)}
+    assert {*numbers(seen.at_risk), *numbers(seen.taken)} == {
+        *numbers(served.at_risk),
+        *numbers(served.taken),
+    }
     assert len(seen.taken) <= (1 if paid and not load.waiting() else 0)
 
 

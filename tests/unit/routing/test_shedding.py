@@ -31,13 +31,20 @@ OVER = BudgetStatus(SOFT, NOON, later(days=1), Decimal(2), Decimal(0), Decimal(0
 IDLE = Load(NOON, per_s=0.5)
 
 
-def waiting(rank_at: datetime = NOON, *, due_at: datetime | None = None, bound_to: Lane | None = None,
-            consumer: str | None = None) -> Waiting:  # fmt: skip
+def waiting(
+    rank_at: datetime = NOON,
+    *,
+    due_at: datetime | None = None,
+    bound_to: Lane | None = None,
+    consumer: str | None = None,
+) -> Waiting:
     return Waiting(WorkId(1), "letters", VersionId(1), consumer, rank_at, due_at, bound_to)
 
 
 def pressure(*rests: Rest, over_soft: BudgetStatus | None = None, load: Load = IDLE) -> Shedding:
-    return Shedding(rests, [] if over_soft is None else [over_soft], load, Prospects.assumed(NOON), now=NOON)
+    return Shedding(
+        rests, [] if over_soft is None else [over_soft], load, Prospects.assumed(NOON), now=NOON
+    )
 
 
 def queued(items: int, **more: Any) -> Load:
@@ -45,7 +52,9 @@ def queued(items: int, **more: Any) -> Load:
     return replace(IDLE, queues=[Queue("letters", MODEL, LONG_OVERDUE, items)], **more)
 
 
-def leaves(pressed: Shedding, of: Waiting, by: Version = LETTERS, *, before: int = 0) -> Shed | None:
+def leaves(
+    pressed: Shedding, of: Waiting, by: Version = LETTERS, *, before: int = 0
+) -> Shed | None:
     """What becomes of an item with so many others before it."""
     return pressed.of(of, by, pressed.line({by.workload: by}, {by.workload: before}))
 
@@ -54,9 +63,17 @@ def test_free_work_of_a_model_that_answers_nobody_leaves_and_says_since_when_and
     shed = leaves(pressure(DOWN), waiting())
     assert shed is not None
     route = shed.route(COSTS)
-    assert (route.lane, route.reason, route.binds, route.probability) == (Lane.BATCH, Reason.SHED, None, None)
+    assert (route.lane, route.reason, route.binds, route.probability) == (
+        Lane.BATCH,
+        Reason.SHED,
+        None,
+        None,
+    )
     assert (route.realtime_usd, route.batch_usd) == (COSTS.realtime, COSTS.batch)
-    assert route.explanation == f"{MODEL} answers nobody since 11:58 UTC: 529: overloaded; it may wait for a batch"
+    assert (
+        route.explanation
+        == f"{MODEL} answers nobody since 11:58 UTC: 529: overloaded; it may wait for a batch"
+    )
 
 
 def test_another_model_sheds_nothing() -> None:
@@ -66,7 +83,10 @@ def test_another_model_sheds_nothing() -> None:
 
 
 def test_a_model_that_rests_for_a_few_seconds_sheds_nothing() -> None:
-    assert leaves(pressure(replace(DOWN, since=NOON - SETTLED + timedelta(seconds=1))), waiting()) is None
+    assert (
+        leaves(pressure(replace(DOWN, since=NOON - SETTLED + timedelta(seconds=1))), waiting())
+        is None
+    )
     assert leaves(pressure(replace(DOWN, since=NOON - SETTLED)), waiting()) is not None
 
 
@@ -101,13 +121,17 @@ def walked(pressed: Shedding, ranks: Sequence[datetime]) -> list[int]:
     return sorted(pressed.leaving(reversed(queue), {LETTERS.id: LETTERS}, line))
 
 
-def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_rank_allows_leaves() -> None:
+def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_rank_allows_leaves() -> (
+    None
+):
     """Each takes two seconds. With a minute of patience those of the first minute are served in their time."""
     ranks = [later(minutes=1, seconds=nth) for nth in range(180)]
     assert walked(pressure(load=queued(180)), ranks) == list(range(61, 180))
     shed = leaves(pressure(load=queued(180)), waiting(ranks[90]), before=90)
     assert shed is not None
-    assert shed.why == f"what waits for {MODEL} before it takes 3.0 min, 30 s longer than it can wait"
+    assert (
+        shed.why == f"what waits for {MODEL} before it takes 3.0 min, 30 s longer than it can wait"
+    )
 
 
 def test_of_a_burst_that_ranks_alike_as_much_leaves_as_cannot_be_served_by_then() -> None:
@@ -136,9 +160,15 @@ def test_what_is_served_soon_stays_however_late_it_is() -> None:
 
 def test_what_waits_for_a_model_that_rests_is_in_nobodys_way() -> None:
     others = version(2, "others", realtime_model="claude-sonnet-5-5")
-    load = replace(queued(1), queues=[*queued(1).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 1_000)])
+    load = replace(
+        queued(1),
+        queues=[*queued(1).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 1_000)],
+    )
     both = {"letters": LETTERS, "others": others}, {"letters": 4, "others": 1_000}
-    busy, resting = pressure(load=load), pressure(replace(DOWN, model="claude-sonnet-5-5", since=NOON), load=load)
+    busy, resting = (
+        pressure(load=load),
+        pressure(replace(DOWN, model="claude-sonnet-5-5", since=NOON), load=load),
+    )
     assert busy.of(waiting(), LETTERS, busy.line(*both)) is not None  # they share the places
     assert resting.of(waiting(), LETTERS, resting.line(*both)) is None
 
@@ -153,17 +183,26 @@ def test_only_workloads_that_something_presses_are_looked_at() -> None:
     of = {"letters": LETTERS, "others": other}
     assert pressure().looked_at(of) == []
     assert pressure(DOWN).looked_at(of) == ["letters"]
-    assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).looked_at(of) == ["others"]
+    assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).looked_at(
+        of
+    ) == ["others"]
     assert pressure(load=queued(5)).looked_at(of) == []
     assert pressure(load=queued(6)).looked_at(of) == ["letters"]
     both = [*queued(5).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 3)]
-    assert pressure(load=replace(IDLE, queues=both)).looked_at(of) == ["letters", "others"]  # they share the places
+    assert pressure(load=replace(IDLE, queues=both)).looked_at(of) == [
+        "letters",
+        "others",
+    ]  # they share the places
 
 
 def test_work_whose_version_cannot_be_read_stays() -> None:
     pressed = pressure(DOWN)
     unreadable = replace(waiting(), id=WorkId(2), version_id=VersionId(2))
-    left = pressed.leaving([waiting(), unreadable], {LETTERS.id: LETTERS}, pressed.line({"letters": LETTERS}, {"letters": 2}))
+    left = pressed.leaving(
+        [waiting(), unreadable],
+        {LETTERS.id: LETTERS},
+        pressed.line({"letters": LETTERS}, {"letters": 2}),
+    )
     assert list(left) == [WorkId(1)]
 
 
@@ -175,13 +214,23 @@ spans = st.integers(-100_000, 1_000_000).map(lambda s: later(seconds=s))
 
 
 @given(
-    rank_at=spans, due_at=st.none() | spans, consumer=st.sampled_from([None, "desk"]), bound_to=st.sampled_from(Lane),
-    rests=st.lists(st.builds(Rest, st.just(MODEL), spans, st.just("529"))), over=st.booleans(), items=st.integers(0, 10**9),
-)  # fmt: skip
+    rank_at=spans,
+    due_at=st.none() | spans,
+    consumer=st.sampled_from([None, "desk"]),
+    bound_to=st.sampled_from(Lane),
+    rests=st.lists(st.builds(Rest, st.just(MODEL), spans, st.just("529"))),
+    over=st.booleans(),
+    items=st.integers(0, 10**9),
+)
 def test_what_is_bound_to_a_lane_is_never_shed_whatever_load_and_budget(
-    rank_at: datetime, due_at: datetime | None, consumer: str | None, bound_to: Lane, rests: list[Rest], over: bool,
+    rank_at: datetime,
+    due_at: datetime | None,
+    consumer: str | None,
+    bound_to: Lane,
+    rests: list[Rest],
+    over: bool,
     items: int,
-) -> None:  # fmt: skip
+) -> None:
     pressed = pressure(*rests, over_soft=OVER if over else None, load=queued(items))
     of = waiting(rank_at, due_at=due_at, bound_to=bound_to, consumer=consumer)
     assert leaves(pressed, of, before=items) is None

@@ -14,7 +14,9 @@ consumers = st.sampled_from([None, "desk", "night"])
 
 
 @given(points, points, TEXT, st.none() | TEXT)
-def test_raising_the_split_never_moves_an_item_away_from_realtime(low: int, high: int, key: str, entity: str | None) -> None:
+def test_raising_the_split_never_moves_an_item_away_from_realtime(
+    low: int, high: int, key: str, entity: str | None
+) -> None:
     low, high = sorted((low, high))
     place = bucket("letters", entity=entity, key=key)
     before, after = (to_realtime(Split("letters", None, points), place) for points in (low, high))
@@ -22,14 +24,18 @@ def test_raising_the_split_never_moves_an_item_away_from_realtime(low: int, high
 
 
 @given(TEXT, TEXT, st.none() | TEXT)
-def test_a_bucket_is_stable_and_within_the_wheel(workload: str, key: str, entity: str | None) -> None:
+def test_a_bucket_is_stable_and_within_the_wheel(
+    workload: str, key: str, entity: str | None
+) -> None:
     place = bucket(workload, entity=entity, key=key)
     assert 0 <= place < BUCKETS
     assert place == bucket(workload, entity=entity, key=key)
 
 
 @given(TEXT, TEXT, TEXT)
-def test_items_of_one_entity_share_a_bucket_whatever_their_keys(entity: str, key: str, other: str) -> None:
+def test_items_of_one_entity_share_a_bucket_whatever_their_keys(
+    entity: str, key: str, other: str
+) -> None:
     assert bucket("letters", entity=entity, key=key) == bucket("letters", entity=entity, key=other)
     assert bucket("letters", entity=entity, key=key) == bucket("letters", entity=None, key=entity)
 
@@ -49,13 +55,16 @@ def test_a_split_of_nothing_and_one_of_all_leave_no_doubt(key: str, entity: str 
 
 def test_a_split_takes_about_its_share_of_many_items() -> None:
     quarter = Split("letters", None, 2_500)
-    taken = Counter(to_realtime(quarter, bucket("letters", entity=None, key=f"k{n}")) for n in range(10_000))
+    taken = Counter(
+        to_realtime(quarter, bucket("letters", entity=None, key=f"k{n}")) for n in range(10_000)
+    )
     assert 2_300 < taken[True] < 2_700
 
 
 def test_the_buckets_of_two_workloads_are_independent() -> None:
     letters, tickets = (
-        [bucket(workload, entity=None, key=f"k{n}") for n in range(1_000)] for workload in ("letters", "tickets")
+        [bucket(workload, entity=None, key=f"k{n}") for n in range(1_000)]
+        for workload in ("letters", "tickets")
     )
     assert sum(map(eq, letters, tickets)) < 10
 
@@ -74,9 +83,19 @@ def test_a_split_of_nothing_for_a_consumer_wins_over_one_of_all() -> None:
     assert Splits([Split("letters", None, BUCKETS), narrow]).of("letters", "desk") is narrow
 
 
-@given(st.lists(st.tuples(consumers, points | st.none()), max_size=6), consumers, points | st.none(), consumers, TEXT)
+@given(
+    st.lists(st.tuples(consumers, points | st.none()), max_size=6),
+    consumers,
+    points | st.none(),
+    consumers,
+    TEXT,
+)
 def test_a_change_of_a_split_moves_an_item_only_the_way_that_its_own_share_moves(
-    rows: list[tuple[str | None, int | None]], changed: str | None, to: int | None, consumer: str | None, key: str
+    rows: list[tuple[str | None, int | None]],
+    changed: str | None,
+    to: int | None,
+    consumer: str | None,
+    key: str,
 ) -> None:
     """Also one that lets a consumer inherit, or that moves the split which others inherit."""
     before = in_force(rows).of("letters", consumer)
@@ -89,4 +108,6 @@ def test_a_change_of_a_split_moves_an_item_only_the_way_that_its_own_share_moves
 
 def in_force(rows: list[tuple[str | None, int | None]]) -> Splits:
     """The newest row of each consumer counts; one without a share says that it inherits."""
-    return Splits([Split("letters", whose, share) for whose, share in dict(rows).items() if share is not None])
+    return Splits(
+        [Split("letters", whose, share) for whose, share in dict(rows).items() if share is not None]
+    )

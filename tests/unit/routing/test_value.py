@@ -26,7 +26,10 @@ from tests.unit.strategies import arrived
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 half_lives = st.integers(1, 31_536_000)
 values = st.floats(0, 1_000_000, exclude_min=True)
-ALL_BATCH, ALL_REALTIME = Splits([Split("letters", None, 0)]), Splits([Split("letters", None, BUCKETS)])
+ALL_BATCH, ALL_REALTIME = (
+    Splits([Split("letters", None, 0)]),
+    Splits([Split("letters", None, BUCKETS)]),
+)
 
 
 spans = st.integers(1, 100_000).map(lambda seconds: timedelta(seconds=seconds))
@@ -34,28 +37,49 @@ histories = st.lists(st.builds(Took, spans, back=st.booleans(), age=spans), max_
 
 
 def item(**fields: Any) -> Arrived:
-    return Arrived("letters", "k1", {"text": "hello"}, NOON, fields.pop("occurred_at", NOON), **fields)
+    return Arrived(
+        "letters", "k1", {"text": "hello"}, NOON, fields.pop("occurred_at", NOON), **fields
+    )
 
 
-def route(each: Arrived, splits: Splits = ALL_BATCH, *, took: timedelta = HOUR, **fields: Any) -> Route:
+def route(
+    each: Arrived, splits: Splits = ALL_BATCH, *, took: timedelta = HOUR, **fields: Any
+) -> Route:
     prospects = Prospects(laws([Took(took, age=DAY)] * 1_000), NOON)
-    return decide(each, version(off_peak_start="00:00", off_peak_end="00:00", **fields), splits, now=NOON, prospects=prospects)
+    return decide(
+        each,
+        version(off_peak_start="00:00", off_peak_end="00:00", **fields),
+        splits,
+        now=NOON,
+        prospects=prospects,
+    )
 
 
 @pytest.mark.parametrize("half_life_s", [60.0, 3_600.0, 86_400.0, 30_000_000.0])
-def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(half_life_s: float) -> None:
+def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(
+    half_life_s: float,
+) -> None:
     def density(log_s: float) -> float:
         return SHAPE / 4 / math.cosh(SHAPE * (log_s - math.log(3_600)) / 2) ** 2
 
-    lost, _ = quad(lambda log_s: density(log_s) * -math.expm1(-math.log(2) * math.exp(log_s) / half_life_s), 0, 20, limit=400)
-    assert 1 - Turnaround(NOTHING, usual=timedelta(hours=1)).left(half_life_s) == pytest.approx(lost, rel=0.02)
+    lost, _ = quad(
+        lambda log_s: density(log_s) * -math.expm1(-math.log(2) * math.exp(log_s) / half_life_s),
+        0,
+        20,
+        limit=400,
+    )
+    assert 1 - Turnaround(NOTHING, usual=timedelta(hours=1)).left(half_life_s) == pytest.approx(
+        lost, rel=0.02
+    )
 
 
 def test_what_is_left_is_that_of_the_batches_where_many_were_seen() -> None:
     drawn = random.Random(7)
     took = [timedelta(seconds=drawn.lognormvariate(math.log(1_200), 0.6)) for _ in range(4_000)]
     left = sum(0.5 ** (each.total_seconds() / 900) for each in took) / len(took)
-    assert Turnaround(seen(map(Took, took)), usual=timedelta(hours=1)).left(900) == pytest.approx(left, abs=0.01)
+    assert Turnaround(seen(map(Took, took)), usual=timedelta(hours=1)).left(900) == pytest.approx(
+        left, abs=0.01
+    )
 
 
 @given(histories, spans, half_lives, half_lives)
@@ -67,7 +91,9 @@ def test_what_is_left_is_a_share_and_grows_with_the_half_life(
     assert 0 <= short <= long <= 1
 
 
-def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_numbers_are_said() -> None:
+def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_numbers_are_said() -> (
+    None
+):
     loses = route(item(), value_usd=0.01, half_life_s=3600)
     assert (loses.lane, loses.reason) == (Lane.REALTIME, Reason.VALUE)
     assert loses.explanation == "waiting loses about $0.00760 of $0.0100, a batch saves $0.0000226"
@@ -85,7 +111,12 @@ def test_an_old_item_has_lost_its_value_already() -> None:
 
 
 def test_what_leaves_early_for_its_due_time_loses_less_than_what_waits_for_the_schedule() -> None:
-    terms = {"off_peak_start": "22:00", "off_peak_end": "06:00", "value_usd": 0.0001, "half_life_s": 36_000}
+    terms = {
+        "off_peak_start": "22:00",
+        "off_peak_end": "06:00",
+        "value_usd": 0.0001,
+        "half_life_s": 36_000,
+    }
     prospects = Prospects(laws([Took(HOUR / 4, age=DAY)] * 1_000), NOON)
     said = [
         decide(item(due_at=due), version(**terms), ALL_BATCH, now=NOON, prospects=prospects)
@@ -100,10 +131,15 @@ def test_in_lambda_mode_a_batch_alone_saves_the_whole_call() -> None:
     assert (saved_usd(costs, Mode.PLAIN), saved_usd(costs, Mode.LAMBDA)) == (0.002, 0.004)
 
 
-def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left_to_the_split() -> None:
+def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left_to_the_split() -> (
+    None
+):
     assert weigh(1.0, 0.0, 0.0).lane is None
     dearer = weigh(1.0, 0.25, -0.5)
-    assert (dearer.lane, dearer.said) == (Lane.REALTIME, "waiting loses about $0.250 of $1.00, a batch costs $0.500 more")
+    assert (dearer.lane, dearer.said) == (
+        Lane.REALTIME,
+        "waiting loses about $0.250 of $1.00, a batch costs $0.500 more",
+    )
 
 
 @given(arrived(), values, half_lives, st.integers(0, BUCKETS), st.sampled_from(Mode))
@@ -113,7 +149,9 @@ def test_a_value_moves_nothing_that_is_bound_and_decides_by_what_is_lost_and_sav
     splits = Splits([Split("letters", None, points)])
     rules = {"urgent_when": 'consumer == "desk"', "batch_when": 'consumer == "night"', "mode": mode}
     without = decide(each, version(**rules), splits, now=NOON)
-    valued = decide(each, version(value_usd=value_usd, half_life_s=half_life_s, **rules), splits, now=NOON)
+    valued = decide(
+        each, version(value_usd=value_usd, half_life_s=half_life_s, **rules), splits, now=NOON
+    )
     assert (valued.realtime_usd, valued.batch_usd) == (without.realtime_usd, without.batch_usd)
     if without.reason is not Reason.SPLIT:
         assert valued == without
@@ -124,8 +162,13 @@ def test_a_value_moves_nothing_that_is_bound_and_decides_by_what_is_lost_and_sav
 
 
 @given(arrived(), st.tuples(values, values), half_lives)
-def test_a_higher_value_moves_items_only_to_real_time(each: Arrived, two: tuple[float, float], half_life_s: int) -> None:
-    low, high = (decide(each, version(value_usd=v, half_life_s=half_life_s), ALL_BATCH, now=NOON) for v in sorted(two))
+def test_a_higher_value_moves_items_only_to_real_time(
+    each: Arrived, two: tuple[float, float], half_life_s: int
+) -> None:
+    low, high = (
+        decide(each, version(value_usd=v, half_life_s=half_life_s), ALL_BATCH, now=NOON)
+        for v in sorted(two)
+    )
     assert (low.lane, high.lane) != (Lane.REALTIME, Lane.BATCH)
 
 

@@ -33,7 +33,9 @@ def test_the_items_of_a_request_share_its_response_and_each_is_judged_by_its_own
     assert outcomes(made) == [Outcome.INVALID, Outcome.VALID]
     assert [each.claim for each in made] == CLAIMS
     assert {each.response for each in made} == {response}
-    assert {(each.started_at, each.ended_at, each.latency_ms) for each in made} == {(NOON, later(minutes=3), 180_000)}
+    assert {(each.started_at, each.ended_at, each.latency_ms) for each in made} == {
+        (NOON, later(minutes=3), 180_000)
+    }
 
 
 def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
@@ -43,7 +45,9 @@ def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
 
 
 def test_an_answer_that_cannot_be_judged_is_invalid_and_paid_for() -> None:
-    made = attempts.of_request(version(), CLAIMS, said(cast(str, None)), TIMES, ids=IDS)  # no text at all: not foreseen
+    made = attempts.of_request(
+        version(), CLAIMS, said(cast(str, None)), TIMES, ids=IDS
+    )  # no text at all: not foreseen
     assert outcomes(made) == [Outcome.INVALID] * 2
     assert made[0].judged.error == "the answer cannot be judged: TypeError"
     assert all(each.response is not None for each in made)

@@ -14,16 +14,27 @@ QUEUED = Owed("tickets", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 64)
 ASKED = replace(QUEUED, state=WorkState.CLAIMED, items=40)
 READY = Owed("tickets", Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 208)
 INSIDE = replace(READY, state=WorkState.SUBMITTED, batch_id=2)
-BATCH = Out(BatchId(2), BatchState.SUBMITTED, 22, 0, NOON - timedelta(seconds=12), NOON + timedelta(minutes=45))
+BATCH = Out(
+    BatchId(2),
+    BatchState.SUBMITTED,
+    22,
+    0,
+    NOON - timedelta(seconds=12),
+    NOON + timedelta(minutes=45),
+)
 NEAR = Movers(looks_every_s=1.0, usual_time=False)
 
 
-def told(*owed: Owed, unrouted: int = 0, batches: tuple[Out, ...] = (), movers: Movers = NEAR) -> str:
+def told(
+    *owed: Owed, unrouted: int = 0, batches: tuple[Out, ...] = (), movers: Movers = NEAR
+) -> str:
     return sentence(Awaited(unrouted, owed, batches), movers, now=NOON)
 
 
 def test_real_time_says_how_many_are_asked_and_how_many_queue() -> None:
-    assert told(ASKED, QUEUED) == "waiting for 104 real-time answers: 40 being asked, 64 in the queue"
+    assert (
+        told(ASKED, QUEUED) == "waiting for 104 real-time answers: 40 being asked, 64 in the queue"
+    )
     resting = replace(QUEUED, items=1, rests=True)
     assert told(resting) == "waiting for 1 real-time answer: 1 resting after a fault"
 
@@ -33,7 +44,9 @@ def test_a_batch_says_where_it_is_since_when_and_how_often_it_is_looked_at() -> 
         "waiting for 208 authoritative answers: batch 2 is in progress for 12 s, `collect` looks every 1 s"
     )
     far = Movers(looks_every_s=30)
-    assert told(replace(INSIDE, purpose=Purpose.ANSWER), batches=(replace(BATCH, processed=7),), movers=far) == (
+    assert told(
+        replace(INSIDE, purpose=Purpose.ANSWER), batches=(replace(BATCH, processed=7),), movers=far
+    ) == (
         "waiting for 208 batch answers: batch 2 is in progress for 12 s, 7 of 22 requests done, expected by 12:45 UTC, "
         "`collect` looks every 30 s"
     )
@@ -53,9 +66,15 @@ def test_every_state_of_a_batch_has_its_words(state: BatchState, words: str) -> 
 
 def test_batch_work_says_what_keeps_it_from_leaving() -> None:
     first = "they leave together once real time has answered"
-    assert told(READY) == "waiting for 208 items of tickets to leave in a batch: `submit` is asked for next"
+    assert (
+        told(READY)
+        == "waiting for 208 items of tickets to leave in a batch: `submit` is asked for next"
+    )
     assert told(READY, ASKED).endswith(f"208 items of tickets to leave in a batch: {first}")
-    assert told(READY, unrouted=3) == f"waiting for 3 items to be routed; 208 items of tickets to leave in a batch: {first}"
+    assert (
+        told(READY, unrouted=3)
+        == f"waiting for 3 items to be routed; 208 items of tickets to leave in a batch: {first}"
+    )
     running = replace(NEAR, departing=Departing("tickets", "1", "RUNNING"))
     assert told(READY, movers=running).endswith("`submit` takes them, its run is running")
     other = replace(NEAR, departing=Departing("archive", "1", "PENDING"))
@@ -67,7 +86,9 @@ def test_what_is_paused_names_the_command_and_is_waited_for_by_nobody_else() -> 
     assert told(paused, replace(READY, paused=True)) == (
         "waiting for 272 items of tickets, which is paused: `lanes resume tickets` serves it again"
     )
-    assert "batch 2 is in progress" in told(replace(INSIDE, paused=True), batches=(BATCH,))  # what is out comes home
+    assert "batch 2 is in progress" in told(
+        replace(INSIDE, paused=True), batches=(BATCH,)
+    )  # what is out comes home
 
 
 def test_many_batches_are_counted() -> None:

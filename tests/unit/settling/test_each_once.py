@@ -10,25 +10,38 @@ from lanes.words import Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON
 
-LINES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2), st.sampled_from([None, "m1", "m2"])), max_size=12)
+LINES = st.lists(
+    st.tuples(st.integers(1, 4), st.integers(1, 2), st.sampled_from([None, "m1", "m2"])),
+    max_size=12,
+)
 
 
 def attempts(lines: list[tuple[int, int, str | None]]) -> list[Attempt]:
     return [
         Attempt(
-            Claim(WorkId(work), number), Judged(Outcome.VALID if said else Outcome.ERRORED),
-            Response(said, "m", "", None, Usage()) if said else None, NOON, NOON, 1,
+            Claim(WorkId(work), number),
+            Judged(Outcome.VALID if said else Outcome.ERRORED),
+            Response(said, "m", "", None, Usage()) if said else None,
+            NOON,
+            NOON,
+            1,
         )
         for work, number, said in lines
-    ]  # fmt: skip
+    ]
 
 
 @given(LINES)
-def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(lines: list[tuple[int, int, str | None]]) -> None:
+def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(
+    lines: list[tuple[int, int, str | None]],
+) -> None:
     once = each_once(attempts(lines))
-    assert [each.name for each in once] == list(dict.fromkeys(each.name for each in attempts(lines)))
+    assert [each.name for each in once] == list(
+        dict.fromkeys(each.name for each in attempts(lines))
+    )
     for message_id in ("m1", "m2"):
-        shares = [each.share for each in once if each.response and each.response.message_id == message_id]
+        shares = [
+            each.share for each in once if each.response and each.response.message_id == message_id
+        ]
         assert shares == [Share(index, len(shares)) for index in range(len(shares))]
     assert all(each.share == WHOLE for each in once if each.response is None)
 

@@ -15,12 +15,24 @@ from lanes.settling.examples import Example, choose
 from lanes.words import Lane, Standing
 
 PLAIN = Example(
-    "tickets", "T-1", {"text": "Where is my parcel?", "channel": "chat"}, {"urgency": "low", "category": "delivery"},
-    ("category", "urgency"), Standing.AUTHORITATIVE, Lane.BATCH, 41.0, Lane.BATCH, 41.0, {}, Decimal("0.00021"),
-)  # fmt: skip
+    "tickets",
+    "T-1",
+    {"text": "Where is my parcel?", "channel": "chat"},
+    {"urgency": "low", "category": "delivery"},
+    ("category", "urgency"),
+    Standing.AUTHORITATIVE,
+    Lane.BATCH,
+    41.0,
+    Lane.BATCH,
+    41.0,
+    {},
+    Decimal("0.00021"),
+)
 REALTIME = replace(PLAIN, key="T-2", first_lane=Lane.REALTIME, first_s=1.9)
 CORRECTED = replace(REALTIME, key="T-3", was={"urgency": "high"})
-HOSTILE = "[bold red]no[/] \x1b[31m\x07\x00 \u202e [link=http://evil.example]x[/link] " + "long " * 5_000
+HOSTILE = (
+    "[bold red]no[/] \x1b[31m\x07\x00 \u202e [link=http://evil.example]x[/link] " + "long " * 5_000
+)
 
 
 def shown(*examples: Example, width: int = 100) -> str:
@@ -51,7 +63,13 @@ def test_fewer_answers_than_five_are_all_shown_and_counted() -> None:
 
 def test_an_example_says_what_was_asked_answered_and_taken() -> None:
     text = shown(CORRECTED)
-    for part in ("tickets T-3", "Where is my parcel?", "category: delivery, urgency: low", "after 1.9 s", "$0.000210"):
+    for part in (
+        "tickets T-3",
+        "Where is my parcel?",
+        "category: delivery, urgency: low",
+        "after 1.9 s",
+        "$0.000210",
+    ):
         assert part in text
 
 
@@ -59,7 +77,10 @@ def test_an_example_says_what_was_asked_answered_and_taken() -> None:
     ("example", "sentence"),
     [
         (PLAIN, "batch after 41 s, authoritative, $0.000210"),
-        (CORRECTED, "real-time after 1.9 s, corrected by batch after 41 s (urgency was high), $0.000210"),
+        (
+            CORRECTED,
+            "real-time after 1.9 s, corrected by batch after 41 s (urgency was high), $0.000210",
+        ),
         (REALTIME, "real-time after 1.9 s, confirmed by batch after 41 s, $0.000210"),
         (
             replace(REALTIME, lane=Lane.REALTIME, standing=Standing.PROVISIONAL),
@@ -78,7 +99,13 @@ def test_an_input_is_its_longest_text_or_all_of_it() -> None:
 
 
 def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> None:
-    hostile = replace(CORRECTED, workload=HOSTILE, key=HOSTILE, payload={"text": HOSTILE}, output={HOSTILE: HOSTILE})
+    hostile = replace(
+        CORRECTED,
+        workload=HOSTILE,
+        key=HOSTILE,
+        payload={"text": HOSTILE},
+        output={HOSTILE: HOSTILE},
+    )
     text = shown(replace(hostile, was={HOSTILE: HOSTILE}))
     assert "[bold red]no[/]" in text
     assert not any(ord(char) < 32 and char != "\n" for char in text)
@@ -86,8 +113,16 @@ def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> Non
     assert len(text.splitlines()) <= 12
 
 
-@given(st.dictionaries(st.text(max_size=30), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
+@given(
+    st.dictionaries(
+        st.text(max_size=30),
+        st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5),
+    )
+)
 def test_no_payload_and_no_answer_breaks_the_lines(anything: dict) -> None:
-    text = shown(replace(CORRECTED, payload=anything, output=anything, was=anything, key=str(anything)), width=60)
+    text = shown(
+        replace(CORRECTED, payload=anything, output=anything, was=anything, key=str(anything)),
+        width=60,
+    )
     assert all(cell_len(line) <= 60 for line in text.splitlines())
     assert "how" in text

@@ -17,20 +17,45 @@ HOUR = timedelta(hours=1)
 SINCE = NOON - HOUR
 MODEL = "claude-haiku-5-5"
 BUDGET = Budget("letters", None, Period.DAY, "UTC", None, Decimal(1))
-SPENT = BudgetStatus(BUDGET, SINCE, NOON + HOUR, Decimal(1), Decimal(0), Decimal(0), refused_at=SINCE)
+SPENT = BudgetStatus(
+    BUDGET, SINCE, NOON + HOUR, Decimal(1), Decimal(0), Decimal(0), refused_at=SINCE
+)
 WELL_PAID = BudgetStatus(BUDGET, SINCE, NOON + HOUR, Decimal(0), Decimal(0), Decimal(0))
 DOWN = Circuit(1, CircuitState.RESTING, SINCE, NOON, 7, "529 overloaded", later(seconds=4))
-KEY = {"promise": "provider_frozen", "workload": "letters", "why": "invalid x-api-key", "opened_at": SINCE}
-UNCLEAR = {"promise": "batch_unclear", "subject": "batch 41", "why": "two batches fit", "opened_at": SINCE}
+KEY = {
+    "promise": "provider_frozen",
+    "workload": "letters",
+    "why": "invalid x-api-key",
+    "opened_at": SINCE,
+}
+UNCLEAR = {
+    "promise": "batch_unclear",
+    "subject": "batch 41",
+    "why": "two batches fit",
+    "opened_at": SINCE,
+}
 REACHED = Limit(Kind.REQUESTS, 50, 0, later(seconds=60), NOON)
 BATCH: dict[str, Any] = {
-    "id": 41, "state": "submitted", "intended_at": SINCE, "create_ended_at": None, "submitted_at": SINCE, "note": None,
-    "expected_end_at": NOON + HOUR, "ended_at": None,
-}  # fmt: skip
+    "id": 41,
+    "state": "submitted",
+    "intended_at": SINCE,
+    "create_ended_at": None,
+    "submitted_at": SINCE,
+    "note": None,
+    "expected_end_at": NOON + HOUR,
+    "ended_at": None,
+}
 
 
 def work(lane: Lane = Lane.REALTIME, **fields: Any) -> dict[str, Any]:
-    ready = {"state": "ready", "workload": "letters", "model": MODEL, "lane": lane, "failures": 0, "batch_id": None}
+    ready = {
+        "state": "ready",
+        "workload": "letters",
+        "model": MODEL,
+        "lane": lane,
+        "failures": 0,
+        "batch_id": None,
+    }
     return {**ready, "urgent": False, "ready_at": SINCE, **fields}
 
 
@@ -42,25 +67,71 @@ READY, BATCHED = work(), work(Lane.BATCH)
 OUT = work(Lane.BATCH, state="submitted", batch_id=41)
 CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
     (READY, Holds(paused_at=SINCE), ["paused since 11:00 UTC", "`lanes resume letters`"]),
-    (READY, Holds(incidents=[{**KEY, "subject": "acme"}]), ["since 11:00 UTC", "invalid x-api-key", "`lanes up`"]),
-    (BATCHED, Holds(incidents=[{**KEY, "subject": "acme"}]), ["since 11:00 UTC", "invalid x-api-key", "`lanes doctor`"]),
-    (READY, Holds(incidents=[{**KEY, "subject": f"model {MODEL}"}]), ["since 11:00 UTC", "invalid x-api-key"]),
-    (READY, Holds(budgets=[WELL_PAID, SPENT]), ["waits for money", "since 11:00 UTC", "`lanes budget letters`", "13:00 UTC"]),
-    (READY, Holds(circuits={MODEL: ("acme", DOWN)}), [MODEL, "since 11:00 UTC", "529 overloaded", "in 4", "is answered"]),
-    (work(ready_at=NOON + HOUR, failures=2), Holds(), ["rests after 2 failures until 13:00 UTC", "by itself"]),
-    (READY, Holds(limits={MODEL: [REACHED]}), ["50 requests a minute", "since 12:00 UTC", "12:01 UTC at the latest"]),
-    (BATCHED, Holds(departs_at=NOON + HOUR), ["off-peak window since 11:00 UTC", "13:00 UTC", "`lanes depart letters`"]),
+    (
+        READY,
+        Holds(incidents=[{**KEY, "subject": "acme"}]),
+        ["since 11:00 UTC", "invalid x-api-key", "`lanes up`"],
+    ),
+    (
+        BATCHED,
+        Holds(incidents=[{**KEY, "subject": "acme"}]),
+        ["since 11:00 UTC", "invalid x-api-key", "`lanes doctor`"],
+    ),
+    (
+        READY,
+        Holds(incidents=[{**KEY, "subject": f"model {MODEL}"}]),
+        ["since 11:00 UTC", "invalid x-api-key"],
+    ),
+    (
+        READY,
+        Holds(budgets=[WELL_PAID, SPENT]),
+        ["waits for money", "since 11:00 UTC", "`lanes budget letters`", "13:00 UTC"],
+    ),
+    (
+        READY,
+        Holds(circuits={MODEL: ("acme", DOWN)}),
+        [MODEL, "since 11:00 UTC", "529 overloaded", "in 4", "is answered"],
+    ),
+    (
+        work(ready_at=NOON + HOUR, failures=2),
+        Holds(),
+        ["rests after 2 failures until 13:00 UTC", "by itself"],
+    ),
+    (
+        READY,
+        Holds(limits={MODEL: [REACHED]}),
+        ["50 requests a minute", "since 12:00 UTC", "12:01 UTC at the latest"],
+    ),
+    (
+        BATCHED,
+        Holds(departs_at=NOON + HOUR),
+        ["off-peak window since 11:00 UTC", "13:00 UTC", "`lanes depart letters`"],
+    ),
     (OUT, batched(), ["batch 41", "since 11:00 UTC", "expected at 13:00 UTC"]),
     (OUT, batched(expected_end_at=SINCE), ["it is late"]),
-    (OUT, batched(state="intended", create_ended_at=SINCE), ["no answer since 11:00 UTC", "`collect`"]),
+    (
+        OUT,
+        batched(state="intended", create_ended_at=SINCE),
+        ["no answer since 11:00 UTC", "`collect`"],
+    ),
     (OUT, batched(state="ended", ended_at=SINCE), ["ended at 11:00 UTC", "`collect`"]),
-    (OUT, batched(state="held", note="two fit"), ["held since 11:00 UTC", "two fit", "`lanes adopt`", "`lanes give-up 41`"]),
-    (OUT, Holds(batches={41: BATCH}, incidents=[UNCLEAR]), ["held since 11:00 UTC", "two batches fit", "`lanes batches`"]),
-]  # fmt: skip
+    (
+        OUT,
+        batched(state="held", note="two fit"),
+        ["held since 11:00 UTC", "two fit", "`lanes adopt`", "`lanes give-up 41`"],
+    ),
+    (
+        OUT,
+        Holds(batches={41: BATCH}, incidents=[UNCLEAR]),
+        ["held since 11:00 UTC", "two batches fit", "`lanes batches`"],
+    ),
+]
 
 
 @pytest.mark.parametrize(("of", "by", "said"), CASES)
-def test_a_hold_is_told_with_its_cause_its_beginning_and_its_end(of: dict[str, Any], by: Holds, said: list[str]) -> None:
+def test_a_hold_is_told_with_its_cause_its_beginning_and_its_end(
+    of: dict[str, Any], by: Holds, said: list[str]
+) -> None:
     told = held(of, by, NOON)
     assert told is not None
     for each in said:
@@ -80,16 +151,23 @@ FREE: list[tuple[dict[str, Any], Holds]] = [
 
 
 @pytest.mark.parametrize(("of", "by"), FREE)
-def test_what_concerns_another_model_lane_or_state_holds_nothing(of: dict[str, Any], by: Holds) -> None:
+def test_what_concerns_another_model_lane_or_state_holds_nothing(
+    of: dict[str, Any], by: Holds
+) -> None:
     assert held(of, by, NOON) is None
 
 
 def test_of_several_causes_the_one_a_person_must_end_is_told() -> None:
     by = Holds(
-        paused_at=SINCE, budgets=[SPENT], circuits={MODEL: ("acme", DOWN)}, incidents=[{**KEY, "subject": "acme"}]
+        paused_at=SINCE,
+        budgets=[SPENT],
+        circuits={MODEL: ("acme", DOWN)},
+        incidents=[{**KEY, "subject": "acme"}],
     )
     assert "paused" in (held(READY, by, NOON) or "")
-    assert "refused calls" in (held(READY, Holds(incidents=by.incidents, circuits=by.circuits), NOON) or "")
+    assert "refused calls" in (
+        held(READY, Holds(incidents=by.incidents, circuits=by.circuits), NOON) or ""
+    )
 
 
 def test_an_urgent_item_is_not_held_by_the_reserve_that_is_kept_for_it() -> None:

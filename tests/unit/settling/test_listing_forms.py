@@ -26,13 +26,45 @@ SCHEMA = {
 }
 OUTPUT = {"category": "a", "score": -0.5, "sender": {"name": "Åsa"}, "why": ["it says so"]}
 SETTLED = Listed(
-    ItemId(1), "t-1", ItemState.SETTLED, "batch", "authoritative", 0, 3, 1, OUTPUT, NOON, NOON, NOON, NOON, 2,
-    Decimal("0.0012500000"), None, "desk", None,
-)  # fmt: skip
+    ItemId(1),
+    "t-1",
+    ItemState.SETTLED,
+    "batch",
+    "authoritative",
+    0,
+    3,
+    1,
+    OUTPUT,
+    NOON,
+    NOON,
+    NOON,
+    NOON,
+    2,
+    Decimal("0.0012500000"),
+    None,
+    "desk",
+    None,
+)
 FAILED = Listed(
-    ItemId(2), "t-2", ItemState.FAILED, "realtime", None, None, None, None, None, NOON, None, None, NOON, 3, Decimal("0E-10"),
-    "refused (after 3 failed attempts)", None, None,
-)  # fmt: skip
+    ItemId(2),
+    "t-2",
+    ItemState.FAILED,
+    "realtime",
+    None,
+    None,
+    None,
+    None,
+    None,
+    NOON,
+    None,
+    None,
+    NOON,
+    3,
+    Decimal("0E-10"),
+    "refused (after 3 failed attempts)",
+    None,
+    None,
+)
 
 
 def written(form: Format, *pages: list[Listed]) -> str:
@@ -50,12 +82,25 @@ def test_a_json_line_says_everything_of_an_item() -> None:
     first, second = map(json.loads, written(Jsonl(), [SETTLED], [FAILED]).splitlines())
     assert list(first) == list(SHOWN)
     assert first == {
-        "key": "t-1", "state": "settled", "lane": "batch", "standing": "authoritative", "generation": 0, "version": 3,
-        "revision": 1, "output": OUTPUT, "received_at": "2026-11-24T12:00:00+00:00",
-        "answered_at": "2026-11-24T12:00:00+00:00", "settled_at": "2026-11-24T12:00:00+00:00",
-        "changed_at": "2026-11-24T12:00:00+00:00", "attempts": 2, "cost_usd": "0.00125", "failure": None, "consumer": "desk",
-        "entity": None, "label": None,
-    }  # fmt: skip
+        "key": "t-1",
+        "state": "settled",
+        "lane": "batch",
+        "standing": "authoritative",
+        "generation": 0,
+        "version": 3,
+        "revision": 1,
+        "output": OUTPUT,
+        "received_at": "2026-11-24T12:00:00+00:00",
+        "answered_at": "2026-11-24T12:00:00+00:00",
+        "settled_at": "2026-11-24T12:00:00+00:00",
+        "changed_at": "2026-11-24T12:00:00+00:00",
+        "attempts": 2,
+        "cost_usd": "0.00125",
+        "failure": None,
+        "consumer": "desk",
+        "entity": None,
+        "label": None,
+    }
     assert (second["output"], second["failure"], second["cost_usd"]) == (None, FAILED.failure, "0")
 
 
@@ -78,25 +123,74 @@ def test_moments_are_in_utc_wherever_the_database_stands() -> None:
 def test_csv_has_a_column_for_each_field_of_the_output_and_one_for_the_rest() -> None:
     first, second = cells(written(Csv([SCHEMA]), [SETTLED], [FAILED]))
     assert list(first) == [
-        "key", "state", "lane", "standing", "generation", "version", "revision", "output.category", "output.score",
-        "output.sender.name", "output_rest", "received_at", "answered_at", "settled_at", "changed_at", "attempts", "cost_usd",
-        "failure", "consumer", "entity", "label.category", "label.score", "label.sender.name", "label_rest",
-    ]  # fmt: skip
-    assert [first[name] for name in ("key", "output.category", "output.score", "output.sender.name", "cost_usd", "entity")] == [
-        "t-1", "a", "-0.5", "Åsa", "0.00125", "",
-    ]  # fmt: skip
+        "key",
+        "state",
+        "lane",
+        "standing",
+        "generation",
+        "version",
+        "revision",
+        "output.category",
+        "output.score",
+        "output.sender.name",
+        "output_rest",
+        "received_at",
+        "answered_at",
+        "settled_at",
+        "changed_at",
+        "attempts",
+        "cost_usd",
+        "failure",
+        "consumer",
+        "entity",
+        "label.category",
+        "label.score",
+        "label.sender.name",
+        "label_rest",
+    ]
+    assert [
+        first[name]
+        for name in (
+            "key",
+            "output.category",
+            "output.score",
+            "output.sender.name",
+            "cost_usd",
+            "entity",
+        )
+    ] == [
+        "t-1",
+        "a",
+        "-0.5",
+        "Åsa",
+        "0.00125",
+        "",
+    ]
     assert json.loads(first["output_rest"]) == {"why": ["it says so"]}
-    assert [second[name] for name in ("output.category", "output_rest", "answered_at", "failure")] == [
-        "", "", "", "refused (after 3 failed attempts)",
-    ]  # fmt: skip
+    assert [
+        second[name] for name in ("output.category", "output_rest", "answered_at", "failure")
+    ] == [
+        "",
+        "",
+        "",
+        "refused (after 3 failed attempts)",
+    ]
 
 
 def test_csv_has_what_is_right_beside_what_was_answered() -> None:
     labeled = replace(SETTLED, label={"category": "b", "note": "by hand"})
     (row,) = cells(written(Csv([SCHEMA]), [labeled]))
-    assert (row["output.category"], row["label.category"], row["label.score"], row["label_rest"]) == (
-        "a", "b", "", '{"note": "by hand"}',
-    )  # fmt: skip
+    assert (
+        row["output.category"],
+        row["label.category"],
+        row["label.score"],
+        row["label_rest"],
+    ) == (
+        "a",
+        "b",
+        "",
+        '{"note": "by hand"}',
+    )
 
 
 def test_csv_without_any_item_has_its_names() -> None:
@@ -104,12 +198,31 @@ def test_csv_without_any_item_has_its_names() -> None:
 
 
 def test_csv_keeps_lines_and_quotes_within_a_cell_and_no_cell_is_a_formula() -> None:
-    said = {"category": 'one\r\n"two", three\n=four', "sender": {"name": "=HYPERLINK(A1)"}, "score": None}
+    said = {
+        "category": 'one\r\n"two", three\n=four',
+        "sender": {"name": "=HYPERLINK(A1)"},
+        "score": None,
+    }
     named = replace(SETTLED, key="@t-1", output=said, failure="-1", entity="a;=b")
     (row,) = cells(written(Csv([SCHEMA]), [named]))
-    assert [row[name] for name in ("key", "output.category", "output.sender.name", "output_rest", "failure", "entity")] == [
-        "'@t-1", "one\n\"two\", three\n'=four", "'=HYPERLINK(A1)", "", "'-1", "a;'=b",
-    ]  # fmt: skip
+    assert [
+        row[name]
+        for name in (
+            "key",
+            "output.category",
+            "output.sender.name",
+            "output_rest",
+            "failure",
+            "entity",
+        )
+    ] == [
+        "'@t-1",
+        'one\n"two", three\n\'=four',
+        "'=HYPERLINK(A1)",
+        "",
+        "'-1",
+        "a;'=b",
+    ]
 
 
 def test_a_name_of_a_field_is_no_formula_either() -> None:
@@ -127,7 +240,9 @@ def shown(items: list[Listed], *, headed: bool = True, width: int = 120) -> list
 
 
 def test_the_table_shows_whole_keys_and_what_is_right_where_the_answer_differs() -> None:
-    named = replace(SETTLED, key="k" * 90 + "END", output={"category": "a"}, label={"category": "b"})
+    named = replace(
+        SETTLED, key="k" * 90 + "END", output={"category": "a"}, label={"category": "b"}
+    )
     lines = shown([named], width=160)[1:]
     assert "".join(each.split()[0] for each in lines).endswith("kEND")
     assert "category: a (label: b)" in lines[0]

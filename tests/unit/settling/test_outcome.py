@@ -22,7 +22,9 @@ A, B = {"category": "a"}, {"category": "b"}
 IDS = ["1", "2", "3"]
 
 
-def judged(text: str, ids: Sequence[str] = ("1",), *, stop: str | None = "end_turn", of: Version = LETTERS) -> list[Judged]:
+def judged(
+    text: str, ids: Sequence[str] = ("1",), *, stop: str | None = "end_turn", of: Version = LETTERS
+) -> list[Judged]:
     response = Response("msg_1", "claude-haiku-5-5", text, stop, Usage(input=10, output=30))
     return judge(response, ids, of.answer_check)
 
@@ -36,14 +38,22 @@ def outcomes(told: Sequence[Judged]) -> list[str]:
 
 
 def test_a_single_answer_that_satisfies_the_schema_counts() -> None:
-    assert judged('{"category": "a", "note": "ok"}') == [Judged(Outcome.VALID, {"category": "a", "note": "ok"})]
+    assert judged('{"category": "a", "note": "ok"}') == [
+        Judged(Outcome.VALID, {"category": "a", "note": "ok"})
+    ]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"category": "c"}', 'the answer breaks the schema at category: its rule is enum ["a", "b"]'),
-        ('{"note": "a"}', "the answer breaks the schema at the root: 'category' is a required property"),
+        (
+            '{"category": "c"}',
+            'the answer breaks the schema at category: its rule is enum ["a", "b"]',
+        ),
+        (
+            '{"note": "a"}',
+            "the answer breaks the schema at the root: 'category' is a required property",
+        ),
         ('{"category": "a", "colour": 1}', "at the root: its rule is additionalProperties false"),
         ('"a"', "the answer breaks the schema at the root"),
         ("null", "the answer breaks the schema at the root"),
@@ -58,14 +68,22 @@ def test_a_single_answer_that_satisfies_the_schema_counts() -> None:
         pytest.param("9" * 5_000, "the answer is not JSON", id="5000 digits"),
     ],
 )
-def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_is_invalid(text: str, said: str) -> None:
+def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_is_invalid(
+    text: str, said: str
+) -> None:
     (told,) = judged(text)
     assert (told.outcome, told.output) == (Outcome.INVALID, None)
     assert said in str(told.error)
 
 
 def test_an_answer_of_which_the_schema_cannot_say_what_is_wrong_is_invalid() -> None:
-    endless = stored_version(output_schema={"type": "object", "allOf": [{"$ref": "#"}], "properties": {"a": {"type": "null"}}})
+    endless = stored_version(
+        output_schema={
+            "type": "object",
+            "allOf": [{"$ref": "#"}],
+            "properties": {"a": {"type": "null"}},
+        }
+    )
     assert "cannot be checked" in str(judged('{"a": 1}', of=endless)[0].error)
 
 
@@ -78,7 +96,9 @@ def test_a_long_answer_is_not_repeated_in_full_by_its_error() -> None:
 def test_a_refusal_refuses_every_item_of_the_call(ids: list[str]) -> None:
     told = judged('{"category": "a"}', ids, stop="refusal")
     alone = len(ids) == 1
-    assert told == [Judged(Outcome.REFUSED, error="the model declined to answer", spends=alone, alone=not alone)] * len(ids)
+    assert told == [
+        Judged(Outcome.REFUSED, error="the model declined to answer", spends=alone, alone=not alone)
+    ] * len(ids)
 
 
 @pytest.mark.parametrize("ids", [["1"], IDS])
@@ -107,7 +127,10 @@ def test_a_doubled_answer_spoils_only_its_own_item_even_when_both_agree() -> Non
 
 
 def test_an_answer_to_an_unknown_id_spoils_nothing() -> None:
-    assert outcomes(judged(pack(("1", A), ("7", A), (None, A), ("2", B), ("3", B)), IDS)) == ["valid"] * 3
+    assert (
+        outcomes(judged(pack(("1", A), ("7", A), (None, A), ("2", B), ("3", B)), IDS))
+        == ["valid"] * 3
+    )
 
 
 def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_spoils_only_its_own_item() -> None:
@@ -116,7 +139,9 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_spoils_only_its_ow
     assert outcomes(told) == ["valid", "invalid", "invalid", "valid"]
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", '{"answers": {}}', '{"answers": null}', "1", '{"category": "a"}'])
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"answers": {}}', '{"answers": null}', "1", '{"category": "a"}']
+)
 def test_a_pack_without_a_list_of_answers_is_invalid_for_all(text: str) -> None:
     said = Judged(Outcome.INVALID, error='the pack has no list "answers"', spends=False, alone=True)
     assert judged(text, IDS) == [said] * 3
@@ -129,13 +154,21 @@ def test_a_pack_that_is_not_json_is_invalid_for_all() -> None:
 
 
 def test_members_of_a_pack_that_are_no_answers_spoil_nothing_else() -> None:
-    text = json.dumps({"answers": [None, "1", 7, {"answer": A}, {"id": "1"}, {"id": "2", "answer": B}]})
+    text = json.dumps(
+        {"answers": [None, "1", 7, {"answer": A}, {"id": "1"}, {"id": "2", "answer": B}]}
+    )
     assert outcomes(judged(text, ["1", "2"])) == ["invalid", "valid"]
 
 
 @given(any_json(), st.sampled_from([["1"], IDS]))
-def test_any_answer_is_judged_for_every_item_and_what_is_valid_can_be_stored(said: Any, ids: list[str]) -> None:
-    answer = said if len(ids) == 1 else {"answers": said if isinstance(said, list) else [{"id": "1", "answer": said}]}
+def test_any_answer_is_judged_for_every_item_and_what_is_valid_can_be_stored(
+    said: Any, ids: list[str]
+) -> None:
+    answer = (
+        said
+        if len(ids) == 1
+        else {"answers": said if isinstance(said, list) else [{"id": "1", "answer": said}]}
+    )
     told = judged(json.dumps(answer), ids, of=FREE)
     assert len(told) == len(ids)
     for each in told:
@@ -149,31 +182,44 @@ def test_any_text_is_judged_for_every_item(text: str, ids: list[str]) -> None:
 
 
 @given(st.permutations(IDS), st.sets(st.sampled_from(IDS)))
-def test_a_pack_is_valid_exactly_for_the_ids_it_answers(order: list[str], left_out: set[str]) -> None:
-    told = judged(pack(*((id_, {"category": "a", "note": id_}) for id_ in order if id_ not in left_out)), IDS)
+def test_a_pack_is_valid_exactly_for_the_ids_it_answers(
+    order: list[str], left_out: set[str]
+) -> None:
+    told = judged(
+        pack(*((id_, {"category": "a", "note": id_}) for id_ in order if id_ not in left_out)), IDS
+    )
     for id_, each in zip(IDS, told, strict=True):
         assert each.outcome is (Outcome.INVALID if id_ in left_out else Outcome.VALID)
         assert each.output is None or each.output["note"] == id_
 
 
 SECRET = "Winterbourne"
-STRICT = stored_version(output_schema={
-    "type": "object",
-    "properties": {
-        "category": {"enum": ["a", "b"]}, "n": {"type": "integer", "maximum": 5, "multipleOf": 2},
-        "note": {"type": "string", "maxLength": 3, "pattern": "^x"},
-        "list": {"type": "array", "uniqueItems": True, "maxItems": 1},
-        "one": {"oneOf": [{"type": "integer"}, {"const": 1}]}, "not": {"not": {"type": "string"}},
-    },
-    "required": ["category"],
-    "additionalProperties": False,
-})  # fmt: skip
+STRICT = stored_version(
+    output_schema={
+        "type": "object",
+        "properties": {
+            "category": {"enum": ["a", "b"]},
+            "n": {"type": "integer", "maximum": 5, "multipleOf": 2},
+            "note": {"type": "string", "maxLength": 3, "pattern": "^x"},
+            "list": {"type": "array", "uniqueItems": True, "maxItems": 1},
+            "one": {"oneOf": [{"type": "integer"}, {"const": 1}]},
+            "not": {"not": {"type": "string"}},
+        },
+        "required": ["category"],
+        "additionalProperties": False,
+    }
+)
 
 
 @pytest.mark.parametrize("name", ["category", "n", "note", "list", "one", "not"])
 @pytest.mark.parametrize("value", [SECRET, [SECRET, SECRET], {"deep": SECRET}, f"x{SECRET}"])
 def test_an_answer_that_breaks_its_schema_is_not_quoted(name: str, value: Any) -> None:
-    for answer in ({"category": "a"} | {name: value}, {name: value}, {"category": "a", SECRET: value}, value):
+    for answer in (
+        {"category": "a"} | {name: value},
+        {name: value},
+        {"category": "a", SECRET: value},
+        value,
+    ):
         (told,) = judged(json.dumps(answer), of=STRICT)
         if told.outcome is Outcome.INVALID:
             assert told.error is not None

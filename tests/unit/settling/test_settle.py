@@ -32,27 +32,43 @@ ASIDE = [Purpose.SHADOW, Purpose.REPLAY]
 outputs = st.none() | st.sampled_from([A, B])
 obligations = st.builds(
     Obligation,
-    purpose=st.sampled_from(Purpose), lane=st.sampled_from(Lane), mode=st.sampled_from(Mode),
-    failures=st.integers(0, 6), max_failures=st.integers(1, 5), is_newest_revision=st.booleans(),
-    item_canceled=st.booleans(), item_settled=st.booleans(), item_answered=st.booleans(), others_open=st.booleans(),
-    may_wait=st.booleans(), compare_fields=st.sampled_from([(), ("category",)]),
-)  # fmt: skip
-attempts = st.sampled_from([Judged(Outcome.VALID, A), *(Judged(outcome, error="why") for outcome in UNANSWERED)])
+    purpose=st.sampled_from(Purpose),
+    lane=st.sampled_from(Lane),
+    mode=st.sampled_from(Mode),
+    failures=st.integers(0, 6),
+    max_failures=st.integers(1, 5),
+    is_newest_revision=st.booleans(),
+    item_canceled=st.booleans(),
+    item_settled=st.booleans(),
+    item_answered=st.booleans(),
+    others_open=st.booleans(),
+    may_wait=st.booleans(),
+    compare_fields=st.sampled_from([(), ("category",)]),
+)
+attempts = st.sampled_from(
+    [Judged(Outcome.VALID, A), *(Judged(outcome, error="why") for outcome in UNANSWERED)]
+)
 
 
 def plain(lane: Lane = Lane.REALTIME, **fields: Any) -> Obligation:
     return Obligation(Purpose.ANSWER, lane, Mode.PLAIN, fields.pop("failures", 0), 3, **fields)
 
 
-def lambda_(lane: Lane = Lane.REALTIME, purpose: Purpose = Purpose.ANSWER, **fields: Any) -> Obligation:
+def lambda_(
+    lane: Lane = Lane.REALTIME, purpose: Purpose = Purpose.ANSWER, **fields: Any
+) -> Obligation:
     return replace(plain(lane, **fields), mode=Mode.LAMBDA, purpose=purpose)
 
 
-def valid(of: Obligation, output: dict[str, Any] = A, *, provisional: dict[str, Any] | None = None) -> Consequence:
+def valid(
+    of: Obligation, output: dict[str, Any] = A, *, provisional: dict[str, Any] | None = None
+) -> Consequence:
     return consequence(of, Judged(Outcome.VALID, output), provisional=provisional, now=NOON)
 
 
-def fails(of: Obligation, outcome: Outcome, *, provisional: dict[str, Any] | None = None) -> Consequence:
+def fails(
+    of: Obligation, outcome: Outcome, *, provisional: dict[str, Any] | None = None
+) -> Consequence:
     return consequence(of, Judged(outcome, error="why"), provisional=provisional, now=NOON)
 
 
@@ -69,12 +85,16 @@ def shows_nothing(then: Consequence) -> bool:
 # "workload without Lambda, first valid answer: authoritative; answered and settled at once"
 @pytest.mark.parametrize("lane", Lane)
 def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(lane: Lane) -> None:
-    assert valid(plain(lane)) == Consequence(WorkState.DONE, 0, standing=Standing.AUTHORITATIVE, settles=True)
+    assert valid(plain(lane)) == Consequence(
+        WorkState.DONE, 0, standing=Standing.AUTHORITATIVE, settles=True
+    )
 
 
 # "Lambda, answered in real time: provisional, `answered`; owes one authoritative pass"
 def test_with_lambda_a_realtime_answer_is_provisional_and_owes_one_authoritative_pass() -> None:
-    assert valid(lambda_()) == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes=Owed.PASS)
+    assert valid(lambda_()) == Consequence(
+        WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes=Owed.PASS
+    )
 
 
 def test_a_second_provisional_answer_is_not_shown_and_owes_no_second_pass() -> None:
@@ -83,7 +103,9 @@ def test_a_second_provisional_answer_is_not_shown_and_owes_no_second_pass() -> N
 
 # "Lambda, routed to batch: one pass, authoritative"
 def test_with_lambda_an_item_routed_to_batch_is_settled_by_one_pass() -> None:
-    assert valid(lambda_(Lane.BATCH)) == Consequence(WorkState.DONE, 0, standing=Standing.AUTHORITATIVE, settles=True)
+    assert valid(lambda_(Lane.BATCH)) == Consequence(
+        WorkState.DONE, 0, standing=Standing.AUTHORITATIVE, settles=True
+    )
 
 
 def test_the_authoritative_pass_settles_and_corrects_a_different_provisional_answer() -> None:
@@ -97,7 +119,9 @@ def test_a_correction_is_written_only_when_the_authoritative_result_differs() ->
     assert (then.standing, then.settles, then.correction) == (Standing.AUTHORITATIVE, True, None)
 
 
-def test_an_answer_shown_of_an_older_revision_is_corrected_by_the_authoritative_answer_of_the_newest() -> None:
+def test_an_answer_shown_of_an_older_revision_is_corrected_by_the_authoritative_answer_of_the_newest() -> (
+    None
+):
     for of in (plain(), plain(Lane.BATCH), lambda_(Lane.BATCH)):
         then = consequence(of, Judged(Outcome.VALID, B), provisional=None, earlier=A, now=NOON)
         assert (then.settles, then.correction) == (True, Correction(["category"], 1.0))
@@ -109,20 +133,31 @@ def test_an_authoritative_pass_that_fails_for_good_settles_the_provisional_resul
     outcome: Outcome,
 ) -> None:
     then = fails(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE, failures=2), outcome, provisional=A)
-    assert (then.work_state, then.settles, then.fails, then.standing) == (WorkState.FAILED, True, False, None)
+    assert (then.work_state, then.settles, then.fails, then.standing) == (
+        WorkState.FAILED,
+        True,
+        False,
+        None,
+    )
     assert then.failure == f"{outcome}: why (after 3 failed attempts)"
 
 
-def test_an_authoritative_pass_that_fails_for_good_without_a_provisional_result_fails_the_item() -> None:
+def test_an_authoritative_pass_that_fails_for_good_without_a_provisional_result_fails_the_item() -> (
+    None
+):
     then = fails(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE, failures=2), Outcome.INVALID)
     assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, False, True)
 
 
 # "batch `answer` rescued by real-time: first valid answer wins; the late one is billed and recorded, never shown"
 @pytest.mark.parametrize("late", Lane)
-def test_the_first_valid_answer_of_a_rescued_item_wins_and_the_late_one_is_never_shown(late: Lane) -> None:
+def test_the_first_valid_answer_of_a_rescued_item_wins_and_the_late_one_is_never_shown(
+    late: Lane,
+) -> None:
     assert valid(plain(late, item_settled=True), B) == Consequence(WorkState.DONE, 0)
-    assert valid(lambda_(late, item_settled=True), B, provisional=A) == Consequence(WorkState.DONE, 0)
+    assert valid(lambda_(late, item_settled=True), B, provisional=A) == Consequence(
+        WorkState.DONE, 0
+    )
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
@@ -137,7 +172,9 @@ def test_the_late_try_of_a_settled_item_is_not_paid_again_when_it_fails(outcome:
 def test_shadow_and_replay_never_move_the_item(
     of: Obligation, judged: Judged, provisional: dict[str, Any] | None, purpose: Purpose
 ) -> None:
-    then = consequence(replace(of, purpose=purpose), judged, provisional=provisional, earlier=provisional, now=NOON)
+    then = consequence(
+        replace(of, purpose=purpose), judged, provisional=provisional, earlier=provisional, now=NOON
+    )
     assert moves_nothing(then)
     assert purpose is Purpose.REPLAY or shows_nothing(then)
 
@@ -145,7 +182,9 @@ def test_shadow_and_replay_never_move_the_item(
 def test_the_answer_of_a_replay_stands_in_its_own_generation_and_that_of_a_shadow_nowhere() -> None:
     for settled in (True, False):
         replayed = lambda_(Lane.BATCH, Purpose.REPLAY, item_settled=settled)
-        assert valid(replayed, provisional=B) == Consequence(WorkState.DONE, 0, standing=Standing.AUTHORITATIVE)
+        assert valid(replayed, provisional=B) == Consequence(
+            WorkState.DONE, 0, standing=Standing.AUTHORITATIVE
+        )
         shadow = lambda_(Lane.BATCH, Purpose.SHADOW, item_settled=settled)
         assert valid(shadow, provisional=B) == Consequence(WorkState.DONE, 0)
 
@@ -176,8 +215,12 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
     assert (then.work_state is WorkState.READY) == (then.ready_at is not None)
     assert then.work_state not in (WorkState.CLAIMED, WorkState.SUBMITTED)
     assert then.settles + then.fails + bool(then.owes) <= 1
-    assert (then.standing is Standing.AUTHORITATIVE) <= (then.settles or of.purpose is Purpose.REPLAY)
-    assert (then.owes is not None and then.failure is None) <= (then.standing is Standing.PROVISIONAL)
+    assert (then.standing is Standing.AUTHORITATIVE) <= (
+        then.settles or of.purpose is Purpose.REPLAY
+    )
+    assert (then.owes is not None and then.failure is None) <= (
+        then.standing is Standing.PROVISIONAL
+    )
     assert (then.owes is Owed.ANSWER) <= (then.standing is None and not of.item_answered)
     assert bool(then.owes) <= (not of.others_open)
     assert then.fails <= (then.failure is not None)
@@ -217,7 +260,11 @@ def test_a_first_failure_rests_only_when_the_provider_may_be_unwell_and_spends_b
     outcome: Outcome, failures: int, rest: timedelta
 ) -> None:
     then = fails(plain(), outcome)
-    assert (then.work_state, then.failures, then.ready_at) == (WorkState.READY, failures, NOON + rest)
+    assert (then.work_state, then.failures, then.ready_at) == (
+        WorkState.READY,
+        failures,
+        NOON + rest,
+    )
     assert shows_nothing(then)
 
 
@@ -229,7 +276,9 @@ def test_an_input_the_provider_will_never_accept_fails_at_once() -> None:
 
 
 def test_an_expired_batch_never_spends_the_retry_budget() -> None:
-    assert fails(plain(Lane.BATCH, failures=2), Outcome.EXPIRED) == Consequence(WorkState.READY, 2, ready_at=later(seconds=4))
+    assert fails(plain(Lane.BATCH, failures=2), Outcome.EXPIRED) == Consequence(
+        WorkState.READY, 2, ready_at=later(seconds=4)
+    )
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
@@ -243,12 +292,16 @@ def test_without_lambda_a_spent_budget_fails_the_item(lane: Lane) -> None:
     assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, True, None)
 
 
-def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_batch_lane() -> None:
+def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_batch_lane() -> (
+    None
+):
     then = fails(lambda_(failures=2), Outcome.INVALID)
     assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, Owed.ANSWER)
 
 
-def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pass_and_no_route() -> None:
+def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pass_and_no_route() -> (
+    None
+):
     then = fails(lambda_(failures=2, item_answered=True), Outcome.INVALID)
     assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, Owed.PASS)
 
@@ -263,7 +316,11 @@ def test_what_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcom
 @pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
 @pytest.mark.parametrize("lane", Lane)
 def test_an_item_never_fails_while_other_work_of_it_is_open(lane: Lane, outcome: Outcome) -> None:
-    for of in (plain(lane, failures=2), lambda_(lane, failures=2), lambda_(lane, Purpose.AUTHORITATIVE, failures=2)):
+    for of in (
+        plain(lane, failures=2),
+        lambda_(lane, failures=2),
+        lambda_(lane, Purpose.AUTHORITATIVE, failures=2),
+    ):
         for provisional in (None, A):
             then = fails(replace(of, others_open=True), outcome, provisional=provisional)
             assert (then.work_state, then.failures) == (WorkState.FAILED, 3)
@@ -276,12 +333,16 @@ def test_with_lambda_open_batch_work_is_the_pass_that_a_realtime_answer_owes() -
     assert then == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL)
 
 
-def test_batch_work_of_a_rescued_item_that_fails_for_good_settles_on_the_provisional_answer() -> None:
+def test_batch_work_of_a_rescued_item_that_fails_for_good_settles_on_the_provisional_answer() -> (
+    None
+):
     then = fails(lambda_(Lane.BATCH, failures=2), Outcome.INVALID, provisional=A)
     assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, True, False)
 
 
-def test_work_of_an_item_that_was_canceled_or_amended_is_canceled_when_it_fails_and_not_tried_again() -> None:
+def test_work_of_an_item_that_was_canceled_or_amended_is_canceled_when_it_fails_and_not_tried_again() -> (
+    None
+):
     for of in (plain(item_canceled=True), plain(is_newest_revision=False)):
         assert fails(of, Outcome.ERRORED) == Consequence(WorkState.CANCELED, 0)
         assert valid(of) == Consequence(WorkState.DONE, 0)
@@ -311,7 +372,10 @@ def test_the_rest_grows_with_the_failures_up_to_five_minutes(one: int, other: in
     ],
 )
 def test_a_correction_names_the_fields_that_differ_as_json(
-    provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...], changed: list[str]
+    provisional: dict[str, Any],
+    authoritative: dict[str, Any],
+    fields: tuple[str, ...],
+    changed: list[str],
 ) -> None:
     correction = compare(provisional, authoritative, fields)
     assert (correction.changed_fields if correction else []) == changed

@@ -63,7 +63,9 @@ class World:
 
     def __init__(self) -> None:
         self.numbers, self.begun = 0, 0
-        self.open: dict[int, tuple[str, list[int]]] = {}  # by person: the transaction's name and the numbers it took
+        self.open: dict[
+            int, tuple[str, list[int]]
+        ] = {}  # by person: the transaction's name and the numbers it took
         self.committed: set[int] = set()
 
     def step(self, person: int, what: str) -> None:
@@ -83,13 +85,18 @@ class World:
 
 
 Step = tuple[int, str]
-STEPS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["write", "write", "commit", "roll back"])), max_size=6)
+STEPS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from(["write", "write", "commit", "roll back"])),
+    max_size=6,
+)
 LIMIT = 2
 
 
 @settings(max_examples=100)
 @given(before=STEPS, readings=st.lists(st.tuples(STEPS, STEPS, STEPS), max_size=12))
-def test_every_committed_row_is_read_exactly_once(before: list[Step], readings: list[tuple[list[Step], ...]]) -> None:
+def test_every_committed_row_is_read_exactly_once(
+    before: list[Step], readings: list[tuple[list[Step], ...]]
+) -> None:
     world, told = World(), list[int]()
 
     def go(steps: list[Step]) -> None:
@@ -101,7 +108,9 @@ def test_every_committed_row_is_read_exactly_once(before: list[Step], readings: 
         go(between[0])
         writing = world.writing
         go(between[1])
-        in_gaps = sorted(n for n in world.committed for gap in tail.gaps if gap.first <= n <= gap.last)
+        in_gaps = sorted(
+            n for n in world.committed for gap in tail.gaps if gap.first <= n <= gap.last
+        )
         late = in_gaps[:LIMIT]
         go(between[2])
         fresh = sorted(n for n in world.committed if n > tail.high)[:LIMIT]

@@ -20,22 +20,53 @@ from tests.slack_standin import invalid, rich_texts, shown
 
 UI = "http://prefect.example"
 OPEN = Incident(
-    IncidentId(7), "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1,
-    "minutes", "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
-)  # fmt: skip
-OVER = replace(OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home.")
+    IncidentId(7),
+    "0199-uid",
+    Promise.BATCH_SLOW,
+    "tickets",
+    "batch 41",
+    Severity.WARNING,
+    IncidentState.OPEN,
+    180,
+    120,
+    1,
+    "minutes",
+    "Batch 41 has been open for 3.0 h; 2.0 h were promised.",
+    NOON,
+    NOON,
+    None,
+)
+OVER = replace(
+    OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home."
+)
 BRIEFING = Briefing(
-    causes=(Cause(error="it expired", times=12), Cause(error="no credit")), counted_over="40 attempts of the last 24 h", more=3,
-    stake=Stake(unanswered=7, overdue=2, due_at=later(hours=1), uncorrected=1), trend="rising: 3.0 h, from 2.0 h before",
-    sample=Sample(workload="tickets", key="k 1"), flow_run_id=UUID(int=5),
-)  # fmt: skip
+    causes=(Cause(error="it expired", times=12), Cause(error="no credit")),
+    counted_over="40 attempts of the last 24 h",
+    more=3,
+    stake=Stake(unanswered=7, overdue=2, due_at=later(hours=1), uncorrected=1),
+    trend="rising: 3.0 h, from 2.0 h before",
+    sample=Sample(workload="tickets", key="k 1"),
+    flow_run_id=UUID(int=5),
+)
 PAGES = Pages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
-TOLD = Post(replace(OPEN, updated_at=later(minutes=-2)), "C1", "1.2", IncidentState.OPEN, Severity.WARNING, NOON)
+TOLD = Post(
+    replace(OPEN, updated_at=later(minutes=-2)),
+    "C1",
+    "1.2",
+    IncidentState.OPEN,
+    Severity.WARNING,
+    NOON,
+)
 
 
 def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -> None:
     said = json.dumps(message(OPEN, ui_url=UI).blocks, ensure_ascii=False)
-    figures = ("Batch runs too long: tickets", "batch 41", "3.0 h (limit 2.0 h)", "2026-11-24 12:00 UTC")
+    figures = (
+        "Batch runs too long: tickets",
+        "batch 41",
+        "3.0 h (limit 2.0 h)",
+        "2026-11-24 12:00 UTC",
+    )
     for part in (*figures, "What to do", f"{UI}/v2/runs?tags=batch", "incident 7"):
         assert part in said
 
@@ -45,7 +76,9 @@ def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
     assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
     assert "60 min" in json.dumps(said.blocks)
     assert "Batch 41 came home." in json.dumps(said.blocks)
-    assert "3.0 h" not in json.dumps(said.blocks)  # the last bad figure beside how it ended misleads
+    assert "3.0 h" not in json.dumps(
+        said.blocks
+    )  # the last bad figure beside how it ended misleads
     assert "What to do" not in json.dumps(said.blocks)
 
 
@@ -73,7 +106,9 @@ def test_every_promise_has_a_message_that_slack_takes(promise: Promise) -> None:
 
 
 @given(st.text(max_size=300), st.text(max_size=2000))
-def test_nothing_from_outside_can_mention_link_or_break_the_message(workload: str, sentence: str) -> None:
+def test_nothing_from_outside_can_mention_link_or_break_the_message(
+    workload: str, sentence: str
+) -> None:
     said = message(replace(OPEN, workload=workload, subject=workload, sentence=sentence), ui_url=UI)
     assert invalid(said.blocks) is None
     assert "<" not in escaped(sentence)
@@ -91,7 +126,10 @@ def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> 
     ended = replace(TOLD, incident=OVER)
     assert next_move(ended, edits=True, now=NOON) is Move.EDIT
     assert next_move(replace(ended, ts=None), edits=False, now=NOON) is Move.POST
-    assert next_move(replace(ended, posted_state=IncidentState.RESOLVED), edits=True, now=NOON) is Move.NOTHING
+    assert (
+        next_move(replace(ended, posted_state=IncidentState.RESOLVED), edits=True, now=NOON)
+        is Move.NOTHING
+    )
 
 
 def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_alone() -> None:
@@ -106,10 +144,15 @@ def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_
 def test_a_message_whose_figures_stand_is_not_edited_again() -> None:
     stands = replace(TOLD, incident=replace(OPEN, updated_at=later(minutes=-2)))
     assert next_move(stands, edits=True, now=later(hours=1)) is Move.NOTHING
-    assert next_move(replace(stands, posted_at=later(minutes=-2)), edits=True, now=later(hours=1)) is Move.EDIT
+    assert (
+        next_move(replace(stands, posted_at=later(minutes=-2)), edits=True, now=later(hours=1))
+        is Move.EDIT
+    )
 
 
-def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> None:
+def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> (
+    None
+):
     rests = [rest(n).total_seconds() for n in range(1, 12)]
     assert rests[:3] == [5, 10, 20]
     assert rests[-1] == 600
@@ -125,30 +168,46 @@ def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
 def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() -> None:
     read = shown(message(OPEN, BRIEFING, PAGES, ui_url=f"{UI}/").blocks)
     for part in (
-        "- 12x it expired - no credit - 3x other errors", "in 40 attempts of the last 24 h",
+        "- 12x it expired - no credit - 3x other errors",
+        "in 40 attempts of the last 24 h",
         "*Trend*\nRising: 3.0 h, from 2.0 h before",
-        "7 unanswered items, 2 of them overdue; the nearest is due <!date^1795525200^", "; 1 provisional answer uncorrected",
-        "lanes explain tickets 'k 1'", f"[Open the run] {UI}/v2/runs/flow-run/{UUID(int=5)}",
-        f"[All that is known] {UI}/v2/artifacts/artifact/6", "lanes batches",
-    ):  # fmt: skip
+        "7 unanswered items, 2 of them overdue; the nearest is due <!date^1795525200^",
+        "; 1 provisional answer uncorrected",
+        "lanes explain tickets 'k 1'",
+        f"[Open the run] {UI}/v2/runs/flow-run/{UUID(int=5)}",
+        f"[All that is known] {UI}/v2/artifacts/artifact/6",
+        "lanes batches",
+    ):
         assert part in read, (part, read)
 
 
 def test_a_message_without_anything_known_says_so_of_each_part() -> None:
     read = shown(message(OPEN, ui_url=UI).blocks)
-    for part in ("Why  Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing was looked up"):
+    for part in (
+        "Why  Nothing was looked up.",
+        "*Trend*\nNothing was looked up",
+        "*At stake*\nNothing was looked up",
+    ):
         assert part in read
-    assert "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up." in read
+    assert (
+        "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up."
+        in read
+    )
 
 
 def test_a_phone_shows_the_most_frequent_error_too() -> None:
-    assert message(OPEN, BRIEFING, PAGES, ui_url=UI).text.endswith("were promised. Why: 12x it expired")
+    assert message(OPEN, BRIEFING, PAGES, ui_url=UI).text.endswith(
+        "were promised. Why: 12x it expired"
+    )
     assert "Why" not in message(OVER, BRIEFING, PAGES, ui_url=UI).text
 
 
 HOSTILE = (
-    "<!channel> & <@U1> <https://evil.example|ok>", "*bold* _it_ ~no~ `code` ```x```", ":bomb: @here #general", "\u202e\n\x00|"
-)  # fmt: skip
+    "<!channel> & <@U1> <https://evil.example|ok>",
+    "*bold* _it_ ~no~ `code` ```x```",
+    ":bomb: @here #general",
+    "\u202e\n\x00|",
+)
 
 
 @pytest.mark.parametrize("promise", Promise)
@@ -158,13 +217,21 @@ def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_lette
 ) -> None:
     causes = tuple(Cause(error=f"{number} {said}", times=10**9) for number in range(MOST_CAUSES))
     hostile = BRIEFING.model_copy(
-        update={"causes": causes, "sample": Sample(workload="tickets", key=" ".join(said.split())[:120]), "unexplained": said}
+        update={
+            "causes": causes,
+            "sample": Sample(workload="tickets", key=" ".join(said.split())[:120]),
+            "unexplained": said,
+        }
     )
     for of in (OPEN, OVER):
-        incident = replace(of, promise=promise, workload=said, subject=said, sentence=said, why=said)
+        incident = replace(
+            of, promise=promise, workload=said, subject=said, sentence=said, why=said
+        )
         told = message(incident, hostile, PAGES, ui_url=UI)
         assert invalid(told.blocks) is None
-        marked = json.dumps([each for each in told.blocks if each["type"] != "rich_text"]).replace("<!date^", "")
+        marked = json.dumps([each for each in told.blocks if each["type"] != "rich_text"]).replace(
+            "<!date^", ""
+        )
         assert "<" not in marked
         assert "<" not in told.text
         assert len(json.dumps(told.blocks)) < 40_000
@@ -176,9 +243,15 @@ def test_what_came_from_outside_stands_in_rich_text_as_it_is() -> None:
 
 
 def test_a_question_is_told_in_the_words_of_a_question() -> None:
-    asked = replace(OPEN, promise=Promise.APPROVAL_WAITS, value=0, limit_value=4_320, opened_at=NOON)
+    asked = replace(
+        OPEN, promise=Promise.APPROVAL_WAITS, value=0, limit_value=4_320, opened_at=NOON
+    )
     read = shown(message(asked, BRIEFING, PAGES, ui_url=UI).blocks)
-    for part in ("*Waiting since*", "*Who decides*\nAnyone who may resume runs in Prefect", "*Unanswered*\nTaken back <!date^"):
+    for part in (
+        "*Waiting since*",
+        "*Who decides*\nAnyone who may resume runs in Prefect",
+        "*Unanswered*\nTaken back <!date^",
+    ):
         assert part in read, (part, read)
     assert "How bad" not in read
     assert "limit" not in read

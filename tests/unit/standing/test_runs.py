@@ -13,13 +13,17 @@ from tests.conftest import NOON, later
 def test_the_deployments_are_those_of_prefect_yaml(checkout: Path) -> None:
     declared = yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]
     assert [each["name"] for each in declared] == [each.value for each in Deployment]
-    assert [each["entrypoint"].rpartition(".")[2] for each in declared] == [each.value for each in Deployment]
+    assert [each["entrypoint"].rpartition(".")[2] for each in declared] == [
+        each.value for each in Deployment
+    ]
 
 
 @pytest.mark.parametrize("s", [0, 59.9])
 def test_all_who_ask_within_a_minute_for_the_same_reason_ask_for_one_run(s: float) -> None:
     wanted = runs.submit("letters")
-    assert wanted.once_a_minute("deadline", NOON) == wanted.once_a_minute("deadline", later(seconds=s))
+    assert wanted.once_a_minute("deadline", NOON) == wanted.once_a_minute(
+        "deadline", later(seconds=s)
+    )
 
 
 def test_a_run_of_submit_tells_whose_it_is() -> None:

@@ -9,7 +9,14 @@ import yaml
 from lanes.standing import runs
 from lanes.standing.roles import STANDING, Role, StandingRun, never_free
 from lanes.standing.runs import Deployment, WantedRun
-from lanes.standing.vacancy import BEGINNING_FOR, PENDING_FOR, SeenRun, Vacancies, on_its_way, replacement
+from lanes.standing.vacancy import (
+    BEGINNING_FOR,
+    PENDING_FOR,
+    SeenRun,
+    Vacancies,
+    on_its_way,
+    replacement,
+)
 from tests.conftest import NOON, later
 
 ALL = {each.role for each in STANDING}
@@ -74,10 +81,16 @@ def test_the_keepers_role_may_be_free_where_no_drain_is_kept_warm() -> None:
     assert {each.role for each in never_free(keep_warm=False)} == {Role.COLLECTOR, Role.WATCHER}
 
 
-def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> None:
+def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> (
+    None
+):
     keeper, collector, _ = STANDING
     assert replacement(keeper, NOON) == replacement(keeper, later(seconds=59))
-    asked = [replacement(keeper, NOON), replacement(collector, NOON), replacement(keeper, later(seconds=60))]
+    asked = [
+        replacement(keeper, NOON),
+        replacement(collector, NOON),
+        replacement(keeper, later(seconds=60)),
+    ]
     assert len({each.key for each in asked}) == 3
 
 
@@ -85,22 +98,37 @@ def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another
     ("state", "age", "comes"),
     [
         ("SCHEDULED", timedelta(0), True),
-        ("SCHEDULED", timedelta(days=2), True),  # late: no worker took it, and none would take another
+        (
+            "SCHEDULED",
+            timedelta(days=2),
+            True,
+        ),  # late: no worker took it, and none would take another
         ("SCHEDULED", timedelta(minutes=-30), False),  # the hourly run of the future
         ("PENDING", PENDING_FOR - timedelta(seconds=1), True),
         ("PENDING", PENDING_FOR, False),
         ("RUNNING", BEGINNING_FOR - timedelta(seconds=1), True),
-        ("RUNNING", BEGINNING_FOR, False),  # lives without the role, or was killed and nobody noticed
+        (
+            "RUNNING",
+            BEGINNING_FOR,
+            False,
+        ),  # lives without the role, or was killed and nobody noticed
         ("CRASHED", timedelta(0), False),
         ("COMPLETED", timedelta(0), False),
     ],
 )
-def test_a_run_is_on_its_way_until_it_should_have_taken_the_role(state: str, age: timedelta, comes: bool) -> None:
+def test_a_run_is_on_its_way_until_it_should_have_taken_the_role(
+    state: str, age: timedelta, comes: bool
+) -> None:
     assert on_its_way([SeenRun("CRASHED", NOON), SeenRun(state, NOON - age)], NOON) is comes
 
 
-def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(checkout: Path) -> None:
-    deployments = {each["name"]: each for each in yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]}
+def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(
+    checkout: Path,
+) -> None:
+    deployments = {
+        each["name"]: each
+        for each in yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]
+    }
     scheduled = [
         StandingRun(run.role, WantedRun(Deployment(run.flow), schedule.get("parameters", {})))
         for run in STANDING
@@ -109,5 +137,7 @@ def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(che
     assert scheduled == list(STANDING)
     declared = yaml.safe_load((checkout / "tasks" / "automations.yaml").read_text())
     replacing = {each["deployment"]: each["parameters"] for each in declared}
-    assert [replacing[run.next.deployment.address] for run in STANDING] == [run.next.parameters for run in STANDING]
+    assert [replacing[run.next.deployment.address] for run in STANDING] == [
+        run.next.parameters for run in STANDING
+    ]
     assert replacing[runs.migrate().deployment.address] == runs.migrate().parameters

@@ -16,9 +16,15 @@ from tests.examples import spec, stored_version
 def earlier_hash(of: Spec) -> str:
     """What a release without the field called this content."""
     later = ("announces", *LATER)
-    content = {field: value for field, value in of.model_dump(mode="json").items() if field not in later}
-    content["promises"] = {name: value for name, value in content["promises"].items() if name not in LATER_PROMISES}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    content = {
+        field: value for field, value in of.model_dump(mode="json").items() if field not in later
+    }
+    content["promises"] = {
+        name: value for name, value in content["promises"].items() if name not in LATER_PROMISES
+    }
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()
 
 
 def in_force(**fields: Any) -> Version:
@@ -33,7 +39,12 @@ def test_a_new_definition_announces_the_answers_of_real_time_and_one_from_before
 
 @pytest.mark.parametrize(
     ("said", "known"),
-    [({}, True), ({"announces": "each"}, True), ({"announces": "realtime"}, False), ({"announces": "summary"}, False)],
+    [
+        ({}, True),
+        ({"announces": "each"}, True),
+        ({"announces": "realtime"}, False),
+        ({"announces": "summary"}, False),
+    ],
 )
 def test_what_was_in_force_before_is_known_again_unless_a_definition_asks_for_something_else(
     said: dict[str, Any], known: bool
@@ -44,15 +55,32 @@ def test_what_was_in_force_before_is_known_again_unless_a_definition_asks_for_so
 
 
 def test_a_definition_that_says_the_default_is_the_one_that_says_nothing() -> None:
-    assert content_hash(spec()) == content_hash(spec(announces="realtime")) != content_hash(spec(announces="each"))
+    assert (
+        content_hash(spec())
+        == content_hash(spec(announces="realtime"))
+        != content_hash(spec(announces="each"))
+    )
     assert content_hash(Spec.stored(spec().model_dump(mode="json"))) == content_hash(spec())
 
 
-def test_a_version_from_before_does_not_differ_from_a_definition_that_says_nothing_and_else_the_same() -> None:
-    assert differences(in_force().spec, spec()) == differences(in_force().spec, spec(announces="each")) == []
-    assert [each.field for each in differences(in_force().spec, spec(announces="realtime"))] == ["announces"]
-    assert [each.field for each in differences(in_force().spec, spec(weight=2))] == ["announces", "weight"]  # it is new
-    assert [each.field for each in differences(in_force(announces="each").spec, spec())] == ["announces"]
+def test_a_version_from_before_does_not_differ_from_a_definition_that_says_nothing_and_else_the_same() -> (
+    None
+):
+    assert (
+        differences(in_force().spec, spec())
+        == differences(in_force().spec, spec(announces="each"))
+        == []
+    )
+    assert [each.field for each in differences(in_force().spec, spec(announces="realtime"))] == [
+        "announces"
+    ]
+    assert [each.field for each in differences(in_force().spec, spec(weight=2))] == [
+        "announces",
+        "weight",
+    ]  # it is new
+    assert [each.field for each in differences(in_force(announces="each").spec, spec())] == [
+        "announces"
+    ]
 
 
 def test_the_block_of_a_version_from_before_says_what_is_in_force() -> None:

@@ -16,15 +16,32 @@ SIZE = st.integers(0, 3)
 BOUND = st.integers(-2, 3) | st.floats(-2, 3)
 VALUES = st.sampled_from(["a", "b", "", 1, 1.0, 0, True, False, None, [], [1], {}, {"a": 1.0}])
 RULES: dict[str, st.SearchStrategy[Any]] = {
-    "type": st.sampled_from(["object", "array", "string", "boolean", "null", "integer", "number", ["object", "null"]]),
-    "enum": st.lists(VALUES, max_size=3), "const": VALUES,
-    "required": st.lists(NAMES, max_size=2, unique=True), "dependentRequired": st.just({"a": ["b"]}),
-    "additionalProperties": st.booleans(), "unevaluatedProperties": st.booleans(), "minProperties": SIZE, "maxProperties": SIZE,
-    "minLength": SIZE, "maxLength": SIZE, "minItems": SIZE, "maxItems": SIZE, "uniqueItems": st.booleans(),
-    "minimum": BOUND, "maximum": BOUND, "exclusiveMinimum": BOUND, "exclusiveMaximum": BOUND,
-    "multipleOf": st.sampled_from([1, 2, 3, 0.5]), "pattern": st.sampled_from(["^a", "^[a-c]+", "\\d", "(a|b)b*"]),
-    "format": st.sampled_from(["date", "email"]), "$ref": st.just("#/$defs/text"), "title": st.just("of it"),
-}  # fmt: skip
+    "type": st.sampled_from(
+        ["object", "array", "string", "boolean", "null", "integer", "number", ["object", "null"]]
+    ),
+    "enum": st.lists(VALUES, max_size=3),
+    "const": VALUES,
+    "required": st.lists(NAMES, max_size=2, unique=True),
+    "dependentRequired": st.just({"a": ["b"]}),
+    "additionalProperties": st.booleans(),
+    "unevaluatedProperties": st.booleans(),
+    "minProperties": SIZE,
+    "maxProperties": SIZE,
+    "minLength": SIZE,
+    "maxLength": SIZE,
+    "minItems": SIZE,
+    "maxItems": SIZE,
+    "uniqueItems": st.booleans(),
+    "minimum": BOUND,
+    "maximum": BOUND,
+    "exclusiveMinimum": BOUND,
+    "exclusiveMaximum": BOUND,
+    "multipleOf": st.sampled_from([1, 2, 3, 0.5]),
+    "pattern": st.sampled_from(["^a", "^[a-c]+", "\\d", "(a|b)b*"]),
+    "format": st.sampled_from(["date", "email"]),
+    "$ref": st.just("#/$defs/text"),
+    "title": st.just("of it"),
+}
 PLAIN = st.fixed_dictionaries({}, optional=RULES)
 PARTS = st.recursive(
     PLAIN | st.booleans(),
@@ -34,15 +51,24 @@ PARTS = st.recursive(
         st.fixed_dictionaries(
             {},
             optional={
-                "properties": st.dictionaries(NAMES, inner, max_size=3), "items": inner, "additionalProperties": inner,
-                "prefixItems": st.lists(inner, min_size=1, max_size=2), "contains": inner, "propertyNames": inner, "not": inner,
-                "anyOf": st.lists(inner, min_size=1, max_size=2), "oneOf": st.lists(inner, min_size=1, max_size=2),
-                "allOf": st.lists(inner, min_size=1, max_size=2), "if": inner, "then": inner, "else": inner,
+                "properties": st.dictionaries(NAMES, inner, max_size=3),
+                "items": inner,
+                "additionalProperties": inner,
+                "prefixItems": st.lists(inner, min_size=1, max_size=2),
+                "contains": inner,
+                "propertyNames": inner,
+                "not": inner,
+                "anyOf": st.lists(inner, min_size=1, max_size=2),
+                "oneOf": st.lists(inner, min_size=1, max_size=2),
+                "allOf": st.lists(inner, min_size=1, max_size=2),
+                "if": inner,
+                "then": inner,
+                "else": inner,
             },
         ),
     ),
     max_leaves=4,
-)  # fmt: skip
+)
 SCHEMAS = PARTS.map(lambda part: {"allOf": [part], "$defs": {"text": {"type": "string"}}})
 TEXTS = NAMES | st.sampled_from(["", "aaaa", "2026-02-31", "7"])
 NUMBERS = st.integers(-3, 4) | st.floats(-3, 4) | st.sampled_from([1.0, 2**63, -(2**64), 10**400])
@@ -53,13 +79,17 @@ ANSWERS = st.recursive(
 
 
 @given(SCHEMAS, ANSWERS | any_json(TEXTS))
-def test_the_first_fault_is_the_one_that_jsonschema_names(schema: dict[str, Any], answer: Any) -> None:
+def test_the_first_fault_is_the_one_that_jsonschema_names(
+    schema: dict[str, Any], answer: Any
+) -> None:
     try:
         first = next(iter(Draft202012Validator(schema).iter_errors(answer)), None)
     except OverflowError:  # it divides a number beyond all floats
         return
     found = AnswerCheck(schema).first_fault(answer)
-    assert (found and (found.message, found.path)) == (first and (first.message, tuple(first.absolute_path)))
+    assert (found and (found.message, found.path)) == (
+        first and (first.message, tuple(first.absolute_path))
+    )
 
 
 ORDER = {
@@ -83,14 +113,20 @@ ORDER = {
         (ORDER, {"id": 7, "total": 0.07, "lines": ["one"], "paid": None, "day": "today"}),
     ],
 )
-def test_a_right_answer_never_comes_to_jsonschema(schema: dict[str, Any], answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_right_answer_never_comes_to_jsonschema(
+    schema: dict[str, Any], answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Draft202012Validator, "iter_errors", None)
     assert AnswerCheck(schema).first_fault(answer) is None
 
 
 @pytest.mark.parametrize("wanted", ["(?P<twice>a)(?P=twice)", "^(?=.*a)b", "(a{200}){200}", "("])
-def test_a_stored_schema_with_a_pattern_that_is_not_linear_accepts_no_answer_and_says_so(wanted: str) -> None:
-    fault = AnswerCheck({"type": "object", "properties": {"a": {"pattern": wanted}}}).first_fault({"a": "aa"})
+def test_a_stored_schema_with_a_pattern_that_is_not_linear_accepts_no_answer_and_says_so(
+    wanted: str,
+) -> None:
+    fault = AnswerCheck({"type": "object", "properties": {"a": {"pattern": wanted}}}).first_fault(
+        {"a": "aa"}
+    )
     assert fault is not None
     assert "the schema cannot be checked in bounded time (the pattern" in fault.message
 
@@ -104,12 +140,18 @@ def test_a_stored_schema_with_a_pattern_that_is_not_linear_accepts_no_answer_and
         ({"pattern": "^\\W$"}, "\N{LATIN SMALL LETTER E WITH ACUTE}"),
     ],
 )
-def test_an_answer_that_is_right_by_the_standard_is_right(rules: dict[str, Any], value: Any) -> None:
-    assert AnswerCheck({"type": "object", "properties": {"a": rules}}).first_fault({"a": value}) is None
+def test_an_answer_that_is_right_by_the_standard_is_right(
+    rules: dict[str, Any], value: Any
+) -> None:
+    assert (
+        AnswerCheck({"type": "object", "properties": {"a": rules}}).first_fault({"a": value})
+        is None
+    )
 
 
 @pytest.mark.parametrize(
-    ("rules", "value"), [({"pattern": "^a$"}, "a\n"), ({"pattern": "^\\d$"}, "\N{ARABIC-INDIC DIGIT THREE}")]
+    ("rules", "value"),
+    [({"pattern": "^a$"}, "a\n"), ({"pattern": "^\\d$"}, "\N{ARABIC-INDIC DIGIT THREE}")],
 )
 def test_a_pattern_means_what_the_standard_says(rules: dict[str, Any], value: Any) -> None:
     fault = AnswerCheck({"type": "object", "properties": {"a": rules}}).first_fault({"a": value})

@@ -18,8 +18,12 @@ MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"]
 KINDS = ["input", "output", "cache_read", "cache_write_5m", "cache_write_1h"]
 tokens = st.integers(0, 20_000)
 usages = st.builds(Usage, tokens, tokens, tokens, tokens, tokens)
-ALL_MODELS = [model.id for each in get_snapshot().providers if each.id == PROVIDER for model in each.models]
-around_the_tiers = st.one_of(st.integers(0, 400_000), st.sampled_from([0, 1, 99_999, 100_000, 100_001, 200_000, 200_001]))
+ALL_MODELS = [
+    model.id for each in get_snapshot().providers if each.id == PROVIDER for model in each.models
+]
+around_the_tiers = st.one_of(
+    st.integers(0, 400_000), st.sampled_from([0, 1, 99_999, 100_000, 100_001, 200_000, 200_001])
+)
 any_usage = st.builds(Usage, *[around_the_tiers] * 5)
 any_moment = st.timedeltas(timedelta(days=-900), timedelta(days=400)).map(lambda by: NOON + by)
 
@@ -36,7 +40,9 @@ def usd(usage: Usage, model: str = "claude-haiku-5-5", lane: Lane = Lane.REALTIM
         ("claude-opus-5-5", ["4", "20", "0.20", "5", "8"]),
     ],
 )
-def test_each_kind_of_token_has_its_price_in_dollars_a_million(model: str, prices: list[str]) -> None:
+def test_each_kind_of_token_has_its_price_in_dollars_a_million(
+    model: str, prices: list[str]
+) -> None:
     thousand = [usd(Usage(**{kind: 1_000}), model) for kind in KINDS]
     assert [each * 1_000 for each in thousand] == [Decimal(price) for price in prices]
 
@@ -66,7 +72,9 @@ def test_cached_tokens_are_part_of_the_prompt() -> None:
 
 def test_a_prompt_above_100_000_tokens_pays_five_times_for_all_of_it() -> None:
     assert usd(Usage(input=100_001)) == 5 * 100_001 * Decimal("0.0000001")
-    assert usd(Usage(input=1, cache_read=100_000)) == 5 * (Decimal("0.0000001") + 100_000 * Decimal("0.00000001"))
+    assert usd(Usage(input=1, cache_read=100_000)) == 5 * (
+        Decimal("0.0000001") + 100_000 * Decimal("0.00000001")
+    )
 
 
 def test_the_dated_name_of_a_model_has_its_price() -> None:
@@ -74,24 +82,35 @@ def test_the_dated_name_of_a_model_has_its_price() -> None:
 
 
 @given(any_usage, st.sampled_from(ALL_MODELS), st.sampled_from(Lane), any_moment)
-@example(Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC))
+@example(
+    Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC)
+)
 @example(Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 14, tzinfo=UTC))
-def test_a_bill_is_what_genai_prices_itself_makes_of_it(usage: Usage, model: str, lane: Lane, at: datetime) -> None:
-    assert cost(usage, model=model, lane=lane, at=at) == calculated(usage, model=model, lane=lane, at=at).total_price
+def test_a_bill_is_what_genai_prices_itself_makes_of_it(
+    usage: Usage, model: str, lane: Lane, at: datetime
+) -> None:
+    assert (
+        cost(usage, model=model, lane=lane, at=at)
+        == calculated(usage, model=model, lane=lane, at=at).total_price
+    )
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Honolulu"])
 def test_a_price_begins_by_the_day_of_utc_wherever_its_moment_was_written_down(zone: str) -> None:
     last, first = datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC), datetime(2026, 10, 14, tzinfo=UTC)
     one: dict[str, Any] = {"model": "claude-haiku-4-5", "lane": Lane.BATCH}
-    there = [cost(Usage(input=1_000), at=at.astimezone(ZoneInfo(zone)), **one) for at in (last, first)]
+    there = [
+        cost(Usage(input=1_000), at=at.astimezone(ZoneInfo(zone)), **one) for at in (last, first)
+    ]
     assert there[0] == there[1] * 2
 
 
 def test_an_unknown_model_has_no_price() -> None:
     with pytest.raises(LookupError):
         usd(Usage(input=1), "gpt-0")
-    with pytest.raises(ValueError, match='no price is known for the model "gpt-0"; correct the name'):
+    with pytest.raises(
+        ValueError, match='no price is known for the model "gpt-0"; correct the name'
+    ):
         require("gpt-0")
 
 

@@ -31,7 +31,9 @@ def test_a_rule_that_compares_thousands_of_tags_with_each_other_is_not_evaluated
 ) -> None:
     rule = Rule(NESTED)
     monkeypatch.setattr(rule, "_program", "not a program")  # an evaluation would fail otherwise
-    with pytest.raises(RuleFailed, match=r"would take too long: it is computed for items of up to [0-9]+ values"):
+    with pytest.raises(
+        RuleFailed, match=r"would take too long: it is computed for items of up to [0-9]+ values"
+    ):
         rule.holds(variables(THOUSANDS))
 
 
@@ -40,7 +42,9 @@ def test_the_same_rule_is_computed_for_a_neighbour_with_few_tags() -> None:
     assert not Rule(NESTED).holds(variables({"tags": ["a", "b"]}))
 
 
-@pytest.mark.parametrize("text", ["payload.tags.exists(t, t == 'tag 2999')", "'tag 2999' in payload.tags"])
+@pytest.mark.parametrize(
+    "text", ["payload.tags.exists(t, t == 'tag 2999')", "'tag 2999' in payload.tags"]
+)
 def test_a_rule_that_looks_at_each_of_thousands_of_tags_once_is_computed(text: str) -> None:
     assert Rule(text).holds(variables(THOUSANDS))
 
@@ -76,15 +80,24 @@ def test_a_rule_never_reads_more_than_its_units_pay_for(one: int, more: int) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("payload.all(a, payload.all(b, payload.all(c, a == b)))", "may take too long for an item of 50 values"),
+        (
+            "payload.all(a, payload.all(b, payload.all(c, a == b)))",
+            "may take too long for an item of 50 values",
+        ),
         ("[payload.text]" + ".map(x, x + x)" * 12 + ".size() > 0", "may take too long"),
         ("[payload]" + ".map(x, [x, x])" * 60 + ".size() > 0", "too (long|complex)"),
         ("1" + "<1" * 1_100, "too complex: it has more than 2,000 words and signs"),
         ("payload.text == '" + "a" * 5_000 + "'", "at most 4,096 characters"),
         ("payload.text == '" + "a" * 100_000 + "'", "at most 4,096 characters"),
-        ("payload.text.matches('(a+)+' + '(?=b)')", "looks around or refers back, which takes exponential time"),
+        (
+            "payload.text.matches('(a+)+' + '(?=b)')",
+            "looks around or refers back, which takes exponential time",
+        ),
         ("payload.text.matches(r'(.)\\1')", "looks around or refers back"),
-        ("matches(payload.text, '(?:a{100}){100}')", "compiles to more than 64 KiB; use smaller repetitions"),
+        (
+            "matches(payload.text, '(?:a{100}){100}')",
+            "compiles to more than 64 KiB; use smaller repetitions",
+        ),
         ("payload.text.matches('(')", "not a regular expression"),
     ],
 )
@@ -94,7 +107,10 @@ def test_a_rule_without_a_price_limit_is_refused_when_it_is_published(text: str,
 
 
 def test_a_stored_rule_beyond_the_limits_is_read_and_fails_for_each_item() -> None:
-    for text in ("payload.text == '" + "a" * 100_000 + "'", "payload.n == 1" + " || payload.n == 1" * 500):
+    for text in (
+        "payload.text == '" + "a" * 100_000 + "'",
+        "payload.n == 1" + " || payload.n == 1" * 500,
+    ):
         with pytest.raises(RuleFailed, match="would take too long: it has"):
             Rule(text).holds(variables({"n": 1, "text": "a"}))
 
@@ -136,14 +152,23 @@ def test_texts_are_compared_with_patterns_within_a_limit(monkeypatch: pytest.Mon
             st.builds("[{}, {}]".format, inner, inner),
             st.builds("({} ? {} : {})".format, inner, inner, inner),
             st.builds(
-                "{}.{}(t, {})".format, inner, st.sampled_from(["all", "exists", "exists_one", "map", "filter"]), inner
+                "{}.{}(t, {})".format,
+                inner,
+                st.sampled_from(["all", "exists", "exists_one", "map", "filter"]),
+                inner,
             ),
         ),
         max_leaves=8,
     ),
-    st.recursive(st.integers(0, 9) | st.text(max_size=3), lambda each: st.lists(each, max_size=8), max_leaves=30),
+    st.recursive(
+        st.integers(0, 9) | st.text(max_size=3),
+        lambda each: st.lists(each, max_size=8),
+        max_leaves=30,
+    ),
 )
-def test_a_value_that_a_rule_gives_is_no_larger_than_what_it_may_cost(text: str, given: Any) -> None:
+def test_a_value_that_a_rule_gives_is_no_larger_than_what_it_may_cost(
+    text: str, given: Any
+) -> None:
     try:
         rule = Rule(text)
     except ValueError:
@@ -163,7 +188,9 @@ def test_two_rules_that_are_too_much_together_are_asked_one_by_one() -> None:
     assert Rule(half).holds(variables({"n": 1}))
 
 
-def test_an_item_that_is_too_large_for_a_rule_is_routed_and_says_why_and_its_neighbour_by_the_rule() -> None:
+def test_an_item_that_is_too_large_for_a_rule_is_routed_and_says_why_and_its_neighbour_by_the_rule() -> (
+    None
+):
     of = version(urgent_when=NESTED)
     for payload, reason in ((THOUSANDS, Reason.SPLIT), ({"tags": ["a", "aq"]}, Reason.URGENT_RULE)):
         item = Arrived("letters", "k1", payload, NOON, NOON)

@@ -14,16 +14,32 @@ from lanes.workload.rules import Pair, Rule
 from tests.unit.strategies import ANY_TEXT, some_json
 
 ITEM = {
-    "payload": {"channel": "chat", "n": 3, "big": 2**70, "huge": 1e308, "tags": ["a"], "none": None},
+    "payload": {
+        "channel": "chat",
+        "n": 3,
+        "big": 2**70,
+        "huge": 1e308,
+        "tags": ["a"],
+        "none": None,
+    },
     "age_s": 90_000.0,
     "due_in_s": None,
     "consumer": "desk",
 }
 RULES = [
-    'payload.channel == "chat"', "payload.n > 2", "payload.n / 0 == 1", 'payload.tags[5] == "a"', "age_s > 86400.0",
-    "due_in_s < 60.0", "payload.text.size() > 3", "payload.n + 9223372036854775807 > 0", "int(payload.n) > 1",
-    'payload.text.matches(payload.channel)', "payload.text.all(c, c > 1)", "payload == payload.text",
-]  # fmt: skip
+    'payload.channel == "chat"',
+    "payload.n > 2",
+    "payload.n / 0 == 1",
+    'payload.tags[5] == "a"',
+    "age_s > 86400.0",
+    "due_in_s < 60.0",
+    "payload.text.size() > 3",
+    "payload.n + 9223372036854775807 > 0",
+    "int(payload.n) > 1",
+    "payload.text.matches(payload.channel)",
+    "payload.text.all(c, c > 1)",
+    "payload == payload.text",
+]
 
 
 @pytest.mark.parametrize(
@@ -99,9 +115,13 @@ def test_any_text_is_a_rule_or_a_value_error(text: str) -> None:
 
 
 @given(st.sampled_from(RULES), some_json(), st.none() | st.floats(-1e9, 1e9))
-def test_a_rule_holds_or_not_or_fails_whatever_the_payload(text: str, payload: dict[str, Any], due_in_s: float | None) -> None:
+def test_a_rule_holds_or_not_or_fails_whatever_the_payload(
+    text: str, payload: dict[str, Any], due_in_s: float | None
+) -> None:
     try:
-        answer = Rule(text).holds({"payload": payload, "age_s": 1.0, "due_in_s": due_in_s, "consumer": ""})
+        answer = Rule(text).holds(
+            {"payload": payload, "age_s": 1.0, "due_in_s": due_in_s, "consumer": ""}
+        )
     except RuleFailed:
         return
     assert isinstance(answer, bool)
@@ -117,8 +137,12 @@ print(cel.compile("1 + 1").execute({}))
 """
 
 
-def test_a_rule_is_compiled_without_the_toolkit_of_a_terminal_and_the_package_can_be_loaded_beside_it() -> None:
-    said = subprocess.run([sys.executable, "-c", LOADED], text=True, capture_output=True, check=True, timeout=60)
+def test_a_rule_is_compiled_without_the_toolkit_of_a_terminal_and_the_package_can_be_loaded_beside_it() -> (
+    None
+):
+    said = subprocess.run(
+        [sys.executable, "-c", LOADED], text=True, capture_output=True, check=True, timeout=60
+    )
     assert said.stdout.split("\n")[:2] == ["['cel.cel']", "2"]
 
 
@@ -128,7 +152,12 @@ def alone(text: str, variables: dict[str, Any]) -> bool | None:
     return None
 
 
-@given(st.sampled_from([*RULES, "true // yes", "payload.n"]), st.sampled_from(RULES), some_json(), st.none() | st.floats(-9, 9))
+@given(
+    st.sampled_from([*RULES, "true // yes", "payload.n"]),
+    st.sampled_from(RULES),
+    some_json(),
+    st.none() | st.floats(-9, 9),
+)
 def test_two_rules_asked_at_once_say_what_each_says_alone(
     first: str, second: str, payload: dict[str, Any], due_in_s: float | None
 ) -> None:

@@ -13,22 +13,32 @@ from lanes.workload.schema_cost import Costs
 from tests.unit.strategies import any_json
 
 DOUBLING = {
-    "type": "object", "properties": {"x": {"$ref": "#/$defs/a"}},
+    "type": "object",
+    "properties": {"x": {"$ref": "#/$defs/a"}},
     "$defs": {
         "a": {"anyOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},
-        "b": {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}, "additionalProperties": False},
+        "b": {
+            "type": "object",
+            "properties": {"x": {"$ref": "#/$defs/a"}},
+            "additionalProperties": False,
+        },
     },
-}  # fmt: skip
+}
 TREE = {
-    "type": "object", "properties": {"root": {"$ref": "#/$defs/node"}},
+    "type": "object",
+    "properties": {"root": {"$ref": "#/$defs/node"}},
     "$defs": {
         "node": {
             "type": "object",
-            "properties": {"name": {"type": "string"}, "left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}},
+            "properties": {
+                "name": {"type": "string"},
+                "left": {"$ref": "#/$defs/node"},
+                "right": {"$ref": "#/$defs/node"},
+            },
             "additionalProperties": False,
         }
     },
-}  # fmt: skip
+}
 
 
 def nested(name: str, levels: int, innermost: Any = 1) -> Any:
@@ -38,7 +48,9 @@ def nested(name: str, levels: int, innermost: Any = 1) -> Any:
     return value
 
 
-def test_a_schema_that_doubles_its_work_with_each_level_is_not_asked_of_a_deep_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schema_that_doubles_its_work_with_each_level_is_not_asked_of_a_deep_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     check = AnswerCheck(DOUBLING)
     assert check.first_fault(nested("x", 5, {})) is None
     monkeypatch.setattr(check, "_first", None)  # asking it would fail
@@ -55,7 +67,9 @@ def test_a_tree_of_many_levels_is_checked() -> None:
     assert fault.keyword == "additionalProperties"
 
 
-def test_the_steps_of_a_tree_grow_with_its_levels_and_those_of_a_doubling_schema_without_limit() -> None:
+def test_the_steps_of_a_tree_grow_with_its_levels_and_those_of_a_doubling_schema_without_limit() -> (
+    None
+):
     tree, doubling = Costs(TREE), Costs(DOUBLING)
     assert tree.steps[90] < 2_000
     assert doubling.steps[30] > MOST_STEPS
@@ -77,7 +91,9 @@ def test_a_fault_that_is_not_worded_by_jsonschema_names_place_and_rule() -> None
 
 
 def test_a_large_answer_is_judged_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
-    check = AnswerCheck({"type": "object", "properties": {"a": {"items": {"type": "string"}, "uniqueItems": True}}})
+    check = AnswerCheck(
+        {"type": "object", "properties": {"a": {"items": {"type": "string"}, "uniqueItems": True}}}
+    )
     monkeypatch.setattr(check, "_second", None)
     fault = check.first_fault({"a": [str(number) for number in range(20_000)] + ["7"]})
     assert fault is not None
@@ -96,16 +112,28 @@ def test_twenty_seven_letters_are_compared_in_linear_time(wanted: str) -> None:
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
-        ({"pattern": "^(?=a)b"}, "refers back, which takes exponential time; write it without (at properties/a)"),
+        (
+            {"pattern": "^(?=a)b"},
+            "refers back, which takes exponential time; write it without (at properties/a)",
+        ),
         ({"pattern": r"(.)\1"}, "looks around or refers back"),
         ({"pattern": "(a{300}){300}"}, "compiles to more than 64 KiB; use smaller repetitions"),
         ({"patternProperties": {"(?!b)": {"type": "string"}}}, "looks around or refers back"),
-        ({"enum": [str(number) for number in range(4_000)]}, "more than 3,000 values; write a smaller schema"),
+        (
+            {"enum": [str(number) for number in range(4_000)]},
+            "more than 3,000 values; write a smaller schema",
+        ),
         ({"$ref": "#/$defs/loop"}, "leads back to itself without going into the answer"),
     ],
 )
-def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(rules: dict[str, Any], said: str) -> None:
-    schema = {"type": "object", "properties": {"a": rules}, "$defs": {"loop": {"allOf": [{"$ref": "#/$defs/loop"}]}}}
+def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(
+    rules: dict[str, Any], said: str
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": rules},
+        "$defs": {"loop": {"allOf": [{"$ref": "#/$defs/loop"}]}},
+    }
     with pytest.raises(SchemaFault) as caught:
         check_affordable(schema)
     assert said in str(caught.value)

@@ -13,7 +13,10 @@ from tests.conftest import NOON, later
 from tests.examples import spec
 
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
-SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # in Berlin 02:00 becomes 03:00, 03:00 becomes 02:00
+SPRING, AUTUMN = (
+    date(2026, 3, 29),
+    date(2026, 10, 25),
+)  # in Berlin 02:00 becomes 03:00, 03:00 becomes 02:00
 minutes_of_day = st.builds(time, st.integers(0, 23), st.integers(0, 59))
 zones = st.sampled_from([UTC_ZONE, BERLIN, ZoneInfo("Asia/Kathmandu")])
 windows = st.builds(Window, minutes_of_day, minutes_of_day, zones)
@@ -46,8 +49,12 @@ def is_inside(of: Window, at: time) -> bool:
 def test_the_window_is_one_of_local_time() -> None:
     night = Window.of(spec(off_peak_start="22:00", off_peak_end="06:00", timezone="Europe/Berlin"))
     assert night == window("22:00", "06:00", BERLIN)
-    assert night.next_departure(datetime(2026, 11, 24, 12, tzinfo=UTC)) == datetime(2026, 11, 24, 21, tzinfo=UTC)  # winter
-    assert night.next_departure(datetime(2026, 7, 1, 12, tzinfo=UTC)) == datetime(2026, 7, 1, 20, tzinfo=UTC)  # summer
+    assert night.next_departure(datetime(2026, 11, 24, 12, tzinfo=UTC)) == datetime(
+        2026, 11, 24, 21, tzinfo=UTC
+    )  # winter
+    assert night.next_departure(datetime(2026, 7, 1, 12, tzinfo=UTC)) == datetime(
+        2026, 7, 1, 20, tzinfo=UTC
+    )  # summer
 
 
 @pytest.mark.parametrize(
@@ -60,7 +67,11 @@ def test_the_window_is_one_of_local_time() -> None:
         ("01:15", "01:45", "15 1 * * *"),
         ("23:50", "00:10", "50 23 * * *"),
         ("06:30", "06:30", "30 * * * *"),
-        ("06:30", "06:29", "30 6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,0,1,2,3,4,5 * * *"),
+        (
+            "06:30",
+            "06:29",
+            "30 6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,0,1,2,3,4,5 * * *",
+        ),
     ],
 )
 def test_the_schedule_fires_at_the_start_and_then_hourly(start: str, end: str, cron: str) -> None:
@@ -101,12 +112,18 @@ async def test_the_next_departure_is_when_prefect_starts_a_run_of_the_schedule(
         (berlin(AUTUMN, "02:50"), "02:30", "02:45", berlin(date(2026, 10, 26), "02:30")),
     ],
 )
-def test_the_next_departure_survives_a_change_of_the_clocks(now: datetime, start: str, end: str, leaves: datetime) -> None:
+def test_the_next_departure_survives_a_change_of_the_clocks(
+    now: datetime, start: str, end: str, leaves: datetime
+) -> None:
     assert window(start, end, BERLIN).next_departure(now) == leaves.astimezone(UTC)
 
 
-def test_an_open_window_departs_next_at_its_next_hour_and_a_run_that_has_begun_is_not_awaited() -> None:
+def test_an_open_window_departs_next_at_its_next_hour_and_a_run_that_has_begun_is_not_awaited() -> (
+    None
+):
     assert window("06:00", "18:00").next_departure(later(seconds=3.5)) == later(hours=1)
     assert window("06:00", "18:00").next_departure(NOON) == later(hours=1)
-    assert window("12:30", "12:30").next_departure(later(minutes=31)) == later(minutes=90)  # open all day
+    assert window("12:30", "12:30").next_departure(later(minutes=31)) == later(
+        minutes=90
+    )  # open all day
     assert window("18:00", "06:00").next_departure(later(seconds=3.5)) == later(hours=6)

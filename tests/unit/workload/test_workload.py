@@ -31,14 +31,20 @@ def test_a_bare_definition_has_defaults_for_everything_else() -> None:
     assert letters.promises == Promises()
 
 
-@pytest.mark.parametrize("name", ["", "Letters", "1letters", "let_ters", "letters\n", "a" * 64, "lettérs", "a b"])
+@pytest.mark.parametrize(
+    "name", ["", "Letters", "1letters", "let_ters", "letters\n", "a" * 64, "lettérs", "a b"]
+)
 def test_a_name_that_is_no_name_is_refused(name: str) -> None:
     assert problems(name)[0].startswith("name: ")
 
 
-@pytest.mark.parametrize("text", ["22", "2200", "22:00:30", "22:00+02:00", "T22:00", "24:00", "9:05", "22:00\n", ""])
+@pytest.mark.parametrize(
+    "text", ["22", "2200", "22:00:30", "22:00+02:00", "T22:00", "24:00", "9:05", "22:00\n", ""]
+)
 def test_an_off_peak_time_is_hours_and_minutes_and_nothing_else(text: str) -> None:
-    assert problems(off_peak_start=text) == [f'off_peak_start: "{text}" is no time of day; write HH:MM, for example 22:00']
+    assert problems(off_peak_start=text) == [
+        f'off_peak_start: "{text}" is no time of day; write HH:MM, for example 22:00'
+    ]
 
 
 @pytest.mark.parametrize("zone", ["", "../etc/passwd", "Berlin", "europe/berlin/x", "UTC\n"])
@@ -51,7 +57,9 @@ def test_a_confidence_outside_its_bounds_is_refused(confidence: object) -> None:
     assert problems(confidence=confidence)[0].startswith("confidence: ")
 
 
-def test_a_version_from_before_there_was_a_confidence_asks_for_95_per_cent_and_keeps_its_hash() -> None:
+def test_a_version_from_before_there_was_a_confidence_asks_for_95_per_cent_and_keeps_its_hash() -> (
+    None
+):
     assert stored_version().spec.confidence == 0.95
     assert content_hash(spec(confidence=0.95)) == content_hash(spec())
     assert content_hash(spec(confidence=0.9)) != content_hash(spec())
@@ -70,7 +78,15 @@ def test_a_half_life_outside_its_bounds_is_refused(half_life: object) -> None:
 def test_a_version_from_before_there_were_values_states_none_and_keeps_its_hash() -> None:
     assert stored_version().spec.value_usd == 0
     assert content_hash(spec(value_usd=0, half_life_s=3600)) == content_hash(spec())
-    assert len({content_hash(spec(**each)) for each in ({}, {"value_usd": 1}, {"value_usd": 1, "half_life_s": 60})}) == 3
+    assert (
+        len(
+            {
+                content_hash(spec(**each))
+                for each in ({}, {"value_usd": 1}, {"value_usd": 1, "half_life_s": 60})
+            }
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,15 +97,35 @@ def test_a_version_from_before_there_were_values_states_none_and_keeps_its_hash(
         ({"type": "object"}, '"properties"'),
         ({"type": "object", "properties": {"a": {"type": "texxt"}}}, "at properties/a/type"),
         ({"type": "object", "properties": {"a": {"pattern": "("}}}, "at properties/a/pattern"),
-        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}, '"#/$defs/b" leads to no place'),
-        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/b"}}}, "leads to no place"),
-        ({"type": "object", "properties": {"a": {"anyOf": [{"$ref": "other.json"}]}}}, "leads to no place"),
-        ({"type": "object", "properties": {"a": {}}}, 'no schema without a "type"; add one, or an "enum" (at properties/a)'),
-        ({"type": "object", "properties": {"a": {"type": ["string", "null"]}}}, 'one "type" each; write {"anyOf": '),
-        ({"type": "object", "properties": {"a": {"type": "array", "items": True}}}, "no true for a schema"),
+        (
+            {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}},
+            '"#/$defs/b" leads to no place',
+        ),
+        (
+            {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/b"}}},
+            "leads to no place",
+        ),
+        (
+            {"type": "object", "properties": {"a": {"anyOf": [{"$ref": "other.json"}]}}},
+            "leads to no place",
+        ),
+        (
+            {"type": "object", "properties": {"a": {}}},
+            'no schema without a "type"; add one, or an "enum" (at properties/a)',
+        ),
+        (
+            {"type": "object", "properties": {"a": {"type": ["string", "null"]}}},
+            'one "type" each; write {"anyOf": ',
+        ),
+        (
+            {"type": "object", "properties": {"a": {"type": "array", "items": True}}},
+            "no true for a schema",
+        ),
     ],
 )
-def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], said: str) -> None:
+def test_an_output_schema_that_cannot_be_checked_is_refused(
+    schema: dict[str, Any], said: str
+) -> None:
     assert said in problems(output_schema=schema)[0]
 
 
@@ -105,14 +141,22 @@ def test_a_schema_is_refused_though_python_takes_it_for_one_that_was_found_sound
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ({"type": "objec", "properties": {"a": {}}}, "output_schema, line 2, column 11: 'objec' is not valid"),
         (
-            {"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"anyOf": [{}, {"minLength": -1}]}}},
+            {"type": "objec", "properties": {"a": {}}},
+            "output_schema, line 2, column 11: 'objec' is not valid",
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"enum": ["x", "y"]}, "b": {"anyOf": [{}, {"minLength": -1}]}},
+            },
             "output_schema, line 14, column 24: -1 is less than the minimum of 0",
         ),
     ],
 )
-def test_a_fault_of_an_output_schema_is_told_with_its_place_in_the_editor(schema: dict[str, Any], said: str) -> None:
+def test_a_fault_of_an_output_schema_is_told_with_its_place_in_the_editor(
+    schema: dict[str, Any], said: str
+) -> None:
     (problem,) = problems(output_schema=schema)
     assert problem.startswith(said)
     line, column = map(int, re.findall(r"line (\d+), column (\d+)", problem)[0])
@@ -121,7 +165,11 @@ def test_a_fault_of_an_output_schema_is_told_with_its_place_in_the_editor(schema
 
 
 def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
-    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "integer"}}}
+    schema = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/b"}},
+        "$defs": {"b": {"type": "integer"}},
+    }
     letters = version(output_schema=schema)
     assert letters.answer_check.first_fault({"a": 1}) is None
     assert letters.answer_check.first_fault({"a": "1"}) is not None
@@ -132,11 +180,20 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
     [
         ({"realtime_model": "gpt-0"}, 'realtime_model: no price is known for the model "gpt-0"'),
         ({"batch_model": "gpt-0"}, 'batch_model: no price is known for the model "gpt-0"'),
-        ({"urgent_when": "payload.("}, "urgent_when, line 1, column 9: no viable alternative at input"),
-        ({"batch_when": "payload.n ==\n  && true"}, "batch_when, line 2, column 3: extraneous input '&&'"),
+        (
+            {"urgent_when": "payload.("},
+            "urgent_when, line 1, column 9: no viable alternative at input",
+        ),
+        (
+            {"batch_when": "payload.n ==\n  && true"},
+            "batch_when, line 2, column 3: extraneous input '&&'",
+        ),
         ({"urgent_when": "\ud800"}, "urgent_when: not a CEL expression"),
         ({"batch_when": "colour == 1"}, "batch_when: `colour == 1` reads colour"),
-        ({"compare_fields": ["category", "colour"]}, "compare_fields: colour is no property of output_schema"),
+        (
+            {"compare_fields": ["category", "colour"]},
+            "compare_fields: colour is no property of output_schema",
+        ),
         ({"split_percent": 101}, "split_percent: "),
         ({"split_percent": float("nan")}, "split_percent: "),
         ({"buffer_s": 6}, "buffer_s: "),
@@ -153,7 +210,10 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
 
 
 def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
-    with pytest.raises(SpecInvalid, match=r"output_schema: it is missing\. Prefect's editor saves no JSON that it cannot read"):
+    with pytest.raises(
+        SpecInvalid,
+        match=r"output_schema: it is missing\. Prefect's editor saves no JSON that it cannot read",
+    ):
         parse("letters", {"instructions": "Sort the letter."})
 
 
@@ -177,12 +237,17 @@ def test_the_hash_is_that_of_the_content_whatever_the_order_of_its_keys() -> Non
 
 def test_the_hash_survives_a_round_trip_through_the_database() -> None:
     letters = spec(urgent_when="payload.n > 1", mode="lambda", split_percent=12.5)
-    assert content_hash(Spec.model_validate(letters.model_dump(mode="json"))) == content_hash(letters)
+    assert content_hash(Spec.model_validate(letters.model_dump(mode="json"))) == content_hash(
+        letters
+    )
 
 
 def test_each_lane_has_its_own_model_and_pack() -> None:
     letters = spec(batch_model="claude-opus-5-5", batch_pack=20, realtime_pack=3)
-    assert (letters.model_of(Lane.REALTIME), letters.pack_of(Lane.REALTIME)) == ("claude-haiku-5-5", 3)
+    assert (letters.model_of(Lane.REALTIME), letters.pack_of(Lane.REALTIME)) == (
+        "claude-haiku-5-5",
+        3,
+    )
     assert (letters.model_of(Lane.BATCH), letters.pack_of(Lane.BATCH)) == ("claude-opus-5-5", 20)
 
 

@@ -16,7 +16,9 @@ from tests.unit.strategies import some_json
 
 
 def with_default(value: Any) -> Spec:
-    return spec(output_schema={"type": "object", "properties": {"a": {"type": "object", "default": value}}})
+    return spec(
+        output_schema={"type": "object", "properties": {"a": {"type": "object", "default": value}}}
+    )
 
 
 def as_stored(value: Any) -> Any:
@@ -32,8 +34,13 @@ def shown(*found: Difference) -> list[str]:
     return [line.plain for line in lines(found) if isinstance(line, Text)]
 
 
-def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference_of_its_own() -> None:
-    schema = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["b"]}, "n": {"type": "integer"}}}
+def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference_of_its_own() -> (
+    None
+):
+    schema = {
+        **SCHEMA,
+        "properties": {"category": {"type": "string", "enum": ["b"]}, "n": {"type": "integer"}},
+    }
     changed = spec(patience_s=5, output_schema=schema, promises={"realtime_p95_s": 3})
     assert differences(spec(), changed) == [
         Difference("output_schema.properties.category.enum", ["a", "b"], ["b"]),
@@ -50,7 +57,9 @@ def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference
 @example({"a": {}}, {"a": []})
 @example({"a": None}, {})
 @example({"a": "1"}, {"a": 1})
-def test_two_definitions_differ_exactly_if_their_content_does(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_two_definitions_differ_exactly_if_their_content_does(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
     assert bool(differences(with_default(one), with_default(other))) == (
         content_hash(with_default(as_stored(one))) != content_hash(with_default(as_stored(other)))
     )
@@ -65,15 +74,34 @@ def test_a_number_is_the_same_however_a_database_writes_it(pair: tuple[Any, Any]
 def test_a_new_definition_says_what_is_its_own() -> None:
     own = spec(weight=3, patience_s=60, promises={"realtime_p95_s": 9, "batch_max_minutes": 120})
     said = {each.field: each.after for each in beyond_defaults(own)}
-    assert said == {"instructions": "Sort the letter.", "output_schema": SCHEMA, "weight": 3, "promises.realtime_p95_s": 9.0}
+    assert said == {
+        "instructions": "Sort the letter.",
+        "output_schema": SCHEMA,
+        "weight": 3,
+        "promises.realtime_p95_s": 9.0,
+    }
 
 
 def test_a_text_is_shown_by_its_lines_a_list_by_what_came_and_went() -> None:
-    before, after = "".join(f"{n}\n" for n in range(9)), "".join(f"{n}\n" for n in range(9) if n != 4) + "new\n"
+    before, after = (
+        "".join(f"{n}\n" for n in range(9)),
+        "".join(f"{n}\n" for n in range(9) if n != 4) + "new\n",
+    )
     assert shown(Difference("instructions", before, after)) == [
-        "  instructions:", "    ...", "      3", "    - 4", "      5", "    ...", "      8", "    + new",
-    ]  # fmt: skip
-    assert shown(Difference("enum", ["a", "b"], ["b", "c"])) == ["  enum:", '    - "a"', '    + "c"']
+        "  instructions:",
+        "    ...",
+        "      3",
+        "    - 4",
+        "      5",
+        "    ...",
+        "      8",
+        "    + new",
+    ]
+    assert shown(Difference("enum", ["a", "b"], ["b", "c"])) == [
+        "  enum:",
+        '    - "a"',
+        '    + "c"',
+    ]
     assert shown(Difference("enum", ["a", "b"], ["b", "a"])) == ['  enum: ["a", "b"] -> ["b", "a"]']
     assert shown(Difference("weight", 1, 2)) == ["  weight: 1 -> 2"]
     assert shown(Difference("instructions", "a\n", "a")) == ["  instructions: the end of a line"]

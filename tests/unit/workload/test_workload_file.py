@@ -32,7 +32,10 @@ patience_s: 30
 promises:
   realtime_p95_s: 3
 """
-some_lines = st.lists(TEXT | st.sampled_from(["", " ", "\t", "- a: b", "# no", "\ufeff", "\x85", "'", "😀"]), max_size=5)
+some_lines = st.lists(
+    TEXT | st.sampled_from(["", " ", "\t", "- a: b", "# no", "\ufeff", "\x85", "'", "😀"]),
+    max_size=5,
+)
 
 
 def read(text: str) -> workload_file.Definition:
@@ -45,10 +48,16 @@ def refused(text: str | bytes) -> list[str]:
     return caught.value.problems
 
 
-def test_a_file_holds_a_name_and_the_fields_of_a_block_and_what_it_leaves_out_has_its_default() -> None:
+def test_a_file_holds_a_name_and_the_fields_of_a_block_and_what_it_leaves_out_has_its_default() -> (
+    None
+):
     found = read(GOOD)
     assert found.name == "letters"
-    assert (found.spec.instructions, found.spec.patience_s, found.spec.weight) == ("Sort the letter.\n", 30, 1)
+    assert (found.spec.instructions, found.spec.patience_s, found.spec.weight) == (
+        "Sort the letter.\n",
+        30,
+        1,
+    )
     assert found.spec.promises == Promises(realtime_p95_s=3)
     assert workload_file.read(b"\xef\xbb\xbf" + GOOD.encode(), file="x").spec == found.spec
 
@@ -62,7 +71,9 @@ def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -
     assert "instructions: |\n" in text  # to be read and edited by people
 
 
-@given(some_lines.map("\n".join), some_lines.map("\n".join).filter(bool), some_json(), st.booleans())
+@given(
+    some_lines.map("\n".join), some_lines.map("\n".join).filter(bool), some_json(), st.booleans()
+)
 @example("no", "22:00", {"yes": "no", "1": 1.0, "off": None}, True)
 @example("", "ends with blank lines\n\n\n", {}, True)
 @example("", "a tab at the end\t\nb", {"\n": "?\n", "b": []}, False)
@@ -70,16 +81,28 @@ def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -
 def test_whatever_a_definition_says_its_file_reads_back_the_same(
     description: str, instructions: str, odd: dict[str, Any], whole: bool
 ) -> None:
-    schema = {"type": "object", "properties": {"a": {"type": "object", "default": odd, "enum": [*odd, odd]}}}
-    known = spec(description=description, instructions=instructions, output_schema=schema, promises={"realtime_p95_s": 3})
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "object", "default": odd, "enum": [*odd, odd]}},
+    }
+    known = spec(
+        description=description,
+        instructions=instructions,
+        output_schema=schema,
+        promises={"realtime_p95_s": 3},
+    )
     if whole:
         known = Spec.stored(known.model_dump(mode="json"))
     again = read(written("letters", known, heading=["Two", "lines"]))
     assert content_hash(again.spec) == content_hash(known)
 
 
-def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults_as_comments() -> None:
-    text = written("letters", spec(patience_s=5), heading=["Letters."], notes={"weight": "Ask Ada first."})
+def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults_as_comments() -> (
+    None
+):
+    text = written(
+        "letters", spec(patience_s=5), heading=["Letters."], notes={"weight": "Ask Ada first."}
+    )
     unfolded = " ".join(line.strip().lstrip("# ") for line in text.split("\n"))
     for model in (Spec, Promises):
         for field, about in model.model_fields.items():
@@ -95,45 +118,126 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
 @pytest.mark.parametrize(
     ("wrong", "right", "said"),
     [
-        ("patience_s: 30", "patience: 30", "line 8, column 1, patience: no field has that name; did you mean patience_s?"),
+        (
+            "patience_s: 30",
+            "patience: 30",
+            "line 8, column 1, patience: no field has that name; did you mean patience_s?",
+        ),
         ("patience_s: 30", "patience_s: soon", "line 8, column 1, patience_s: "),
         ("patience_s: 30", "patience_s: 90000", "line 8, column 1, patience_s: "),
-        ("patience_s: 30", "off_peak_start: 22:00", 'line 8, column 17, off_peak_start: YAML reads 22:00 as the number 1320; '
-         'write "22:00" in quotes'),
-        ("patience_s: 30", "description: 2026-12-01", "line 8, column 14, description: YAML reads 2026-12-01 as a date"),
-        ("patience_s: 30", "timezone: Mars/Base", 'line 8, column 1, timezone: "Mars/Base" is no IANA time zone'),
-        ("patience_s: 30", "urgent_when: colour == 1", "line 8, column 1, urgent_when: `colour == 1` reads colour"),
-        ("patience_s: 30", "urgent_when: payload.(", "line 8, column 1, urgent_when: not a CEL expression: line 1, column 9: "),
-        ("patience_s: 30", "compare_fields: [category, x]", "line 8, column 1, compare_fields: x is no property"),
-        ("patience_s: 30", "on: true", 'line 8, column 1, on: this key is no text in YAML; write "on" in quotes'),
+        (
+            "patience_s: 30",
+            "off_peak_start: 22:00",
+            "line 8, column 17, off_peak_start: YAML reads 22:00 as the number 1320; "
+            'write "22:00" in quotes',
+        ),
+        (
+            "patience_s: 30",
+            "description: 2026-12-01",
+            "line 8, column 14, description: YAML reads 2026-12-01 as a date",
+        ),
+        (
+            "patience_s: 30",
+            "timezone: Mars/Base",
+            'line 8, column 1, timezone: "Mars/Base" is no IANA time zone',
+        ),
+        (
+            "patience_s: 30",
+            "urgent_when: colour == 1",
+            "line 8, column 1, urgent_when: `colour == 1` reads colour",
+        ),
+        (
+            "patience_s: 30",
+            "urgent_when: payload.(",
+            "line 8, column 1, urgent_when: not a CEL expression: line 1, column 9: ",
+        ),
+        (
+            "patience_s: 30",
+            "compare_fields: [category, x]",
+            "line 8, column 1, compare_fields: x is no property",
+        ),
+        (
+            "patience_s: 30",
+            "on: true",
+            'line 8, column 1, on: this key is no text in YAML; write "on" in quotes',
+        ),
         ("patience_s: 30", "name: again", "line 8, column 1, name: the field is there twice"),
-        ("patience_s: 30", 'description: "a\\0"', "line 8, column 1, description: it holds the character NUL"),
-        ("  realtime_p95_s: 3", "  realtime_p95: 3", "line 10, column 3, promises.realtime_p95: no field has that name; "
-         "did you mean realtime_p95_s?"),
-        ("  realtime_p95_s: 3", "  realtime_p95_s: -3", "line 10, column 3, promises.realtime_p95_s: "),
-        ("enum: [a, b]", "enum: [a, no]", "line 7, column 40, output_schema.properties.category.enum.1: YAML reads no as "
-         'false; write "no" in quotes'),
-        ("type: string", "type: text", "line 7, column 16, output_schema: not a JSON Schema: 'text'"),
-        ("{type: string, enum: [a, b]}", "{$ref: '#/$defs/b'}", 'line 7, column 16, output_schema: "$ref": "#/$defs/b" leads'),
-        ("name: letters", "", "line 2, column 1, name: the field is missing; it names the workload, for example"),
+        (
+            "patience_s: 30",
+            'description: "a\\0"',
+            "line 8, column 1, description: it holds the character NUL",
+        ),
+        (
+            "  realtime_p95_s: 3",
+            "  realtime_p95: 3",
+            "line 10, column 3, promises.realtime_p95: no field has that name; "
+            "did you mean realtime_p95_s?",
+        ),
+        (
+            "  realtime_p95_s: 3",
+            "  realtime_p95_s: -3",
+            "line 10, column 3, promises.realtime_p95_s: ",
+        ),
+        (
+            "enum: [a, b]",
+            "enum: [a, no]",
+            "line 7, column 40, output_schema.properties.category.enum.1: YAML reads no as "
+            'false; write "no" in quotes',
+        ),
+        (
+            "type: string",
+            "type: text",
+            "line 7, column 16, output_schema: not a JSON Schema: 'text'",
+        ),
+        (
+            "{type: string, enum: [a, b]}",
+            "{$ref: '#/$defs/b'}",
+            'line 7, column 16, output_schema: "$ref": "#/$defs/b" leads',
+        ),
+        (
+            "name: letters",
+            "",
+            "line 2, column 1, name: the field is missing; it names the workload, for example",
+        ),
         ("name: letters", "name: 7", "line 1, column 1, name: it is no text; write it in quotes"),
-        ("name: letters", "name: My letters", 'line 1, column 1, name: "My letters" may hold a-z, 0-9 and "-"'),
-        ("instructions: |\n  Sort the letter.\n", "", "line 1, column 1, instructions: the field is missing"),
-        ("[a, b]}", "[a, b", "line 8, column 11, expected ',' or ']', but got ':', while parsing a flow "
-         "sequence that begins in line 7"),
+        (
+            "name: letters",
+            "name: My letters",
+            'line 1, column 1, name: "My letters" may hold a-z, 0-9 and "-"',
+        ),
+        (
+            "instructions: |\n  Sort the letter.\n",
+            "",
+            "line 1, column 1, instructions: the field is missing",
+        ),
+        (
+            "[a, b]}",
+            "[a, b",
+            "line 8, column 11, expected ',' or ']', but got ':', while parsing a flow "
+            "sequence that begins in line 7",
+        ),
         (GOOD, "", "line 1, column 1, a workload is a mapping with name, instructions"),
         (GOOD, "- a\n", "line 1, column 1, a workload is a mapping"),
         (GOOD, "name: \x07", "no YAML that can be read"),
     ],
-)  # fmt: skip
-def test_a_wrong_file_is_refused_with_line_column_and_field(wrong: str, right: str, said: str) -> None:
+)
+def test_a_wrong_file_is_refused_with_line_column_and_field(
+    wrong: str, right: str, said: str
+) -> None:
     assert wrong in GOOD
     assert said in refused(GOOD.replace(wrong, right, 1))[0]
 
 
 def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
-    wrong = GOOD.replace("name: letters", "name: 7").replace("patience_s: 30", "patience_s: -1\nbuffer_s: 9\nmode: kappa")
-    assert [each.split(",")[0] for each in refused(wrong)] == ["line 1", "line 8", "line 9", "line 10"]
+    wrong = GOOD.replace("name: letters", "name: 7").replace(
+        "patience_s: 30", "patience_s: -1\nbuffer_s: 9\nmode: kappa"
+    )
+    assert [each.split(",")[0] for each in refused(wrong)] == [
+        "line 1",
+        "line 8",
+        "line 9",
+        "line 10",
+    ]
 
 
 def test_a_file_that_is_not_utf8_says_which_byte() -> None:
@@ -147,9 +251,16 @@ def test_any_text_is_a_definition_or_refused_with_a_reason(text: str) -> None:
 
 
 def test_a_file_that_multiplies_itself_by_aliases_is_refused_with_its_line() -> None:
-    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
-    merged = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
-    for text, said in ((bomb, "with its aliases it has more than 10,000 values"), (merged, "use fewer aliases|nested deeper")):
+    bomb = "a0: &a0 [x, x]\n" + "".join(
+        f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)
+    )
+    merged = "a0: &a0 {x: 1}\n" + "".join(
+        f"a{n}: &a{n}\n  <<: [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)
+    )
+    for text, said in (
+        (bomb, "with its aliases it has more than 10,000 values"),
+        (merged, "use fewer aliases|nested deeper"),
+    ):
         with pytest.raises(NotYaml, match=said) as caught:
             yaml_places.read(text)
         assert caught.value.place is not None
@@ -175,8 +286,10 @@ def test_a_yaml_text_beyond_a_limit_is_refused_before_its_data_is_made(
 
 def test_a_modest_alias_is_read() -> None:
     assert yaml_places.read("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: two}")[1] == {
-        "a": {"x": 1}, "b": {"x": 1}, "c": {"x": 1, "y": "two"},
-    }  # fmt: skip
+        "a": {"x": 1},
+        "b": {"x": 1},
+        "c": {"x": 1, "y": "two"},
+    }
 
 
 def test_no_more_of_a_file_is_read_than_shows_that_it_is_too_large(tmp_path: Path) -> None:
