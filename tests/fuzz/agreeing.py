@@ -112,11 +112,10 @@ def _is_unicode(text: str) -> bool:
 
 
 def apart(said: Sequence[str], neighbours: Collection[str]) -> list[list[str]]:
-    """Return lists in which no two inputs have the same key: what a conflict of keys is has tests of its own."""
+    """Return lists in which no two inputs have the same key: conflicts of keys have tests of their own."""
     lists: list[tuple[set[str], list[str]]] = []
     for each in said:
-        fields = Input(each).fields or {}
-        key = str(fields.get("key"))[:600] if fields.get("key") is not None else None
+        key = _key(each)
         free = next((one for one in lists if key is None or key not in one[0]), None)
         if free is None:
             free = (set(neighbours), [])
@@ -124,6 +123,16 @@ def apart(said: Sequence[str], neighbours: Collection[str]) -> list[list[str]]:
         free[0].update([key] if key is not None else [])
         free[1].append(each)
     return [some for _, some in lists]
+
+
+def _key(said: str) -> str | None:
+    """Return the key that any door reads; SQL also reads integers that have too many digits for Python."""
+    try:
+        value = json.loads(said, parse_int=str)
+    except (ValueError, RecursionError):
+        return None
+    key = value.get("key") if isinstance(value, dict) else None
+    return None if key is None else str(key)[:600]
 
 
 def compared(each: Input) -> list[Fault]:

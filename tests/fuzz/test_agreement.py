@@ -28,3 +28,11 @@ async def test_the_doors_accept_with_the_same_item_or_refuse_with_the_same_words
 ) -> None:
     faults = await doors.faults(said)
     assert not faults, "\n".join(map(str, faults))
+
+
+async def test_inputs_of_one_key_are_kept_apart_where_only_sql_reads_one_of_them(
+    doors: Doors,
+) -> None:
+    only_sql = f'{{"key":"same","urgent":{"1" * 5_000},"urgent":null,"payload":{{"text":"a"}}}}'
+    faults = await doors.faults([only_sql, '{"key":"same","payload":{"text":"b"}}'])
+    assert not faults, "\n".join(map(str, faults))
