@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
+from lanes.backoff import Backoffs
 from lanes.batch.batch import OpenBatch
-from lanes.batch.rests import Rests
 from lanes.ids import BatchId
+from lanes.settling.settle import BACKOFF
 from lanes.store.batch import batches, homecoming
 from lanes.words import BatchState
 from tasks.collect import collect_batch, poll
@@ -37,7 +38,7 @@ class Collector:
             asyncio.Semaphore(POLLED_AT_ONCE),
             asyncio.Semaphore(COLLECTED_AT_ONCE),
         )
-        self._rests = Rests()
+        self._rests = Backoffs(BACKOFF)
         self.items = 0
 
     async def tick(self) -> None:
@@ -47,7 +48,7 @@ class Collector:
             if (
                 batch.state in AT_PROVIDER
                 and batch.id not in self._looking
-                and self._rests.over(batch.id, now)
+                and self._rests.is_due(batch.id, now)
             ):
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
 
@@ -93,12 +94,12 @@ class Collector:
         self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)
     ) -> None:
         """It rests, and what is wrong stands in the log and in its note, once until it changes."""
-        if self._rests.troubled(batch.id, trouble, self._clock(), at_least=at_least):
+        if self._rests.fail(batch.id, trouble, self._clock(), at_least=at_least):
             get_run_logger().warning("batch %d is met again later: %s", batch.id, trouble)
             await self._note(batch, trouble)
 
     async def _well(self, batch: OpenBatch) -> None:
-        if self._rests.well(batch.id):
+        if self._rests.recover(batch.id):
             await self._note(batch, None)
 
     async def _note(self, batch: OpenBatch, note: str | None) -> None:

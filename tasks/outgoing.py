@@ -21,6 +21,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events import Event, Resource
 from prefect.logging import get_run_logger
 
+from lanes.backoff import Backoff
 from lanes.errors import LanesError
 from lanes.realtime.heads import Heads
 from lanes.store import outbox
@@ -91,7 +92,7 @@ class Publisher:
             self._kept = self._client = None
 
     async def _publish_on(self) -> None:
-        pause = self._every_s
+        failures = 0
         while True:
             try:
                 await self.publish()
@@ -99,11 +100,12 @@ class Publisher:
                 Exception
             ) as error:  # Prefect or the database is away: the events wait in the outbox
                 self._troubles.met("events", f"events wait in the outbox: {described(error)}")
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+                failures += 1
+                backoff = Backoff.of_seconds(self._every_s, LONGEST_PAUSE_S)
+                await asyncio.sleep(backoff.seconds_after(failures))
                 continue
             self._troubles.over("events")
-            pause = self._every_s
+            failures = 0
             await asyncio.sleep(APART_S)
             with suppress(
                 TimeoutError

@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from lanes.backoff import Backoff
 from lanes.claims import Claim
 from lanes.ids import BatchId
 from lanes.settling.attempts import unsavable
@@ -28,7 +29,7 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 
 TRIES = 8  # with their pauses about 15 s: a restart of the database takes less
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+BACKOFF = Backoff.of_seconds(0.2, 5.0)  # from one try to the next
 ROUNDS = 3  # how often we come back for what others hold
 WAIT = timedelta(seconds=1)  # how long a round waits for one of them
 
@@ -141,9 +142,7 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
             get_run_logger().warning(
                 "try %d of %d: %s", no, TRIES, error.args[0] if error.args else error
             )
-            await sleep(
-                random.uniform(0.5, 1) * min(FIRST_PAUSE_S * 2 ** (no - 1), LONGEST_PAUSE_S)
-            )
+            await sleep(BACKOFF.seconds_after(no, draw=random.random()))
     return await act()
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-FIRST_PAUSE_S = 2.0
-LONGEST_PAUSE_S = 30.0
+from lanes.backoff import Backoff
+
+BACKOFF = Backoff.of_seconds(2, 30)
 
 
 @dataclass
@@ -11,20 +12,21 @@ class Patience:
     """What is left of it, in seconds. Pauses double while the provider stays busy."""
 
     left_s: float = 60.0
-    pause_s: float = FIRST_PAUSE_S
+    failures: int = 0
 
     def pause(self, *, retry_after_s: float | None, chance: float) -> float | None:
         """The seconds to wait before the next try, None when patience is at an end.
 
         At least as long as the provider says; `chance`, 0 to 1, spreads what waits together over half a pause more.
         """
-        wanted = max(self.pause_s, retry_after_s or 0.0) * (1 + chance / 2)
+        pause_s = BACKOFF.seconds_after(self.failures + 1)
+        wanted = max(pause_s, retry_after_s or 0.0) * (1 + chance / 2)
         if wanted > self.left_s:
             return None
         self.left_s -= wanted
-        self.pause_s = min(self.pause_s * 2, LONGEST_PAUSE_S)
+        self.failures += 1
         return wanted
 
     def answered(self) -> None:
         """The provider took something: the next pause is a short one again."""
-        self.pause_s = FIRST_PAUSE_S
+        self.failures = 0

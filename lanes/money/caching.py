@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from lanes.backoff import Backoff
 from lanes.ids import VersionId
 from lanes.units import counted, seconds
 from lanes.words import Lane
@@ -207,7 +208,7 @@ def _measured(kept: Caching, lane: Lane, now: datetime) -> Caching:
     if kept.calls < CERTAIN and _at_most(hit_rate, kept.calls) >= kept.pays_from:
         return replace(kept, why=f"{why}: too few to tell")
     losses = kept.losses + 1
-    rests = min(LONGEST_REST, TERMS[lane].rests * 2 ** min(losses - 1, 10))
+    rests = Backoff(TERMS[lane].rests, LONGEST_REST).after(losses)
     return replace(
         _off(kept, f"{why}; tried again in {seconds(rests.total_seconds())}", now + rests, now),
         losses=losses,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from lanes.backoff import Backoff
 from lanes.ids import VersionId
 from lanes.money import pack_bounds
 from lanes.money.always_valid import NOTHING, Share, bounds
@@ -28,7 +29,7 @@ TOLERATED = (
     0.05  # so much less agreement than answers alone have is still as good, where sizes grow
 )
 FEWEST_ALONE = 20  # answers alone that were repeated, below which nothing grows
-RESTS, LONGEST_REST = timedelta(days=1), timedelta(days=16)
+REST = Backoff(timedelta(days=1), timedelta(days=16))
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Hurt:
     @property
     def rests_until(self) -> datetime:
         """Before then it is not tried again."""
-        return self.last_at + min(RESTS * 2 ** min(self.times - 1, 10), LONGEST_REST)
+        return self.last_at + REST.after(self.times)
 
 
 class PackSizes:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from lanes.backoff import Backoff
 from lanes.promises.incident import Incident, IncidentState, Severity
 
-FIRST_REST = timedelta(seconds=5)
-LONGEST_REST = timedelta(minutes=10)
+BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=10))
 EDIT_EVERY = timedelta(minutes=5)  # a figure that changed is told no more often
 READ_WITHIN = timedelta(
     minutes=1
@@ -60,8 +60,8 @@ def next_move(post: Post, *, edits: bool, now: datetime) -> Move:
 
 def rest(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
     """How long a post rests after its n-th failed try: 5 s, doubling up to 10 minutes, or as long as Slack asks for."""
-    backoff = min(FIRST_REST * 2 ** min(max(attempts - 1, 0), 10), LONGEST_REST)
-    return max(backoff, timedelta(seconds=min(retry_after_s or 0, 3600)))
+    asked = timedelta(seconds=min(retry_after_s or 0, 3600))
+    return max(BACKOFF.after(max(attempts, 1)), asked)
 
 
 def _worth_an_edit(post: Post, now: datetime) -> bool:

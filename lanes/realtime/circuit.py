@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from lanes.backoff import Backoff
 from lanes.units import clock, counted, seconds
 
 FIRST_REST_S = 1.0
@@ -125,4 +126,4 @@ def opened(fault: Fault, now: datetime) -> Circuit:
 
 def rest(rests: int) -> timedelta:
     """How long the n-th rest in a row is: 1 s, doubling up to 5 s."""
-    return timedelta(seconds=min(LONGEST_REST_S, FIRST_REST_S * 2 ** min(max(rests, 1) - 1, 10)))
+    return Backoff.of_seconds(FIRST_REST_S, LONGEST_REST_S).after(max(rests, 1))

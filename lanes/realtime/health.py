@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from lanes.backoff import Backoff
 from lanes.ids import WorkId
 from lanes.realtime.calltime import MOST_PATIENCE
 from lanes.realtime.circuit import Circuit, Fault
@@ -195,5 +196,5 @@ class Health:
         seen.faults += 1
         if seen.rests_until is not None and now < seen.rests_until:
             return
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(seen.faults - 1, 10))
-        seen.rests_until = now + timedelta(seconds=pause_s * (0.5 + self._jitter() / 2))
+        backoff = Backoff.of_seconds(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        seen.rests_until = now + backoff.after(seen.faults, draw=self._jitter())

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from lanes.backoff import Backoff
 from lanes.settling.outcome import Judged
 from lanes.units import counted
 from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
 
-FIRST_BACKOFF = timedelta(seconds=2)
-LONGEST_BACKOFF = timedelta(minutes=5)
+BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
 FREE = (  # the item was not tried, or not by itself, so they spend no retry budget
     Outcome.CANCELED,
     Outcome.EXPIRED,
@@ -162,7 +162,7 @@ def _unanswered(
     if of.item_settled and not aside:  # another answer was first: nobody waits for this one
         return Consequence(WorkState.DONE, failures)
     if not judged.spends:  # the provider's fault, or perhaps a neighbour's or its version's: no item fails because of it
-        rest = timedelta(0) if judged.refused_call is None else FIRST_BACKOFF
+        rest = timedelta(0) if judged.refused_call is None else BACKOFF.first
         return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
     if judged.outcome not in FINAL and failures < of.max_failures:
         alone = judged.outcome is Outcome.PACK_REFUSED
@@ -199,12 +199,5 @@ def _falls_back(of: Obligation) -> bool:
 def _rest(outcome: Outcome, failures: int) -> timedelta:
     """How long work rests. What the account or the provider refuses is not asked again at once, whoever comes for it."""
     if outcome is Outcome.UNSERVED:
-        return LONGEST_BACKOFF
-    return timedelta(0) if outcome in ANSWERED else backoff(failures)
-
-
-def backoff(failures: int) -> timedelta:
-    """How long work rests after its n-th failure without an answer: 0 s, then 2 s, doubling up to 5 minutes."""
-    if failures <= 0:
-        return timedelta(0)
-    return min(FIRST_BACKOFF * 2 ** min(failures - 1, 10), LONGEST_BACKOFF)
+        return BACKOFF.longest
+    return timedelta(0) if outcome in ANSWERED else BACKOFF.after(failures)

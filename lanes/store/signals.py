@@ -14,6 +14,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Connection, func, select, text
 
+from lanes.backoff import Backoff
 from lanes.standing.roles import STANDING, Role
 from lanes.store.addresses import plain_url
 
@@ -24,7 +25,7 @@ KEEP_WITHIN_S = 30.0  # how long a database that is away is waited for before it
 STATEMENT_S = (
     10.0  # the longest that one statement may take; waiting for a role has a limit of its own
 )
-PAUSES_S = (0.1, 5.0)  # between two tries to connect: the first, and the longest
+RECONNECT = Backoff.of_seconds(0.1, 5.0)  # between two tries to connect
 LIMITS = {
     "connect_timeout": 5,
     "keepalives": 1,
@@ -106,13 +107,13 @@ async def _hear(
 
 
 async def _connected_again(url: str) -> psycopg.AsyncConnection:
-    pause, longest = PAUSES_S
+    failures = 0
     while True:
         try:
             return await _listener(url)
         except (psycopg.Error, OSError):
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+            failures += 1
+            await asyncio.sleep(RECONNECT.seconds_after(failures))
 
 
 async def _listener(url: str) -> psycopg.AsyncConnection:
@@ -191,15 +192,16 @@ class RoleLock:
             psycopg.OperationalError: it was away for longer than `within_s` seconds.
         """
         until = time.monotonic() + within_s
-        pause, longest = PAUSES_S
+        failures = 0
         while True:
             try:
                 return await self.try_take()
             except psycopg.OperationalError:
-                if time.monotonic() + pause > until:
+                failures += 1
+                pause_s = RECONNECT.seconds_after(failures)
+                if time.monotonic() + pause_s > until:
                     raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+            await asyncio.sleep(pause_s)
 
     async def take_over(self, *, within_s: float) -> bool:
         """Whether the role is ours after waiting for its holder to hand over."""

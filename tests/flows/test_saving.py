@@ -114,8 +114,7 @@ async def test_a_database_that_stays_away_is_given_up_after_a_bounded_number_of_
                 await saving.outlasting(away.now, sleep=pause)
     assert len(pauses) == saving.TRIES - 1
     assert all(
-        0.5 <= each / min(saving.FIRST_PAUSE_S * 2**no, saving.LONGEST_PAUSE_S) <= 1
-        for no, each in enumerate(pauses)
+        0.5 <= each / saving.BACKOFF.seconds_after(no + 1) <= 1 for no, each in enumerate(pauses)
     )
 
 

@@ -13,12 +13,10 @@ from lanes.settling.outcome import Judged
 from lanes.settling.settle import (
     FREE,
     HOPELESS,
-    LONGEST_BACKOFF,
     Consequence,
     Correction,
     Obligation,
     Owed,
-    backoff,
     compare,
     consequence,
 )
@@ -346,13 +344,6 @@ def test_work_of_an_item_that_was_canceled_or_amended_is_canceled_when_it_fails_
     for of in (plain(item_canceled=True), plain(is_newest_revision=False)):
         assert fails(of, Outcome.ERRORED) == Consequence(WorkState.CANCELED, 0)
         assert valid(of) == Consequence(WorkState.DONE, 0)
-
-
-@given(st.integers(-3, 10_000), st.integers(-3, 10_000))
-def test_the_rest_grows_with_the_failures_up_to_five_minutes(one: int, other: int) -> None:
-    fewer, more = (backoff(failures) for failures in sorted((one, other)))
-    assert timedelta(0) <= fewer <= more <= LONGEST_BACKOFF
-    assert [backoff(n).total_seconds() for n in (0, 1, 2, 3, 8, 9)] == [0, 2, 4, 8, 256, 300]
 
 
 @pytest.mark.parametrize(

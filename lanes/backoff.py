@@ -1,0 +1,65 @@
+"""Exponential back-off: how long anything of ours rests after failures in a row."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A rest that starts at `first` and doubles with every failure, up to `longest`."""
+
+    first: timedelta
+    longest: timedelta
+
+    @classmethod
+    def of_seconds(cls, first: float, longest: float) -> "Backoff":
+        """Return a back-off whose bounds are given in seconds."""
+        return cls(timedelta(seconds=first), timedelta(seconds=longest))
+
+    def after(self, failures: int, *, draw: float = 1.0) -> timedelta:
+        """Return the rest after `failures` failures in a row; without a failure there is none.
+
+        `draw`, a random number from 0 to 1, spreads callers that failed together: 0 halves the rest.
+        """
+        if failures <= 0:
+            return timedelta(0)
+        rest = min(self.first * 2 ** min(failures - 1, 20), self.longest)
+        return rest * (0.5 + draw / 2)
+
+    def seconds_after(self, failures: int, *, draw: float = 1.0) -> float:
+        """Return the same as `after`, in seconds."""
+        return self.after(failures, draw=draw).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    failures: int
+    error: str
+    until_s: float
+
+
+class Backoffs:
+    """The back-offs of several things, by id; moments are seconds of any one clock."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._rests: dict[int, _Rest] = {}
+
+    def is_due(self, id_: int, now_s: float) -> bool:
+        """Return whether it may be tried again."""
+        rest = self._rests.get(id_)
+        return rest is None or now_s >= rest.until_s
+
+    def fail(
+        self, id_: int, error: str, now_s: float, *, at_least: timedelta = timedelta(0)
+    ) -> bool:
+        """Let it rest from now on; return whether the error differs from the last one."""
+        before = self._rests.get(id_)
+        failures = 1 if before is None else before.failures + 1
+        rest = max(self._backoff.after(failures), at_least)
+        self._rests[id_] = _Rest(failures, error, now_s + rest.total_seconds())
+        return before is None or before.error != error
+
+    def recover(self, id_: int) -> bool:
+        """Forget its failures; return whether there were any."""
+        return self._rests.pop(id_, None) is not None
