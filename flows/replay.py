@@ -7,7 +7,7 @@ from pydantic import Field
 from lanes.workload.form import Form, of_workloads
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
-from tasks.replay import ask_to_submit, begin_replay, read_stream, write_diff
+from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
 from tasks.signed import FARTHEST, LARGEST, Line, SignedLine
 
 
@@ -40,9 +40,9 @@ class Reading(Form):
         title="To position",
         description="Last place in the stream; empty is the newest item.",
     )
-    submit: bool = Field(
+    depart: bool = Field(
         default=True,
-        title="Submit at once",
+        title="Depart at once",
         description="Yes sends its batches now; no leaves them for the off-peak window.",
     )
     who: SignedLine = Field(
@@ -80,8 +80,8 @@ async def replay(reading: Reading) -> str | State[str]:
                 why=reading.why,
             )
             read = await read_stream(db, begun)
-            if reading.submit:
-                await ask_to_submit(reading.workload)
+            if reading.depart:
+                await ask_to_depart(reading.workload)
             said = await write_diff(db, read)
     except REFUSALS as reason:
         return refused(reason)

@@ -51,7 +51,7 @@ class Purpose(StrEnum):
 class WorkState(StrEnum):
     """Where some work stands; the comment says who moves it on."""
 
-    READY = "ready"  # from `ready_at`; a drain claims it (realtime), `submit` claims it (batch)
+    READY = "ready"  # from `ready_at`; a drain claims it (realtime), `depart` claims it (batch)
     CLAIMED = "claimed"  # until `lease_until`; its claimer saves it or gives it back, and once lost a rescuer ends the claim
     SUBMITTED = (
         "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
@@ -67,7 +67,7 @@ class ItemState(StrEnum):
     """What is true of an item now (view `item_status`)."""
 
     RECEIVED = "received"  # committed, not routed; the router moves it
-    ROUTED = "routed"  # its work is ready; a drain or `submit` moves it
+    ROUTED = "routed"  # its work is ready; a drain or `depart` moves it
     WORKING = "working"  # claimed or in a batch; its claimer or `collect` moves it
     ANSWERED = "answered"  # a provisional result stands; the authoritative pass moves it
     SETTLED = (
@@ -105,7 +105,7 @@ class Reason(StrEnum):
 class BatchState(StrEnum):
     """Where a batch stands; the comment says who moves it on."""
 
-    INTENDED = "intended"  # committed before the paid call; `submit` records the id, else `collect` reconciles
+    INTENDED = "intended"  # committed before the paid call; `depart` records the id, else `collect` reconciles
     SUBMITTED = "submitted"  # the provider has it; `collect` polls until it ended
     ENDED = "ended"  # results can be read; `collect` applies them
     COLLECTED = "collected"  # every result was applied; nobody moves it on

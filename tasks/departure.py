@@ -1,4 +1,4 @@
-"""A run of `submit`: every kind of batch work is tried, and what could not leave is told and asked for again."""
+"""A run of `depart`: every kind of batch work is tried, and what could not leave is told and asked for again."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.store.workload import workloads
 from tasks.connections import Connections
-from tasks.submit import MOST_ITEMS, Blocked, TooLarge, submit_batch
+from tasks.send_batch import MOST_ITEMS, Blocked, TooLarge, send_batch
 from tasks.waiting import waiting_kinds
 
 MONEY_AGAIN = timedelta(
@@ -56,7 +56,7 @@ class Departed:
         return self.items
 
 
-async def depart(
+async def send_waiting(
     at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep
 ) -> Departed:
     """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for.
@@ -107,7 +107,7 @@ async def _all_of(
     most = MOST_ITEMS
     while True:
         try:
-            items = await submit_batch(at, kind, most=most)
+            items = await send_batch(at, kind, most=most)
         except TooLarge as refused:
             most = refused.items // 2
             continue

@@ -12,7 +12,7 @@ from lanes.workload.form import offering
 from tasks.troubles import described
 
 ASKING = (  # for a workload
-    Deployment.SUBMIT,
+    Deployment.DEPART,
     Deployment.REPLAY,
     Deployment.MIGRATE,
     Deployment.ACT,

@@ -22,6 +22,7 @@ from tasks.database import BLOCK
 from tasks.making_known import make_known
 from tasks.publish import publish
 
+RETIRED = ("submit",)  # deployments of earlier releases; their runs stay
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
 
@@ -36,6 +37,17 @@ async def install(*, samples: bool) -> None:
             await _write_workloads(client)
         await _publish(client)
         await write_automations(client)
+        await remove_retired(client)
+
+
+async def remove_retired(client: PrefectClient) -> None:
+    """Delete the deployments of earlier releases that this one has no flow for."""
+    for name in RETIRED:
+        try:
+            retired = await client.read_deployment_by_name(f"{name}/{name}")
+        except ObjectNotFound:
+            continue
+        await client.delete_deployment(retired.id)
 
 
 async def _write_connections(settings: Settings) -> None:

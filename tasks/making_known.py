@@ -1,4 +1,4 @@
-"""What Prefect learns of the versions in force: when `submit` runs, and which workloads its forms offer."""
+"""What Prefect learns of the versions in force: when `depart` runs, and which workloads its forms offer."""
 
 import asyncio
 import time
@@ -53,7 +53,7 @@ async def unknown(db: Database, stored: InForce, told: Told | None = None) -> st
             stored = await make_known(client, db, stored)
     except Exception as error:  # whatever Prefect does, the versions are in force
         return (
-            "the off-peak schedules of `submit` and the choices of forms could not be written; the next publishing tries again "
+            "the off-peak schedules of `depart` and the choices of forms could not be written; the next publishing tries again "
             f"({described(error)})"
         )
     if told is not None:
@@ -62,7 +62,7 @@ async def unknown(db: Database, stored: InForce, told: Told | None = None) -> st
 
 
 async def make_known(client: PrefectClient, db: Database, stored: InForce) -> InForce:
-    """`submit` runs in each workload's off-peak window, and forms offer each workload by name; of which versions.
+    """`depart` runs in each workload's off-peak window, and forms offer each workload by name; of which versions.
 
     Of workloads whose version cannot be read, schedules and choices stay as they are. One question is asked, and nothing
     written, where all is known already. Two may publish at once, and one of them know less: whoever wrote, or met the other at
@@ -85,9 +85,9 @@ async def _write(client: PrefectClient, stored: InForce) -> bool:
     """Whether anything had to be written."""
     keep = {each.workload for each in stored.unreadable}
     forms = {each.name: each for each in await _asking(client)}
-    if (submit := forms.get(Deployment.SUBMIT)) is None:
+    if (submit := forms.get(Deployment.DEPART)) is None:
         raise LookupError(
-            f"there is no deployment {Deployment.SUBMIT.address}; `lanes up` makes it"
+            f"there is no deployment {Deployment.DEPART.address}; `lanes up` makes it"
         )
     scheduled = await write_schedules(client, submit, stored.versions, keep=keep)
     offered = await write_choices(client, forms.values(), {*stored.versions, *keep})

@@ -24,7 +24,7 @@ from lanes.promises.remedy import FormLink, Where, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
-from lanes.standing.runs import Deployment, submitted_by
+from lanes.standing.runs import Deployment, departing_workload
 from lanes.unquoted import discreet
 from lanes.words import Lane
 from tasks.database import BLOCK
@@ -57,7 +57,7 @@ class Finder:
         """With what only Prefect knows: how the newest run ended that should have sent a batch which never started."""
         if of.promise != Promise.BATCH_NEVER_STARTED or briefing.flow_run_id is not None:
             return briefing
-        return await self._asked(lambda client: _with_submit(client, of, briefing)) or briefing
+        return await self._asked(lambda client: _with_departure(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> Pages:
         """The pages, as far as Prefect says. The artifact leads to the form too."""
@@ -116,14 +116,14 @@ async def _incident_page(
     )
 
 
-async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
+async def _with_departure(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
     runs = await client.read_flow_runs(
-        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [Deployment.SUBMIT]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [Deployment.DEPART]}}),
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
         sort=FlowRunSort.START_TIME_DESC,
         limit=NEWEST,
     )
-    its = [each for each in runs if submitted_by(each.parameters) in (None, of.workload)]
+    its = [each for each in runs if departing_workload(each.parameters) in (None, of.workload)]
     told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
     why = _unfinished(its[0].state) if its else None
     if not briefing.causes and (why or (why := await _nobody_runs(client))):
@@ -132,11 +132,11 @@ async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) 
 
 
 def _unfinished(state: State | None) -> str | None:
-    """Why a run of `submit` sent nothing; None of one that did its work."""
+    """Why a run of `depart` sent nothing; None of one that did its work."""
     if state is None or state.name == "Completed":
         return None
     said = f": {discreet(state.message)}" if state.message else ""
-    return f"the newest run of `submit` is {state.name}{said}"
+    return f"the newest run of `depart` is {state.name}{said}"
 
 
 async def _nobody_runs(client: PrefectClient) -> str | None:

@@ -35,7 +35,7 @@ class Published:
 
 async def publish(db: Database, told: Told | None = None) -> Published:
     """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
-    is a version in force that cannot be read any more. `submit` runs in the windows of those in force, and forms offer them,
+    is a version in force that cannot be read any more. `depart` runs in the windows of those in force, and forms offer them,
     once Prefect knows; it is not asked what it was `told` lately.
 
     Blocks may be saved and published while they are read: whoever put a version in force looks at them again, so that no

@@ -62,9 +62,9 @@ async def read_stream(db: Database, of: Generation) -> Generation:
     return seen
 
 
-async def ask_to_submit(workload: str) -> None:
-    """A run of `submit` was asked for."""
-    await ask_for_run(runs.submit(workload), limit_s=ASK_S)
+async def ask_to_depart(workload: str) -> None:
+    """A run of `depart` was asked for."""
+    await ask_for_run(runs.depart(workload), limit_s=ASK_S)
 
 
 @task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)

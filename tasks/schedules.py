@@ -1,4 +1,4 @@
-"""The off-peak schedules of `submit`: one per workload, written from its version in force."""
+"""The off-peak schedules of `depart`: one per workload, written from its version in force."""
 
 from collections.abc import Collection, Mapping
 
@@ -9,7 +9,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 
 from lanes.standing import runs
-from lanes.standing.runs import submitted_by
+from lanes.standing.runs import departing_workload
 from lanes.workload.version import Version
 from lanes.workload.window import Window
 
@@ -21,7 +21,7 @@ async def write_schedules(
     *,
     keep: Collection[str] = (),
 ) -> bool:
-    """`submit` runs in each workload's off-peak window; whether it did not. Nothing is written where its schedules say so.
+    """`depart` runs in each workload's off-peak window; whether it did not. Nothing is written where its schedules say so.
 
     Those of workloads to `keep`, and those that a person added, stay as they are.
     """
@@ -42,7 +42,7 @@ async def write_schedules(
 
 def _written_for(schedule: DeploymentSchedule) -> str | None:
     """The workload of a schedule that was written here, None of one that a person added."""
-    workload = submitted_by(schedule.parameters)
+    workload = departing_workload(schedule.parameters)
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 
 
@@ -59,5 +59,5 @@ def _schedule(version: Version) -> DeploymentScheduleCreate:
         schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
         active=True,
         slug=slug_of(version),
-        parameters=dict(runs.submit(version.workload).parameters),
+        parameters=dict(runs.depart(version.workload).parameters),
     )

@@ -23,7 +23,7 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
     async with RoleLock(at.db.url, Role.SUBMITTER) as role:
         if not await role.take_over(within_s=WAIT_S):
             raise LanesError(
-                "another run has been submitting for ten minutes; see its log, then run submit again"
+                "another run has been submitting for ten minutes; see its log, then run depart again"
             )
         await reconcile_unresolved(at)
         yield

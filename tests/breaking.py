@@ -125,7 +125,7 @@ def batch_unclear(at: Scene) -> Iterator[None]:
     yield
     at.fault("batch_request", "latency", latency_s=4)  # nobody collects it meanwhile
     at.send(1, lane="batch")
-    at.stand.run("submit", {"departure": {"workload": at.workload}})
+    at.stand.run("depart", {"departure": {"workload": at.workload}})
     created = "select provider_batch_id from lanes.batch_status where workload = :w and provider_batch_id is not null"
     at.fault(
         "batches.retrieve",
@@ -321,12 +321,12 @@ def _publish(stand: RunningStand, scenes: Collection[Scene]) -> None:
     until(
         lambda: names <= set(_offered(stand)),
         within_s=60,
-        what="the workloads in the form of submit",
+        what="the workloads in the form of depart",
     )
 
 
 def _offered(stand: RunningStand) -> list[str]:
-    schema = stand.prefect.get("deployments/name/submit/submit").json()["parameter_openapi_schema"]
+    schema = stand.prefect.get("deployments/name/depart/depart").json()["parameter_openapi_schema"]
     return dict(of_models(schema))["workload"].get("enum", [])
 
 
@@ -334,7 +334,7 @@ def _depart(stand: RunningStand) -> None:
     """Everything that waits for a batch has left."""
     received = "select count(*) from lanes.item where position is null and canceled_at is null"
     until(lambda: stand.value(received) == 0, what="routes")
-    run = stand.run("submit", {"departure": {}})
+    run = stand.run("depart", {"departure": {}})
     until(
         lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
         within_s=120,

@@ -18,7 +18,7 @@ from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.connections import Connections, opening
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.examples import admit
 from tests.running_stand import RunningStand
 
@@ -40,7 +40,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
     ):
         async with db.transaction() as run:
             kind = await run(_waits, workload, key, now=run.now)
-        assert await submit_batch.fn(Connections(db, client, provider), kind) == 1
+        assert await send_batch.fn(Connections(db, client, provider), kind) == 1
         return (await db.run(batches.open_batches))[-1].id
 
 

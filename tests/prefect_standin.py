@@ -255,6 +255,11 @@ class PrefectStandIn:
                 return 200, [
                     self._deployment(flow) for flow in asked if flow not in self.undeployed
                 ]
+            case ["deployments", "name", flow, _] if flow in self.undeployed:
+                return 404, {"detail": "Not Found"}
+            case ["deployments", id_] if method == "DELETE":
+                self.undeployed.add(self._flow(id_))
+                return 204, None
             case ["deployments", "name", flow, _]:
                 return 200, self._deployment(flow)
             case ["deployments", id_, "create_flow_run"]:

@@ -65,7 +65,7 @@ def main() -> int:
 def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, Sight]]:
     """What is pictured, by the picture's name."""
     yield "report", pages.report(stand)
-    yield "deployment", pages.deployment(stand, "submit")
+    yield "deployment", pages.deployment(stand, "depart")
     yield "workload", pages.editor(stand, "tickets")
     broken = until(lambda: incident_of(stand, BROKEN), what="the incident")
     said = until(lambda: slack.about(broken.incident_id), what="the message")[0]

@@ -29,7 +29,7 @@ class Outstanding:
 
     @property
     def may_leave(self) -> bool:
-        """Whether a run of `submit` would find something."""
+        """Whether a run of `depart` would find something."""
         return self.ready > 0 and self.paused_at is None
 
 

@@ -1,4 +1,4 @@
-"""When another run of `submit` may have more luck than one that just failed."""
+"""When another run of `depart` may have more luck than one that just failed."""
 
 from datetime import datetime, timedelta
 from enum import Enum, auto

@@ -16,7 +16,7 @@ from lanes.store.database import clock
 
 
 def depart(workload: str, *, as_json: AsJson = False) -> int:
-    """Send a workload's batch now, whatever its off-peak window says: a run of the deployment submit is asked for.
+    """Send a workload's batch now, whatever its off-peak window says, by a run of the deployment `depart`.
 
     `lanes depart archive`
 
@@ -33,7 +33,7 @@ def depart(workload: str, *, as_json: AsJson = False) -> int:
         said, run, page = announcement(waiting, now), None, None
         if waiting.may_leave:
             with reaching.prefect(Settings.read()) as api:
-                run = api.run(runs.submit(workload))
+                run = api.run(runs.depart(workload))
                 page = f"{reaching.ui_url(api.url)}{run_page(run)}"
         if as_json:
             print_json(

@@ -50,7 +50,7 @@ def replay(
     preview: Annotated[
         bool, Parameter(negative="", help="Only say how many items and what they would cost.")
     ] = False,
-    submit: Annotated[
+    depart: Annotated[
         bool, Parameter(help="Send its batches at once rather than in the off-peak window.")
     ] = True,
     as_json: AsJson = False,
@@ -85,10 +85,12 @@ def replay(
                 now=now,
             )
         whole = _read_whole(pool, begun)
-        asked = submit and _ask_to_submit(workload)
+        asked = depart and _ask_to_depart(workload)
         said = f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"
-        said += ", submitted now" if asked else "; the deployment `submit` sends them off-peak"
-        return _say({**asdict(whole), "submit_asked": asked}, said, as_json)
+        said += (
+            "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
+        )
+        return _say({**asdict(whole), "departure_asked": asked}, said, as_json)
 
     return on_database(read)
 
@@ -162,11 +164,11 @@ def _read_whole(pool: Engine, of: Generation) -> Generation:
                 return seen
 
 
-def _ask_to_submit(workload: str) -> bool:
-    """Whether a Prefect that is known took the request to submit; the work waits either way."""
+def _ask_to_depart(workload: str) -> bool:
+    """Whether a Prefect that is known took the request for a run of `depart`; the work waits either way."""
     try:
         with reaching.prefect(Settings.read()) as api:
-            api.run(runs.submit(workload))
+            api.run(runs.depart(workload))
     except StandError as error:
         print(str(error), file=sys.stderr)
         return False

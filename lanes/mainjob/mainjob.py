@@ -208,7 +208,7 @@ class MainJob:
             )
 
     def depart(self, sent: Sent) -> Departing | None:
-        """Ask for a run of `submit` once batch work of this run may leave, and return it; None while nothing may.
+        """Ask for a run of `depart` once batch work of this run may leave, and return it; None while nothing may.
 
         One run takes everything where all that waits is of this run's workloads: it takes seconds to start, in which the rest
         becomes ready. Work of other workloads keeps its window; then a run takes one workload.
@@ -227,7 +227,7 @@ class MainJob:
         if not alone and sent.scene is not None and any(map(sent.scene.holds_back, waiting)):
             return None
         workload = ready[0] if alone else None
-        return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
+        return Departing(workload, self._api.run(runs.depart(workload)), "SCHEDULED")
 
     def _ready_to_leave(self, connection: Connection, sent: Sent, now: datetime) -> list[str]:
         return [

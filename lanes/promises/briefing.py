@@ -65,7 +65,7 @@ SCOPES: Mapping[Promise, Scope] = {
 UNEXPLAINED: Mapping[Promise, str] = {
     Promise.BATCH_UNCLEAR: "nothing is noted of it",
     Promise.BATCH_INCOMPLETE: "its results held no line for them, and say nothing of why",
-    Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `submit` came so far",
+    Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `depart` came so far",
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
@@ -84,7 +84,7 @@ UNSAMPLED: Mapping[Promise, str] = {
 }
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
-    Promise.BATCH_NEVER_STARTED: "no run of `submit` is known that began for it",
+    Promise.BATCH_NEVER_STARTED: "no run of `depart` is known that began for it",
     Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
     Promise.DEADLINE_AT_RISK: "no run is at fault: batches take their time",
     Promise.ROLE_TAKEN: "no run is at fault: the session is none of Lanes",

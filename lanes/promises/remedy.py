@@ -73,7 +73,7 @@ def commands(of: Incident) -> list[str]:
         case Promise.ITEMS_FAILED:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
         case Promise.BATCH_NEVER_STARTED:
-            return [f"lanes depart {workload}   # asks for a run of submit now"]
+            return [f"lanes depart {workload}   # asks for a run of depart now"]
         case Promise.REALTIME_SLOW:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
@@ -114,7 +114,7 @@ def form(of: Incident) -> FormLink | None:
     """The form that helps, None where none does."""
     match of.promise:
         case Promise.BATCH_NEVER_STARTED:
-            return _deployment("Submit it now", runs.submit(of.workload))
+            return _deployment("Let it depart now", runs.depart(of.workload))
         case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
             return _deployment(
                 "Decide about the batch", runs.decide_batch(of.workload, **_numbered(of))

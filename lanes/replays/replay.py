@@ -143,7 +143,7 @@ def check_promotable(of: Generation, open_work: int) -> None:
         )
     if open_work:
         raise ActionRefused(
-            f"{of.name} has open work ({open_work:,} items): let the deployment `submit` send what waits and its "
+            f"{of.name} has open work ({open_work:,} items): let the deployment `depart` send what waits and its "
             "batches come home, then promote it"
         )
 

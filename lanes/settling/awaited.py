@@ -48,7 +48,7 @@ class Awaited:
 
 @dataclass(frozen=True)
 class Departing:
-    """A run of `submit` that was asked for, of one workload or of all (None), and the type of its state, as RUNNING."""
+    """A run of `depart` that was asked for, of one workload or of all (None), and the type of its state, as RUNNING."""
 
     workload: str | None
     run_id: str
@@ -57,7 +57,7 @@ class Departing:
 
 @dataclass(frozen=True)
 class Movers:
-    """What is known of who moves batch work on: the run of `submit` that was asked for, how often `collect` looks, and
+    """What is known of who moves batch work on: the run of `depart` that was asked for, how often `collect` looks, and
     whether batches take their usual time, which those of the local stand-in do not.
     """
 
@@ -99,13 +99,13 @@ def _departing(owed: Sequence[Owed], unrouted: int, movers: Movers) -> list[str]
     said: list[str] = []
     for name in sorted({each.workload for each in waiting}):
         if movers.departing is not None and movers.departing.workload in (name, None):
-            why = f"`submit` takes them, its run is {movers.departing.state.lower()}"
+            why = f"`depart` takes them, its run is {movers.departing.state.lower()}"
         elif unrouted or name in answering:
             why = "they leave together once real time has answered"
         elif movers.departing is not None:
-            why = f"`submit` takes them after those of {movers.departing.workload}"
+            why = f"`depart` takes them after those of {movers.departing.workload}"
         else:
-            why = "`submit` is asked for next"
+            why = "`depart` is asked for next"
         mine = counted(_sum(each for each in waiting if each.workload == name), "item")
         said.append(f"{mine} of {name} to leave in a batch: {why}")
     return said

@@ -30,7 +30,7 @@ class Holds:
     # by model, as the provider told them lately
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     batches: Mapping[int, Row] = field(default_factory=dict[int, Row])  # those that own its work
-    departs_at: datetime | None = None  # when `submit` is next scheduled for its workload
+    departs_at: datetime | None = None  # when `depart` is next scheduled for its workload
 
 
 def held(work: Row, by: Holds, now: datetime) -> str | None:

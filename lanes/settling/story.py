@@ -191,7 +191,7 @@ def _moves(work: Row, of: Records, now: datetime) -> str:
         case WorkState.READY if cause is not None:
             return f"{name} {cause}"
         case WorkState.READY if work["lane"] == Lane.BATCH:
-            return f"{name} is ready{failures}: `submit` takes it in the off-peak window, or at once by hand"
+            return f"{name} is ready{failures}: `depart` takes it in the off-peak window, or at once by hand"
         case WorkState.READY:
             return f"{name} is ready{failures}: a drain claims it"
         case WorkState.CLAIMED:

@@ -14,7 +14,7 @@ class Deployment(StrEnum):
     """Every deployment of prefect.yaml. Its flow has the same name."""
 
     ANSWER = "answer"
-    SUBMIT = "submit"
+    DEPART = "depart"
     COLLECT = "collect"
     WATCH = "watch"
     RECONCILE = "reconcile"
@@ -76,13 +76,13 @@ def replay(workload: str) -> WantedRun:
     return WantedRun(Deployment.REPLAY, {"reading": {"workload": workload}})
 
 
-def submit(workload: str | None) -> WantedRun:
+def depart(workload: str | None) -> WantedRun:
     """Submit what waits of the workload for the batch lane now; None: of all of them."""
-    return WantedRun(Deployment.SUBMIT, {"departure": {"workload": workload}})
+    return WantedRun(Deployment.DEPART, {"departure": {"workload": workload}})
 
 
-def submitted_by(parameters: Mapping[str, Any]) -> str | None:
-    """The workload that a run of `submit` with these parameters is for; None is all of them."""
+def departing_workload(parameters: Mapping[str, Any]) -> str | None:
+    """The workload that a run of `depart` with these parameters is for; None is all of them."""
     return (parameters.get("departure") or {}).get("workload")
 
 

@@ -14,7 +14,7 @@ PREFECT_S = 10.0
 
 
 class DepartureClerk:
-    """It asks for a run of `submit`, of each workload at most once a minute."""
+    """It asks for a run of `depart`, of each workload at most once a minute."""
 
     duty = Duty("deadlines")
 
@@ -24,7 +24,9 @@ class DepartureClerk:
     async def turn(self, now: datetime) -> None:
         """A run is being asked for wherever a deadline presses, or an earlier run was put off until now."""
         for workload in await self._db.run(pressing, now=now):
-            wanted = runs.submit(workload).once_a_minute(f"deadline {workload}", now)
+            wanted = runs.depart(workload).once_a_minute(f"deadline {workload}", now)
             self._errands.send(
-                f"an early submit of {workload}", partial(ask_for_run, wanted), within_s=PREFECT_S
+                f"an early departure of {workload}",
+                partial(ask_for_run, wanted),
+                within_s=PREFECT_S,
             )

@@ -14,7 +14,7 @@ from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from tasks.collect import bring_home, poll
 from tasks.connections import Connections, opening
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.flows.conftest import asked_at
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -36,7 +36,7 @@ class Ground:
         for kind in await self.at.db.run(
             ready_work.waiting_kinds, None, now=await self.at.db.now()
         ):
-            while more := await submit_batch.fn(self.at, kind):
+            while more := await send_batch.fn(self.at, kind):
                 sent += more
         for each in await self.at.db.run(batches.open_batches):
             assert each.provider_batch_id is not None

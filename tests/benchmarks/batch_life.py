@@ -19,7 +19,7 @@ from lanes.store.realtime import backlog
 from lanes.words import Lane
 from tasks.collect import bring_home, poll
 from tasks.connections import Connections, opening
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.benchmarks.letters import batch, payloads
 from tests.benchmarks.memory import Peak
 from tests.examples import route, submission
@@ -66,7 +66,7 @@ async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
         (kind,) = await db.run(ready_work.waiting_kinds, None, now=await db.now())
         with peak.watched():
             began = time.perf_counter()
-            while more := await submit_batch.fn(at, kind):
+            while more := await send_batch.fn(at, kind):
                 sent += more
             submit_s = time.perf_counter() - began
             apply_s = 0.0

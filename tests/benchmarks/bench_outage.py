@@ -88,7 +88,7 @@ def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, f
         stand.endpoint.post("_control/faults", json=overloaded).raise_for_status()
     arrive(stand, items, over_s=min(ARRIVE_OVER_S, outage_s / 3))
     time.sleep(max(0.0, began + outage_s / 2 - time.perf_counter()))
-    stand.run("submit", {"departure": {}})  # the window is open, and nobody answers
+    stand.run("depart", {"departure": {}})  # the window is open, and nobody answers
     time.sleep(max(0.0, began + outage_s - time.perf_counter()))
     refused = sum(each["hits"] for each in stand.endpoint.get("_control/faults").json()["data"])
     stand.endpoint.delete("_control/faults").raise_for_status()
@@ -132,7 +132,7 @@ def settle(stand: RunningStand) -> None:
             print("not all of them are settled in time", flush=True)
             return
         if stand.value(BATCHED):
-            run = stand.run("submit", {"departure": {}})
+            run = stand.run("depart", {"departure": {}})
             ended = f"flow_runs/{run}"
             until(
                 lambda of=ended: stand.prefect.get(of).json()["state_type"] not in GOING,

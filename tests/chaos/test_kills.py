@@ -157,9 +157,9 @@ def test_a_submit_that_is_killed_while_the_provider_creates_its_batch_pays_it_on
     prey.fault("batches.create", "latency", latency_s=3)
     keys = prey.put("archive", 200, word := uuid4().hex[:8], lane="batch")
     until(lambda: prey.states(word)["routed"] == len(keys), what="the routes")
-    prey.run("submit", {"departure": {"workload": "archive"}})
+    prey.run("depart", {"departure": {"workload": "archive"}})
     until(lambda: prey.faults()[0]["hits"], what="the create")
-    prey.kill("submit")
+    prey.kill("depart")
     intended = "select count(*) from lanes.batch where state = 'intended'"
     assert prey.value(intended) == 1
     until(lambda: not prey.value(intended), what="the truth about the create")
@@ -176,7 +176,7 @@ def test_a_submit_that_is_killed_while_the_provider_creates_its_batch_pays_it_on
 def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
     keys = prey.put("archive", 4_000, word := uuid4().hex[:8], lane="batch")
     until(lambda: prey.states(word)["routed"] == len(keys), what="the routes")
-    prey.run("submit", {"departure": {"workload": "archive"}})
+    prey.run("depart", {"departure": {"workload": "archive"}})
     until(lambda: 0 < prey.states(word)["settled"] < len(keys), what="a batch half applied")
     prey.kill("collect")
     until(lambda: prey.states(word)["settled"] == len(keys), what="the rest of it")

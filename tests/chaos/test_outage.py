@@ -54,8 +54,8 @@ def a_quarter_urgent(nth: int) -> Mapping[str, Any]:
 
 
 def departed(stand: RunningStand) -> str:
-    """How a run of `submit` over everything that waits ended."""
-    run = stand.run("submit", {"departure": {}})
+    """How a run of `depart` over everything that waits ended."""
+    run = stand.run("depart", {"departure": {}})
 
     def state() -> str:
         return stand.prefect.get(f"flow_runs/{run}").raise_for_status().json()["state_type"]

@@ -78,7 +78,7 @@ def test_the_due_items_of_a_stuck_batch_are_answered_in_time_and_the_batch_is_bo
     until(
         lambda: stand.value(routed) == 2 * (ITEMS + 1), within_s=30, what="routes to the batch lane"
     )
-    stand.run("submit", {"departure": {}})
+    stand.run("depart", {"departure": {}})
     out = f"select count(*) from lanes.batch where {of_ours} and state = 'submitted'"
     until(lambda: stand.value(out) == 2, within_s=120, what="two batches that are out")
 

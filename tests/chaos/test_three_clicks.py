@@ -121,7 +121,7 @@ OVER = "select bool_and(state = 'resolved') from lanes.incident_log where worklo
 # In this order: runs of the forms go through the pool, which is paused.
 REMEDIES = (
     Remedy(Promise.BATCH_NEVER_STARTED, "Its work pool", resumes_the_pool, "select true"),
-    Remedy(Promise.BATCH_NEVER_STARTED, "Submit it now", submits, OVER),
+    Remedy(Promise.BATCH_NEVER_STARTED, "Let it depart now", submits, OVER),
     Remedy(Promise.BUDGET, "Raise the budget", raises_the_budget, OVER),
     Remedy(
         Promise.REALTIME_SLOW,

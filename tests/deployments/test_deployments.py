@@ -13,7 +13,7 @@ from tests.waiting import until
 
 DEPLOYMENTS = {
     "answer": "realtime",
-    "submit": "batch",
+    "depart": "batch",
     "collect": "batch",
     "watch": "batch",
     "migrate": "batch",
@@ -46,7 +46,7 @@ def test_every_deployment_is_described_tagged_and_in_its_pool(
 
 
 CHOOSING = [
-    "submit",
+    "depart",
     "migrate",
     "act",
     "set_split",
@@ -82,7 +82,7 @@ def test_workloads_are_choices_in_every_form_that_asks_for_one(
 def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one_by_name(
     stand: RunningStand,
 ) -> None:
-    asked = f"deployments/{deployment(stand, 'submit')['id']}/create_flow_run"
+    asked = f"deployments/{deployment(stand, 'depart')['id']}/create_flow_run"
     unknown = {"parameters": {"departure": {"workload": "nobody"}}}
     refused = stand.prefect.post(asked, json=unknown)
     assert (refused.status_code, "'nobody' is not one of" in refused.text) == (409, True)
@@ -104,7 +104,7 @@ def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one
 
 
 def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
-    for name in ("submit", "migrate"):
+    for name in ("depart", "migrate"):
         found = deployment(stand, name)
         schema = found["parameter_openapi_schema"]
         untouched = {parameter: of["default"] for parameter, of in schema["properties"].items()}
@@ -120,7 +120,7 @@ def test_no_block_needs_the_internet_for_its_picture(stand: RunningStand) -> Non
 
 
 def test_submit_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
-    schedules = deployment(stand, "submit")["schedules"]
+    schedules = deployment(stand, "depart")["schedules"]
     assert {each["slug"].split("-")[0] for each in schedules} == set(WORKLOADS)
     assert all(each["active"] and each["schedule"]["timezone"] == "UTC" for each in schedules)
     assert {each["parameters"]["departure"]["workload"] for each in schedules} == set(WORKLOADS)
@@ -153,7 +153,7 @@ def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(
     def counts() -> tuple[int, int, int]:
         automations = stand.prefect.post("automations/filter", json={"limit": 200}).json()
         blocks = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
-        return len(automations), len(deployment(stand, "submit")["schedules"]), len(blocks)
+        return len(automations), len(deployment(stand, "depart")["schedules"]), len(blocks)
 
     before = counts()
     again = cli(stand.asked, "up", "--json")
@@ -197,7 +197,7 @@ def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothin
         stand.prefect.patch(f"block_documents/{block['id']}", json=body).raise_for_status()
 
     def crons() -> set[str]:
-        schedules = deployment(stand, "submit")["schedules"]
+        schedules = deployment(stand, "depart")["schedules"]
         return {
             s["schedule"]["cron"]
             for s in schedules

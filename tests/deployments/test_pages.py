@@ -54,7 +54,7 @@ def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
 def test_a_deployments_page_says_what_it_is_for_and_leads_on(
     stand: RunningStand, browser: Browser
 ) -> None:
-    sight = pages.deployment(stand, "submit")
+    sight = pages.deployment(stand, "depart")
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 

@@ -64,7 +64,7 @@ def test_items_of_both_lanes_settle_once_a_batch_came_home(stand: RunningStand) 
         lambda: all(stand.state("tickets", k) in ("answered", "routed") for k in keys),
         what="routes and answers",
     )
-    stand.run("submit", {"departure": {"workload": "tickets"}})
+    stand.run("depart", {"departure": {"workload": "tickets"}})
     until(
         lambda: all(stand.state("tickets", k) == "settled" for k in keys),
         within_s=90,

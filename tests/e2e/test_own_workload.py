@@ -59,7 +59,7 @@ def test_from_a_file_of_items_to_their_answers(
     )
     published = stand.cli("publish", drafted["file"], "--yes")
     assert published.returncode == 0, published.stderr
-    schedules = stand.prefect.get("deployments/name/submit/submit").json()["schedules"]
+    schedules = stand.prefect.get("deployments/name/depart/depart").json()["schedules"]
     assert {"departure": {"workload": name}} in [each["parameters"] for each in schedules]
     form = stand.prefect.get("deployments/name/set_split/set_split").json()[
         "parameter_openapi_schema"
@@ -69,7 +69,7 @@ def test_from_a_file_of_items_to_their_answers(
         "submit", str(items), "--workload", name, "--field", "text", "--label", "category", "--json"
     )
     assert data(sent)["outcomes"] == {"accepted": ITEMS}
-    stand.run("submit", {"departure": {"workload": name}})
+    stand.run("depart", {"departure": {"workload": name}})
     settled = "select count(*) from lanes.item_status where workload = :w and state = 'settled'"
     until(lambda: stand.value(settled, w=name) == ITEMS, within_s=120, what="the answers")
     labels = stand.value(

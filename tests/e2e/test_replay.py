@@ -32,7 +32,7 @@ def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(
         "from_position": first,
         "to_position": last,
         "why": "a test",
-        "submit": True,
+        "depart": True,
     }
     stand.run("replay", {"reading": reading})
     until(

@@ -21,7 +21,7 @@ def test_a_stand_started_again_answers_and_settles(open_folder: Path) -> None:
         until(
             lambda: again.state("tickets", "after") == "answered", what="the answer of a new drain"
         )
-        again.run("submit", {"departure": {"workload": "tickets"}})
+        again.run("depart", {"departure": {"workload": "tickets"}})
         until(
             lambda: again.state("tickets", "after") == "settled",
             what="the batch that a new collect brings home",

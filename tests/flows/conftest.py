@@ -164,7 +164,7 @@ class Nap:
 
 @pytest.fixture
 def nap(monkeypatch: pytest.MonkeyPatch) -> Nap:
-    monkeypatch.setattr(departure, "submit_batch", departure.submit_batch.fn)
+    monkeypatch.setattr(departure, "send_batch", departure.send_batch.fn)
     return Nap()
 
 

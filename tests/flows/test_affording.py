@@ -10,7 +10,7 @@ from lanes.store.doors import items
 from lanes.store.money import budgets
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.departure import depart
+from tasks.departure import send_waiting
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import version
@@ -35,7 +35,7 @@ async def test_an_item_that_no_day_can_pay_stays_behind_alone_and_is_told_until_
     cost = await dear(at, sender, batch_pack=pack)
     await put(at.db, str(cost * Decimal("0.9")))
     for _ in range(2):
-        assert (await depart(at, None, sleep=nap)).waiting == []
+        assert (await send_waiting(at, None, sleep=nap)).waiting == []
         assert await sender.rows(WAITING) == [("dear",)]
         assert await sender.rows(OPEN) == [("budget", "day budget: item too dear", 1)]
         assert (await evaluate(at.db)).resolved == []
@@ -53,10 +53,10 @@ async def test_an_item_that_no_day_can_pay_leaves_once_its_budget_is_raised(
 ) -> None:
     cost = await dear(at, sender)
     await put(at.db, str(cost * Decimal("0.9")))
-    await depart(at, None, sleep=nap)
+    await send_waiting(at, None, sleep=nap)
     await put(at.db, "5")
     assert len((await evaluate(at.db)).resolved) == 1
-    assert (await depart(at, None, sleep=nap)).items == 1
+    assert (await send_waiting(at, None, sleep=nap)).items == 1
     assert await sender.rows(OPEN) == []
 
 
@@ -65,13 +65,13 @@ async def test_what_does_not_fit_today_waits_untold_and_what_fits_leaves(
 ) -> None:
     cost = await dear(at, sender)
     await put(at.db, str(cost + IN_BATCH / 2))
-    await depart(at, None, sleep=nap)
+    await send_waiting(at, None, sleep=nap)
     assert await sender.rows(WAITING) == [
         (each,) for each in KEYS
     ]  # the dear one was first, and fits
     await put(at.db, str(cost + 10 * IN_BATCH))
     await sender.items("dear2", payload={"text": "x" * 40_000}, lane=Lane.BATCH)
-    departed = await depart(at, None, sleep=nap)
+    departed = await send_waiting(at, None, sleep=nap)
     assert (departed.items, await sender.rows(WAITING)) == (8, [("dear2",)])
     assert "too little is left of its budget" in departed.waiting[0]
     assert [each for each in await sender.rows(OPEN) if "too dear" in str(each)] == []

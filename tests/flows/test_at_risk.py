@@ -9,7 +9,7 @@ from lanes.store import incidents
 from lanes.store.batch import ready_work
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.flows.conftest import Sender
 from tests.flows.test_second_look import KEYS, look
 
@@ -24,7 +24,7 @@ async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_over
     due_at = await at.db.now() + timedelta(hours=8)
     await sender.items(*KEYS, lane=Lane.BATCH, due_at=due_at)
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    await submit_batch.fn(at, kind)
+    await send_batch.fn(at, kind)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
     sender.time.passes(minutes=30)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])

@@ -20,10 +20,10 @@ from lanes.store.doors import history
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from tasks import collect
-from tasks import submit as submitting
+from tasks import send_batch as submitting
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved, unconfirmed
-from tasks.submit import prepare, submit_batch
+from tasks.send_batch import prepare, send_batch
 from tasks.watch import evaluate
 from tests.examples import admit, batch_body, publish, route
 from tests.flows.conftest import Sender
@@ -38,7 +38,7 @@ async def kind(at: Connections) -> Kind:
 
 
 async def submit(at: Connections) -> int:
-    return await submit_batch.fn(at, await kind(at))
+    return await send_batch.fn(at, await kind(at))
 
 
 async def collect_all(at: Connections, endpoint: Endpoint) -> None:

@@ -22,7 +22,7 @@ from lanes.store.database import Database
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks.connections import Connections, opening
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.flows.tampering import Tampering
@@ -68,7 +68,7 @@ async def submitted(
     """A batch of these items that has ended at the provider."""
     await sender.items(*keys, lane=Lane.BATCH, **spec)
     (kind,) = await at.db.run(ready_work.waiting_kinds, spec.get("workload"), now=await at.db.now())
-    await submit_batch.fn(at, kind)
+    await send_batch.fn(at, kind)
     batch = (await at.db.run(batches.open_batches))[-1]
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)

@@ -21,7 +21,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.answer import Answering
 from tasks.connections import Connections
-from tasks.departure import depart
+from tasks.departure import send_waiting
 from tasks.drain import drain
 from tasks.hostclock import HostClock
 from tasks.route import route_received
@@ -240,16 +240,16 @@ async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     await put(at.db, "0.0001")
-    departed = await depart(at, None, sleep=nap)
+    departed = await send_waiting(at, None, sleep=nap)
     assert departed.items == 0
     assert "too little is left of its budget" in departed.waiting[0]
     assert await sender.rows(STATES) == [("ready", 8)]
     await put(at.db, str(3 * IN_BATCH))
-    assert 0 < (departed := await depart(at, None, sleep=nap)).items < 8
+    assert 0 < (departed := await send_waiting(at, None, sleep=nap)).items < 8
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert 0 < stands.reserved_usd <= 3 * IN_BATCH
     await put(at.db, "5")
-    assert departed.items + (await depart(at, None, sleep=nap)).items == 8
+    assert departed.items + (await send_waiting(at, None, sleep=nap)).items == 8
 
 
 async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_requests_that_mark_it(
@@ -257,7 +257,7 @@ async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_req
 ) -> None:
     await sender.items(*(f"k{n:02d}" for n in range(12)), lane=Lane.BATCH)
     await put(at.db, "5")
-    assert (await depart(at, None, sleep=nap)).items == 12
+    assert (await send_waiting(at, None, sleep=nap)).items == 12
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert await sender.rows("select marked_requests from lanes.batch") == [(1,)]
     plain, marked = (

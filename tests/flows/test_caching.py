@@ -15,7 +15,7 @@ from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.examples import version
 from tests.flows.conftest import Sender
 from tests.flows.test_limits import until_answered
@@ -102,7 +102,7 @@ async def batched(
         *(f"{prefix}{n:03d}" for n in range(items)), lane=Lane.BATCH, instructions=LONG
     )
     (kind,) = await kinds(at.db)
-    assert await submit_batch.fn(at, kind) == items
+    assert await send_batch.fn(at, kind) == items
     for batch in await at.db.run(batches.open_batches):
         assert batch.provider_batch_id is not None
         endpoint.ended(batch.provider_batch_id)

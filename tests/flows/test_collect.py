@@ -26,7 +26,7 @@ from tasks import collect, collector, saving
 from tasks.collector import Collector
 from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.tampering import Lines, Tampering
@@ -57,7 +57,7 @@ async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
 async def submit(at: Connections, endpoint: Endpoint) -> OpenBatch:
     """Everything that waits, in a batch that has ended."""
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    await submit_batch.fn(at, kind)
+    await send_batch.fn(at, kind)
     batch = (await at.db.run(batches.open_batches))[-1]
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)
@@ -392,7 +392,7 @@ async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBa
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
-        await submit_batch.fn(at, kind)
+        await send_batch.fn(at, kind)
     sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is Finding.ADOPT
     (batch,) = await at.db.run(batches.open_batches)
@@ -648,7 +648,7 @@ async def several(
     for n in range(1, number + 1):
         await sender.items(*KEYS[:n], lane=Lane.BATCH, workload=f"letters{n}")
         (kind,) = await at.db.run(ready_work.waiting_kinds, f"letters{n}", now=await at.db.now())
-        await submit_batch.fn(at, kind)
+        await send_batch.fn(at, kind)
     opened = await at.db.run(batches.open_batches)
     for batch in opened:
         assert batch.provider_batch_id is not None

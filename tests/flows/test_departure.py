@@ -1,4 +1,4 @@
-"""A run of `submit` tries everything that waits, whatever becomes of one kind, and says what could not leave."""
+"""A run of `depart` tries everything that waits, whatever becomes of one kind, and says what could not leave."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -14,9 +14,9 @@ from lanes.store.batch import batches, deadlines, doubts
 from lanes.store.database import Database
 from lanes.words import Lane
 from tasks.connections import Connections, opening
-from tasks.departure import Departed, NotSubmitted, depart
+from tasks.departure import Departed, NotSubmitted, send_waiting
 from tasks.reconcile import reconcile_unresolved
-from tasks.submit import prepare
+from tasks.send_batch import prepare
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind
 from tests.standin.process import Endpoint
@@ -31,7 +31,7 @@ async def intended_only(at: Connections, waiting: Kind) -> None:
 
 
 async def asked_for(at: Connections, *, in_minutes: float) -> list[str]:
-    """The workloads for which a run of `submit` is asked by then."""
+    """The workloads for which a run of `depart` is asked by then."""
     now = await at.db.now()
     return await at.db.run(deadlines.pressing, now=now + timedelta(minutes=in_minutes))
 
@@ -45,7 +45,7 @@ async def test_a_kind_that_is_refused_does_not_keep_the_others(
         )
     refused = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("batches.create", "status", match="Sort the letters", **refused)
-    departed = await depart(at, None, sleep=nap)
+    departed = await send_waiting(at, None, sleep=nap)
     assert departed.items == 4
     with pytest.raises(NotSubmitted, match=r"^letters: the provider answered 400: no$"):
         departed.ending()
@@ -66,7 +66,7 @@ async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
     broken = """update lanes.version set spec = spec - 'instructions' where workload = 'bills'"""
     await at.db.run(lambda c: c.exec_driver_sql(broken))
     async with Database(database_url) as newer:  # of a release that cannot read it
-        departed = await depart(replace(at, db=newer), None, sleep=nap)
+        departed = await send_waiting(replace(at, db=newer), None, sleep=nap)
     assert departed.items == 1
     assert [sentence.split(":")[0] for sentence in departed.failed] == ["bills"]
 
@@ -77,7 +77,7 @@ async def test_a_provider_that_is_busy_is_asked_again_within_the_run(
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batches.create", "status", times=2, retry_after_s=7, **busy)
-    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+    assert (await send_waiting(at, None, sleep=nap)).ending() == len(KEYS)
     assert len(nap.slept) == 2
     assert all(7 <= seconds <= 10.5 for seconds in nap.slept)
     await collect_all(at, endpoint)
@@ -90,14 +90,14 @@ async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batches.create", "status", **busy)
-    departed = await depart(at, None, sleep=nap)
+    departed = await send_waiting(at, None, sleep=nap)
     assert departed.items == 0
     assert len(departed.failed) == 1
     assert sum(nap.slept) <= 60
     assert await asked_for(at, in_minutes=1.9) == []
     assert await asked_for(at, in_minutes=3.1) == ["letters"]
     endpoint.reset()
-    assert (await depart(at, None, sleep=nap)).items == len(KEYS)
+    assert (await send_waiting(at, None, sleep=nap)).items == len(KEYS)
     assert await asked_for(at, in_minutes=120) == []
 
 
@@ -107,13 +107,13 @@ async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_agai
     await sender.items(*KEYS, lane=Lane.BATCH)
     nowhere = at.provider.model_copy(update={"base_url": "http://127.0.0.1:9"})
     async with opening(nowhere) as client:
-        departed = await depart(Connections(at.db, client, at.provider), None, sleep=nap)
+        departed = await send_waiting(Connections(at.db, client, at.provider), None, sleep=nap)
     assert nap.slept
     assert len(departed.failed) == 1
     assert await sender.rows("select distinct state from lanes.batch") == [("released",)]
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     assert await asked_for(at, in_minutes=3.1) == ["letters"]
-    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+    assert (await send_waiting(at, None, sleep=nap)).ending() == len(KEYS)
 
 
 async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_waits_for_it(
@@ -124,7 +124,7 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
     endpoint.fault(
         "batches.create", "status", status=500, error_type="api_error", message="oh", times=1
     )
-    departed = await depart(at, None, sleep=nap)
+    departed = await send_waiting(at, None, sleep=nap)
     assert nap.slept == []
     assert departed.failed == ["bills: the provider answered 500: oh"]
     said = "letters: the create of batch 1 of bills has no answer; until it has, none follows"
@@ -132,7 +132,7 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
     assert await asked_for(at, in_minutes=1) == ["letters"]
     sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is Finding.RELEASE
-    assert (await depart(at, None, sleep=nap)).items == 3
+    assert (await send_waiting(at, None, sleep=nap)).items == 3
 
 
 async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail(
@@ -140,9 +140,9 @@ async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail
 ) -> None:
     await sender.items("a", lane=Lane.BATCH)
     endpoint.fault("batches.create", "drop", times=1)
-    await depart(at, None, sleep=nap)
+    await send_waiting(at, None, sleep=nap)
     await sender.items("b", lane=Lane.BATCH)
-    ending = (await depart(at, None, sleep=nap)).ending()
+    ending = (await send_waiting(at, None, sleep=nap)).ending()
     assert isinstance(ending, State)
     assert (ending.name, ending.type) == ("Waiting", "COMPLETED")
     assert "has no answer" in str(ending.message)
@@ -157,7 +157,7 @@ async def test_another_account_is_not_kept_by_an_unresolved_create(
     await intended_only(other, waiting)
     assert (await at.db.run(batches.unresolved, "other")) is not None
     await sender.items("b", lane=Lane.BATCH)
-    assert (await depart(at, None, sleep=nap)).ending() == 1
+    assert (await send_waiting(at, None, sleep=nap)).ending() == 1
 
 
 async def test_a_batch_that_the_provider_finds_too_large_is_halved(
@@ -166,7 +166,7 @@ async def test_a_batch_that_the_provider_finds_too_large_is_halved(
     await sender.items(*KEYS, lane=Lane.BATCH)
     too_large = {"status": 413, "error_type": "request_too_large", "message": "too large"}
     endpoint.fault("batches.create", "status", times=2, **too_large)
-    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+    assert (await send_waiting(at, None, sleep=nap)).ending() == len(KEYS)
     sizes = "select items from lanes.batch where state <> 'released' order by id"
     assert await sender.rows(sizes) == [(3,)] * 4
 
@@ -178,7 +178,7 @@ async def test_a_held_batch_keeps_no_other_with_as_many_requests(
     await intended_only(at, await kind(at))
     await at.db.run(doubts.hold, BatchId(1), note="several fit", now=await at.db.now())
     await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters")
-    assert (await depart(at, None, sleep=nap)).ending() == 3
+    assert (await send_waiting(at, None, sleep=nap)).ending() == 3
     sent = "select requests, items from lanes.batch where workload = 'letters' order by id"
     assert await sender.rows(sent) == [(2, 2), (1, 1)]  # one request moved to the next
 
@@ -190,7 +190,7 @@ async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_
     await intended_only(at, await kind(at))
     await at.db.run(doubts.hold, BatchId(1), note="several fit", now=await at.db.now())
     await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters", batch_pack=3)
-    assert (await depart(at, None, sleep=nap)).ending() == 3
+    assert (await send_waiting(at, None, sleep=nap)).ending() == 3
     assert await sender.rows(
         "select requests, items from lanes.batch where workload = 'letters'"
     ) == [(2, 3)]
@@ -204,7 +204,7 @@ async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leav
     await at.db.run(doubts.hold, BatchId(1), note="several fit", now=await at.db.now())
     await sender.items("d", lane=Lane.BATCH, workload="letters")
     await sender.items("e", "f", lane=Lane.BATCH, workload="notes")
-    departed: Departed = await depart(at, None, sleep=nap)
+    departed: Departed = await send_waiting(at, None, sleep=nap)
     assert departed.items == 2
     (sentence,) = departed.waiting
     assert sentence.startswith("letters: 1 request could not be told apart")
@@ -218,4 +218,4 @@ async def test_a_run_that_failed_and_waits_tells_both() -> None:
 
 async def test_a_workload_that_nobody_published_is_refused_by_name(at: Connections) -> None:
     with pytest.raises(UnknownWorkload, match='there is no workload "nobody"'):
-        await depart(at, "nobody")
+        await send_waiting(at, "nobody")

@@ -19,7 +19,7 @@ from lanes.settling import attempts
 from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
-from tasks.departure import depart
+from tasks.departure import send_waiting
 from tasks.sweep.resumer import Resumer
 from tasks.waiting import waiting_kinds
 from tasks.watch import evaluate
@@ -411,7 +411,7 @@ async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_d
 
 @dataclass(frozen=True)
 class Left:
-    """What is true after a run of `submit` met the trouble at the create: the batch, its work, the incident."""
+    """What is true after a run of `depart` met the trouble at the create: the batch, its work, the incident."""
 
     batch: str
     work: str
@@ -464,7 +464,7 @@ async def test_a_batch_that_was_created_though_its_answer_was_lost_is_created_on
     endpoint.fault("batches.create", kind)
     await departs(at, sender, nap, NO_ANSWER)
     endpoint.reset()
-    await depart(at, None, sleep=nap)
+    await send_waiting(at, None, sleep=nap)
     assert endpoint.bill()["batches_created"] == 1
 
 
@@ -493,7 +493,7 @@ async def test_a_create_that_reached_nobody_leaves_its_work_ready(
 async def departs(at: Connections, sender: Sender, nap: Nap, then: Left) -> None:
     """A lone item of the batch lane departs once; everything that the table says is so."""
     await sender.items("a", lane=Lane.BATCH)
-    departed = await depart(at, None, sleep=nap)
+    departed = await send_waiting(at, None, sleep=nap)
     assert (departed.items, bool(departed.failed)) == (0, True)
     assert await sender.rows("select distinct state from lanes.batch_status") == [(then.batch,)]
     assert await sender.rows("select state, failures from lanes.work") == [(then.work, 0)]

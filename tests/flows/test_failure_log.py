@@ -8,7 +8,7 @@ from lanes.realtime.pace import Pace
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
-from tasks.departure import depart
+from tasks.departure import send_waiting
 from tasks.failure_log import FailureLog
 from tests.flows.conftest import Log, Nap, Sender
 from tests.flows.realtime import answer
@@ -16,7 +16,7 @@ from tests.flows.test_collect import submit
 from tests.standin.process import Endpoint
 
 SECRET = "Winterbourne"
-ROOMS = ("tasks.failure_log", "tasks.collect", "tasks.submit", "tasks.departure")
+ROOMS = ("tasks.failure_log", "tasks.collect", "tasks.send_batch", "tasks.departure")
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def test_a_batch_that_is_refused_says_whose_it_was_and_how_many_items_it_h
         "batches.create", "status", status=401, error_type="authentication_error", message="bad key"
     )
     await sender.items("a", "b", lane=Lane.BATCH)
-    await depart(at, None, sleep=nap)
+    await send_waiting(at, None, sleep=nap)
     assert said[0].startswith(
         "batch 1 of letters with 2 items was refused, and its items are ready again: the provider"
     )

@@ -47,12 +47,12 @@ ORDERS = {
     "answer": ["standing", "event_id"],
     "decide_batch": ["workload", "batch", "deed", "provider_batch", "sure", "who", "why"],
     "migrate": ["workload", "playbook", "file", "consumer", "who", "why"],
-    "replay": ["workload", "version", "from_position", "to_position", "submit", "who", "why"],
+    "replay": ["workload", "version", "from_position", "to_position", "depart", "who", "why"],
     "report": ["since", "hours"],
     "set_budget": ["workload", "consumer", "period", "zone", "hard_usd", "soft_usd", "who", "why"],
     "set_overhead": ["workload", "lane", "kind", "monthly_usd", "from_date", "who", "why"],
     "set_split": ["workload", "percent", "consumer", "who", "why"],
-    "submit": ["workload"],
+    "depart": ["workload"],
     "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days"],
 }
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
@@ -102,7 +102,7 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
             "why": "so",
         },
     },
-    "submit": {"departure": {"workload": None}},
+    "depart": {"departure": {"workload": None}},
 }
 CHOOSING = [each.value for each in ASKING]  # the forms that ask for a workload
 

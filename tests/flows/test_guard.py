@@ -140,7 +140,7 @@ async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
     prefect.breaks(**broken)
     began = time.monotonic()
     with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
-        await ask_for_run(runs.submit("w"), limit_s=0.5)
+        await ask_for_run(runs.depart("w"), limit_s=0.5)
     assert time.monotonic() - began < 4  # its client would ask a 503 again for half a minute
 
 
@@ -163,11 +163,11 @@ async def test_a_guard_outlives_a_database_that_is_away(prefect: PrefectStandIn)
 
 
 async def test_a_run_asked_for_twice_under_one_key_is_one_run(prefect: PrefectStandIn) -> None:
-    once = runs.submit("w").once_a_minute("deadline w", NOON)
+    once = runs.depart("w").once_a_minute("deadline w", NOON)
     one, two = await ask_for_run(once), await ask_for_run(once)
-    other = await ask_for_run(runs.submit("w"))
+    other = await ask_for_run(runs.depart("w"))
     assert one == two != other
-    assert prefect.asked("submit") == [{"departure": {"workload": "w"}}] * 2
+    assert prefect.asked("depart") == [{"departure": {"workload": "w"}}] * 2
 
 
 async def test_the_role_of_the_asker_itself_may_be_the_free_one(

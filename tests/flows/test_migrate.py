@@ -29,7 +29,7 @@ from tasks.connections import Connections
 from tasks.migrate import Lead, Wanted, leading
 from tasks.playbooks import load
 from tasks.refusal import refused
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.flows.conftest import Sender
@@ -134,7 +134,7 @@ async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
     async def send(mark: str) -> None:
         await sender.items(*(f"{mark}{n}" for n in range(10)), lane=None)
         (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        await submit_batch.fn(at, kind)
+        await send_batch.fn(at, kind)
 
     def to_batch(connection: Connection, now: datetime) -> Rollout:
         publish(connection, now=now, split_percent=100)

@@ -10,7 +10,7 @@ from lanes.store.money import pack_sizes
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tasks.sweep.packer import Packer
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
@@ -70,7 +70,7 @@ async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sende
     await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)
     for _ in range(3):  # the items, then a sample of them alone, then some of it again
         (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        assert await submit_batch.fn(at, Kind(kind.workload, kind.version_id))
+        assert await send_batch.fn(at, Kind(kind.workload, kind.version_id))
         for batch in await at.db.run(batches.open_batches):
             assert batch.provider_batch_id is not None
             endpoint.ended(batch.provider_batch_id)
@@ -95,7 +95,7 @@ async def test_no_call_holds_items_of_two_consumers_where_the_workload_says_so(
         await answer_all(at)
     else:
         (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        await submit_batch.fn(at, kind)
+        await send_batch.fn(at, kind)
         (batch,) = await at.db.run(batches.open_batches)
         assert batch.provider_batch_id is not None
         endpoint.ended(batch.provider_batch_id)

@@ -18,7 +18,7 @@ from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.examples import SCHEMA, publish, route, submission
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
@@ -119,7 +119,7 @@ async def test_a_preview_shows_the_request_that_reaches_the_provider(
         (sent,) = wire.bodies
     else:
         (kind,) = await sender.at.db.run(kinds)
-        assert await submit_batch.fn(watched, kind) == 1
+        assert await send_batch.fn(watched, kind) == 1
         ((sent,),) = [[each["params"] for each in body["requests"]] for body in wire.bodies]
     request = said["lanes"][lane]["request"]
     assert request == sent

@@ -485,15 +485,15 @@ async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_end
     )
     await story.db.run(publish, now=await story.db.now())
     await story.record(late)
-    prefect.has_run("submit", "FAILED")
+    prefect.has_run("depart", "FAILED")
     prefect.runs[-1].message = "letters: the provider answered 401: bad key"
     await story.told()
     read = shown(story.message.blocks)
     assert (
-        "the newest run of `submit` is Failed: letters: the provider answered 401: bad key" in read
+        "the newest run of `depart` is Failed: letters: the provider answered 401: bad key" in read
     )
     assert f"{UI}/v2/runs/flow-run/{prefect.runs[-1].id}" in read
-    assert "[Submit it now]" in read
+    assert "[Let it depart now]" in read
 
 
 @pytest.mark.parametrize(
@@ -511,7 +511,7 @@ async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_l
     )
     await story.db.run(publish, now=await story.db.now())
     await story.record(late)
-    prefect.has_run("submit", "COMPLETED")
+    prefect.has_run("depart", "COMPLETED")
     prefect.pools["batch"] = status
     await story.told()
     read = shown(story.message.blocks)

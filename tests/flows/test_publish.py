@@ -1,4 +1,4 @@
-"""Publishing: a block that changed is in force as a version, `submit` runs in its window, and forms offer it."""
+"""Publishing: a block that changed is in force as a version, `depart` runs in its window, and forms offer it."""
 
 import asyncio
 import time
@@ -12,6 +12,7 @@ from lanes.store.database import Database
 from lanes.store.workload import workloads
 from tasks import making_known
 from tasks.connections import Connections
+from tasks.install import RETIRED, remove_retired
 from tasks.making_known import Told
 from tasks.publish import publish
 from tests.examples import spec
@@ -32,10 +33,10 @@ def edit(prefect: PrefectStandIn, name: str, **fields: object) -> None:
 
 
 def windows(prefect: PrefectStandIn) -> dict[str, str]:
-    """When `submit` runs, by workload."""
+    """When `depart` runs, by workload."""
     return {
         each["parameters"]["departure"]["workload"]: each["schedule"]["cron"]
-        for each in prefect.schedules.get("submit", [])
+        for each in prefect.schedules.get("depart", [])
     }
 
 
@@ -84,7 +85,7 @@ async def test_a_schedule_that_a_person_added_stays(
         "schedule": {"cron": "0 12 * * *", "timezone": "UTC"},
         "parameters": {"departure": {"workload": "noon"}},
     }
-    prefect.schedules["submit"] = [by_hand]
+    prefect.schedules["depart"] = [by_hand]
     await publish(at.db)
     assert set(windows(prefect)) == {"noon", "letters"}
 
@@ -140,10 +141,10 @@ def deployed(prefect: PrefectStandIn, *flows: str) -> None:
 async def test_forms_offer_each_workload_once_it_is_published(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "submit", "act", "migrate")
+    deployed(prefect, "depart", "act", "migrate")
     await publish(at.db)
     assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
-        "submit": ["letters"],
+        "depart": ["letters"],
         "act": ["*", "letters"],
         "migrate": ["letters"],
     }
@@ -158,9 +159,9 @@ FORMS = "deployments/filter"
 async def test_no_form_is_written_while_all_of_them_are_current_and_one_question_tells(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "replay", "submit", "act")
+    deployed(prefect, "replay", "depart", "act")
     await publish(at.db)
-    assert sorted(prefect.form_writes) == ["act", "replay", "submit"]
+    assert sorted(prefect.form_writes) == ["act", "depart", "replay"]
     asked = len(prefect.requests)
     edit(prefect, "letters", patience_s=5)  # another version of the same workload
     await publish(at.db)
@@ -168,11 +169,11 @@ async def test_no_form_is_written_while_all_of_them_are_current_and_one_question
     assert [each for each in prefect.requests[asked:] if each.startswith("deployments/")] == [FORMS]
 
 
-@pytest.mark.parametrize("flow", ["replay", "submit"])
+@pytest.mark.parametrize("flow", ["replay", "depart"])
 async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
     at: Connections, prefect: PrefectStandIn, flow: str
 ) -> None:
-    deployed(prefect, "replay", "submit", "act")
+    deployed(prefect, "replay", "depart", "act")
     await publish(at.db)
     deployed(prefect, flow)  # as `prefect deploy --name` does
     await publish(at.db)
@@ -183,7 +184,7 @@ async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
 async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_for_the_rest_seldom(
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deployed(prefect, "submit")
+    deployed(prefect, "depart")
     told = Told()
 
     async def asked() -> int:
@@ -194,50 +195,50 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
     assert await asked() == 2  # the second one finds what the first one wrote
     assert await asked() == 0
     edit(prefect, "bills")
-    assert (await asked(), offered(prefect.forms["submit"])) == (2, ["bills", "letters"])
+    assert (await asked(), offered(prefect.forms["depart"])) == (2, ["bills", "letters"])
     edit(prefect, "bills", off_peak_start="01:30", off_peak_end="03:00")
     assert (await asked(), windows(prefect)["bills"]) == (2, "30 1,2 * * *")
     assert await asked() == 0
-    deployed(prefect, "submit")
+    deployed(prefect, "depart")
     monkeypatch.setattr(making_known, "ASKED_AGAIN_S", 0.0)
-    assert (await asked(), offered(prefect.forms["submit"])) == (2, ["bills", "letters"])
+    assert (await asked(), offered(prefect.forms["depart"])) == (2, ["bills", "letters"])
 
 
 async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "submit")
+    deployed(prefect, "depart")
     told = Told()
-    prefect.refused_forms = {"submit"}
+    prefect.refused_forms = {"depart"}
     assert (await publish(at.db, told)).untold
     prefect.refused_forms = set()
     assert (await publish(at.db, told)).untold is None
-    assert offered(prefect.forms["submit"]) == ["letters"]
+    assert offered(prefect.forms["depart"]) == ["letters"]
 
 
 async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_from_it(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     """Somebody saved a parameter of its deployment that it would not offer any more."""
-    deployed(prefect, "replay", "submit", "act")
+    deployed(prefect, "replay", "depart", "act")
     prefect.refused_forms = {"act"}
     untold = (await publish(at.db)).untold or ""
     assert "form `act`: " in untold
     assert "'gone' is not one of ['letters']" in untold
     assert "replay" not in untold
-    assert offered(prefect.forms["replay"]) == offered(prefect.forms["submit"]) == ["letters"]
+    assert offered(prefect.forms["replay"]) == offered(prefect.forms["depart"]) == ["letters"]
     assert windows(prefect).keys() == {"letters"}
 
 
 async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit_it_is_said(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "act", "submit")
+    deployed(prefect, "act", "depart")
     prefect.undeployed = {"migrate", "replay"}
     assert (await publish(at.db)).untold is None
     assert offered(prefect.forms["act"]) == ["*", "letters"]
-    prefect.undeployed = {"submit"}
-    assert "there is no deployment submit/submit; `lanes up` makes it" in (
+    prefect.undeployed = {"depart"}
+    assert "there is no deployment depart/depart; `lanes up` makes it" in (
         (await publish(at.db)).untold or ""
     )
 
@@ -245,7 +246,7 @@ async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit
 async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedule_away(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "submit", "act")
+    deployed(prefect, "depart", "act")
     await publish(at.db)
     less = await at.db.run(workloads.read_in_force)
     edit(prefect, "bills")
@@ -253,14 +254,14 @@ async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedu
     async with get_client() as client:
         await making_known.make_known(client, at.db, less)
     assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
-    assert offered(prefect.forms["submit"]) == ["bills", "letters"]
+    assert offered(prefect.forms["depart"]) == ["bills", "letters"]
     assert windows(prefect).keys() == {"bills", "letters"}
 
 
 async def test_of_many_who_publish_at_once_none_loses_a_choice(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "submit", "act", "replay")
+    deployed(prefect, "depart", "act", "replay")
     names = ["bills", "letters", "notes", "orders"]
 
     async def one(name: str) -> None:
@@ -269,18 +270,18 @@ async def test_of_many_who_publish_at_once_none_loses_a_choice(
 
     await asyncio.gather(*map(one, names))
     assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
-        "submit": names,
+        "depart": names,
         "act": ["*", *names],
         "replay": names,
     }
     assert sorted(windows(prefect)) == names
-    assert len(prefect.schedules["submit"]) == len(names)
+    assert len(prefect.schedules["depart"]) == len(names)
 
 
 async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
     at: Connections, database_url: str, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "submit")
+    deployed(prefect, "depart")
     edit(prefect, "broken")
     await publish(at.db)
     del prefect.blocks["broken"]
@@ -288,7 +289,7 @@ async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
     await at.db.run(lambda connection: connection.execute(spoil))
     async with Database(database_url) as newer:  # of a release that cannot read it
         await publish(newer)
-    assert offered(prefect.forms["submit"]) == ["broken", "letters"]
+    assert offered(prefect.forms["depart"]) == ["broken", "letters"]
 
 
 class SavedMeanwhile(dict[str, dict[str, object]]):
@@ -327,3 +328,10 @@ async def test_blocks_are_looked_at_once_while_none_of_them_differs(
     prefect.blocks = SavedMeanwhile(dict(prefect.blocks), {})
     await publish(at.db)
     assert prefect.blocks.looks == 1
+
+
+async def test_a_deployment_of_an_earlier_release_is_removed_once(prefect: PrefectStandIn) -> None:
+    async with get_client() as client:
+        await remove_retired(client)
+        await remove_retired(client)
+    assert prefect.undeployed == set(RETIRED)

@@ -19,7 +19,7 @@ from lanes.words import BatchState, Lane
 from tasks import collect, collector
 from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
-from tasks.submit import Prepared, prepare
+from tasks.send_batch import Prepared, prepare
 from tests.examples import batch_body
 from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit

@@ -25,7 +25,7 @@ from tests.prefect_standin import PrefectStandIn
 SIGNED = {"workload": "letters", "who": "ada", "why": "so"}
 LONG = "x" * 501
 GOOD: dict[str, tuple[str, dict[str, Any]]] = {
-    "submit": ("departure", {}),
+    "depart": ("departure", {}),
     "act": ("action", {**SIGNED, "deed": "pause"}),
     "set_split": ("split", {**SIGNED, "percent": 12}),
     "set_budget": ("budget", {**SIGNED, "hard_usd": 3}),
@@ -42,11 +42,11 @@ GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "answer": ("wake", {}),
 }
 BY_PREFECT: list[tuple[str, dict[str, Any], str]] = [
-    ("submit", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
-    ("submit", {"workload": ""}, "'' is not one of ['letters']"),
-    ("submit", {"workload": "Letters\x00"}, "is not one of ['letters']"),
-    ("submit", {"workload": 7}, "7 is not one of"),
-    ("submit", {"worklaod": "letters"}, "'worklaod' was unexpected"),
+    ("depart", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
+    ("depart", {"workload": ""}, "'' is not one of ['letters']"),
+    ("depart", {"workload": "Letters\x00"}, "is not one of ['letters']"),
+    ("depart", {"workload": 7}, "7 is not one of"),
+    ("depart", {"worklaod": "letters"}, "'worklaod' was unexpected"),
     ("act", {"workload": "nobody"}, "'nobody' is not one of ['*', 'letters']"),
     ("act", {"why": ""}, "'' should be non-empty"),
     ("act", {"why": LONG}, "is too long"),
@@ -88,7 +88,7 @@ BY_THE_FORM: list[tuple[str, dict[str, Any], str]] = [
     ("replay", {"who": " "}, "reading.who: .*at least 1 character"),
 ]
 BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
-    ("submit", {"workload": "nobody"}, 'no workload "nobody"; correct the name, or publish it'),
+    ("depart", {"workload": "nobody"}, 'no workload "nobody"; correct the name, or publish it'),
     ("act", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
     ("act", {"workload": "*"}, r'no workload "\*"; correct the name'),
     ("act", {"deed": "set_split"}, "percent: .* 0 to 100"),
@@ -166,7 +166,7 @@ TASKS = [
     ("flows.replay", "begin_replay"),
     ("flows.advise", "write_advice"),
     ("flows.report", "write_report"),
-    ("flows.submit", "publish_workloads"),
+    ("flows.depart", "publish_workloads"),
 ]
 EVERYTHING = """
 select (select json_agg(s) from lanes.split s)::text, (select json_agg(w) from lanes.workload w)::text,
@@ -241,7 +241,7 @@ async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_c
 
     for module in ("flows.replay", "flows.advise", "flows.migrate", "flows.report", "tasks.act"):
         monkeypatch.setattr(import_module(module), "database", database)
-    monkeypatch.setattr(import_module("flows.submit"), "connections", connections)
+    monkeypatch.setattr(import_module("flows.depart"), "connections", connections)
     for module, name in TASKS:  # called, not run: nobody hears their events
         monkeypatch.setattr(import_module(module), name, getattr(import_module(module), name).fn)
     monkeypatch.setattr("prefect.runtime.flow_run.get_id", lambda: str(uuid4()))

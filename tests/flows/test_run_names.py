@@ -8,8 +8,8 @@ import pytest
 
 SIGNED = {"workload": "tickets", "who": "ada", "why": "so"}
 NAMES: list[tuple[str, dict[str, Any], str]] = [
-    ("submit", {"departure": {"workload": "tickets"}}, "batch submit tickets"),
-    ("submit", {"departure": {}}, "batch submit everything"),
+    ("depart", {"departure": {"workload": "tickets"}}, "depart tickets"),
+    ("depart", {"departure": {}}, "depart everything"),
     (
         "act",
         {"action": {**SIGNED, "deed": "set_split", "percent": 12.5}},

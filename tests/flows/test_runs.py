@@ -10,16 +10,16 @@ from flows.act import act
 from flows.answer import answer
 from flows.collect import collect
 from flows.decide_batch import decide_batch
+from flows.depart import depart
 from flows.migrate import migrate
 from flows.report import report
 from flows.set_budget import set_budget
 from flows.set_split import set_split
-from flows.submit import submit
 from flows.watch import watch
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
-FLOWS: list[Flow[..., Any]] = [answer, submit, collect, watch, migrate, report]
+FLOWS: list[Flow[..., Any]] = [answer, depart, collect, watch, migrate, report]
 FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
 
 
@@ -31,7 +31,7 @@ FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
         runs.collect(),
         runs.watch(),
         runs.migrate(),
-        runs.submit("letters"),
+        runs.depart("letters"),
     ],
     ids=lambda wanted: str(wanted.parameters) if wanted.parameters else wanted.deployment,
 )
@@ -62,13 +62,13 @@ def test_a_form_that_is_opened_filled_in_has_all_the_fields_that_are(wanted: Wan
 
 
 def test_what_lanes_asks_for_is_not_held_against_the_choices_of_a_form() -> None:
-    asked = runs.submit("published-a-moment-ago").request()
+    asked = runs.depart("published-a-moment-ago").request()
     assert asked == {
         "parameters": {"departure": {"workload": "published-a-moment-ago"}},
         "enforce_parameter_schema": False,
     }
     assert (
-        runs.submit("letters")
+        runs.depart("letters")
         .once_a_minute("deadline", datetime(2026, 11, 24, tzinfo=UTC))
         .request()["idempotency_key"]
     )

@@ -15,7 +15,7 @@ from tasks import collect, second_look
 from tasks.connections import Connections
 from tasks.rescue import rescue_late
 from tasks.second_look import look_again, looking_again
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.examples import version
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
@@ -30,7 +30,7 @@ async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode)
     due_at = await at.db.now() + timedelta(hours=6)
     await sender.items(*KEYS, lane=None, due_at=due_at, split_percent=0, mode=mode)
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    await submit_batch.fn(at, kind)
+    await send_batch.fn(at, kind)
     (batch,) = await at.db.run(batches.open_batches)
     return batch.id
 

@@ -27,7 +27,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections, opening
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tests.examples import admit, publish, route
 from tests.flows.realtime import ask, claim
 from tests.fuzz.logs import tracebacks
@@ -94,7 +94,7 @@ class Lanes:
         """Ask `number` items and their neighbours in one batch, of whose results those of the items are hostile."""
         hostile, neighbours = await self._items(number, Lane.BATCH)
         (kind,) = await self._at.db.run(ready_work.waiting_kinds, None, now=await self._at.db.now())
-        await submit_batch.fn(self._at, kind)
+        await send_batch.fn(self._at, kind)
         batch = (await self._at.db.run(batches.open_batches))[-1]
         assert batch.provider_batch_id is not None
         self._endpoint.ended(batch.provider_batch_id)

@@ -6,7 +6,7 @@ import pytest
 
 from lanes.stand.deployments import is_current, remember, source_digest
 
-PRESENT = {"answer": "1", "submit": "2"}
+PRESENT = {"answer": "1", "depart": "2"}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_changed_or_new_file_is_not(checkout: Path, file: str) -> None:
     assert not is_current(stamp, source_digest(checkout), PRESENT)
 
 
-@pytest.mark.parametrize("present", [{"answer": "1"}, {"answer": "1", "submit": "9"}, {}])
+@pytest.mark.parametrize("present", [{"answer": "1"}, {"answer": "1", "depart": "9"}, {}])
 def test_a_deleted_deployment_or_another_database_is_not(
     checkout: Path, present: dict[str, str]
 ) -> None:

@@ -209,7 +209,7 @@ def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
 def test_missing_workers_deployments_and_blocks_are_named(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
-    (home / "prefect.yaml").write_text("deployments:\n- name: answer\n- name: submit\n")
+    (home / "prefect.yaml").write_text("deployments:\n- name: answer\n- name: depart\n")
     answers: Answers = {
         "/api/health": (200, True),
         "/api/work_pools/realtime": (200, {"name": "realtime"}),
@@ -226,7 +226,7 @@ def test_missing_workers_deployments_and_blocks_are_named(
     url = f"{serve(answers)}/api"
     workers = "no worker of the work pool `realtime` is online: run `lanes up`"
     assert found(home, "workers", PREFECT_API_URL=url).sentence == workers
-    deployments = "Prefect lacks the deployments submit: run `lanes up`"
+    deployments = "Prefect lacks the deployments depart: run `lanes up`"
     assert found(home, "deployments", PREFECT_API_URL=url).sentence == deployments
     blocks = "Prefect lacks blocks of type lanes-provider, lanes-workload: run `lanes up`"
     assert found(home, "blocks", PREFECT_API_URL=url).sentence == blocks

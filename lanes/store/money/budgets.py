@@ -82,7 +82,7 @@ folded as (
 select count(*) from moved
 """
 MOST = 20_000  # rows of budget_use moved in one transaction
-# What `submit` could not send is asked for now.
+# What `depart` could not send is asked for now.
 SUBMIT_NOW = (
     "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
 )

@@ -21,7 +21,7 @@ async def test_an_early_run_of_submit_is_asked_for_once_a_minute(
     for s in (0, 30, 59, 60):
         await clerk.turn(later(seconds=s))
         await errands.done()
-    assert prefect.asked("submit") == [DEPARTURE] * 2
+    assert prefect.asked("depart") == [DEPARTURE] * 2
     assert {each.key for each in prefect.runs} == {
         "deadline letters 2026-11-24T12:00",
         "deadline letters 2026-11-24T12:01",
@@ -48,7 +48,7 @@ async def test_a_prefect_that_fails_is_asked_again(
     prefect.heals()
     await clerk.turn(NOON)
     await errands.done()
-    assert prefect.asked("submit") == [DEPARTURE]
+    assert prefect.asked("depart") == [DEPARTURE]
 
 
 async def test_a_prefect_that_hangs_is_asked_once_at_a_time(

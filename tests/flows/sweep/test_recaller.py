@@ -6,7 +6,7 @@ from lanes.store.batch import batches, ready_work
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
-from tasks.submit import submit_batch
+from tasks.send_batch import send_batch
 from tasks.sweep.recaller import Recaller
 from tests.flows.conftest import Sender
 from tests.standin.process import Endpoint
@@ -19,7 +19,7 @@ async def test_a_batch_whose_items_were_all_withdrawn_is_cancelled_and_costs_onl
     await sender.items("a", lane=Lane.BATCH, payload={"text": "a."})
     await sender.items("b", lane=Lane.BATCH, payload={"text": "b."})
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    await submit_batch.fn(at, kind)
+    await send_batch.fn(at, kind)
     await sender.rows("select lanes.cancel('letters', key) from lanes.item")
     await Recaller(at.db).turn(await at.db.now())
     (batch,) = await at.db.run(batches.open_batches)

@@ -6,7 +6,7 @@ from lanes.store.batch import ready_work
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.submit import prepare
+from tasks.send_batch import prepare
 from tasks.sweep.errands import Errands
 from tasks.sweep.resolver import Resolver
 from tests.conftest import NOON

@@ -13,7 +13,7 @@ from lanes.store import work
 from lanes.store.batch import deadlines, ready_work
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.submit import prepare
+from tasks.send_batch import prepare
 from tasks.sweep.errands import Errands
 from tasks.sweep.sweeper import Person, Sweeper, everybody, sweeping
 from tests.flows.conftest import Sender, until
@@ -116,7 +116,7 @@ async def test_without_the_providers_list_everybody_else_sees_to_what_is_neglect
     endpoint.fault("batches.list", "status", status=500)
     async with sweeping(at) as sweeper:
         await sweeper.sweep()
-        await until(lambda: prefect.asked("submit"))
+        await until(lambda: prefect.asked("depart"))
         assert (await sender.states())["a"] == "routed"
         await until(lambda: endpoint.control("GET", "faults")["data"][0]["hits"])
 

@@ -56,7 +56,7 @@ def test_a_run_is_asked_for_that_takes_what_is_ready_of_this_workload(
         capsys.readouterr().out
         == f"2 items of letters will leave now\nrun: {ui}/v2/runs/flow-run/{run.id}\n"
     )
-    assert prefect.asked("submit") == [{"departure": {"workload": "letters"}}]
+    assert prefect.asked("depart") == [{"departure": {"workload": "letters"}}]
 
 
 def test_a_program_learns_the_number_and_the_run(
@@ -139,7 +139,7 @@ def test_a_batch_that_is_held_keeps_its_items_and_one_whose_create_is_open_goes_
         f"1 item of letters will leave now: they leave once the create of batch {open_} is answered or looked into; "
         f"1 in batches already; 2 in batch {held}, held until a person decides: `lanes batches`"
     )
-    assert len(prefect.asked("submit")) == 1
+    assert len(prefect.asked("depart")) == 1
 
 
 def test_work_that_is_over_is_not_counted(pool: Engine, capsys: Told) -> None:

@@ -35,7 +35,7 @@ def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
 
 def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectStandIn) -> None:
     assert job.depart(MINE) is not None
-    assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
+    assert prefect.asked("depart") == [{"departure": {"workload": "tickets"}}]
 
 
 def test_nothing_departs_where_only_others_wait(
@@ -49,7 +49,7 @@ def test_nothing_departs_where_only_others_wait(
         connection.execute(text("update lanes.work set state = 'ready' where workload = 'tickets'"))
         workloads.pause(connection, "tickets", since=NOON)
     assert job.depart(MINE) is None
-    assert prefect.asked("submit") == []
+    assert prefect.asked("depart") == []
 
 
 def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
@@ -70,8 +70,8 @@ def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
 ) -> None:
     departing = job.depart(Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}))
     assert departing is not None
-    assert prefect.asked("submit") == [{"departure": {"workload": None}}]
-    assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
+    assert prefect.asked("depart") == [{"departure": {"workload": None}}]
+    assert job.awaits(MINE, Movers(departing)).endswith("`depart` takes them, its run is scheduled")
 
 
 def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
@@ -82,7 +82,7 @@ def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
         admit(connection, "now", now=NOON, workload="archive", lane=Lane.REALTIME)
         route(connection, now=NOON)
     assert job.depart(both) is not None
-    assert prefect.asked("submit") == [{"departure": {"workload": None}}]
+    assert prefect.asked("depart") == [{"departure": {"workload": None}}]
 
 
 def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
@@ -92,10 +92,10 @@ def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
     both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}, scene=scene)
     monkeypatch.setattr(scene, "holds_back", {"archive"}.__contains__)
     assert job.depart(both) is None
-    assert prefect.asked("submit") == []
+    assert prefect.asked("depart") == []
     monkeypatch.setattr(scene, "holds_back", set[str]().__contains__)
     assert job.depart(both) is not None
-    assert prefect.asked("submit") == [{"departure": {"workload": None}}]
+    assert prefect.asked("depart") == [{"departure": {"workload": None}}]
 
 
 def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_of_others(
@@ -112,7 +112,7 @@ def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_
             text("update lanes.work set state = 'submitted' where workload = 'tickets'")
         )
     job.depart(both)
-    assert [each["departure"]["workload"] for each in prefect.asked("submit")] == [
+    assert [each["departure"]["workload"] for each in prefect.asked("depart")] == [
         "tickets",
         "archive",
     ]
@@ -121,11 +121,11 @@ def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_
 def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) -> None:
     assert (
         job.awaits(MINE)
-        == "waiting for 1 item of tickets to leave in a batch: `submit` is asked for next"
+        == "waiting for 1 item of tickets to leave in a batch: `depart` is asked for next"
     )
     departing = job.depart(MINE)
     assert departing is not None
-    assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
+    assert job.awaits(MINE, Movers(departing)).endswith("`depart` takes them, its run is scheduled")
 
 
 def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engine) -> None:

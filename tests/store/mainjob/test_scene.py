@@ -130,7 +130,7 @@ def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
     assert job.depart(sent) is None
     elapsed.at_s = GIVEN_UP_AFTER_S
     assert job.depart(sent) is not None
-    assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
+    assert prefect.asked("depart") == [{"departure": {"workload": "tickets"}}]
 
 
 APPEALS = appeals("run", now=NOON)

@@ -448,7 +448,7 @@ TOLD = {
         ("- batch 1 is released: refused: no credit",),
         f"3 {WAITING}",
         "Grows with time, until a batch leaves",
-        "Submit it now",
+        "Let it depart now",
         SUBMIT,
         "overdue-batch",
     ),

@@ -128,7 +128,7 @@ BY_COMMAND: dict[str, Act] = {
     "replay": replays_and_promotes,
 }
 BY_FORM: dict[str, Act] = {
-    "submit": departs,
+    "depart": departs,
     "act": pauses,
     "set_budget": raises_the_budget,
     "set_split": moves_it_to_batch,

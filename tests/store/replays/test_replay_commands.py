@@ -53,7 +53,7 @@ def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
 ) -> None:
     assert said(capsys, commands.replay, preview=True)["items"] == 3
     begun = said(capsys, commands.replay, why="a better prompt")
-    assert (begun["number"], begun["items"], begun["submit_asked"], begun["state"]) == (
+    assert (begun["number"], begun["items"], begun["departure_asked"], begun["state"]) == (
         1,
         3,
         False,

@@ -130,7 +130,7 @@ def test_a_new_workload_is_shown_whole_and_published_with_its_block(
     )
     assert in_force(pool).spec.patience_s == 5
     assert prefect.blocks["letters"]["patience_s"] == 5
-    assert len(prefect.schedules["submit"]) == 1
+    assert len(prefect.schedules["depart"]) == 1
     assert publish(Path("letters.yaml")) == 0
 
 

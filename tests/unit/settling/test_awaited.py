@@ -68,7 +68,7 @@ def test_batch_work_says_what_keeps_it_from_leaving() -> None:
     first = "they leave together once real time has answered"
     assert (
         told(READY)
-        == "waiting for 208 items of tickets to leave in a batch: `submit` is asked for next"
+        == "waiting for 208 items of tickets to leave in a batch: `depart` is asked for next"
     )
     assert told(READY, ASKED).endswith(f"208 items of tickets to leave in a batch: {first}")
     assert (
@@ -76,9 +76,9 @@ def test_batch_work_says_what_keeps_it_from_leaving() -> None:
         == f"waiting for 3 items to be routed; 208 items of tickets to leave in a batch: {first}"
     )
     running = replace(NEAR, departing=Departing("tickets", "1", "RUNNING"))
-    assert told(READY, movers=running).endswith("`submit` takes them, its run is running")
+    assert told(READY, movers=running).endswith("`depart` takes them, its run is running")
     other = replace(NEAR, departing=Departing("archive", "1", "PENDING"))
-    assert told(READY, movers=other).endswith("`submit` takes them after those of archive")
+    assert told(READY, movers=other).endswith("`depart` takes them after those of archive")
 
 
 def test_what_is_paused_names_the_command_and_is_waited_for_by_nobody_else() -> None:

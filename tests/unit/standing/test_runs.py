@@ -20,20 +20,20 @@ def test_the_deployments_are_those_of_prefect_yaml(checkout: Path) -> None:
 
 @pytest.mark.parametrize("s", [0, 59.9])
 def test_all_who_ask_within_a_minute_for_the_same_reason_ask_for_one_run(s: float) -> None:
-    wanted = runs.submit("letters")
+    wanted = runs.depart("letters")
     assert wanted.once_a_minute("deadline", NOON) == wanted.once_a_minute(
         "deadline", later(seconds=s)
     )
 
 
 def test_a_run_of_submit_tells_whose_it_is() -> None:
-    assert runs.submitted_by(runs.submit("letters").parameters) == "letters"
+    assert runs.departing_workload(runs.depart("letters").parameters) == "letters"
     for everything in ({}, {"departure": None}, {"departure": {"workload": None}}):
-        assert runs.submitted_by(everything) is None
+        assert runs.departing_workload(everything) is None
 
 
 def test_another_minute_or_another_reason_is_another_run() -> None:
-    wanted = runs.submit("letters")
+    wanted = runs.depart("letters")
     assert wanted.key is None
     asked = [("deadline", 0), ("deadline", 60), ("retry", 0)]
     assert len({wanted.once_a_minute(why, later(seconds=s)).key for why, s in asked}) == len(asked)

@@ -82,7 +82,7 @@ class Prepared:
 
 
 @task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
-async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -> int:
+async def send_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -> int:
     """One batch of up to `most` of a workload's waiting items is with the provider; their number, 0 when none waited.
 
     A create without an answer leaves the batch `intended`: `collect` finds out what became of it.

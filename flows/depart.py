@@ -7,14 +7,14 @@ from pydantic import Field
 from lanes.errors import UnknownWorkload
 from lanes.workload.form import Form, of_workloads
 from tasks.connections import connections
-from tasks.departure import depart
+from tasks.departure import send_waiting
 from tasks.publish import publish_workloads
 from tasks.refusal import refused
 from tasks.waiting import sole_submitter
 
 
 class Departure(Form):
-    """What to submit."""
+    """Which batch work to send."""
 
     workload: str | None = Field(
         default=None,
@@ -29,18 +29,18 @@ class Departure(Form):
         return self.workload or "everything"
 
 
-@flow(name="submit", flow_run_name="batch submit {departure.what}", persist_result=False)
-async def submit(departure: Departure = Departure()) -> int | State[int] | State[str]:  # noqa: B008
-    """Everything that waited for the batch lane is with the provider; the number of items.
+@flow(name="depart", flow_run_name="depart {departure.what}", persist_result=False)
+async def depart(departure: Departure = Departure()) -> int | State[int] | State[str]:  # noqa: B008
+    """Send all waiting batch work to the provider and return the number of items.
 
-    What could not leave is tried by a later run; a run fails, or ends as waiting, only after it tried everything. A workload
-    that nobody published ends it as refused.
+    A later run retries what could not leave; a run fails, or ends as waiting, only after it has tried everything. It ends as
+    refused when the workload has no published version.
     """
     try:
         async with connections() as at, sole_submitter(at):
             await publish_workloads(at.db)
-            departed = await depart(at, departure.workload)
+            departed = await send_waiting(at, departure.workload)
     except UnknownWorkload as reason:
         return refused(reason)
-    get_run_logger().info("%d items submitted", departed.items)
+    get_run_logger().info("%d items left", departed.items)
     return departed.ending()
