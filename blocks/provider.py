@@ -8,9 +8,9 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from blocks.slack_channel import in_order
-from lanes.masking import split_login
 from lanes.provider.client import connect
 from lanes.realtime.pace import MOST
+from lanes.text import split_login
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic

@@ -1,5 +1,5 @@
 """WHEN: one file per deployment."""
 
-from lanes.escaping import make_logs_visible
+from lanes.text import make_logs_visible
 
 make_logs_visible()  # before any run logs what an item or the provider said

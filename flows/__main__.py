@@ -2,7 +2,7 @@
 
 import runpy
 
-from lanes import garbage
+from lanes import collect_garbage_seldom
 
-garbage.seldom()
+collect_garbage_seldom()
 runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)

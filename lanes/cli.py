@@ -9,8 +9,8 @@ from typing import Any
 
 from cyclopts import App
 
-from lanes import garbage
-from lanes.escaping import VisibleStream, make_logs_visible
+from lanes import collect_garbage_seldom
+from lanes.text import VisibleStream, make_logs_visible
 
 COMMANDS = (
     "stand:up",
@@ -59,7 +59,7 @@ def main() -> None:
 
     Whoever reads its output may have had enough of it (`lanes results | head`): it ends with 1 and says nothing.
     """
-    garbage.seldom()
+    collect_garbage_seldom()
     make_logs_visible()
     sys.stdout, sys.stderr = VisibleStream(sys.stdout), VisibleStream(sys.stderr)  # pyright: ignore[reportAttributeAccessIssue]
     overview = not set(sys.argv[1:]) - {"--help", "-h"}
@@ -83,7 +83,7 @@ class _ErrorConsole:
 
 @cache
 def _error_console() -> Any:
-    from lanes.consoles import Console
+    from lanes.stand.console import Console
 
     return Console(stderr=True)
 

@@ -114,7 +114,7 @@ class BatchState(StrEnum):
     RELEASED = "released"  # over without its work: never created, or superseded and booked; nobody moves it on
 
 
-class Left(StrEnum):
+class FlushReason(StrEnum):
     """Why items left the window in which they gathered."""
 
     FULL = "full"  # so many as may share a call were there

@@ -10,10 +10,10 @@ from typing import Any
 
 from prefect.events import Event
 
-from lanes.chunks import MOST_BYTES, chunks
 from lanes.doors.item import Amendment, Refusal, Submission, read_amendment, read_submission
 from lanes.errors import Refused, StillLocked
-from lanes.payload import weight
+from lanes.json_data import weight
+from lanes.packing import MOST_BYTES, chunks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
 from lanes.store.locks import by_itself

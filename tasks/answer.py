@@ -14,8 +14,8 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
+from lanes.packing import Claim, ClaimedWork
 from lanes.promises.assessment import Assessment
 from lanes.provider.answering import Called, answer
 from lanes.provider.errors import unforeseen
@@ -98,14 +98,14 @@ class Answering:
         """Whether calls are under way, or answers are not saved yet."""
         return bool(self._calls or self._saves) or not self._ended.empty()
 
-    def begin(self, version: Version, pack: Sequence[Claimed], *, now: datetime) -> None:
+    def begin(self, version: Version, pack: Sequence[ClaimedWork], *, now: datetime) -> None:
         """The pack is being asked."""
         self._pace.began(version.workload, version.spec.realtime_model, measures=pack[0].measures)
         self._limits.begun(version, pack, now)
         self._health.circuits.began(version.spec.realtime_model, work_of(pack))
         self._run(self._ask(version, pack), self._calls)
 
-    def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
+    def give_back(self, unasked: Sequence[ClaimedWork], at: datetime) -> None:
         """They are being made ready again, to be asked from then on."""
         self._run(self._given_back([each.claim for each in unasked], at), self._saves)
 
@@ -137,7 +137,7 @@ class Answering:
             await asyncio.gather(self._saver, *self._saves, return_exceptions=True)
             self.sum_up()
 
-    async def _ask(self, version: Version, pack: Sequence[Claimed]) -> None:
+    async def _ask(self, version: Version, pack: Sequence[ClaimedWork]) -> None:
         left, used, requests, well, maybe_billed = (
             {each.claim: each for each in pack},
             list[Usage](),
@@ -149,7 +149,7 @@ class Answering:
         def hear(headers: Mapping[str, str]) -> None:
             self._limits.heard(version, pack, headers, self._clock())
 
-        async def begin(part: Sequence[Claimed]) -> Sequence[Claimed]:
+        async def begin(part: Sequence[ClaimedWork]) -> Sequence[ClaimedWork]:
             if self._renewed(each.claim for each in part):
                 return part
             self.give_back(part, self._clock())

@@ -17,10 +17,10 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging import get_run_logger
 
 from lanes.doors.stream import LOOK_BACK, OVERLAP, Stream
-from lanes.payload import weight
+from lanes.json_data import weight
 from lanes.store.database import Database
 from lanes.store.doors import watermarks
-from lanes.unquoted import unquoted
+from lanes.text import describe_error
 from tasks.admission import AMENDED, ARRIVED, admit_events, subject
 from tasks.look_back import LookBack
 from tasks.saving import outlasting
@@ -74,7 +74,7 @@ class ArrivalReader:
                 Exception
             ) as error:  # the websocket client raises many kinds; the sweep covers the gap
                 get_run_logger().warning(
-                    "the event stream broke (%s); connecting again", unquoted(error)
+                    "the event stream broke (%s); connecting again", describe_error(error)
                 )
             await asyncio.sleep(1)
 
@@ -97,7 +97,8 @@ class ArrivalReader:
                 await self.read_stored()
             except Exception as error:
                 get_run_logger().warning(
-                    "stored events could not be read (%s); reading them again", unquoted(error)
+                    "stored events could not be read (%s); reading them again",
+                    describe_error(error),
                 )
             await asyncio.sleep(SWEEP_EVERY_S)
 
@@ -108,7 +109,8 @@ class ArrivalReader:
                 await self.looking.look()
             except Exception as error:
                 get_run_logger().warning(
-                    "stored events could not be counted (%s); counting them again", unquoted(error)
+                    "stored events could not be counted (%s); counting them again",
+                    describe_error(error),
                 )
             await asyncio.sleep(LOOK_EVERY_S)
 

@@ -11,9 +11,8 @@ from prefect.logging import get_run_logger
 
 from lanes.batch.batch import OpenBatch
 from lanes.batch.short_reads import APART, REPEATED, doubt
-from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
-from lanes.packids import ALONE, pack_ids
+from lanes.packing import ALONE, Claim, pack_ids
 from lanes.promises.batch_results import incomplete
 from lanes.promises.failures import Failures
 from lanes.promises.provider_faults import frozen, refused
@@ -37,8 +36,8 @@ from lanes.store import incidents
 from lanes.store.batch import homecoming, unclear
 from lanes.store.settling import decisions
 from lanes.store.workload import workloads
+from lanes.text import remove_quotes
 from lanes.units import counted
-from lanes.unquoted import discreet
 from lanes.words import BatchState, Outcome, Verdict
 from lanes.workload.version import Version
 from tasks import reconcile
@@ -372,7 +371,7 @@ class Reading:
         for each in made:
             if each.judged.outcome is not Outcome.VALID:
                 self._failures.met(
-                    f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}"
+                    f"{each.judged.outcome}: {remove_quotes(each.judged.error or 'without a reason')}"
                 )
         saved = await save(
             self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from lanes.claims import Claim, Claimed
+from lanes.packing import Claim, ClaimedWork
 from lanes.promises.assessment import Assessment
 from lanes.promises.failures import Failed
 from lanes.realtime.circuit import Fault
@@ -52,6 +52,6 @@ class Consequences:
         ):
             self.faults[model] = fault
 
-    def give_back(self, claims: Sequence[Claimed], at: datetime) -> None:
+    def give_back(self, claims: Sequence[ClaimedWork], at: datetime) -> None:
         """They were not asked, or refused for no fault of theirs."""
         self.untried.setdefault(at, []).extend(each.claim for each in claims)

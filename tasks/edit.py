@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.workload import Workload
-from lanes import garbage
+from lanes import collect_garbage_seldom
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.workload import workloads
@@ -91,5 +91,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    garbage.seldom()
+    collect_garbage_seldom()
     asyncio.run(_main())

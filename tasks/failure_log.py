@@ -8,7 +8,7 @@ from lanes.promises.failures import Failed, kind_of
 from lanes.provider.answering import Called
 from lanes.provider.errors import CallFailed
 from lanes.settling.outcome import Attempt
-from lanes.unquoted import discreet
+from lanes.text import remove_quotes
 from lanes.words import Outcome
 from lanes.workload.version import Version
 
@@ -44,7 +44,7 @@ class FailureLog:
 def failed(version: Version, called: Called, failure: CallFailed) -> Failed:
     """A call that was not answered, in words that quote none of its items."""
     items = [*called.pack, *called.untried]
-    said = discreet(str(failure), [each.payload for each in items])
+    said = remove_quotes(str(failure), [each.payload for each in items])
     return Failed(version.workload, said, len(items), calls=1)
 
 
@@ -52,5 +52,6 @@ def unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
     """Answers that were paid for in vain."""
     bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
     return [
-        Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad
+        Failed(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)
+        for each in bad
     ]

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Se
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
-from lanes.payload import weight
+from lanes.json_data import weight
+from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.calltime import LEASE
 from lanes.realtime.circuit import Circuit
 from lanes.realtime.heads import Heads
@@ -33,7 +33,7 @@ SEEK_EVERY = timedelta(
     seconds=0.5
 )  # how often what would ask the models of open circuits is looked for
 GiveBack = Callable[
-    [Sequence[Claimed], datetime], None
+    [Sequence[ClaimedWork], datetime], None
 ]  # makes them ready again, from that moment on
 Probe = Callable[
     [Run, Mapping[str, Circuit], datetime], Awaitable[None]
@@ -45,7 +45,7 @@ class Taken:
     """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read. `all`: nothing that
     could be claimed was left."""
 
-    claimed: Sequence[Claimed]
+    claimed: Sequence[ClaimedWork]
     versions: Mapping[VersionId, Version]
     now: datetime
     all: bool
@@ -114,7 +114,7 @@ class Holding:
         over = not self._needed and not paid.held_back
         return Taken(claimed, versions, now, all=over and _all(claimed, waiting.versions, wanted))
 
-    async def _claim_probes(self, run: Run, now: datetime) -> list[Claimed]:
+    async def _claim_probes(self, run: Run, now: datetime) -> list[ClaimedWork]:
         """Take the probes that are due, of models for which something waits or is held, and claim what is to be asked.
 
         Work is judged by its own version: a model may be asked by no version that is in force any more.
@@ -130,7 +130,7 @@ class Holding:
         await self._probe(
             run, {model: circuit for model, circuit in due.items() if model in askable}, now
         )
-        claimed: list[Claimed] = []
+        claimed: list[ClaimedWork] = []
         for model in self._turns.probes(now) if self._needed else ():
             first = next(
                 (each for each in self._needed if each.version.spec.realtime_model == model), None
@@ -157,7 +157,7 @@ class Holding:
         since: Mapping[str, datetime],
         but: Sequence[VersionId] = (),
         only: Sequence[VersionId] = (),
-    ) -> list[Claimed]:
+    ) -> list[ClaimedWork]:
         began = time.monotonic()
         claimed = await run(
             work.claim,
@@ -226,7 +226,7 @@ class Holding:
                 del self.claims[claim.work_id]
 
 
-def _all(claimed: Sequence[Claimed], waiting: Iterable[str], wanted: Mapping[str, int]) -> bool:
+def _all(claimed: Sequence[ClaimedWork], waiting: Iterable[str], wanted: Mapping[str, int]) -> bool:
     """Whether each workload that waits had less than it was given room for, in number and in bytes."""
     taken = Counter(each.workload for each in claimed)
     size = sum(weight(each.payload) for each in claimed)

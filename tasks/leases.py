@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-from lanes.claims import Claim
 from lanes.ids import WorkId
+from lanes.packing import Claim
 from lanes.realtime.calltime import LEASE, RENEW_EVERY, RENEWED_WITHIN_S
 from lanes.store import work
 from lanes.store.database import Database, engine

@@ -15,6 +15,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
+from lanes.json_data import why_unstorable
 from lanes.promises.incident import Incident
 from lanes.report import rollout as report
 from lanes.rollouts.gates import Figures, Judgement, judge
@@ -22,7 +23,6 @@ from lanes.rollouts.hindrances import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.standing import runs
-from lanes.storable import unstorable
 from lanes.store.database import Database
 from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts
 from lanes.store.signals import RoleLock, holder_exists
@@ -64,7 +64,7 @@ class Wanted:
                 "who and why: a rollout has somebody who wants it and a reason; fill both in"
             )
         for name, said in asdict(self).items():
-            if (problem := unstorable(said, name)) is not None:
+            if (problem := why_unstorable(said, name)) is not None:
                 raise ActionRefused(problem)
         return self
 

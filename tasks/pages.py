@@ -25,7 +25,7 @@ from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
 from lanes.standing.runs import Deployment, departing_workload
-from lanes.unquoted import discreet
+from lanes.text import remove_quotes
 from lanes.words import Lane
 from tasks.database import BLOCK
 from tasks.running import this_run
@@ -135,7 +135,7 @@ def _unfinished(state: State | None) -> str | None:
     """Why a run of `depart` sent nothing; None of one that did its work."""
     if state is None or state.name == "Completed":
         return None
-    said = f": {discreet(state.message)}" if state.message else ""
+    said = f": {remove_quotes(state.message)}" if state.message else ""
     return f"the newest run of `depart` is {state.name}{said}"
 
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.backoff import Backoff
-from lanes.claims import Claim
 from lanes.ids import BatchId
+from lanes.packing import Claim
 from lanes.settling.attempts import unsavable
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.store import work

@@ -13,15 +13,22 @@ from sqlalchemy import Connection
 from lanes.batch.batch import Answer, Intent, Kind
 from lanes.batch.fitting import fill, whole_from
 from lanes.batch.next_try import NotCreated
-from lanes.chunks import chunks
-from lanes.claims import Claim, Claimed
 from lanes.errors import LanesError
 from lanes.ids import BatchId
+from lanes.json_data import octets, weight
 from lanes.money.caching import Marks, is_marked
 from lanes.money.pack_size import PackSizes
-from lanes.packids import ALONE, new_nonce, pack_ids
-from lanes.packing import FRAME_CHARS, filled, weighed
-from lanes.payload import octets, weight
+from lanes.packing import (
+    ALONE,
+    FRAME_CHARS,
+    Claim,
+    ClaimedWork,
+    chunks,
+    fill_packs,
+    item_bytes,
+    new_nonce,
+    pack_ids,
+)
 from lanes.promises.provider_faults import refused
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
@@ -220,7 +227,7 @@ class _Writing:
         """How many of them mark what they share."""
         return sum(is_marked(self._marks, number) for number in range(len(self.packs)))
 
-    def add(self, pack: Sequence[Claimed]) -> None:
+    def add(self, pack: Sequence[ClaimedWork]) -> None:
         """The pack is the next request."""
         number = len(self.packs)
         ids = pack_ids(self.nonce, number, len(pack)) if len(pack) > 1 else [ALONE]
@@ -233,9 +240,9 @@ class _Writing:
             for each in pack:
                 self.earlier.pop(each.claim.work_id, None)
 
-    def weigh(self, each: Claimed) -> int:
+    def weigh(self, each: ClaimedWork) -> int:
         """The bytes that an item takes of a request, with what its entity said before."""
-        return weighed(each) + sum(
+        return item_bytes(each) + sum(
             octets(payload) + FRAME_CHARS for payload in self.earlier.get(each.claim.work_id, ())
         )
 
@@ -267,7 +274,7 @@ def _write(
         closing(waiting),
         closing(_with_history(connection, affording.read(waiting), writing)) as each,
     ):
-        calls = filled(
+        calls = fill_packs(
             each, size, most=most_bytes, weigh=writing.weigh, scope=version.spec.pack_scope
         )
         packs = affording.payable(calls, writing.earlier)
@@ -277,8 +284,8 @@ def _write(
 
 
 def _with_history(
-    connection: Connection, waiting: Iterator[Claimed], writing: _Writing
-) -> Generator[Claimed]:
+    connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing
+) -> Generator[ClaimedWork]:
     """The work, and with it what its entities said before, which is loaded no further than it is written."""
     most = writing.version.spec.history_items
     if most == 0:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from lanes.storable import unstorable
+from lanes.json_data import why_unstorable
 
 
 def _storable(said: str) -> str:
-    if (problem := unstorable(said, "this text")) is not None:
+    if (problem := why_unstorable(said, "this text")) is not None:
         raise ValueError(problem)
     return said
 

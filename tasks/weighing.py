@@ -7,9 +7,9 @@ from uuid import UUID
 
 from prefect.logging import get_run_logger
 
-from lanes.claims import Claimed
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
+from lanes.packing import ClaimedWork
 from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.provider.answering import REFUSED, Called
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
@@ -20,7 +20,7 @@ from lanes.realtime.service import ServiceTimes
 from lanes.realtime.standstill import ACCOUNT, Standstills
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
-from lanes.unquoted import discreet
+from lanes.text import remove_quotes
 from lanes.workload.version import Version
 from tasks.consequences import Consequences
 from tasks.failure_log import failed, unusable
@@ -147,13 +147,13 @@ class Weighing:
             then.give_back(called.untried, now)
             if (
                 fault := self._health.fault(
-                    model, discreet(str(failure)), began_at=times.started_at, turn=turn
+                    model, remove_quotes(str(failure)), began_at=times.started_at, turn=turn
                 )
             ) is not None:
                 then.met(model, fault)
                 self._standstills.met(model, fault.why, calls=fault.faults, now=now)
 
 
-def work_of(pack: Sequence[Claimed]) -> list[WorkId]:
+def work_of(pack: Sequence[ClaimedWork]) -> list[WorkId]:
     """The work of a pack."""
     return [each.claim.work_id for each in pack]

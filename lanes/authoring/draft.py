@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanes.authoring.guessing import MOST_VALUES, Column, Proposal, Sample
-from lanes.escaping import plain
 from lanes.money.cost import tokens
+from lanes.text import plain
 from lanes.units import count, counted
 from lanes.workload.definition import parse
 from lanes.workload.version import Spec

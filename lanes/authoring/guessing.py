@@ -10,7 +10,7 @@ from typing import Any
 from lanes.doors.filedoor import Row
 from lanes.doors.item import FIELDS, KEY_LIMIT
 from lanes.errors import Refused
-from lanes.storable import unstorable
+from lanes.json_data import why_unstorable
 
 MOST_LINES = 50_000
 MOST_CELLS = 500_000
@@ -157,7 +157,7 @@ def look(rows: Iterable[Row]) -> Sample:
             break
         held += len(shown)
         cells += len(row) if isinstance(row, dict) else 1
-        problem = str(row) if isinstance(row, Refused) else unstorable(row, "the line")
+        problem = str(row) if isinstance(row, Refused) else why_unstorable(row, "the line")
         if isinstance(row, Refused) or problem is not None:
             sample.bad.append((number, str(problem)))
             continue

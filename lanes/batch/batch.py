@@ -6,7 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from lanes.ids import BatchId, VersionId
-from lanes.packids import PackIds
+from lanes.packing import PackIds
 from lanes.words import BatchState
 
 UNCONFIRMED = (

@@ -4,8 +4,7 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
-from lanes.claims import Claimed
-from lanes.packing import told_apart
+from lanes.packing import ClaimedWork, avoid_counts
 
 
 class Requests(Protocol):
@@ -18,7 +17,7 @@ class Requests(Protocol):
         """Their bytes."""
         ...
 
-    def add(self, pack: Sequence[Claimed]) -> None:
+    def add(self, pack: Sequence[ClaimedWork]) -> None:
         """The pack is the next request."""
         ...
 
@@ -29,7 +28,7 @@ class Requests(Protocol):
 
 def fill(
     requests: Requests,
-    packs: Iterable[list[Claimed]],
+    packs: Iterable[list[ClaimedWork]],
     *,
     most_requests: int,
     most_bytes: int,
@@ -42,7 +41,7 @@ def fill(
     ones are left then, as few as possible; where every smaller number is taken too, packs are divided, the fullest first.
     """
     whole = whole_from(taken)
-    divisible: list[list[Claimed]] = []
+    divisible: list[list[ClaimedWork]] = []
     for pack in itertools.islice(packs, most_requests):
         if not _added(requests, pack, most_bytes):
             break
@@ -53,7 +52,7 @@ def fill(
         return fitted
     requests.keep(next((number for number in range(fitted, 0, -1) if number not in taken), 0))
     if not requests:
-        for pack in told_apart(divisible, taken):
+        for pack in avoid_counts(divisible, taken):
             if not _added(requests, pack, most_bytes):
                 requests.keep(0)  # divided they do not fit, and whole they could not be found
                 break
@@ -65,7 +64,7 @@ def whole_from(taken: Collection[int]) -> int:
     return next(number for number in itertools.count(1) if number not in taken)
 
 
-def _added(requests: Requests, pack: Sequence[Claimed], most_bytes: int) -> bool:
+def _added(requests: Requests, pack: Sequence[ClaimedWork], most_bytes: int) -> bool:
     """Whether the pack fits, and is the next request."""
     before = len(requests)
     requests.add(pack)

@@ -14,7 +14,7 @@ from lanes.client import following, lookout, verbs
 from lanes.client.following import Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
-from lanes.payload import weight
+from lanes.json_data import weight
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling.results import Result

@@ -7,12 +7,12 @@ from typing import Any, Self, Unpack
 
 from sqlalchemy import URL, Connection, Engine
 
-from lanes.chunks import MOST_BYTES, chunks
 from lanes.client import following, lookout, verbs
 from lanes.client.following import Following
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
-from lanes.payload import weight
+from lanes.json_data import weight
+from lanes.packing import MOST_BYTES, chunks
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling.results import Result

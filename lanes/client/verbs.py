@@ -19,9 +19,9 @@ from lanes.errors import (
     UnknownItem,
     UnknownWorkload,
 )
+from lanes.json_data import why_unfit_label, why_unstorable
 from lanes.settling.listing import TOLD, Listed, Page, Wanted
 from lanes.settling.sought import Sought, Unanswered, emptied
-from lanes.storable import unfit_label, unstorable
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
 from lanes.store.locks import by_itself, patiently
@@ -147,7 +147,7 @@ class Verbs:
             raise Refused(
                 "malformed", f"a label is a JSON object (a dict), not {type(right).__name__}"
             )
-        problem = unfit_label(right)
+        problem = why_unfit_label(right)
         if problem is not None:
             raise Refused("malformed", problem)
         match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:
@@ -290,7 +290,7 @@ def text_of(value: object, where: str) -> str:
     Raises:
         Refused: it cannot be stored.
     """
-    problem = unstorable(said := str(value), where)
+    problem = why_unstorable(said := str(value), where)
     if problem is not None:
         raise Refused("malformed", problem)
     return said

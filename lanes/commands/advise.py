@@ -17,8 +17,8 @@ from lanes.advice.recommendation import advise as decide
 from lanes.advice.spread import spread
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson
-from lanes.consoles import Console
 from lanes.report.advice_terminal import render
+from lanes.stand.console import Console
 from lanes.store.advice.advice import asked
 from lanes.store.database import clock
 

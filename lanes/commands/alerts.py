@@ -11,18 +11,18 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
 from lanes.errors import SetupError
-from lanes.escaping import plain
 from lanes.promises.incident import Incident, IncidentState, Severity, in_words
 from lanes.report.section import Legend, explained
 from lanes.settings import Settings
 from lanes.slack.messenger import NotTold, messenger
 from lanes.slack.wording import trial
+from lanes.stand.console import Console
 from lanes.stand.whereabouts import stand_info
 from lanes.store import incidents
 from lanes.store.database import clock
 from lanes.store.promises import slack_posts
+from lanes.text import plain
 from lanes.units import clock as written
 from lanes.units import seconds
 

@@ -16,12 +16,12 @@ from lanes.batch.stakes import Decision, sentence
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.consoles import Console
-from lanes.escaping import plain
 from lanes.ids import BatchId
 from lanes.report.section import Legend, explained
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.settling import decisions
+from lanes.text import plain
 from lanes.units import clock as written
 from lanes.units import usd
 

@@ -16,13 +16,13 @@ from lanes.commands.amount import dollars
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.consoles import Console
-from lanes.escaping import plain
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.report import sections
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.money import budgets
 from lanes.store.workload import workloads
+from lanes.text import plain
 
 
 def budget(

@@ -13,11 +13,11 @@ from uuid import uuid4
 
 from rich.text import Text
 
-from lanes.consoles import Console
-from lanes.escaping import plain
 from lanes.settling.examples import Example
+from lanes.stand.console import Console
 from lanes.stand.info import StandInfo
 from lanes.stand.login import OF_STAND
+from lanes.text import plain
 
 RUNS = "/v2/runs"  # of the past week; with a filter the interface shows what is scheduled first
 FORMS = "/v2/deployments"

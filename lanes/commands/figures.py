@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.since import since as moment
-from lanes.consoles import Console
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.figures import rebuilding
 from lanes.store.figures.rebuilding import Rebuilt

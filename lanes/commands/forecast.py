@@ -19,13 +19,13 @@ from lanes.commands.by import by as moment
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.trial import MOST, SINCE, try_definition
-from lanes.consoles import Console
 from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
 from lanes.errors import UnknownWorkload
-from lanes.payload import characters
+from lanes.json_data import characters
 from lanes.report import forecast_terminal as faces
 from lanes.routing.forecast import Forecast, forecast
 from lanes.routing.load import Load
+from lanes.stand.console import Console
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.doors import history

@@ -13,10 +13,10 @@ from lanes.authoring.draft import Draft, blank, from_columns, next_commands, wha
 from lanes.authoring.guessing import Proposal, Sample, headless, look, propose
 from lanes.commands.files import Force, put
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
 from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
-from lanes.escaping import plain
+from lanes.stand.console import Console
+from lanes.text import plain
 from lanes.units import counted
 from lanes.workload.version import NAME
 

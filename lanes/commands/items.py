@@ -12,13 +12,13 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
-from lanes.escaping import plain
 from lanes.settling.story import happenings, next_step, shared_context
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.doors import forgetting, items
 from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 from lanes.store.settling import retries, story
+from lanes.text import plain
 from lanes.units import counted, usd
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from lanes.escaping import in_json
+from lanes.text import in_json
 
 if TYPE_CHECKING:
-    from lanes.consoles import Console
+    from lanes.stand.console import Console
 
 AsJson = Annotated[
     bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")

@@ -16,13 +16,13 @@ from lanes.commands.amount import dollars as written
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.consoles import Console
-from lanes.escaping import plain
 from lanes.money.overhead import ASSUMED_USD, EVERY, Dated, Overhead, OverheadKind
+from lanes.stand.console import Console
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.money import overheads, overheads_in_force
 from lanes.store.workload import workloads
+from lanes.text import plain
 from lanes.units import usd as dollars
 from lanes.words import Lane
 

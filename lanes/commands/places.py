@@ -9,11 +9,11 @@ from rich.text import Text
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
 from lanes.settings import Settings
 from lanes.stand import psql as psql_
 from lanes.stand import reaching
 from lanes.stand.addresses import Address, find, names
+from lanes.stand.console import Console
 from lanes.stand.database import read_address
 from lanes.stand.whereabouts import database_url
 

@@ -16,10 +16,8 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
 from lanes.doors.filedoor import LONGEST_LINE, BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
-from lanes.escaping import plain
 from lanes.ids import VersionId
 from lanes.money.sharing import Sharing
 from lanes.provider import preview as previewing
@@ -27,11 +25,13 @@ from lanes.provider.preview import Preview
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import arrived
 from lanes.routing.split import Split, Splits
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.doors import history, items
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
+from lanes.text import plain
 from lanes.units import count, usd
 from lanes.workload import reading as workload_file
 from lanes.workload.version import NAME, Version

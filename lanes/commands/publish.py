@@ -15,19 +15,19 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
 from lanes.errors import SpecInvalid
-from lanes.escaping import plain
 from lanes.ids import VersionId
 from lanes.report import definition
 from lanes.routing.route import rule_faults
 from lanes.settings import Settings
+from lanes.stand.console import Console
 from lanes.stand.editor import Editor
 from lanes.stand.progress import progress
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.routing import traffic
 from lanes.store.workload import workloads
+from lanes.text import plain
 from lanes.units import counted
 from lanes.workload import reading as workload_file
 from lanes.workload.comparison import Block, Comparison, compare

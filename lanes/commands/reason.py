@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lanes.storable import unstorable
+from lanes.json_data import why_unstorable
 
 MOST = 500  # characters
 NONE_GIVEN = "no reason given"
@@ -18,7 +18,7 @@ def is_told(_: object, said: str) -> None:
     """
     if not 1 <= len(said.strip()) <= MOST:
         raise ValueError(f"Write 1 to {MOST} characters, or leave it out.")
-    if (problem := unstorable(said, "It")) is not None:
+    if (problem := why_unstorable(said, "It")) is not None:
         raise ValueError(problem)
 
 

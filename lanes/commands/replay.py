@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.consoles import Console
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
 from lanes.settings import Settings
 from lanes.stand import reaching
+from lanes.stand.console import Console
 from lanes.stand.errors import StandError
 from lanes.standing import runs
 from lanes.store.database import clock

@@ -15,9 +15,9 @@ from lanes.commands.guarded import on_database
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.commands.since import since as moment
-from lanes.consoles import Console
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import TOLD, Listed, Wanted
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.settling import listing
 from lanes.store.settling.news import News

@@ -12,7 +12,6 @@ from cyclopts import Parameter
 
 from lanes.commands.farewell import Surroundings, next_steps, print_farewell
 from lanes.commands.guarded import guarded
-from lanes.consoles import Console
 from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import onlooker
@@ -22,6 +21,7 @@ from lanes.report import in_brief, terminal
 from lanes.report.links import report_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
+from lanes.stand.console import Console
 from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo
 from lanes.stand.prefect_api import PrefectApi

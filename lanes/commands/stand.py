@@ -7,8 +7,8 @@ from cyclopts import Parameter
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
-from lanes.consoles import Console
 from lanes.settings import Settings
+from lanes.stand.console import Console
 
 
 def up(

@@ -63,8 +63,8 @@ def status(
                 {"components": [asdict(each) for each in found], **_kept(runs), "figures": shown}
             )
         else:
-            from lanes.consoles import Console
             from lanes.report import terminal
+            from lanes.stand.console import Console
 
             console = Console(highlight=False, soft_wrap=True)
             for each in found:

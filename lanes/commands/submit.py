@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.consoles import Console
 from lanes.doors.filedoor import BadLine, Layout, count_lines
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.doors.filedoor import admit_file
 

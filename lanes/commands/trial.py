@@ -17,19 +17,19 @@ from lanes.commands.guarded import on_database
 from lanes.commands.outlet import counting
 from lanes.commands.output import print_json
 from lanes.commands.since import since as moment
-from lanes.consoles import Console
 from lanes.errors import SpecInvalid, UnknownWorkload
-from lanes.escaping import plain
 from lanes.ids import VersionId
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
 from lanes.report.titled import titled
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Side, Trial, Trying
+from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.money import sharing
 from lanes.store.routing import traffic, turnarounds
 from lanes.store.workload import workloads
+from lanes.text import plain
 from lanes.units import count, counted, share, usd
 from lanes.workload import reading
 from lanes.workload.diff import differences

@@ -12,7 +12,7 @@ from typing import Any
 
 from lanes.doors.item import FIELDS, Submission, read_submission
 from lanes.errors import Refused
-from lanes.storable import unfit_label
+from lanes.json_data import why_unfit_label
 from lanes.units import counted
 
 LONGEST_LINE = (
@@ -143,7 +143,7 @@ def _arranged(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A row as an event's fields, and its label."""
     expected = _expected(row, layout)
-    problem = unfit_label(expected)
+    problem = why_unfit_label(expected)
     if problem is not None:
         raise Refused("malformed", problem)
     if (

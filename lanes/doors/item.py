@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.errors import Refused
-from lanes.storable import unstorable
+from lanes.json_data import why_unstorable
 from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
@@ -255,6 +255,6 @@ def _within_calendar(moment: datetime) -> datetime:
 
 
 def _check_storable(value: Any, where: str) -> None:
-    problem = unstorable(value, where)
+    problem = why_unstorable(value, where)
     if problem is not None:
         raise _malformed(problem)

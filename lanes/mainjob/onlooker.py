@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from lanes.consoles import Console
+from lanes.stand.console import Console
 from lanes.stand.progress import EVERY_S
 
 

@@ -10,9 +10,9 @@ from itertools import starmap
 from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
+from lanes.json_data import octets
 from lanes.money.caching import cache_prices, written
 from lanes.packing import FRAME_CHARS, HISTORY_RULE
-from lanes.payload import octets
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost, per_token
 

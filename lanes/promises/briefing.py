@@ -10,13 +10,13 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-from lanes.escaping import plain
 from lanes.ids import ItemId
 from lanes.promises.batch_results import JUDGED_FOR
 from lanes.promises.failures import kind_of
 from lanes.promises.incident import Incident, Promise, in_words
 from lanes.promises.last_answers import SETTLED_FOR
 from lanes.promises.realtime import RECENT
+from lanes.text import plain
 from lanes.units import counted, seconds
 from lanes.words import Lane, Outcome, Purpose
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
+from lanes.text import remove_quotes
 from lanes.units import counted
-from lanes.unquoted import discreet
 from lanes.words import Verdict
 
 SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
@@ -35,7 +35,7 @@ def authoritative_failed(name: str, seen: ItemsSeen | None) -> Assessment:
     keeps = "keeps its" if seen.items == 1 else "keep their"
     said = (
         f"{counted(seen.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass "
-        f'failed for good. The newest is "{seen.key}": {discreet(seen.reason)}'
+        f'failed for good. The newest is "{seen.key}": {remove_quotes(seen.reason)}'
     )
     return Assessment(
         Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said
@@ -49,7 +49,7 @@ def items_failed(name: str, seen: ItemsSeen | None) -> Assessment:
         return Assessment(Promise.ITEMS_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
     said = (
         f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
-        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {discreet(seen.reason)}'
+        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {remove_quotes(seen.reason)}'
     )
     standstill = REALTIME if seen.unanswered == seen.items else NOWHERE
     return Assessment(

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import EVERYBODY, Promise
+from lanes.text import remove_quotes
 from lanes.units import counted
-from lanes.unquoted import discreet
 from lanes.words import Verdict
 
 
@@ -74,8 +74,8 @@ def refused_version(
     """Return the breach that the provider refuses a version itself: `calls` different ones met `why`, and none was answered."""
     said = (
         f"The provider refuses version {number} itself: {counted(calls, 'different call')} met the same, and none was answered "
-        f"since: {discreet(why)}. Nothing of it is asked on either lane, and every item is kept with its retry budget. Publish "
-        "a corrected version: all of them go on with it by themselves."
+        f"since: {remove_quotes(why)}. Nothing of it is asked on either lane, and every item is kept with its retry budget. "
+        "Publish a corrected version: all of them go on with it by themselves."
     )
     subject = f"version {number}"
     return Assessment(

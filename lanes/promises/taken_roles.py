@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lanes.escaping import plain
 from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.standing.roles import Role
+from lanes.text import plain
 from lanes.words import Lane, Verdict
 
 MOST_NAMED = 3  # sessions that a sentence names

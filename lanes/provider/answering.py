@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lanes.claims import Claimed
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
-from lanes.packids import new_nonce, pack_ids
+from lanes.packing import ClaimedWork, new_nonce, pack_ids
 from lanes.provider.client import Hear, ask
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.requests import Question, Writer
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 Begin = Callable[
-    [Sequence[Claimed]], Awaitable[Sequence[Claimed]]
+    [Sequence[ClaimedWork]], Awaitable[Sequence[ClaimedWork]]
 ]  # for which of these items a call may begin
 REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
@@ -32,17 +31,17 @@ class Called:
     clock is nobody's.
     """
 
-    pack: Sequence[Claimed]
+    pack: Sequence[ClaimedWork]
     seconds: float
     ended: float
     response: Response | None = None
     failure: CallFailed | None = None
-    untried: Sequence[Claimed] = ()
+    untried: Sequence[ClaimedWork] = ()
     ids: Sequence[str] = ()
 
 
 def questions(
-    pack: Sequence[Claimed],
+    pack: Sequence[ClaimedWork],
     ids: Sequence[str],
     history: Mapping[WorkId, tuple[dict[str, Any], ...]] | None = None,
 ) -> list[Question]:
@@ -57,7 +56,7 @@ def questions(
 async def answer(
     client: "AsyncAnthropic",
     writer: Writer,
-    pack: Sequence[Claimed],
+    pack: Sequence[ClaimedWork],
     *,
     patience: int = 1,
     hear: Hear | None = None,
@@ -105,7 +104,7 @@ async def answer(
             )
 
 
-def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str], marked: bool) -> bytes:
+def _body(writer: Writer, part: Sequence[ClaimedWork], ids: Sequence[str], marked: bool) -> bytes:
     """The request. An input that cannot be written into one is refused like one that the provider refuses."""
     try:
         return writer.write(questions(part, ids), marked=marked)

@@ -13,7 +13,7 @@ import anthropic
 import httpx2
 from anthropic import AsyncAnthropic, RequestOptions
 
-from lanes import exact_json
+from lanes import json_data
 from lanes.provider.body import Body
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.sdk_errors import failed
@@ -220,7 +220,7 @@ async def _get_page(client: AsyncAnthropic, **after: str) -> httpx2.Response:
 
 
 def _json(answer: httpx2.Response) -> Any:
-    return exact_json.loads(answer.content)
+    return json_data.loads(answer.content)
 
 
 def _count(value: Any) -> int | None:

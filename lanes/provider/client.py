@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from lanes import exact_json
-from lanes.masking import basic
+from lanes import json_data
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.message import UnreadableBill, read_response
 from lanes.realtime.calltime import CONNECT_S
 from lanes.settling.outcome import Response
+from lanes.text import basic_auth
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions
@@ -61,7 +61,7 @@ def connect(
         max_retries=0,
         timeout=timeout,
         http_client=http,
-        default_headers=basic(login),
+        default_headers=basic_auth(login),
     )
 
 
@@ -87,9 +87,7 @@ async def ask(
             options: RequestOptions = {"timeout": Timeout(longest_s + CONNECT_S, connect=CONNECT_S)}
             raw = await client.post(MESSAGES, content=body, cast_to=Raw, options=options)
         _tell(hear, raw)
-        return read_response(
-            exact_json.loads(raw.content), request_id=raw.headers.get("request-id")
-        )
+        return read_response(json_data.loads(raw.content), request_id=raw.headers.get("request-id"))
     except TimeoutError as late:
         detail = f"no answer from the provider within {longest_s:.0f} s, the longest that this call may take"
         raise CallFailed(Action.RETRY, detail, maybe_billed=True, cut=True) from late

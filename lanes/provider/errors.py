@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from lanes.batch.next_try import NotCreated
 from lanes.errors import LanesError
-from lanes.escaping import plain
+from lanes.text import plain
 
 
 class Action(StrEnum):

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lanes.escaping import plain
 from lanes.settling.outcome import Response
+from lanes.text import plain
 from lanes.workload.prices import Usage
 
 MOST_BYTES = (

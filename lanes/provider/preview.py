@@ -6,10 +6,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from lanes.json_data import characters
 from lanes.money.cost import Estimates, prompt_tokens
 from lanes.money.sharing import Sharing
 from lanes.packing import history_chars
-from lanes.payload import characters
 from lanes.provider.requests import Question, parameters
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from lanes import exact_json
+from lanes import json_data
 from lanes.ids import VersionId
 from lanes.money.caching import TERMS
 from lanes.money.cost import most_answer_tokens
@@ -83,7 +83,7 @@ class Writers:
 
 
 def _json(value: Any) -> bytes:
-    return exact_json.dumps(value).encode()
+    return json_data.dumps(value).encode()
 
 
 def _told(questions: Sequence[Question]) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 from anthropic import AsyncAnthropic, RequestOptions
 
-from lanes import exact_json
+from lanes import json_data
 from lanes.errors import LanesError
 from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
 from lanes.provider.bounded import STREAMED
@@ -215,7 +215,7 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
     try:
         if isinstance(line, _TooLong) or len(line) > LONGEST_LINE:
             raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
-        said = exact_json.loads(line)
+        said = json_data.loads(line)
         nonce, number = _request(said["custom_id"])
         result = _said(said["result"])
         return RequestResult(

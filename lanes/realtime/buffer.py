@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from lanes.claims import Claimed, Gathered
 from lanes.ids import VersionId
+from lanes.packing import BufferStay, ClaimedWork
 from lanes.realtime.arrivals import Arrivals
 from lanes.routing.route import EXPECTED_CALL
-from lanes.words import Lane, Left
+from lanes.words import FlushReason, Lane
 from lanes.workload.version import Version
 
 SURPRISE = (
@@ -38,7 +38,7 @@ def allowed(version: Version) -> int:
 class Waiting:
     """An item that gathers, and since when."""
 
-    item: Claimed
+    item: ClaimedWork
     since: datetime
 
 
@@ -52,17 +52,17 @@ class Gathering:
     last_at: datetime | None = None
     per_s: float | None = None
 
-    def leaves(self, version: Version, takes: Takes) -> tuple[datetime, Left]:
+    def leaves(self, version: Version, takes: Takes) -> tuple[datetime, FlushReason]:
         """When it leaves at the latest if nobody comes, and why then: the window is over, the most pressing item must be
         asked, or nobody is expected any more."""
         over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
-            (over, Left.OVER),
+            (over, FlushReason.OVER),
             (
                 self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting))), over),
-                Left.PRESSED,
+                FlushReason.PRESSED,
             ),
-            (self._hopeless_at(over), Left.HOPELESS),
+            (self._hopeless_at(over), FlushReason.HOPELESS),
         )
         return min(moments, key=lambda each: each[0])
 
@@ -97,10 +97,10 @@ class Buffer:
         self._size, self._takes = size, takes
 
     def add(
-        self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime
-    ) -> list[Claimed]:
+        self, claimed: Iterable[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
+    ) -> list[ClaimedWork]:
         """Let the items wait, each in its group's window; return those that wait for nothing."""
-        at_once: list[Claimed] = []
+        at_once: list[ClaimedWork] = []
         joined: dict[Group, int] = {}
         for each in claimed:
             version = versions[each.version_id]
@@ -119,7 +119,7 @@ class Buffer:
             self._arrivals.popitem(last=False)
         return at_once
 
-    def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
+    def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[ClaimedWork]:
         """The items that leave now, no longer waiting: full packs of the most urgent, and windows that end."""
         return [
             item
@@ -150,7 +150,7 @@ class Buffer:
             for each in window.waiting
         )
 
-    def drain(self) -> list[Claimed]:
+    def drain(self) -> list[ClaimedWork]:
         """Everything that gathers, no longer waiting."""
         return [each.item for group in list(self._open) for each in self._open.pop(group).waiting]
 
@@ -159,13 +159,13 @@ class Buffer:
         wait for; a window of single calls is what its workload asks for."""
         return version.spec.buffer_s > 0 and (self._size(version) > 1 or allowed(version) == 1)
 
-    def _taken(self, group: Group, version: Version, now: datetime) -> list[Claimed]:
+    def _taken(self, group: Group, version: Version, now: datetime) -> list[ClaimedWork]:
         window, size = self._open[group], self._size(version)
-        leaving: list[Claimed] = []
+        leaving: list[ClaimedWork] = []
         whole = len(window.waiting) // size * size if size > 1 else 0
         if whole:
             window.waiting.sort(key=lambda each: each.item.rank_at)
-            leaving += [_gathered(each, Left.FULL, now) for each in window.waiting[:whole]]
+            leaving += [_gathered(each, FlushReason.FULL, now) for each in window.waiting[:whole]]
             window.waiting = sorted(window.waiting[whole:], key=lambda each: each.since)
         if window.waiting:
             moment, why = window.leaves(version, self._takes)
@@ -180,7 +180,7 @@ class Buffer:
         return sum(len(window.waiting) for window in self._open.values())
 
 
-def _presses_at(item: Claimed, over: datetime) -> datetime:
+def _presses_at(item: ClaimedWork, over: datetime) -> datetime:
     """When it must be asked. What is urgent goes before others, and gathers all the same, until its window is over or for its
     due time: where everything is urgent, calls would never be shared otherwise."""
     if not item.urgent:
@@ -188,5 +188,7 @@ def _presses_at(item: Claimed, over: datetime) -> datetime:
     return over if item.due_at is None else item.due_at - EXPECTED_CALL
 
 
-def _gathered(of: Waiting, why: Left, now: datetime) -> Claimed:
-    return replace(of.item, gathered=Gathered(why, round((now - of.since).total_seconds() * 1000)))
+def _gathered(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
+    return replace(
+        of.item, gathered=BufferStay(why, round((now - of.since).total_seconds() * 1000))
+    )

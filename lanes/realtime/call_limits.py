@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from lanes.claims import Claim, Claimed
+from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.headers import told
 from lanes.realtime.needs import Needs
 from lanes.realtime.rate_limits import RateLimits, presses
@@ -18,14 +18,14 @@ class CallLimits:
     def __init__(self) -> None:
         self.rates, self.needs = RateLimits(), Needs()
 
-    def begins(self, version: Version, pack: Sequence[Claimed], now: datetime) -> bool:
+    def begins(self, version: Version, pack: Sequence[ClaimedWork], now: datetime) -> bool:
         """Whether the call begins; then it is charged, and `ended` is owed."""
         need = self.needs.of(version, pack)
         return self.rates.begins(
             _key(pack), version.spec.realtime_model, need, presses=presses(pack, now), now=now
         )
 
-    def begun(self, version: Version, pack: Sequence[Claimed], now: datetime) -> None:
+    def begun(self, version: Version, pack: Sequence[ClaimedWork], now: datetime) -> None:
         """The call is under way, whoever let it begin."""
         if not self.rates.is_under_way(_key(pack)):
             self.rates.begun(
@@ -33,7 +33,11 @@ class CallLimits:
             )
 
     def heard(
-        self, version: Version, pack: Sequence[Claimed], headers: Mapping[str, str], now: datetime
+        self,
+        version: Version,
+        pack: Sequence[ClaimedWork],
+        headers: Mapping[str, str],
+        now: datetime,
     ) -> None:
         """An answer to the call, whatever its status, came with these headers. Reading them takes a moment: while much is left,
         a few a second are read."""
@@ -45,7 +49,7 @@ class CallLimits:
 
     def ended(
         self,
-        pack: Sequence[Claimed],
+        pack: Sequence[ClaimedWork],
         used: Iterable[Usage],
         now: datetime,
         *,
@@ -83,5 +87,5 @@ class CallLimits:
         return self.rates.seen()
 
 
-def _key(pack: Sequence[Claimed]) -> Claim:
+def _key(pack: Sequence[ClaimedWork]) -> Claim:
     return pack[0].claim

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from lanes.claims import Claimed
 from lanes.ids import VersionId
+from lanes.json_data import characters
 from lanes.money.cost import most_answer_tokens, tokens
 from lanes.money.pack_bounds import most_items
-from lanes.payload import characters
+from lanes.packing import ClaimedWork
 from lanes.routing.capacity import Need
 from lanes.routing.prediction import Prediction, unlearned
 from lanes.words import Lane
@@ -35,7 +35,7 @@ class Needs:
         self._learned = predictions
         self._empty.clear()
 
-    def of(self, version: Version, pack: Sequence[Claimed]) -> Need:
+    def of(self, version: Version, pack: Sequence[ClaimedWork]) -> Need:
         """What the call takes when it begins: its input as predicted, and the longest answer that it asks for."""
         empty, ratio = self._empty.get(version.id) or self._learn_empty(version)
         chars = sum(characters(each.payload) for each in pack)

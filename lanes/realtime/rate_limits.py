@@ -12,7 +12,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.realtime.headers import Told
 from lanes.routing.capacity import WINDOW, Kind, Limit, Need, fits_at, kept_back
 
@@ -289,7 +289,7 @@ class RateLimits:
             self._untold.append(note)
 
 
-def presses(pack: Sequence[Claimed], now: datetime) -> bool:
+def presses(pack: Sequence[ClaimedWork], now: datetime) -> bool:
     """Whether a call has the reserve too: one of its items is urgent, says when it is due, or waits a window too long."""
     return any(
         each.urgent or each.due_at is not None or now - each.rank_at >= WINDOW for each in pack

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from lanes.claims import Claimed
 from lanes.ids import VersionId
 from lanes.money.pack_size import PackSizes
-from lanes.packing import packs
+from lanes.packing import ClaimedWork, packs
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.circuit import Circuit
@@ -59,7 +58,7 @@ class Turns:
         )  # workloads of which only what measures was left when they were claimed last
         self._looks_again_at: datetime | None = None
         self._buffer = Buffer(self._size, (times or ServiceTimes()).takes_s)
-        self._leaving: list[list[Claimed]] = []
+        self._leaving: list[list[ClaimedWork]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
         """How many items to claim of each workload that waits, by its version: for its free places and a few that are soon
@@ -78,7 +77,7 @@ class Turns:
         return {name: number for name, number in most.items() if number > 0}
 
     def take_in(
-        self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime
+        self, claimed: Iterable[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
     ) -> None:
         """The items, all of these versions, the most urgent first, gather in their windows; those that wait for nobody wait for
         a place."""
@@ -93,7 +92,7 @@ class Turns:
         self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
         self._leaving += self._packed(self._buffer.add(claimed, self._versions, now), now)
 
-    def next_packs(self, now: datetime) -> list[tuple[Version, list[Claimed]]]:
+    def next_packs(self, now: datetime) -> list[tuple[Version, list[ClaimedWork]]]:
         """The packs that need not gather any longer and have a place, most urgent first. The others wait for one."""
         self._leaving += self._packed(self._buffer.take(self._versions, now), now)
         if not self._leaving:
@@ -104,8 +103,8 @@ class Turns:
         }
         of, in_flight = (owed, self._pace.owed) if owed else (self._waiting(), self._pace.in_flight)
         places = self._divided(of, in_flight, now)
-        asked: list[tuple[Version, list[Claimed]]] = []
-        waiting: list[list[Claimed]] = []
+        asked: list[tuple[Version, list[ClaimedWork]]] = []
+        waiting: list[list[ClaimedWork]] = []
         of_model = Counter[str]()
         to_measure = self._pace.to_measure(now)
         for pack in self._leaving:
@@ -181,7 +180,7 @@ class Turns:
         """Return the models of which nothing is claimed now, so that work which asks others is found behind theirs."""
         return {*self._health.circuits.open_models(now), *self._pace.resting_models(now)}
 
-    def give_up_ahead(self, now: datetime) -> list[Claimed]:
+    def give_up_ahead(self, now: datetime) -> list[ClaimedWork]:
         """What was claimed ahead of its place, or left its window, and may not be asked now: no longer waiting here."""
         probes = self._probes(now)
         stranded = [
@@ -197,7 +196,7 @@ class Turns:
         self._leaving = [pack for pack in self._leaving if id(pack) not in gone]
         return [each for pack in stranded for each in pack]
 
-    def give_up_measuring(self) -> list[Claimed]:
+    def give_up_measuring(self) -> list[ClaimedWork]:
         """What only measures, where something that is owed waits for a place, and else what is more than all places would hold:
         no longer waiting here."""
         measuring = [pack for pack in self._leaving if pack[0].measures]
@@ -206,7 +205,7 @@ class Turns:
         self._leaving = owed + measuring[:kept]
         return [each for pack in measuring[kept:] for each in pack]
 
-    def give_up(self) -> list[Claimed]:
+    def give_up(self) -> list[ClaimedWork]:
         """Everything that was not asked, no longer waiting."""
         unasked = [each for pack in (*self._leaving, self._buffer.drain()) for each in pack]
         self._leaving = []
@@ -221,7 +220,7 @@ class Turns:
             if self._is_direct(pack) and not pack[0].measures
         )
 
-    def _owed(self, workload: str) -> list[list[Claimed]]:
+    def _owed(self, workload: str) -> list[list[ClaimedWork]]:
         """The packs of a workload that wait for a place, and somebody for them."""
         return [
             pack for pack in self._leaving if pack[0].workload == workload and not pack[0].measures
@@ -235,10 +234,10 @@ class Turns:
             for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
         ]
 
-    def _is_direct(self, pack: Sequence[Claimed]) -> bool:
+    def _is_direct(self, pack: Sequence[ClaimedWork]) -> bool:
         return self._version(pack).spec.buffer_s == 0
 
-    def _stays(self, pack: Sequence[Claimed], now: datetime) -> bool:
+    def _stays(self, pack: Sequence[ClaimedWork], now: datetime) -> bool:
         """Whether a pack may be asked soon enough to be kept. Where it only lacks the reserve, the next look is for another."""
         version = self._version(pack)
         return self._room(version, now) != 0 and not (
@@ -246,15 +245,15 @@ class Turns:
         )
 
     def _outlasts_window(
-        self, pack: list[Claimed], probes: Mapping[str, list[Claimed]], now: datetime
+        self, pack: list[ClaimedWork], probes: Mapping[str, list[ClaimedWork]], now: datetime
     ) -> bool:
         """Whether a pack that left its window waits here: for no circuit, unless it probes it. So it may leave for a batch."""
         model = self._version(pack).spec.realtime_model
         return self._health.circuits.of(model, now) is None or probes.get(model) is pack
 
-    def _probes(self, now: datetime) -> Mapping[str, list[Claimed]]:
+    def _probes(self, now: datetime) -> Mapping[str, list[ClaimedWork]]:
         """By model, the packs that are asked next to probe it, where this drain holds the probe: the most urgent ones."""
-        first: dict[str, list[Claimed]] = {}
+        first: dict[str, list[ClaimedWork]] = {}
         if not self._health.circuits.any_open(now):
             return first
         for pack in sorted(self._leaving, key=_turn):
@@ -278,7 +277,7 @@ class Turns:
             else:
                 most[name] = 0
 
-    def _version(self, pack: Sequence[Claimed]) -> Version:
+    def _version(self, pack: Sequence[ClaimedWork]) -> Version:
         return self._versions[pack[0].version_id]
 
     def _soon_free(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
@@ -335,11 +334,11 @@ class Turns:
         )
         return min((room for room in rooms if room is not None), default=None)
 
-    def _packed(self, claimed: Iterable[Claimed], now: datetime) -> list[list[Claimed]]:
-        by_version: dict[VersionId, list[Claimed]] = {}
+    def _packed(self, claimed: Iterable[ClaimedWork], now: datetime) -> list[list[ClaimedWork]]:
+        by_version: dict[VersionId, list[ClaimedWork]] = {}
         for each in claimed:
             by_version.setdefault(each.version_id, []).append(each)
-        made: list[list[Claimed]] = []
+        made: list[list[ClaimedWork]] = []
         for id_, theirs in by_version.items():
             version = self._versions[id_]
             most = self._sizes.most_bytes(version, Lane.REALTIME, now)
@@ -351,6 +350,6 @@ class Turns:
         return self._sizes.of(version, Lane.REALTIME)
 
 
-def _turn(pack: Sequence[Claimed]) -> tuple[bool, datetime]:
+def _turn(pack: Sequence[ClaimedWork]) -> tuple[bool, datetime]:
     """Sorts packs, the most urgent first."""
     return pack[0].measures, min(each.rank_at for each in pack)

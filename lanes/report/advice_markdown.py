@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from lanes.advice.evidence import Leaning
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Spread, spread
-from lanes.escaping import cell
 from lanes.report import advice_chart, advice_legends, charts, savings_chart
 from lanes.report import advice_summary as summary
 from lanes.report.section import explained, of_shown
+from lanes.text import cell
 
 MOST_CONSUMERS = 20
 MARKS = {

@@ -10,10 +10,10 @@ from rich.text import Text
 from lanes.advice.evidence import Leaning
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import spread
-from lanes.escaping import plain
 from lanes.report import advice_legends as legends
 from lanes.report import advice_summary as summary
 from lanes.report.section import Legend, explained, of_shown
+from lanes.text import plain
 
 STYLES = {
     Leaning.REALTIME: "blue",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape as escape_xml
 from math import ceil
 
-from lanes.escaping import plain
+from lanes.text import plain
 
 WIDTH = 690
 PADDING = 16

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from lanes.escaping import plain
+from lanes.text import plain
 from lanes.units import counted
 from lanes.workload.diff import ABSENT, Difference
 

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lanes.escaping import plain
 from lanes.report.summary import lane_name
 from lanes.settling.examples import Example
+from lanes.text import plain
 from lanes.units import counted, seconds, usd
 from lanes.words import Lane, Standing
 

@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lanes.escaping import plain
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
 from lanes.report.titled import titled
 from lanes.routing.forecast import Forecast
 from lanes.routing.plans import Plan
 from lanes.routing.prospect import percent
+from lanes.text import plain
 from lanes.units import MISSING, count, counted, seconds, share, usd
 from lanes.words import Lane
 

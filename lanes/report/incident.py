@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from lanes.escaping import cell, plain
 from lanes.ids import IncidentId
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
 from lanes.promises.remedy import commands, explain
 from lanes.report import rollout
 from lanes.report.links import REPORT, block_page, pool_page, run_page, versions_page
+from lanes.text import cell, plain
 from lanes.units import MISSING, clock, count
 from lanes.words import Lane
 

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes.doors.item import KEY_LIMIT
-from lanes.escaping import in_json, plain
 from lanes.report.columns import Columns
 from lanes.report.spreadsheet import cell
 from lanes.settling.listing import SHOWN, Listed
+from lanes.text import in_json, plain
 from lanes.units import MISSING, usd
 
 OF_SCHEMA = (

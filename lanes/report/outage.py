@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from lanes.escaping import cell, plain
 from lanes.promises.briefing import Stake
 from lanes.realtime.standstill import Standstill
 from lanes.report.links import REPORT, versions_page
+from lanes.text import cell, plain
 from lanes.units import clock, counted
 
 KEY = "lanes-outage"  # of the artifact's versions

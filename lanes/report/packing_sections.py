@@ -5,7 +5,7 @@ from lanes.report import legends, summary
 from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, ratio, seconds, share, usd
-from lanes.words import Left
+from lanes.words import FlushReason
 
 
 def sections(snapshot: Snapshot) -> list[Section]:
@@ -46,7 +46,7 @@ def windows(snapshot: Snapshot) -> Section:
             each.workload,
             ratio(each.items_per_call),
             seconds(each.mean_wait_s),
-            *(share(each.left.get(why, 0) / each.items) for why in Left),
+            *(share(each.left.get(why, 0) / each.items) for why in FlushReason),
         )
         for each in snapshot.windows
     ]

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.money.always_valid import Share
-from lanes.words import Lane, Left
+from lanes.words import FlushReason, Lane
 
 
 @dataclass(frozen=True)
@@ -36,4 +36,4 @@ class WindowFigures:
     items: int
     mean_wait_s: float
     items_per_call: float
-    left: Mapping[Left, int]
+    left: Mapping[FlushReason, int]

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lanes.escaping import cell
 from lanes.replays.replay import Diff, Generation
 from lanes.report.section import Legend, explained
+from lanes.text import cell
 from lanes.units import MISSING, count, counted, share
 from lanes.words import ReplayState
 

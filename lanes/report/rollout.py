@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from lanes.escaping import cell, code
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORT, artifact_page, versions_page
 from lanes.report.rollout_legends import BAR_MEANS, GATES, HISTORY, MEASURES, STEPS
 from lanes.report.section import Legend, explained
 from lanes.rollouts.gates import Gate, Judgement, Measure
 from lanes.rollouts.rollout import Rollout
+from lanes.text import cell, code
 from lanes.units import MISSING, clock, counted, seconds, share
 from lanes.words import RolloutState, Verdict
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from lanes.escaping import CONTROLS
+from lanes.text import CONTROLS
 
 UNSEEN = r"[^\S\n]|[\u200b-\u200f\u2060\ufeff]"  # what some programs drop from the front of a cell
 FORMULA = re.compile(rf"(\A|[;\n])((?:{UNSEEN})*[=+\-@\uff1d\uff0b\uff0d\uff20])")

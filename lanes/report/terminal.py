@@ -7,13 +7,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lanes.escaping import plain
 from lanes.promises import batch_health
 from lanes.report import legends, summary
 from lanes.report.section import Legend, Section, explained
 from lanes.report.sections import further, pressing, throughput
 from lanes.report.snapshot import BatchFigures, Snapshot, StateFigures
 from lanes.report.titled import titled
+from lanes.text import plain
 from lanes.units import MISSING, aligned_usd, count, rate, seconds, share, usd
 from lanes.words import Lane
 

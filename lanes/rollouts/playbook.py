@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lanes import yaml_places
 from lanes.errors import PlaybookInvalid
 from lanes.rollouts.gates import Count, Gate, Measure
 from lanes.words import Lane
-from lanes.yaml_places import NotYaml
+from lanes.workload import yaml_places
+from lanes.workload.yaml_places import NotYaml
 
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72

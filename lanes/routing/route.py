@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
+from lanes.json_data import characters
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
 from lanes.packing import history_chars
-from lanes.payload import characters
 from lanes.routing.binding import MAY_WAIT, binds
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime

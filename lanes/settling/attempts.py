@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from lanes.claims import Claim, Claimed
+from lanes.json_data import call_bytes
 from lanes.money.cost import allocate_usd, pack_bound
-from lanes.payload import call_bytes
+from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.health import Blame
 from lanes.settling.outcome import Attempt, Judged, Response, judge
 from lanes.words import Lane, Outcome
@@ -45,7 +45,7 @@ class Times:
 
 def answered(
     version: Version,
-    pack: Sequence[Claimed],
+    pack: Sequence[ClaimedWork],
     response: Response,
     times: Times,
     *,
@@ -58,7 +58,7 @@ def answered(
 
 def unanswered(
     version: Version,
-    pack: Sequence[Claimed],
+    pack: Sequence[ClaimedWork],
     error: str,
     times: Times,
     *,
@@ -78,7 +78,7 @@ def unanswered(
 
 def unweighed(
     version: Version,
-    pack: Sequence[Claimed],
+    pack: Sequence[ClaimedWork],
     response: Response | None,
     times: Times,
     *,
@@ -96,7 +96,7 @@ def unweighed(
 
 
 def poisoned(
-    pack: Sequence[Claimed], error: str, times: Times, *, perhaps_version: bool = False
+    pack: Sequence[ClaimedWork], error: str, times: Times, *, perhaps_version: bool = False
 ) -> list[Attempt]:
     """Return the attempts of an input that the provider will never accept; `perhaps_version`: or their version is at fault."""
     return [
@@ -217,7 +217,7 @@ def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Ju
 
 
 def _attempt(
-    of: Claim | Claimed, judged: Judged, times: Times, response: Response | None = None
+    of: Claim | ClaimedWork, judged: Judged, times: Times, response: Response | None = None
 ) -> Attempt:
     if isinstance(of, Claim):
         return Attempt(of, judged, response, times.started_at, times.ended_at, times.ms)
@@ -233,7 +233,7 @@ def _attempt(
     )
 
 
-def _bounds(version: Version, pack: Sequence[Claimed], times: Times) -> list[Decimal]:
+def _bounds(version: Version, pack: Sequence[ClaimedWork], times: Times) -> list[Decimal]:
     """Divide the most that their call can have cost among the items."""
     size = sum(call_bytes(each.payload) for each in pack)
     bound = pack_bound(version, size, items=len(pack), lane=Lane.REALTIME, at=times.started_at)

@@ -10,10 +10,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from lanes import exact_json
-from lanes.claims import Claim, Gathered
+from lanes import json_data
 from lanes.ids import VersionId
-from lanes.storable import unstorable
+from lanes.json_data import why_unstorable
+from lanes.packing import BufferStay, Claim
 from lanes.words import Outcome
 from lanes.workload.answer_check import AnswerCheck, Fault
 from lanes.workload.prices import Usage
@@ -86,7 +86,7 @@ class Attempt:
     latency_ms: int
     bound_usd: Decimal = Decimal(0)
     share: Share = WHOLE
-    gathered: Gathered | None = None
+    gathered: BufferStay | None = None
     version_id: VersionId | None = None
 
     @property
@@ -170,7 +170,7 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
             f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens",
         )
     try:
-        said = exact_json.loads(response.text)
+        said = json_data.loads(response.text)
     except (ValueError, RecursionError) as error:
         return unusable(Outcome.INVALID, f"the answer is not JSON: {error}")
     if not alone and not (isinstance(said, dict) and isinstance(said.get("answers"), list)):
@@ -202,7 +202,7 @@ def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) ->
 
 
 def _checked(answer: Any, check: AnswerCheck) -> Judged:
-    problem = unstorable(answer, "the answer")
+    problem = why_unstorable(answer, "the answer")
     if problem is not None:
         return Judged(Outcome.INVALID, error=problem)
     try:

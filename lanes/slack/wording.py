@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from lanes.escaping import plain
 from lanes.promises.briefing import UNSTAKED, Briefing, Cause
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad
 from lanes.promises.remedy import commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
+from lanes.text import plain
 from lanes.units import seconds
 from lanes.words import Lane
 

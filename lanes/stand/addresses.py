@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import URL
 
-from lanes import masking
 from lanes.errors import SetupError
 from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
@@ -13,6 +12,7 @@ from lanes.stand.database import read_address
 from lanes.stand.errors import StandError
 from lanes.stand.reaching import prefect, prefect_url, ui_url
 from lanes.stand.whereabouts import database_url, stand_info
+from lanes.text import LIBPQ_SECRETS, mask_address
 
 ANTHROPIC = "https://api.anthropic.com"
 PREFECT_S = 5.0
@@ -43,7 +43,7 @@ def find(name: str, settings: Settings) -> Address:
 
 def without_password(address: URL) -> URL:
     """Return the address as libpq takes it, for a command line or a screen: no password, nor that of a client key."""
-    bare = address.difference_update_query(masking.LIBPQ_SECRETS).set(drivername=LIBPQ)
+    bare = address.difference_update_query(LIBPQ_SECRETS).set(drivername=LIBPQ)
     return URL.create(
         bare.drivername, bare.username, None, bare.host, bare.port, bare.database, bare.query
     )
@@ -75,7 +75,7 @@ def _database(_: Settings) -> str:
 
 def _provider(settings: Settings) -> str:
     if settings.anthropic_api_key is not None:
-        return masking.shown(settings.anthropic_base_url or ANTHROPIC).rstrip("/")
+        return mask_address(settings.anthropic_base_url or ANTHROPIC).rstrip("/")
     info = stand_info(settings)
     if info is None or info.provider_base_url is None:
         raise StandError("no model provider is known: run `lanes up`, or set ANTHROPIC_API_KEY")

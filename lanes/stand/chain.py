@@ -9,7 +9,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from lanes import garbage
+from lanes import collect_garbage_seldom
 
 THEN = ","
 
@@ -44,5 +44,5 @@ def run(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    garbage.seldom()
+    collect_garbage_seldom()
     sys.exit(run(sys.argv[1:]))

@@ -11,8 +11,6 @@ import yaml
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from lanes import masking
-from lanes.masking import basic
 from lanes.settings import Settings
 from lanes.stand import vault
 from lanes.stand.errors import StandError
@@ -22,6 +20,7 @@ from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
 from lanes.stand.prefect_api import is_local
 from lanes.stand.runs_with import rewritten
 from lanes.store.discreet import discreet_engine
+from lanes.text import basic_auth, mask_address, split_login
 
 OLDEST_PYTHON = (3, 11)
 WAYS_TO_SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")
@@ -138,7 +137,7 @@ def blocks(patient: Patient) -> str:
 
 def provider(patient: Patient) -> str:
     base, key = _provider(patient)
-    answer, at = _ask(base, key, MODELS), masking.shown(base)
+    answer, at = _ask(base, key, MODELS), mask_address(base)
     _check_accepted(answer, base)
     if answer.status_code == 404:
         raise StandError(
@@ -167,7 +166,7 @@ def key(settings: Settings) -> str | None:
         return f"{unreachable}; the key could not be tried, and what waits is asked once the provider answers"
     _check_accepted(answer, base)
     if answer.status_code >= 400:
-        at = masking.shown(base)
+        at = mask_address(base)
         return f"{at} answered {answer.status_code} to a question for its models: the key could not be tried"
     return None
 
@@ -175,7 +174,7 @@ def key(settings: Settings) -> str | None:
 def _check_accepted(answer: httpx2.Response, base: str) -> None:
     if answer.status_code in (401, 403):
         raise StandError(
-            f"{masking.shown(base)} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there, or "
+            f"{mask_address(base)} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there, or "
             "correct ANTHROPIC_BASE_URL, then run `lanes up`"
         )
 
@@ -186,7 +185,7 @@ def models(patient: Patient) -> str:
     base, key = patient.provider
     wanted = _models_of_workloads(patient)
     for model, workload in sorted(wanted.items()):
-        answer, at = _ask(base, key, f"/v1/models/{model}"), masking.shown(base)
+        answer, at = _ask(base, key, f"/v1/models/{model}"), mask_address(base)
         if answer.status_code == 404:
             raise StandError(
                 f'{at} knows no model "{model}", which workload "{workload}" uses: correct it in its block'
@@ -258,7 +257,7 @@ def heartbeat(patient: Patient) -> str:
 def _check_address(variable: str, url: str, *, secret: bool = False) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = "" if secret else f" ({masking.shown(url)})"
+        shown = "" if secret else f" ({mask_address(url)})"
         raise StandError(f"{variable}{shown} is not an http address: correct or unset it")
 
 
@@ -271,17 +270,17 @@ def _provider(patient: Patient) -> tuple[str, str]:
 
 
 def _ask(base: str, key: str, path: str) -> httpx2.Response:
-    bare, login = masking.split_login(base)
+    bare, login = split_login(base)
     try:
         return httpx2.get(
             f"{bare}{path}",
-            headers={"x-api-key": key, "anthropic-version": API_VERSION, **basic(login)},
+            headers={"x-api-key": key, "anthropic-version": API_VERSION, **basic_auth(login)},
             timeout=10,
             trust_env=not is_local(bare),
         )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise StandError(
-            f"the model provider at {masking.shown(base)} gives no answer ({type(error).__name__}): check the network and "
+            f"the model provider at {mask_address(base)} gives no answer ({type(error).__name__}): check the network and "
             "ANTHROPIC_BASE_URL"
         ) from error
 

@@ -4,10 +4,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from lanes.masking import HIDDEN, LIBPQ_SECRETS, masked
 from lanes.stand.errors import StandError
 from lanes.stand.parts import OLDEST_SERVER
 from lanes.store.discreet import discreet_engine
+from lanes.text import HIDDEN, LIBPQ_SECRETS, mask_secrets
 
 DRIVER = "postgresql+psycopg"
 ACCEPTED = ("postgresql", "postgres", DRIVER)
@@ -84,4 +84,4 @@ def _without_secrets(said: str, url: URL) -> str:
     values = [url.password, *(url.query.get(name) for name in LIBPQ_SECRETS)]
     for secret in filter(None, values):
         said = said.replace(str(secret), HIDDEN)
-    return masked(said)
+    return mask_secrets(said)

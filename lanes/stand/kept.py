@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from lanes.masking import holds_secret
 from lanes.settings import Settings
 from lanes.stand import login
 from lanes.store.addresses import place_of, plain_url
+from lanes.text import has_secret
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -112,7 +112,7 @@ def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dic
     found: dict[str, Said] = {}
     for variable, value in settings.variables().items():
         clear = value.get_secret_value() if isinstance(value, SecretStr) else value
-        secret = isinstance(value, SecretStr) or variable == HEARTBEAT or holds_secret(clear)
+        secret = isinstance(value, SecretStr) or variable == HEARTBEAT or has_secret(clear)
         found[variable] = (
             Said(_public(variable, clear), fingerprint(variable, clear))
             if secret
@@ -154,7 +154,7 @@ def _public(variable: str, clear: str) -> str:
     """What of a secret may be shown."""
     if variable == DATABASE:
         return place_of(clear) or _place(clear)
-    return _host(clear) if variable == HEARTBEAT or holds_secret(clear) else ""
+    return _host(clear) if variable == HEARTBEAT or has_secret(clear) else ""
 
 
 def _place(url: str) -> str:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from lanes.consoles import Console
+from lanes.stand.console import Console
 
 EVERY_S = 5.0  # lines of a log in which nothing else is said
 

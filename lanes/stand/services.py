@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import httpx2
 
-from lanes import masking
 from lanes.stand import login, ports
 from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
@@ -15,6 +14,7 @@ from lanes.stand.parts import ENDPOINT, SERVER, SUPERVISOR
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process
 from lanes.stand.worksite import Site, python
+from lanes.text import mask_address
 
 ENDPOINT_LIMIT_S = 60
 SERVER_LIMIT_S = 180
@@ -59,7 +59,7 @@ def endpoint(site: Site) -> str:
     """A model provider is known: the user's own, or the embedded stand-in, which then answers."""
     if not site.embeds_provider:
         own = site.settings.anthropic_base_url
-        site.provider_base_url = masking.shown(own) if own else None
+        site.provider_base_url = mask_address(own) if own else None
         return f"yours at {site.provider_base_url or 'https://api.anthropic.com'}"
     settings = site.settings
 

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanes import masking
 from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo, load_info
 from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
 from lanes.stand.parts import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
 from lanes.stand.runs_with import RunsWith
 from lanes.store.addresses import place_of
+from lanes.text import mask_address
 
 if TYPE_CHECKING:
     from lanes.stand.processes import Process
@@ -118,7 +118,7 @@ def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
     if PROVIDER_URL in runs.unknown:
         return ComponentStatus(ENDPOINT, Condition.UNKNOWN, runs.missing(PROVIDER_URL))
     if runs.settings.anthropic_api_key is not None or PROVIDER in runs.unknown:
-        address = masking.shown(runs.settings.anthropic_base_url or "https://api.anthropic.com")
+        address = mask_address(runs.settings.anthropic_base_url or "https://api.anthropic.com")
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
     process = _process(home, ENDPOINT)
     url = f"http://127.0.0.1:{process.port}" if process else ""

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lanes import exact_json
+from lanes import json_data
 from lanes.store.addresses import plain_url
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def by_driver(url: str) -> Iterator[Ask]:
     with psycopg.connect(
         plain_url(url), connect_timeout=5, row_factory=namedtuple_row
     ) as connection:
-        set_json_loads(exact_json.loads, connection)
+        set_json_loads(json_data.loads, connection)
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:
             return connection.execute(_as_the_driver_has_it(question), given).fetchall()

@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from lanes import exact_json
+from lanes import json_data
 
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
 ROWS, ALIKE = "own", "alike"
@@ -79,12 +79,12 @@ def split(rows: Sequence[Row]) -> dict[str, str]:
                 if [row[name] for row in rows].count(value) == number:
                     alike[name] = value
     own = [{name: value for name, value in row.items() if name not in alike} for row in rows]
-    return {ROWS: document_of(own), ALIKE: exact_json.dumps(alike, default=_plain)}
+    return {ROWS: document_of(own), ALIKE: json_data.dumps(alike, default=_plain)}
 
 
 def document_of(rows: Sequence[Row]) -> str:
     """The rows as a JSON list of objects, exactly: of every type that a column of ours has, but for bytes."""
-    return exact_json.dumps(rows, default=_plain)
+    return json_data.dumps(rows, default=_plain)
 
 
 def _plain(value: Any) -> Any:

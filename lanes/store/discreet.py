@@ -10,8 +10,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
-from lanes import exact_json
-from lanes.masking import masked
+from lanes import json_data
+from lanes.text import mask_secrets
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -27,7 +27,7 @@ REFUSES = (
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
     """An engine for synchronous callers."""
-    engine = create_engine(url, hide_parameters=True, json_deserializer=exact_json.loads, **how)
+    engine = create_engine(url, hide_parameters=True, json_deserializer=json_data.loads, **how)
     event.listen(engine, "handle_error", _say_less)
     return engine
 
@@ -39,7 +39,7 @@ def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
     )  # the mapper comes with it: a command does without
 
     engine = create_async_engine(
-        url, hide_parameters=True, json_deserializer=exact_json.loads, **how
+        url, hide_parameters=True, json_deserializer=json_data.loads, **how
     )
     event.listen(engine.sync_engine, "handle_error", _say_less)
     return engine
@@ -60,7 +60,9 @@ def _say_less(context: ExceptionContext) -> None:
         error.sqlstate is None
     ):  # libpq's own message, which may quote the part of the address that it cannot read
         for each in filter(None, (error, wrapped)):
-            each.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in each.args)
+            each.args = tuple(
+                mask_secrets(arg) if isinstance(arg, str) else arg for arg in each.args
+            )
         return
     said = error.diag.message_primary or "no message"
     if error.sqlstate.startswith(BAD_VALUE) and error.sqlstate != NO_VALUE:

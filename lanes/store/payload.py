@@ -1,4 +1,4 @@
-"""How large a stored payload is: the database counts what `lanes.payload` counts."""
+"""How large a stored payload is: the database counts what `lanes.json_data` counts."""
 
 from typing import Any
 

@@ -35,10 +35,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
+from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
-from lanes.payload import call_bytes
+from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.calltime import LEASE
 from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judged
@@ -239,7 +239,7 @@ def claim(
     but: Sequence[VersionId] = (),
     only: Sequence[VersionId] = (),
     now: datetime,
-) -> list[Claimed]:
+) -> list[ClaimedWork]:
     """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
     The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
@@ -318,10 +318,10 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
     return select(taken).order_by(taken.c.rank_at, taken.c.id)
 
 
-def claimed(row: Any) -> Claimed:
+def claimed(row: Any) -> ClaimedWork:
     """A row of work joined with its item. Nobody waits for a shadow, however its item presses."""
     presses = row.purpose is not Purpose.SHADOW
-    return Claimed(
+    return ClaimedWork(
         Claim(row.id, row.claim_no),
         row.version_id,
         row.workload,

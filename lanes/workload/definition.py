@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from lanes.errors import SpecInvalid
-from lanes.misread import Misread
-from lanes.storable import unstorable
+from lanes.json_data import why_unstorable
 from lanes.workload.output_schema import SchemaFault
+from lanes.workload.rules import RuleSyntaxError
 from lanes.workload.version import NAME, Spec
 
 
@@ -33,7 +33,7 @@ class Problem:
 
     def __str__(self) -> str:
         """The field, where in it, and why."""
-        if isinstance(self.cause, Misread | SchemaFault):
+        if isinstance(self.cause, RuleSyntaxError | SchemaFault):
             return self.cause.of_field(self.field)
         if self.path == ("output_schema",) and self.kind == "missing":
             hint = "Prefect's editor saves no JSON that it cannot read: look for a comma or a quote"
@@ -62,7 +62,7 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
     except ValidationError as error:
         return None, problems + problems_of(error)
     for field, value in spec.model_dump().items():
-        problem = unstorable(value, "it")
+        problem = why_unstorable(value, "it")
         if problem is not None:
             problems.append(Problem((field,), problem))
     unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]

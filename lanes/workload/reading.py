@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from lanes import yaml_places
 from lanes.errors import SpecInvalid
+from lanes.workload import yaml_places
 from lanes.workload.definition import Problem, examine
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec
-from lanes.yaml_places import NotYaml, Place
+from lanes.workload.yaml_places import NotYaml, Place
 
 FIELDS = ("name", *Spec.model_fields)
 MOST_BYTES = 1024 * 1024

@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import Any
 
 from lanes.errors import RuleFailed
-from lanes.misread import Misread
 from lanes.workload import rule_cost
 from lanes.workload.patterns import pattern
 from lanes.workload.rule_cost import Token, TooComplex
@@ -58,11 +57,23 @@ def _cel() -> Any:
     return sys.modules[found.name]
 
 
+class RuleSyntaxError(ValueError):
+    """A text that is not a CEL expression; `place` is its first fault, empty if the parser names none."""
+
+    def __init__(self, words: str, place: str = "") -> None:
+        self.words, self.place = words, place
+        super().__init__(f"not a CEL expression: {f'{place}: ' if place else ''}{words}")
+
+    def of_field(self, name: str) -> str:
+        """Return the fault with the field that it is in."""
+        return f"{name}, {self.place}: {self.words}" if self.place else f"{name}: {self}"
+
+
 class Rule:
     """A compiled expression.
 
     Raises:
-        Misread: the text is not CEL.
+        RuleSyntaxError: the text is not CEL.
         ValueError: it reads a variable that rules do not have; the message says which.
     """
 
@@ -88,7 +99,7 @@ class Rule:
         try:
             self._program = _cel().compile(_with_our_matches(text, self._matches))
         except ValueError as error:
-            raise _misread(str(error)) from None
+            raise _syntax_error(str(error)) from None
         bound = set(BINDS.findall(text))
         self._variables = set(self._program.variables())
         self._fields = _fields_read(text)
@@ -274,9 +285,9 @@ def _fields_read(text: str) -> list[str] | None:
     return fields if len(fields) == len(PAYLOAD.findall(text)) else None
 
 
-def _misread(said: str) -> Misread:
-    """By the first fault that the parser names."""
-    what, fault = "not a CEL expression", FAULT.search(said)
+def _syntax_error(said: str) -> RuleSyntaxError:
+    """Return the first fault that the parser names."""
+    fault = FAULT.search(said)
     if fault is None:
-        return Misread(what, said.removeprefix("Failed to parse expression "))
-    return Misread(what, fault["words"], line=int(fault["line"]), column=int(fault["column"]))
+        return RuleSyntaxError(said.removeprefix("Failed to parse expression "))
+    return RuleSyntaxError(fault["words"], f"line {fault['line']}, column {fault['column']}")

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lanes import exact_json
-from lanes.packids import ALONE, pack_ids
+from lanes import json_data
+from lanes.packing import ALONE, pack_ids
 from lanes.provider.client import read_response
 from lanes.provider.requests import Question, Writer
 from lanes.settling.outcome import judge
@@ -46,7 +46,7 @@ def _answers(
         for ids, pack in zip(names, packs, strict=True)
     ]
     requests: list[Any] = [
-        {"custom_id": f"{NONCE}-{number}", "params": exact_json.loads(writer.write(each))}
+        {"custom_id": f"{NONCE}-{number}", "params": json_data.loads(writer.write(each))}
         for number, each in enumerate(asked)
     ]
     with endpoint.client() as client:

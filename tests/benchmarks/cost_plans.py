@@ -14,8 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lanes import exact_json
-from lanes.packids import ALONE, new_nonce, pack_ids
+from lanes import json_data
+from lanes.packing import ALONE, new_nonce, pack_ids
 from lanes.provider.client import ask, connect
 from lanes.provider.requests import Question, Writer
 from lanes.words import Lane
@@ -73,7 +73,7 @@ class Provider:
     async def batch(self, payloads: Payloads, *, pack: int, marked: bool) -> None:
         """They are asked in a batch, so many in a request."""
         bodies: list[Any] = [
-            exact_json.loads(body) for body in self._bodies(Lane.BATCH, payloads, pack, marked)
+            json_data.loads(body) for body in self._bodies(Lane.BATCH, payloads, pack, marked)
         ]
         nonce = new_nonce()
         requests: list[Any] = [

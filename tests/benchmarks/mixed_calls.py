@@ -13,8 +13,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claimed
-from lanes.packing import packs
+from lanes.packing import ClaimedWork, packs
 from lanes.provider.answering import Called, answer
 from lanes.provider.requests import Writer
 from lanes.realtime.health import Health
@@ -136,7 +135,7 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
     """What waits is asked once; of some, the answer comes when the claim is lost."""
     claimed = await _claim(ground)
     versions = await ground.at.db.run(workloads.versions, {each.version_id for each in claimed})
-    asked: list[tuple[Version, Sequence[Claimed]]] = []
+    asked: list[tuple[Version, Sequence[ClaimedWork]]] = []
     for version_id, theirs in groupby(
         sorted(claimed, key=lambda each: each.version_id), key=lambda each: each.version_id
     ):
@@ -170,7 +169,7 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
             )
 
 
-async def _claim(ground: Ground) -> list[Claimed]:
+async def _claim(ground: Ground) -> list[ClaimedWork]:
     now = await ground.at.db.now()
     waiting = await ground.at.db.run(work.waiting, Lane.REALTIME, now=now)
     most = dict.fromkeys(waiting.versions, 2 * EACH)
@@ -180,7 +179,7 @@ async def _claim(ground: Ground) -> list[Claimed]:
 
 
 async def _asked(
-    ground: Ground, version: Version, pack: Sequence[Claimed], marked: bool
+    ground: Ground, version: Version, pack: Sequence[ClaimedWork], marked: bool
 ) -> list[Called]:
     writer = Writer(version, Lane.REALTIME)
     return [each async for each in answer(await ground.at.client(), writer, pack, marked=marked)]

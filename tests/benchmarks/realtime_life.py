@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from prefect.logging import disable_run_logger
 
 from lanes import client
-from lanes.claims import Claimed
 from lanes.money.cost import Estimates
+from lanes.packing import ClaimedWork
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
 from lanes.settling.outcome import Attempt, Response, Saved
@@ -116,7 +116,7 @@ class RealtimeLife:
                     await _heard(ready)
         return sum(each.answered for each in done)
 
-    async def _claim(self, db: Database) -> tuple[Sequence[Claimed], datetime]:
+    async def _claim(self, db: Database) -> tuple[Sequence[ClaimedWork], datetime]:
         """What is most urgent is ours, since when."""
         async with db.statements() as run:
             now, began = run.now, time.monotonic()
@@ -149,11 +149,11 @@ async def _heard(event: asyncio.Event) -> None:
 def as_a_drain_begins(version: Version, now: datetime) -> None:
     """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
     Estimates(now).of(version, 0)
-    gc.set_threshold(20_000, 20, 100)  # as lanes/garbage.py
+    gc.set_threshold(20_000, 20, 100)  # as `collect_garbage_seldom`
     gc.freeze()  # as tasks/connections.py
 
 
-def _judged(version: Version, claimed: Sequence[Claimed], now: datetime) -> list[Attempt]:
+def _judged(version: Version, claimed: Sequence[ClaimedWork], now: datetime) -> list[Attempt]:
     """An answer for each, made on the spot, and judged as any other."""
     times = Times(now - timedelta(milliseconds=1), now)
     return [
@@ -163,7 +163,7 @@ def _judged(version: Version, claimed: Sequence[Claimed], now: datetime) -> list
     ]
 
 
-def _response(claimed: Claimed) -> Response:
+def _response(claimed: ClaimedWork) -> Response:
     return Response(
         f"msg_{claimed.claim.work_id}_{claimed.claim.number}",
         "claude-haiku-5-5",

@@ -6,9 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from lanes.claims import Claimed
 from lanes.money.pack_size import PackSizes
-from lanes.packing import packs
+from lanes.packing import ClaimedWork, packs
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.store import work
@@ -21,7 +20,7 @@ from tasks.hostclock import HostClock
 from tasks.wakes import Wakes
 
 
-async def claim(at: Connections, *, limit: int = 50) -> list[Claimed]:
+async def claim(at: Connections, *, limit: int = 50) -> list[ClaimedWork]:
     """Claim what may be claimed now, up to `limit` of each version."""
     now = await at.db.now()
     waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
@@ -40,7 +39,7 @@ async def answer(
     return await outcomes(at) - before
 
 
-async def ask(at: Connections, claimed: Sequence[Claimed], pace: Pace, health: Health) -> None:
+async def ask(at: Connections, claimed: Sequence[ClaimedWork], pace: Pace, health: Health) -> None:
     """Ask what was claimed once, all of it at once, and save what comes."""
     versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
     sizes = PackSizes(await at.db.run(pack_sizes.in_force))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
 from lanes.batch.short_reads import REPEATED
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
@@ -320,7 +320,7 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
     load = history.load
 
     def counted(
-        connection: Connection, claimed: Sequence[Claimed], most: int, **more: Any
+        connection: Connection, claimed: Sequence[ClaimedWork], most: int, **more: Any
     ) -> history.History:
         loaded.append(len(claimed))
         return load(connection, claimed, most, **more)

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claim
 from lanes.ids import WorkId
+from lanes.json_data import call_bytes
 from lanes.money.budget import Budget, Period
 from lanes.money.cost import pack_bound, upper_bound
-from lanes.payload import call_bytes
+from lanes.packing import Claim
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.store.database import Database

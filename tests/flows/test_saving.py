@@ -11,7 +11,7 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.settling.outcome import Saved
 from lanes.store.database import Database
 from lanes.store.doors import items
@@ -24,7 +24,7 @@ from tests.store.tries import claimed_item, row, rows, said, tried
 
 
 @pytest.fixture
-def claims(pool: Engine) -> tuple[Claimed, Claimed]:
+def claims(pool: Engine) -> tuple[ClaimedWork, ClaimedWork]:
     """The claims of "held" and of its neighbour "free"."""
     with pool.begin() as setup:
         publish(setup, now=NOON)
@@ -36,7 +36,10 @@ async def no_pause(seconds: float) -> None:
 
 
 async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_is_saved_once(
-    db: Database, pool: Engine, claims: tuple[Claimed, Claimed], monkeypatch: pytest.MonkeyPatch
+    db: Database,
+    pool: Engine,
+    claims: tuple[ClaimedWork, ClaimedWork],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held, free = claims
     save, waits = outcomes.save, []
@@ -59,7 +62,10 @@ async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_i
 
 
 async def test_what_stays_locked_is_returned_and_can_be_saved_later(
-    db: Database, pool: Engine, claims: tuple[Claimed, Claimed], monkeypatch: pytest.MonkeyPatch
+    db: Database,
+    pool: Engine,
+    claims: tuple[ClaimedWork, ClaimedWork],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held, free = claims
     monkeypatch.setattr(saving, "WAIT", saving.WAIT / 1000)
@@ -72,7 +78,10 @@ async def test_what_stays_locked_is_returned_and_can_be_saved_later(
 
 
 async def test_a_connection_lost_in_a_save_is_outlasted_and_everything_is_saved_once(
-    db: Database, pool: Engine, claims: tuple[Claimed, Claimed], monkeypatch: pytest.MonkeyPatch
+    db: Database,
+    pool: Engine,
+    claims: tuple[ClaimedWork, ClaimedWork],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held, free = claims
     save, cut = outcomes.save, [True, True]
@@ -200,7 +209,7 @@ async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
 
 
 async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_harms_no_neighbour(
-    db: Database, pool: Engine, claims: tuple[Claimed, Claimed]
+    db: Database, pool: Engine, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     bad, free = claims
     with pool.begin() as setup:
@@ -211,7 +220,7 @@ async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_
 
 
 async def test_a_message_id_that_no_index_takes_is_no_trouble_that_passes(
-    db: Database, claims: tuple[Claimed, Claimed]
+    db: Database, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     bad, free = claims
     with disable_run_logger():
@@ -222,7 +231,7 @@ async def test_a_message_id_that_no_index_takes_is_no_trouble_that_passes(
 
 
 async def test_claims_are_given_back_once_nobody_holds_them(
-    db: Database, pool: Engine, claims: tuple[Claimed, Claimed]
+    db: Database, pool: Engine, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     held, free = claims
     with pool.connect() as caller:

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from lanes.doors.item import read_submission
 from lanes.errors import Refused
-from lanes.escaping import cell, code, plain
 from lanes.ids import ItemId
 from lanes.provider.preview import preview
 from lanes.report.listing import Csv, Jsonl, table
@@ -22,7 +21,7 @@ from lanes.routing.route import Arrived
 from lanes.routing.split import Splits
 from lanes.settling.listing import Listed
 from lanes.slack.wording import escaped
-from lanes.unquoted import discreet
+from lanes.text import cell, code, plain, remove_quotes
 from lanes.words import ItemState, Lane
 from tests.conftest import NOON
 from tests.examples import version
@@ -101,7 +100,7 @@ def _shown(said: str) -> list[str]:
     wrong: list[str] = []
     for text in (said, _unescaped(said)):
         markdown, inline, line, slack = cell(text), code(text), plain(text), escaped(text)
-        discreet(f"the provider answered 400: {text}", [text])
+        remove_quotes(f"the provider answered 400: {text}", [text])
         if (
             CONTROL.search("".join((markdown, inline, line, slack)))
             or "\n" in markdown + inline + line + slack

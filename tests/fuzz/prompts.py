@@ -8,10 +8,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from lanes.packids import pack_ids
+from lanes.json_data import why_unstorable
+from lanes.packing import pack_ids
 from lanes.provider.fences import BRACKET, FENCE
 from lanes.provider.requests import PACK_RULE, Question, Writer, parameters
-from lanes.storable import unstorable
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.examples import version
@@ -49,7 +49,7 @@ class Prompts:
                 payload = json.loads(self._mixed.fragment("payload"))
             except (ValueError, RecursionError):
                 continue
-            if isinstance(payload, dict) and unstorable(payload, "it") is None:
+            if isinstance(payload, dict) and why_unstorable(payload, "it") is None:
                 found.append(self._with_words(payload))
         return found
 

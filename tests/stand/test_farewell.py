@@ -20,9 +20,9 @@ from lanes.commands.farewell import (
     program,
 )
 from lanes.commands.run import run
-from lanes.consoles import Console
 from lanes.doors.item import read_submission
 from lanes.settling.examples import Example
+from lanes.stand.console import Console
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
 

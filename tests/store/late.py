@@ -5,9 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claim
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
+from lanes.packing import Claim
 from lanes.routing.second_look import Doubtful, weigh
 from lanes.store.doors import amendments, items
 from lanes.store.routing import rescues, turnarounds

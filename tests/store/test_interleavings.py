@@ -20,8 +20,8 @@ from hypothesis.stateful import (
 from sqlalchemy import Connection, Engine, text
 
 from lanes.batch.batch import Kind
-from lanes.claims import Claim, Claimed
 from lanes.ids import BatchId
+from lanes.packing import Claim, ClaimedWork
 from lanes.routing.second_look import Doubtful, Late, Out
 from lanes.routing.shedding import Shed
 from lanes.settling.outcome import Attempt
@@ -166,7 +166,7 @@ class Interleavings(RuleBasedStateMachine):
         return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
 
     @rule(target=saved, of=claims, outcome=OUTCOMES, output=OUTPUTS)
-    def an_attempt_is_saved(self, of: Claimed, outcome: Outcome, output: dict[str, Any]) -> Any:
+    def an_attempt_is_saved(self, of: ClaimedWork, outcome: Outcome, output: dict[str, Any]) -> Any:
         attempt = tried(of, outcome, output if outcome is Outcome.VALID else None, at=self.now)
         self.save([attempt])
         if not self.is_recorded(
@@ -175,7 +175,7 @@ class Interleavings(RuleBasedStateMachine):
             return multiple()
         return (attempt, None)
 
-    def is_recorded(self, of: Claimed) -> bool:
+    def is_recorded(self, of: ClaimedWork) -> bool:
         """Whether some attempt of this claim is known."""
         tried_as = text(
             "select exists (select from lanes.attempt where work_id = :id and claim_no = :number)"
@@ -185,7 +185,7 @@ class Interleavings(RuleBasedStateMachine):
         ).scalar_one()
 
     @rule(target=saved, one=claims, two=claims, outcome=OUTCOMES)
-    def a_pack_is_saved(self, one: Claimed, two: Claimed, outcome: Outcome) -> Any:
+    def a_pack_is_saved(self, one: ClaimedWork, two: ClaimedWork, outcome: Outcome) -> Any:
         shared = said()
         self.save(
             [
@@ -196,7 +196,7 @@ class Interleavings(RuleBasedStateMachine):
         return multiple()
 
     @rule(claimed=claims)
-    def a_worker_gives_back(self, claimed: Claimed) -> None:
+    def a_worker_gives_back(self, claimed: ClaimedWork) -> None:
         work.give_back(self.connection, [claimed.claim], ready_at=self.now)
 
     @rule(target=claims, is_long=st.booleans(), places=st.integers(1, 4))

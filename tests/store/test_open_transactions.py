@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
 from lanes.ids import BatchId
+from lanes.packing import ClaimedWork
 from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
 from lanes.store.batch import creates
@@ -82,7 +82,7 @@ def unwilling(pool: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def two_claims(pool: Engine) -> tuple[Claimed, Claimed]:
+def two_claims(pool: Engine) -> tuple[ClaimedWork, ClaimedWork]:
     """The claims of "held" and of its neighbour "free"."""
     with pool.begin() as setup:
         publish(setup, now=NOON)

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
 from lanes.batch.batch import Intent, Kind
-from lanes.claims import Claim, Claimed
 from lanes.ids import BatchId
+from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.shares import divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
@@ -43,7 +43,7 @@ def said(
 
 
 def tried(
-    claim: Claim | Claimed,
+    claim: Claim | ClaimedWork,
     outcome: Outcome = Outcome.VALID,
     output: dict[str, Any] | None = None,
     *,
@@ -57,7 +57,7 @@ def tried(
         response = said()
     if outcome is Outcome.VALID:
         output = output or A
-    of = claim.claim if isinstance(claim, Claimed) else claim
+    of = claim.claim if isinstance(claim, ClaimedWork) else claim
     judged = Judged(outcome, output, error)
     return Attempt(of, judged, response, at - timedelta(seconds=1), at, 1_000, bound_usd)
 
@@ -81,7 +81,7 @@ def claim(
     worker: str = "worker",
     places: int = 100,
     lease: timedelta = LEASE,
-) -> list[Claimed]:
+) -> list[ClaimedWork]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
     entitled = {
         name: Entitlement.of(version)
@@ -99,7 +99,7 @@ def claimed_item(
     workload: str = "letters",
     lane: Lane | None = Lane.REALTIME,
     **fields: Any,
-) -> Claimed:
+) -> ClaimedWork:
     """An item of real-time work, admitted, routed and claimed; without `lane` its workload has to send it there."""
     admit(connection, key, now=now, workload=workload, lane=lane, **fields)
     route(connection, now=now)
@@ -121,7 +121,7 @@ def intend(
     now: datetime = NOON,
     pack: int = 1,
     account: str = "acme",
-) -> tuple[BatchId, list[Claimed]]:
+) -> tuple[BatchId, list[ClaimedWork]]:
     """The id of an intended batch of everything that waits, and its work in order."""
     waiting = ready_work.lock_for_batch(
         connection, Kind(version.workload, version.id), limit=1_000, now=now
@@ -140,7 +140,7 @@ def submit(
     now: datetime = NOON,
     pack: int = 1,
     account: str = "acme",
-) -> tuple[BatchId, list[Claimed]]:
+) -> tuple[BatchId, list[ClaimedWork]]:
     """The id of a batch that the provider has, and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
     creates.submitted(
@@ -204,7 +204,7 @@ def events(connection: Connection, name: str) -> list[Any]:
     return rows(connection, "event_outbox", "id", event=name)
 
 
-def keys(claimed: Sequence[Claimed]) -> list[str]:
+def keys(claimed: Sequence[ClaimedWork]) -> list[str]:
     """The keys of claimed work, in order."""
     return [each.key for each in claimed]
 

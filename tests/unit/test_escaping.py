@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes import cli
-from lanes.consoles import Console
-from lanes.escaping import CONTROLS, VisibleRecord, VisibleStream, in_json, visible
 from lanes.report.spreadsheet import harmless
+from lanes.stand.console import Console
+from lanes.text import CONTROLS, VisibleRecord, VisibleStream, in_json, visible
 from tests.unit.modules import ROOT
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\x08\u202eevil\u2066\u2028next\ud800\r"
@@ -99,7 +99,7 @@ def test_bars_move_on_a_visible_stream(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_console_is_ours() -> None:
-    own = ROOT / "lanes" / "consoles.py"
+    own = ROOT / "lanes" / "stand" / "console.py"
     for file in (
         each
         for each in (ROOT / "lanes").rglob("*.py")
@@ -179,7 +179,7 @@ def test_no_refusal_of_a_command_lets_a_control_character_pass(
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     monkeypatch.setattr(sys, "stderr", sys.stderr)
     monkeypatch.setattr("logging.setLogRecordFactory", lambda factory: None)
-    monkeypatch.setattr("lanes.garbage.seldom", lambda: None)
+    monkeypatch.setattr("lanes.cli.collect_garbage_seldom", lambda: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     said = capsys.readouterr()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.masking import basic, holds_secret, masked, shown, split_login
+from lanes.text import basic_auth, has_secret, mask_address, mask_secrets, split_login
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ from lanes.masking import basic, holds_secret, masked, shown, split_login
     ],
 )
 def test_a_text_is_told_without_its_secrets(text: str, told: str) -> None:
-    assert masked(text) == told
-    assert holds_secret(text) is (told != text)
+    assert mask_secrets(text) == told
+    assert has_secret(text) is (told != text)
 
 
 SECRET = st.text("0123456789abcXYZ!$%+-._~", min_size=6)
@@ -57,8 +57,8 @@ FORMS = [
 @given(SECRET, st.sampled_from(FORMS))
 def test_no_secret_of_an_address_is_ever_shown(secret: str, form: str) -> None:
     address = form.format(secret)
-    assert secret not in masked(address).replace("password", "")
-    assert secret not in shown(address).replace("password", "")
+    assert secret not in mask_secrets(address).replace("password", "")
+    assert secret not in mask_address(address).replace("password", "")
 
 
 @pytest.mark.parametrize(
@@ -71,5 +71,5 @@ def test_no_secret_of_an_address_is_ever_shown(secret: str, form: str) -> None:
 )
 def test_a_login_is_taken_out_of_an_address(address: str, bare: str, login: str | None) -> None:
     assert split_login(address) == (bare, login)
-    assert bool(basic(login)) is (login is not None)
-    assert shown(address) in (bare, "https://***@ada")
+    assert bool(basic_auth(login)) is (login is not None)
+    assert mask_address(address) in (bare, "https://***@ada")

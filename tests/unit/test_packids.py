@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.packids import PackIds, new_nonce, pack_ids
+from lanes.packing import PackIds, new_nonce, pack_ids
 
 NONCES = st.binary(min_size=8, max_size=8).map(bytes.hex)
 

@@ -5,9 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
-from lanes.packing import filled, packs, told_apart
+from lanes.packing import Claim, ClaimedWork, avoid_counts, fill_packs, packs
 from lanes.words import PackScope, Purpose
 from tests.conftest import NOON
 
@@ -19,8 +18,8 @@ def claimed(
     purpose: Purpose = Purpose.ANSWER,
     alone: bool = False,
     consumer: str | None = None,
-) -> Claimed:
-    return Claimed(
+) -> ClaimedWork:
+    return ClaimedWork(
         Claim(WorkId(number), 1),
         VersionId(version_id),
         "letters",
@@ -49,7 +48,7 @@ sizes = st.integers(1, 50)
 
 @given(claims, sizes)
 def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(
-    waiting: list[Claimed], size: int
+    waiting: list[ClaimedWork], size: int
 ) -> None:
     full = packs(waiting, size)
     assert Counter(each.claim for pack in full for each in pack) == Counter(
@@ -59,18 +58,18 @@ def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(
 
 
 @given(claims, sizes)
-def test_packs_never_mix_versions_or_purposes(waiting: list[Claimed], size: int) -> None:
+def test_packs_never_mix_versions_or_purposes(waiting: list[ClaimedWork], size: int) -> None:
     for pack in packs(waiting, size):
         assert len({(each.version_id, each.purpose) for each in pack}) == 1
 
 
 @given(claims, sizes, st.integers(1, 2_000))
 def test_packs_never_mix_consumers_where_their_workload_says_so(
-    waiting: list[Claimed], size: int, most: int
+    waiting: list[ClaimedWork], size: int, most: int
 ) -> None:
     for made in (
         packs(waiting, size, most=most, scope=PackScope.CONSUMER),
-        list(filled(waiting, size, most=most, scope=PackScope.CONSUMER)),
+        list(fill_packs(waiting, size, most=most, scope=PackScope.CONSUMER)),
     ):
         assert Counter(each.claim for pack in made for each in pack) == Counter(
             each.claim for each in waiting
@@ -78,7 +77,7 @@ def test_packs_never_mix_consumers_where_their_workload_says_so(
         assert all(len({each.consumer for each in pack}) == 1 for pack in made)
         for taken in (set(range(1, 9)), {len(made)}):
             assert all(
-                len({each.consumer for each in pack}) == 1 for pack in told_apart(made, taken)
+                len({each.consumer for each in pack}) == 1 for pack in avoid_counts(made, taken)
             )
 
 
@@ -97,7 +96,7 @@ def test_consumers_share_a_call_unless_their_workload_says_otherwise() -> None:
 
 @given(claims, sizes)
 def test_what_failed_once_or_whose_pack_was_refused_travels_alone(
-    waiting: list[Claimed], size: int
+    waiting: list[ClaimedWork], size: int
 ) -> None:
     for pack in packs(waiting, size):
         assert len(pack) == 1 or all(each.failures == 0 and not each.alone for each in pack)
@@ -105,7 +104,7 @@ def test_what_failed_once_or_whose_pack_was_refused_travels_alone(
 
 @given(claims, sizes)
 def test_packs_keep_the_order_of_the_items_and_of_their_first(
-    waiting: list[Claimed], size: int
+    waiting: list[ClaimedWork], size: int
 ) -> None:
     numbers = [[each.claim.work_id for each in pack] for pack in packs(waiting, size)]
     assert all(pack == sorted(pack) for pack in numbers)
@@ -122,10 +121,10 @@ counts = st.sets(st.integers(1, 12))
 
 @given(claims, st.integers(1, 5), counts)
 def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
-    waiting: list[Claimed], size: int, taken: set[int]
+    waiting: list[ClaimedWork], size: int, taken: set[int]
 ) -> None:
     full = packs(waiting, size)
-    kept = told_apart(full, taken)
+    kept = avoid_counts(full, taken)
     if not kept:
         assert set(range(1, len(waiting) + 1)) <= taken
         return
@@ -139,16 +138,16 @@ def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
 
 @given(claims, st.integers(1, 5), counts)
 def test_no_more_requests_are_left_for_the_next_batch_than_must_be(
-    waiting: list[Claimed], size: int, taken: set[int]
+    waiting: list[ClaimedWork], size: int, taken: set[int]
 ) -> None:
     full = packs(waiting, size)
-    kept = told_apart(full, taken)
+    kept = avoid_counts(full, taken)
     if len(kept) <= len(full):
         assert set(range(len(kept) + 1, len(full) + 1)) <= taken
 
 
 def test_a_pack_is_divided_where_one_request_could_not_be_told_apart() -> None:
     (pack,) = packs([claimed(n) for n in range(5)], 5)
-    assert [len(each) for each in told_apart([pack], {1})] == [2, 3]
-    assert [len(each) for each in told_apart([pack], {1, 2})] == [2, 1, 2]
-    assert told_apart([pack[:1]], {1}) == []
+    assert [len(each) for each in avoid_counts([pack], {1})] == [2, 3]
+    assert [len(each) for each in avoid_counts([pack], {1, 2})] == [2, 1, 2]
+    assert avoid_counts([pack[:1]], {1}) == []

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given
 
-from lanes.payload import characters, weight
+from lanes.json_data import characters, weight
 from tests.unit.strategies import some_json
 
 

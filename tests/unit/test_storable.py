@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from lanes.storable import DEEPEST, unstorable
+from lanes.json_data import DEEPEST, why_unstorable
 from tests.conftest import NOON
 from tests.unit.strategies import any_json
 
@@ -28,7 +28,7 @@ def nested(levels: int) -> Any:
 
 @given(any_json())
 def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
-    if unstorable(value, "it") is None:
+    if why_unstorable(value, "it") is None:
         assert_jsonb_takes(value)
 
 
@@ -50,18 +50,18 @@ def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
     ],
 )
 def test_what_jsonb_refuses_is_named_with_its_place(value: Any, said: str) -> None:
-    assert said in str(unstorable(value, "it"))
+    assert said in str(why_unstorable(value, "it"))
 
 
 @pytest.mark.parametrize(
     "value", ["", "\U0001f600 é", 0, -(10**308), 1e308, None, True, [], {}, {"": []}, (1, 2)]
 )
 def test_ordinary_values_are_storable(value: Any) -> None:
-    assert unstorable(value, "it") is None
+    assert why_unstorable(value, "it") is None
     assert_jsonb_takes(value)
 
 
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 50_000])
 def test_a_value_nested_too_deeply_is_refused_and_not_a_crash(levels: int) -> None:
-    assert unstorable(nested(DEEPEST), "it") is None
-    assert "nested deeper than 100 levels" in str(unstorable(nested(levels), "it"))
+    assert why_unstorable(nested(DEEPEST), "it") is None
+    assert "nested deeper than 100 levels" in str(why_unstorable(nested(levels), "it"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prefect.events import Event
 from pydantic import ValidationError
 
-from lanes.unquoted import WITHHELD, discreet, unquoted
+from lanes.text import WITHHELD, describe_error, remove_quotes
 
 SECRET = "Winterbourne"
 
@@ -17,13 +17,13 @@ def test_a_value_that_does_not_fit_its_model_is_not_quoted() -> None:
     with pytest.raises(ValidationError) as raised:
         Event.model_validate({"event": "lanes.item.arrived", "resource": SECRET, "payload": SECRET})
     assert SECRET in str(raised.value)
-    said = unquoted(raised.value)
+    said = describe_error(raised.value)
     assert SECRET not in said
     assert "payload: dict_type" in said
 
 
 def test_any_other_exception_says_what_it_says() -> None:
-    assert unquoted(ValueError("the store is away")) == "the store is away"
+    assert describe_error(ValueError("the store is away")) == "the store is away"
 
 
 INTERNAL = "the provider answered 500: Internal server error"
@@ -94,12 +94,12 @@ INTERNAL = "the provider answered 500: Internal server error"
 def test_an_error_of_the_provider_is_shown_without_what_it_may_quote(
     said: str, payloads: list[object] | None, shown: str
 ) -> None:
-    assert discreet(said, payloads) == shown
+    assert remove_quotes(said, payloads) == shown
 
 
 @given(st.text(min_size=5, alphabet=string.ascii_letters), st.sampled_from([400, 413, 422]))
 def test_no_word_of_an_input_that_was_refused_is_repeated(word: str, status: int) -> None:
     said = f"the provider answered {status}: there is {word} in it"
-    assert word not in discreet(said, [{"any": {"thing": word}}]).removeprefix(
+    assert word not in remove_quotes(said, [{"any": {"thing": word}}]).removeprefix(
         f"the provider answered {status}"
     )

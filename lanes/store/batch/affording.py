@@ -9,14 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.chunks import chunks
-from lanes.claims import Claim, Claimed
 from lanes.ids import BudgetId, IncidentId, WorkId
+from lanes.json_data import call_bytes
 from lanes.money.budget import Budget
 from lanes.money.caching import Marks, is_marked
 from lanes.money.cost import pack_bound
-from lanes.packing import FRAME_CHARS
-from lanes.payload import call_bytes
+from lanes.packing import FRAME_CHARS, Claim, ClaimedWork, chunks
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.promises.money import DEAR, too_dear
@@ -106,7 +104,7 @@ class Affording:
         """Whether some budget of the workload has a hard limit."""
         return bool(self._rests)
 
-    def read(self, waiting: Iterable[Claimed]) -> Iterator[Claimed]:
+    def read(self, waiting: Iterable[ClaimedWork]) -> Iterator[ClaimedWork]:
         """The same work; of what is yielded it is known whose budgets pay for it."""
         if not self._consumers:
             yield from waiting
@@ -119,7 +117,9 @@ class Affording:
             )
             yield from part
 
-    def payable(self, packs: Iterable[list[Claimed]], earlier: Earlier) -> Iterator[list[Claimed]]:
+    def payable(
+        self, packs: Iterable[list[ClaimedWork]], earlier: Earlier
+    ) -> Iterator[list[ClaimedWork]]:
         """Yield the packs in order, each without the items for which too little is left: those after them may fit.
 
         It stops where nothing at all would fit. `earlier` is what entities said before.
@@ -168,8 +168,8 @@ class Affording:
             _end(connection, but=[(name, each + DEAR) for each in told], of=name, now=self._now)
 
     def _within(
-        self, pack: list[Claimed], left: Mapping[BudgetId, Decimal], number: int
-    ) -> list[Claimed]:
+        self, pack: list[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
+    ) -> list[ClaimedWork]:
         """The items of the pack that every budget of theirs has enough left for; of those that do not fit together, the
         largest stay behind."""
         kept = pack
@@ -189,7 +189,7 @@ class Affording:
         return kept
 
     def _exceeded(
-        self, items: Sequence[Claimed], left: Mapping[BudgetId, Decimal], number: int
+        self, items: Sequence[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> set[BudgetId]:
         """The budgets of which less is left than a pack of these items may cost."""
         return {
@@ -198,7 +198,7 @@ class Affording:
             if usd > left[id_]
         }
 
-    def _stays_behind(self, item: Claimed, left: Mapping[BudgetId, Decimal]) -> None:
+    def _stays_behind(self, item: ClaimedWork, left: Mapping[BudgetId, Decimal]) -> None:
         """It waits for the next period, unless even a whole one is too little for it."""
         usd = pack_bound(
             self._version, self._sizes[item.claim], items=1, lane=Lane.BATCH, at=self._now

@@ -18,9 +18,8 @@ from sqlalchemy import (
 )
 
 from lanes.batch.batch import AT_PROVIDER, Answer, Intent
-from lanes.claims import Claim
 from lanes.ids import BatchId
-from lanes.packids import PackIds
+from lanes.packing import Claim, PackIds
 from lanes.store.batch import announcing, disowning, unclear
 from lanes.store.tables import batch, batch_member, work
 from lanes.words import BatchState, WorkState

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, and_, case, exists, or_, select, text, update
 from lanes.batch.batch import OpenBatch
 from lanes.batch.short_reads import ShortReads, counted
 from lanes.batch.tally import COUNTS, Tally, counts
-from lanes.claims import Claim
 from lanes.ids import BatchId
+from lanes.json_data import replace_unstorable
+from lanes.packing import Claim
 from lanes.realtime.health import PastFaults, at_fault
-from lanes.storable import storable
 from lanes.store.batch import announcing, unclear
 from lanes.store.bulk import one_of
 from lanes.store.tables import attempt, batch, batch_member
@@ -186,7 +186,7 @@ def noted(connection: Connection, batch_id: BatchId, note: str | None) -> None:
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED]))
-        .values(note=note and storable(note))
+        .values(note=note and replace_unstorable(note))
     )
 
 

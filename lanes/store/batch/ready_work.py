@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, select
 
 from lanes.batch.batch import Kind
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.store.bounded import size_of, streamed
 from lanes.store.tables import item, work, workload
 from lanes.store.work import claimable, claimed
@@ -34,7 +34,7 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
 
 def lock_for_batch(
     connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
-) -> list[Claimed]:
+) -> list[ClaimedWork]:
     """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
     payloads have `most_bytes` as JSON. Locked work is passed over."""
     return list(locked_for_batch(connection, kind, limit=limit, most_bytes=most_bytes, now=now))
@@ -42,7 +42,7 @@ def lock_for_batch(
 
 def locked_for_batch(
     connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
-) -> Generator[Claimed]:
+) -> Generator[ClaimedWork]:
     """The same, each as it is read; close it where not all of it is."""
     with closing(
         streamed(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from lanes.chunks import MOST_BYTES, chunks
 from lanes.doors.filedoor import Admitted, BadLine, Layout, Line, read_lines
 from lanes.doors.item import Refusal
-from lanes.payload import weight
+from lanes.json_data import weight
+from lanes.packing import MOST_BYTES, chunks
 from lanes.store.doors import items
 from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 

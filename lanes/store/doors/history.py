@@ -28,8 +28,8 @@ from sqlalchemy import (
     true,
 )
 
-from lanes.claims import Claimed
 from lanes.ids import ItemId, WorkId
+from lanes.packing import ClaimedWork
 from lanes.routing.route import Received
 from lanes.store.bulk import one_of
 from lanes.store.payload import characters
@@ -76,7 +76,7 @@ def of_entity(
 
 def load(
     connection: Connection,
-    claimed: Sequence[Claimed],
+    claimed: Sequence[ClaimedWork],
     most: int,
     *,
     scope: PackScope = PackScope.WORKLOAD,

@@ -19,9 +19,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from lanes import exact_json
+from lanes import json_data
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
-from lanes.storable import storable
+from lanes.json_data import replace_unstorable
 from lanes.store.bounded import size_of
 from lanes.store.tables import rejected
 from lanes.store.tables.base import Moment
@@ -38,7 +38,7 @@ def admit(
     connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime
 ) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
-    rows = exact_json.dumps([each.as_row() for each in inputs])
+    rows = json_data.dumps([each.as_row() for each in inputs])
     told = connection.execute(_admitted(), {"rows": rows, "door": door, "now": now})
     return [Admission(row.outcome, row.detail, row.key) for row in told]
 
@@ -63,7 +63,7 @@ def schema_refusal(
     """Say why the doors would refuse the payload by this input schema; None where they would not, or it is empty."""
     if not schema:
         return None
-    asked, told = (literal(exact_json.dumps(each)).cast(JSONB) for each in (schema, payload))
+    asked, told = (literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
     refused = connection.execute(
         select(func.lanes.input_refusal(asked, of, told, type_=ARRAY(Text)))
     ).scalar_one()
@@ -73,7 +73,7 @@ def schema_refusal(
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
     an order of its own."""
-    kept = literal(exact_json.dumps(payload)).cast(JSONB)
+    kept = literal(json_data.dumps(payload)).cast(JSONB)
     row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
 
@@ -92,7 +92,7 @@ def refuse(
     for known in connection.execute(told).scalars():
         del by_place[known]
     if by_place:
-        rows = exact_json.dumps([asdict(each) for each in by_place.values()])
+        rows = json_data.dumps([asdict(each) for each in by_place.values()])
         connection.execute(REFUSE, {"rows": rows, "door": door, "now": now})
 
 
@@ -100,12 +100,12 @@ def _kept(refusal: Refusal) -> Refusal:
     """The refusal as a row takes it."""
     name, key = refusal.workload, refusal.key
     return Refusal(
-        name and storable(name[:KEY_LIMIT]),
-        storable(refusal.place[:KEY_LIMIT]),
+        name and replace_unstorable(name[:KEY_LIMIT]),
+        replace_unstorable(refusal.place[:KEY_LIMIT]),
         refusal.reason,
-        storable(refusal.detail),
-        storable(refusal.content[:CONTENT_LIMIT]),
-        key and storable(key[:KEY_LIMIT]),
+        replace_unstorable(refusal.detail),
+        replace_unstorable(refusal.content[:CONTENT_LIMIT]),
+        key and replace_unstorable(key[:KEY_LIMIT]),
     )
 
 
@@ -115,7 +115,7 @@ def label(
     """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
-    right = func.jsonb_each(literal(exact_json.dumps(expected)).cast(JSONB)).table_valued(
+    right = func.jsonb_each(literal(json_data.dumps(expected)).cast(JSONB)).table_valued(
         column("key"), column("value")
     )
     outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")

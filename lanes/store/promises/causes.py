@@ -18,8 +18,8 @@ from lanes.store.asking import through
 from lanes.store.figures import due
 from lanes.store.figures.measurements import WELL_SINCE
 from lanes.store.signals import Role, holders
+from lanes.text import ABOUT_AN_INPUT, remove_quotes
 from lanes.units import counted, seconds
-from lanes.unquoted import ABOUT_AN_INPUT, discreet
 from lanes.words import Lane, Outcome
 
 MOST = 5_000  # attempts, or failed items, that are looked at: the newest
@@ -205,7 +205,7 @@ def _failed_items(connection: Connection, of: Incident, now: datetime) -> Found:
 def _not_submitted(connection: Connection, of: Incident) -> Found:
     since = of.opened_at - timedelta(days=1)
     rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
-    notes = [Met(f"batch {row.id} is {row.state}: {discreet(row.note)}", 1) for row in rows]
+    notes = [Met(f"batch {row.id} is {row.state}: {remove_quotes(row.note)}", 1) for row in rows]
     blocked = connection.execute(text(UNRESOLVED)).first()
     if blocked is not None:
         said = f"the create of batch {blocked.id} of {blocked.workload} has no answer; until it has, none follows"
@@ -233,7 +233,7 @@ def _of_batch(connection: Connection, of: Incident) -> Found:
     if row is None:
         return Found(unexplained="the batch is gone")
     if row.note:
-        return Found([Met(discreet(row.note), 1)])
+        return Found([Met(remove_quotes(row.note), 1)])
     if row.ended_at is not None:
         return Found(unexplained="it has ended at the provider; its results are still being read")
     done = f"{row.processed:,} of {counted(row.requests, 'request')}"
@@ -255,7 +255,7 @@ def _met(connection: Connection, rows: Sequence[Any]) -> list[Met]:
 def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:
     """What a whole pack was refused for may quote any of its items, and those are not known here."""
     shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
-    return discreet(
+    return remove_quotes(
         row.error or f"{row.outcome}, without a reason",
         None if shared else payloads.get(row.item_ids[0]),
     )

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claim
+from lanes.packing import Claim
 from lanes.settling.attempts import UNANSWERABLE, given_up
 from lanes.settling.outcome import Attempt
 from lanes.units import counted

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
+from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
 from lanes.money.reserving import Candidate, Reserved, reserve
-from lanes.payload import call_bytes
+from lanes.packing import Claim, ClaimedWork
 from lanes.store import asking
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
@@ -34,7 +34,7 @@ class PaidClaims:
     """What was claimed, most urgent first. Of the workloads in `held_back` something waits: for reserved money, or for a budget
     that another transaction holds. Those in `stopped` have less left than any call of theirs may cost."""
 
-    claimed: Sequence[Claimed] = ()
+    claimed: Sequence[ClaimedWork] = ()
     held_back: Set[str] = frozenset()
     stopped: Set[str] = frozenset()
 

@@ -20,7 +20,7 @@ from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.figures.sums import of_kind, summed, usd_of
 from lanes.store.report.timed import Timed
-from lanes.words import BatchState, Lane, Left, Outcome, Purpose, Reason
+from lanes.words import BatchState, FlushReason, Lane, Outcome, Purpose, Reason
 
 COUNTED = """
 select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
@@ -166,7 +166,7 @@ class Counted:
             ]
             left = {
                 why: summed((each for each in of_kind(rows, "gathered") if each.word == why), "n")
-                for why in Left
+                for why in FlushReason
             }
             per_call = summed(calls, "items") / summed(calls, "n") if calls else 0.0
             found.append(

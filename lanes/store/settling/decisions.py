@@ -12,11 +12,10 @@ from sqlalchemy import Connection, select
 from lanes.batch.batch import OVER, UNCONFIRMED
 from lanes.batch.short_reads import REPEATED
 from lanes.batch.stakes import Stakes
-from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
-from lanes.packing import history_chars
+from lanes.packing import Claim, history_chars
 from lanes.settling import attempts
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.batch import adoption, batches, disowning, releases

@@ -10,13 +10,13 @@ from uuid import UUID
 from sqlalchemy import Connection, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from lanes.claims import Claim
 from lanes.ids import BatchId, ItemId, WorkId
+from lanes.json_data import replace_unstorable
 from lanes.money.cost import Part
+from lanes.packing import Claim
 from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
-from lanes.storable import storable
 from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
@@ -92,7 +92,9 @@ def _storable(each: Attempt) -> Attempt:
     """The attempt with an error that can be stored: it may quote anything that the provider said."""
     error = each.judged.error
     return (
-        each if error is None else replace(each, judged=replace(each.judged, error=storable(error)))
+        each
+        if error is None
+        else replace(each, judged=replace(each.judged, error=replace_unstorable(error)))
     )
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from lanes.ids import BatchId, VersionId
-from lanes.packids import PackIds
+from lanes.packing import PackIds
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.workloads import version, workload
 from lanes.words import BatchState

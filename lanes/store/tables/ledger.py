@@ -23,7 +23,7 @@ from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
 from lanes.store.tables.workloads import version
-from lanes.words import Lane, Left, Outcome, Purpose
+from lanes.words import FlushReason, Lane, Outcome, Purpose
 
 
 class ResponseColumns(TypedColumns):
@@ -102,8 +102,8 @@ class AttemptColumns(TypedColumns):
     gathered_ms: Named[int | None] = Column(
         Integer, comment="How long it was in a window before it was asked; null: in none"
     )
-    left_because: Named[Left | None] = Column(
-        Word(Left),
+    left_because: Named[FlushReason | None] = Column(
+        Word(FlushReason),
         comment="Why it left the window: full, pressed, over or hopeless (nobody else was expected)",
     )
     flow_run_id: Named[Any | None] = Column(
@@ -118,7 +118,7 @@ attempt = Table(
     one_of("lane", Lane),
     one_of("purpose", Purpose),
     one_of("outcome", Outcome),
-    one_of("left_because", Left),
+    one_of("left_because", FlushReason),
     Index(None, "item_id"),
     Index(None, "workload", "lane", "ended_at"),
     Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),

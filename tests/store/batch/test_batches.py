@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lanes.batch.batch import Kind
 from lanes.batch.tally import Tally
-from lanes.claims import Claim
+from lanes.packing import Claim
 from lanes.store.batch import batches, creates, doubts, homecoming, ready_work, releases
 from lanes.store.doors import items
 from lanes.store.workload import workloads

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Connection
 
 from lanes.batch.batch import Answer, Kind
-from lanes.claims import Claim
 from lanes.ids import BatchId
+from lanes.packing import Claim
 from lanes.store.batch import creates, homecoming, ready_work, releases, unwanted
 from lanes.store.doors import items
 from lanes.words import Lane

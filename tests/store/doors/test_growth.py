@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment, Refusal
+from lanes.json_data import LARGEST_LABEL, why_unfit_label
 from lanes.report import legends
-from lanes.storable import LARGEST_LABEL, unfit_label
 from lanes.store.doors import amendments, items
 from lanes.store.report import snapshot
 from tests.conftest import NOON, later
@@ -120,7 +120,7 @@ def test_a_label_has_a_largest_size_at_every_door(connection: Connection) -> Non
     frame = len(json.dumps({"category": ""}))
     fits, large = ({"category": "ä" * ((LARGEST_LABEL - frame) // 2 + more)} for more in (0, 1))
     assert (label(connection, fits), label(connection, large)) == ("labeled", "label_too_large")
-    assert (unfit_label(fits), unfit_label(large)) == (
+    assert (why_unfit_label(fits), why_unfit_label(large)) == (
         None,
         "the label has 65,538 bytes; a label has up to 65,536",
     )

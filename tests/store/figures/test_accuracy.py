@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, Engine
 
-from lanes.storable import unfit_label
+from lanes.json_data import why_unfit_label
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import outcomes
@@ -122,7 +122,7 @@ def test_a_label_stands_beside_the_answer_that_it_judges(connection: Connection)
     ("length", "fits"), [(0, False), (1, True), (512, True), (513, False), (2_700, False)]
 )
 def test_a_field_is_labelled_by_a_name_of_1_to_512_characters(length: int, fits: bool) -> None:
-    why = unfit_label({"x" * length: "a"})
+    why = why_unfit_label({"x" * length: "a"})
     assert (
         why is None
         if fits

@@ -9,14 +9,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from lanes.claims import Gathered
 from lanes.doors.item import Amendment
+from lanes.packing import BufferStay
 from lanes.store.batch import homecoming
 from lanes.store.doors import amendments, items
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
-from lanes.words import Left, Mode, Outcome
+from lanes.words import FlushReason, Mode, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -86,7 +86,7 @@ class Life:
             tried(each, outcome, B if differs and outcome is Outcome.VALID else None, at=self._now)
             for each in claim(self._connection, now=self._now)
         ]
-        where = Gathered(Left.OVER, 2_000) if differs else None
+        where = BufferStay(FlushReason.OVER, 2_000) if differs else None
         save(self._connection, *(replace(each, gathered=where) for each in tries), now=self._now)
 
     def _batch(self, outcome: Outcome, differs: bool) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lanes.claims import Claimed
 from lanes.ids import BudgetId
+from lanes.json_data import call_bytes
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.cost import upper_bound
-from lanes.payload import call_bytes
+from lanes.packing import ClaimedWork
 from lanes.store.money import budgets
 from lanes.store.realtime import paid_claims
 from lanes.words import Lane
@@ -63,7 +63,7 @@ def take(
     workload: str = "letters",
     now: datetime = NOON,
     lease: timedelta = LEASE,
-) -> list[Claimed]:
+) -> list[ClaimedWork]:
     """What its budgets pay for is claimed."""
     return [
         *paid_claims.claim(connection, {workload: places}, worker="w", lease=lease, now=now).claimed

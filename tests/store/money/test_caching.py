@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claimed
 from lanes.ids import BatchId
 from lanes.money.caching import Marks
 from lanes.money.cost import shared_tokens
+from lanes.packing import ClaimedWork
 from lanes.settling.outcome import Response
 from lanes.settling.story import shared_context
 from lanes.store import asking
@@ -32,7 +32,7 @@ def told(number: int, *, read: int = 0, wrote: int = 0) -> Response:
     )
 
 
-def claimed(connection: Connection, items: int, now: datetime, first: int = 0) -> list[Claimed]:
+def claimed(connection: Connection, items: int, now: datetime, first: int = 0) -> list[ClaimedWork]:
     admit(connection, *(f"k{first + n}" for n in range(items)), now=now, lane=Lane.REALTIME)
     route(connection, now=now)
     return claim(connection, places=items, now=now)
@@ -144,7 +144,7 @@ def test_calls_are_counted_as_they_were_and_not_as_full_packs(
     assert weighed(connection, of, Lane.REALTIME, later(minutes=5)) is marks
 
 
-def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list[Claimed]]:
+def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list[ClaimedWork]]:
     """A batch that is to find out: of its requests, an item each, twenty mark."""
     assert weighed(connection, of, Lane.BATCH, NOON) is Marks.SOME
     admit(connection, *(f"k{n}" for n in range(items)), now=NOON, lane=Lane.BATCH)

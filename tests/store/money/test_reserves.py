@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
-from lanes.claims import Claimed
 from lanes.errors import StillLocked
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
+from lanes.packing import ClaimedWork
 from lanes.settling.outcome import Attempt
 from lanes.store import work
 from lanes.store.batch import releases
@@ -244,7 +244,7 @@ def test_two_drains_at_once_never_reserve_more_than_is_left(pool: Engine) -> Non
         of = bound(publish(connection, now=NOON))
         put(connection, str(2 * of))
         waits(connection, *"abcdef")
-    taken: list[Claimed] = []
+    taken: list[ClaimedWork] = []
 
     def draw() -> None:
         for _ in range(3):
@@ -294,12 +294,12 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
             waits(connection, f"k{number}", payload={"text": "x" * size})
     now, held, late, batches = (
         NOON,
-        list[list[Claimed]]([[], []]),
-        list[Claimed](),
+        list[list[ClaimedWork]]([[], []]),
+        list[ClaimedWork](),
         list[tuple[BatchId, Decimal]](),
     )
 
-    def dearest(each: Claimed) -> Attempt:
+    def dearest(each: ClaimedWork) -> Attempt:
         usd_per_token = Decimal("0.0000005")  # of output, which the bill is made of
         tokens = int(bound(version, each.payload["text"]) / usd_per_token)
         return tried(each, response=replace(said(), usage=Usage(output=tokens)), at=now)

@@ -13,7 +13,6 @@ from sqlalchemy import Connection, text
 
 from lanes.batch.tally import Tally
 from lanes.errors import SpecInvalid
-from lanes.escaping import cell
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
 from lanes.promises import approvals, taken_roles
@@ -36,6 +35,7 @@ from lanes.store.money import budgets
 from lanes.store.promises import at_risk, briefings
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
+from lanes.text import cell
 from lanes.words import Lane, Outcome
 from lanes.workload.definition import parse
 from tests.conftest import NOON, later

@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
+from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
-from lanes.payload import call_bytes
 from lanes.store import work
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Mode, Outcome

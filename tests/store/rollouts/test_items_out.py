@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
+from lanes.packing import ClaimedWork
 from lanes.rollouts.gates import Judgement, judge
 from lanes.rollouts.rollout import Approval, AskApproval, Hold, RollBack, Rollout, next_move
 from lanes.store.doors.amendments import amend
@@ -24,7 +24,7 @@ from tests.store.tries import claim, home, save, submit, tried
 ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.05, "at_least": 5}
 MET: dict[str, Any] = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
 P95: dict[str, Any] = {"measure": "p95_s", "max": 7_200, "at_least": 5}
-Batch = tuple[BatchId, datetime, list[Claimed]]
+Batch = tuple[BatchId, datetime, list[ClaimedWork]]
 
 
 def to_batch(connection: Connection, *gates: dict[str, Any], **fields: Any) -> Rollout:

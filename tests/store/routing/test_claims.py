@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.claims import Claim
+from lanes.packing import Claim
 from lanes.store import work
 from lanes.store.realtime import backlog
 from lanes.store.workload import workloads

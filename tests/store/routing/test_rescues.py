@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.claims import Claim
+from lanes.packing import Claim
 from lanes.settling.outcome import Share
 from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through

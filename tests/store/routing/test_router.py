@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine, literal, text
 from sqlalchemy.exc import OperationalError
 
-from lanes.payload import characters
+from lanes.json_data import characters
 from lanes.routing.route import decide
 from lanes.store.doors import items, unrouted
 from lanes.store.doors.unrouted import Begins, Taken

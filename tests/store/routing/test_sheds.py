@@ -334,7 +334,7 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
             setup.execute(text(f"truncate lanes.{table} cascade"))
         free(setup, *"abcd")
     found: dict[WorkId, Shed] = {}
-    claimed: list[work.Claimed] = []
+    claimed: list[work.ClaimedWork] = []
     with pool.connect() as drain, pool.connect() as shedder:
         for step in steps:
             match step:

@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
+from lanes.json_data import call_bytes
 from lanes.money.cost import Estimates, upper_bound
 from lanes.packing import history_chars
-from lanes.payload import call_bytes
 from lanes.store.batch import adoption, batches, creates, disowning, doubts, homecoming
 from lanes.store.doors import items
 from lanes.store.settling import decisions, retries

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import news as news_
 from lanes.store.settling import results, retries
@@ -38,7 +38,7 @@ def open_(pool: Engine) -> Iterator[Callable[[], Connection]]:
         each.close()
 
 
-def claimed(pool: Engine, *keys: str, workload: str = "letters") -> list[Claimed]:
+def claimed(pool: Engine, *keys: str, workload: str = "letters") -> list[ClaimedWork]:
     """Items whose real-time work is ours."""
     with pool.begin() as connection:
         admit(connection, *keys, now=NOON, workload=workload, lane=Lane.REALTIME)

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.money.cost import Estimates
-from lanes.packing import history_chars
+from lanes.packing import ClaimedWork, history_chars
 from lanes.settling.outcome import Saved, judge
 from lanes.store import work as work_store
 from lanes.store.batch import releases
@@ -54,7 +53,7 @@ def state(connection: Connection, key: str = "k") -> str:
 
 def in_batch(
     connection: Connection, version: Version, *keys: str, now: Any = NOON
-) -> tuple[BatchId, list[Claimed]]:
+) -> tuple[BatchId, list[ClaimedWork]]:
     """Items routed to batch, and their batch, submitted."""
     admit(connection, *keys, now=now, workload=version.workload, lane=Lane.BATCH)
     route(connection, now=now)
@@ -63,7 +62,7 @@ def in_batch(
 
 def provisional(
     connection: Connection, version: Version, output: dict[str, Any] = A
-) -> tuple[BatchId, Claimed]:
+) -> tuple[BatchId, ClaimedWork]:
     """A Lambda item answered in real time whose authoritative pass is with the provider."""
     save(connection, tried(claimed_item(connection), output=output))
     batch_id, (pass_,) = submit(connection, version, now=later(minutes=1))
@@ -253,7 +252,7 @@ def test_an_authoritative_pass_that_fails_once_is_tried_again(connection: Connec
     assert row(connection, "current_results").output == B
 
 
-def free_item(connection: Connection, key: str = "k", **fields: Any) -> Claimed:
+def free_item(connection: Connection, key: str = "k", **fields: Any) -> ClaimedWork:
     """A claimed item that the split alone sent to real time."""
     return claimed_item(connection, key, lane=None, **fields)
 
@@ -372,7 +371,7 @@ def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(
     assert state(connection) == "failed"
 
 
-def rescued(connection: Connection, version: Version) -> tuple[BatchId, Claimed, Claimed]:
+def rescued(connection: Connection, version: Version) -> tuple[BatchId, ClaimedWork, ClaimedWork]:
     """An item whose batch is out and that real time answers meanwhile: the batch's id, its work, the claim."""
     batch_id, (late,) = in_batch(connection, version, "k")
     connection.execute(

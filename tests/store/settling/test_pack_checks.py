@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.settling.story import happenings
 from lanes.store import work as work_store
 from lanes.store.doors import emptying
@@ -38,14 +38,14 @@ def checks(connection: Connection) -> list[Any]:
     return rows(connection, "pack_check", "id")
 
 
-def shadows(connection: Connection, *, minute: int = 0) -> list[Claimed]:
+def shadows(connection: Connection, *, minute: int = 0) -> list[ClaimedWork]:
     taken = claim(connection, now=later(minutes=minute))
     assert {each.purpose for each in taken} <= {Purpose.SHADOW}
     return taken
 
 
 def say(
-    connection: Connection, of: Sequence[Claimed], output: dict[str, Any], *, minute: int = 1
+    connection: Connection, of: Sequence[ClaimedWork], output: dict[str, Any], *, minute: int = 1
 ) -> None:
     for each in of:
         save(connection, tried(each, output=output), now=later(minutes=minute))

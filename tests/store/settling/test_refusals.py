@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from lanes.claims import Claimed
+from lanes.packing import ClaimedWork
 from lanes.settling.attempts import LASTING, LEAST_REFUSED, MOST_REFUSED, Refusals, weighed
 from lanes.settling.outcome import Attempt, Judged
 from lanes.settling.story import next_step
@@ -25,7 +25,7 @@ KEYS = ("a", "b", "c", "d", "e")
 
 
 def refused(
-    work: Claimed, *, at: datetime = NOON, error: str = SCHEMA_400, call: str | None = None
+    work: ClaimedWork, *, at: datetime = NOON, error: str = SCHEMA_400, call: str | None = None
 ) -> Attempt:
     """The provider refused a call of this work for what it says."""
     attempt = tried(work, Outcome.POISON, at=at, error=error)

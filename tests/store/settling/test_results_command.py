@@ -18,11 +18,11 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from lanes.claims import Claimed
 from lanes.cli import app
 from lanes.commands import outlet
 from lanes.commands import results as command
 from lanes.ids import BatchId, ItemId
+from lanes.packing import ClaimedWork
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.settling.news import News
 from lanes.words import ItemState, Lane, Outcome
@@ -56,7 +56,7 @@ def letters(pool: Engine, address: str) -> None:
         save(connection, tried(work, output=A), now=later(minutes=4))
 
 
-def claimed(pool: Engine, *keys: str, at: int) -> list[Claimed]:
+def claimed(pool: Engine, *keys: str, at: int) -> list[ClaimedWork]:
     with pool.begin() as connection:
         admit(connection, *keys, now=later(minutes=at), lane=Lane.REALTIME)
         route(connection, now=later(minutes=at))

@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.batch.fitting import fill, whole_from
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
+from lanes.packing import Claim, ClaimedWork
 from lanes.words import Purpose
 from tests.conftest import NOON
 
 PER_REQUEST = 10  # bytes of a body besides its items
 
 
-def packs(*sizes: int) -> list[list[Claimed]]:
+def packs(*sizes: int) -> list[list[ClaimedWork]]:
     numbers = itertools.count(1)
 
-    def claimed(number: int) -> Claimed:
-        return Claimed(
+    def claimed(number: int) -> ClaimedWork:
+        return ClaimedWork(
             Claim(WorkId(number), 1),
             VersionId(1),
             "letters",
@@ -37,7 +37,7 @@ class Written:
     """The requests of a batch, each with its number when it was added."""
 
     def __init__(self) -> None:
-        self.requests: list[tuple[int, list[Claimed]]] = []
+        self.requests: list[tuple[int, list[ClaimedWork]]] = []
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -47,10 +47,10 @@ class Written:
         return sum(PER_REQUEST + len(pack) for _, pack in self.requests)
 
     @property
-    def packs(self) -> list[list[Claimed]]:
+    def packs(self) -> list[list[ClaimedWork]]:
         return [pack for _, pack in self.requests]
 
-    def add(self, pack: Sequence[Claimed]) -> None:
+    def add(self, pack: Sequence[ClaimedWork]) -> None:
         self.requests.append((len(self.requests), [*pack]))
 
     def keep(self, requests: int) -> None:
@@ -58,7 +58,7 @@ class Written:
 
 
 def fit(
-    given_packs: list[list[Claimed]],
+    given_packs: list[list[ClaimedWork]],
     *,
     most_requests: int = 100,
     most_bytes: int = 10_000,
@@ -72,7 +72,7 @@ def fit(
     return found
 
 
-def ids(of: Sequence[Sequence[Claimed]]) -> list[int]:
+def ids(of: Sequence[Sequence[ClaimedWork]]) -> list[int]:
     return [each.claim.work_id for pack in of for each in pack]
 
 

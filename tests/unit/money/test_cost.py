@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes import exact_json
+from lanes import json_data
+from lanes.json_data import call_bytes
 from lanes.money.caching import written
 from lanes.money.cost import Estimates, allocate, allocate_usd, pack_bound, tokens, upper_bound
 from lanes.money.pack_bounds import most_bytes
 from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.money.sharing import Sharing
-from lanes.packids import pack_ids
-from lanes.packing import FRAME_CHARS
-from lanes.payload import call_bytes
+from lanes.packing import FRAME_CHARS, pack_ids
 from lanes.provider.requests import Question, Writer
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -174,7 +173,7 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
         json.loads(body)["max_tokens"],
         {"model": letters.spec.model_of(lane), "lane": lane, "at": NOON},
     )
-    own = len(exact_json.dumps(json.loads(body)["messages"][0]["content"]).encode())
+    own = len(json_data.dumps(json.loads(body)["messages"][0]["content"]).encode())
     sizes = [call_bytes(each) + sum(call_bytes(one) + FRAME_CHARS for one in told) for each in pack]
     bound = pack_bound(letters, sum(sizes), items=len(pack), lane=lane, marked=marked, at=NOON)
     assert bound >= cost(Usage(input=len(body), output=most), **day)

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.money.pack_bounds import MOST_ANSWER_TOKENS, most_bytes, most_items
 from lanes.money.pack_check import is_checked, is_checked_twice
-from lanes.packing import filled, packs, weighed
+from lanes.packing import Claim, ClaimedWork, fill_packs, item_bytes, packs
 from lanes.words import Lane, Purpose
 from tests.conftest import NOON
 from tests.examples import spec, version
@@ -65,7 +64,7 @@ def test_packs_hold_no_more_bytes_than_may_be_unless_one_item_alone_has_more(
     drawn: list[tuple[int, bool]], size: int, most: int
 ) -> None:
     waiting = [
-        Claimed(
+        ClaimedWork(
             Claim(WorkId(n), 1),
             VersionId(1),
             "letters",
@@ -78,10 +77,10 @@ def test_packs_hold_no_more_bytes_than_may_be_unless_one_item_alone_has_more(
         )
         for n, (chars, alone) in enumerate(drawn)
     ]
-    for made in (packs(waiting, size, most=most), list(filled(waiting, size, most=most))):
+    for made in (packs(waiting, size, most=most), list(fill_packs(waiting, size, most=most))):
         assert sorted(each.claim.work_id for pack in made for each in pack) == list(
             range(len(waiting))
         )
         for pack in made:
             assert 1 <= len(pack) <= size
-            assert len(pack) == 1 or sum(map(weighed, pack)) <= most
+            assert len(pack) == 1 or sum(map(item_bytes, pack)) <= most

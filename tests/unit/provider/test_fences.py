@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lanes.packids import pack_ids
+from lanes.packing import pack_ids
 from lanes.provider.fences import escaped, fields
 from lanes.provider.requests import Question, parameters
 from lanes.standin.items import read_pack

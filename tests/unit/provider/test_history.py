@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.json_data import characters, octets
 from lanes.money.cost import CHARS_PER_TOKEN, Estimates, pack_bound, prompt_tokens
 from lanes.packing import HISTORY_RULE, history_chars
-from lanes.payload import characters, octets
 from lanes.provider import fences
 from lanes.provider.requests import PACK_RULE, Question, parameters
 from lanes.words import Lane

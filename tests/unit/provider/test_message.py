@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from lanes.json_data import UNSTORABLE
 from lanes.money.cost import divided
 from lanes.provider.message import LONGEST_NAME, MOST_TOKENS, UnreadableBill, quoted, read_response
 from lanes.settling.outcome import Response, judge
-from lanes.storable import UNSTORABLE
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import cost
 from tests.conftest import NOON

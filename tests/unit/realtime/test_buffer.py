@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
-from lanes.packing import packs
+from lanes.packing import Claim, ClaimedWork, packs
 from lanes.realtime import buffer as buffering
 from lanes.realtime.buffer import Buffer
-from lanes.words import Left, Purpose
+from lanes.words import FlushReason, Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -34,9 +33,9 @@ def claimed(
     urgent: bool = False,
     due_at: datetime | None = None,
     consumer: str | None = None,
-) -> Claimed:
+) -> ClaimedWork:
     rank_at = rank_at or later(hours=1)
-    return Claimed(
+    return ClaimedWork(
         Claim(WorkId(number), 1),
         VersionId(of),
         "letters",
@@ -67,7 +66,7 @@ def busy(per_s: float, **fields: Any) -> tuple[Buffer, dict[VersionId, Version],
     return buffer, versions, later(seconds=30)
 
 
-def left(taken: list[Claimed]) -> list[tuple[int, Left, int]]:
+def left(taken: list[ClaimedWork]) -> list[tuple[int, FlushReason, int]]:
     """What left, why, and after how many milliseconds."""
     return [
         (each.claim.work_id, each.gathered.left, each.gathered.ms)
@@ -90,8 +89,8 @@ def test_while_nobody_knows_how_often_items_come_they_wait_for_the_whole_window_
     assert buffer.next_leave(versions) == later(seconds=12)
     assert buffer.take(versions, later(seconds=11.9)) == []
     assert left(buffer.take(versions, later(seconds=12))) == [
-        (1, Left.OVER, 2_000),
-        (2, Left.OVER, 2_000),
+        (1, FlushReason.OVER, 2_000),
+        (2, FlushReason.OVER, 2_000),
     ]
 
 
@@ -100,7 +99,7 @@ def test_a_full_pack_leaves_before_its_window_is_over() -> None:
     buffer.add([claimed(1), claimed(2)], versions, NOON)
     assert buffer.take(versions, NOON) == []
     buffer.add([claimed(3)], versions, NOON)
-    assert left(buffer.take(versions, NOON)) == [(n, Left.FULL, 0) for n in (1, 2, 3)]
+    assert left(buffer.take(versions, NOON)) == [(n, FlushReason.FULL, 0) for n in (1, 2, 3)]
 
 
 def test_what_is_over_a_full_pack_gathers_on_and_the_most_pressing_leave_first() -> None:
@@ -118,8 +117,8 @@ def test_a_pressing_item_takes_its_window_along_early() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1), claimed(2, rank_at=later(seconds=1))], versions, NOON)
     assert left(buffer.take(versions, later(seconds=1))) == [
-        (1, Left.PRESSED, 1_000),
-        (2, Left.PRESSED, 1_000),
+        (1, FlushReason.PRESSED, 1_000),
+        (2, FlushReason.PRESSED, 1_000),
     ]
 
 
@@ -135,7 +134,7 @@ def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> No
     assert buffer.next_leave(versions) == later(seconds=4)
     (first, _) = buffer.take(versions, later(seconds=4))
     assert first.gathered is not None
-    assert first.gathered.left is Left.PRESSED
+    assert first.gathered.left is FlushReason.PRESSED
 
 
 def test_what_is_urgent_gathers_for_its_window_or_until_its_due_time_presses() -> None:
@@ -149,7 +148,7 @@ def test_what_is_urgent_gathers_for_its_window_or_until_its_due_time_presses() -
 def test_nobody_waits_where_nobody_is_expected_before_the_window_is_over() -> None:
     buffer, versions, now = busy(0.1, buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1)], versions, now)
-    assert left(buffer.take(versions, now)) == [(1, Left.HOPELESS, 0)]
+    assert left(buffer.take(versions, now)) == [(1, FlushReason.HOPELESS, 0)]
 
 
 def test_who_waits_for_others_leaves_a_mean_gap_before_the_end_of_the_window() -> None:
@@ -158,7 +157,7 @@ def test_who_waits_for_others_leaves_a_mean_gap_before_the_end_of_the_window() -
     leaves = buffer.next_leave(versions)
     assert leaves is not None
     assert (leaves - now).total_seconds() == pytest.approx(2.5, abs=0.05)
-    assert left(buffer.take(versions, leaves))[0][1] is Left.HOPELESS
+    assert left(buffer.take(versions, leaves))[0][1] is FlushReason.HOPELESS
 
 
 def test_a_stream_that_stops_is_not_waited_for() -> None:

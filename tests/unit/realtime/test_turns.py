@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
 from lanes.money.pack_size import Decided, PackSizes, Place
+from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.circuit import Fault
 from lanes.realtime.circuit import opened as opens
@@ -30,7 +30,7 @@ def turns(pace: Pace | None = None, health: Health | None = None) -> Turns:
     return Turns(pace or Pace(most=4), health or Health(jitter=lambda: 1.0))
 
 
-def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
+def take_in(opened: Turns, *claimed: ClaimedWork, now: datetime = NOON) -> None:
     opened.take_in(claimed, {each.version_id: VERSIONS[each.version_id] for each in claimed}, now)
 
 
@@ -44,8 +44,8 @@ def claimed(
     urgent: bool = False,
     purpose: Purpose = Purpose.ANSWER,
     consumer: str | None = None,
-) -> Claimed:
-    return Claimed(
+) -> ClaimedWork:
+    return ClaimedWork(
         Claim(WorkId(number), 1),
         of.id,
         of.workload,
@@ -359,7 +359,7 @@ def test_what_only_measures_begins_when_nothing_that_is_owed_waits_and_steps_bac
     assert begin(opened, pace) == [[1]]
 
 
-def shadows(*numbers: int, of: Version = LETTERS) -> list[Claimed]:
+def shadows(*numbers: int, of: Version = LETTERS) -> list[ClaimedWork]:
     return [
         claimed(number, of, rank_at=later(days=1, seconds=number), purpose=Purpose.SHADOW)
         for number in numbers

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from lanes.escaping import cell, code, plain
 from lanes.ids import BatchId
 from lanes.report import markdown, summary, terminal
 from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
@@ -32,6 +31,7 @@ from lanes.report.snapshot import (
     Snapshot,
     StateFigures,
 )
+from lanes.text import cell, code, plain
 from lanes.units import aligned_usd, clock, counted, seconds, share, usd
 from lanes.words import BatchState, Lane, Reason
 from tests.unit.report.test_report_sections import steered

@@ -29,7 +29,7 @@ from lanes.report.snapshot import (
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
-from lanes.words import Lane, Left, ReplayState, RolloutState
+from lanes.words import FlushReason, Lane, ReplayState, RolloutState
 from tests.conftest import NOON, later
 from tests.rollouts import playbook
 from tests.unit.advice.test_advice import evidence
@@ -113,7 +113,11 @@ def steered(text: str = "trial") -> Snapshot:
                 "new", Lane.REALTIME, None, None, Share(3, 3), NOTHING, None, "", Decimal(0)
             ),
         ],
-        windows=[WindowFigures("letters", 40, 0.8, 12.5, {Left.FULL: 30, Left.HOPELESS: 10})],
+        windows=[
+            WindowFigures(
+                "letters", 40, 0.8, 12.5, {FlushReason.FULL: 30, FlushReason.HOPELESS: 10}
+            )
+        ],
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[

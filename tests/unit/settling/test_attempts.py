@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import cast
 
-from lanes.claims import Claim
 from lanes.ids import WorkId
+from lanes.packing import Claim
 from lanes.settling import attempts
 from lanes.settling.attempts import LOST, Times
 from lanes.settling.outcome import Judged, Response

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.claims import Claim
 from lanes.ids import WorkId
+from lanes.packing import Claim
 from lanes.settling.outcome import WHOLE, Attempt, Judged, Response, Share, each_once
 from lanes.words import Outcome
 from lanes.workload.prices import Usage

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lanes import yaml_places
 from lanes.errors import SpecInvalid
 from lanes.mainjob.samples.files import WORKLOADS, sample_workloads
 from lanes.workload import reading as workload_file
+from lanes.workload import yaml_places
 from lanes.workload.definition import parse
 from lanes.workload.hashes import content_hash
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec
 from lanes.workload.writing import written
-from lanes.yaml_places import NotYaml
+from lanes.workload.yaml_places import NotYaml
 from tests.examples import spec
 from tests.unit.strategies import TEXT, some_json
 

@@ -6,7 +6,7 @@ from typing import IO
 from rich import console
 from rich.segment import Segment
 
-from lanes.escaping import VisibleStream, visible
+from lanes.text import VisibleStream, visible
 
 
 class Console(console.Console):

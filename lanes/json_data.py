@@ -1,0 +1,210 @@
+"""JSON values: read and written exactly, checked against what Postgres can store, and measured.
+
+The standard library's `json` decides what a text means. orjson does the same several times as fast, but turns numbers beyond
+64 bits into floats and knows neither numbers that are not finite nor unpaired surrogates, so `json` handles what may hold them.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+DEEPEST = (
+    100  # levels of lists and objects that a door takes; JSON libraries give up at about 1,000
+)
+LONGEST_FIELD = 512  # characters of the name of a labelled field
+LARGEST_LABEL = 65_536  # bytes as JSON, as `lanes.label` has it
+MODEST = 1 << 63
+LARGEST_FLOAT = 1e308  # of either sign: a little below what a float holds; `lanes.unreadable` has the same limit
+LARGEST_INTEGER = 10**308
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # characters that Postgres does not take as text
+PER_VALUE = 8  # approximate bytes of a number, a comma or a bracket
+MOST_WEIGHED = 8 * 1024**2  # a chunk is full then
+OPENING = "<\uff1c\ufe64"  # brackets that may begin a fence: each may be written as `&lt;`
+PER_BRACKET = 3  # bytes that this adds
+_LARGE = re.compile(r"\d{19}")  # digits of a number that may be beyond 64 bits
+_LARGE_IN_BYTES = re.compile(rb"\d{19}")
+
+
+def loads(text: str | bytes) -> Any:
+    """Return what `json.loads` returns.
+
+    Raises:
+        ValueError: the text is not JSON.
+        RecursionError: it is nested too deeply.
+    """
+    large = _LARGE.search(text) if isinstance(text, str) else _LARGE_IN_BYTES.search(text)
+    if large is None:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+    return json.loads(text)
+
+
+def dumps(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
+    """Return the value as JSON without blanks; `default` replaces values that JSON does not know.
+
+    A number that is not finite is written as null; the doors admit none.
+
+    Raises:
+        TypeError: a value has a type that cannot be written.
+    """
+    try:
+        return orjson.dumps(value, default=default).decode()
+    except (
+        TypeError
+    ):  # a number beyond 64 bits, an unpaired surrogate, a subclass of float or tuple
+        return json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":"))
+
+
+def replace_unstorable(text: str) -> str:
+    """Return the text with U+FFFD in place of each character that Postgres cannot store."""
+    return UNSTORABLE.sub("\ufffd", text)
+
+
+def why_unstorable(value: Any, where: str) -> str | None:
+    """Return why `value` cannot be saved as JSON, a clause that begins with the place, or None if it can."""
+    if _is_plain(value, 0):
+        return None
+    if _is_too_deep(value):
+        return f"{where} is nested deeper than {DEEPEST} levels; flatten it"
+    return _fault(value, where, where)
+
+
+def why_unfit_label(expected: Mapping[str, Any] | None) -> str | None:
+    """Return why a label cannot be saved, or None if it can."""
+    problem = why_unstorable(expected, "the label")
+    if problem is not None or expected is None:
+        return problem
+    size = len(json.dumps(expected, ensure_ascii=False).encode())
+    if size > LARGEST_LABEL:
+        return f"the label has {size:,} bytes; a label has up to {LARGEST_LABEL:,}"
+    long = next((field for field in expected if not 1 <= len(field) <= LONGEST_FIELD), None)
+    if long is None:
+        return None
+    return f"the label names a field with {len(long):,} characters; a field's name has 1 to {LONGEST_FIELD}"
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Return whether the value can be saved for certain: a quick test that nearly every value passes."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii() and "\x00" not in value
+    if kind is dict and depth < DEEPEST:
+        for key, each in value.items():
+            if (
+                type(key) is not str
+                or not key.isascii()
+                or "\x00" in key
+                or not _is_plain(each, depth + 1)
+            ):
+                return False
+        return True
+    if kind is list and depth < DEEPEST:
+        return all(_is_plain(each, depth + 1) for each in value)
+    if kind is int:
+        return -MODEST < value < MODEST
+    return value is None or kind is bool or (kind is float and abs(value) <= LARGEST_FLOAT)
+
+
+def _is_too_deep(value: Any, depth: int = 0) -> bool:
+    match value:
+        case dict():
+            return depth >= DEEPEST or any(_is_too_deep(each, depth + 1) for each in value.values())
+        case list() | tuple():
+            return depth >= DEEPEST or any(_is_too_deep(each, depth + 1) for each in value)
+        case _:
+            return False
+
+
+def _fault(value: Any, where: str, whole: str) -> str | None:
+    """Return the first fault of a part; a number is reported for the `whole`, as the database does."""
+    match value:
+        case str():
+            return _broken_text(value, where)
+        case None | bool():
+            return None
+        case float() if math.isnan(value):
+            return f"{where} holds nan, which is not JSON"
+        case int() | float():
+            largest = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
+            return f"{whole} holds a number beyond 1e308" if abs(value) > largest else None
+        case dict():
+            for key, each in value.items():
+                if not isinstance(key, str):
+                    return f"{where} holds the key {key!r}, which is no text"
+                problem = _broken_text(key, where) or _fault(each, f"{where}.{key}", whole)
+                if problem is not None:
+                    return problem
+        case list() | tuple():
+            for index, each in enumerate(value):
+                problem = _fault(each, f"{where}[{index}]", whole)
+                if problem is not None:
+                    return problem
+        case _:
+            return f"{where} is of the type {type(value).__name__}, which is not JSON"
+    return None
+
+
+def _broken_text(text: str, where: str) -> str | None:
+    if "\x00" in text:
+        return f"{where} holds the character NUL (\\u0000), which cannot be stored"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{where} holds an unpaired surrogate, which is not valid Unicode"
+    return None
+
+
+def characters(payload: Any) -> int:
+    """Return the characters of the payload as JSON; the database counts the same, except for how it writes some numbers."""
+    return len(json.dumps(payload, ensure_ascii=False))
+
+
+def octets(payload: Any) -> int:
+    """Return the bytes of the payload as JSON."""
+    return len(json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def call_bytes(payload: Mapping[str, Any]) -> int:
+    """Return the most bytes that the payload can take in the body of a call.
+
+    The message holds the payload indented, or each field in a tag of its name, with fences escaped. The body holds the message
+    as JSON, so that quotes are escaped twice.
+    """
+    indented = json.dumps(payload, ensure_ascii=False, indent=1)
+    names = sum(
+        len(json.dumps(name, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        for name in payload
+    )
+    return octets(indented) + names + PER_BRACKET * sum(map(indented.count, OPENING))
+
+
+def weight(value: Any) -> int:
+    """Return about how many bytes a value takes as JSON, with one byte for each character of its texts.
+
+    This is cheaper than writing the value, and works for values that are not JSON or contain themselves: levels below `DEEPEST`
+    are not weighed, nor is anything more once the sum exceeds `MOST_WEIGHED` bytes.
+    """
+    held, level = 0, [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for each in level:
+            match each:
+                case str():
+                    held += len(each) + 2
+                case dict():
+                    below += each.values()
+                    held += sum(map(len, map(str, each))) + PER_VALUE * len(each)
+                case list() | tuple():
+                    below += each
+                case _:
+                    held += PER_VALUE
+        if not below or held > MOST_WEIGHED:
+            break
+        level = below
+    return held

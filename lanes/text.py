@@ -1,0 +1,207 @@
+"""Text made safe to show: control characters and markup escaped, secrets masked, quotations of inputs removed.
+
+A secret in an address is its login (`scheme://user:password@host`), or a field that is named like one: `?password=`,
+`?sslpassword=`, `?api_key=`, and the same in the `key=value` form of libpq.
+"""
+
+import base64
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+# Characters that act on a terminal, reorder a line or end one: C0 without tab and line feed, DEL, C1, marks and overrides of
+# direction, line and paragraph separators, and surrogates, which cannot be written.
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+ONE_LINE_LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "lanes", "blocks", "tasks", "flows")
+ACTIVE = re.compile(r"([\\`*_\[\]|~!#])")  # what Markdown would take as its own
+ESCAPED_PIPE = re.compile(r"\\*\|")
+AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
+WORD_JOINER = "\u2060"  # invisible and unbreakable: between ":" and "//" it keeps an address from becoming a link
+HIDDEN = "***"
+# Parameters of libpq; `passfile` and `sslkey` are paths.
+LIBPQ_SECRETS = ("password", "sslpassword", "oauth_client_secret")
+# Up to the last "@": a password that was not percent-encoded may contain some.
+_LOGIN = re.compile(r"://[^\s\"'<>]*@")
+_FIELD = re.compile(
+    r"\b(?!sslkey\b)([\w-]*(?:password|passwd|passphrase|pwd|secret|token|key|signature)[\w-]*)(\s*=\s*)"
+    r"('(?:[^'\\]|\\.)*'?|[^\s&,;)\"']+)",
+    re.IGNORECASE,
+)
+FOREIGN = re.compile(
+    r"the provider answered \d{3}: |no answer from the provider: |\b[a-z_]+_error: |\brequest_too_large: "
+)
+ABOUT_AN_INPUT = re.compile(r"answered (?:400|413|422)|invalid_request_error|request_too_large")
+QUOTED = re.compile(
+    r"""(?<!\w)(?:'[^'\n]*(?:'(?!\w)|$)|"[^"\n]*(?:"|$)|`[^`\n]*(?:`|$)|“[^”\n]*(?:”|$))"""
+)
+WORD = re.compile(r"\d{4,}|\w{5,}")
+ATTEMPTS_NOTE = re.compile(
+    r" \(after [\d,]+ failed attempts?\)$"
+)  # added to the error of a failed item
+WITHHELD = "its words may quote the input: see `lanes explain`"
+
+
+def plain(text: object, *, most: int = 160) -> str:
+    """Return the text as one line without control characters, cut to `most` characters with "..."."""
+    start = str(text)[: 4 * most]
+    # Not printable: controls, direction overrides, surrogates, and spaces other than " ".
+    visible = (
+        start
+        if start.isprintable()
+        else "".join(char if char.isprintable() else " " for char in start)
+    )
+    line = " ".join(visible.split())
+    return line if len(line) <= most else line[: max(most - 3, 0)].rstrip() + "..."
+
+
+def cell(text: object, *, most: int = 160) -> str:
+    """Return the text for a cell of a Markdown table, without effect as markup, HTML, link or column."""
+    line = plain(text, most=most).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return AUTOLINK.sub(WORD_JOINER, ACTIVE.sub(r"\\\1", line))
+
+
+def code(text: object, *, most: int = 60) -> str:
+    """Return the text as inline code for a cell of a Markdown table.
+
+    Inline code cannot hold every character there: backticks become apostrophes, backslashes before a pipe are left out.
+    """
+    line = ESCAPED_PIPE.sub(r"\\|", plain(text, most=most).replace("`", "'"))
+    return f"`{line}`" if line else ""
+
+
+def visible(text: str) -> str:
+    """Return the text with each control character written as an escape, such as \\x1b; tabs and line feeds stay."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def in_json(text: str) -> str:
+    """Return equivalent JSON without control characters, except for line feeds between values."""
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class VisibleStream:
+    """A text stream that escapes control characters, for standard output and standard error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        # rich writes to this attribute, so that its own sequences pass; `Console` escapes the texts.
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        """Write the text and return its length."""
+        self.rich_proxied_file.write(visible(text))
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write the lines."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+class VisibleRecord(logging.LogRecord):
+    """A log record without control characters; messages of Lanes are one line each."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        if self.exc_info and self.exc_info[0] is not None:
+            self.exc_text = visible(logging.Formatter().formatException(self.exc_info))
+
+    def getMessage(self) -> str:
+        """Return the message with its arguments, escaped."""
+        said = visible(super().getMessage())
+        return said.replace("\n", "\\n") if self.name.startswith(ONE_LINE_LOGGERS) else said
+
+
+def make_logs_visible() -> None:
+    """Make every logger of this process write `VisibleRecord`s."""
+    logging.setLogRecordFactory(VisibleRecord)
+
+
+def mask_secrets(text: str) -> str:
+    """Return the text with `***` in place of each login of an address and each field named like a secret."""
+    return _FIELD.sub(rf"\1\2{HIDDEN}", _LOGIN.sub(f"://{HIDDEN}@", text))
+
+
+def has_secret(address: str) -> bool:
+    """Return whether the address contains a login or a secret field."""
+    return mask_secrets(address) != address
+
+
+def split_login(address: str) -> tuple[str, str | None]:
+    """Return an HTTP address without its login, and the login as `user:password` or None."""
+    parts = urlsplit(address)
+    login, at, host = parts.netloc.rpartition("@")
+    return (urlunsplit(parts._replace(netloc=host)), unquote(login)) if at else (address, None)
+
+
+def basic_auth(login: str | None) -> dict[str, str]:
+    """Return the HTTP header that sends the login; empty without one."""
+    return (
+        {}
+        if login is None
+        else {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    )
+
+
+def mask_address(address: str) -> str:
+    """Return an HTTP address to show: without its login, and with its secret fields masked."""
+    try:
+        return mask_secrets(split_login(address)[0])
+    except ValueError:  # not an address
+        return mask_secrets(address)
+
+
+def describe_error(error: Exception) -> str:
+    """Return the text of an error without values: a validation error names only places and rules."""
+    from pydantic import ValidationError  # slow to import, and the command line needs none
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return f"{error.title}: " + "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in faults
+    )
+
+
+def remove_quotes(error: str, payloads: Iterable[Any] | None = None) -> str:
+    """Return an attempt's error without what the provider quotes; errors of Lanes quote nothing and stay unchanged.
+
+    A refusal of the input itself keeps the provider's words only if the `payloads` that were asked are known and share no
+    word with them.
+    """
+    foreign = FOREIGN.search(error)
+    if foreign is None:
+        return error
+    added = ATTEMPTS_NOTE.search(error)
+    end = added.start() if added else len(error)
+    head, words, tail = error[: foreign.end()], error[foreign.end() : end], error[end:]
+    if ABOUT_AN_INPUT.search(head) and (payloads is None or _echoes(words, payloads)):
+        return f"{head.removesuffix(': ')} ({WITHHELD}){tail}"
+    return head + QUOTED.sub('"..."', words) + tail
+
+
+def _echoes(words: str, payloads: Iterable[Any]) -> bool:
+    in_error = set(WORD.findall(words.casefold()))
+    return any(
+        in_error.intersection(WORD.findall(text.casefold()))
+        for each in payloads
+        for text in _texts(each)
+    )
+
+
+def _texts(payload: Any) -> Iterator[str]:
+    waiting = [payload]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, list | tuple):
+            waiting += part
+        elif part is not None and not isinstance(part, bool):
+            yield str(part)
