@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from lanes.promises import batch_health
 from lanes.report import legends, pictures, summary
+from lanes.report.figures import BatchFigures, LaneFigures, StateFigures
 from lanes.report.links import REPORT, versions_page
 from lanes.report.section import Section, explained, of_shown
 from lanes.report.sections import further, pressing, throughput
-from lanes.report.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
+from lanes.report.snapshot import Snapshot
 from lanes.text import cell, code
 from lanes.units import MISSING, count, counted, rate, seconds, share, usd
 from lanes.words import BatchState, ItemState

@@ -18,8 +18,9 @@ from lanes.report.charts import (
     data_uri,
     mix,
 )
+from lanes.report.figures import BatchFigures, CostFigures, LaneFigures, RouteFigures
 from lanes.report.linechart import Series, lines
-from lanes.report.snapshot import BatchFigures, CostFigures, LaneFigures, RouteFigures, Snapshot
+from lanes.report.snapshot import Snapshot
 from lanes.units import count, counted, rate, seconds, share, usd
 from lanes.words import Lane
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Protocol
 
 from lanes.promises.incident import IncidentState
-from lanes.report.calls import CallFigures
-from lanes.report.snapshot import BatchFigures, CostFigures, Snapshot
+from lanes.report.figures import BatchFigures, CallFigures, CostFigures
+from lanes.report.snapshot import Snapshot
 from lanes.units import clock, count, counted, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 

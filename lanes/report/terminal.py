@@ -9,9 +9,10 @@ from rich.text import Text
 
 from lanes.promises import batch_health
 from lanes.report import legends, summary
+from lanes.report.figures import BatchFigures, StateFigures
 from lanes.report.section import Legend, Section, explained
 from lanes.report.sections import further, pressing, throughput
-from lanes.report.snapshot import BatchFigures, Snapshot, StateFigures
+from lanes.report.snapshot import Snapshot
 from lanes.report.titled import titled
 from lanes.text import plain
 from lanes.units import MISSING, aligned_usd, count, rate, seconds, share, usd

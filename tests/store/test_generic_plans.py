@@ -22,8 +22,7 @@ from lanes.store.money import pack_sizes
 from lanes.store.promises import endings, slack_posts
 from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
-from lanes.store.report import ongoing
-from lanes.store.report import sheds as report_sheds
+from lanes.store.report import facts
 from lanes.store.rollouts import rollouts
 from lanes.store.routing import rescues, sheds
 from lanes.store.tables import slack_post
@@ -126,7 +125,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "a freeze thaws": (lambda c: endings.thaw(c, now=NOON), "uq_incident_open"),
     "open incidents are listed": (
-        lambda c: ongoing.incidents(through(c), later(days=-1), most=9),
+        lambda c: facts.incidents(through(c), later(days=-1), most=9),
         "= 'open'",
     ),
     "what Slack must be told": (
@@ -149,7 +148,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "how long a queue is": (lambda c: sheds.standing(c, ["letters"]), "ix_work_claimable"),
     "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
     "what becomes of what is shed": (
-        lambda c: report_sheds.of_period(through(c), SHED, since=NOON),
+        lambda c: facts.sheds(through(c), SHED, since=NOON),
         "ix_route_shed",
     ),
     "what is overdue": (

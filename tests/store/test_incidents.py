@@ -21,7 +21,7 @@ from lanes.store.asking import through
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
 from lanes.store.promises import slack_posts
-from lanes.store.report import ongoing
+from lanes.store.report import facts
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
@@ -102,7 +102,7 @@ def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_ov
         [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]],
         now=later(hours=1),
     )
-    found = ongoing.incidents(through(connection), NOON, most=4)
+    found = facts.incidents(through(connection), NOON, most=4)
     assert [each.state for each in found].count(IncidentState.OPEN) == 60
     assert [each.workload for each in found[60:]] == [
         "letters-9",
@@ -111,7 +111,7 @@ def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_ov
         "letters-6",
     ]
     assert found[0].workload == "letters-69"
-    assert len(ongoing.incidents(through(connection), later(hours=1), most=4)) == 60
+    assert len(facts.incidents(through(connection), later(hours=1), most=4)) == 60
 
 
 def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:

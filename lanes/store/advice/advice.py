@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence
+from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LimitUse
 from lanes.errors import UnknownWorkload
 from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
@@ -15,11 +15,11 @@ from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
 from lanes.money.overhead import Overheads
 from lanes.routing.binding import asks_for
-from lanes.routing.capacity import Need
+from lanes.routing.capacity import Kind as LimitKind
+from lanes.routing.capacity import Limit, Need
 from lanes.routing.prospect import Batches, Departure
 from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
-from lanes.store.advice.limits import uses
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
@@ -202,7 +202,7 @@ def _of(
         corrected=summed(compared, "items"),
         distance=seen["distance"][0].distance if seen["distance"] else None,
         consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
-        limits=uses(
+        limits=_limit_uses(
             seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now
         ),
         provider_discount=prices.discount(otherwise=Evidence.provider_discount),
@@ -210,6 +210,24 @@ def _of(
         savings=None if shared is None or of_others else prices.saved(counted, shared),
         version=version.number,
         of_others=of_others,
+    )
+
+
+def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUse, ...]:
+    """Each limit, with what an item takes of it."""
+    told = [
+        Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+        for row in rows
+    ]
+    return tuple(
+        LimitUse(
+            limit.kind.said,
+            limit.limit,
+            limit.left(limit.seen_at),
+            each.of(limit.kind),
+            max(0.0, (now - limit.seen_at).total_seconds()),
+        )
+        for limit in told
     )
 
 

@@ -1,7 +1,5 @@
 """What is asked of the database for advice on workloads."""
 
-from lanes.store.advice.limits import LIMITS
-
 IN_FORCE = """
 select w.name as workload, v.id as version_id, v.number, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes,
        v.confidence
@@ -93,6 +91,16 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
        and f.at >= h.at and f.n > 0
      order by f.at limit 1) f on true
   left join (select workload, min(at) as at, max(n) as n from minutes group by 1) m on m.workload = a.workload
+"""
+
+# The newest limits that the provider told of the model that a workload asks in real time.
+LIMITS = """
+select distinct on (f.name, c.kind) f.name as workload, c.kind, c.limit_, c.remaining, c.reset_at, c.seen_at
+  from lanes.workload f
+  join lanes.version v on v.id = f.version_id
+  join lanes.capacity c on c.model = v.realtime_model
+ where f.name = any(:workloads) and c.seen_at >= :since
+ order by f.name, c.kind, c.seen_at desc
 """
 
 QUESTIONS = {

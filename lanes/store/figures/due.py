@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from lanes.report.deadlines import DeadlineFigures
+from lanes.report.figures import DeadlineFigures
 from lanes.store.asking import Ask
 from lanes.words import Lane
 

@@ -1,25 +1,26 @@
 """What the report has of figures alone: they are read once, and each section is a sum of them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from lanes.report.calls import CallFigures
-from lanes.report.capacity import WaitFigures
-from lanes.report.packs import WindowFigures
-from lanes.report.snapshot import (
+from lanes.figures.durations import Durations
+from lanes.figures.kinds import Kind
+from lanes.report.figures import (
     AgreementFigures,
     BatchTotals,
+    CallFigures,
     CostFigures,
     LaneFigures,
     RouteFigures,
+    WaitFigures,
+    WindowFigures,
 )
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.figures.sums import of_kind, summed, usd_of
-from lanes.store.report.timed import Timed
 from lanes.words import BatchState, FlushReason, Lane, Outcome, Purpose, Reason
 
 COUNTED = """
@@ -32,6 +33,10 @@ select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::big
 """
 
 TOOK = "select workload, lane, buckets, counts from lanes.figure_hist_since('{answer}', :since)"
+TIMED = """
+select workload, kind, buckets, counts from lanes.figure_hist_since('{batch,buffer,gathered}', :since)
+ where kind <> 'batch' or word in ('ended', 'collected')
+"""
 ENDED = (BatchState.ENDED, BatchState.COLLECTED)
 FAILED = ("invalid", "errored", "expired", "missing")
 LIVE = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
@@ -43,7 +48,7 @@ class Counted:
 
     def __init__(self, ask: Ask, since: datetime) -> None:
         self.rows = ask(COUNTED, since=since)
-        self._timed = Timed(ask, since)
+        self._timed = added_up(ask(TIMED, since=since), "kind", "workload")
         self._took = added_up(ask(TOOK, since=since), "workload", "lane")
 
     def lanes(self) -> list[LaneFigures]:
@@ -123,7 +128,7 @@ class Counted:
         batches, carried = of_kind(rows, "batch"), of_kind(rows, "carried")
         ended, took = (
             [each for each in batches if each.word in ENDED],
-            self._timed.batches.get(workload),
+            self._durations(Kind.BATCH).get(workload),
         )
         return BatchTotals(
             workload,
@@ -142,7 +147,7 @@ class Counted:
         """How long items of each workload waited for their real-time call."""
         return [
             WaitFigures(workload, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
-            for workload, each in self._timed.waits.items()
+            for workload, each in self._durations(Kind.BUFFER).items()
         ]
 
     def checks(self) -> dict[tuple[str, Lane], Decimal]:
@@ -157,7 +162,7 @@ class Counted:
     def windows(self) -> list[WindowFigures]:
         """How long items of each workload gathered, why they left, and how many of them shared a call."""
         found: list[WindowFigures] = []
-        for workload, took in self._timed.windows.items():
+        for workload, took in self._durations(Kind.GATHERED).items():
             rows = [each for each in self.rows if each.workload == workload]
             calls = [
                 each
@@ -212,6 +217,12 @@ class Counted:
             for lane in Lane
             if (of_lane := [each for each in rows if each.lane == lane])
         ]
+
+    def _durations(self, kind: Kind) -> Mapping[str, Durations]:
+        """Return the durations of a kind by workload: until a batch ended, until asked, gathered."""
+        return {
+            workload: took for (of, workload), took in sorted(self._timed.items()) if of == kind
+        }
 
     def _by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
         for workload, rows in groupby(self.rows, key=lambda each: each.workload):

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
 from lanes.figures.kinds import Grain, Stands
-from lanes.report.calls import caching_figures
-from lanes.report.snapshot import (
+from lanes.report.figures import (
     AccuracyFigures,
     AmendmentFigures,
     BatchFigures,
@@ -15,17 +14,18 @@ from lanes.report.snapshot import (
     MinuteFigures,
     RefusalFigures,
     ReplayFigures,
-    Snapshot,
     SplitFigures,
     StateFigures,
+    caching_figures,
 )
+from lanes.report.snapshot import Snapshot
 from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status, caching, overheads_in_force
-from lanes.store.report import capacity, ongoing, packs, rescued, sheds
+from lanes.store.report import facts
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
@@ -155,10 +155,10 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         costs=counted.costs(),
         states=_states(counted, read(STANDING, StateFigures)),
         routes=counted.routes(),
-        sheds=sheds.of_period(ask, counted.shed(), since=since),
+        sheds=facts.sheds(ask, counted.shed(), since=since),
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
-        packs=packs.sizes(ask, counted.checks(), now=now),
+        packs=facts.pack_sizes(ask, counted.checks(), now=now),
         windows=counted.windows(),
         waits=counted.waits(),
         deadlines=due.by_reason(ask, since=since, now=now),
@@ -169,17 +169,17 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         refusals=read(REFUSALS, RefusalFigures),
         minutes=_minutes(ask(MINUTES, since=since, grain=grain)),
         point=LENGTHS[grain],
-        incidents=ongoing.incidents(ask, since, most=MOST_INCIDENTS),
-        rollouts=ongoing.rollouts(ask, since),
+        incidents=facts.incidents(ask, since, most=MOST_INCIDENTS),
+        rollouts=facts.rollouts(ask, since),
         splits=read(SPLITS, SplitFigures),
         replays=read(REPLAYS, ReplayFigures),
         calls=counted.calls(),
         amendments=read(AMENDMENTS, AmendmentFigures),
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
-        capacity=capacity.figures(ask, now=now),
-        rescues=rescued.figures(ask, since=since, now=now),
-        circuits=ongoing.circuits(ask),
+        capacity=facts.capacity(ask, now=now),
+        rescues=facts.rescues(ask, since=since, now=now),
+        circuits=facts.circuits(ask),
         caching=caching_figures(
             caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)
         ),

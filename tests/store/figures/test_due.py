@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.promises.deadlines import DueSeen
-from lanes.report.deadlines import DeadlineFigures
+from lanes.report.figures import DeadlineFigures
 from lanes.store import asking
 from lanes.store.figures import due, folding, measurements, rebuilding
 from lanes.store.settling import retries

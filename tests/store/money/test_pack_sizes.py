@@ -10,7 +10,7 @@ from lanes.money.pack_size import Decided, Place
 from lanes.settling.story import happenings
 from lanes.store import asking
 from lanes.store.money import pack_sizes
-from lanes.store.report import packs
+from lanes.store.report import facts
 from lanes.store.settling import story
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -140,9 +140,9 @@ def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost
 ) -> None:
     of = letters(connection)
     ask = asking.through(connection)
-    assert packs.sizes(ask, {}, now=NOON) == []
+    assert facts.pack_sizes(ask, {}, now=NOON) == []
     compared(connection, of, n=20, bad=1, twice=8)
-    (told,) = packs.sizes(
+    (told,) = facts.pack_sizes(
         ask, {("letters", Lane.REALTIME): Decimal("0.3")}, now=NOON + timedelta(minutes=1)
     )
     assert (told.size, told.packed, told.alone, told.checks_usd) == (
@@ -153,7 +153,7 @@ def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost
     )
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
-    (told,) = packs.sizes(ask, {}, now=later(minutes=2))
+    (told,) = facts.pack_sizes(ask, {}, now=later(minutes=2))
     assert (told.size, told.allowed, told.packed.samples, told.since) == (
         10,
         20,

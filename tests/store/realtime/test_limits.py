@@ -8,7 +8,7 @@ from lanes.routing.capacity import Kind, Limit
 from lanes.store import asking
 from lanes.store.advice.advice import evidence
 from lanes.store.realtime import limits
-from lanes.store.report import capacity
+from lanes.store.report import facts
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -61,9 +61,9 @@ def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(
         *(tried(each, at=later(seconds=2)) for each in claim(connection, places=10)),
         now=later(seconds=2),
     )
-    assert capacity.figures(asking.through(connection), now=NOON) == []
+    assert facts.capacity(asking.through(connection), now=NOON) == []
     limits.exchange(connection, "acme", requests(0, at=later(seconds=2)), now=later(seconds=2))
-    (seen,) = capacity.figures(asking.through(connection), now=later(seconds=2))
+    (seen,) = facts.capacity(asking.through(connection), now=later(seconds=2))
     assert (seen.account, seen.model, seen.waiting) == ("acme", MODEL, 30)
     assert seen.drain_s == max(30 / (10 / 300), 30)
     (use,) = evidence(connection, "letters", since=NOON, now=later(minutes=2)).limits

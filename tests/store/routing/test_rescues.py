@@ -13,7 +13,7 @@ from lanes.settling.outcome import Share
 from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
 from lanes.store.batch import creates, doubts, homecoming
-from lanes.store.report import rescued
+from lanes.store.report import facts
 from lanes.store.routing import rescues
 from lanes.store.settling import story
 from lanes.store.tables import work
@@ -288,7 +288,7 @@ def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Conne
         batch_id=batch_id,
         now=later(hours=9),
     )
-    (seen,) = rescued.figures(through(connection), since=NOON, now=later(hours=9))
+    (seen,) = facts.rescues(through(connection), since=NOON, now=later(hours=9))
     assert (seen.workload, seen.items, seen.met, seen.waiting) == ("letters", 2, 1, 0)
     assert 0 < seen.twice_usd < seen.usd
 

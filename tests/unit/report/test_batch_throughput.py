@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lanes.report import markdown
-from lanes.report.snapshot import BatchTotals
+from lanes.report.figures import BatchTotals
 from lanes.units import rate
 from tests.unit.report.test_report import a_batch, ago, charts_in, texts_of, two_workloads, written
 

@@ -12,9 +12,9 @@ from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
 from lanes.replays.replay import diff
 from lanes.report import forecast_terminal, legends, markdown, replay, rollout, summary, terminal
-from lanes.report.capacity import CircuitFigures
+from lanes.report.figures import CircuitFigures, StateFigures
 from lanes.report.section import explained, of_shown
-from lanes.report.snapshot import Snapshot, StateFigures
+from lanes.report.snapshot import Snapshot
 from lanes.routing.forecast import Forecast
 from lanes.routing.plans import Plan
 from lanes.words import ItemState, Lane, Reason

@@ -4,10 +4,16 @@ from datetime import timedelta
 from decimal import Decimal
 
 from lanes.report import in_brief
-from lanes.report.deadlines import DeadlineFigures
-from lanes.report.packs import WindowFigures
-from lanes.report.rescued import RescueFigures
-from lanes.report.snapshot import AgreementFigures, CostFigures, LaneFigures, Snapshot, StateFigures
+from lanes.report.figures import (
+    AgreementFigures,
+    CostFigures,
+    DeadlineFigures,
+    LaneFigures,
+    RescueFigures,
+    StateFigures,
+    WindowFigures,
+)
+from lanes.report.snapshot import Snapshot
 from lanes.words import Lane
 from tests.conftest import NOON
 

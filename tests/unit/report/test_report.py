@@ -17,8 +17,7 @@ from rich.console import Console
 from lanes.ids import BatchId
 from lanes.report import markdown, summary, terminal
 from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
-from lanes.report.linechart import Series, lines
-from lanes.report.snapshot import (
+from lanes.report.figures import (
     AccuracyFigures,
     AgreementFigures,
     BatchFigures,
@@ -28,9 +27,10 @@ from lanes.report.snapshot import (
     MinuteFigures,
     RefusalFigures,
     RouteFigures,
-    Snapshot,
     StateFigures,
 )
+from lanes.report.linechart import Series, lines
+from lanes.report.snapshot import Snapshot
 from lanes.text import cell, code, plain
 from lanes.units import aligned_usd, clock, counted, seconds, share, usd
 from lanes.words import BatchState, Lane, Reason

@@ -11,21 +11,25 @@ from lanes.money.always_valid import NOTHING, Share
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.report import markdown
-from lanes.report.calls import CachingFigures, CallFigures
-from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
-from lanes.report.deadlines import DeadlineFigures
-from lanes.report.packs import PackFigures, WindowFigures
-from lanes.report.rescued import RescueFigures
-from lanes.report.section import Section
-from lanes.report.sections import further, pressing
-from lanes.report.sheds import ShedFigures
-from lanes.report.snapshot import (
+from lanes.report.figures import (
     AmendmentFigures,
     BatchTotals,
+    CachingFigures,
+    CallFigures,
+    CapacityFigures,
+    CircuitFigures,
+    DeadlineFigures,
+    PackFigures,
     ReplayFigures,
-    Snapshot,
+    RescueFigures,
+    ShedFigures,
     SplitFigures,
+    WaitFigures,
+    WindowFigures,
 )
+from lanes.report.section import Section
+from lanes.report.sections import further, pressing
+from lanes.report.snapshot import Snapshot
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit

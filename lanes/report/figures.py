@@ -1,0 +1,419 @@
+"""The figures of a report: what was read of the lanes, one class for each table or chart."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from lanes.ids import BatchId
+from lanes.money.always_valid import Share
+from lanes.money.caching import STATES, Caching, Saved
+from lanes.realtime.circuit import CircuitState
+from lanes.routing.capacity import Limit
+from lanes.words import FlushReason, Lane
+
+
+@dataclass(frozen=True)
+class LaneFigures:
+    """One lane of one workload, of the items received in the period, without shadows and replays. `answers` are all that came
+    from the lane, authoritative passes too: of them are latency (s from received to answered; None without) and throughput.
+    """
+
+    workload: str
+    lane: Lane
+    items: int  # whose newest route is here
+    answered: int  # of these items
+    answers: int
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    busy_s: float  # from the start of the lane's first try to the end of its last
+    attempts: int
+    failed_attempts: int
+    cost_usd: Decimal
+
+    @property
+    def per_minute(self) -> float | None:
+        """Answers per minute while the lane was busy, over one minute at least; None without answers."""
+        return self.answers / max(self.busy_s / 60, 1) if self.answers else None
+
+    @property
+    def failure_share(self) -> float:
+        """Failed attempts of all, 0 to 1."""
+        return self.failed_attempts / self.attempts if self.attempts else 0.0
+
+    @property
+    def usd_per_1000(self) -> Decimal | None:
+        """Cost of a thousand answers, None without answers."""
+        return self.cost_usd / self.answers * 1000 if self.answers else None
+
+
+@dataclass(frozen=True)
+class CostFigures:
+    """What the items of a workload cost that were received in the period, and what they would have cost on one lane alone:
+    each item's estimate at routing, scaled by how the estimates of the lanes in use compared with what was billed.
+
+    Shadows and replays are nobody's answer: what they cost for these items stands beside it.
+    """
+
+    workload: str
+    actual_usd: Decimal
+    all_realtime_usd: Decimal
+    all_batch_usd: Decimal
+    unknown_usd: Decimal  # the most that calls without an answer can have cost, not in actual_usd
+    aside_usd: Decimal = Decimal(0)  # shadows and replays, not in actual_usd
+
+
+@dataclass(frozen=True)
+class StateFigures:
+    """How many items of a workload stand where."""
+
+    workload: str
+    state: str
+    items: int
+
+
+@dataclass(frozen=True)
+class RouteFigures:
+    """How many decisions fell for one reason."""
+
+    workload: str
+    lane: Lane
+    reason: str
+    items: int
+
+
+@dataclass(frozen=True)
+class BatchFigures:
+    """One batch: counts are items, `processed` of `requests` are the provider's; throughput is as `batch_status` tells it."""
+
+    batch_id: BatchId
+    workload: str
+    model: str
+    state: str
+    requests: int
+    processed: int
+    items: int
+    succeeded: int
+    invalid: int
+    errored: int
+    canceled: int
+    expired: int
+    missing: int
+    intended_at: datetime
+    submitted_at: datetime | None
+    expected_end_at: datetime | None
+    ended_at: datetime | None
+    collected_at: datetime | None
+    note: str | None
+    items_per_minute_until_ended: float | None = None
+    items_per_minute_until_collected: float | None = None
+
+
+@dataclass(frozen=True)
+class BatchTotals:
+    """The batches of a workload that were intended in the period.
+
+    `carried` are the items of those that ended, `took_s` the time between submission and end of all of them together, in
+    seconds; percentiles are None where none ended. `returned` are items whose result is known, `failed` those of them that
+    brought no valid answer, cancelled ones apart.
+    """
+
+    workload: str
+    batches: int
+    ended: int
+    items: int
+    carried: int
+    returned: int
+    failed: int
+    took_s: float
+    p50_s: float | None
+    p95_s: float | None
+
+    @property
+    def per_minute(self) -> float | None:
+        """Items for each minute that a batch was under way; None where none ended."""
+        return self.carried / self.took_s * 60 if self.took_s else None
+
+    @property
+    def failure_share(self) -> float | None:
+        """Failed items of those that returned, 0 to 1; None where none did."""
+        return self.failed / self.returned if self.returned else None
+
+
+@dataclass(frozen=True)
+class AgreementFigures:
+    """How often authoritative results agreed with the provisional ones they replaced."""
+
+    workload: str
+    compared: int
+    corrected: int
+
+    @property
+    def agreement(self) -> float | None:
+        """Share that agreed, 0 to 1; None without a comparison."""
+        return 1 - self.corrected / self.compared if self.compared else None
+
+
+@dataclass(frozen=True)
+class AccuracyFigures:
+    """How often labelled fields of items received in the period were right, with the 95 % Wilson interval, 0 to 1."""
+
+    workload: str
+    lane: Lane
+    version: int
+    field: str
+    labels: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that got no answer, or whose authoritative pass failed."""
+
+    workload: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RefusalFigures:
+    """How many inputs the doors refused for one reason."""
+
+    workload: str
+    reason: str
+    inputs: int
+
+
+@dataclass(frozen=True)
+class MinuteFigures:
+    """One minute of one lane, for the charts; of a long period, an hour or a day."""
+
+    lane: Lane
+    minute: datetime
+    items: int
+    p95_s: float
+
+
+@dataclass(frozen=True)
+class AmendmentFigures:
+    """Late data of the period: amendments applied, and those that wait for their item, however old."""
+
+    workload: str
+    applied: int
+    waiting: int
+
+
+@dataclass(frozen=True)
+class SplitFigures:
+    """A split in force: whose, its share to real-time in basis points, who set it and why."""
+
+    workload: str
+    consumer: str | None
+    basis_points: int
+    who: str
+    why: str
+    set_at: datetime
+
+
+@dataclass(frozen=True)
+class ReplayFigures:
+    """A replay: how far it is, and what it cost. Counts are items."""
+
+    workload: str
+    generation: int
+    version: int
+    state: str
+    items: int
+    answered: int
+    failed: int
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True)
+class CallFigures:
+    """The billed calls of one lane in the period. Tokens are sums; `input_tokens` leaves out what a cache served or stored."""
+
+    workload: str
+    lane: Lane
+    calls: int
+    items: int
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    cache_write_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Every input token, cached or not."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    @property
+    def items_per_call(self) -> float:
+        """How many items shared a call, on average."""
+        return self.items / self.calls
+
+
+@dataclass(frozen=True)
+class CachingFigures:
+    """How a lane of a workload caches, by the version in force, and what that saved in the period, by all of them; US dollars.
+
+    `hit_rate` was measured last, in about so many calls, and looked at then; `pays_from` is None where it never pays.
+    """
+
+    workload: str
+    lane: Lane
+    state: str
+    why: str
+    hit_rate: float | None
+    pays_from: float | None
+    calls: int
+    looked_at: datetime
+    saved_usd: Decimal
+
+
+def caching_figures(
+    stands: Iterable[tuple[str, Lane, Caching]], saved: Iterable[Saved]
+) -> list[CachingFigures]:
+    """A row for each lane that was looked at."""
+    usd = {(each.workload, each.lane): each.usd for each in saved}
+    return [
+        CachingFigures(
+            workload,
+            lane,
+            STATES[of.marks],
+            of.why,
+            of.hit_rate,
+            of.pays_from if math.isfinite(of.pays_from) else None,
+            of.calls,
+            of.decided_at,
+            usd.get((workload, lane), Decimal(0)),
+        )
+        for workload, lane, of in stands
+    ]
+
+
+@dataclass(frozen=True)
+class CapacityFigures:
+    """A model's limits as they were told last, and what waits for it in real time.
+
+    `drain_s` is how long that takes at the present rate and within the limits; None where neither is known.
+    """
+
+    account: str
+    model: str
+    limits: list[Limit]
+    waiting: int
+    drain_s: float | None
+
+
+@dataclass(frozen=True)
+class CircuitFigures:
+    """A model of an account that answers nobody: `faults` calls in a row, the last of which met `why`."""
+
+    account: str
+    model: str
+    state: CircuitState
+    since: datetime
+    faults: int
+    why: str
+
+
+@dataclass(frozen=True)
+class WaitFigures:
+    """How long items waited for their real-time call, in seconds from received to asked, with a window to gather in."""
+
+    workload: str
+    items: int
+    p50_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True)
+class DeadlineFigures:
+    """The due items of a workload whose newest route chose this lane for this reason.
+
+    `met` and `missed` were answered or failed in the period; `overdue` are neither yet, however old, and counted up to a
+    bound. Reason `overdue`: due before it arrived, whatever its route says. What became due before it was
+    routed is of reason `deadline`.
+    """
+
+    workload: str
+    lane: Lane
+    reason: str
+    met: int
+    missed: int
+    overdue: int
+
+    @property
+    def met_share(self) -> float | None:
+        """In time of all that were due, 0 to 1; None where none was."""
+        due = self.met + self.missed + self.overdue
+        return self.met / due if due else None
+
+
+@dataclass(frozen=True)
+class PackFigures:
+    """How many items of a workload share a call on a lane, and what is known of that: of packed items how many said the same
+    alone, and of answers alone how many were repeated. `size` and `allowed` are None while nothing was ever decided: as many
+    as the workload allows. `checks_usd` is what finding out cost for the items of the period.
+    """
+
+    workload: str
+    lane: Lane
+    size: int | None
+    allowed: int | None
+    packed: Share
+    alone: Share
+    since: datetime | None
+    why: str
+    checks_usd: Decimal
+
+
+@dataclass(frozen=True)
+class WindowFigures:
+    """The windows of a workload's real-time items: how long one gathered on average, how many shared a call, and why they
+    left, as counts of items."""
+
+    workload: str
+    items: int
+    mean_wait_s: float
+    items_per_call: float
+    left: Mapping[FlushReason, int]
+
+
+@dataclass(frozen=True)
+class RescueFigures:
+    """The items of a workload that were rescued in the period, canceled ones apart.
+
+    `met` were first answered by their due time; `waiting` are neither answered nor due yet. `usd` is what real time billed for
+    them, `twice_usd` the part of it that bought nothing but time: of items that their batch was billed for, too.
+    """
+
+    workload: str
+    items: int
+    met: int
+    waiting: int
+    usd: Decimal
+    twice_usd: Decimal
+
+
+@dataclass(frozen=True)
+class ShedFigures:
+    """The items of a workload that were shed in the period. `saved_usd` is what their batches are estimated to save.
+
+    Of the newest of them, `looked_at` in number: how many are `answered`, how long that took from shed to answered, in seconds
+    (None where none is); and why the last one was shed.
+    """
+
+    workload: str
+    items: int
+    saved_usd: Decimal
+    looked_at: int
+    answered: int
+    p50_s: float | None
+    p95_s: float | None
+    why: str

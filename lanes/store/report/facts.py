@@ -1,0 +1,271 @@
+"""Figures read from the facts themselves: limits, pack sizes, rescues, sheds, and what is open."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from lanes.ids import VersionId
+from lanes.money.pack_size import Decided, Evidence, Place, total
+from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.realtime.circuit import CircuitState
+from lanes.report.figures import (
+    CapacityFigures,
+    CircuitFigures,
+    PackFigures,
+    RescueFigures,
+    ShedFigures,
+)
+from lanes.routing.binding import MAY_WAIT
+from lanes.routing.capacity import Kind, Limit, Need, Waiting, drain_time_s
+from lanes.store.asking import Ask
+from lanes.store.money import pack_sizes as sizes
+from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from lanes.rollouts.rollout import Rollout
+
+# Every open one, newest first, and then the newest of those that were opened in the period and ended.
+INCIDENTS = """
+with listed as (
+  (select i.* from lanes.incident i where i.state = 'open')
+  union all
+  (select i.* from lanes.incident i where i.state = 'resolved' and i.opened_at >= :since order by i.id desc limit :most))
+select id, uid::text as uid, promise, workload, subject, severity, state, value, limit_value, samples, unit, sentence,
+       opened_at, updated_at, resolved_at, why, opened_value, flow_run_id, block_id, briefing, parent_id
+  from listed order by state = 'open' desc, id desc
+"""
+
+CIRCUITS = """
+select account, model, state, began_at as since, faults, why
+  from lanes.outage where over_at is null and state <> 'closed' order by account, model
+"""
+
+ROLLOUTS = """
+select * from lanes.rollout where state in ('running', 'waiting_approval') or ended_at >= :since order by id desc
+"""
+
+
+def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
+    """Every open incident, newest first, and then the newest `most` of those that were opened since then and ended."""
+    return [
+        Incident(
+            **row._asdict()
+            | {
+                "promise": Promise(row.promise),
+                "severity": Severity(row.severity),
+                "state": IncidentState(row.state),
+            }
+        )
+        for row in ask(INCIDENTS, since=since, most=most)
+    ]
+
+
+def circuits(ask: Ask) -> list[CircuitFigures]:
+    """Those that are not closed."""
+    return [
+        CircuitFigures(**row._asdict() | {"state": CircuitState(row.state)})
+        for row in ask(CIRCUITS)
+    ]
+
+
+def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
+    """The open rollouts and those that ended since then, newest first."""
+    rows = ask(ROLLOUTS, since=since)
+    if not rows:
+        return []
+    from lanes.store.rollouts.rows import (
+        of_row,
+    )  # what reads playbooks is loaded for those that there are
+
+    return [of_row(row) for row in rows]
+
+
+OF_LATE = timedelta(minutes=5)  # the present rate is that of the minutes since then
+USUAL = timedelta(days=1)  # what an item takes is the mean since then
+SHOWN_FOR = timedelta(days=1)  # limits that nobody saw for longer are not shown
+
+LIMITS = """
+select account, model, kind, limit_, remaining, reset_at, seen_at
+  from lanes.capacity where seen_at >= :shown_since order by account, model, kind
+"""
+
+# Work that waits in real time by the model that its workload asks, what a call of it took on average, and how many items the
+# model answered of late.
+WAITING_WORK = """
+with known as (select distinct model from lanes.capacity where seen_at >= :shown_since),
+asked as (
+  select f.name as workload, v.realtime_model as model
+    from lanes.workload f join lanes.version v on v.id = f.version_id join known k on k.model = v.realtime_model),
+calls as (
+  select workload, sum(n) as calls, sum(items) as items, sum(input + written) as input, sum(output) as output
+    from lanes.figures_since('{call}', :usual_since) where lane = 'realtime' group by 1),
+recent as (
+  select workload, sum(items) as items
+    from lanes.figures_since('{call}', :recently) where lane = 'realtime' group by 1),
+ready as (
+  select workload, count(*) as items from (
+    select workload from lanes.work
+     where lane = 'realtime' and state = 'ready' and purpose <> 'shadow' and workload in (select workload from asked)
+    union all
+    select workload from lanes.work where lane = 'realtime' and state = 'claimed') w
+   group by 1)
+select a.model, coalesce(r.items, 0)::bigint as waiting, coalesce(n.items, 0)::float8 as answered,
+       coalesce(c.calls / nullif(c.items, 0), 1)::float8 as requests,
+       coalesce(c.input / nullif(c.items, 0), 0)::float8 as input,
+       coalesce(c.output / nullif(c.items, 0), 0)::float8 as output
+  from asked a left join ready r using (workload) left join calls c using (workload) left join recent n using (workload)
+"""
+
+
+def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
+    """Of each account and model whose limits were told within a day."""
+    at = {"shown_since": now - SHOWN_FOR, "usual_since": now - USUAL, "recently": now - OF_LATE}
+    limits = defaultdict[tuple[str, str], list[Limit]](list)
+    for row in ask(LIMITS, shown_since=at["shown_since"]):
+        limits[row.account, row.model].append(
+            Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+        )
+    if not limits:
+        return []
+    asked = defaultdict[str, list[Any]](list)
+    for row in ask(WAITING_WORK, **at):
+        asked[row.model].append(row)
+    return [
+        _capacity(account, model, told, asked[model], now)
+        for (account, model), told in limits.items()
+    ]
+
+
+def _capacity(
+    account: str, model: str, told: list[Limit], asked: list[Any], now: datetime
+) -> CapacityFigures:
+    waiting = [Waiting(row.waiting, Need(row.input, row.output, row.requests)) for row in asked]
+    per_s = sum(row.answered for row in asked) / OF_LATE.total_seconds()
+    drain_s = drain_time_s(waiting, told, per_s=per_s or None, now=now)
+    return CapacityFigures(account, model, told, sum(each.items for each in waiting), drain_s)
+
+
+VERSIONS = """
+select w.name as workload, v.id, v.realtime_model, v.batch_model
+  from lanes.workload w join lanes.version v on v.id = w.version_id order by w.name
+"""
+
+
+def pack_sizes(
+    ask: Ask, checks_usd: Mapping[tuple[str, Lane], Decimal], *, now: datetime
+) -> list[PackFigures]:
+    """Of each lane where something was decided, or compared, or paid for it."""
+    last = sizes.decided(ask)
+    places = [
+        (
+            VersionId(row.id),
+            Place(
+                row.workload, lane, row.realtime_model if lane is Lane.REALTIME else row.batch_model
+            ),
+        )
+        for row in ask(VERSIONS)
+        for lane in Lane
+    ]
+    known = sizes.evidence(ask, places, last, now=now)
+    found: list[PackFigures] = []
+    for id_, place in places:
+        of, seen, usd = (
+            last.get(place),
+            known[id_, place.lane],
+            checks_usd.get((place.workload, place.lane), Decimal(0)),
+        )
+        if of is not None or seen.packed or usd:
+            found.append(_pack_figures(place, of, seen, usd))
+    return found
+
+
+def _pack_figures(
+    place: Place, last: Decided | None, seen: Evidence, checks_usd: Decimal
+) -> PackFigures:
+    size, allowed, since, why = (
+        (last.size, last.allowed, last.decided_at, last.why) if last else (None, None, None, "")
+    )
+    return PackFigures(
+        place.workload,
+        place.lane,
+        size,
+        allowed,
+        total(seen.packed.values()),
+        seen.alone,
+        since,
+        why,
+        checks_usd,
+    )
+
+
+MOST_RESCUED = 10_000  # items, those that were rescued last
+
+RESCUED = f"""
+with rescued as (
+  select i.id, i.workload, i.due_at, i.answered_at
+    from (select item_id from lanes.route where reason = 'rescue' and decided_at >= :since
+           order by decided_at desc limit {MOST_RESCUED}) r
+    join lanes.item i on i.id = r.item_id
+   where i.canceled_at is null)
+select r.workload, count(*) as items, count(*) filter (where r.answered_at <= r.due_at) as met,
+       count(*) filter (where r.answered_at is null and r.due_at > :now) as waiting,
+       coalesce(sum(b.usd), 0) as usd, coalesce(sum(b.usd) filter (where b.in_batch > 0), 0) as twice_usd
+  from rescued r
+ cross join lateral (
+   select sum(a.cost_usd) filter (where a.lane = 'realtime') as usd,
+          count(*) filter (where a.lane = 'batch' and a.message_id is not null) as in_batch
+     from lanes.attempt a where a.item_id = r.id) b
+ group by 1 order by 1
+"""
+
+
+def rescues(ask: Ask, *, since: datetime, now: datetime) -> list[RescueFigures]:
+    """Of the items that were rescued since then, by workload: of the newest `MOST_RESCUED`."""
+    return [RescueFigures(**row._asdict()) for row in ask(RESCUED, since=since, now=now)]
+
+
+MOST_SHED = 1_000  # of the newest: enough to say how long they take
+
+BECAME = f"""
+with newest as materialized (
+  select item_id, explanation, decided_at from lanes.route
+   where reason = 'shed' and decided_at >= :since order by decided_at desc limit {MOST_SHED})
+select i.workload, count(*) as looked_at, count(i.answered_at) as answered,
+       percentile_cont(array[0.5, 0.95]) within group
+         (order by extract(epoch from i.answered_at - n.decided_at)::float8) as took_s,
+       (array_agg(n.explanation order by n.decided_at desc))[1] as why
+  from newest n
+ cross join lateral (select i.workload, i.answered_at from lanes.item i where i.id = n.item_id offset 0) i
+ group by i.workload
+"""
+
+
+def sheds(
+    ask: Ask, counted: Mapping[str, tuple[int, Decimal]], *, since: datetime
+) -> list[ShedFigures]:
+    """Of each workload that shed something; `counted`: how many items, and what that saves, by the figures."""
+    if not counted:
+        return []
+    became = {row.workload: row for row in ask(BECAME, since=since)}
+    return [
+        _shed_figures(workload, items, usd, became.get(workload))
+        for workload, (items, usd) in sorted(counted.items())
+    ]
+
+
+def _shed_figures(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
+    if row is None:  # others shed more since
+        return ShedFigures(workload, items, usd, 0, 0, None, None, "")
+    p50_s, p95_s = row.took_s or (None, None)
+    return ShedFigures(
+        workload,
+        items,
+        usd,
+        row.looked_at,
+        row.answered,
+        p50_s,
+        p95_s,
+        row.why.partition(MAY_WAIT)[0],
+    )
