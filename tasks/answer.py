@@ -20,11 +20,10 @@ from lanes.promises.assessment import Assessment
 from lanes.provider.answering import Called, answer
 from lanes.provider.errors import unforeseen
 from lanes.provider.requests import Writers
+from lanes.realtime.buffer import ServiceTimes
 from lanes.realtime.call_limits import CallLimits
-from lanes.realtime.health import Health
+from lanes.realtime.health import Health, Standstills
 from lanes.realtime.pace import FREEZE, Pace
-from lanes.realtime.service import ServiceTimes
-from lanes.realtime.standstill import Standstills
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents
 from lanes.words import Lane, Outcome
@@ -32,10 +31,9 @@ from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.circuits import Circuits
 from tasks.connections import Connections
-from tasks.failure_log import FailureLog
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
-from tasks.weighing import Weighing, work_of
+from tasks.weighing import FailureLog, Weighing, work_of
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = (

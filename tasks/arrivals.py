@@ -22,9 +22,8 @@ from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from lanes.text import describe_error
 from tasks.admission import AMENDED, ARRIVED, admit_events, subject
-from tasks.look_back import LookBack
 from tasks.saving import outlasting
-from tasks.stored_events import pages
+from tasks.stored_events import LookBack, pages
 
 SWEEP_EVERY_S = 10.0
 LOOK_EVERY_S = 60.0

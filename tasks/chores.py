@@ -5,15 +5,15 @@ from contextlib import suppress
 
 from prefect.logging import get_run_logger
 
+from lanes.realtime.drains import needs_more
 from lanes.realtime.turns import Turns
-from lanes.realtime.warmth import needs_more
 from lanes.store.database import Database
 from lanes.store.realtime import backlog
-from lanes.store.realtime.calls import call_for_drain
+from lanes.store.realtime.backlog import call_for_drain
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from tasks.answer import Answering
-from tasks.beside import Beside
+from tasks.background import BackgroundTasks
 from tasks.guard import Guard
 from tasks.making_known import Told
 from tasks.outgoing import Publisher
@@ -49,7 +49,7 @@ class Chores:
         )
         self._told, self._said = Told(), set[str]()
         self._summed_up = 0
-        self._beside = Beside()
+        self._beside = BackgroundTasks()
         self._beside.keep("routing", self._route, every_s=0)
         self._beside.keep("standing roles", self._guard.run, after_s=FIRST_ANSWERS_S)
         self._beside.keep("events out", self._publisher.run)

@@ -17,8 +17,8 @@ from lanes.realtime.health import Health
 from lanes.store.database import Run
 from lanes.store.realtime import circuits, outages
 from tasks.connections import Connections
-from tasks.consequences import Consequences
 from tasks.saving import passes
+from tasks.weighing import Consequences
 
 SHARE_EVERY_S = 1.0
 

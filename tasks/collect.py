@@ -41,7 +41,7 @@ from lanes.units import counted
 from lanes.words import BatchState, Outcome, Verdict
 from lanes.workload.version import Version
 from tasks import reconcile
-from tasks.abreast import abreast
+from tasks.background import bounded_tasks
 from tasks.connections import Connections
 from tasks.saving import save
 
@@ -144,7 +144,7 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
             most_bytes=CHUNK_BYTES,
             requests=batch.requests,
         )
-        async with abreast(AT_ONCE) as applying, aclosing(told) as chunks:
+        async with bounded_tasks(AT_ONCE) as applying, aclosing(told) as chunks:
             async for chunk in chunks:
                 if not await reading.is_ours(chunk):
                     return 0

@@ -14,10 +14,13 @@ from lanes.provider.client import load
 from lanes.store.batch import accounts
 from lanes.store.database import Database
 from tasks.database import BLOCK
-from tasks.running import this_run
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
+import time
+from datetime import datetime, timedelta
+
+from prefect.runtime import flow_run
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,18 @@ def keep_what_is_loaded(_: object) -> None:
     """The garbage collector passes over what the run has loaded: that stays, each look through it stops the run for a quarter
     of a second, and a third of the time of its saves went there."""
     gc.freeze()
+
+
+class HostClock:
+    """The database's time, carried on by this host between two readings."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now, self._read_at = now, time.monotonic()
+
+    def __call__(self) -> datetime:
+        return self._now + timedelta(seconds=time.monotonic() - self._read_at)
+
+
+def this_run() -> UUID | None:
+    """The flow run that calls, also from what goes on beside it; None outside of one."""
+    return UUID(str(flow_run.id)) if flow_run.id else None

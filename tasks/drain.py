@@ -14,26 +14,25 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.money.pack_size import PackSizes
+from lanes.realtime.buffer import ServiceTimes
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
-from lanes.realtime.service import ServiceTimes
 from lanes.realtime.turns import STEPS_BACK, Turns
 from lanes.store.money import pack_sizes
 from lanes.store.signals import listening
 from tasks import circuits, notice
 from tasks.answer import Answering
-from tasks.beside import Beside
+from tasks.background import BackgroundTasks
 from tasks.caching import EVERY_S as CACHING_EVERY_S
 from tasks.caching import Caching
 from tasks.chores import FIRST_ANSWERS_S, Chores
 from tasks.circuits import Circuits
-from tasks.connections import Connections
+from tasks.connections import Connections, HostClock
 from tasks.holding import Holding
-from tasks.hostclock import HostClock
 from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, SIZES_EVERY_S, Limits
 from tasks.notice import Notice
-from tasks.room import Rooms
+from tasks.route import Rooms
 from tasks.router import Router
 from tasks.saving import passes
 from tasks.staying import Roles, Staying, roles
@@ -88,7 +87,7 @@ class Drain:
             at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms
         )
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
-        self._to_the_last, self._beside = Beside(), Beside()
+        self._to_the_last, self._beside = BackgroundTasks(), BackgroundTasks()
         self._limits = limits = Limits(at, of_calls, pace, sizes)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
         self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)

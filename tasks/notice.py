@@ -13,7 +13,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
-from lanes.realtime.standstill import Standstill, Standstills
+from lanes.realtime.health import Standstill, Standstills
 from lanes.report import outage
 from lanes.store.promises import at_stake
 from lanes.store.realtime import outages

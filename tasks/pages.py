@@ -27,8 +27,8 @@ from lanes.slack.wording import Pages
 from lanes.standing.runs import Deployment, departing_workload
 from lanes.text import remove_quotes
 from lanes.words import Lane
+from tasks.connections import this_run
 from tasks.database import BLOCK
-from tasks.running import this_run
 from tasks.troubles import described
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
@@ -17,19 +17,45 @@ from lanes.routing.room import Room
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
-from lanes.store.database import Database
+from lanes.store.database import Database, Run
 from lanes.store.doors import amendments, history, unrouted
 from lanes.store.doors.unrouted import Taken
 from lanes.store.money import budgets, sharing
+from lanes.store.realtime import load
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.abreast import abreast
-from tasks.room import Rooms
+from tasks.background import bounded_tasks
 
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
 _told: set[str] = set()
+
+
+class Rooms:
+    """The room of the newest look, with what was routed since; of one account, whose drains ask `most_calls` at once (0: as
+    many as they can)."""
+
+    def __init__(self, account: str, most_calls: int = 0) -> None:
+        self._account, self._most_calls = account, most_calls
+        self._room: Room | None = None
+        self._looked_at: datetime | None = None
+
+    async def of(self, run: Run, versions: Iterable[Version], splits: Splits) -> Room | None:
+        """What real time has room for. Where no item of these versions goes there but what must, nobody looks anew: such items
+        take of the room that is still known, if any is."""
+        if (
+            self._looked_at is not None
+            and self._looked_at <= run.now < self._looked_at + LOOK_EVERY
+        ):
+            return self._room
+        if not any(may_choose_realtime(each, splits) for each in versions):
+            return None
+        seen = await run(
+            load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now
+        )
+        self._room, self._looked_at = Room(seen, await run(sharing.known, now=run.now)), run.now
+        return self._room
 
 
 async def route_received(
@@ -92,7 +118,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         )
         estimates = await run(sharing.estimates, now=run.now)
         routed, problems = 0, set[str]()
-        async with abreast(1) as saving:
+        async with bounded_tasks(1) as saving:
             for part in halves(waiting):
                 decided, unpriced = _decided(
                     part, stored.versions, splits, run.now, prospects, over_soft, room, estimates
@@ -152,3 +178,11 @@ def _tell(problems: list[str]) -> None:
             get_run_logger().error("%s", problem)
     _told.intersection_update(problems)
     _told.update(problems)
+
+
+LOOK_EVERY = timedelta(seconds=5)
+
+
+def may_choose_realtime(version: Version, splits: Splits) -> bool:
+    """Whether value or split may send some item to real time that could wait as well."""
+    return bool(version.spec.value_usd) or splits.reach_realtime(version.workload)

@@ -11,8 +11,7 @@ from lanes.store.doors import unrouted
 from lanes.store.doors.unrouted import Taken
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
-from tasks.room import Rooms
-from tasks.route import route_received
+from tasks.route import Rooms, route_received
 from tasks.wakes import Wakes
 
 LOOK_EVERY_S = 0.5  # how often the role is looked at: what is routed beside another router is still routed once

@@ -7,7 +7,7 @@ from functools import partial
 from lanes.routing.load import Load
 from lanes.routing.second_look import LOOKS_EVERY
 from lanes.store.realtime import load
-from tasks.beside import Beside
+from tasks.background import BackgroundTasks
 from tasks.connections import Connections
 from tasks.rescue import rescue_late
 from tasks.shed import Shedder
@@ -39,7 +39,7 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
 async def looking_again(at: Connections) -> AsyncIterator[None]:
     """What was routed is looked at again, beside whatever else its run does; at the end nothing of it goes on."""
     looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
-    beside = Beside()
+    beside = BackgroundTasks()
     beside.keep(
         "the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds()
     )

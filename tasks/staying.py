@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.realtime.warmth import Sight, stays
+from lanes.realtime.drains import Sight, stays
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.signals import Role, RoleLock, holder_exists, holders

@@ -1,14 +1,17 @@
 """What Prefect's server has stored of arrivals and amendments: read page by page, and counted."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventOrder
 
-from lanes.doors.stream import SPAN, span_of
+from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, behind, span_of
+from lanes.store.database import Database
+from lanes.store.doors import watermarks
 from tasks.admission import AMENDED, ARRIVED
 
 PAGE = 50  # the most stored events the server gives at once
@@ -47,3 +50,64 @@ def _occurred(since: datetime, until: datetime) -> EventFilter:
         occurred=EventOccurredFilter.model_validate({"since": since, "until": until}),
         order=EventOrder.ASC,
     )  # pyright: ignore[reportCallIssue]
+
+
+MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
+
+
+async def has_arrived(db: Database, now: datetime) -> bool:
+    """Whether something is stored that occurred since events were last read, as far as clocks differ by `OVERLAP` at most."""
+    since = await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now
+    async with get_client() as client:
+        async for _ in pages(client, since - OVERLAP, now + OVERLAP, of=1):
+            return True
+    return False
+
+
+async def came_late(db: Database, now: datetime) -> bool:
+    """Whether some span of the last day holds more events than were read of it."""
+    since = span_of(now - LOOK_BACK)
+    read = await db.run(watermarks.spans, since=since)
+    async with get_client() as client:
+        return bool(behind(await counts(client, since, now), read, now))
+
+
+class LookBack:
+    """Looks at the whole day at once; what a look has no room for, the next one reads. `admit` takes what was found."""
+
+    def __init__(
+        self,
+        db: Database,
+        books: Stream[Event],
+        admit: Callable[[Sequence[Event]], Awaitable[None]],
+    ) -> None:
+        self._db, self._books, self._admit = db, books, admit
+
+    async def look(self) -> int:
+        """Spans that hold more events than were read of them were read, the newest first; how many pages that took."""
+        now = await self._db.now()
+        since = span_of(now - LOOK_BACK)
+        read = await self._db.run(watermarks.spans, since=since)
+        taken = 0
+        async with get_client() as client:
+            stored = await counts(client, since, now)
+            shrunk = {
+                start: stored.get(start, 0) for start in read if stored.get(start, 0) < read[start]
+            }
+            await self._db.run(
+                watermarks.read_spans, shrunk, since=since
+            )  # the server has deleted some
+            for start in behind(stored, read, now):
+                if taken >= MOST_PAGES:
+                    break
+                taken += await self._read(client, start)
+                if not self._books.holds(start, start + SPAN):
+                    await self._db.run(watermarks.read_spans, {start: stored[start]}, since=since)
+        return taken
+
+    async def _read(self, client: PrefectClient, start: datetime) -> int:
+        taken = 0
+        async for events in pages(client, start, start + SPAN - datetime.resolution):
+            await self._admit(events)
+            taken += 1
+        return taken

@@ -1,7 +1,8 @@
 """What ended calls lead to: attempts, work that goes back untried, what a drain tells, and what it heeds from now on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -9,21 +10,69 @@ from prefect.logging import get_run_logger
 
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
-from lanes.packing import ClaimedWork
+from lanes.packing import Claim, ClaimedWork
+from lanes.promises.assessment import Assessment
+from lanes.promises.failures import Failed, kind_of
 from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.provider.answering import REFUSED, Called
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
+from lanes.realtime.buffer import ServiceTimes
 from lanes.realtime.calltime import longest_call_s
-from lanes.realtime.health import Health
+from lanes.realtime.circuit import Fault
+from lanes.realtime.health import ACCOUNT, Health, Standstills
 from lanes.realtime.pace import Pace
-from lanes.realtime.service import ServiceTimes
-from lanes.realtime.standstill import ACCOUNT, Standstills
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
+from lanes.settling.outcome import Attempt
 from lanes.text import remove_quotes
+from lanes.words import Outcome
 from lanes.workload.version import Version
-from tasks.consequences import Consequences
-from tasks.failure_log import failed, unusable
+
+
+@dataclass
+class Consequences:
+    """What some calls that ended mean: attempts to save, claims to give back, incidents to open."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    untried: dict[datetime, list[Claim]] = field(
+        default_factory=dict
+    )  # by when they may be asked again
+    breaches: dict[str, Assessment] = field(default_factory=dict)
+    faults: dict[str, Fault] = field(
+        default_factory=dict
+    )  # of models that answer nobody: the one that says most
+    answered: dict[str, datetime] = field(
+        default_factory=dict
+    )  # models that answer again, and when the call began that tells
+    told_nothing: dict[str, int] = field(
+        default_factory=dict
+    )  # the turns of probes that were neither answered nor faulted
+    failures: list[Failed] = field(default_factory=list)
+
+    def add(self, more: "Consequences") -> None:
+        """Add the consequences of another call, which ended later."""
+        self.attempts += more.attempts
+        for at, claims in more.untried.items():
+            self.untried.setdefault(at, []).extend(claims)
+        self.breaches |= more.breaches
+        for model, fault in more.faults.items():
+            self.met(model, fault)
+        self.answered |= more.answered
+        self.told_nothing |= more.told_nothing
+        self.failures += more.failures
+
+    def met(self, model: str, fault: Fault) -> None:
+        """A call of the model was answered by nobody: a probe of it says most, else the newest."""
+        known = self.faults.get(model)
+        if known is None or (known.turn is not None, known.began_at) <= (
+            fault.turn is not None,
+            fault.began_at,
+        ):
+            self.faults[model] = fault
+
+    def give_back(self, claims: Sequence[ClaimedWork], at: datetime) -> None:
+        """They were not asked, or refused for no fault of theirs."""
+        self.untried.setdefault(at, []).extend(each.claim for each in claims)
 
 
 class Weighing:
@@ -157,3 +206,48 @@ class Weighing:
 def work_of(pack: Sequence[ClaimedWork]) -> list[WorkId]:
     """The work of a pack."""
     return [each.claim.work_id for each in pack]
+
+
+Kind = tuple[str, str, bool]
+
+
+class FailureLog:
+    """The failures of one drain. However many calls fail, the log grows by a line a minute and kind."""
+
+    def __init__(self) -> None:
+        self._said: set[Kind] = set()
+        self._again: dict[Kind, Failed] = {}
+
+    def met(self, failures: Iterable[Failed]) -> None:
+        """They stand in the log, or will with the next summary."""
+        new: dict[Kind, Failed] = {}
+        for each in failures:
+            kind = each.workload, kind_of(each.error), bool(each.calls)
+            among = self._again if kind in self._said else new
+            among[kind] = among[kind].more(each) if kind in among else each
+        for each in new.values():
+            get_run_logger().warning("%s", each.sentence)
+        self._said |= set(new)
+
+    def sum_up(self) -> None:
+        """What went on since the last summary stands in the log. What did not is news when it is met again."""
+        for each in self._again.values():
+            get_run_logger().warning("again since then: %s", each.sentence)
+        self._said = set(self._again)
+        self._again = {}
+
+
+def failed(version: Version, called: Called, failure: CallFailed) -> Failed:
+    """A call that was not answered, in words that quote none of its items."""
+    items = [*called.pack, *called.untried]
+    said = remove_quotes(str(failure), [each.payload for each in items])
+    return Failed(version.workload, said, len(items), calls=1)
+
+
+def unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
+    """Answers that were paid for in vain."""
+    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
+    return [
+        Failed(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)
+        for each in bad
+    ]

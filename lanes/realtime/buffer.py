@@ -3,6 +3,7 @@ somebody else is expected, and never past the moment from which their call would
 BentoML's dispatcher, which waits for one more only where that is worth it. What it is worth here is the window (`service`).
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,6 @@ from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
 from lanes.packing import BufferStay, ClaimedWork
-from lanes.realtime.arrivals import Arrivals
 from lanes.routing.route import EXPECTED_CALL
 from lanes.words import FlushReason, Lane
 from lanes.workload.version import Version
@@ -192,3 +192,92 @@ def _gathered(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
     return replace(
         of.item, gathered=BufferStay(why, round((now - of.since).total_seconds() * 1000))
     )
+
+
+MEMORY_S = 10.0  # an arrival counts for 1/e after so long: two of the longest windows
+LEAST_S = 1.0  # so long has to be looked at least: a burst of a moment is no rate
+
+
+@dataclass
+class Arrivals:
+    """The arrivals of one kind at one place, by the clock of whoever counts them."""
+
+    _faded: float = field(default=0.0, init=False)
+    _since: datetime | None = field(default=None, init=False)
+    _at: datetime | None = field(default=None, init=False)
+
+    def came(self, number: int, now: datetime) -> None:
+        """So many more arrived."""
+        self._faded = self._faded * self._fading(now) + number
+        self._since, self._at = self._since or now, max(self._at or now, now)
+
+    def per_s(self, now: datetime, *, but: datetime) -> float | None:
+        """Arrivals a second, but for the one that came at `but`: that somebody is there makes no other likelier.
+
+        None where nothing was there before that one: then nobody knows.
+        """
+        if self._since is None or self._since >= but:
+            return None
+        looked_s = max(LEAST_S, (now - self._since).total_seconds())
+        own = math.exp(-max(0.0, (now - but).total_seconds()) / MEMORY_S)
+        others = max(0.0, self._faded * self._fading(now) - own)
+        return others / (MEMORY_S * (1 - math.exp(-looked_s / MEMORY_S)))
+
+    def _fading(self, now: datetime) -> float:
+        """What is left of the count since the newest arrival."""
+        return (
+            1.0
+            if self._at is None
+            else math.exp(-max(0.0, (now - self._at).total_seconds()) / MEMORY_S)
+        )
+
+
+MEMORY = 0.98  # weight of what was known of a version's calls against the newest one: some fifty of them count
+UNSURE = 1.25  # times what calls take on average: many take longer
+ALIKE = 1e-6  # spread of the sizes below which they tell nothing of more or fewer items
+
+
+@dataclass
+class _Line:
+    """Sums over calls, fading: their number, items, seconds, items squared, and items times seconds."""
+
+    calls: float = 0
+    items: float = 0
+    seconds: float = 0
+    squares: float = 0
+    products: float = 0
+
+    def add(self, items: int, seconds: float) -> None:
+        """One call more."""
+        self.calls = MEMORY * self.calls + 1
+        self.items = MEMORY * self.items + items
+        self.seconds = MEMORY * self.seconds + seconds
+        self.squares = MEMORY * self.squares + items * items
+        self.products = MEMORY * self.products + items * seconds
+
+    def at(self, items: int) -> float:
+        """Seconds of a call of so many items: never fewer for more items, nor below 0."""
+        usual, mean_s = self.items / self.calls, self.seconds / self.calls
+        spread = self.squares / self.calls - usual * usual
+        a_item = (
+            max(0.0, (self.products / self.calls - usual * mean_s) / spread)
+            if spread > ALIKE
+            else 0.0
+        )
+        return max(0.0, mean_s + a_item * (items - usual))
+
+
+class ServiceTimes:
+    """What calls of one drain took, by version."""
+
+    def __init__(self) -> None:
+        self._lines: dict[VersionId, _Line] = {}
+
+    def answered(self, version_id: VersionId, items: int, seconds: float) -> None:
+        """A call of so many items was answered after so long."""
+        self._lines.setdefault(version_id, _Line()).add(items, seconds)
+
+    def takes_s(self, version_id: VersionId, items: int) -> float:
+        """Seconds within which nearly every call of so many items is answered; 0 while nothing is known."""
+        line = self._lines.get(version_id)
+        return 0.0 if line is None else UNSURE * line.at(items)

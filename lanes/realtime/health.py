@@ -15,16 +15,15 @@ told, each rests by itself.
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lanes.backoff import Backoff
 from lanes.ids import WorkId
 from lanes.realtime.calltime import MOST_PATIENCE
-from lanes.realtime.circuit import Circuit, Fault
-from lanes.realtime.known_circuits import KnownCircuits
+from lanes.realtime.circuit import Circuit, Fault, KnownCircuits
 
 FRESH = timedelta(minutes=1)  # how long an answer proves that a model answers
 FIRST_PAUSE_S = 0.25
@@ -198,3 +197,57 @@ class Health:
             return
         backoff = Backoff.of_seconds(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         seen.rests_until = now + backoff.after(seen.faults, draw=self._jitter())
+
+
+ACCOUNT = "the account"
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """A model or the account that does not answer; `calls` is how many in a row, `why` what the last met.
+
+    `bad` says the same as its incident does, where that is known: a number of calls, or of held items.
+    """
+
+    whom: str
+    since: datetime
+    calls: int
+    why: str
+    bad: str = ""
+
+
+class Standstills:
+    """Those of one drain."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Standstill] = {}
+        self._answered_at: datetime | None = None
+
+    @property
+    def all(self) -> Sequence[Standstill]:
+        """The oldest first."""
+        return sorted(self._open.values(), key=lambda each: (each.since, each.whom))
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing at all was answered since the first of them began."""
+        return bool(self._open) and (
+            self._answered_at is None or self._answered_at < self.all[0].since
+        )
+
+    def met(self, whom: str, why: str, *, calls: int | None = None, now: datetime) -> None:
+        """It is not answered; `calls` in a row, where that is known, else one more than before."""
+        known = self._open.get(whom) or Standstill(whom, now, 0, why)
+        self._open[whom] = replace(
+            known, calls=known.calls + 1 if calls is None else calls, why=why
+        )
+
+    def over(self, model: str) -> None:
+        """Others are answered by the model."""
+        self._open.pop(model, None)
+
+    def answered(self, model: str, now: datetime) -> None:
+        """Note that a call was answered by the model, and so by the account."""
+        self._answered_at = now
+        for whom in (model, ACCOUNT):
+            self._open.pop(whom, None)

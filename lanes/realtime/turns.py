@@ -7,14 +7,12 @@ from datetime import datetime, timedelta
 from lanes.ids import VersionId
 from lanes.money.pack_size import PackSizes
 from lanes.packing import ClaimedWork, packs
-from lanes.realtime.buffer import Buffer
+from lanes.realtime.buffer import Buffer, ServiceTimes
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.circuit import Circuit
 from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.pace import Pace, divide
 from lanes.realtime.rate_limits import presses
-from lanes.realtime.service import ServiceTimes
-from lanes.realtime.shares import divide
 from lanes.words import Lane
 from lanes.workload.entitlement import Entitlement
 from lanes.workload.version import Version

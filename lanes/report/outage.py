@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from lanes.promises.briefing import Stake
-from lanes.realtime.standstill import Standstill
+from lanes.realtime.health import Standstill
 from lanes.report.links import REPORT, versions_page
 from lanes.text import cell, plain
 from lanes.units import clock, counted

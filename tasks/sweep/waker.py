@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from lanes.realtime.waking import LOOK_EVERY_S, READ_EVERY, Calls, Unserved
+from lanes.realtime.drains import LOOK_EVERY_S, READ_EVERY, Calls, Unserved
 from lanes.settings import Settings
 from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.doors import unrouted
 from lanes.store.realtime import backlog
-from lanes.store.realtime.calls import call_for_drain
+from lanes.store.realtime.backlog import call_for_drain
 from lanes.store.signals import Role, holder_exists
 from lanes.words import Lane
 from tasks.asking import ask_for_run, is_on_its_way
-from tasks.beside import Beside
-from tasks.look_back import came_late, has_arrived
+from tasks.background import BackgroundTasks
+from tasks.stored_events import came_late, has_arrived
 from tasks.troubles import Troubles, described
 
 PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
@@ -103,7 +103,7 @@ class Waker:
 @asynccontextmanager
 async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
     """A waker looks, until the end of the block; `called` is told of every call."""
-    beside = Beside()
+    beside = BackgroundTasks()
     beside.keep("silent drains", Waker(db, called=called).look, every_s=LOOK_EVERY_S)
     try:
         yield

@@ -34,8 +34,7 @@ from lanes.store.doors import items
 from lanes.store.doors.unrouted import Taken
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.room import Rooms
-from tasks.route import route_received
+from tasks.route import Rooms, route_received
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, payloads
 from tests.benchmarks.pattern import Pattern

@@ -26,7 +26,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.answer import Answering
-from tasks.hostclock import HostClock
+from tasks.connections import HostClock
 from tasks.route import route_received
 from tasks.saving import save
 from tasks.wakes import Wakes

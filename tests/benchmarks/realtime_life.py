@@ -29,10 +29,9 @@ from lanes.store.signals import listening
 from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
-from tasks.abreast import abreast
+from tasks.background import bounded_tasks
 from tasks.drain import TICK_S
-from tasks.room import Rooms
-from tasks.route import route_received
+from tasks.route import Rooms, route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
 
@@ -106,7 +105,7 @@ class RealtimeLife:
         async def saved(attempts: Sequence[Attempt]) -> None:
             done.append(await save(db, attempts))
 
-        async with abreast(SAVES) as saving:
+        async with bounded_tasks(SAVES) as saving:
             while left > 0:
                 claimed, now = await self._claim(db)
                 if claimed:

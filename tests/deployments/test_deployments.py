@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lanes.mainjob.samples.files import WORKLOADS
-from lanes.realtime.waking import ARRIVALS_THROTTLE, CALLS_THROTTLE
+from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from lanes.stand.info import load_info
 from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until

@@ -12,7 +12,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import frozen
 from lanes.store import incidents
 from lanes.store.batch import announcing
-from lanes.store.realtime.calls import call_for_drain
+from lanes.store.realtime.backlog import call_for_drain
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.docs.references.events import out

@@ -15,8 +15,7 @@ from lanes.store.money import pack_sizes
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import Answering
-from tasks.connections import Connections
-from tasks.hostclock import HostClock
+from tasks.connections import Connections, HostClock
 from tasks.wakes import Wakes
 
 

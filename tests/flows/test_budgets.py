@@ -20,10 +20,9 @@ from lanes.store.realtime.paid_claims import PaidClaims
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.answer import Answering
-from tasks.connections import Connections
+from tasks.connections import Connections, HostClock
 from tasks.departure import send_waiting
 from tasks.drain import drain
-from tasks.hostclock import HostClock
 from tasks.route import route_received
 from tasks.wakes import Wakes
 from tasks.watch import evaluate

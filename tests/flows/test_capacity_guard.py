@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine
 from lanes.store.database import Database
 from lanes.store.realtime.load import TIMED
 from tasks import route
-from tasks.room import Rooms
+from tasks.route import Rooms
 from tests.examples import admit, publish
 from tests.passing_time import PassingTime
 from tests.store.tries import claimed_item, rows, save, tried

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-import tasks.beside
+import tasks.background
 from lanes.realtime import pace
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from tasks.beside import Beside
+from tasks.background import BackgroundTasks
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
@@ -243,8 +243,8 @@ async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
 async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks.beside, "CLOSING_S", 0.01)
-    woken, beside = asyncio.Event(), Beside()
+    monkeypatch.setattr(tasks.background, "CLOSING_S", 0.01)
+    woken, beside = asyncio.Event(), BackgroundTasks()
 
     async def deaf() -> None:
         await asyncio.wait_for(woken.wait(), 60)  # what ends while it is cancelled is not cancelled

@@ -15,9 +15,9 @@ from lanes.doors.item import Amendment
 from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items, watermarks
-from tasks import admission, arrivals, look_back
+from tasks import admission, arrivals, stored_events
 from tasks.arrivals import ArrivalReader
-from tasks.look_back import LookBack
+from tasks.stored_events import LookBack
 from tests.conftest import NOON
 from tests.examples import admit, publish
 from tests.store.tries import rows
@@ -187,7 +187,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> Store:
     async def client() -> AsyncIterator[Store]:
         yield store
 
-    for module in (arrivals, look_back):
+    for module in (arrivals, stored_events):
         monkeypatch.setattr(module, "get_client", client)
     return store
 
@@ -225,7 +225,7 @@ async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
     stored: Store,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(look_back, "MOST_PAGES", 3)
+    monkeypatch.setattr(stored_events, "MOST_PAGES", 3)
     stored.events = [
         event(f"{hours}-{n}", ago=timedelta(hours=hours)) for hours in (1, 2, 3) for n in range(4)
     ]

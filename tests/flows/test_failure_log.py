@@ -9,14 +9,14 @@ from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
 from tasks.departure import send_waiting
-from tasks.failure_log import FailureLog
+from tasks.weighing import FailureLog
 from tests.flows.conftest import Log, Nap, Sender
 from tests.flows.realtime import answer
 from tests.flows.test_collect import submit
 from tests.standin.process import Endpoint
 
 SECRET = "Winterbourne"
-ROOMS = ("tasks.failure_log", "tasks.collect", "tasks.send_batch", "tasks.departure")
+ROOMS = ("tasks.weighing", "tasks.collect", "tasks.send_batch", "tasks.departure")
 
 
 @pytest.fixture

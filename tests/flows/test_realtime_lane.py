@@ -17,8 +17,7 @@ from lanes.settling.outcome import Response
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import Answering
-from tasks.connections import Connections
-from tasks.hostclock import HostClock
+from tasks.connections import Connections, HostClock
 from tasks.wakes import Wakes
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender, until

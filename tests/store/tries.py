@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from lanes.batch.batch import Intent, Kind
 from lanes.ids import BatchId
 from lanes.packing import Claim, ClaimedWork
-from lanes.realtime.shares import divide
+from lanes.realtime.pace import divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
 from lanes.store.batch import creates, homecoming, ready_work

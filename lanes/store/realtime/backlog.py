@@ -5,7 +5,9 @@ from datetime import datetime
 
 from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select
 
+from lanes.store import outbox
 from lanes.store.money import budgets
+from lanes.store.outbox import EventOut
 from lanes.store.tables import work, workload
 from lanes.store.work import claimable
 from lanes.words import Lane, Purpose
@@ -34,3 +36,12 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
         )
     ).one()
     return Backlog(row.ready, row.since)
+
+
+WAITING = "lanes.work.waiting"
+LANE = "lanes.lane.realtime"  # the resource that the event is about
+
+
+def call_for_drain(connection: Connection, *, now: datetime, **waiting: int) -> None:
+    """A drain is called for once this transaction has committed; the event says what is `waiting`, and how much of it."""
+    outbox.add(connection, [EventOut(WAITING, LANE, waiting)], now=now)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from lanes.realtime.throughput import items_per_s
+from lanes.realtime.pace import items_per_s
 from lanes.routing.capacity import Need
 from lanes.routing.load import Load, Queue, Rest
 from lanes.routing.route import EXPECTED_CALL, LONG_OVERDUE

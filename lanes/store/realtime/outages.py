@@ -16,7 +16,7 @@ from lanes.ids import IncidentId
 from lanes.promises.incident import EVERYBODY, Promise, in_words
 from lanes.promises.provider_faults import provider_down
 from lanes.realtime.circuit import Circuit, Fault
-from lanes.realtime.standstill import ACCOUNT, Standstill
+from lanes.realtime.health import ACCOUNT, Standstill
 from lanes.store.incidents import open, resolve
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits

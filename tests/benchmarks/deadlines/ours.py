@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Estimates
-from lanes.realtime.throughput import items_per_s
+from lanes.realtime.pace import items_per_s
 from lanes.routing.load import Load, Queue
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL, Arrived, decide

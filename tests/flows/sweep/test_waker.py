@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lanes.doors.stream import OVERLAP, span_of
-from lanes.realtime.waking import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
+from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
 from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from lanes.store.signals import Role, RoleLock

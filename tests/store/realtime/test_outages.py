@@ -11,7 +11,7 @@ from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
 from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.realtime.circuit import Fault
-from lanes.realtime.standstill import ACCOUNT, Standstill
+from lanes.realtime.health import ACCOUNT, Standstill
 from lanes.store import incidents
 from lanes.store.figures import measurements
 from lanes.store.realtime import circuits, giving_up, outages

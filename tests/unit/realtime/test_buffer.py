@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lanes.ids import VersionId, WorkId
 from lanes.packing import Claim, ClaimedWork, packs
 from lanes.realtime import buffer as buffering
-from lanes.realtime.buffer import Buffer
+from lanes.realtime.buffer import UNSURE, Buffer, ServiceTimes
 from lanes.words import FlushReason, Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -332,3 +332,44 @@ def test_at_low_rates_items_wait_less_than_for_a_fixed_window_and_at_high_ones_p
     wait, pack, fixed_wait, fixed_pack = waited_and_packed(per_s, buffer_s=3, size=20, most=most)
     assert wait <= fixed_wait * most_of_the_fixed_wait + 0.001
     assert pack >= fixed_pack * least_of_the_fixed_pack
+
+
+ONE, TWO = VersionId(1), VersionId(2)
+
+
+def learned(*calls: tuple[int, float], of: VersionId = ONE) -> ServiceTimes:
+    times = ServiceTimes()
+    for items, seconds in calls:
+        times.answered(of, items, seconds)
+    return times
+
+
+def test_of_calls_of_a_size_that_was_never_asked_the_line_through_the_others_tells() -> None:
+    times = learned(*[(1, 1.5), (3, 2.5), (5, 3.5)] * 10)
+    assert [times.takes_s(ONE, items) / UNSURE for items in (1, 4, 20)] == pytest.approx(
+        [1.5, 3, 11]
+    )
+
+
+def test_nothing_is_known_of_a_version_that_was_not_asked() -> None:
+    assert learned((4, 9.0)).takes_s(TWO, 4) == 0
+
+
+def test_where_all_calls_were_of_one_size_they_take_what_they_took() -> None:
+    assert learned((4, 9.0), (4, 11.0)).takes_s(ONE, 20) / UNSURE == pytest.approx(10, abs=0.1)
+
+
+def test_what_calls_took_long_ago_fades() -> None:
+    times = learned(*[(4, 30.0)] * 50, *[(4, 2.0)] * 300)
+    assert times.takes_s(ONE, 4) / UNSURE == pytest.approx(2, abs=0.1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.floats(0, 600)), min_size=1, max_size=50),
+    st.integers(1, 50),
+)
+def test_more_items_never_take_less_and_nothing_takes_less_than_no_time(
+    calls: list[tuple[int, float]], items: int
+) -> None:
+    times = learned(*calls)
+    assert 0 <= times.takes_s(ONE, items) <= times.takes_s(ONE, items + 1)

@@ -4,9 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from lanes.ids import WorkId
-from lanes.realtime.circuit import Circuit, Fault, opened
+from lanes.realtime.circuit import Circuit, Fault, KnownCircuits, opened
 from lanes.realtime.health import Blame, Health
-from lanes.realtime.known_circuits import KnownCircuits
 from tests.conftest import NOON, later
 
 MODEL, OTHER = "claude-haiku-5-5", "claude-opus-5-5"

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.shares import divide
+from lanes.realtime.pace import divide
 from lanes.workload.entitlement import Entitlement
 
 NAMES = "abcdefgh"

@@ -3,7 +3,7 @@
 import pytest
 
 from lanes.promises.briefing import Stake
-from lanes.realtime.standstill import ACCOUNT, Standstills
+from lanes.realtime.health import ACCOUNT, Standstills
 from lanes.report import outage
 from tests.conftest import NOON, later
 

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lanes.realtime.shares import divide
+from lanes.realtime.pace import divide
 from lanes.routing.capacity import WINDOW, Kind, Limit, Need
 from lanes.routing.load import A_CALL, Added, Load, Queue
 from lanes.routing.route import LONG_OVERDUE

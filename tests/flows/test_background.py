@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from tasks.abreast import Abreast, abreast
+from tasks.background import BoundedTasks, bounded_tasks
 
 
 class Pieces:
@@ -39,7 +39,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def begin_all(pieces: Pieces, numbers: range, work: Abreast) -> None:
+async def begin_all(pieces: Pieces, numbers: range, work: BoundedTasks) -> None:
     for number in numbers:
         await work.begin(pieces.work, number)
 
@@ -48,7 +48,7 @@ async def test_no_more_than_so_many_are_under_way_and_the_next_begins_when_any_e
     pieces = Pieces()
 
     async def run() -> None:
-        async with abreast(2) as work:
+        async with bounded_tasks(2) as work:
             await begin_all(pieces, range(4), work)
 
     running = asyncio.create_task(run())
@@ -65,7 +65,7 @@ async def test_the_block_has_ended_when_its_last_piece_has() -> None:
     pieces = Pieces()
 
     async def run() -> None:
-        async with abreast(2) as work:
+        async with bounded_tasks(2) as work:
             await begin_all(pieces, range(2), work)
 
     running = asyncio.create_task(run())
@@ -81,7 +81,7 @@ async def test_what_one_raises_is_raised_once_those_beside_it_have_ended_and_no_
     pieces = Pieces()
 
     async def run() -> None:
-        async with abreast(2) as work:
+        async with bounded_tasks(2) as work:
             await work.begin(pieces.work, 0, ValueError("broken"))
             await begin_all(pieces, range(1, 4), work)
 
@@ -101,7 +101,7 @@ async def test_a_failure_of_the_last_piece_is_raised_too() -> None:
     pieces.may_end[0].set()
 
     async def run() -> None:
-        async with abreast(2) as work:
+        async with bounded_tasks(2) as work:
             await work.begin(pieces.work, 0, ValueError("broken"))
 
     with pytest.raises(ValueError, match="broken"):
@@ -112,7 +112,7 @@ async def test_a_block_that_fails_lets_what_is_under_way_end_and_its_own_failure
     pieces = Pieces()
 
     async def run() -> None:
-        async with abreast(2) as work:
+        async with bounded_tasks(2) as work:
             await work.begin(pieces.work, 0)
             await work.begin(pieces.work, 1, ValueError("broken too"))
             raise KeyError("cut")
@@ -130,7 +130,7 @@ async def test_a_block_that_is_cancelled_leaves_nothing_under_way() -> None:
     pieces = Pieces()
 
     async def run() -> None:
-        async with abreast(2) as work:
+        async with bounded_tasks(2) as work:
             await begin_all(pieces, range(4), work)
 
     running = asyncio.create_task(run())

@@ -1,0 +1,108 @@
+"""What goes on beside the loop of a run: each a task of its own, so that none of them delays it or another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import ParamSpec
+
+from prefect.logging import get_run_logger
+
+PAUSE_S = 1.0  # before one that broke is begun again
+CLOSING_S = 1.0  # before what did not end is cancelled once more
+
+
+class BackgroundTasks:
+    """Runs coroutines until it is closed. One that breaks says so once, until it changes, and is begun again."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(
+        self,
+        name: str,
+        act: Callable[[], Awaitable[object]],
+        *,
+        every_s: float | None = None,
+        after_s: float = 0,
+    ) -> None:
+        """`act` is done again and again from now on, or from `after_s` seconds on, `every_s` seconds apart; None: it never ends
+        by itself."""
+        self._tasks.add(asyncio.create_task(self._keep(name, act, every_s, after_s), name=name))
+
+    async def close(self) -> None:
+        """Nothing goes on. What swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again."""
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=CLOSING_S)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(
+        self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None, after_s: float
+    ) -> None:
+        await asyncio.sleep(after_s)
+        said = ""
+        while True:
+            try:
+                await act()
+                said = ""
+            except Exception as error:
+                if (trouble := f"{type(error).__name__}: {error}") != said:
+                    get_run_logger().warning("%s: %s; it is tried again", name, trouble)
+                said = trouble
+            await asyncio.sleep(PAUSE_S if every_s is None else every_s)
+
+
+P = ParamSpec("P")
+
+
+class BoundedTasks:
+    """Begins pieces of work, and no more than `most` are under way."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._under_way = set[asyncio.Task[None]]()
+
+    async def begin(
+        self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """`act` is under way. Raises what an earlier one raised."""
+        while len(self._under_way) >= self._most:
+            await self._some_end()
+        self._under_way.add(asyncio.create_task(_done(act, *args, **kwargs)))
+
+    async def end(self) -> None:
+        """Nothing is under way any more. Raises what one of them raised."""
+        while self._under_way:
+            await self._some_end()
+
+    async def close(self, *, cancel: bool) -> None:
+        """As `end`, whatever becomes of them."""
+        for task in self._under_way if cancel else ():
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _some_end(self) -> None:
+        ended, self._under_way = await asyncio.wait(
+            self._under_way, return_when=asyncio.FIRST_COMPLETED
+        )
+        await asyncio.gather(*ended)
+
+
+async def _done(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
+    await act(*args, **kwargs)
+
+
+@asynccontextmanager
+async def bounded_tasks(most: int) -> AsyncIterator[BoundedTasks]:
+    """What the block began has ended when the block has. What fails, or a block that does, stops none that is under way; a
+    block that is cancelled cancels them."""
+    work = BoundedTasks(most)
+    try:
+        yield work
+        await work.end()
+    except Exception:
+        await work.close(cancel=False)
+        raise
+    finally:
+        await work.close(cancel=True)
