@@ -1,4 +1,4 @@
-"""Moves the database to the newest schema (migrations/schema), and says whether it is there."""
+"""Upgrades of the database to the newest schema (migrations/schema), and what is pending."""
 
 from pathlib import Path
 
@@ -19,17 +19,28 @@ from lanes.store.tables import SCHEMA
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
+BASELINE = "0100"
+# Migrations 0001 to 0074 led to the tables of the baseline, and were never part of a release.
+LAST_BEFORE_BASELINE = "0074"
+TOO_OLD = (
+    f"The database is at migration %s, and this checkout upgrades from {LAST_BEFORE_BASELINE} on. Nothing was changed. In the "
+    "checkout that made it, write what you need to files with `lanes export WORKLOAD` and `lanes results WORKLOAD` (of your own "
+    "database take a copy with pg_dump); then empty it, with `make clean` or `drop schema lanes cascade`, and run `lanes up`. "
+    'To keep the data instead, see "The database is too old" in docs/troubleshooting.md'
+
+)
 
 
 def config() -> Config:
+    """Return Alembic's settings for this checkout."""
     return Config(CHECKOUT / "alembic.ini")
 
 
 def upgrade(url: str) -> None:
-    """The database at `url` has the newest schema; nothing changes when it already has.
+    """Upgrade the database at `url` to the newest schema. Safe to repeat and to run twice at once.
 
     Raises:
-        SetupError: it was moved by migrations that this checkout does not have, or the user may not move it.
+        SetupError: a newer checkout made the database, or it is too old, or the user may not change it.
     """
     engine = discreet_engine(url)
     try:
@@ -40,6 +51,7 @@ def upgrade(url: str) -> None:
                 return
             settings = config()
             settings.attributes["connection"] = connection
+            _adopt(connection)
             try:
                 command.upgrade(settings, "head")
             except CommandError as error:
@@ -83,19 +95,43 @@ def set_up_roles(url: str, *, shared: bool) -> list[str]:
     return created
 
 
+def pending(connection: Connection) -> list[str]:
+    """Return the migrations that the database lacks, oldest first."""
+    have = _revision(connection)
+    if have == LAST_BEFORE_BASELINE:
+        have = BASELINE
+    script = ScriptDirectory.from_config(config())
+    missing = [each.revision for each in script.iterate_revisions("head", have or "base")]
+    return list(reversed(missing))
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of the database; None: it has no schema yet.
+
+    Raises:
+        SetupError: it is too old.
+    """
+    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    have = context.get_current_revision()
+    if have is not None and have < LAST_BEFORE_BASELINE:
+        raise SetupError(TOO_OLD % have)
+    return have
+
+
+def _adopt(connection: Connection) -> None:
+    """Take a database at the last migration before the baseline for one at the baseline: their tables are the same."""
+    if _revision(connection) != LAST_BEFORE_BASELINE:
+        return
+    for column in ("grain", "at", "workload", "kind", "buckets", "counts"):
+        names = f"figure_hist_{column}_not_null to figure_spread_{column}_not_null"
+        connection.execute(text(f"alter table {SCHEMA}.figure_spread rename constraint {names}"))
+    stamp = text(f"update {SCHEMA}.alembic_version set version_num = :baseline")
+    connection.execute(stamp, {"baseline": BASELINE})
+
+
 def _refuse_to_migrate(connection: Connection, user: str) -> None:
     if missing := pending(connection):
         raise SetupError(
             f"the database lacks {len(missing)} migrations (the next is {missing[0]}), and user {user} may not change schema "
             f"{SCHEMA}, which belongs to {schema_owner(connection)}: run `lanes roles` as a member of that role first"
         )
-
-
-def pending(connection: Connection) -> list[str]:
-    """The migrations that this code has and the database has not, oldest first."""
-    have = MigrationContext.configure(
-        connection, opts={"version_table_schema": SCHEMA}
-    ).get_current_revision()
-    script = ScriptDirectory.from_config(config())
-    missing = [revision.revision for revision in script.iterate_revisions("head", have or "base")]
-    return list(reversed(missing))

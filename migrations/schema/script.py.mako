@@ -3,19 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 ${imports if imports else ""}
+<%
+    from lanes.store.current.files import fingerprint, pieces
+%>
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
-<%
-    from alembic.script import ScriptDirectory
-    from lanes.store.current.autogenerate import unannounced
-    from lanes.store.current.files import pieces
-    lacking = unannounced(ScriptDirectory.from_config(config), pieces())
-%>
-% if lacking:
-# Files of migrations/schema/current/ that change with it; None: gone, and dropped below.
-puts_in_force = ${repr(lacking)}
+sql_in_force = ${repr(fingerprint(pieces()))}  # migrations/schema/current/ after this revision
 
-% endif
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}

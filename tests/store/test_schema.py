@@ -1,37 +1,77 @@
-"""The schema moves forward, once."""
+"""The schema moves forward, once, from the baseline on."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from sqlalchemy import Connection, Engine, text
 
 from lanes.errors import SetupError
 from lanes.store import schema
-from lanes.store.batch import accounts, adoption
 from lanes.store.tables import metadata
 from tests.conftest import NOON
 from tests.examples import publish
-from tests.store.older import as_migrated_to
 
-DEFINITION = text("""
-    select 'column', table_name || '.' || column_name, data_type || is_nullable || coalesce(column_default, '')
-      from information_schema.columns where table_schema = 'lanes'
+EVERYTHING = text("""
+    select 'column', c.relname || '.' || attname,
+           concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attidentity,
+                     pg_get_expr(adbin, adrelid), col_description(c.oid, attnum))
+      from pg_attribute a join pg_class c on c.oid = attrelid left join pg_attrdef on adrelid = c.oid and adnum = attnum
+     where relnamespace = 'lanes'::regnamespace and relkind in ('r', 'p', 'v', 'c') and attnum > 0 and not attisdropped
+    union all select 'relation', relname,
+                     concat_ws(' ', relkind, relpersistence, obj_description(oid, 'pg_class'), relacl, reloptions)
+      from pg_class where relnamespace = 'lanes'::regnamespace
     union all select 'view', viewname, definition from pg_views where schemaname = 'lanes'
     union all select 'index', indexname, indexdef from pg_indexes where schemaname = 'lanes'
-    union all select 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
-      from pg_proc p where pronamespace = 'lanes'::regnamespace
+    union all select 'function', oid::regprocedure::text, pg_get_functiondef(oid) || obj_description(oid, 'pg_proc')
+      from pg_proc where pronamespace = 'lanes'::regnamespace
     union all select 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
       from pg_constraint where connamespace = 'lanes'::regnamespace
-     order by 1, 2
+    union all select 'trigger', tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
+    union all select 'type', typname, obj_description(oid, 'pg_type') from pg_type where typnamespace = 'lanes'::regnamespace
+    union all select 'schema', nspname, coalesce(nspacl::text, '') from pg_namespace where nspname = 'lanes'
+     order by 1, 2, 3
 """)
+BEFORE = schema.LAST_BEFORE_BASELINE
+
+
+def everything(connection: Connection) -> list[tuple[str, ...]]:
+    return [tuple(row) for row in connection.execute(EVERYTHING)]
+
+
+def revision(connection: Connection) -> str:
+    return connection.execute(text("select version_num from lanes.alembic_version")).scalar_one()
+
+
+def set_revision(connection: Connection, to: str) -> None:
+    connection.execute(text("update lanes.alembic_version set version_num = :to"), {"to": to})
+
+
+def recreate(connection: Connection, to: str = "head") -> None:
+    """Make schema `lanes` anew, as the migrations up to `to` leave it."""
+    connection.execute(text("drop schema lanes cascade"))
+    settings = schema.config()
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, to)
+
+
+def as_before_the_baseline(connection: Connection) -> None:
+    """Leave the database as the last migration before the baseline left it, without functions and views."""
+    recreate(connection, schema.BASELINE)
+    for column in ("grain", "at", "workload", "kind", "buckets", "counts"):
+        names = f"figure_spread_{column}_not_null to figure_hist_{column}_not_null"
+        connection.execute(text(f"alter table lanes.figure_spread rename constraint {names}"))
+    set_revision(connection, BEFORE)
 
 
 def test_upgrading_twice_changes_nothing(pool: Engine, database_url: str) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
-        before = connection.execute(DEFINITION).all()
+        before = everything(connection)
     schema.upgrade(database_url)
     schema.upgrade(database_url)
     with pool.begin() as connection:
-        assert connection.execute(DEFINITION).all() == before
+        assert everything(connection) == before
         assert connection.execute(text("select count(*) from lanes.workload")).scalar_one() == 1
 
 
@@ -42,7 +82,7 @@ def test_nothing_is_pending_at_the_newest_schema(connection: Connection) -> None
 def test_every_migration_is_pending_on_an_empty_database(connection: Connection) -> None:
     connection.execute(text("drop schema lanes cascade"))
     pending = schema.pending(connection)
-    assert pending[0] == "0001"
+    assert pending[0] == schema.BASELINE
     assert pending == sorted(pending)
 
 
@@ -55,42 +95,51 @@ def test_every_table_of_the_code_is_in_the_database(connection: Connection) -> N
     assert {table.name for table in metadata.sorted_tables} <= found
 
 
-def test_a_database_of_a_newer_checkout_is_left_alone_with_a_sentence(
+def test_a_database_of_a_newer_checkout_is_refused_and_unchanged(
     pool: Engine, database_url: str
 ) -> None:
     with pool.begin() as connection:
-        connection.execute(text("update lanes.alembic_version set version_num = '9999'"))
+        set_revision(connection, "9999")
     with pytest.raises(SetupError, match="made by a newer one"):
         schema.upgrade(database_url)
     with pool.begin() as connection:
-        assert (
-            connection.execute(text("select version_num from lanes.alembic_version")).scalar_one()
-            == "9999"
-        )
+        assert revision(connection) == "9999"
 
 
-def test_an_unresolved_intent_survives_the_naming_of_accounts(
-    pool: Engine, database_url: str
+@pytest.mark.parametrize("start", ["empty", BEFORE, schema.BASELINE])
+def test_two_upgrades_at_once_lead_to_the_newest_schema(
+    pool: Engine, database_url: str, start: str
 ) -> None:
     with pool.begin() as connection:
-        as_migrated_to(connection, "0004")
-        connection.execute(
-            text("insert into lanes.workload (name, created_at) values ('letters', :noon)"),
-            {"noon": NOON},
-        )
-        version = """
-            insert into lanes.version (workload, number, hash, spec, published_at) values ('letters', 1, 'h', '{}', :noon)"""
-        connection.execute(text(version), {"noon": NOON})
-        intent = """
-            insert into lanes.batch (nonce, account, workload, version_id, model, state, requests, items, bytes, body_hash,
-                                     intended_at)
-            select 'cafe', '0123456789abcdef', 'letters', id, 'm', 'intended', 1, 1, 1, 'h', :noon from lanes.version"""
-        connection.execute(text(intent), {"noon": NOON})
-    schema.upgrade(database_url)
+        new = everything(connection)
+        if start == "empty":
+            connection.execute(text("drop schema lanes cascade"))
+        elif start == BEFORE:
+            as_before_the_baseline(connection)
+        else:
+            recreate(connection, start)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(schema.upgrade, [database_url] * 2))
     with pool.begin() as connection:
-        assert (
-            accounts.name_account(connection, "acme", formerly="key:0123456789abcdef", now=NOON)
-            == 1
-        )
-        (found,) = adoption.to_search(connection, "acme", now=NOON)
-        assert (found.nonce, found.adopted_at, found.create_ended_at) == ("cafe", None, None)
+        assert everything(connection) == new
+
+
+@pytest.mark.parametrize("too_old", ["0001", "0056", "0073"])
+def test_a_database_from_before_that_is_refused_with_what_to_do_and_unchanged(
+    pool: Engine, database_url: str, too_old: str
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        set_revision(connection, too_old)
+        before = everything(connection)
+    with pytest.raises(
+        SetupError,
+        match=rf"at migration {too_old}.*from {BEFORE} on\. Nothing was changed.*pg_dump",
+    ):
+        schema.upgrade(database_url)
+    with pool.begin() as connection:
+        with pytest.raises(SetupError, match="Nothing was changed"):
+            schema.pending(connection)
+        assert everything(connection) == before
+        assert revision(connection) == too_old
+        assert connection.execute(text("select count(*) from lanes.workload")).scalar_one() == 1

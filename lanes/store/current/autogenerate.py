@@ -13,7 +13,7 @@ from alembic.runtime.plugins import Plugin
 from alembic.script import ScriptDirectory
 from alembic.util import PriorityDispatchResult
 
-from lanes.store.current.files import Piece, pieces
+from lanes.store.current.files import Piece, fingerprint, pieces
 from lanes.store.current.putting import differences
 
 NAME = "lanes.current"
@@ -34,17 +34,12 @@ class Sentence(MigrateOperation):
         return self
 
 
-def unannounced(script: ScriptDirectory, said: Sequence[Piece]) -> dict[str, str | None]:
-    """Files that no migration names as they are now, with their fingerprints; None: it is gone, and no migration says so."""
-    named: dict[str, str | None] = {}
-    for revision in reversed(list(script.walk_revisions())):
-        named |= getattr(revision.module, "puts_in_force", {})
-    now = {piece.file: piece.fingerprint for piece in said}
-    return {
-        file: now.get(file)
-        for file in sorted(named.keys() | now.keys())
-        if named.get(file) != now.get(file)
-    }
+def unannounced(script: ScriptDirectory, said: Sequence[Piece]) -> list[str]:
+    """Return what the newest migration must say, if the files are not as it names them."""
+    newest = script.get_revision("head")
+    now = fingerprint(said)
+    named = newest and getattr(newest.module, "sql_in_force", None)
+    return [] if named == now else [f'the newest migration must say: sql_in_force = "{now}"']
 
 
 def _compare(
@@ -53,10 +48,9 @@ def _compare(
     environment = found.migration_context.environment_context
     assert found.connection is not None
     assert environment is not None
-    said = differences(found.connection, pieces())
-    if lacking := unannounced(environment.script, pieces()):
-        said.append(f"the newest migration must say: puts_in_force = {lacking}")
-    upgrade.ops.extend(map(Sentence, said))
+    said = pieces()
+    differing = differences(found.connection, said) + unannounced(environment.script, said)
+    upgrade.ops.extend(map(Sentence, differing))
     return PriorityDispatchResult.CONTINUE
 
 

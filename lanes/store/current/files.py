@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from graphlib import TopologicalSorter
@@ -35,10 +36,10 @@ class Piece:
     sql: str
     table: str | None = None  # a trigger's
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with whatever of the file reaches a database: not with the comment lines above it."""
-        return hashlib.sha256(_FOR_READERS.sub("", self.sql).strip().encode()).hexdigest()[:12]
+    @cached_property
+    def definition(self) -> str:
+        """The SQL without comments, neither those for readers of the file nor those in the database."""
+        return _COMMENT.split(_FOR_READERS.sub("", self.sql))[0].strip()
 
     @property
     def twin(self) -> str:
@@ -57,7 +58,7 @@ class Piece:
     @cached_property
     def _names(self) -> frozenset[str]:
         """Everything of the schema that its definition names."""
-        return frozenset(_OURS.findall(_COMMENT.split(_FOR_READERS.sub("", self.sql))[0]))
+        return frozenset(_OURS.findall(self.definition))
 
 
 def read(file: str, sql: str) -> Piece:
@@ -105,3 +106,9 @@ def pieces() -> tuple[Piece, ...]:
             ]
         )
     )
+
+
+def fingerprint(said: Sequence[Piece]) -> str:
+    """Return 12 hexadecimal digits that change with any definition, and not with comments."""
+    told = sorted(f"{piece.file}\n{piece.definition}\n" for piece in said)
+    return hashlib.sha256("".join(told).encode()).hexdigest()[:12]

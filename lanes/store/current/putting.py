@@ -9,14 +9,29 @@ from collections.abc import Mapping, Sequence
 from psycopg.errors import DuplicateObject, InvalidFunctionDefinition, InvalidTableDefinition
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.schema import (
+    DropColumnComment,
+    DropTableComment,
+    SetColumnComment,
+    SetTableComment,
+)
 
 from lanes.errors import SetupError
 from lanes.store.current.catalog import Definition, definitions, leaning_on, run, wanted
 from lanes.store.current.files import Piece
+from lanes.store.tables import SCHEMA, metadata
 
 IRREPLACEABLE = (
     InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject
 )  # a column less, another return, a type
+
+_COMMENTS = text(f"""
+select c.relname, null as attname, obj_description(c.oid, 'pg_class') as comment
+  from pg_class c where relnamespace = '{SCHEMA}'::regnamespace
+union all
+select c.relname, attname, col_description(c.oid, attnum)
+  from pg_class c join pg_attribute on attrelid = c.oid where relnamespace = '{SCHEMA}'::regnamespace
+""")
 
 
 def put_in_force(connection: Connection, said: Sequence[Piece]) -> list[str]:
@@ -44,6 +59,19 @@ def put_in_force(connection: Connection, said: Sequence[Piece]) -> list[str]:
             run(connection, piece.sql)
             in_force = definitions(connection)
     return differed
+
+
+def put_comments(connection: Connection) -> None:
+    """Comment tables and columns as lanes/store/tables/ does, where the database differs."""
+    found = {(row.relname, row.attname): row.comment for row in connection.execute(_COMMENTS)}
+    for table in metadata.sorted_tables:
+        if table.comment != found[table.name, None]:
+            connection.execute(SetTableComment(table) if table.comment else DropTableComment(table))
+        for column in table.columns:
+            if column.comment != found[table.name, column.name]:
+                connection.execute(
+                    SetColumnComment(column) if column.comment else DropColumnComment(column)
+                )
 
 
 def differences(connection: Connection, said: Sequence[Piece]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import pytest
 
-from lanes.store.current.files import in_order, pieces, read
+from lanes.store.current.files import fingerprint, in_order, pieces, read
 
 A = read("a", "create or replace view lanes.a as select 1 as one;\n")
 
@@ -44,8 +44,7 @@ def test_two_that_use_each_other_are_in_no_order() -> None:
         )
 
 
-def test_a_comment_above_a_definition_is_for_its_readers_alone() -> None:
-    assert replace(A, sql="-- One.\n" + A.sql).fingerprint == A.fingerprint
-    assert (
-        replace(A, sql=A.sql + "\ncomment on view lanes.a is 'One';\n").fingerprint != A.fingerprint
-    )
+def test_the_fingerprint_changes_with_definitions_and_not_with_comments() -> None:
+    commented = replace(A, sql=f"-- One.\n{A.sql}\ncomment on view lanes.a is 'One';\n")
+    assert fingerprint([commented]) == fingerprint([A])
+    assert fingerprint([replace(A, sql=A.sql.replace("1", "2"))]) != fingerprint([A])

@@ -1,14 +1,12 @@
 """No function of schema `lanes` can be made to call what another role planted, and none with its owner's rights is public."""
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
-from lanes.store import schema
 from tests.conftest import NOON
 from tests.examples import admit, publish
-from tests.store.older import as_migrated_to
+from tests.store.test_schema import recreate
 
 SAFE = "search_path=pg_catalog, pg_temp"
 FUNCTIONS = text("""
@@ -116,10 +114,7 @@ def test_a_planted_overload_is_not_called_by_a_door(
 @pytest.mark.usefixtures("trap")
 def test_an_upgrade_calls_nothing_that_was_planted(connection: Connection) -> None:
     """What a migration parses (`begin atomic`, views, defaults) is bound then, for good."""
-    as_migrated_to(connection, "0001")
-    settings = schema.config()
-    settings.attributes["connection"] = connection
-    command.upgrade(settings, "head")
+    recreate(connection)
     bound = text(
         "select refobjid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.refobjid"
         " where p.pronamespace = 'public'::regnamespace"

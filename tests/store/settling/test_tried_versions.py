@@ -2,17 +2,15 @@
 
 from dataclasses import replace
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection
 
 from lanes.settling.attempts import Times, poisoned
-from lanes.store import schema
 from lanes.store.settling import retries
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.older import as_migrated_to
-from tests.store.tries import claim, claimed_item, row, rows, said, save, submit, tried
+from tests.store.tries import claim, claimed_item, rows, said, save, submit, tried
 
 
 def published_anew(connection: Connection) -> Version:
@@ -58,46 +56,3 @@ def test_a_late_result_of_a_batch_names_the_version_of_the_batch(connection: Con
     retries.retry(connection, "letters", None, now=later(minutes=2))
     save(connection, tried(sent, response=said()), batch_id=batch_id, now=later(minutes=3))
     assert versions(connection) == [(1, "poison"), (1, "valid")]
-
-
-def test_attempts_from_before_they_named_a_version_have_that_of_their_batch_result_or_work(
-    pool: Engine, database_url: str
-) -> None:
-    with pool.begin() as connection:
-        as_migrated_to(connection, "0056")
-        for statement in BEFORE.split(";\n"):
-            connection.execute(text(statement), {"now": NOON})
-    schema.upgrade(database_url)
-    with pool.begin() as connection:
-        named = (
-            connection.execute(text("select version_id from lanes.attempt order by id"))
-            .scalars()
-            .all()
-        )
-        assert named == [1, 2, 3]
-        assert row(connection, "attempt", id=1).shown is False
-
-
-# Work that has the third version by now: a batch of the first had it, the second answered, the third tried.
-BEFORE = """
-insert into lanes.workload (name, created_at) values ('letters', :now);
-insert into lanes.version (workload, number, hash, spec, published_at, mode, realtime_model, batch_model, max_failures,
-                           give_up_after_h, batch_expected_minutes, confidence, compare_fields, dedupe, max_payload_kib,
-                           announces, realtime_p95_s)
-select 'letters', n, n::text, '{}', :now, 'plain', 'm', 'm', 3, 24, 60, 0.9, '{}', 'key', 64, 'each', 5
-  from generate_series(1, 3) n;
-insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source)
-values ('letters', 'k', '{}', '', :now, :now, 'sql');
-insert into lanes.batch (nonce, account, workload, version_id, model, state, requests, items, bytes, body_hash, intended_at)
-values ('n', 'acme', 'letters', 1, 'm', 'released', 1, 1, 1, 'h', :now);
-insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-values (1, 'letters', 3, 'batch', 'answer', 0, 'done', :now, :now, :now);
-insert into lanes.result (item_id, work_id, version_id, lane, standing, generation, revision, output, message_id, created_at)
-values (1, 1, 2, 'realtime', 'authoritative', 0, 0, '{}', 'm2', :now);
-insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, message_id, batch_id, model,
-                           input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, bound_usd, shown,
-                           latency_ms, started_at, ended_at)
-values (1, 1, 1, 'letters', 'batch', 'answer', 'valid', 'm1', 1, 'm', 6, 3, 0, 0, 0.2, 0, false, 1, :now, :now),
-       (1, 1, 2, 'letters', 'realtime', 'answer', 'valid', 'm2', null, 'm', 5, 2, 0, 0, 0.1, 0, true, 1, :now, :now),
-       (1, 1, 3, 'letters', 'realtime', 'answer', 'errored', null, null, 'm', 0, 0, 0, 0, 0, 0, false, 1, :now, :now)
-"""
