@@ -1,6 +1,5 @@
 """Who answers, and which account pays."""
 
-import hashlib
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -89,12 +88,6 @@ class Provider(Block):
     def given_account(self) -> str:
         """The account's name as a person gave it, empty where it is the host's."""
         return "" if self.account == host(self.base_url) else self.account
-
-    @property
-    def unnamed_account(self) -> str:
-        """What this key's account was called before accounts had names."""
-        secret = f"{self.base_url}\x1f{self.api_key.get_secret_value()}"
-        return "key:" + hashlib.sha256(secret.encode()).hexdigest()[:16]
 
     def connect(self) -> "AsyncAnthropic":
         """A client that asks once; close it, or use it as a context manager."""

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, TypeVar
 
 from lanes.ids import VersionId, WorkId
@@ -82,13 +81,6 @@ class ClaimedWork:
         return self.alone or self.failures > 0 or self.measures
 
 
-class PackIds(StrEnum):
-    """How the packs of a batch name their items."""
-
-    COUNTED = "counted"  # 1, 2, 3 ...: batches from before ids were derived, until they are home
-    DERIVED = "derived"  # from the nonce, the number of the request and the slot
-
-
 Weigh = Callable[[ClaimedWork], int]
 
 
@@ -113,13 +105,11 @@ def new_nonce() -> str:
     return secrets.token_hex(8)
 
 
-def pack_ids(nonce: str, request_no: int, items: int, how: PackIds = PackIds.DERIVED) -> list[str]:
+def pack_ids(nonce: str, request_no: int, items: int) -> list[str]:
     """Return the ids of a request's items in the order of their slots.
 
     The nonce determines them, so they can be derived again, and no input can guess them.
     """
-    if how is PackIds.COUNTED:
-        return [str(slot) for slot in range(1, items + 1)]
     return [_derived(f"{nonce}-{request_no}-{slot}") for slot in range(items)]
 
 

@@ -251,7 +251,7 @@ class Reading:
                 if fault.action is Action.POISON
                 else said
             )
-        ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items, self._batch.pack_ids)
+        ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items)
         return attempts.of_request(
             self._version, claims, said, Times(self._batch.begun_at, now), ids=ids
         )
@@ -331,7 +331,7 @@ class Reading:
 
     @property
     def _is_surely_ours(self) -> bool:
-        return self._proved or not self._batch.provisional
+        return self._proved or not self._batch.unproved
 
     async def _doubt(self, lacking: int) -> str | None:
         """Return what keeps the lacking requests from being called missing, None when nothing does."""

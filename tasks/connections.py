@@ -11,7 +11,6 @@ from uuid import UUID
 from blocks.database import Database as Block
 from blocks.provider import Provider
 from lanes.provider.client import load
-from lanes.store.batch import accounts
 from lanes.store.database import Database
 from tasks.database import BLOCK
 
@@ -47,8 +46,6 @@ async def connections() -> AsyncIterator[Connections]:
     provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)
-        now, formerly = await db.now(), provider.unnamed_account
-        await db.run(accounts.name_account, provider.account, formerly=formerly, now=now)
         yield Connections(db, client, provider, this_run())
 
 

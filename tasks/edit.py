@@ -55,7 +55,7 @@ async def edit(db: Database, wished: Edit) -> Reply:
 async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
     """Whether the block was as its author saw it, and now says what he wants: that and nothing else."""
     await Workload.aregister_type_and_schema(client=client)
-    schema, data = Workload._block_schema_id, spec.edited()
+    schema, data = Workload._block_schema_id, spec.model_dump(mode="json")
     assert schema is not None
     assert Workload._block_type_id is not None
     known = await _block(client, wished.name)

@@ -97,7 +97,7 @@ def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelt
 
 async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
     """Whether the results are the batch's own, by the nonce of the first: an adoption is proved or undone by it."""
-    if not batch.provisional or batch.provider_batch_id is None:
+    if not batch.unproved or batch.provider_batch_id is None:
         return True
     now = await at.db.now()
     if nonce == batch.nonce:

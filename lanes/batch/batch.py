@@ -6,7 +6,6 @@ from enum import StrEnum
 from uuid import UUID
 
 from lanes.ids import BatchId, VersionId
-from lanes.packing import PackIds
 from lanes.words import BatchState
 
 UNCONFIRMED = (
@@ -64,11 +63,9 @@ class OpenBatch:
     intended_at: datetime
     submitted_at: datetime | None
     create_ended_at: datetime | None = None
-    adopted_at: datetime | None = None
-    proved_at: datetime | None = None
+    unproved: bool = False  # adopted from the provider's list; no result has proved it yet
     unknown_since: datetime | None = None
     cancel_at: datetime | None = None
-    pack_ids: PackIds = PackIds.DERIVED
 
     @property
     def begun_at(self) -> datetime:
@@ -76,11 +73,6 @@ class OpenBatch:
         return self.submitted_at or self.intended_at
 
     @property
-    def provisional(self) -> bool:
-        """Whether it was taken for a listed batch, and no result has proved that yet."""
-        return self.adopted_at is not None and self.proved_at is None
-
-    @property
     def unsure(self) -> bool:
         """Whether it may still have to be found in the provider's list, by its number of requests."""
-        return self.state in UNCONFIRMED or (self.state in AT_PROVIDER and self.provisional)
+        return self.state in UNCONFIRMED or (self.state in AT_PROVIDER and self.unproved)

@@ -102,7 +102,7 @@ def _publish(pool: Engine, wanted: Definition, yes: bool, force: bool, as_json: 
     with progress() as shown:
         shown.began(title := f"Publishing {wanted.name}")
         began = time.monotonic()
-        told = editor.save(Edit(wanted.name, wanted.spec.edited(), seen))
+        told = editor.save(Edit(wanted.name, wanted.spec.model_dump(mode="json"), seen))
         shown.ended(title, told.outcome.replace("_", " "), time.monotonic() - began)
     if said := _said(wanted.name, told):
         print(said, file=sys.stderr)

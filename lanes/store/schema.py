@@ -24,10 +24,9 @@ BASELINE = "0100"
 LAST_BEFORE_BASELINE = "0074"
 TOO_OLD = (
     f"The database is at migration %s, and this checkout upgrades from {LAST_BEFORE_BASELINE} on. Nothing was changed. In the "
-    "checkout that made it, write what you need to files with `lanes export WORKLOAD` and `lanes results WORKLOAD` (of your own "
-    "database take a copy with pg_dump); then empty it, with `make clean` or `drop schema lanes cascade`, and run `lanes up`. "
-    'To keep the data instead, see "The database is too old" in docs/troubleshooting.md'
-
+    "checkout that made it, write what you need to files with `lanes export WORKLOAD` and `lanes results WORKLOAD` (or copy "
+    "a database of your own with pg_dump); then empty it, with `make clean` or `drop schema lanes cascade`, and run `lanes "
+    'up`. To keep the data instead, see "The database is too old" in docs/troubleshooting.md'
 )
 
 

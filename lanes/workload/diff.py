@@ -27,14 +27,8 @@ class Difference:
 
 
 def differences(before: Spec, after: Spec) -> list[Difference]:
-    """Everything that `after` says otherwise, in the order of the form. The order of an object's keys is no difference.
-
-    Nor is what `announces` means to a version from before it existed, while neither says anything of it and all else is the
-    same: that version stays.
-    """
-    found = [*_between("", before.model_dump(mode="json"), after.model_dump(mode="json"))]
-    stays = before.silent and after.silent and [each.field for each in found] == ["announces"]
-    return [] if stays else found
+    """Return what differs, in the order of the form. The order of an object's keys is no difference."""
+    return [*_between("", before.model_dump(mode="json"), after.model_dump(mode="json"))]
 
 
 def beyond_defaults(spec: Spec) -> list[Difference]:

@@ -312,26 +312,12 @@ class Spec(BaseModel):
 
     @classmethod
     def stored(cls, data: dict[str, Any]) -> "Spec":
-        """The spec of a version that was published once, by whatever release: its model may have lost its price since,
-        and fields that are no more are passed over. One that is silent on `announces` announces each, and stays silent.
+        """Read the spec of a published version. Its model may have lost its price, and fields that are gone are ignored.
 
         Raises:
             ValidationError: it cannot be read all the same.
         """
-        spec = cls.model_validate(data, extra="ignore", context=STORED)
-        if spec.silent:
-            spec.announces = Announces.EACH
-            spec.model_fields_set.discard("announces")
-        return spec
-
-    @property
-    def silent(self) -> bool:
-        """Whether it says nothing of `announces`: it is new, and has the default, or was published before there was such."""
-        return "announces" not in self.model_fields_set
-
-    def edited(self) -> dict[str, Any]:
-        """What its block says: as JSON, and nothing of `announces` where it is silent."""
-        return self.model_dump(mode="json", exclude={"announces"} if self.silent else None)
+        return cls.model_validate(data, extra="ignore", context=STORED)
 
     def model_of(self, lane: Lane) -> str:
         """The model that answers on `lane`."""

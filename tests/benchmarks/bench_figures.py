@@ -36,7 +36,7 @@ with item as (
 route as (
   insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
   select id, :version, 'realtime', 'split', 'bucket 1 of 10,000 is below the split', 0.0001, 0.00005, now() from item)
-insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
 select id, :workload, :version, 'realtime', 'answer', 0, 'ready', now(), now() + interval '1 minute', now() from item
 """
 

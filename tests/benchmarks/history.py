@@ -114,7 +114,7 @@ select :items + s.n, s.n, 'authoritative', 'batch', b.id, case when s.confirmed 
 
 WORK = """
 insert into lanes.work (id, item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, claim_no,
-                        failures, created_at, finished_at)
+                        failures, waits_since, finished_at)
 overriding system value
 select w.id, w.n, s.workload, s.version_id, w.lane, w.purpose, 0, w.state, s.received_at, s.received_at + interval '1 minute',
        case when w.state = 'ready' then 0 when s.retried then 2 else 1 end, s.retried::int, s.received_at,

@@ -254,7 +254,7 @@ async def test_short_reads_that_differ_prove_nothing(
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
         sender.time.passes(minutes=1)
-    assert await sender.rows("select short_reads from lanes.batch") == [(2,)]
+    assert await sender.rows("select short_reads from lanes.batch_doubt") == [(2,)]
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBa
     sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is Finding.ADOPT
     (batch,) = await at.db.run(batches.open_batches)
-    assert batch.provisional
+    assert batch.unproved
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)
     assert await collect.poll(at, batch)
@@ -413,15 +413,13 @@ async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_n
         tampering.body = lambda _, nothing=nothing: nothing
         await read_short(at, sender, batch, times=4)
     assert await sender.rows(INCIDENTS) == [("batch_unclear", 12, "critical")]
-    assert await sender.rows("select state, proved_at, missing from lanes.batch") == [
-        ("ended", None, 0)
+    assert await sender.rows("select state, unproved, missing from lanes.batch") == [
+        ("ended", True, 0)
     ]
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
     tampering.honest()
     assert await collect.bring_home(at, batch) == len(KEYS)
-    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [
-        ("collected", True)
-    ]
+    assert await sender.rows("select state, unproved from lanes.batch") == [("collected", False)]
 
 
 async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever_stands_before_or_behind_it(
@@ -964,22 +962,3 @@ async def test_answers_under_ids_that_an_input_guessed_are_nobodys(
     assert await sender.rows(
         "select count(*) from lanes.current_results where output->>'category' = 'guessed'"
     ) == [(0,)]
-
-
-async def test_packs_that_were_out_when_ids_began_to_be_derived_come_home(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
-) -> None:
-    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
-    await submit(at, endpoint)
-    await run_sql(at, "update lanes.batch set pack_ids = 'counted'")  # as the migration finds it
-    tampering.lines(
-        lambda lines: [
-            saying(line, [each | {"id": str(slot)} for slot, each in enumerate(answers(line), 1)])
-            for line in lines
-        ]
-    )
-    (batch,) = await at.db.run(batches.open_batches)
-    assert await collect.bring_home(at, batch) == len(KEYS)
-    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [
-        ("settled", 1)
-    ]

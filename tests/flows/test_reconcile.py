@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from blocks.provider import Provider
 from lanes.batch.batch import Answer, OpenBatch
@@ -13,7 +12,7 @@ from lanes.ids import BatchId
 from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import accounts, adoption, batches, creates
+from lanes.store.batch import adoption, batches, creates
 from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
@@ -153,11 +152,9 @@ async def test_the_first_results_nonce_proves_an_adoption(
         await submit(at)
     sender.time.passes(seconds=6)
     await reconcile_unresolved(at)
-    assert (await the_batch(at)).provisional
+    assert (await the_batch(at)).unproved
     await collect_all(at, endpoint)
-    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [
-        ("collected", True)
-    ]
+    assert await sender.rows("select state, unproved from lanes.batch") == [("collected", False)]
 
 
 async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touch_nothing(
@@ -194,7 +191,7 @@ async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
 ) -> None:
     prepared, foreign = await wrongly_adopted(at, sender)
     assert await answered(at, prepared) is Answer.SUBMITTED
-    assert not (await the_batch(at)).provisional
+    assert not (await the_batch(at)).unproved
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
@@ -281,6 +278,22 @@ async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_b
     assert set((await sender.states()).values()) == {"failed"}
 
 
+@pytest.mark.parametrize(
+    ("base_url", "given", "account"),
+    [
+        ("https://api.anthropic.com", "", "api.anthropic.com"),
+        ("http://127.0.0.1:8080/", "", "127.0.0.1"),
+        ("https://api.anthropic.com", " research ", "research"),
+    ],
+)
+def test_an_account_is_named_after_its_host_unless_it_is_given_a_name(
+    base_url: str, given: str, account: str
+) -> None:
+    for key in ("old", "new"):
+        block = Provider(api_key=SecretStr(key), base_url=base_url, account=given)
+        assert (block.account, block.given_account) == (account, given.strip())
+
+
 async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -288,21 +301,12 @@ async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
         await submit(at)
-    old = at.provider.unnamed_account
-    await at.db.run(
-        lambda c: c.execute(text("update lanes.batch set account = :old"), {"old": old})
-    )
     sender.time.passes(seconds=6)
     rotated = Provider(
         api_key=SecretStr("another"),
         base_url=at.provider.base_url,
         listing_grace_s=5,
         create_within_s=10,
-    )
-    assert rotated.unnamed_account != old
-    now = await at.db.now()
-    await at.db.run(
-        accounts.name_account, rotated.account, formerly=rotated.unnamed_account, now=now
     )
     async with opening(rotated) as client:
         assert await reconcile_unresolved(Connections(at.db, client, rotated)) is Finding.ADOPT

@@ -76,7 +76,7 @@ with i as (
          (select coalesce(max(position), 0) from lanes.item) + n, :due, case when :withdrawn then :now end
     from generate_series(1, :items) n returning id, due_at)
 insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
-                        created_at)
+                        waits_since)
 select id, :workload, :version, 'batch', 'answer', 0, 'ready', :now, :now, due_at, cast(:binds as text), :now from i
 """
 

@@ -67,7 +67,7 @@ with item as (
   returning id, position, received_at, due_at),
 done as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
-                          claim_no, created_at, lease_until)
+                          claim_no, waits_since, lease_until)
   select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
          (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
          (case when purpose = 1 then 'done' when position <= :history then 'done'
@@ -76,7 +76,7 @@ done as (
          case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end
     from item, generate_series(0, 1) purpose
    where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
-  returning id, item_id, lane, purpose, generation, state, created_at),
+  returning id, item_id, lane, purpose, generation, state, waits_since),
 route as (
   insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at, probability)
   select id, :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
@@ -87,11 +87,11 @@ attempt as (
   insert into lanes.attempt (work_id, item_id, version_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
                              output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, bound_usd, shown, latency_ms,
                              started_at, ended_at)
-  select id, item_id, :version, 1, 'letters', lane, purpose, 'valid', 'm', 1, 1, 0, 0, 0.001, 0, true, 1, created_at,
-         created_at
+  select id, item_id, :version, 1, 'letters', lane, purpose, 'valid', 'm', 1, 1, 0, 0, 0.001, 0, true, 1, waits_since,
+         waits_since
     from done where state = 'done')
 insert into lanes.result (item_id, work_id, version_id, lane, standing, generation, revision, output, created_at)
-select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', created_at from done where state = 'done'
+select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', waits_since from done where state = 'done'
 """
 
 

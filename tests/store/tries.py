@@ -168,7 +168,7 @@ def crowd(
         with born as (
           insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
           select :workload, 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
-        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
         select id, :workload, :version, :lane, 'answer', 0, case when id % :every = 0 then 'done' else 'ready' end,
                :now, :now + id * interval '1 ms', :now from born
         """),

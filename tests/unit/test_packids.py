@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.packing import PackIds, new_nonce, pack_ids
+from lanes.packing import new_nonce, pack_ids
 
 NONCES = st.binary(min_size=8, max_size=8).map(bytes.hex)
 
@@ -25,7 +25,3 @@ def test_an_id_of_one_request_or_batch_names_nothing_in_another(
     here = set(pack_ids(nonce, request_no, 20))
     assert here.isdisjoint(pack_ids(nonce, request_no + 1, 20))
     assert here.isdisjoint(pack_ids(new_nonce(), request_no, 20))
-
-
-def test_batches_from_before_count_their_ids() -> None:
-    assert pack_ids("cafe", 3, 2, PackIds.COUNTED) == ["1", "2"]

@@ -2,15 +2,15 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select, update
 
 from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED, OpenBatch
 from lanes.ids import BatchId
-from lanes.store.batch import announcing, unclear
-from lanes.store.batch.batches import open_batch
+from lanes.store.batch import announcing, doubts, unclear
+from lanes.store.batch.batches import open_batch, with_doubts
 from lanes.store.batch.disowning import disown
 from lanes.store.literals import is_
-from lanes.store.tables import batch
+from lanes.store.tables import batch, batch_doubt
 from lanes.words import BatchState
 
 SEARCH_EVERY = timedelta(
@@ -20,28 +20,25 @@ LISTED_FOR = timedelta(days=29)  # so long the provider keeps results
 
 
 def create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
-    """The create of an intended batch ended at `now` without an answer: nobody is creating it any more."""
-    connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state == BatchState.INTENDED)
-        .values(create_ended_at=func.coalesce(batch.c.create_ended_at, now))
-    )
+    """Note that the create of an intended batch ended at `now` without an answer: it is not tried any more."""
+    intended = batch.c.id == batch_id, batch.c.state == BatchState.INTENDED
+    if connection.execute(select(batch.c.id).where(*intended)).first() is not None:
+        first = func.coalesce(batch_doubt.c.create_ended_at, now)
+        doubts.note(connection, batch_id, create_ended_at=now, otherwise={"create_ended_at": first})
 
 
 def to_search(connection: Connection, account: str, *, now: datetime) -> list[OpenBatch]:
     """The account's batches to look for in the provider's list: the unresolved one, and held ones from time to time."""
-    due = or_(batch.c.searched_at.is_(None), batch.c.searched_at <= now - SEARCH_EVERY)
+    searched_at = batch_doubt.c.searched_at
+    due = or_(searched_at.is_(None), searched_at <= now - SEARCH_EVERY)
     held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
     wanted = and_(batch.c.account == account, or_(is_(batch.c.state, BatchState.INTENDED), held))
-    return [
-        open_batch(row)
-        for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))
-    ]
+    return [open_batch(row) for row in connection.execute(with_doubts(wanted))]
 
 
 def searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
-    """The provider's list was searched for the batch at `now`."""
-    connection.execute(update(batch).where(batch.c.id == batch_id).values(searched_at=now))
+    """Note that the provider's list was searched for the batch at `now`."""
+    doubts.note(connection, batch_id, searched_at=now)
 
 
 def adopted(
@@ -59,17 +56,16 @@ def adopted(
         .values(
             state=BatchState.SUBMITTED,
             provider_batch_id=provider_batch_id,
-            adopted_at=now,
-            proved_at=None,
+            unproved=True,
             submitted_at=now,
             expected_end_at=expected_end_at,
             ended_at=None,
-            unknown_since=None,
         )
         .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
     ).first()
     if row is None:
         return False
+    doubts.note(connection, batch_id, unknown_since=None)
     unclear.over(
         connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now
     )
@@ -84,18 +80,18 @@ def proved(
 ) -> None:
     """The batch is the provider's of that id: its first result carries its nonce."""
     this = and_(batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id)
-    connection.execute(update(batch).where(this, _unproved()).values(proved_at=now))
+    connection.execute(update(batch).where(this, batch.c.unproved).values(unproved=False))
 
 
 def let_go(connection: Connection, batch_id: BatchId) -> None:
     """The batch is not the one at the provider that it was taken for: its id is let go, and the batch is held."""
     connection.execute(
         update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), _unproved())
+        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), batch.c.unproved)
         .values(
             state=BatchState.HELD,
             provider_batch_id=None,
-            adopted_at=None,
+            unproved=False,
             submitted_at=None,
             ended_at=None,
         )
@@ -115,7 +111,7 @@ def disproved(
             batch.c.id == batch_id,
             batch.c.provider_batch_id == provider_batch_id,
             batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]),
-            _unproved(),
+            batch.c.unproved,
         )
         .values(
             state=case(
@@ -123,11 +119,9 @@ def disproved(
             ),
             ended_at=case((batch.c.state == BatchState.SUPERSEDED, now)),
             provider_batch_id=None,
-            adopted_at=None,
+            unproved=False,
             submitted_at=None,
             expected_end_at=None,
-            unknown_since=None,
-            searched_at=None,
             processed=0,
             note=f"{provider_batch_id} was taken for it and is not ours",
         )
@@ -135,6 +129,7 @@ def disproved(
     ).first()
     if row is None:
         return False
+    doubts.note(connection, batch_id, unknown_since=None, searched_at=None)
     disown(connection, row.account, provider_batch_id, batch_id, now=now)
     if row.state == BatchState.HELD:
         why = (
@@ -147,13 +142,11 @@ def disproved(
 
 def unsure_counts(connection: Connection, account: str) -> set[int]:
     """The numbers of requests by which batches of the account may still have to be found in the provider's list."""
-    unsure = or_(batch.c.state.in_(UNCONFIRMED), and_(batch.c.state.in_(AT_PROVIDER), _unproved()))
+    unsure = or_(
+        batch.c.state.in_(UNCONFIRMED), and_(batch.c.state.in_(AT_PROVIDER), batch.c.unproved)
+    )
     return set(
         connection.execute(
             select(batch.c.requests).where(batch.c.account == account, unsure)
         ).scalars()
     )
-
-
-def _unproved() -> ColumnElement[bool]:
-    return and_(batch.c.adopted_at.is_not(None), batch.c.proved_at.is_(None))

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, select
 
 from lanes.batch.batch import OVER, OpenBatch
 from lanes.ids import VersionId
 from lanes.store.literals import is_none_of
-from lanes.store.tables import batch, version
+from lanes.store.tables import batch, batch_doubt, version
 from lanes.words import BatchState
 
 
@@ -17,14 +17,18 @@ def open_batches(connection: Connection, *, account: str | None = None) -> list[
     wanted = is_none_of(batch.c.state, OVER)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
-    return [
-        open_batch(row)
-        for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))
-    ]
+    return [open_batch(row) for row in connection.execute(with_doubts(wanted))]
+
+
+def with_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
+    """Select the wanted batches by id, with what is doubtful of each."""
+    doubtful = [column for column in batch_doubt.c if column is not batch_doubt.c.batch_id]
+    joined = batch.outerjoin(batch_doubt, batch_doubt.c.batch_id == batch.c.id)
+    return select(batch, *doubtful).select_from(joined).where(wanted).order_by(batch.c.id)
 
 
 def open_batch(row: Any) -> OpenBatch:
-    """A row of the table."""
+    """Read a row of `with_doubts`."""
     return OpenBatch(
         id=row.id,
         nonce=row.nonce,
@@ -39,11 +43,9 @@ def open_batch(row: Any) -> OpenBatch:
         intended_at=row.intended_at,
         submitted_at=row.submitted_at,
         create_ended_at=row.create_ended_at,
-        adopted_at=row.adopted_at,
-        proved_at=row.proved_at,
+        unproved=row.unproved,
         unknown_since=row.unknown_since,
         cancel_at=row.cancel_at,
-        pack_ids=row.pack_ids,
     )
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import (
 
 from lanes.batch.batch import AT_PROVIDER, Answer, Intent
 from lanes.ids import BatchId
-from lanes.packing import Claim, PackIds
-from lanes.store.batch import announcing, disowning, unclear
+from lanes.packing import Claim
+from lanes.store.batch import announcing, disowning, doubts, unclear
 from lanes.store.tables import batch, batch_member, work
 from lanes.words import BatchState, WorkState
 
@@ -52,7 +52,6 @@ def intend(
             marked_requests=marked,
             bytes=intent.bytes,
             body_hash=intent.body_hash,
-            pack_ids=PackIds.DERIVED,
             intended_at=now,
             flow_run_id=intent.flow_run_id,
             stated_back_at=intent.stated_back_at,
@@ -118,22 +117,21 @@ def submitted(
             batch.c.requests,
             batch.c["items"].label("all_items"),
             batch.c.provider_batch_id,
-            batch.c.adopted_at,
-            batch.c.proved_at,
+            batch.c.unproved,
             batch.c.note,
         )
         .where(batch.c.id == batch_id)
         .with_for_update(key_share=True)
     ).one()
     if row.provider_batch_id == provider_batch_id:
-        connection.execute(update(batch).where(batch.c.id == batch_id).values(proved_at=now))
+        connection.execute(update(batch).where(batch.c.id == batch_id).values(unproved=False))
         return (
             Answer.SUBMITTED
             if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED
             else Answer.UNWANTED
         )
     if row.provider_batch_id is not None:
-        if row.adopted_at is None or row.proved_at is not None:
+        if not row.unproved:
             return Answer.UNWANTED
         disowning.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
@@ -149,14 +147,13 @@ def submitted(
             submitted_at=now,
             expected_end_at=expected_end_at,
             ended_at=None,
-            adopted_at=None,
-            proved_at=now,
-            unknown_since=None,
+            unproved=False,
             processed=0,
             note=note,
             cancel_at=now if released else batch.c.cancel_at,
         )
     )
+    doubts.note(connection, batch_id, unknown_since=None)
     unclear.over(
         connection,
         batch_id,

@@ -1,15 +1,31 @@
 """Batches of which something is not known: which one at the provider it is, or whether the provider has it still."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, func, update
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED
 from lanes.ids import BatchId
 from lanes.store.batch import unclear
 from lanes.store.batch.releases import close
-from lanes.store.tables import batch
+from lanes.store.tables import batch, batch_doubt
 from lanes.words import BatchState
+
+
+def note(
+    connection: Connection,
+    batch_id: BatchId,
+    *,
+    otherwise: Mapping[str, Any] | None = None,
+    **doubts: Any,
+) -> Any:
+    """Write what is doubtful of a batch, and return its row; `otherwise`: what changes where it has one."""
+    wanted = insert(batch_doubt).values(batch_id=batch_id, **doubts)
+    kept = wanted.on_conflict_do_update(index_elements=["batch_id"], set_=otherwise or doubts)
+    return connection.execute(kept.returning(batch_doubt)).one()
 
 
 def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
@@ -31,15 +47,18 @@ def unknown(
 
     One that owns no work any more is closed then.
     """
-    row = connection.execute(
-        update(batch)
+    state = connection.execute(
+        select(batch.c.state)
         .where(batch.c.id == batch_id, batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]))
-        .values(unknown_since=func.coalesce(batch.c.unknown_since, now))
-        .returning(batch.c.state, batch.c.unknown_since)
-    ).first()
-    if row is None or now < row.unknown_since + grace:
+        .with_for_update(key_share=True)
+    ).scalar()
+    if state is None:
         return
-    if row.state == BatchState.SUPERSEDED:
+    first = func.coalesce(batch_doubt.c.unknown_since, now)
+    row = note(connection, batch_id, unknown_since=now, otherwise={"unknown_since": first})
+    if now < row.unknown_since + grace:
+        return
+    if state == BatchState.SUPERSEDED:
         close(connection, batch_id, note=why, now=now)
     else:
         unclear.tell(connection, batch_id, why, now=now)
@@ -47,5 +66,5 @@ def unknown(
 
 def known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """The provider has the batch after all."""
-    connection.execute(update(batch).where(batch.c.id == batch_id).values(unknown_since=None))
+    note(connection, batch_id, unknown_since=None)
     unclear.over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)

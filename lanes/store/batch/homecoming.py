@@ -13,9 +13,9 @@ from lanes.ids import BatchId
 from lanes.json_data import replace_unstorable
 from lanes.packing import Claim
 from lanes.realtime.health import PastFaults, at_fault
-from lanes.store.batch import announcing, unclear
+from lanes.store.batch import announcing, doubts, unclear
 from lanes.store.bulk import one_of
-from lanes.store.tables import attempt, batch, batch_member
+from lanes.store.tables import attempt, batch, batch_doubt, batch_member
 from lanes.words import BatchState, Outcome
 
 # What is known of requests that faulted, each by its works; of earlier faults, the attempts of its batches tell.
@@ -161,22 +161,18 @@ def short_read(
 ) -> ShortReads:
     """The results of the batch ended without these requests: how often in a row, with this time."""
     row = connection.execute(
-        select(batch.c.short_reads, batch.c.short_read_lacking, batch.c.short_read_at)
-        .where(batch.c.id == batch_id)
-        .with_for_update(key_share=True)
-    ).one()
+        select(batch_doubt).where(batch_doubt.c.batch_id == batch_id).with_for_update()
+    ).first()
     before = None
-    if row.short_read_lacking is not None and row.short_read_at is not None:
+    if row and row.short_read_lacking is not None and row.short_read_at is not None:
         before = ShortReads(row.short_reads, row.short_read_lacking, row.short_read_at)
     after = counted(before, lacking, now=now)
-    connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id)
-        .values(
-            short_reads=after.times,
-            short_read_lacking=after.lacking,
-            short_read_at=after.counted_at,
-        )
+    doubts.note(
+        connection,
+        batch_id,
+        short_reads=after.times,
+        short_read_lacking=after.lacking,
+        short_read_at=after.counted_at,
     )
     return after
 

@@ -16,7 +16,7 @@ RECALL = f"""
 with unwanted as (
   select b.id from lanes.batch b
    where b.state = 'submitted' and b.cancel_at is null and b.provider_batch_id is not null
-     and (b.adopted_at is null or b.proved_at is not null)
+     and not b.unproved
      and not exists (
        select from lanes.work w join lanes.item i on i.id = w.item_id
         where w.batch_id = b.id and w.state = 'submitted' and {WANTED})

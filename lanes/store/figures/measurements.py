@@ -46,8 +46,8 @@ select id, workload, state, items, succeeded, invalid, errored + canceled + expi
 
 # An item that was given up and brought back waits since then.
 BEGUN = """
-greatest(i.received_at, case when exists (select from lanes.attempt e where e.item_id = i.id and e.started_at < w.created_at)
-                             then w.created_at end)
+greatest(i.received_at, case when exists (select from lanes.attempt e where e.item_id = i.id and e.started_at < w.waits_since)
+                             then w.waits_since end)
 """
 
 

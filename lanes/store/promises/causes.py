@@ -71,7 +71,10 @@ select lane, word, sum(n - items)::bigint as times
  group by 1, 2 having sum(n - items) > 0 order by 3 desc, 1, 2
 """
 BATCH = "select requests, processed, note, ended_at from lanes.batch where id = :id"
-UNRESOLVED = "select id, workload from lanes.batch where state = 'intended' and create_ended_at is not null limit 1"
+UNRESOLVED = """
+select b.id, b.workload from lanes.batch b join lanes.batch_doubt d on d.batch_id = b.id
+ where b.state = 'intended' and d.create_ended_at is not null limit 1
+"""
 AFFECTED = """
 select distinct f.name
   from lanes.outage o

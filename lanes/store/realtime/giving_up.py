@@ -17,12 +17,12 @@ RETURNS = 3  # attempts that came back unanswered, before the hours count at all
 # time: for the others, the outage itself is the return. A replay outlasts it, and ends all the same: its work has returns too.
 HOPELESS = """
 with waiting as materialized (
-  select w.id, w.version_id, w.generation, w.created_at, :now - make_interval(hours => v.give_up_after_h) as before
+  select w.id, w.version_id, w.generation, w.waits_since, :now - make_interval(hours => v.give_up_after_h) as before
     from lanes.workload f
     join lanes.version v on v.id = f.version_id
     join lanes.work w on w.workload = f.name and w.lane = :lane and w.state = 'ready'
    where f.paused_at is null
-     and w.created_at < :now - make_interval(hours => v.give_up_after_h)
+     and w.waits_since < :now - make_interval(hours => v.give_up_after_h)
      and (w.lane = 'realtime' or w.claim_no >= :returns)),
 down as materialized (
   select m.id as version_id, min(o.began_at) as began_at
@@ -32,14 +32,14 @@ down as materialized (
    group by m.id),
 failing as materialized (
   select w.id, w.before, back.returns,
-         case when d.began_at is not null then least(back.since, greatest(d.began_at, w.created_at))
+         case when d.began_at is not null then least(back.since, greatest(d.began_at, w.waits_since))
               when back.returns >= :returns then back.since end as since
     from waiting w
     left join down d on d.version_id = w.version_id and w.generation = 0
    cross join lateral (
       select count(*) as returns, min(a.ended_at) as since
         from lanes.attempt a
-       where a.work_id = w.id and a.lane = :lane and a.ended_at >= w.created_at and a.outcome <> 'pack_refused') back),
+       where a.work_id = w.id and a.lane = :lane and a.ended_at >= w.waits_since and a.outcome <> 'pack_refused') back),
 hopeless as (
   select w.id, f.returns, f.since
     from failing f join lanes.work w on w.id = f.id

@@ -48,7 +48,7 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
        join lanes.version v on v.id = w.version_id and v.realtime_model = o.model
       where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose <> 'shadow'
-        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at))
+        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.waits_since < seen.answered_at))
 returning o.account, seen.answered_at is not null as answered
 """
 ANSWERED = "The provider answers again, and every item that waited for it has been asked."

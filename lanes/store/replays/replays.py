@@ -327,7 +327,7 @@ def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
         "state": WorkState.READY,
         "ready_at": now,
         "rank_at": now + AFTER_LIVE_WORK,
-        "created_at": now,
+        "waits_since": now,
     }
 
 

@@ -115,12 +115,12 @@ marked as (
          claim_no = case l.state when 'ready' then w.claim_no + 1 else w.claim_no end,
          rank_at = case l.state when 'ready' then l.due_at - cast(:call as interval) else w.rank_at end,
          ready_at = case l.state when 'ready' then :now else w.ready_at end,
-         created_at = case l.state when 'ready' then :now else w.created_at end,  -- what waited long is not given up at once
+         waits_since = case l.state when 'ready' then :now else w.waits_since end,  -- what waited long is not given up at once
          batch_id = case l.state when 'ready' then null else w.batch_id end
     from late l where w.id = l.id),
 owed as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
-                          binds, rescued, created_at)
+                          binds, rescued, waits_since)
   select item_id, workload, version_id, 'realtime', 'answer', revision, generation, 'ready', :now,
          due_at - cast(:call as interval), due_at, 'realtime', true, :now
     from late where state = 'submitted' order by item_id),

@@ -146,7 +146,7 @@ def _saved() -> Select[None]:
         "due_at": placed.c.due_at,
         "binds": given.c.binds,
         "urgent": placed.c.urgent,
-        "created_at": now,
+        "waits_since": now,
     }
     owed = (
         select(*of_work.values())

@@ -147,7 +147,7 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
             lane=Lane.BATCH,
             claim_no=work.c.claim_no + 1,
             bound_usd=None,
-            created_at=now,
+            waits_since=now,
             ready_at=case(
                 (work.c.bound_usd.is_(None), func.greatest(work.c.ready_at, now)), else_=now
             ),

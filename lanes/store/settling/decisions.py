@@ -50,9 +50,7 @@ def all_stakes(
     connection: Connection, *, now: datetime
 ) -> list[tuple[Stakes, datetime, str | None]]:
     """Every open batch, oldest first, with when it was intended and what is noted of it."""
-    rows = connection.execute(
-        select(batch).where(batch.c.state.not_in(OVER)).order_by(batch.c.id)
-    ).all()
+    rows = connection.execute(batches.with_doubts(batch.c.state.not_in(OVER))).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
 
@@ -82,8 +80,7 @@ def _adopt(
     now: datetime,
 ) -> str:
     row = _owning(connection, batch_id, workload, lock=True)
-    unproved = row.adopted_at is not None and row.proved_at is None
-    if row.provider_batch_id is not None and not unproved:
+    if row.provider_batch_id is not None and not row.unproved:
         raise ActionRefused(
             f"batch {batch_id} is {row.provider_batch_id} for certain; it can be resubmitted or given up"
         )
@@ -165,7 +162,7 @@ def unread(
     connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judged], *, now: datetime
 ) -> list[Attempt]:
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
-    row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
+    row = connection.execute(batches.with_doubts(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     columns = work.c.id, work.c.item_id, call_bytes(item.c.payload).label("size")
     wanted = select(*columns).join(item, item.c.id == work.c.item_id)
@@ -216,7 +213,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
             return
         last = owned[-1].id
         told = lengths_of(connection, {each.item_id: version for each in owned})
-        booked_later = row.provider_batch_id is not None and row.short_reads < REPEATED
+        booked_later = row.provider_batch_id is not None and (row.short_reads or 0) < REPEATED
         sizes = [each.size + _history_bytes(told.get(each.item_id, ())) for each in owned]
         bounds = [
             Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in sizes
@@ -286,8 +283,9 @@ def _open(
     connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
 ) -> Any:
     """The row of an open batch, locked until this transaction ends where that is asked."""
-    wanted = select(batch).where(batch.c.id == batch_id)
-    row = connection.execute(wanted.with_for_update(key_share=True) if lock else wanted).first()
+    wanted = batches.with_doubts(batch.c.id == batch_id)
+    locked = wanted.with_for_update(key_share=True, of=batch)
+    row = connection.execute(locked if lock else wanted).first()
     if row is None or workload not in (None, row.workload):
         named = f'workload "{workload}" has' if workload is not None else "there is"
         raise ActionRefused(f"{named} no batch {batch_id}: see `lanes batches`")

@@ -115,5 +115,5 @@ def _work(of: LockedWork, to: Route, rank_at: datetime, now: datetime) -> dict[s
         "rank_at": rank_at,
         "due_at": of.of_item.due_at,
         "binds": to.binds,
-        "created_at": now,
+        "waits_since": now,
     }

@@ -352,7 +352,7 @@ def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: date
         "state": literal(WorkState.READY),
         "ready_at": literal(now),
         "rank_at": literal(now),
-        "created_at": literal(now),
+        "waits_since": literal(now),
     }
     passes = select(*owed.values()).where(one_of(answered, work.c.id)).order_by(work.c.id)
     connection.execute(insert(work).from_select(list(owed), passes).on_conflict_do_nothing())

@@ -41,7 +41,7 @@ class Alone:
 
 # A shadow of each work `w`.
 SHADOWS = """
-insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
 select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
 """
 

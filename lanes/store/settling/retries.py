@@ -30,7 +30,7 @@ free as (
      for no key update skip locked),
 again as (
   update lanes.work w
-     set state = 'ready', failures = 0, ready_at = :now, created_at = :now, version_id = :version_id, finished_at = null
+     set state = 'ready', failures = 0, ready_at = :now, waits_since = :now, version_id = :version_id, finished_at = null
     from chosen join free on free.id = chosen.item_id where w.id = chosen.work_id)
 update lanes.item i set failed_at = null, settled_at = null, failure = null from free where i.id = free.id
 returning i.key

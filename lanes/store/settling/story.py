@@ -47,7 +47,10 @@ select promise, subject, why, opened_at from lanes.incident
  where state = 'open' and promise in ('provider_frozen', 'batch_unclear') and workload in (:workload, '*')
  order by opened_at
 """
-BATCHES = "select * from lanes.batch where id = any(cast(:ids as bigint[]))"
+BATCHES = """
+select b.*, d.create_ended_at from lanes.batch b left join lanes.batch_doubt d on d.batch_id = b.id
+ where b.id = any(cast(:ids as bigint[]))
+"""
 
 
 def records(connection: Connection, workload: str, key: str, *, now: datetime) -> Records:

@@ -1,7 +1,7 @@
 """The tables of schema `lanes`, a file per aggregate. Every comment there is also in the database (`\\d+`)."""
 
 from lanes.store.tables.base import SCHEMA, finite_moments, metadata
-from lanes.store.tables.batches import batch, disowned
+from lanes.store.tables.batches import batch, batch_doubt, disowned
 from lanes.store.tables.budgets import budget, budget_hold, budget_spent, budget_use
 from lanes.store.tables.caching import caching
 from lanes.store.tables.capacity import capacity
@@ -32,6 +32,7 @@ __all__ = [
     "amendment",
     "attempt",
     "batch",
+    "batch_doubt",
     "batch_member",
     "budget",
     "budget_hold",

@@ -18,7 +18,6 @@ from sqlalchemy import (
 )
 
 from lanes.ids import BatchId, VersionId
-from lanes.packing import PackIds
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.workloads import version, workload
 from lanes.words import BatchState
@@ -29,9 +28,7 @@ class BatchColumns(TypedColumns):
     nonce: Named[str] = Column(
         Text, unique=True, comment="First part of every custom_id: proves the batch is ours"
     )
-    account: Named[str] = Column(
-        Text, comment="Name of the provider account that pays; key:... = not named yet"
-    )
+    account: Named[str] = Column(Text, comment="Name of the provider account that pays")
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     model: Named[str] = Column(Text)
@@ -49,11 +46,6 @@ class BatchColumns(TypedColumns):
     )
     bytes: Named[int] = Column(BigInteger, comment="Size of the body of its create")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the body of its create")
-    pack_ids: Named[PackIds] = Column(
-        Word(PackIds),
-        server_default=text("'counted'"),
-        comment="How its packs name their items: counted (1, 2, 3 ...) or derived (from its nonce, the request and the slot)",
-    )
     provider_batch_id: Named[str | None] = Column(Text, unique=True)
     processed: Named[int] = Column(
         Integer, server_default=text("0"), comment="Requests no longer processing"
@@ -70,30 +62,10 @@ class BatchColumns(TypedColumns):
     missing: Named[int] = Column(
         Integer, server_default=text("0"), comment="Items without any result"
     )
-    short_reads: Named[int] = Column(
-        Integer,
-        server_default=text("0"),
-        comment="How often in a row its results ended without the same requests",
-    )
-    short_read_lacking: Named[str | None] = Column(
-        Text, comment="SHA-256 of the numbers of those requests"
-    )
-    short_read_at: Named[datetime | None] = Column(Moment, comment="When that was last counted")
     intended_at: Named[datetime] = Column(Moment)
-    create_ended_at: Named[datetime | None] = Column(
-        Moment, comment="When its create ended without an answer"
-    )
-    searched_at: Named[datetime | None] = Column(
-        Moment, comment="When the provider's list was last searched for it"
-    )
-    adopted_at: Named[datetime | None] = Column(
-        Moment, comment="When it was taken for a batch of the provider's list"
-    )
-    proved_at: Named[datetime | None] = Column(
-        Moment, comment="When its nonce, or its create's answer, proved that right"
-    )
-    unknown_since: Named[datetime | None] = Column(
-        Moment, comment="Since when the provider says that it has no such batch"
+    unproved: Named[bool] = Column(
+        server_default=text("false"),
+        comment="It was adopted from the provider's list, and no nonce or answer of its create has proved it",
     )
     cancel_at: Named[datetime | None] = Column(
         Moment, comment="From when on collect cancels it at the provider"
@@ -117,7 +89,6 @@ batch = Table(
     metadata,
     BatchColumns,
     one_of("state", BatchState),
-    one_of("pack_ids", PackIds),
     Index(
         "uq_batch_unresolved", "account", unique=True, postgresql_where=text("state = 'intended'")
     ),
@@ -127,13 +98,42 @@ batch = Table(
         "requests",
         unique=True,
         postgresql_where=text(
-            "state in ('intended', 'held') or "
-            "(state in ('submitted', 'ended') and adopted_at is not null and proved_at is null)"
+            "state in ('intended', 'held') or (state in ('submitted', 'ended') and unproved)"
         ),
     ),
     Index("ix_batch_open", "state", postgresql_where=text("state <> 'collected'")),
     Index(None, "submitted_at"),  # how long batches took is read of the newest
     comment="One Message Batch: its intent is committed before the paid call",
+)
+
+
+class BatchDoubtColumns(TypedColumns):
+    batch_id: Named[BatchId] = Column(id_of(BatchId), ForeignKey(batch.c.id), primary_key=True)
+    create_ended_at: Named[datetime | None] = Column(
+        Moment, comment="When its create ended without an answer"
+    )
+    searched_at: Named[datetime | None] = Column(
+        Moment, comment="When the provider's list was last searched for it"
+    )
+    unknown_since: Named[datetime | None] = Column(
+        Moment, comment="Since when the provider has said that it has no such batch"
+    )
+    short_reads: Named[int] = Column(
+        Integer,
+        server_default=text("0"),
+        comment="How often in a row its results ended without the same requests",
+    )
+    short_read_lacking: Named[str | None] = Column(
+        Text, comment="SHA-256 of the numbers of those requests"
+    )
+    short_read_at: Named[datetime | None] = Column(Moment, comment="When that was last counted")
+
+
+batch_doubt = Table(
+    "batch_doubt",
+    metadata,
+    BatchDoubtColumns,
+    comment="What is not known of a batch: whether it was created, is still there, or returned every result",
 )
 
 

@@ -69,7 +69,10 @@ class WorkColumns(TypedColumns):
         comment="US dollars reserved of hard budgets until its claim ends; while ready: its call may cost so much and "
         "less is left, so it rests; null: no hard budget",
     )
-    created_at: Named[datetime] = Column(Moment)
+    waits_since: Named[datetime] = Column(
+        Moment,
+        comment="Since when it waits for an answer on this lane: routed, moved or retried then",
+    )
     finished_at: Named[datetime | None] = Column(Moment)
 
 

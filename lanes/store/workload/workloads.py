@@ -1,6 +1,6 @@
 """Workloads, their versions and the splits in force."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -28,8 +28,7 @@ from lanes.routing.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
 from lanes.store.workload.known import known
-from lanes.words import Announces
-from lanes.workload.hashes import known_as
+from lanes.workload.hashes import content_hash
 from lanes.workload.version import Spec, Version
 
 
@@ -49,29 +48,29 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
     Raises:
         StillLocked: somebody else is publishing it, and does not end.
     """
-    hashes = known_as(spec)
-    standing = connection.execute(_standing(name, hashes)).first()
+    content = content_hash(spec)
+    standing = connection.execute(_standing(name, content)).first()
     if standing is not None:
-        return _version(standing, name, spec)
+        return Version(standing.id, name, standing.number, spec)
     with waiting_at_most(connection, PATIENCE):
         connection.execute(
             insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
         )
     lock(connection, name)
-    return _publish(connection, name, spec, hashes, now)
+    return _publish(connection, name, spec, content, now)
 
 
 def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
     """Whether the workload's version in force has this content."""
-    return connection.execute(_standing(name, known_as(spec))).first() is not None
+    return connection.execute(_standing(name, content_hash(spec))).first() is not None
 
 
-def _standing(name: str, hashes: Sequence[str]) -> Select[Any, int, Announces]:
+def _standing(name: str, content: str) -> Select[Any, int]:
     """The version in force of a workload, if it has this content."""
     return (
-        select(version.c.id, version.c.number, version.c.announces)
+        select(version.c.id, version.c.number)
         .join(workload, workload.c.version_id == version.c.id)
-        .where(workload.c.name == name, version.c.hash.in_(hashes))
+        .where(workload.c.name == name, version.c.hash == content)
     )
 
 
@@ -87,25 +86,17 @@ def lock(connection: Connection, name: str) -> None:
         )
 
 
-def _publish(
-    connection: Connection, name: str, spec: Spec, hashes: Sequence[str], now: datetime
-) -> Version:
-    of_this, row = version.c.workload == name, (version.c.id, version.c.number, version.c.announces)
-    known_ones = (
-        select(*row)
-        .where(of_this, version.c.hash.in_(hashes))
-        .order_by(version.c.number.desc())
-        .limit(1)
-    )
-    stored = connection.execute(known_ones).first()
+def _publish(connection: Connection, name: str, spec: Spec, content: str, now: datetime) -> Version:
+    of_this, row = version.c.workload == name, (version.c.id, version.c.number)
+    stored = connection.execute(select(*row).where(of_this, version.c.hash == content)).first()
     if stored is None:
         last = connection.execute(
             select(func.coalesce(func.max(version.c.number), 0)).where(of_this)
         ).scalar_one()
-        content = {"hash": hashes[0], "spec": spec.model_dump(mode="json"), **_columns(spec)}
+        values = {"hash": content, "spec": spec.model_dump(mode="json"), **_columns(spec)}
         stored = connection.execute(
             insert(version)
-            .values(workload=name, number=last + 1, published_at=now, **content)
+            .values(workload=name, number=last + 1, published_at=now, **values)
             .returning(*row)
         ).one()
         if last == 0:
@@ -115,12 +106,7 @@ def _publish(
             )
     in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
     connection.execute(update(workload).where(in_force).values(version_id=stored.id))
-    return _version(stored, name, spec)
-
-
-def _version(row: Any, name: str, spec: Spec) -> Version:
-    """The version of that row, which may be older than `announces` and so have a word of its own there."""
-    return Version(row.id, name, row.number, spec.model_copy(update={"announces": row.announces}))
+    return Version(stored.id, name, stored.number, spec)
 
 
 def _columns(spec: Spec) -> dict[str, Any]:

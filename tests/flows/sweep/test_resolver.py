@@ -13,7 +13,9 @@ from tests.conftest import NOON
 from tests.flows.conftest import Sender, until
 from tests.standin.process import Endpoint
 
-SEARCHED = "select searched_at is not null from lanes.batch"
+SEARCHED = (
+    "select searched_at is not null from lanes.batch left join lanes.batch_doubt on batch_id = id"
+)
 
 
 @pytest.fixture

@@ -321,7 +321,7 @@ def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Ve
         for minutes in range(3)
     ]
     assert [(each.times, each.is_repeated) for each in reads] == [(1, False), (2, False), (3, True)]
-    kept = row(connection, "batch", id=batch_id)
+    kept = row(connection, "batch_doubt", batch_id=batch_id)
     assert (kept.short_reads, kept.short_read_at) == (3, later(minutes=2))
     assert homecoming.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
 

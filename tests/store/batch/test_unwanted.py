@@ -36,7 +36,7 @@ def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_str
     save(connection, tried(mine, at=LATE), now=LATE)
     assert unwanted.recall(connection, now=LATE) == []
     canceled(connection)
-    connection.execute(text("update lanes.batch set adopted_at = submitted_at, proved_at = null"))
+    connection.execute(text("update lanes.batch set unproved = true"))
     assert unwanted.recall(connection, now=LATE) == []
 
 

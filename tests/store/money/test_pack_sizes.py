@@ -20,7 +20,7 @@ from tests.store.tries import claimed_item, row, rows, save, tried
 
 MANY = text("""
 with born as (
-  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
   select (select min(id) from lanes.item), 'letters', :version, :lane, 'answer', 0, 'done', :at, :at, :at
     from generate_series(1, :n) returning id, item_id)
 insert into lanes.pack_check (item_id, work_id, version_id, lane, pack, twice, asked_at, agrees, compared_at, repeats,

@@ -162,7 +162,7 @@ def test_a_replay_costs_neither_lane_nor_saving_anything(lived_in: Connection) -
     lived_in.exec_driver_sql(
         """
         insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                                created_at)
+                                waits_since)
         select id, workload, %(version)s, 'batch', 'replay', 0, 1, 'ready', received_at, received_at, received_at
           from lanes.item where key = 'agreed'
         """,

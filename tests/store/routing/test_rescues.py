@@ -94,7 +94,7 @@ def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(
         before.claim_no + 1,
     )
     assert (moved.binds, moved.rank_at) == ("realtime", DUE - timedelta(seconds=2))
-    assert (moved.ready_at, moved.created_at) == (LATE, LATE)
+    assert (moved.ready_at, moved.waits_since) == (LATE, LATE)
     assert [each.key for each in claim(connection, now=LATE)] == ["k"]
 
 

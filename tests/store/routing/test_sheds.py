@@ -77,7 +77,7 @@ def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: C
         before.rank_at,
         before.due_at,
     )
-    assert (after.ready_at, after.created_at) == (
+    assert (after.ready_at, after.waits_since) == (
         later(minutes=2),
         later(minutes=2),
     )  # on this lane it waits since then
@@ -181,8 +181,8 @@ def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
     free(connection, "k")
     connection.execute(
         text("""
-        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-        select item_id, workload, version_id, 'batch', 'answer', revision, 'ready', ready_at, rank_at, created_at
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
+        select item_id, workload, version_id, 'batch', 'answer', revision, 'ready', ready_at, rank_at, waits_since
           from lanes.work
     """)
     )

@@ -73,7 +73,7 @@ def test_an_adopted_batch_is_polled_and_collected_as_any_other_and_is_still_to_b
         "msgbatch_7",
         later(minutes=5),
     )
-    assert open_.provisional
+    assert open_.unproved
     assert {each.state for each in rows(connection, "work")} == {"submitted"}
     assert rows(connection, "incident_log", state="open") == []
 

@@ -376,8 +376,8 @@ def rescued(connection: Connection, version: Version) -> tuple[BatchId, ClaimedW
     batch_id, (late,) = in_batch(connection, version, "k")
     connection.execute(
         text("""
-        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-        select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', created_at, rank_at, created_at
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
+        select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', waits_since, rank_at, waits_since
           from lanes.work
         """)
     )
@@ -620,7 +620,7 @@ def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(
     batch_id, (work,) = in_batch(connection, letters, "k")
     connection.execute(
         text("""
-        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
         select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', :now, :now, :now from lanes.work
         """),
         {"now": NOON},

@@ -4,9 +4,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lanes.store.workload import workloads
 from lanes.workload.version import Spec
 from tests.conftest import NOON
-from tests.examples import publish
+from tests.examples import publish, spec
 from tests.store.tries import row
 
 OTHERWISE = {
@@ -48,3 +49,10 @@ def test_publishing_writes_what_sql_reads(connection: Connection) -> None:
     assert columns(connection, "letters") == said(letters.spec)
     plain = publish(connection, "plain", now=NOON)
     assert columns(connection, "plain") == said(plain.spec)
+
+
+def test_a_definition_that_no_longer_says_each_has_the_default(connection: Connection) -> None:
+    publish(connection, now=NOON, announces="each")
+    assert not workloads.is_in_force(connection, "letters", spec())
+    assert publish(connection, now=NOON).number == 2
+    assert workloads.is_in_force(connection, "letters", spec(announces="realtime"))

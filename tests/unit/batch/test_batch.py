@@ -8,7 +8,7 @@ from lanes.words import BatchState
 from tests.conftest import NOON
 
 
-def batch(state: BatchState, *, adopted: bool = False, proved: bool = False) -> OpenBatch:
+def batch(state: BatchState, *, unproved: bool = False) -> OpenBatch:
     return OpenBatch(
         BatchId(1),
         "nonce",
@@ -22,8 +22,7 @@ def batch(state: BatchState, *, adopted: bool = False, proved: bool = False) -> 
         None,
         NOON,
         None,
-        adopted_at=NOON if adopted else None,
-        proved_at=NOON if proved else None,
+        unproved=unproved,
     )
 
 
@@ -36,5 +35,4 @@ def test_a_batch_may_still_have_to_be_found_until_the_provider_confirmed_it_or_a
     state: BatchState,
 ) -> None:
     assert batch(state).unsure is (state in UNCONFIRMED)
-    assert batch(state, adopted=True).unsure is (state in UNCONFIRMED or state in AT_PROVIDER)
-    assert batch(state, adopted=True, proved=True).unsure is (state in UNCONFIRMED)
+    assert batch(state, unproved=True).unsure is (state in UNCONFIRMED or state in AT_PROVIDER)

@@ -33,7 +33,7 @@ begin
   -- has read the older payload, never takes them. What only measured the older one's answer is over. What a lane still has
   -- under way of a revision before that is owed nothing: the item may have changed its lane since.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          due_at, binds, rescued, created_at)
+                          due_at, binds, rescued, waits_since)
   select distinct on (w.lane, w.purpose, w.generation)
          w.item_id, w.workload, w.version_id, w.lane, w.purpose, newest, w.generation, 'ready', at, w.rank_at, w.due_at, w.binds,
          w.rescued, at
@@ -46,14 +46,14 @@ begin
    where w.item_id = target.id and w.state = 'ready' and w.revision < newest;
 
   if target.result_id is not null then
-    insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+    insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, waits_since)
     select target.id, target.workload, f.version_id, 'batch', 'authoritative', newest, 'ready', at, at, at
       from lanes.workload f where f.name = target.workload;
   elsif target.position is not null
         and not exists (select from lanes.work w where w.item_id = target.id and w.revision = newest
                                                    and w.purpose in ('answer', 'authoritative')) then
     insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
-                            rescued, created_at)
+                            rescued, waits_since)
     select target.id, target.workload, f.version_id, r.lane, 'answer', newest, 'ready', at, coalesce(before.rank_at, at),
            target.due_at, r.binds,
            exists (select from lanes.work w where w.item_id = target.id and w.generation = 0 and w.rescued), at
