@@ -24,7 +24,7 @@ test: setup
 	@$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow" $(ARGS)
 
 test-all: test
-	@$(BIN)/pytest -q -m slow $(ARGS)
+	@$(BIN)/pytest -q -n 2 --dist loadscope -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)
 
 check: setup
 	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations check-licenses

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, create_engine, text
 from xdist.scheduler import LoadScopeScheduling
 
@@ -36,20 +37,34 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 # Who asks Prefect without a server of the test's own is refused, instead of being given a whole one, which outlives the test.
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
+# `make test` tries few examples of each property; `make test-all` repeats all properties with many.
+UNHURRIED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile(
+    "quick",
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[*UNHURRIED, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=80)
+settings.load_profile("quick")
+
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
-SHARED_STAND = "the shared stand"
+ONE_STAND_AT_A_TIME = "whole stands"
 SET_UP_ONCE = {"tests/store/test_plans.py", "tests/store/report/test_recount.py"}
 ENDING = pytest.StashKey["Ending"]()  # of the shared stand
 
 
 def unit_of(nodeid: str) -> str:
-    """What runs in one process: the tests of the shared stand, and those of a file that sets up much for all of them."""
+    """Return the name of the tests that run in one process, one after the other.
+
+    Whole stands are slow beside each other, so all their tests are one unit; so are those of a file with an expensive set-up.
+    """
     file = nodeid.partition("::")[0]
     match PurePath(file).parts[1]:
-        case "deployments" | "e2e":
-            return SHARED_STAND
-        case "stand" | "standin" | "chaos":
+        case "deployments" | "e2e" | "chaos":
+            return ONE_STAND_AT_A_TIME
+        case "stand" | "standin":
             return file
         case _:
             return file if file in SET_UP_ONCE else nodeid
@@ -82,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the shared stand follow each other, however they are named: it goes down after the last of them."""
+    """Let the tests of the shared stand follow each other: it goes down after the last of them."""
     items[:] = one_after_the_other(items)
 
 
@@ -105,14 +120,19 @@ def pytest_runtest_makereport(
     return report
 
 
+def shares_the_stand(item: pytest.Item) -> bool:
+    """Return whether a test belongs to the folders whose tests share one stand."""
+    return PurePath(item.nodeid).parts[1] in ("deployments", "e2e")
+
+
 def one_after_the_other(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """The tests in their order, but that those of the shared stand come where the first of them does."""
-    shared = [each for each in items if unit_of(each.nodeid) == SHARED_STAND]
+    """Return the tests in their order, except that those of the shared stand come where the first of them does."""
+    shared = [each for each in items if shares_the_stand(each)]
     first = items.index(shared[0]) if shared else 0
     return [
         *items[:first],
         *shared,
-        *(each for each in items[first:] if unit_of(each.nodeid) != SHARED_STAND),
+        *(each for each in items[first:] if not shares_the_stand(each)),
     ]
 
 
@@ -132,12 +152,8 @@ class Ending:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """The shared stand goes down after the last of its tests, beside the next: what it does by itself slows down all others."""
-    if (
-        nextitem is not None
-        and unit_of(nextitem.nodeid) != SHARED_STAND
-        and ENDING in item.config.stash
-    ):
+    """Take the shared stand down after the last of its tests, beside the next one: its own work slows down all others."""
+    if nextitem is not None and not shares_the_stand(nextitem) and ENDING in item.config.stash:
         item.config.stash[ENDING].begin()
 
 

@@ -11,6 +11,8 @@ from lanes.stand.info import load_info
 from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 DEPLOYMENTS = {
     "answer": "realtime",
     "depart": "batch",

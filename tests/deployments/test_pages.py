@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page
 
 from lanes.ids import IncidentId
@@ -12,6 +13,8 @@ from tests import pages
 from tests.browser import Browser, value
 from tests.conftest import NOON
 from tests.running_stand import RunningStand
+
+pytestmark = pytest.mark.slow
 
 SLOW = Incident(
     IncidentId(7),

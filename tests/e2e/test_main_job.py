@@ -9,29 +9,13 @@ from lanes.mainjob.samples.files import sample_items
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"text": "The app crashes whenever I open my parcel list.", "channel": "chat"}
 
 
 def new_key() -> str:
     return f"e2e-{uuid4().hex[:8]}"
-
-
-def test_an_urgent_event_is_answered_provisionally_and_owes_an_authoritative_pass(
-    stand: RunningStand,
-) -> None:
-    key = new_key()
-    stand.emit("tickets", {"key": key, "payload": CHAT, "urgent": True})
-    until(lambda: stand.state("tickets", key) == "answered", what="the answer")
-    row = stand.rows(
-        "select lane, route_reason, attempts from lanes.item_status where key = :k", k=key
-    )[0]
-    assert tuple(row) == ("realtime", "urgent", 1)
-    owed = stand.rows(
-        "select purpose, lane from lanes.work where state = 'ready' and item_id = "
-        "(select item_id from lanes.item_status where key = :k)",
-        k=key,
-    )
-    assert [tuple(each) for each in owed] == [("authoritative", "batch")]
 
 
 def test_a_warm_event_is_answered_within_two_seconds_in_the_median(stand: RunningStand) -> None:
@@ -51,54 +35,6 @@ def test_a_warm_event_is_answered_within_two_seconds_in_the_median(stand: Runnin
         k=keys,
     )
     assert median < 2
-
-
-def test_items_of_both_lanes_settle_once_a_batch_came_home(stand: RunningStand) -> None:
-    keys = [new_key() for _ in range(6)]
-    for number, key in enumerate(keys):
-        lane = "realtime" if number % 2 else "batch"
-        stand.emit(
-            "tickets", {"key": key, "payload": {"text": f"Where is parcel {key}?"}, "lane": lane}
-        )
-    until(
-        lambda: all(stand.state("tickets", k) in ("answered", "routed") for k in keys),
-        what="routes and answers",
-    )
-    stand.run("depart", {"departure": {"workload": "tickets"}})
-    until(
-        lambda: all(stand.state("tickets", k) == "settled" for k in keys),
-        within_s=90,
-        what="settling",
-    )
-    standings = stand.rows(
-        "select distinct standing, lane from lanes.current_results where key = any(:k)", k=keys
-    )
-    assert [tuple(each) for each in standings] == [("authoritative", "batch")]
-    of_batch = "select missing from lanes.batch_status where state = 'collected' order by batch_id desc limit 1"
-    until(
-        lambda: (
-            not stand.value("select count(*) from lanes.batch_status where state <> 'collected'")
-        ),
-        what="its end",
-    )
-    assert stand.value(of_batch) == 0
-    assert stand.value("select sum(cost_usd) from lanes.attempt_log") == stand.value(
-        "select sum(cost_usd) from lanes.spend"
-    )
-    until(lambda: stand.events("lanes.batch.ended"), what="the event of the batch")
-
-
-def test_the_spend_equals_the_endpoints_own_bill(stand: RunningStand) -> None:
-    def bill() -> bool:
-        told = stand.endpoint.get("_control/bill").json()
-        ours = stand.rows(
-            "select count(*) as responses, coalesce(sum(cost_usd), 0) as usd from lanes.spend"
-        )[0]
-        return (
-            told["responses"] == ours.responses and abs(float(told["usd"]) - float(ours.usd)) < 1e-9
-        )
-
-    until(bill, within_s=20, what="agreement of bill and ledger")
 
 
 def test_an_event_of_an_unknown_workload_is_rejected_and_its_sender_told(

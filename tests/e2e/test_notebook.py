@@ -7,6 +7,8 @@ import pytest
 from tests.notebooks import run
 from tests.running_stand import RunningStand
 
+pytestmark = pytest.mark.slow
+
 
 async def test_the_notebook_runs_from_top_to_bottom(
     stand: RunningStand, checkout: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,8 @@ from lanes.store.workload import workloads
 from tests.running_stand import RunningStand, data
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 BANKING = Path("/work/shared/data/banking77/test.csv")
 SLUG = "block_types/slug/lanes-workload/block_documents/name"
 ITEMS = 30
@@ -43,7 +45,6 @@ def in_force(stand: RunningStand, name: str, field: str) -> Any:
     return None if version is None else (version.number, getattr(version.spec, field))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_from_a_file_of_items_to_their_answers(
     stand: RunningStand, items: Path, request: pytest.FixtureRequest
@@ -78,7 +79,6 @@ def test_from_a_file_of_items_to_their_answers(
     assert labels == ITEMS
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_file_block_and_database_agree_and_the_router_brings_no_older_definition_back(
     stand: RunningStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

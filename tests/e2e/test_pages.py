@@ -13,13 +13,14 @@ from tests.docs.references.events import out
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {"docs/tutorial.md", "README.md"}
 PAGES = [
     named(page) for page in [*docs(), *around()] if named(page) not in ELSEWHERE and to_run(page)
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES)
 def test_whoever_follows_a_page_meets_no_error(

@@ -3,10 +3,14 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from tests.docs.blocks import to_run
 from tests.docs.desk import Desk
 from tests.running_stand import RunningStand
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_readme_s_commands_do_what_it_says(

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -419,16 +419,11 @@ def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everythi
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20,
+            settings.default,
+            max_examples=settings.default.max_examples // 3,
             stateful_step_count=30,
-            deadline=None,
             phases=[
                 Phase.generate
             ],  # a failure names its steps at once: making them fewer takes minutes
-            suppress_health_check=[
-                HealthCheck.too_slow,
-                HealthCheck.data_too_large,
-                HealthCheck.filter_too_much,
-            ],
         ),
     )
