@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml uv.lock .ci/uv.txt
+$(VENV)/.ready: pyproject.toml packages/anthropic-standin/pyproject.toml uv.lock .ci/uv.txt
 	@echo "Setting up $(VENV): Python packages from the lock file, compiled once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Lanes needs Python 3.11 or newer with venv; set PYTHON=..." >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r .ci/uv.txt

@@ -64,7 +64,7 @@ def unit_of(nodeid: str) -> str:
     match PurePath(file).parts[1]:
         case "deployments" | "e2e" | "chaos":
             return ONE_STAND_AT_A_TIME
-        case "stand" | "standin":
+        case "stand" | "anthropic-standin":
             return file
         case _:
             return file if file in SET_UP_ONCE else nodeid

@@ -66,7 +66,7 @@ def endpoint(site: Site) -> str:
     def serve(port: int) -> bool:
         command = python(
             "-m",
-            "lanes.standin",
+            "anthropic_standin",
             "--home",
             str(site.home / ENDPOINT),
             "--port",

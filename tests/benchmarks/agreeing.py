@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from anthropic_standin.testing import running_endpoint
 from lanes import json_data
 from lanes.packing import ALONE, pack_ids
 from lanes.provider.client import read_response
@@ -12,7 +13,6 @@ from lanes.provider.requests import Question, Writer
 from lanes.settling.outcome import judge
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tests.standin.process import running_endpoint
 
 NONCE = "bench"
 

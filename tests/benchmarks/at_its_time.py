@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect.logging import disable_run_logger
 from pydantic import SecretStr
 
+from anthropic_standin.testing import Endpoint, Host
 from blocks.provider import Provider
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
@@ -18,8 +19,6 @@ from tasks.send_batch import send_batch
 from tests.flows.conftest import asked_at
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.hosted import Host
-from tests.standin.process import Endpoint
 
 
 @dataclass

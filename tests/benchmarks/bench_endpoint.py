@@ -107,7 +107,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "lanes.standin", "--home", home, "--engine", given.engine]
+        command = [
+            sys.executable,
+            "-m",
+            "anthropic_standin",
+            "--home",
+            home,
+            "--engine",
+            given.engine,
+        ]
         process = subprocess.Popen(
             [*command, "--turnaround-s", "0"], stdout=subprocess.PIPE, text=True
         )

@@ -14,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anthropic_standin.testing import Endpoint, Host
 from lanes import json_data
 from lanes.packing import ALONE, new_nonce, pack_ids
 from lanes.provider.client import ask, connect
@@ -23,8 +24,6 @@ from lanes.workload.version import Version
 from tests.benchmarks.bank_messages import Messages
 from tests.benchmarks.cost_life import Sizes
 from tests.passing_time import PassingTime
-from tests.standin.hosted import Host
-from tests.standin.process import Endpoint
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.standin.process import EndpointProcess, running_endpoint
+from anthropic_standin.testing import EndpointProcess, running_endpoint
 
 
 @contextmanager

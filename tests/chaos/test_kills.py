@@ -16,10 +16,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from anthropic_standin.testing import until as until_told
 from tests.earlier import batch_that_left
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
-from tests.waiting import until as until_told
 
 T = TypeVar("T")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
+from anthropic_standin.testing import until as until_told
 from lanes.routing.split import Split, bucket
 from lanes.store.database import clock
 from lanes.store.workload import workloads
 from tests.rollouts import step, write
 from tests.running_stand import RunningStand
-from tests.waiting import until as until_told
 
 ERRORS = {"measure": "error_rate", "max": 0.2, "at_least": 3}
 FAST = {"measure": "p95_s", "max": 20, "at_least": 3}

@@ -14,6 +14,7 @@ from prefect.logging import disable_run_logger
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
+from anthropic_standin.testing import Endpoint, Host
 from blocks.provider import Provider
 from lanes.store.database import Database
 from lanes.words import Lane
@@ -22,8 +23,6 @@ from tasks.connections import Connections, opening
 from tests.examples import admit, publish, route
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.hosted import Host
-from tests.standin.process import Endpoint
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
+from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
 from lanes.batch.short_reads import REPEATED
@@ -27,7 +28,6 @@ from tasks.send_batch import prepare, send_batch
 from tasks.watch import evaluate
 from tests.examples import admit, batch_body, publish, route
 from tests.flows.conftest import Sender
-from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 

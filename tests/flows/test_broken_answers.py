@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from anthropic_standin.testing import Endpoint
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
 from lanes.ids import BatchId
@@ -28,7 +29,6 @@ from tests.flows.realtime import answer
 from tests.flows.tampering import Tampering
 from tests.hostile.answers import KINDS, Kind, lines, messages, spoiled_line, views, written
 from tests.provider.test_results import VIEW
-from tests.standin.process import Endpoint
 
 RIGHT = [f"right{number}" for number in range(11)]
 BOOKED = """

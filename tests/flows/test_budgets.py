@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection, text
 
+from anthropic_standin.testing import Endpoint
 from lanes.ids import WorkId
 from lanes.json_data import call_bytes
 from lanes.money.budget import Budget, Period
@@ -31,7 +32,6 @@ from tests.examples import admit, publish, version
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_drain import turns, until_answered
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 
 KEYS = [f"r{n:02d}" for n in range(8)]
 SIZE = call_bytes({"text": "letter r00"})

@@ -6,9 +6,10 @@ import pytest
 
 import lanes.money.caching
 import tasks.drain
+from anthropic_standin.echo import EchoEngine
+from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import Kind
 from lanes.money.cost import shared_tokens
-from lanes.standin.echo import EchoEngine
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from lanes.words import Lane
@@ -20,7 +21,6 @@ from tests.examples import version
 from tests.flows.conftest import Sender
 from tests.flows.test_limits import until_answered
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 
 LONG = (
     "Sort the letter by these rules. " * 600

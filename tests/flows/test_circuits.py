@@ -9,6 +9,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
+from anthropic_standin.testing import Endpoint
 from lanes.realtime.circuit import LONGEST_REST_S, PROBE, Fault
 from lanes.realtime.health import Health
 from lanes.store.database import Database
@@ -21,7 +22,6 @@ from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 
 MODEL = "claude-haiku-5-5"
 SOON_S = 20

@@ -12,6 +12,7 @@ import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from anthropic_standin.testing import Endpoint
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
 from lanes.batch.reconcile import Finding
@@ -31,7 +32,6 @@ from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.tampering import Lines, Tampering
 from tests.flows.test_saving import refuse
-from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 INCIDENTS = (

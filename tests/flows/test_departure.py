@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from prefect.client.schemas.objects import State
 
+from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
 from lanes.errors import LanesError, UnknownWorkload
@@ -19,7 +20,6 @@ from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import prepare
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind
-from tests.standin.process import Endpoint
 
 OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"}
 LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}

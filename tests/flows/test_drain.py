@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 import tasks.background
+from anthropic_standin.testing import Endpoint
 from lanes.realtime import pace
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import workloads
@@ -23,7 +24,6 @@ from tasks.wakes import Wakes
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 from tests.store.test_signals import cut
 
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from anthropic_standin.testing import Endpoint
 from lanes.provider import answering
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
@@ -27,7 +28,6 @@ from tests.flows import raw_provider
 from tests.flows.conftest import Nap, Sender
 from tests.flows.raw_provider import Say, saying
 from tests.flows.realtime import answer
-from tests.standin.process import Endpoint
 
 MODEL = "claude-haiku-5-5"
 PATIENCE_S = 1.0  # how long a call may take where the provider never ends it

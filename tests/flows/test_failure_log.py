@@ -2,6 +2,7 @@
 
 import pytest
 
+from anthropic_standin.testing import Endpoint
 from lanes.promises.failures import Failed
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
@@ -13,7 +14,6 @@ from tasks.weighing import FailureLog
 from tests.flows.conftest import Log, Nap, Sender
 from tests.flows.realtime import answer
 from tests.flows.test_collect import submit
-from tests.standin.process import Endpoint
 
 SECRET = "Winterbourne"
 ROOMS = ("tasks.weighing", "tasks.collect", "tasks.send_batch", "tasks.departure")

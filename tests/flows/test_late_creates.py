@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from anthropic_standin.testing import Endpoint
 from lanes.batch.reconcile import Finding
 from lanes.provider import batches as provider
 from lanes.store.batch import batches, homecoming
@@ -14,7 +15,6 @@ from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved
 from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, submit
-from tests.standin.process import Endpoint
 
 
 class Killed(BaseException):

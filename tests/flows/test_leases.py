@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 import tasks.leases
+from anthropic_standin.testing import Endpoint
 from lanes.realtime.calltime import LEASE
 from lanes.store import work
 from lanes.words import Lane
@@ -14,7 +15,6 @@ from tasks.drain import drain
 from tests.flows.conftest import Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, until_work_is, work_is
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 
 END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
  where datname = current_database() and pid <> pg_backend_pid()"""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import pytest
 
 import tasks.limits
+from anthropic_standin.limits import AccountLimits
+from anthropic_standin.testing import Endpoint
 from lanes.routing.capacity import Kind
-from lanes.standin.limits import Limits as Buckets
 from lanes.store.realtime import limits
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tests.flows.conftest import Log, Sender
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 
 PROMPTLY_S = 20
 DONE = "select count(*) from lanes.item where settled_at is not null and "
@@ -115,9 +115,9 @@ async def test_headers_that_lie_stop_no_lane(
     monkeypatch: pytest.MonkeyPatch,
     lie: str,
 ) -> None:
-    honest, said = Buckets.headers, list[str]()
+    honest, said = AccountLimits.headers, list[str]()
     monkeypatch.setattr(
-        Buckets,
+        AccountLimits,
         "headers",
         lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)],
     )

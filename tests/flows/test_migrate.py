@@ -10,6 +10,7 @@ import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
+from anthropic_standin.testing import Endpoint
 from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
@@ -34,7 +35,6 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.flows.conftest import Sender
 from tests.rollouts import NAME, begin, playbook, step, write
-from tests.standin.process import Endpoint
 from tests.store.tries import claim, save, tried
 
 

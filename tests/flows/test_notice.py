@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State, StateType
 
+from anthropic_standin.testing import Endpoint
 from lanes.words import Lane
 from tasks import notice
 from tasks.connections import Connections
@@ -14,7 +15,6 @@ from tasks.drain import Drain, drain
 from tests.flows.conftest import RUN, Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
 from tests.prefect_standin import PrefectStandIn, Run
-from tests.standin.process import Endpoint
 
 MODEL = "claude-haiku-5-5"
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import Kind
 from lanes.store.batch import batches, ready_work
 from lanes.store.money import pack_sizes
@@ -14,7 +15,6 @@ from tasks.send_batch import send_batch
 from tasks.sweep.packer import Packer
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
-from tests.standin.process import Endpoint
 
 KEYS = [f"k{number:03}" for number in range(300)]
 PACKED = {"pack_check_share": 0.2, "realtime_pack": 10, "batch_pack": 10}

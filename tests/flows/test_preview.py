@@ -12,6 +12,7 @@ import pytest_asyncio
 from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from sqlalchemy import Connection
 
+from anthropic_standin.testing import Endpoint
 from lanes.commands.preview import preview
 from lanes.store.batch import ready_work
 from lanes.store.database import clock
@@ -22,7 +23,6 @@ from tasks.send_batch import send_batch
 from tests.examples import SCHEMA, publish, route, submission
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
-from tests.standin.process import Endpoint
 
 PAYLOAD = {
     "title": "Where is it?",

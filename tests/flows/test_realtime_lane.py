@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tasks.answer
+from anthropic_standin.testing import Endpoint
 from lanes.provider import answering
 from lanes.provider.errors import Action, CallFailed
 from lanes.realtime.health import Health
@@ -22,7 +23,6 @@ from tasks.wakes import Wakes
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender, until
 from tests.flows.realtime import answer, claim
-from tests.standin.process import Endpoint
 
 FROZEN = "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
 MODEL = "claude-haiku-5-5"

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
+from anthropic_standin.testing import Endpoint
 from blocks.provider import Provider
 from lanes.batch.batch import Answer, OpenBatch
 from lanes.batch.reconcile import Finding
@@ -22,7 +23,6 @@ from tasks.send_batch import Prepared, prepare
 from tests.examples import batch_body
 from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit
-from tests.standin.process import Endpoint
 
 BODY = {
     "model": "claude-haiku-5-5",

@@ -6,6 +6,7 @@ import pytest
 from prefect.events import Event, Resource
 from sqlalchemy import Connection
 
+from anthropic_standin.testing import Endpoint
 from lanes.store.replays import promotions, replays
 from lanes.words import Lane, ReplayState
 from tasks.admission import admit_events
@@ -17,7 +18,6 @@ from tests.examples import SCHEMA, admit, publish, route, version
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.flows.test_batch_lane import collect_all, kind, submit
-from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 TURNED = {

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from anthropic_standin.testing import Endpoint
 from lanes.realtime.circuit import Fault
 from lanes.routing.load import Load
 from lanes.store.batch import batches, ready_work
@@ -19,7 +20,6 @@ from tasks.send_batch import send_batch
 from tests.examples import version
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
-from tests.standin.process import Endpoint
 
 KEYS = [f"k{n}" for n in range(8)]
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from anthropic_standin.testing import Endpoint
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.words import Lane, Outcome
@@ -12,7 +13,6 @@ from tasks import weighing
 from tasks.connections import Connections
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
-from tests.standin.process import Endpoint
 
 
 def broken(key: str) -> Any:

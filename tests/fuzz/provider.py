@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Connection, create_engine, text
 
+from anthropic_standin.testing import Endpoint, Host
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
 from lanes.realtime.health import Health
@@ -34,8 +35,6 @@ from tests.fuzz.logs import tracebacks
 from tests.fuzz.spoiling import NAMED, Answers, Spoiling
 from tests.fuzz.verdicts import Fault
 from tests.passing_time import PassingTime
-from tests.standin.hosted import Host
-from tests.standin.process import Endpoint
 
 NEIGHBOURS = 12  # of one round
 READINGS = 4  # a line that cannot be read is believed once it was read three times

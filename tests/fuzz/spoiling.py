@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from anthropic_standin.exchange import Receive, Scope, Send
+from anthropic_standin.serving import Application
 from tests.fuzz.drawing import drawn
 from tests.hostile.answers import FIELDS, KINDS, MODEL, odd_values, usages, written
-from tests.standin.hosted import Asgi, Receive, Scope, Send
 
 Spoil = Callable[
     [str, dict[str, Any]], bytes | None
@@ -107,7 +108,7 @@ class Spoiling:
         self.spoil: Spoil = lambda _, __: None
         self.billed: dict[str, str] = {}
 
-    def around(self, app: Asgi) -> Asgi:
+    def around(self, app: Application) -> Application:
         """Return the stand-in behind this."""
 
         async def asked(scope: Scope, receive: Receive, send: Send) -> None:

@@ -59,7 +59,7 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(
     command = [
         sys.executable,
         "-m",
-        "lanes.standin",
+        "anthropic_standin",
         "--home",
         str(home / "endpoint"),
         "--engine",

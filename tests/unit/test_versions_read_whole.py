@@ -24,7 +24,6 @@ IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?
 STORED = re.compile(r"\.c\.spec$")
 ALLOWED = {
     "lanes/store/workload": "versions are published and read here, whole",
-    "lanes/standin/faults.py": "its spec is that of a fault, as a request gives it",
 }
 
 

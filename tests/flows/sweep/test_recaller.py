@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from anthropic_standin.testing import Endpoint
 from lanes.store.batch import batches, ready_work
 from lanes.words import Lane
 from tasks import collect
@@ -9,7 +10,6 @@ from tasks.connections import Connections
 from tasks.send_batch import send_batch
 from tasks.sweep.recaller import Recaller
 from tests.flows.conftest import Sender
-from tests.standin.process import Endpoint
 
 
 async def test_a_batch_whose_items_were_all_withdrawn_is_cancelled_and_costs_only_what_had_run(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from anthropic_standin.testing import Endpoint
 from lanes.store.batch import ready_work
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
@@ -11,7 +12,6 @@ from tasks.sweep.errands import Errands
 from tasks.sweep.resolver import Resolver
 from tests.conftest import NOON
 from tests.flows.conftest import Sender, until
-from tests.standin.process import Endpoint
 
 SEARCHED = (
     "select searched_at is not null from lanes.batch left join lanes.batch_doubt on batch_id = id"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from anthropic_standin.testing import Endpoint
 from lanes.standing.duty import Duty
 from lanes.store import work
 from lanes.store.batch import deadlines, ready_work
@@ -18,7 +19,6 @@ from tasks.sweep.errands import Errands
 from tasks.sweep.sweeper import Person, Sweeper, everybody, sweeping
 from tests.flows.conftest import Sender, until
 from tests.prefect_standin import PrefectStandIn
-from tests.standin.process import Endpoint
 
 PROMPTLY_S = 3
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from anthropic_standin.items import read_pack
 from lanes.packing import pack_ids
 from lanes.provider.fences import escaped, fields
 from lanes.provider.requests import Question, parameters
-from lanes.standin.items import read_pack
 from lanes.words import Lane
 from tests.examples import version
 from tests.unit.strategies import TEXT, some_json

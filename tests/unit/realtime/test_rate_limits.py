@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anthropic_standin.errors import ApiError
+from anthropic_standin.limits import AccountLimits, EndpointSettings
 from lanes.realtime.headers import Told, told
 from lanes.realtime.rate_limits import RateLimits, presses
 from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
-from lanes.standin.errors import ApiError
-from lanes.standin.limits import Limits, Settings
 from tests.conftest import NOON, later
 from tests.unit.realtime.test_turns import claimed
 
@@ -37,9 +37,11 @@ class World:
     answered: dict[int, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        set_ = Settings(requests_per_minute=self.requests, input_tokens_per_minute=self.input)
+        set_ = EndpointSettings(
+            requests_per_minute=self.requests, input_tokens_per_minute=self.input
+        )
         set_.output_tokens_per_minute = self.output
-        self.provider = Limits(set_)
+        self.provider = AccountLimits(set_)
         self.known = [RateLimits(drains=self.drains) for _ in range(self.drains)]
 
     def headers(self) -> Headers:
