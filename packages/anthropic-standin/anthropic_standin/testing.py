@@ -172,7 +172,7 @@ def asking(
     return params
 
 
-def batch_of(texts: list[str], **fields: Any) -> list[dict[str, Any]]:
+def batch_of(texts: list[str], **fields: Any) -> list[Any]:
     """Return batch requests `c0`, `c1`, ... about texts."""
     return [
         {"custom_id": f"c{place}", "params": asking(text, **fields)}

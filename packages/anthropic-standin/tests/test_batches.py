@@ -28,7 +28,7 @@ def outcomes(endpoint: Endpoint, batch_id: str) -> dict[str, str]:
 
 def test_results_come_complete_and_out_of_order(echo: Endpoint) -> None:
     batches = echo.client().messages.batches
-    batch = batches.create(requests=batch_of([f"Item {i}" for i in range(200)]))  # type: ignore[arg-type]
+    batch = batches.create(requests=batch_of([f"Item {i}" for i in range(200)]))
     ended = echo.ended(batch.id)
     assert ended.request_counts.succeeded == 200
     ids = [line.custom_id for line in batches.results(batch.id)]
@@ -40,7 +40,7 @@ def test_results_come_complete_and_out_of_order(echo: Endpoint) -> None:
 def test_a_batch_answer_is_the_realtime_answer_at_batch_service(echo: Endpoint) -> None:
     client = echo.client()
     now = client.messages.create(**asking("Where is it?"))
-    batch = client.messages.batches.create(requests=batch_of(["Where is it?"]))  # type: ignore[arg-type]
+    batch = client.messages.batches.create(requests=batch_of(["Where is it?"]))
     echo.ended(batch.id)
     (line,) = client.messages.batches.results(batch.id)
     assert line.result.type == "succeeded"
@@ -51,7 +51,7 @@ def test_a_batch_answer_is_the_realtime_answer_at_batch_service(echo: Endpoint) 
 def test_counts_stay_at_processing_until_the_whole_batch_ends(echo: Endpoint) -> None:
     echo.reset(turnaround_s=3600)
     client = echo.client()
-    batch = client.messages.batches.create(requests=batch_of(["a", "b", "c"]))  # type: ignore[arg-type]
+    batch = client.messages.batches.create(requests=batch_of(["a", "b", "c"]))
     assert batch.request_counts.model_dump() == {
         "processing": 3,
         "succeeded": 0,
@@ -71,7 +71,7 @@ def test_a_day_later_what_is_left_of_a_batch_expires_and_what_happened_keeps_its
     echo: Endpoint,
 ) -> None:
     echo.reset(turnaround_s=1e6)
-    batch = echo.client().messages.batches.create(requests=batch_of(["a", "b"]))  # type: ignore[arg-type]
+    batch = echo.client().messages.batches.create(requests=batch_of(["a", "b"]))
     echo.control("POST", "settings", {"clock_ahead_s": 86_400})
     ended = echo.ended(batch.id)
     assert ended.request_counts.expired == 2
@@ -125,7 +125,7 @@ def test_texts_full_of_json_survive_the_cutting_of_the_body(echo: Endpoint) -> N
         '\\\\"]}',
     ]
     client = echo.client()
-    batch = client.messages.batches.create(requests=batch_of(awkward, schema=None))  # type: ignore[arg-type]
+    batch = client.messages.batches.create(requests=batch_of(awkward, schema=None))
     echo.ended(batch.id)
     assert outcomes(echo, batch.id) == {f"c{i}": "succeeded" for i in range(len(awkward))}
     for text in awkward:
@@ -135,7 +135,7 @@ def test_texts_full_of_json_survive_the_cutting_of_the_body(echo: Endpoint) -> N
 def test_a_cancelled_batch_keeps_what_succeeded_before(echo: Endpoint) -> None:
     echo.reset(turnaround_s=60)
     client = echo.client()
-    batch = client.messages.batches.create(requests=batch_of([f"Cancel {i}" for i in range(600)]))  # type: ignore[arg-type]
+    batch = client.messages.batches.create(requests=batch_of([f"Cancel {i}" for i in range(600)]))
     until(lambda: echo.responses_about("Cancel ") > 0)
     assert client.messages.batches.cancel(batch.id).processing_status == "canceling"
     ended = echo.ended(batch.id)
@@ -149,7 +149,7 @@ def test_a_cancelled_batch_keeps_what_succeeded_before(echo: Endpoint) -> None:
 def test_batches_are_paged_newest_first_in_both_directions(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "echo") as endpoint:
         batches = endpoint.client().messages.batches
-        ids = [batches.create(requests=batch_of([f"{i}"])).id for i in range(5)][::-1]  # type: ignore[arg-type]
+        ids = [batches.create(requests=batch_of([f"{i}"])).id for i in range(5)][::-1]
         assert [batch.id for batch in batches.list(limit=2)] == ids
         page = batches.list(limit=2)
         assert (page.has_more, page.first_id, page.last_id) == (True, ids[0], ids[1])
@@ -162,7 +162,7 @@ def test_batches_are_paged_newest_first_in_both_directions(tmp_path: Path) -> No
 def test_a_deleted_batch_is_gone_and_a_running_one_cannot_be_deleted(echo: Endpoint) -> None:
     batches = echo.client().messages.batches
     echo.reset(turnaround_s=3600)
-    batch = batches.create(requests=batch_of(["a"]))  # type: ignore[arg-type]
+    batch = batches.create(requests=batch_of(["a"]))
     with pytest.raises(anthropic.BadRequestError, match="still in progress"):
         batches.delete(batch.id)
     echo.reset()
@@ -197,7 +197,7 @@ def test_messages_are_served_while_a_large_batch_runs(tmp_path: Path) -> None:
         texts = [
             f"Parcel number {i} has been stuck for a week, where is it now?" for i in range(2_000)
         ]
-        batch = client.messages.batches.create(requests=batch_of(texts))  # type: ignore[arg-type]
+        batch = client.messages.batches.create(requests=batch_of(texts))
         until(lambda: endpoint.responses_about("Parcel number") > 0)
         waits = []
         for place in range(10):

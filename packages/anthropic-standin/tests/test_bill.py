@@ -36,7 +36,7 @@ def test_the_bill_equals_what_the_sdk_saw_to_the_last_digit(tmp_path: Path) -> N
         ]
         batch = client.messages.batches.create(
             requests=batch_of([f"Later {i}" for i in range(50)], system=system)
-        )  # type: ignore[arg-type]
+        )
         endpoint.ended(batch.id)
         lines = list(client.messages.batches.results(batch.id))
         later = [line.result.message for line in lines if line.result.type == "succeeded"]

@@ -131,7 +131,7 @@ async def test_a_dropped_creation_leaves_a_batch_that_the_list_shows(echo: Endpo
     async with echo.async_client() as client:
         before = {batch.id async for batch in client.messages.batches.list()}
         with pytest.raises(anthropic.APIConnectionError):
-            await client.messages.batches.create(requests=batch_of(["x", "y", "z"]))  # type: ignore[arg-type]
+            await client.messages.batches.create(requests=batch_of(["x", "y", "z"]))
         (found,) = [
             batch async for batch in client.messages.batches.list() if batch.id not in before
         ]
@@ -141,7 +141,7 @@ async def test_a_dropped_creation_leaves_a_batch_that_the_list_shows(echo: Endpo
 
 async def test_lookups_of_batches_fail_as_ordered(echo: Endpoint) -> None:
     async with echo.async_client() as client:
-        batch = await client.messages.batches.create(requests=batch_of(["x"]))  # type: ignore[arg-type]
+        batch = await client.messages.batches.create(requests=batch_of(["x"]))
         echo.ended(batch.id)
         echo.fault("batches.retrieve", "status", status=404, times=1)
         with pytest.raises(anthropic.NotFoundError):
@@ -162,7 +162,7 @@ async def test_cut_results_give_whole_lines_first_and_all_of_them_the_next_time(
     echo: Endpoint,
 ) -> None:
     async with echo.async_client() as client:
-        batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))  # type: ignore[arg-type]
+        batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))
         echo.ended(batch.id)
         echo.fault("batches.results", "cut", after_lines=7, times=1)
         seen: list[str] = []
@@ -184,7 +184,7 @@ async def test_short_results_end_well_after_some_lines_and_are_whole_the_next_ti
     echo: Endpoint, lines: int
 ) -> None:
     async with echo.async_client() as client:
-        batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))  # type: ignore[arg-type]
+        batch = await client.messages.batches.create(requests=batch_of([f"{i}" for i in range(20)]))
         echo.ended(batch.id)
         echo.fault("batches.results", "short", after_lines=lines, times=1)
         read = [
@@ -200,7 +200,7 @@ async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -
         echo.fault("batch_request", kind, match=f"<{kind}>", status=500)
     async with echo.async_client() as client:
         texts = [f"batch <{kind}>" for kind in (*kinds, "plain")]
-        batch = await client.messages.batches.create(requests=batch_of(texts))  # type: ignore[arg-type]
+        batch = await client.messages.batches.create(requests=batch_of(texts))
         ended = echo.ended(batch.id)
         results = {
             line.custom_id: line.result
@@ -234,8 +234,8 @@ async def test_single_requests_of_a_batch_fail_each_in_its_way(echo: Endpoint) -
 async def test_a_stalled_batch_ends_once_the_rules_are_cleared(echo: Endpoint, where: str) -> None:
     echo.fault(where, "stall", match="stuck")
     async with echo.async_client() as client:
-        batch = await client.messages.batches.create(requests=batch_of(["stuck", "free"]))  # type: ignore[arg-type]
-        other = await client.messages.batches.create(requests=batch_of(["other"]))  # type: ignore[arg-type]
+        batch = await client.messages.batches.create(requests=batch_of(["stuck", "free"]))
+        other = await client.messages.batches.create(requests=batch_of(["other"]))
         echo.ended(other.id)
         assert (await client.messages.batches.retrieve(batch.id)).processing_status == "in_progress"
     echo.reset()

@@ -66,7 +66,7 @@ def test_of_a_batch_so_large_a_part_finds_a_cached_prompt(
     client = echo.client()
     batch = client.messages.batches.create(
         requests=batch_of([f"Item {n}" for n in range(200)], system=system)
-    )  # type: ignore[arg-type]
+    )
     echo.ended(batch.id)
     used = [
         line.result.message.usage
