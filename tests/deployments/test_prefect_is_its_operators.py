@@ -17,6 +17,7 @@ from playwright.sync_api import Page
 from sqlalchemy import Connection, create_engine, inspect, text
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 from lanes.report.links import form_page
 from lanes.stand.login import OF_STAND
@@ -281,8 +282,12 @@ def _is_let_in(
     url = f"{stand.info.prefect_api_url.replace('http', 'ws', 1)}/{path}"
     try:
         with connect(
-            url, origin=origin, subprotocols=["prefect"], proxy=None, open_timeout=20
-        ) as opened:  # type: ignore[arg-type]
+            url,
+            origin=Origin(origin) if origin is not None else None,
+            subprotocols=[Subprotocol("prefect")],
+            proxy=None,
+            open_timeout=20,
+        ) as opened:
             opened.send(json.dumps({"type": "auth", "token": login}))
             return json.loads(opened.recv(timeout=20)) == {"type": "auth_success"}
     except WebSocketException:

@@ -419,8 +419,7 @@ def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everythi
     run_state_machine_as_test(
         machine,
         settings=settings(
-            settings.default,
-            max_examples=settings.default.max_examples // 3,
+            max_examples=settings().max_examples // 3,
             stateful_step_count=30,
             phases=[
                 Phase.generate
