@@ -171,3 +171,12 @@ class ReplayState(StrEnum):
     PROMOTED = "promoted"  # its results are current; `demote` takes that back
     DEMOTED = "demoted"  # what was current before is again; it may be promoted again or dropped
     DROPPED = "dropped"  # forgotten; nobody moves it on
+
+
+# Named sets of states; `lanes.store.states` has them as SQL.
+OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)  # an attempt is still owed
+LIVE_CLAIM = (WorkState.CLAIMED, WorkState.SUBMITTED)  # a drain or a batch has it: it may save
+OUTSIDE_BATCHES = (WorkState.READY, WorkState.CLAIMED)  # open, and no batch owns it
+UNCLAIMED = (WorkState.READY, WorkState.SUBMITTED)  # open, and no drain has it: it may change lanes
+FINISHED_WORK = (WorkState.DONE, WorkState.FAILED, WorkState.CANCELED)
+ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)  # work that can move its item

@@ -106,8 +106,8 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in stored.versions.values())
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
-        over_soft = (
-            await run(budgets.over_soft, begun.workloads.keys(), now=run.now)
+        statuses = (
+            await run(budgets.statuses, begun.workloads.keys(), now=run.now)
             if begun.limited
             else []
         )
@@ -121,7 +121,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         async with bounded_tasks(1) as saving:
             for part in halves(waiting):
                 decided, unpriced = _decided(
-                    part, stored.versions, splits, run.now, prospects, over_soft, room, estimates
+                    part, stored.versions, splits, run.now, prospects, statuses, room, estimates
                 )
                 await saving.begin(run, routes.save, decided, now=run.now)
                 await asyncio.sleep(
@@ -140,7 +140,7 @@ def _decided(
     splits: Splits,
     now: datetime,
     prospects: Prospects | None,
-    over_soft: list[BudgetStatus],
+    statuses: list[BudgetStatus],
     room: Room | None,
     estimates: Estimates,
 ) -> tuple[list[tuple[Received, Version, Route]], set[str]]:
@@ -158,7 +158,7 @@ def _decided(
                 now=now,
                 estimates=estimates,
                 prospects=prospects,
-                over_soft=over_soft,
+                budgets=statuses,
                 room=room,
             )
             if room is not None and route.lane is Lane.REALTIME:

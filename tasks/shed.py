@@ -34,9 +34,9 @@ class Shedder:
                 for (account, model), each in (await run(circuits.not_closed, now=run.now)).items()
                 if account == self._account
             ]
-            over_soft = await run(budgets.over_soft, going, now=run.now)
+            statuses = await run(budgets.statuses, going, now=run.now)
             shedding = Shedding(
-                rests, over_soft, load, await run(turnarounds.prospects, now=run.now), now=run.now
+                rests, statuses, load, await run(turnarounds.prospects, now=run.now), now=run.now
             )
         names = shedding.looked_at(going)
         if not names:

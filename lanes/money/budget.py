@@ -178,6 +178,14 @@ class BudgetStatus:
         return f"{self.budget.name}: {usd(self.used_usd)} spent{of}{reserved}{left}{softly}"
 
 
+def over_soft(
+    budgets: Iterable[BudgetStatus], workload: str, consumer: str | None
+) -> BudgetStatus | None:
+    """Return a budget beyond its soft limit that pays for these items: what may wait of them goes to batch."""
+    pays = (each for each in budgets if each.budget.pays_for(workload, consumer))
+    return next((each for each in pays if each.is_over_soft), None)
+
+
 def month_usd(of: Iterable[Budget]) -> float | None:
     """What the narrowest of these budgets allows in a month of real-time calls: as long as its soft limit, or else the hard
     one, is not reached. None without one that is for all consumers."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
 from lanes.packing import BufferStay, ClaimedWork
-from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.words import FlushReason, Lane
 from lanes.workload.version import Version
 

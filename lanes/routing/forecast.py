@@ -94,7 +94,6 @@ def forecast(
         Estimates(now, sharing.like(version, plans.alone)),
     )
     room = None if load is None else Room(load, sharing)
-    over_soft = [each for each in budgets if each.is_over_soft]
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)
@@ -107,7 +106,7 @@ def forecast(
             now=now,
             estimates=estimates,
             prospects=prospects,
-            over_soft=over_soft,
+            budgets=budgets,
             room=room,
         )
         if room is not None and route.lane is Lane.REALTIME:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
-from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.units import clock
 from lanes.workload.entitlement import UNBOUNDED, Entitlement, held
 

@@ -2,32 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
 from lanes.json_data import characters
-from lanes.money.budget import BudgetStatus
+from lanes.money.budget import BudgetStatus, over_soft
 from lanes.money.cost import Estimate, Estimates
 from lanes.packing import history_chars
-from lanes.routing.binding import MAY_WAIT, binds
+from lanes.routing.lane_rules import MAY_WAIT, binds, may_wait_for
 from lanes.routing.prospect import Chance, Prospects
+from lanes.routing.room import Room
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.routing.value import saved_usd, weigh, worth_usd
 from lanes.units import counted
 from lanes.words import Lane, Outcome, Reason
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
-
-if TYPE_CHECKING:
-    from lanes.routing.room import Room
-
-EXPECTED_CALL = timedelta(
-    seconds=2
-)  # what a real-time call usually takes, subtracted from a due time when ranking
-LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 
 @dataclass(frozen=True)
@@ -96,8 +89,8 @@ def decide(
     now: datetime,
     estimates: Estimates | None = None,
     prospects: Prospects | None = None,
-    over_soft: Sequence[BudgetStatus] = (),
-    room: "Room | None" = None,
+    budgets: Sequence[BudgetStatus] = (),
+    room: Room | None = None,
 ) -> Route:
     """The route of an item, by the first of these that decides: its pin; what must be real-time; what must be batch; its value,
     where the version states one: the lane that is worth more, so that the split decides only what is worth the same; the split.
@@ -113,8 +106,8 @@ def decide(
     costs = (estimates or Estimates(now)).of(version, item.characters, item.history_chars(version))
     choice = _choose(item, version, splits, now, prospects, costs)
     chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
-    if chosen and choice.lane is Lane.REALTIME and (over_soft or room is not None):
-        choice = _guarded(choice, item, version, now, over_soft, room)
+    if chosen and choice.lane is Lane.REALTIME and (budgets or room is not None):
+        choice = _guarded(choice, item, version, now, budgets, room)
     probability = None if choice.chance is None else choice.chance.probability
     return Route(choice.lane, choice.reason, choice.said, costs.realtime, costs.batch, probability)
 
@@ -134,33 +127,21 @@ def rule_faults(item: Arrived, version: Version, *, now: datetime) -> list[str]:
     return [note.removeprefix("; ") for note in notes if note]
 
 
-def may_wait(bound_to: Lane | None, chance: Chance | None) -> bool:
-    """Whether a batch is soon enough for an item of the real-time lane; `bound_to` is what its newest route says, `chance` that
-    of a batch that leaves from now on, None for an item that is not due."""
-    return bound_to is not Lane.REALTIME and (chance is None or chance.enough)
-
-
-def fall_back(*, last: Outcome, failures: int, costs: Estimate, chance: Chance | None) -> Route:
-    """The route of an item that may wait and that real time could not answer: a batch answers it."""
+def fall_back(costs: Estimate, *, last: Outcome, failures: int, chance: Chance | None) -> Route:
+    """Return the route to the batch lane of an item that may wait and that real time could not answer."""
     why = f"real time could not answer it: {last} (after {counted(failures, 'failed attempt')})"
-    return leaves(Reason.FALLBACK, why, costs=costs, chance=chance)
+    return leave(Reason.FALLBACK, why, costs, chance)
 
 
-def leaves(reason: Reason, why: str, *, costs: Estimate, chance: Chance | None) -> Route:
-    """The route of an item that leaves real time and may wait; `chance` that a batch is in time, None where it is not due."""
+def leave(reason: Reason, why: str, costs: Estimate, chance: Chance | None) -> Route:
+    """Return the route of an item that leaves real time and may wait.
+
+    `chance` is that its batch is in time, None where it has no due time.
+    """
     said, probability = f"{why}{MAY_WAIT}", None
     if chance is not None:
         said, probability = f"{said}: {chance.said}", chance.probability
     return Route(Lane.BATCH, reason, said, costs.realtime, costs.batch, probability)
-
-
-def rank_at(item: Arrived, version: Version) -> datetime:
-    """When the item should be asked at the latest: the order of a lane. By its due time, else by its workload's patience; what
-    is urgent, as soon as it came. Older items overtake, so nothing starves."""
-    if item.due_at is None:
-        return item.received_at + timedelta(seconds=0 if item.urgent else version.spec.patience_s)
-    by_due_time = max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
-    return min(by_due_time, item.received_at) if item.urgent else by_due_time
 
 
 class _Choice(NamedTuple):
@@ -232,27 +213,16 @@ def _guarded(
     item: Arrived,
     version: Version,
     now: datetime,
-    over_soft: Sequence[BudgetStatus],
-    room: "Room | None",
+    budgets: Sequence[BudgetStatus],
+    room: Room | None,
 ) -> _Choice:
     """What may wait, and only its value or the split asked for real time."""
-    for each in over_soft:
-        if each.budget.pays_for(item.workload, item.consumer):
-            return _Choice(Lane.BATCH, Reason.BUDGET, f"{each.said}; {choice.said}", choice.chance)
+    if (spent := over_soft(budgets, item.workload, item.consumer)) is not None:
+        return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.said}; {choice.said}", choice.chance)
     full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
-    return (
-        choice
-        if full is None
-        else _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
-    )
-
-
-def may_wait_for(item: Arrived, version: Version, now: datetime) -> timedelta:
-    """How long an item may wait behind others in real time, from now on: until it must be asked to be answered when it is due,
-    else as long as its workload's patience."""
-    if item.due_at is not None:
-        return item.due_at - now - EXPECTED_CALL
-    return timedelta(seconds=version.spec.patience_s)
+    if full is None:
+        return choice
+    return _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
 
 
 def _variables(item: Arrived, now: datetime) -> dict[str, Any]:

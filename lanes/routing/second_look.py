@@ -15,10 +15,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, VersionId, WorkId
+from lanes.money.cost import Estimate
+from lanes.routing.lane_rules import is_too_late
 from lanes.routing.load import Added, Held, Load
 from lanes.routing.prospect import Departure, Prospects, percent
+from lanes.routing.route import Route
 from lanes.units import seconds
-from lanes.words import Lane
+from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 LOOKS_EVERY = timedelta(seconds=5)
@@ -81,6 +84,12 @@ class Doubtful:
     def model(self) -> str:
         """Which would answer it in real time."""
         return self.of.version.spec.realtime_model
+
+    def route(self, costs: Estimate) -> Route:
+        """Return the route by which real time takes it over."""
+        return Route(
+            Lane.REALTIME, Reason.RESCUE, self.said, costs.realtime, costs.batch, self.probability
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +212,7 @@ def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Look
         workload = of.version.workload
         more = _added(of.version, of.items, load).plus(added.get(workload))
         drain_s = load.drain_s(workload, each.model, until=of.due_at, more=more, beside=added)
-        if now + timedelta(seconds=drain_s) + call > of.due_at:
+        if is_too_late(of.due_at, drain_s, call, now):
             if of.items == 1:
                 at_risk.append(each)
             continue

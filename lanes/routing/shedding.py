@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import VersionId, WorkId
-from lanes.money.budget import BudgetStatus
+from lanes.money.budget import BudgetStatus, over_soft
 from lanes.money.cost import Estimate
+from lanes.routing.lane_rules import may_wait
 from lanes.routing.load import Added, Load, Rest
 from lanes.routing.prospect import Chance, Prospects
-from lanes.routing.route import Route, leaves, may_wait
+from lanes.routing.route import Route, leave
 from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
@@ -51,17 +52,16 @@ class Shed:
 
     def route(self, costs: Estimate) -> Route:
         """The decision that it leaves by."""
-        return leaves(Reason.SHED, self.why, costs=costs, chance=self.chance)
+        return leave(Reason.SHED, self.why, costs, self.chance)
 
 
 class Shedding:
-    """The pressure on the real-time lane at `now`. `rests` are the models that answer nobody, `over_soft` the budgets that are
-    beyond their soft limits."""
+    """The pressure on the real-time lane at `now`; `rests` are the models that do not answer."""
 
     def __init__(
         self,
         rests: Iterable[Rest],
-        over_soft: Sequence[BudgetStatus],
+        budgets: Sequence[BudgetStatus],
         load: Load,
         prospects: Prospects,
         *,
@@ -73,15 +73,15 @@ class Shedding:
             each for each in load.queues if each.model not in known
         ]  # the others take no places
         self._load = replace(load, queues=served).as_known()
-        self._over_soft, self._prospects, self._now = over_soft, prospects, now
+        self._budgets, self._prospects, self._now = budgets, prospects, now
 
     def looked_at(self, versions: Mapping[str, Version]) -> list[str]:
         """The workloads, by the versions in force, some of whose work may have to leave."""
-        over_soft = {each.budget.workload for each in self._over_soft}
+        pressing = {each.budget.workload for each in self._budgets if each.is_over_soft}
         return [
             name
             for name, version in versions.items()
-            if name in over_soft or self._is_pressed(version)
+            if name in pressing or self._is_pressed(version)
         ]
 
     def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "Line":
@@ -133,9 +133,9 @@ class Shedding:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
             return rest.said(self._now)
-        for each in self._over_soft:
-            if each.budget.pays_for(version.workload, waiting.consumer):
-                return each.said
+        spent = over_soft(self._budgets, version.workload, waiting.consumer)
+        if spent is not None:
+            return spent.said
         return self._late(waiting, version, line)
 
     def _late(self, waiting: Waiting, version: Version, line: "Line") -> str | None:

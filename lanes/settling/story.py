@@ -8,9 +8,7 @@ from itertools import pairwise
 from lanes.money.caching import Caching
 from lanes.settling.holds import Holds, Row, held
 from lanes.units import counted, seconds, usd
-from lanes.words import ItemState, Lane, Outcome, Purpose, Reason, WorkState
-
-OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
+from lanes.words import OPEN_WORK, ItemState, Lane, Outcome, Purpose, Reason, WorkState
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def next_step(of: Records, now: datetime) -> str:
     owed = [
         each
         for each in of.work
-        if each["state"] in OPEN and each["revision"] == of.item["revision"]
+        if each["state"] in OPEN_WORK and each["revision"] == of.item["revision"]
     ]
     if owed:
         return "; ".join(_moves(each, of, now) for each in owed)

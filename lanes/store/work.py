@@ -48,7 +48,7 @@ from lanes.store.payload import octets
 from lanes.store.tables import budget, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
-from lanes.words import Lane, Outcome, Purpose, WorkState
+from lanes.words import ANSWERING, OUTSIDE_BATCHES, Lane, Outcome, Purpose, WorkState
 from lanes.workload.version import Version
 
 # Ready or claimed, each by its own index: as a table.
@@ -347,7 +347,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     up = func.pg_postmaster_start_time(type_=Moment)
     over = and_(work.c.lease_until < now, ~literal(now, Moment).between(up, up + LEASE))
     claimed_ = select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), over)
-    moved_on = is_none_of(work.c.state, (WorkState.READY, WorkState.CLAIMED))
+    moved_on = is_none_of(work.c.state, OUTSIDE_BATCHES)
     reserved = select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
     rows = connection.execute(
         select(
@@ -386,9 +386,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
 def ready_again() -> ColumnElement[str]:
     """Ready, unless its item was canceled or amended meanwhile, or answered for good elsewhere: then canceled."""
-    answered = and_(
-        item.c.settled_at.is_not(None), work.c.purpose.in_([Purpose.ANSWER, Purpose.AUTHORITATIVE])
-    )
+    answered = and_(item.c.settled_at.is_not(None), work.c.purpose.in_(ANSWERING))
     outdated = exists().where(
         item.c.id == work.c.item_id,
         or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision, answered),

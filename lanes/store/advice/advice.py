@@ -14,9 +14,9 @@ from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
 from lanes.money.overhead import Overheads
-from lanes.routing.binding import asks_for
 from lanes.routing.capacity import Kind as LimitKind
 from lanes.routing.capacity import Limit, Need
+from lanes.routing.lane_rules import asks_for
 from lanes.routing.prospect import Batches, Departure
 from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent

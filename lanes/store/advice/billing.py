@@ -10,7 +10,7 @@ from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
 from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
 from lanes.figures.durations import Durations
 from lanes.ids import VersionId
-from lanes.routing.binding import binds
+from lanes.routing.lane_rules import binds
 from lanes.store.figures.sums import of_kind, summed, usd_of
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.prices import per_token

@@ -1,5 +1,7 @@
 """What is asked of the database for advice on workloads."""
 
+from lanes.store.states import ANSWERING
+
 IN_FORCE = """
 select w.name as workload, v.id as version_id, v.number, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes,
        v.confidence
@@ -9,14 +11,14 @@ select w.name as workload, v.id as version_id, v.number, v.mode, v.realtime_mode
 """
 
 # Everything that is counted, read once. What arrived, what was asked and what came of it is told by its day.
-COUNTED = """
+COUNTED = f"""
 select workload, version_id, kind, lane, purpose, consumer, word,
        case when kind in ('item', 'call', 'attempt') then (at at time zone 'UTC')::date end as day,
        sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd, sum(realtime_usd) as realtime_usd,
        sum(batch_usd) as batch_usd, sum(input + cached + written)::bigint as input_tokens, sum(output)::bigint as output_tokens,
        sum(cached)::bigint as cached_tokens, sum(written)::bigint as written_tokens
-  from lanes.figures_since('{item,due,urgent,route,asked,first,read,compared,call,attempt}', :since)
- where workload = any(:workloads) and (purpose is null or purpose in ('answer', 'authoritative'))
+  from lanes.figures_since('{{item,due,urgent,route,asked,first,read,compared,call,attempt}}', :since)
+ where workload = any(:workloads) and (purpose is null or purpose in {ANSWERING})
  group by 1, 2, 3, 4, 5, 6, 7, 8
 """
 

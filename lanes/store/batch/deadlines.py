@@ -17,18 +17,13 @@ from sqlalchemy import (
     update,
 )
 
-from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.store.routing import turnarounds
 from lanes.store.tables import item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.work import claimable
 from lanes.store.workload.workloads import in_force
-from lanes.words import Lane, Purpose
-
-ANSWERS = (
-    Purpose.ANSWER,
-    Purpose.AUTHORITATIVE,
-)  # what an item may wait for; nobody waits for a shadow or a replay
+from lanes.words import ANSWERING, Lane
 
 
 def pressing(connection: Connection, *, now: datetime) -> list[str]:
@@ -68,7 +63,7 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
         .where(
             work.c.workload == asked.c.workload,
             claimable(Lane.BATCH, now),
-            work.c.purpose.in_(ANSWERS),
+            work.c.purpose.in_(ANSWERING),
             work.c.rank_at > now - EXPECTED_CALL,
             work.c.rank_at < asked.c.until - EXPECTED_CALL,
             item.c.due_at > now,

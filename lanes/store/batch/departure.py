@@ -7,12 +7,11 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from lanes.batch.departure import Outstanding
 from lanes.errors import UnknownWorkload
-from lanes.store.literals import is_, is_among
+from lanes.store.literals import is_
+from lanes.store.states import is_open_work
 from lanes.store.tables import batch, item, work, workload
 from lanes.store.work import claimable, ready_on
 from lanes.words import BatchState, Lane, WorkState
-
-OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
 def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstanding:
@@ -36,7 +35,7 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
             _many(held).label("held"),
         )
         .select_from(work.outerjoin(batch, batch.c.id == work.c.batch_id))
-        .where(work.c.workload == name, is_among(work.c.state, OPEN))
+        .where(work.c.workload == name, is_open_work())
     ).one()
     unrouted = select(func.count()).where(
         item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None)

@@ -5,10 +5,11 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId
+from lanes.store.states import ANSWERING
 
 # Of work `w` that is submitted with item `i`: an answer is still needed. What a replay or a shadow asks for always is.
-WANTED = """
-(w.purpose not in ('answer', 'authoritative')
+WANTED = f"""
+(w.purpose not in {ANSWERING}
  or (i.settled_at is null and i.canceled_at is null and i.revision = w.revision))
 """
 # One that was taken for ours and is not proved yet may be a stranger's.

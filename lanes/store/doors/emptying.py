@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import ItemId
 from lanes.store.doors.erasing import erase
+from lanes.store.states import OPEN_WORK
 
 LOOKED_AT = 5_000  # items of one transaction
 WHY = "emptied by its age"
@@ -31,8 +32,8 @@ WINDOW = text("""
 select max(id) as last
   from (select id from lanes.item where id > :after order by id limit :most) looked_at
 """)
-OVER = text("""
-update lanes.item i set payload = '{}', failure = null, emptied_at = :now
+OVER = text(f"""
+update lanes.item i set payload = '{{}}', failure = null, emptied_at = :now
   from (select i.id
           from lanes.item i
           join unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
@@ -41,7 +42,7 @@ update lanes.item i set payload = '{}', failure = null, emptied_at = :now
          where i.id > :after and i.id <= :last and i.emptied_at is null and i.forgotten_at is null
            and not exists (select from lanes.revision v where v.item_id = i.id and v.received_at >= s.before)
            and (i.settled_at is not null or i.failed_at is not null or i.canceled_at is not null)
-           and not exists (select from lanes.work w where w.item_id = i.id and w.state in ('ready', 'claimed', 'submitted'))
+           and not exists (select from lanes.work w where w.item_id = i.id and w.state in {OPEN_WORK})
          order by i.id
            for no key update of i skip locked) old
  where i.id = old.id

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
 from lanes.store.doors.erasing import erase
+from lanes.store.states import OUTSIDE_BATCHES
 
 AT_THE_DOOR = (
     "update lanes.rejected set content = '', detail = 'forgotten' where workload = :workload and (key = :key or place = :key)",
@@ -15,7 +16,7 @@ AT_THE_DOOR = (
 OF_ITEM = (
     "update lanes.item set payload = '{}', entity = null, failure = null, result_id = null,"
     " canceled_at = coalesce(canceled_at, :now), forgotten_at = :now where id = :item",
-    "update lanes.work set state = 'canceled', finished_at = :now where item_id = :item and state in ('ready', 'claimed')",
+    f"update lanes.work set state = 'canceled', finished_at = :now where item_id = :item and state in {OUTSIDE_BATCHES}",
     "delete from lanes.label where item_id = :item",
     "update lanes.event_outbox set payload = payload - 'reason' - 'detail'"
     " where resource = 'lanes.workload.' || :workload and payload->>'key' = :key",

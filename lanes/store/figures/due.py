@@ -4,6 +4,7 @@ from datetime import datetime
 
 from lanes.report.figures import DeadlineFigures
 from lanes.store.asking import Ask
+from lanes.store.states import UNCLAIMED
 from lanes.words import Lane
 
 MOST = 2_000  # of a workload's for each way to wait: more of them say no more
@@ -15,7 +16,7 @@ MOST = 2_000  # of a workload's for each way to wait: more of them say no more
 IN_BATCH = f"""
       select item_id from lanes.work
        where workload = f.name and binds {{binds}} and due_at is not null and lane = 'batch' and purpose = 'answer'
-         and state in ('ready', 'submitted') and not rescued and due_at < :now
+         and state in {UNCLAIMED} and not rescued and due_at < :now
        order by binds desc, due_at desc, id desc limit {MOST}"""
 OVERDUE = f"""
 late as (

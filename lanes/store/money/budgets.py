@@ -296,11 +296,6 @@ def limited(connection: Connection) -> list[Limited]:
     ]
 
 
-def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:
-    """The budgets of these workloads that are beyond their soft limit."""
-    return [each for each in statuses(connection, names, now=now) if each.is_over_soft]
-
-
 def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
     """Of whom nothing more is paid, whether that was asked for already or not: a workload and its consumer, None for all."""
     return {

@@ -6,8 +6,8 @@ from sqlalchemy import Connection, text
 
 from lanes.realtime.pace import items_per_s
 from lanes.routing.capacity import Need
+from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.routing.load import Load, Queue, Rest
-from lanes.routing.route import EXPECTED_CALL, LONG_OVERDUE
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders

@@ -28,6 +28,7 @@ from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
+from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -40,7 +41,6 @@ OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
 IS_REPLAY = work.c.generation > literal_column(
     "0"
 )  # as the index has it, whatever number the plan was made for
-OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 SIZES = text("""
 select chars, history, count(*) as items
@@ -187,7 +187,7 @@ def read_some(
 
 def finish(connection: Connection, *, now: datetime) -> list[Generation]:
     """The replays whose last work ended are complete; these, each told once."""
-    still_open = exists().where(of_generation(), is_among(work.c.state, OPEN_WORK))
+    still_open = exists().where(of_generation(), is_open_work())
     done = connection.execute(
         update(generation)
         .where(
@@ -211,7 +211,7 @@ def open_work(connection: Connection, of: Generation) -> int:
 def open_work_of(of: Generation) -> ColumnElement[bool]:
     """Work of the replay that has not ended."""
     mine = and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
-    return and_(mine, is_among(work.c.state, OPEN_WORK))
+    return and_(mine, is_open_work())
 
 
 def get(connection: Connection, id: GenerationId) -> Generation:

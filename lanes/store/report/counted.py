@@ -21,7 +21,7 @@ from lanes.report.figures import (
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.figures.sums import of_kind, summed, usd_of
-from lanes.words import BatchState, FlushReason, Lane, Outcome, Purpose, Reason
+from lanes.words import ANSWERING, BatchState, FlushReason, Lane, Outcome, Purpose, Reason
 
 COUNTED = """
 select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
@@ -39,7 +39,6 @@ select workload, kind, buckets, counts from lanes.figure_hist_since('{batch,buff
 """
 ENDED = (BatchState.ENDED, BatchState.COLLECTED)
 FAILED = ("invalid", "errored", "expired", "missing")
-LIVE = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
 DIGIT = Decimal("0.000001")
 
 
@@ -62,7 +61,7 @@ class Counted:
 
     def _lane(self, workload: str, lane: Lane, rows: Sequence[Any]) -> LaneFigures:
         items, answers = of_kind(rows, "item"), of_kind(rows, "answer")
-        tries = [each for each in of_kind(rows, "try") if each.purpose in LIVE]
+        tries = [each for each in of_kind(rows, "try") if each.purpose in ANSWERING]
         took = self._took.get((workload, lane))
         began = min((each.first_at for each in tries if each.first_at), default=None)
         ended = max((each.last_at for each in tries if each.last_at), default=None)
@@ -92,7 +91,7 @@ class Counted:
     def _cost(self, workload: str, rows: Sequence[Any]) -> CostFigures:
         items = [each for each in of_kind(rows, "item") if each.lane]
         tries = of_kind(rows, "try")
-        live = [each for each in tries if each.purpose in LIVE]
+        live = [each for each in tries if each.purpose in ANSWERING]
         both = _scale([each for each in live if each.word == Outcome.VALID])
         scales = {
             lane: _scale(
@@ -112,9 +111,9 @@ class Counted:
             ),
             all_batch_usd=(usd_of(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
             unknown_usd=usd_of(live, "bound_usd").quantize(DIGIT),
-            aside_usd=usd_of((each for each in tries if each.purpose not in LIVE), "usd").quantize(
-                DIGIT
-            ),
+            aside_usd=usd_of(
+                (each for each in tries if each.purpose not in ANSWERING), "usd"
+            ).quantize(DIGIT),
         )
 
     def batch_totals(self) -> list[BatchTotals]:

@@ -17,8 +17,8 @@ from lanes.report.figures import (
     RescueFigures,
     ShedFigures,
 )
-from lanes.routing.binding import MAY_WAIT
 from lanes.routing.capacity import Kind, Limit, Need, Waiting, drain_time_s
+from lanes.routing.lane_rules import MAY_WAIT
 from lanes.store.asking import Ask
 from lanes.store.money import pack_sizes as sizes
 from lanes.words import Lane

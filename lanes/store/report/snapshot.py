@@ -28,6 +28,7 @@ from lanes.store.money import budget_status, caching, overheads_in_force
 from lanes.store.report import facts
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
+from lanes.store.states import ANSWERING, OPEN_ITEM
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -49,17 +50,16 @@ POINTS = {
 }  # of the longest period
 
 # Where what is open stands now, its work says; what is not routed yet is in no figure.
-STANDING = """
+STANDING = f"""
 with under_way as (
   select distinct item_id from (
     select w.item_id, w.revision from lanes.work w
-     where w.state = 'claimed' and w.generation = 0 and w.purpose in ('answer', 'authoritative')
+     where w.state = 'claimed' and w.generation = 0 and w.purpose in {ANSWERING}
     union all
     select w.item_id, w.revision from lanes.work w
-     where w.state = 'submitted' and w.generation = 0 and w.purpose in ('answer', 'authoritative')) w
+     where w.state = 'submitted' and w.generation = 0 and w.purpose in {ANSWERING}) w
    where exists (select from lanes.item i
-                  where i.id = w.item_id and i.revision = w.revision and i.received_at >= :since and i.answered_at is null
-                    and i.settled_at is null and i.failed_at is null and i.canceled_at is null))
+                  where i.id = w.item_id and i.revision = w.revision and i.received_at >= :since and {OPEN_ITEM}))
 select i.workload, 'working' as state, count(*) as items from under_way u join lanes.item i on i.id = u.item_id group by 1
 union all
 select workload, 'received', count(*) from lanes.item

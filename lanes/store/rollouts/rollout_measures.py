@@ -8,6 +8,7 @@ from sqlalchemy import Connection, text
 
 from lanes.rollouts.gates import Figures, Gate, Measure, Measurement, longest_out
 from lanes.rollouts.rollout import Rollout
+from lanes.store.states import ANSWERING
 from lanes.store.workload import workloads
 from lanes.words import Lane
 
@@ -26,7 +27,7 @@ DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 # submission of its batch; what waits for one may do so for a day more. What the provider keeps from being asked is not out.
 # An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
 # failure, and its due time no measure.
-FIGURES = """
+FIGURES = f"""
 with under as materialized (
   select i.id, i.received_at, i.due_at, i.revision, max(r.decided_at) as routed_at,
          (select v.received_at from lanes.revision v
@@ -50,7 +51,7 @@ tried as materialized (
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at,
          min(a.ended_at - a.started_at) filter (where a.outcome = 'valid') as took
     from under u
-    left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose in ('answer', 'authoritative')
+    left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose in {ANSWERING}
      and (u.amended_at is null or a.ended_at < u.amended_at
           or exists (select from lanes.work w where w.id = a.work_id and w.revision = u.revision))
    group by u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.was_shed),
@@ -62,7 +63,7 @@ placed as (
       select max(coalesce(b.submitted_at, b.intended_at)) as since
         from lanes.work w join lanes.batch b on b.id = w.batch_id
        where t.answered_at is null and w.item_id = t.id and w.lane = :lane and w.revision = t.revision and w.generation = 0
-         and w.purpose in ('answer', 'authoritative') and w.state = 'submitted') o on true),
+         and w.purpose in {ANSWERING} and w.state = 'submitted') o on true),
 counted as (
   select p.*, case when was_amended then amended_at else received_at end as since,
          case when was_amended and amended_at < due_at then null else due_at end as due_by

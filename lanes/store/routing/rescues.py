@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId
-from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import Doubtful, Late, Out
+from lanes.store.routing import lane_changes
+from lanes.store.states import OPEN_ITEM, UNCLAIMED
 from lanes.store.workload.workloads import versions
-from lanes.words import Lane
+from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 MOST = 20_000  # items of a workload in one look, those that are due first
@@ -19,7 +20,7 @@ PASSED_OVER = 100_000  # read for them at most: as many as a batch can have, and
 STRIDE = 1_000  # of what comes behind them one stands for so many
 CHUNK = 500  # items of one transaction
 
-WAITS = """w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer' and w.state in ('ready', 'submitted')
+WAITS = f"""w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer' and w.state in {UNCLAIMED}
       and not w.rescued"""
 
 # How much of it there is, whoever still awaits it.
@@ -34,24 +35,26 @@ select f.name, n.items
  where f.paused_at is null and n.items > 0
 """
 
+
 # What is due of each workload, by itself, so that none hides another; what is bound is asked for apart. In which batch it is,
 # whatever that batch's state: one that is held, or intended, may be the provider's. What a batch still has of an item that was
 # answered, withdrawn or amended meanwhile is awaited by nobody.
-OF_EACH_WORKLOAD = f"""
+def _of_each_workload(binds: str) -> str:
+    return f"""
   from lanes.workload f
  cross join lateral (
    select w.id, w.version_id, w.due_at, w.batch_id, w.state, i.consumer
      from (
        select w.id, w.item_id, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
          from lanes.work w
-        where w.workload = f.name and w.binds {{binds}} and w.due_at > :now and w.due_at <= :until and {WAITS}
+        where w.workload = f.name and w.binds {binds} and w.due_at > :now and w.due_at <= :until and {WAITS}
         order by w.binds, w.due_at, w.id limit {PASSED_OVER}) w
-     join lanes.item i on i.id = w.item_id and i.revision = w.revision and i.answered_at is null and i.settled_at is null
-                      and i.failed_at is null and i.canceled_at is null
+     join lanes.item i on i.id = w.item_id and i.revision = w.revision and {OPEN_ITEM}
     order by w.binds, w.due_at, w.id limit {MOST}) w
   left join lanes.batch b on b.id = w.batch_id and w.state = 'submitted'
  where f.paused_at is null
 """
+
 
 # What comes behind the last that was read of a workload: of every so many the first.
 BEHIND = f"""
@@ -73,65 +76,16 @@ select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as it
 DUE = f"""
 select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, b.intended_at as left_at,
        b.requests
-{OF_EACH_WORKLOAD.format(binds="is null")}
+{_of_each_workload("is null")}
  order by w.due_at, w.id
 """
 
 BOUND = f"""
 select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch_id,
        b.intended_at as left_at, b.requests
-{OF_EACH_WORKLOAD.format(binds="= 'batch'")}
+{_of_each_workload("= 'batch'")}
  group by w.version_id, w.due_at, b.id
  order by w.due_at, 1
-"""
-
-# What was true when it was decided is asked again of what is locked, the item before its work. The batch's own row, its claim
-# and its members stay: its answer finds its item. What did not depart changes its lane in its row, under a new claim.
-TAKE = """
-with given as (
-  select * from unnest(cast(:ids as bigint[]), cast(:batches as bigint[]), cast(:said as text[]),
-                       cast(:probabilities as double precision[])) given (work_id, batch_id, said, probability)),
-late as materialized (
-  select w.id, w.item_id, w.workload, w.version_id, w.revision, w.generation, w.state, w.due_at, g.said, g.probability
-    from given g
-    join lanes.work w on w.id = g.work_id
-    join lanes.item i on i.id = w.item_id
-   where w.lane = 'batch' and w.purpose = 'answer' and w.state in ('ready', 'submitted') and not w.rescued
-     and w.batch_id is not distinct from g.batch_id and w.binds is distinct from 'batch'
-     and i.revision = w.revision and i.answered_at is null and i.settled_at is null and i.failed_at is null
-     and i.canceled_at is null and i.emptied_at is null
-     and exists (select from lanes.workload f where f.name = w.workload and f.paused_at is null)
-     and not exists (select from lanes.route r where r.item_id = i.id and r.reason = 'rescue')
-     and not exists (
-       select from lanes.work o
-        where o.item_id = i.id and o.lane = 'realtime' and o.purpose = 'answer' and o.state in ('ready', 'claimed'))
-   order by w.item_id, w.id
-     for no key update of i, w skip locked),
-marked as (
-  update lanes.work w
-     set rescued = true,
-         lane = case l.state when 'ready' then 'realtime' else w.lane end,
-         binds = case l.state when 'ready' then 'realtime' else w.binds end,
-         claim_no = case l.state when 'ready' then w.claim_no + 1 else w.claim_no end,
-         rank_at = case l.state when 'ready' then l.due_at - cast(:call as interval) else w.rank_at end,
-         ready_at = case l.state when 'ready' then :now else w.ready_at end,
-         waits_since = case l.state when 'ready' then :now else w.waits_since end,  -- what waited long is not given up at once
-         batch_id = case l.state when 'ready' then null else w.batch_id end
-    from late l where w.id = l.id),
-owed as (
-  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
-                          binds, rescued, waits_since)
-  select item_id, workload, version_id, 'realtime', 'answer', revision, generation, 'ready', :now,
-         due_at - cast(:call as interval), due_at, 'realtime', true, :now
-    from late where state = 'submitted' order by item_id),
-routed as (
-  insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at, probability)
-  select l.item_id, l.version_id, 'realtime', 'rescue', l.said, last.realtime_usd, last.batch_usd, :now, l.probability
-    from late l
-   cross join lateral (
-     select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = l.item_id order by r.id desc limit 1) last
-   order by l.item_id)
-select count(*) as number, case when count(*) > 0 then pg_notify('lanes', '') end from late
 """
 
 
@@ -178,19 +132,14 @@ def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Lat
 
 
 def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> int:
-    """Real time answers these items beside their batch, or instead of it where that did not depart: how many.
+    """Let real time answer these items, beside the batch that owns them or instead of it; return how many.
 
-    Each has a route that says so. What has changed since it was looked at stays as it is, and so does what others hold.
+    An item is rescued once. What has changed since it was looked at stays as it is.
     """
-    given = {
-        "ids": [each.of.work_id for each in late],
-        "batches": [None if each.of.batch is None else each.of.batch.id for each in late],
-        "said": [each.said for each in late],
-        "probabilities": [each.probability for each in late],
-        "call": EXPECTED_CALL,
-        "now": now,
-    }
-    return connection.execute(text(TAKE), given).one().number
+    found = {each.of.work_id: each for each in late}
+    batches = {id_: None if of.of.batch is None else of.of.batch.id for id_, of in found.items()}
+    free = lane_changes.free_to_move(connection, batches, off=Lane.BATCH, once=(Reason.RESCUE,))
+    return lane_changes.change(connection, [(row, found[row.id].route) for row in free], now=now)
 
 
 def _readable(

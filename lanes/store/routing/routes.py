@@ -21,8 +21,8 @@ from sqlalchemy import (
     update,
 )
 
-from lanes.ids import ItemId, VersionId
-from lanes.routing.route import Received, Route, rank_at
+from lanes.routing.lane_rules import rank_at
+from lanes.routing.route import Received, Route
 from lanes.store import locks, signals
 from lanes.store.bulk import split, split_records
 from lanes.store.doors import unrouted
@@ -174,18 +174,3 @@ def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
     if made.probability is not None:
         row["probability"] = made.probability
     return row
-
-
-def row_of(made: Route, item_id: ItemId, version_id: VersionId, *, now: datetime) -> dict[str, Any]:
-    """A later decision about an item that is routed, as a row of `route`."""
-    return {
-        "item_id": item_id,
-        "version_id": version_id,
-        "lane": made.lane,
-        "reason": made.reason,
-        "explanation": made.explanation,
-        "realtime_usd": made.realtime_usd,
-        "batch_usd": made.batch_usd,
-        "decided_at": now,
-        "probability": made.probability,
-    }

@@ -3,21 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, case, func, select, text, update
+from sqlalchemy import Connection, select, text
 
 from lanes.ids import WorkId
-from lanes.money.cost import Estimate, Estimates
-from lanes.packing import history_chars
 from lanes.routing.shedding import Shed, Waiting
-from lanes.store.bulk import insert_rows, one_of
-from lanes.store.doors.history import lengths_of
-from lanes.store.money import sharing
-from lanes.store.routing.routes import row_of
-from lanes.store.tables import route, work, workload
-from lanes.store.workload.workloads import in_force, versions
-from lanes.words import Lane, Purpose
+from lanes.store.routing import lane_changes
+from lanes.store.tables import workload
+from lanes.store.workload.workloads import in_force
+from lanes.words import Lane, Purpose, Reason
 from lanes.workload.version import Version
 
 MOST = (
@@ -47,27 +41,6 @@ select asked.workload, w.items
    select count(*) as items from (
      select from lanes.work w
       where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload limit {MOST}) w) w
-"""
-
-# Item before work; what others hold is passed over, and met again by the next look. Once shed or rescued, an item stays where
-# that led it; where a batch owes its answer already, nothing has to leave.
-HELD = """
-select w.id, w.item_id, w.version_id, length(i.payload::text) as chars, last.realtime_usd, last.batch_usd
-  from lanes.work w
-  join lanes.item i on i.id = w.item_id
- cross join lateral (
-   select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = w.item_id order by r.id desc limit 1) last
- where w.id = any(cast(:ids as bigint[]))
-   and w.lane = 'realtime' and w.state = 'ready' and w.purpose = 'answer' and w.generation = 0 and w.binds is null
-   and not w.rescued
-   and i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null
-   and w.revision = i.revision
-   and not exists (select from lanes.route r where r.item_id = w.item_id and r.reason in ('shed', 'rescue'))
-   and not exists (select from lanes.work o
-                    where o.item_id = w.item_id and o.lane = 'batch' and o.purpose = 'answer' and o.generation = 0
-                      and o.state in ('ready', 'claimed', 'submitted'))
- order by w.item_id, w.id
-   for no key update of i, w skip locked
 """
 
 
@@ -129,49 +102,11 @@ def last(connection: Connection, workloads: Sequence[str], *, before: Place = EN
 
 
 def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:
-    """What of this work is free and ready still, and was never shed, is the batch lane's, by a route; how much that is.
+    """Move what of this work is still free and ready to the batch lane; return how much that is.
 
-    What others have locked stays. No claim that was made before is in force.
+    Once shed or rescued, an item stays where that led it.
     """
-    rows = connection.execute(text(HELD), {"ids": list(leaving)}).all()
-    if not rows:
-        return 0
-    known, estimates = (
-        versions(connection, {row.version_id for row in rows}),
-        sharing.estimates(connection, now=now),
+    free = lane_changes.free_to_move(
+        connection, dict.fromkeys(leaving), off=Lane.REALTIME, once=(Reason.SHED, Reason.RESCUE)
     )
-    connection.execute(  # from now on it waits for a batch: what waited long is not given up at once
-        update(work)
-        .where(one_of([row.id for row in rows], work.c.id))
-        .values(
-            lane=Lane.BATCH,
-            claim_no=work.c.claim_no + 1,
-            bound_usd=None,
-            waits_since=now,
-            ready_at=case(
-                (work.c.bound_usd.is_(None), func.greatest(work.c.ready_at, now)), else_=now
-            ),
-        )
-    )
-    told = lengths_of(connection, {row.item_id: known.get(row.version_id) for row in rows})
-    made = [
-        (row, leaving[row.id].route(_costs(row, known, estimates, told.get(row.item_id, ()))))
-        for row in rows
-    ]
-    connection.execute(
-        insert_rows(route, [row_of(to, row.item_id, row.version_id, now=now) for row, to in made])
-    )
-    return len(rows)
-
-
-def _costs(
-    row: Any, known: Mapping[Any, Version], estimates: Estimates, earlier: Sequence[int]
-) -> Estimate:
-    """Return what the item costs on each lane.
-
-    That is what its last route said where its models have no price now, or its version cannot be read any more.
-    """
-    try:
-        return estimates.of(known[row.version_id], row.chars, history_chars(earlier))
-    except LookupError:
-        return Estimate(row.realtime_usd, row.batch_usd)
+    return lane_changes.change(connection, [(row, leaving[row.id].route) for row in free], now=now)

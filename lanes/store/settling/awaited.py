@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from lanes.settling.awaited import Awaited, Out, Owed
+from lanes.store.states import OPEN_WORK
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
 MINE = "i.workload = :workload and i.key = any(:keys)"
@@ -21,7 +22,7 @@ select w.lane, w.purpose, w.state, w.batch_id, w.ready_at > :now as rests, f.pau
   from lanes.item i
   join lanes.work w on w.item_id = i.id and w.generation = 0 and w.revision = i.revision
   join lanes.workload f on f.name = i.workload
- where {MINE} and w.state in ('ready', 'claimed', 'submitted')
+ where {MINE} and w.state in {OPEN_WORK}
  group by 1, 2, 3, 4, 5, 6
  order by 1, 2, 3, 4, 5, 6
 """)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, text
 
 from lanes.ids import GenerationId, ItemId
 from lanes.settling.tail import Tail
+from lanes.store.states import ANSWERING
 from lanes.words import ReplayState
 
 MOST = 500  # rows of one reading of a table
@@ -28,9 +29,9 @@ select l.id, l.item_id, l.generation = 0 and i.workload = :workload as news
   from lanes.result l join lanes.item i on i.id = l.item_id
 """
 # A try without an answer that ended its claim's work, and with it the item: failed, or settled on the answer before.
-ENDS = """
+ENDS = f"""
 select l.id, l.item_id,
-       not l.shown and l.workload = :workload and l.purpose in ('answer', 'authoritative') and exists (
+       not l.shown and l.workload = :workload and l.purpose in {ANSWERING} and exists (
          select from lanes.work w join lanes.item i on i.id = w.item_id
           where w.id = l.work_id and w.claim_no = l.claim_no and w.finished_at in (i.failed_at, i.settled_at))
        and not exists (select from lanes.attempt f where f.work_id = l.work_id and f.claim_no = l.claim_no and f.id < l.id)

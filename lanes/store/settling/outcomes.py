@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,23 +15,23 @@ from lanes.ids import BatchId, ItemId, WorkId
 from lanes.json_data import replace_unstorable
 from lanes.money.cost import Part
 from lanes.packing import Claim
+from lanes.routing.route import fall_back
 from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
-from lanes.store.literals import is_, is_among
+from lanes.store.literals import is_
 from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
-from lanes.store.settling import handovers, pack_checks, refusals, retries
-from lanes.store.settling.handovers import HandedOver
+from lanes.store.routing import lane_changes
+from lanes.store.settling import pack_checks, refusals, retries
 from lanes.store.settling.pack_checks import Alone, Packed
-from lanes.store.settling.savable import ANSWERING, LockedWork, Shown, lock, terms
+from lanes.store.settling.savable import LockedWork, Shown, lock, terms
 from lanes.store.settling.writing import write
+from lanes.store.states import is_answering
 from lanes.store.tables import attempt, work
-from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
-
-OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
+from lanes.words import LIVE_CLAIM, OUTSIDE_BATCHES, Lane, Mode, Outcome, Purpose, WorkState
 
 
 def save(
@@ -63,7 +64,7 @@ def save(
         row = rows.get(each.claim.work_id)
         if row is None:
             writes.saved.passed_over.append(each)
-        elif row.claim_no == each.claim.number and row.state in OPEN:
+        elif row.claim_no == each.claim.number and row.state in LIVE_CLAIM:
             writes.in_force(each, row, part)
         else:
             late.append((each, row, part))
@@ -115,7 +116,7 @@ def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> b
     item still needs one. `lost` is the work that failed only by lost leases."""
     if each.judged.outcome is not Outcome.VALID or row.terms.lane is not Lane.REALTIME:
         return False
-    needed = row.state in (WorkState.READY, WorkState.CLAIMED) or row.id in lost
+    needed = row.state in OUTSIDE_BATCHES or row.id in lost
     return needed and row.is_newest_revision and not (row.of_item.canceled or row.of_item.settled)
 
 
@@ -142,7 +143,7 @@ class _Writes:
             tuple[Attempt, bool]
         ] = []  # those of the rows, with whether each was late
         self.owed: list[WorkId] = []
-        self.handed_over: list[HandedOver] = []
+        self.handed_over: list[tuple[LockedWork, Outcome]] = []
         self.rescued: list[ItemId] = []  # settled by one of the lanes that were to answer them
         self._packed: list[Packed] = []
         self._alone: list[Alone] = []
@@ -180,7 +181,7 @@ class _Writes:
             case Owed.PASS:
                 self.owed.append(row.id)
             case Owed.ANSWER:
-                self.handed_over.append(HandedOver(row, each.judged.outcome))
+                self.handed_over.append((row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""
@@ -314,7 +315,7 @@ class _Writes:
         if self.owed:
             _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
-            handovers.save(connection, self.handed_over, now=self.now)
+            _fall_back(connection, self.handed_over, now=self.now)
         if self.rescued:
             _let_siblings_be(connection, self.rescued, now=self.now)
         if self._packed:
@@ -358,6 +359,18 @@ def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: date
     connection.execute(insert(work).from_select(list(owed), passes).on_conflict_do_nothing())
 
 
+def _fall_back(
+    connection: Connection, failed: Sequence[tuple[LockedWork, Outcome]], *, now: datetime
+) -> None:
+    """Let the batch lane answer the items of this real-time work, which failed for good."""
+    rows = {row.id: row for row in lane_changes.of_work(connection, [of.id for of, _ in failed])}
+    moves = [
+        (rows[of.id], partial(fall_back, last=last, failures=of.failures, chance=of.chance))
+        for of, last in failed
+    ]
+    lane_changes.change(connection, moves, now=now)
+
+
 def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: datetime) -> None:
     """Nobody asks any more what waits to answer these items; what a batch or a drain has of them comes home, and is not shown.
 
@@ -367,7 +380,7 @@ def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: 
         select(work.c.id)
         .where(
             one_of(settled, work.c.item_id),
-            is_among(work.c.purpose, ANSWERING),
+            is_answering(),
             is_(work.c.state, WorkState.READY),
         )
         .order_by(work.c.id)

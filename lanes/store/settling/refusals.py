@@ -15,8 +15,9 @@ from lanes.promises.provider_faults import refused_version
 from lanes.settling.attempts import Refusals, weighed
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents, signals
-from lanes.store.settling.savable import ANSWERING, Terms
-from lanes.words import Lane
+from lanes.store.settling.savable import Terms
+from lanes.store.states import LIVE_CLAIM, OPEN_WORK
+from lanes.words import ANSWERING, Lane
 
 LOOKED_BACK = timedelta(days=1)  # refusals, and answers, from before say nothing of now
 MOST_MOVED = 5_000  # work of a stopped version that one sweep gives to the next
@@ -55,14 +56,14 @@ update lanes.workload f
 returning f.version_id = :version_id as in_force
 """
 # What failed by such a refusal, before it was known whose fault it is, is as if it had not been asked.
-BACK = """
+BACK = f"""
 with failed as (
   select i.id as item_id, w.id as work_id
     from lanes.work w join lanes.item i on i.id = w.item_id and i.revision = w.revision
    where w.id = any(:works) and w.state = 'failed' and i.failed_at is not null and i.settled_at is null
      and i.canceled_at is null
      and not exists (select from lanes.work o where o.item_id = i.id and o.generation = 0
-                        and o.state in ('ready', 'claimed', 'submitted'))
+                        and o.state in {OPEN_WORK})
    order by i.id, w.id for no key update of i, w skip locked),
 again as (
   update lanes.work w set state = 'ready', failures = greatest(w.failures - 1, 0), ready_at = :now, finished_at = null
@@ -83,7 +84,7 @@ update lanes.work w set version_id = waiting.version_id, alone = false, ready_at
 """
 # A stop ends when no work of the version is left to be asked, or the version is answered after all: an answer that ended since
 # the first refusal may have been saved before the stop, or after it.
-OVER = """
+OVER = f"""
 update lanes.workload f
    set refused_version_id = null, refused_lane = null, refused_at = null,
        paused_at = case when f.paused_at = f.refused_at then null else f.paused_at end
@@ -91,7 +92,7 @@ update lanes.workload f
    and (not exists (
           select from lanes.work w
            where w.workload = f.name and w.version_id = f.refused_version_id and w.generation = 0 and w.purpose <> 'shadow'
-             and (w.state = 'ready' or f.refused_version_id = f.version_id and w.state in ('claimed', 'submitted')))
+             and (w.state = 'ready' or f.refused_version_id = f.version_id and w.state in {LIVE_CLAIM}))
         or exists (
           select from lanes.attempt a
            where a.workload = f.name and a.lane = f.refused_lane and a.ended_at > f.refused_at and a.message_id is not null

@@ -10,20 +10,21 @@ from lanes.ids import WorkId
 from lanes.settling.attempts import LOST_LEASE
 from lanes.store import signals
 from lanes.store.bulk import one_of
+from lanes.store.states import ANSWERING, OPEN_WORK
 from lanes.store.tables import attempt
 from lanes.store.workload import workloads
 from lanes.words import Outcome
 
-RETRY = """
+RETRY = f"""
 with chosen as (
   select distinct on (i.id) i.id as item_id, w.id as work_id
     from lanes.item i
     join lanes.work w on w.item_id = i.id and w.revision = i.revision and w.state = 'failed' and w.generation = 0
-                     and w.purpose in ('answer', 'authoritative')
+                     and w.purpose in {ANSWERING}
    where i.workload = :workload and i.failure is not null and i.canceled_at is null and i.emptied_at is null
      and (cast(:keys as text[]) is null or i.key = any (:keys))
      and not exists (select from lanes.work o where o.item_id = i.id and o.generation = 0
-                        and o.state in ('ready', 'claimed', 'submitted'))
+                        and o.state in {OPEN_WORK})
    order by i.id, w.id desc),
 free as (
   select i.id from lanes.item i where i.id in (select item_id from chosen) and i.failure is not null order by i.id

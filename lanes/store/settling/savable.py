@@ -23,20 +23,19 @@ from sqlalchemy import (
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
+from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Chance
-from lanes.routing.route import may_wait
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.locks import waiting_at_most
 from lanes.store.routing import turnarounds
+from lanes.store.states import is_answering, is_open_work
 from lanes.store.tables import item, result, route, version, work
 from lanes.store.workload.workloads import versions
-from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.words import ANSWERING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
-ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
-OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 NONE = Chance(0.0, enough=False, said="its version cannot be read")
 _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
@@ -353,8 +352,8 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork], now: dateti
         .where(
             one_of(set(of_items), work.c.item_id),
             work.c.generation == 0,
-            work.c.purpose.in_(ANSWERING),
-            work.c.state.in_(OPEN),
+            is_answering(),
+            is_open_work(),
         )
     )
     for row in owed:

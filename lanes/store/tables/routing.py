@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from lanes.ids import ItemId, RouteId, VersionId
-from lanes.routing.binding import FREE
+from lanes.routing.lane_rules import FREE
 from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload

@@ -7,9 +7,10 @@ from datetime import timedelta
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Estimates
 from lanes.realtime.pace import items_per_s
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import Load, Queue
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import EXPECTED_CALL, Arrived, decide
+from lanes.routing.route import Arrived, decide
 from lanes.routing.second_look import Late, Out, looked_until, rescue, weigh
 from lanes.routing.split import Splits
 from lanes.routing.turnaround import Seen, Turnarounds

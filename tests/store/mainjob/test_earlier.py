@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 from lanes.mainjob.earlier import DUE_IN, entered
 from lanes.mainjob.samples.files import sample_workloads
 from lanes.mainjob.samples_sender import appeals
-from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.second_look import MARGIN, latest
 from lanes.store.routing import rescues, routes
 from tests.conftest import NOON

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text, update
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
 from lanes.routing.capacity import Kind, Limit, Need
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import Added, Load, Rest
-from lanes.routing.route import EXPECTED_CALL
 from lanes.store.money import budgets
 from lanes.store.realtime import backlog, circuits, limits, load
 from lanes.store.tables import budget

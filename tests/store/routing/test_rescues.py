@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.packing import Claim
+from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.settling.outcome import Share
 from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
@@ -113,6 +114,19 @@ def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(
         homecoming.ended(connection, batch_id, at=LATE, now=LATE)
     assert rescue(connection) == 1
     assert by_lane(connection)["batch"].state == "submitted"
+
+
+def test_a_rescue_has_the_prices_of_its_day_and_the_rank_that_routing_gives(
+    connection: Connection,
+) -> None:
+    in_batch(connection, "k")
+    seen, first = doubted(connection), row(connection, "route")
+    connection.execute(text("update lanes.route set realtime_usd = 9, batch_usd = 9"))
+    connection.execute(text("update lanes.item set due_at = '1960-01-01 00:00Z'"))
+    assert rescues.take(connection, seen, now=LATE) == 1
+    _, second = rows(connection, "route", "id")
+    assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
+    assert by_lane(connection)["realtime"].rank_at == LONG_OVERDUE - EXPECTED_CALL
 
 
 def test_an_item_is_rescued_once(connection: Connection) -> None:

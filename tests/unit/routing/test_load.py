@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lanes.realtime.pace import divide
 from lanes.routing.capacity import WINDOW, Kind, Limit, Need
+from lanes.routing.lane_rules import LONG_OVERDUE
 from lanes.routing.load import A_CALL, Added, Load, Queue
-from lanes.routing.route import LONG_OVERDUE
 from lanes.workload.entitlement import Entitlement
 from tests.conftest import NOON, later
 

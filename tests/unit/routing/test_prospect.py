@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.money.cost import Estimate
+from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Prospect, Prospects, percent
-from lanes.routing.route import Arrived, decide, fall_back, may_wait
+from lanes.routing.route import Arrived, decide, fall_back
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import Turnarounds
 from lanes.words import Lane, Outcome, Reason

@@ -185,7 +185,7 @@ def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
 ) -> None:
     splits = Splits([Split("letters", None, points)])
     free = decide(each, of, splits, now=NOON)
-    guarded = decide(each, of, splits, now=NOON, over_soft=soft, room=Room(seen))
+    guarded = decide(each, of, splits, now=NOON, budgets=soft, room=Room(seen))
     if free.binds is not None or free.lane is Lane.BATCH:
         assert guarded == free
     elif guarded != free:
@@ -208,7 +208,7 @@ def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_an
             of,
             Splits([Split("letters", None, points)]),
             now=NOON,
-            over_soft=soft,
+            budgets=soft,
             room=Room(seen),
         )
         for points in sorted((one, other))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.binding import binds
-from lanes.routing.route import EXPECTED_CALL, Arrived, Route, decide, looks_inside, rank_at
+from lanes.routing.lane_rules import EXPECTED_CALL, binds, rank_at
+from lanes.routing.route import Arrived, Route, decide, looks_inside
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import NOTHING, Turnaround
 from lanes.words import Lane, Reason

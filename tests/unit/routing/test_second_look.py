@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from lanes.ids import BatchId, WorkId
 from lanes.promises.deadlines import risks
 from lanes.routing.capacity import Kind, Limit, Need
+from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import A_CALL, Added, Load, Queue, Rest
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import (
     AHEAD,
     MARGIN,

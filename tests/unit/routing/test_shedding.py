@@ -13,9 +13,9 @@ from lanes.ids import VersionId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.cost import Estimate
 from lanes.routing.capacity import Kind, Limit
+from lanes.routing.lane_rules import LONG_OVERDUE
 from lanes.routing.load import Load, Queue, Rest
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import LONG_OVERDUE
 from lanes.routing.shedding import SETTLED, SOON, Shed, Shedding, Waiting
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version

@@ -1,0 +1,44 @@
+"""The named sets of states in `lanes.words` as SQL: text for statements written out, and SQLAlchemy conditions.
+
+All values are literals, so that a plan that the server keeps still matches partial indexes. Texts name an item `i`.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lanes import words
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+
+def listed(values: Iterable[str]) -> str:
+    """Return the values as a list that SQL's `in` takes: `('one', 'other')`."""
+    return "(" + ", ".join(f"'{each}'" for each in values) + ")"
+
+
+# For `w.state in {OPEN_WORK}` and the like.
+OPEN_WORK, LIVE_CLAIM, OUTSIDE_BATCHES, UNCLAIMED = map(
+    listed, (words.OPEN_WORK, words.LIVE_CLAIM, words.OUTSIDE_BATCHES, words.UNCLAIMED)
+)
+ANSWERING = listed(words.ANSWERING)
+
+# An item that has no answer yet and may still get one.
+OPEN_ITEM = "i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null"
+UNROUTED_ITEM = "i.position is null and i.canceled_at is null"  # no router has seen it
+
+
+def is_open_work() -> "ColumnElement[bool]":
+    """Match work that still owes an attempt."""
+    from lanes.store.literals import is_among  # reports use the texts, and start without SQLAlchemy
+    from lanes.store.tables import work
+
+    return is_among(work.c.state, words.OPEN_WORK)
+
+
+def is_answering() -> "ColumnElement[bool]":
+    """Match work that can move its item, neither a shadow nor a replay."""
+    from lanes.store.literals import is_among
+    from lanes.store.tables import work
+
+    return is_among(work.c.purpose, words.ANSWERING)
