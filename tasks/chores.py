@@ -19,7 +19,7 @@ from tasks.making_known import Told
 from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
-from tasks.sweep.rescuer import Rescuer
+from tasks.saving import end_lost_claims
 from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
@@ -42,11 +42,7 @@ class Chores:
             answering,
             wakes,
         )
-        self._guard, self._publisher, self._rescuer = (
-            Guard(db),
-            Publisher(db, wake=wakes.telling),
-            Rescuer(db),
-        )
+        self._guard, self._publisher = Guard(db), Publisher(db, wake=wakes.telling)
         self._told, self._said = Told(), set[str]()
         self._summed_up = 0
         self._beside = BackgroundTasks()
@@ -84,7 +80,7 @@ class Chores:
             self._wakes.all_is_routed()
 
     async def _rescue(self) -> None:
-        await self._rescuer.turn(await self._db.now())
+        await end_lost_claims(self._db, await self._db.now())
         self._wakes.work_is_ready()
 
     async def _publish_blocks(self) -> None:

@@ -127,6 +127,14 @@ async def give_back(
     return left
 
 
+async def end_lost_claims(db: Database, now: datetime) -> None:
+    """Record an attempt without an answer for each claim whose lease ran out; its work is ready again.
+
+    Drains do the same, so that lost work does not wait for a sweep.
+    """
+    await save(db, await db.run(work.abandoned, now=now))
+
+
 async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
     """What `act` returns; where the database was away or another was first, it is done again, a bounded number of times.
 

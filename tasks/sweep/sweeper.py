@@ -1,78 +1,78 @@
-"""Everybody of the sweep has a turn once a tick, if it is due."""
+"""The frame of a sweep: each duty has its turn, alone and within a limit; slow requests go on beside the ticks."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
-from lanes.standing.duty import Duty
 from lanes.store.database import Database
-from tasks.connections import Connections
-from tasks.sweep.amender import Amender
-from tasks.sweep.departure_clerk import DepartureClerk
-from tasks.sweep.errands import Errands
-from tasks.sweep.finisher import Finisher
-from tasks.sweep.folder import Folder
-from tasks.sweep.packer import Packer
-from tasks.sweep.reaper import Reaper
-from tasks.sweep.recaller import Recaller
-from tasks.sweep.rescuer import Rescuer
-from tasks.sweep.resolver import Resolver
-from tasks.sweep.resumer import Resumer
+from tasks.troubles import Troubles, described
+
+Act = Callable[[], Awaitable[object]]
 
 
-class Person(Protocol):
-    """Somebody with a duty."""
+@dataclass(frozen=True)
+class Duty:
+    """Something that a sweep does, because nothing else moves that work on; the run's log names it when it fails."""
 
-    @property
-    def duty(self) -> Duty: ...
+    name: str
+    act: Callable[[datetime], Awaitable[object]]
+    every: timedelta = timedelta(0)  # from one turn to the next at least; zero: at every tick
+    within_s: float = 10.0  # a turn that takes longer is ended
 
-    async def turn(self, now: datetime, /) -> None:
-        """What its duty is about was seen to at `now`; what asks the provider or Prefect may have been sent as an errand."""
-        ...
+    def is_due(self, before: datetime | None, now: datetime) -> bool:
+        """Return whether it is time for a turn; `before` is when the last one began."""
+        return before is None or now - before >= self.every
+
+
+class BackgroundRequests:
+    """Requests to the provider and to Prefect that go on beside the ticks, one of each name at a time."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._troubles = Troubles()
+
+    async def alone(self, name: str, act: Act, *, within_s: float) -> None:
+        """Run `act` within a time limit. An error is logged once, until it changes or is over."""
+        try:
+            async with asyncio.timeout(within_s):
+                await act()
+            self._troubles.over(name)
+        except Exception as error:
+            self._troubles.met(name, f"{name}: tried again at the next sweep ({described(error)})")
+
+    def send(self, name: str, act: Act, *, within_s: float) -> None:
+        """Start `act` in the background, unless the last one of that name still runs."""
+        if (before := self._under_way.get(name)) is None or before.done():
+            self._under_way[name] = asyncio.create_task(self.alone(name, act, within_s=within_s))
+
+    async def done(self) -> None:
+        """Wait until everything under way has ended."""
+        await asyncio.gather(*self._under_way.values())
+
+    async def close(self) -> None:
+        """Cancel everything that is under way."""
+        for each in self._under_way.values():
+            each.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
 
 
 class Sweeper:
-    """Each person stands alone: one that breaks is named in the log, one that hangs is ended, and the tick goes on."""
+    """Gives each duty its turn: one that fails is logged, one that hangs is ended, and the others follow."""
 
-    def __init__(self, db: Database, people: Sequence[Person], errands: Errands) -> None:
-        self._db, self._people, self._errands = db, people, errands
+    def __init__(
+        self, db: Database, duties: Sequence[Duty], background: BackgroundRequests
+    ) -> None:
+        self._db, self._duties, self._background = db, duties, background
         self._began: dict[str, datetime] = {}
 
     async def sweep(self) -> None:
-        """Everything that waits has somebody who will come for it, as far as each of them could see to it."""
+        """Run every duty that is due."""
         now = await self._db.now()
-        for each in self._people:
-            duty = each.duty
-            if duty.is_due(self._began.get(duty.name), now):
-                self._began[duty.name] = now
-                await self._errands.alone(
-                    duty.name, partial(each.turn, now), within_s=duty.within_s
+        for each in self._duties:
+            if each.is_due(self._began.get(each.name), now):
+                self._began[each.name] = now
+                await self._background.alone(
+                    each.name, partial(each.act, now), within_s=each.within_s
                 )
-
-
-def everybody(at: Connections, errands: Errands) -> list[Person]:
-    """Those of a sweep, in the order of their turns."""
-    return [
-        Rescuer(at.db),
-        Reaper(at.db),
-        Recaller(at.db),
-        Resumer(at.db),
-        Amender(at.db),
-        Resolver(at, errands),
-        Finisher(at.db, errands),
-        DepartureClerk(at.db, errands),
-        Packer(at.db),
-        Folder(at.db),
-    ]
-
-
-@asynccontextmanager
-async def sweeping(at: Connections) -> AsyncIterator[Sweeper]:
-    """A sweeper; at the end it leaves nothing behind."""
-    errands = Errands()
-    try:
-        yield Sweeper(at.db, everybody(at, errands), errands)
-    finally:
-        await errands.close()

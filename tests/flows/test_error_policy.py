@@ -21,7 +21,7 @@ from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import send_waiting
-from tasks.sweep.resumer import Resumer
+from tasks.sweep.duties import move_refused
 from tasks.waiting import waiting_kinds
 from tasks.watch import evaluate
 from tests.flows import raw_provider
@@ -259,7 +259,7 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
     ]
     endpoint.control("DELETE", "faults")
     await sender.items("new", lane=Lane.REALTIME, realtime_pack=4, instructions="Sort them well.")
-    assert await Resumer(at.db).turn(await at.db.now()) is None
+    assert await move_refused(at.db, await at.db.now()) is None
     await sender.work_rests()
     await answer(at)
     assert endpoint.bill()["responses"] > calls

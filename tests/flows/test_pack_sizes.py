@@ -12,7 +12,7 @@ from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
 from tasks.send_batch import send_batch
-from tasks.sweep.packer import Packer
+from tasks.sweep.duties import decide_pack_sizes
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 
@@ -23,7 +23,7 @@ SHARES = "select pack, count(agrees), count(*) filter (where agrees), count(repe
 
 async def size(at: Connections, lane: Lane) -> int | None:
     """What was decided for the lane, after the packer had its turn."""
-    await Packer(at.db).turn(await at.db.now())
+    await decide_pack_sizes(at.db, await at.db.now())
     decided = await at.db.run(pack_sizes.in_force)
     return next((each.size for place, each in decided.items() if place.lane is lane), None)
 

@@ -1,4 +1,4 @@
-"""A database and a chosen clock; what a person sends as an errand goes on beside the test."""
+"""A database and a chosen clock; requests of a duty go on beside the test."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from lanes.store.database import Database
 from lanes.words import Lane
-from tasks.sweep.errands import Errands
+from tasks.sweep.sweeper import BackgroundRequests
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
 
@@ -17,9 +17,9 @@ Put = Callable[..., Any]
 
 
 @pytest_asyncio.fixture
-async def errands(db: Database) -> AsyncIterator[Errands]:
-    """Errands that leave nothing behind."""
-    opened = Errands()
+async def background(db: Database) -> AsyncIterator[BackgroundRequests]:
+    """Background requests that leave nothing behind."""
+    opened = BackgroundRequests()
     yield opened
     await opened.close()
 

@@ -1,7 +1,8 @@
-"""Everybody of the sweep has a turn, and each stands alone: real locks, a real endpoint, and a Prefect that is in trouble."""
+"""Every duty of a sweep has its turn, alone: real locks, a real endpoint, and a Prefect that is in trouble."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,83 +10,112 @@ from typing import Any
 import pytest
 
 from anthropic_standin.testing import Endpoint
-from lanes.standing.duty import Duty
 from lanes.store import work
 from lanes.store.batch import deadlines, ready_work
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.send_batch import prepare
-from tasks.sweep.errands import Errands
-from tasks.sweep.sweeper import Person, Sweeper, everybody, sweeping
-from tests.flows.conftest import Sender, until
+from tasks.sweep.duties import duties, sweeping
+from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
+from tests.conftest import NOON, later
+from tests.flows.conftest import Log, Sender, until
 from tests.prefect_standin import PrefectStandIn
 
 PROMPTLY_S = 3
 
 
-class Watched:
-    """One of the people, and how many turns of it went well."""
-
-    def __init__(self, person: Person) -> None:
-        self._person, self.duty, self.turns = person, person.duty, 0
-
-    async def turn(self, now: datetime) -> None:
-        await self._person.turn(now)
-        self.turns += 1
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings of the run's log."""
+    warnings: list[str] = []
+    monkeypatch.setattr("tasks.troubles.get_run_logger", lambda: Log(warnings))
+    return warnings
 
 
-class Idle:
-    """Somebody without anything to do."""
-
-    def __init__(self, duty: Duty) -> None:
-        self.duty = duty
-
-    async def turn(self, _: datetime) -> None:
-        return
+async def hang() -> None:
+    await asyncio.Event().wait()
 
 
-class Breaks(Idle):
-    """Somebody who breaks."""
-
-    async def turn(self, _: datetime) -> None:
-        raise RuntimeError(f"{self.duty.name} is ill")
+async def break_down() -> None:
+    raise RuntimeError("broken")
 
 
-class Hangs(Idle):
-    """Somebody whose turn never ends by itself."""
+async def test_one_of_a_name_goes_on_at_a_time_and_others_beside_it(said: list[str]) -> None:
+    background, begun = BackgroundRequests(), list[str]()
 
-    def __init__(self, duty: Duty) -> None:
-        super().__init__(replace(duty, within_s=0.05))
+    async def begin(name: str) -> None:
+        begun.append(name)
+        await hang()
 
-    async def turn(self, _: datetime) -> None:
-        await asyncio.Event().wait()
+    for name in ("a", "a", "b"):
+        background.send(name, lambda name=name: begin(name), within_s=60)
+        await asyncio.sleep(0)
+    assert begun == ["a", "b"]
+    async with asyncio.timeout(5):
+        await background.close()
 
 
-@pytest.mark.parametrize("illness", [Breaks, Hangs])
-async def test_one_who_breaks_or_hangs_ends_neither_anybody_else_nor_the_tick(
-    at: Connections, prefect: PrefectStandIn, illness: type[Idle]
+async def test_one_that_hangs_ends_within_its_limit_and_is_said(said: list[str]) -> None:
+    background = BackgroundRequests()
+    background.send("slow", hang, within_s=0.01)
+    async with asyncio.timeout(5):
+        await background.done()
+    assert said == ["slow: tried again at the next sweep (TimeoutError)"]
+
+
+async def test_what_breaks_again_and_again_is_said_once_until_it_is_over(said: list[str]) -> None:
+    background = BackgroundRequests()
+    for act in (break_down, break_down, lambda: asyncio.sleep(0), break_down):
+        await background.alone("it", act, within_s=60)
+    assert said == ["it: tried again at the next sweep (RuntimeError: broken)"] * 2
+
+
+def watched(duty: Duty, turns: list[str]) -> Duty:
+    """Return the duty, with the names of its turns that went well noted in `turns`."""
+
+    async def act(now: datetime) -> None:
+        await duty.act(now)
+        turns.append(duty.name)
+
+    return replace(duty, act=act)
+
+
+async def idle(_: datetime) -> None:
+    pass
+
+
+async def breaks(_: datetime) -> None:
+    await break_down()
+
+
+async def hangs(_: datetime) -> None:
+    await hang()
+
+
+@pytest.mark.parametrize("act", [breaks, hangs])
+async def test_a_duty_that_breaks_or_hangs_ends_neither_another_nor_the_tick(
+    at: Connections, prefect: PrefectStandIn, act: Callable[[datetime], Awaitable[None]]
 ) -> None:
-    for place in range(len(everybody(at, Errands()))):
-        errands = Errands()
-        people = everybody(at, errands)
-        ill, well = people[place], [Watched(each) for each in people if each is not people[place]]
+    for place in range(len(duties(at, BackgroundRequests()))):
+        background, turns = BackgroundRequests(), list[str]()
+        of = [watched(each, turns) for each in duties(at, background)]
+        of[place] = replace(of[place], act=act, within_s=0.05)
         async with asyncio.timeout(PROMPTLY_S):
-            await Sweeper(at.db, [*well[:place], illness(ill.duty), *well[place:]], errands).sweep()
-        await errands.done()
-        assert {each.duty.name: each.turns for each in well} == {
-            each.duty.name: 1 for each in people if each is not ill
-        }
+            await Sweeper(at.db, of, background).sweep()
+        await background.done()
+        assert turns == [each.name for each in of if each is not of[place]]
 
 
-async def test_one_whose_time_has_not_come_has_no_turn(at: Connections) -> None:
-    rare, eager = (
-        Watched(Idle(Duty("rare", every=timedelta(hours=1)))),
-        Watched(Idle(Duty("eager"))),
-    )
-    sweeper = Sweeper(at.db, [rare, eager], Errands())
+async def test_a_duty_whose_time_has_not_come_has_no_turn(at: Connections) -> None:
+    turns = list[str]()
+    rare, eager = Duty("rare", idle, every=timedelta(hours=1)), Duty("eager", idle)
+    of = [watched(each, turns) for each in (rare, eager)]
+    sweeper = Sweeper(at.db, of, BackgroundRequests())
     await sweeper.sweep()
     await sweeper.sweep()
-    assert (rare.turns, eager.turns) == (1, 2)
+    assert turns == ["rare", "eager", "eager"]
+    assert not rare.is_due(NOON, later(minutes=59.9))
+    assert rare.is_due(NOON, later(hours=1))
 
 
 @pytest.fixture
@@ -110,7 +140,7 @@ async def neglected(at: Connections, sender: Sender) -> None:
 
 
 @pytest.mark.usefixtures("neglected")
-async def test_without_the_providers_list_everybody_else_sees_to_what_is_neglected(
+async def test_without_the_providers_list_every_other_duty_is_done(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault("batches.list", "status", status=500)

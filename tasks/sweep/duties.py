@@ -1,0 +1,137 @@
+"""What `collect` does at its ticks for work that nothing else moves on: a function for each duty of the sweep."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
+
+from prefect.logging import get_run_logger
+from sqlalchemy import Connection
+
+from lanes.money.pack_size import Decided
+from lanes.standing import runs
+from lanes.store.batch import unwanted
+from lanes.store.batch.deadlines import pressing
+from lanes.store.database import Database
+from lanes.store.doors import amendments
+from lanes.store.figures import folding
+from lanes.store.money import budgets, pack_sizes
+from lanes.store.realtime import giving_up
+from lanes.store.replays import replays
+from lanes.store.settling import refusals
+from lanes.store.signals import Role, RoleLock
+from lanes.store.workload import workloads
+from lanes.units import counted
+from lanes.words import Lane
+from tasks.asking import ask_for_run
+from tasks.connections import Connections
+from tasks.reconcile import reconcile_unresolved
+from tasks.replay import write_diff
+from tasks.saving import end_lost_claims, save
+from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
+
+PREFECT_S = 10.0  # the longest that Prefect is waited for; `lanes diff` works without it
+PROVIDER_S = 60.0  # the provider's list is read page by page
+MOST_ROUNDS = 10  # of one turn of folding; readers add what is left
+
+
+def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
+    """Return the duties of a sweep, in the order of their turns."""
+    db = at.db
+    return [
+        Duty("lost claims", partial(end_lost_claims, db)),
+        Duty("give up", partial(give_up, db), every=timedelta(minutes=5)),  # reads all that waits
+        Duty("unwanted batches", partial(cancel_unwanted, db), every=timedelta(minutes=1)),
+        Duty("versions that the provider refuses", partial(move_refused, db)),
+        Duty("late data", partial(amend_arrived, db)),
+        Duty("batches without an answer", partial(look_for_batches, at, background)),
+        Duty("replays", partial(finish_replays, db, background)),
+        Duty("deadlines", partial(depart_early, db, background)),
+        Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
+        Duty("figures", partial(fold, db)),
+    ]
+
+
+@asynccontextmanager
+async def sweeping(at: Connections) -> AsyncIterator[Sweeper]:
+    """Provide a sweeper, and leave nothing running at the end."""
+    background = BackgroundRequests()
+    try:
+        yield Sweeper(at.db, duties(at, background), background)
+    finally:
+        await background.close()
+
+
+async def give_up(db: Database, now: datetime) -> None:
+    """Give up what could not be answered for its workload's `give_up_after_h`, on either lane."""
+    for lane in Lane:
+        await save(db, await db.run(giving_up.hopeless, lane, now=now))
+
+
+async def cancel_unwanted(db: Database, now: datetime) -> None:
+    """Mark batches of which no item needs an answer any more; `collect` cancels them when it polls them next."""
+    for each in await db.run(unwanted.recall, now=now):
+        get_run_logger().info(
+            "batch %d is cancelled: none of its items needs an answer any more", each
+        )
+
+
+async def move_refused(db: Database, now: datetime) -> None:
+    """Move the work of versions that the provider refuses to the version in force, and end stops that are over."""
+    if moved := await db.run(refusals.go_on, now=now):
+        get_run_logger().info(
+            "%s of refused versions goes on with the version in force",
+            counted(moved, "piece of work"),
+        )
+
+
+async def amend_arrived(db: Database, now: datetime) -> None:
+    """Apply amendments that came before their items to those that have arrived since."""
+    await db.run(amendments.apply_waiting, now=now)
+
+
+async def look_for_batches(at: Connections, background: BackgroundRequests, _: datetime) -> None:
+    """Look for batches whose create brought no answer and whose submitter is gone, in the provider's list."""
+
+    async def reconcile() -> None:
+        async with RoleLock(at.db.url, Role.SUBMITTER) as role:
+            if await role.try_take():  # else the submitter at work does it
+                await reconcile_unresolved(at)
+
+    background.send("the provider's list of batches", reconcile, within_s=PROVIDER_S)
+
+
+async def finish_replays(db: Database, background: BackgroundRequests, now: datetime) -> None:
+    """Complete the replays whose work has ended, and write their reports."""
+    for complete in await db.run(replays.finish, now=now):
+        name = f"the report of {complete.name}"
+        background.send(name, partial(write_diff, db, complete), within_s=PREFECT_S)
+
+
+async def depart_early(db: Database, background: BackgroundRequests, now: datetime) -> None:
+    """Ask for a run of `depart` where a deadline presses, or an earlier run was put off: once a minute for a workload."""
+    for workload in await db.run(pressing, now=now):
+        wanted = runs.depart(workload).once_a_minute(f"deadline {workload}", now)
+        name = f"an early departure of {workload}"
+        background.send(name, partial(ask_for_run, wanted), within_s=PREFECT_S)
+
+
+async def decide_pack_sizes(db: Database, now: datetime) -> None:
+    """Let fewer items share a call where that hurts their answers, and more again where it does not."""
+    for each in await db.run(_pack_sizes, now=now):
+        get_run_logger().info("packs of %d of %d allowed: %s", each.size, each.allowed, each.why)
+
+
+def _pack_sizes(connection: Connection, *, now: datetime) -> list[Decided]:
+    return pack_sizes.decide_all(connection, workloads.in_force(connection).values(), now=now)
+
+
+async def fold(db: Database, _: datetime) -> None:
+    """Move what transactions added to the figures and to spent budgets into their sums, up to a bound.
+
+    Without it figures and budgets are slower to read, never wrong.
+    """
+    for move, most in ((budgets.fold, budgets.MOST), (folding.fold, folding.MOST)):
+        for _round in range(MOST_ROUNDS):
+            if await db.run(move) < most:
+                break
