@@ -1,25 +1,53 @@
-"""Every few seconds what was routed is looked at again: by one snapshot of the real-time lane, each look by itself."""
+"""The second look: every few seconds `collect` reconsiders what was routed, by one snapshot of the real-time lane.
+
+Real time takes over late items of batches, at the latest moment at which it can still answer them. What real time cannot
+serve now, and may wait, leaves for a batch.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from lanes.routing.load import Load
-from lanes.routing.second_look import LOOKS_EVERY
-from lanes.store.realtime import load
+from prefect.logging import get_run_logger
+
+from lanes.promises.deadlines import risks
+from lanes.routing.load import Load, Rest
+from lanes.routing.second_look import BOUND_AHEAD, LOOKS_EVERY, looked_until, rescue, weigh
+from lanes.routing.shedding import Line, Shedding
+from lanes.store.database import Database
+from lanes.store.money import budgets
+from lanes.store.promises import at_risk
+from lanes.store.realtime import circuits, load
+from lanes.store.routing import rescues, sheds, turnarounds
+from lanes.store.routing.sheds import END
+from lanes.store.workload import workloads
+from lanes.units import counted
 from tasks.background import BackgroundTasks
 from tasks.connections import Connections
-from tasks.rescue import rescue_late
-from tasks.shed import Shedder
 
+MOST_CHUNKS = 40  # of one look, each a transaction; the next look goes on from there
 Look = Callable[[Load], Awaitable[object]]
 
 
+@asynccontextmanager
+async def looking_again(at: Connections) -> AsyncIterator[None]:
+    """Keep looking again beside the run, and stop at the end."""
+    looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
+    background = BackgroundTasks()
+    background.keep(
+        "the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds()
+    )
+    try:
+        yield
+    finally:
+        await background.close()
+
+
 async def look_again(at: Connections, looks: Sequence[Look]) -> None:
-    """Each look has seen the lane as it is now.
+    """Give each look the lane as it is now.
 
     Raises:
-        ExceptionGroup: some of them broke; the others went on.
+        ExceptionGroup: some of them failed; the others went on.
     """
     now = await at.db.now()
     seen = await at.db.look(
@@ -35,15 +63,80 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
         raise ExceptionGroup("; ".join(f"{type(each).__name__}: {each}" for each in broken), broken)
 
 
-@asynccontextmanager
-async def looking_again(at: Connections) -> AsyncIterator[None]:
-    """What was routed is looked at again, beside whatever else its run does; at the end nothing of it goes on."""
-    looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
-    beside = BackgroundTasks()
-    beside.keep(
-        "the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds()
-    )
-    try:
-        yield
-    finally:
-        await beside.close()
+async def rescue_late(db: Database, lane: Load) -> int:
+    """Let real time take over the due items that must begin now; return how many.
+
+    Chunks are committed one by one, so that drains start on the first at once. What is at risk has its incident.
+    """
+    now = lane.at
+    async with db.transaction() as run:
+        known = await run(workloads.in_force)
+        furthest = looked_until(lane, known.values(), dict.fromkeys(known, rescues.PASSED_OVER))
+        numbers = await run(rescues.numbers, until=furthest, now=now)
+        due = await run(rescues.due, until=looked_until(lane, known.values(), numbers), now=now)
+        bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
+        if not due and not bound:
+            await run(at_risk.record, [], now=now)
+            return 0
+        prospects = await run(turnarounds.prospects, now=now)
+    looked = rescue(weigh([*due, *bound], prospects, now=now), lane, now=now)
+    taken = 0
+    for first in range(0, len(looked.taken), rescues.CHUNK):
+        async with db.transaction() as run:
+            taken += await run(
+                rescues.take, looked.taken[first : first + rescues.CHUNK], now=run.now
+            )
+    await db.run(at_risk.record, risks(looked.at_risk, lane), now=now)
+    if taken:
+        get_run_logger().info(
+            "%s rescued: their batches are unlikely to be back in time", counted(taken, "item")
+        )
+    return taken
+
+
+class Shedder:
+    """Moves what real time cannot serve to the batch lane, from the end of the queue on.
+
+    In a long queue the next look goes on where the last one ended. Each collector has one shedder.
+    """
+
+    def __init__(self, db: Database, account: str) -> None:
+        self._db, self._account = db, account
+        self._before = END
+        self._line: Line | None = None  # the queue before that place
+
+    async def look(self, lane: Load) -> int:
+        """Shed what has to leave of the next part of the queue; return how much that was."""
+        async with self._db.transaction() as run:
+            going = await run(sheds.going)
+            rests = [
+                Rest(model, each.since, each.why)
+                for (account, model), each in (await run(circuits.not_closed, now=run.now)).items()
+                if account == self._account
+            ]
+            statuses = await run(budgets.statuses, going, now=run.now)
+            prospects = await run(turnarounds.prospects, now=run.now)
+            shedding = Shedding(rests, statuses, lane, prospects, now=run.now)
+        names = shedding.looked_at(going)
+        if not names:
+            self._before = END
+            return 0
+        if self._line is None or self._before == END:
+            self._line = shedding.line(going, await self._db.look(sheds.standing, names))
+        left = 0
+        for _ in range(MOST_CHUNKS):
+            left += await self._shed_chunk(shedding, self._line, names)
+            if self._before == END:
+                break
+        if left:
+            get_run_logger().info("%s shed to batches", counted(left, "item"))
+        return left
+
+    async def _shed_chunk(self, shedding: Shedding, line: Line, names: Sequence[str]) -> int:
+        async with self._db.transaction() as run:
+            found = await run(sheds.last, names, before=self._before)
+            known = await run(workloads.versions, {each.version_id for each in found.waiting})
+            leaving = shedding.leaving(found.waiting, known, line)
+            moved = await run(sheds.save, leaving, now=run.now) if leaving else 0
+        self._before = found.before or END
+        return moved

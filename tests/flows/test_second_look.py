@@ -14,8 +14,7 @@ from lanes.store.realtime import circuits, load
 from lanes.words import Mode, Outcome
 from tasks import collect, second_look
 from tasks.connections import Connections
-from tasks.rescue import rescue_late
-from tasks.second_look import look_again, looking_again
+from tasks.second_look import look_again, looking_again, rescue_late
 from tasks.send_batch import send_batch
 from tests.examples import version
 from tests.flows.conftest import Sender

@@ -17,7 +17,7 @@ from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits, load
 from lanes.store.routing import sheds
 from lanes.words import Lane
-from tasks.shed import Shedder
+from tasks.second_look import Shedder
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
 from tests.passing_time import PassingTime
