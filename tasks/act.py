@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
-from lanes.batch.stakes import Decision, sentence
+from lanes.batch.batch import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import OpenBatch
-from lanes.batch.short_reads import APART, REPEATED, doubt
+from lanes.batch.collection import APART, REPEATED, doubt
 from lanes.errors import LanesError, StillLocked
 from lanes.packing import ALONE, Claim, pack_ids
 from lanes.promises.batch_results import incomplete
@@ -33,7 +33,7 @@ from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt, Judged, Saved
 from lanes.store import incidents
-from lanes.store.batch import homecoming, unclear
+from lanes.store.batch import collection, doubts
 from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.text import remove_quotes
@@ -92,11 +92,11 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         raise
     await reconcile.seen(at, batch, seen)
     if not seen.ended:
-        await at.db.run(homecoming.progress, batch.id, processed=seen.processed)
+        await at.db.run(collection.progress, batch.id, processed=seen.processed)
         return False
     async with at.db.transaction() as run:
         ended_at = seen.ended_by(run.now, begun_at=batch.begun_at)
-        await run(homecoming.ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
+        await run(collection.ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
     return True
 
 
@@ -194,11 +194,11 @@ class Reading:
         """The results had their consequence."""
         async with self._at.db.transaction() as run:
             members, now = (
-                await run(homecoming.members, self._batch.id, [each.number for each in ours]),
+                await run(collection.members, self._batch.id, [each.number for each in ours]),
                 run.now,
             )
             faulted = {each.number: members.get(each.number, []) for each in ours if each.is_fault}
-            self._own |= await run(homecoming.own_faults, self._batch, faulted)
+            self._own |= await run(collection.own_faults, self._batch, faulted)
         made = [
             attempt
             for each in ours
@@ -216,9 +216,9 @@ class Reading:
                 say that they have one: then a person is told.
             StillLocked, Unsaved: some have none, because others hold their rows, or the database refuses them.
         """
-        outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
+        outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
         given_up = await self._at.db.run(
-            homecoming.given_up, self._batch.id
+            collection.given_up, self._batch.id
         )  # what became of these is still to be booked
         awaited = {number: list[Claim]() for number in given_up} | outstanding
         lacking = {
@@ -226,7 +226,7 @@ class Reading:
         }
         if lacking:
             await self._miss(lacking)
-            outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
+            outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
         if outstanding and self._refused:
             what = counted(self._refused, "result")
             raise Unsaved(
@@ -287,7 +287,7 @@ class Reading:
         """
         async with self._at.db.transaction() as run:
             short, now = (
-                await run(homecoming.short_read, self._batch.id, lacking, now=run.now),
+                await run(collection.short_read, self._batch.id, lacking, now=run.now),
                 run.now,
             )
         if not short.is_repeated:
@@ -307,7 +307,7 @@ class Reading:
         lost = {number: claims for number, claims in lacking.items() if number not in unreadable}
         why = await self._doubt(len(lost)) if lost else None
         if why is not None and self._batch.state is not BatchState.SUPERSEDED:
-            await self._at.db.run(unclear.tell, self._batch.id, why, now=now)
+            await self._at.db.run(doubts.tell, self._batch.id, why, now=now)
             raise ShortRead(why)
         claims = [claim for each in lost.values() for claim in each]
         if why is not None:
@@ -347,7 +347,7 @@ class Reading:
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
-            tally = await run(homecoming.collected, self._batch.id, now=run.now)
+            tally = await run(collection.collected, self._batch.id, now=run.now)
             complete = tally and incomplete(
                 self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
             )

@@ -12,7 +12,7 @@ from lanes.backoff import Backoffs
 from lanes.batch.batch import OpenBatch
 from lanes.ids import BatchId
 from lanes.settling.settle import BACKOFF
-from lanes.store.batch import batches, homecoming
+from lanes.store.batch import batches, collection
 from lanes.words import BatchState
 from tasks.collect import collect_batch, poll
 from tasks.connections import Connections
@@ -104,7 +104,7 @@ class Collector:
 
     async def _note(self, batch: OpenBatch, note: str | None) -> None:
         try:
-            await self._at.db.run(homecoming.noted, batch.id, note)
+            await self._at.db.run(collection.noted, batch.id, note)
         except Exception as error:
             get_run_logger().warning(
                 "batch %d could not be noted: %s", batch.id, type(error).__name__

@@ -10,8 +10,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import Kind
-from lanes.batch.next_try import NotCreated, next_try
-from lanes.batch.patience import Patience
+from lanes.batch.departure import NotCreated, Patience, next_try
 from lanes.errors import LanesError
 from lanes.provider.errors import CallFailed
 from lanes.store.batch import deadlines

@@ -19,7 +19,7 @@ from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
 from lanes.realtime.turns import STEPS_BACK, Turns
-from lanes.store.money import pack_sizes
+from lanes.store.money import sharing
 from lanes.store.signals import listening
 from tasks import circuits, notice
 from tasks.answer import Answering
@@ -216,7 +216,7 @@ async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
         listening(at.db.url, but=at.db.sessions) as heard,
         roles(at.db.url, standing=standing) as held,
     ):
-        sizes = PackSizes(await at.db.look(pack_sizes.in_force))
+        sizes = PackSizes(await at.db.look(sharing.in_force))
         opened = Drain(at, held, heard, await at.db.now(), sizes)
         try:
             await opened.look_round()

@@ -7,9 +7,9 @@ from prefect.logging import get_run_logger
 from lanes.money.pack_size import PackSizes
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.pace import Pace
-from lanes.routing.prediction import learn
+from lanes.routing.capacity import learn
 from lanes.store.database import Run
-from lanes.store.money import pack_sizes
+from lanes.store.money import sharing
 from lanes.store.realtime import limits
 from lanes.store.signals import Role, holders
 from tasks.connections import Connections
@@ -58,7 +58,7 @@ class Limits:
 
     async def learn_sizes(self) -> None:
         """How many items share a call is known as it was decided last."""
-        self._sizes.learn(await self._at.db.look(pack_sizes.in_force))
+        self._sizes.learn(await self._at.db.look(sharing.in_force))
 
     def _is_news(self, model: str, seen_at: datetime) -> bool:
         return model not in self._told or seen_at > self._told[model]

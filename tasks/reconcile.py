@@ -10,7 +10,7 @@ from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import ResultsGone
-from lanes.store.batch import adoption, batches, disowning, doubts, releases, unclear
+from lanes.store.batch import adoption, batches, doubts
 from lanes.words import BatchState
 from tasks.connections import Connections
 
@@ -56,7 +56,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
     ]
     ids = [each.id for each in listed]
     owned = await at.db.run(batches.owned_ids, ids)
-    strangers = await at.db.run(disowning.strangers, batch.account, ids)
+    strangers = await at.db.run(doubts.strangers, batch.account, ids)
     found = find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
     now = await at.db.now()
     match found.finding:
@@ -69,7 +69,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
             )
         case Finding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
-            await at.db.run(releases.release, batch.id, note=note, now=now)
+            await at.db.run(doubts.release, batch.id, note=note, now=now)
         case Finding.HOLD if batch.state is BatchState.INTENDED:
             await at.db.run(doubts.hold, batch.id, note=SEVERAL, now=now)
         case Finding.HOLD | Finding.WAIT:
@@ -133,9 +133,9 @@ async def out_of_reach(
         grace = timedelta(seconds=at.provider.listing_grace_s)
         await at.db.run(doubts.unknown, batch.id, why=str(trouble), grace=grace, now=now)
     elif batch.state is BatchState.SUPERSEDED:
-        await at.db.run(releases.close, batch.id, note=str(trouble), now=now)
+        await at.db.run(doubts.close, batch.id, note=str(trouble), now=now)
     else:
-        await at.db.run(unclear.tell, batch.id, str(trouble), now=now)
+        await at.db.run(doubts.tell, batch.id, str(trouble), now=now)
 
 
 async def unconfirmed(at: Connections) -> list[str]:

@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.money.budget import BudgetStatus
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.realtime.heads import Heads
-from lanes.routing.portions import MOST, halves
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
 from lanes.routing.route import Received, Route, decide, looks_inside
@@ -27,6 +28,34 @@ from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.background import bounded_tasks
+
+T = TypeVar("T")
+MOST = 1_000  # items of one transaction
+BESIDE_ANSWERS = 200  # of one while answers are under way: what becomes urgent meanwhile waits for no more than these
+HALVED = 400  # items of one that is saved in two statements: of fewer, the second costs more than it gains
+FEW = 20  # of the first one, which has what is urgent
+
+
+@dataclass
+class Portions:
+    """The size of the next chunk: few items first, then many."""
+
+    size: int = FEW
+
+    def begin(self) -> None:
+        """Something new came: it may be urgent, and is not to wait for the many. They follow again after these few."""
+        self.size = FEW
+
+    def go_on(self, *, busy: bool) -> None:
+        """A chunk was routed, and more waits; `busy`: answers are under way."""
+        self.size = BESIDE_ANSWERS if busy else MOST
+
+
+def halves(of: Sequence[T]) -> list[Sequence[T]]:
+    """What is decided and saved at a time: of many the half, so that one half is decided while the other is saved."""
+    middle = -(-len(of) // 2)
+    return [of] if len(of) < HALVED else [of[:middle], of[middle:]]
+
 
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
 _told: set[str] = set()

@@ -5,13 +5,12 @@ import time
 from collections.abc import Callable
 
 from lanes.realtime.heads import Heads
-from lanes.routing.portions import Portions
 from lanes.store.database import Database
 from lanes.store.doors import unrouted
 from lanes.store.doors.unrouted import Taken
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
-from tasks.route import Rooms, route_received
+from tasks.route import Portions, Rooms, route_received
 from tasks.wakes import Wakes
 
 LOOK_EVERY_S = 0.5  # how often the role is looked at: what is routed beside another router is still routed once

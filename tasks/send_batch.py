@@ -11,8 +11,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
 from lanes.batch.batch import Answer, Intent, Kind
-from lanes.batch.fitting import fill, whole_from
-from lanes.batch.next_try import NotCreated
+from lanes.batch.departure import NotCreated, fill, whole_from
 from lanes.errors import LanesError
 from lanes.ids import BatchId
 from lanes.json_data import octets, weight
@@ -37,10 +36,10 @@ from lanes.provider.body import Body
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
-from lanes.store.batch import adoption, batches, creates, ready_work, releases
+from lanes.store.batch import adoption, batches, creates, doubts, ready_work
 from lanes.store.batch.affording import Affording
 from lanes.store.doors import history
-from lanes.store.money import caching, holds, pack_sizes
+from lanes.store.money import caching, holds, sharing
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -265,7 +264,7 @@ def _write(
     """What of the waiting work fits a batch, and its budgets, is written; how many of its packs did. It is read as it is
     written."""
     version = writing.version
-    sizes = PackSizes(pack_sizes.in_force(connection))
+    sizes = PackSizes(sharing.in_force(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
     waiting = ready_work.locked_for_batch(
         connection, kind, limit=most, most_bytes=MOST_BYTES, now=now
@@ -328,7 +327,7 @@ async def _not_created(
         get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
         return
     async with at.db.transaction() as run:
-        await run(releases.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
+        await run(doubts.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
             breach = refused(
                 at.provider.account,

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
 from lanes.ids import BatchId, VersionId
+from lanes.units import counted, usd
 from lanes.words import BatchState
 
 UNCONFIRMED = (
@@ -76,3 +78,64 @@ class OpenBatch:
     def unsure(self) -> bool:
         """Whether it may still have to be found in the provider's list, by its number of requests."""
         return self.state in UNCONFIRMED or (self.state in AT_PROVIDER and self.unproved)
+
+
+class Decision(StrEnum):
+    """What a person can decide about an open batch."""
+
+    ADOPT = "adopt"  # it is the batch of that id at the provider
+    RESUBMIT = "resubmit"  # its items are ready again for the next batch
+    GIVE_UP = "give_up"  # its items fail, until somebody retries them
+
+
+@dataclass(frozen=True)
+class Stakes:
+    """An open batch and the `items` it still owns. `again_usd`: what sending them again costs, estimated.
+
+    `most_usd`: the most that the provider can bill for them, whatever is decided. None: its model has no price any more.
+    """
+
+    batch_id: BatchId
+    workload: str
+    state: BatchState
+    provider_batch_id: str | None
+    items: int
+    again_usd: Decimal | None
+    most_usd: Decimal | None
+
+    @property
+    def held_by(self) -> str:
+        """Whether the provider has it."""
+        if self.provider_batch_id is None:
+            return "nobody knows whether the provider has it"
+        return f"the provider has it as {self.provider_batch_id}"
+
+
+def sentence(decision: Decision, at_stake: Stakes) -> str:
+    """What a decision does and what it may cost."""
+    items, again, most = (
+        counted(at_stake.items, "item"),
+        _usd(at_stake.again_usd),
+        _usd(at_stake.most_usd),
+    )
+    this = f"batch {at_stake.batch_id} of {at_stake.workload} is {at_stake.state} and holds {items}; {at_stake.held_by}"
+    match decision:
+        case Decision.ADOPT:
+            return (
+                f"{this}. Adopting a batch of the provider costs nothing by itself: it is billed, at most {most}, whether "
+                "adopted or not, and its first result proves whether it is this one"
+            )
+        case Decision.RESUBMIT:
+            return (
+                f"{this}. Resubmitting sends its items again for about {again}; what the provider works off of this batch "
+                f"all the same is billed too, at most {most}, booked, and never shown"
+            )
+        case Decision.GIVE_UP:
+            return (
+                f"{this}. Giving it up fails its items, which `lanes retry` brings back for about {again}; what the provider "
+                f"works off of this batch all the same is billed, at most {most}, booked, and never shown"
+            )
+
+
+def _usd(amount: Decimal | None) -> str:
+    return "an unknown sum" if amount is None else usd(amount)

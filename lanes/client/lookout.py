@@ -22,7 +22,7 @@ from lanes.client.failures import tell
 from lanes.client.looker import Looker
 from lanes.client.waiter import Waiter
 from lanes.errors import DatabaseAway, LanesError
-from lanes.settling.sought import Sought
+from lanes.settling.listing import Sought
 from lanes.store.settling.results import Result
 from lanes.store.signals import listening
 

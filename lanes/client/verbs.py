@@ -20,8 +20,7 @@ from lanes.errors import (
     UnknownWorkload,
 )
 from lanes.json_data import why_unfit_label, why_unstorable
-from lanes.settling.listing import TOLD, Listed, Page, Wanted
-from lanes.settling.sought import Sought, Unanswered, emptied
+from lanes.settling.listing import TOLD, Listed, Page, Sought, Unanswered, Wanted, emptied
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
 from lanes.store.locks import by_itself, patiently

@@ -4,7 +4,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
 from lanes.client.verbs import never
-from lanes.settling.sought import Sought, Unanswered
+from lanes.settling.listing import Sought, Unanswered
 from lanes.store.settling.results import Result
 
 

@@ -11,7 +11,7 @@ from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.standing import runs
-from lanes.store.batch.departure import outstanding
+from lanes.store.batch.batches import outstanding
 from lanes.store.database import clock
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from rich.text import Text
 
-from lanes.settling.examples import Example
+from lanes.settling.listing import Example
 from lanes.stand.console import Console
 from lanes.stand.info import StandInfo
 from lanes.stand.login import OF_STAND

@@ -19,7 +19,7 @@ from lanes.commands.output import AsJson, print_json
 from lanes.doors.filedoor import LONGEST_LINE, BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
-from lanes.money.sharing import Sharing
+from lanes.money.estimates import Sharing
 from lanes.provider import preview as previewing
 from lanes.provider.preview import Preview
 from lanes.report.summary import lane_name, reason_name

@@ -21,7 +21,7 @@ from lanes.report.links import REPORT
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.awaited import Departing, Movers, sentence
-from lanes.settling.examples import Example, choose
+from lanes.settling.listing import Example, choose
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import runs
@@ -29,7 +29,7 @@ from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.doors.filedoor import admit_file
 from lanes.store.report import snapshot
-from lanes.store.settling import awaited, examples
+from lanes.store.settling import listing, story
 from lanes.store.signals import Role, holder_exists
 from lanes.units import counted
 
@@ -203,9 +203,7 @@ class MainJob:
         """What is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
             now = clock(connection)
-            return sentence(
-                awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now
-            )
+            return sentence(story.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
     def depart(self, sent: Sent) -> Departing | None:
         """Ask for a run of `depart` once batch work of this run may leave, and return it; None while nothing may.
@@ -245,7 +243,7 @@ class MainJob:
             found = [
                 each
                 for workload, keys in sent.keys.items()
-                for each in examples.of_each_kind(
+                for each in listing.of_each_kind(
                     connection, workload, keys[:: 1 + len(keys) // LOOKED_AT]
                 )
             ]

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.mainjob import earlier
 from lanes.mainjob.samples_sender import AMENDED, Sample, send
-from lanes.settling.sought import Sought, Unanswered
+from lanes.settling.listing import Sought, Unanswered
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.database import clock
 from lanes.store.settling import results

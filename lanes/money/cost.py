@@ -5,23 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from lanes.ids import VersionId
 from lanes.json_data import octets
-from lanes.money.caching import cache_prices, written
+from lanes.money.caching import written
 from lanes.packing import FRAME_CHARS, HISTORY_RULE
 from lanes.words import Lane
-from lanes.workload.prices import Usage, cost, per_token
+from lanes.workload.prices import Usage, cost
 
 if TYPE_CHECKING:
-    from lanes.money.sharing import Sharing  # which counts with what is here
     from lanes.workload.version import Spec, Version
 
 CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
-NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
 FRAME_BYTES = (
@@ -29,19 +25,6 @@ FRAME_BYTES = (
 )
 PER_SCHEMA_BYTES = 64  # what the SDK and a pack add to each object of a schema
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """US dollars of one item on each lane, packing included, rounded to a billionth."""
-
-    realtime: Decimal
-    batch: Decimal
-
-    @cached_property
-    def less_in_batch(self) -> float:
-        """What a batch costs less, negative where it is dearer."""
-        return float(self.realtime - self.batch)
 
 
 @dataclass(frozen=True)
@@ -78,78 +61,6 @@ def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: in
 def most_answer_tokens(spec: "Spec", items: int) -> int:
     """The most that a call of so many items may answer; each answer of a pack carries its id."""
     return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
-
-
-class Estimates:
-    """What items would cost at the prices of one day: what is the same for all items of a version is asked for once.
-
-    Calls are as full, and cached as often, as `sharing` says; without it as full as their workload allows, and never cached.
-    """
-
-    def __init__(self, at: datetime, sharing: "Sharing | None" = None) -> None:
-        self._day, self._sharing = at.replace(hour=0, minute=0, second=0, microsecond=0), sharing
-        self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
-        self._known: dict[tuple[VersionId, int, int], Estimate] = {}
-
-    def of(self, version: "Version", payload_chars: int, history_chars: int = 0) -> Estimate:
-        """Return what an item of `payload_chars` characters would cost on each lane.
-
-        `history_chars` are those of its earlier items: the batch lane reads them, real time does not.
-
-        Raises:
-            LookupError: no price is known for one of its models.
-        """
-        own, told = (
-            tokens(payload_chars),
-            tokens(payload_chars + history_chars) if history_chars else 0,
-        )
-        known = self._known.get((version.id, own, told))
-        if known is not None:
-            return known
-        rates = self._rates.get(version.id)
-        if rates is None:
-            shared = shared_tokens(version.spec)
-            rates = self._rates[version.id] = (
-                self._rate(version, Lane.REALTIME, shared),
-                self._rate(version, Lane.BATCH, shared),
-            )
-        realtime, batch = rates
-        in_batch = batch.of(told, told=True) if history_chars else batch.of(own)
-        made = self._known[version.id, own, told] = Estimate(
-            realtime=realtime.of(own), batch=in_batch
-        )
-        return made
-
-    def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
-        spec, sharing = version.spec, self._sharing
-        each = per_token(spec.model_of(lane), lane, self._day)
-        pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)
-        factor, hit_rate = (
-            Decimal(1),
-            sharing.hit_rates.get((version.id, lane)) if sharing else None,
-        )
-        if hit_rate is not None:
-            factor = Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        rule = tokens(HISTORY_RULE) * factor / pack
-        return Rate(
-            shared * factor / pack, rule, each.input, spec.expected_output_tokens * each.output
-        )
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What the items of a version have in common on a lane: input tokens of each, as plain ones that cost as much, those of
-    the rule about history, and US dollars of a token and an answer."""
-
-    shared: Decimal
-    rule: Decimal
-    into: Decimal
-    answer: Decimal
-
-    def of(self, own: int, *, told: bool = False) -> Decimal:
-        """Return the price of an item with `own` input tokens of its own; `told`: some of them are its history."""
-        shared = self.shared + self.rule if told else self.shared
-        return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
 def upper_bound(

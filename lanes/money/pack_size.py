@@ -10,19 +10,23 @@ half as many. It is believed at any look, because bounds hold at all of them (`a
 - otherwise there is too little to say, and it stays.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from lanes.backoff import Backoff
 from lanes.ids import VersionId
-from lanes.money import pack_bounds
 from lanes.money.always_valid import NOTHING, Share, bounds
+from lanes.money.cost import FRAME_TOKENS, most_answer_tokens, shared_bytes
 from lanes.words import Lane
+from lanes.workload import prices
 
 if TYPE_CHECKING:
-    from lanes.workload.version import Version
+    from lanes.workload.version import Spec, Version
+
 
 ALPHA = 0.05  # how likely it is at most that packing is ever blamed where it does no harm; half of it for each of two bounds
 TOLERATED = (
@@ -95,14 +99,14 @@ class PackSizes:
 
     def of(self, version: "Version", lane: Lane) -> int:
         """How many items of the version may share a call."""
-        most = pack_bounds.most_items(version.spec, lane)
+        most = most_items(version.spec, lane)
         return most if most == 1 else in_force(self._decided.get(Place.of(version, lane)), most)
 
     def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
         """How many bytes they may have together; None where nothing bounds them."""
         key = version.id, lane
         if key not in self._bytes:
-            self._bytes[key] = pack_bounds.most_bytes(version, lane, at)
+            self._bytes[key] = most_bytes(version, lane, at)
         return self._bytes[key]
 
 
@@ -193,3 +197,55 @@ def _said(what: str, packed: Share, alone: Share) -> str:
 
 def _shown(of: Share) -> str:
     return "with nothing yet" if of.value is None else f"{of.value:.2f} (n {of.samples})"
+
+
+# The longest answer of the models that say least. A call asks for the longest answers of all of its items, reasoning included,
+# and is refused where that is more than its model can say.
+MOST_ANSWER_TOKENS = 64_000
+BYTES_PER_TOKEN = 3  # of UTF-8, at least: English has more than four, Chinese about three
+
+
+def most_items(spec: "Spec", lane: Lane) -> int:
+    """How many items may share a call on a lane: as many as the workload allows, and a model can answer; 1 at least."""
+    longest = most_answer_tokens(spec, 2) // 2  # of one within a pack
+    return max(1, min(spec.pack_of(lane), MOST_ANSWER_TOKENS // longest))
+
+
+def most_bytes(version: "Version", lane: Lane, at: datetime) -> int | None:
+    """Return how many bytes the items of a call may have together, so that its prompt stays below the price of longer ones.
+
+    None where no prompt of the model is dearer than another, or its price is no longer known. An item that alone has more pays.
+    In real time a token may be a single byte: an item reserves money for a call of its own, and a call that several share must
+    never cost more than these together.
+    """
+    spec = version.spec
+    start = prices.dearer_above(spec.model_of(lane), lane, at)
+    if start is None:
+        return None
+    if lane is Lane.REALTIME:
+        return max(0, start - shared_bytes(spec))
+    shared = len(spec.instructions.encode()) + len(json.dumps(spec.output_schema).encode())
+    return max(0, (start - FRAME_TOKENS) * BYTES_PER_TOKEN - shared)
+
+
+SALT = "lanes.pack_check.1"
+TWICE = (
+    1 / 3
+)  # of those that are checked: how often single agrees with single is what packing is held against
+WHOLE = 2**64
+
+
+def is_checked(workload: str, key: str, share: float) -> bool:
+    """Whether the item is among such a share of all, 0 to 1."""
+    return _place(workload, key) < share
+
+
+def is_checked_twice(workload: str, key: str, share: float) -> bool:
+    """Whether it is answered alone a second time."""
+    return _place(workload, key) < share * TWICE
+
+
+def _place(workload: str, key: str) -> float:
+    """0 to 1, and always the same for an item."""
+    text = "\x1f".join((workload, SALT, key))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / WHOLE

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from lanes.batch.tally import Tally
+from lanes.batch.collection import Tally
 from lanes.ids import BatchId
 from lanes.money.always_valid import Share
 from lanes.promises.assessment import LEAST_CLEAN, Assessment, share_verdict

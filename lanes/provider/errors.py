@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from lanes.batch.next_try import NotCreated
+from lanes.batch.departure import NotCreated
 from lanes.errors import LanesError
 from lanes.text import plain
 

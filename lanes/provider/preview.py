@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.json_data import characters
-from lanes.money.cost import Estimates, prompt_tokens
-from lanes.money.sharing import Sharing
+from lanes.money.cost import prompt_tokens
+from lanes.money.estimates import Estimates, Sharing
 from lanes.packing import history_chars
 from lanes.provider.requests import Question, parameters
 from lanes.routing.prospect import Prospects

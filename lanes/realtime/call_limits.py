@@ -6,12 +6,11 @@ from datetime import datetime
 from lanes.ids import VersionId
 from lanes.json_data import characters
 from lanes.money.cost import most_answer_tokens, tokens
-from lanes.money.pack_bounds import most_items
+from lanes.money.pack_size import most_items
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.headers import told
 from lanes.realtime.rate_limits import RateLimits, presses
-from lanes.routing.capacity import Limit, Need
-from lanes.routing.prediction import Prediction, unlearned
+from lanes.routing.capacity import Limit, Need, Prediction, unlearned
 from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes.report.summary import lane_name
-from lanes.settling.examples import Example
+from lanes.settling.listing import Example
 from lanes.text import plain
 from lanes.units import counted, seconds, usd
 from lanes.words import Lane, Standing

@@ -13,8 +13,7 @@ from rich.text import Text
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
 from lanes.report.titled import titled
-from lanes.routing.forecast import Forecast
-from lanes.routing.plans import Plan
+from lanes.routing.forecast import Forecast, Plan
 from lanes.routing.prospect import percent
 from lanes.text import plain
 from lanes.units import MISSING, count, counted, seconds, share, usd

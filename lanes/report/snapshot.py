@@ -34,7 +34,7 @@ from lanes.report.figures import (
     WaitFigures,
     WindowFigures,
 )
-from lanes.routing.calibration import Calibration
+from lanes.routing.prospect import Calibration
 
 if TYPE_CHECKING:
     from lanes.rollouts.rollout import Rollout

@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
 from lanes.money.cost import shared_tokens
-from lanes.money.sharing import Sharing
-from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need
+from lanes.money.estimates import Sharing
+from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need, unlearned
 from lanes.routing.load import Added, Load
-from lanes.routing.prediction import unlearned
 from lanes.units import counted, seconds
 from lanes.words import Lane
 from lanes.workload.version import Version

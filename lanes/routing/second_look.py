@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, VersionId, WorkId
-from lanes.money.cost import Estimate
+from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import is_too_late
 from lanes.routing.load import Added, Held, Load
 from lanes.routing.prospect import Departure, Prospects, percent

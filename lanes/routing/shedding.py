@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus, over_soft
-from lanes.money.cost import Estimate
+from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import may_wait
 from lanes.routing.load import Added, Load, Rest
 from lanes.routing.prospect import Chance, Prospects

@@ -11,8 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lanes.money.cost import Estimates
-from lanes.money.sharing import Sharing
+from lanes.money.estimates import Estimates, Sharing
 from lanes.routing.forecast import as_routed_usd
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide, rule_faults

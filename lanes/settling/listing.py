@@ -1,13 +1,15 @@
 """An item with its current answer, as people and programs get it out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from lanes.ids import ItemId
-from lanes.words import ItemState
+from lanes.words import ItemState, Lane, Standing
 
 TOLD = (
     ItemState.ANSWERED,
@@ -71,3 +73,74 @@ class Page:
 
 FIELDS = tuple(each.name for each in fields(Listed))
 SHOWN = FIELDS[1:]  # what readers see: the item's number is the database's own
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Somebody waits for an item's result; `settled`: for an authoritative one."""
+
+    workload: str
+    key: str
+    reader: str
+    settled: bool = False
+
+
+class Unanswered(StrEnum):
+    """Why there is no such result. Of these only NOT_YET passes by itself."""
+
+    NOT_YET = "not yet"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EMPTIED = "emptied"
+    NO_ITEM = "no item"
+    NO_WORKLOAD = "no workload"
+
+
+def emptied(workload: str, key: str) -> str:
+    """What is said to somebody who asks for an answer that was emptied."""
+    return (
+        f'the answer of item "{key}" of workload "{workload}" is no longer kept: keep_payload_days of the workload have passed '
+        "since it was received, amended and settled; submit its input under another key to have it answered again"
+    )
+
+
+MOST = 5
+
+
+@dataclass(frozen=True)
+class Example:
+    """An item with its answer, and what that took. Times are seconds since the item was received.
+
+    `first_lane` gave the first answer; `was` holds the fields that a correction changed, as they were before, and
+    `fields` names the output's in the order of its schema. `cost_usd` is that of every attempt.
+    """
+
+    workload: str
+    key: str
+    payload: dict[str, Any]
+    output: dict[str, Any]
+    fields: Sequence[str]
+    standing: Standing
+    first_lane: Lane
+    first_s: float
+    lane: Lane
+    current_s: float
+    was: dict[str, Any]
+    cost_usd: Decimal
+
+    @property
+    def kind(self) -> tuple[str, bool, bool]:
+        """What it is an example of: workload, whether the batch lane answered first, whether that stood."""
+        return self.workload, self.first_lane is Lane.BATCH, not self.was
+
+
+def choose(candidates: Iterable[Example], most: int = MOST) -> list[Example]:
+    """At most so many: one of each kind, then a second of each and so on, shown kind by kind."""
+    ordered = sorted(candidates, key=lambda each: each.kind)
+    turns = [
+        (turn, each)
+        for _, kind in groupby(ordered, lambda each: each.kind)
+        for turn, each in enumerate(kind)
+    ]
+    first = sorted(turns, key=lambda each: each[0])[:most]
+    return sorted((each for _, each in first), key=lambda each: each.kind)

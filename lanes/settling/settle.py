@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 
 from lanes.backoff import Backoff
 from lanes.settling.outcome import Judged
 from lanes.units import counted
-from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
 FREE = (  # the item was not tried, or not by itself, so they spend no retry budget
@@ -201,3 +201,19 @@ def _rest(outcome: Outcome, failures: int) -> timedelta:
     if outcome is Outcome.UNSERVED:
         return BACKOFF.longest
     return timedelta(0) if outcome in ANSWERED else BACKOFF.after(failures)
+
+
+def told_alone(announces: Announces, lane: Lane, *, acknowledged: bool) -> bool:
+    """Whether an answer of that lane has an event of its own: by its workload's word, and always where the item's sender asked
+    to be told of it."""
+    if acknowledged:
+        return True
+    match announces:
+        case Announces.EACH:
+            return True
+        case Announces.REALTIME:
+            return lane is Lane.REALTIME
+        case Announces.SUMMARY:
+            return False
+        case _:
+            assert_never(announces)

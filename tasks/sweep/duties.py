@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 
 from lanes.money.pack_size import Decided
 from lanes.standing import runs
-from lanes.store.batch import unwanted
+from lanes.store.batch import doubts
 from lanes.store.batch.deadlines import pressing
 from lanes.store.database import Database
 from lanes.store.doors import amendments
 from lanes.store.figures import folding
-from lanes.store.money import budgets, pack_sizes
+from lanes.store.money import budgets, sharing
 from lanes.store.realtime import giving_up
 from lanes.store.replays import replays
 from lanes.store.settling import refusals
@@ -70,7 +70,7 @@ async def give_up(db: Database, now: datetime) -> None:
 
 async def cancel_unwanted(db: Database, now: datetime) -> None:
     """Mark batches of which no item needs an answer any more; `collect` cancels them when it polls them next."""
-    for each in await db.run(unwanted.recall, now=now):
+    for each in await db.run(doubts.recall, now=now):
         get_run_logger().info(
             "batch %d is cancelled: none of its items needs an answer any more", each
         )
@@ -123,7 +123,7 @@ async def decide_pack_sizes(db: Database, now: datetime) -> None:
 
 
 def _pack_sizes(connection: Connection, *, now: datetime) -> list[Decided]:
-    return pack_sizes.decide_all(connection, workloads.in_force(connection).values(), now=now)
+    return sharing.decide_all(connection, workloads.in_force(connection).values(), now=now)
 
 
 async def fold(db: Database, _: datetime) -> None:

@@ -18,11 +18,10 @@ import psycopg
 from prefect.logging import disable_run_logger
 from sqlalchemy import create_engine
 
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.capacity import WINDOW, Kind, Limit
 from lanes.routing.load import Load, Queue
-from lanes.routing.portions import MOST
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
 from lanes.routing.route import Arrived, decide
@@ -34,7 +33,7 @@ from lanes.store.doors import items
 from lanes.store.doors.unrouted import Taken
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.route import Rooms, route_received
+from tasks.route import MOST, Rooms, route_received
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, payloads
 from tests.benchmarks.pattern import Pattern

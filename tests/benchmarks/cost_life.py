@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 import lanes.money.caching
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.store.doors import items as door
 from tasks.drain import Drain, drain
 from tasks.route import route_received

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from prefect.logging import disable_run_logger
 
 from lanes import client
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered

@@ -6,17 +6,15 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.batch.tally import COUNTS
-from lanes.ids import BatchId
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import frozen
 from lanes.store import incidents
-from lanes.store.batch import announcing
+from lanes.store.batch import collection
 from lanes.store.realtime.backlog import call_for_drain
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.docs.references.events import out
-from tests.examples import admit, publish
+from tests.examples import admit, publish, route
 from tests.rollouts import begin
 from tests.store.tries import A, B, claimed_item, save, submit, tried
 
@@ -36,14 +34,14 @@ def item_events(connection: Connection) -> None:
 
 def batch_events(connection: Connection) -> None:
     """A batch leaves, ends and is collected."""
-    announcing.submitted(connection, BatchId(1), "letters", requests=2, items=2, now=NOON)
-    ended: dict[str, int] = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
-    announcing.ended(
-        connection, BatchId(1), "letters", requests=2, items=2, outcomes=ended, now=NOON
-    )
-    announcing.collected(
-        connection, BatchId(1), "letters", items=2, outcomes=dict.fromkeys(COUNTS, 0), now=NOON
-    )
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, (work,) = submit(connection, letters)
+    save(connection, tried(work), batch_id=batch_id)
+    outcomes: dict[str, int] = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
+    collection.ended(connection, batch_id, at=NOON, now=NOON, outcomes=outcomes)
+    collection.collected(connection, batch_id, now=NOON)
 
 
 def incident_events(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from lanes.packing import ClaimedWork, packs
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.store import work
-from lanes.store.money import pack_sizes
+from lanes.store.money import sharing
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import Answering
@@ -41,7 +41,7 @@ async def answer(
 async def ask(at: Connections, claimed: Sequence[ClaimedWork], pace: Pace, health: Health) -> None:
     """Ask what was claimed once, all of it at once, and save what comes."""
     versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
-    sizes = PackSizes(await at.db.run(pack_sizes.in_force))
+    sizes = PackSizes(await at.db.run(sharing.in_force))
     held = {each.claim.work_id: each.claim for each in claimed}
     clock = HostClock(await at.db.now())
     answering = Answering(at, pace, health, held=held, wakes=Wakes(), clock=clock)

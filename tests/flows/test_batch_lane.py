@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import Kind
+from lanes.batch.collection import REPEATED
 from lanes.batch.reconcile import Finding
-from lanes.batch.short_reads import REPEATED
 from lanes.packing import ClaimedWork
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed

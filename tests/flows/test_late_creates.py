@@ -8,7 +8,7 @@ import pytest
 from anthropic_standin.testing import Endpoint
 from lanes.batch.reconcile import Finding
 from lanes.provider import batches as provider
-from lanes.store.batch import batches, homecoming
+from lanes.store.batch import batches, collection
 from lanes.words import BatchState, Lane
 from tasks import collect
 from tasks.connections import Connections
@@ -45,7 +45,7 @@ KILLS = {
     "before the submitter cancels it": (provider, "cancel", 1),
     "before collect cancels it": (provider, "cancel", 2),
     "before its bill is booked": (collect, "save", 2),
-    "before it is closed": (homecoming, "collected", 1),
+    "before it is closed": (collection, "collected", 1),
 }
 
 

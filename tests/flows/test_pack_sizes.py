@@ -7,7 +7,7 @@ import pytest
 from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import Kind
 from lanes.store.batch import batches, ready_work
-from lanes.store.money import pack_sizes
+from lanes.store.money import sharing
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
@@ -24,7 +24,7 @@ SHARES = "select pack, count(agrees), count(*) filter (where agrees), count(repe
 async def size(at: Connections, lane: Lane) -> int | None:
     """What was decided for the lane, after the packer had its turn."""
     await decide_pack_sizes(at.db, await at.db.now())
-    decided = await at.db.run(pack_sizes.in_force)
+    decided = await at.db.run(sharing.in_force)
     return next((each.size for place, each in decided.items() if place.lane is lane), None)
 
 

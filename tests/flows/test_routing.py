@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from lanes.money import cost
-from lanes.routing import portions
+from lanes.money.estimates import Estimates
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors import items
@@ -66,7 +66,7 @@ async def test_the_history_that_a_batch_would_read_counts_in_its_cost(
 async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portions, "HALVED", 4)
+    monkeypatch.setattr(route, "HALVED", 4)
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"cabed", now=NOON)
@@ -80,7 +80,7 @@ async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
 async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portions, "HALVED", 4)
+    monkeypatch.setattr(route, "HALVED", 4)
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"abcd", now=NOON)
@@ -203,5 +203,5 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
         version = workloads.in_force(saver)["gone"]
     newer.dispose()
     with pytest.raises(LookupError):
-        cost.Estimates(NOON).of(version, 10)
+        Estimates(NOON).of(version, 10)
     assert cost.upper_bound(version, 10, lane=Lane.BATCH, at=NOON) == 0

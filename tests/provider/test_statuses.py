@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
-from lanes.batch.next_try import NotCreated
+from lanes.batch.departure import NotCreated
 from lanes.provider.client import ask
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.realtime.headers import LONGEST_WAIT_S

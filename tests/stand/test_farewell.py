@@ -21,7 +21,7 @@ from lanes.commands.farewell import (
 )
 from lanes.commands.run import run
 from lanes.doors.item import read_submission
-from lanes.settling.examples import Example
+from lanes.settling.listing import Example
 from lanes.stand.console import Console
 from lanes.words import Lane, Standing
 from tests.conftest import NOON

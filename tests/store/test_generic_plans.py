@@ -16,9 +16,9 @@ from lanes.promises.incident import IncidentState, Promise
 from lanes.realtime.circuit import Fault
 from lanes.store import incidents, work
 from lanes.store.asking import through
-from lanes.store.batch import adoption, batches, unwanted
+from lanes.store.batch import adoption, batches, doubts
 from lanes.store.figures import due
-from lanes.store.money import pack_sizes
+from lanes.store.money import sharing
 from lanes.store.promises import endings, slack_posts
 from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
@@ -177,11 +177,11 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
     "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
     "what packing did": (
-        lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON),
+        lambda c: sharing.evidence(through(c), [PACKED], {}, now=NOON),
         "ix_pack_check_compared",
     ),
     "what was asked alone twice": (
-        lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON),
+        lambda c: sharing.evidence(through(c), [PACKED], {}, now=NOON),
         "ix_pack_check_repeated",
     ),
     "batches to look for": (
@@ -213,7 +213,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: load.snapshot(c, account="acme", now=NOON),
         "ix_work_claimed",
     ),
-    "batches that nobody wants": (lambda c: unwanted.recall(c, now=NOON), "ix_work_submitted"),
+    "batches that nobody wants": (lambda c: doubts.recall(c, now=NOON), "ix_work_submitted"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
     "the open rollout": (lambda c: rollouts.open_of(c, "letters"), "uq_rollout_open"),
     "open rollouts": (rollouts.all_open, "uq_rollout_open"),

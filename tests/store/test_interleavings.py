@@ -27,7 +27,7 @@ from lanes.routing.shedding import Shed
 from lanes.settling.outcome import Attempt
 from lanes.settling.story import Records, next_step
 from lanes.store import work
-from lanes.store.batch import creates, homecoming, ready_work, releases
+from lanes.store.batch import collection, creates, doubts, ready_work
 from lanes.store.doors import items
 from lanes.store.routing import rescues, sheds
 from lanes.store.settling import outcomes, retries, story
@@ -234,12 +234,12 @@ class Interleavings(RuleBasedStateMachine):
         batch_id = creates.intend(
             self.connection, intent(version, account=account), packs, now=self.now
         )
-        found = homecoming.members(self.connection, batch_id, range(len(packs)))
+        found = collection.members(self.connection, batch_id, range(len(packs)))
         return multiple(*((claim_, batch_id) for claims_ in found.values() for claim_ in claims_))
 
     @rule(member=members)
     def a_batch_turns_out_never_created(self, member: tuple[Claim, BatchId]) -> None:
-        releases.release(self.connection, member[1], note="never created", now=self.now)
+        doubts.release(self.connection, member[1], note="never created", now=self.now)
 
     @rule(target=saved, member=members, outcome=BATCH_OUTCOMES, output=OUTPUTS)
     def a_result_of_a_batch_is_saved(

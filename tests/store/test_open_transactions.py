@@ -13,7 +13,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
 from lanes.ids import BatchId
 from lanes.packing import ClaimedWork
-from lanes.settling.sought import Sought, Unanswered
+from lanes.settling.listing import Sought, Unanswered
 from lanes.store import work
 from lanes.store.batch import creates
 from lanes.store.doors import amendments, forgetting, items, unrouted

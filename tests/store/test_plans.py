@@ -18,13 +18,12 @@ from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import Doubtful
-from lanes.settling.listing import Wanted
-from lanes.settling.sought import Sought
+from lanes.settling.listing import Sought, Wanted
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import asking, retention, work
 from lanes.store.advice.advice import evidence
-from lanes.store.batch import deadlines, departure, ready_work, unwanted
+from lanes.store.batch import batches, deadlines, doubts, ready_work
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
@@ -33,12 +32,12 @@ from lanes.store.realtime import backlog, giving_up, limits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
-from lanes.store.routing import calibration, rescues, sheds, turnarounds
+from lanes.store.routing import lane_changes, rescues, sheds, turnarounds
 from lanes.store.routing.sheds import Place
-from lanes.store.settling import awaited, results, writing
+from lanes.store.settling import results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
-from lanes.words import Lane
+from lanes.words import Lane, Reason
 from tests.conftest import NOON, later
 from tests.examples import publish, version
 from tests.rollouts import ERRORS, begin, playbook, step
@@ -273,9 +272,12 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: sheds.standing(c, ["letters"]), 1_100),
         (lambda c: sheds.last(c, ["letters"], before=Place(later(minutes=1), 0)), 100),
         (
-            lambda c: c.execute(
-                text(sheds.HELD), {"ids": [each.id for each in sheds.last(c, ["letters"]).waiting]}
-            ).all(),
+            lambda c: lane_changes.free_to_move(
+                c,
+                dict.fromkeys(each.id for each in sheds.last(c, ["letters"]).waiting),
+                off=Lane.REALTIME,
+                once=(Reason.SHED,),
+            ),
             4_000,
         ),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
@@ -304,13 +306,13 @@ BIG = ("item", "work", "attempt", "result", "route")
         ),  # the replay's, whatever the history
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
         (
-            lambda c: calibration.of_period(
+            lambda c: turnarounds.of_period(
                 asking.through(c), since=later(days=-30), now=later(days=1)
             ),
             10_000,
         ),
         (
-            lambda c: calibration.of_period(asking.through(c), since=later(hours=-1), now=NOON),
+            lambda c: turnarounds.of_period(asking.through(c), since=later(hours=-1), now=NOON),
             10_000,
         ),
         (
@@ -342,9 +344,9 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             400,
         ),
-        (lambda c: departure.outstanding(c, "letters", now=NOON), 9_000),
+        (lambda c: batches.outstanding(c, "letters", now=NOON), 9_000),
         (
-            lambda c: awaited.look(
+            lambda c: story.look(
                 c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON
             ),
             1_000,
@@ -374,7 +376,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (tells_of_what_is_bound, 1_800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
-        (lambda c: unwanted.recall(c, now=NOON), 100),
+        (lambda c: doubts.recall(c, now=NOON), 100),
         (caches, 100),
     ],
     ids=[

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.store.doors import items
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version

@@ -16,7 +16,7 @@ from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.pace import divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
-from lanes.store.batch import creates, homecoming, ready_work
+from lanes.store.batch import collection, creates, ready_work
 from lanes.store.settling import outcomes
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
@@ -155,8 +155,8 @@ def submit(
 
 def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> None:
     """The batch has ended and is collected."""
-    homecoming.ended(connection, batch_id, at=now, now=now)
-    homecoming.collected(connection, batch_id, now=now)
+    collection.ended(connection, batch_id, at=now, now=now)
+    collection.collected(connection, batch_id, now=now)
 
 
 def crowd(

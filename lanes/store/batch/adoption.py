@@ -6,9 +6,9 @@ from sqlalchemy import Connection, and_, case, func, or_, select, update
 
 from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED, OpenBatch
 from lanes.ids import BatchId
-from lanes.store.batch import announcing, doubts, unclear
+from lanes.store.batch import batches, doubts
 from lanes.store.batch.batches import open_batch, with_doubts
-from lanes.store.batch.disowning import disown
+from lanes.store.batch.doubts import disown
 from lanes.store.literals import is_
 from lanes.store.tables import batch, batch_doubt
 from lanes.words import BatchState
@@ -66,12 +66,11 @@ def adopted(
     if row is None:
         return False
     doubts.note(connection, batch_id, unknown_since=None)
-    unclear.over(
+    doubts.over(
         connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now
     )
-    announcing.submitted(
-        connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now
-    )
+    payload = {"requests": row.requests, "items": row.all_items}
+    batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return True
 
 
@@ -136,7 +135,7 @@ def disproved(
             f"{provider_batch_id} was taken for it and carries another's results; it was let go, nothing of it was applied, "
             "and the search for its own goes on"
         )
-        unclear.tell(connection, batch_id, why, now=now)
+        doubts.tell(connection, batch_id, why, now=now)
     return True
 
 

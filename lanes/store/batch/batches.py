@@ -1,15 +1,22 @@
 """Batches as they stand: which are open, and which of the provider's are ours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from lanes.batch.batch import OVER, OpenBatch
-from lanes.ids import VersionId
-from lanes.store.literals import is_none_of
-from lanes.store.tables import batch, batch_doubt, version
-from lanes.words import BatchState
+from lanes.batch.departure import Outstanding
+from lanes.errors import UnknownWorkload
+from lanes.ids import BatchId, VersionId
+from lanes.store import outbox
+from lanes.store.literals import is_, is_none_of
+from lanes.store.outbox import EventOut
+from lanes.store.states import is_open_work
+from lanes.store.tables import batch, batch_doubt, item, version, work, workload
+from lanes.store.work import claimable, ready_on
+from lanes.words import BatchState, Lane, WorkState
 
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:
@@ -49,6 +56,20 @@ def open_batch(row: Any) -> OpenBatch:
     )
 
 
+def announce(
+    connection: Connection,
+    event: str,
+    batch_id: BatchId,
+    workload: str,
+    payload: Mapping[str, int],
+    *,
+    now: datetime,
+) -> None:
+    """Emit an event of a batch when this transaction commits."""
+    said = EventOut.of_workload(event, workload, {"batch_id": batch_id, **payload})
+    outbox.add(connection, [said], now=now)
+
+
 def unresolved(connection: Connection, account: str) -> OpenBatch | None:
     """The account's batch whose create has not been confirmed, if any: no other may be created before it is."""
     rows = open_batches(connection, account=account)
@@ -68,3 +89,51 @@ def expected_minutes(connection: Connection, version_id: VersionId) -> int:
     return connection.execute(
         select(version.c.batch_expected_minutes).where(version.c.id == version_id)
     ).scalar_one()
+
+
+def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstanding:
+    """The workload's open work, counted.
+
+    Raises:
+        UnknownWorkload: there is no workload of that name.
+    """
+    known = connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).first()
+    if known is None:
+        raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+    resting = and_(ready_on(Lane.BATCH), work.c.ready_at > now)
+    held = and_(is_(work.c.state, WorkState.SUBMITTED), is_(batch.c.state, BatchState.HELD))
+    counts = connection.execute(
+        select(
+            _many(claimable(Lane.BATCH, now)).label("ready"),
+            _many(resting).label("resting"),
+            func.min(work.c.ready_at).filter(resting).label("rested_at"),
+            _many(work.c.lane == Lane.REALTIME).label("realtime"),
+            _many(and_(is_(work.c.state, WorkState.SUBMITTED), ~held)).label("at_provider"),
+            _many(held).label("held"),
+        )
+        .select_from(work.outerjoin(batch, batch.c.id == work.c.batch_id))
+        .where(work.c.workload == name, is_open_work())
+    ).one()
+    unrouted = select(func.count()).where(
+        item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None)
+    )
+    return Outstanding(
+        name,
+        known.paused_at,
+        **counts._asdict(),
+        unrouted=connection.execute(unrouted).scalar_one(),
+        held_batches=_batches(
+            connection, is_(batch.c.state, BatchState.HELD), batch.c.workload == name
+        ),
+        in_the_way=_batches(connection, is_(batch.c.state, BatchState.INTENDED)),
+    )
+
+
+def _many(of: ColumnElement[bool]) -> Any:
+    return func.count().filter(of)
+
+
+def _batches(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, ...]:
+    return tuple(
+        connection.execute(select(batch.c.id).where(*which).order_by(batch.c.id)).scalars()
+    )

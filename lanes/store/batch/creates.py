@@ -20,7 +20,7 @@ from sqlalchemy import (
 from lanes.batch.batch import AT_PROVIDER, Answer, Intent
 from lanes.ids import BatchId
 from lanes.packing import Claim
-from lanes.store.batch import announcing, disowning, doubts, unclear
+from lanes.store.batch import batches, doubts
 from lanes.store.tables import batch, batch_member, work
 from lanes.words import BatchState, WorkState
 
@@ -133,7 +133,7 @@ def submitted(
     if row.provider_batch_id is not None:
         if not row.unproved:
             return Answer.UNWANTED
-        disowning.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
+        doubts.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
     note = (
         f"{row.note}; its create was answered after that, so it is cancelled" if released else None
@@ -154,13 +154,12 @@ def submitted(
         )
     )
     doubts.note(connection, batch_id, unknown_since=None)
-    unclear.over(
+    doubts.over(
         connection,
         batch_id,
         f"Batch {batch_id} is {provider_batch_id}: its create was answered.",
         now=now,
     )
-    announcing.submitted(
-        connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now
-    )
+    payload = {"requests": row.requests, "items": row.all_items}
+    batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return Answer.UNWANTED if released else Answer.SUBMITTED

@@ -1,18 +1,24 @@
 """Batches of which something is not known: which one at the provider it is, or whether the provider has it still."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED
 from lanes.ids import BatchId
-from lanes.store.batch import unclear
-from lanes.store.batch.releases import close
-from lanes.store.tables import batch, batch_doubt
-from lanes.words import BatchState
+from lanes.promises.batch_runs import batch_unclear, of_batch
+from lanes.promises.incident import Promise
+from lanes.store import incidents
+from lanes.store.batch import doubts
+from lanes.store.bulk import one_of
+from lanes.store.literals import is_
+from lanes.store.states import ANSWERING
+from lanes.store.tables import batch, batch_doubt, disowned, work
+from lanes.store.work import ready_again
+from lanes.words import BatchState, WorkState
 
 
 def note(
@@ -37,7 +43,7 @@ def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime)
         .returning(batch.c.id)
     )
     if held.first() is not None:
-        unclear.tell(connection, batch_id, note, now=now)
+        doubts.tell(connection, batch_id, note, now=now)
 
 
 def unknown(
@@ -61,10 +67,137 @@ def unknown(
     if state == BatchState.SUPERSEDED:
         close(connection, batch_id, note=why, now=now)
     else:
-        unclear.tell(connection, batch_id, why, now=now)
+        doubts.tell(connection, batch_id, why, now=now)
 
 
 def known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """The provider has the batch after all."""
     note(connection, batch_id, unknown_since=None)
-    unclear.over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
+    doubts.over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
+
+
+def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) -> None:
+    """The batch has its open incident, which says why and what to do."""
+    row = connection.execute(
+        select(batch.c.workload, batch.c["items"].label("all_items")).where(batch.c.id == batch_id)
+    ).one()
+    incidents.open(connection, batch_unclear(row.workload, batch_id, row.all_items, why), now=now)
+
+
+def over(connection: Connection, batch_id: BatchId, sentence: str, *, now: datetime) -> None:
+    """The batch's incident, if one is open, is resolved with that sentence."""
+    workload = connection.execute(
+        select(batch.c.workload).where(batch.c.id == batch_id)
+    ).scalar_one()
+    subject = of_batch(batch_id)
+    incidents.resolve(
+        connection, Promise.BATCH_UNCLEAR, workload, subject, sentence=sentence, now=now
+    )
+
+
+def disown(
+    connection: Connection,
+    account: str,
+    provider_batch_id: str,
+    batch_id: BatchId,
+    *,
+    now: datetime,
+) -> None:
+    """The provider's batch of that id is a stranger's, though batch `batch_id` was taken for it."""
+    given = {
+        "account": account,
+        "provider_batch_id": provider_batch_id,
+        "batch_id": batch_id,
+        "disowned_at": now,
+    }
+    connection.execute(insert(disowned).values(**given).on_conflict_do_nothing())
+
+
+def strangers(connection: Connection, account: str, candidates: Sequence[str]) -> set[str]:
+    """Which of these provider batches of the account are known to be strangers'."""
+    wanted = select(disowned.c.provider_batch_id).where(disowned.c.account == account)
+    return set(
+        connection.execute(wanted.where(one_of(candidates, disowned.c.provider_batch_id))).scalars()
+    )
+
+
+def release(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
+    """The batch was never created: its work is ready again and has spent nothing. False: the provider has it, it stays."""
+    released = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
+        .values(state=BatchState.RELEASED, ended_at=now, note=note)
+        .returning(batch.c.id)
+    )
+    if released.first() is None:
+        return False
+    _free(connection, batch_id, now=now)
+    doubts.over(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
+    return True
+
+
+def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
+    """The batch that the provider has owns no work any more: what it had is ready again. `collect` cancels and books it.
+
+    False: the provider has it no longer, or not yet; then the transaction is to be taken back. Work is locked before its
+    batch, as where results are saved.
+    """
+    _free(connection, batch_id, now=now)
+    superseded = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER))
+        .values(state=BatchState.SUPERSEDED, cancel_at=now, note=note)
+        .returning(batch.c.id)
+    )
+    if superseded.first() is None:
+        return False
+    doubts.over(connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now)
+    return True
+
+
+def close(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
+    """The superseded batch is over: nothing of it can be booked any more."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state == BatchState.SUPERSEDED)
+        .values(
+            state=BatchState.RELEASED,
+            ended_at=func.coalesce(batch.c.ended_at, now),
+            note=batch.c.note + "; " + note,
+        )
+    )
+
+
+def _free(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
+    connection.execute(
+        update(work)
+        .where(work.c.batch_id == batch_id, is_(work.c.state, WorkState.SUBMITTED))
+        .values(state=ready_again(), ready_at=now, batch_id=None)
+    )
+
+
+# Of work `w` that is submitted with item `i`: an answer is still needed. What a replay or a shadow asks for always is.
+WANTED = f"""
+(w.purpose not in {ANSWERING}
+ or (i.settled_at is null and i.canceled_at is null and i.revision = w.revision))
+"""
+# One that was taken for ours and is not proved yet may be a stranger's.
+RECALL = f"""
+with unwanted as (
+  select b.id from lanes.batch b
+   where b.state = 'submitted' and b.cancel_at is null and b.provider_batch_id is not null
+     and not b.unproved
+     and not exists (
+       select from lanes.work w join lanes.item i on i.id = w.item_id
+        where w.batch_id = b.id and w.state = 'submitted' and {WANTED})
+   order by b.id limit 100
+     for no key update skip locked)
+update lanes.batch b set cancel_at = :now, note = 'nobody waits for any of its items any more'
+  from unwanted u where b.id = u.id
+returning b.id
+"""
+
+
+def recall(connection: Connection, *, now: datetime) -> list[BatchId]:
+    """Those of them that the provider still works on are to be cancelled there; what it did work off is billed and booked."""
+    return sorted(connection.execute(text(RECALL), {"now": now}).scalars())

@@ -1,18 +1,25 @@
 """How calls share at present: read from the database once in a while, and kept for whoever asks in between."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from lanes.money.cost import Estimates
-from lanes.money.pack_size import PackSizes
-from lanes.money.sharing import Sharing
+from lanes.ids import VersionId
+from lanes.money.always_valid import NOTHING, Share
+from lanes.money.estimates import Estimates, Sharing
+from lanes.money.pack_size import Decided, Evidence, Hurt, PackSizes, Place, decide, most_items
 from lanes.store import asking
-from lanes.store.money import caching, pack_sizes
+from lanes.store.asking import Ask
+from lanes.store.money import caching, sharing
+from lanes.words import Lane
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
+
+    from lanes.workload.version import Version
+
 
 KEPT_FOR = timedelta(seconds=30)
 
@@ -32,7 +39,7 @@ def known(connection: "Connection", *, now: datetime) -> Sharing:
     if kept is not None and kept[0] <= now < kept[0] + KEPT_FOR:
         return kept[1]
     ask = asking.through(connection)
-    found = Sharing(PackSizes(pack_sizes.decided(ask)), caching.hit_rates(ask))
+    found = Sharing(PackSizes(sharing.decided(ask)), caching.hit_rates(ask))
     with _lock:
         _kept[connection.engine] = now, found
     return found
@@ -42,3 +49,145 @@ def forget(engine: "Engine") -> None:
     """The next who asks reads the database: for those who undo what they wrote, or lead the engine elsewhere."""
     with _lock:
         _kept.pop(engine, None)
+
+
+BACK_TO = timedelta(days=28)  # what was compared before says nothing of the model as it is
+MOST = 2_000  # comparisons of each kind, the newest: bounds hardly narrow beyond
+REMEMBERED = timedelta(days=90)  # how long it is known how often a size hurt
+
+IN_FORCE = """
+select distinct on (workload, lane, model) workload, lane, model, size, allowed, hurt, packed_n, packed_agreed, alone_n,
+       alone_agreed, why, decided_at
+  from lanes.pack_size order by workload, lane, model, id desc
+"""
+
+HURTS = """
+select workload, lane, model, hurt, count(*)::int as times, max(decided_at) as last_at
+  from lanes.pack_size where hurt is not null and decided_at >= :since group by 1, 2, 3, 4
+"""
+
+# The newest comparisons of each version and lane since a moment of its own: of packed items, by how many shared their calls,
+# and (pack 0) of what was asked alone twice.
+COMPARED = f"""
+select a.version_id, a.lane, s.pack, count(*)::int as n, (count(*) filter (where s.agrees))::int as agreed
+  from unnest(cast(:versions as bigint[]), cast(:lanes as text[]), cast(:since as timestamptz[])) a (version_id, lane, since)
+ cross join lateral (
+   (select c.pack, c.agrees from lanes.pack_check c
+     where c.version_id = a.version_id and c.lane = a.lane and c.compared_at is not null and c.compared_at >= a.since
+     order by c.compared_at desc limit {MOST})
+   union all
+   (select 0, c.repeats from lanes.pack_check c
+     where c.version_id = a.version_id and c.lane = a.lane and c.repeated_at is not null and c.repeated_at >= :back_to
+     order by c.repeated_at desc limit {MOST})) s
+ group by 1, 2, 3
+"""
+
+
+def in_force(connection: "Connection") -> dict[Place, Decided]:
+    """What was decided last of each workload, lane and model."""
+    return decided(asking.through(connection))
+
+
+def decided(ask: Ask) -> dict[Place, Decided]:
+    """The same, of whoever asks the database."""
+    return {
+        _place(row): Decided(
+            row.size,
+            row.allowed,
+            row.decided_at,
+            row.why,
+            row.hurt,
+            Share(row.packed_agreed, row.packed_n),
+            Share(row.alone_agreed, row.alone_n),
+        )
+        for row in ask(IN_FORCE)
+    }
+
+
+def evidence(
+    ask: Ask,
+    places: Sequence[tuple[VersionId, Place]],
+    last: Mapping[Place, Decided],
+    *,
+    now: datetime,
+) -> dict[tuple[VersionId, Lane], Evidence]:
+    """What was compared on these lanes within 28 days: of packed items only since what was decided `last` of their lane."""
+    oldest = now - BACK_TO
+    given = {
+        "versions": [id_ for id_, _ in places],
+        "lanes": [place.lane.value for _, place in places],
+        "since": [
+            max(oldest, last[place].decided_at) if place in last else oldest for _, place in places
+        ],
+        "back_to": oldest,
+    }
+    packed: dict[tuple[VersionId, Lane], dict[int, Share]] = {}
+    alone: dict[tuple[VersionId, Lane], Share] = {}
+    for row in ask(COMPARED, **given) if places else ():
+        key, share = (VersionId(row.version_id), Lane(row.lane)), Share(row.agreed, row.n)
+        if row.pack:
+            packed.setdefault(key, {})[row.pack] = share
+        else:
+            alone[key] = share
+    keys = [(id_, place.lane) for id_, place in places]
+    return {key: Evidence(packed.get(key, {}), alone.get(key, NOTHING)) for key in keys}
+
+
+def decide_all(
+    connection: "Connection", versions: "Iterable[Version]", *, now: datetime
+) -> list[Decided]:
+    """Wherever enough is known, another size is in force from now on; these decisions."""
+    ask = asking.through(connection)
+    last = decided(ask)
+    may_share = [
+        (each, Place.of(each, lane), most)
+        for each in versions
+        for lane in Lane
+        if (most := most_items(each.spec, lane)) > 1
+    ]
+    known = evidence(ask, [(each.id, place) for each, place, _ in may_share], last, now=now)
+    hurts = _hurts(ask, now)
+    made: list[Decided] = []
+    for each, place, most in may_share:
+        new = decide(
+            last.get(place), most, known[each.id, place.lane], hurts.get(place, {}), now=now
+        )
+        if new is not None:
+            _write(connection, each.id, place, new)
+            made.append(new)
+    return made
+
+
+def _hurts(ask: Ask, now: datetime) -> dict[Place, dict[int, Hurt]]:
+    found: dict[Place, dict[int, Hurt]] = {}
+    for row in ask(HURTS, since=now - REMEMBERED):
+        found.setdefault(_place(row), {})[row.hurt] = Hurt(row.times, row.last_at)
+    return found
+
+
+def _write(connection: "Connection", version_id: VersionId, of: Place, new: Decided) -> None:
+    from sqlalchemy import insert  # who only asks what is in force needs none of it
+
+    from lanes.store.tables import pack_size
+
+    connection.execute(
+        insert(pack_size).values(
+            workload=of.workload,
+            version_id=version_id,
+            lane=of.lane,
+            model=of.model,
+            size=new.size,
+            allowed=new.allowed,
+            hurt=new.hurt,
+            packed_n=new.packed.samples,
+            packed_agreed=new.packed.hits,
+            alone_n=new.alone.samples,
+            alone_agreed=new.alone.hits,
+            why=new.why,
+            decided_at=new.decided_at,
+        )
+    )
+
+
+def _place(row: Any) -> Place:
+    return Place(row.workload, Lane(row.lane), row.model)

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
-from lanes.routing.capacity import Kind, Limit
-from lanes.routing.prediction import Tried
+from lanes.routing.capacity import Kind, Limit, Tried
 from lanes.store.bulk import rows_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters

@@ -20,7 +20,7 @@ from lanes.report.figures import (
 from lanes.routing.capacity import Kind, Limit, Need, Waiting, drain_time_s
 from lanes.routing.lane_rules import MAY_WAIT
 from lanes.store.asking import Ask
-from lanes.store.money import pack_sizes as sizes
+from lanes.store.money import sharing as sizes
 from lanes.words import Lane
 
 if TYPE_CHECKING:

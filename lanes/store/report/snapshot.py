@@ -27,7 +27,7 @@ from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status, caching, overheads_in_force
 from lanes.store.report import facts
 from lanes.store.report.counted import Counted
-from lanes.store.routing import calibration
+from lanes.store.routing import turnarounds
 from lanes.store.states import ANSWERING, OPEN_ITEM
 from lanes.words import Lane
 
@@ -162,7 +162,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         windows=counted.windows(),
         waits=counted.waits(),
         deadlines=due.by_reason(ask, since=since, now=now),
-        calibration=calibration.of_period(ask, since=since, now=now),
+        calibration=turnarounds.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),

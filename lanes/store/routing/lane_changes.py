@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId, WorkId
-from lanes.money.cost import Estimate
+from lanes.money.estimates import Estimate
 from lanes.packing import history_chars
 from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import Route

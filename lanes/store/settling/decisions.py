@@ -9,16 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lanes.batch.batch import OVER, UNCONFIRMED
-from lanes.batch.short_reads import REPEATED
-from lanes.batch.stakes import Stakes
+from lanes.batch.batch import OVER, UNCONFIRMED, Stakes
+from lanes.batch.collection import REPEATED
 from lanes.errors import ActionRefused, StillLocked
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
 from lanes.packing import Claim, history_chars
 from lanes.settling import attempts
 from lanes.settling.outcome import Attempt, Judged
-from lanes.store.batch import adoption, batches, disowning, releases
+from lanes.store.batch import adoption, batches, doubts
 from lanes.store.bulk import one_of
 from lanes.store.doors.history import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
@@ -88,7 +87,7 @@ def _adopt(
         raise ActionRefused(
             f"another batch of ours is {provider_batch_id} already: see lanes.batch_status"
         )
-    if disowning.strangers(connection, row.account, [provider_batch_id]):
+    if doubts.strangers(connection, row.account, [provider_batch_id]):
         raise ActionRefused(
             f"{provider_batch_id} is a stranger's: its results carry another's nonce"
         )
@@ -186,9 +185,9 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
     with waiting_at_most(connection, PATIENCE):
         if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
-            parted = releases.release(connection, row.id, note=note, now=now)
+            parted = doubts.release(connection, row.id, note=note, now=now)
         else:
-            parted = releases.supersede(connection, row.id, note=note, now=now)
+            parted = doubts.supersede(connection, row.id, note=note, now=now)
     if not parted:
         raise ActionRefused(
             f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew"

@@ -16,10 +16,9 @@ from lanes.json_data import replace_unstorable
 from lanes.money.cost import Part
 from lanes.packing import Claim
 from lanes.routing.route import fall_back
-from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
-from lanes.settling.settle import Consequence, Owed, consequence
-from lanes.store.batch import homecoming
+from lanes.settling.settle import Consequence, Owed, consequence, told_alone
+from lanes.store.batch import collection
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.money import ledger
@@ -338,7 +337,7 @@ class _Writes:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome
         if self.batch_id is not None:
-            homecoming.count(connection, self.batch_id, counted)
+            collection.count(connection, self.batch_id, counted)
 
 
 def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:

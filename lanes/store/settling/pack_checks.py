@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.ids import VersionId, WorkId
-from lanes.money.pack_check import is_checked, is_checked_twice
+from lanes.money.pack_size import is_checked, is_checked_twice
 from lanes.settling.settle import compare
 from lanes.store.bulk import document_of
 from lanes.store.workload.workloads import versions

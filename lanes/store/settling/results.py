@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, column, func, select, text
 
 from lanes.errors import AnswerEmptied
-from lanes.settling.sought import Sought, Unanswered, emptied
+from lanes.settling.listing import Sought, Unanswered, emptied
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from lanes.ids import BatchId, WorkId
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.realtime.pace import items_per_s
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.load import Load, Queue

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from lanes.batch.tally import Tally
+from lanes.batch.collection import Tally
 from lanes.ids import BatchId, IncidentId, VersionId
 from lanes.money.budget import TOLD_AT, Budget, BudgetStatus, Period
 from lanes.promises import batch_results, batch_runs

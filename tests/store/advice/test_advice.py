@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from lanes.advice.evidence import ConsumerUse, Evidence, prices
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.store.advice.advice import evidence
 from lanes.store.doors.amendments import amend
 from lanes.store.figures import folding

@@ -5,9 +5,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from lanes.batch.batch import Kind
-from lanes.batch.tally import Tally
+from lanes.batch.collection import Tally
 from lanes.packing import Claim
-from lanes.store.batch import batches, creates, doubts, homecoming, ready_work, releases
+from lanes.store.batch import batches, collection, creates, doubts, ready_work
 from lanes.store.doors import items
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Outcome
@@ -53,14 +53,14 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
     creates.submitted(
         connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(seconds=1)
     )
-    homecoming.progress(connection, batch_id, processed=1)
+    collection.progress(connection, batch_id, processed=1)
     (open_,) = batches.open_batches(connection)
     assert (open_.state, open_.provider_batch_id, open_.submitted_at) == (
         BatchState.SUBMITTED,
         "msgbatch_1",
         later(seconds=1),
     )
-    homecoming.ended(
+    collection.ended(
         connection,
         batch_id,
         at=later(minutes=50),
@@ -68,7 +68,7 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
         outcomes={"succeeded": 2, "errored": 0},
     )
     save(connection, tried(work[0]), tried(work[1], Outcome.INVALID), batch_id=batch_id)
-    homecoming.collected(connection, batch_id, now=later(minutes=52))
+    collection.collected(connection, batch_id, now=later(minutes=52))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.succeeded, kept.invalid, kept.processed) == ("collected", 1, 1, 2)
     assert (kept.submitted_at, kept.expected_end_at) == (later(seconds=1), later(hours=1))
@@ -104,7 +104,7 @@ def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Versio
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     for minutes in (10, 20):
-        homecoming.ended(
+        collection.ended(
             connection, batch_id, at=later(minutes=minutes), now=later(minutes=minutes)
         )
     assert len(events(connection, "lanes.batch.ended")) == 1
@@ -116,7 +116,7 @@ def test_a_batch_that_was_not_submitted_cannot_end(
 ) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    homecoming.ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
+    collection.ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
     assert row(connection, "batch_status").state == "intended"
     assert events(connection, "lanes.batch.ended") == []
 
@@ -200,7 +200,7 @@ def test_a_paused_workload_has_nothing_to_submit(connection: Connection, letters
 def test_release_returns_the_work_as_it_was(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
-    releases.release(connection, batch_id, note="never created", now=later(minutes=5))
+    doubts.release(connection, batch_id, note="never created", now=later(minutes=5))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.note, kept.ended_at) == ("released", "never created", later(minutes=5))
     assert [(each.state, each.failures, each.batch_id) for each in rows(connection, "work")] == [
@@ -222,10 +222,10 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     if step != "submitted":
-        homecoming.ended(connection, batch_id, at=NOON, now=NOON)
+        collection.ended(connection, batch_id, at=NOON, now=NOON)
     if step == "collected":
-        homecoming.collected(connection, batch_id, now=NOON)
-    releases.release(connection, batch_id, note="thought lost", now=later(minutes=5))
+        collection.collected(connection, batch_id, now=NOON)
+    doubts.release(connection, batch_id, note="thought lost", now=later(minutes=5))
     doubts.hold(connection, batch_id, note="thought lost", now=later(minutes=5))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.note) == (step, None)
@@ -262,7 +262,7 @@ def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(
 ) -> None:
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
-    assert homecoming.members(connection, batch_id, [1, 0, 7]) == {
+    assert collection.members(connection, batch_id, [1, 0, 7]) == {
         0: [a.claim, b.claim],
         1: [c.claim],
     }
@@ -273,10 +273,10 @@ def test_members_find_the_items_of_results_that_come_late(
 ) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    releases.release(connection, batch_id, note="never created", now=NOON)
+    doubts.release(connection, batch_id, note="never created", now=NOON)
     again, (work,) = submit(connection, letters, now=NOON)
     save(connection, tried(work), batch_id=again)
-    (late,) = homecoming.members(connection, batch_id, [0])[0]
+    (late,) = collection.members(connection, batch_id, [0])[0]
     saved = save(connection, tried(late), batch_id=batch_id)  # it had been created after all
     assert saved.late == 1
     assert [each.batch_id for each in rows(connection, "spend", "batch_id")] == [batch_id, again]
@@ -289,9 +289,9 @@ def test_claims_without_an_attempt_are_outstanding_by_their_request(
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
     save(connection, tried(b), batch_id=batch_id)
-    assert homecoming.outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
+    assert collection.outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
     save(connection, *(tried(each, Outcome.MISSING) for each in (a, c)), batch_id=batch_id)
-    assert homecoming.outstanding(connection, batch_id) == {}
+    assert collection.outstanding(connection, batch_id) == {}
     assert row(connection, "batch_status").missing == 2
     assert [(each.state, each.failures) for each in rows(connection, "work", "item_id")] == [
         ("ready", 1),
@@ -305,25 +305,25 @@ def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(
 ) -> None:
     waiting(connection, "a")
     batch_id, (first,) = intend(connection, letters)
-    releases.release(connection, batch_id, note="never created", now=NOON)
+    doubts.release(connection, batch_id, note="never created", now=NOON)
     again, (second,) = submit(connection, letters, now=NOON)
     save(connection, tried(second), batch_id=again)
-    assert homecoming.outstanding(connection, batch_id) == {0: [first.claim]}
+    assert collection.outstanding(connection, batch_id) == {0: [first.claim]}
     save(connection, tried(first, Outcome.EXPIRED), batch_id=batch_id)
-    assert homecoming.outstanding(connection, batch_id) == {}
+    assert collection.outstanding(connection, batch_id) == {}
 
 
 def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = submit(connection, letters)
     reads = [
-        homecoming.short_read(connection, batch_id, {1}, now=later(minutes=minutes))
+        collection.short_read(connection, batch_id, {1}, now=later(minutes=minutes))
         for minutes in range(3)
     ]
     assert [(each.times, each.is_repeated) for each in reads] == [(1, False), (2, False), (3, True)]
     kept = row(connection, "batch_doubt", batch_id=batch_id)
     assert (kept.short_reads, kept.short_read_at) == (3, later(minutes=2))
-    assert homecoming.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
+    assert collection.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
 
 
 def test_counts_add_up_by_what_became_of_the_items(
@@ -370,12 +370,12 @@ def test_a_closed_batch_says_how_its_outcomes_add_up_once(
         tried(c, Outcome.MISSING),
         batch_id=batch_id,
     )
-    assert homecoming.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
-    homecoming.ended(connection, batch_id, at=NOON, now=NOON)
-    assert homecoming.collected(connection, batch_id, now=later(minutes=1)) == Tally(
+    assert collection.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
+    collection.ended(connection, batch_id, at=NOON, now=NOON)
+    assert collection.collected(connection, batch_id, now=later(minutes=1)) == Tally(
         items=3, outcomes=3, missing=1
     )
-    assert homecoming.collected(connection, batch_id, now=later(minutes=2)) is None
+    assert collection.collected(connection, batch_id, now=later(minutes=2)) is None
     assert row(connection, "batch_status").collected_at == later(minutes=1)
 
 
@@ -384,12 +384,12 @@ def test_what_keeps_a_batch_from_coming_home_stands_in_its_note_until_it_is_home
 ) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
-    homecoming.noted(connection, batch_id, "the provider said \x00")
+    collection.noted(connection, batch_id, "the provider said \x00")
     assert row(connection, "batch_status").note == "the provider said \ufffd"
-    homecoming.ended(connection, batch_id, at=NOON, now=NOON)
-    homecoming.collected(connection, batch_id, now=NOON)
+    collection.ended(connection, batch_id, at=NOON, now=NOON)
+    collection.collected(connection, batch_id, now=NOON)
     assert row(connection, "batch_status").note is None
-    homecoming.noted(connection, batch_id, "too late")
+    collection.noted(connection, batch_id, "too late")
     assert row(connection, "batch_status").note is None
 
 
@@ -417,7 +417,7 @@ def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
     waiting(connection, "a")
     batch_id, (work,) = submit(connection, letters)
     items.cancel(connection, "letters", "a")
-    assert homecoming.outstanding(connection, batch_id) == {0: [work.claim]}
+    assert collection.outstanding(connection, batch_id) == {0: [work.claim]}
     save(connection, tried(work), batch_id=batch_id)
     assert row(connection, "work").state == "done"
     assert row(connection, "item_status").state == "canceled"

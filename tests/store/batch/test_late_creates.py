@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from lanes.batch.batch import Answer, Kind
 from lanes.ids import BatchId
 from lanes.packing import Claim
-from lanes.store.batch import creates, homecoming, ready_work, releases, unwanted
+from lanes.store.batch import collection, creates, doubts, ready_work
 from lanes.store.doors import items
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -23,7 +23,7 @@ def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
     admit(connection, *names, now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
-    releases.release(connection, batch_id, note="never created", now=later(minutes=5))
+    doubts.release(connection, batch_id, note="never created", now=later(minutes=5))
     return batch_id, letters
 
 
@@ -36,7 +36,7 @@ def answer(connection: Connection, batch_id: BatchId) -> Answer:
 def claims(connection: Connection, batch_id: BatchId) -> list[Claim]:
     return [
         each
-        for found in homecoming.members(connection, batch_id, range(9)).values()
+        for found in collection.members(connection, batch_id, range(9)).values()
         for each in found
     ]
 
@@ -104,7 +104,7 @@ def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancel
     assert [each.shown for each in rows(connection, "attempt")] == [False, False]
     assert len(rows(connection, "spend")) == 2
     assert rows(connection, "result") == []
-    assert unwanted.recall(connection, now=later(minutes=9)) == []
+    assert doubts.recall(connection, now=later(minutes=9)) == []
 
 
 def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_first(

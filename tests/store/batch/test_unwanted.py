@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from lanes.store.batch import unwanted
+from lanes.store.batch import doubts
 from lanes.words import Lane, Mode, Purpose
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -14,17 +14,17 @@ def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "a", "b")
-    assert unwanted.recall(connection, now=LATE) == []
+    assert doubts.recall(connection, now=LATE) == []
     rescue(connection)
-    assert unwanted.recall(connection, now=LATE) == []
+    assert doubts.recall(connection, now=LATE) == []
     one, other = claim(connection, now=LATE)
     save(connection, tried(one, at=LATE), now=LATE)
-    assert unwanted.recall(connection, now=LATE) == []
+    assert doubts.recall(connection, now=LATE) == []
     save(connection, tried(other, at=LATE), now=LATE)
-    assert unwanted.recall(connection, now=LATE) == [batch_id]
+    assert doubts.recall(connection, now=LATE) == [batch_id]
     kept = row(connection, "batch")
     assert (kept.state, kept.cancel_at) == ("submitted", LATE)
-    assert unwanted.recall(connection, now=LATE) == []
+    assert doubts.recall(connection, now=LATE) == []
 
 
 def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_stranger_s(
@@ -34,10 +34,10 @@ def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_str
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, at=LATE), now=LATE)
-    assert unwanted.recall(connection, now=LATE) == []
+    assert doubts.recall(connection, now=LATE) == []
     canceled(connection)
     connection.execute(text("update lanes.batch set unproved = true"))
-    assert unwanted.recall(connection, now=LATE) == []
+    assert doubts.recall(connection, now=LATE) == []
 
 
 def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(
@@ -52,4 +52,4 @@ def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(
     home(connection, batch_id)
     _, again = submit(connection, letters, now=later(hours=1))
     assert {each.purpose for each in again} == {Purpose.SHADOW}
-    assert unwanted.recall(connection, now=later(hours=2)) == []
+    assert doubts.recall(connection, now=later(hours=2)) == []

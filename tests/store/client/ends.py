@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.settling.sought import Sought, Unanswered
+from lanes.settling.listing import Sought, Unanswered
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.settling import results

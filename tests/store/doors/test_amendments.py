@@ -435,13 +435,13 @@ def test_a_claim_of_an_older_revision_is_given_back_to_nobody(connection: Connec
 def test_a_batch_that_was_never_created_returns_nothing_of_an_older_revision(
     connection: Connection, letters: Any
 ) -> None:
-    from lanes.store.batch import releases
+    from lanes.store.batch import doubts
 
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
     amend(connection)
-    releases.release(connection, batch_id, note="never created", now=later(minutes=5))
+    doubts.release(connection, batch_id, note="never created", now=later(minutes=5))
     assert live(connection) == [("batch", "answer", 0, "canceled"), ("batch", "answer", 1, "ready")]
 
 

@@ -9,7 +9,7 @@ from lanes.batch.batch import Kind
 from lanes.doors.item import Amendment
 from lanes.ids import ItemId
 from lanes.json_data import characters
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.routing.shedding import Shed
 from lanes.store.batch import ready_work

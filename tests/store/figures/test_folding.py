@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
 from lanes.packing import BufferStay
-from lanes.store.batch import homecoming
+from lanes.store.batch import collection
 from lanes.store.doors import amendments, items
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
@@ -112,9 +112,9 @@ class Life:
     def _home(self, collected: bool) -> None:
         at_the_provider = "select id from lanes.batch where state in ('submitted', 'ended')"
         for batch_id in self._connection.execute(text(at_the_provider)).scalars().all():
-            homecoming.ended(self._connection, batch_id, at=self._now, now=self._now)
+            collection.ended(self._connection, batch_id, at=self._now, now=self._now)
             if collected:
-                homecoming.collected(self._connection, batch_id, now=self._now)
+                collection.collected(self._connection, batch_id, now=self._now)
 
     def _publish(self) -> None:
         self._versions += 1

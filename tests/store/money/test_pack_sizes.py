@@ -9,7 +9,7 @@ from lanes.money.always_valid import Share
 from lanes.money.pack_size import Decided, Place
 from lanes.settling.story import happenings
 from lanes.store import asking
-from lanes.store.money import pack_sizes
+from lanes.store.money import sharing
 from lanes.store.report import facts
 from lanes.store.settling import story
 from lanes.words import Lane
@@ -62,7 +62,7 @@ def letters(connection: Connection) -> Version:
 
 
 def decide(connection: Connection, of: Version, now: datetime) -> list[Decided]:
-    return pack_sizes.decide_all(connection, [of], now=now)
+    return sharing.decide_all(connection, [of], now=now)
 
 
 def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
@@ -85,7 +85,7 @@ def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
     assert (
         kept.why == "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 1.00 (n 100)"
     )
-    assert pack_sizes.in_force(connection) == {Place.of(of, Lane.REALTIME): made}
+    assert sharing.in_force(connection) == {Place.of(of, Lane.REALTIME): made}
 
 
 def test_what_led_to_a_decision_leads_to_no_other(connection: Connection) -> None:
@@ -121,7 +121,7 @@ def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alo
     claimed_item(connection)
     compared(connection, of, n=200, bad=90, twice=100, lane=Lane.BATCH)
     assert [each.size for each in decide(connection, of, later(minutes=1))] == [10]
-    assert set(pack_sizes.in_force(connection)) == {Place.of(of, Lane.BATCH)}
+    assert set(sharing.in_force(connection)) == {Place.of(of, Lane.BATCH)}
     single = publish(connection, "single", now=NOON)
     assert decide(connection, single, NOON) == []
 
@@ -131,7 +131,7 @@ def test_a_new_version_keeps_the_size_and_begins_its_own_evidence(connection: Co
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
     new = publish(connection, now=later(minutes=2), realtime_pack=20, instructions="Sort it well.")
-    assert pack_sizes.in_force(connection)[Place.of(new, Lane.REALTIME)].size == 10
+    assert sharing.in_force(connection)[Place.of(new, Lane.REALTIME)].size == 10
     assert decide(connection, new, later(days=9)) == []
 
 

@@ -16,7 +16,7 @@ from lanes.money.budget import Budget, Period
 from lanes.packing import ClaimedWork
 from lanes.settling.outcome import Attempt
 from lanes.store import work
-from lanes.store.batch import releases
+from lanes.store.batch import doubts
 from lanes.store.doors import items
 from lanes.store.locks import wait_at_most
 from lanes.store.money import budgets, holds
@@ -195,7 +195,7 @@ def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: C
         if end == "collected":
             home(connection, batch_id)
         else:
-            releases.release(connection, batch_id, note="refused", now=NOON)
+            doubts.release(connection, batch_id, note="refused", now=NOON)
         assert stands(connection).reserved_usd == 0
 
 

@@ -10,9 +10,8 @@ from sqlalchemy import Connection, Engine, insert, text
 
 from lanes.commands.preview import preview
 from lanes.ids import VersionId
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates, Sharing
 from lanes.money.pack_size import Decided, PackSizes, Place
-from lanes.money.sharing import Sharing
 from lanes.routing.shedding import Shed
 from lanes.store.database import Database
 from lanes.store.money import caching, sharing

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.batch.tally import Tally
+from lanes.batch.collection import Tally
 from lanes.errors import SpecInvalid
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
@@ -29,7 +29,7 @@ from lanes.report import incident as incident_page
 from lanes.slack.wording import Message, Pages, message
 from lanes.standing.roles import Role
 from lanes.store import incidents
-from lanes.store.batch import unclear
+from lanes.store.batch import doubts
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
 from lanes.store.promises import at_risk, briefings
@@ -206,7 +206,7 @@ def batch_invalid(connection: Connection) -> None:
 
 
 def batch_unclear(connection: Connection) -> None:
-    unclear.tell(
+    doubts.tell(
         connection,
         BatchId(_open_batch(connection)),
         "several batches at the provider fit it",

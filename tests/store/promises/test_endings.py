@@ -12,7 +12,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.store import incidents
-from lanes.store.batch import unwanted
+from lanes.store.batch import doubts
 from lanes.store.doors import forgetting
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
@@ -69,7 +69,7 @@ def cancel(connection: Connection) -> None:
     connection.execute(
         text("select lanes.cancel(workload, key, :now) from lanes.item"), {"now": NOON}
     )
-    unwanted.recall(connection, now=NOON)
+    doubts.recall(connection, now=NOON)
 
 
 def pause(connection: Connection) -> None:

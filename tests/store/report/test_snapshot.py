@@ -15,7 +15,7 @@ from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.asking import by_driver
-from lanes.store.batch import homecoming
+from lanes.store.batch import collection
 from lanes.store.doors import amendments, items
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
@@ -215,8 +215,8 @@ def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None
         3,
         1,
     )
-    homecoming.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
-    homecoming.collected(lived_in, batch_id, now=later(hours=1))
+    collection.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
+    collection.collected(lived_in, batch_id, now=later(hours=1))
     assert snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches == []
     assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).batches) == 1
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, insert, text
 
 from lanes.commands import forecast as commands
 from lanes.money.budget import Budget, Period
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.routing.capacity import Kind, Limit
 from lanes.routing.split import Split

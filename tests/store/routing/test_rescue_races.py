@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from lanes.batch.batch import Kind
 from lanes.ids import BatchId
-from lanes.store.batch import homecoming, ready_work
+from lanes.store.batch import collection, ready_work
 from lanes.store.routing import rescues
 from lanes.words import Lane, Mode
 from tests.store.late import LATE, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
@@ -125,4 +125,4 @@ def test_an_item_that_its_owner_is_just_withdrawing_is_left_to_him(pool: Engine)
         assert rescues.take(looker, seen, now=LATE) == 0
     with pool.begin() as after:
         assert rescues.take(after, seen, now=LATE) == 0
-        assert set(homecoming.outstanding(after, batch_id)) == {0}
+        assert set(collection.outstanding(after, batch_id)) == {0}

@@ -13,7 +13,7 @@ from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
 from lanes.settling.outcome import Share
 from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
-from lanes.store.batch import creates, doubts, homecoming
+from lanes.store.batch import collection, creates, doubts
 from lanes.store.report import facts
 from lanes.store.routing import rescues
 from lanes.store.settling import story
@@ -111,7 +111,7 @@ def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(
         creates.submitted(
             connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=NOON
         )
-        homecoming.ended(connection, batch_id, at=LATE, now=LATE)
+        collection.ended(connection, batch_id, at=LATE, now=LATE)
     assert rescue(connection) == 1
     assert by_lane(connection)["batch"].state == "submitted"
 

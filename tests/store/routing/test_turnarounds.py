@@ -9,8 +9,8 @@ from lanes.ids import BatchId
 from lanes.routing.turnaround import Seen, Turnaround
 from lanes.settling.story import happenings
 from lanes.store import asking
-from lanes.store.batch import adoption, homecoming, releases
-from lanes.store.routing import calibration, turnarounds
+from lanes.store.batch import adoption, collection, doubts
+from lanes.store.routing import turnarounds
 from lanes.store.settling.story import records
 from lanes.store.tables import batch
 from lanes.words import Lane, Outcome
@@ -95,9 +95,9 @@ def test_a_batch_with_what_expired_or_was_cancelled_is_not_taken_for_one_that_ca
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, (work,) = submit(connection, letters)
-    homecoming.ended(connection, batch_id, at=later(minutes=30), now=later(minutes=30))
+    collection.ended(connection, batch_id, at=later(minutes=30), now=later(minutes=30))
     save(connection, tried(work.claim, outcome), now=later(minutes=31), batch_id=batch_id)
-    homecoming.collected(connection, batch_id, now=later(minutes=31))
+    collection.collected(connection, batch_id, now=later(minutes=31))
     found = seen(connection, now=later(minutes=45))
     assert (found.took_s.tolist(), found.back.tolist()) == ([1_800], [0])
 
@@ -108,7 +108,7 @@ def test_a_batch_that_never_was_with_the_provider_says_nothing(connection: Conne
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
     assert learned(connection, now=later(hours=1)).evidence.batches == 0
-    releases.release(connection, batch_id, now=later(hours=1), note="refused")
+    doubts.release(connection, batch_id, now=later(hours=1), note="refused")
     assert learned(connection, now=later(hours=2)).evidence.batches == 0
 
 
@@ -199,23 +199,23 @@ def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_du
     connection.execute(text("select lanes.cancel('letters', 'canceled')"))
 
     def found(now: datetime) -> tuple[int, float, float]:
-        (each,) = calibration.of_period(asking.through(connection), since=NOON - HOUR, now=now)
+        (each,) = turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=now)
         assert sum(bin.items for bin in each.bins) == each.items
         return each.items, each.back, each.brier
 
     assert (
-        calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1))
+        turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1))
         == []
     )
     assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # late, and never left
-    homecoming.ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
+    collection.ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
     save(
         connection,
         *(tried(each.claim) for each in work if each.key != "canceled"),
         now=later(minutes=170),
         batch_id=batch_id,
     )
-    homecoming.collected(connection, batch_id, now=later(minutes=170))
+    collection.collected(connection, batch_id, now=later(minutes=170))
     assert found(later(hours=4))[:2] == (
         3,
         1 / 3,
@@ -242,6 +242,6 @@ def test_what_was_answered_without_a_batch_shows_nothing_about_batches(
     stated(connection, "k", due_at=later(hours=9))
     connection.execute(text("update lanes.item set answered_at = :at"), {"at": later(hours=1)})
     assert (
-        calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=10))
+        turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=10))
         == []
     )

@@ -5,13 +5,14 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection
 
-from lanes.batch.stakes import Decision, sentence
+from lanes.batch.batch import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.json_data import call_bytes
-from lanes.money.cost import Estimates, upper_bound
+from lanes.money.cost import upper_bound
+from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
-from lanes.store.batch import adoption, batches, creates, disowning, doubts, homecoming
+from lanes.store.batch import adoption, batches, collection, creates, doubts
 from lanes.store.doors import items
 from lanes.store.settling import decisions, retries
 from lanes.words import BatchState, Lane
@@ -43,7 +44,7 @@ def batch_in(connection: Connection, letters: Version, state: BatchState, *names
             connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON
         )
     if state is BatchState.ENDED:
-        homecoming.ended(connection, batch_id, at=NOON, now=NOON)
+        collection.ended(connection, batch_id, at=NOON, now=NOON)
     return batch_id
 
 
@@ -152,15 +153,15 @@ def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(
 ) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
     late = [
-        each for some in homecoming.members(connection, batch, [0, 1]).values() for each in some
+        each for some in collection.members(connection, batch, [0, 1]).values() for each in some
     ]
     resubmit(connection, batch)
     saved = save(connection, *(tried(each) for each in late), batch_id=batch)
     assert (saved.answered, saved.late) == (0, 2)
     assert len(rows(connection, "spend")) == 2
     assert {each.state for each in rows(connection, "work")} == {"ready"}
-    homecoming.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
-    homecoming.collected(connection, batch, now=later(minutes=7))
+    collection.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
+    collection.collected(connection, batch, now=later(minutes=7))
     kept = row(connection, "batch")
     assert (kept.state, kept.ended_at, kept.collected_at) == (
         "released",
@@ -316,7 +317,7 @@ def test_a_batch_that_was_disproved_keeps_its_number_of_requests_to_itself_until
     assert adoption.unsure_counts(connection, "acme") == {2}
     assert adoption.disproved(connection, held, "msgbatch_7", now=NOON)
     assert not adoption.disproved(connection, held, "msgbatch_7", now=NOON)
-    assert disowning.strangers(connection, "acme", ["msgbatch_7", "msgbatch_8"]) == {"msgbatch_7"}
+    assert doubts.strangers(connection, "acme", ["msgbatch_7", "msgbatch_8"]) == {"msgbatch_7"}
     assert adoption.unsure_counts(connection, "acme") == {2}
     resubmit(connection, held)
     assert adoption.unsure_counts(connection, "acme") == set()

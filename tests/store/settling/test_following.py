@@ -6,9 +6,9 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.ids import BatchId
 from lanes.settling.awaited import Owed
-from lanes.settling.examples import Example
+from lanes.settling.listing import Example
 from lanes.store.doors import forgetting
-from lanes.store.settling import awaited, examples
+from lanes.store.settling import listing, story
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Outcome, Purpose, Standing, WorkState
 from tests.conftest import NOON, later
@@ -17,12 +17,12 @@ from tests.store.tries import A, B, claim, claimed_item, save, submit, tried
 
 
 def owed(connection: Connection, *keys: str) -> list[tuple[Lane, Purpose, WorkState, int]]:
-    seen = awaited.look(connection, {"letters": keys}, now=NOON)
+    seen = story.look(connection, {"letters": keys}, now=NOON)
     return sorted((each.lane, each.purpose, each.state, each.items) for each in seen.owed)
 
 
 def of(connection: Connection, *keys: str, most: int = 5) -> list[Example]:
-    return examples.of_each_kind(connection, "letters", keys, most=most)
+    return listing.of_each_kind(connection, "letters", keys, most=most)
 
 
 def test_what_is_open_is_counted_by_lane_and_state_for_these_items_alone(pool: Engine) -> None:
@@ -30,7 +30,7 @@ def test_what_is_open_is_counted_by_lane_and_state_for_these_items_alone(pool: E
         publish(connection, now=NOON, mode="lambda")
         admit(connection, "theirs", "mine", now=NOON, lane=Lane.REALTIME)
         admit(connection, "later", now=NOON, lane=Lane.BATCH)
-        assert awaited.look(connection, {"letters": ["mine", "later"]}, now=NOON).unrouted == 2
+        assert story.look(connection, {"letters": ["mine", "later"]}, now=NOON).unrouted == 2
         route(connection, now=NOON)
         assert owed(connection, "mine", "later") == [
             (Lane.BATCH, Purpose.ANSWER, WorkState.READY, 1),
@@ -49,7 +49,7 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
         admit(connection, "resting", now=NOON, lane=Lane.REALTIME)
         route(connection, now=later(hours=1))
         workloads.pause(connection, "letters", since=NOON)
-        seen = awaited.look(connection, {"letters": ["one", "two", "resting"]}, now=NOON)
+        seen = story.look(connection, {"letters": ["one", "two", "resting"]}, now=NOON)
     assert seen.owed == [
         Owed(
             "letters",

@@ -10,7 +10,7 @@ from lanes.commands import items as commands
 from lanes.doors.item import Amendment, Refusal
 from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
-from lanes.store.batch import homecoming
+from lanes.store.batch import collection
 from lanes.store.database import clock
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.routing import sheds
@@ -54,7 +54,7 @@ def fates(pool: Engine, address: str) -> None:
             batch_id=batch_id,
             now=home,
         )
-        homecoming.ended(connection, batch_id, at=home, now=home)
+        collection.ended(connection, batch_id, at=home, now=home)
         admit(connection, "waiting", now=later(minutes=10), lane=Lane.BATCH)
         route(connection, now=later(minutes=10))
         admit(connection, "new", now=later(minutes=11))

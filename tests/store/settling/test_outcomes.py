@@ -10,11 +10,11 @@ from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
-from lanes.money.cost import Estimates
+from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork, history_chars
 from lanes.settling.outcome import Saved, judge
 from lanes.store import work as work_store
-from lanes.store.batch import releases
+from lanes.store.batch import doubts
 from lanes.store.doors import items
 from lanes.store.doors.amendments import amend
 from lanes.store.settling import outcomes
@@ -686,7 +686,7 @@ def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
     if fate == "canceled":
         items.cancel(connection, "letters", "k")
     else:
-        releases.release(connection, batch_id, note="never created", now=NOON)
+        doubts.release(connection, batch_id, note="never created", now=NOON)
     if fate == "superseded":
         submit(connection, letters, now=later(hours=1))
     for _ in range(2):

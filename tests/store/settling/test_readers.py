@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.settling.sought import Sought, Unanswered
+from lanes.settling.listing import Sought, Unanswered
 from lanes.store.doors import items
 from lanes.store.settling import results
 from lanes.words import Lane, Outcome, Standing

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from lanes.batch.batch import Answer
-from lanes.store.batch import creates, homecoming, releases
+from lanes.store.batch import collection, creates, doubts
 from lanes.store.routing import rescues
 from lanes.store.settling import decisions
 from lanes.words import Lane, Mode, Outcome
@@ -36,7 +36,7 @@ def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_r
     (mine,) = claim(connection, now=LATE)
     save(connection, tried(mine, output=A, at=LATE), now=LATE)
     assert row(connection, "item_status").state == "settled"
-    homecoming.ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
+    collection.ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
     saved = save(
         connection,
         tried(of_batch(connection, batch_id), output=B),
@@ -302,7 +302,7 @@ def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_
 ) -> None:
     letters = waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
-    assert releases.release(connection, batch_id, note="not listed", now=later(hours=1))
+    assert doubts.release(connection, batch_id, note="not listed", now=later(hours=1))
     assert rescues.take(connection, doubted(connection)[:1], now=LATE) == 1
     answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
     assert answer is Answer.UNWANTED

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.batch.fitting import fill, whole_from
+from lanes.batch.departure import fill, whole_from
 from lanes.ids import VersionId, WorkId
 from lanes.packing import Claim, ClaimedWork
 from lanes.words import Purpose

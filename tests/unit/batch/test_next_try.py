@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.batch.next_try import AGAIN_AFTER, AGAIN_WITHIN, NotCreated, next_try
+from lanes.batch.departure import AGAIN_AFTER, AGAIN_WITHIN, NotCreated, next_try
 from lanes.provider.errors import Action, CallFailed, unforeseen
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

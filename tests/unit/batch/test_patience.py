@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.batch.patience import Patience
+from lanes.batch.departure import Patience
 
 chances = st.floats(0, 1)
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lanes.batch.short_reads import APART, REPEATED, ShortReads, counted, doubt
+from lanes.batch.collection import APART, REPEATED, ShortReads, counted, doubt
 from tests.conftest import NOON
 
 

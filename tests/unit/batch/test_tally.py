@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanes.batch.tally import COUNTED, Tally, counts
+from lanes.batch.collection import COUNTED, Tally, counts
 from lanes.words import Outcome
 
 ELSEWHERE = {Outcome.GIVEN_UP}  # no request of a batch ends so

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from lanes import json_data
 from lanes.json_data import call_bytes
 from lanes.money.caching import written
-from lanes.money.cost import Estimates, allocate, allocate_usd, pack_bound, tokens, upper_bound
-from lanes.money.pack_bounds import most_bytes
-from lanes.money.pack_size import Decided, PackSizes, Place
-from lanes.money.sharing import Sharing
+from lanes.money.cost import allocate, allocate_usd, pack_bound, tokens, upper_bound
+from lanes.money.estimates import Estimates, Sharing
+from lanes.money.pack_size import Decided, PackSizes, Place, most_bytes
 from lanes.packing import FRAME_CHARS, pack_ids
 from lanes.provider.requests import Question, Writer
 from lanes.words import Lane

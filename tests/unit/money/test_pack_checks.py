@@ -8,8 +8,13 @@ from hypothesis import strategies as st
 
 from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
-from lanes.money.pack_bounds import MOST_ANSWER_TOKENS, most_bytes, most_items
-from lanes.money.pack_check import is_checked, is_checked_twice
+from lanes.money.pack_size import (
+    MOST_ANSWER_TOKENS,
+    is_checked,
+    is_checked_twice,
+    most_bytes,
+    most_items,
+)
 from lanes.packing import Claim, ClaimedWork, fill_packs, item_bytes, packs
 from lanes.words import Lane, Purpose
 from tests.conftest import NOON

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.json_data import characters, octets
-from lanes.money.cost import CHARS_PER_TOKEN, Estimates, pack_bound, prompt_tokens
+from lanes.money.cost import CHARS_PER_TOKEN, pack_bound, prompt_tokens
+from lanes.money.estimates import Estimates
 from lanes.packing import HISTORY_RULE, history_chars
 from lanes.provider import fences
 from lanes.provider.requests import PACK_RULE, Question, parameters

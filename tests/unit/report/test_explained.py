@@ -15,8 +15,7 @@ from lanes.report import forecast_terminal, legends, markdown, replay, rollout, 
 from lanes.report.figures import CircuitFigures, StateFigures
 from lanes.report.section import explained, of_shown
 from lanes.report.snapshot import Snapshot
-from lanes.routing.forecast import Forecast
-from lanes.routing.plans import Plan
+from lanes.routing.forecast import Forecast, Plan
 from lanes.words import ItemState, Lane, Reason
 from tests.conftest import NOON, later
 from tests.rollouts import ERRORS, playbook, step

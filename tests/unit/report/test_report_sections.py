@@ -31,8 +31,8 @@ from lanes.report.section import Section
 from lanes.report.sections import further, pressing
 from lanes.report.snapshot import Snapshot
 from lanes.rollouts.rollout import HoldReason, Rollout
-from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
+from lanes.routing.prospect import Told, calibrations
 from lanes.words import FlushReason, Lane, ReplayState, RolloutState
 from tests.conftest import NOON, later
 from tests.rollouts import playbook

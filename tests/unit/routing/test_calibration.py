@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.calibration import EDGES, Told, calibrations
+from lanes.routing.prospect import EDGES, Told, calibrations
 
 told = st.builds(
     lambda workload, bin, items, back, off: Told(

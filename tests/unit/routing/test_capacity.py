@@ -4,16 +4,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.routing.capacity import (
+    FEWEST,
     WINDOW,
     WINDOW_S,
     Kind,
     Limit,
     Need,
+    Tried,
     Waiting,
     drain_time_s,
     fits_at,
+    learn,
+    unlearned,
 )
-from lanes.routing.prediction import FEWEST, Tried, learn, unlearned
 from tests.conftest import NOON, later
 from tests.examples import spec
 

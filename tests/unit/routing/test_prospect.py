@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.cost import Estimate
+from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Prospect, Prospects, percent
 from lanes.routing.route import Arrived, decide, fall_back

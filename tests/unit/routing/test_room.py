@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.cost import shared_tokens
+from lanes.money.estimates import Sharing
 from lanes.money.pack_size import Decided, PackSizes, Place
-from lanes.money.sharing import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
 from lanes.routing.load import Load, Queue
 from lanes.routing.room import Room

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period
-from lanes.money.cost import Estimate
+from lanes.money.estimates import Estimate
 from lanes.routing.capacity import Kind, Limit
 from lanes.routing.lane_rules import LONG_OVERDUE
 from lanes.routing.load import Load, Queue, Rest

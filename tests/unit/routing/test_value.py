@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from lanes.money.cost import Estimate
+from lanes.money.estimates import Estimate
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import Arrived, Route, decide
+from lanes.routing.route import Arrived, Route, decide, saved_usd, weigh, worth_usd
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import NOTHING, SHAPE, Turnaround
-from lanes.routing.value import saved_usd, weigh, worth_usd
 from lanes.words import Lane, Mode, Reason
 from tests.conftest import NOON, later
 from tests.examples import version

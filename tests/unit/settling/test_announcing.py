@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanes.settling.announcing import told_alone
+from lanes.settling.settle import told_alone
 from lanes.words import Announces, Lane
 
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from lanes.report.examples import asked, how, render, said
-from lanes.settling.examples import Example, choose
+from lanes.settling.listing import Example, choose
 from lanes.words import Lane, Standing
 
 PLAIN = Example(

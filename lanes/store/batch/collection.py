@@ -7,13 +7,12 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, exists, or_, select, text, update
 
 from lanes.batch.batch import OpenBatch
-from lanes.batch.short_reads import ShortReads, counted
-from lanes.batch.tally import COUNTS, Tally, counts
+from lanes.batch.collection import COUNTS, ShortReads, Tally, counted, counts
 from lanes.ids import BatchId
 from lanes.json_data import replace_unstorable
 from lanes.packing import Claim
 from lanes.realtime.health import PastFaults, at_fault
-from lanes.store.batch import announcing, doubts, unclear
+from lanes.store.batch import batches, doubts
 from lanes.store.bulk import one_of
 from lanes.store.tables import attempt, batch, batch_doubt, batch_member
 from lanes.words import BatchState, Outcome
@@ -81,15 +80,8 @@ def ended(
         .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
     ).first()
     if row is not None:
-        announcing.ended(
-            connection,
-            batch_id,
-            row.workload,
-            requests=row.requests,
-            items=row.all_items,
-            outcomes=outcomes,
-            now=now,
-        )
+        payload = {"requests": row.requests, "items": row.all_items, **outcomes}
+        batches.announce(connection, "lanes.batch.ended", batch_id, row.workload, payload, now=now)
 
 
 def members(
@@ -218,10 +210,9 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
     if row is None:
         return None
     outcomes = {name: row._mapping[name] for name in COUNTS}
-    announcing.collected(
-        connection, batch_id, row.workload, items=row.all_items, outcomes=outcomes, now=now
-    )
-    unclear.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
+    payload = {"items": row.all_items, **outcomes}
+    batches.announce(connection, "lanes.batch.collected", batch_id, row.workload, payload, now=now)
+    doubts.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
     return (
         Tally(row.all_items, sum(outcomes.values()), row.missing)
         if row.state == BatchState.COLLECTED
