@@ -46,7 +46,7 @@ LIMITS: Mapping[Promise, tuple[str, float]] = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class BrokenPromise:
     """A promise's own workload on a stand."""
 
     stand: RunningStand
@@ -102,26 +102,26 @@ class Scene:
         }
 
 
-def batch_slow(at: Scene) -> Iterator[None]:
+def batch_slow(at: BrokenPromise) -> Iterator[None]:
     at.fault("batch_request", "stall")
     at.send(2, lane="batch")
     yield
 
 
-def batch_failing(at: Scene) -> Iterator[None]:
+def batch_failing(at: BrokenPromise) -> Iterator[None]:
     at.fault("batch_request", "status", of="torn", status=500, message="The scanner is jammed")
     at.send(MANY, lane="batch")
     at.send(MANY, of="torn", lane="batch")
     yield
 
 
-def batch_invalid(at: Scene) -> Iterator[None]:
+def batch_invalid(at: BrokenPromise) -> Iterator[None]:
     at.fault("batch_request", "invalid_output")
     at.send(MANY, lane="batch")
     yield
 
 
-def batch_unclear(at: Scene) -> Iterator[None]:
+def batch_unclear(at: BrokenPromise) -> Iterator[None]:
     yield
     at.fault("batch_request", "latency", latency_s=4)  # nobody collects it meanwhile
     at.send(1, lane="batch")
@@ -134,14 +134,14 @@ def batch_unclear(at: Scene) -> Iterator[None]:
     )
 
 
-def batch_incomplete(at: Scene) -> Iterator[None]:
+def batch_incomplete(at: BrokenPromise) -> Iterator[None]:
     at.fault("batch_request", "lose", of="torn")
     at.send(2, lane="batch")
     at.send(1, of="torn", lane="batch")
     yield
 
 
-def realtime_slow(at: Scene) -> Iterator[None]:
+def realtime_slow(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "latency", latency_s=1.5)
     at.send(
         FEW, of="letter before", lane="realtime"
@@ -152,14 +152,14 @@ def realtime_slow(at: Scene) -> Iterator[None]:
     yield
 
 
-def realtime_failing(at: Scene) -> Iterator[None]:
+def realtime_failing(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "status", of="torn", message="The image is upside down", **POISON)
     at.send(MANY, lane="realtime")
     at.send(MANY, of="torn", lane="realtime")
     yield
 
 
-def authoritative_failed(at: Scene) -> Iterator[None]:
+def authoritative_failed(at: BrokenPromise) -> Iterator[None]:
     at.fault("batch_request", "status", message="The page is blank", **POISON)
     at.send(
         1, of="sound", lane="batch"
@@ -170,14 +170,14 @@ def authoritative_failed(at: Scene) -> Iterator[None]:
     yield
 
 
-def workload_invalid(at: Scene) -> Iterator[None]:
+def workload_invalid(at: BrokenPromise) -> Iterator[None]:
     block = block_of(at.stand, at.workload)
     edited = {"data": {**block["data"], "patience_s": -5}, "merge_existing_data": False}
     at.stand.prefect.patch(f"block_documents/{block['id']}", json=edited).raise_for_status()
     yield
 
 
-def items_failed(at: Scene) -> Iterator[None]:
+def items_failed(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "status", message="The image is too small", **POISON)
     at.send(1, of="sound", lane="realtime")
     answered = "select count(answered_at) from lanes.item_status where workload = :w"
@@ -189,19 +189,19 @@ def items_failed(at: Scene) -> Iterator[None]:
     yield
 
 
-def provider_down(at: Scene) -> Iterator[None]:
+def provider_down(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "status", status=529, message="Overloaded")
     at.send(6, lane="realtime")
     yield
 
 
-def provider_frozen(at: Scene) -> Iterator[None]:
+def provider_frozen(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "status", status=404, message="model: claude-sonnet-5-5")
     at.send(2, lane="realtime")
     yield
 
 
-def approval_waits(at: Scene) -> Iterator[None]:
+def approval_waits(at: BrokenPromise) -> Iterator[None]:
     file = write(at.stand.home, step(99, GATE, items=3, approval=True), step(100, GATE, items=3))
     at.stand.run(
         "migrate",
@@ -214,34 +214,34 @@ def approval_waits(at: Scene) -> Iterator[None]:
     until(lambda: at.value(stands) == "waiting_approval", within_s=120, what="the question")
 
 
-def budget(at: Scene) -> Iterator[None]:
+def budget(at: BrokenPromise) -> Iterator[None]:
     done = at.stand.cli("budget", at.workload, "--hard", "0.00001")
     assert done.returncode == 0, done.stderr
     at.send(2, lane="realtime")
     yield
 
 
-def deadline_missed(at: Scene) -> Iterator[None]:
+def deadline_missed(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "latency", latency_s=6)
     at.send(MANY, due_in_s=3)
     yield
 
 
-def batch_never_started(at: Scene) -> Iterator[None]:
+def batch_never_started(at: BrokenPromise) -> Iterator[None]:
     yield
     paused = at.stand.prefect.patch("work_pools/batch", json={"is_paused": True})
     paused.raise_for_status()
     waits_since(at.stand, at.workload, "letter 1", hours=3)
 
 
-def deadline_at_risk(at: Scene) -> Iterator[None]:
+def deadline_at_risk(at: BrokenPromise) -> Iterator[None]:
     yield
     at.send(
         3, lane="batch", due_in_s=110
     )  # sooner than any batch that leaves from now on is counted on
 
 
-def role_taken(at: Scene) -> Iterator[None]:
+def role_taken(at: BrokenPromise) -> Iterator[None]:
     """It shares the role that drains share, so that it keeps none of them out."""
     yield
     assert at.stand.info.postgres is not None
@@ -259,7 +259,7 @@ def role_taken(at: Scene) -> Iterator[None]:
 
 
 # In the order in which they are set up: what pauses the pool of the batch lane comes after all that needs a run of it.
-SCENES: Mapping[Promise, Callable[[Scene], Iterator[None]]] = {
+SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
     Promise(scene.__name__): scene
     for scene in (
         batch_slow,
@@ -286,7 +286,7 @@ SCENES: Mapping[Promise, Callable[[Scene], Iterator[None]]] = {
 
 def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
     """Each of these is broken, or will be within minutes by nothing but time."""
-    scenes = [Scene(stand, each) for each in SCENES if each in promises]
+    scenes = [BrokenPromise(stand, each) for each in SCENES if each in promises]
     _publish(stand, scenes)
     plays = [SCENES[each.promise](each) for each in scenes]
     for each in plays:
@@ -301,13 +301,13 @@ def incident_of(stand: RunningStand, promise: Promise) -> Any:
     found = stand.rows(
         "select * from lanes.incident_log where promise = :p and workload in (:w, :all) order by incident_id desc limit 1",
         p=promise,
-        w=Scene(stand, promise).workload,
+        w=BrokenPromise(stand, promise).workload,
         all=EVERYBODY,
     )
     return found[0] if found else None
 
 
-def _publish(stand: RunningStand, scenes: Collection[Scene]) -> None:
+def _publish(stand: RunningStand, scenes: Collection[BrokenPromise]) -> None:
     """Their workloads are in force, and forms offer them: somebody saved their blocks in Prefect's UI."""
     known = block_of(stand, "archive")
     for each in scenes:

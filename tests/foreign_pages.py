@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from playwright.sync_api import Page
 
 
-class Tried(NamedTuple):
+class PageAttempt(NamedTuple):
     """What a page tried, and what it could read of the answer."""
 
     name: str
@@ -31,7 +31,7 @@ def foreign_site() -> Iterator[ForeignSite]:
     """Run a site on this machine, which the browser knows as foreign.test."""
     driven: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class ForeignHandler(BaseHTTPRequestHandler):
         def do_OPTIONS(self) -> None:
             self._answer(b"")
 
@@ -60,7 +60,7 @@ def foreign_site() -> Iterator[ForeignSite]:
         def log_message(self, format: str, *args: Any) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ForeignHandler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = server.server_address[1]
         yield ForeignSite(f"http://foreign.test:{port}/", f"http://127.0.0.1:{port}/api", driven)
@@ -116,10 +116,10 @@ ATTACK = """async ({api, deployments, event, flow_run}) => {
 }"""
 
 
-def attack(page: Page, api: str, means: Mapping[str, Any]) -> list[Tried]:
+def attack(page: Page, api: str, means: Mapping[str, Any]) -> list[PageAttempt]:
     """Try all of it against that API from a foreign page."""
     assert page.title() == "A foreign page"
-    tried = [Tried(*each) for each in page.evaluate(ATTACK, {"api": api, **means})]
+    tried = [PageAttempt(*each) for each in page.evaluate(ATTACK, {"api": api, **means})]
     page.wait_for_timeout(200)  # the form has been sent by then
     assert len(tried) == 19
     return tried

@@ -21,14 +21,14 @@ LAST = "_"  # the name of what a cell shows at its end
 
 
 @dataclass(frozen=True)
-class Shown:
+class CellOutput:
     """What a cell printed, and the value of its last line, None without one."""
 
     printed: str
     value: Any
 
 
-async def run(notebook: Path) -> list[Shown]:
+async def run(notebook: Path) -> list[CellOutput]:
     """What each of its code cells showed. What one raises, is raised."""
     cells = [
         each for each in json.loads(notebook.read_text())["cells"] if each["cell_type"] == "code"
@@ -40,7 +40,7 @@ async def run(notebook: Path) -> list[Shown]:
     ]
 
 
-async def _run(source: str, namespace: dict[str, Any], name: str) -> Shown:
+async def _run(source: str, namespace: dict[str, Any], name: str) -> CellOutput:
     tree = ast.parse(source, name)
     namespace[LAST] = None
     if tree.body and isinstance(last := tree.body[-1], ast.Expr):
@@ -52,7 +52,7 @@ async def _run(source: str, namespace: dict[str, Any], name: str) -> Shown:
         awaited = eval(code, namespace)
         if inspect.iscoroutine(awaited):
             await awaited
-    return Shown(out.getvalue(), namespace[LAST])
+    return CellOutput(out.getvalue(), namespace[LAST])
 
 
 def renew(notebook: Path) -> None:
@@ -67,7 +67,7 @@ def renew(notebook: Path) -> None:
     notebook.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
-def _outputs(number: int, shown: Shown) -> list[dict[str, Any]]:
+def _outputs(number: int, shown: CellOutput) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if shown.printed:
         found.append(

@@ -24,7 +24,7 @@ Markers = Callable[[Page], list[Locator]]
 
 
 @dataclass(frozen=True)
-class Sight:
+class PageView:
     """A page, from the UI's root; what is on it once its own data has come; and what a person has clicked by then."""
 
     path: str
@@ -37,12 +37,12 @@ class Sight:
         shown(page, *self.markers(page))
 
 
-def deployment(stand: RunningStand, name: str) -> Sight:
+def deployment(stand: RunningStand, name: str) -> PageView:
     """A deployment's page with what it is for, and its own links."""
     found = stand.prefect.get(f"deployments/name/{name}/{name}").raise_for_status().json()
     headline = re.findall(r"\*\*(.+?)\*\*", found["description"])[0]
     linked = re.findall(r"\[([^]]+)\]\([^)]+\)", found["description"])
-    return Sight(
+    return PageView(
         f"{deployment_page(found['id'])}?tab=Description",
         lambda page: [
             page.get_by_text(headline),
@@ -51,7 +51,7 @@ def deployment(stand: RunningStand, name: str) -> Sight:
     )
 
 
-def form(stand: RunningStand, of: WantedRun) -> Sight:
+def form(stand: RunningStand, of: WantedRun) -> PageView:
     """A deployment's form, filled in as far as it is known: every field of its model with title and description."""
     found = stand.prefect.get(f"deployments/name/{of.deployment.address}").raise_for_status().json()
     fields = list(of_models(found["parameter_openapi_schema"]))
@@ -60,10 +60,10 @@ def form(stand: RunningStand, of: WantedRun) -> Sight:
         titles = [label(page, field["title"]) for _, field in fields]
         return titles + [page.get_by_text(first_words(field["description"])) for _, field in fields]
 
-    return Sight(form_page(found["id"], of.parameters), markers)
+    return PageView(form_page(found["id"], of.parameters), markers)
 
 
-def editor(stand: RunningStand, workload: str) -> Sight:
+def editor(stand: RunningStand, workload: str) -> PageView:
     """The editor of a workload: every field of the block with its title."""
     block = block_of(stand, workload)
     schema = (
@@ -72,23 +72,23 @@ def editor(stand: RunningStand, workload: str) -> Sight:
         .json()["fields"]
     )
     titles = [field["title"] for _, field in [*schema["properties"].items(), *of_models(schema)]]
-    return Sight(block_page(block["id"]), lambda page: [label(page, each) for each in titles])
+    return PageView(block_page(block["id"]), lambda page: [label(page, each) for each in titles])
 
 
-def report(stand: RunningStand) -> Sight:
+def report(stand: RunningStand) -> PageView:
     """The newest report, with its charts."""
     asked = {"artifacts": {"key": {"any_": [REPORT]}}, "sort": "CREATED_DESC", "limit": 1}
     (newest,) = stand.prefect.post("artifacts/filter", json=asked).raise_for_status().json()
-    return Sight(
+    return PageView(
         artifact_page(REPORT, newest["id"]),
         lambda page: [page.get_by_role("heading"), page.locator("img[src^='data:image']")],
     )
 
 
-def incident(path: str, *words: str) -> Sight:
+def incident(path: str, *words: str) -> PageView:
     """An incident's page: the words by which it is known, why, and what to do."""
     headings = ("Why", "What to do")
-    return Sight(
+    return PageView(
         path,
         lambda page: (
             [page.get_by_text(each) for each in words]
@@ -97,7 +97,7 @@ def incident(path: str, *words: str) -> Sight:
     )
 
 
-def resume(run_id: str) -> Sight:
+def resume(run_id: str) -> PageView:
     """The form that a suspended rollout asks a person to fill in, behind the menu with the three dots."""
 
     def clicks(page: Page) -> None:
@@ -108,7 +108,7 @@ def resume(run_id: str) -> Sight:
         dialog = page.get_by_role("dialog")
         return [dialog, *(label(page, each) for each in ("Approve", "Decline", "Who", "Why"))]
 
-    return Sight(run_page(run_id), markers, clicks)
+    return PageView(run_page(run_id), markers, clicks)
 
 
 def block_of(stand: RunningStand, workload: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ BLOCK = UUID(int=77)  # id of the first block; those of the others follow
 
 
 @dataclass
-class Run:
+class StoredRun:
     """A flow run as the server has it."""
 
     id: str
@@ -59,7 +59,7 @@ class PrefectStandIn:
         self.events: list[Event] = []  # in the order in which they were taken, repetitions too
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []  # of each request, by their names in small letters
-        self.runs: list[Run] = []
+        self.runs: list[StoredRun] = []
         self.blocks: dict[
             str, dict[str, Any]
         ] = {}  # what each block of a workload says, by its name
@@ -88,7 +88,7 @@ class PrefectStandIn:
         self._ending = threading.Event()  # of what hangs
         standin = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class PrefectHandler(BaseHTTPRequestHandler):
             wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
             protocol_version = "HTTP/1.1"
 
@@ -107,7 +107,7 @@ class PrefectStandIn:
             def log_message(self, format: str, *args: Any) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), PrefectHandler)
         self._server.daemon_threads = True
         self.api_url = f"http://127.0.0.1:{self._server.server_address[1]}/api"
         self._thread = threading.Thread(
@@ -117,7 +117,7 @@ class PrefectStandIn:
 
     def has_run(self, flow: str, state: str, *, age: timedelta = timedelta(0)) -> None:
         """The deployment has a run that came into this state so long ago, or is due since."""
-        self.runs.append(Run(str(uuid4()), flow, {}, None, state, datetime.now(UTC) - age))
+        self.runs.append(StoredRun(str(uuid4()), flow, {}, None, state, datetime.now(UTC) - age))
 
     def has_stored(self, event: str, occurred: datetime, *, workload: str = "letters") -> None:
         """An event of that workload stands in the server's database."""
@@ -297,7 +297,7 @@ class PrefectStandIn:
             case _:
                 return 404, {"detail": "Not Found"}
 
-    def _create(self, deployment: str, said: dict[str, Any]) -> Run:
+    def _create(self, deployment: str, said: dict[str, Any]) -> StoredRun:
         flow, key = self._flow(deployment), said.get("idempotency_key")
         known = next(
             (
@@ -308,7 +308,9 @@ class PrefectStandIn:
             None,
         )
         if known is None:
-            known = Run(str(uuid4()), flow, said["parameters"], key, "SCHEDULED", datetime.now(UTC))
+            known = StoredRun(
+                str(uuid4()), flow, said["parameters"], key, "SCHEDULED", datetime.now(UTC)
+            )
             self.runs.append(known)
         return known
 

@@ -10,9 +10,9 @@ from playwright.sync_api import Page
 
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
-from tests.breaking import Scene, break_promises, incident_of
+from tests.breaking import BrokenPromise, break_promises, incident_of
 from tests.browser import LACKING, WIDTH, Browser, program
-from tests.pages import Sight
+from tests.pages import PageView
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 from tests.unit.test_screenshots import FOLDER, MOST_BYTES
@@ -62,7 +62,7 @@ def main() -> int:
     return 1 if any(each.stat().st_size > MOST_BYTES for each in taken) else 0
 
 
-def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, Sight]]:
+def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, PageView]]:
     """What is pictured, by the picture's name."""
     yield "report", pages.report(stand)
     yield "deployment", pages.deployment(stand, "depart")
@@ -72,12 +72,12 @@ def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, Sigh
     known = {each.label: f"{each.path}?{urlsplit(each.url).query}" for each in buttons(said)}
     yield "incident", pages.incident(known["All that is known"], TERMS[BROKEN].title)
     form = next(path for path in known.values() if "/run?" in path)
-    yield "form", Sight(form, lambda page: [page.get_by_role("heading", name="Parameters")])
+    yield "form", PageView(form, lambda page: [page.get_by_role("heading", name="Parameters")])
     asks = "select flow_run_id from lanes.rollout where workload = :w order by id desc limit 1"
-    yield "approval", pages.resume(str(stand.value(asks, w=Scene(stand, ASKED).workload)))
+    yield "approval", pages.resume(str(stand.value(asks, w=BrokenPromise(stand, ASKED).workload)))
 
 
-def _take(browser: Browser, stand: RunningStand, name: str, sight: Sight) -> Path:
+def _take(browser: Browser, stand: RunningStand, name: str, sight: PageView) -> Path:
     file = FOLDER / f"{name}.png"
 
     def take(page: Page) -> None:

@@ -23,7 +23,7 @@ METHODS = (
 
 
 @dataclass
-class Said:
+class SlackMessage:
     """A message as it stands. `edits` holds what it said before."""
 
     ts: str
@@ -39,7 +39,7 @@ class Said:
 
 
 @dataclass
-class Fault:
+class SlackFault:
     """How the next calls of a method fail: with a status, an error code, or `lost`: done, but never answered."""
 
     method: str
@@ -56,18 +56,18 @@ class SlackStandIn:
     def __init__(self, *, clock: Callable[[], datetime] | None = None) -> None:
         """By `clock` it names its messages; without one they are far in the future, so that they are never too old."""
         self._clock = clock
-        self.messages: list[Said] = []
-        self.replies: list[tuple[str, Said]] = []
+        self.messages: list[SlackMessage] = []
+        self.replies: list[tuple[str, SlackMessage]] = []
         self.hooked: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.pinged: list[str] = []
-        self._faults: list[Fault] = []
+        self._faults: list[SlackFault] = []
         self._room: int | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         standin = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class SlackHandler(BaseHTTPRequestHandler):
             wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
 
             def do_POST(self) -> None:
@@ -81,7 +81,7 @@ class SlackStandIn:
             def log_message(self, format: str, *args: Any) -> None:
                 return
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), SlackHandler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.01,), daemon=True
@@ -103,14 +103,14 @@ class SlackStandIn:
     def fail(self, method: str, **how: Any) -> None:
         """The next calls of the method ("webhook" for the webhook) fail in that way."""
         with self._lock:
-            self._faults.append(Fault(method, **how))
+            self._faults.append(SlackFault(method, **how))
 
     def allow(self, posts: int | None) -> None:
         """So many more posts; whoever sends another is asked to come back in a minute. None: as many as anybody likes."""
         with self._lock:
             self._room = posts
 
-    def about(self, incident_id: int) -> list[Said]:
+    def about(self, incident_id: int) -> list[SlackMessage]:
         """The messages about an incident."""
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
 
@@ -137,7 +137,9 @@ class SlackStandIn:
             elif self._room is not None and method in ("chat.postMessage", "webhook"):
                 self._room -= 1
                 fault = (
-                    Fault(method, 429, "ratelimited", retry_after=60) if self._room < 0 else None
+                    SlackFault(method, 429, "ratelimited", retry_after=60)
+                    if self._room < 0
+                    else None
                 )
             refused = fault is not None and not fault.lost
             answer: Any = (
@@ -206,7 +208,9 @@ class SlackStandIn:
 
     def say(self, text: str, *, at: datetime) -> None:
         """Somebody else wrote that in the channel."""
-        self.messages.append(Said(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {}))
+        self.messages.append(
+            SlackMessage(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {})
+        )
 
     def _ts(self) -> str:
         seconds = 4_000_000_000 if self._clock is None else int(self._clock().timestamp())
@@ -221,7 +225,7 @@ class SlackStandIn:
         if method == "chat.postMessage":
             if said["channel"] not in (CHANNEL, CHANNEL_ID):
                 return {"ok": False, "error": "channel_not_found"}
-            message = Said(self._ts(), said["text"], said["blocks"], metadata)
+            message = SlackMessage(self._ts(), said["text"], said["blocks"], metadata)
             if thread := said.get("thread_ts"):
                 self.replies.append((thread, message))  # a channel's history does not show them
             else:

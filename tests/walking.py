@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.running_stand import RunningStand
-from tests.slack_standin import Said, rich_texts
+from tests.slack_standin import SlackMessage, rich_texts
 
 MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\((/[^)\s]+)\)")
 THINGS = {  # what a page is about, as Prefect's API knows it
@@ -35,13 +35,13 @@ class Link(NamedTuple):
         return urlsplit(self.url).path
 
 
-def buttons(said: Said) -> list[Link]:
+def buttons(said: SlackMessage) -> list[Link]:
     """Those of a message."""
     rows = (block["elements"] for block in said.blocks if block["type"] == "actions")
     return [Link(each["text"]["text"], each["url"]) for row in rows for each in row]
 
 
-def commands(said: Said) -> list[list[str]]:
+def commands(said: SlackMessage) -> list[list[str]]:
     """What a message gives to be typed, word by word."""
     parts = [
         part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]

@@ -21,7 +21,7 @@ select exists (select from lanes.item where workload = :workload and position is
 
 
 @dataclass(frozen=True)
-class Span:
+class HostSpan:
     """From when to when it went on, in seconds of this host's clock."""
 
     began: float
@@ -46,7 +46,7 @@ def admit(
     return time.perf_counter() - began
 
 
-def admitted_and_routed(stand: RunningStand, workload: str, items: int) -> Span:
+def admitted_and_routed(stand: RunningStand, workload: str, items: int) -> HostSpan:
     """They are admitted, and the router has seen all of them."""
     began = time.perf_counter()
     took = admit(stand, workload, items)
@@ -56,4 +56,4 @@ def admitted_and_routed(stand: RunningStand, workload: str, items: int) -> Span:
         within_s=600,
         what="the routes of the backfill",
     )
-    return Span(began, began + took, time.perf_counter())
+    return HostSpan(began, began + took, time.perf_counter())

@@ -13,7 +13,7 @@ import orjson
 import psycopg
 
 from tests.benchmarks.copier import Copier, escaped, new_numbers, parts, unescaped, without_triggers
-from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.pattern import RowPattern
 from tests.benchmarks.stored_rows import NULL, Stored, Values
 from tests.waiting import until
 
@@ -68,7 +68,7 @@ Taken = tuple[int, int, str, str]  # work, item, key, payload
 class BatchFloor:
     """All batches of a pattern, in a database of the same waiting work and at the endpoint of that address."""
 
-    def __init__(self, url: str, endpoint_url: str, pattern: Pattern) -> None:
+    def __init__(self, url: str, endpoint_url: str, pattern: RowPattern) -> None:
         self._url, self._pattern = url, pattern
         self._http = httpx2.Client(
             base_url=endpoint_url, headers={"x-api-key": "x"}, trust_env=False, timeout=600

@@ -12,14 +12,14 @@ from lanes.store.addresses import plain_url
 from tests.benchmarks import batch_life
 from tests.benchmarks.batch_floor import BatchFloor
 from tests.benchmarks.ground import Server, server, vacuumed
-from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.pattern import RowPattern
 from tests.benchmarks.peers import steady_batches
 from tests.benchmarks.rounds import take_turns
 from tests.benchmarks.standin_home import standin
 from tests.benchmarks.telling import installed, tell
 
 
-class Batches:
+class BatchBench:
     """The contenders. The floor writes what Lanes wrote in the same round, from copies of the same filled database."""
 
     def __init__(self, ground: Server, items: int) -> None:
@@ -27,14 +27,14 @@ class Batches:
         self._filled = ground.database(of_lanes=True)
         batch_life.fill(self._filled, items)
         vacuumed(self._filled)
-        self._pattern: Pattern | None = None
+        self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
         """Seconds of Lanes, as `batch_life.lead` tells them."""
         url = self._ground.copy(self._filled)
         with standin() as endpoint:
             took = batch_life.lead(url, endpoint.url, self._items)
-        self._pattern = Pattern(plain_url(url), leaving=["message_id"])
+        self._pattern = RowPattern(plain_url(url), leaving=["message_id"])
         self._ground.drop(url)
         return took
 
@@ -66,7 +66,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     with server() as ground:
-        batches = Batches(ground, given.items)
+        batches = BatchBench(ground, given.items)
         few = min(given.steady_items, given.items)
         contenders = {
             "lanes": batches.lanes,

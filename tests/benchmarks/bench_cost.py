@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.benchmarks import agreeing, cost_life, cost_plans, mixed_calls
 from tests.benchmarks.bank_messages import HOME, SHARED_TOKENS, Messages, messages
-from tests.benchmarks.cost_life import WORKLOAD, Sizes
+from tests.benchmarks.cost_life import WORKLOAD, CostSizes
 from tests.benchmarks.ground import Server, server
 from tests.benchmarks.telling import tell
 from tests.examples import version
@@ -25,7 +25,7 @@ PACKS = {"realtime_pack": 5, "batch_pack": 20, "pack_check_share": 0}
 
 
 def compared(
-    ground: Server, of: Messages, sizes: Sizes, *, rounds: int, learning: int, hits: float
+    ground: Server, of: Messages, sizes: CostSizes, *, rounds: int, learning: int, hits: float
 ) -> Mapping[str, float]:
     """What the rounds cost by Lanes, beside the plans."""
     url = ground.database(of_lanes=True)
@@ -62,7 +62,7 @@ def main() -> None:
     )
     parser.add_argument("--texts", type=Path, default=HOME, help="where BANKING77 is")
     given = parser.parse_args()
-    of, sizes = messages(given.texts), Sizes(given.items)
+    of, sizes = messages(given.texts), CostSizes(given.items)
     with server() as ground:
         seen = {
             name: compared(

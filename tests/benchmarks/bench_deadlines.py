@@ -28,11 +28,11 @@ from functools import partial
 import numpy
 
 from tests.benchmarks.deadlines.contenders import Firming, Static
-from tests.benchmarks.deadlines.days import NEVER, Became, live
+from tests.benchmarks.deadlines.days import NEVER, DayResult, live
 from tests.benchmarks.deadlines.oracle import plan
 from tests.benchmarks.deadlines.ours import Ours
 from tests.benchmarks.deadlines.stated import CASES, figures, judged, told
-from tests.benchmarks.deadlines.world import Which, World, world
+from tests.benchmarks.deadlines.world import SeededDays, Which, world
 from tests.benchmarks.telling import tell
 from tests.examples import version
 
@@ -104,7 +104,7 @@ def seed_of(seed: int, *, days: int, items_a_day: int, confidence: float) -> Fig
     }
 
 
-def _became(those: World, lived: Became) -> Mapping[str, float]:
+def _became(those: SeededDays, lived: DayResult) -> Mapping[str, float]:
     """Shares of the due items that were late: of all, and of those that arrived in the regime and in the overload; the cost of
     an item where real time costs 1; which share of what is due was rescued, and of how many of all real time was asked."""
     late = lived.answered > those.due
@@ -119,7 +119,7 @@ def _became(those: World, lived: Became) -> Mapping[str, float]:
     }
 
 
-def _brier(those: World, lived: Became, ours: Ours) -> float:
+def _brier(those: SeededDays, lived: DayResult, ours: Ours) -> float:
     squares = [
         (probability - float(lived.back[item] <= those.due[item])) ** 2
         for item, probability in ours.stated.items()

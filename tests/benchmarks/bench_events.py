@@ -18,7 +18,7 @@ import numpy
 
 from tests.arrivals import Arrival, arrive
 from tests.benchmarks import direct_doors, plain
-from tests.benchmarks.backfill import Span, admitted_and_routed
+from tests.benchmarks.backfill import HostSpan, admitted_and_routed
 from tests.benchmarks.telling import installed, tell
 from tests.benchmarks.whole_stand import drains, whole_stand
 from tests.running_stand import RunningStand
@@ -29,7 +29,7 @@ BACKFILL_AFTER_S = 3.0  # the events are in their stride by then
 
 
 @dataclass(frozen=True)
-class Sizes:
+class EventSizes:
     """What one run of the benchmark measures."""
 
     rate: float
@@ -62,13 +62,13 @@ def main() -> None:
     parser.add_argument(
         "--sql", type=int, default=200, help="items of each of the doors that need no event"
     )
-    sizes = Sizes(**vars(parser.parse_args()))
+    sizes = EventSizes(**vars(parser.parse_args()))
     with whole_stand(LANES_KEEP_WARM="0") as stand:
         figures = measured(stand, sizes)
     tell("events", figures, **asdict(sizes), more=figures, peers=installed("prefect"))
 
 
-def measured(stand: RunningStand, sizes: Sizes) -> dict[str, float]:
+def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     """Seconds from when an event was due to an answer that another connection sees."""
     one_event(stand)
     plain.deploy(stand)
@@ -117,7 +117,7 @@ def median(values: Sequence[float]) -> float:
     return quantile(values, 0.5)
 
 
-def events(stand: RunningStand, sizes: Sizes, name: str) -> list[Arrival]:
+def events(stand: RunningStand, sizes: EventSizes, name: str) -> list[Arrival]:
     """One series of events, with progress."""
 
     def said(answered: int, number: int) -> None:
@@ -128,10 +128,12 @@ def events(stand: RunningStand, sizes: Sizes, name: str) -> list[Arrival]:
     )
 
 
-def events_beside_a_backfill(stand: RunningStand, sizes: Sizes) -> tuple[list[Arrival], Span]:
+def events_beside_a_backfill(
+    stand: RunningStand, sizes: EventSizes
+) -> tuple[list[Arrival], HostSpan]:
     """Events while SQL admits items of another workload, which go to the batch lane; and when that went on."""
 
-    def send() -> Span:
+    def send() -> HostSpan:
         time.sleep(BACKFILL_AFTER_S)
         return admitted_and_routed(stand, "archive", sizes.items)
 

@@ -18,27 +18,27 @@ from lanes.store.database import clock
 from tests.benchmarks import held
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import realtime
-from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.pattern import RowPattern
 from tests.benchmarks.peers import pgqueuer_jobs, procrastinate_jobs
-from tests.benchmarks.realtime_floor import Floor
+from tests.benchmarks.realtime_floor import RealtimeFloor
 from tests.benchmarks.realtime_life import RealtimeLife
 from tests.benchmarks.rounds import take_turns
 from tests.benchmarks.telling import installed, tell
 
 
-class Queue:
+class QueueBench:
     """The contenders. The floor writes what Lanes wrote in the same round."""
 
     def __init__(self, ground: Server, items: int) -> None:
         self._ground, self._items = ground, items
-        self._pattern: Pattern | None = None
+        self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
         """Items a second, bytes of WAL and statements an item."""
         url = self._of_lanes()
         with self._ground.metered(url) as cost:
             took = RealtimeLife(url).lead(self._items)
-        self._pattern = Pattern(plain_url(url))
+        self._pattern = RowPattern(plain_url(url))
         self._ground.drop(url)
         return {
             "per_s": self._items / took,
@@ -58,7 +58,7 @@ class Queue:
     def _floor(self, *, beside: bool) -> dict[str, float]:
         assert self._pattern is not None
         url = self._of_lanes()
-        floor = Floor(plain_url(url), self._pattern)
+        floor = RealtimeFloor(plain_url(url), self._pattern)
         with self._ground.metered(url) as cost:
             took = floor.lead(beside=beside)
         self._pattern.check(plain_url(url))
@@ -103,7 +103,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     with server() as ground:
-        queue = Queue(ground, given.items)
+        queue = QueueBench(ground, given.items)
         contenders = {
             "lanes": queue.lanes,
             "floor": queue.floor,

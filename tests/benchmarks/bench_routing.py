@@ -36,10 +36,10 @@ from lanes.workload.version import Version
 from tasks.route import MOST, Rooms, route_received
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, payloads
-from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.pattern import RowPattern
 from tests.benchmarks.realtime_life import as_a_drain_begins
 from tests.benchmarks.rounds import take_turns
-from tests.benchmarks.routing_floor import Floor
+from tests.benchmarks.routing_floor import RoutingFloor
 from tests.benchmarks.telling import tell
 from tests.examples import publish, submission, version
 
@@ -103,13 +103,13 @@ class Intake:
 
     def __init__(self, ground: Server, number: int) -> None:
         self._ground, self._number = ground, number
-        self._pattern: Pattern | None = None
+        self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
         """Items that the router routes in a second."""
         url = self._received()
         took = asyncio.run(self._route(url))
-        self._pattern = Pattern(plain_url(url))
+        self._pattern = RowPattern(plain_url(url))
         self._ground.drop(url)
         return {"per_s": self._number / took}
 
@@ -117,7 +117,7 @@ class Intake:
         """Items that bare psycopg routes in a second, whose routes it knows beforehand."""
         assert self._pattern is not None
         url = self._received()
-        took = Floor(plain_url(url), self._pattern).lead(CHUNK)
+        took = RoutingFloor(plain_url(url), self._pattern).lead(CHUNK)
         self._pattern.check(plain_url(url))
         self._ground.drop(url)
         return {"per_s": self._number / took}

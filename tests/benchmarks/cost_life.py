@@ -29,7 +29,7 @@ STANDS = "select lane, marks, hit_rate, why from lanes.caching order by lane des
 
 
 @dataclass(frozen=True)
-class Sizes:
+class CostSizes:
     """How many items a round has, how many of its urgent ones come at once, and how much time passes between two such, and
     between two rounds."""
 
@@ -63,7 +63,7 @@ def lead(
     url: str,
     messages: Messages,
     fields: Mapping[str, Any],
-    sizes: Sizes,
+    sizes: CostSizes,
     *,
     rounds: int,
     hits: float,
@@ -76,7 +76,12 @@ def lead(
 
 
 async def _lead(
-    url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, rounds: int, hits: float
+    url: str,
+    messages: Messages,
+    fields: Mapping[str, Any],
+    sizes: CostSizes,
+    rounds: int,
+    hits: float,
 ) -> Led:
     async with standing(url, batch_cache_hits=hits) as ground:
         now = await ground.at.db.now()
@@ -101,7 +106,7 @@ async def _lead(
 
 
 async def _urgent(
-    ground: Ground, opened: Drain, sizes: Sizes, payloads: Sequence[dict[str, str]], done: int
+    ground: Ground, opened: Drain, sizes: CostSizes, payloads: Sequence[dict[str, str]], done: int
 ) -> int:
     for some in sizes.urgent(payloads):
         await _send(ground, some, done, urgent=True)

@@ -22,7 +22,7 @@ from lanes.provider.requests import Question, Writer
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.benchmarks.bank_messages import Messages
-from tests.benchmarks.cost_life import Sizes
+from tests.benchmarks.cost_life import CostSizes
 from tests.passing_time import PassingTime
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Payloads = Sequence[dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class CallPlan:
     """How a round is carried."""
 
     urgent_cached: bool
@@ -47,10 +47,10 @@ class Plan:
         )
 
 
-PLANS = [Plan(*each) for each in itertools.product((False, True), Lane, (False, True))]
+PLANS = [CallPlan(*each) for each in itertools.product((False, True), Lane, (False, True))]
 
 
-class Provider:
+class FreshProvider:
     """A stand-in that was never asked, and its time."""
 
     def __init__(
@@ -94,14 +94,14 @@ class Provider:
 
 
 def priced(
-    version: Version, messages: Messages, sizes: Sizes, *, hits: float
+    version: Version, messages: Messages, sizes: CostSizes, *, hits: float
 ) -> Mapping[str, Decimal]:
     """US dollars of a round by each plan, and as `alone` those of each item alone in a real-time call without a cache."""
     return asyncio.run(_priced(version, messages, sizes, hits))
 
 
 async def _priced(
-    version: Version, messages: Messages, sizes: Sizes, hits: float
+    version: Version, messages: Messages, sizes: CostSizes, hits: float
 ) -> Mapping[str, Decimal]:
     found: dict[str, Decimal] = {}
     host = Host()
@@ -126,11 +126,11 @@ async def _priced(
 
 
 async def _round(
-    provider: Provider,
-    plan: Plan,
+    provider: FreshProvider,
+    plan: CallPlan,
     version: Version,
     messages: Messages,
-    sizes: Sizes,
+    sizes: CostSizes,
     *,
     first: int,
 ) -> None:
@@ -149,7 +149,7 @@ async def _round(
 
 
 @asynccontextmanager
-async def _provider(host: Host, version: Version, hits: float) -> AsyncIterator[Provider]:
+async def _provider(host: Host, version: Version, hits: float) -> AsyncIterator[FreshProvider]:
     time = PassingTime()
     with (
         tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as home,
@@ -157,4 +157,4 @@ async def _provider(host: Host, version: Version, hits: float) -> AsyncIterator[
     ):
         endpoint.reset(batch_cache_hits=hits)
         async with connect(api_key="x", base_url=endpoint.url) as client:
-            yield Provider(endpoint, client, time, version)
+            yield FreshProvider(endpoint, client, time, version)

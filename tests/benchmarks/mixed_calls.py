@@ -52,7 +52,7 @@ select case when outcome = 'valid' and not shown then 'late' else outcome end as
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedRun:
     """How many calls were billed, by how many US dollars bill and ledger differ, and what the calls and their tries were."""
 
     calls: int
@@ -60,12 +60,12 @@ class Mixed:
     kinds: Mapping[str, int]
 
 
-def lead(url: str, messages: Messages, calls: int) -> Mixed:
+def lead(url: str, messages: Messages, calls: int) -> MixedRun:
     """At least so many calls, in the database of that address; the ledger has as many as the bill."""
     return asyncio.run(_lead(url, messages, calls))
 
 
-async def _lead(url: str, messages: Messages, calls: int) -> Mixed:
+async def _lead(url: str, messages: Messages, calls: int) -> MixedRun:
     async with standing(url, batch_cache_hits=0.9) as ground:
         for where in ("messages", "batch_request"):
             for kind, rate in SPOILT.items():
@@ -111,7 +111,7 @@ async def _lead(url: str, messages: Messages, calls: int) -> Mixed:
         "wrote_a_cache": spent.wrote,
     }
     kinds |= {f"tries_{what}": number for what, number in tries.items()}
-    return Mixed(spent.calls, abs(Decimal(bill["usd"]) - spent.usd), kinds)
+    return MixedRun(spent.calls, abs(Decimal(bill["usd"]) - spent.usd), kinds)
 
 
 async def _send(ground: Ground, messages: Messages, first: int) -> None:

@@ -13,7 +13,7 @@ BEFORE = {  # what rows say until their item is answered
 }
 
 
-class Pattern:
+class RowPattern:
     """The rows of a database of Lanes. Values of columns in `leaving` need not be the same: somebody else gives them."""
 
     def __init__(self, url: str, *, leaving: Sequence[str] = ()) -> None:

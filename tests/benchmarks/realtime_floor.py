@@ -14,7 +14,7 @@ import orjson
 import psycopg
 
 from tests.benchmarks.copier import Copier, escaped, new_numbers, parts, unescaped, without_triggers
-from tests.benchmarks.pattern import Pattern, before
+from tests.benchmarks.pattern import RowPattern, before
 from tests.benchmarks.stored_rows import Values
 
 CHUNK = 500
@@ -44,10 +44,10 @@ Others = tuple[
 ]  # rows of another table, by the chunk with which they are written
 
 
-class Floor:
+class RealtimeFloor:
     """One life of every item of a pattern, in the database of that address."""
 
-    def __init__(self, url: str, pattern: Pattern) -> None:
+    def __init__(self, url: str, pattern: RowPattern) -> None:
         self._url, self._pattern = url, pattern
         stored = pattern.stored
         self._item, self._work, self._result = (

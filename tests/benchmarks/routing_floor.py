@@ -11,7 +11,7 @@ import orjson
 import psycopg
 
 from tests.benchmarks.copier import Copier, new_numbers, parts, without_triggers
-from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.pattern import RowPattern
 from tests.benchmarks.stored_rows import Values
 
 NEXT: LiteralString = """
@@ -25,10 +25,10 @@ update lanes.item i set position = d.position
 """
 
 
-class Floor:
+class RoutingFloor:
     """Every item that waits in the database of that address is routed as the pattern says of its key."""
 
-    def __init__(self, url: str, pattern: Pattern) -> None:
+    def __init__(self, url: str, pattern: RowPattern) -> None:
         self._url, self._pattern = url, pattern
         self._route, self._work = pattern.stored["route"], pattern.stored["work"]
         key = pattern.item.place("key")

@@ -13,7 +13,7 @@ GIVEN = "message_id"  # the one column called ..._id that is not ours to give
 
 
 @dataclass(frozen=True)
-class Column:
+class StoredColumn:
     """A column of a table; `is_ours`: a number, id or moment that differs from one database to the next."""
 
     name: str
@@ -46,7 +46,7 @@ def tables(connection: psycopg.Connection) -> list[str]:
 
 def columns(
     connection: psycopg.Connection, table: str, leaving: Sequence[str] = ()
-) -> list[Column]:
+) -> list[StoredColumn]:
     """The columns of a table of schema `lanes` that can be written; those in `leaving` count as ours."""
     rows = connection.execute(
         "select column_name, column_name like '%%id' and column_name <> %s or column_name in ('position', 'spec')"
@@ -55,7 +55,7 @@ def columns(
         " where table_schema = 'lanes' and table_name = %s and is_generated = 'NEVER' order by ordinal_position",
         [GIVEN, list(leaving), table],
     )
-    return [Column(*row) for row in rows]
+    return [StoredColumn(*row) for row in rows]
 
 
 def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString) -> Stored:
@@ -90,7 +90,7 @@ def _of(connection: psycopg.Connection, table: str, leaving: Sequence[str]) -> d
     return {"rows": rows} | dict(zip([each.name for each in known], values, strict=True))
 
 
-def _digest(column: Column) -> sql.Composable:
+def _digest(column: StoredColumn) -> sql.Composable:
     name = sql.Identifier(column.name)
     if column.is_ours:
         return sql.SQL("count({})::text").format(name)

@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 
 from lanes.store.addresses import plain_url
 from tests.benchmarks.letters import realtime
-from tests.benchmarks.pattern import Pattern
-from tests.benchmarks.realtime_floor import Floor
+from tests.benchmarks.pattern import RowPattern
+from tests.benchmarks.realtime_floor import RealtimeFloor
 from tests.benchmarks.realtime_life import RealtimeLife
 from tests.benchmarks.stored_rows import differences
 from tests.databases import Databases
@@ -47,8 +47,8 @@ def test_the_floor_leaves_the_same_rows_and_a_floor_that_does_not_is_told(
     RealtimeLife(ours).lead(ITEMS)
     with pool.begin() as connection:
         realtime(connection, now=noon)
-    pattern = Pattern(plain_url(ours))
-    Floor(plain_url(database_url), pattern).lead()
+    pattern = RowPattern(plain_url(ours))
+    RealtimeFloor(plain_url(database_url), pattern).lead()
     pattern.check(plain_url(database_url))
     with psycopg.connect(plain_url(database_url)) as connection:
         assert connection.execute(spoiled.encode()).rowcount == 1

@@ -15,11 +15,11 @@ from playwright.sync_api import Page, Response, expect
 from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
-from tests.breaking import Scene, break_promises, incident_of
+from tests.breaking import BrokenPromise, break_promises, incident_of
 from tests.browser import Browser, choose, field, label, shown, value
-from tests.pages import Sight
+from tests.pages import PageView
 from tests.running_stand import RunningStand, put_up, take_down
-from tests.slack_standin import Said, SlackStandIn
+from tests.slack_standin import SlackMessage, SlackStandIn
 from tests.slack_standin import shown as read
 from tests.waiting import until
 from tests.walking import Link, buttons, commands, filled_in, links, reads, thing
@@ -155,7 +155,7 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
         take_down(up)
 
 
-def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> Said:
+def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> SlackMessage:
     """The one message about it."""
     broken = until(
         lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken"
@@ -214,7 +214,7 @@ def test_what_helps_is_a_page_on_which_one_click_does_it(
 
     browser.visit(page.url, does, login=stand.login)
     until(
-        lambda: Scene(stand, helps.promise).value(helps.afterwards),
+        lambda: BrokenPromise(stand, helps.promise).value(helps.afterwards),
         within_s=90,
         what=f"an end of {helps.promise}",
     )
@@ -247,7 +247,7 @@ def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Brows
 def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:
     """The page is what its button says."""
     about: Any = thing(stand, link)
-    workload = Scene(stand, promise).workload
+    workload = BrokenPromise(stand, promise).workload
     match link.path.split("/")[2]:
         case "artifacts":
             pages.incident(link.path, TERMS[promise].title).come(page)
@@ -256,7 +256,7 @@ def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> Non
         case "runs":
             shown(page, page.get_by_text(about["name"]))
         case "blocks":
-            Sight(link.path, lambda page: [label(page, "Instructions")]).come(page)
+            PageView(link.path, lambda page: [label(page, "Instructions")]).come(page)
         case "deployments":
             shown(page, label(page, "Workload"))
             assert value(page, "Workload") == workload

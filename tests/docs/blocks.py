@@ -18,7 +18,7 @@ TESTED_BY_ITSELF = "the sample run and the tests themselves"  # of `make run` (`
 
 
 @dataclass(frozen=True)
-class Block:
+class FencedBlock:
     """A fenced block, and where it stands; `not_run` is the reason that its page gives for that."""
 
     page: str
@@ -45,13 +45,13 @@ class Block:
         return f"{self.page}, line {self.line}"
 
 
-def blocks(page: Path) -> Iterator[Block]:
+def blocks(page: Path) -> Iterator[FencedBlock]:
     """Those of a page, in their order."""
     text = page.read_text()
     for found in FENCE.finditer(text):
         reason = NOT_RUN.search(text[: found.start()])
         line = text.count("\n", 0, found.start()) + 1
-        yield Block(
+        yield FencedBlock(
             named(page), line, found["language"], found["text"], reason and reason["reason"]
         )
 
@@ -76,6 +76,6 @@ def around() -> list[Path]:
     return sorted(page for page in CHECKOUT.glob("*.md") if page.name != "CHANGELOG.md")
 
 
-def to_run(page: Path) -> list[Block]:
+def to_run(page: Path) -> list[FencedBlock]:
     """Those of its blocks that a reader is to run here, in their order."""
     return [each for each in blocks(page) if each.is_run]

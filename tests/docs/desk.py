@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.docs.blocks import Block, to_run
+from tests.docs.blocks import FencedBlock, to_run
 
 LONGEST_S = 180.0  # of one block: a run of Prefect starts in some seconds, several on a busy machine in many
 COMMANDS = {
@@ -24,7 +24,7 @@ class Desk:
         self, folder: Path, environment: Mapping[str, str], *, longest_s: float = LONGEST_S
     ) -> None:
         self.folder = folder
-        self.ran: list[Block] = []
+        self.ran: list[FencedBlock] = []
         self._longest_s = longest_s
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = {**environment, "PATH": path}
@@ -32,7 +32,7 @@ class Desk:
             sys.prefix
         )  # `.venv/bin/lanes` is the command of this checkout too
 
-    def run(self, block: Block) -> str:
+    def run(self, block: FencedBlock) -> str:
         """What it printed. It ends with its first command that fails, or when it takes too long, which fails the test."""
         said, complained, code = self._finished([*COMMANDS[block.language], block.text])
         told = f"{block.text}\n{said}\n{complained}"

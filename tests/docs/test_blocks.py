@@ -18,7 +18,7 @@ from lanes.rollouts import playbook
 from lanes.workload import reading
 from tests.conftest import NOON
 from tests.docs.account import account
-from tests.docs.blocks import CHECKOUT, RUN, SHOWN, Block, around, blocks, docs, named, to_run
+from tests.docs.blocks import CHECKOUT, RUN, SHOWN, FencedBlock, around, blocks, docs, named, to_run
 from tests.docs.links import TARGET, codes, targets
 from tests.docs.typed import commands, refused
 from tests.e2e import test_pages
@@ -39,7 +39,7 @@ ELSEWHERE = {
 PUBLISHED = ("tickets", "archive", "moderation", "maintenance", "letters")
 
 
-def all_blocks(*languages: str) -> Iterator[Block]:
+def all_blocks(*languages: str) -> Iterator[FencedBlock]:
     """Those of the site and of what is read beside it, in these languages."""
     return (each for page in PAGES for each in blocks(page) if each.language in languages)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Block
+from tests.docs.blocks import FencedBlock
 from tests.docs.desk import Desk
 
 
-def block(text: str, language: str = "bash") -> Block:
+def block(text: str, language: str = "bash") -> FencedBlock:
     """One of a page."""
-    return Block("docs/planted.md", 7, language, text)
+    return FencedBlock("docs/planted.md", 7, language, text)
 
 
 def test_what_a_block_leaves_is_found_by_the_next(tmp_path: Path) -> None:

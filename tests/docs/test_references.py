@@ -71,7 +71,7 @@ def test_what_is_said_of_a_name_that_is_gone_is_noticed() -> None:
         of_each(["kept", "new"], {"kept": "x", "gone": "y"}, what="settings")
 
 
-class Sample(BaseModel):
+class SampleModel(BaseModel):
     path: Path | None = None
     share: float = Field(default=0.5, ge=0, le=1)
     names: list[str] = Field(min_length=1, max_length=3)
@@ -86,7 +86,7 @@ class Sample(BaseModel):
     ],
 )
 def test_a_field_is_told_in_words(field: str, expected: tuple[str, str, str]) -> None:
-    of = Sample.model_fields[field]
+    of = SampleModel.model_fields[field]
     assert (kind(of.annotation), bounds(of), default(of)) == expected
 
 

@@ -136,7 +136,7 @@ def sender(at: Connections, passing_time: PassingTime, pool: Engine) -> Sender:
     return Sender(at, passing_time, pool)
 
 
-class Log:
+class RunLog:
     """Keeps the warnings of a run."""
 
     def __init__(self, said: list[str]) -> None:

@@ -20,7 +20,7 @@ class Tampering:
         self.view: Callable[[dict[str, Any]], dict[str, Any]] = lambda view: view
         self.reads: list[str] = []  # ids of the batches whose results were asked for
 
-        class Handler(BaseHTTPRequestHandler):
+        class TamperingHandler(BaseHTTPRequestHandler):
             wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
 
             def do_GET(self) -> None:
@@ -33,7 +33,7 @@ class Tampering:
                 """Nothing."""
 
         tampering = self
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), TamperingHandler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 

@@ -27,7 +27,7 @@ from tasks.send_batch import send_batch
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.flows.tampering import Tampering
-from tests.hostile.answers import KINDS, Kind, lines, messages, spoiled_line, views, written
+from tests.hostile.answers import KINDS, FieldKind, lines, messages, spoiled_line, views, written
 from tests.provider.test_results import VIEW
 
 RIGHT = [f"right{number}" for number in range(11)]
@@ -110,7 +110,7 @@ def spoiling(told: Callable[[dict[str, Any], int], bytes], nonce: str) -> Callab
     return body
 
 
-async def harmed(sender: Sender, spoiled: dict[str, Kind]) -> list[str]:
+async def harmed(sender: Sender, spoiled: dict[str, FieldKind]) -> list[str]:
     """What is wrong with what became of the items: of those by key whose answers were spoiled, and of the others."""
     rows = {str(key): rest for key, *rest in await sender.rows(BOOKED)}
     wrong: list[str] = []
@@ -131,7 +131,11 @@ async def harmed(sender: Sender, spoiled: dict[str, Kind]) -> list[str]:
 
 
 async def batch_with(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]
+    at: Connections,
+    endpoint: Endpoint,
+    sender: Sender,
+    tampering: Tampering,
+    kinds: Sequence[FieldKind],
 ) -> None:
     """A batch with an answer of each of these kinds beside right ones does what it should."""
     spoiled = {f"k{number:03}": kind for number, kind in enumerate(kinds)}
@@ -165,7 +169,7 @@ async def test_a_batch_with_every_kind_of_broken_answer_comes_home_and_harms_no_
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
 async def test_a_batch_of_twelve_with_one_broken_answer_comes_home(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kind: Kind
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, kind: FieldKind
 ) -> None:
     await batch_with(at, endpoint, sender, tampering, [kind])
 
@@ -231,7 +235,7 @@ async def test_a_batch_of_which_the_provider_says_odd_times_and_counts_comes_hom
     ids=len,
 )
 async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_harm_no_neighbour(
-    at: Connections, sender: Sender, tampering: Tampering, kinds: Sequence[Kind]
+    at: Connections, sender: Sender, tampering: Tampering, kinds: Sequence[FieldKind]
 ) -> None:
     """`answer` itself expects that no place stays taken and that nothing stays claimed."""
     left, lock = iter(kinds), threading.Lock()

@@ -604,7 +604,7 @@ async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
 # -- many batches
 
 
-class Clock:
+class ManualSeconds:
     """Seconds that pass when the test says so."""
 
     def __init__(self) -> None:
@@ -615,12 +615,12 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualSeconds:
+    return ManualSeconds()
 
 
 @pytest.fixture
-def many(at: Connections, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Collector:
+def many(at: Connections, clock: ManualSeconds, monkeypatch: pytest.MonkeyPatch) -> Collector:
     """A collector outside a run: its tasks are called as functions."""
     monkeypatch.setattr(collector, "collect_batch", collect.collect_batch.fn)
     return Collector(at, clock=clock)
@@ -631,11 +631,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the collector logs."""
     said: list[str] = []
 
-    class Log:
+    class ErrorLog:
         def warning(self, message: str, *args: object) -> None:
             said.append(message % args)
 
-    monkeypatch.setattr(collector, "get_run_logger", Log)
+    monkeypatch.setattr(collector, "get_run_logger", ErrorLog)
     return said
 
 
@@ -668,7 +668,7 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
     endpoint: Endpoint,
     sender: Sender,
     many: Collector,
-    clock: Clock,
+    clock: ManualSeconds,
     told: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -715,7 +715,7 @@ async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_look
     endpoint: Endpoint,
     sender: Sender,
     many: Collector,
-    clock: Clock,
+    clock: ManualSeconds,
     told: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -810,7 +810,7 @@ async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while
     endpoint: Endpoint,
     sender: Sender,
     many: Collector,
-    clock: Clock,
+    clock: ManualSeconds,
     told: list[str],
     tampering: Tampering,
 ) -> None:
@@ -840,7 +840,7 @@ async def test_a_short_read_is_not_repeated_before_it_can_count(
     endpoint: Endpoint,
     sender: Sender,
     many: Collector,
-    clock: Clock,
+    clock: ManualSeconds,
     told: list[str],
     tampering: Tampering,
 ) -> None:
@@ -862,7 +862,7 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
     endpoint: Endpoint,
     sender: Sender,
     many: Collector,
-    clock: Clock,
+    clock: ManualSeconds,
     told: list[str],
     tampering: Tampering,
     monkeypatch: pytest.MonkeyPatch,

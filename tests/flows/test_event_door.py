@@ -140,9 +140,11 @@ class Store:
         self.since: object = None
         self.read: list[Event] = []
 
-    async def read_events(self, wanted: EventFilter, *, limit: int) -> "Page":
+    async def read_events(self, wanted: EventFilter, *, limit: int) -> "EventPage":
         self.since = wanted.occurred.since
-        return Page(self, [each for each in self.events if wanted.occurred.includes(each)]).page()
+        return EventPage(
+            self, [each for each in self.events if wanted.occurred.includes(each)]
+        ).page()
 
     async def request(self, method: str, path: str, *, json: dict[str, Any]) -> "Store":
         assert (method, path, json["time_unit"], json["time_interval"]) == (
@@ -164,17 +166,17 @@ class Store:
         ]
 
 
-class Page:
+class EventPage:
     def __init__(self, store: Store, left: list[Event]) -> None:
         self._store, self._left = store, left
         self.events: list[Event] = []
 
-    def page(self) -> "Page":
+    def page(self) -> "EventPage":
         self.events, self._left = self._left[:2], self._left[2:]
         self._store.read += self.events
         return self
 
-    async def get_next_page(self, client: object) -> "Page | None":
+    async def get_next_page(self, client: object) -> "EventPage | None":
         return self.page() if self._left else None
 
 

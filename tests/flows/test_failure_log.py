@@ -11,7 +11,7 @@ from tasks import collect
 from tasks.connections import Connections
 from tasks.departure import send_waiting
 from tasks.weighing import FailureLog
-from tests.flows.conftest import Log, Nap, Sender
+from tests.flows.conftest import Nap, RunLog, Sender
 from tests.flows.realtime import answer
 from tests.flows.test_collect import submit
 
@@ -24,7 +24,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings of the run, whichever module gives them."""
     warnings: list[str] = []
     for room in ROOMS:
-        monkeypatch.setattr(f"{room}.get_run_logger", lambda: Log(warnings))
+        monkeypatch.setattr(f"{room}.get_run_logger", lambda: RunLog(warnings))
     return warnings
 
 

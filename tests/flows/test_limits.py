@@ -13,7 +13,7 @@ from lanes.store.realtime import limits
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
-from tests.flows.conftest import Log, Sender
+from tests.flows.conftest import RunLog, Sender
 from tests.prefect_standin import PrefectStandIn
 
 PROMPTLY_S = 20
@@ -121,7 +121,7 @@ async def test_headers_that_lie_stop_no_lane(
         "headers",
         lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)],
     )
-    monkeypatch.setattr(tasks.limits, "get_run_logger", lambda: Log(said))
+    monkeypatch.setattr(tasks.limits, "get_run_logger", lambda: RunLog(said))
     await sender.items(*(f"k{n}" for n in range(18)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 18, by_step_s=20)

@@ -14,7 +14,7 @@ from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tests.flows.conftest import RUN, Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
-from tests.prefect_standin import PrefectStandIn, Run
+from tests.prefect_standin import PrefectStandIn, StoredRun
 
 MODEL = "claude-haiku-5-5"
 
@@ -24,7 +24,7 @@ def prefect(prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch) -> Prefect
     """It has the run that the drain is part of; a drain looks at itself all the time."""
     monkeypatch.setattr(notice, "EVERY_S", 0.05)
     prefect.runs.append(
-        Run(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1))
+        StoredRun(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1))
     )
     return prefect
 

@@ -28,7 +28,15 @@ from tests.conftest import NOON
 from tests.examples import admit, publish, route, spec
 from tests.passing_time import PassingTime
 from tests.prefect_standin import BLOCK, PrefectStandIn
-from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, Said, SlackStandIn, rich_texts, shown
+from tests.slack_standin import (
+    CHANNEL,
+    CHANNEL_ID,
+    TOKEN,
+    SlackMessage,
+    SlackStandIn,
+    rich_texts,
+    shown,
+)
 from tests.store.tries import claim, save, tried
 
 BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "It is slow.")
@@ -80,7 +88,7 @@ class Story:
         return await self.db.run(lambda c: c.execute(text("select * from lanes.slack_post")).one())
 
     @property
-    def message(self) -> Said:
+    def message(self) -> SlackMessage:
         (only,) = self.standin.messages
         return only
 
@@ -343,7 +351,7 @@ async def _away(*_: object) -> None:
 RUN = UUID(int=7)
 
 
-class Calls(Story):
+class FailedCalls(Story):
     """Thirty calls failed, and the promise about them is broken."""
 
     async def fail(self) -> None:
@@ -379,7 +387,7 @@ class Calls(Story):
         await self.record(failing)
 
     @property
-    def failing(self) -> Said:
+    def failing(self) -> SlackMessage:
         (only,) = [
             each for each in self.standin.messages if each.payload["promise"] == "realtime_failing"
         ]
@@ -387,12 +395,12 @@ class Calls(Story):
 
 
 @pytest.fixture
-def calls(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> Calls:
-    return Calls(db, passing_time, standin)
+def calls(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> FailedCalls:
+    return FailedCalls(db, passing_time, standin)
 
 
 async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_keeps_the_cause(
-    calls: Calls, prefect: PrefectStandIn
+    calls: FailedCalls, prefect: PrefectStandIn
 ) -> None:
     await calls.fail()
     await calls.told()
@@ -427,7 +435,7 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
 
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
-    calls: Calls, prefect: PrefectStandIn, trouble: str, monkeypatch: pytest.MonkeyPatch
+    calls: FailedCalls, prefect: PrefectStandIn, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages, "LIMIT_S", 0.3)
     prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
@@ -443,7 +451,7 @@ async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
 
 
 async def test_whatever_is_wrong_with_the_look_for_the_cause_people_are_told(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch
+    calls: FailedCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("nobody foresaw it")
@@ -457,7 +465,9 @@ async def test_whatever_is_wrong_with_the_look_for_the_cause_people_are_told(
     assert "30 of 30 attempts" in read
 
 
-async def test_what_another_release_kept_of_an_incident_stops_no_message(calls: Calls) -> None:
+async def test_what_another_release_kept_of_an_incident_stops_no_message(
+    calls: FailedCalls,
+) -> None:
     await calls.fail()
     kept = """update lanes.incident set briefing = '{"causes": "many"}'"""
     await calls.db.run(lambda c: c.execute(text(kept)))
@@ -466,7 +476,7 @@ async def test_what_another_release_kept_of_an_incident_stops_no_message(calls: 
 
 
 async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch
+    calls: FailedCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(briefed, "BUDGET_S", 0)
     await calls.record(BREACH)

@@ -30,7 +30,7 @@ def standin() -> Iterator[SlackStandIn]:
     running.stop()
 
 
-class Clock(Database):
+class ClockedDatabase(Database):
     """A database whose clock is set by the test."""
 
     def __init__(self, url: str) -> None:
@@ -39,13 +39,13 @@ class Clock(Database):
 
 
 @pytest_asyncio.fixture
-async def clock(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Clock]:
-    opened = Clock(database_url)
+async def clock(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[ClockedDatabase]:
+    opened = ClockedDatabase(database_url)
     async with opened:
         yield opened
 
 
-async def asks(clock: Clock) -> Rollout:
+async def asks(clock: ClockedDatabase) -> Rollout:
     """A rollout that waits for approval since noon."""
     await clock.run(publish, now=later())
     begun = await clock.run(
@@ -64,7 +64,7 @@ async def asks(clock: Clock) -> Rollout:
     return await clock.run(rollouts.find, begun.id)
 
 
-async def tick(clock: Clock, messenger: Messenger, **after: float) -> int:
+async def tick(clock: ClockedDatabase, messenger: Messenger, **after: float) -> int:
     """Slack is told what it has to be told so long after noon; the number of replies."""
     clock.at = later(**after)
     await tell(clock, messenger, ui_url=UI)
@@ -72,7 +72,7 @@ async def tick(clock: Clock, messenger: Messenger, **after: float) -> int:
 
 
 async def test_the_message_says_what_is_asked_and_links_to_the_run(
-    clock: Clock, standin: SlackStandIn
+    clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)
     assert await tick(clock, Bot(TOKEN, CHANNEL, standin.api_url)) == 0
@@ -83,7 +83,7 @@ async def test_the_message_says_what_is_asked_and_links_to_the_run(
 
 
 async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
-    clock: Clock, standin: SlackStandIn
+    clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     waiting, bot = await asks(clock), Bot(TOKEN, CHANNEL, standin.api_url)
     replies = [await tick(clock, bot, hours=hours) for hours in (0, 1, 23, 24, 25, 47, 48, 49)]
@@ -104,7 +104,7 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
 
 
 async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_have_arrived_is_not(
-    clock: Clock, standin: SlackStandIn
+    clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)
     bot = Bot(TOKEN, CHANNEL, standin.api_url)
@@ -125,7 +125,7 @@ async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_hav
 
 
 async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(
-    clock: Clock, standin: SlackStandIn
+    clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)
     hook = Webhook(standin.webhook_url)

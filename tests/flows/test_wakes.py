@@ -74,7 +74,7 @@ async def test_a_place_that_is_free_is_for_what_waits_for_one() -> None:
     assert not wakes.looks()
 
 
-class Asked:
+class SessionLookups:
     """Remembers which sessions were looked for among those of a database."""
 
     def __init__(self, db: Database) -> None:
@@ -92,7 +92,7 @@ class Asked:
 
 
 async def test_a_drain_hears_what_others_commit_and_not_itself(db: Database, pool: Engine) -> None:
-    asked = Asked(db)
+    asked = SessionLookups(db)
     async with listening(db.url, but=asked) as heard:
         await db.run(wake)
         await until(lambda: asked.asked)

@@ -18,7 +18,7 @@ import psycopg
 
 from lanes.store.addresses import plain_url
 from tests.benchmarks.ground import Server, server
-from tests.fuzz.areas import AREAS, SAID, Told, run_each
+from tests.fuzz.areas import AREAS, SAID, AreaResult, run_each
 
 SHARES: tuple[Mapping[str, float], ...] = (  # of the time, by area: each of these is a process
     {"doors": 0.55, "pages": 0.15, "prompts": 0.15, "rules": 0.15},
@@ -51,7 +51,7 @@ def main() -> int:
         ) as processes,
     ):
         _in_haste(ground)
-        running: list[Future[list[Told]]] = []
+        running: list[Future[list[AreaResult]]] = []
         for part in shares:
             jobs = [
                 (name, ground.database(of_lanes=True), given.seconds * share)
@@ -76,7 +76,7 @@ def _in_haste(ground: Server) -> None:
         connection.execute("alter role current_user set synchronous_commit = off")
 
 
-def _last_line(told: list[Told]) -> int:
+def _last_line(told: list[AreaResult]) -> int:
     def cases(*areas: str) -> int:
         return sum(each.cases for each in told if each.area in areas)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from lanes.doors.item import FIELDS, MOMENT
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.verdicts import FuzzFault
 
 AREA = "doors"
 SIZE = re.compile("has [0-9]+ bytes")
@@ -17,7 +17,7 @@ ARGUMENTS = ("key", "consumer", "entity", "lane")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DoorVerdict:
     """What a door made of an input: the stored item, or the reason and the sentence of its refusal."""
 
     outcome: str
@@ -39,7 +39,7 @@ class Input:
     )
     value: Any = None
     is_json: bool = False
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    verdicts: dict[str, DoorVerdict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
@@ -135,11 +135,11 @@ def _key(said: str) -> str | None:
     return None if key is None else str(key)[:600]
 
 
-def compared(each: Input) -> list[Fault]:
+def compared(each: Input) -> list[FuzzFault]:
     verdicts = dict(each.verdicts)
     lost = [door for door, verdict in verdicts.items() if verdict.outcome == "lost"]
     if lost:
-        return [Fault("crash", AREA, f"neither item nor refusal: {', '.join(lost)}", each.said)]
+        return [FuzzFault("crash", AREA, f"neither item nor refusal: {', '.join(lost)}", each.said)]
     if "lines" in verdicts and not each.is_line:
         del verdicts["lines"]  # the whole line is a payload, or it is not JSON
     if not (each.is_jsonb and each.is_json) and not each.reads_as_jsonb:
@@ -149,7 +149,7 @@ def compared(each: Input) -> list[Fault]:
             if verdict.accepted and not (door == "list" and each.is_jsonb)
         ]
         why = f"no JSON that every reader takes, but accepted by {', '.join(taken)}"
-        return [Fault("disagrees", AREA, why, each.said)] if taken else []
+        return [FuzzFault("disagrees", AREA, why, each.said)] if taken else []
     if {verdict.outcome for verdict in verdicts.values()} == {
         "accepted",
         "payload_too_large",
@@ -160,7 +160,7 @@ def compared(each: Input) -> list[Fault]:
             f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}"
             for door, verdict in verdicts.items()
         )
-        return [Fault("disagrees", AREA, told, each.said)]
+        return [FuzzFault("disagrees", AREA, told, each.said)]
     return []
 
 
@@ -174,7 +174,7 @@ def _holds_float(value: object) -> bool:
             return isinstance(value, float)
 
 
-def _comparable(door: str, verdict: Verdict) -> str:
+def _comparable(door: str, verdict: DoorVerdict) -> str:
     """Return what has to be the same; numbers are compared as every reader reads them."""
     if verdict.accepted:
         told = json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)

@@ -21,13 +21,13 @@ from lanes.words import Lane
 from tests.conftest import NOON
 from tests.fuzz.doors import Doors
 from tests.fuzz.logs import tracebacks
-from tests.fuzz.pages import Pages
+from tests.fuzz.pages import HostilePages
 from tests.fuzz.prompts import Prompts
 from tests.fuzz.provider import lanes
 from tests.fuzz.rules import Rules
-from tests.fuzz.senders import Mixed, made
-from tests.fuzz.spoiling import Answers
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.senders import RandomMix, made
+from tests.fuzz.spoiling import HostileAnswers
+from tests.fuzz.verdicts import FuzzFault
 
 T = TypeVar("T")
 PROGRESS_S = 15.0
@@ -40,12 +40,12 @@ INPUTS, BATCHED, CALLED = (
 )  # cases of a round: inputs of all kinds, answers in a batch, answers to calls
 MOST_KEPT = 50  # faults of an area that get a file
 Round = Callable[
-    [int], Awaitable[tuple[int, list[Fault]]]
+    [int], Awaitable[tuple[int, list[FuzzFault]]]
 ]  # by its seed: the number of its cases, and their faults
 
 
 @dataclass
-class Told:
+class AreaResult:
     """What an area did."""
 
     area: str
@@ -69,12 +69,12 @@ SAID = {
 
 def run_each(
     jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_rounds: int | None = None
-) -> list[Told]:
+) -> list[AreaResult]:
     """Run areas one after the other: each by its name, on a database of its own, for so many seconds and at least a round.
 
     Faults are written as files into a folder.
     """
-    told: list[Told] = []
+    told: list[AreaResult] = []
     for name, url, seconds in jobs:
         told.append(asyncio.run(_run(name, url, seconds, seed, Path(into), most_rounds)))
         print(told[-1], flush=True)
@@ -83,8 +83,8 @@ def run_each(
 
 async def _run(
     name: str, url: str, seconds: float, seed: int, into: Path, most_rounds: int | None
-) -> Told:
-    told, rounds = Told(name), 0
+) -> AreaResult:
+    told, rounds = AreaResult(name), 0
     async with AREAS[name](url) as one_round:
         began = said = time.monotonic()
         while (rounds == 0 or time.monotonic() - began < seconds) and (
@@ -105,7 +105,7 @@ async def _run(
     return told
 
 
-def _keep(fault: Fault, seed: int, into: Path) -> None:
+def _keep(fault: FuzzFault, seed: int, into: Path) -> None:
     """Write a fault into a file, with the command that repeats its round."""
     into.mkdir(parents=True, exist_ok=True)
     file = into / f"{fault.area}-{seed}-{os.getpid()}-{time.monotonic_ns()}.json"
@@ -135,17 +135,17 @@ class Draws(Generic[T]):
 
 @asynccontextmanager
 async def _doors(url: str) -> AsyncIterator[Round]:
-    pool, draws = create_engine(url), Draws(Mixed)
+    pool, draws = create_engine(url), Draws(RandomMix)
     with tempfile.TemporaryDirectory(prefix="lanes-fuzz-") as folder, tracebacks() as logged:
         async with Database(url) as db:
             doors = Doors(pool, db, Path(folder))
             doors.open(now=NOON)
 
-            async def one_round(seed: int) -> tuple[int, list[Fault]]:
+            async def one_round(seed: int) -> tuple[int, list[FuzzFault]]:
                 by = draws.of(seed)
                 said = [made(by) for _ in range(INPUTS)]
                 before, faults = doors.cases, await doors.faults(said)
-                faults += [Fault("crash", "doors", why, json.dumps(said)) for why in logged]
+                faults += [FuzzFault("crash", "doors", why, json.dumps(said)) for why in logged]
                 logged.clear()
                 return doors.cases - before, faults
 
@@ -155,11 +155,11 @@ async def _doors(url: str) -> AsyncIterator[Round]:
 
 @asynccontextmanager
 async def _provider(url: str, lane: Lane) -> AsyncIterator[Round]:
-    draws, number = Draws(Answers), BATCHED if lane is Lane.BATCH else CALLED
+    draws, number = Draws(HostileAnswers), BATCHED if lane is Lane.BATCH else CALLED
     with tempfile.TemporaryDirectory(prefix="lanes-fuzz-") as folder:
         async with lanes(url, Path(folder)) as opened:
 
-            async def one_round(seed: int) -> tuple[int, list[Fault]]:
+            async def one_round(seed: int) -> tuple[int, list[FuzzFault]]:
                 ask = opened.batch if lane is Lane.BATCH else opened.calls
                 return number, await ask(draws.of(seed), number)
 
@@ -167,10 +167,12 @@ async def _provider(url: str, lane: Lane) -> AsyncIterator[Round]:
 
 
 @asynccontextmanager
-async def _in_memory(_: str, maker: Callable[..., Prompts | Pages | Rules]) -> AsyncIterator[Round]:
+async def _in_memory(
+    _: str, maker: Callable[..., Prompts | HostilePages | Rules]
+) -> AsyncIterator[Round]:
     draws: Draws[Any] = Draws(maker)
 
-    async def one_round(seed: int) -> tuple[int, list[Fault]]:
+    async def one_round(seed: int) -> tuple[int, list[FuzzFault]]:
         area = draws.of(seed)
         cases = area.cases(INPUTS)
         return len(cases), [fault for each in cases for fault in area.faults(each)]
@@ -182,7 +184,7 @@ AREAS: Mapping[str, Callable[[str], AbstractAsyncContextManager[Round]]] = {
     "doors": _doors,
     "batch": partial(_provider, lane=Lane.BATCH),
     "calls": partial(_provider, lane=Lane.REALTIME),
-    "pages": partial(_in_memory, maker=Pages),
+    "pages": partial(_in_memory, maker=HostilePages),
     "prompts": partial(_in_memory, maker=Prompts),
     "rules": partial(_in_memory, maker=Rules),
 }

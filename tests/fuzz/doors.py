@@ -26,8 +26,8 @@ from lanes.store.database import Database
 from lanes.store.doors.filedoor import admit_file
 from tasks.admission import ARRIVED, PREFIX, admit_events
 from tests.examples import publish
-from tests.fuzz.agreeing import AREA, Input, Verdict, apart, compared
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.agreeing import AREA, DoorVerdict, Input, apart, compared
+from tests.fuzz.verdicts import FuzzFault
 
 DOORS = ("list", "single", "event", "lines", "table")
 NEIGHBOURS = 3
@@ -69,7 +69,7 @@ class Doors:
             for door in DOORS:
                 publish(connection, door, now=now, max_payload_kib=KIB)
 
-    async def faults(self, said: Sequence[str]) -> list[Fault]:
+    async def faults(self, said: Sequence[str]) -> list[FuzzFault]:
         """Give every door the inputs, with neighbours around them; return what is not as it should be.
 
         Where a door breaks, the list is halved until the input at fault stands alone.
@@ -85,9 +85,9 @@ class Doors:
             if len(said) > 1:
                 middle = len(said) // 2
                 return await self.faults(said[:middle]) + await self.faults(said[middle:])
-            return [Fault("crash", AREA, f"{type(error).__name__}: {error}", said[0])]
+            return [FuzzFault("crash", AREA, f"{type(error).__name__}: {error}", said[0])]
 
-    async def _tried(self, said: Sequence[str]) -> list[Fault]:
+    async def _tried(self, said: Sequence[str]) -> list[FuzzFault]:
         inputs = [Input(each) for each in said]
         with self._pool.begin() as connection:
             known = connection.execute(text(IS_JSONB), {"said": json.dumps(said)}).scalars()
@@ -108,7 +108,7 @@ class Doors:
         self.cases += sum(len(each.verdicts) for each in inputs)
         every = json.dumps(said)
         faults = [fault for each in inputs for fault in compared(each)]
-        return [*(Fault("harmed", AREA, why, every) for why in harmed), *faults]
+        return [*(FuzzFault("harmed", AREA, why, every) for why in harmed), *faults]
 
     def _list(self, inputs: Sequence[Input]) -> list[str]:
         given = [each for each in inputs if each.is_jsonb]
@@ -132,7 +132,7 @@ class Doors:
             stored = _stored(connection, door)
         for each, place in zip(given, places, strict=True):
             _, outcome, detail, key = told[place]
-            each.verdicts[door] = Verdict(
+            each.verdicts[door] = DoorVerdict(
                 outcome, stored.get(key) if outcome == "accepted" else detail
             )
         return _harmed(door, stored, len(told) - len(given))
@@ -195,12 +195,12 @@ class Doors:
             }
         for each, place in zip(given, places, strict=True):
             if place in refused:
-                each.verdicts[door] = Verdict(*refused[place])
+                each.verdicts[door] = DoorVerdict(*refused[place])
             else:
                 fields = each.fields or {}
                 key = fields.get("key") if door != "lines" or each.is_line else None
                 kept = stored.get(str(key) if key is not None else place)
-                each.verdicts[door] = Verdict("accepted" if kept is not None else "lost", kept)
+                each.verdicts[door] = DoorVerdict("accepted" if kept is not None else "lost", kept)
         return _harmed(door, stored, neighbours)
 
     def _emptied(self) -> None:

@@ -25,8 +25,8 @@ from lanes.text import cell, code, plain, remove_quotes
 from lanes.words import ItemState, Lane
 from tests.conftest import NOON
 from tests.examples import version
-from tests.fuzz.senders import Mixed, made
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.senders import RandomMix, made
+from tests.fuzz.verdicts import FuzzFault
 
 AREA = "pages"
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -34,12 +34,12 @@ BARE_PIPE = re.compile(r"(?<!\\)(?:\\\\)*\|")
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}}
 
 
-class Pages:
+class HostilePages:
     """Shows hostile inputs in each place that shows one."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
         self._mixed, self._version = (
-            Mixed(seed, chance, fragments=fragments),
+            RandomMix(seed, chance, fragments=fragments),
             version(realtime_pack=2),
         )
 
@@ -47,14 +47,15 @@ class Pages:
         """Return so many inputs."""
         return [made(self._mixed) for _ in range(number)]
 
-    def faults(self, said: str) -> list[Fault]:
+    def faults(self, said: str) -> list[FuzzFault]:
         """Return what an input does where it is shown that it may not do."""
         try:
             return [
-                Fault("harmed", AREA, why, said) for why in [*_shown(said), *self._previewed(said)]
+                FuzzFault("harmed", AREA, why, said)
+                for why in [*_shown(said), *self._previewed(said)]
             ]
         except Exception as error:
-            return [Fault("crash", AREA, f"{type(error).__name__}: {error}", said)]
+            return [FuzzFault("crash", AREA, f"{type(error).__name__}: {error}", said)]
 
     def _previewed(self, said: str) -> list[str]:
         try:

@@ -15,8 +15,8 @@ from lanes.provider.requests import PACK_RULE, Question, Writer, parameters
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.examples import version
-from tests.fuzz.senders import Mixed
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.senders import RandomMix
+from tests.fuzz.verdicts import FuzzFault
 
 AREA = "prompts"
 BEFORE, AFTER = {"text": "the letter before"}, {"title": "after", "body": "the letter <after>"}
@@ -37,7 +37,7 @@ class Prompts:
     """Requests of one version, of which hostile payloads are a part."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
-        self._random, self._mixed = chance, Mixed(seed, chance, fragments=fragments)
+        self._random, self._mixed = chance, RandomMix(seed, chance, fragments=fragments)
         self._version = version(realtime_pack=3, batch_pack=3, instructions="Sort the letter.")
         self._writer = Writer(self._version, Lane.REALTIME)
 
@@ -74,12 +74,16 @@ class Prompts:
             case _:
                 return {"title": said, "body": "b", "note": said}
 
-    def faults(self, payload: dict[str, Any]) -> list[Fault]:
+    def faults(self, payload: dict[str, Any]) -> list[FuzzFault]:
         """Return what a payload does to its requests that it may not do."""
         try:
-            return [Fault("harmed", AREA, why, json.dumps(payload)) for why in self._wrong(payload)]
+            return [
+                FuzzFault("harmed", AREA, why, json.dumps(payload)) for why in self._wrong(payload)
+            ]
         except Exception as error:
-            return [Fault("crash", AREA, f"{type(error).__name__}: {error}", json.dumps(payload))]
+            return [
+                FuzzFault("crash", AREA, f"{type(error).__name__}: {error}", json.dumps(payload))
+            ]
 
     def _wrong(self, payload: dict[str, Any]) -> list[str]:
         ids = pack_ids("0123456789abcdef", 0, 3)

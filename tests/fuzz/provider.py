@@ -32,8 +32,8 @@ from tasks.send_batch import send_batch
 from tests.examples import admit, publish, route
 from tests.flows.realtime import ask, claim
 from tests.fuzz.logs import tracebacks
-from tests.fuzz.spoiling import NAMED, Answers, Spoiling
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.spoiling import NAMED, HostileAnswers, Spoiling
+from tests.fuzz.verdicts import FuzzFault
 from tests.passing_time import PassingTime
 
 NEIGHBOURS = 12  # of one round
@@ -58,7 +58,7 @@ CANCEL = (
 
 
 @dataclass(frozen=True)
-class Became:
+class ItemEnd:
     """What became of an item: its state, and its attempts."""
 
     state: str
@@ -67,7 +67,7 @@ class Became:
     ]  # outcome, error, cost, bound, whether it is booked
 
 
-class Lanes:
+class BothLanes:
     """Both lanes of one database, before a provider that says what it is told to say."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Lanes:
         self._pool = create_engine(pool_url)
         self._rounds, self._billed_until = 0, 0
 
-    async def batch(self, answers: Answers, number: int) -> list[Fault]:
+    async def batch(self, answers: HostileAnswers, number: int) -> list[FuzzFault]:
         """Ask `number` items and their neighbours in one batch, of whose results those of the items are hostile."""
         hostile, neighbours = await self._items(number, Lane.BATCH)
         (kind,) = await self._at.db.run(ready_work.waiting_kinds, None, now=await self._at.db.now())
@@ -118,10 +118,12 @@ class Lanes:
             for custom_id, message in self._spoiling.billed.items()
             if custom_id in keys
         }
-        faults = [Fault("crash", "batch", why, _shown(said)) for why in [*broke, *self._heard()]]
+        faults = [
+            FuzzFault("crash", "batch", why, _shown(said)) for why in [*broke, *self._heard()]
+        ]
         if state != "collected" and not broke:
             faults.append(
-                Fault(
+                FuzzFault(
                     "crash",
                     "batch",
                     f"the batch is {state} after {READINGS} readings",
@@ -130,7 +132,7 @@ class Lanes:
             )
         return faults + await self._checked("batch", hostile, neighbours, billed, said)
 
-    async def calls(self, answers: Answers, number: int) -> list[Fault]:
+    async def calls(self, answers: HostileAnswers, number: int) -> list[FuzzFault]:
         """Ask `number` items and their neighbours at once, a call each; the answers to the items are hostile."""
         hostile, neighbours = await self._items(number, Lane.REALTIME)
         texts = {f"letter {key}": key for key in (*hostile, *neighbours)}
@@ -156,7 +158,9 @@ class Lanes:
             for asked, message in self._spoiling.billed.items()
             if asked in texts
         }
-        faults = [Fault("crash", "calls", why, _shown(said)) for why in [*broke, *self._heard()]]
+        faults = [
+            FuzzFault("crash", "calls", why, _shown(said)) for why in [*broke, *self._heard()]
+        ]
         return faults + await self._checked("calls", hostile, neighbours, billed, said)
 
     def _heard(self) -> list[str]:
@@ -199,10 +203,10 @@ class Lanes:
         neighbours: Sequence[str],
         billed: dict[str, str],
         said: dict[str, bytes],
-    ) -> list[Fault]:
+    ) -> list[FuzzFault]:
         usd = self._bill()
         became = await self._became([*hostile, *neighbours])
-        faults: list[Fault] = []
+        faults: list[FuzzFault] = []
         for key in neighbours:
             fine = became[key].state == "settled" and [
                 each[0] for each in became[key].attempts
@@ -210,19 +214,19 @@ class Lanes:
             price = usd.get(billed.get(key, ""))
             if not fine or became[key].attempts[0][2] != price:
                 why = f"a well-formed neighbour is {became[key]}, and the provider bills {price}"
-                faults.append(Fault("harmed", lane, why, _shown(said)))
+                faults.append(FuzzFault("harmed", lane, why, _shown(said)))
         for key in hostile:
             why = unbooked(
                 became[key], usd.get(billed.get(key, ""), Decimal(0)), said.get(key, b"")
             )
             if why is not None:
                 faults.append(
-                    Fault("unbooked", lane, why, said.get(key, b"").decode(errors="replace"))
+                    FuzzFault("unbooked", lane, why, said.get(key, b"").decode(errors="replace"))
                 )
         ((negative,),) = await self._rows(NEGATIVE)
         if negative:
             faults.append(
-                Fault(
+                FuzzFault(
                     "unbooked",
                     lane,
                     f"{negative} rows of the ledger are below nothing",
@@ -245,12 +249,12 @@ class Lanes:
             if page["next"] is None:
                 return {row["message_id"]: Decimal(row["usd"]) for row in rows}
 
-    async def _became(self, keys: Sequence[str]) -> dict[str, Became]:
-        found: dict[str, Became] = {}
+    async def _became(self, keys: Sequence[str]) -> dict[str, ItemEnd]:
+        found: dict[str, ItemEnd] = {}
         for key, state, outcome, error, usd, bound, is_booked in await self._rows(
             BECAME, keys=list(keys)
         ):
-            became = found.setdefault(key, Became(state, []))
+            became = found.setdefault(key, ItemEnd(state, []))
             if outcome is not None:
                 became.attempts.append(
                     (outcome, error, usd or Decimal(0), bound or Decimal(0), is_booked)
@@ -264,7 +268,7 @@ class Lanes:
         return await self._at.db.run(asked)
 
 
-def unbooked(became: Became, usd: Decimal, said: bytes) -> str | None:
+def unbooked(became: ItemEnd, usd: Decimal, said: bytes) -> str | None:
     """Return what the ledger lacks of an answer that the provider billed; None when it lacks nothing."""
     if _is_unbilled(said):
         return None
@@ -289,7 +293,7 @@ def _shown(said: dict[str, bytes]) -> str:
 
 
 @asynccontextmanager
-async def lanes(url: str, folder: Path) -> AsyncIterator[Lanes]:
+async def lanes(url: str, folder: Path) -> AsyncIterator[BothLanes]:
     """Yield both lanes of a fresh database of Lanes, with a provider of their own."""
     time, spoiling, host = PassingTime(), Spoiling(), Host()
     try:
@@ -303,6 +307,6 @@ async def lanes(url: str, folder: Path) -> AsyncIterator[Lanes]:
             async with Database(url, clock=time.of_database) as db, opening(provider) as client:
                 at = Connections(db, client, provider)
                 await at.client()
-                yield Lanes(at, url, endpoint, spoiling, time, logged)
+                yield BothLanes(at, url, endpoint, spoiling, time, logged)
     finally:
         host.stop()

@@ -22,8 +22,8 @@ from lanes.workload.version import Version
 from tests.conftest import NOON
 from tests.examples import SCHEMA, version
 from tests.fuzz.drawing import drawn
-from tests.fuzz.senders import Mixed
-from tests.fuzz.verdicts import Fault
+from tests.fuzz.senders import RandomMix
+from tests.fuzz.verdicts import FuzzFault
 
 AREA = "rules"
 LONGEST_S = 3.0  # of processor time: the limits of one evaluation are some tenths of a second
@@ -154,7 +154,7 @@ class Rules:
     """Draws rules, schemas and files from a seed, and asks what the product makes of them."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
-        self._random, self._mixed = chance, Mixed(seed, chance, fragments=fragments)
+        self._random, self._mixed = chance, RandomMix(seed, chance, fragments=fragments)
         self._texts = drawn(st.text(max_size=12), fragments, seed)
         self._calm = Rule("payload.n > 30")
 
@@ -165,22 +165,24 @@ class Rules:
             (kind, makers[kind]()) for kind in self._random.choices([*makers], [6, 2, 2], k=number)
         ]
 
-    def faults(self, case: tuple[str, str]) -> list[Fault]:
+    def faults(self, case: tuple[str, str]) -> list[FuzzFault]:
         """Return what is not as it should be with a case, and with a well-formed rule beside it."""
         kind, said = case
         began = time.thread_time()
         try:
             {"rule": self._computed, "schema": self._checked, "file": self._read}[kind](said)
         except Exception as error:
-            return [Fault("crash", AREA, f"{kind}: {type(error).__name__}: {error}", said)]
+            return [FuzzFault("crash", AREA, f"{kind}: {type(error).__name__}: {error}", said)]
         took = time.thread_time() - began
         faults = (
-            [Fault("crash", AREA, f"{kind}: it took {took:.1f} s", said)]
+            [FuzzFault("crash", AREA, f"{kind}: it took {took:.1f} s", said)]
             if took > LONGEST_S
             else []
         )
         if not self._calm.holds({"payload": {"n": 31}}) or self._calm.holds({"payload": {"n": 30}}):
-            faults.append(Fault("harmed", AREA, "a well-formed rule gives something else", said))
+            faults.append(
+                FuzzFault("harmed", AREA, "a well-formed rule gives something else", said)
+            )
         return faults
 
     def _payload(self) -> dict[str, Any]:

@@ -248,7 +248,7 @@ class Drawn:
         return self._draw(UNKNOWN)
 
 
-class Mixed:
+class RandomMix:
     """Choices by chance among fragments that Hypothesis drew: a hundred times as many inputs a second."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:

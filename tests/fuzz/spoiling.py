@@ -28,7 +28,7 @@ ENDS = ["errored", "canceled", "expired", "succeeded", "unheard", ""]
 NAMED = "custom_id"
 
 
-class Answers:
+class HostileAnswers:
     """Makes hostile messages and lines of results from honest ones."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:

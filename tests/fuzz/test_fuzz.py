@@ -17,9 +17,9 @@ from tests.conftest import NOON
 from tests.fuzz import areas, provider, rules
 from tests.fuzz.areas import AREAS
 from tests.fuzz.doors import Doors
-from tests.fuzz.pages import Pages
+from tests.fuzz.pages import HostilePages
 from tests.fuzz.prompts import Prompts
-from tests.fuzz.provider import Became
+from tests.fuzz.provider import ItemEnd
 
 SEED = 1
 
@@ -47,7 +47,7 @@ async def test_hostile_cases_in_pages_prompts_and_rules_harm_nothing(area: str) 
 
 
 async def test_a_seed_decides_the_cases_of_its_round() -> None:
-    first, again = (areas.Draws(Pages) for _ in range(2))
+    first, again = (areas.Draws(HostilePages) for _ in range(2))
     first.of(SEED - 1).cases(5)
     assert first.of(SEED).cases(20) == again.of(SEED).cases(20)
 
@@ -90,7 +90,7 @@ def test_a_bill_is_in_the_ledger_or_within_a_bound(
     attempts: list[tuple[str, None, Decimal, Decimal, bool]], lacks: bool
 ) -> None:
     assert (
-        provider.unbooked(Became("routed", [*attempts]), Decimal(1), b"{}") is not None
+        provider.unbooked(ItemEnd("routed", [*attempts]), Decimal(1), b"{}") is not None
     ) == lacks
 
 
@@ -105,7 +105,7 @@ def test_a_control_character_that_reaches_a_terminal_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pages, said = (
-        Pages(SEED, random.Random(SEED), fragments=2),
+        HostilePages(SEED, random.Random(SEED), fragments=2),
         json.dumps({"key": "k", "payload": {"text": "\x9b31m"}}),
     )
     assert pages.faults(said) == []

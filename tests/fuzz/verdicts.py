@@ -7,7 +7,7 @@ MOST_SHOWN = 2_000  # characters of a case in a message; its file holds the whol
 
 
 @dataclass(frozen=True)
-class Fault:
+class FuzzFault:
     """A case that did what no case may do."""
 
     kind: str  # one of `KINDS`

@@ -106,7 +106,7 @@ RIGHT_ANSWER = ("model",)  # fields whose fault leaves the answer what it is
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldKind:
     """One field of a message that holds something else than it should."""
 
     field: str
@@ -149,7 +149,9 @@ class Kind:
 
 KINDS = {
     kind.name: kind
-    for kind in (Kind(field, value) for field, (_, values, _) in FIELDS.items() for value in values)
+    for kind in (
+        FieldKind(field, value) for field, (_, values, _) in FIELDS.items() for value in values
+    )
 }
 
 
@@ -180,7 +182,7 @@ def written(said: Any) -> bytes:
     return json.dumps(said).encode().replace(json.dumps(DEEP).encode(), b"[" * DEPTH + b"]" * DEPTH)
 
 
-def spoiled_line(line: Mapping[str, Any], kind: Kind) -> bytes:
+def spoiled_line(line: Mapping[str, Any], kind: FieldKind) -> bytes:
     """Return the line of an answered request with its message spoiled."""
     return written(succeeded(line["custom_id"], kind.spoil(line["result"]["message"])))
 

@@ -32,7 +32,7 @@ def shell(**variables: str) -> Iterator[Settings]:
         yield Settings.read()
 
 
-class Heard(Silent):
+class HeardProgress(Silent):
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
@@ -40,14 +40,16 @@ class Heard(Silent):
         self.sentences.append(sentence)
 
 
-def put_up(home: Path, prefect: PrefectStandIn, variables: Mapping[str, str] = OURS) -> Heard:
+def put_up(
+    home: Path, prefect: PrefectStandIn, variables: Mapping[str, str] = OURS
+) -> HeardProgress:
     """A stand without processes; its Prefect is the stand-in."""
 
     def server(site: Site) -> str:
         site.prefect_api_url = prefect.api_url
         return "up"
 
-    heard = Heard()
+    heard = HeardProgress()
     with shell(**variables) as settings:
         Stand(settings, home, home, steps=[Step("server", "Prefect server", server)]).up(heard)
     return heard

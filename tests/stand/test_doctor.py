@@ -39,7 +39,7 @@ def serve() -> Iterator[Callable[[Answers], str]]:
     running: list[ThreadingHTTPServer] = []
 
     def start(answers: Answers) -> str:
-        class Handler(BaseHTTPRequestHandler):
+        class ModelHandler(BaseHTTPRequestHandler):
             wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
 
             def do_GET(self) -> None:
@@ -53,7 +53,7 @@ def serve() -> Iterator[Callable[[Answers], str]]:
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
-        server = ThreadingHTTPServer((ports.LOOPBACK, 0), Handler)
+        server = ThreadingHTTPServer((ports.LOOPBACK, 0), ModelHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         running.append(server)
         return f"http://{ports.LOOPBACK}:{server.server_port}"

@@ -16,7 +16,7 @@ from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
 
 
-class Stream(io.StringIO):
+class FakeTerminal(io.StringIO):
     """A standard stream that is, or is not, a terminal."""
 
     def __init__(self, *, terminal: bool) -> None:
@@ -28,11 +28,11 @@ class Stream(io.StringIO):
 
 
 def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
-    terminal, pipe = Stream(terminal=True), Stream(terminal=False)
+    terminal, pipe = FakeTerminal(terminal=True), FakeTerminal(terminal=False)
     assert attended((terminal, pipe, pipe))  # make run 2>&1 | tee log
     assert attended((pipe, pipe, terminal))  # make run </dev/null >log
     assert not attended((pipe, pipe, pipe))
-    closed = Stream(terminal=True)
+    closed = FakeTerminal(terminal=True)
     closed.close()
     assert not attended((None, closed, pipe))
 

@@ -9,7 +9,7 @@ from lanes.mainjob.onlooker import Bars, Lines
 from lanes.stand import progress
 
 
-class Clock:
+class OnlookerClock:
     """A clock that is set by hand."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Clock:
 def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_five_seconds() -> (
     None
 ):
-    clock, out = Clock(), io.StringIO()
+    clock, out = OnlookerClock(), io.StringIO()
     lines = Lines(out, clock=clock)
     for second in range(12):
         clock.now = 100.0 + second
@@ -36,7 +36,7 @@ def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_fi
 
 
 def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
-    clock, out = Clock(), io.StringIO()
+    clock, out = OnlookerClock(), io.StringIO()
     lines = Lines(out, clock=clock)
     clock.now += 6
     lines.counts("settled", 50, 100)
@@ -58,7 +58,7 @@ def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
 
 
 def test_a_log_of_the_start_says_what_is_under_way_every_five_seconds() -> None:
-    clock, out = Clock(), io.StringIO()
+    clock, out = OnlookerClock(), io.StringIO()
     lines = progress.Lines(out, clock=clock)
     lines.began("Prefect server")
     for _ in range(11):

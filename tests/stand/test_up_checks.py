@@ -25,7 +25,7 @@ from lanes.stand.worksite import Site
 OWN = "postgresql://me@127.0.0.1:5432/mine"
 
 
-class Heard(Silent):
+class HeardWarnings(Silent):
     """Keeps what is said."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ def steps() -> tuple[list[Settings], list[Step]]:
 def provider(status: int) -> Iterator[str]:
     """The address of a provider that answers each question with that status."""
 
-    class Answers(BaseHTTPRequestHandler):
+    class RecordedServer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
@@ -63,7 +63,7 @@ def provider(status: int) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = HTTPServer((ports.LOOPBACK, 0), Answers)
+    server = HTTPServer((ports.LOOPBACK, 0), RecordedServer)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -97,7 +97,7 @@ def test_a_provider_that_does_not_answer_is_a_warning(
     home: Path, steps: Any, status: int | None, said: str | None
 ) -> None:
     ran, all_steps = steps
-    heard = Heard()
+    heard = HeardWarnings()
     with provider(status or 200) as base:
         address = base if status else f"http://{ports.LOOPBACK}:1"
         Stand(
@@ -109,7 +109,7 @@ def test_a_provider_that_does_not_answer_is_a_warning(
 
 
 def test_without_a_key_of_its_own_no_provider_is_asked(home: Path, steps: Any) -> None:
-    heard = Heard()
+    heard = HeardWarnings()
     Stand(settings(), home, home, steps=steps[1]).up(heard)
     assert heard.said == []
 

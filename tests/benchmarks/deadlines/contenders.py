@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from lanes.workload.version import Version
 from lanes.workload.window import LEAD, Window
-from tests.benchmarks.deadlines.days import NEVER, Stand
+from tests.benchmarks.deadlines.days import NEVER, DayState
 from tests.benchmarks.deadlines.world import BEGIN, MINUTE, moment
 
 STATIC_S = 60 * MINUTE  # how long any batch takes
@@ -22,16 +22,16 @@ class Static:
     def __init__(self, version: Version) -> None:
         self._window = Window.of(version.spec)
 
-    def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
+    def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
         """Due before a batch that leaves at once is back."""
         return stand.due(item) < now + LEAD_S + STATIC_S
 
-    def presses(self, stand: Stand, now: float) -> bool:
+    def presses(self, stand: DayState, now: float) -> bool:
         """Due before one is back that leaves with the schedule."""
         scheduled = (self._window.next_departure(moment(now)) - BEGIN).total_seconds()
         return any(now < due < scheduled + LEAD_S + STATIC_S for due in stand.waiting.values())
 
-    def rescued(self, stand: Stand, now: float) -> Iterable[int]:
+    def rescued(self, stand: DayState, now: float) -> Iterable[int]:
         """None."""
         return ()
 
@@ -46,7 +46,7 @@ class Firming:
     def __init__(self) -> None:
         self._rescues: list[tuple[float, int]] = []  # a heap
 
-    def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
+    def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
         """Never at the door."""
         due = stand.due(item)
         if due < NEVER:
@@ -54,11 +54,11 @@ class Firming:
             heapq.heappush(self._rescues, (due - max(LEAST_S, min(MOST_S, SHARE * budget)), item))
         return False
 
-    def presses(self, stand: Stand, now: float) -> bool:
+    def presses(self, stand: DayState, now: float) -> bool:
         """Whatever is due leaves at once."""
         return any(due < NEVER for due in stand.waiting.values())
 
-    def rescued(self, stand: Stand, now: float) -> Iterable[int]:
+    def rescued(self, stand: DayState, now: float) -> Iterable[int]:
         """What is not back when its buffer begins."""
         while self._rescues and self._rescues[0][0] <= now:
             _, item = heapq.heappop(self._rescues)

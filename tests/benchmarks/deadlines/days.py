@@ -10,8 +10,8 @@ import numpy
 from lanes.routing.second_look import LOOKS_EVERY
 from lanes.workload.version import Version
 from lanes.workload.window import Window
-from tests.benchmarks.deadlines.realtime import Lane
-from tests.benchmarks.deadlines.world import BEGIN, DAY, HOUR, MINUTE, Seconds, World, moment
+from tests.benchmarks.deadlines.realtime import RankedLane
+from tests.benchmarks.deadlines.world import BEGIN, DAY, HOUR, MINUTE, Seconds, SeededDays, moment
 
 LOOK_S = (
     LOOKS_EVERY.total_seconds()
@@ -21,7 +21,7 @@ NEVER = float("inf")
 
 
 @dataclass(eq=False, slots=True)
-class Batch:
+class SimulatedBatch:
     """When it left, which is its name, when it is back, who is in it, and how many of these nothing answered yet."""
 
     left_at: float
@@ -31,15 +31,15 @@ class Batch:
 
 
 @dataclass
-class Stand:
+class DayState:
     """How things are, for whoever decides: what waits for a batch and when it is due, what is out, all batches that left, and
     the real-time lane."""
 
-    world: World
-    lane: Lane
+    world: SeededDays
+    lane: RankedLane
     waiting: dict[int, float] = field(default_factory=dict[int, float])
-    out: dict[int, Batch] = field(default_factory=dict[int, Batch])
-    left: list[Batch] = field(default_factory=list[Batch])
+    out: dict[int, SimulatedBatch] = field(default_factory=dict[int, SimulatedBatch])
+    left: list[SimulatedBatch] = field(default_factory=list[SimulatedBatch])
 
     def due(self, item: int) -> float:
         """When an item is due; infinite where it is not."""
@@ -49,21 +49,21 @@ class Stand:
 class Contender(Protocol):
     """Who decides. All are asked in the same order, with the same world."""
 
-    def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
+    def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
         """Whether an item that arrived is answered in real time."""
         ...
 
-    def presses(self, stand: Stand, now: float) -> bool:
+    def presses(self, stand: DayState, now: float) -> bool:
         """Whether what waits leaves before the schedule says."""
         ...
 
-    def rescued(self, stand: Stand, now: float) -> Iterable[int]:
+    def rescued(self, stand: DayState, now: float) -> Iterable[int]:
         """Which items, waiting for a batch or out with one, are asked in real time now."""
         ...
 
 
 @dataclass(frozen=True)
-class Became:
+class DayResult:
     """What became of the items: when each was answered first, when its batch was back (infinite: none took it), and how often a
     call and a batch were paid for it. `rescued` and `batches` say how many there were."""
 
@@ -75,24 +75,24 @@ class Became:
     batches: int = 0
 
 
-def live(world: World, version: Version, by: Contender, *, alone: bool = False) -> Became:
+def live(world: SeededDays, version: Version, by: Contender, *, alone: bool = False) -> DayResult:
     """The days are over, and whatever arrived was answered. A batch is cancelled, and not paid, where nobody in it is wanted
     any more; with each item `alone` in one, that is so as soon as it is rescued."""
     return _Days(world, version, by, alone=alone).passed()
 
 
 class _Days:
-    def __init__(self, world: World, version: Version, by: Contender, *, alone: bool) -> None:
+    def __init__(self, world: SeededDays, version: Version, by: Contender, *, alone: bool) -> None:
         self._world, self._by, self._alone = world, by, alone
-        self._stand = Stand(world, Lane(world))
+        self._stand = DayState(world, RankedLane(world))
         number = len(world.arrives)
         self._back, self._answered = numpy.full(number, NEVER), numpy.full(number, NEVER)
         self._calls, self._passes = numpy.zeros(number), numpy.zeros(number)
-        self._returns: list[tuple[float, int, Batch]] = []
+        self._returns: list[tuple[float, int, SimulatedBatch]] = []
         self._departs = departures(version, world)
         self._arrived = self._rescued = 0
 
-    def passed(self) -> Became:
+    def passed(self) -> DayResult:
         """Until everything was answered."""
         stand, now = self._stand, 0.0
         while (
@@ -112,7 +112,7 @@ class _Days:
                 self._leave(now)
         for item, at in stand.lane.answered_at.items():
             self._answered[item] = min(self._answered[item], at)
-        return Became(
+        return DayResult(
             self._answered, self._back, self._calls, self._passes, self._rescued, len(stand.left)
         )
 
@@ -147,7 +147,7 @@ class _Days:
             return
         leaves = now + STARTS_S
         members = list(stand.waiting)
-        batch = Batch(leaves, self._world.back_at(leaves), members, len(members))
+        batch = SimulatedBatch(leaves, self._world.back_at(leaves), members, len(members))
         stand.waiting.clear()
         stand.left.append(batch)
         stand.out.update(dict.fromkeys(members, batch))
@@ -164,7 +164,7 @@ class _Days:
                 self._answered[list(batch.members)] = at
 
 
-def departures(version: Version, world: World) -> frozenset[float]:
+def departures(version: Version, world: SeededDays) -> frozenset[float]:
     """When the schedule fires, until two days after the last arrival."""
     window, fires, at = Window.of(version.spec), set[float](), moment(-HOUR)
     while at < moment((world.days + 2) * DAY):

@@ -3,12 +3,12 @@
 import numpy
 
 from lanes.workload.version import Version
-from tests.benchmarks.deadlines.days import NEVER, STARTS_S, Became, departures
-from tests.benchmarks.deadlines.realtime import Lane
-from tests.benchmarks.deadlines.world import MINUTE, World
+from tests.benchmarks.deadlines.days import NEVER, STARTS_S, DayResult, departures
+from tests.benchmarks.deadlines.realtime import RankedLane
+from tests.benchmarks.deadlines.world import MINUTE, SeededDays
 
 
-def plan(world: World, version: Version) -> Became:
+def plan(world: SeededDays, version: Version) -> DayResult:
     """Of the batch that an item could leave with at once, and of those of the schedule, it is known when they will be back.
     Whom one of them brings back in time waits for it, and real time answers as many of the others as it can: in the order of
     their due times, what cannot be in time being left out. What nothing brings in time is late in a batch, which costs less.
@@ -20,7 +20,7 @@ def plan(world: World, version: Version) -> Became:
     number = len(world.arrives)
     answered, back = numpy.full(number, NEVER), numpy.full(number, NEVER)
     calls, passes = numpy.zeros(number), numpy.zeros(number)
-    lane, until = Lane(world, skipping=True), 0.0
+    lane, until = RankedLane(world, skipping=True), 0.0
     place = 0
     for item in range(number):
         arrives, due = float(world.arrives[item]), float(world.due[item])
@@ -43,4 +43,4 @@ def plan(world: World, version: Version) -> Became:
     for item, at in lane.answered_at.items():
         answered[item] = at
         (calls if at < NEVER else passes)[item] = 1
-    return Became(answered, back, calls, passes)
+    return DayResult(answered, back, calls, passes)

@@ -17,7 +17,7 @@ from lanes.routing.turnaround import Seen, Turnarounds
 from lanes.store.routing.turnarounds import MOST
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tests.benchmarks.deadlines.days import NEVER, Batch, Stand
+from tests.benchmarks.deadlines.days import NEVER, DayState, SimulatedBatch
 from tests.benchmarks.deadlines.world import HOUR, MINUTE, moment
 
 LEARNS_S = (
@@ -45,7 +45,7 @@ class Ours:
             float, float
         ] = {}  # of each batch: within how many seconds it was said to be back with 95 %
 
-    def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
+    def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
         """As a route says."""
         due, arrives = stand.due(item), moment(float(stand.world.arrives[item]))
         of = Arrived(
@@ -72,14 +72,14 @@ class Ours:
             heapq.heappush(self._due, (due, item))
         return False
 
-    def presses(self, stand: Stand, now: float) -> bool:
+    def presses(self, stand: DayState, now: float) -> bool:
         """As the clerk of departures asks for it."""
         until = self._seen_at(stand, now).of(self._version).presses_until
         return any(
             now < due and moment(due) < until for due in stand.waiting.values() if due < NEVER
         )
 
-    def rescued(self, stand: Stand, now: float) -> Iterable[int]:
+    def rescued(self, stand: DayState, now: float) -> Iterable[int]:
         """As the second look has it. It looks at what is due first, and only where something of that can be urgent."""
         while self._due and (self._due[0][0] <= now or not _is_open(stand, self._due[0][1])):
             heapq.heappop(self._due)
@@ -102,7 +102,7 @@ class Ours:
         doubtful = weigh(late, self._seen_at(stand, now), now=moment(now))
         return [int(each.of.work_id) for each in rescue(doubtful, load, now=moment(now)).taken]
 
-    def _late(self, stand: Stand, item: int, due: float) -> Late:
+    def _late(self, stand: DayState, item: int, due: float) -> Late:
         batch = stand.out.get(item)
         out = (
             None
@@ -111,7 +111,7 @@ class Ours:
         )
         return Late(WorkId(item), self._version, moment(due), out)
 
-    def _seen_at(self, stand: Stand, now: float) -> Prospects:
+    def _seen_at(self, stand: DayState, now: float) -> Prospects:
         if stand.left and stand.left[-1].left_at not in self._said_back:
             said = self._prospects.of(self._version).stated_back_at - moment(self._prospects_at)
             self._said_back[stand.left[-1].left_at] = said.total_seconds()
@@ -125,7 +125,7 @@ class Ours:
             self._prospects, self._prospects_at = Prospects(self._turnarounds, moment(now)), now
         return self._prospects
 
-    def _seen(self, batch: Batch, now: float) -> tuple[float, ...]:
+    def _seen(self, batch: SimulatedBatch, now: float) -> tuple[float, ...]:
         took, items = min(batch.back_at, now) - batch.left_at, len(batch.members)
         return (
             now - batch.left_at,
@@ -137,11 +137,11 @@ class Ours:
         )
 
 
-def _is_open(stand: Stand, item: int) -> bool:
+def _is_open(stand: DayState, item: int) -> bool:
     return item in stand.out or item in stand.waiting
 
 
-def _load(stand: Stand, version: Version, now: float) -> Load:
+def _load(stand: DayState, version: Version, now: float) -> Load:
     """As it is read from the queue and from the calls of the last hour."""
     took = sorted(took for at, took in stand.lane.asked if now - OF_LATE_S <= at <= now)
     mean_s = sum(took) / len(took) if took else EXPECTED_CALL.total_seconds()

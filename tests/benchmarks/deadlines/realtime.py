@@ -3,18 +3,18 @@
 import heapq
 from collections import deque
 
-from tests.benchmarks.deadlines.world import World
+from tests.benchmarks.deadlines.world import SeededDays
 
 NEWEST = 200  # calls that are remembered
 
 
-class Lane:
+class RankedLane:
     """Items by their rank, which is when they are due.
 
     One that is `skipping` asks nothing in vain: who knows the future leaves out what cannot be in time any more.
     """
 
-    def __init__(self, world: World, *, skipping: bool = False) -> None:
+    def __init__(self, world: SeededDays, *, skipping: bool = False) -> None:
         self._world, self._skipping = world, skipping
         self.waiting: list[tuple[float, int]] = []  # a heap
         self._free_at = 0.0

@@ -43,7 +43,7 @@ Column = NDArray[numpy.float64]
 
 
 @dataclass(frozen=True)
-class Batches:
+class StatedBatches:
     """Batches in the order in which they leave (seconds since the epoch): how many items, and how long each truly takes."""
 
     left: Column
@@ -52,7 +52,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedBatches:
     """Batches of the judged days: which day, their items, within how many seconds the door said 95 %, how long they took."""
 
     day: Column
@@ -88,7 +88,7 @@ class Truth:
         return self._median_s * drawn * hour * (items / 50) ** self._by_size
 
 
-def few(random: Generator, number: int, *, slower: float | None = None) -> Judged:
+def few(random: Generator, number: int, *, slower: float | None = None) -> JudgedBatches:
     """Some batches were seen, and those that follow are stated by them."""
     truth, before = Truth(random, slower=slower), max(1.0, number / 24) * DAY
     seen = _drawn(random, truth, BEGIN - before + numpy.sort(random.uniform(0, before, number)))
@@ -96,16 +96,18 @@ def few(random: Generator, number: int, *, slower: float | None = None) -> Judge
     return _judged(then, _stated(seen, numpy.full(number, numpy.nan), BEGIN, then.left))
 
 
-def days(random: Generator, factor: float) -> Judged:
+def days(random: Generator, factor: float) -> JudgedBatches:
     """Ten days, and two in which batches that leave take so many times as long."""
     truth, number = Truth(random), round(12 * 24 * 4 ** random.random())
     all_ = _drawn(random, truth, BEGIN + numpy.sort(random.uniform(-10 * DAY, 2 * DAY, number)))
     return _lived(
-        Batches(all_.left, all_.items, all_.takes * numpy.where(all_.left >= BEGIN, factor, 1.0))
+        StatedBatches(
+            all_.left, all_.items, all_.takes * numpy.where(all_.left >= BEGIN, factor, 1.0)
+        )
     )
 
 
-def large_at_night(random: Generator) -> Judged:
+def large_at_night(random: Generator) -> JudgedBatches:
     """Small batches by day, and large ones that are slow at night."""
     truth, slow = Truth(random), random.uniform(2, 4)
     midnights = numpy.arange(-10, 2) * DAY
@@ -117,13 +119,13 @@ def large_at_night(random: Generator) -> Judged:
     order = numpy.argsort(left)
     left, items = BEGIN + left[order], items[order]
     return _lived(
-        Batches(
+        StatedBatches(
             left, items, truth.takes(random, left, items) * numpy.where(items > 1_000, slow, 1.0)
         )
     )
 
 
-def stale_cell(random: Generator) -> Judged:
+def stale_cell(random: Generator) -> JudgedBatches:
     """Old and quick batches of one hour, many that are new and slow of others."""
     truth, slow, hour = Truth(random), random.uniform(2, 4), float(random.integers(24)) * HOUR
     old = _drawn(random, truth, BEGIN - 23 * DAY + hour + numpy.sort(random.uniform(0, HOUR, 20)))
@@ -136,13 +138,13 @@ def stale_cell(random: Generator) -> Judged:
     fresh = _drawn(random, truth, BEGIN + numpy.sort(within))
     then = _drawn(random, truth, BEGIN + hour + numpy.sort(random.uniform(0, HOUR, JUDGED)))
     pairs = (old.left, fresh.left), (old.items, fresh.items), (old.takes, slow * fresh.takes)
-    seen = Batches(*map(numpy.concatenate, pairs))
+    seen = StatedBatches(*map(numpy.concatenate, pairs))
     stated = _stated(seen, numpy.full(len(seen.left), numpy.nan), BEGIN + hour, then.left)
-    return _judged(Batches(then.left, then.items, slow * then.takes), stated)
+    return _judged(StatedBatches(then.left, then.items, slow * then.takes), stated)
 
 
 MAY_BE_SILENT = ("no data", "no data, twice as slow", "3 batches")
-CASES: Mapping[str, Callable[[Generator], Judged]] = {
+CASES: Mapping[str, Callable[[Generator], JudgedBatches]] = {
     "no data": lambda random: few(random, 0),
     "no data, twice as slow": lambda random: few(random, 0, slower=2.0),
     "3 batches": lambda random: few(random, 3),
@@ -157,12 +159,12 @@ CASES: Mapping[str, Callable[[Generator], Judged]] = {
 }
 
 
-def judged(case: str, seed: int) -> Judged:
+def judged(case: str, seed: int) -> JudgedBatches:
     """Judge one seed of a case; seeds of one case share nothing, nor do cases of one seed."""
     return CASES[case](numpy.random.default_rng([seed, list(CASES).index(case)]))
 
 
-def told(case: str, seeds: Sequence[Judged]) -> Iterator[tuple[str, dict[str, float]]]:
+def told(case: str, seeds: Sequence[JudgedBatches]) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield for each judged day of a case: how many items there were, how many were stated at 95 %, and the share of these that
     was back in time; 0 where nothing was stated, though there was enough to learn from."""
     day, items, stated, takes = (
@@ -198,12 +200,12 @@ def figures(seen: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def _drawn(random: Generator, truth: Truth, left: Column) -> Batches:
+def _drawn(random: Generator, truth: Truth, left: Column) -> StatedBatches:
     items = numpy.maximum(1.0, numpy.round(50 * numpy.exp(random.standard_normal(len(left)))))
-    return Batches(left, items, truth.takes(random, left, items))
+    return StatedBatches(left, items, truth.takes(random, left, items))
 
 
-def _lived(batches: Batches) -> Judged:
+def _lived(batches: StatedBatches) -> JudgedBatches:
     """Look after look, the batches that leave until the next one are stated by what is known by then."""
     stated = numpy.full(len(batches.left), numpy.nan)
     now = BEGIN - 8 * DAY
@@ -215,12 +217,12 @@ def _lived(batches: Batches) -> Judged:
         now = until
     of_these = batches.left >= BEGIN
     return _judged(
-        Batches(batches.left[of_these], batches.items[of_these], batches.takes[of_these]),
+        StatedBatches(batches.left[of_these], batches.items[of_these], batches.takes[of_these]),
         stated[of_these],
     )
 
 
-def _stated(batches: Batches, stated: Column, now: float, leave: Column) -> Column:
+def _stated(batches: StatedBatches, stated: Column, now: float, leave: Column) -> Column:
     """Within how many seconds batches are said to be back with 95 % that leave after a look."""
     law = Turnarounds({MODEL: _known(batches, stated, now)}, _moment(now))
     return numpy.array(
@@ -231,7 +233,7 @@ def _stated(batches: Batches, stated: Column, now: float, leave: Column) -> Colu
     )
 
 
-def _known(batches: Batches, stated: Column, now: float) -> Seen:
+def _known(batches: StatedBatches, stated: Column, now: float) -> Seen:
     """What a program knows of the batches: those that are out have taken until now, and one that expired is not back."""
     left = batches.left < now
     age = now - batches.left[left]
@@ -243,8 +245,10 @@ def _known(batches: Batches, stated: Column, now: float) -> Seen:
     )
 
 
-def _judged(batches: Batches, stated: Column) -> Judged:
-    return Judged(numpy.floor((batches.left - BEGIN) / DAY), batches.items, stated, batches.takes)
+def _judged(batches: StatedBatches, stated: Column) -> JudgedBatches:
+    return JudgedBatches(
+        numpy.floor((batches.left - BEGIN) / DAY), batches.items, stated, batches.takes
+    )
 
 
 def _moment(at: float) -> datetime:

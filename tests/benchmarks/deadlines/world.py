@@ -30,7 +30,7 @@ Which = NDArray[numpy.bool_]
 
 
 @dataclass(frozen=True)
-class World:
+class SeededDays:
     """The days of one seed. `arrives` is in order, and `due` (infinite: never) stands beside it; `takes` is by the minute: how
     many seconds a batch takes which leaves in it."""
 
@@ -75,7 +75,7 @@ def moment(at: float) -> datetime:
     return BEGIN + timedelta(seconds=at)
 
 
-def world(seed: int, *, days: int, items_a_day: int) -> World:
+def world(seed: int, *, days: int, items_a_day: int) -> SeededDays:
     """The days of a seed. Regime and overload are on two of them, not the first ones, from some hour of the working day on."""
     random = numpy.random.default_rng(seed)
     number = random.poisson(days * items_a_day)
@@ -91,7 +91,7 @@ def world(seed: int, *, days: int, items_a_day: int) -> World:
     takes = numpy.minimum(
         medians * numpy.exp(SIGMA * random.standard_normal(len(minutes))), LONGEST_S
     )
-    return World(days, arrives, due, takes, regime_from, overload_from)
+    return SeededDays(days, arrives, due, takes, regime_from, overload_from)
 
 
 def _within(at: Seconds, since: float, length: float) -> Which:

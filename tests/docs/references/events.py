@@ -64,15 +64,15 @@ REQUESTS = {"requests": "How many requests it holds."}
 
 
 @dataclass(frozen=True)
-class Told:
+class DocumentedEvent:
     """An event out: when it is told, and what its payload says."""
 
     when: str
     says: Mapping[str, str]
 
 
-OUT: Mapping[str, Told] = {
-    "lanes.item.accepted": Told(
+OUT: Mapping[str, DocumentedEvent] = {
+    "lanes.item.accepted": DocumentedEvent(
         "An item that was sent with `ack` was admitted, or was there already.",
         {
             "key": "Key of the item.",
@@ -80,7 +80,7 @@ OUT: Mapping[str, Told] = {
             **PLACED,
         },
     ),
-    "lanes.item.rejected": Told(
+    "lanes.item.rejected": DocumentedEvent(
         "An input was refused. It is kept in view `rejected_log`.",
         {
             "key": "The key it came with; absent where none was read.",
@@ -89,20 +89,20 @@ OUT: Mapping[str, Told] = {
             **PLACED,
         },
     ),
-    "lanes.item.answered": Told(
+    "lanes.item.answered": DocumentedEvent(
         "An answer stands: each, those of real-time or none, as the workload's `announces` says, and always with `ack`.",
         OF_ITEM | {"standing": "provisional or authoritative."} | ACKED,
     ),
-    "lanes.item.corrected": Told(
+    "lanes.item.corrected": DocumentedEvent(
         "An authoritative answer replaced a different one.",
         OF_ITEM | {"changed_fields": "Which of the compared fields differ."} | ACKED,
     ),
-    "lanes.item.failed": Told(
+    "lanes.item.failed": DocumentedEvent(
         "An item was given up; `lanes retry` brings it back.",
         OF_ITEM | {"reason": "Why, as a sentence."} | ACKED,
     ),
-    "lanes.batch.submitted": Told("The provider has a batch.", OF_BATCH | REQUESTS),
-    "lanes.batch.ended": Told(
+    "lanes.batch.submitted": DocumentedEvent("The provider has a batch.", OF_BATCH | REQUESTS),
+    "lanes.batch.ended": DocumentedEvent(
         "The provider has finished a batch. Its results are still to be read.",
         OF_BATCH
         | REQUESTS
@@ -113,7 +113,7 @@ OUT: Mapping[str, Told] = {
             "expired": "Requests that expired before they ran.",
         },
     ),
-    "lanes.batch.collected": Told(
+    "lanes.batch.collected": DocumentedEvent(
         "Every result of a batch was applied: its answers can be read.",
         OF_BATCH
         | of_each(
@@ -129,7 +129,7 @@ OUT: Mapping[str, Told] = {
             what="counts of a batch",
         ),
     ),
-    "lanes.incident.opened": Told(
+    "lanes.incident.opened": DocumentedEvent(
         "A promise is broken. The resource is `lanes.provider` where it concerns every workload.",
         {
             "incident_id": "Its number, as in view `incident_log`.",
@@ -143,7 +143,7 @@ OUT: Mapping[str, Told] = {
             "parent_id": "The incident that explains it; null: none.",
         },
     ),
-    "lanes.work.waiting": Told(
+    "lanes.work.waiting": DocumentedEvent(
         "Real-time work waits that no drain serves. Lanes tells itself: a drain is started. Resource `lanes.lane.realtime`.",
         {
             "ready": "How much work waits.",
@@ -151,7 +151,7 @@ OUT: Mapping[str, Told] = {
         },
     ),
 }
-RESOLVED = Told(
+RESOLVED = DocumentedEvent(
     "A promise is kept again.", {**OUT["lanes.incident.opened"].says, "sentence": "How it ended."}
 )
 OF_ROLLOUT = {
@@ -177,7 +177,7 @@ OF_HAPPENINGS = {
 }
 
 
-def out() -> dict[str, Told]:
+def out() -> dict[str, DocumentedEvent]:
     """Every event that Lanes tells."""
     said = of_each(
         Happened,
@@ -185,7 +185,8 @@ def out() -> dict[str, Told]:
         what="what happens to rollouts",
     )
     rollouts = {
-        f"lanes.rollout.{happened}": Told(text, OF_ROLLOUT) for happened, text in said.items()
+        f"lanes.rollout.{happened}": DocumentedEvent(text, OF_ROLLOUT)
+        for happened, text in said.items()
     }
     waiting = OUT["lanes.work.waiting"]
     return {name: told for name, told in OUT.items() if told is not waiting} | {

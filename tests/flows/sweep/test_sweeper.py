@@ -18,7 +18,7 @@ from tasks.send_batch import prepare
 from tasks.sweep.duties import duties, sweeping
 from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
 from tests.conftest import NOON, later
-from tests.flows.conftest import Log, Sender, until
+from tests.flows.conftest import RunLog, Sender, until
 from tests.prefect_standin import PrefectStandIn
 
 PROMPTLY_S = 3
@@ -28,7 +28,7 @@ PROMPTLY_S = 3
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The warnings of the run's log."""
     warnings: list[str] = []
-    monkeypatch.setattr("tasks.troubles.get_run_logger", lambda: Log(warnings))
+    monkeypatch.setattr("tasks.troubles.get_run_logger", lambda: RunLog(warnings))
     return warnings
 
 

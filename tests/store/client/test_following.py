@@ -24,7 +24,7 @@ ANSWERED = ("answered", "settled", "failed")
 SESSIONS = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
-class Looked:
+class CountedLooks:
     """The looks of those who follow."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,11 +46,11 @@ class Looked:
 
 
 @pytest.fixture
-def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
+def looked(monkeypatch: pytest.MonkeyPatch) -> CountedLooks:
     """Nobody looks but when something was heard."""
     for module in (lookout, following):
         monkeypatch.setattr(module, "RELOOK_S", NEVER_S)
-    return Looked(monkeypatch)
+    return CountedLooks(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def first(told: Generator[Listed]) -> Listed:
 
 
 def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
-    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+    pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:
     told = client.results("letters", states=ANSWERED, follow=True, reader="dashboard")
     coming = programs.submit(first, told)
@@ -88,7 +88,9 @@ def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
         assert [each.reader for each in rows(connection, "read")] == ["dashboard"]
 
 
-async def test_an_answer_is_told_to_asynchronous_programs(pool: Engine, looked: Looked) -> None:
+async def test_an_answer_is_told_to_asynchronous_programs(
+    pool: Engine, looked: CountedLooks
+) -> None:
     async with aclosing(client.aresults("letters", states=ANSWERED, follow=True)) as told:
         coming = asyncio.ensure_future(anext(told))
         await asyncio.to_thread(looked.until, 1)
@@ -102,7 +104,7 @@ async def test_an_answer_is_told_to_asynchronous_programs(pool: Engine, looked: 
 
 
 def test_that_no_answer_comes_is_told_too(
-    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+    pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:
     coming = programs.submit(first, client.results("letters", states=["failed"], follow=True))
     looked.until(1)
@@ -133,7 +135,10 @@ def test_the_reads_of_what_is_listed_are_recorded_where_there_is_a_reader(pool: 
 
 
 def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
-    pool: Engine, programs: ThreadPoolExecutor, looked: Looked, monkeypatch: pytest.MonkeyPatch
+    pool: Engine,
+    programs: ThreadPoolExecutor,
+    looked: CountedLooks,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(following, "AGAIN_S", 0.01)
     coming = programs.submit(first, client.results("letters", states=ANSWERED, follow=True))
@@ -181,7 +186,7 @@ def test_a_database_that_goes_away_between_two_pages_costs_no_item(
 
 
 def test_the_read_of_an_item_that_somebody_has_locked_is_recorded_once_it_is_free(
-    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+    pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:
     answer(pool)
     told = client.results("letters", states=ANSWERED, follow=True, reader="dashboard")

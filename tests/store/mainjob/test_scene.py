@@ -25,7 +25,7 @@ ADDED = Sample(
 )
 
 
-class Clock:
+class SceneClock:
     """Seconds that pass when a test says so."""
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class Clock:
 
 
 @pytest.fixture
-def elapsed() -> Clock:
+def elapsed() -> SceneClock:
     """The scene's own time."""
-    return Clock()
+    return SceneClock()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
 
 
 @pytest.fixture
-def scene(pool: Engine, api: PrefectApi, elapsed: Clock) -> Scene:
+def scene(pool: Engine, api: PrefectApi, elapsed: SceneClock) -> Scene:
     """Two items in real time, to one of which its customer will add something."""
     with pool.begin() as connection:
         publish(connection, "tickets", now=NOON, mode="lambda")
@@ -85,7 +85,7 @@ def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(
 
 
 def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_in_force(
-    scene: Scene, pool: Engine, prefect: PrefectStandIn, elapsed: Clock
+    scene: Scene, pool: Engine, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
     scene.look()
     assert told(prefect) == []
@@ -106,7 +106,7 @@ def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_i
 
 
 def test_the_batch_of_what_is_amended_waits_for_it_and_no_other_does_nor_for_ever(
-    scene: Scene, pool: Engine, elapsed: Clock
+    scene: Scene, pool: Engine, elapsed: SceneClock
 ) -> None:
     answer(pool)
     assert scene.holds_back("tickets")
@@ -123,7 +123,7 @@ def test_the_batch_of_what_is_amended_waits_for_it_and_no_other_does_nor_for_eve
 
 
 def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
-    scene: Scene, pool: Engine, api: PrefectApi, prefect: PrefectStandIn, elapsed: Clock
+    scene: Scene, pool: Engine, api: PrefectApi, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
     answer(pool)
     job, sent = MainJob(pool, api, Lines()), Sent({"tickets": ["desk", "digest"]}, scene=scene)
@@ -137,7 +137,7 @@ APPEALS = appeals("run", now=NOON)
 
 
 @pytest.fixture
-def appealed(pool: Engine, api: PrefectApi, elapsed: Clock) -> Scene:
+def appealed(pool: Engine, api: PrefectApi, elapsed: SceneClock) -> Scene:
     """The comments' workload, to which two appeals came minutes ago."""
     fields = {
         field: value for field, value in sample_workloads()["moderation"].items() if field != "name"
@@ -164,7 +164,7 @@ def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_bat
     assert not appealed.holds_back("tickets")
 
 
-def test_nobody_waits_for_ever_for_what_came_before(appealed: Scene, elapsed: Clock) -> None:
+def test_nobody_waits_for_ever_for_what_came_before(appealed: Scene, elapsed: SceneClock) -> None:
     elapsed.at_s = ENTERED_WITHIN_S
     assert not appealed.expects_more
     assert not appealed.holds_back("moderation")

@@ -361,7 +361,7 @@ def role_taken(connection: Connection) -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class ScenarioMessage:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
 
     happens: Callable[[Connection], None]
@@ -376,7 +376,7 @@ class Told:
 
 WAITING = "unanswered items, 1 of them overdue; the nearest is due <!date^"
 TOLD = {
-    Promise.REALTIME_SLOW: Told(
+    Promise.REALTIME_SLOW: ScenarioMessage(
         realtime_slow,
         (
             "2x the provider answered 500: Internal server error",
@@ -388,7 +388,7 @@ TOLD = {
         DRAIN,
         "bad1",
     ),
-    Promise.REALTIME_FAILING: Told(
+    Promise.REALTIME_FAILING: ScenarioMessage(
         realtime_failing,
         (
             "12x the provider answered 529: Overloaded",
@@ -401,7 +401,7 @@ TOLD = {
         DRAIN,
         "bad0",
     ),
-    Promise.BATCH_SLOW: Told(
+    Promise.BATCH_SLOW: ScenarioMessage(
         batch_slow,
         ("The provider has finished 1 of 3 requests, and says nothing of why.",),
         f"3 {WAITING}",
@@ -410,7 +410,7 @@ TOLD = {
         SUBMIT,
         "overdue-batch",
     ),
-    Promise.BATCH_FAILING: Told(
+    Promise.BATCH_FAILING: ScenarioMessage(
         batch_failing,
         ("10x it is expired", "1x it is canceled", "in 55 attempts of the last 24 h"),
         "10 unanswered items",
@@ -418,7 +418,7 @@ TOLD = {
         "lanes pause letters",
         COLLECT,
     ),
-    Promise.BATCH_INVALID: Told(
+    Promise.BATCH_INVALID: ScenarioMessage(
         batch_invalid,
         ("9x it is invalid", "1x it is truncated"),
         "10 unanswered items",
@@ -426,7 +426,7 @@ TOLD = {
         "Edit the workload",
         COLLECT,
     ),
-    Promise.BATCH_UNCLEAR: Told(
+    Promise.BATCH_UNCLEAR: ScenarioMessage(
         batch_unclear,
         ("several batches at the provider fit it",),
         f"3 {WAITING}",
@@ -435,7 +435,7 @@ TOLD = {
         SUBMIT,
         "overdue-batch",
     ),
-    Promise.BATCH_INCOMPLETE: Told(
+    Promise.BATCH_INCOMPLETE: ScenarioMessage(
         batch_incomplete,
         ("2x it is missing",),
         "0 unanswered items",
@@ -443,7 +443,7 @@ TOLD = {
         "lanes explain",
         COLLECT,
     ),
-    Promise.BATCH_NEVER_STARTED: Told(
+    Promise.BATCH_NEVER_STARTED: ScenarioMessage(
         batch_never_started,
         ("- batch 1 is released: refused: no credit",),
         f"3 {WAITING}",
@@ -452,7 +452,7 @@ TOLD = {
         SUBMIT,
         "overdue-batch",
     ),
-    Promise.AUTHORITATIVE_FAILED: Told(
+    Promise.AUTHORITATIVE_FAILED: ScenarioMessage(
         authoritative_failed,
         ("2x the answer breaks the schema at category: 'category' is a required property",),
         "0 unanswered items; 2 provisional answers uncorrected",
@@ -461,7 +461,7 @@ TOLD = {
         COLLECT,
         "k1",
     ),
-    Promise.ITEMS_FAILED: Told(
+    Promise.ITEMS_FAILED: ScenarioMessage(
         items_failed,
         ("5x errored: the provider answered 500: Internal server error (after 1 failed attempt)",),
         "5 unanswered items",
@@ -470,7 +470,7 @@ TOLD = {
         DRAIN,
         "bad3",
     ),
-    Promise.WORKLOAD_INVALID: Told(
+    Promise.WORKLOAD_INVALID: ScenarioMessage(
         workload_invalid,
         ("urgent_when, line 2, column 3: extraneous input '&&'",),
         f"3 {WAITING}",
@@ -478,7 +478,7 @@ TOLD = {
         "Edit the workload",
         lacks=("No run: no run is at fault", "No sample item: it is about a block"),
     ),
-    Promise.PROVIDER_DOWN: Told(
+    Promise.PROVIDER_DOWN: ScenarioMessage(
         provider_down,
         ("3x the provider answered 529: Overloaded",),
         f"6 {WAITING}",
@@ -487,7 +487,7 @@ TOLD = {
         DRAIN,
         "bad2",
     ),
-    Promise.APPROVAL_WAITS: Told(
+    Promise.APPROVAL_WAITS: ScenarioMessage(
         approval_waits,
         ("Nothing failed: a person was asked.",),
         "No item waits for the answer",
@@ -496,7 +496,7 @@ TOLD = {
         ROLLOUT,
         lacks=("No sample item: it is about a rollout",),
     ),
-    Promise.PROVIDER_FROZEN: Told(
+    Promise.PROVIDER_FROZEN: ScenarioMessage(
         provider_frozen,
         ("the provider answered 402: Your credit balance is too low",),
         f"3 {WAITING}",
@@ -505,7 +505,7 @@ TOLD = {
         DRAIN,
         "overdue-realtime",
     ),
-    Promise.BUDGET: Told(
+    Promise.BUDGET: ScenarioMessage(
         budget,
         ("Nothing failed: the query below shows what it was spent on.",),
         f"3 {WAITING}",
@@ -514,7 +514,7 @@ TOLD = {
         None,
         "overdue-realtime",
     ),
-    Promise.DEADLINE_MISSED: Told(
+    Promise.DEADLINE_MISSED: ScenarioMessage(
         deadline_missed,
         (
             "7x missed on realtime, reason pinned",
@@ -528,7 +528,7 @@ TOLD = {
         "overdue-realtime",
         lacks=("No run: no run is at fault",),
     ),
-    Promise.DEADLINE_AT_RISK: Told(
+    Promise.DEADLINE_AT_RISK: ScenarioMessage(
         deadline_at_risk,
         (
             "1 item is bound to batch; 1 item would not be answered in real time either: it needs 90 min for what waits there",
@@ -540,7 +540,7 @@ TOLD = {
         "overdue-batch",
         lacks=("No run: no run is at fault",),
     ),
-    Promise.ROLE_TAKEN: Told(
+    Promise.ROLE_TAKEN: ScenarioMessage(
         role_taken,
         ('held by session 4711 of user grafana (application "psql", address 10.0.0.7)',),
         f"3 {WAITING}",

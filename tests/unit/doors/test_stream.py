@@ -12,20 +12,20 @@ from tests.conftest import NOON, later
 
 
 @dataclass(frozen=True)
-class Happened:
+class StoredEvent:
     id: str
     occurred: datetime = NOON
 
 
-def names(events: Iterable[Happened]) -> list[str]:
+def names(events: Iterable[StoredEvent]) -> list[str]:
     return [each.id for each in events]
 
 
-A, B, C = Happened("a"), Happened("b"), Happened("c")
+A, B, C = StoredEvent("a"), StoredEvent("b"), StoredEvent("c")
 
 
 def test_an_event_is_new_until_it_was_admitted() -> None:
-    books = Stream[Happened]()
+    books = Stream[StoredEvent]()
     assert books.new([A, B]) == [A, B]
     books.admitted([A])
     assert books.new([A, B]) == [B]
@@ -33,8 +33,8 @@ def test_an_event_is_new_until_it_was_admitted() -> None:
 
 def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "REMEMBERED", 2)
-    books = Stream[Happened]()
-    many = [Happened(str(number)) for number in range(100)]
+    books = Stream[StoredEvent]()
+    many = [StoredEvent(str(number)) for number in range(100)]
     for number, each in enumerate(many):
         books.admitted([each])
         remembered = len(many[: number + 1]) - len(books.new(many[: number + 1]))
@@ -45,7 +45,7 @@ def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it() -> None:
-    books = Stream[Happened]()
+    books = Stream[StoredEvent]()
     books.keep(A, "k")
     assert (books.new([A]), books.waits("k"), books.waits("other")) == ([], True, False)
     books.keep(B, "k")
@@ -64,8 +64,8 @@ def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it(
 
 
 def test_the_watermark_never_passes_what_is_kept_and_reading_goes_on() -> None:
-    books = Stream[Happened]()
-    books.keep(Happened("old", later(seconds=-40)), "k")
+    books = Stream[StoredEvent]()
+    books.keep(StoredEvent("old", later(seconds=-40)), "k")
     until = books.read_until(later(minutes=9), later(minutes=9))
     assert (until, books.watermark(until)) == (later(minutes=9), later(seconds=-40))
     books.tried("k", admitted=True)
@@ -73,10 +73,10 @@ def test_the_watermark_never_passes_what_is_kept_and_reading_goes_on() -> None:
 
 
 def test_what_was_missed_is_read_again_until_it_must_have_been_stored() -> None:
-    books = Stream[Happened]()
-    books.missed(Happened("late", later(seconds=5)))
-    books.missed(Happened("early", later(seconds=2)))
-    assert books.new([Happened("early")]) != []
+    books = Stream[StoredEvent]()
+    books.missed(StoredEvent("late", later(seconds=5)))
+    books.missed(StoredEvent("early", later(seconds=2)))
+    assert books.new([StoredEvent("early")]) != []
     ended = later(seconds=20)
     assert books.read_until(later(seconds=10), ended) == later(seconds=2)
     assert books.read_until(ended + OVERLAP / 2, later(minutes=2)) == later(seconds=2)
@@ -86,7 +86,7 @@ def test_what_was_missed_is_read_again_until_it_must_have_been_stored() -> None:
 
 def test_where_too_many_are_kept_the_next_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "MOST_KEPT", 1)
-    books = Stream[Happened]()
+    books = Stream[StoredEvent]()
     books.keep(A, "k")
     books.keep(B, "other")
     assert books.new([A, B]) == [B]
@@ -110,13 +110,13 @@ def test_a_span_that_goes_on_is_read_again_only_while_it_is_small() -> None:
 
 
 def test_the_books_hold_what_is_kept_in_a_span_and_what_was_missed_before_its_end() -> None:
-    books = Stream[Happened]()
+    books = Stream[StoredEvent]()
     books.keep(A, "k")
     assert books.holds(NOON, later(minutes=5))
     assert not books.holds(later(minutes=5), later(minutes=10))
     books.tried("k", admitted=True)
     assert not books.holds(NOON, later(minutes=5))
-    books.missed(Happened("lost", later(minutes=1)))
+    books.missed(StoredEvent("lost", later(minutes=1)))
     assert [
         books.holds(later(minutes=start), later(minutes=start + 5)) for start in (-5, 0, 5)
     ] == [False, True, True]

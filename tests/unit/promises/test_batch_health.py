@@ -14,7 +14,7 @@ NUMBER = BatchId(41)
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchFields:
     state: BatchState = BatchState.COLLECTED
     batch_id: BatchId = NUMBER
     workload: str = "tickets"
@@ -46,50 +46,55 @@ def breach(
 @pytest.mark.parametrize(
     ("batch", "incidents", "wrong", "of_lane"),
     [
-        (Batch(), [], None, "batch healthy"),
-        (Batch(BatchState.HELD), [], "held", "1 batch held"),
+        (BatchFields(), [], None, "batch healthy"),
+        (BatchFields(BatchState.HELD), [], "held", "1 batch held"),
         (
-            Batch(BatchState.HELD),
+            BatchFields(BatchState.HELD),
             [breach(Promise.BATCH_UNCLEAR, "batch 41")],
             "batch needs a decision",
             "batch needs a decision",
         ),
-        (Batch(BatchState.SUBMITTED), [], None, "batch healthy"),
-        (Batch(BatchState.INTENDED), [], None, "batch healthy"),
+        (BatchFields(BatchState.SUBMITTED), [], None, "batch healthy"),
+        (BatchFields(BatchState.INTENDED), [], None, "batch healthy"),
         (
-            Batch(),
+            BatchFields(),
             [breach(Promise.BATCH_SLOW, "batch 41")],
             "batch runs too long",
             "batch runs too long",
         ),
-        (Batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
+        (BatchFields(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
         (
-            Batch(workload="letters"),
+            BatchFields(workload="letters"),
             [breach(Promise.BATCH_SLOW, "batch 41")],
             None,
             "batch runs too long",
         ),
         (
-            Batch(),
+            BatchFields(),
             [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)],
             None,
             "batch healthy",
         ),
-        (Batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
+        (BatchFields(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
         (
-            Batch(),
+            BatchFields(),
             [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)],
             None,
             "batch items fail (2)",
         ),
-        (Batch(), [breach(Promise.AUTHORITATIVE_FAILED)], None, "authoritative pass failed"),
-        (Batch(), [breach(Promise.PROVIDER_FROZEN, "acme")], None, "the provider takes nothing"),
-        (Batch(), [breach(Promise.PROVIDER_DOWN, "acme")], None, "batch healthy"),
-        (Batch(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
+        (BatchFields(), [breach(Promise.AUTHORITATIVE_FAILED)], None, "authoritative pass failed"),
+        (
+            BatchFields(),
+            [breach(Promise.PROVIDER_FROZEN, "acme")],
+            None,
+            "the provider takes nothing",
+        ),
+        (BatchFields(), [breach(Promise.PROVIDER_DOWN, "acme")], None, "batch healthy"),
+        (BatchFields(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
     ],
 )
 def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decide(
-    batch: Batch, incidents: list[Incident], wrong: str | None, of_lane: str
+    batch: BatchFields, incidents: list[Incident], wrong: str | None, of_lane: str
 ) -> None:
     assert trouble(batch, incidents) == wrong
     assert health([batch], incidents) == of_lane

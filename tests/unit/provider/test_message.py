@@ -16,7 +16,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.prices import cost
 from tests.conftest import NOON
 from tests.examples import version
-from tests.hostile.answers import KINDS, USAGE, Kind, message, messages
+from tests.hostile.answers import KINDS, USAGE, FieldKind, message, messages
 from tests.unit.strategies import any_json
 
 INTEGER = 2**31 - 1  # the largest that a column of the ledger holds
@@ -58,7 +58,7 @@ def test_a_response_can_be_booked_and_stored_whatever_the_message_was(
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
-def test_a_spoiled_field_keeps_the_bill_that_can_be_read_and_no_other(kind: Kind) -> None:
+def test_a_spoiled_field_keeps_the_bill_that_can_be_read_and_no_other(kind: FieldKind) -> None:
     if kind.value == "deep":
         return  # no reader of JSON comes so far: the results say so of their line
     found = read(kind.spoil(message()))

@@ -23,7 +23,7 @@ Headers = dict[str, str]
 
 
 @dataclass
-class World:
+class LimitedProvider:
     """A provider with limits a minute, and `drains` that ask it; time passes in steps."""
 
     requests: float | None = None
@@ -108,7 +108,7 @@ class World:
 FIRST = 1  # calls that nobody knows a limit for
 
 
-def warmed(world: World) -> World:
+def warmed(world: LimitedProvider) -> LimitedProvider:
     """A first answer told every drain of the limits."""
     for mine in world.known:
         charge = world.provider.admit(world.now.timestamp(), 1, 1)
@@ -130,7 +130,7 @@ def warmed(world: World) -> World:
 def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything(
     requests: int | None, input: int | None, output: int | None, call_s: float, needs: list[Need]
 ) -> None:
-    world = warmed(World(requests, input, output, call_s=call_s))
+    world = warmed(LimitedProvider(requests, input, output, call_s=call_s))
     most = max(
         (
             sum(each.of(kind) for each in needs) / limit
@@ -158,7 +158,7 @@ def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything
 def test_drains_that_share_what_they_saw_are_refused_rarely_and_answer_everything(
     requests: int, drains: int, call_s: float, calls: int
 ) -> None:
-    world = warmed(World(requests, call_s=call_s, drains=drains))
+    world = warmed(LimitedProvider(requests, call_s=call_s, drains=drains))
     world.run([Need(10, 10)] * calls, minutes=5 + 3 * calls / requests)
     assert len(world.answered) == calls
     assert world.refused <= max(2, 0.1 * calls)
@@ -186,7 +186,7 @@ def forever(headers: Headers) -> Headers:
 def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(
     lie: Callable[[Headers], Headers],
 ) -> None:
-    world = World(lie=lie)
+    world = LimitedProvider(lie=lie)
     world.run([Need(500, 500)] * 10, minutes=11)
     moments = [NOON, *sorted(world.answered.values())]
     assert len(world.answered) == 10
@@ -198,7 +198,7 @@ def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(
 def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_nothing_back() -> (
     None
 ):
-    world = warmed(World(lie=tiny))
+    world = warmed(LimitedProvider(lie=tiny))
     world.run([Need(500, 500)] * 10, minutes=2, used=1)
     assert len(world.answered) == 10
     notes = world.known[0].take_notes()
@@ -207,7 +207,7 @@ def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_n
 
 
 def test_the_reserve_is_kept_for_what_presses() -> None:
-    world = warmed(World(50, call_s=100))
+    world = warmed(LimitedProvider(50, call_s=100))
     world.run([Need(1, 1)] * 100, minutes=0.01)
     begun = 100 - sum(not world.known[0].is_under_way(number) for number in range(100))
     assert begun == 50 * (1 - RESERVE) - FIRST
@@ -218,7 +218,7 @@ def test_the_reserve_is_kept_for_what_presses() -> None:
 def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> (
     None
 ):
-    world = warmed(World(output=10_000))
+    world = warmed(LimitedProvider(output=10_000))
     mine = world.known[0]
     begun = [
         key for key in range(10) if mine.begins(key, MODEL, Need(1, 1_000), presses=True, now=NOON)
@@ -243,14 +243,14 @@ def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
 
 
 def test_a_call_that_needs_more_than_a_whole_limit_begins_alone_once_it_is_full() -> None:
-    mine = warmed(World(output=500)).known[0]
+    mine = warmed(LimitedProvider(output=500)).known[0]
     assert not mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=NOON)
     assert mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
     assert not mine.begins("huge too", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
 
 
 def test_when_something_that_is_held_fits_is_known() -> None:
-    mine = warmed(World(60)).known[0]
+    mine = warmed(LimitedProvider(60)).known[0]
     assert mine.next_moment(NOON) is None
     while mine.begins(object(), MODEL, Need(1, 1), presses=True, now=NOON):
         pass

@@ -65,7 +65,7 @@ BY_ROW = ("What", "Gate")  # tables that begin so have a figure in each row
 
 
 @dataclass
-class Shown:
+class ShownTable:
     """A table's figures by their names as they are shown, and all that is said until the next one."""
 
     figures: list[str]
@@ -81,9 +81,9 @@ class Shown:
         ]
 
 
-def in_artifact(page: str) -> list[Shown]:
+def in_artifact(page: str) -> list[ShownTable]:
     """The tables of a Markdown page."""
-    found: list[Shown] = []
+    found: list[ShownTable] = []
     below = False
     for block in page.split("\n\n"):
         if block.startswith("|"):
@@ -99,9 +99,9 @@ def in_artifact(page: str) -> list[Shown]:
     return found
 
 
-def in_terminal(page: RenderableType) -> list[Shown]:
+def in_terminal(page: RenderableType) -> list[ShownTable]:
     """The tables that are written to a terminal."""
-    found: list[Shown] = []
+    found: list[ShownTable] = []
     below = False
     for each in _each(page):
         if isinstance(each, Table):
@@ -118,14 +118,14 @@ def in_terminal(page: RenderableType) -> list[Shown]:
     return found
 
 
-def unexplained(shown: Iterable[Shown]) -> list[str]:
+def unexplained(shown: Iterable[ShownTable]) -> list[str]:
     """The figures of a page that nothing below their table explains."""
     return [name for each in shown for name in each.unexplained]
 
 
-def _shown(heads: list[str], labels: Iterable[str]) -> Shown:
+def _shown(heads: list[str], labels: Iterable[str]) -> ShownTable:
     rows = labels if heads[0] in BY_ROW else ()
-    return Shown([name for name in (*heads, *rows) if name not in NAMES])
+    return ShownTable([name for name in (*heads, *rows) if name not in NAMES])
 
 
 def _each(of: RenderableType) -> Iterator[RenderableType]:

@@ -58,7 +58,7 @@ def test_what_was_missing_at_the_start_counts_only_while_those_who_wrote_then_ar
     assert Tail(10, [(3, 4)], NOBODY).gaps == []
 
 
-class World:
+class NumberedCommits:
     """Transactions of a few people that take numbers, and commit or roll back whenever they like."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ LIMIT = 2
 def test_every_committed_row_is_read_exactly_once(
     before: list[Step], readings: list[tuple[list[Step], ...]]
 ) -> None:
-    world, told = World(), list[int]()
+    world, told = NumberedCommits(), list[int]()
 
     def go(steps: list[Step]) -> None:
         for person, what in steps:
