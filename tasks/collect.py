@@ -13,9 +13,9 @@ from lanes.batch.batch import OpenBatch
 from lanes.batch.collection import APART, REPEATED, doubt
 from lanes.errors import LanesError, StillLocked
 from lanes.packing import ALONE, Claim, pack_ids
-from lanes.promises.batch_results import incomplete
-from lanes.promises.failures import Failures
-from lanes.promises.provider_faults import frozen, refused
+from lanes.promises.batches import incomplete
+from lanes.promises.breaches import frozen, refused
+from lanes.promises.briefing import ErrorTally
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
@@ -165,7 +165,7 @@ class Reading:
         self._own: set[int] = set()  # numbers of the requests that are at fault themselves
         self._frozen = 0  # items that the account kept from being answered
         self._refused = 0  # attempts that the database did not take
-        self._failures = Failures()  # of items, over everything that this reading read
+        self._failures = ErrorTally()  # of items, over everything that this reading read
         self._proved = False  # by a result that was read
 
     async def is_ours(self, chunk: Sequence[Line]) -> bool:

@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
-from lanes.promises.telling import Move, Post, next_move, rest
+from lanes.promises.incident import SlackPost, SlackStep, delay_after, next_step
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.wording import message
 from lanes.store.database import Database
@@ -59,16 +59,16 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 
 
 async def _tell_of(
-    db: Database, messenger: Messenger, briefer: Briefer, post: Post, ui_url: str
+    db: Database, messenger: Messenger, briefer: Briefer, post: SlackPost, ui_url: str
 ) -> bool:
     """Whether Slack was told something of this incident. Raises NotTold after its post went back to the outbox."""
     async with db.transaction() as run:
-        move = next_move(post, edits=messenger.edits, now=run.now)
-        if move is Move.NOTHING:
+        move = next_step(post, edits=messenger.edits, now=run.now)
+        if move is SlackStep.NOTHING:
             return False
-        await run(slack_posts.begin, post.incident.id, posts=move is Move.POST, now=run.now)
+        await run(slack_posts.begin, post.incident.id, posts=move is SlackStep.POST, now=run.now)
     try:
-        if move is Move.POST and post.unsure and await _was_posted(db, messenger, post):
+        if move is SlackStep.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
         place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
     except NotTold as problem:
@@ -87,7 +87,7 @@ async def _messenger() -> Messenger | None:
     return block.connect()
 
 
-async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
+async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bool:
     """Whether the try of which nobody knows the end had arrived; its message is ours again then."""
     channel = await db.run(slack_posts.channel_id)
     since = post.incident.opened_at - LOOKS_BACK
@@ -111,24 +111,26 @@ async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     return True
 
 
-async def _send(messenger: Messenger, move: Move, post: Post, known: Briefed, ui_url: str) -> Place:
+async def _send(
+    messenger: Messenger, move: SlackStep, post: SlackPost, known: Briefed, ui_url: str
+) -> Place:
     said = message(post.incident, known.briefing, known.pages, ui_url=ui_url)
-    if move is Move.POST:
+    if move is SlackStep.POST:
         return await asyncio.to_thread(messenger.post, said)
     place = Place(post.channel, post.ts)
     await asyncio.to_thread(messenger.edit, place, said)
     return place
 
 
-async def _not_told(db: Database, move: Move, post: Post, problem: NotTold) -> None:
+async def _not_told(db: Database, move: SlackStep, post: SlackPost, problem: NotTold) -> None:
     attempts = post.attempts + 1
     if attempts == 1:
         get_run_logger().warning("incident %d waits to be told: %s", post.incident.id, problem)
-    unsure = problem.maybe and move is Move.POST
+    unsure = problem.maybe and move is SlackStep.POST
     async with db.transaction() as run:
-        if move is Move.EDIT and problem.gone:
+        if move is SlackStep.EDIT and problem.gone:
             await run(slack_posts.forget, post.incident.id)
-        again = run.now + rest(attempts, retry_after_s=problem.retry_after_s)
+        again = run.now + delay_after(attempts, retry_after_s=problem.retry_after_s)
         await run(
             slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again
         )

@@ -20,7 +20,7 @@ from blocks.provider import Provider
 from blocks.workload import Workload
 from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import Incident, Promise
-from lanes.promises.remedy import FormLink, Where, form
+from lanes.promises.remedy import FormLink, FormTarget, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
@@ -158,16 +158,16 @@ async def _form_page(
     client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink
 ) -> str | None:
     match wanted.where:
-        case Where.DEPLOYMENT:
+        case FormTarget.DEPLOYMENT:
             deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
             return form_page(deployment.id, wanted.parameters)
-        case Where.BLOCK:
+        case FormTarget.BLOCK:
             return await _block_page(
                 client, of.block_id, wanted.name, Workload.get_block_type_slug()
             )
-        case Where.PROVIDER:
+        case FormTarget.PROVIDER:
             return await _block_page(client, None, BLOCK, Provider.get_block_type_slug())
-        case Where.RUN:
+        case FormTarget.RUN:
             return None if briefing.flow_run_id is None else run_page(briefing.flow_run_id)
 
 

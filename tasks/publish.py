@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
 from lanes.errors import SpecInvalid, StillLocked
-from lanes.promises.definitions import invalid_workload
+from lanes.promises.breaches import invalid_workload
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.workload import workloads

@@ -28,7 +28,7 @@ from lanes.packing import (
     new_nonce,
     pack_ids,
 )
-from lanes.promises.provider_faults import refused
+from lanes.promises.breaches import refused
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch

@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx2
 from prefect.logging import get_run_logger
 
-from lanes.promises.incident import Recorded
+from lanes.promises.incident import IncidentChanges
 from lanes.promises.judge import assess
 from lanes.settings import Settings
 from lanes.store import incidents
@@ -34,7 +34,7 @@ def pause_s() -> float:
     return EVERY_S_NEARBY if Settings.read().provider_is_local else EVERY_S
 
 
-async def evaluate(db: Database) -> Recorded:
+async def evaluate(db: Database) -> IncidentChanges:
     """Every promise was judged as of now: breaches have their incident, and what is over was resolved.
 
     What was recorded stands, whatever becomes of the look for what the provider does again.

@@ -12,8 +12,8 @@ from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.packing import Claim, ClaimedWork
 from lanes.promises.assessment import Assessment
-from lanes.promises.failures import Failed, kind_of
-from lanes.promises.provider_faults import frozen, unknown_model
+from lanes.promises.breaches import frozen, unknown_model
+from lanes.promises.briefing import FailureReport, kind_of
 from lanes.provider.answering import REFUSED, Called
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.realtime.buffer import ServiceTimes
@@ -47,7 +47,7 @@ class Consequences:
     told_nothing: dict[str, int] = field(
         default_factory=dict
     )  # the turns of probes that were neither answered nor faulted
-    failures: list[Failed] = field(default_factory=list)
+    failures: list[FailureReport] = field(default_factory=list)
 
     def add(self, more: "Consequences") -> None:
         """Add the consequences of another call, which ended later."""
@@ -216,11 +216,11 @@ class FailureLog:
 
     def __init__(self) -> None:
         self._said: set[Kind] = set()
-        self._again: dict[Kind, Failed] = {}
+        self._again: dict[Kind, FailureReport] = {}
 
-    def met(self, failures: Iterable[Failed]) -> None:
+    def met(self, failures: Iterable[FailureReport]) -> None:
         """They stand in the log, or will with the next summary."""
-        new: dict[Kind, Failed] = {}
+        new: dict[Kind, FailureReport] = {}
         for each in failures:
             kind = each.workload, kind_of(each.error), bool(each.calls)
             among = self._again if kind in self._said else new
@@ -237,17 +237,17 @@ class FailureLog:
         self._again = {}
 
 
-def failed(version: Version, called: Called, failure: CallFailed) -> Failed:
+def failed(version: Version, called: Called, failure: CallFailed) -> FailureReport:
     """A call that was not answered, in words that quote none of its items."""
     items = [*called.pack, *called.untried]
     said = remove_quotes(str(failure), [each.payload for each in items])
-    return Failed(version.workload, said, len(items), calls=1)
+    return FailureReport(version.workload, said, len(items), calls=1)
 
 
-def unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
+def unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:
     """Answers that were paid for in vain."""
     bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
     return [
-        Failed(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)
+        FailureReport(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)
         for each in bad
     ]

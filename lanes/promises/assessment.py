@@ -1,28 +1,29 @@
-"""One promise, judged: kept, broken or neither, in which figures, and in which sentence.
+"""A judged promise: kept, broken or undecided, with its figures and the sentence that says so.
 
-Too little evidence breaks no promise and keeps none: an open incident stays open until a measurement says that it is over.
+Too little evidence neither breaks a promise nor keeps it: an open incident stays open until a measurement ends it.
 """
 
 import math
 from dataclasses import dataclass
 from datetime import timedelta
 from math import exp, lgamma, log
+from typing import Any, Self
 from uuid import UUID
 
 from lanes.money.always_valid import Share, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
 from lanes.words import Lane, Verdict
 
-FALSE_ALARM = 0.01  # the chance that a share at its limit, however often it is looked at while it is counted, breaks a promise
-TOO_SURE = 0.05  # the chance that so few hits come of a share at its limit, from which on it is believed to be below
-LEAST_HITS = 5  # of a breach: the tries of one item are alike, and say no more than one
-LEAST_CLEAN = 20  # samples without a hit that end an incident of batches, where time says nothing
-STAYS = timedelta(
-    minutes=15
-)  # how long the incident of a share is open at least, so that it does not flap
-STAYS_DOUBTFUL = timedelta(
-    hours=2
-)  # the same where it ends for want of hits alone, among too few samples to be sure
+FALSE_ALARM = (
+    0.01  # probability that a share at its limit breaks a promise, however often it is looked at
+)
+TOO_SURE = 0.05  # a share is below its limit if a share at the limit gave so few hits with at most this probability
+LEAST_HITS = 5  # of a breach: tries of the same item are alike and count as one
+LEAST_CLEAN = (
+    20  # samples without a hit that end an incident of batches, for which time proves nothing
+)
+STAYS = timedelta(minutes=15)  # minimum duration of a share's incident, against flapping
+STAYS_DOUBTFUL = timedelta(hours=2)  # the same if it ends without hits among few samples
 NOWHERE = frozenset[Lane]()
 REALTIME, BATCH = frozenset({Lane.REALTIME}), frozenset({Lane.BATCH})
 SHARES = frozenset(
@@ -38,9 +39,11 @@ SHARES = frozenset(
 
 @dataclass(frozen=True)
 class Assessment:
-    """One promise, judged. `value` and `limit` are in the promise's unit; `subject` is empty or "batch 41".
+    """A judged promise; `value` and `limit` are in the promise's unit, `subject` is empty or such as "batch 41".
 
-    What a run met, and did not measure, says `why`; `flow_run_id` is that run, `block_id` the block that it is about.
+    `standstill` are the lanes that must all stand still to explain the breach; empty if no outage explains it. `quiet` means
+    that nothing bad was seen, although not every item failed. `why` is what a run met instead of measuring, `flow_run_id`
+    that run, and `block_id` the block concerned.
     """
 
     promise: Promise
@@ -51,40 +54,49 @@ class Assessment:
     samples: int
     sentence: str
     subject: str = ""
-    standstill: frozenset[Lane] = (
-        NOWHERE  # a cause that stops all of these lanes explains the breach; none: no cause does
-    )
-    quiet: bool = (
-        False  # there is no hit in all that is looked at, and not because every item failed
-    )
+    standstill: frozenset[Lane] = NOWHERE
+    quiet: bool = False
     why: str | None = None
     flow_run_id: UUID | None = None
     block_id: UUID | None = None
 
+    @classmethod
+    def breach(
+        cls,
+        promise: Promise,
+        workload: str,
+        count: int,
+        sentence: str,
+        subject: str = "",
+        **more: Any,
+    ) -> Self:
+        """Return a broken promise that is counted, without a limit; `more` are further fields."""
+        return cls(promise, workload, Verdict.FAILED, count, 0, count, sentence, subject, **more)
+
     @property
     def severity(self) -> Severity:
-        """Critical from a multiple of the limit on, where the promise does not say always."""
+        """How much the breach matters: critical from the promise's multiple of the limit on."""
         multiple = TERMS[self.promise].critical_at
         critical = multiple == 0 or (self.limit > 0 and self.value >= self.limit * multiple)
         return Severity.CRITICAL if critical else Severity.WARNING
 
     @property
     def ends(self) -> bool:
-        """Whether an open incident is over, once it was open for `stays`."""
+        """Whether an open incident is over, once it has been open for `stays`."""
         return self.verdict is Verdict.PASSED or (
             self.verdict is Verdict.INCONCLUSIVE and self.quiet
         )
 
     @property
     def stays(self) -> timedelta:
-        """How long its incident is open at least."""
+        """The minimum duration of its incident."""
         if self.promise not in SHARES or not self.limit:
             return timedelta(0)
         return STAYS if self.verdict is Verdict.PASSED or not self.samples else STAYS_DOUBTFUL
 
 
 def verdict(value: float | None, limit: float) -> Verdict:
-    """Judge a measurement that needs no evidence by its limit; a limit of 0 promises nothing and is always kept."""
+    """Judge an exact measurement by its limit; a limit of 0 promises nothing and is always kept."""
     if limit == 0:
         return Verdict.PASSED
     if value is None or not math.isfinite(value):
@@ -92,31 +104,31 @@ def verdict(value: float | None, limit: float) -> Verdict:
     return Verdict.FAILED if value > limit else Verdict.PASSED
 
 
-def share_verdict(seen: Share, limit_percent: float) -> Verdict:
-    """Judge a share by its limit: failed and passed only on evidence, however often one looks; else inconclusive.
+def share_verdict(observed: Share, limit_percent: float) -> Verdict:
+    """Judge a share by its limit, however often it is looked at; without enough evidence it is inconclusive.
 
-    It fails where the limit lies below the bounds of `lanes.money.always_valid`, and passes where its exact upper bound
+    It fails if the limit lies below the bounds of `lanes.money.always_valid`, and passes if its exact upper bound
     (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is never exceeded.
     """
     limit = limit_percent / 100
     if limit == 0 or limit >= 1:
         return Verdict.PASSED
     if (
-        seen.hits >= LEAST_HITS
-        and seen.hits > limit * seen.samples
-        and excludes(seen, limit, alpha=FALSE_ALARM)
+        observed.hits >= LEAST_HITS
+        and observed.hits > limit * observed.samples
+        and excludes(observed, limit, alpha=FALSE_ALARM)
     ):
         return Verdict.FAILED
     few = (
-        seen.samples > 0
-        and seen.hits < limit * seen.samples
-        and _chance_of_so_few(seen, limit) <= TOO_SURE
+        observed.samples > 0
+        and observed.hits < limit * observed.samples
+        and _chance_of_so_few(observed, limit) <= TOO_SURE
     )
     return Verdict.PASSED if few else Verdict.INCONCLUSIVE
 
 
 def _chance_of_so_few(of: Share, share: float) -> float:
-    """The probability of as many hits or fewer where each sample is one with probability `share`, above what was seen."""
+    """Return the probability of at most the observed hits if each sample is one with probability `share`."""
     misses = of.samples - of.hits
     binomial = lgamma(of.samples + 1) - lgamma(of.hits + 1) - lgamma(misses + 1)
     term = exp(binomial + of.hits * log(share) + misses * log(1 - share))

@@ -1,25 +1,27 @@
-"""What whoever is on call is told of an incident beside its sentence: why, what is at stake, whether it grows, where to look.
+"""The briefing of an incident: its causes, what is at stake, whether it grows, and where to look.
 
-A part that is not known says so. Pure: the numbers come in.
+A part that is not known says so.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
 from lanes.ids import ItemId
-from lanes.promises.batch_results import JUDGED_FOR
-from lanes.promises.failures import kind_of
+from lanes.promises.answers import RECENT, SETTLED_FOR
+from lanes.promises.batches import JUDGED_FOR
 from lanes.promises.incident import Incident, Promise, in_words
-from lanes.promises.last_answers import SETTLED_FOR
-from lanes.promises.realtime import RECENT
 from lanes.text import plain
 from lanes.units import counted, seconds
 from lanes.words import Lane, Outcome, Purpose
 
+VARIES = re.compile(r"\b(?:req|msg|msgbatch)_\w+|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+")
+MOST_KINDS = 100  # further kinds are counted as one
+OTHERS = "other errors"
 MOST_CAUSES = 5
 LEAST_SAMPLES = 20  # with which a figure may be compared
 STEADY = 0.1  # a figure that moved by less than this part of itself is as before
@@ -42,8 +44,8 @@ UNUSABLE = frozenset({Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED})
 
 
 @dataclass(frozen=True)
-class Scope:
-    """Which attempts speak of a promise: those of this lane that ended badly within `window` before it was measured."""
+class AttemptFilter:
+    """The attempts that explain a promise: those of this lane that ended badly within `window` before it was measured."""
 
     window: timedelta
     lane: Lane | None = None  # None: both
@@ -51,28 +53,30 @@ class Scope:
     purpose: Purpose | None = None
 
 
-SCOPES: Mapping[Promise, Scope] = {
-    Promise.REALTIME_SLOW: Scope(RECENT, Lane.REALTIME),
-    Promise.REALTIME_FAILING: Scope(RECENT, Lane.REALTIME),
-    Promise.BATCH_FAILING: Scope(JUDGED_FOR, Lane.BATCH, NO_ANSWER),
-    Promise.BATCH_INVALID: Scope(JUDGED_FOR, Lane.BATCH, UNUSABLE),
-    Promise.BATCH_INCOMPLETE: Scope(JUDGED_FOR, Lane.BATCH, frozenset({Outcome.MISSING})),
-    Promise.AUTHORITATIVE_FAILED: Scope(SETTLED_FOR, Lane.BATCH, purpose=Purpose.AUTHORITATIVE),
-    Promise.PROVIDER_DOWN: Scope(RECENT, Lane.REALTIME),
-    Promise.PROVIDER_FROZEN: Scope(RECENT, None, frozenset({Outcome.UNSERVED})),
+SCOPES: Mapping[Promise, AttemptFilter] = {
+    Promise.REALTIME_SLOW: AttemptFilter(RECENT, Lane.REALTIME),
+    Promise.REALTIME_FAILING: AttemptFilter(RECENT, Lane.REALTIME),
+    Promise.BATCH_FAILING: AttemptFilter(JUDGED_FOR, Lane.BATCH, NO_ANSWER),
+    Promise.BATCH_INVALID: AttemptFilter(JUDGED_FOR, Lane.BATCH, UNUSABLE),
+    Promise.BATCH_INCOMPLETE: AttemptFilter(JUDGED_FOR, Lane.BATCH, frozenset({Outcome.MISSING})),
+    Promise.AUTHORITATIVE_FAILED: AttemptFilter(
+        SETTLED_FOR, Lane.BATCH, purpose=Purpose.AUTHORITATIVE
+    ),
+    Promise.PROVIDER_DOWN: AttemptFilter(RECENT, Lane.REALTIME),
+    Promise.PROVIDER_FROZEN: AttemptFilter(RECENT, None, frozenset({Outcome.UNSERVED})),
 }
 
 UNEXPLAINED: Mapping[Promise, str] = {
-    Promise.BATCH_UNCLEAR: "nothing is noted of it",
-    Promise.BATCH_INCOMPLETE: "its results held no line for them, and say nothing of why",
-    Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `depart` came so far",
+    Promise.BATCH_UNCLEAR: "no reason was noted",
+    Promise.BATCH_INCOMPLETE: "its results held no line for them, and give no reason",
+    Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `depart` got that far",
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
     Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
-    Promise.WORKLOAD_INVALID: "its fields at fault stand above",
-    Promise.PROVIDER_DOWN: "the last call met what stands above",
-    Promise.PROVIDER_FROZEN: "the last call met what stands above",
+    Promise.WORKLOAD_INVALID: "the sentence above names the fields at fault",
+    Promise.PROVIDER_DOWN: "the sentence above is what the last call met",
+    Promise.PROVIDER_FROZEN: "the sentence above is what the last call met",
 }
 UNSTAKED: Mapping[Promise, str] = {
     Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
@@ -92,33 +96,33 @@ NO_RUN: Mapping[Promise, str] = {
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",
     Promise.BATCH_NEVER_STARTED: "a batch leaves",
-    Promise.APPROVAL_WAITS: "somebody answers",
+    Promise.APPROVAL_WAITS: "a person answers",
 }
 STAYS: Mapping[Promise, str] = {
-    Promise.BATCH_UNCLEAR: "it holds what it holds until somebody decides",
+    Promise.BATCH_UNCLEAR: "it keeps its items until a person decides",
     Promise.BATCH_INCOMPLETE: "a batch is counted once, when it comes home",
     Promise.WORKLOAD_INVALID: "it stays so until the block is corrected",
     Promise.ROLE_TAKEN: "the role stays taken until that session ends",
 }
 
 
-class Part(BaseModel):
-    """Stored with its incident, as JSON."""
+class BriefingPart(BaseModel):
+    """A part of a briefing, stored with its incident as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Cause(Part):
-    """An error, and how often it was met; None: it was met, and nobody counted."""
+class Cause(BriefingPart):
+    """An error and how often it occurred; None if it was not counted."""
 
     error: str
     times: int | None = None
 
 
-class Stake(Part):
-    """Items that the incident keeps from their answer; of `uncorrected` ones a provisional answer stands.
+class Stake(BriefingPart):
+    """Items that wait for an answer because of the incident; `uncorrected` ones have a provisional answer.
 
-    `due_at` is the nearest due time that is still to come. `at_least`: there are more, which were not counted.
+    `due_at` is the nearest due time to come. `at_least` means that more were not counted.
     """
 
     unanswered: int
@@ -128,7 +132,7 @@ class Stake(Part):
     at_least: bool = False
 
     def in_words(self, moment: Callable[[datetime], str]) -> str:
-        """For a person; `moment` writes a moment."""
+        """Return the sentence; `moment` writes a moment."""
         many = "at least " if self.at_least else ""
         overdue = f", {self.overdue:,} of them overdue" if self.overdue else ""
         nearest = f"; the nearest is due {moment(self.due_at)}" if self.due_at else ""
@@ -142,54 +146,54 @@ class Stake(Part):
         return f"{many}{counted(self.unanswered, 'unanswered item')}{overdue}{nearest}{answered}"
 
 
-class Sample(Part):
-    """One item that an incident is about."""
+class SampleItem(BriefingPart):
+    """An item that an incident is about."""
 
     workload: str
     key: str
 
 
-class Briefing(Part):
-    """As of one moment. Each part has beside it the sentence that stands in its place where it is not known."""
+class Briefing(BriefingPart):
+    """What is known of an incident at one moment; each part has a sentence that replaces it if it is not known."""
 
     causes: tuple[Cause, ...] = ()  # the most frequent first
-    counted_over: str = ""  # what the causes were counted over; empty where nobody counted
+    counted_over: str = ""  # the population of the counts; empty without counts
     more: int = 0  # errors of other kinds
     unexplained: str = ""
     stake: Stake | None = None
     unstaked: str = ""
     trend: str = ""
-    sample: Sample | None = None
+    sample: SampleItem | None = None
     unsampled: str = ""
     flow_run_id: UUID | None = None
     no_run: str = ""
 
 
 @dataclass(frozen=True)
-class Met:
-    """An error as attempts met it, so often; `item_id` is that of one of them."""
+class ErrorCount:
+    """An error, how many attempts met it, and one of their items."""
 
     error: str
     times: int
     item_id: ItemId | None = None
 
 
-def kinds(met: Iterable[Met]) -> list[Met]:
-    """Errors that differ only in numbers and names are one kind, told as the most frequent of them; the most frequent first."""
-    of_kind: dict[str, list[Met]] = {}
+def kinds(met: Iterable[ErrorCount]) -> list[ErrorCount]:
+    """Merge errors that differ only in numbers and names into their most frequent one, the most frequent kind first."""
+    of_kind: dict[str, list[ErrorCount]] = {}
     for each in met:
         of_kind.setdefault(kind_of(each.error), []).append(each)
     merged = [
-        Met(most.error, sum(each.times for each in group), most.item_id)
+        ErrorCount(most.error, sum(each.times for each in group), most.item_id)
         for group in of_kind.values()
         for most in [max(group, key=lambda each: each.times)]
     ]
     return sorted(merged, key=lambda each: -each.times)
 
 
-def sample_of(items: Iterable[tuple[str, str]]) -> Sample | None:
-    """The first of these (workload, key) whose key can be typed as it is shown."""
-    return next((Sample(workload=of, key=key) for of, key in items if _typed(key)), None)
+def sample_of(items: Iterable[tuple[str, str]]) -> SampleItem | None:
+    """Return the first of these (workload, key) whose key can be typed as it is shown."""
+    return next((SampleItem(workload=of, key=key) for of, key in items if _typed(key)), None)
 
 
 def _typed(key: str) -> bool:
@@ -199,7 +203,7 @@ def _typed(key: str) -> bool:
 def compared(
     of: Incident, before: float, *, when: str, now: float | None = None, lately: str = ""
 ) -> str:
-    """How the figure moved: "rising: 96 %, from 12 % in the 15 minutes before"; `now` where it is not the incident's value."""
+    """Return how the figure moved, as "rising: 96 %, from 12 % in the hour before"; `now` replaces the incident's value."""
     value = of.value if now is None else now
     moved = (
         "rising"
@@ -212,17 +216,17 @@ def compared(
 
 
 def too_few(number: int, noun: str, when: str) -> str:
-    """Why nothing is said about how the figure moved."""
+    """Return why the figure is not compared."""
     return f"not known: {counted(number, noun)} {when} {'is' if number == 1 else 'are'} too few to compare with"
 
 
 def enough(samples: int) -> bool:
-    """Whether a figure over so many may be compared with."""
+    """Return whether a figure over that many samples may be compared."""
     return samples >= LEAST_SAMPLES
 
 
 def since_opening(of: Incident, now: datetime) -> str:
-    """How the figure moved since the incident opened, or that it only grows with time, or stays."""
+    """Return how the figure moved since the incident opened, or that it only grows with time, or stays."""
     promise = of.promise
     if promise in GROWS_UNTIL:
         return f"grows with time, until {GROWS_UNTIL[promise]}"
@@ -238,10 +242,69 @@ def since_opening(of: Incident, now: datetime) -> str:
 
 
 def usual_turnaround(batches: int, median_s: float) -> str:
-    """How long the batches before took."""
+    """Return how long the batches before took."""
     took = seconds(median_s)
     return (
         f"the batch before took {took}"
         if batches == 1
         else f"the {batches} batches before took {took} at the median"
     )
+
+
+def kind_of(error: str) -> str:
+    """Return the error without what varies: equal for errors of one kind."""
+    return VARIES.sub("#", error)
+
+
+@dataclass
+class ErrorTally:
+    """Counts of errors by kind; each kind is shown as its first error."""
+
+    _kinds: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def met(self, error: str, times: int = 1) -> None:
+        """Count an error."""
+        kind = kind_of(error)
+        if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
+            kind = error = OTHERS
+        said, before = self._kinds.get(kind, (error, 0))
+        self._kinds[kind] = (said, before + times)
+
+    @property
+    def total(self) -> int:
+        """The number of errors."""
+        return sum(times for _, times in self._kinds.values())
+
+    def told(self, *, most: int = 3) -> str:
+        """Return the most frequent errors, as "10x the batch expired; 2x the answer is not JSON; 3 of other kinds"."""
+        ordered = sorted(self._kinds.values(), key=lambda each: -each[1])
+        rest = sum(times for _, times in ordered[most:])
+        lines = [f"{times:,}x {error}" for error, times in ordered[:most]] + (
+            [f"{rest:,} of other kinds"] if rest else []
+        )
+        return "; ".join(lines)
+
+
+@dataclass(frozen=True)
+class FailureReport:
+    """Calls that failed for one kind of error, or answers that cannot be used (0 calls), and how many items they held."""
+
+    workload: str
+    error: str
+    items: int
+    calls: int
+
+    def more(self, other: "FailureReport") -> "FailureReport":
+        """Return the sum of both."""
+        return FailureReport(
+            self.workload, self.error, self.items + other.items, self.calls + other.calls
+        )
+
+    @property
+    def sentence(self) -> str:
+        """The log line."""
+        if not self.calls:
+            return (
+                f"{counted(self.items, 'answer')} of {self.workload} cannot be used: {self.error}"
+            )
+        return f"{counted(self.calls, 'call')} of {self.workload} failed, with {counted(self.items, 'item')}: {self.error}"

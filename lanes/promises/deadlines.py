@@ -1,4 +1,4 @@
-"""What is due is answered in time: the share that was missed of late, and what may be missed if nothing is done."""
+"""Promises about due times: the share that was missed lately, and the items that are likely to miss theirs."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lanes.money.always_valid import Share
-from lanes.promises.assessment import BATCH, REALTIME, Assessment, share_verdict
+from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.routing.load import Held, Load
 from lanes.routing.prospect import percent
@@ -15,18 +15,18 @@ from lanes.units import clock, counted, seconds, share
 from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
 
-MISSED_WITHIN = timedelta(hours=1)  # what the share of missed due times looks at
+MISSED_WITHIN = timedelta(hours=1)  # the window of the share of missed due times
 CALM_FOR = timedelta(
     minutes=10
-)  # nothing new is at risk for so long: what was is told as over, so that it does not flap
+)  # without new items at risk, before the incident ends, against flapping
 
 
 @dataclass(frozen=True)
-class DueSeen:
-    """The items of a workload whose due time was met or missed within the last hour, and those that are overdue now.
+class DueCounts:
+    """The items of a workload that met or missed their due time within the last hour, and those that are overdue now.
 
-    What was due already when it arrived is none of them: nobody could have met that. `in_realtime` of those that were missed or
-    are overdue had the real-time lane by their newest route.
+    Items that were due before they arrived do not count. `in_realtime` of the missed and overdue ones had the real-time lane by
+    their newest route.
     """
 
     workload: str
@@ -36,60 +36,40 @@ class DueSeen:
     in_realtime: int
 
 
-def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
-    """Judge the share of due times that were missed; None: none was due.
+def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
+    """Judge the share of due times that were missed.
 
-    A standstill of one lane explains the breach where there were none if that lane had missed none.
+    A standstill of one lane explains the breach if the promise would be kept without the misses of that lane.
     """
     name, limit = version.workload, version.spec.promises.deadline_max_missed_percent
-    late = 0 if seen is None else seen.missed + seen.overdue
-    due = 0 if seen is None else seen.met + late
-    if seen is None or not due:
+    promise, late = Promise.DEADLINE_MISSED, 0 if counts is None else counts.missed + counts.overdue
+    due = 0 if counts is None else counts.met + late
+    if counts is None or not due:
         said = "No item was due in the last hour, and none is overdue."
-        judged = share_verdict(Share(0, 0), limit)
-        return Assessment(
-            Promise.DEADLINE_MISSED,
-            name,
-            judged,
-            0,
-            limit,
-            0,
-            said,
-            quiet=True,
-            standstill=REALTIME,
-        )
+        figures = share_verdict(Share(0, 0), limit), 0, limit, 0, said
+        return Assessment(promise, name, *figures, quiet=True, standstill=REALTIME)
     part = 100 * late / due
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
-    if seen.overdue:
-        said += f" {counted(seen.overdue, 'item')} of them {'waits' if seen.overdue == 1 else 'wait'} still."
-    judged = share_verdict(Share(late, due), limit)
-    of_lanes = ((REALTIME, seen.in_realtime), (BATCH, late - seen.in_realtime))
+    if counts.overdue:
+        said += f" {counted(counts.overdue, 'item')} of them {'waits' if counts.overdue == 1 else 'wait'} still."
+    of_lanes = ((REALTIME, counts.in_realtime), (BATCH, late - counts.in_realtime))
     enough = (
         lane
         for lane, missed in of_lanes
         if share_verdict(Share(late - missed, due), limit) is not Verdict.FAILED
     )
     standstill = next(enough, REALTIME | BATCH)
-    return Assessment(
-        Promise.DEADLINE_MISSED,
-        name,
-        judged,
-        part,
-        limit,
-        due,
-        said,
-        quiet=not late,
-        standstill=standstill,
-    )
+    figures = share_verdict(Share(late, due), limit), part, limit, due, said
+    return Assessment(promise, name, *figures, quiet=not late, standstill=standstill)
 
 
 @dataclass(frozen=True)
 class AtRisk:
-    """Open items of a workload that a batch brings back in time less surely than is asked for, and that nothing can rescue.
+    """Open items of a workload whose batch is less likely to be in time than is asked for, and that cannot be rescued.
 
-    `bound` of them may not leave the batch lane; `crowded` are more than the real-time lane can answer in time, which needs
-    `drain_s` seconds for what waits there (None: not known); `held` is of how many more it answers nothing now, and why. The
+    `bound` items may not leave the batch lane; `crowded` ones are more than the real-time lane can answer in time, which needs
+    `drain_s` seconds for what already waits there; `held` counts the items that real time does not answer now, by reason. The
     nearest of all is due at `due_at`, and its batch is back by then with `probability`, 0 to 1.
     """
 
@@ -109,7 +89,7 @@ class AtRisk:
 
 
 def risks(at_risk: Iterable[Doubtful], load: Load) -> list[AtRisk]:
-    """What a second look found to be at risk, of each workload."""
+    """Group what a second look found to be at risk by workload."""
     of = defaultdict[str, list[Doubtful]](list)
     for each in at_risk:
         of[each.of.version.workload].append(each)
@@ -136,55 +116,44 @@ def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
     )
 
 
-def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
-    """By the items that are less sure to be in time than is asked for; one is enough."""
+def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
+    """Judge the items that are less likely to be in time than is asked for; one is enough for a breach."""
+    one = risk.items == 1
     said = (
-        f"{counted(seen.items, 'item')} {'is less sure to meet its' if seen.items == 1 else 'are less sure to meet their'} due "
-        f"time than is asked for; the nearest is due {clock(seen.due_at, beside=now)}, and its batch is back by then with "
-        f"{percent(seen.probability)} ({percent(seen.confidence)} are asked for)."
+        f"{counted(risk.items, 'item')} {'is less sure to meet its' if one else 'are less sure to meet their'} due time than "
+        f"is asked for; the nearest is due {clock(risk.due_at, beside=now)}, and its batch has a {percent(risk.probability)} "
+        f"chance of being back by then ({percent(risk.confidence)} are asked for)."
     )
-    judged = Verdict.FAILED if seen.items else Verdict.PASSED
-    return Assessment(
-        Promise.DEADLINE_AT_RISK,
-        seen.workload,
-        judged,
-        seen.items,
-        0,
-        seen.items,
-        said,
-        why=_why_not_rescued(seen),
-        standstill=_standstill(seen),
+    judged = Verdict.FAILED if risk.items else Verdict.PASSED
+    unpaid = any(not each.outage for each in risk.held)
+    standstill = (BATCH if risk.bound or unpaid else NOWHERE) | (
+        REALTIME if risk.crowded or risk.held else NOWHERE
     )
-
-
-def _standstill(seen: AtRisk) -> frozenset[Lane]:
-    """Return which lanes would have to stand still: the batch lane for bound items, both for those without money."""
-    unpaid = any(not each.outage for each in seen.held)
-    return (BATCH if seen.bound or unpaid else frozenset()) | (
-        REALTIME if seen.crowded or seen.held else frozenset()
-    )
+    promise, figures = Promise.DEADLINE_AT_RISK, (judged, risk.items, 0, risk.items, said)
+    why = _why_not_rescued(risk)
+    return Assessment(promise, risk.workload, *figures, why=why, standstill=standstill)
 
 
 def nothing_at_risk(workload: str) -> str:
-    """How that breach ended."""
-    return f'Nothing of workload "{workload}" that is due is at risk any more: it was answered, or is overdue by now.'
+    """Return the sentence that ends that breach."""
+    return f'No due item of workload "{workload}" is at risk any more: all were answered, or are overdue by now.'
 
 
-def _why_not_rescued(seen: AtRisk) -> str:
+def _why_not_rescued(risk: AtRisk) -> str:
     parts = list[str]()
-    if seen.bound:
+    if risk.bound:
         parts.append(
-            f"{counted(seen.bound, 'item')} {'is' if seen.bound == 1 else 'are'} bound to batch"
+            f"{counted(risk.bound, 'item')} {'is' if risk.bound == 1 else 'are'} bound to batch"
         )
-    for held, items in seen.held.items():
+    for held, items in risk.held.items():
         parts.append(f"real time answers nothing of {counted(items, 'item')}: {held.said}")
-    if seen.crowded:
-        needs = (
+    if risk.crowded:
+        busy = (
             ""
-            if seen.drain_s is None
-            else f": it needs {seconds(seen.drain_s)} for what waits there"
+            if risk.drain_s is None
+            else f": it needs {seconds(risk.drain_s)} for what waits there"
         )
         parts.append(
-            f"{counted(seen.crowded, 'item')} would not be answered in real time either{needs}"
+            f"{counted(risk.crowded, 'item')} would not be answered in real time either{busy}"
         )
     return "; ".join(parts)

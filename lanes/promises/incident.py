@@ -1,18 +1,22 @@
-"""The words of promises and incidents: what is promised, how it is counted, and what to do about a breach."""
+"""Promises and incidents: their names, units, advice and subjects, and when Slack is told of an incident."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from lanes.ids import IncidentId
+from lanes.backoff import Backoff
+from lanes.ids import BatchId, IncidentId
 from lanes.units import counted, seconds, share
 from lanes.words import Lane
 
-EVERYBODY = "*"  # stands for the workload where a breach is nobody's in particular; no workload has that name
+EVERYBODY = "*"  # the workload of a breach that concerns all of them; no workload has that name
+BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=10))  # after failed tries to tell Slack
+EDIT_EVERY = timedelta(minutes=5)  # at least, between two edits for changed figures
+READ_WITHIN = timedelta(minutes=1)  # the age of a message's figures when it is sent, at most
 
 
 class Promise(StrEnum):
@@ -45,7 +49,7 @@ class Promise(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a breach matters."""
+    """The importance of a breach."""
 
     WARNING = "warning"
     CRITICAL = "critical"
@@ -55,12 +59,12 @@ class IncidentState(StrEnum):
     """Whether a breach goes on; the comment says who moves it on."""
 
     OPEN = "open"  # `watch` resolves it once the promise is kept again
-    RESOLVED = "resolved"  # nobody
+    RESOLVED = "resolved"  # final
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How a promise is named and counted, from which multiple of its limit a breach is critical (0: always), what to do."""
+    """How a promise is named and counted, the multiple of its limit that is critical (0: always), and what to do."""
 
     title: str
     unit: str
@@ -80,7 +84,7 @@ TERMS: Mapping[Promise, Terms] = {
         "Batch items fail",
         "percent",
         4,
-        "Failed items are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
+        "Failed items are tried again until their retry budget is spent. Their errors are in lanes.attempt_log.",
     ),
     Promise.BATCH_INVALID: Terms(
         "Batch answers are invalid",
@@ -92,15 +96,15 @@ TERMS: Mapping[Promise, Terms] = {
         "Batch needs a decision",
         "items",
         0,
-        "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
+        "Its items stay with it until a person decides. `lanes batches` says what it holds and what each way out may cost: "
         "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `decide_batch` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
         "Batch results are incomplete",
         "items",
         math.inf,
-        "Items without a result were asked again by themselves: the provider counts no answer for them, so that they are paid "
-        "once. Its attempts stand in lanes.attempt_log under its batch_id.",
+        "Items without a result are asked again by themselves: the provider counts no answer for them, so they are paid once. "
+        "The attempts are in lanes.attempt_log, by batch_id.",
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
         "Batch never started",
@@ -113,20 +117,20 @@ TERMS: Mapping[Promise, Terms] = {
         "Real-time is slow",
         "seconds",
         3,
-        "See `lanes status`: does a drain run, and is the provider limiting its rate? What waits is answered late; what fails "
-        'for good is told as "Items were given up".',
+        "See `lanes status`: does a drain run, and does the provider limit its rate? Waiting items are answered late; items "
+        'that fail for good are reported as "Items were given up".',
     ),
     Promise.REALTIME_FAILING: Terms(
         "Real-time attempts fail",
         "percent",
         4,
-        "Failed attempts are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
+        "Failed attempts are tried again until their retry budget is spent. Their errors are in lanes.attempt_log.",
     ),
     Promise.AUTHORITATIVE_FAILED: Terms(
         "Authoritative pass failed",
         "items",
         math.inf,
-        "The provisional answers stand, uncorrected. The reasons stand in lanes.item_status, column failure. Mend the cause, "
+        "The provisional answers stand, uncorrected. The reasons are in lanes.item_status, column failure. Mend the cause, "
         "mostly instructions, schema or model, and replay the workload.",
     ),
     Promise.WORKLOAD_INVALID: Terms(
@@ -139,15 +143,15 @@ TERMS: Mapping[Promise, Terms] = {
         "Items were given up",
         "items",
         math.inf,
-        "Their reasons stand in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
+        "Their reasons are in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
         "them again.",
     ),
     Promise.PROVIDER_DOWN: Terms(
         "The provider does not answer",
         "calls",
         0,
-        "The items are kept, spend no retry budget and are asked again by themselves; what may wait leaves for a batch by "
-        "itself. See the provider's status page. Where it lasts, another Real-time model of a workload answers what arrives "
+        "The items are kept, spend no retry budget and are asked again by themselves; those that may wait leave for a batch. "
+        "See the provider's status page. If it lasts, set another real-time model in the workload: it answers what arrives "
         "from then on.",
     ),
     Promise.APPROVAL_WAITS: Terms(
@@ -184,8 +188,8 @@ TERMS: Mapping[Promise, Terms] = {
         "Due times are at risk",
         "items",
         math.inf,
-        "Nothing moves these items by itself: whoever bound them to batch, or real time that is full, is in the way. "
-        "`lanes explain` tells it of each; `lanes status` says what real time can take.",
+        "Lanes cannot move these items: they are bound to batch, or real time is full. `lanes explain` says which of each; "
+        "`lanes status` says what real time can take.",
     ),
     Promise.ROLE_TAKEN: Terms(
         "A role of Lanes is taken",
@@ -200,11 +204,11 @@ TERMS: Mapping[Promise, Terms] = {
 
 @dataclass(frozen=True)
 class Incident:
-    """One breach, as it stands. `uid` names it outside this database.
+    """A breach as it stands; `uid` names it outside this database.
 
-    `why` is what its opener met, where that says the cause; `flow_run_id` the run that met it, `block_id` the block that it
-    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.promises.briefing`). `parent_id`
-    is the incident that explains it, and tells of it while it is open.
+    `why` is the cause, if its opener met it, `flow_run_id` the run that met it, and `block_id` the block concerned. `briefing`
+    is the newest report of cause, stakes and trend (`lanes.promises.briefing`). `parent_id` is the incident that explains this
+    one, and that is told instead while it is open.
     """
 
     id: IncidentId
@@ -231,18 +235,18 @@ class Incident:
 
     @property
     def because(self) -> str:
-        """What explains it, for a person: "because of incident 12"; empty where nothing does."""
+        """The incident that explains it, as "because of incident 12", or empty."""
         return "" if self.parent_id is None else f"because of incident {self.parent_id}"
 
     @property
     def whose(self) -> str:
-        """The workload, for a person."""
+        """The workload in words."""
         return "every workload" if self.workload == EVERYBODY else self.workload
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """Ids of the incidents that a record opened and resolved, and in words those that could not be written."""
+class IncidentChanges:
+    """Ids of the incidents that were opened and resolved, and a sentence for each that could not be written."""
 
     opened: list[IncidentId] = field(default_factory=list)
     resolved: list[IncidentId] = field(default_factory=list)
@@ -250,12 +254,12 @@ class Recorded:
 
 
 def lane_of(promise: Promise) -> Lane | None:
-    """Return the lane whose breach it is; None: of either, or of the whole workload."""
+    """Return the lane that a promise is about, or None for both."""
     return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
 
 
 def in_words(promise: Promise, value: float) -> str:
-    """A value of the promise for a person, with its unit: "3.2 h", "12 %", "8.1 s", "4 items"."""
+    """Return a value of the promise with its unit, such as "3.2 h", "12 %", "8.1 s" or "4 items"."""
     unit = TERMS[promise].unit
     if unit == "minutes":
         return seconds(value * 60)
@@ -265,8 +269,78 @@ def in_words(promise: Promise, value: float) -> str:
 
 
 def how_bad(of: Incident) -> str:
-    """Return the figure of an incident beside its limit, where it has one: "69 % (limit 2 %)"; a question has none."""
+    """Return the figure of an incident and its limit, as "69 % (limit 2 %)"."""
     if of.promise == Promise.APPROVAL_WAITS:
         return f"asked; taken back unanswered after {in_words(of.promise, of.limit_value)}"
     value = in_words(of.promise, of.value)
     return f"{value} (limit {in_words(of.promise, of.limit_value)})" if of.limit_value else value
+
+
+def batch_subject(batch_id: BatchId) -> str:
+    """Return the subject of a batch's incidents."""
+    return f"batch {batch_id}"
+
+
+def batch_of_subject(subject: str) -> BatchId | None:
+    """Return the batch whose incidents have this subject, or None if it is about something else."""
+    said, _, number = subject.partition(" ")
+    return BatchId(int(number)) if said == "batch" and number.isdecimal() else None
+
+
+class SlackStep(StrEnum):
+    """The next step with an incident's message."""
+
+    NOTHING = "nothing"
+    POST = "post"
+    EDIT = "edit"
+
+
+@dataclass(frozen=True)
+class SlackPost:
+    """An incident and what Slack was told of it; `unsure` means that a post began and its end is not known."""
+
+    incident: Incident
+    channel: str | None = None
+    ts: str | None = None
+    posted_state: IncidentState | None = None
+    posted_severity: Severity | None = None
+    posted_at: datetime | None = None
+    unsure: bool = False
+    attempts: int = 0
+
+
+@dataclass(frozen=True)
+class Reminder:
+    """An incident that waits for a person, and the place of its message."""
+
+    incident: Incident
+    channel: str | None
+    ts: str
+
+
+def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
+    """Return whether to post a new incident or its end, or to edit a message whose figures changed.
+
+    Without `edits` (a webhook), messages cannot be changed.
+    """
+    if post.posted_state is None:
+        return SlackStep.POST
+    if post.posted_state is IncidentState.RESOLVED:
+        return SlackStep.NOTHING
+    can_edit = edits and post.ts is not None
+    if post.incident.state is IncidentState.RESOLVED:
+        return SlackStep.EDIT if can_edit else SlackStep.POST
+    return SlackStep.EDIT if can_edit and _is_outdated(post, now) else SlackStep.NOTHING
+
+
+def delay_after(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
+    """Return the delay after the n-th failed try: 5 s, doubling up to 10 minutes, or as long as Slack asks for."""
+    asked = timedelta(seconds=min(retry_after_s or 0, 3600))
+    return max(BACKOFF.after(max(attempts, 1)), asked)
+
+
+def _is_outdated(post: SlackPost, now: datetime) -> bool:
+    if post.posted_severity != post.incident.severity:
+        return True
+    at = post.posted_at
+    return at is not None and now - at >= EDIT_EVERY and post.incident.updated_at > at - READ_WITHIN

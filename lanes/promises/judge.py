@@ -1,7 +1,4 @@
-"""Whether what is promised is kept, of every workload. Pure: measurements and `now` come in.
-
-What a promise is measured by, its limits and its sentences stand in the file of its own; here is which are judged when.
-"""
+"""All promises of every workload, judged: which ones, and from which measurements."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,15 +6,26 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from lanes.money.budget import BudgetStatus
+from lanes.promises.answers import (
+    RealtimeFigures,
+    RecentItems,
+    authoritative_failed,
+    items_failed,
+    realtime_failing,
+    realtime_slow,
+)
 from lanes.promises.assessment import Assessment
-from lanes.promises.batch_results import batch_incomplete, batch_share
-from lanes.promises.batch_runs import BatchSeen, batch_slow
-from lanes.promises.deadlines import DueSeen, deadline_missed
-from lanes.promises.departures import WaitingSeen, never_started
+from lanes.promises.batches import (
+    BatchProgress,
+    WaitingBatchWork,
+    batch_incomplete,
+    batch_share,
+    batch_slow,
+    never_started,
+)
+from lanes.promises.breaches import budget_lasts
+from lanes.promises.deadlines import DueCounts, deadline_missed
 from lanes.promises.incident import Promise
-from lanes.promises.last_answers import ItemsSeen, authoritative_failed, items_failed
-from lanes.promises.money import budget_lasts
-from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.words import BatchState
 from lanes.workload.version import Version
 
@@ -25,50 +33,54 @@ UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_I
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Everything the promises are judged by.
+class PromiseMeasurements:
+    """The measurements by which promises are judged.
 
-    Of `paused` workloads only single batches, failed items and budgets are judged. What an outage, a refusal of the account or
-    a used-up budget makes wait is judged, and told by that incident.
+    Of `paused` workloads only single batches, failed items and budgets are judged. Breaches that an outage, a refusal of the
+    account or a used-up budget explains are judged too; that incident tells of them.
     """
 
-    batches: Sequence[BatchSeen] = ()
-    realtime: Sequence[RealtimeSeen] = ()
-    waiting: Sequence[WaitingSeen] = ()
-    settled: Sequence[ItemsSeen] = ()
-    failed: Sequence[ItemsSeen] = ()
-    due: Sequence[DueSeen] = ()
+    batches: Sequence[BatchProgress] = ()
+    realtime: Sequence[RealtimeFigures] = ()
+    waiting: Sequence[WaitingBatchWork] = ()
+    settled: Sequence[RecentItems] = ()
+    failed: Sequence[RecentItems] = ()
+    due: Sequence[DueCounts] = ()
     budgets: Sequence[BudgetStatus] = ()
     paused: frozenset[str] = field(default_factory=frozenset)
 
 
-def assess(versions: Mapping[str, Version], seen: Seen, now: datetime) -> list[Assessment]:
-    """Every promise of every published workload, judged by its version in force."""
+def assess(
+    versions: Mapping[str, Version], measured: PromiseMeasurements, now: datetime
+) -> list[Assessment]:
+    """Judge every promise of every published workload by its version in force."""
     return [
         _unless_unlimited(each)
         for version in versions.values()
-        for each in _of_workload(version, seen, now)
+        for each in _of_workload(version, measured, now)
     ]
 
 
-def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assessment]:
+def _of_workload(
+    version: Version, measured: PromiseMeasurements, now: datetime
+) -> Iterator[Assessment]:
     name = version.workload
-    batches = [each for each in seen.batches if each.workload == name]
+    batches = [each for each in measured.batches if each.workload == name]
     for batch in batches:
         yield batch_slow(version, batch, now)
         if batch.state is BatchState.COLLECTED:
             yield batch_incomplete(batch, now)
-    yield authoritative_failed(name, next(_of(seen.settled, name), None))
-    yield items_failed(name, next(_of(seen.failed, name), None))
-    yield from (budget_lasts(each) for each in seen.budgets if each.budget.workload == name)
-    if name in seen.paused:
+    yield authoritative_failed(name, next(_of(measured.settled, name), None))
+    yield items_failed(name, next(_of(measured.failed, name), None))
+    yield from (budget_lasts(each) for each in measured.budgets if each.budget.workload == name)
+    if name in measured.paused:
         return
     yield batch_share(version, Promise.BATCH_FAILING, batches, now)
     yield batch_share(version, Promise.BATCH_INVALID, batches, now)
-    yield deadline_missed(version, next(_of(seen.due, name), None))
-    yield never_started(version, next(_of(seen.waiting, name), None), now)
-    unanswered = any(_of(seen.failed, name))
-    for realtime in _of(seen.realtime, name):
+    yield deadline_missed(version, next(_of(measured.due, name), None))
+    yield never_started(version, next(_of(measured.waiting, name), None), now)
+    unanswered = any(_of(measured.failed, name))
+    for realtime in _of(measured.realtime, name):
         for judged in (realtime_slow(version, realtime), realtime_failing(version, realtime)):
             yield replace(judged, quiet=judged.quiet and (judged.samples > 0 or not unanswered))
 
@@ -79,13 +91,13 @@ def _unless_unlimited(judged: Assessment) -> Assessment:
     return replace(judged, sentence="This is no longer promised.")
 
 
-class _OfAWorkload(Protocol):
+class _WithWorkload(Protocol):
     @property
     def workload(self) -> str: ...
 
 
-S = TypeVar("S", bound=_OfAWorkload)
+S = TypeVar("S", bound=_WithWorkload)
 
 
-def _of(all_of_them: Iterable[S], name: str) -> Iterator[S]:
-    return (each for each in all_of_them if each.workload == name)
+def _of(rows: Iterable[S], name: str) -> Iterator[S]:
+    return (each for each in rows if each.workload == name)

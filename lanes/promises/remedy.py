@@ -1,4 +1,4 @@
-"""What to do about an incident: commands to copy, and the form to open. Pure; addresses are Prefect's to know."""
+"""What to do about an incident: commands to copy, and the form to open."""
 
 import shlex
 from collections.abc import Mapping
@@ -7,12 +7,13 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.money.budget import Period
-from lanes.promises.batch_runs import number_of
-from lanes.promises.incident import EVERYBODY, Incident, Promise
+from lanes.promises.incident import EVERYBODY, Incident, Promise, batch_of_subject
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
-DEADLINES = "lanes status   # section Deadlines: by lane and reason; beside it, how right the probabilities were"
+DEADLINES = (
+    "lanes status   # section Deadlines: by lane and reason, and how right the probabilities were"
+)
 SPENT = (
     "select s.lane, s.purpose, s.model, count(*) as responses, sum(s.cost_usd) as usd from lanes.spend s"
     " where s.workload = '{0}' and s.billed_at >= (select max(began_at) from lanes.budget_status where workload = '{0}'"
@@ -21,8 +22,8 @@ SPENT = (
 MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
 
-class Where(StrEnum):
-    """What a form belongs to in Prefect's UI."""
+class FormTarget(StrEnum):
+    """What a form belongs to in the Prefect UI."""
 
     DEPLOYMENT = "deployment"  # its form, filled in as far as it is known
     BLOCK = "block"  # the editor of a workload
@@ -32,32 +33,32 @@ class Where(StrEnum):
 
 @dataclass(frozen=True)
 class FormLink:
-    """A form to open. `name` is the deployment's or the block's, `parameters` what of it is known."""
+    """A form to open, by the name of its deployment or block, with the parameters that are known."""
 
     label: str
-    where: Where
+    where: FormTarget
     name: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def commands(of: Incident) -> list[str]:
-    """What to type, the first thing first; after # what it does."""
+    """Return the commands to type, in order, each with a comment on what it does."""
     workload = shlex.quote(of.workload)
     pause = [
-        f"lanes pause {workload}   # nothing more of it is asked, until",
+        f"lanes pause {workload}   # asks nothing more of it, until",
         f"lanes resume {workload}",
     ]
     match of.promise:
         case Promise.BATCH_SLOW | Promise.BATCH_UNCLEAR:
             return ["lanes batches   # what each holds, and what each way out may cost"]
         case Promise.BATCH_INCOMPLETE:
-            number = number_of(of.subject)
+            number = batch_of_subject(of.subject)
             asked = (
                 []
                 if number is None
-                else [f'lanes psql -c "{MISSING.format(number)}"   # what is asked again']
+                else [f'lanes psql -c "{MISSING.format(number)}"   # which items are asked again']
             )
-            return [*asked, f"lanes depart {workload}   # asks it again now: answers end this"]
+            return [*asked, f"lanes depart {workload}   # asks them again now: answers end this"]
         case Promise.AUTHORITATIVE_FAILED:
             return [
                 f"lanes replay {workload}   # once the cause is mended: asks all of it again, in batch",
@@ -65,7 +66,7 @@ def commands(of: Incident) -> list[str]:
             ]
         case Promise.BATCH_FAILING:
             return [
-                f"lanes depart {workload}   # tries again what failed: batches that go well end this",
+                f"lanes depart {workload}   # tries failed items again: good batches end this",
                 *pause,
             ]
         case Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
@@ -78,7 +79,7 @@ def commands(of: Incident) -> list[str]:
             return ["lanes status"]
         case Promise.PROVIDER_DOWN:
             return [
-                "lanes doctor   # which models answer nobody, since when, and when they are asked again"
+                "lanes doctor   # which models do not answer, since when, and when they are asked again"
             ]
         case Promise.ROLE_TAKEN:
             return [
@@ -86,8 +87,8 @@ def commands(of: Incident) -> list[str]:
             ]
         case Promise.BUDGET:
             return [
-                f"lanes budget {workload}   # how it stands; with --hard or --soft it is set",
-                f"lanes psql -c {shlex.quote(_spent(of))}   # what the money went on",
+                f"lanes budget {workload}   # shows it; --hard or --soft sets it",
+                f"lanes psql -c {shlex.quote(_spent(of))}   # what the money was spent on",
             ]
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
             return [
@@ -97,13 +98,13 @@ def commands(of: Incident) -> list[str]:
         case Promise.PROVIDER_FROZEN if of.subject.startswith("version "):
             return [
                 f"lanes export {workload} > {workload}.yaml   # correct it, then",
-                f"lanes publish {workload}.yaml   # what is kept goes on with it by itself",
+                f"lanes publish {workload}.yaml   # the kept items continue with it by themselves",
                 f"lanes resume {workload}   # or asks the same version again",
             ]
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which models the account may ask", *pause]
         case Promise.DEADLINE_AT_RISK:
-            return [f"lanes depart {workload}   # what waits for a batch leaves now", DEADLINES]
+            return [f"lanes depart {workload}   # sends what waits for a batch now", DEADLINES]
         case Promise.DEADLINE_MISSED:
             return [DEADLINES]
         case _:
@@ -111,7 +112,7 @@ def commands(of: Incident) -> list[str]:
 
 
 def form(of: Incident) -> FormLink | None:
-    """The form that helps, None where none does."""
+    """Return the form that helps, if any."""
     match of.promise:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Let it depart now", runs.depart(of.workload))
@@ -126,42 +127,42 @@ def form(of: Incident) -> FormLink | None:
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
         case Promise.DEADLINE_MISSED:
-            return FormLink("Ask for more confidence", Where.BLOCK, of.workload)
+            return FormLink("Ask for more confidence", FormTarget.BLOCK, of.workload)
         case Promise.DEADLINE_AT_RISK:
             return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
-            return FormLink("Set the key, then `lanes up`", Where.PROVIDER)
+            return FormLink("Set the key, then `lanes up`", FormTarget.PROVIDER)
         case Promise.AUTHORITATIVE_FAILED:
             return _deployment("Replay it", runs.replay(of.workload))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.PROVIDER_FROZEN:
-            return FormLink("Edit the workload", Where.BLOCK, of.workload)
+            return FormLink("Edit the workload", FormTarget.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
-            return FormLink("Answer it (Resume)", Where.RUN)
+            return FormLink("Answer it (Resume)", FormTarget.RUN)
         case _:
             return None
 
 
 def _spent(of: Incident) -> str:
-    """The query for what was spent of the workload in the period of its budget, by lane, purpose and model."""
+    """Return the query for what the workload spent in the period of its budget, by lane, purpose and model."""
     return SPENT.format(of.workload.replace("'", "''"), _budgeted(of).get("period", Period.DAY))
 
 
 def explain(workload: str, key: str) -> str:
-    """The line that tells what happened to an item."""
+    """Return the command that explains an item."""
     return f"lanes explain {shlex.quote(workload)} {shlex.quote(key)}"
 
 
 def _deployment(label: str, of: WantedRun) -> FormLink:
-    return FormLink(label, Where.DEPLOYMENT, of.deployment, of.parameters)
+    return FormLink(label, FormTarget.DEPLOYMENT, of.deployment, of.parameters)
 
 
 def _numbered(of: Incident) -> dict[str, Any]:
-    number = number_of(of.subject)
+    number = batch_of_subject(of.subject)
     return {} if number is None else {"batch": number}
 
 
 def _budgeted(of: Incident) -> dict[str, Any]:
-    """By the words of `Budget.subject`."""
+    """Return the fields of the budget that the incident's subject names."""
     period, budget, whose = of.subject.partition(" budget")
     if not budget or period not in list(Period):
         return {}

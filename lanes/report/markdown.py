@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lanes.promises import batch_health
+from lanes.promises import batches
 from lanes.report import legends, pictures, summary
 from lanes.report.figures import BatchFigures, LaneFigures, StateFigures
 from lanes.report.links import REPORT, versions_page
@@ -39,7 +39,7 @@ def headline(snapshot: Snapshot) -> str:
     said = [
         summary.open_incidents(snapshot),
         str(summary.saving(snapshot)),
-        batch_health.health(snapshot.batches, snapshot.incidents),
+        batches.health(snapshot.batches, snapshot.incidents),
         summary.realtime_p95(snapshot),
         f"{counted(failed, 'item')} failed" if failed else None,
         summary.period(snapshot),
@@ -170,7 +170,7 @@ def _batches(snapshot: Snapshot, most: int) -> str:
 
 def _state(batch: BatchFigures, snapshot: Snapshot) -> str:
     """Where it stands, how far it is while the provider has it, and what is wrong."""
-    wrong = batch_health.trouble(batch, snapshot.incidents)
+    wrong = batches.trouble(batch, snapshot.incidents)
     state = cell(batch.state)
     if batch.state == BatchState.SUBMITTED:
         state += f" {_progress(summary.done_share(batch))}"

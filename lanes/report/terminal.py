@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lanes.promises import batch_health
+from lanes.promises import batches
 from lanes.report import legends, summary
 from lanes.report.figures import BatchFigures, StateFigures
 from lanes.report.section import Legend, Section, explained
@@ -131,13 +131,13 @@ def _routes(snapshot: Snapshot) -> RenderableType:
 
 
 def _batches(snapshot: Snapshot) -> RenderableType:
-    health = batch_health.health(snapshot.batches, snapshot.incidents)
+    health = batches.health(snapshot.batches, snapshot.incidents)
     table = _table(
         f"Batches: {health}", ">Batch Workload State >Done >Valid|items Time >Items|a_minute Note"
     )
     fastest = max((each.items_per_minute_until_ended or 0 for each in snapshot.batches), default=0)
     for each in snapshot.batches:
-        wrong = batch_health.trouble(each, snapshot.incidents)
+        wrong = batches.trouble(each, snapshot.incidents)
         state = Text(plain(each.state, most=20))
         if wrong is not None and wrong != each.state:
             state.append(f", {wrong}", style="red")

@@ -207,7 +207,7 @@ def circuits(patient: Patient) -> str:
 
 
 def standing(patient: Patient) -> str:
-    from lanes.promises.taken_roles import taken
+    from lanes.promises.breaches import taken
     from lanes.store.promises.taken_roles import taken_roles
 
     if found := _asked(patient, taken_roles):

@@ -15,18 +15,17 @@ from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
+from lanes.promises.breaches import DEAR, mended_workload
 from lanes.promises.deadlines import MISSED_WITHIN
-from lanes.promises.definitions import mended_workload
 from lanes.promises.incident import (
     EVERYBODY,
     TERMS,
     Incident,
+    IncidentChanges,
     IncidentState,
     Promise,
-    Recorded,
     Severity,
 )
-from lanes.promises.money import DEAR
 from lanes.store import outbox
 from lanes.store.literals import is_
 from lanes.store.outbox import EventOut
@@ -91,7 +90,9 @@ class Standstill(NamedTuple):
         return self.ended_at is None or breach.promise is Promise.DEADLINE_MISSED
 
 
-def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
+def record(
+    connection: Connection, assessments: Sequence[Assessment], *, now: datetime
+) -> IncidentChanges:
     """Open an incident for every breach among the assessments, and resolve those that are over and were open long enough.
 
     Each stands alone: one that the database refuses harms no other.
@@ -104,7 +105,7 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
         select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
     )
     standing = {(row.promise, row.workload, row.subject): row for row in rows}
-    recorded = Recorded()
+    recorded = IncidentChanges()
     _record(
         connection,
         [each for each in assessments if each.promise in CAUSES],
@@ -124,7 +125,7 @@ def _record(
     assessments: Iterable[Assessment],
     standing: Mapping[Any, Any],
     causes: Sequence[Standstill],
-    recorded: Recorded,
+    recorded: IncidentChanges,
     now: datetime,
 ) -> None:
     for each in assessments:
@@ -261,9 +262,9 @@ def resolve(
 
 def record_invalid(
     connection: Connection, breaches: Iterable[Assessment], *, now: datetime
-) -> Recorded:
+) -> IncidentChanges:
     """Exactly the workloads whose block is invalid have an open incident of that kind; of several breaches the first."""
-    invalid, recorded = dict[str, Assessment](), Recorded()
+    invalid, recorded = dict[str, Assessment](), IncidentChanges()
     for each in breaches:
         invalid.setdefault(each.workload, each)
     for each in invalid.values():
@@ -297,7 +298,7 @@ def _alone(
     connection: Connection,
     judged: Assessment,
     done: list[IncidentId],
-    recorded: Recorded,
+    recorded: IncidentChanges,
     now: datetime,
     write: Callable[..., IncidentId | None],
 ) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
+from lanes.promises.breaches import frozen
 from lanes.promises.incident import EVERYBODY, Promise
-from lanes.promises.provider_faults import frozen
 from lanes.store import incidents
 from lanes.store.batch import collection
 from lanes.store.realtime.backlog import call_for_drain

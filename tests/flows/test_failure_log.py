@@ -3,7 +3,7 @@
 import pytest
 
 from anthropic_standin.testing import Endpoint
-from lanes.promises.failures import Failed
+from lanes.promises.briefing import FailureReport
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.words import Lane
@@ -66,11 +66,13 @@ async def test_what_goes_on_failing_is_summed_up_and_is_news_again_once_it_had_e
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     log = FailureLog()
-    down = Failed("letters", "the provider answered 529: Overloaded (req_1)", items=1, calls=1)
+    down = FailureReport(
+        "letters", "the provider answered 529: Overloaded (req_1)", items=1, calls=1
+    )
     for _ in range(500):
         log.met([down])
     assert said == [down.sentence]
-    log.met([Failed("bills", down.error, 1, 1), Failed("letters", "no answer", 1, 1)])
+    log.met([FailureReport("bills", down.error, 1, 1), FailureReport("letters", "no answer", 1, 1)])
     assert len(said) == 3
     log.sum_up()
     assert said[3:] == [

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, func, select, text
 from lanes.ids import VersionId
 from lanes.money.pack_size import Place
 from lanes.promises.assessment import Assessment
-from lanes.promises.definitions import invalid_workload
+from lanes.promises.breaches import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
 from lanes.realtime.circuit import Fault
 from lanes.store import incidents, work

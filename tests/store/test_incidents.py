@@ -11,10 +11,17 @@ from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
 from lanes.promises.assessment import Assessment
-from lanes.promises.definitions import invalid_workload
-from lanes.promises.incident import IncidentState, Promise, Recorded, Severity
+from lanes.promises.breaches import invalid_workload
+from lanes.promises.incident import (
+    IncidentChanges,
+    IncidentState,
+    Promise,
+    Severity,
+    SlackPost,
+    SlackStep,
+    next_step,
+)
 from lanes.promises.judge import assess
-from lanes.promises.telling import Move, Post, next_move
 from lanes.settling.outcome import Judged
 from lanes.store import incidents
 from lanes.store.asking import through
@@ -116,9 +123,9 @@ def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_ov
 
 def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:
     unsure = replace(BREACH, verdict=Verdict.INCONCLUSIVE, samples=3)
-    assert incidents.record(connection, [unsure], now=NOON) == Recorded()
+    assert incidents.record(connection, [unsure], now=NOON) == IncidentChanges()
     incidents.record(connection, [BREACH], now=NOON)
-    assert incidents.record(connection, [unsure], now=later(minutes=1)) == Recorded()
+    assert incidents.record(connection, [unsure], now=later(minutes=1)) == IncidentChanges()
 
 
 def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Connection) -> None:
@@ -369,7 +376,7 @@ def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connect
             for edits, minutes in itertools.product((True, False), (4, 5)):
                 now = later(minutes=minutes)
                 offered = slack_posts.due(connection, edits=edits, now=now)
-                told = next_move(post, edits=edits, now=now) is not Move.NOTHING
+                told = next_step(post, edits=edits, now=now) is not SlackStep.NOTHING
                 assert bool(offered) == told, (changed, said, edits, minutes)
             as_it_was.rollback()
 
@@ -400,12 +407,12 @@ def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Con
     ] == ["bills"]
 
 
-def posts(connection: Connection) -> list[Post]:
+def posts(connection: Connection) -> list[SlackPost]:
     """Every incident beside what Slack was told of it."""
     return [slack_posts.read_post(each) for each in connection.execute(slack_posts.all_of_them())]
 
 
-def evaluate(connection: Connection, **later_by: float) -> Recorded:
+def evaluate(connection: Connection, **later_by: float) -> IncidentChanges:
     now = NOON + timedelta(**later_by)
     seen = measurements.measure(connection, now=now)
     return incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)

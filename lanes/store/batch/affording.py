@@ -16,8 +16,8 @@ from lanes.money.caching import Marks, is_marked
 from lanes.money.cost import pack_bound
 from lanes.packing import FRAME_CHARS, Claim, ClaimedWork, chunks
 from lanes.promises.assessment import Assessment
+from lanes.promises.breaches import DEAR, too_dear
 from lanes.promises.incident import Promise
-from lanes.promises.money import DEAR, too_dear
 from lanes.store import incidents
 from lanes.store.money import budgets, holds
 from lanes.store.money.budgets import Limited

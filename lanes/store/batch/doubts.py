@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED
 from lanes.ids import BatchId
-from lanes.promises.batch_runs import batch_unclear, of_batch
-from lanes.promises.incident import Promise
+from lanes.promises.batches import batch_unclear
+from lanes.promises.incident import Promise, batch_subject
 from lanes.store import incidents
 from lanes.store.batch import doubts
 from lanes.store.bulk import one_of
@@ -89,7 +89,7 @@ def over(connection: Connection, batch_id: BatchId, sentence: str, *, now: datet
     workload = connection.execute(
         select(batch.c.workload).where(batch.c.id == batch_id)
     ).scalar_one()
-    subject = of_batch(batch_id)
+    subject = batch_subject(batch_id)
     incidents.resolve(
         connection, Promise.BATCH_UNCLEAR, workload, subject, sentence=sentence, now=now
     )

@@ -4,13 +4,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from lanes.promises.batch_results import JUDGED_FOR
-from lanes.promises.batch_runs import BatchSeen
-from lanes.promises.deadlines import MISSED_WITHIN, DueSeen
-from lanes.promises.departures import WaitingSeen
-from lanes.promises.judge import Seen
-from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
-from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
+from lanes.promises.answers import (
+    FAILED_FOR,
+    FELL_BACK_WITHIN,
+    RECENT,
+    SETTLED_FOR,
+    RealtimeFigures,
+    RecentItems,
+)
+from lanes.promises.batches import JUDGED_FOR, BatchProgress, WaitingBatchWork
+from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
+from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
 from lanes.store.figures import due
 from lanes.store.money import budgets
@@ -189,7 +193,7 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
-def measure(connection: Connection, *, now: datetime) -> Seen:
+def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
     """What is true of every workload at `now`, read in one transaction."""
     at = {
         "now": now,
@@ -212,16 +216,18 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         "unpaid_workloads": [each.workload for each in of_consumers],
         "unpaid_consumers": [each.consumer for each in of_consumers],
     }
-    return Seen(
-        batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
-        realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
-        waiting=[
-            WaitingSeen(**row) for row in connection.execute(text(WAITING), unpaid).mappings()
+    return PromiseMeasurements(
+        batches=[BatchProgress(**{**row, "state": BatchState(row["state"])}) for row in batches],
+        realtime=[
+            RealtimeFigures(**row) for row in connection.execute(text(REALTIME), at).mappings()
         ],
-        settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
-        failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
+        waiting=[
+            WaitingBatchWork(**row) for row in connection.execute(text(WAITING), unpaid).mappings()
+        ],
+        settled=[RecentItems(**row) for row in connection.execute(text(SETTLED), at).mappings()],
+        failed=[RecentItems(**row) for row in connection.execute(text(FAILED), at).mappings()],
         due=[
-            DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()
+            DueCounts(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()
         ],
         budgets=spent,
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, and_, select, update
 
 from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
-from lanes.promises.incident import IncidentState, Promise, Recorded
+from lanes.promises.incident import IncidentChanges, IncidentState, Promise
 from lanes.store import incidents
 from lanes.store.literals import is_
 from lanes.store.tables import incident
@@ -16,7 +16,7 @@ SEEN_EVERY = timedelta(
 )  # what is at risk as before was seen again: it has not been calm since its figures changed
 
 
-def record(connection: Connection, seen: Sequence[AtRisk], *, now: datetime) -> Recorded:
+def record(connection: Connection, seen: Sequence[AtRisk], *, now: datetime) -> IncidentChanges:
     """Exactly the workloads with items at risk have an open incident of that kind, and those that had some a moment ago.
 
     `seen` is everything that one look found, one for each workload. To be called with nothing too: that ends what was.

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from lanes.promises.answers import FAILED_FOR
+from lanes.promises.breaches import lanes_of
 from lanes.promises.briefing import UNSTAKED, Stake
 from lanes.promises.incident import Incident, Promise, lane_of
-from lanes.promises.last_answers import FAILED_FOR
-from lanes.promises.taken_roles import lanes_of
 from lanes.store.promises.causes import batch_of, period, workloads_of
 from lanes.words import Lane
 

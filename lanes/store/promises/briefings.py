@@ -15,7 +15,7 @@ from lanes.promises.briefing import (
     UNSAMPLED,
     Briefing,
     Cause,
-    Met,
+    ErrorCount,
     kinds,
     sample_of,
 )
@@ -65,7 +65,7 @@ def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
     )
 
 
-def _cause(met: Met, found: Found) -> Cause:
+def _cause(met: ErrorCount, found: Found) -> Cause:
     """A note that stands alone was counted over nothing."""
     return Cause(error=met.error, times=met.times if found.counted_over or met.times > 1 else None)
 
@@ -85,7 +85,7 @@ def _alone(connection: Connection, ask: Callable[[], T], otherwise: T) -> tuple[
         return otherwise, f"it could not be looked up ({type(error.orig).__name__})"
 
 
-def _item_ids(errors: Sequence[Met]) -> list[ItemId]:
+def _item_ids(errors: Sequence[ErrorCount]) -> list[ItemId]:
     return [each.item_id for each in errors if each.item_id is not None]
 
 

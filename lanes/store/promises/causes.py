@@ -9,11 +9,10 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId, ItemId
-from lanes.promises.batch_runs import number_of
-from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
+from lanes.promises.answers import FAILED_FOR
+from lanes.promises.briefing import SCOPES, UNEXPLAINED, AttemptFilter, ErrorCount
 from lanes.promises.deadlines import MISSED_WITHIN
-from lanes.promises.incident import EVERYBODY, Incident, Promise
-from lanes.promises.last_answers import FAILED_FOR
+from lanes.promises.incident import EVERYBODY, Incident, Promise, batch_of_subject
 from lanes.store.asking import through
 from lanes.store.figures import due
 from lanes.store.figures.measurements import WELL_SINCE
@@ -99,7 +98,7 @@ select flow_run_id from lanes.attempt
 class Found:
     """The errors with what was counted over, items that met them, and the run whose log tells of the newest."""
 
-    met: Sequence[Met] = ()
+    met: Sequence[ErrorCount] = ()
     counted_over: str = ""
     item_ids: Sequence[ItemId] = field(default_factory=list)
     flow_run_id: UUID | None = None
@@ -121,7 +120,7 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
 
 def batch_of(of: Incident) -> BatchId | None:
     """The batch that an incident is about."""
-    return number_of(of.subject)
+    return batch_of_subject(of.subject)
 
 
 def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:
@@ -150,7 +149,7 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
     return _attempts(connection, of, scope, now)
 
 
-def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime) -> Found:
+def _attempts(connection: Connection, of: Incident, scope: AttemptFilter, now: datetime) -> Found:
     within = period(of, scope.window, now)
     if of.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
         at = {"recent": within["since"], "workload": of.workload}
@@ -208,11 +207,13 @@ def _failed_items(connection: Connection, of: Incident, now: datetime) -> Found:
 def _not_submitted(connection: Connection, of: Incident) -> Found:
     since = of.opened_at - timedelta(days=1)
     rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
-    notes = [Met(f"batch {row.id} is {row.state}: {remove_quotes(row.note)}", 1) for row in rows]
+    notes = [
+        ErrorCount(f"batch {row.id} is {row.state}: {remove_quotes(row.note)}", 1) for row in rows
+    ]
     blocked = connection.execute(text(UNRESOLVED)).first()
     if blocked is not None:
         said = f"the create of batch {blocked.id} of {blocked.workload} has no answer; until it has, none follows"
-        notes.insert(0, Met(said, 1))
+        notes.insert(0, ErrorCount(said, 1))
     run = next((row.flow_run_id for row in rows if row.flow_run_id is not None), None)
     return Found(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
 
@@ -220,11 +221,12 @@ def _not_submitted(connection: Connection, of: Incident) -> Found:
 def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
     within = period(of, MISSED_WITHIN, now)
     rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
-    met = [Met(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
+    met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     if of.resolved_at is None:
         waits = due.overdue_of(through(connection), of.workload, now=now)
         met += [
-            Met(f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits
+            ErrorCount(f"waits still on {lane}, reason {reason}", times)
+            for lane, reason, times in waits
         ]
     over = f"{counted(sum(each.times for each in met), 'missed due time')} of the last hour"
     return Found(met, over, [], None, UNEXPLAINED[of.promise])
@@ -236,14 +238,14 @@ def _of_batch(connection: Connection, of: Incident) -> Found:
     if row is None:
         return Found(unexplained="the batch is gone")
     if row.note:
-        return Found([Met(remove_quotes(row.note), 1)])
+        return Found([ErrorCount(remove_quotes(row.note), 1)])
     if row.ended_at is not None:
         return Found(unexplained="it has ended at the provider; its results are still being read")
     done = f"{row.processed:,} of {counted(row.requests, 'request')}"
     return Found(unexplained=f"the provider has finished {done}, and says nothing of why")
 
 
-def _met(connection: Connection, rows: Sequence[Any]) -> list[Met]:
+def _met(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:
     """The errors without what they may quote of their input."""
     refusals = {row.item_ids[0] for row in rows if row.error and ABOUT_AN_INPUT.search(row.error)}
     some = sorted(refusals)[:MOST_PAYLOADS]
@@ -252,7 +254,7 @@ def _met(connection: Connection, rows: Sequence[Any]) -> list[Met]:
         if some
         else {}
     )
-    return [Met(_shown(row, payloads), row.times, row.item_ids[0]) for row in rows]
+    return [ErrorCount(_shown(row, payloads), row.times, row.item_ids[0]) for row in rows]
 
 
 def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
+from lanes.promises.breaches import DEAR
 from lanes.promises.incident import Promise
-from lanes.promises.money import DEAR
 from lanes.store.batch.doubts import WANTED
 from lanes.store.incidents import resolve
 from lanes.store.work import UNASKED

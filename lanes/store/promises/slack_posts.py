@@ -17,8 +17,7 @@ from sqlalchemy import (
 )
 
 from lanes.ids import IncidentId
-from lanes.promises.incident import Incident, IncidentState
-from lanes.promises.telling import EDIT_EVERY, READ_WITHIN, Post
+from lanes.promises.incident import EDIT_EVERY, READ_WITHIN, Incident, IncidentState, SlackPost
 from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
 from lanes.store.tables import incident, slack_post
@@ -27,7 +26,7 @@ LEASE = timedelta(seconds=60)  # a try that began is left alone for so long
 MOST = 50
 
 
-def due(connection: Connection, *, edits: bool, now: datetime) -> list[Post]:
+def due(connection: Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
     """The incidents of which Slack has to be told something, as `next_move` decides it; what changed first comes first.
 
     Without `edits` a message cannot be changed. Those that rest after a failed try come later.
@@ -61,9 +60,9 @@ def all_of_them() -> Select[Any]:
     return select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
 
 
-def read_post(row: Any) -> Post:
+def read_post(row: Any) -> SlackPost:
     """A row of `all_of_them`."""
-    return Post(
+    return SlackPost(
         read_incident(row),
         row.channel,
         row.ts,

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select, text
 
 from lanes.ids import IncidentId
-from lanes.promises.incident import IncidentState, Promise
-from lanes.promises.telling import Reminder
+from lanes.promises.incident import IncidentState, Promise, Reminder
 from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
 from lanes.store.tables import incident, slack_post

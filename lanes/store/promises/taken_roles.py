@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
+from lanes.promises.breaches import ForeignHolder, role_free, role_subject, role_taken
 from lanes.promises.incident import EVERYBODY, IncidentState, Promise
-from lanes.promises.taken_roles import ForeignHolder, role_free, role_taken, subject_of
 from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.literals import is_
@@ -47,7 +47,7 @@ def record(connection: Connection, *, now: datetime) -> Taken:
     taken = taken_roles(connection)
     for role, holders in taken.items():
         incidents.open(connection, role_taken(role, holders), now=now)
-    held = {subject_of(role) for role in taken}
+    held = {role_subject(role) for role in taken}
     for subject in connection.execute(TOLD).scalars().all():
         if subject not in held:
             incidents.resolve(

@@ -4,11 +4,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from lanes.promises.answers import RECENT, SETTLED_FOR
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise
-from lanes.promises.last_answers import SETTLED_FOR
-from lanes.promises.realtime import RECENT
 from lanes.store.figures.percentiles import percentiles
 from lanes.store.promises.causes import BATCHES
 

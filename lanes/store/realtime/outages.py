@@ -13,8 +13,8 @@ from uuid import UUID
 from sqlalchemy import Connection, select, text
 
 from lanes.ids import IncidentId
+from lanes.promises.breaches import provider_down
 from lanes.promises.incident import EVERYBODY, Promise, in_words
-from lanes.promises.provider_faults import provider_down
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.realtime.health import ACCOUNT, Standstill
 from lanes.store.incidents import open, resolve

@@ -2,8 +2,8 @@
 
 from sqlalchemy import Connection, and_, exists, literal_column, or_, select
 
+from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
-from lanes.promises.provider_faults import of_model
 from lanes.rollouts.hindrances import hindering
 from lanes.rollouts.rollout import Rollout
 from lanes.store.incidents import read_incident
@@ -32,7 +32,7 @@ def of(connection: Connection, moved: Rollout) -> list[Incident]:
     provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
     own = and_(
         incident.c.workload == moved.workload,
-        or_(~is_frozen, incident.c.subject == of_model(model)),
+        or_(~is_frozen, incident.c.subject == model_subject(model)),
     )
     rows = connection.execute(
         select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.ids import RouteId
-from lanes.promises.approvals import approval_waits
 from lanes.promises.assessment import Assessment
+from lanes.promises.breaches import ApprovalRequest, approval_waits
 from lanes.promises.incident import Promise
 from lanes.rollouts import refusals
 from lanes.rollouts.gates import Judgement
@@ -307,17 +307,16 @@ def _asked_why(connection: Connection, seen: Rollout) -> str:
 
 def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
     """Return the breach that a person has to answer."""
-    return approval_waits(
+    request = ApprovalRequest(
         seen.workload,
         seen.id,
         seen.playbook.name,
-        why,
-        step=seen.asks_about,
-        steps=len(seen.playbook.steps),
-        percent=seen.basis_points / 100,
-        limit_minutes=60 * seen.playbook.approval_within_hours,
-        waited_minutes=waited.total_seconds() / 60,
+        seen.asks_about,
+        len(seen.playbook.steps),
+        seen.basis_points / 100,
+        60 * seen.playbook.approval_within_hours,
     )
+    return approval_waits(request, why, waited_minutes=waited.total_seconds() / 60)
 
 
 def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:

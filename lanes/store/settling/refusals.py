@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from lanes.ids import VersionId, WorkId
+from lanes.promises.breaches import refused_version
 from lanes.promises.incident import Promise
-from lanes.promises.provider_faults import refused_version
 from lanes.settling.attempts import Refusals, weighed
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents, signals

@@ -8,20 +8,30 @@ from decimal import Decimal
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId, IncidentId, VersionId
 from lanes.money.budget import TOLD_AT, Budget, BudgetStatus, Period
-from lanes.promises import batch_results, batch_runs
-from lanes.promises.approvals import approval_waits
+from lanes.promises import batches
+from lanes.promises.answers import (
+    RealtimeFigures,
+    RecentItems,
+    authoritative_failed,
+    items_failed,
+    realtime_failing,
+    realtime_slow,
+)
 from lanes.promises.assessment import Assessment
-from lanes.promises.batch_runs import BatchSeen
-from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed
-from lanes.promises.definitions import invalid_workload
-from lanes.promises.departures import START_WITHIN, WaitingSeen, never_started
+from lanes.promises.batches import START_WITHIN, BatchProgress, WaitingBatchWork, never_started
+from lanes.promises.breaches import (
+    ApprovalRequest,
+    ForeignHolder,
+    approval_waits,
+    budget_lasts,
+    frozen,
+    invalid_workload,
+    provider_down,
+    role_taken,
+)
+from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, in_words
-from lanes.promises.last_answers import ItemsSeen, authoritative_failed, items_failed
-from lanes.promises.money import budget_lasts
-from lanes.promises.provider_faults import frozen, provider_down
-from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
-from lanes.promises.remedy import FormLink, Where, commands, form
-from lanes.promises.taken_roles import ForeignHolder, role_taken
+from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
 from lanes.rollouts.playbook import parse
 from lanes.rollouts.rollout import AskApproval, RolloutState, Situation, next_move
@@ -62,11 +72,13 @@ VERSION = Version(
         },
     ),
 )
-BATCH = BatchSeen(BatchId(41), NAME, BatchState.SUBMITTED, 200, 0, 0, 0, AT - timedelta(hours=3))
-HOME = BatchSeen(
+BATCH = BatchProgress(
+    BatchId(41), NAME, BatchState.SUBMITTED, 200, 0, 0, 0, AT - timedelta(hours=3)
+)
+HOME = BatchProgress(
     BatchId(41), NAME, BatchState.COLLECTED, 200, 140, 30, 30, AT - timedelta(hours=1), over_at=AT
 )
-REALTIME = RealtimeSeen(
+REALTIME = RealtimeFigures(
     NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=34, waits_s=14.0, slow=28
 )
 BUDGET = Budget(NAME, None, Period.DAY, "UTC", Decimal(15), Decimal(20))
@@ -96,40 +108,32 @@ def _question(name: str) -> Assessment:
     ]
     move = next_move(situation, passed, None, AT)
     assert isinstance(move, AskApproval)
-    return approval_waits(
-        NAME,
-        7,
-        name,
-        move.why,
-        step=number,
-        steps=len(playbook.steps),
-        percent=step.percent,
-        limit_minutes=60 * playbook.approval_within_hours,
-        waited_minutes=0,
-    )
+    limit = 60 * playbook.approval_within_hours
+    asked = ApprovalRequest(NAME, 7, name, number, len(playbook.steps), step.percent, limit)
+    return approval_waits(asked, move.why, waited_minutes=0)
 
 
 EXAMPLES: Mapping[Promise, Assessment] = {
-    Promise.BATCH_SLOW: batch_runs.batch_slow(VERSION, BATCH, AT),
-    Promise.BATCH_FAILING: batch_results.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
-    Promise.BATCH_INVALID: batch_results.batch_share(VERSION, Promise.BATCH_INVALID, [HOME], AT),
-    Promise.BATCH_UNCLEAR: batch_runs.batch_unclear(
+    Promise.BATCH_SLOW: batches.batch_slow(VERSION, BATCH, AT),
+    Promise.BATCH_FAILING: batches.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
+    Promise.BATCH_INVALID: batches.batch_share(VERSION, Promise.BATCH_INVALID, [HOME], AT),
+    Promise.BATCH_UNCLEAR: batches.batch_unclear(
         NAME, BatchId(41), 200, "its create ended without an answer"
     ),
-    Promise.BATCH_INCOMPLETE: batch_results.incomplete(NAME, BatchId(41), Tally(200, 200, 3)),
+    Promise.BATCH_INCOMPLETE: batches.incomplete(NAME, BatchId(41), Tally(200, 200, 3)),
     Promise.BATCH_NEVER_STARTED: never_started(
-        VERSION, WaitingSeen(NAME, 120, AT - timedelta(hours=4), None), AT
+        VERSION, WaitingBatchWork(NAME, 120, AT - timedelta(hours=4), None), AT
     ),
     Promise.REALTIME_SLOW: realtime_slow(VERSION, REALTIME),
     Promise.REALTIME_FAILING: realtime_failing(VERSION, REALTIME),
     Promise.AUTHORITATIVE_FAILED: authoritative_failed(
-        NAME, ItemsSeen(NAME, 4, "t-17", "the answer was cut at 300 tokens")
+        NAME, RecentItems(NAME, 4, "t-17", "the answer was cut at 300 tokens")
     ),
     Promise.WORKLOAD_INVALID: invalid_workload(
         NAME, ["batch_pack: Input should be less than or equal to 50"]
     ),
     Promise.ITEMS_FAILED: items_failed(
-        NAME, ItemsSeen(NAME, 2, "t-18", "the answer was cut at 300 tokens")
+        NAME, RecentItems(NAME, 2, "t-18", "the answer was cut at 300 tokens")
     ),
     Promise.PROVIDER_DOWN: provider_down(
         "api.anthropic.com", ["claude-haiku-5-5"], 12, "529: Overloaded"
@@ -140,7 +144,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     ),
     Promise.BUDGET: budget_lasts(SPENT),
     Promise.DEADLINE_MISSED: deadline_missed(
-        VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)
+        VERSION, DueCounts(NAME, met=66, missed=13, overdue=1, in_realtime=2)
     ),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
     Promise.ROLE_TAKEN: role_taken(
@@ -257,11 +261,11 @@ def _critical(promise: Promise) -> str:
 
 def _form(asked: FormLink) -> str:
     match asked.where:
-        case Where.DEPLOYMENT:
+        case FormTarget.DEPLOYMENT:
             return f"the form of deployment {code(asked.name)}, filled in: *{asked.label}*"
-        case Where.BLOCK:
+        case FormTarget.BLOCK:
             return f"the editor of the workload: *{asked.label}*"
-        case Where.PROVIDER:
+        case FormTarget.PROVIDER:
             return f"the editor of the account that answers: *{asked.label}*"
-        case Where.RUN:
+        case FormTarget.RUN:
             return f"the run that waits: *{asked.label}*"

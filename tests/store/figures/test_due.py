@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.promises.deadlines import DueSeen
+from lanes.promises.deadlines import DueCounts
 from lanes.report.figures import DeadlineFigures
 from lanes.store import asking
 from lanes.store.figures import due, folding, measurements, rebuilding
@@ -23,7 +23,7 @@ def figures(connection: Connection, *, now: datetime) -> list[DeadlineFigures]:
     return due.by_reason(asking.through(connection), since=SINCE, now=now)
 
 
-def seen(connection: Connection, *, now: datetime) -> list[DueSeen]:
+def seen(connection: Connection, *, now: datetime) -> list[DueCounts]:
     return list(measurements.measure(connection, now=now).due)
 
 
@@ -48,7 +48,7 @@ def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: 
     assert figures(connection, now=later(seconds=9)) == [realtime(met=1)]
     save(connection, tried(second, at=later(seconds=10)), now=later(seconds=10))
     assert figures(connection, now=later(seconds=10)) == [realtime(met=1, missed=1)]
-    assert seen(connection, now=later(minutes=1)) == [DueSeen("letters", 1, 1, 0, in_realtime=1)]
+    assert seen(connection, now=later(minutes=1)) == [DueCounts("letters", 1, 1, 0, in_realtime=1)]
     assert seen(connection, now=later(hours=2)) == []
 
 
@@ -65,7 +65,7 @@ def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(
     route(connection, now=NOON)
     admit(connection, "received", now=NOON, due_at=later(minutes=5))
     assert seen(connection, now=later(minutes=5)) == []
-    assert seen(connection, now=later(minutes=6)) == [DueSeen("letters", 0, 0, 5, in_realtime=2)]
+    assert seen(connection, now=later(minutes=6)) == [DueCounts("letters", 0, 0, 5, in_realtime=2)]
     at = figures(connection, now=later(minutes=6))
     assert at == [realtime(overdue=2), DeadlineFigures("letters", Lane.BATCH, "pinned", 0, 0, 2)]
 
@@ -92,7 +92,7 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
     (of,) = claim(connection, now=later(minutes=10))
     save(connection, tried(of, at=later(minutes=11)), now=later(minutes=11))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
-    assert seen(connection, now=later(minutes=12)) == [DueSeen("letters", 0, 1, 0, in_realtime=1)]
+    assert seen(connection, now=later(minutes=12)) == [DueCounts("letters", 0, 1, 0, in_realtime=1)]
     rebuilding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
 
@@ -123,7 +123,7 @@ def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue
     admit(connection, "late", now=NOON, lane=lane, due_at=later(minutes=1))
     route(connection, now=NOON)
     assert seen(connection, now=later(minutes=2)) == [
-        DueSeen("letters", 0, 0, 1, in_realtime=lane is Lane.REALTIME)
+        DueCounts("letters", 0, 0, 1, in_realtime=lane is Lane.REALTIME)
     ]
 
 
@@ -136,7 +136,7 @@ def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(
     save(connection, tried(mine, Outcome.ERRORED, error="no", at=late.LATE), now=late.LATE)
     assert seen(connection, now=late.DUE) == []
     assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [
-        DueSeen("letters", 0, 0, 2, in_realtime=2)
+        DueCounts("letters", 0, 0, 2, in_realtime=2)
     ]
     at = due.by_reason(
         asking.through(connection), since=late.DUE, now=late.DUE + timedelta(minutes=1)
@@ -149,7 +149,7 @@ def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(
         batch_id=batch_id,
         now=answered,
     )
-    assert seen(connection, now=answered) == [DueSeen("letters", 0, 1, 1, in_realtime=2)]
+    assert seen(connection, now=answered) == [DueCounts("letters", 0, 1, 1, in_realtime=2)]
 
 
 def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:

@@ -15,15 +15,13 @@ from lanes.batch.collection import Tally
 from lanes.errors import SpecInvalid
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
-from lanes.promises import approvals, taken_roles
-from lanes.promises.batch_results import incomplete
+from lanes.promises import breaches
+from lanes.promises.batches import incomplete
+from lanes.promises.breaches import ForeignHolder, frozen, invalid_workload
 from lanes.promises.briefing import Briefing
 from lanes.promises.deadlines import AtRisk
-from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
-from lanes.promises.provider_faults import frozen
-from lanes.promises.taken_roles import ForeignHolder
 from lanes.realtime.circuit import Fault
 from lanes.report import incident as incident_page
 from lanes.slack.wording import Message, Pages, message
@@ -309,17 +307,8 @@ def approval_waits(connection: Connection) -> None:
         """),
         {"now": NOON, "run": ROLLOUT},
     )
-    asks = approvals.approval_waits(
-        "letters",
-        1,
-        "p",
-        "every gate passed at 5 %",
-        step=0,
-        steps=2,
-        percent=5,
-        limit_minutes=60,
-        waited_minutes=0,
-    )
+    request = breaches.ApprovalRequest("letters", 1, "p", 0, 2, 5, 60)
+    asks = breaches.approval_waits(request, "every gate passed at 5 %", waited_minutes=0)
     incidents.open(connection, asks, now=NOON)
 
 
@@ -357,7 +346,7 @@ def deadline_at_risk(connection: Connection) -> None:
 def role_taken(connection: Connection) -> None:
     waiting(connection)
     holder = ForeignHolder(Role.ROUTER, 4711, "grafana", "psql", "10.0.0.7")
-    incidents.open(connection, taken_roles.role_taken(Role.ROUTER, [holder]), now=NOON)
+    incidents.open(connection, breaches.role_taken(Role.ROUTER, [holder]), now=NOON)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
+from lanes.promises.breaches import frozen, unknown_model
 from lanes.promises.deadlines import CALM_FOR
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
-from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.store import incidents
 from lanes.store.batch import doubts
 from lanes.store.doors import forgetting

@@ -8,10 +8,9 @@ from sqlalchemy import Connection, func, select, text
 
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
-from lanes.promises.batch_runs import number_of
 from lanes.promises.deadlines import CALM_FOR
-from lanes.promises.incident import Incident, Promise
-from lanes.promises.remedy import FormLink, Where, commands, form
+from lanes.promises.incident import Incident, Promise, batch_of_subject
+from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.money import budgets
@@ -101,7 +100,7 @@ def moves_it_to_batch(connection: Connection, of: Incident) -> None:
 
 
 def gives_the_batch_up(connection: Connection, of: Incident) -> None:
-    number = number_of(of.subject)
+    number = batch_of_subject(of.subject)
     assert number is not None
     decisions.give_up(connection, BatchId(number), who="ada", why="test", now=SOON)
 
@@ -135,10 +134,10 @@ BY_FORM: dict[str, Act] = {
     "decide_batch": gives_the_batch_up,
     "replay": replays_and_promotes,
 }
-BY_PLACE: dict[Where, Act] = {
-    Where.BLOCK: edits_the_workload,
-    Where.PROVIDER: sets_the_key,
-    Where.RUN: answers_the_question,
+BY_PLACE: dict[FormTarget, Act] = {
+    FormTarget.BLOCK: edits_the_workload,
+    FormTarget.PROVIDER: sets_the_key,
+    FormTarget.RUN: answers_the_question,
 }
 
 
@@ -155,7 +154,7 @@ def acting(of: Incident) -> list[Act]:
 
 
 def by_form(wanted: FormLink) -> Act:
-    return BY_FORM[wanted.name] if wanted.where is Where.DEPLOYMENT else BY_PLACE[wanted.where]
+    return BY_FORM[wanted.name] if wanted.where is FormTarget.DEPLOYMENT else BY_PLACE[wanted.where]
 
 
 # Of these nothing that Lanes can do is the remedy: the provider answers again, an administrator ends a session.

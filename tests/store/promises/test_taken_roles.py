@@ -9,15 +9,15 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 
-from lanes.promises.incident import IncidentState
-from lanes.promises.taken_roles import (
+from lanes.promises.breaches import (
     LOSSES,
     MOST_NAMED,
     ForeignHolder,
     lanes_of,
+    role_subject,
     role_taken,
-    subject_of,
 )
+from lanes.promises.incident import IncidentState
 from lanes.stand.embedded import SUPERUSER
 from lanes.stand.postgres import Running
 from lanes.standing.roles import Role
@@ -106,7 +106,7 @@ def test_a_role_that_another_user_holds_is_an_incident_until_that_session_ends(
         pid = session.info.backend_pid
         for part in (
             f'Role {role.name.lower()} is held by session {pid} of user stranger (application "report", address ',
-            f"meanwhile {LOSSES[role].said}",
+            f"meanwhile {LOSSES[role][0]}",
             f"`select pg_terminate_backend({pid})`",
             "`lanes roles`",
         ):
@@ -222,7 +222,7 @@ def test_a_sentence_names_some_of_many_sessions_and_shows_no_control_character()
     said = role_taken(Role.DRAIN, many)
     assert said.sentence.isprintable()
     assert f"session {MOST_NAMED - 1} of user a [31m b" in said.sentence
-    assert "and 2 more, which are none of Lanes" in said.sentence
+    assert "and 2 more, which do not belong to Lanes" in said.sentence
     assert f"session {MOST_NAMED} " not in said.sentence
     assert (said.value, said.why is not None and said.why in said.sentence) == (
         MOST_NAMED + 2,
@@ -244,7 +244,7 @@ def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
             connection, role_taken(role, [ForeignHolder(role, 1, "u", "a", None)]), now=NOON
         )
         known = incidents.listed(connection, states=[IncidentState.OPEN])
-        of = next(each for each in known if each.subject == subject_of(role))
+        of = next(each for each in known if each.subject == role_subject(role))
         stake = briefings.brief(connection, of, now=NOON).stake
         assert stake is not None
         stakes[role] = stake.unanswered

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.promises.assessment import REALTIME, Assessment
+from lanes.promises.breaches import frozen, unknown_model
 from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
-from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.realtime.circuit import Fault
 from lanes.realtime.health import ACCOUNT, Standstill
 from lanes.store import incidents

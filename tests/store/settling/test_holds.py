@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
-from lanes.promises.batch_runs import batch_unclear
-from lanes.promises.provider_faults import frozen
+from lanes.promises.batches import batch_unclear
+from lanes.promises.breaches import frozen
 from lanes.realtime.circuit import Fault
 from lanes.routing.capacity import Kind, Limit
 from lanes.settling.story import next_step

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from lanes.ids import BatchId, IncidentId
-from lanes.promises.batch_health import health, trouble
+from lanes.promises.batches import health, trouble
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.words import BatchState
 from tests.conftest import NOON

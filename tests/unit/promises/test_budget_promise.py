@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from lanes.money.budget import Budget, BudgetStatus, Period
+from lanes.promises.breaches import budget_lasts
 from lanes.promises.incident import Severity
-from lanes.promises.money import budget_lasts
 from lanes.words import Verdict
 from tests.conftest import NOON
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from lanes.ids import WorkId
 from lanes.promises.assessment import BATCH, LEAST_HITS, REALTIME
-from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed, risks
+from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed, risks
 from lanes.promises.incident import Promise, Severity
-from lanes.promises.judge import Seen, assess
+from lanes.promises.judge import PromiseMeasurements, assess
 from lanes.routing.load import Held, Load
 from lanes.routing.second_look import Doubtful, Late
 from lanes.words import Lane, Verdict
@@ -21,8 +21,8 @@ from tests.examples import version
 LETTERS = version()
 
 
-def due(met: int, missed: int, overdue: int = 0) -> DueSeen:
-    return DueSeen("letters", met, missed, overdue, in_realtime=missed + overdue)
+def due(met: int, missed: int, overdue: int = 0) -> DueCounts:
+    return DueCounts("letters", met, missed, overdue, in_realtime=missed + overdue)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def due(met: int, missed: int, overdue: int = 0) -> DueSeen:
     ],
 )
 def test_the_share_of_missed_due_times_breaks_the_promise_beyond_its_limit(
-    seen: DueSeen, verdict: Verdict, severity: Severity
+    seen: DueCounts, verdict: Verdict, severity: Severity
 ) -> None:
     judged = deadline_missed(LETTERS, seen)
     assert (judged.verdict, judged.severity, judged.ends) == (
@@ -81,17 +81,21 @@ def test_a_standstill_explains_a_breach_only_where_it_would_be_none_without_what
     met: int, in_realtime: int, elsewhere: int, explained: frozenset[Lane]
 ) -> None:
     judged = deadline_missed(
-        LETTERS, DueSeen("letters", met, in_realtime + elsewhere, 0, in_realtime=in_realtime)
+        LETTERS, DueCounts("letters", met, in_realtime + elsewhere, 0, in_realtime=in_realtime)
     )
     assert judged.standstill == explained
 
 
 def test_a_paused_workload_promises_no_due_times() -> None:
     seen: dict[str, Any] = {"due": [due(0, 100)]}
-    told = {each.promise for each in assess({"letters": LETTERS}, Seen(**seen), NOON)}
+    told = {
+        each.promise for each in assess({"letters": LETTERS}, PromiseMeasurements(**seen), NOON)
+    }
     paused = {
         each.promise
-        for each in assess({"letters": LETTERS}, Seen(**seen, paused=frozenset({"letters"})), NOON)
+        for each in assess(
+            {"letters": LETTERS}, PromiseMeasurements(**seen, paused=frozenset({"letters"})), NOON
+        )
     }
     assert told - paused >= {Promise.DEADLINE_MISSED}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanes.promises.failures import MOST_KINDS, OTHERS, Failed, Failures, kind_of
+from lanes.promises.briefing import MOST_KINDS, OTHERS, ErrorTally, FailureReport, kind_of
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_errors_that_differ_in_numbers_and_names_are_of_one_kind(
 
 
 def test_the_most_frequent_are_told_with_their_counts() -> None:
-    failures = Failures()
+    failures = ErrorTally()
     for error, times in {
         "it expired": 10,
         "no JSON at 3": 1,
@@ -48,7 +48,7 @@ def test_the_most_frequent_are_told_with_their_counts() -> None:
 
 
 def test_however_many_kinds_there_are_they_take_bounded_room() -> None:
-    failures = Failures()
+    failures = ErrorTally()
     for first in "abcdefghijklmnopqrstuvwxyz":
         for second in "abcdefghij":
             failures.met(f"error {first}{second}")
@@ -57,10 +57,10 @@ def test_however_many_kinds_there_are_they_take_bounded_room() -> None:
 
 
 def test_failed_calls_and_answers_that_cannot_be_used_are_told_apart() -> None:
-    call = Failed("letters", "the provider answered 500", items=20, calls=1)
+    call = FailureReport("letters", "the provider answered 500", items=20, calls=1)
     assert (
         call.more(call).sentence
         == "2 calls of letters failed, with 40 items: the provider answered 500"
     )
-    unusable = Failed("letters", "it is no JSON", items=1, calls=0)
+    unusable = FailureReport("letters", "it is no JSON", items=1, calls=0)
     assert unusable.sentence == "1 answer of letters cannot be used: it is no JSON"

@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import BatchId
+from lanes.promises.answers import RealtimeFigures, RecentItems
 from lanes.promises.assessment import Assessment, verdict
-from lanes.promises.batch_runs import BatchSeen
-from lanes.promises.definitions import invalid_workload
-from lanes.promises.departures import WaitingSeen
+from lanes.promises.batches import BatchProgress, WaitingBatchWork
+from lanes.promises.breaches import invalid_workload
 from lanes.promises.incident import TERMS, Promise, Severity, in_words
-from lanes.promises.judge import Seen, assess
-from lanes.promises.last_answers import ItemsSeen
-from lanes.promises.realtime import RealtimeSeen
+from lanes.promises.judge import PromiseMeasurements, assess
 from lanes.words import BatchState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -25,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 
 def judged(
-    promise: Promise, seen: Seen, *, now: Any = NOON, subject: str = "", **spec: Any
+    promise: Promise, seen: PromiseMeasurements, *, now: Any = NOON, subject: str = "", **spec: Any
 ) -> Assessment:
     found = assess({"letters": version(**spec)}, seen, now)
     return next(each for each in found if each.promise is promise and each.subject == subject)
@@ -33,12 +31,12 @@ def judged(
 
 def batch(
     state: BatchState = BatchState.SUBMITTED, *, id: int = 1, hours: float = 3, **counts: Any
-) -> BatchSeen:
+) -> BatchProgress:
     counted: Any = {"items": 100, "succeeded": 0, "invalid": 0, "failed": 0} | counts
-    return BatchSeen(BatchId(id), "letters", state, begun_at=NOON - hours * HOUR, **counted)
+    return BatchProgress(BatchId(id), "letters", state, begun_at=NOON - hours * HOUR, **counted)
 
 
-def collected(*, id: int = 1, ago: float = 1, **counts: Any) -> BatchSeen:
+def collected(*, id: int = 1, ago: float = 1, **counts: Any) -> BatchProgress:
     return batch(BatchState.COLLECTED, id=id, over_at=NOON - ago * HOUR, **counts)
 
 
@@ -52,10 +50,10 @@ def realtime(
     given_up: int = 0,
     waits_s: float | None = None,
     slow: int = 0,
-) -> Seen:
-    return Seen(
+) -> PromiseMeasurements:
+    return PromiseMeasurements(
         realtime=[
-            RealtimeSeen(
+            RealtimeFigures(
                 "letters", p95_s, answered, late, attempts, failed, given_up, waits_s, slow
             )
         ]
@@ -68,7 +66,9 @@ def realtime(
 def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open(
     state: BatchState,
 ) -> None:
-    found = judged(Promise.BATCH_SLOW, Seen(batches=[batch(state)]), subject="batch 1")
+    found = judged(
+        Promise.BATCH_SLOW, PromiseMeasurements(batches=[batch(state)]), subject="batch 1"
+    )
     assert found.verdict is Verdict.FAILED
     assert (found.value, found.limit) == (180, 120)
     assert "3.0 h" in found.sentence
@@ -76,21 +76,28 @@ def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open
 
 def test_a_batch_that_we_cancelled_because_nobody_wanted_it_is_no_failure() -> None:
     assert (
-        judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100)])).verdict
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[collected(failed=100)])).verdict
         is Verdict.FAILED
     )
     assert (
-        judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100, cancelled=True)])).verdict
+        judged(
+            Promise.BATCH_FAILING,
+            PromiseMeasurements(batches=[collected(failed=100, cancelled=True)]),
+        ).verdict
         is Verdict.PASSED
     )
 
 
 def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() -> None:
     assert (
-        judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=1)]), subject="batch 1").verdict
+        judged(
+            Promise.BATCH_SLOW, PromiseMeasurements(batches=[batch(hours=1)]), subject="batch 1"
+        ).verdict
         is Verdict.PASSED
     )
-    home = judged(Promise.BATCH_SLOW, Seen(batches=[collected(hours=9)]), subject="batch 1")
+    home = judged(
+        Promise.BATCH_SLOW, PromiseMeasurements(batches=[collected(hours=9)]), subject="batch 1"
+    )
     assert home.verdict is Verdict.PASSED
     assert home.ends
     assert "came home after 8.0 h" in home.sentence
@@ -98,7 +105,7 @@ def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() ->
 
 def test_a_batch_twice_beyond_its_limit_is_critical() -> None:
     slow, slower = (
-        judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=h)]), subject="batch 1")
+        judged(Promise.BATCH_SLOW, PromiseMeasurements(batches=[batch(hours=h)]), subject="batch 1")
         for h in (3, 4)
     )
     assert (slow.severity, slower.severity) == (Severity.WARNING, Severity.CRITICAL)
@@ -107,7 +114,10 @@ def test_a_batch_twice_beyond_its_limit_is_critical() -> None:
 def test_a_limit_of_zero_promises_nothing_and_ends_what_was_open() -> None:
     none = {"batch_max_minutes": 0, "realtime_p95_s": 0}
     found = judged(
-        Promise.BATCH_SLOW, Seen(batches=[batch(hours=99)]), subject="batch 1", promises=none
+        Promise.BATCH_SLOW,
+        PromiseMeasurements(batches=[batch(hours=99)]),
+        subject="batch 1",
+        promises=none,
     )
     assert found.ends
     assert found.sentence == "This is no longer promised."
@@ -115,7 +125,7 @@ def test_a_limit_of_zero_promises_nothing_and_ends_what_was_open() -> None:
 
 
 def test_a_collected_batch_with_too_many_failures_or_invalid_answers_breaks_its_promise() -> None:
-    seen = Seen(batches=[collected(succeeded=64, invalid=16, failed=20)])
+    seen = PromiseMeasurements(batches=[collected(succeeded=64, invalid=16, failed=20)])
     failing, invalid = judged(Promise.BATCH_FAILING, seen), judged(Promise.BATCH_INVALID, seen)
     assert (failing.verdict, failing.value) == (Verdict.FAILED, 20)
     assert invalid.verdict is Verdict.FAILED
@@ -123,36 +133,48 @@ def test_a_collected_batch_with_too_many_failures_or_invalid_answers_breaks_its_
 
 
 def test_a_batch_under_way_is_judged_only_once_its_share_cannot_come_right() -> None:
-    early = Seen(batches=[batch(BatchState.ENDED, succeeded=10, failed=14)])
-    certain = Seen(batches=[batch(BatchState.ENDED, succeeded=10, failed=15)])
+    early = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=14)])
+    certain = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=15)])
     assert judged(Promise.BATCH_FAILING, early).verdict is Verdict.PASSED
     assert judged(Promise.BATCH_FAILING, certain).verdict is Verdict.FAILED
-    promising = Seen(batches=[batch(BatchState.ENDED, id=2, succeeded=90), collected(failed=50)])
+    promising = PromiseMeasurements(
+        batches=[batch(BatchState.ENDED, id=2, succeeded=90), collected(failed=50)]
+    )
     assert not judged(Promise.BATCH_FAILING, promising).ends  # what is out may still fail
 
 
 def test_batches_are_pooled_from_the_newest_on_until_they_say_something() -> None:
     tiny = [collected(id=number, items=3, failed=3) for number in range(1, 51)]
-    found = judged(Promise.BATCH_FAILING, Seen(batches=tiny))
+    found = judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=tiny))
     assert (found.verdict, found.value, found.samples) == (Verdict.FAILED, 100, 6)
     assert "in the last 2 batches" in found.sentence
     broken = [collected(id=number, items=19, succeeded=14, invalid=5) for number in range(1, 3)]
-    assert judged(Promise.BATCH_INVALID, Seen(batches=broken)).verdict is Verdict.FAILED
+    assert (
+        judged(Promise.BATCH_INVALID, PromiseMeasurements(batches=broken)).verdict is Verdict.FAILED
+    )
     fine = collected(id=51, items=19, succeeded=19)
-    assert not judged(Promise.BATCH_FAILING, Seen(batches=[*tiny, fine])).ends
+    assert not judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[*tiny, fine])).ends
     assert judged(
-        Promise.BATCH_FAILING, Seen(batches=[*tiny, fine, replace(fine, id=BatchId(52), items=1)])
+        Promise.BATCH_FAILING,
+        PromiseMeasurements(batches=[*tiny, fine, replace(fine, id=BatchId(52), items=1)]),
     ).ends
 
 
 def test_a_batch_a_night_at_twice_its_limit_is_told_once_several_nights_say_so() -> None:
     nights = [collected(id=number, items=100, succeeded=90, failed=10) for number in range(1, 6)]
-    assert judged(Promise.BATCH_FAILING, Seen(batches=nights[:1])).verdict is Verdict.INCONCLUSIVE
-    assert judged(Promise.BATCH_FAILING, Seen(batches=nights)).verdict is Verdict.FAILED
+    assert (
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=nights[:1])).verdict
+        is Verdict.INCONCLUSIVE
+    )
+    assert (
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=nights)).verdict is Verdict.FAILED
+    )
 
 
 def test_too_few_items_in_all_small_batches_say_nothing() -> None:
-    found = judged(Promise.BATCH_FAILING, Seen(batches=[collected(items=4, failed=4)]))
+    found = judged(
+        Promise.BATCH_FAILING, PromiseMeasurements(batches=[collected(items=4, failed=4)])
+    )
     assert found.verdict is Verdict.INCONCLUSIVE
     assert not found.ends
 
@@ -163,21 +185,32 @@ def test_the_newest_batches_that_say_something_speak_for_their_workload() -> Non
         collected(id=2, failed=1),
         collected(id=3, items=4, failed=4),
     )
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad])).verdict is Verdict.FAILED
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad, small])).verdict is Verdict.FAILED
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad, good])).ends
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[collected(ago=25, failed=50)])).ends
+    assert (
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[bad])).verdict is Verdict.FAILED
+    )
+    assert (
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[bad, small])).verdict
+        is Verdict.FAILED
+    )
+    assert judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[bad, good])).ends
+    assert judged(
+        Promise.BATCH_FAILING, PromiseMeasurements(batches=[collected(ago=25, failed=50)])
+    ).ends
 
 
 def test_a_batch_of_an_earlier_version_says_nothing_of_the_version_in_force() -> None:
     bad = collected(failed=50)
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad])).verdict is Verdict.FAILED
-    assert judged(Promise.BATCH_FAILING, Seen(batches=[replace(bad, in_force=False)])).ends
+    assert (
+        judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[bad])).verdict is Verdict.FAILED
+    )
+    assert judged(
+        Promise.BATCH_FAILING, PromiseMeasurements(batches=[replace(bad, in_force=False)])
+    ).ends
 
 
-def waiting(*, since: float, intended: float | None = None) -> Seen:
+def waiting(*, since: float, intended: float | None = None) -> PromiseMeasurements:
     last = None if intended is None else NOON - intended * HOUR
-    return Seen(waiting=[WaitingSeen("letters", 7, NOON - since * HOUR, last)])
+    return PromiseMeasurements(waiting=[WaitingBatchWork("letters", 7, NOON - since * HOUR, last)])
 
 
 NOON_WINDOW: dict[str, Any] = {"off_peak_start": "11:30", "off_peak_end": "11:45"}
@@ -222,12 +255,18 @@ def test_work_that_two_departures_passed_is_told_though_others_leave() -> None:
 
 def test_batch_work_that_came_after_the_opening_or_waits_for_minutes_is_no_breach() -> None:
     came_later = waiting(since=0.2)
-    for seen, now in ((came_later, NOON), (waiting(since=2), later(minutes=-21)), (Seen(), NOON)):
+    for seen, now in (
+        (came_later, NOON),
+        (waiting(since=2), later(minutes=-21)),
+        (PromiseMeasurements(), NOON),
+    ):
         assert judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **NOON_WINDOW).ends
 
 
 def test_a_paused_workload_is_judged_by_its_batches_only() -> None:
-    seen = Seen(batches=[batch()], waiting=waiting(since=2).waiting, paused=frozenset({"letters"}))
+    seen = PromiseMeasurements(
+        batches=[batch()], waiting=waiting(since=2).waiting, paused=frozenset({"letters"})
+    )
     found = {each.promise for each in assess({"letters": version(**NOON_WINDOW)}, seen, NOON)}
     assert Promise.BATCH_SLOW in found
     assert Promise.BATCH_NEVER_STARTED not in found
@@ -264,7 +303,7 @@ def test_nothing_waits_because_everything_failed_is_no_end_of_a_realtime_inciden
     quiet = realtime(p95_s=None, answered=0, attempts=0)
     assert judged(Promise.REALTIME_SLOW, quiet).ends
     assert judged(Promise.REALTIME_FAILING, quiet).ends
-    gone = replace(quiet, failed=[ItemsSeen("letters", 935, "k", "down")])
+    gone = replace(quiet, failed=[RecentItems("letters", 935, "k", "down")])
     assert not judged(Promise.REALTIME_SLOW, gone).ends
     assert not judged(Promise.REALTIME_FAILING, gone).ends
     again = replace(realtime(), failed=gone.failed)
@@ -289,9 +328,9 @@ def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_all_is_qu
 
 
 def test_an_item_settled_on_its_provisional_answer_is_a_breach_until_it_is_old() -> None:
-    seen = Seen(settled=[ItemsSeen("letters", 2, "k", "poison: no")])
+    seen = PromiseMeasurements(settled=[RecentItems("letters", 2, "k", "poison: no")])
     assert judged(Promise.AUTHORITATIVE_FAILED, seen).verdict is Verdict.FAILED
-    assert judged(Promise.AUTHORITATIVE_FAILED, Seen()).ends
+    assert judged(Promise.AUTHORITATIVE_FAILED, PromiseMeasurements()).ends
 
 
 def test_an_invalid_block_is_a_breach_that_names_its_fields() -> None:

@@ -9,10 +9,18 @@ import pytest
 from lanes.cli import app
 from lanes.ids import BatchId, IncidentId
 from lanes.money.budget import Budget, Period
-from lanes.promises.batch_runs import number_of, of_batch
-from lanes.promises.briefing import Sample, sample_of
-from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
-from lanes.promises.remedy import Where, commands, explain, form
+from lanes.promises.briefing import SampleItem, sample_of
+from lanes.promises.incident import (
+    EVERYBODY,
+    TERMS,
+    Incident,
+    IncidentState,
+    Promise,
+    Severity,
+    batch_of_subject,
+    batch_subject,
+)
+from lanes.promises.remedy import FormTarget, commands, explain, form
 from tests.conftest import NOON
 
 
@@ -70,7 +78,7 @@ def test_no_name_changes_what_a_command_does(name: str) -> None:
 def test_a_sample_is_an_item_whose_key_can_be_typed_as_it_is_shown() -> None:
     for untypable in ("--all", "a\nb", "a  b", " a", "", "x" * 200, "a\u202eb"):
         assert sample_of([("letters", untypable)]) is None
-        assert sample_of([("letters", untypable), ("bills", "k-1")]) == Sample(
+        assert sample_of([("letters", untypable), ("bills", "k-1")]) == SampleItem(
             workload="bills", key="k-1"
         )
 
@@ -91,15 +99,15 @@ def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
 def test_a_form_names_the_batch_that_it_is_about() -> None:
     wanted = form(incident(Promise.BATCH_UNCLEAR))
     assert wanted is not None
-    assert (wanted.where, wanted.name) == (Where.DEPLOYMENT, "decide_batch")
+    assert (wanted.where, wanted.name) == (FormTarget.DEPLOYMENT, "decide_batch")
     assert wanted.parameters == {"decision": {"workload": "letters", "batch": 41}}
 
 
 def test_a_batch_is_known_by_the_subject_of_its_incidents_and_nothing_else_is() -> None:
-    assert number_of(of_batch(BatchId(41))) == 41
-    assert [number_of(each) for each in ("", "41", "batch lane", "batch ²", "day budget")] == [
-        None
-    ] * 5
+    assert batch_of_subject(batch_subject(BatchId(41))) == 41
+    assert [
+        batch_of_subject(each) for each in ("", "41", "batch lane", "batch ²", "day budget")
+    ] == [None] * 5
 
 
 def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.money.always_valid import Share, bounds
+from lanes.promises.answers import RealtimeFigures, realtime_failing
 from lanes.promises.assessment import LEAST_HITS, STAYS, share_verdict
-from lanes.promises.realtime import RealtimeSeen, realtime_failing
 from lanes.words import Verdict
 from tests.examples import version
 
@@ -30,7 +30,7 @@ def openings(share: float, *, an_hour: int, seed: int) -> int:
     for minute in range(DAY):
         window = slice(max(0, minute - WINDOW + 1), minute + 1)
         judged = realtime_failing(
-            LETTERS, RealtimeSeen("letters", 1.0, 0, 0, sum(tried[window]), sum(failed[window]))
+            LETTERS, RealtimeFigures("letters", 1.0, 0, 0, sum(tried[window]), sum(failed[window]))
         )
         if judged.verdict is Verdict.FAILED and since is None:
             opened, since = opened + 1, minute
@@ -97,6 +97,8 @@ def test_one_more_hit_never_mends_a_share_and_one_more_clean_sample_never_breaks
 
 
 def test_only_the_incidents_of_shares_stay_open_for_a_while() -> None:
-    assert realtime_failing(LETTERS, RealtimeSeen("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
+    assert realtime_failing(LETTERS, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
     none = version(promises={"realtime_max_error_percent": 0})
-    assert realtime_failing(none, RealtimeSeen("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(0)
+    assert realtime_failing(none, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(
+        0
+    )

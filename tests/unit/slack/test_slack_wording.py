@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import IncidentId
-from lanes.promises.briefing import MOST_CAUSES, Briefing, Cause, Sample, Stake
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
-from lanes.promises.telling import Move, Post, next_move, rest
+from lanes.promises.briefing import MOST_CAUSES, Briefing, Cause, SampleItem, Stake
+from lanes.promises.incident import (
+    TERMS,
+    Incident,
+    IncidentState,
+    Promise,
+    Severity,
+    SlackPost,
+    SlackStep,
+    delay_after,
+    next_step,
+)
 from lanes.report import incident as incident_page
 from lanes.slack.wording import Pages, escaped, message, trial
 from tests.conftest import NOON, later
@@ -45,11 +54,11 @@ BRIEFING = Briefing(
     more=3,
     stake=Stake(unanswered=7, overdue=2, due_at=later(hours=1), uncorrected=1),
     trend="rising: 3.0 h, from 2.0 h before",
-    sample=Sample(workload="tickets", key="k 1"),
+    sample=SampleItem(workload="tickets", key="k 1"),
     flow_run_id=UUID(int=5),
 )
 PAGES = Pages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
-TOLD = Post(
+TOLD = SlackPost(
     replace(OPEN, updated_at=later(minutes=-2)),
     "C1",
     "1.2",
@@ -117,46 +126,46 @@ def test_nothing_from_outside_can_mention_link_or_break_the_message(
 
 
 def test_an_untold_incident_is_posted_and_a_told_one_left_alone() -> None:
-    assert next_move(Post(OPEN), edits=True, now=NOON) is Move.POST
-    assert next_move(Post(OVER), edits=True, now=NOON) is Move.POST
-    assert next_move(TOLD, edits=True, now=later(hours=9)) is Move.NOTHING
+    assert next_step(SlackPost(OPEN), edits=True, now=NOON) is SlackStep.POST
+    assert next_step(SlackPost(OVER), edits=True, now=NOON) is SlackStep.POST
+    assert next_step(TOLD, edits=True, now=later(hours=9)) is SlackStep.NOTHING
 
 
 def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> None:
     ended = replace(TOLD, incident=OVER)
-    assert next_move(ended, edits=True, now=NOON) is Move.EDIT
-    assert next_move(replace(ended, ts=None), edits=False, now=NOON) is Move.POST
+    assert next_step(ended, edits=True, now=NOON) is SlackStep.EDIT
+    assert next_step(replace(ended, ts=None), edits=False, now=NOON) is SlackStep.POST
     assert (
-        next_move(replace(ended, posted_state=IncidentState.RESOLVED), edits=True, now=NOON)
-        is Move.NOTHING
+        next_step(replace(ended, posted_state=IncidentState.RESOLVED), edits=True, now=NOON)
+        is SlackStep.NOTHING
     )
 
 
 def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_alone() -> None:
     worse = replace(TOLD, incident=replace(OPEN, severity=Severity.CRITICAL))
     moved = replace(TOLD, incident=replace(OPEN, value=OPEN.value + 1, updated_at=later(minutes=2)))
-    assert next_move(worse, edits=True, now=NOON) is Move.EDIT
-    assert next_move(moved, edits=True, now=later(minutes=4)) is Move.NOTHING
-    assert next_move(moved, edits=True, now=later(minutes=5)) is Move.EDIT
-    assert next_move(worse, edits=False, now=NOON) is Move.NOTHING
+    assert next_step(worse, edits=True, now=NOON) is SlackStep.EDIT
+    assert next_step(moved, edits=True, now=later(minutes=4)) is SlackStep.NOTHING
+    assert next_step(moved, edits=True, now=later(minutes=5)) is SlackStep.EDIT
+    assert next_step(worse, edits=False, now=NOON) is SlackStep.NOTHING
 
 
 def test_a_message_whose_figures_stand_is_not_edited_again() -> None:
     stands = replace(TOLD, incident=replace(OPEN, updated_at=later(minutes=-2)))
-    assert next_move(stands, edits=True, now=later(hours=1)) is Move.NOTHING
+    assert next_step(stands, edits=True, now=later(hours=1)) is SlackStep.NOTHING
     assert (
-        next_move(replace(stands, posted_at=later(minutes=-2)), edits=True, now=later(hours=1))
-        is Move.EDIT
+        next_step(replace(stands, posted_at=later(minutes=-2)), edits=True, now=later(hours=1))
+        is SlackStep.EDIT
     )
 
 
 def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> (
     None
 ):
-    rests = [rest(n).total_seconds() for n in range(1, 12)]
+    rests = [delay_after(n).total_seconds() for n in range(1, 12)]
     assert rests[:3] == [5, 10, 20]
     assert rests[-1] == 600
-    assert rest(1, retry_after_s=90) == timedelta(seconds=90)
+    assert delay_after(1, retry_after_s=90) == timedelta(seconds=90)
 
 
 def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
@@ -219,7 +228,7 @@ def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_lette
     hostile = BRIEFING.model_copy(
         update={
             "causes": causes,
-            "sample": Sample(workload="tickets", key=" ".join(said.split())[:120]),
+            "sample": SampleItem(workload="tickets", key=" ".join(said.split())[:120]),
             "unexplained": said,
         }
     )

@@ -1,0 +1,280 @@
+"""Promises about batches: they leave in time, run in time, and bring every item home with a usable answer.
+
+This module also says how healthy the batch lane is, in the few words that every report shows.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from lanes.batch.collection import Tally
+from lanes.ids import BatchId
+from lanes.money.always_valid import Share
+from lanes.promises.assessment import (
+    BATCH,
+    LEAST_CLEAN,
+    REALTIME,
+    Assessment,
+    share_verdict,
+    verdict,
+)
+from lanes.promises.incident import (
+    TERMS,
+    Incident,
+    IncidentState,
+    Promise,
+    batch_subject,
+    lane_of,
+)
+from lanes.units import clock, counted, seconds, share
+from lanes.words import BatchState, Lane, Verdict
+from lanes.workload.version import Version
+from lanes.workload.window import Window
+
+JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload
+START_WITHIN = timedelta(
+    minutes=10
+)  # of a departure: the opening of the off-peak window, and hourly in it
+# States in which no item waits for the batch any more.
+CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """A batch as it is now; counts are items, and `failed` ones are errored, canceled, expired or missing.
+
+    `cancelled` means that Lanes cancelled it because no item needed it, `in_force` that its version is the workload's newest,
+    and `owed` that an item of its `missing` ones still needs an answer.
+    """
+
+    id: BatchId
+    workload: str
+    state: BatchState
+    items: int
+    succeeded: int
+    invalid: int
+    failed: int
+    begun_at: datetime
+    over_at: datetime | None = None
+    note: str | None = None
+    missing: int = 0
+    cancelled: bool = False
+    in_force: bool = True
+    owed: bool = False
+
+
+def batch_slow(version: Version, batch: BatchProgress, now: datetime) -> Assessment:
+    """Judge how long the batch has been open, or was open."""
+    limit, over = version.spec.promises.batch_max_minutes, batch.state in CLOSED or batch.cancelled
+    end = batch.over_at if over and batch.over_at else now
+    minutes = (end - batch.begun_at).total_seconds() / 60
+    open_for, promised = seconds(minutes * 60), seconds(limit * 60)
+    match batch.state:
+        case BatchState.COLLECTED:
+            said = f"Batch {batch.id} came home after {open_for}; {promised} were promised."
+        case BatchState.RELEASED | BatchState.SUPERSEDED:
+            said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
+        case _ if batch.cancelled:
+            said = f"Batch {batch.id} was cancelled: no item of it needs an answer any more."
+        case _:
+            said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
+    judged, subject = Verdict.PASSED if over else verdict(minutes, limit), batch_subject(batch.id)
+    return Assessment(
+        Promise.BATCH_SLOW,
+        version.workload,
+        judged,
+        minutes,
+        limit,
+        1,
+        said,
+        subject,
+        REALTIME | BATCH,
+    )
+
+
+def _stuck_at(batch: BatchProgress) -> str:
+    holds = f"It holds {counted(batch.items, 'item')}."
+    match batch.state:
+        case BatchState.INTENDED:
+            return (
+                f"The provider never confirmed it; `collect` finds out whether it exists. {holds}"
+            )
+        case BatchState.HELD:
+            why = batch.note or "it is not known whether it exists"
+            return f"It is held for a person to decide: {why}. {holds}"
+        case BatchState.ENDED:
+            why = f": {batch.note}" if batch.note else ""
+            return (
+                f"It has ended at the provider and its results are not all collected{why}. {holds}"
+            )
+        case _:
+            return f"It still runs at the provider with {counted(batch.items, 'item')}."
+
+
+def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Assessment:
+    """Return the breach that a batch of `items` cannot be brought home until a person decides."""
+    said = (
+        f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
+        "resubmitting or giving it up may cost."
+    )
+    subject = batch_subject(batch_id)
+    return Assessment.breach(Promise.BATCH_UNCLEAR, workload, items, said, subject, why=why)
+
+
+def incomplete(
+    workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: UUID | None = None
+) -> Assessment:
+    """Judge whether every item of a collected batch has exactly one outcome, from a result of its own."""
+    items = counted(tally.items, "item")
+    said = f"Each of the {items} of batch {batch_id} has one outcome."
+    if tally.surplus:
+        said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {items}."
+    if tally.missing:
+        lost = f"{tally.missing:,} of {items} of batch {batch_id} came home without a result"
+        rest = f" {said}" if tally.surplus else ""
+        said = f"{lost}, however often the results were read.{rest}"
+    judged = Verdict.FAILED if tally.wrong else Verdict.PASSED
+    figures = judged, tally.wrong, 0, tally.items, said, batch_subject(batch_id)
+    return Assessment(Promise.BATCH_INCOMPLETE, workload, *figures, flow_run_id=flow_run_id)
+
+
+def batch_incomplete(batch: BatchProgress, now: datetime) -> Assessment:
+    """Judge a batch by its counts when it was closed, until its missing items have an answer, or for a day."""
+    tally = Tally(batch.items, batch.succeeded + batch.invalid + batch.failed, batch.missing)
+    judged = incomplete(batch.workload, batch.id, tally)
+    if judged.verdict is Verdict.PASSED:
+        return judged
+    if batch.over_at is not None and now - batch.over_at > JUDGED_FOR:
+        said = "That was more than a day ago."
+    elif not tally.surplus and not batch.owed:
+        said = "None of them needs an answer any more."
+    else:
+        return judged
+    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} {said}")
+
+
+def batch_share(
+    version: Version, promise: Promise, batches: Sequence[BatchProgress], now: datetime
+) -> Assessment:
+    """Judge the newest batches of the version in force, as many together as are needed for a verdict.
+
+    A batch that still runs can only break the promise, by the results that it has brought so far. An open incident also ends if
+    the newest batches hold enough items and none of them is bad.
+    """
+    promises = version.spec.promises
+    failing = promise is Promise.BATCH_FAILING
+    limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
+    what = "items have no answer" if failing else "answers break the output schema"
+    pooled, home = Share(0, 0), 0
+    for batch in sorted(batches, key=lambda each: each.id, reverse=True):
+        let_go = batch.cancelled or batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED)
+        if let_go or not batch.in_force or (batch.over_at and now - batch.over_at > JUDGED_FOR):
+            continue
+        collected = batch.state is BatchState.COLLECTED
+        observed = Share(
+            batch.failed if failing else batch.invalid,
+            batch.succeeded + batch.invalid if collected and not failing else batch.items,
+        )
+        where = f"batch {batch.id}"
+        if collected:
+            observed = pooled = Share(
+                pooled.hits + observed.hits, pooled.samples + observed.samples
+            )
+            home += 1
+            where = where if home == 1 else f"the last {home} batches"
+        judged = share_verdict(observed, limit)
+        quiet = collected and not observed.hits and observed.samples >= LEAST_CLEAN
+        if judged is Verdict.FAILED or quiet or (judged is Verdict.PASSED and collected):
+            part, samples = observed.value or 0.0, observed.samples
+            said = f"{observed.hits:,} of {samples:,} {what} in {where}: {share(part)}, and {share(limit / 100)} is the limit."
+            figures = judged, 100 * part, limit, samples, said
+            return Assessment(promise, version.workload, *figures, quiet=quiet)
+    if pooled.samples:
+        said = f"{pooled.hits:,} of {pooled.samples:,} {what} in the batches of the last 24 hours: too little to judge by."
+    else:
+        said = "No batch of the last 24 hours is beyond the limit."
+    judged = Verdict.INCONCLUSIVE if pooled.samples else Verdict.PASSED
+    return Assessment(promise, version.workload, judged, 0, limit, pooled.samples, said)
+
+
+@dataclass(frozen=True)
+class WaitingBatchWork:
+    """Work of a workload that waits for a batch: how much, since when, and when the newest batch was intended."""
+
+    workload: str
+    items: int
+    ready_since: datetime
+    last_intended_at: datetime | None
+
+
+def never_started(version: Version, waiting: WaitingBatchWork | None, now: datetime) -> Assessment:
+    """Judge by how many minutes the oldest waiting work has missed its departure.
+
+    While batches of that departure still leave, a backlog is neither a breach nor the end of one.
+    """
+    promise, name = Promise.BATCH_NEVER_STARTED, version.workload
+    window, limit = Window.of(version.spec), START_WITHIN.total_seconds() / 60
+    departure = window.next_departure(waiting.ready_since) if waiting else now
+    if waiting is None or departure >= now:
+        said = "Nothing waits for the batch lane that should have left."
+        return Assessment(promise, name, Verdict.PASSED, 0, limit, 1, said)
+    left = waiting.last_intended_at
+    leaving = left is not None and departure <= left < window.next_departure(departure)
+    minutes = (now - (left if left is not None and leaving else departure)).total_seconds() / 60
+    wait, newest = ("waits", "it") if waiting.items == 1 else ("wait", "the oldest")
+    said = (
+        f"{counted(waiting.items, 'item')} {wait} for the batch lane; {newest} should have left at "
+        f"{clock(departure, beside=now)}."
+    )
+    if left is not None:
+        said += f" The newest batch left at {clock(left, beside=now)}."
+    judged = verdict(minutes, limit)
+    if judged is Verdict.PASSED and now - departure > START_WITHIN:
+        judged = Verdict.INCONCLUSIVE
+    figures = judged, minutes, limit, waiting.items, said
+    return Assessment(promise, name, *figures, standstill=BATCH)
+
+
+class ReportedBatch(Protocol):
+    """The fields of a batch that its health depends on."""
+
+    @property
+    def batch_id(self) -> BatchId: ...
+    @property
+    def workload(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+
+
+def trouble(of: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
+    """Return what is wrong with a batch in a few words: its broken promises, or that it is held."""
+    named = (each for each in _broken(incidents) if each.subject == batch_subject(of.batch_id))
+    broken = _titles(each for each in named if each.workload == of.workload)
+    return broken or (str(of.state) if of.state == BatchState.HELD else None)
+
+
+def health(batches: Sequence[ReportedBatch], incidents: Sequence[Incident]) -> str:
+    """Return "batch healthy", or the broken promises of the batch lane and the number of held batches."""
+    held = sum(trouble(each, incidents) == BatchState.HELD for each in batches)
+    said = [_titles(_broken(incidents)), f"{counted(held, 'batch')} held" if held else ""]
+    return ", ".join(filter(None, said)) or ("batch healthy" if batches else "no batches")
+
+
+def _broken(incidents: Iterable[Incident]) -> Iterator[Incident]:
+    """Yield the open incidents of the batch lane."""
+    for each in incidents:
+        either = (Promise.AUTHORITATIVE_FAILED, Promise.PROVIDER_FROZEN)
+        of_lane = lane_of(each.promise) is Lane.BATCH or each.promise in either
+        if each.state is IncidentState.OPEN and of_lane:
+            yield each
+
+
+def _titles(incidents: Iterable[Incident]) -> str:
+    titles = Counter(TERMS[Promise(each.promise)].title for each in incidents)
+    return ", ".join(
+        title[0].lower() + title[1:] + (f" ({number})" if number > 1 else "")
+        for title, number in titles.items()
+    )

@@ -1,0 +1,231 @@
+"""Breaches that a run meets rather than measures: the provider refuses, a person must decide, a role is taken."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from lanes.money.budget import TOLD_AT, BudgetStatus, Period
+from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment
+from lanes.promises.incident import EVERYBODY, Promise
+from lanes.standing.roles import Role
+from lanes.text import plain, remove_quotes
+from lanes.units import clock, counted, sentence, usd
+from lanes.words import Lane, Verdict
+
+DEAR = ": item too dear"  # how the subject ends of an incident about items that a whole budget cannot pay
+MOST_NAMED = 3  # sessions that a sentence names
+REMEDY = "run `lanes roles`, so that only members of its roles may connect"
+
+
+@dataclass(frozen=True)
+class ApprovalRequest:
+    """A rollout that asks a person to approve its `step`, counted from 0; `percent` of the traffic goes to real-time."""
+
+    workload: str
+    rollout: int
+    playbook: str
+    step: int
+    steps: int
+    percent: float
+    limit_minutes: float
+
+
+def approval_waits(request: ApprovalRequest, why: str, *, waited_minutes: float) -> Assessment:
+    """Return the breach that a rollout waits for approval."""
+    said = (
+        f'Rollout {request.rollout} of workload "{request.workload}" ({request.playbook}) asks for approval at step '
+        f"{request.step + 1} of {request.steps}: {why}. {request.percent:g} % go to real-time."
+    )
+    figures = Verdict.FAILED, waited_minutes, request.limit_minutes, 1, said
+    return Assessment(Promise.APPROVAL_WAITS, request.workload, *figures)
+
+
+def invalid_workload(
+    workload: str, problems: Sequence[str], *, block_id: UUID | None = None
+) -> Assessment:
+    """Return the breach that a workload's block cannot be published; the sentence begins with what to correct."""
+    why, promise = "; ".join(problems), Promise.WORKLOAD_INVALID
+    said = f'{why}. The block of workload "{workload}" cannot be published.'
+    return Assessment.breach(promise, workload, len(problems), said, why=why, block_id=block_id)
+
+
+def mended_workload(workload: str, why: str | None) -> str:
+    """Return the sentence that ends that breach; `why` is what was wrong."""
+    was = f"; it could not because of {why}" if why else ""
+    return f'The block of workload "{workload}" can be published again{was}.'
+
+
+def model_subject(model: str) -> str:
+    """Return the subject of the incidents of a model."""
+    return f"model {model}"
+
+
+def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
+    """Return the breach that the provider refuses the account until a person acts; `items` wait, on both lanes."""
+    more = {"why": why, "flow_run_id": flow_run_id}
+    said, promise = f"Nothing is paid on either lane: {why}", Promise.PROVIDER_FROZEN
+    return Assessment.breach(promise, EVERYBODY, items, said, account, **more)
+
+
+def unknown_model(
+    workload: str, model: str, items: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:
+    """Return the breach that the account may not use a model, or that no model has that name; `items` wait."""
+    more = {"why": why, "flow_run_id": flow_run_id}
+    said, promise = f"Nothing is asked of {model}: {why}", Promise.PROVIDER_FROZEN
+    return Assessment.breach(promise, workload, items, said, model_subject(model), **more)
+
+
+def refused(
+    account: str,
+    workload: str,
+    model: str,
+    items: int,
+    why: str,
+    *,
+    is_model: bool,
+    flow_run_id: UUID | None = None,
+) -> Assessment:
+    """Return the breach of a refused batch, or of requests in one: of its model, or of the whole account."""
+    if is_model:
+        return unknown_model(workload, model, items, why, flow_run_id=flow_run_id)
+    return frozen(account, items, why, flow_run_id=flow_run_id)
+
+
+def refused_version(
+    workload: str, number: int, calls: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:
+    """Return the breach that the provider refuses a version: `calls` different ones failed alike, and none succeeded."""
+    said = (
+        f"The provider refuses version {number} itself: {counted(calls, 'different call')} failed alike, and none has been "
+        f"answered since: {remove_quotes(why)}. Neither lane asks anything of it, and every item keeps its retry budget. "
+        "Publish a corrected version: all items continue with it by themselves."
+    )
+    more, promise = {"why": why, "flow_run_id": flow_run_id}, Promise.PROVIDER_FROZEN
+    return Assessment.breach(promise, workload, calls, said, f"version {number}", **more)
+
+
+def provider_down(
+    account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:
+    """Return the breach that these models of an account have answered none of the last `calls` calls."""
+    last = counted(calls, "real-time call")
+    said = (
+        f"{' and '.join(models)} answered none of the last {last}: {why}. Items that need them wait, keep their rank and spend "
+        "no retry budget."
+    )
+    more, promise = {"why": why, "flow_run_id": flow_run_id}, Promise.PROVIDER_DOWN
+    return Assessment.breach(promise, EVERYBODY, calls, said, account, **more)
+
+
+def budget_lasts(status: BudgetStatus) -> Assessment:
+    """Judge the percentage of the hard limit that is spent; 100 if less is left than the next call may cost.
+
+    A call that waits for reserved money changes nothing: it continues as other calls and batches end.
+    """
+    promise, workload, limit = Promise.BUDGET, status.budget.workload, 100 * TOLD_AT
+    subject = status.budget.subject
+    if status.budget.hard_usd is None:
+        said = f"{status.said}; it has no hard limit."
+        return Assessment(promise, workload, Verdict.PASSED, 0, limit, 1, said, subject)
+    value = 100 * status.share
+    next_one = f"{status.budget.period} begins at {clock(status.ends_at, beside=status.began_at)}"
+    if status.is_used_up:
+        value = max(100.0, value)
+        said = f"Nothing more is paid: {status.said}; its work waits until the budget is raised, or the next {next_one}."
+    elif status.waits:
+        said = f"{status.said}; the next call waits for reserved money, and the next {next_one}."
+    else:
+        said = f"{status.said}; the next {next_one}."
+    judged = Verdict.FAILED if value >= limit else Verdict.PASSED
+    return Assessment(promise, workload, judged, value, limit, 1, said, subject)
+
+
+def too_dear(
+    workload: str,
+    subject: str,
+    period: Period,
+    *,
+    key: str,
+    items: int,
+    bound_usd: Decimal,
+    hard_usd: Decimal,
+) -> Assessment:
+    """Return the breach that a whole period of the budget `subject` cannot pay a request; `key` is its dearest item."""
+    said = (
+        f'{counted(items, "item")} may cost more than the whole {subject} of {usd(hard_usd)}; the dearest, "{key}", up to '
+        f"{usd(bound_usd)}. No {period} pays for that: raise the budget, or cancel the item. All others leave without it."
+    )
+    figures = Verdict.FAILED, 100 * float(bound_usd / hard_usd), 100, items, said, subject + DEAR
+    return Assessment(Promise.BUDGET, workload, *figures)
+
+
+@dataclass(frozen=True)
+class ForeignHolder:
+    """A session of a user outside Lanes that holds a role of Lanes; `address` is None if it is not known."""
+
+    role: Role
+    pid: int
+    user: str
+    application: str
+    address: str | None
+
+    @property
+    def named(self) -> str:
+        """The session in words."""
+        application, address = plain(self.application, most=64), self.address or "not known"
+        return f'session {self.pid} of user {plain(self.user, most=64)} (application "{application}", address {address})'
+
+
+# What Lanes cannot do while another session holds a role, and the lanes whose items wait for it.
+LOSSES: Mapping[Role, tuple[str, frozenset[Lane]]] = {
+    Role.ROUTER: ("no event is read and no item is routed", REALTIME | BATCH),
+    Role.KEEPER: ("no drain is kept warm: items wait until one starts", REALTIME),
+    Role.COLLECTOR: ("no batch is collected", BATCH),
+    Role.WATCHER: ("no other promise is judged, and Slack hears of nothing", NOWHERE),
+    Role.SUBMITTER: ("no batch is submitted", BATCH),
+    Role.DRAIN: ("no drain starts, or drains are counted wrong", REALTIME),
+}
+
+
+def role_subject(role: Role) -> str:
+    """Return the subject of the incidents of a role."""
+    return f"role {role.name.lower()}"
+
+
+def lanes_of(subject: str) -> frozenset[Lane]:
+    """Return the lanes whose items wait while the role of that subject is taken."""
+    return next(
+        (lanes for role, (_, lanes) in LOSSES.items() if role_subject(role) == subject), NOWHERE
+    )
+
+
+def taken(role: Role, holders: Sequence[ForeignHolder]) -> str:
+    """Return a clause: who holds the role, what stands still meanwhile, and how to end it."""
+    ends = " and ".join(
+        f"`select pg_terminate_backend({each.pid})`" for each in holders[:MOST_NAMED]
+    )
+    one = len(holders) == 1
+    return (
+        f"{role_subject(role)} is held by {_named(holders)}, which {'does' if one else 'do'} not belong to Lanes; "
+        f"meanwhile {LOSSES[role][0]}: end {'it' if one else 'them'} with {ends}, and {REMEDY}"
+    )
+
+
+def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
+    """Return the breach that these sessions hold the role."""
+    said, why = sentence(taken(role, holders)), f"held by {_named(holders)}"
+    subject, promise = role_subject(role), Promise.ROLE_TAKEN
+    return Assessment.breach(promise, EVERYBODY, len(holders), said, subject, why=why)
+
+
+def role_free(subject: str) -> str:
+    """Return the sentence that ends that breach."""
+    return f"No session of another user holds {subject} any more: Lanes takes it by itself."
+
+
+def _named(holders: Sequence[ForeignHolder]) -> str:
+    more = len(holders) - MOST_NAMED
+    rest = [f"{more} more"] if more > 0 else []
+    return " and ".join([*(each.named for each in holders[:MOST_NAMED]), *rest])
