@@ -14,7 +14,7 @@ from lanes.promises.incident import SlackPost, SlackStep, delay_after, next_step
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.wording import message
 from lanes.store.database import Database
-from lanes.store.promises import slack_posts, slack_reminders
+from lanes.store.promises import slack_posts
 from tasks.briefed import Briefed, Briefer
 from tasks.database import BLOCK
 from tasks.pages import Finder
@@ -30,7 +30,7 @@ async def deliver_posts(db: Database) -> int:
     """
     now = await db.now()
     if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(
-        slack_reminders.due, now=now
+        slack_posts.due_reminders, now=now
     ):
         return 0
     messenger = await _messenger()

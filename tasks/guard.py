@@ -13,7 +13,7 @@ from lanes.settings import Settings
 from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies
 from lanes.store.database import Database
-from lanes.store.promises import taken_roles
+from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
 from tasks.asking import ask_for_standing
 from tasks.troubles import Troubles, described
@@ -68,7 +68,7 @@ class Guard:
         """Record the roles that sessions of other users hold: the run that records other breaches may be the one kept out."""
         try:
             async with self._db.transaction() as run:
-                await run(taken_roles.record, now=run.now)
+                await run(recording.record_taken_roles, now=run.now)
             self._troubles.over("taken roles")
         except Exception as error:
             self._troubles.met(

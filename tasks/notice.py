@@ -15,7 +15,7 @@ from prefect.logging import get_run_logger
 
 from lanes.realtime.health import Standstill, Standstills
 from lanes.report import outage
-from lanes.store.promises import at_stake
+from lanes.store.promises import briefings
 from lanes.store.realtime import outages
 from lanes.words import Lane
 from tasks.connections import Connections
@@ -102,7 +102,7 @@ class Notice:
     async def _write(
         self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
     ) -> None:
-        stake = await self._at.db.run(at_stake.on_lane, Lane.REALTIME, now=now)
+        stake = await self._at.db.run(briefings.on_lane, Lane.REALTIME, now=now)
         page = outage.render(standing, stake, now=now)
         await write_artifact(
             client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id

@@ -5,7 +5,7 @@ import asyncio
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.wording import reminder
 from lanes.store.database import Database
-from lanes.store.promises import slack_reminders
+from lanes.store.promises import slack_posts
 from lanes.store.rollouts import rollouts
 
 
@@ -14,15 +14,15 @@ async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     if not messenger.edits:
         return 0
     now, total = await db.now(), 0
-    for each in await db.run(slack_reminders.due, now=now):
+    for each in await db.run(slack_posts.due_reminders, now=now):
         run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
         said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
-        await db.run(slack_reminders.begun, each.incident.id, now=now)
+        await db.run(slack_posts.begin_reminder, each.incident.id, now=now)
         try:
             await asyncio.to_thread(messenger.reply, Place(each.channel, each.ts), said)
         except NotTold as problem:
             if not problem.maybe:
-                await db.run(slack_reminders.refused, each.incident.id, now=now)
+                await db.run(slack_posts.retry_reminder, each.incident.id, now=now)
             break
         total += 1
     return total

@@ -16,7 +16,7 @@ from lanes.routing.second_look import BOUND_AHEAD, LOOKS_EVERY, looked_until, re
 from lanes.routing.shedding import Line, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
-from lanes.store.promises import at_risk
+from lanes.store.promises import recording
 from lanes.store.realtime import circuits, load
 from lanes.store.routing import rescues, sheds, turnarounds
 from lanes.store.routing.sheds import END
@@ -76,7 +76,7 @@ async def rescue_late(db: Database, lane: Load) -> int:
         due = await run(rescues.due, until=looked_until(lane, known.values(), numbers), now=now)
         bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:
-            await run(at_risk.record, [], now=now)
+            await run(recording.record_at_risk, [], now=now)
             return 0
         prospects = await run(turnarounds.prospects, now=now)
     looked = rescue(weigh([*due, *bound], prospects, now=now), lane, now=now)
@@ -86,7 +86,7 @@ async def rescue_late(db: Database, lane: Load) -> int:
             taken += await run(
                 rescues.take, looked.taken[first : first + rescues.CHUNK], now=run.now
             )
-    await db.run(at_risk.record, risks(looked.at_risk, lane), now=now)
+    await db.run(recording.record_at_risk, risks(looked.at_risk, lane), now=now)
     if taken:
         get_run_logger().info(
             "%s rescued: their batches are unlikely to be back in time", counted(taken, "item")

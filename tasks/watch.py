@@ -16,7 +16,7 @@ from lanes.store import incidents
 from lanes.store.batch import affording
 from lanes.store.database import Database
 from lanes.store.figures import measurements
-from lanes.store.promises import endings
+from lanes.store.promises import recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts
@@ -44,10 +44,10 @@ async def evaluate(db: Database) -> IncidentChanges:
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
         judged = assess(versions, seen, now)
         recorded = await run(incidents.record, judged, now=now)
-        gone = await run(endings.end_gone, judged, now=now)
+        gone = await run(recording.end_gone, judged, now=now)
     ended = [
         *gone,
-        *await db.run(endings.thaw, now=now),
+        *await db.run(recording.thaw, now=now),
         *await db.run(outages.end, now=now),
         *await db.run(affording.dear_items_are_gone, now=now),
     ]

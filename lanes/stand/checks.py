@@ -208,7 +208,7 @@ def circuits(patient: Patient) -> str:
 
 def standing(patient: Patient) -> str:
     from lanes.promises.breaches import taken
-    from lanes.store.promises.taken_roles import taken_roles
+    from lanes.store.promises.recording import taken_roles
 
     if found := _asked(patient, taken_roles):
         raise StandError("; ".join(taken(role, holders) for role, holders in found.items()))

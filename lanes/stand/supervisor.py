@@ -23,7 +23,7 @@ from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
 from lanes.store.database import clock
 from lanes.store.discreet import discreet_engine
-from lanes.store.promises import taken_roles
+from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
 
 PREFECT_S = 5.0
@@ -91,7 +91,7 @@ class Supervisor:
         """Record the roles that sessions of other users hold, and name each such session once."""
         try:
             with self._pool.begin() as connection:
-                found = taken_roles.record(connection, now=clock(connection))
+                found = recording.record_taken_roles(connection, now=clock(connection))
         except SQLAlchemyError as error:
             self._met("taken roles", error)
             return

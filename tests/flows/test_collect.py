@@ -20,7 +20,7 @@ from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
-from lanes.store.promises import endings
+from lanes.store.promises import recording
 from lanes.store.settling import decisions
 from lanes.words import Lane
 from tasks import collect, collector, saving
@@ -527,12 +527,12 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     endpoint.reset()
     await sender.work_rests()
     again = await submit(at, endpoint)
-    await at.db.run(lambda c: endings.thaw(c, now=before))
+    await at.db.run(lambda c: recording.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == [
         ("provider_frozen", 12, "critical")
     ]  # a create that is taken proves nothing
     await collect.bring_home(at, again)
-    await at.db.run(lambda c: endings.thaw(c, now=before))
+    await at.db.run(lambda c: recording.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == []
     assert set((await sender.states()).values()) == {"settled"}
 

@@ -19,7 +19,7 @@ from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, doubts
 from lanes.store.figures import due
 from lanes.store.money import sharing
-from lanes.store.promises import endings, slack_posts
+from lanes.store.promises import recording, slack_posts
 from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import facts
@@ -123,7 +123,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: incidents.record_invalid(c, [invalid_workload("one", ["a: wrong"])], now=NOON),
         "uq_incident_open",
     ),
-    "a freeze thaws": (lambda c: endings.thaw(c, now=NOON), "uq_incident_open"),
+    "a freeze thaws": (lambda c: recording.thaw(c, now=NOON), "uq_incident_open"),
     "open incidents are listed": (
         lambda c: facts.incidents(through(c), later(days=-1), most=9),
         "= 'open'",

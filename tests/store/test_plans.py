@@ -27,7 +27,7 @@ from lanes.store.batch import batches, deadlines, doubts, ready_work
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
-from lanes.store.promises import at_stake, causes, endings, trends
+from lanes.store.promises import briefings, causes, recording, trends
 from lanes.store.realtime import backlog, giving_up, limits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
@@ -283,7 +283,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
         (lambda c: unrouted.any_received(c), 100),
-        (lambda c: endings.thaw(c, now=NOON), 3_000),
+        (lambda c: recording.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
         (
             lambda c: outages.faulted(
@@ -585,7 +585,7 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
     outages.faulted(
         history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1)
     )
-    for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
+    for find, most in ((causes.find, 6_000), (briefings.find_stake, 12_000), (trends.find, 11_000)):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))
         assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)

@@ -1,29 +1,34 @@
-"""Puts together what whoever is on call is told of an incident. Each part is looked up for itself, within a limit."""
+"""The briefing of an incident, put together from the database; each part is looked up alone, within a time limit."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import ItemId
+from lanes.promises.answers import FAILED_FOR
+from lanes.promises.breaches import lanes_of
 from lanes.promises.briefing import (
     MOST_CAUSES,
     NO_RUN,
     UNSAMPLED,
+    UNSTAKED,
     Briefing,
     Cause,
     ErrorCount,
+    Stake,
     kinds,
     sample_of,
 )
-from lanes.promises.incident import Incident, Promise
-from lanes.store.promises import at_stake, causes, trends
-from lanes.store.promises.at_stake import AtStake
-from lanes.store.promises.causes import Found
+from lanes.promises.incident import Incident, Promise, lane_of
+from lanes.store.promises import causes, trends
+from lanes.store.promises.causes import CauseFindings
 from lanes.store.rollouts import rollouts
+from lanes.words import Lane
 
 T = TypeVar("T")
 WITHIN = "1500ms"  # one look-up
@@ -33,16 +38,81 @@ RUN_OF_BATCH = "select flow_run_id from lanes.batch where id = :id"
 OWN_RUN = (
     Promise.BATCH_SLOW,
     Promise.BATCH_UNCLEAR,
-)  # nothing was tried of it yet: the run that submitted it
+)  # the run that submitted it: nothing was tried yet
+MOST = 10_000  # pieces of work that are counted, of each workload
+
+WAITING = f"""
+  select w.item_id, w.rank_at
+    from unnest(cast(:workloads as text[])) n(name)
+   cross join unnest(cast(:lanes as text[])) l(lane)
+   cross join lateral (
+     select item_id, rank_at from lanes.work
+      where lane = l.lane and workload = n.name and state = 'ready' and generation = 0
+      order by rank_at, id limit {MOST}) w
+  union all
+  select item_id, rank_at from lanes.work
+   where state = 'claimed' and generation = 0 and workload = any(cast(:workloads as text[]))
+     and lane = any(cast(:lanes as text[]))
+  union all
+  select i.id, i.received_at
+    from unnest(cast(:workloads as text[])) n(name)
+   cross join lateral (
+     select id, received_at from lanes.item
+      where workload = n.name and position is null and canceled_at is null
+        and coalesce(pin, 'realtime') = any(cast(:lanes as text[]))
+      order by urgent desc, due_at, id limit {MOST}) i
+"""
+SUBMITTED = f"""
+  select w.item_id, w.rank_at
+    from lanes.batch b
+   cross join lateral (
+     select item_id, rank_at from lanes.work where batch_id = b.id and state = 'submitted' limit {MOST}) w
+   where b.workload = any(cast(:workloads as text[])) and b.state <> 'collected' and b.state <> 'released'
+"""
+OF_BATCH = f"select item_id, rank_at from lanes.work where batch_id = :batch_id and state = 'submitted' limit {MOST}"
+FAILED = f"""
+  select i.id as item_id, i.failed_at as rank_at
+    from unnest(cast(:workloads as text[])) n(name)
+   cross join lateral (
+     select id, failed_at from lanes.item
+      where workload = n.name and failed_at >= :since and failed_at <= :until
+      order by failed_at desc limit {MOST}) i
+"""
+COUNTED = """
+with owed as ({owed})
+select count(*) filter (where i.answered_at is null) as unanswered,
+       count(*) filter (where i.answered_at is not null) as uncorrected,
+       count(*) filter (where i.answered_at is null and i.due_at < :now) as overdue,
+       min(i.due_at) filter (where i.answered_at is null and i.due_at >= :now) as due_at,
+       (array_agg(i.workload order by i.due_at, o.rank_at, i.id))[1:20] as workloads,
+       (array_agg(i.key order by i.due_at, o.rank_at, i.id))[1:20] as keys,
+       (select count(*) from owed) as seen
+  from (select item_id, min(rank_at) as rank_at from owed group by 1) o
+  cross join lateral (select * from lanes.item where id = o.item_id limit 1) i
+ where i.settled_at is null and i.canceled_at is null
+"""
+
+
+@dataclass(frozen=True)
+class StakeFindings:
+    """Items that wait for an answer because of an incident, and the most urgent of them by workload and key."""
+
+    stake: Stake | None = None
+    unstaked: str = ""
+    items: Sequence[tuple[str, str]] = ()
 
 
 def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
-    """What is known of the incident as of now. A part that cannot be looked up in time says so, and costs no other."""
+    """Return what is known of the incident now; a part that cannot be looked up in time says so."""
     connection.execute(
         text("select set_config('statement_timeout', :within, true)"), {"within": WITHIN}
     )
-    found, untold = _alone(connection, lambda: causes.find(connection, of, now=now), Found())
-    stakes, unstaked = _alone(connection, lambda: at_stake.find(connection, of, now=now), AtStake())
+    found, untold = _alone(
+        connection, lambda: causes.find(connection, of, now=now), CauseFindings()
+    )
+    stakes, unstaked = _alone(
+        connection, lambda: find_stake(connection, of, now=now), StakeFindings()
+    )
     trend, trendless = _alone(connection, lambda: trends.find(connection, of, now=now), "")
     errors, promise = kinds(found.met), of.promise
     items, _ = _alone(
@@ -65,8 +135,8 @@ def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
     )
 
 
-def _cause(met: ErrorCount, found: Found) -> Cause:
-    """A note that stands alone was counted over nothing."""
+def _cause(met: ErrorCount, found: CauseFindings) -> Cause:
+    """Return the error as a cause; a single note has no count."""
     return Cause(error=met.error, times=met.times if found.counted_over or met.times > 1 else None)
 
 
@@ -75,7 +145,7 @@ def _met_by_opener(of: Incident) -> tuple[Cause, ...]:
 
 
 def _alone(connection: Connection, ask: Callable[[], T], otherwise: T) -> tuple[T, str]:
-    """What is asked for, or instead of it why it is not known."""
+    """Return the result of `ask`, or `otherwise` and why the result is not known."""
     try:
         with connection.begin_nested():
             return ask(), ""
@@ -90,7 +160,7 @@ def _item_ids(errors: Sequence[ErrorCount]) -> list[ItemId]:
 
 
 def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str]]:
-    """Those of the most frequent error first."""
+    """Return workload and key of the items, in the order of `ids`."""
     some = list(ids[:SAMPLES])
     return (
         [(row.workload, row.key) for row in connection.execute(text(ITEMS), {"ids": some})]
@@ -99,8 +169,8 @@ def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str
     )
 
 
-def _run_of(connection: Connection, of: Incident, found: Found) -> UUID | None:
-    """The run that met it, else the one whose log tells of the newest error, or the one that submitted the batch."""
+def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID | None:
+    """Return the run that met it, the one that submitted the batch, or the one whose log shows the newest error."""
     if of.flow_run_id is not None:
         return of.flow_run_id
     if of.promise == Promise.APPROVAL_WAITS:
@@ -110,3 +180,57 @@ def _run_of(connection: Connection, of: Incident, found: Found) -> UUID | None:
     if batch_id is not None and (of.promise in OWN_RUN or found.flow_run_id is None):
         own = connection.execute(text(RUN_OF_BATCH), {"id": batch_id}).scalar_one_or_none()
     return own or found.flow_run_id
+
+
+def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeFindings:
+    """Count what is at stake with the incident, or what of it is still to come once it is over."""
+    promise = of.promise
+    if promise in UNSTAKED:
+        return StakeFindings(unstaked=UNSTAKED[promise])
+    if promise is Promise.AUTHORITATIVE_FAILED:
+        return StakeFindings(Stake(unanswered=0, uncorrected=round(of.value)))
+    at: dict[str, Any] = {
+        "workloads": causes.workloads_of(connection, of),
+        "lanes": _lanes(of),
+        "batch_id": causes.batch_of(of),
+        "now": now,
+        **causes.period(of, FAILED_FOR, now),
+    }
+    return _counted(connection, _owed(promise, at), at)
+
+
+def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> Stake:
+    """Count the items of all workloads that wait for an answer of that lane."""
+    names = list(connection.execute(text("select name from lanes.workload")).scalars())
+    stake = _counted(connection, WAITING, {"workloads": names, "lanes": [lane], "now": now}).stake
+    assert stake is not None
+    return stake
+
+
+def _lanes(of: Incident) -> list[Lane]:
+    """Return the lanes whose items it holds up."""
+    if of.promise is Promise.ROLE_TAKEN:
+        return sorted(lanes_of(of.subject))
+    lane = Lane.REALTIME if of.promise is Promise.PROVIDER_DOWN else lane_of(of.promise)
+    return list(Lane) if lane is None else [lane]
+
+
+def _owed(promise: Promise, at: dict[str, Any]) -> str:
+    """Return the query for the items: failed ones, those of the batch, or those that wait on the lanes."""
+    if promise is Promise.ITEMS_FAILED:
+        return FAILED
+    if at["batch_id"] is not None:
+        return OF_BATCH
+    return f"{WAITING} union all {SUBMITTED}" if Lane.BATCH in at["lanes"] else WAITING
+
+
+def _counted(connection: Connection, owed: str, at: dict[str, Any]) -> StakeFindings:
+    row = connection.execute(text(COUNTED.format(owed=owed)), at).one()
+    stake = Stake(
+        unanswered=row.unanswered,
+        uncorrected=row.uncorrected,
+        overdue=row.overdue,
+        due_at=row.due_at,
+        at_least=row.seen >= MOST,
+    )
+    return StakeFindings(stake, items=list(zip(row.workloads or (), row.keys or (), strict=True)))

@@ -1,4 +1,7 @@
-"""Why an incident is: the errors that attempts met in its time, how often, and whose. Bounded, whatever the history."""
+"""The causes of an incident: the errors that attempts met in its time, how often, and whose.
+
+Every query is bounded, whatever the size of the history.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -83,7 +86,7 @@ select distinct f.name
  order by 1
 """
 ALL = "select name from lanes.workload where version_id is not null order by name"
-# As the promises measure: what an outage of the provider made fail was told in that incident.
+# As the promises measure: failures of an outage belong to the incident of the outage.
 WELL = f"""
 select {WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
 """
@@ -95,8 +98,8 @@ select flow_run_id from lanes.attempt
 
 
 @dataclass(frozen=True)
-class Found:
-    """The errors with what was counted over, items that met them, and the run whose log tells of the newest."""
+class CauseFindings:
+    """Errors with the population of their counts, items that met them, and the run whose log shows the newest."""
 
     met: Sequence[ErrorCount] = ()
     counted_over: str = ""
@@ -119,12 +122,12 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
 
 
 def batch_of(of: Incident) -> BatchId | None:
-    """The batch that an incident is about."""
+    """Return the batch that an incident is about."""
     return batch_of_subject(of.subject)
 
 
 def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:
-    """From when until when an incident's causes are looked for: within `window` of now, or of all of it once it is over."""
+    """Return the period of an incident's causes: the last `window`, or all of the incident once it is over."""
     until = of.resolved_at or now
     since = until - window if of.resolved_at is None else of.opened_at - window
     if of.workload == EVERYBODY or of.promise == Promise.PROVIDER_FROZEN:
@@ -132,8 +135,8 @@ def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime
     return {"since": since, "until": until}
 
 
-def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
-    """What the database knows of the incident's cause."""
+def find(connection: Connection, of: Incident, *, now: datetime) -> CauseFindings:
+    """Return what the database knows of the incident's cause."""
     promise = of.promise
     if promise is Promise.ITEMS_FAILED:
         return _failed_items(connection, of, now)
@@ -145,11 +148,13 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
         return _missed(connection, of, now)
     scope = SCOPES.get(promise)
     if scope is None:
-        return Found(unexplained=UNEXPLAINED.get(promise, ""))
+        return CauseFindings(unexplained=UNEXPLAINED.get(promise, ""))
     return _attempts(connection, of, scope, now)
 
 
-def _attempts(connection: Connection, of: Incident, scope: AttemptFilter, now: datetime) -> Found:
+def _attempts(
+    connection: Connection, of: Incident, scope: AttemptFilter, now: datetime
+) -> CauseFindings:
     within = period(of, scope.window, now)
     if of.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
         at = {"recent": within["since"], "workload": of.workload}
@@ -165,7 +170,7 @@ def _attempts(connection: Connection, of: Incident, scope: AttemptFilter, now: d
     bad = [row for row in rows if row.outcome in scope.outcomes]
     looked_at = sum(row.times for row in rows)
     over = _counted_over(looked_at, within["until"] - within["since"])
-    return Found(
+    return CauseFindings(
         _met(connection, bad),
         over,
         [id_ for row in bad for id_ in row.item_ids],
@@ -175,7 +180,7 @@ def _attempts(connection: Connection, of: Incident, scope: AttemptFilter, now: d
 
 
 def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
-    """Why the real-time lane is slow though nothing failed; of the others, that no attempt says it."""
+    """Return why real time is slow although nothing failed; for other promises, that no attempt shows a cause."""
     promise = of.promise
     if promise is not Promise.REALTIME_SLOW:
         return UNEXPLAINED.get(promise) or f"none of the {over.removeprefix('the ')} says why"
@@ -195,16 +200,16 @@ def _newest_run(rows: Sequence[Any]) -> UUID | None:
     return next((row.flow_run_id for row in newest if row.flow_run_id is not None), None)
 
 
-def _failed_items(connection: Connection, of: Incident, now: datetime) -> Found:
+def _failed_items(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
     within = period(of, FAILED_FOR, now)
     rows = connection.execute(text(FAILED), {"workload": of.workload, **within}).all()
     ids = [id_ for row in rows for id_ in row.item_ids]
     run = connection.execute(text(NEWEST_RUN), {"ids": ids[:20]}).scalar() if ids else None
     over = f"{counted(sum(row.times for row in rows), 'failed item')} of the last 24 hours"
-    return Found(_met(connection, rows), over, ids, run, UNEXPLAINED[Promise.ITEMS_FAILED])
+    return CauseFindings(_met(connection, rows), over, ids, run, UNEXPLAINED[Promise.ITEMS_FAILED])
 
 
-def _not_submitted(connection: Connection, of: Incident) -> Found:
+def _not_submitted(connection: Connection, of: Incident) -> CauseFindings:
     since = of.opened_at - timedelta(days=1)
     rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
     notes = [
@@ -215,10 +220,10 @@ def _not_submitted(connection: Connection, of: Incident) -> Found:
         said = f"the create of batch {blocked.id} of {blocked.workload} has no answer; until it has, none follows"
         notes.insert(0, ErrorCount(said, 1))
     run = next((row.flow_run_id for row in rows if row.flow_run_id is not None), None)
-    return Found(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
+    return CauseFindings(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
 
 
-def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
+def _missed(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
     within = period(of, MISSED_WITHIN, now)
     rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
     met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
@@ -229,24 +234,26 @@ def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
             for lane, reason, times in waits
         ]
     over = f"{counted(sum(each.times for each in met), 'missed due time')} of the last hour"
-    return Found(met, over, [], None, UNEXPLAINED[of.promise])
+    return CauseFindings(met, over, [], None, UNEXPLAINED[of.promise])
 
 
-def _of_batch(connection: Connection, of: Incident) -> Found:
-    """What is noted of the batch, else how far it is."""
+def _of_batch(connection: Connection, of: Incident) -> CauseFindings:
+    """Return the note of the batch, or else its progress."""
     row = connection.execute(text(BATCH), {"id": batch_of(of)}).first()
     if row is None:
-        return Found(unexplained="the batch is gone")
+        return CauseFindings(unexplained="the batch is gone")
     if row.note:
-        return Found([ErrorCount(remove_quotes(row.note), 1)])
+        return CauseFindings([ErrorCount(remove_quotes(row.note), 1)])
     if row.ended_at is not None:
-        return Found(unexplained="it has ended at the provider; its results are still being read")
+        return CauseFindings(
+            unexplained="it has ended at the provider; its results are still being read"
+        )
     done = f"{row.processed:,} of {counted(row.requests, 'request')}"
-    return Found(unexplained=f"the provider has finished {done}, and says nothing of why")
+    return CauseFindings(unexplained=f"the provider has finished {done}, and says nothing of why")
 
 
 def _met(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:
-    """The errors without what they may quote of their input."""
+    """Return the errors without quotations of their inputs."""
     refusals = {row.item_ids[0] for row in rows if row.error and ABOUT_AN_INPUT.search(row.error)}
     some = sorted(refusals)[:MOST_PAYLOADS]
     payloads = (
@@ -258,7 +265,7 @@ def _met(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:
 
 
 def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:
-    """What a whole pack was refused for may quote any of its items, and those are not known here."""
+    """Return an error without quotations; that of a refused pack may quote any item of it, and those are not known here."""
     shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
     return remove_quotes(
         row.error or f"{row.outcome}, without a reason",

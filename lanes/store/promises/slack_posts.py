@@ -1,5 +1,9 @@
-"""The Slack outbox: what Slack was told of each incident. A post is marked before it is sent, so that a crash shows."""
+"""The Slack outbox: what Slack was told of each incident, and who has to be reminded.
 
+A post is marked before it is sent, so that a crash in between shows.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,44 +15,47 @@ from sqlalchemy import (
     case,
     delete,
     false,
+    func,
     or_,
     select,
     update,
 )
 
 from lanes.ids import IncidentId
-from lanes.promises.incident import EDIT_EVERY, READ_WITHIN, Incident, IncidentState, SlackPost
+from lanes.promises.incident import (
+    EDIT_EVERY,
+    READ_WITHIN,
+    Incident,
+    IncidentState,
+    Promise,
+    Reminder,
+    SlackPost,
+)
 from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
 from lanes.store.tables import incident, slack_post
 
-LEASE = timedelta(seconds=60)  # a try that began is left alone for so long
+LEASE = timedelta(seconds=60)  # how long a try that began is left alone
 MOST = 50
+REMIND_EVERY = timedelta(days=1)
+RETRY = timedelta(minutes=10)  # after a reminder that Slack refused
 
 
 def due(connection: Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
-    """The incidents of which Slack has to be told something, as `next_move` decides it; what changed first comes first.
+    """Return the incidents that `next_step` has something to tell of, those that changed first in front.
 
-    Without `edits` a message cannot be changed. Those that rest after a failed try come later.
+    Without `edits` a message cannot be changed. Incidents that wait after a failed try come later.
     """
     untold = slack_post.c.posted_state.is_(None)
     over = is_(incident.c.state, IncidentState.RESOLVED)
     changed_at = case(
         (untold, incident.c.opened_at), (over, incident.c.resolved_at), else_=incident.c.updated_at
     )
+    outdated = and_(slack_post.c.ts.is_not(None), _is_outdated(now)) if edits else false()
+    unfinished = differs(slack_post.c.posted_state, IncidentState.RESOLVED)
     rows = connection.execute(
         all_of_them()
-        .where(
-            differs(slack_post.c.posted_state, IncidentState.RESOLVED),
-            slack_post.c.next_try_at <= now,
-        )
-        .where(
-            or_(
-                untold,
-                over,
-                and_(slack_post.c.ts.is_not(None), _worth_an_edit(now)) if edits else false(),
-            )
-        )
+        .where(unfinished, slack_post.c.next_try_at <= now, or_(untold, over, outdated))
         .order_by(changed_at, slack_post.c.incident_id)
         .limit(MOST)
     )
@@ -56,12 +63,12 @@ def due(connection: Connection, *, edits: bool, now: datetime) -> list[SlackPost
 
 
 def all_of_them() -> Select[Any]:
-    """Every incident beside what Slack was told of it."""
+    """Select every incident with what Slack was told of it."""
     return select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
 
 
 def read_post(row: Any) -> SlackPost:
-    """A row of `all_of_them`."""
+    """Return the post of a row of `all_of_them`."""
     return SlackPost(
         read_incident(row),
         row.channel,
@@ -74,7 +81,7 @@ def read_post(row: Any) -> SlackPost:
     )
 
 
-def _worth_an_edit(now: datetime) -> ColumnElement[bool]:
+def _is_outdated(now: datetime) -> ColumnElement[bool]:
     return or_(
         slack_post.c.posted_severity.is_distinct_from(incident.c.severity),
         and_(
@@ -85,37 +92,16 @@ def _worth_an_edit(now: datetime) -> ColumnElement[bool]:
 
 
 def begin(connection: Connection, incident_id: IncidentId, *, posts: bool, now: datetime) -> None:
-    """A try has begun; if it `posts` and nobody hears how it ended, the next one looks before it posts again."""
-    connection.execute(
-        update(slack_post)
-        .where(slack_post.c.incident_id == incident_id)
-        .values(
-            attempts=slack_post.c.attempts + 1,
-            next_try_at=now + LEASE,
-            unsure=slack_post.c.unsure | posts,
-        )
-    )
+    """Record that a try has begun; if it `posts` and its end is not recorded, the next one looks before it posts."""
+    attempts, unsure = slack_post.c.attempts + 1, slack_post.c.unsure | posts
+    _update(connection, incident_id, attempts=attempts, next_try_at=now + LEASE, unsure=unsure)
 
 
 def told(
     connection: Connection, of: Incident, *, channel: str | None, ts: str | None, now: datetime
 ) -> None:
-    """Slack says what `of` says, in a message at that place."""
-    connection.execute(
-        update(slack_post)
-        .where(slack_post.c.incident_id == of.id)
-        .values(
-            channel=channel,
-            ts=ts,
-            posted_state=of.state,
-            posted_severity=of.severity,
-            posted_at=now,
-            unsure=False,
-            attempts=0,
-            next_try_at=now,
-            last_error=None,
-        )
-    )
+    """Record that a message at that place shows the incident as it is in `of`."""
+    _told(connection, of.id, channel, ts, of.state, now, posted_severity=of.severity)
 
 
 def found(
@@ -126,21 +112,22 @@ def found(
     ts: str | None,
     now: datetime,
 ) -> None:
-    """A message that was sent without our hearing of it stands at that place and says that the incident is open."""
-    connection.execute(
-        update(slack_post)
-        .where(slack_post.c.incident_id == incident_id)
-        .values(
-            channel=channel,
-            ts=ts,
-            posted_state=IncidentState.OPEN,
-            posted_at=now,
-            unsure=False,
-            attempts=0,
-            next_try_at=now,
-            last_error=None,
-        )
-    )
+    """Record the place of a message that was sent without an answer, and that shows the incident as open."""
+    _told(connection, incident_id, channel, ts, IncidentState.OPEN, now)
+
+
+def _told(
+    connection: Connection,
+    incident_id: IncidentId,
+    channel: str | None,
+    ts: str | None,
+    state: IncidentState,
+    now: datetime,
+    **more: Any,
+) -> None:
+    done = {"unsure": False, "attempts": 0, "next_try_at": now, "last_error": None}
+    place = {"channel": channel, "ts": ts, "posted_state": state, "posted_at": now}
+    _update(connection, incident_id, **place, **done, **more)
 
 
 def not_told(
@@ -151,25 +138,22 @@ def not_told(
     maybe: bool,
     next_try_at: datetime,
 ) -> None:
-    """The try failed for that reason; the next one follows then, and looks first when this one `maybe` arrived."""
-    connection.execute(
-        update(slack_post)
-        .where(slack_post.c.incident_id == incident_id)
-        .values(last_error=error, unsure=maybe, next_try_at=next_try_at)
-    )
+    """Record a failed try; the next one looks first if this one `maybe` arrived."""
+    _update(connection, incident_id, last_error=error, unsure=maybe, next_try_at=next_try_at)
 
 
 def forget(connection: Connection, incident_id: IncidentId) -> None:
-    """Slack no longer holds that message: nothing more is told in it, and a new one may be posted."""
-    connection.execute(
-        update(slack_post)
-        .where(slack_post.c.incident_id == incident_id)
-        .values(ts=None, posted_state=None, posted_severity=None)
-    )
+    """Record that the message is gone from Slack, so that a new one may be posted."""
+    _update(connection, incident_id, ts=None, posted_state=None, posted_severity=None)
+
+
+def _update(connection: Connection, incident_id: IncidentId, **values: Any) -> None:
+    known = slack_post.c.incident_id == incident_id
+    connection.execute(update(slack_post).where(known).values(**values))
 
 
 def channel_id(connection: Connection) -> str | None:
-    """The id of the channel that the newest message went to, None before the first."""
+    """Return the id of the channel of the newest message, if any."""
     return connection.execute(
         select(slack_post.c.channel)
         .where(slack_post.c.channel.is_not(None))
@@ -179,7 +163,7 @@ def channel_id(connection: Connection) -> str | None:
 
 
 def drop_untold(connection: Connection) -> None:
-    """Nothing waits to be told of incidents that are over: nobody was there to be told."""
+    """Forget the resolved incidents that Slack was never told of."""
     over = select(incident.c.id).where(incident.c.state == IncidentState.RESOLVED)
     connection.execute(
         delete(slack_post).where(
@@ -189,7 +173,7 @@ def drop_untold(connection: Connection) -> None:
 
 
 def untold(connection: Connection) -> dict[IncidentId, str]:
-    """Why the last try failed, by incident, of those that Slack was not told of."""
+    """Return why the last try failed, by incident, for those that Slack has not been told of."""
     rows = connection.execute(
         select(slack_post.c.incident_id, slack_post.c.last_error)
         .where(
@@ -199,3 +183,29 @@ def untold(connection: Connection) -> dict[IncidentId, str]:
         .order_by(slack_post.c.incident_id)
     )
     return {row.incident_id: row.last_error for row in rows}
+
+
+def due_reminders(connection: Connection, *, now: datetime) -> Sequence[Reminder]:
+    """Return the open approvals whose message or last reminder is a day old, oldest first."""
+    told_last = func.coalesce(slack_post.c.reminded_at, incident.c.opened_at)
+    state = slack_post.c.posted_state
+    rows = connection.execute(
+        select(incident, slack_post.c.channel, slack_post.c.ts)
+        .join(slack_post, slack_post.c.incident_id == incident.c.id)
+        .where(differs(state, IncidentState.RESOLVED), is_(state, IncidentState.OPEN))
+        .where(slack_post.c.ts.is_not(None), told_last <= now - REMIND_EVERY)
+        .where(is_(incident.c.state, IncidentState.OPEN))
+        .where(incident.c.promise == Promise.APPROVAL_WAITS)
+        .order_by(incident.c.id)
+    )
+    return [Reminder(read_incident(row), row.channel, row.ts) for row in rows]
+
+
+def begin_reminder(connection: Connection, incident_id: IncidentId, *, now: datetime) -> None:
+    """Count people as reminded before the try, so that they are reminded once a day at most."""
+    _update(connection, incident_id, reminded_at=now)
+
+
+def retry_reminder(connection: Connection, incident_id: IncidentId, *, now: datetime) -> None:
+    """Let a reminder that Slack refused be tried again in ten minutes."""
+    _update(connection, incident_id, reminded_at=now - REMIND_EVERY + RETRY)

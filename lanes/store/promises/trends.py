@@ -1,4 +1,4 @@
-"""How an incident's figure moved, beside that of the time or of the batch before. Bounded, whatever the history."""
+"""How an incident's figure moved, compared with the time or the batch before; every query is bounded."""
 
 from datetime import datetime, timedelta
 
@@ -72,7 +72,7 @@ select count(distinct a.item_id)
 
 
 def find(connection: Connection, of: Incident, *, now: datetime) -> str:
-    """How the figure moved, as a clause."""
+    """Return a clause that says how the figure moved."""
     match of.promise:
         case Promise.REALTIME_FAILING:
             return _failing(connection, of)
@@ -93,7 +93,7 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> str:
 
 
 def _before(of: Incident, window: timedelta) -> dict[str, object]:
-    """The window before the one in which the figure was measured."""
+    """Return the window before the one in which the figure was measured."""
     return {
         "workload": of.workload,
         "since": of.updated_at - 2 * window,
@@ -102,7 +102,7 @@ def _before(of: Incident, window: timedelta) -> dict[str, object]:
 
 
 def _minutes_before(of: Incident, window: timedelta) -> dict[str, object]:
-    """The same in whole minutes, as figures have them."""
+    """Return the same window in whole minutes, as figures are kept."""
     until = (of.updated_at - window).replace(second=0, microsecond=0)
     return {"workload": of.workload, "since": until - window, "until": until}
 
@@ -132,7 +132,7 @@ def _missed(connection: Connection, of: Incident) -> str:
 
 
 def _of_batches(connection: Connection, of: Incident) -> str:
-    """Beside the newest batch of some size that is not the one, or among those, that the figure is of."""
+    """Compare with the newest other batch of some size."""
     failing = of.promise == Promise.BATCH_FAILING
     for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
         of_these = row.items if failing else row.succeeded + row.invalid

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from lanes.promises.deadlines import CALM_FOR, AtRisk
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.store import incidents
-from lanes.store.promises import at_risk
+from lanes.store.promises import recording
 from tests.conftest import NOON, later
 
 CALM = CALM_FOR.total_seconds() / 60
@@ -22,7 +22,7 @@ def standing(connection: Connection) -> list[Incident]:
 
 
 def looked(connection: Connection, *seen: AtRisk, now: datetime) -> tuple[int, int]:
-    recorded = at_risk.record(connection, seen, now=now)
+    recorded = recording.record_at_risk(connection, seen, now=now)
     assert not recorded.refused
     return len(recorded.opened), len(recorded.resolved)
 

@@ -30,7 +30,7 @@ from lanes.store import incidents
 from lanes.store.batch import doubts
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
-from lanes.store.promises import at_risk, briefings
+from lanes.store.promises import briefings, recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.text import cell
@@ -338,7 +338,7 @@ def deadline_missed(connection: Connection) -> None:
 
 def deadline_at_risk(connection: Connection) -> None:
     _open_batch(connection)
-    at_risk.record(
+    recording.record_at_risk(
         connection, [AtRisk("letters", 1, 1, later(hours=1), 0.25, 0.95, 5_400)], now=NOON
     )
 

@@ -16,7 +16,7 @@ from lanes.store.batch import doubts
 from lanes.store.doors import forgetting
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
-from lanes.store.promises import at_risk, endings, taken_roles
+from lanes.store.promises import recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -34,8 +34,8 @@ def look(connection: Connection, **after: float) -> set[tuple[str, str]]:
     now = later(**after)
     judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
     incidents.record(connection, judged, now=now)
-    endings.end_gone(connection, judged, now=now)
-    endings.thaw(connection, now=now)
+    recording.end_gone(connection, judged, now=now)
+    recording.thaw(connection, now=now)
     outages.end(connection, now=now)
     return {(each.promise, each.state) for each in rows(connection, "incident_log")}
 
@@ -100,11 +100,11 @@ def remove_block(connection: Connection) -> None:
 
 
 def nothing_at_risk(connection: Connection) -> None:
-    at_risk.record(connection, [], now=NOON + CALM_FOR)
+    recording.record_at_risk(connection, [], now=NOON + CALM_FOR)
 
 
 def no_role_taken(connection: Connection) -> None:
-    taken_roles.record(connection, now=NOON)
+    recording.record_taken_roles(connection, now=NOON)
 
 
 GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [

@@ -14,7 +14,7 @@ from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.money import budgets
-from lanes.store.promises import at_risk
+from lanes.store.promises import recording
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import decisions, retries
 from lanes.store.workload import workloads
@@ -50,7 +50,7 @@ def departs(connection: Connection, of: Incident) -> None:
     save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)
     home(connection, batch_id, now=SOON)
     if of.promise is Promise.DEADLINE_AT_RISK:
-        at_risk.record(connection, [], now=NOON + CALM_FOR)
+        recording.record_at_risk(connection, [], now=NOON + CALM_FOR)
 
 
 def pauses(connection: Connection, of: Incident) -> None:
@@ -92,7 +92,7 @@ def replays_and_promotes(connection: Connection, of: Incident) -> None:
 def moves_it_to_batch(connection: Connection, of: Incident) -> None:
     workloads.set_split(connection, Split(of.workload, None, 0), who="ada", why="test", now=SOON)
     if of.promise is Promise.DEADLINE_AT_RISK:
-        at_risk.record(connection, [], now=NOON + CALM_FOR)
+        recording.record_at_risk(connection, [], now=NOON + CALM_FOR)
     answers(connection)
     admit(connection, *(f"moved{number}" for number in range(20)), now=SOON)
     route(connection, now=SOON)

@@ -22,7 +22,7 @@ from lanes.stand.embedded import SUPERUSER
 from lanes.stand.postgres import Running
 from lanes.standing.roles import Role
 from lanes.store import incidents, schema
-from lanes.store.promises import briefings, taken_roles
+from lanes.store.promises import briefings, recording
 from lanes.store.signals import CLASS
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -84,7 +84,7 @@ def ended(pool: Engine, now: datetime = NOON) -> list[Any]:
 def look(pool: Engine, now: datetime = NOON) -> list[Any]:
     """Record as a drain's guard does; return the incidents of the promise."""
     with pool.begin() as connection:
-        taken_roles.record(connection, now=now)
+        recording.record_taken_roles(connection, now=now)
         return sorted(
             rows(connection, "incident_log", promise="role_taken"),
             key=lambda each: each.incident_id,
@@ -193,7 +193,7 @@ def test_it_is_one_incident_however_often_it_is_looked_at_on_one_connection(
 ) -> None:
     with foreign(database_url, stranger, Role.ROUTER), pool.begin() as connection:
         for number in range(MANY):
-            taken_roles.record(connection, now=later(seconds=number))
+            recording.record_taken_roles(connection, now=later(seconds=number))
         (of,) = rows(connection, "incident_log", promise="role_taken")
     assert of.state == "open"
 

@@ -1,0 +1,199 @@
+"""Incidents that open or end by a query of their own: risks to due times, taken roles, vanished subjects, ended refusals."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, select, text, update
+
+from lanes.ids import IncidentId
+from lanes.promises.assessment import Assessment
+from lanes.promises.breaches import DEAR, ForeignHolder, role_free, role_subject, role_taken
+from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
+from lanes.promises.incident import EVERYBODY, IncidentChanges, IncidentState, Promise
+from lanes.standing.roles import Role
+from lanes.store import incidents
+from lanes.store.batch.doubts import WANTED
+from lanes.store.incidents import resolve
+from lanes.store.literals import is_
+from lanes.store.signals import CLASS
+from lanes.store.tables import incident
+from lanes.store.work import UNASKED
+
+SEEN_EVERY = timedelta(minutes=1)  # how often an incident notes that its items are still at risk
+MOST = 10_000  # items that are counted
+# Promises that `lanes.promises.judge` judges at every look. An incident that it no longer judges has lost its subject.
+JUDGED = (
+    Promise.BATCH_SLOW,
+    Promise.BATCH_FAILING,
+    Promise.BATCH_INVALID,
+    Promise.BATCH_INCOMPLETE,
+    Promise.BATCH_NEVER_STARTED,
+    Promise.REALTIME_SLOW,
+    Promise.REALTIME_FAILING,
+    Promise.AUTHORITATIVE_FAILED,
+    Promise.ITEMS_FAILED,
+    Promise.BUDGET,
+    Promise.DEADLINE_MISSED,
+)
+OPEN = "select workload, promise, subject from lanes.incident where state = 'open' and promise = any(:promises)"
+PAUSED = "select name from lanes.workload where paused_at is not null"
+
+# A batch that needs a decision holds what is submitted with it; a question is asked while its rollout waits.
+DECIDED = f"""
+select o.workload, o.promise, o.subject
+  from lanes.incident o
+ where o.state = 'open' and o.promise = 'batch_unclear'
+   and not exists (
+     select from lanes.batch b
+       join lanes.work w on w.batch_id = b.id and w.state = 'submitted'
+       join lanes.item i on i.id = w.item_id
+      where o.subject = 'batch ' || b.id and {WANTED})
+union all
+select o.workload, o.promise, o.subject
+  from lanes.incident o
+ where o.state = 'open' and o.promise = 'approval_waits'
+   and not exists (select from lanes.rollout r where r.workload = o.workload and r.state = 'waiting_approval')
+"""
+
+# What a refusal of the account holds, or of a model to a workload: work that is asked for, and items that are not routed.
+# It is over once a call or a batch that began later went well, or once nothing is held. That a batch is taken proves nothing
+# where the trouble showed within one: there only an answer does. Of a refused version, `lanes.store.settling.refusals` says.
+IS_OF = """
+(o.workload = '*' or o.subject = 'model ' || case held.lane when 'batch' then v.batch_model else v.realtime_model end)
+"""
+FROZEN = f"""
+select o.id, o.workload, o.subject, o.value, seen.answered or (seen.taken and not seen.within) as answered,
+       (select count(*) from (
+          select from lanes.workload f
+            cross join lateral (
+              select w.version_id, w.lane from {UNASKED} w where w.workload = f.name
+              union all
+              select w.version_id, w.lane
+                from lanes.batch b
+                join lanes.work w on w.batch_id = b.id and w.state = 'submitted'
+                join lanes.item i on i.id = w.item_id
+               where b.workload = f.name and b.state <> 'collected' and b.state <> 'released' and {WANTED}
+              union all
+              select f.version_id, coalesce(n.pin, 'realtime') from lanes.item n
+               where n.workload = f.name and n.position is null and n.canceled_at is null and f.version_id is not null) held
+            join lanes.version v on v.id = held.version_id
+           where o.workload in ('*', f.name) and f.paused_at is null and {IS_OF}
+           limit {MOST}) held) as items
+  from lanes.incident o
+ cross join lateral (
+   select exists (
+            select from lanes.workload f
+              join lanes.attempt a on a.workload = f.name and a.ended_at > o.opened_at and a.started_at > o.opened_at
+              join lanes.work held on held.id = a.work_id
+              join lanes.version v on v.id = held.version_id
+             where o.workload in ('*', f.name) and a.outcome = 'valid' and {IS_OF}) as answered,
+          exists (
+            select from lanes.batch b
+             where o.workload in ('*', b.workload) and b.submitted_at > o.opened_at
+               and (o.workload = '*' or o.subject = 'model ' || b.model)) as taken,
+          exists (
+            select from lanes.workload f join lanes.attempt a on a.workload = f.name and a.ended_at >= o.opened_at
+             where o.workload in ('*', f.name) and a.lane = 'batch' and a.outcome = 'unserved') as within) seen
+ where o.state = 'open' and o.promise = 'provider_frozen' and o.subject not like 'version %'
+ order by o.id
+"""
+COUNTED = "update lanes.incident set value = :items, updated_at = :now where id = :id and value <> :items and state = 'open'"
+GONE = "It holds no items any more: all were decided, answered, cancelled or removed."
+ANSWERED = "The provider accepts calls again."
+UNASKED_NOW = "Nothing waits for it any more: the next item will be asked."
+# Sessions of users outside Lanes, and of superusers other than ours, whom `pg_has_role` takes for members of every role.
+FOREIGN = """
+    select l.objid as role, l.pid, a.usename as user, a.application_name as application, host(a.client_addr) as address
+      from pg_locks l join pg_stat_activity a using (pid) join pg_roles u on u.oid = a.usesysid
+     where locktype = 'advisory' and granted and classid = :class and objid = any(:roles) and a.usename <> current_user
+       and l.database = (select oid from pg_database where datname = current_database())
+       and (u.rolsuper or not exists (
+             select from pg_roles r where r.rolname in ('lanes_worker', 'lanes_owner') and pg_has_role(u.oid, r.oid, 'member')))
+     order by 1, 2
+"""
+
+
+def end_gone(
+    connection: Connection, judged: Iterable[Assessment], *, now: datetime
+) -> list[IncidentId]:
+    """Resolve the open incidents whose subject is gone, and return their ids; `judged` is everything that one look judged."""
+    known = {(each.promise, each.workload, each.subject) for each in judged}
+    paused = set(connection.execute(text(PAUSED)).scalars())
+    over = list[IncidentId | None]()
+    for row in connection.execute(text(OPEN), {"promises": [*JUDGED]}).all():
+        key = (row.promise, row.workload, row.subject)
+        if key in known or row.subject.endswith(DEAR):  # a departure resolves the latter
+            continue
+        is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
+        said = is_paused if row.workload in paused else GONE
+        over.append(resolve(connection, *key, sentence=said, now=now))
+    for row in connection.execute(text(DECIDED)).all():
+        key = (row.promise, row.workload, row.subject)
+        over.append(resolve(connection, *key, sentence=GONE, now=now))
+    return [id_ for id_ in over if id_ is not None]
+
+
+def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
+    """Resolve the provider's refusals that are over, return their ids, and count the items that the others hold."""
+    over = list[IncidentId | None]()
+    for row in connection.execute(text(FROZEN)).all():
+        if row.answered or not row.items:
+            key = (Promise.PROVIDER_FROZEN, row.workload, row.subject)
+            said = ANSWERED if row.answered else UNASKED_NOW
+            over.append(resolve(connection, *key, sentence=said, now=now))
+        else:
+            connection.execute(text(COUNTED), {"id": row.id, "items": row.items, "now": now})
+    return [id_ for id_ in over if id_ is not None]
+
+
+def record_at_risk(
+    connection: Connection, risks: Sequence[AtRisk], *, now: datetime
+) -> IncidentChanges:
+    """Keep an incident open for each workload with items at risk; `risks` is everything that one look found.
+
+    It ends a while after the last item at risk, so this must be called without risks too.
+    """
+    found = [each for each in risks if each.items]
+    changes = incidents.record(connection, [deadline_at_risk(each, now) for each in found], now=now)
+    columns = incident.c
+    ours = and_(is_(columns.state, IncidentState.OPEN), columns.promise == Promise.DEADLINE_AT_RISK)
+    at_risk = columns.workload.in_([each.workload for each in found])
+    connection.execute(
+        update(incident)
+        .where(ours, at_risk, columns.updated_at <= now - SEEN_EVERY)
+        .values(updated_at=now)
+    )
+    calm = select(columns.workload).where(ours, ~at_risk, columns.updated_at <= now - CALM_FOR)
+    for name in connection.execute(calm).scalars().all():
+        said, promise = nothing_at_risk(name), Promise.DEADLINE_AT_RISK
+        if (ended := resolve(connection, promise, name, sentence=said, now=now)) is not None:
+            changes.resolved.append(ended)
+    return changes
+
+
+def taken_roles(connection: Connection) -> Mapping[Role, Sequence[ForeignHolder]]:
+    """Return the sessions of other users that hold a role of Lanes, by role, without locking anything."""
+    found = defaultdict[Role, list[ForeignHolder]](list)
+    at = {"class": CLASS, "roles": [int(each) for each in Role]}
+    for row in connection.execute(text(FOREIGN), at):
+        role = Role(row.role)
+        found[role].append(ForeignHolder(role, row.pid, row.user, row.application, row.address))
+    return found
+
+
+def record_taken_roles(
+    connection: Connection, *, now: datetime
+) -> Mapping[Role, Sequence[ForeignHolder]]:
+    """Keep an incident open for each role that sessions of other users hold; return those roles."""
+    taken = taken_roles(connection)
+    for role, holders in taken.items():
+        incidents.open(connection, role_taken(role, holders), now=now)
+    held, promise = {role_subject(role) for role in taken}, Promise.ROLE_TAKEN
+    is_open = is_(incident.c.state, IncidentState.OPEN)
+    known = select(incident.c.subject).where(is_open, incident.c.promise == promise)
+    for subject in connection.execute(known).scalars().all():
+        if subject not in held:
+            said = role_free(subject)
+            resolve(connection, promise, EVERYBODY, subject, sentence=said, now=now)
+    return taken
