@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import Incident, IncidentState
-from lanes.slack.wording import Pages
+from lanes.slack.wording import IncidentPages
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.promises import briefings
@@ -23,7 +23,7 @@ class Briefed:
     """What is known of an incident, and the pages that show more."""
 
     briefing: Briefing
-    pages: Pages
+    pages: IncidentPages
 
 
 class Briefer:
@@ -46,7 +46,7 @@ class Briefer:
             )
             return Briefed(
                 _kept(of) or _unknown(type(error).__name__),
-                Pages(no_artifact="nothing could be looked up"),
+                IncidentPages(no_artifact="nothing could be looked up"),
             )
         finally:
             self._spent_s += time.monotonic() - began

@@ -11,7 +11,7 @@ from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
 from lanes.promises.incident import SlackPost, SlackStep, delay_after, next_step
-from lanes.slack.messenger import Messenger, NotTold, Place
+from lanes.slack.messenger import DeliveryError, MessagePlace, Messenger
 from lanes.slack.wording import message
 from lanes.store.database import Database
 from lanes.store.promises import slack_posts
@@ -52,7 +52,7 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
         for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
             try:
                 total += await _tell_of(db, messenger, briefer, post, ui_url)
-            except NotTold as problem:
+            except DeliveryError as problem:
                 if problem.maybe or problem.retry_after_s:
                     break
     return total
@@ -61,7 +61,7 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 async def _tell_of(
     db: Database, messenger: Messenger, briefer: Briefer, post: SlackPost, ui_url: str
 ) -> bool:
-    """Whether Slack was told something of this incident. Raises NotTold after its post went back to the outbox."""
+    """Whether Slack was told something of this incident. Raises DeliveryError after its post went back to the outbox."""
     async with db.transaction() as run:
         move = next_step(post, edits=messenger.edits, now=run.now)
         if move is SlackStep.NOTHING:
@@ -71,7 +71,7 @@ async def _tell_of(
         if move is SlackStep.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
         place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
-    except NotTold as problem:
+    except DeliveryError as problem:
         await _not_told(db, move, post, problem)
         raise
     async with db.transaction() as run:
@@ -95,9 +95,9 @@ async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bo
         place = await asyncio.to_thread(
             messenger.find, post.incident.uid, since=since, channel=channel
         )
-    except NotTold as problem:
+    except DeliveryError as problem:
         if problem.maybe or problem.retry_after_s:
-            raise NotTold(
+            raise DeliveryError(
                 str(problem), maybe=True, retry_after_s=problem.retry_after_s
             ) from problem
         get_run_logger().warning("incident %d may be told twice: %s", post.incident.id, problem)
@@ -113,16 +113,16 @@ async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bo
 
 async def _send(
     messenger: Messenger, move: SlackStep, post: SlackPost, known: Briefed, ui_url: str
-) -> Place:
+) -> MessagePlace:
     said = message(post.incident, known.briefing, known.pages, ui_url=ui_url)
     if move is SlackStep.POST:
         return await asyncio.to_thread(messenger.post, said)
-    place = Place(post.channel, post.ts)
+    place = MessagePlace(post.channel, post.ts)
     await asyncio.to_thread(messenger.edit, place, said)
     return place
 
 
-async def _not_told(db: Database, move: SlackStep, post: SlackPost, problem: NotTold) -> None:
+async def _not_told(db: Database, move: SlackStep, post: SlackPost, problem: DeliveryError) -> None:
     attempts = post.attempts + 1
     if attempts == 1:
         get_run_logger().warning("incident %d waits to be told: %s", post.incident.id, problem)

@@ -1,4 +1,4 @@
-"""Pages of Prefect's UI that an incident's message leads to: its artifact, and the form that helps."""
+"""IncidentPages of Prefect's UI that an incident's message leads to: its artifact, and the form that helps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ from lanes.promises.incident import Incident, Promise
 from lanes.promises.remedy import FormLink, FormTarget, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
-from lanes.slack.wording import Pages
+from lanes.slack.wording import IncidentPages
 from lanes.standing.runs import Deployment, departing_workload
 from lanes.text import remove_quotes
 from lanes.words import Lane
@@ -59,7 +59,7 @@ class Finder:
             return briefing
         return await self._asked(lambda client: _with_departure(client, of, briefing)) or briefing
 
-    async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> Pages:
+    async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
         """The pages, as far as Prefect says. The artifact leads to the form too."""
         wanted = form(of)
         at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
@@ -67,7 +67,7 @@ class Finder:
         artifact = await self._asked(
             lambda client: _incident_page(client, of, briefing, remedy, now)
         )
-        return Pages(artifact, "" if artifact else AWAY, at)
+        return IncidentPages(artifact, "" if artifact else AWAY, at)
 
     async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
         """What Prefect says, None where it does not within a few seconds. Never raises."""

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from lanes.slack.messenger import Messenger, NotTold, Place
+from lanes.slack.messenger import DeliveryError, MessagePlace, Messenger
 from lanes.slack.wording import reminder
 from lanes.store.database import Database
 from lanes.store.promises import slack_posts
@@ -19,8 +19,8 @@ async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
         said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
         await db.run(slack_posts.begin_reminder, each.incident.id, now=now)
         try:
-            await asyncio.to_thread(messenger.reply, Place(each.channel, each.ts), said)
-        except NotTold as problem:
+            await asyncio.to_thread(messenger.reply, MessagePlace(each.channel, each.ts), said)
+        except DeliveryError as problem:
             if not problem.maybe:
                 await db.run(slack_posts.retry_reminder, each.incident.id, now=now)
             break

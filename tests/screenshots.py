@@ -70,7 +70,7 @@ def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, Page
     broken = until(lambda: incident_of(stand, BROKEN), what="the incident")
     said = until(lambda: slack.about(broken.incident_id), what="the message")[0]
     known = {each.label: f"{each.path}?{urlsplit(each.url).query}" for each in buttons(said)}
-    yield "incident", pages.incident(known["All that is known"], TERMS[BROKEN].title)
+    yield "incident", pages.incident(known["Details"], TERMS[BROKEN].title)
     form = next(path for path in known.values() if "/run?" in path)
     yield "form", PageView(form, lambda page: [page.get_by_role("heading", name="Parameters")])
     asks = "select flow_run_id from lanes.rollout where workload = :w order by id desc limit 1"

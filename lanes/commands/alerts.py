@@ -15,7 +15,7 @@ from lanes.errors import SetupError
 from lanes.promises.incident import Incident, IncidentState, Severity, in_words
 from lanes.report.section import Legend, explained
 from lanes.settings import Settings
-from lanes.slack.messenger import NotTold, messenger
+from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
 from lanes.stand.console import Console
 from lanes.stand.whereabouts import stand_info
@@ -110,7 +110,7 @@ def _test(pool: Engine, as_json: bool) -> int:
         now = clock(connection)
     try:
         place = slack.post(trial(now, ui_url=_ui_url(settings)))
-    except NotTold as problem:
+    except DeliveryError as problem:
         raise SetupError(f"the test message did not arrive: {problem}") from problem
     if as_json:
         print_json({"sent": True, "channel": place.channel, "ts": place.ts})

@@ -1,12 +1,13 @@
-"""Speaks to Slack: with a bot's token, whose messages can be edited and found again, or with an incoming webhook.
+"""Calls of Slack: by a bot, whose messages can be edited and found again, or by an incoming webhook.
 
-The calls block: run them in a thread. A post is asked once, because Slack cannot tell a repeated one; edits and
-look-ups repeat themselves after a connection or server error.
+The calls block: run them in a thread. A post is tried once, because Slack does not recognise a repetition; edits and look-ups
+are repeated after a connection or server error.
 """
 
 import http.client
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,10 +26,10 @@ from slack_sdk.http_retry.state import RetryState
 
 from lanes.errors import LanesError
 from lanes.realtime.headers import retry_after_s
-from lanes.slack.wording import EVENT_TYPE, Message
+from lanes.slack.wording import EVENT_TYPE, SlackMessage
 
 TIMEOUT_S = 10
-SHORT_REST_S = 3  # a longer `retry-after` is waited out by the outbox, not by a thread
+SHORT_REST_S = 3  # the outbox waits out a longer `retry-after`, no thread does
 PAGE = 200
 MOST_PAGES = 50  # ten thousand messages of a day, or channels
 CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
@@ -52,8 +53,8 @@ REMEDIES = {
 }
 
 
-class NotTold(LanesError):
-    """Slack did not take it. `maybe` says that it may have, `gone` that the message can no longer be edited."""
+class DeliveryError(LanesError):
+    """A failed call of Slack; it `maybe` succeeded all the same, or the message is `gone` and cannot be edited."""
 
     def __init__(
         self,
@@ -68,35 +69,32 @@ class NotTold(LanesError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a message stands. A webhook tells neither."""
+class MessagePlace:
+    """The place of a message, which a webhook does not report."""
 
     channel: str | None = None
     ts: str | None = None
 
 
 class Messenger(Protocol):
-    """One way to Slack. `edits` says whether a message can be changed and found again."""
+    """One way to Slack; `edits` says whether messages can be changed and found again. All methods raise DeliveryError."""
 
     edits: bool
 
-    def post(self, message: Message) -> Place:
-        """A new message stands there. Raises NotTold."""
+    def post(self, message: SlackMessage) -> MessagePlace:
+        """Post a new message and return its place."""
         ...
 
-    def edit(self, place: Place, message: Message) -> None:
-        """The message says this now. Raises NotTold."""
+    def edit(self, place: MessagePlace, message: SlackMessage) -> None:
+        """Replace the message at that place."""
         ...
 
-    def reply(self, place: Place, message: Message) -> None:
-        """The message stands in the thread of the one at that place. Raises NotTold."""
+    def reply(self, place: MessagePlace, message: SlackMessage) -> None:
+        """Reply in the thread of the message at that place."""
         ...
 
-    def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
-        """Where the message of that incident stands, None when Slack has none from `since` on, by its own clock.
-
-        Raises NotTold.
-        """
+    def find(self, uid: str, *, since: datetime, channel: str | None) -> MessagePlace | None:
+        """Return the place of the incident's message, or None if Slack has none from `since` on, by its own clock."""
         ...
 
 
@@ -107,66 +105,46 @@ class Bot:
 
     def __init__(self, token: str, channel: str, api_url: str | None = None) -> None:
         base = f"{api_url.rstrip('/')}/" if api_url else WebClient.BASE_URL
-        self._channel = channel
-        self._once = _client(token, base, [_ShortRest(max_retry_count=1)])
-        retrying = [
-            ConnectionErrorRetryHandler(),
-            ServerErrorRetryHandler(),
-            _ShortRest(max_retry_count=1),
-        ]
+        self._channel, rest = channel, _ShortRest(max_retry_count=1)
+        self._once = _client(token, base, [rest])
+        retrying = [ConnectionErrorRetryHandler(), ServerErrorRetryHandler(), rest]
         self._again = _client(token, base, retrying)
 
-    def post(self, message: Message) -> Place:
-        """As `Messenger.post`."""
-        with _told():
-            answer = self._once.chat_postMessage(
-                channel=self._channel,
-                text=message.text,
-                blocks=message.blocks,
-                metadata=message.metadata,
-                unfurl_links=False,
-                unfurl_media=False,
-            )
-        return Place(answer.get("channel") or self._channel, answer.get("ts"))
+    def post(self, message: SlackMessage) -> MessagePlace:
+        """Post a new message in the bot's channel."""
+        answer = self._send(self._channel, message)
+        return MessagePlace(answer.get("channel") or self._channel, answer.get("ts"))
 
-    def edit(self, place: Place, message: Message) -> None:
-        """As `Messenger.edit`."""
+    def edit(self, place: MessagePlace, message: SlackMessage) -> None:
+        """Replace the message at that place."""
         assert place.ts is not None
-        with _told():
+        with _slack_errors():
             self._again.chat_update(
-                channel=place.channel or self._channel,
-                ts=place.ts,
-                text=message.text,
-                blocks=message.blocks,
-                metadata=message.metadata,
+                channel=place.channel or self._channel, ts=place.ts, **message.content
             )
 
-    def reply(self, place: Place, message: Message) -> None:
-        """As `Messenger.reply`."""
+    def reply(self, place: MessagePlace, message: SlackMessage) -> None:
+        """Reply in the thread of the message at that place."""
         assert place.ts is not None
-        with _told():
-            self._once.chat_postMessage(
-                channel=place.channel or self._channel,
-                thread_ts=place.ts,
-                text=message.text,
-                blocks=message.blocks,
-                metadata=message.metadata,
-                unfurl_links=False,
-                unfurl_media=False,
-            )
+        self._send(place.channel or self._channel, message, thread_ts=place.ts)
 
-    def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
-        """As `Messenger.find`. `channel` is the channel's id where it is known: history knows no names."""
+    def _send(self, channel: str, message: SlackMessage, thread_ts: str | None = None) -> Any:
+        sent: dict[str, Any] = {**message.content, "unfurl_links": False, "unfurl_media": False}
+        with _slack_errors():
+            return self._once.chat_postMessage(channel=channel, thread_ts=thread_ts, **sent)
+
+    def find(self, uid: str, *, since: datetime, channel: str | None) -> MessagePlace | None:
+        """Return the place of the incident's message; `channel` is the channel's id, if known: history knows no names."""
         where = channel or self._channel
         try:
             return self._find(uid, where, since)
-        except NotTold as problem:
+        except DeliveryError as problem:
             if not problem.gone or CHANNEL_ID.fullmatch(where):
                 raise
         id_ = self._id_of(where)
         return self._find(uid, id_, since) if id_ else None
 
-    def _find(self, uid: str, channel: str, since: datetime) -> Place | None:
+    def _find(self, uid: str, channel: str, since: datetime) -> MessagePlace | None:
         oldest, pages = f"{since.timestamp():.6f}", self._again.conversations_history
         for page in _pages(pages, channel=channel, oldest=oldest, include_all_metadata=True):
             for each in page["messages"]:
@@ -175,7 +153,7 @@ class Bot:
                     said.get("event_type") == EVENT_TYPE
                     and said.get("event_payload", {}).get("uid") == uid
                 ):
-                    return Place(channel, each["ts"])
+                    return MessagePlace(channel, each["ts"])
         return None
 
     def _id_of(self, name: str) -> str | None:
@@ -188,7 +166,7 @@ class Bot:
 
 
 class Webhook:
-    """An incoming webhook: it posts, and nothing else."""
+    """An incoming webhook, which can only post."""
 
     edits = False
 
@@ -196,31 +174,31 @@ class Webhook:
         self._client = WebhookClient(
             url, timeout=TIMEOUT_S, retry_handlers=[_ShortRest(max_retry_count=1)]
         )
-        self._client.proxy = None  # the environment's own, which knows where no proxy may step in
+        self._client.proxy = None  # use that of the environment, which also knows exceptions
 
-    def post(self, message: Message) -> Place:
-        """As `Messenger.post`."""
-        with _told():
+    def post(self, message: SlackMessage) -> MessagePlace:
+        """Post a new message."""
+        with _slack_errors():
             answer = self._client.send(text=message.text, blocks=message.blocks, unfurl_links=False)
         if answer.status_code != 200:
-            raise NotTold(
+            raise DeliveryError(
                 f"Slack's webhook answered {answer.status_code} ({answer.body[:80].strip() or 'no text'}): "
                 "check SLACK_WEBHOOK_URL",
                 maybe=answer.status_code >= 500,
                 retry_after_s=retry_after_s(answer.headers.get("Retry-After")),
             )
-        return Place()
+        return MessagePlace()
 
-    def edit(self, place: Place, message: Message) -> None:
-        """Never asked for."""
-        raise NotTold("an incoming webhook cannot edit")
+    def edit(self, place: MessagePlace, message: SlackMessage) -> None:
+        """Refuse: a webhook can only post."""
+        raise DeliveryError("an incoming webhook cannot edit")
 
-    def reply(self, place: Place, message: Message) -> None:
-        """Never asked for."""
-        raise NotTold("an incoming webhook has no threads")
+    def reply(self, place: MessagePlace, message: SlackMessage) -> None:
+        """Refuse: a webhook can only post."""
+        raise DeliveryError("an incoming webhook has no threads")
 
-    def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
-        """Nothing: a webhook cannot look."""
+    def find(self, uid: str, *, since: datetime, channel: str | None) -> MessagePlace | None:
+        """Return None: a webhook cannot look."""
         return None
 
 
@@ -231,14 +209,14 @@ def messenger(
     webhook_url: SecretStr | None,
     api_url: str | None,
 ) -> Messenger | None:
-    """The bot where its token and channel are known, else the webhook; None without either."""
+    """Return the bot if its token and channel are known, else the webhook, or None without either."""
     if bot_token is not None and channel:
         return Bot(bot_token.get_secret_value(), channel, api_url)
     return Webhook(webhook_url.get_secret_value()) if webhook_url is not None else None
 
 
 class _ShortRest(RateLimitErrorRetryHandler):
-    """Waits out a short rate limit in place."""
+    """A handler that waits out a short rate limit in place."""
 
     def _can_retry(
         self,
@@ -257,23 +235,21 @@ class _ShortRest(RateLimitErrorRetryHandler):
         return wait is not None and wait <= SHORT_REST_S
 
 
-class _told:
-    """Every way in which Slack can fail to answer, as NotTold."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        if isinstance(error, SlackApiError):
-            raise _refused(error) from error
-        if isinstance(error, OSError | SlackClientError | http.client.HTTPException | ValueError):
-            said = f"Slack gives no answer ({type(error).__name__}): check the network and SLACK_API_URL"
-            raise NotTold(said, maybe=True) from error
+@contextmanager
+def _slack_errors() -> Iterator[None]:
+    """Raise DeliveryError for every way in which Slack can fail to answer."""
+    try:
+        yield
+    except SlackApiError as error:
+        raise _refused(error) from error
+    except (OSError, SlackClientError, http.client.HTTPException, ValueError) as error:
+        said = (
+            f"Slack gives no answer ({type(error).__name__}): check the network and SLACK_API_URL"
+        )
+        raise DeliveryError(said, maybe=True) from error
 
 
-def _refused(error: SlackApiError) -> NotTold:
+def _refused(error: SlackApiError) -> DeliveryError:
     answer: Any = error.response
     data = getattr(answer, "data", answer)
     code = data.get("error", "") if isinstance(data, dict) else ""
@@ -283,27 +259,27 @@ def _refused(error: SlackApiError) -> NotTold:
         wait = retry_after_s(
             {name.lower(): value for name, value in headers.items()}.get("retry-after")
         )
-        return NotTold(
+        return DeliveryError(
             "Slack limits our rate: waiting as long as it asks for", retry_after_s=wait or 30
         )
     if not code or status >= 500 or code in UNSURE:
-        return NotTold(
+        return DeliveryError(
             f"Slack failed ({status} {code}): trying again".replace(" )", ")"), maybe=True
         )
     remedy = REMEDIES.get(code, "see its documentation for this code")
-    return NotTold(f"Slack refused ({code}): {remedy}", gone=code in GONE)
+    return DeliveryError(f"Slack refused ({code}): {remedy}", gone=code in GONE)
 
 
 def _client(token: str, base: str, handlers: list[Any]) -> WebClient:
     client = WebClient(token=token, base_url=base, timeout=TIMEOUT_S, retry_handlers=handlers)
-    client.proxy = None  # the environment's own, which knows where no proxy may step in
+    client.proxy = None  # use that of the environment, which also knows exceptions
     return client
 
 
 def _pages(method: Any, **asked: Any) -> Iterator[Any]:
     cursor = ""
     for _ in range(MOST_PAGES):
-        with _told():
+        with _slack_errors():
             page = method(**asked, limit=PAGE, **({"cursor": cursor} if cursor else {}))
         yield page
         cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""

@@ -1,6 +1,6 @@
-"""An incident as a Slack message (Block Kit). Pure: the same incident gives the same message.
+"""Incidents as Slack messages (Block Kit).
 
-What came from outside stands in rich text, which Slack shows letter by letter: no mention, link or markup of an item's own.
+Text from outside is put in rich text, which Slack shows letter by letter: no mention, link or markup of an item takes effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,22 +27,27 @@ PAGES = {
     Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout",
     Promise.ROLE_TAKEN: "/v2/runs",
 }
-UNTOLD = "nothing was looked up"
+UNTOLD = "it was not looked up"
 Block = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Message:
-    """What is sent. `text` is what a phone shows before the message is opened."""
+class SlackMessage:
+    """A message; `text` is what a phone shows before the message is opened."""
 
     text: str
     blocks: list[Block]
     metadata: dict[str, Any]
 
+    @property
+    def content(self) -> dict[str, Any]:
+        """The arguments of the Web API that send it."""
+        return {"text": self.text, "blocks": self.blocks, "metadata": self.metadata}
+
 
 @dataclass(frozen=True)
-class Pages:
-    """Pages of Prefect's UI, from its root, that only Prefect knows. Without an `artifact`, `no_artifact` says why."""
+class IncidentPages:
+    """Pages of the Prefect UI, from its root, that only Prefect knows; `no_artifact` says why there is no `artifact`."""
 
     artifact: str | None = None
     no_artifact: str = ""
@@ -50,14 +55,18 @@ class Pages:
 
 
 def message(
-    incident: Incident, briefing: Briefing | None = None, pages: Pages | None = None, *, ui_url: str
-) -> Message:
-    """The message that says how the incident stands; `ui_url` is the root of the Prefect UI."""
+    incident: Incident,
+    briefing: Briefing | None = None,
+    pages: IncidentPages | None = None,
+    *,
+    ui_url: str,
+) -> SlackMessage:
+    """Return the message about the incident as it stands; `ui_url` is the root of the Prefect UI."""
     over, root = incident.state is IncidentState.RESOLVED, ui_url.rstrip("/")
     briefing = briefing or Briefing(
         unexplained=UNTOLD, unstaked=UNTOLD, trend=UNTOLD, unsampled=UNTOLD, no_run=UNTOLD
     )
-    pages = pages or Pages(no_artifact=UNTOLD)
+    pages = pages or IncidentPages(no_artifact=UNTOLD)
     mark = ENDED if over else MARKS[incident.severity]
     heading = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}"
     blocks = [
@@ -80,14 +89,20 @@ def message(
         "state": incident.state,
     }
     metadata = {"event_type": EVENT_TYPE, "event_payload": payload}
-    return Message(_notification(incident, briefing, mark, heading, over=over), blocks, metadata)
+    return SlackMessage(
+        _notification(incident, briefing, mark, heading, over=over), blocks, metadata
+    )
 
 
-def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | None) -> Message:
-    """A reply in the thread of its message, which is told to people where an edit is not."""
+def reminder(
+    incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | None
+) -> SlackMessage:
+    """Return a reply for the thread of the incident's message: Slack notifies people of it, but not of an edit."""
     waited = seconds((now - incident.opened_at).total_seconds())
-    said = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} now."
-    said += f" Unanswered, it is taken back {_moment(_answer_by(incident))}."
+    said = (
+        f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} so far."
+    )
+    said += f" Without an answer, it is rolled back {_moment(_answer_by(incident))}."
     page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
         {"type": "section", "text": _markdown(said)},
@@ -96,13 +111,13 @@ def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | N
             "elements": [_link("Open in Prefect", ui_url.rstrip("/") + page, "run")],
         },
     ]
-    return Message(
+    return SlackMessage(
         said, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}}
     )
 
 
-def trial(now: datetime, *, ui_url: str) -> Message:
-    """A message that tells a person that alerts arrive here."""
+def trial(now: datetime, *, ui_url: str) -> SlackMessage:
+    """Return a message that tests whether alerts arrive."""
     said = "Alerts of Lanes arrive here. This is a test: nothing is wrong."
     blocks = [
         _header(":wave: Lanes: a test"),
@@ -110,13 +125,13 @@ def trial(now: datetime, *, ui_url: str) -> Message:
         {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/"), "run")]},
         _context(f"Sent {_moment(now)} by `lanes alerts --test`"),
     ]
-    return Message(
+    return SlackMessage(
         said, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}}
     )
 
 
 def escaped(text: object, *, most: int = 300) -> str:
-    """One line for Slack's markup that holds no mention and no link of its own."""
+    """Return one line of Slack markup in which the text forms no mention and no link."""
     line = plain(text, most=most)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -124,7 +139,7 @@ def escaped(text: object, *, most: int = 300) -> str:
 def _notification(
     incident: Incident, briefing: Briefing, mark: str, heading: str, *, over: bool
 ) -> str:
-    """The most frequent error too, because a phone shows nothing else."""
+    """Return the text for a phone, with the most frequent error, because a phone shows nothing else."""
     status = "Resolved" if over else incident.severity.capitalize()
     said = f"{mark} {status}: {heading}. {escaped(incident.sentence, most=MOST_SENTENCE)}"
     if over or not briefing.causes or incident.why:
@@ -146,12 +161,12 @@ def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
 
 
 def _asked(incident: Incident) -> list[tuple[str, str]]:
-    """The words of a question: nothing is bad, and a person decides."""
+    """Return the fields of a question: nothing is broken, and a person decides."""
     return [
         ("Workload", _whose(incident)),
         ("Waiting since", _moment(incident.opened_at)),
         ("Who decides", "Anyone who may resume runs in Prefect"),
-        ("Unanswered", f"Taken back {_moment(_answer_by(incident))}"),
+        ("Without an answer", f"Rolled back {_moment(_answer_by(incident))}"),
         ("At stake", _sentence(UNSTAKED[Promise.APPROVAL_WAITS])),
     ]
 
@@ -178,7 +193,7 @@ def _whose(incident: Incident) -> str:
 
 
 def _was(incident: Incident, briefing: Briefing) -> list[Block]:
-    """The cause stays when it is over; the last bad figure does not."""
+    """Return the cause of an incident that is over, without its last figure."""
     if incident.why and incident.why in incident.sentence:
         return []
     if incident.why and not briefing.causes:
@@ -206,9 +221,9 @@ def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
 
 
 def _links(
-    incident: Incident, briefing: Briefing, pages: Pages, root: str, *, over: bool
+    incident: Incident, briefing: Briefing, pages: IncidentPages, root: str, *, over: bool
 ) -> list[Block]:
-    """The form first, where there is one: it is what helps. No page twice. Without any of its own, the runs of its lane."""
+    """Return the links: the form that helps first, no page twice, and the runs of the lane if there is nothing else."""
     wanted, links = form(incident), list[Block]()
     at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
     if wanted is not None and at is not None and not over:
@@ -216,13 +231,13 @@ def _links(
     if briefing.flow_run_id is not None and (over or at != run_page(briefing.flow_run_id)):
         links.append(_link("Open the run", root + run_page(briefing.flow_run_id), "run"))
     if pages.artifact is not None:
-        links.append(_link("All that is known", root + pages.artifact, "artifact"))
+        links.append(_link("Details", root + pages.artifact, "artifact"))
     if incident.promise == Promise.BATCH_NEVER_STARTED and not over:
         links.append(_link("Its work pool", root + pool_page(Lane.BATCH), "pool"))
     return links or [_link("Open in Prefect", root + _overview(incident), "overview")]
 
 
-def _unknown(briefing: Briefing, pages: Pages) -> list[Block]:
+def _unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
     lacking = {
         "run": briefing.no_run,
         "artifact": pages.no_artifact,
@@ -245,11 +260,12 @@ def _overview(incident: Incident) -> str:
 def _footer(incident: Incident) -> str:
     asof = "" if incident.resolved_at else f" · as of {_moment(incident.updated_at)}"
     because = f" {incident.because}" if incident.because else ""
-    return f"Lanes incident {incident.id}{because} · promise `{escaped(incident.promise)}`{asof} · all of them: `lanes alerts`"
+    promise = escaped(incident.promise)
+    return f"Lanes incident {incident.id}{because} · promise `{promise}`{asof} · all incidents: `lanes alerts`"
 
 
 def _moment(moment: datetime) -> str:
-    """A moment in the reader's own time zone, in UTC where Slack cannot tell it."""
+    """Return a moment in the reader's time zone, or in UTC where Slack does not know it."""
     utc = moment.astimezone(UTC)
     return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"
 
@@ -309,7 +325,7 @@ def _preformatted(text: str) -> Block:
 
 
 def _prose(text: str) -> list[Block]:
-    """What stands between backticks is shown as code."""
+    """Return the text, with code for what is in backticks."""
     parts = text.split("`")
     if len(parts) % 2 == 0:
         return [_text(text)]

@@ -47,7 +47,7 @@ TOLD = {
     Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
     Promise.ROLE_TAKEN: ('of user postgres (application "report"', "lanes doctor"),
 }
-KNOWN = "All that is known"
+KNOWN = "Details"
 JUDGES = ("doctor", "status")  # exit code 1: something is wrong
 DOES = re.compile(r"/(create_flow_run|resume|block_documents/[^/]+|work_pools/[^/]+)$")
 

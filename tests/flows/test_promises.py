@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from blocks.slack_channel import SlackChannel
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.slack.messenger import Bot, Messenger, NotTold, Webhook
+from lanes.slack.messenger import Bot, DeliveryError, Messenger, Webhook
 from lanes.slack.wording import trial
 from lanes.store import incidents
 from lanes.store.database import Database
@@ -315,7 +315,7 @@ def test_a_block_prefers_the_bot_and_says_none_without_an_address(standin: Slack
 
 
 def test_an_address_that_is_not_slacks_is_no_answer(standin: SlackStandIn) -> None:
-    with pytest.raises(NotTold, match="check SLACK_WEBHOOK_URL"):
+    with pytest.raises(DeliveryError, match="check SLACK_WEBHOOK_URL"):
         Webhook(f"http://127.0.0.1:{standin.port}/api/other").post(trial(NOON, ui_url=UI))
 
 

@@ -92,7 +92,7 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
     assert {thread for thread, _ in standin.replies} == {message.ts}
     first, second = (reply for _, reply in standin.replies)
     assert first.text.startswith(
-        "A rollout waits for approval: letters, for 24 h now. Unanswered, it is taken back <!date^"
+        "A rollout waits for approval: letters, for 24 h so far. Without an answer, it is rolled back <!date^"
     )
     assert "for 2.0 d now" in second.text
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(first.blocks)

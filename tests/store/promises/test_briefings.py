@@ -24,7 +24,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.realtime.circuit import Fault
 from lanes.report import incident as incident_page
-from lanes.slack.wording import Message, Pages, message
+from lanes.slack.wording import IncidentPages, SlackMessage, message
 from lanes.standing.roles import Role
 from lanes.store import incidents
 from lanes.store.batch import doubts
@@ -45,7 +45,7 @@ UI = "http://prefect.example"
 DRAIN, COLLECT, SUBMIT, ROLLOUT = (UUID(int=number) for number in range(1, 5))
 BLOCK = UUID(int=9)
 INTERNAL = "the provider answered 500: Internal server error"
-PAGES = Pages(
+PAGES = IncidentPages(
     artifact="/v2/artifacts/artifact/7", form="/v2/deployments/deployment/8/run?parameters=%7B%7D"
 )
 
@@ -542,7 +542,7 @@ TOLD = {
 
 def told(
     connection: Connection, promise: Promise, *, now: datetime = NOON
-) -> tuple[Incident, Briefing, Message]:
+) -> tuple[Incident, Briefing, SlackMessage]:
     publish(connection, now=later(days=-1))
     TOLD[promise].happens(connection)
     of = opened(connection, promise)
@@ -667,7 +667,7 @@ def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(
     workload_invalid_of(connection)
     of = opened(connection, Promise.WORKLOAD_INVALID)
     assert of.sentence.startswith("urgent_when, line 2, column 3: extraneous input '&&' expecting")
-    said = message(of, briefings.brief(connection, of, now=NOON), Pages(), ui_url=UI)
+    said = message(of, briefings.brief(connection, of, now=NOON), IncidentPages(), ui_url=UI)
     assert f"[Edit the workload] {UI}/v2/blocks/block/{BLOCK}/edit" in shown(said.blocks)
 
 

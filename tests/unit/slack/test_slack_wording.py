@@ -23,7 +23,7 @@ from lanes.promises.incident import (
     next_step,
 )
 from lanes.report import incident as incident_page
-from lanes.slack.wording import Pages, escaped, message, trial
+from lanes.slack.wording import IncidentPages, escaped, message, trial
 from tests.conftest import NOON, later
 from tests.slack_standin import invalid, rich_texts, shown
 
@@ -57,7 +57,7 @@ BRIEFING = Briefing(
     sample=SampleItem(workload="tickets", key="k 1"),
     flow_run_id=UUID(int=5),
 )
-PAGES = Pages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
+PAGES = IncidentPages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
 TOLD = SlackPost(
     replace(OPEN, updated_at=later(minutes=-2)),
     "C1",
@@ -184,7 +184,7 @@ def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() ->
         "; 1 provisional answer uncorrected",
         "lanes explain tickets 'k 1'",
         f"[Open the run] {UI}/v2/runs/flow-run/{UUID(int=5)}",
-        f"[All that is known] {UI}/v2/artifacts/artifact/6",
+        f"[Details] {UI}/v2/artifacts/artifact/6",
         "lanes batches",
     ):
         assert part in read, (part, read)
