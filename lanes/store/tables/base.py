@@ -5,21 +5,30 @@ from enum import StrEnum
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
     Dialect,
+    ForeignKey,
     Identity,
+    Index,
     MetaData,
     Numeric,
+    Table,
     Text,
+    TypedColumns,
     TypeDecorator,
+    text,
 )
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 N = TypeVar("N", bound=int)
 W = TypeVar("W", bound=StrEnum)
+C = TypeVar("C", bound=TypedColumns)
+T = TypeVar("T")
 
 SCHEMA = "lanes"
 metadata = MetaData(
@@ -38,13 +47,18 @@ Usd = Numeric(20, 10)
 
 
 def id_of(kind: Callable[[int], N]) -> TypeEngine[N]:
-    """Numbers that are ids of this kind."""
+    """Return the type of numbers that are ids of this kind."""
     return cast(TypeEngine[N], BigInteger())
 
 
 def identity(kind: Callable[[int], N]) -> Column[N]:
-    """The table's own number, given by the database."""
+    """Return the primary key that the database numbers."""
     return Column(id_of(kind), Identity(always=True), primary_key=True)
+
+
+def list_of(kind: type[TypeEngine[T]]) -> TypeEngine[list[T]]:
+    """Return the type of arrays of this kind, read as lists."""
+    return cast(TypeEngine[list[T]], ARRAY(kind))
 
 
 class _Members(dict[str | None, Any]):
@@ -61,7 +75,7 @@ class _Members(dict[str | None, Any]):
 
 
 class Word(TypeDecorator[W]):
-    """Text of a closed set: a column of it is read as members of its StrEnum, one look into a dict for each value."""
+    """Text of a closed set, read as members of its StrEnum by one dict lookup per value."""
 
     impl = Text
     cache_ok = True
@@ -76,21 +90,52 @@ class Word(TypeDecorator[W]):
         return self.words
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:
-        """The look into the dict itself, without a call of ours around it: claims and saves read many words."""
+        """Return the lookup itself, because claims and saves read many words."""
         return self._members.__getitem__
 
 
-def finite_moments(of: MetaData) -> None:
-    """Let no table hold an infinite moment: none is before or after it, so that it stops whatever goes by order or age."""
-    for table in of.tables.values():
-        moments = [each.name for each in table.columns if isinstance(each.type, DateTime)]
-        if moments:
-            finite = " and ".join(f"isfinite({name})" for name in moments)
-            table.append_constraint(CheckConstraint(finite, name="finite"))
+def column(
+    kind: TypeEngine[T] | type[TypeEngine[T]],
+    comment: str | None = None,
+    *parts: SchemaItem,
+    default: str | None = None,
+    **options: Any,
+) -> Column[T]:
+    """Return a column with its comment and, as SQL, its default in the database."""
+    if default is not None:
+        options["server_default"] = text(default)
+    return Column(kind, *parts, comment=comment, **options)
 
 
-def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
-    """The column holds a word of this StrEnum."""
-    return CheckConstraint(
-        f"{column} in ({', '.join(repr(each.value) for each in words)})", name=f"{column}_known"
-    )
+def index(name: str | None, *columns: Any, where: str | None = None, **options: Any) -> Index:
+    """Return an index; `where` makes it partial."""
+    if where is not None:
+        options["postgresql_where"] = text(where)
+    return Index(name, *columns, **options)
+
+
+def unenforced(of: Column[Any]) -> ForeignKey:
+    """Refer to a row that the writing statement reads or writes itself, so the database need not check it (NOT ENFORCED)."""
+    return ForeignKey(of)
+
+
+def table(
+    name: str, columns: type[C], comment: str, *parts: SchemaItem, **options: Any
+) -> Table[C]:
+    """Return a table of schema `lanes` with its checks.
+
+    Columns of a closed set hold its words. Moments are finite: an infinite one comes before or after all others, which would
+    stop whatever goes by order or age.
+    """
+    made = Table(name, metadata, columns, *parts, comment=comment, **options)
+    moments = [each.name for each in made.columns if isinstance(each.type, DateTime)]
+    if moments:
+        finite = " and ".join(f"isfinite({name})" for name in moments)
+        made.append_constraint(CheckConstraint(finite, name="finite"))
+    for each in made.columns:
+        if isinstance(each.type, Word) and each.computed is None:
+            words: type[StrEnum] = each.type.words
+            known = ", ".join(repr(word.value) for word in words)
+            check = CheckConstraint(f"{each.name} in ({known})", name=f"{each.name}_known")
+            made.append_constraint(check)
+    return made

@@ -3,82 +3,58 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    text,
-)
+from sqlalchemy import BigInteger, Boolean, Column, Integer, Named, Text, TypedColumns
 
 from lanes.figures.kinds import Grain, Kind
 from lanes.ids import VersionId
-from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
+from lanes.store.tables.base import (
+    Moment,
+    Usd,
+    Word,
+    column,
+    id_of,
+    identity,
+    index,
+    list_of,
+    table,
+)
 from lanes.words import Lane, Purpose
 
-ZERO = text("0")
 BY_GRAIN = "list (grain)"  # a part for each: days are few, and read most
 PARTS = frozenset(f"{table}_{grain}" for table in ("figure", "figure_spread") for grain in Grain)
 
 
 class FigureColumns(TypedColumns):
-    grain: Named[Grain] = Column(Word(Grain), comment="minute, hour or day (of UTC)")
-    at: Named[datetime] = Column(Moment, comment="When that begins")
+    grain: Named[Grain] = column(Word(Grain), "minute, hour or day (of UTC)")
+    at: Named[datetime] = column(Moment, "Its beginning")
     workload: Named[str] = Column(Text)
-    version_id: Named[VersionId | None] = Column(
-        id_of(VersionId), comment="Null: not counted apart"
+    version_id: Named[VersionId | None] = column(id_of(VersionId), "Null: not counted apart")
+    lane: Named[Lane | None] = column(Word(Lane), "Null: not counted apart, or none")
+    purpose: Named[Purpose | None] = column(Word(Purpose), "Null: not counted apart")
+    consumer: Named[str | None] = column(
+        Text, "Null: not counted apart, or none; other: beyond the first fifty"
     )
-    lane: Named[Lane | None] = Column(Word(Lane), comment="Null: not counted apart, or none")
-    purpose: Named[Purpose | None] = Column(Word(Purpose), comment="Null: not counted apart")
-    consumer: Named[str | None] = Column(
-        Text, comment="Null: not counted apart, or nobody; other: all but the first fifty"
-    )
-    kind: Named[Kind] = Column(
-        Word(Kind), comment="What is counted: lanes/figures/kinds.py says it of each"
-    )
-    word: Named[str | None] = Column(Text, comment="Its reason, outcome or standing")
-    n: Named[int] = Column(BigInteger, comment="How many")
-    items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
-        BigInteger, server_default=ZERO, comment="Of those, or in those: as the kind says"
-    )
-    usd: Named[Decimal] = Column(Usd, server_default=ZERO, comment="Billed")
-    bound_usd: Named[Decimal] = Column(
-        Usd, server_default=ZERO, comment="The most that was billed and is not known"
-    )
-    realtime_usd: Named[Decimal] = Column(
-        Usd, server_default=ZERO, comment="What real-time would cost, estimated"
-    )
-    batch_usd: Named[Decimal] = Column(
-        Usd, server_default=ZERO, comment="What batch would cost, estimated"
-    )
-    input: Named[int] = Column(
-        BigInteger, server_default=ZERO, comment="Input tokens, without cached ones"
-    )
-    output: Named[int] = Column(BigInteger, server_default=ZERO, comment="Output tokens")
-    cached: Named[int] = Column(
-        BigInteger, server_default=ZERO, comment="Input tokens read from a cache"
-    )
-    written: Named[int] = Column(
-        BigInteger, server_default=ZERO, comment="Input tokens written to a cache"
-    )
-    first_at: Named[datetime | None] = Column(Moment, comment="Of tries: when the first began")
-    last_at: Named[datetime | None] = Column(Moment, comment="Of tries: when the last ended")
+    kind: Named[Kind] = column(Word(Kind), "What is counted (lanes/figures/kinds.py)")
+    word: Named[str | None] = column(Text, "Its reason, outcome or standing")
+    n: Named[int] = column(BigInteger, "How many")
+    items: Named[int] = column(BigInteger, "A second count, as the kind says", default="0")  # pyright: ignore[reportIncompatibleMethodOverride]
+    usd: Named[Decimal] = column(Usd, "Billed", default="0")
+    bound_usd: Named[Decimal] = column(Usd, "Upper bound of unknown bills", default="0")
+    realtime_usd: Named[Decimal] = column(Usd, "What real-time would cost, estimated", default="0")
+    batch_usd: Named[Decimal] = column(Usd, "What batch would cost, estimated", default="0")
+    input: Named[int] = column(BigInteger, "Input tokens, without cached ones", default="0")
+    output: Named[int] = column(BigInteger, "Output tokens", default="0")
+    cached: Named[int] = column(BigInteger, "Input tokens read from a cache", default="0")
+    written: Named[int] = column(BigInteger, "Input tokens written to a cache", default="0")
+    first_at: Named[datetime | None] = column(Moment, "Of tries: the first start")
+    last_at: Named[datetime | None] = column(Moment, "Of tries: the last end")
 
 
-figure = Table(
+figure = table(
     "figure",
-    metadata,
     FigureColumns,
-    one_of("grain", Grain),
-    one_of("kind", Kind),
-    one_of("lane", Lane),
-    one_of("purpose", Purpose),
-    Index(
+    "Facts by minute, hour and day; readers add figure_delta, which is not folded yet",
+    index(
         "uq_figure",
         "grain",
         "kind",
@@ -92,53 +68,40 @@ figure = Table(
         unique=True,
         postgresql_nulls_not_distinct=True,
     ),
-    # The busiest minute of an hour is no sum.
-    Index(
+    index(
         "ix_figure_peak",
         "workload",
         "at",
         postgresql_include=["n"],
-        postgresql_where=text("grain = 'minute' and kind = 'item' and word <> 'canceled'"),
+        where="grain = 'minute' and kind = 'item' and word <> 'canceled'",
     ),
     postgresql_partition_by=BY_GRAIN,
-    comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
 )
 
 
 class FigureSpreadColumns(TypedColumns):
-    grain: Named[Grain] = Column(Word(Grain), comment="minute, hour or day (of UTC)")
-    at: Named[datetime] = Column(Moment, comment="When that begins")
+    grain: Named[Grain] = column(Word(Grain), "minute, hour or day (of UTC)")
+    at: Named[datetime] = column(Moment, "Its beginning")
     workload: Named[str] = Column(Text)
-    version_id: Named[VersionId | None] = Column(
-        id_of(VersionId), comment="Null: not counted apart"
+    version_id: Named[VersionId | None] = column(id_of(VersionId), "Null: not counted apart")
+    lane: Named[Lane | None] = column(Word(Lane), "Null: not counted apart, or none")
+    purpose: Named[Purpose | None] = column(Word(Purpose), "Null: not counted apart")
+    consumer: Named[str | None] = column(
+        Text, "Null: not counted apart, or none; other: beyond the first fifty"
     )
-    lane: Named[Lane | None] = Column(Word(Lane), comment="Null: not counted apart, or none")
-    purpose: Named[Purpose | None] = Column(Word(Purpose), comment="Null: not counted apart")
-    consumer: Named[str | None] = Column(
-        Text, comment="Null: not counted apart, or nobody; other: all but the first fifty"
+    kind: Named[Kind] = column(Word(Kind), "What is timed (lanes/figures/kinds.py)")
+    word: Named[str | None] = column(Text, "Its reason, outcome or standing")
+    buckets: Named[list[int]] = column(
+        list_of(Integer), "1.04^bucket to 1.04^(bucket + 1) ms; -1: less than 1 ms"
     )
-    kind: Named[Kind] = Column(
-        Word(Kind), comment="What was timed: lanes/figures/kinds.py says it of each"
-    )
-    word: Named[str | None] = Column(Text, comment="Its reason, outcome or standing")
-    buckets: Named[list[int]] = Column(
-        ARRAY(Integer),
-        comment="How long they took: 1.04^bucket to 1.04^(bucket + 1) milliseconds; -1: less than one",
-    )
-    counts: Named[list[int]] = Column(
-        ARRAY(BigInteger), comment="How many took so long, of each bucket"
-    )
+    counts: Named[list[int]] = column(list_of(BigInteger), "The count of each bucket")
 
 
-figure_spread = Table(
+figure_spread = table(
     "figure_spread",
-    metadata,
     FigureSpreadColumns,
-    one_of("grain", Grain),
-    one_of("kind", Kind),
-    one_of("lane", Lane),
-    one_of("purpose", Purpose),
-    Index(
+    "Durations of what figures count; percentiles are right within 2 %",
+    index(
         "uq_figure_spread",
         "grain",
         "kind",
@@ -153,13 +116,12 @@ figure_spread = Table(
         postgresql_nulls_not_distinct=True,
     ),
     postgresql_partition_by=BY_GRAIN,
-    comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
 )
 
 
 class FigureDeltaColumns(TypedColumns):
     id = identity(int)
-    at: Named[datetime] = Column(Moment, comment="The minute")
+    at: Named[datetime] = column(Moment, "The minute")
     workload: Named[str] = Column(Text)
     version_id: Named[VersionId | None] = Column(id_of(VersionId))
     lane: Named[Lane | None] = Column(Word(Lane))
@@ -167,36 +129,29 @@ class FigureDeltaColumns(TypedColumns):
     consumer: Named[str | None] = Column(Text)
     kind: Named[Kind] = Column(Word(Kind))
     word: Named[str | None] = Column(Text)
-    n: Named[int] = Column(BigInteger, comment="How many more; negative: how many fewer")
-    items: Named[int] = Column(BigInteger, server_default=ZERO)  # pyright: ignore[reportIncompatibleMethodOverride]
-    usd: Named[Decimal] = Column(Usd, server_default=ZERO)
-    bound_usd: Named[Decimal] = Column(Usd, server_default=ZERO)
-    realtime_usd: Named[Decimal] = Column(Usd, server_default=ZERO)
-    batch_usd: Named[Decimal] = Column(Usd, server_default=ZERO)
-    input: Named[int] = Column(BigInteger, server_default=ZERO)
-    output: Named[int] = Column(BigInteger, server_default=ZERO)
-    cached: Named[int] = Column(BigInteger, server_default=ZERO)
-    written: Named[int] = Column(BigInteger, server_default=ZERO)
+    n: Named[int] = column(BigInteger, "How many more; negative: fewer")
+    items: Named[int] = column(BigInteger, default="0")  # pyright: ignore[reportIncompatibleMethodOverride]
+    usd: Named[Decimal] = column(Usd, default="0")
+    bound_usd: Named[Decimal] = column(Usd, default="0")
+    realtime_usd: Named[Decimal] = column(Usd, default="0")
+    batch_usd: Named[Decimal] = column(Usd, default="0")
+    input: Named[int] = column(BigInteger, default="0")
+    output: Named[int] = column(BigInteger, default="0")
+    cached: Named[int] = column(BigInteger, default="0")
+    written: Named[int] = column(BigInteger, default="0")
     first_at: Named[datetime | None] = Column(Moment)
     last_at: Named[datetime | None] = Column(Moment)
-    buckets: Named[list[int] | None] = Column(ARRAY(Integer), comment="How long they took")
-    counts: Named[list[int] | None] = Column(
-        ARRAY(BigInteger), comment="How many more of each bucket"
-    )
-    set_aside: Named[bool] = Column(
-        server_default=text("false"),
-        comment="Whether it cannot be folded: readers count it where it stands",
+    buckets: Named[list[int] | None] = column(list_of(Integer), "Buckets of durations")
+    counts: Named[list[int] | None] = column(list_of(BigInteger), "How many more in each bucket")
+    set_aside: Named[bool] = column(
+        Boolean, "It cannot be folded; readers count it here", default="false"
     )
 
 
-figure_delta = Table(
+figure_delta = table(
     "figure_delta",
-    metadata,
     FigureDeltaColumns,
-    one_of("kind", Kind),
-    one_of("lane", Lane),
-    one_of("purpose", Purpose),
-    comment="What each transaction adds to the figures, written with its facts; the folder moves it into them",
+    "What transactions add to the figures, until the folder moves it into them",
 )
 
 
@@ -205,25 +160,17 @@ class FigureConsumerColumns(TypedColumns):
     consumer: Named[str] = Column(Text, primary_key=True)
 
 
-figure_consumer = Table(
+figure_consumer = table(
     "figure_consumer",
-    metadata,
     FigureConsumerColumns,
-    comment="The consumers of each workload that figures count apart: the first fifty",
+    "The first fifty consumers of each workload, which figures count apart",
 )
 
 
 class FigurePeakColumns(TypedColumns):
     workload: Named[str] = Column(Text, primary_key=True)
-    at: Named[datetime] = Column(Moment, primary_key=True, comment="When the hour begins")
-    n: Named[int] = Column(
-        BigInteger, comment="Items that were received in its busiest minute, without canceled ones"
-    )
+    at: Named[datetime] = column(Moment, "When the hour begins", primary_key=True)
+    n: Named[int] = column(BigInteger, "Items received in that minute, without canceled ones")
 
 
-figure_peak = Table(
-    "figure_peak",
-    metadata,
-    FigurePeakColumns,
-    comment="The busiest minute of each hour, which is no sum: the folder keeps it as the minutes of `figure` have it",
-)
+figure_peak = table("figure_peak", FigurePeakColumns, "Items in the busiest minute of each hour")

@@ -1,18 +1,21 @@
-"""What came in: items, their revisions and amendments, labels, and what was refused."""
+"""What came in: items, their revisions, amendments and labels, refused inputs; and where items go: splits and routes."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
+    CheckConstraint,
     Column,
+    Computed,
+    Double,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
     Named,
     Sequence,
-    Table,
     Text,
     TypedColumns,
     UniqueConstraint,
@@ -21,126 +24,104 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import AmendmentOutcome
-from lanes.ids import ItemId, ResultId
-from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
-from lanes.store.tables.workloads import workload
-from lanes.words import Lane
+from lanes.ids import ItemId, ResultId, RouteId, VersionId
+from lanes.routing.lane_rules import FREE
+from lanes.store.tables.base import (
+    Moment,
+    Usd,
+    Word,
+    column,
+    id_of,
+    identity,
+    index,
+    metadata,
+    table,
+    unenforced,
+)
+from lanes.store.tables.workloads import version, workload
+from lanes.words import Lane, Reason
 
 
 class ItemColumns(TypedColumns):
     id = identity(ItemId)
-    workload: Named[str] = Column(
-        Text, ForeignKey(workload.c.name)
-    )  # not enforced: whoever writes has read it
-    key: Named[str] = Column(Text, comment="Names the item within its workload")
-    payload: Named[Any] = Column(JSONB, comment="The revision of the input that is in force")
-    content_hash: Named[bytes] = Column(
-        LargeBinary, comment="SHA-256 of the first payload: same key, same content?"
+    workload: Named[str] = Column(Text, unenforced(workload.c.name))
+    key: Named[str] = column(Text, "Names the item within its workload")
+    payload: Named[Any] = column(JSONB, "The revision of the input that is in force")
+    content_hash: Named[bytes] = column(
+        LargeBinary, "SHA-256 of the first payload; tells duplicates from conflicts"
     )
-    revision: Named[int] = Column(
-        Integer, server_default=text("0"), comment="Which is in force: 0, or an amendment's"
+    revision: Named[int] = column(Integer, "The revision in force", default="0")
+    as_of: Named[datetime | None] = column(
+        Moment, "When the amendment in force occurred; older ones are outdated"
     )
-    as_of: Named[datetime | None] = Column(
-        Moment,
-        comment="When the amendment in force occurred: an older one is outdated. Null: there is none",
+    consumer: Named[str | None] = column(Text, "Who reads the result")
+    entity: Named[str | None] = column(
+        Text, "What the item is about; keeps its bucket of the split"
     )
-    consumer: Named[str | None] = Column(Text, comment="Who reads the result")
-    entity: Named[str | None] = Column(
-        Text, comment="Whom the item is about; keeps the split sticky"
+    urgent: Named[bool] = column(Boolean, default="false")
+    ack: Named[bool] = column(
+        Boolean, "Its sender wants events when it is accepted and answered", default="false"
     )
-    urgent: Named[bool] = Column(server_default=text("false"))
-    ack: Named[bool] = Column(
-        server_default=text("false"),
-        comment="Its sender asked to be told of it: accepted, and answered",
-    )
-    pin: Named[Lane | None] = Column(Word(Lane), comment="The lane its sender asked for")
+    pin: Named[Lane | None] = column(Word(Lane), "The lane its sender asked for")
     due_at: Named[datetime | None] = Column(Moment)
-    occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")
-    received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
-    source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    position: Named[int | None] = Column(
-        BigInteger, comment="Order of the stream, given by the router"
-    )
-    result_id: Named[ResultId | None] = Column(id_of(ResultId), comment="Its current result")
-    answered_at: Named[datetime | None] = Column(Moment, comment="When a first answer stood")
-    settled_at: Named[datetime | None] = Column(
-        Moment, comment="When an authoritative answer stood"
-    )
-    failed_at: Named[datetime | None] = Column(Moment, comment="When its work was given up")
+    occurred_at: Named[datetime] = column(Moment, "Event time; default received_at")
+    received_at: Named[datetime] = column(Moment, "When its admission was committed")
+    source: Named[str] = column(Text, "The door: event, sql, client or a file's name")
+    position: Named[int | None] = column(BigInteger, "Order of the stream, given by the router")
+    result_id: Named[ResultId | None] = column(id_of(ResultId), "Its current result")
+    answered_at: Named[datetime | None] = column(Moment, "When it got its first answer")
+    settled_at: Named[datetime | None] = column(Moment, "When it got its authoritative answer")
+    failed_at: Named[datetime | None] = column(Moment, "When its last work was given up")
     canceled_at: Named[datetime | None] = Column(Moment)
-    forgotten_at: Named[datetime | None] = Column(
-        Moment, comment="When what it said was erased; null: never. Nothing of it is written again"
+    forgotten_at: Named[datetime | None] = column(Moment, "When a person erased its content")
+    emptied_at: Named[datetime | None] = column(
+        Moment, "When its content was deleted by age; keys and costs stay"
     )
-    emptied_at: Named[datetime | None] = Column(
-        Moment,
-        comment="When what it said was emptied by its age; null: it is still kept. Keys, hashes and costs stay",
-    )
-    failure: Named[str | None] = Column(
-        Text, comment="Why it failed, or why its authoritative pass did"
-    )
+    failure: Named[str | None] = column(Text, "Why it, or its authoritative pass, failed")
 
 
 item_position = Sequence("item_position", metadata=metadata)
-item = Table(
+item = table(
     "item",
-    metadata,
     ItemColumns,
+    "One input of a workload",
     UniqueConstraint("workload", "key"),
-    one_of("pin", Lane),
-    # Partial, so that giving a position changes no key: it never waits for those who only name the item.
-    Index(
-        "uq_item_position", "position", unique=True, postgresql_where=text("position is not null")
-    ),
-    Index(
+    index("uq_item_position", "position", unique=True, where="position is not null"),
+    index(
         "ix_item_received",
         "workload",
         text("urgent desc"),
         "due_at",
         "id",
-        postgresql_where=text("position is null and canceled_at is null"),
+        where="position is null and canceled_at is null",
     ),
-    Index("ix_item_failure", "id", postgresql_where=text("failure is not null")),
-    Index(
-        "ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")
-    ),
-    Index(
-        "ix_item_entity",
-        "workload",
-        "entity",
-        "occurred_at",
-        postgresql_where=text("entity is not null"),
-    ),
-    # An item is written twice more, by the router and by whoever saves its answer: with room in its page for one more of each
-    # row, what the router replaced makes room for the answer, which then changes no index (HOT).
+    index("ix_item_failure", "id", where="failure is not null"),
+    index("ix_item_failed", "workload", "failed_at", where="failed_at is not null"),
+    index("ix_item_entity", "workload", "entity", "occurred_at", where="entity is not null"),
     postgresql_with={"fillfactor": 50},
-    comment="One input of a workload",
 )
 
 
 class RevisionColumns(TypedColumns):
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id), primary_key=True)
-    number: Named[int] = Column(
-        Integer, primary_key=True, comment="0 = as admitted, then one more per amendment"
+    number: Named[int] = column(
+        Integer, "0 = as admitted, then one more per amendment", primary_key=True
     )
     payload: Named[Any] = Column(JSONB)
-    source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    place: Named[str | None] = Column(
-        Text, comment="Event id, or what else names the amendment within its door"
-    )
+    source: Named[str] = column(Text, "The door: event, sql, client or a file's name")
+    place: Named[str | None] = column(Text, "Event id, or another name within its door")
     received_at: Named[datetime] = Column(Moment)
-    occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: not known")
-    outdated: Named[bool] = Column(
-        server_default=text("false"),
-        comment="Older than what was in force when it was read: never in force",
+    occurred_at: Named[datetime | None] = column(Moment, "Event time; null: not known")
+    outdated: Named[bool] = column(
+        Boolean, "It was older than the one in force: never in force", default="false"
     )
 
 
-revision = Table(
+revision = table(
     "revision",
-    metadata,
     RevisionColumns,
-    Index("uq_revision_event", "place", unique=True, postgresql_where=text("source = 'event'")),
-    comment="Every payload of an amended item; its first is written at the first amendment",
+    "Every payload of an amended item, the first included",
+    index("uq_revision_event", "place", unique=True, where="source = 'event'"),
 )
 
 
@@ -148,71 +129,126 @@ class AmendmentColumns(TypedColumns):
     id = identity(int)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text)
-    payload: Named[Any | None] = Column(
-        JSONB, comment="Kept while it waits; afterwards it is a revision"
-    )
-    source: Named[str] = Column(Text, comment="The door: event, sql or client")
-    place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
+    payload: Named[Any | None] = column(JSONB, "Kept until it becomes a revision")
+    source: Named[str] = column(Text, "The door: event, sql or client")
+    place: Named[str | None] = column(Text, "Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
-    occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: received_at")
-    outcome: Named[AmendmentOutcome | None] = Column(
-        Word(AmendmentOutcome),
-        comment="amended, duplicate, outdated or canceled; null: waits for its item, the router applies it",
+    occurred_at: Named[datetime | None] = column(Moment, "Event time; null: received_at")
+    outcome: Named[AmendmentOutcome | None] = column(
+        Word(AmendmentOutcome), "Null: it waits for its item, then the router applies it"
     )
     decided_at: Named[datetime | None] = Column(Moment)
 
 
-amendment = Table(
+amendment = table(
     "amendment",
-    metadata,
     AmendmentColumns,
-    one_of("outcome", AmendmentOutcome),
+    "Every amendment that a door took, with its outcome",
     UniqueConstraint("source", "place"),
-    Index("ix_amendment_waiting", "workload", "key", postgresql_where=text("outcome is null")),
-    comment="Every amendment that a door took, and what became of it",
+    index("ix_amendment_waiting", "workload", "key", where="outcome is null"),
 )
 
 
 class RejectedColumns(TypedColumns):
     id = identity(int)
     workload: Named[str | None] = Column(Text)
-    key: Named[str | None] = Column(Text, comment="The key it came with, if any was read")
-    source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    place: Named[str] = Column(Text, comment="Event id, line number or key")
-    reason: Named[str] = Column(Text, comment="One word")
-    detail: Named[str] = Column(Text, comment="What is wrong and what to do")
-    content: Named[str] = Column(Text, comment="The input as it came, cut at 64 KiB")
+    key: Named[str | None] = column(Text, "The key it came with, if any was read")
+    source: Named[str] = column(Text, "The door: event, sql, client or a file's name")
+    place: Named[str] = column(Text, "Event id, line number or key")
+    reason: Named[str] = column(Text, "One word")
+    detail: Named[str] = column(Text, "What is wrong and what to do")
+    content: Named[str] = column(Text, "The input, cut at 64 KiB")
     rejected_at: Named[datetime] = Column(Moment)
-    times: Named[int] = Column(
-        Integer,
-        server_default=text("1"),
-        comment="How many refusals it stands for: 1, or those of its source and day that were only counted",
+    times: Named[int] = column(
+        Integer, "Refusals that this row stands for; over 1: a day's rest", default="1"
     )
 
 
-rejected = Table(
+rejected = table(
     "rejected",
-    metadata,
     RejectedColumns,
-    Index(None, "source", "place"),
-    Index(None, "key"),
-    Index(None, "source", "rejected_at"),
-    comment="Inputs that no door admitted",
+    "Refused inputs",
+    index(None, "source", "place"),
+    index(None, "key"),
+    index(None, "source", "rejected_at"),
 )
 
 
 class LabelColumns(TypedColumns):
     id = identity(int)
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
-    expected: Named[Any] = Column(JSONB, comment="Output fields and what was right")
-    source: Named[str] = Column(Text, comment="Who says so")
+    expected: Named[Any] = column(JSONB, "The right values by output field")
+    source: Named[str] = column(Text, "Who says so")
     labeled_at: Named[datetime] = Column(Moment)
 
 
-label = Table(
+label = table(
     "label",
-    metadata,
     LabelColumns,
+    "The right answers according to a person or a source, for accuracy",
     UniqueConstraint("item_id", "source"),
-    comment="What somebody says was right, for accuracy",
+)
+
+
+class SplitColumns(TypedColumns):
+    id = identity(int)
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    consumer: Named[str | None] = column(Text, "Null: all consumers")
+    basis_points: Named[int | None] = column(
+        Integer, "Share to real-time in 1/10000; null: inherits"
+    )
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    set_at: Named[datetime] = Column(Moment)
+
+
+split = table(
+    "split",
+    SplitColumns,
+    "Append-only; the newest row of a (workload, consumer) is in force",
+    CheckConstraint("basis_points between 0 and 10000", name="basis_points_range"),
+    CheckConstraint(
+        "consumer is not null or basis_points is not null", name="only_a_consumer_inherits"
+    ),
+    index(None, "workload", "consumer", "id"),
+)
+
+
+# As Postgres tells it again: `alembic check` compares the two.
+BINDS = (
+    f"case when reason <> all (array[{', '.join(f'{each.value!r}::text' for each in Reason if each in FREE)}]) "
+    "then lane else null::text end"
+)
+
+
+class RouteColumns(TypedColumns):
+    id = identity(RouteId)
+    item_id: Named[ItemId] = Column(id_of(ItemId), unenforced(item.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), unenforced(version.c.id))
+    lane: Named[Lane] = Column(Word(Lane))
+    reason: Named[Reason] = column(Word(Reason), "Which rule decided")
+    explanation: Named[str] = column(Text, "The decision as a sentence")
+    realtime_usd: Named[Decimal] = column(Usd, "What real-time would cost, estimated")
+    batch_usd: Named[Decimal] = column(Usd, "What batch would cost, estimated")
+    decided_at: Named[datetime] = Column(Moment)
+    probability: Named[float | None] = column(
+        Double(), "Stated probability that a batch is back in time"
+    )
+    binds: Named[Lane | None] = column(
+        Word(Lane),
+        "The lane that it must stay on; null: it is free",
+        Computed(BINDS, persisted=False),
+    )
+
+
+route = table(
+    "route",
+    RouteColumns,
+    "Append-only decisions; the newest of an item is in force",
+    index(None, "item_id", "id"),
+    index("ix_route_split", "lane", "id", where="reason = 'split'"),
+    index("ix_route_stated", "decided_at", where="probability is not null and lane = 'batch'"),
+    index("ix_route_fallback", "decided_at", where="reason = 'fallback'"),
+    index("ix_route_shed", "decided_at", where="reason = 'shed'"),
+    index("ix_route_rescue", "decided_at", where="reason = 'rescue'"),
 )

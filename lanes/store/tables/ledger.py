@@ -1,44 +1,56 @@
-"""What was tried, and what was billed."""
+"""What calls brought: responses and attempts, results, corrections and reads; replays and their promotions."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
     Column,
+    Double,
     ForeignKey,
-    Index,
     Integer,
     Named,
-    Table,
     Text,
     TypedColumns,
+    UniqueConstraint,
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.ids import BatchId, ItemId, VersionId, WorkId
-from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
-from lanes.store.tables.batches import batch
+from lanes.ids import BatchId, GenerationId, ItemId, ResultId, VersionId, WorkId
+from lanes.store.tables.base import (
+    Moment,
+    Usd,
+    Word,
+    column,
+    id_of,
+    identity,
+    index,
+    list_of,
+    table,
+    unenforced,
+)
 from lanes.store.tables.items import item
-from lanes.store.tables.work import work
-from lanes.store.tables.workloads import version
-from lanes.words import FlushReason, Lane, Outcome, Purpose
+from lanes.store.tables.work import batch, work
+from lanes.store.tables.workloads import version, workload
+from lanes.words import FlushReason, Lane, Outcome, Purpose, ReplayState, Standing
 
 
 class ResponseColumns(TypedColumns):
     id = identity(int)
-    message_id: Named[str] = Column(
-        Text, unique=True, comment="The provider's name for it: billed once, booked once"
+    message_id: Named[str] = column(
+        Text, "The provider's id: billed once, booked once", unique=True
     )
     workload: Named[str] = Column(Text)
     lane: Named[Lane] = Column(Word(Lane))
     purpose: Named[Purpose] = Column(Word(Purpose))
     model: Named[str] = Column(Text)
     batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id))
-    items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
-        Integer, comment="How many items shared the call"
-    )
+    items: Named[int] = column(Integer, "How many items shared the call")  # pyright: ignore[reportIncompatibleMethodOverride]
     input_tokens: Named[int] = Column(Integer)
     output_tokens: Named[int] = Column(Integer)
     cache_read_tokens: Named[int] = Column(Integer)
@@ -46,36 +58,23 @@ class ResponseColumns(TypedColumns):
     cost_usd: Named[Decimal] = Column(Usd)
     price_version: Named[str] = Column(Text)
     billed_at: Named[datetime] = Column(Moment)
-    digest: Named[str | None] = Column(
-        Text,
-        comment="Tells it from another response of the same name, which is booked apart; null: from before it was kept",
-    )
+    digest: Named[str | None] = column(Text, "Tells apart two responses with one id")
 
 
-response = Table(
+response = table(
     "response",
-    metadata,
     ResponseColumns,
-    one_of("lane", Lane),
-    one_of("purpose", Purpose),
-    # Who asks for a period reads its pages; a tree of its own would be written for every response.
-    Index("ix_response_billed_at", "billed_at", postgresql_using="brin"),
-    comment="The ledger: every billed response that reached us, once",
+    "The ledger: each billed response that reached us, once",
+    index("ix_response_billed_at", "billed_at", postgresql_using="brin"),
 )
 
 
 class AttemptColumns(TypedColumns):
     id = identity(int)
-    work_id: Named[WorkId] = Column(
-        id_of(WorkId), ForeignKey(work.c.id)
-    )  # not enforced, nor the next: a save reads both
-    item_id: Named[ItemId] = Column(
-        id_of(ItemId), ForeignKey(item.c.id)
-    )  # from the row of work that it has locked
-    version_id: Named[VersionId] = Column(  # not enforced either
-        id_of(VersionId),
-        ForeignKey(version.c.id),
-        comment="The version that was tried: a retry may give its work another",
+    work_id: Named[WorkId] = Column(id_of(WorkId), unenforced(work.c.id))
+    item_id: Named[ItemId] = Column(id_of(ItemId), unenforced(item.c.id))
+    version_id: Named[VersionId] = column(
+        id_of(VersionId), "The version that was tried", unenforced(version.c.id)
     )
     claim_no: Named[int] = Column(Integer)
     workload: Named[str] = Column(Text)
@@ -91,36 +90,136 @@ class AttemptColumns(TypedColumns):
     output_tokens: Named[int] = Column(Integer)
     cache_read_tokens: Named[int] = Column(Integer)
     cache_write_tokens: Named[int] = Column(Integer)
-    cost_usd: Named[Decimal] = Column(Usd, comment="Its part of the response's cost")
-    bound_usd: Named[Decimal] = Column(
-        Usd, comment="Unknown attempts: the most it can have cost, not in spend"
-    )
-    shown: Named[bool] = Column(comment="Whether its answer became a result")
-    latency_ms: Named[int] = Column(Integer, comment="The provider call; batch: submitted to ended")
+    cost_usd: Named[Decimal] = column(Usd, "Its part of the response's cost")
+    bound_usd: Named[Decimal] = column(Usd, "Of an unknown attempt: its upper bound, not in spend")
+    shown: Named[bool] = column(Boolean, "Its answer became a result")
+    latency_ms: Named[int] = column(Integer, "Duration of the call, or of the batch")
     started_at: Named[datetime] = Column(Moment)
     ended_at: Named[datetime] = Column(Moment)
-    gathered_ms: Named[int | None] = Column(
-        Integer, comment="How long it was in a window before it was asked; null: in none"
-    )
-    left_because: Named[FlushReason | None] = Column(
-        Word(FlushReason),
-        comment="Why it left the window: full, pressed, over or hopeless (nobody else was expected)",
-    )
-    flow_run_id: Named[Any | None] = Column(
-        Uuid, comment="The run that saved it; null: none did, or it is older than this column"
-    )
+    gathered_ms: Named[int | None] = column(Integer, "Time in the window; null: none")
+    left_because: Named[FlushReason | None] = column(Word(FlushReason), "Why it left the window")
+    flow_run_id: Named[Any | None] = column(Uuid, "The run that saved it")
 
 
-attempt = Table(
+attempt = table(
     "attempt",
-    metadata,
     AttemptColumns,
-    one_of("lane", Lane),
-    one_of("purpose", Purpose),
-    one_of("outcome", Outcome),
-    one_of("left_because", FlushReason),
-    Index(None, "item_id"),
-    Index(None, "workload", "lane", "ended_at"),
-    Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
-    comment="One try at some work; a claim has one attempt for each response, and one at most without any",
+    "A try at some work; a claim has one attempt per response, or one without",
+    index(None, "item_id"),
+    index(None, "workload", "lane", "ended_at"),
+    index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
+)
+
+
+class ResultColumns(TypedColumns):
+    id = identity(ResultId)
+    item_id: Named[ItemId] = Column(id_of(ItemId), unenforced(item.c.id))
+    work_id: Named[WorkId] = Column(id_of(WorkId), unenforced(work.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), unenforced(version.c.id))
+    lane: Named[Lane] = Column(Word(Lane))
+    standing: Named[Standing] = Column(Word(Standing))
+    generation: Named[int] = Column(Integer)
+    revision: Named[int] = Column(Integer)
+    output: Named[Any | None] = column(JSONB, "The answer; null: deleted by age")
+    message_id: Named[str | None] = Column(Text)
+    created_at: Named[datetime] = Column(Moment)
+
+
+result = table(
+    "result",
+    ResultColumns,
+    "Answers; the first valid one of a standing wins",
+    UniqueConstraint("item_id", "generation", "revision", "standing"),
+    index("ix_result_overlay", "generation", "item_id", where="generation > 0"),
+)
+
+
+class CorrectionColumns(TypedColumns):
+    id = identity(int)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    generation: Named[int] = Column(Integer)
+    provisional_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id))
+    authoritative_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id))
+    changed_fields: Named[list[str]] = Column(list_of(Text))
+    distance: Named[float] = column(Double, "Share of the compared fields that changed, 0 to 1")
+    corrected_at: Named[datetime] = Column(Moment)
+
+
+correction = table(
+    "correction",
+    CorrectionColumns,
+    "An authoritative result replaced a different provisional one",
+    UniqueConstraint("item_id", "authoritative_id"),
+)
+
+
+class ReadColumns(TypedColumns):
+    id = identity(int)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    reader: Named[str] = column(Text, "Who asked")
+    result_id: Named[ResultId | None] = column(
+        id_of(ResultId), "Null: none yet", ForeignKey(result.c.id)
+    )
+    read_at: Named[datetime] = Column(Moment)
+
+
+read = table(
+    "read",
+    ReadColumns,
+    "The consumption ledger: who read a result, and when",
+    index(None, "item_id"),
+    index(None, "reader", "read_at"),
+)
+
+
+class GenerationColumns(TypedColumns):
+    id = identity(GenerationId)
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    number: Named[int] = column(Integer, "1, 2, 3 ... within the workload")
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
+    state: Named[ReplayState] = column(
+        Word(ReplayState),
+        "Moved on by: running, its work; others, a person who promotes, demotes or drops; dropped is final",
+    )
+    from_position: Named[int] = column(BigInteger, "First position that it reads")
+    to_position: Named[int] = column(BigInteger, "Last position that it reads")
+    cursor_position: Named[int] = column(BigInteger, "Work exists up to here")
+    items: Named[int] = column(Integer, "Items with work", default="0")  # pyright: ignore[reportIncompatibleMethodOverride]
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    created_at: Named[datetime] = Column(Moment)
+    completed_at: Named[datetime | None] = column(Moment, "When the last of its work ended")
+    promoted_at: Named[datetime | None] = Column(Moment)
+    demoted_at: Named[datetime | None] = Column(Moment)
+    dropped_at: Named[datetime | None] = Column(Moment)
+
+
+generation = table(
+    "generation",
+    GenerationColumns,
+    "A numbered replay of a workload's stream by one version; its results lie over the live ones",
+    UniqueConstraint("workload", "number"),
+    CheckConstraint("number > 0", name="number_positive"),
+    index("uq_generation_open", "workload", unique=True, where="state in ('running', 'complete')"),
+)
+
+
+class PromotedColumns(TypedColumns):
+    generation_id: Named[GenerationId] = Column(
+        id_of(GenerationId), ForeignKey(generation.c.id), primary_key=True
+    )
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id), primary_key=True)
+    before_id: Named[ResultId] = column(
+        id_of(ResultId), "The result that demote restores", ForeignKey(result.c.id)
+    )
+    after_id: Named[ResultId] = column(
+        id_of(ResultId), "The replay's result", ForeignKey(result.c.id)
+    )
+
+
+promoted = table(
+    "promoted",
+    PromotedColumns,
+    "What a promotion replaced, for its demotion",
+    index(None, "item_id"),
 )

@@ -1,106 +1,184 @@
-"""What is owed, and which batch owns it."""
+"""What is owed, the batches that own it, and what packing does to answers."""
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    Named,
+    Text,
+    TypedColumns,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import BatchId, ItemId, VersionId, WorkId
-from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
-from lanes.store.tables.batches import batch
+from lanes.store.tables.base import (
+    Moment,
+    Usd,
+    Word,
+    column,
+    id_of,
+    identity,
+    index,
+    table,
+    unenforced,
+)
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
-from lanes.words import Lane, Purpose, WorkState
+from lanes.words import BatchState, Lane, Purpose, WorkState
+
+
+class BatchColumns(TypedColumns):
+    id = identity(BatchId)
+    nonce: Named[str] = column(
+        Text, "First part of every custom_id; proves that it is ours", unique=True
+    )
+    account: Named[str] = column(Text, "Name of the provider account that pays")
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
+    model: Named[str] = Column(Text)
+    state: Named[BatchState] = column(
+        Word(BatchState),
+        "Moved on by: intended, `depart` or `collect`; held, a person; others, `collect`; collected and released are final",
+    )
+    requests: Named[int] = Column(Integer)
+    items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
+    marked_requests: Named[int] = column(
+        Integer, "Requests that mark their shared part for the cache", default="0"
+    )
+    bytes: Named[int] = column(BigInteger, "Size of the body of its create")
+    body_hash: Named[str] = column(Text, "SHA-256 of the body of its create")
+    provider_batch_id: Named[str | None] = Column(Text, unique=True)
+    processed: Named[int] = column(Integer, "Requests no longer processing", default="0")
+    succeeded: Named[int] = column(Integer, "Items with a valid answer", default="0")
+    invalid: Named[int] = column(Integer, "Items whose answer was unusable", default="0")
+    errored: Named[int] = column(Integer, default="0")
+    canceled: Named[int] = column(Integer, default="0")
+    expired: Named[int] = column(Integer, default="0")
+    missing: Named[int] = column(Integer, "Items without any result", default="0")
+    intended_at: Named[datetime] = Column(Moment)
+    unproved: Named[bool] = column(
+        Boolean, "It was adopted from the provider's list and is not proved ours", default="false"
+    )
+    cancel_at: Named[datetime | None] = column(Moment, "When `collect` may cancel it")
+    submitted_at: Named[datetime | None] = Column(Moment)
+    expected_end_at: Named[datetime | None] = Column(Moment)
+    stated_back_at: Named[datetime | None] = column(
+        Moment, "Predicted return with a probability of 95 %"
+    )
+    ended_at: Named[datetime | None] = Column(Moment)
+    collected_at: Named[datetime | None] = Column(Moment)
+    note: Named[str | None] = column(Text, "For people")
+    flow_run_id: Named[Any | None] = column(Uuid, "The run of `depart` that intended it")
+
+
+batch = table(
+    "batch",
+    BatchColumns,
+    "A Message Batch; its intent is committed before the paid call",
+    index("uq_batch_unresolved", "account", unique=True, where="state = 'intended'"),
+    index(
+        "uq_batch_unresolved_requests",
+        "account",
+        "requests",
+        unique=True,
+        where="state in ('intended', 'held') or (state in ('submitted', 'ended') and unproved)",
+    ),
+    index("ix_batch_open", "state", where="state <> 'collected'"),
+    index(None, "submitted_at"),
+)
+
+
+class BatchDoubtColumns(TypedColumns):
+    batch_id: Named[BatchId] = Column(id_of(BatchId), ForeignKey(batch.c.id), primary_key=True)
+    create_ended_at: Named[datetime | None] = column(Moment, "When its create ended unanswered")
+    searched_at: Named[datetime | None] = column(Moment, "When it was last searched for")
+    unknown_since: Named[datetime | None] = column(
+        Moment, "Since when the provider has not known it"
+    )
+    short_reads: Named[int] = column(
+        Integer, "Consecutive reads without the same requests", default="0"
+    )
+    short_read_lacking: Named[str | None] = column(Text, "SHA-256 of their numbers")
+    short_read_at: Named[datetime | None] = column(Moment, "When the last of them was")
+
+
+batch_doubt = table(
+    "batch_doubt",
+    BatchDoubtColumns,
+    "What is doubtful of a batch: its creation, its existence, its results",
+)
+
+
+class DisownedColumns(TypedColumns):
+    account: Named[str] = Column(Text, primary_key=True)
+    provider_batch_id: Named[str] = Column(Text, primary_key=True)
+    batch_id: Named[BatchId] = column(
+        id_of(BatchId), "Our batch that had adopted it", ForeignKey(batch.c.id)
+    )
+    disowned_at: Named[datetime] = Column(Moment)
+
+
+disowned = table(
+    "disowned", DisownedColumns, "Batches at the provider that are proved not to be ours"
+)
 
 
 class WorkColumns(TypedColumns):
     id = identity(WorkId)
-    item_id: Named[ItemId] = Column(
-        id_of(ItemId), ForeignKey(item.c.id)
-    )  # not enforced: it was read from the item itself
-    workload: Named[str] = Column(
-        Text, ForeignKey(workload.c.name)
-    )  # not enforced: whoever writes has read it
-    version_id: Named[VersionId] = Column(
-        id_of(VersionId), ForeignKey(version.c.id)
-    )  # not enforced either
+    item_id: Named[ItemId] = Column(id_of(ItemId), unenforced(item.c.id))
+    workload: Named[str] = Column(Text, unenforced(workload.c.name))
+    version_id: Named[VersionId] = Column(id_of(VersionId), unenforced(version.c.id))
     lane: Named[Lane] = Column(Word(Lane))
-    purpose: Named[Purpose] = Column(
-        Word(Purpose), comment="answer, authoritative, shadow or replay"
-    )
-    revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")
-    generation: Named[int] = Column(
-        Integer, server_default=text("0"), comment="0 = live, else a replay's number"
-    )
-    state: Named[WorkState] = Column(
+    purpose: Named[Purpose] = column(Word(Purpose), "answer, authoritative, shadow or replay")
+    revision: Named[int] = column(Integer, "Which revision of the item it processes")
+    generation: Named[int] = column(Integer, "0: live; else the replay's number", default="0")
+    state: Named[WorkState] = column(
         Word(WorkState),
-        comment="ready: drain or submit claims it; claimed: until lease_until; "
-        "submitted: collect moves it; done, failed, canceled: nobody",
+        "ready: a drain or `depart` claims it; claimed: until lease_until; submitted: `collect`; others are final",
     )
-    ready_at: Named[datetime] = Column(Moment, comment="Not before")
-    rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
-    due_at: Named[datetime | None] = Column(Moment, comment="When its item is due")
-    binds: Named[Lane | None] = Column(
-        Word(Lane), comment="The lane that its route binds it to; null: it is free"
+    ready_at: Named[datetime] = column(Moment, "Not before")
+    rank_at: Named[datetime] = column(Moment, "Order of service, computed once at routing")
+    due_at: Named[datetime | None] = column(Moment, "When its item is due")
+    binds: Named[Lane | None] = column(
+        Word(Lane), "The lane that it must stay on; null: it is free"
     )
     claimed_by: Named[str | None] = Column(Text)
     lease_until: Named[datetime | None] = Column(Moment)
-    claim_no: Named[int] = Column(
-        Integer, server_default=text("0"), comment="Rises with every claim; fences writes"
+    claim_no: Named[int] = column(Integer, "Rises with every claim; fences writes", default="0")
+    failures: Named[int] = column(Integer, "Failures that count for the retry budget", default="0")
+    rescued: Named[bool] = column(
+        Boolean, "The second look moved or copied it to real time", default="false"
     )
-    failures: Named[int] = Column(
-        Integer, server_default=text("0"), comment="Spent of the retry budget"
+    alone: Named[bool] = column(
+        Boolean, "It is asked alone: it may have spoiled its pack", default="false"
     )
-    rescued: Named[bool] = Column(
-        server_default=text("false"),
-        comment="The second look took its item to real time: instead of this, or beside it",
+    urgent: Named[bool] = column(Boolean, "Its item was urgent when it was routed", default="false")
+    batch_id: Named[BatchId | None] = column(
+        id_of(BatchId), "The batch that owns it", ForeignKey(batch.c.id)
     )
-    alone: Named[bool] = Column(
-        server_default=text("false"), comment="It may have spoiled its pack: it is asked alone"
+    bound_usd: Named[Decimal | None] = column(
+        Usd, "US dollars reserved of hard budgets; while ready: more than is left, so it rests"
     )
-    urgent: Named[bool] = Column(
-        server_default=text("false"), comment="Its item was urgent when it was routed"
-    )
-    batch_id: Named[BatchId | None] = Column(
-        id_of(BatchId), ForeignKey(batch.c.id), comment="The batch that owns it"
-    )
-    bound_usd: Named[Decimal | None] = Column(
-        Usd,
-        comment="US dollars reserved of hard budgets until its claim ends; while ready: its call may cost so much and "
-        "less is left, so it rests; null: no hard budget",
-    )
-    waits_since: Named[datetime] = Column(
-        Moment,
-        comment="Since when it waits for an answer on this lane: routed, moved or retried then",
-    )
+    waits_since: Named[datetime] = column(Moment, "When it was routed, moved or retried last")
     finished_at: Named[datetime | None] = Column(Moment)
 
 
-work = Table(
+work = table(
     "work",
-    metadata,
     WorkColumns,
-    one_of("lane", Lane),
-    one_of("binds", Lane),
-    one_of("purpose", Purpose),
-    one_of("state", WorkState),
-    Index(
-        "ix_work_claimable",
-        "lane",
-        "workload",
-        "rank_at",
-        "id",
-        postgresql_where=text("state = 'ready'"),
+    "One obligation to process an item on a lane",
+    index("ix_work_claimable", "lane", "workload", "rank_at", "id", where="state = 'ready'"),
+    index(
+        "ix_work_urgent", "lane", "workload", "rank_at", "id", where="state = 'ready' and urgent"
     ),
-    Index(
-        "ix_work_urgent",
-        "lane",
-        "workload",
-        "rank_at",
-        "id",  # looked at every time, however slow looks from the head are
-        postgresql_where=text("state = 'ready' and urgent"),
-    ),
-    Index(
+    index(
         "uq_work_open",
         "item_id",
         "lane",
@@ -108,49 +186,109 @@ work = Table(
         "generation",
         "revision",
         unique=True,
-        postgresql_where=text("state in ('ready', 'claimed', 'submitted')"),
+        where="state in ('ready', 'claimed', 'submitted')",
     ),
-    Index(
+    index(
         "ix_work_due_of_workload",
         "workload",
         "binds",
         "due_at",
-        "id",  # whose batch is late, or may be
-        postgresql_where=text(
-            "due_at is not null and lane = 'batch' and purpose = 'answer' "
-            "and state in ('ready', 'submitted') and not rescued"
-        ),
+        "id",
+        where="due_at is not null and lane = 'batch' and purpose = 'answer' "
+        "and state in ('ready', 'submitted') and not rescued",
     ),
-    Index(
+    index(
         "ix_work_unrescued",
         "due_at",
-        "id",  # what real time took over, and could not answer: perhaps its batch still does
-        postgresql_where=text("rescued and lane = 'realtime' and state = 'failed'"),
+        "id",
+        where="rescued and lane = 'realtime' and state = 'failed'",
     ),
-    Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
-    Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
-    Index("ix_work_bound", "workload", postgresql_where=text("bound_usd is not null")),
-    Index(
-        "ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")
-    ),
-    Index(None, "item_id"),
-    comment="One obligation to process an item on a lane",
+    index("ix_work_submitted", "batch_id", where="state = 'submitted'"),
+    index("ix_work_claimed", "id", where="state = 'claimed'"),
+    index("ix_work_bound", "workload", where="bound_usd is not null"),
+    index("ix_work_replay", "workload", "generation", "state", where="generation > 0"),
+    index(None, "item_id"),
 )
 
 
 class BatchMemberColumns(TypedColumns):
     batch_id: Named[BatchId] = Column(id_of(BatchId), ForeignKey(batch.c.id), primary_key=True)
-    request_no: Named[int] = Column(
-        Integer, primary_key=True, comment="Last part of the custom_id, from 0"
-    )
-    slot: Named[int] = Column(Integer, primary_key=True, comment="Place within the pack, from 0")
+    request_no: Named[int] = column(Integer, "Last part of the custom_id, from 0", primary_key=True)
+    slot: Named[int] = column(Integer, "Place within the pack, from 0", primary_key=True)
     work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))
-    claim_no: Named[int] = Column(Integer, comment="The claim under which the batch owns it")
+    claim_no: Named[int] = column(Integer, "The claim under which the batch owns it")
 
 
-batch_member = Table(
+batch_member = table(
     "batch_member",
-    metadata,
     BatchMemberColumns,
-    comment="Which work each request of a batch carries; kept so that late results find their items",
+    "The work that each request of a batch carries; late results find their items by it",
+)
+
+
+class PackCheckColumns(TypedColumns):
+    id = identity(int)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    work_id: Named[WorkId] = column(
+        id_of(WorkId), "The work that was packed", ForeignKey(work.c.id)
+    )
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
+    lane: Named[Lane] = Column(Word(Lane))
+    pack: Named[int] = column(Integer, "How many items shared that call")
+    twice: Named[bool] = column(Boolean, "Whether it is asked alone a second time")
+    asked_at: Named[datetime] = Column(Moment)
+    alone: Named[Any | None] = column(JSONB, "The first answer alone, kept until the second")
+    agrees: Named[bool | None] = column(Boolean, "Whether the answers packed and alone agree")
+    compared_at: Named[datetime | None] = Column(Moment)
+    repeats: Named[bool | None] = column(Boolean, "Whether both answers alone agree")
+    repeated_at: Named[datetime | None] = Column(Moment)
+
+
+pack_check = table(
+    "pack_check",
+    PackCheckColumns,
+    "Packed items that a shadow also answers alone",
+    index("uq_pack_check_work", "work_id", unique=True),
+    index("ix_pack_check_item", "item_id"),
+    index(
+        "ix_pack_check_compared",
+        "version_id",
+        "lane",
+        "compared_at",
+        where="compared_at is not null",
+    ),
+    index(
+        "ix_pack_check_repeated",
+        "version_id",
+        "lane",
+        "repeated_at",
+        where="repeated_at is not null",
+    ),
+)
+
+
+class PackSizeColumns(TypedColumns):
+    id = identity(int)
+    workload: Named[str] = Column(Text)
+    version_id: Named[VersionId] = column(
+        id_of(VersionId), "The version that was measured", ForeignKey(version.c.id)
+    )
+    lane: Named[Lane] = Column(Word(Lane))
+    model: Named[str] = column(Text, "The lane's model; another one starts anew")
+    size: Named[int] = column(Integer, "The largest pack from then on")
+    allowed: Named[int] = column(Integer, "The largest pack that the workload allows")
+    hurt: Named[int | None] = column(Integer, "The size that hurt answers; null: it grew")
+    packed_n: Named[int] = column(Integer, "Items compared packed and alone")
+    packed_agreed: Named[int] = column(Integer, "Of those, equal answers")
+    alone_n: Named[int] = column(Integer, "Items compared alone and alone")
+    alone_agreed: Named[int] = column(Integer, "Of those, equal answers")
+    why: Named[str] = column(Text, "The decision as a sentence")
+    decided_at: Named[datetime] = Column(Moment)
+
+
+pack_size = table(
+    "pack_size",
+    PackSizeColumns,
+    "Append-only; the newest decision of a workload, lane and model is in force",
+    index(None, "workload", "lane", "model", "id"),
 )
