@@ -6,7 +6,7 @@ ARGS ?=
 NAME ?= queue
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test test-all check check-pyright check-ruff check-types check-imports check-migrations check-licenses screenshots bench clean
+.PHONY: setup run test test-all check check-pyright check-ruff check-types check-imports check-migrations check-licenses check-prose screenshots bench clean
 
 setup: $(VENV)/.ready
 
@@ -27,7 +27,7 @@ test-all: test
 	@$(BIN)/pytest -q -n 2 --dist loadscope -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)
 
 check: setup
-	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations check-licenses
+	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations check-licenses check-prose
 
 check-pyright:
 	@$(BIN)/pyright
@@ -47,6 +47,13 @@ check-migrations:
 
 check-licenses:
 	@$(BIN)/python -m tests.check_licenses
+
+# Agreed exceptions: .proselintrc.json, and the words in pyproject.toml (codespell). docs/reference/ is made from the code.
+PAGES := $(filter-out CHANGELOG.md BENCHMARKS.md,$(wildcard *.md packages/*/README.md docs/*.md docs/concepts/*.md docs/decisions/*.md docs/how-to/*.md))
+
+check-prose:
+	@$(BIN)/codespell
+	@$(BIN)/proselint check $(PAGES)
 
 screenshots: setup
 	@$(BIN)/python -m tests.screenshots

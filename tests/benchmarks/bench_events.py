@@ -77,8 +77,8 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
         took = by(stand, sizes.sql)
         figures |= {f"{door}_p50_s": quantile(took, 0.5), f"{door}_p99_s": quantile(took, 0.99)}
         print(f"{door}: {sizes.sql} items, median {figures[f'{door}_p50_s']:.4f} s", flush=True)
-    planed = series("plain", sizes.plain, lambda: plain.flow_run(stand))
-    figures |= {"plain_p50_s": median(planed), "plain_lost": sizes.plain - len(planed)}
+    by_flow_run = series("plain", sizes.plain, lambda: plain.flow_run(stand))
+    figures |= {"plain_p50_s": median(by_flow_run), "plain_lost": sizes.plain - len(by_flow_run)}
     one_event(stand)
     arrivals, backfill = events_beside_a_backfill(stand, sizes)
     beside = of(
