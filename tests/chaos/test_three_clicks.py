@@ -69,6 +69,7 @@ def sent(answer: Response) -> bool:
 
 def resumes_the_pool(page: Page) -> None:
     switch = page.get_by_role("switch").first
+    switch.wait_for()  # the page loads its work pool after it is shown
     expect(switch).not_to_be_checked()
     switch.click()
     expect(switch).to_be_checked()
