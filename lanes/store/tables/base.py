@@ -1,6 +1,6 @@
 """The schema `lanes`, and the types that its tables share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
@@ -120,15 +120,23 @@ def unenforced(of: Column[Any]) -> ForeignKey:
 
 
 def table(
-    name: str, columns: type[C], comment: str, *parts: SchemaItem, **options: Any
+    name: str,
+    columns: type[C],
+    comment: str,
+    *parts: SchemaItem,
+    checked_moments: Sequence[str] | None = None,
+    **options: Any,
 ) -> Table[C]:
     """Return a table of schema `lanes` with its checks.
 
     Columns of a closed set hold its words. Moments are finite: an infinite one comes before or after all others, which would
-    stop whatever goes by order or age.
+    stop whatever goes by order or age. Postgres parses a check anew for every statement, so a table whose rows are inserted
+    one by one names the moments to check; the clock of Lanes writes the others.
     """
     made = Table(name, metadata, columns, *parts, comment=comment, **options)
-    moments = [each.name for each in made.columns if isinstance(each.type, DateTime)]
+    moments = checked_moments or [
+        each.name for each in made.columns if isinstance(each.type, DateTime)
+    ]
     if moments:
         finite = " and ".join(f"isfinite({name})" for name in moments)
         made.append_constraint(CheckConstraint(finite, name="finite"))

@@ -99,6 +99,7 @@ item = table(
     index("ix_item_failed", "workload", "failed_at", where="failed_at is not null"),
     index("ix_item_entity", "workload", "entity", "occurred_at", where="entity is not null"),
     postgresql_with={"fillfactor": 50},
+    checked_moments=("as_of", "due_at", "occurred_at", "received_at"),
 )
 
 
