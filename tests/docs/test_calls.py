@@ -5,8 +5,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_type_hints
 
-import pytest
-
 from lanes import client
 from tests.docs.blocks import around, blocks, docs, named
 from tests.docs.links import codes
@@ -66,15 +64,3 @@ def test_the_client_takes_every_call_that_is_shown() -> None:
     told = list(shown())
     assert len([call for _, text in told for call in calls(text)]) > 10
     assert [(where, wrong) for where, text in told if (wrong := refused(text))] == []
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        'client.await_answer("tickets", "a")',
-        'client.wait("tickets", "a", readers="me")',
-        "Lanes(c).send()",
-    ],
-)
-def test_a_call_that_it_does_not_take_is_noticed(text: str) -> None:
-    assert refused(text)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.docs.blocks import CHECKOUT, DOCS, around, docs, named
-from tests.docs.links import broken, codes, links, missing, slug
+from tests.docs.links import broken, codes, links, missing
 from tests.docs.typed import commands, refused
 
 PAGES = [*docs(), *around()]
@@ -44,20 +44,6 @@ def test_every_page_is_in_the_navigation_and_each_of_its_entries_is_a_page() -> 
 )
 def test_no_table_shows_a_backslash_within_code(page: Path) -> None:
     assert [code for code in codes(page) if "\\|" in code] == []
-
-
-@pytest.mark.parametrize(
-    ("title", "name"),
-    [
-        ("Two commands", "two-commands"),
-        ("`item_status`", "item_status"),
-        ("lanes.item.arrived", "lanesitemarrived"),
-        ("1. The file", "1-the-file"),
-        ("See [this](there.md): now!", "see-this-now"),
-    ],
-)
-def test_a_heading_has_the_name_that_the_site_gives_it(title: str, name: str) -> None:
-    assert slug(title) == name
 
 
 def _files(nav: Any) -> list[str]:

@@ -1,18 +1,13 @@
 """The references say what the code says, and leave nothing out."""
 
 import re
-from pathlib import Path
 
-import pytest
-from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from lanes.stand.addresses import names
 from tests.docs.blocks import CHECKOUT
 from tests.docs.references import commands, errors, promises, settings, workload
-from tests.docs.references.fields import bounds, default, kind
 from tests.docs.references.glossary import comments
-from tests.docs.references.markdown import of_each, table
 from tests.docs.references.pages import FOLDER, pages
 from tests.docs.references.words import STANDINGS, WORDS
 
@@ -62,33 +57,3 @@ def test_the_reasons_of_the_doors_are_all_told() -> None:
         *re.findall(r'Refused\("(\w+)"', python),
     }
     assert said == set(errors.OF_REFUSALS)
-
-
-def test_what_is_said_of_a_name_that_is_gone_is_noticed() -> None:
-    with pytest.raises(
-        LookupError, match="settings: the code and the reference differ in gone, new"
-    ):
-        of_each(["kept", "new"], {"kept": "x", "gone": "y"}, what="settings")
-
-
-class SampleModel(BaseModel):
-    path: Path | None = None
-    share: float = Field(default=0.5, ge=0, le=1)
-    names: list[str] = Field(min_length=1, max_length=3)
-
-
-@pytest.mark.parametrize(
-    ("field", "expected"),
-    [
-        ("path", ("path", "", "none")),
-        ("share", ("number", "0 to 1", "`0.5`")),
-        ("names", ("list: text", "1 to 3 entries", "required")),
-    ],
-)
-def test_a_field_is_told_in_words(field: str, expected: tuple[str, str, str]) -> None:
-    of = SampleModel.model_fields[field]
-    assert (kind(of.annotation), bounds(of), default(of)) == expected
-
-
-def test_a_stroke_within_code_stays_one_cell_for_every_reader() -> None:
-    assert table(("rule",), [("`a || b`",)]).splitlines()[-1] == "| <code>a &#124;&#124; b</code> |"

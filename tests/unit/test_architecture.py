@@ -93,22 +93,6 @@ def test_every_path_that_is_written_down_exists(page: Path) -> None:
     } == set()
 
 
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        (
-            "see `lanes/store/work.py`, or `tasks/gone.py`.",
-            {"lanes/store/work.py", "tasks/gone.py"},
-        ),
-        ("[0003](0003-outbox.md) and `lane/words.py`", {"0003-outbox.md", "lane/words.py"}),
-        ("`migrations/schema/sql/`: the newest; `.ci/run`", {"migrations/schema/sql/", ".ci/run"}),
-        ("a chapter `lanes/X`; `.venv/bin/lanes url`, `lanes.admit`", {"lanes/X"}),
-    ],
-)
-def test_paths_are_found_wherever_they_stand(text: str, named: set[str]) -> None:
-    assert paths(text) == named
-
-
 def test_no_file_is_long_without_a_reason() -> None:
     ours = modules((*ROOMS, "migrations", "packages", "tests"))
     long = {path: lines for path in ours if (lines := len(path.read_text().splitlines())) > LONGEST}
@@ -127,19 +111,6 @@ def test_a_class_name_occurs_once() -> None:
         if isinstance(node, ast.ClassDef)
     )
     assert {name for name, count in names.items() if count > 1} - REPEATED == set()
-
-
-@pytest.mark.parametrize(
-    ("docstring", "enough"),
-    [
-        ("Everything about it, in one file because\nits parts change together.", True),
-        ("Everything about it. It is one file because nobody divided it.", False),
-        ("Everything about it.", False),
-        ("", False),
-    ],
-)
-def test_a_reason_stands_in_the_first_sentence(docstring: str, enough: bool) -> None:
-    assert says_why(f'"""{docstring}"""') is enough
 
 
 def test_the_drawing_of_the_chapters_has_them_in_the_order_of_the_contract() -> None:

@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 from typing import TypeGuard
 
-import pytest
-
 from tests.unit.modules import ROOT, modules
 
 WALL_CLOCKS = {
@@ -117,28 +115,6 @@ def test_no_module_reads_the_hosts_clock() -> None:
     )  # none is allowed in vain
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "from datetime import UTC, datetime\nat = datetime.now(UTC)",
-        "import datetime as dt\nat = dt.datetime.utcnow()",
-        "from time import time as seconds\nat = seconds()",
-        "import time\nread = time.time",
-    ],
-)
-def test_the_hosts_clock_is_found_however_it_is_imported(module: str) -> None:
-    assert len(wall_clocks(module)) == 1
-
-
-def test_a_span_on_this_host_is_no_wall_clock() -> None:
-    assert (
-        wall_clocks(
-            "import time\nfrom datetime import datetime\nbegan = time.monotonic()\nat: datetime"
-        )
-        == []
-    )
-
-
 def test_the_databases_clock_is_asked_in_one_place() -> None:
     asking = {
         str(path.relative_to(ROOT))
@@ -162,20 +138,6 @@ def test_what_runs_on_a_database_takes_its_time_from_it() -> None:
     assert own == set()
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        'text("select now()")',
-        "select(func.clock_timestamp())",
-        "func.now()",
-        'f"where {a} <= current_timestamp"',
-    ],
-)
-def test_a_statement_with_a_clock_is_found_however_it_is_written(module: str) -> None:
-    assert statements_with_a_clock(module)
-    assert not statements_with_a_clock("now = run.now\nsaid = self.now()\ntext('ready_at <= :now')")
-
-
 def moved_time(module: str) -> list[int]:
     """The lines of a test that pass time by rewriting what was written."""
     if "update" not in module.lower():
@@ -197,9 +159,3 @@ def test_no_test_moves_time_in_the_database() -> None:
         if path != Path(__file__) and "benchmarks" not in path.parts
     }
     assert {path: lines for path, lines in tests.items() if lines} == {}
-
-
-def test_time_that_is_moved_is_found() -> None:
-    assert moved_time("""text("update lanes.batch set ended_at = ended_at - interval '1 hour'")""")
-    assert moved_time("""f"update lanes.{table} set at = clock_timestamp() where {what}" """)
-    assert not moved_time("""text("update lanes.work set state = 'failed'")""")

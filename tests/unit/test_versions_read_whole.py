@@ -3,8 +3,6 @@
 import ast
 import re
 
-import pytest
-
 from tests.unit.modules import ROOT, modules
 
 IN_FORCE = ROOT / "migrations" / "schema" / "current"
@@ -73,30 +71,3 @@ def test_no_function_or_view_in_force_looks_into_a_spec() -> None:
     }
     assert "doors/screened.sql" in files
     assert [name for name, text in files.items() if in_sql(text)] == []
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        'mode = row.spec["mode"]',
-        'mode = spec["mode"]',
-        'mode = version.spec.get("mode", "plain")',
-        'weight = version.c.spec["weight"].as_integer()',
-        "whole = select(tables.version.c.spec)",
-        "QUERY = \"select v.spec ->> 'mode' from lanes.version v\"",
-        "QUERY = f\"select spec #>> '{{promises,x}}' from lanes.version limit {most}\"",
-        'QUERY = "select jsonb_extract_path(v.spec, :name) from lanes.version v"',
-        "QUERY = \"select v.spec['mode'] from lanes.version v\"",
-    ],
-)
-def test_a_look_into_a_spec_is_found_however_it_is_written(module: str) -> None:
-    assert looks(module)
-
-
-def test_a_field_of_a_version_and_a_column_are_no_look_into_its_spec() -> None:
-    assert (
-        looks(
-            'mode = version.spec.mode\nspecs = known["letters"].spec\nQUERY = "select v.mode from lanes.version v"'
-        )
-        == []
-    )
