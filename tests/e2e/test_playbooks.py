@@ -127,11 +127,6 @@ def answer(stand: RunningStand, run_id: object, **given: object) -> str:
     return answered
 
 
-def act(traffic: Traffic, deed: str, **more: object) -> str:
-    signed = {"deed": deed, "workload": "tickets", "who": "ada", "why": "e2e"}
-    return traffic.stand.run("act", {"action": {**signed, "consumer": traffic.consumer, **more}})
-
-
 def order(traffic: Traffic, file: str) -> str:
     signed = {
         "workload": "tickets",
@@ -219,28 +214,3 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     assert "rolled back at step 3 of 3, back to 0 %" in artifact["description"]
     assert "❌\u00a0failed" in artifact["data"]
     until(lambda: stand.events("lanes.rollout.rolled_back"), what="the event")
-
-
-def test_aborting_a_rollout_that_waits_for_a_person_withdraws_the_question(
-    stand: RunningStand, traffic: Traffic
-) -> None:
-    file = write(stand.home, step(50, ERRORS, items=3, approval=True))
-    traffic.starts_in_batch()
-    run_id = order(traffic, file)
-    until(lambda: traffic.stands_at(0), what="the start")
-    traffic.send(4, below=50)
-    until(lambda: state_of(stand, run_id) == "PAUSED", what="the suspension")
-    act(traffic, "abort_rollout")
-    until(lambda: traffic.row().state == "aborted", what="the abort")
-    assert traffic.share() == 0
-    until(lambda: state_of(stand, run_id) == "CANCELLED", what="the end of the question")
-
-
-def test_a_workload_is_paused_and_resumed_by_command(stand: RunningStand) -> None:
-    paused = "select paused_at is not null from lanes.workload where name = 'archive'"
-    assert stand.cli("pause", "archive").returncode == 0
-    assert stand.value(paused)
-    done = stand.cli("resume", "archive", "--json")
-    assert '"archive is resumed: what waited is served"' in done.stdout
-    assert not stand.value(paused)
-    assert stand.cli("pause", "ghosts").returncode == 2

@@ -193,30 +193,6 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
         assert isinstance(await lead.decide(later(minutes=21)), AskApproval)
 
 
-async def test_a_question_nobody_answers_for_three_days_takes_the_rollout_back(
-    database_url: str,
-) -> None:
-    async with Database(database_url) as db:
-        await db.run(publish, now=NOON)
-        begun = await db.run(begin, playbook(step(100, approval=True)))
-        await db.run(rollout_moves.apply, begun, AskApproval("well"), [], now=NOON)
-        lead = Lead(db, begun)
-        assert isinstance(await lead.decide(later(hours=71)), Hold)
-        move = await lead.decide(later(hours=72))
-        assert isinstance(move, RollBack)
-        await db.run(rollout_moves.apply, lead.rollout, move, [], now=later(hours=72))
-        ended = await db.run(rollouts.find, begun.id)
-        assert (ended.state, ended.asked_at) == (RolloutState.ROLLED_BACK, None)
-
-
-async def test_a_rollout_past_an_approval_asks_before_it_measures(database_url: str) -> None:
-    async with Database(database_url) as db:
-        await db.run(publish, now=NOON, split_percent=30)
-        lead = Lead(db, await db.run(begin, playbook(step(20, approval=True), step(50))))
-        assert isinstance(await lead.decide(NOON), AskApproval)
-        assert "past step 1, which asks for approval" in await lead.question()
-
-
 async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url: str) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)

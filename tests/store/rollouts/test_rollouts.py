@@ -72,16 +72,6 @@ def test_the_row_keeps_the_playbook_as_it_was(connection: Connection) -> None:
     assert rollouts.find(connection, begun.id).playbook == book
 
 
-def test_a_second_rollout_of_a_workload_is_refused_with_the_reason(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    first = begin(connection)
-    with pytest.raises(
-        ActionRefused, match=rf"open rollout already: {first.id}, playbook .* started by ada"
-    ):
-        begin(connection, consumer="desk")
-    assert len(rows(connection, "rollout")) == 1
-
-
 def test_the_database_itself_holds_one_open_rollout_per_workload(connection: Connection) -> None:
     publish(connection, now=NOON)
     begin(connection)
