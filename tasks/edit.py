@@ -17,25 +17,24 @@ from lanes import collect_garbage_seldom
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.workload import workloads
-from lanes.workload.diff import differences
-from lanes.workload.editing import Edit, EditOutcome, Reply
+from lanes.workload.definition import Edit, EditOutcome, EditReply, differences
 from lanes.workload.version import Spec
 from tasks.publish import SLUG, publish
 from tasks.troubles import described
 
 
-async def edit(db: Database, wished: Edit) -> Reply:
+async def edit(db: Database, wished: Edit) -> EditReply:
     """The block says so and the version is in force, by the road that every publisher takes: the block first, because
     whoever publishes next reads it. Where the block is not what the author saw, nothing is changed."""
     spec = Spec.model_validate(wished.definition)
     try:
         async with get_client() as client:
             if not await _saved(client, wished, spec):
-                return Reply(EditOutcome.EDITED_MEANWHILE)
+                return EditReply(EditOutcome.EDITED_MEANWHILE)
     except (
         Exception
     ) as error:  # whatever Prefect does, nothing is published that its block does not say
-        return Reply(EditOutcome.NOT_SAVED, described(error))
+        return EditReply(EditOutcome.NOT_SAVED, described(error))
     trouble: str | None = None
     try:
         trouble = (await publish(db)).untold
@@ -46,10 +45,10 @@ async def edit(db: Database, wished: Edit) -> Reply:
     try:
         version = (await db.run(workloads.in_force)).get(wished.name)
     except Exception as error:
-        return Reply(EditOutcome.ONLY_SAVED, described(error))
+        return EditReply(EditOutcome.ONLY_SAVED, described(error))
     if version is not None and not differences(version.spec, spec):
-        return Reply(EditOutcome.PUBLISHED, trouble)
-    return Reply(EditOutcome.ONLY_SAVED if trouble else EditOutcome.OVERTAKEN, trouble)
+        return EditReply(EditOutcome.PUBLISHED, trouble)
+    return EditReply(EditOutcome.ONLY_SAVED if trouble else EditOutcome.OVERTAKEN, trouble)
 
 
 async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:

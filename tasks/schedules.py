@@ -11,7 +11,6 @@ from prefect.client.schemas.schedules import CronSchedule
 from lanes.standing import runs
 from lanes.standing.runs import departing_workload
 from lanes.workload.version import Version
-from lanes.workload.window import Window
 
 
 async def write_schedules(
@@ -48,13 +47,13 @@ def _written_for(schedule: DeploymentSchedule) -> str | None:
 
 def slug_of(version: Version) -> str:
     """Names the workload and its window, so that a changed window is a changed schedule."""
-    window = Window.of(version.spec)
+    window = version.spec.window
     ends = f"{window.start:%H%M}-{window.end:%H%M}-{window.zone.key}"
     return f"{version.workload}-{ends}".lower().replace("/", "-").replace("_", "-")
 
 
 def _schedule(version: Version) -> DeploymentScheduleCreate:
-    window = Window.of(version.spec)
+    window = version.spec.window
     return DeploymentScheduleCreate(
         schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
         active=True,

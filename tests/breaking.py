@@ -14,7 +14,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.stand.embedded import SUPERUSER
 from lanes.standing.roles import Role
 from lanes.store.signals import CLASS
-from lanes.workload.promises import Promises
+from lanes.workload.form import Promises
 from tests.earlier import waits_since
 from tests.examples import SCHEMA
 from tests.pages import block_of, of_models

@@ -11,8 +11,8 @@ from lanes.money.cost import tokens
 from lanes.text import plain
 from lanes.units import count, counted
 from lanes.workload.definition import parse
+from lanes.workload.definition_file import written
 from lanes.workload.version import Spec
-from lanes.workload.writing import written
 
 MODEL = "claude-haiku-5-5"
 LEAST_OUTPUT_TOKENS = 64

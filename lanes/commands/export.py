@@ -14,10 +14,9 @@ from lanes.errors import SetupError, UnknownWorkload
 from lanes.settings import Settings
 from lanes.stand.editor import Editor
 from lanes.store.workload import workloads
-from lanes.workload.comparison import Block, compare
-from lanes.workload.definition import parse
+from lanes.workload.definition import BlockState, compare, parse
+from lanes.workload.definition_file import written
 from lanes.workload.version import NAME, Spec
-from lanes.workload.writing import written
 
 Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]
 OfBlock = Annotated[
@@ -76,15 +75,15 @@ def _in_force(pool: Engine, name: str) -> Spec:
         )
         raise UnknownWorkload(f'workload "{name}" has no published version{more}')
     found = compare(name, version.spec, version, seen)
-    if found.block is Block.SAME and seen is not None:
+    if found.block is BlockState.SAME and seen is not None:
         return version.spec.model_copy(update={"output_schema": seen["output_schema"]})
-    if found.block is Block.EDITED:
+    if found.block is BlockState.EDITED:
         fields = ", ".join(each.field for each in found.overwritten)
         print(
             f"its block says something else that is not in force ({fields}): --block writes that",
             file=sys.stderr,
         )
-    if found.block is Block.INVALID:
+    if found.block is BlockState.INVALID:
         print(
             f"its block is not valid and so not in force: {'; '.join(found.problems)}",
             file=sys.stderr,

@@ -33,7 +33,7 @@ from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import count, usd
-from lanes.workload import reading as workload_file
+from lanes.workload import definition_file as workload_file
 from lanes.workload.version import NAME, Version
 
 STDIN = Path("-")

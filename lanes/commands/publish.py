@@ -29,13 +29,18 @@ from lanes.store.routing import traffic
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import counted
-from lanes.workload import reading as workload_file
-from lanes.workload.comparison import Block, Comparison, compare
-from lanes.workload.diff import beyond_defaults
-from lanes.workload.editing import Edit, EditOutcome, Reply
-from lanes.workload.reading import Definition
+from lanes.workload import definition_file as workload_file
+from lanes.workload.definition import (
+    BlockState,
+    Comparison,
+    Edit,
+    EditOutcome,
+    EditReply,
+    beyond_defaults,
+    compare,
+)
+from lanes.workload.definition_file import NamedSpec
 from lanes.workload.version import Version
-from lanes.workload.window import Window
 
 RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
@@ -73,7 +78,7 @@ def publish(file: Path, *, yes: Yes = False, force: Force = False, as_json: AsJs
     return on_database(lambda pool: _publish(pool, wanted, yes, force, as_json))
 
 
-def _publish(pool: Engine, wanted: Definition, yes: bool, force: bool, as_json: bool) -> int:
+def _publish(pool: Engine, wanted: NamedSpec, yes: bool, force: bool, as_json: bool) -> int:
     editor = Editor(Settings.read())
     seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
     found = compare(wanted.name, wanted.spec, stands if isinstance(stands, Version) else None, seen)
@@ -109,7 +114,7 @@ def _publish(pool: Engine, wanted: Definition, yes: bool, force: bool, as_json: 
     return _end(pool, wanted, found, told.outcome, as_json, faults)
 
 
-def _tried(pool: Engine, wanted: Definition, found: Comparison) -> list[str]:
+def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
     """Try what changed on the newest items; return a sentence for the rules and one for the input schema, where they fail."""
     changed = {each.field.partition(".")[0] for each in found.changed}
     tries_rules = not changed.isdisjoint(RULES)
@@ -156,7 +161,7 @@ def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
 
 
 def _shown(
-    wanted: Definition, found: Comparison, stands: Version | SpecInvalid | None
+    wanted: NamedSpec, found: Comparison, stands: Version | SpecInvalid | None
 ) -> list[Text]:
     """What publishing would change, before it is done."""
     name, told = wanted.name, list[Text]()
@@ -175,14 +180,14 @@ def _shown(
         ]
     if any(each.field == "split_percent" for each in found.changed):
         told += [Text(SPLIT_STAYS, "yellow")]
-    if found.block is Block.INVALID:
+    if found.block is BlockState.INVALID:
         told += [
             Text(
                 f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}",
                 "yellow",
             )
         ]
-    elif found.block is Block.EDITED:
+    elif found.block is BlockState.EDITED:
         told += [
             Text(
                 "its block in Prefect says something else that is not in force, and is replaced:",
@@ -190,7 +195,7 @@ def _shown(
             )
         ]
         told += [*definition.lines(found.overwritten)]
-    elif found.block is Block.MISSING and found.in_force is not None:
+    elif found.block is BlockState.MISSING and found.in_force is not None:
         told += [Text("it has no block in Prefect; one is made", "yellow")]
     return told
 
@@ -202,7 +207,7 @@ def _agreed() -> bool:
     return False
 
 
-def _said(name: str, told: Reply) -> str | None:
+def _said(name: str, told: EditReply) -> str | None:
     """What a person has to know of how it ended; None when all is well."""
     why = f" ({told.detail})" if told.detail else ""
     match told.outcome:
@@ -220,7 +225,7 @@ def _said(name: str, told: Reply) -> str | None:
 
 def _end(
     pool: Engine,
-    wanted: Definition,
+    wanted: NamedSpec,
     found: Comparison,
     outcome: str,
     as_json: bool,
@@ -231,7 +236,7 @@ def _end(
     if as_json:
         print_json({**_data(wanted, found, outcome, number), "faults": list(faults)})
     elif outcome == EditOutcome.PUBLISHED:
-        window = Window.of(wanted.spec)
+        window = wanted.spec.window
         hours = (
             "at any hour"
             if window.start == window.end
@@ -243,9 +248,7 @@ def _end(
     return 0 if outcome in (EditOutcome.PUBLISHED, "nothing_differs") else 1
 
 
-def _data(
-    wanted: Definition, found: Comparison, outcome: str, number: int | None
-) -> dict[str, Any]:
+def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:
     changed = beyond_defaults(wanted.spec) if found.in_force is None else found.changed
     return {
         "workload": wanted.name,

@@ -31,9 +31,9 @@ from lanes.store.routing import traffic, turnarounds
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import count, counted, share, usd
-from lanes.workload import reading
-from lanes.workload.diff import differences
-from lanes.workload.reading import Definition
+from lanes.workload import definition_file
+from lanes.workload.definition import differences
+from lanes.workload.definition_file import NamedSpec
 from lanes.workload.version import Version
 
 SINCE = "7d"
@@ -56,7 +56,7 @@ def try_definition(
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
     try:
-        wanted = reading.read(reading.bytes_of(file), file=file.name)
+        wanted = definition_file.read(definition_file.bytes_of(file), file=file.name)
     except SpecInvalid as invalid:
         print(f"{file} cannot be published, and so not be tried:", file=sys.stderr)
         print(*(f"  {each}" for each in invalid.problems), sep="\n", file=sys.stderr)
@@ -70,7 +70,7 @@ def try_definition(
     return on_database(lambda pool: _try(pool, wanted, since, most, as_json))
 
 
-def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool) -> int:
+def _try(pool: Engine, wanted: NamedSpec, since: str, most: int, as_json: bool) -> int:
     with pool.begin() as connection:
         version, splits = workloads.current(connection, wanted.name), workloads.splits(connection)
         now = clock(connection)

@@ -32,7 +32,6 @@ from lanes.promises.incident import (
 from lanes.units import clock, counted, seconds, share
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload.version import Version
-from lanes.workload.window import Window
 
 JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload
 START_WITHIN = timedelta(
@@ -216,7 +215,7 @@ def never_started(version: Version, waiting: WaitingBatchWork | None, now: datet
     While batches of that departure still leave, a backlog is neither a breach nor the end of one.
     """
     promise, name = Promise.BATCH_NEVER_STARTED, version.workload
-    window, limit = Window.of(version.spec), START_WITHIN.total_seconds() / 60
+    window, limit = version.spec.window, START_WITHIN.total_seconds() / 60
     departure = window.next_departure(waiting.ready_since) if waiting else now
     if waiting is None or departure >= now:
         said = "Nothing waits for the batch lane that should have left."

@@ -17,7 +17,6 @@ from lanes.routing.split import BUCKETS, Splits
 from lanes.units import counted
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
-from lanes.workload.window import Window
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _notes(
             f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {spec.max_payload_kib} KiB"
         )
     if route.lane is Lane.BATCH:
-        window = Window.of(spec)
+        window = spec.window
         leaves = window.next_departure(now).astimezone(window.zone)
         said.append(
             f"its batch leaves on {leaves:%Y-%m-%d at %H:%M} ({window.zone.key}), or earlier for a deadline"

@@ -14,7 +14,7 @@ from lanes.money.cost import most_answer_tokens
 from lanes.packing import HISTORY_RULE
 from lanes.provider import fences
 from lanes.words import Lane
-from lanes.workload.output_schema import self_contained
+from lanes.workload.schemas import self_contained
 from lanes.workload.version import Version
 
 KEPT = 256  # writers of versions

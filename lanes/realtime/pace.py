@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lanes.workload.entitlement import Entitlement
+from lanes.workload.version import Entitlement
 
 DEFAULT_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again sooner

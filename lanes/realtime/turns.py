@@ -14,7 +14,6 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace, divide
 from lanes.realtime.rate_limits import presses
 from lanes.words import Lane
-from lanes.workload.entitlement import Entitlement
 from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
@@ -283,7 +282,7 @@ class Turns:
         if self._pace.is_resting(now):
             return {}
         held, more = self._ahead, self._pace.ahead
-        entitled = {name: Entitlement.of(version) for name, version in of.items()}
+        entitled = {name: version.entitlement for name, version in of.items()}
         rooms = {name: max(0, room - held[name]) for name, room in self._rooms(of, now).items()}
         free = self._pace.places(now) + max(0, more - held.total())
         in_flight = held + Counter(self._pace.owed)
@@ -295,7 +294,7 @@ class Turns:
         self, of: Mapping[str, Version], in_flight: Mapping[str, int], now: datetime
     ) -> dict[str, int]:
         entitled, places = (
-            {name: Entitlement.of(version) for name, version in of.items()},
+            {name: version.entitlement for name, version in of.items()},
             self._pace.all_places,
         )
         return divide(

@@ -9,13 +9,13 @@ from rich.text import Text
 
 from lanes.text import plain
 from lanes.units import counted
-from lanes.workload.diff import ABSENT, Difference
+from lanes.workload.definition import ABSENT, FieldDifference
 
 MOST = 160  # characters of a value
 MOST_LINES = 40  # of one field
 
 
-def lines(found: Sequence[Difference]) -> Iterator[Text]:
+def lines(found: Sequence[FieldDifference]) -> Iterator[Text]:
     """Each field with what it said and says: a text by its lines, a list by what came and went."""
     for each in found:
         parts = [*_parts(each.before, each.after)]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.units import clock
-from lanes.workload.entitlement import UNBOUNDED, Entitlement, held
+from lanes.workload.version import UNBOUNDED, Entitlement, fair_shares
 
 NOTHING = Need(0, 0, 0)
 A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is known of
@@ -140,7 +140,7 @@ class Load:
         """How long nearly every call of a model takes."""
         return self.calls.get(model, self.call)
 
-    def held(self, workload: str, consumer: str | None, model: str) -> Held | None:
+    def fair_shares(self, workload: str, consumer: str | None, model: str) -> Held | None:
         """Why nothing of them is answered now, however short the queue is; None: it is."""
         if (workload, None) in self.refused:
             return Held(f'the budget of "{workload}" is used up', outage=False)
@@ -241,7 +241,7 @@ class Load:
 
     def _shared(self, names: Set[str], workload: str) -> Sequence[_Other]:
         entitled = {name: self.entitled.get(name, UNBOUNDED) for name in names}
-        parts = held(entitled)
+        parts = fair_shares(entitled)
         mine = parts.pop(workload)
         waits = {name: models.total() for name, models in self._backlog.items()}
         most = {name: each.max_share_percent / 100 for name, each in entitled.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.ids import VersionId
 from lanes.units import counted, seconds
-from lanes.workload.window import LEAD, Window, expected_turnaround
+from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
     from lanes.routing.turnaround import Evidence, Turnarounds
@@ -25,7 +25,7 @@ class Batches:
     @classmethod
     def of(cls, version: "Version") -> "Batches":
         """Those of a version."""
-        return cls(version.spec.batch_model, expected_turnaround(version.spec))
+        return cls(version.spec.batch_model, version.spec.usual_turnaround)
 
 
 class Chance(NamedTuple):
@@ -57,7 +57,7 @@ class Prospect:
         )
         batches = Batches.of(version)
         self._scheduled = Departure(
-            batches, turnarounds, Window.of(spec).next_departure(now) + LEAD, requests
+            batches, turnarounds, spec.window.next_departure(now) + LEAD, requests
         )
         self._early = Departure(batches, turnarounds, now + LEAD, requests)
         self._now, self._half_life_s = now, float(spec.half_life_s)

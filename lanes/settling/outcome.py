@@ -15,7 +15,7 @@ from lanes.ids import VersionId
 from lanes.json_data import why_unstorable
 from lanes.packing import BufferStay, Claim
 from lanes.words import Outcome
-from lanes.workload.answer_check import AnswerCheck, Fault
+from lanes.workload.answer_check import AnswerCheck, AnswerFault
 from lanes.workload.prices import Usage
 
 
@@ -217,7 +217,7 @@ def _checked(answer: Any, check: AnswerCheck) -> Judged:
     return Judged(Outcome.INVALID, error=_broken_rule(error))
 
 
-def _broken_rule(fault: Fault) -> str:
+def _broken_rule(fault: AnswerFault) -> str:
     """Where and which rule of the schema is broken. What the answer says there is its item's, and is quoted nowhere."""
     if not fault.keyword:
         return fault.message

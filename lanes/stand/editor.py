@@ -8,7 +8,7 @@ from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.stand.errors import StandError
 from lanes.stand.whereabouts import database_url
-from lanes.workload.editing import Edit, Reply
+from lanes.workload.definition import Edit, EditReply
 
 BLOCK_TYPE = "lanes-workload"
 ROOM = ("-P", "-m", "tasks.edit")  # no folder that we stand in hides the room
@@ -32,7 +32,7 @@ class Editor:
         with reaching.prefect(self._settings, timeout_s=ANSWER_S) as api:
             return api.block(BLOCK_TYPE, name)
 
-    def save(self, edit: Edit) -> Reply:
+    def save(self, edit: Edit) -> EditReply:
         """What became of an edit.
 
         Raises:
@@ -58,4 +58,4 @@ class Editor:
         if done.returncode != 0:
             why = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
             raise StandError(unknown.format(why=why))
-        return Reply.read(done.stdout.strip().splitlines()[-1])
+        return EditReply.read(done.stdout.strip().splitlines()[-1])

@@ -1,4 +1,8 @@
-"""Whether an answer satisfies an output schema (draft 2020-12), within a limit of what that may cost."""
+"""The check of answers against an output schema (draft 2020-12), and a bound on its cost.
+
+References let a schema apply parts of itself again and again: `anyOf` with two branches that both lead back doubles the work
+with each level of an answer. So the steps that a check takes along one path of an answer are computed for each depth.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,24 +13,43 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
-from lanes.workload.output_schema import Path, SchemaFault
 from lanes.workload.patterns import pattern, schema_validator
-from lanes.workload.schema_cost import Costs
+from lanes.workload.schemas import Path, SchemaFault, resolver_of
 
 MOST_STEPS = 3_000_000  # some 0.2 s
 MOST_WORDED = (
-    30_000  # steps of which `jsonschema` says what is wrong; it takes some hundred times as long
+    30_000  # steps of a check that `jsonschema` may repeat; it takes some hundred times as long
 )
 UNREAD = (
     "patternProperties"  # `jsonschema` matches these with an engine that may take exponential time
 )
+DEEPEST = 100  # levels of an answer; none that can be stored has more
+MOST_PARTS = 3_000  # values of a schema
+MODEST = 10  # levels of a schema up to which the depth of an answer is not asked for
+MOST_COUNTED = 1 << 40  # larger costs count as this
+CHARACTERS = 16  # of a text that a pattern of a KiB is compared with in a step
+REFERENCES = ("$ref", "$dynamicRef")
+IN_PLACE = ("allOf", "anyOf", "oneOf")
+ALSO_IN_PLACE = ("not", "if", "then", "else")
+OF_ANY_MEMBER = (
+    "additionalProperties",
+    "items",
+    "contains",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "propertyNames",
+)
+SECOND_VISIT = (
+    "unevaluatedProperties",
+    "unevaluatedItems",
+)  # they ask again which members the rest of the schema looked at
 
 
 @dataclass(frozen=True)
-class Fault:
+class AnswerFault:
     """A rule of the schema that an answer breaks, or, without a `keyword`, why the answer cannot be checked.
 
-    `path` leads to the part at fault. `message` may quote the answer where there is a keyword.
+    `path` leads to the part at fault. With a keyword, `message` may quote the answer.
     """
 
     path: tuple[str | int, ...]
@@ -36,36 +59,36 @@ class Fault:
 
 
 class AnswerCheck:
-    """Checks answers against one schema.
+    """The check of answers against one schema.
 
-    `jsonschema_rs` lets right answers through, some hundred times as fast as `jsonschema`. `jsonschema` decides about the
-    others, because people read its words; it is not asked where that takes more than `MOST_WORDED` steps. An answer that may
-    take more than `MOST_STEPS` is not checked, and no answer is by a schema that `jsonschema_rs` cannot compile.
+    `jsonschema_rs` passes valid answers, some hundred times as fast as `jsonschema`. `jsonschema` then words the fault of an
+    invalid one, unless that takes more than `MOST_WORDED` steps. Answers that may take more than `MOST_STEPS`, and schemas that
+    `jsonschema_rs` cannot compile, are not checked.
     """
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema, self._unfit = schema, ""
         try:
-            self._costs, self._first = Costs(schema), schema_validator(schema)
-        except Exception as error:  # a stored schema may hold what none is published with any more
+            self._costs, self._first = SchemaCosts(schema), schema_validator(schema)
+        except Exception as error:  # a stored schema may be one that could not be published today
             self._unfit = (
                 f"the schema cannot be checked in bounded time ({error}); publish it without that"
             )
         self._second = None if _mentions(schema, UNREAD) else _SECOND(schema)
 
-    def first_fault(self, answer: Any) -> Fault | None:
-        """Return the first rule that the answer breaks; None when it satisfies the schema."""
+    def first_fault(self, answer: Any) -> AnswerFault | None:
+        """Return the first rule that the answer breaks, or None if it satisfies the schema."""
         if self._unfit:
-            return Fault((), "", None, self._unfit)
+            return AnswerFault((), "", None, self._unfit)
         steps = self._costs.of(answer)
         if steps > MOST_STEPS:
             said = f"the answer is too large or too deep to be checked ({steps:,} steps of {MOST_STEPS:,}); simplify the schema"
-            return Fault((), "", None, said)
+            return AnswerFault((), "", None, said)
         if self._first.is_valid(answer):
             return None
         if self._second is not None and steps <= MOST_WORDED:
             worded = next(iter(self._second.iter_errors(answer)), None)
-            return worded and Fault(
+            return worded and AnswerFault(
                 tuple(worded.absolute_path),
                 str(worded.validator),
                 worded.validator_value,
@@ -73,8 +96,8 @@ class AnswerCheck:
             )
         return self._unworded(next(iter(self._first.iter_errors(answer))))
 
-    def _unworded(self, error: Any) -> Fault:
-        """Return the fault as `jsonschema_rs` tells it, with what its rule says where no reference leads there."""
+    def _unworded(self, error: Any) -> AnswerFault:
+        """Return the fault in the words of `jsonschema_rs`, with the value of its rule unless a reference leads there."""
         value: Any = self._schema
         for step in error.schema_path:
             inside = (
@@ -85,7 +108,7 @@ class AnswerCheck:
                 else {}
             )
             value = inside.get(step)
-        return Fault(tuple(error.instance_path), error.kind.name, value, error.message)
+        return AnswerFault(tuple(error.instance_path), error.kind.name, value, error.message)
 
 
 def check_affordable(schema: dict[str, Any]) -> None:
@@ -112,7 +135,7 @@ def check_affordable(schema: dict[str, Any]) -> None:
                     f"{error} (at {'/'.join(map(str, path)) or 'the root'})", schema, path
                 ) from None
     try:
-        Costs(schema)
+        SchemaCosts(schema)
         schema_validator(schema)
     except (ValueError, RecursionError, Unresolvable) as error:
         raise SchemaFault(f"answers cannot be checked in bounded time: {error}", schema) from None
@@ -143,3 +166,147 @@ def _mentions(schema: Any, keyword: str) -> bool:
     return (isinstance(schema, dict) and keyword in schema) or any(
         _mentions(each, keyword) for each in inner
     )
+
+
+class SchemaCosts:
+    """The costs of checks against one schema.
+
+    Raises:
+        ValueError: a check would never end, or the schema is too large; the message says why.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        check_size(schema)
+        self._resolver, self._referred = resolver_of(schema), dict[str, Any]()
+        self._by_depth: list[dict[int, int]] = []  # steps of each part at each depth below
+        self.steps = list[int]()  # of the schema, by the depth of an answer
+        for depth in range(
+            1 + (DEEPEST if _refers(schema) else min(_measured(schema)[1], DEEPEST))
+        ):
+            self._by_depth.append({})
+            self.steps.append(self._steps(schema, depth, ()))
+
+    def of(self, answer: Any) -> int:
+        """Return the most steps that a check of the answer takes."""
+        depth = len(self.steps) - 1
+        if depth > MODEST:  # a reference may lead back
+            values, depth = _measured(answer)
+            return values * self.steps[min(depth, len(self.steps) - 1)]
+        return _values(answer) * self.steps[depth]
+
+    def _steps(self, part: Any, depth: int, above: tuple[int, ...]) -> int:
+        """Return the steps of a part for the values along one path of `depth` levels."""
+        if not isinstance(part, dict):
+            return 1
+        known = self._by_depth[depth]
+        if id(part) in known:
+            return known[id(part)]
+        if id(part) in above:
+            raise ValueError(
+                'a "$ref" leads back to itself without going into the answer; remove the loop'
+            )
+        above = (*above, id(part))
+        steps = 1 + len(part) + sum(_weight(name, value) for name, value in part.items())
+        steps += sum(self._steps(each, depth, above) for each in self._in_place(part))
+        if any(name in part for name in SECOND_VISIT):
+            steps *= 2
+        if depth:
+            steps += sum(
+                self._steps(part[name], depth - 1, ()) for name in OF_ANY_MEMBER if name in part
+            )
+            steps += sum(
+                self._steps(each, depth - 1, ())
+                for each in part.get("patternProperties", {}).values()
+            )
+            steps += max(
+                (self._steps(each, depth - 1, ()) for each in part.get("properties", {}).values()),
+                default=0,
+            )
+            steps += max(
+                (self._steps(each, depth - 1, ()) for each in part.get("prefixItems", [])),
+                default=0,
+            )
+        known[id(part)] = min(steps, MOST_COUNTED)
+        return known[id(part)]
+
+    def _in_place(self, part: dict[str, Any]) -> Iterator[Any]:
+        """Yield the schemas that apply to the same value as a part."""
+        for name in REFERENCES:
+            reference = part.get(name)
+            if isinstance(reference, str):
+                if reference not in self._referred:
+                    self._referred[reference] = self._resolver.lookup(reference).contents
+                yield self._referred[reference]
+        for name in IN_PLACE:
+            yield from part.get(name, [])
+        for name in ALSO_IN_PLACE:
+            if name in part:
+                yield part[name]
+        yield from part.get("dependentSchemas", {}).values()
+
+
+def _refers(part: Any) -> bool:
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return (isinstance(part, dict) and any(name in part for name in REFERENCES)) or any(
+        map(_refers, inner)
+    )
+
+
+def _weight(name: str, value: Any) -> int:
+    """Return the steps that a keyword takes for each character or value of an answer, beside its own one."""
+    if name == "pattern" and isinstance(value, str):
+        return pattern(value).kib
+    if name == "patternProperties" and isinstance(value, dict):
+        return sum(pattern(each).kib for each in value)
+    if name in ("enum", "const", "required"):
+        return values_in(value)
+    return 0
+
+
+def check_size(schema: Any) -> None:
+    """Check that a schema has at most `MOST_PARTS` values.
+
+    Raises:
+        ValueError: it has more.
+    """
+    if values_in(schema) > MOST_PARTS:
+        raise ValueError(f"it has more than {MOST_PARTS:,} values; write a smaller schema")
+
+
+def values_in(value: Any) -> int:
+    """Count the values of a schema or an answer; a long text counts more than once."""
+    return _measured(value)[0]
+
+
+def _values(value: Any) -> int:
+    """Count values as `_measured` does, several times as fast for an answer, which has few levels."""
+    if isinstance(value, str):
+        return 1 + len(value) // CHARACTERS
+    if isinstance(value, dict):
+        found = 1
+        for name, each in value.items():
+            found += 1 + len(name) // CHARACTERS + _values(each)
+        return found
+    if isinstance(value, list):
+        return 1 + sum(map(_values, value))
+    return 1
+
+
+def _measured(value: Any) -> tuple[int, int]:
+    """Return how many values there are, with one more for each `CHARACTERS` of a text, and how many levels."""
+    found, depth, level = 0, 0, [value]
+    while level:
+        below: list[Any] = []
+        for each in level:
+            found += 1
+            if isinstance(each, str):
+                found += len(each) // CHARACTERS
+            elif isinstance(each, dict):
+                found += sum(1 + len(str(name)) // CHARACTERS for name in each)
+                below += each.values()
+            elif isinstance(each, list | tuple):
+                below += each
+        if below:
+            depth += 1
+        level = below
+    return found, depth

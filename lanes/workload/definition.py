@@ -1,20 +1,38 @@
-"""A definition as its author wrote it, examined: the spec that it makes, or everything that keeps it from being published."""
+"""A definition as its author wrote it: examined, compared with what is in force, and handed over to be published."""
 
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Self
 
 from pydantic import ValidationError
 
 from lanes.errors import SpecInvalid
 from lanes.json_data import why_unstorable
-from lanes.workload.output_schema import SchemaFault
 from lanes.workload.rules import RuleSyntaxError
-from lanes.workload.version import NAME, Spec
+from lanes.workload.schemas import SchemaFault
+from lanes.workload.version import NAME, Spec, Version
+
+ABSENT = object()
+# Fields that came after versions had been published: left out at this value, so that those are known again.
+LATER: Mapping[str, Any] = {
+    "keep_payload_days": 0,
+    "confidence": 0.95,
+    "value_usd": 0,
+    "half_life_s": 3600,
+    "pack_check_share": 0.005,
+    "input_schema": {},
+    "pack_scope": "workload",
+}
+LATER_PROMISES = {"deadline_max_missed_percent": 5}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a field of a definition. `kind` is pydantic's word for it, `cause` what its check raised."""
+    """A fault of a field; `kind` is pydantic's name of it, `cause` the exception of its check."""
 
     path: tuple[str | int, ...]
     said: str
@@ -23,29 +41,29 @@ class Problem:
 
     @property
     def field(self) -> str:
-        """The field's name, as an author looks for it."""
+        """The name of the field."""
         return ".".join(map(str, self.path)) or "definition"
 
     @property
     def place(self) -> tuple[str | int, ...]:
-        """What leads to the fault: the field, and on to the part of the output schema."""
+        """The path to the fault: the field, and on to the part of the output schema."""
         return (*self.path, *self.cause.path) if isinstance(self.cause, SchemaFault) else self.path
 
     def __str__(self) -> str:
-        """The field, where in it, and why."""
+        """Return the field, the place in it, and the fault."""
         if isinstance(self.cause, RuleSyntaxError | SchemaFault):
             return self.cause.of_field(self.field)
         if self.path == ("output_schema",) and self.kind == "missing":
-            hint = "Prefect's editor saves no JSON that it cannot read: look for a comma or a quote"
+            hint = "Prefect's editor does not save invalid JSON: look for a comma or a quote"
             return f"{self.field}: it is missing. {hint}"
         return f"{self.field}: {self.said}"
 
 
 def parse(name: str, data: dict[str, Any]) -> Spec:
-    """The spec of a workload's edited data.
+    """Return the spec of a workload's edited data.
 
     Raises:
-        SpecInvalid: naming each field at fault and why.
+        SpecInvalid: it names each field at fault and why.
     """
     spec, problems = examine(name, data)
     if spec is None or problems:
@@ -54,7 +72,7 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
 
 
 def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]]:
-    """The spec of a workload's edited data, None where it cannot be read; and everything that keeps it from being published."""
+    """Return the spec of edited data, or None if it cannot be read, and every problem that prevents publishing it."""
     said = f'"{name}" may hold a-z, 0-9 and "-", and starts with a letter'
     problems = [] if NAME.fullmatch(name) else [Problem(("name",), said)]
     try:
@@ -68,13 +86,13 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
     unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
     if unknown:
         problems.append(
-            Problem(("compare_fields",), f"{', '.join(unknown)} is no property of output_schema")
+            Problem(("compare_fields",), f"{', '.join(unknown)} is not a property of output_schema")
         )
     return spec, problems
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    """Each field at fault, and why."""
+    """Return each field at fault, and why."""
     return [
         Problem(
             each["loc"],
@@ -87,5 +105,171 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 
 def faults(error: ValidationError) -> list[str]:
-    """Each field at fault, where in it, and why."""
+    """Return each field at fault, the place in it, and why."""
     return list(map(str, problems_of(error)))
+
+
+def content_hash(spec: Spec) -> str:
+    """Return 64 hexadecimal digits, equal for equal definitions whatever the order of their keys."""
+    content = spec.model_dump(mode="json")
+    content["promises"] = _without(LATER_PROMISES, content["promises"])
+    sorted_content = json.dumps(_without(LATER, content), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(sorted_content.encode()).hexdigest()
+
+
+def _without(later: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if later.get(name, ...) != value}
+
+
+@dataclass(frozen=True)
+class FieldDifference:
+    """A field, or a part of the output schema or the promises, that differs; `ABSENT` on the side that lacks it."""
+
+    field: str
+    before: Any
+    after: Any
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the difference as JSON data, without a side that lacks the field."""
+        sides = {"before": self.before, "after": self.after}
+        return {"field": self.field} | {
+            side: value for side, value in sides.items() if value is not ABSENT
+        }
+
+
+def differences(before: Spec, after: Spec) -> list[FieldDifference]:
+    """Return what differs, in the order of the form. The order of an object's keys is no difference."""
+    return [*_between("", before.model_dump(mode="json"), after.model_dump(mode="json"))]
+
+
+def beyond_defaults(spec: Spec) -> list[FieldDifference]:
+    """Return the fields that have no default, and those that differ from it."""
+    own = {
+        field: getattr(spec, field)
+        for field, about in Spec.model_fields.items()
+        if about.is_required()
+    }
+    changed = differences(Spec.model_construct(**own), spec)
+    return [
+        FieldDifference(field, ABSENT, value)
+        for field, value in [*own.items(), *((d.field, d.after) for d in changed)]
+    ]
+
+
+def _between(path: str, before: Any, after: Any) -> Iterator[FieldDifference]:
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        if not _same(before, after):
+            yield FieldDifference(path, before, after)
+        return
+    for key in [*before, *(key for key in after if key not in before)]:
+        yield from _between(
+            f"{path}.{key}" if path else key, before.get(key, ABSENT), after.get(key, ABSENT)
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are the same JSON: 1 equals 1.0, as in a database, and true does not equal 1."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(_same, one, other))
+        case bool(), _:
+            return one is other
+        case (int() | float(), bool()):
+            return False
+        case (int() | float(), int() | float()):
+            return Decimal(str(one)) == Decimal(str(other))
+        case _:
+            return type(one) is type(other) and one == other
+
+
+class BlockState(StrEnum):
+    """The content of a workload's block compared with a definition."""
+
+    SAME = "same"
+    MISSING = "missing"
+    INVALID = "invalid"  # so it is not in force
+    BEHIND = "behind"  # equal to the version in force
+    EDITED = "edited"  # equal to neither: it has not been published yet
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A definition compared with the version in force (`changed`) and an edited block (`overwritten`).
+
+    `problems` are those of an invalid block.
+    """
+
+    in_force: Version | None
+    block: BlockState
+    changed: Sequence[FieldDifference] = ()
+    overwritten: Sequence[FieldDifference] = ()
+    problems: Sequence[str] = ()
+
+    @property
+    def nothing_differs(self) -> bool:
+        """Whether publishing it would change nothing."""
+        return self.in_force is not None and not self.changed and self.block is BlockState.SAME
+
+
+def compare(
+    name: str, spec: Spec, in_force: Version | None, block: Mapping[str, Any] | None
+) -> Comparison:
+    """Compare a definition with the version in force and with the block's data; either may be missing."""
+    changed = differences(in_force.spec, spec) if in_force else []
+    if block is None:
+        return Comparison(in_force, BlockState.MISSING, changed)
+    said, problems = examine(name, dict(block))
+    if said is None or problems:
+        return Comparison(in_force, BlockState.INVALID, changed, problems=list(map(str, problems)))
+    overwritten = differences(said, spec)
+    if not overwritten:
+        return Comparison(in_force, BlockState.SAME, changed)
+    if in_force and not differences(said, in_force.spec):
+        return Comparison(in_force, BlockState.BEHIND, changed)
+    return Comparison(in_force, BlockState.EDITED, changed, overwritten)
+
+
+class EditOutcome(StrEnum):
+    """The outcome of an edit."""
+
+    PUBLISHED = "published"  # the block holds it, and the version is in force
+    EDITED_MEANWHILE = (
+        "edited_meanwhile"  # the block has changed since its author looked: nothing was done
+    )
+    NOT_SAVED = "not_saved"  # Prefect refused it: nothing was published
+    ONLY_SAVED = "only_saved"  # the block holds it; the router publishes it as soon as it can
+    OVERTAKEN = "overtaken"  # the block was saved again right after, or holds something else
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A request to save `definition` in the block of that name, if the block still holds `seen` (None: no block)."""
+
+    name: str
+    definition: dict[str, Any]
+    seen: dict[str, Any] | None
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class EditReply:
+    """The outcome of an edit; `detail` says why."""
+
+    outcome: EditOutcome
+    detail: str | None = None
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        said = json.loads(text)
+        return cls(EditOutcome(said["outcome"]), said["detail"])

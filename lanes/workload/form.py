@@ -1,20 +1,22 @@
-"""How Prefect's interface makes a form of a model: from its JSON schema, which its database keeps without the order of keys."""
+"""Forms in the Prefect UI, made of models by their JSON schema, and the form of a workload's promises."""
 
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 NULL = {"type": "null"}
-BESIDE = "choices_beside_workloads"  # what a field offers that is a choice among the published workloads, beside these
+BESIDE = (
+    "choices_beside_workloads"  # the further choices of a field that offers the published workloads
+)
 
 
 def arrange(schema: dict[str, Any]) -> None:
-    """The fields of a model's schema come in the order in which the model lists them, and one that may be None is an input
-    that may stay empty, where the interface would offer a choice of a type and show `Property is type "None"`.
+    """Keep the order of a model's fields, and show a field that may be None as an input that may stay empty.
 
-    Prefect takes None for such a field all the same: it is not required and names no default.
+    Prefect's database forgets the order of keys, and the UI would offer a choice of types for such a field. Prefect still
+    accepts None for it: it is not required and has no default.
     """
     for position, field in enumerate(schema.get("properties", {}).values()):
         field["position"] = position
@@ -27,24 +29,24 @@ def arrange(schema: dict[str, Any]) -> None:
 
 
 class Form(BaseModel):
-    """What a person fills in: of each field its title, its description with the bounds, and its place.
+    """A form for a person: each field has a title, a description with its bounds, and a place.
 
-    A field of another name is refused: who misspells one that may stay empty would get what nobody asked for.
+    Unknown fields are refused, because a misspelt optional field would silently keep its default.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=arrange)
 
 
 def of_workloads(*beside: str) -> dict[str, Any]:
-    """Makes a field a choice among the published workloads, and `beside` them these. What it takes stays its type's to say."""
+    """Return the schema extra that offers the published workloads, and `beside`, as choices; the type still decides."""
     return {BESIDE: list(beside)}
 
 
 def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
-    """The schema of a deployment's parameters in which each field that is a choice among workloads offers these, by name.
+    """Return the schema of a deployment's parameters with these workloads as choices of the fields that ask for one.
 
-    Without any, it takes what is typed. Defaults leave out what they do not choose: Prefect refuses None for a choice. A
-    parameter of another name is no longer taken: Prefect would make a run that ends before it can say why.
+    Without workloads, any text is accepted. Defaults omit None, which Prefect refuses for a choice. Unknown parameters are
+    refused, because Prefect would otherwise create a run that ends before it can say why.
     """
     offered = deepcopy(dict(schema))
     for choice in (field for field in _fields(offered) if BESIDE in field):
@@ -61,6 +63,52 @@ def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str,
 
 
 def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of the parameters, and of the models that they hold."""
+    """Yield the fields of the parameters and of their models."""
     for model in (schema, *schema.get("definitions", {}).values()):
         yield from model.get("properties", {}).values()
+
+
+class Promises(Form):
+    """The promises of a workload to its consumers; a breach opens an incident, and a limit of 0 is no promise."""
+
+    batch_max_minutes: int = Field(
+        default=120,
+        ge=0,
+        title="Batch: longest run (minutes)",
+        description="A batch that is still open after this many minutes opens an incident. 0 = no promise.",
+    )
+    batch_max_failure_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Batch: largest share of failures (%)",
+        description="Of the items of one batch: errored, expired, canceled or missing. 0 = no promise.",
+    )
+    batch_max_invalid_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Batch: largest share of invalid outputs (%)",
+        description="Of the answers of one batch: those that break the output schema. 0 = no promise.",
+    )
+    realtime_p95_s: float = Field(
+        default=5,
+        ge=0,
+        title="Real-time: p95 latency (seconds)",
+        description="From received to answered, over the last 15 minutes. 0 = no promise.",
+    )
+    realtime_max_error_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Real-time: largest share of errors (%)",
+        description="Of the attempts of the last 15 minutes. 0 = no promise.",
+    )
+    deadline_max_missed_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Due times: largest share missed (%)",
+        description="Of the items that were due in the last hour, or are overdue: those answered later, or not at all. "
+        "0 = no promise.",
+    )

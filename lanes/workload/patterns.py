@@ -5,19 +5,12 @@ from typing import Any
 
 import jsonschema_rs
 
-KIBIBYTES = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-)  # sizes of a compiled pattern; each character of a text may be compared with all of it
+# Sizes of a compiled pattern; each character of a text may be compared with all of it.
+KIBIBYTES = tuple(2**power for power in range(7))
 MOST_KIB = KIBIBYTES[-1]
 
 
-class Pattern:
+class CompiledPattern:
     """A pattern that is searched for in texts; `kib` bounds its compiled size.
 
     Raises:
@@ -40,7 +33,7 @@ class Pattern:
         return self._check.is_valid(text)
 
 
-pattern = lru_cache(maxsize=1024)(Pattern)
+pattern = lru_cache(maxsize=1024)(CompiledPattern)
 
 
 def schema_validator(schema: Any) -> "jsonschema_rs.Draft202012Validator":

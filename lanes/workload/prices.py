@@ -1,6 +1,6 @@
-"""What a billed response costs, by genai-prices' dated tables. Pure Decimal arithmetic, in US dollars.
+"""The cost of a billed response in US dollars, by the dated tables of genai-prices, in Decimal arithmetic.
 
-Only the price of a token is asked of genai-prices, once for each model, lane, day and tier: a save multiplies thousands.
+The price of a token is looked up once for each model, lane, day and tier, because a save multiplies thousands.
 """
 
 from bisect import bisect_left
@@ -49,12 +49,12 @@ class PerToken(NamedTuple):
     cache_write_1h: Decimal
 
     def cache_write(self, lane: Lane) -> Decimal:
-        """One that the lane writes to the cache: real time for five minutes, a batch for an hour."""
+        """Return the price of a token that the lane caches: real time for five minutes, a batch for an hour."""
         return self.cache_write_5m if lane is Lane.REALTIME else self.cache_write_1h
 
 
 def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
-    """US dollars of one response: the batch lane pays the batch price of that day, as of UTC.
+    """Return the US dollars of one response; the batch lane pays the batch price of that day, in UTC.
 
     A prompt beyond a tier's start pays that tier's prices for all of its tokens.
 
@@ -72,7 +72,7 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
 
 
 def per_token(model: str, lane: Lane, at: datetime, *, prompt: int = 0) -> PerToken:
-    """What a token of each kind costs on a lane that day, as of UTC, beside a prompt of so many tokens: by default a short one.
+    """Return the price of a token of each kind on a lane that day, in UTC, with a prompt of `prompt` tokens.
 
     Raises:
         LookupError: no price is known for the model.
@@ -85,18 +85,18 @@ def per_token(model: str, lane: Lane, at: datetime, *, prompt: int = 0) -> PerTo
 
 
 def dearer_above(model: str, lane: Lane, at: datetime) -> int | None:
-    """How many tokens a prompt may have before a token of it costs more; None where it never does, or no price is known."""
+    """Return the tokens of a prompt above which each costs more; None if there is no such limit or no price is known."""
     starts = _tiers(model, lane, at.astimezone(UTC).date())
     return starts[0] if starts else None
 
 
 def load() -> None:
-    """The price tables are loaded, so that whoever asks for a price next does not wait for them."""
-    import genai_prices.data  # noqa: F401  # which genai-prices itself loads when it is first asked
+    """Load the price tables now, so that the first price is not slow."""
+    import genai_prices.data  # noqa: F401
 
 
 def require(model: str) -> None:
-    """Nothing happens for a model whose price is known.
+    """Check that the price of a model is known.
 
     Raises:
         ValueError: it is not; the sentence says what to do.
@@ -113,7 +113,7 @@ def require(model: str) -> None:
 
 @cache
 def price_version() -> str:
-    """Which price table this process uses; stored with each ledger row."""
+    """Return the version of the price table, which each ledger row stores."""
     from importlib.metadata import version
 
     return f"genai-prices {version('genai-prices')}"
@@ -121,7 +121,7 @@ def price_version() -> str:
 
 @lru_cache(maxsize=4096)
 def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
-    """Above how many tokens of the prompt other prices begin; None where no price is known for the model."""
+    """Return the tokens of the prompt above which other prices begin; None if no price is known for the model."""
     from genai_prices.types import TieredPrices
 
     try:
@@ -144,7 +144,7 @@ def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
 
 @lru_cache(maxsize=4096)
 def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
-    """The prices of a tier, from 0: what one token of each kind costs on top of a prompt that lies within it."""
+    """Return the prices of a tier, from 0: of one more token of each kind after a prompt in it."""
     starts = _tiers(model, lane, day) or ()
     prompt = starts[tier - 1] + 1 if tier else 1
 
@@ -167,14 +167,12 @@ def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
 
 
 def calculated(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceCalculation":
-    """What genai-prices itself makes of a response: where the prices come from, and what they are held against.
+    """Return the calculation of genai-prices for a response.
 
     Raises:
         LookupError: no price is known for the model.
     """
-    from genai_prices import (
-        Usage as PricedUsage,
-    )  # the tables of every provider: only who asks for a price loads them
+    from genai_prices import Usage as PricedUsage  # slow to load: the tables of every provider
     from genai_prices import calc_price
 
     priced = PricedUsage(

@@ -1,5 +1,6 @@
-"""What a CEL expression costs at most, as a polynomial of the size of what it reads. Decided before it is evaluated, because
-the evaluator holds the interpreter's lock until it is done.
+"""An upper bound on the cost of a CEL expression, as a polynomial of the size of its input.
+
+It is checked before the evaluation, because the evaluator has no limit and holds the interpreter's lock until it is done.
 
 A unit is about what the evaluator takes to copy one value (a third of a microsecond). Sizes count values, and a value more for
 each `CHARACTERS` of a text. The bounds are those of `common-expression-language`: reading a variable or a field copies it, and
@@ -38,7 +39,7 @@ Polynomial = Counter[tuple[str, ...]]  # the coefficient of each product of size
 
 
 class TooComplex(ValueError):
-    """An expression whose cost is not worked out."""
+    """An expression that is too complex to bound its cost."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Value:
-    """What a part of an expression gives: its size, and the units to work it out."""
+    """The value of a part of an expression: its size, and the units to compute it."""
 
     size: Polynomial
     cost: Polynomial
@@ -85,7 +86,7 @@ def cost(text: str) -> Polynomial:
     """Return the most units that an expression takes, in powers of the size of its input.
 
     Raises:
-        TooComplex: it is not worked out for an expression that long.
+        TooComplex: the expression is too long or too deep.
     """
     reader = _Reader(tokens(text))
     return reader.sequence(()).cost + Counter({(INPUT,): GIVEN})
@@ -133,7 +134,7 @@ def size(value: object, most: int) -> int:
 
 
 class _Reader:
-    """Reads tokens from left to right, with the brackets as the only structure."""
+    """A reader of tokens from left to right, with brackets as the only structure."""
 
     def __init__(self, found: list[Token]) -> None:
         self._tokens, self._at, self._bound, self._depth = found, 0, 0, 0
@@ -213,7 +214,7 @@ class _Reader:
         return token is not None and token.kind == "sign" and token.text == sign
 
     def _is_macro(self) -> bool:
-        """Whether a call names a variable first, as macros do."""
+        """Return whether a call names a variable first, as macros do."""
         following = self._tokens[self._at : self._at + 2]
         return len(following) == 2 and following[0].kind == "name" and following[1].text == ","
 

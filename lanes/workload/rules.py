@@ -24,28 +24,24 @@ FAULT = re.compile(
 )
 BINDS = re.compile(
     r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,"
-)  # CEL's macros name a variable
+)  # variables of CEL's macros
 MOST_CHARACTERS = 4_096  # of a rule
 MOST_UNITS = 200_000  # of `rule_cost` an evaluation: 60 ms at most
 LEAST_INPUT = 50  # values that a rule must be able to read
 MOST_INPUT = 1 << 24
 MOST_COMPARED = (
-    2_000_000  # characters of texts times KiB of their patterns: some 0.3 s at worst, usually 2 ms
+    2_000_000  # characters of texts times KiB of their patterns: 0.3 s at worst, usually 2 ms
 )
-MATCHES, OURS = (
-    "matches",
-    "_match_",
-)  # equally long, so that faults keep their columns; CEL's own compiles a pattern each time
+# Our `matches`, as long as the name, so that faults keep their columns; CEL's own compiles a pattern each time.
+MATCHES, OURS = "matches", "_match_"
 PAYLOAD = re.compile(r"\bpayload\b")
-FIELD = re.compile(
-    r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()"
-)  # and not a function of the payload as a whole
+FIELD = re.compile(r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()")  # not a function of the whole payload
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
 
 
 @cache
 def _cel() -> Any:
-    """The module `cel.cel`, all that a rule needs: the package around it loads a terminal's toolkit for its command."""
+    """Return the module `cel.cel` without its package, which loads a toolkit for terminals."""
     package = find_spec("cel")
     found = package and PathFinder.find_spec("cel.cel", package.submodule_search_locations)
     assert found is not None
@@ -88,7 +84,7 @@ class Rule:
             self._too_complex = str(error)
 
     def _compile(self, text: str) -> None:
-        if len(text) > 3 * MOST_CHARACTERS:  # two rules that are asked at once, and some more
+        if len(text) > 3 * MOST_CHARACTERS:  # two rules evaluated at once, and some more
             raise TooComplex(f"it has {len(text):,} characters")
         found = rule_cost.tokens(text)
         self._matches = [
@@ -112,7 +108,7 @@ class Rule:
         self._most = rule_cost.largest_input(text, MOST_UNITS, MOST_INPUT)
 
     def check_price(self) -> None:
-        """Check that the rule can be computed for items of a useful size, and in linear time.
+        """Check that the rule can be evaluated for items of a useful size, in linear time.
 
         Raises:
             ValueError: it cannot; the message says why, and what to write instead.
@@ -134,7 +130,7 @@ class Rule:
             pattern(text)
 
     def _patterns(self) -> Iterator[str]:
-        """Yield the patterns that are written in the rule, not read from an item."""
+        """Yield the patterns that are literals of the rule."""
         found = rule_cost.tokens(self.text)
         for call in self._matches:
             argument, depth = list[str](), 0
@@ -147,16 +143,16 @@ class Rule:
                 elif token.kind == "text" or token.text in "+()":
                     argument.append(token.text)
                 else:
-                    argument.append(" ")  # it is worked out for each item
+                    argument.append(" ")  # computed for each item
             if " " not in argument:
                 yield _cel().compile(" ".join(argument) + ")").execute({})
 
     def reads(self, variable: str) -> bool:
-        """Whether it looks at one of the `VARIABLES`."""
+        """Return whether the rule reads one of the `VARIABLES`."""
         return variable in self._variables
 
     def holds(self, variables: Mapping[str, Any]) -> bool:
-        """Whether the rule is true of an item.
+        """Return whether the rule is true of an item.
 
         Raises:
             RuleFailed: it reads a field the item lacks, cannot be computed, or is not a boolean.
@@ -167,7 +163,7 @@ class Rule:
         return value
 
     def value(self, variables: Mapping[str, Any]) -> Any:
-        """What the expression gives for an item.
+        """Return the value of the expression for an item.
 
         Raises:
             RuleFailed: it reads a field the item lacks, or cannot be computed.
@@ -179,7 +175,7 @@ class Rule:
             raise RuleFailed(f"`{self.text}` would take too long: {self._too_large()}")
         compared = None
         if self._matches:
-            compared = _Compared()
+            compared = _Matcher()
             read[OURS] = compared.matches
         try:
             value = self._program.execute(read)
@@ -196,13 +192,13 @@ class Rule:
         return value
 
     def _too_large(self) -> str:
-        """Say why the rule is not computed for an item that is larger than it may be."""
+        """Return why the rule is not evaluated for an item that is too large."""
         if self._too_complex:
             return self._too_complex
         return f"it is computed for items of up to {self._most:,} values, and this one has more; compare size() in another rule"
 
     def _read_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The variables without what the rule does not look at: an evaluation first copies whatever it is given."""
+        """Return only the variables that the rule reads, because an evaluation first copies all it is given."""
         read = {name: variables[name] for name in self._others}
         if "payload" in self._variables:
             payload = variables["payload"]
@@ -212,16 +208,15 @@ class Rule:
         return read
 
 
-class Pair:
-    """Two rules that are asked of an item at once: an evaluation costs about as much for both as for one."""
+class RulePair:
+    """Two rules evaluated at once, which costs about as much as one."""
 
     def __init__(self, first: Rule, second: Rule) -> None:
-        self._asked = Rule(
-            f"[(\n{first.text}\n), (\n{second.text}\n)]"
-        )  # a comment ends with its line
+        # Line feeds, because a comment ends with its line.
+        self._asked = Rule(f"[(\n{first.text}\n), (\n{second.text}\n)]")
 
     def hold(self, variables: Mapping[str, Any]) -> tuple[bool, bool] | None:
-        """Whether each of them is true of an item; None where one cannot tell: each is asked by itself then."""
+        """Return whether each is true of an item, or None if one fails; each is then evaluated alone."""
         try:
             first, second = self._asked.value(variables)
         except RuleFailed:
@@ -229,15 +224,15 @@ class Pair:
         return (first, second) if isinstance(first, bool) and isinstance(second, bool) else None
 
 
-class _Compared:
-    """Patterns and texts that one evaluation has compared."""
+class _Matcher:
+    """The pattern matches of one evaluation, and their cost."""
 
     def __init__(self) -> None:
         self._spent, self.fault = 0, ""
 
     @property
     def over(self) -> bool:
-        """Whether the texts and patterns were more than an evaluation may compare."""
+        """Whether the matches cost more than an evaluation may spend."""
         return self._spent > MOST_COMPARED
 
     def matches(self, *arguments: Any) -> bool:
@@ -280,7 +275,7 @@ def _short(text: str) -> str:
 
 
 def _fields_read(text: str) -> list[str] | None:
-    """The fields of a payload that an expression can look at; None: perhaps all of them."""
+    """Return the fields of a payload that an expression can read; None: perhaps all."""
     fields = FIELD.findall(text)
     return fields if len(fields) == len(PAYLOAD.findall(text)) else None
 

@@ -1,7 +1,9 @@
-"""A workload's definition and its immutable versions: one file because the form, its bounds and their words are one list."""
+"""A workload's definition, its immutable versions, and their share of the real-time lane."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -10,21 +12,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from lanes.ids import VersionId
 from lanes.words import Announces, Lane, Mode, PackScope
 from lanes.workload import prices
-from lanes.workload.answer_check import AnswerCheck, check_affordable
-from lanes.workload.input_schema import check_input_price, check_input_schema
-from lanes.workload.output_schema import check_askable, check_output_schema
-from lanes.workload.promises import Promises
-from lanes.workload.rules import Pair, Rule
-from lanes.workload.schema_cost import check_size
-from lanes.workload.window import zone_of
+from lanes.workload.answer_check import AnswerCheck, check_affordable, check_size
+from lanes.workload.form import Promises
+from lanes.workload.rules import Rule, RulePair
+from lanes.workload.schemas import (
+    check_askable,
+    check_input_price,
+    check_input_schema,
+    check_output_schema,
+)
+from lanes.workload.window import Window, zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-STORED = {"stored": True}  # context in which a version is read that was valid when it was published
+STORED = {
+    "stored": True
+}  # validation context of a published version, which was valid when it was published
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Spec(BaseModel):
-    """What an operator edits. Every field has a title and says its bounds, because the form shows only that."""
+    """A definition as an operator edits it; titles and descriptions are all that the form shows."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -294,7 +301,7 @@ class Spec(BaseModel):
     @classmethod
     def _is_a_time(cls, text: str) -> str:
         if not TIME_OF_DAY.fullmatch(text):
-            raise ValueError(f'"{text}" is no time of day; write HH:MM, for example 22:00')
+            raise ValueError(f'"{text}" is not a time of day; write HH:MM, for example 22:00')
         return text
 
     @field_validator("timezone")
@@ -312,20 +319,31 @@ class Spec(BaseModel):
 
     @classmethod
     def stored(cls, data: dict[str, Any]) -> "Spec":
-        """Read the spec of a published version. Its model may have lost its price, and fields that are gone are ignored.
+        """Read the spec of a published version: its model may have lost its price, and removed fields are ignored.
 
         Raises:
-            ValidationError: it cannot be read all the same.
+            ValidationError: it cannot be read.
         """
         return cls.model_validate(data, extra="ignore", context=STORED)
 
     def model_of(self, lane: Lane) -> str:
-        """The model that answers on `lane`."""
+        """Return the model that answers on `lane`."""
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
     def pack_of(self, lane: Lane) -> int:
-        """How many items may share one provider call on `lane`."""
+        """Return how many items may share one provider call on `lane`."""
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
+
+    @property
+    def window(self) -> Window:
+        """The off-peak window."""
+        start, end = map(time.fromisoformat, (self.off_peak_start, self.off_peak_end))
+        return Window(start, end, zone_of(self.timezone))
+
+    @property
+    def usual_turnaround(self) -> timedelta:
+        """How long half of the submitted batches take at most until their answers are here."""
+        return timedelta(minutes=self.batch_expected_minutes)
 
 
 @dataclass(frozen=True)
@@ -339,24 +357,60 @@ class Version:
 
     @cached_property
     def answer_check(self) -> AnswerCheck:
-        """Checks one answer against the output schema."""
+        """The check of answers against the output schema."""
         return AnswerCheck(self.spec.output_schema)
 
     @cached_property
     def urgent_when(self) -> Rule | None:
-        """The compiled rule, None when the workload has none."""
+        """The compiled rule, if the workload has one."""
         return Rule(self.spec.urgent_when) if self.spec.urgent_when else None
 
     @cached_property
     def batch_when(self) -> Rule | None:
-        """The compiled rule, None when the workload has none."""
+        """The compiled rule, if the workload has one."""
         return Rule(self.spec.batch_when) if self.spec.batch_when else None
 
     @cached_property
-    def both_rules(self) -> Pair | None:
-        """Both at once, None where the workload has not both."""
-        return (
-            None
-            if self.urgent_when is None or self.batch_when is None
-            else Pair(self.urgent_when, self.batch_when)
-        )
+    def both_rules(self) -> RulePair | None:
+        """Both rules at once, if the workload has both."""
+        if self.urgent_when is None or self.batch_when is None:
+            return None
+        return RulePair(self.urgent_when, self.batch_when)
+
+    @property
+    def entitlement(self) -> "Entitlement":
+        """The share of the real-time lane that the workload may hold."""
+        return Entitlement(self.spec.weight, self.spec.max_share_percent)
+
+
+@dataclass(frozen=True)
+class Entitlement:
+    """The weight of a waiting workload, and the largest percentage it may hold while others wait or are served."""
+
+    weight: int
+    max_share_percent: int
+
+
+UNBOUNDED = Entitlement(1, 100)  # of an unknown workload
+
+
+def fair_shares(waiting: Mapping[str, Entitlement]) -> dict[str, float]:
+    """Return the part of the places that each workload holds while all of them wait.
+
+    A part is above 0, proportional to the weight, and at most the largest share. The sum is 1, or less if these bounds leave
+    places empty.
+    """
+    parts, left, open_to = dict[str, float](), 1.0, dict(waiting)
+    while open_to:
+        weights = sum(each.weight for each in open_to.values())
+        bounded = {
+            name: each.max_share_percent / 100
+            for name, each in open_to.items()
+            if left * each.weight / weights > each.max_share_percent / 100
+        }
+        if not bounded:
+            return parts | {name: left * each.weight / weights for name, each in open_to.items()}
+        parts |= bounded
+        left -= sum(bounded.values())
+        open_to = {name: each for name, each in open_to.items() if name not in bounded}
+    return parts

@@ -1,25 +1,21 @@
-"""The off-peak window of a workload, and when a batch that waits for it leaves."""
+"""The off-peak window of a workload, and when batches leave in it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-if TYPE_CHECKING:
-    from lanes.workload.version import Spec
-
-LEAD = timedelta(minutes=2)  # a run is asked for at most once a minute, and begins within another
+LEAD = timedelta(minutes=2)  # runs are requested at most once a minute, and begin within another
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """The IANA time zone of that name.
+    """Return the IANA time zone of that name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no zone has that name.
     """
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # unknown; no path of the zones; one of their folders
+    except (KeyError, ValueError, OSError):  # unknown, not a path, or a folder
         raise ValueError(f'"{name}" is no IANA time zone; for example Europe/Berlin') from None
 
 
@@ -31,16 +27,10 @@ class Window:
     end: time
     zone: ZoneInfo
 
-    @classmethod
-    def of(cls, spec: "Spec") -> "Window":
-        """The off-peak window of a workload."""
-        start, end = map(time.fromisoformat, (spec.off_peak_start, spec.off_peak_end))
-        return cls(start, end, ZoneInfo(spec.timezone))
-
     def next_departure(self, now: datetime) -> datetime:
-        """When the schedule fires next after `now`, in UTC; a run that has begun is not awaited.
+        """Return when the schedule fires next after `now`, in UTC.
 
-        As Prefect has it, a time that the clocks skip fires as much later, and one that they repeat fires once.
+        As in Prefect, a time that the clocks skip fires that much later, and a repeated one fires once.
         """
         today = now.astimezone(self.zone).date()
         days = (today + timedelta(days=ahead) for ahead in (-1, 0, 1, 2))
@@ -51,19 +41,14 @@ class Window:
         return min(each for each in fires if each > now)
 
     def cron(self) -> str:
-        """A schedule that fires at the start and then hourly while the window is open, in local time."""
+        """Return a schedule that fires at the start and then hourly while the window is open, in local time."""
         hours = "*" if self.start == self.end else ",".join(map(str, self._hours()))
         return f"{self.start.minute} {hours} * * *"
 
     def _hours(self) -> list[int]:
-        """In which hours of the day the schedule fires, from the start on."""
+        """Return the hours of the day in which the schedule fires, from the start on."""
         if self.start == self.end:
             return list(range(24))
         last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
         span = (last - self.start.hour) % 24
         return [(self.start.hour + step) % 24 for step in range(span + 1)]
-
-
-def expected_turnaround(spec: "Spec") -> timedelta:
-    """How long a submitted batch of this workload usually takes until its answers are here: half of them take no longer."""
-    return timedelta(minutes=spec.batch_expected_minutes)

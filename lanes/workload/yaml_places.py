@@ -1,4 +1,4 @@
-"""Where things stand in a YAML text, so that what is wrong with a file is said with its line and column."""
+"""Places in a YAML text, so that faults of a file are reported with line and column."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,15 @@ import yaml
 
 TAG = "tag:yaml.org,2002:"
 TEXT = f"{TAG}str"
-MOST_CHARACTERS = 256 * 1024  # of a text; its parser reads some 100,000 a second
-MOST_NODES = 10_000  # with each alias counted as what it stands for
+MOST_CHARACTERS = 256 * 1024  # of a text; the parser reads some 100,000 a second
+MOST_NODES = 10_000  # an alias counts as what it stands for
 DEEPEST = 60  # lists and mappings within one another
 LONGEST_NUMBER = 100  # characters
-AS_OTHER_SYSTEMS = re.compile(
-    r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE
-)  # whole numbers and truth as JSON has them
+AS_IN_JSON = re.compile(r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE)
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class TextPlace:
     """A place in a text; both count from 1."""
 
     line: int
@@ -27,9 +25,9 @@ class Place:
 
 
 class NotYaml(ValueError):
-    """The text is no YAML; `place` is None where the parser names none."""
+    """A text that is not YAML; `place` is None if the parser names none."""
 
-    def __init__(self, said: str, place: Place | None = None) -> None:
+    def __init__(self, said: str, place: TextPlace | None = None) -> None:
         self.place = place
         super().__init__(said)
 
@@ -38,7 +36,7 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
     """Return the nodes of one document, and its data.
 
     Raises:
-        NotYaml: it is no YAML, holds several documents, or is beyond one of the limits above.
+        NotYaml: it is not YAML, holds several documents, or exceeds one of the limits above.
     """
     if len(text) > MOST_CHARACTERS:
         raise NotYaml(
@@ -54,16 +52,16 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         raise
     except yaml.MarkedYAMLError as error:
         mark, begun = error.problem_mark or error.context_mark, error.context_mark
-        said = error.problem or "no YAML"
+        said = error.problem or "not YAML"
         if begun is not None and mark is not None and begun.line != mark.line:
             said += f", {error.context} that begins in line {begun.line + 1}"
         raise NotYaml(said, _at(mark) if mark else None) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise NotYaml(f"it is no YAML that can be read: {error}") from None
+        raise NotYaml(f"it cannot be read as YAML: {error}") from None
 
 
 class _Composer(yaml.SafeLoader):
-    """Stops at the first value that is too many or too deep."""
+    """A composer that stops at the first value beyond a limit."""
 
     nodes = depth = 0
 
@@ -102,10 +100,10 @@ def _data(root: yaml.Node) -> Any:
 
 
 def _check_limits(root: yaml.Node) -> None:
-    """Refuse a document before its data is made: an alias is a few characters, and what it stands for may be multiplied.
+    """Refuse a document before its data is built, because aliases can multiply what they stand for.
 
     Raises:
-        NotYaml: it is beyond a limit; the sentence says which.
+        NotYaml: it exceeds a limit; the sentence says which.
     """
     sizes: dict[int, int] = {}
     waiting, path = [(root, False)], dict[int, None]()
@@ -141,9 +139,9 @@ def _check_limits(root: yaml.Node) -> None:
             waiting += [(each, False) for each in inner]
 
 
-def place(root: yaml.Node | None, path: Sequence[str | int]) -> Place:
-    """Where a field stands; where it is missing, what should hold it."""
-    node, at = root, Place(1, 1) if root is None else _at(root.start_mark)
+def place(root: yaml.Node | None, path: Sequence[str | int]) -> TextPlace:
+    """Return the place of a field, or of what should hold it if it is missing."""
+    node, at = root, TextPlace(1, 1) if root is None else _at(root.start_mark)
     for part in path:
         if isinstance(node, yaml.MappingNode):
             found = next(((key, value) for key, value in node.value if key.value == part), None)
@@ -160,9 +158,8 @@ def place(root: yaml.Node | None, path: Sequence[str | int]) -> Place:
     return at
 
 
-def odd_keys(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
-    """Place, path and fault of each key that YAML takes for something else than text (a bare `on` is true), or that is
-    there twice."""
+def odd_keys(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
+    """Yield place, path and fault of keys that are duplicate or that YAML does not read as text (a bare `on` is true)."""
     for path, node in _nodes(root):
         if isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
@@ -174,7 +171,7 @@ def odd_keys(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
                     yield (
                         _at(key.start_mark),
                         where,
-                        f'this key is no text in YAML; write "{key.value}" in quotes',
+                        f'this key is not a text in YAML; write "{key.value}" in quotes',
                     )
                 elif key.value in keys:
                     yield _at(key.start_mark), where, "the field is there twice"
@@ -182,14 +179,13 @@ def odd_keys(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
                     keys.add(key.value)
 
 
-def surprises(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
-    """Place, path and fault of each value that YAML takes for something else than its author does: a bare `no` is false,
-    22:00 the number 1320, a date no text."""
+def surprises(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
+    """Yield place, path and fault of values that YAML reads otherwise than their author: `no` is false, 22:00 is 1320."""
     for path, node in _nodes(root):
         if (
             not isinstance(node, yaml.ScalarNode)
             or node.style is not None
-            or AS_OTHER_SYSTEMS.fullmatch(node.value)
+            or AS_IN_JSON.fullmatch(node.value)
         ):
             continue
         kind = node.tag.removeprefix(TAG)
@@ -204,7 +200,7 @@ def surprises(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
 
 
 def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
-    """Every node with its path, in the order of the text; one that stands in several places once."""
+    """Yield every node with its path, in the order of the text; aliased nodes once."""
     seen: set[int] = set()
     waiting: list[tuple[list[str], yaml.Node]] = [([], root)]
     while waiting:
@@ -222,5 +218,5 @@ def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
             waiting += reversed(named)
 
 
-def _at(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1)
+def _at(mark: Any) -> TextPlace:
+    return TextPlace(mark.line + 1, mark.column + 1)

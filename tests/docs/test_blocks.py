@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from lanes.cli import app
 from lanes.rollouts import playbook
-from lanes.workload import reading
+from lanes.workload import definition_file
 from tests.conftest import NOON
 from tests.docs.account import account
 from tests.docs.blocks import CHECKOUT, RUN, SHOWN, FencedBlock, around, blocks, docs, named, to_run
@@ -129,7 +129,7 @@ def test_yaml_is_a_workload_or_a_playbook_where_it_says_so() -> None:
     for each in all_blocks("yaml"):
         data = yaml.safe_load(each.text)
         if "instructions" in data:
-            reading.read(each.text.encode(), file=str(each))
+            definition_file.read(each.text.encode(), file=str(each))
         elif "steps" in data:
             playbook.parse(data["name"], each.text)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lanes.store.workload import workloads
-from lanes.workload.editing import Edit, EditOutcome, Reply
+from lanes.workload.definition import Edit, EditOutcome, EditReply
 from tasks import edit as editing
 from tasks.connections import Connections
 from tasks.edit import edit
@@ -29,7 +29,7 @@ async def patience(at: Connections) -> int | None:
 async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    assert await edit(at.db, wish(patience_s=5)) == Reply(EditOutcome.PUBLISHED)
+    assert await edit(at.db, wish(patience_s=5)) == EditReply(EditOutcome.PUBLISHED)
     assert prefect.blocks["letters"] == spec(patience_s=5).model_dump(mode="json")
     assert await patience(at) == 5
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
@@ -43,7 +43,7 @@ async def test_a_changed_definition_replaces_everything_that_the_block_said(
         1  # of another release: with it the block is not valid
     )
     seen = json.loads(json.dumps(prefect.blocks["letters"]))
-    assert await edit(at.db, wish(seen, patience_s=7)) == Reply(EditOutcome.PUBLISHED)
+    assert await edit(at.db, wish(seen, patience_s=7)) == EditReply(EditOutcome.PUBLISHED)
     assert "forgotten_field" not in prefect.blocks["letters"]
     assert await patience(at) == 7
 
@@ -53,8 +53,10 @@ async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(
 ) -> None:
     await edit(at.db, wish(patience_s=5))
     for seen in (None, spec(patience_s=9).model_dump(mode="json")):
-        assert await edit(at.db, wish(seen, patience_s=7)) == Reply(EditOutcome.EDITED_MEANWHILE)
-    assert await edit(at.db, Edit("parcels", spec().model_dump(mode="json"), {})) == Reply(
+        assert await edit(at.db, wish(seen, patience_s=7)) == EditReply(
+            EditOutcome.EDITED_MEANWHILE
+        )
+    assert await edit(at.db, Edit("parcels", spec().model_dump(mode="json"), {})) == EditReply(
         EditOutcome.EDITED_MEANWHILE
     )
     assert (await patience(at), prefect.blocks["letters"]["patience_s"]) == (5, 5)
@@ -80,7 +82,7 @@ async def test_a_block_that_somebody_saves_right_after_is_in_force_and_that_is_t
         return await publish(db)
 
     monkeypatch.setattr(editing, "publish", overtaken)
-    assert await edit(at.db, wish(patience_s=7)) == Reply(EditOutcome.OVERTAKEN)
+    assert await edit(at.db, wish(patience_s=7)) == EditReply(EditOutcome.OVERTAKEN)
     assert await patience(at) == 9
 
 
@@ -92,7 +94,7 @@ async def test_what_could_not_be_published_is_said_to_be_saved(
 
     monkeypatch.setattr(editing, "publish", held)
     told = await edit(at.db, wish(patience_s=7))
-    assert told == Reply(EditOutcome.ONLY_SAVED, "TimeoutError: somebody holds it")
+    assert told == EditReply(EditOutcome.ONLY_SAVED, "TimeoutError: somebody holds it")
     assert prefect.blocks["letters"]["patience_s"] == 7
 
 
@@ -108,5 +110,5 @@ async def test_a_publisher_that_read_the_old_block_does_not_bring_its_version_ba
 
 
 def test_an_edit_and_what_became_of_it_are_handed_over_as_json() -> None:
-    wished, told = wish({"a": None}), Reply(EditOutcome.ONLY_SAVED, "why")
-    assert (Edit.read(wished.as_json()), Reply.read(told.as_json())) == (wished, told)
+    wished, told = wish({"a": None}), EditReply(EditOutcome.ONLY_SAVED, "why")
+    assert (Edit.read(wished.as_json()), EditReply.read(told.as_json())) == (wished, told)

@@ -13,7 +13,7 @@ from lanes.routing.route import Arrived, decide
 from lanes.routing.split import Splits
 from lanes.settling.outcome import Response, judge
 from lanes.words import Lane
-from lanes.workload import reading
+from lanes.workload import definition_file
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.definition import parse
 from lanes.workload.prices import Usage
@@ -302,4 +302,4 @@ class Rules:
 
     def _read(self, said: str) -> None:
         with suppress(SpecInvalid):
-            reading.read(said.encode("utf-8", "surrogatepass"), file="letters.yaml")
+            definition_file.read(said.encode("utf-8", "surrogatepass"), file="letters.yaml")

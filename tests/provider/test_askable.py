@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from lanes.provider.requests import Question, parameters
 from lanes.words import Lane
-from lanes.workload.output_schema import check_askable, check_output_schema, self_contained
+from lanes.workload.schemas import check_askable, check_output_schema, self_contained
 from tests.examples import version
 
 values = (

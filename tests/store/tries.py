@@ -20,7 +20,6 @@ from lanes.store.batch import collection, creates, ready_work
 from lanes.store.settling import outcomes
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
-from lanes.workload.entitlement import Entitlement
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tests.conftest import NOON
@@ -84,7 +83,7 @@ def claim(
 ) -> list[ClaimedWork]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
     entitled = {
-        name: Entitlement.of(version)
+        name: version.entitlement
         for name, version in work.waiting(connection, lane, now=now).versions.items()
     }
     most = divide(places, entitled, in_flight={}, places=places, rooms={})

@@ -14,8 +14,8 @@ from lanes.promises.incident import TERMS, Promise
 from lanes.rollouts.gates import Measure, lower_bound
 from lanes.routing.turnaround import NOTHING, Turnaround
 from lanes.words import ItemState, Lane, Reason
+from lanes.workload.form import Promises
 from lanes.workload.prices import Usage, cost
-from lanes.workload.promises import Promises
 from lanes.workload.version import Spec
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -12,7 +12,6 @@ from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
 from lanes.store.workload import workloads
-from lanes.workload.entitlement import Entitlement
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
@@ -118,7 +117,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
         if each.is_open
     }
     entitled = {
-        name: Entitlement.of(version) for name, version in workloads.in_force(connection).items()
+        name: version.entitlement for name, version in workloads.in_force(connection).items()
     }
     return Load(
         now,

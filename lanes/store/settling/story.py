@@ -16,7 +16,6 @@ from lanes.store.realtime import circuits, limits
 from lanes.store.states import OPEN_WORK
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
-from lanes.workload.window import Window
 
 OF_ITEM = "workload = :workload and key = :key"
 # Each with how many shared its call, and why no more might.
@@ -107,7 +106,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         {model: (account, circuit) for (account, model), circuit in open_circuits},
         limits.known(connection, account, since=now - limits.FRESH) if account else {},
         {each["id"]: each for each in batches},
-        Window.of(in_force.spec).next_departure(now) if in_force else None,
+        in_force.spec.window.next_departure(now) if in_force else None,
     )
 
 

@@ -28,7 +28,7 @@ from lanes.routing.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
 from lanes.store.workload.known import known
-from lanes.workload.hashes import content_hash
+from lanes.workload.definition import content_hash
 from lanes.workload.version import Spec, Version
 
 

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable
 
 from lanes.workload.version import Version
-from lanes.workload.window import LEAD, Window
+from lanes.workload.window import LEAD
 from tests.benchmarks.deadlines.days import NEVER, DayState
 from tests.benchmarks.deadlines.world import BEGIN, MINUTE, moment
 
@@ -20,7 +20,7 @@ class Static:
     where its items could not wait for the schedule."""
 
     def __init__(self, version: Version) -> None:
-        self._window = Window.of(version.spec)
+        self._window = version.spec.window
 
     def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
         """Due before a batch that leaves at once is back."""

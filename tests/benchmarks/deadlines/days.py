@@ -9,7 +9,6 @@ import numpy
 
 from lanes.routing.second_look import LOOKS_EVERY
 from lanes.workload.version import Version
-from lanes.workload.window import Window
 from tests.benchmarks.deadlines.realtime import RankedLane
 from tests.benchmarks.deadlines.world import BEGIN, DAY, HOUR, MINUTE, Seconds, SeededDays, moment
 
@@ -166,7 +165,7 @@ class _Days:
 
 def departures(version: Version, world: SeededDays) -> frozenset[float]:
     """When the schedule fires, until two days after the last arrival."""
-    window, fires, at = Window.of(version.spec), set[float](), moment(-HOUR)
+    window, fires, at = version.spec.window, set[float](), moment(-HOUR)
     while at < moment((world.days + 2) * DAY):
         at = window.next_departure(at)
         fires.add((at - BEGIN).total_seconds())

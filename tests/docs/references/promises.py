@@ -38,7 +38,7 @@ from lanes.rollouts.rollout import AskApproval, RolloutState, Situation, next_mo
 from lanes.slack.wording import message
 from lanes.standing.roles import Role
 from lanes.words import BatchState, Verdict
-from lanes.workload.promises import Promises
+from lanes.workload.form import Promises
 from lanes.workload.version import Spec, Version
 from tests.docs.references.fields import default
 from tests.docs.references.glossary import comments

@@ -5,9 +5,9 @@ from typing import Any
 import yaml
 
 from lanes.errors import RuleFailed
+from lanes.workload.definition_file import read
+from lanes.workload.form import Promises
 from lanes.workload.patterns import MOST_KIB
-from lanes.workload.promises import Promises
-from lanes.workload.reading import read
 from lanes.workload.rules import LEAST_INPUT, MOST_CHARACTERS, VARIABLES, Rule
 from lanes.workload.version import Spec
 from tests.docs.references.fields import model_table

@@ -15,7 +15,7 @@ from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.settling import results, retries
 from lanes.words import Lane, Outcome
-from lanes.workload import hashes
+from lanes.workload import definition
 from tasks.tidy import empty_out
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, spec, submission
@@ -268,5 +268,5 @@ async def test_every_workload_empties_by_its_own_days(pool: Engine, database_url
 
 
 def test_a_definition_without_it_has_the_hash_that_it_had_before_there_was_such_a_field() -> None:
-    assert hashes.LATER["keep_payload_days"] == spec().keep_payload_days
-    assert hashes.content_hash(spec(keep_payload_days=30)) != hashes.content_hash(spec())
+    assert definition.LATER["keep_payload_days"] == spec().keep_payload_days
+    assert definition.content_hash(spec(keep_payload_days=30)) != definition.content_hash(spec())

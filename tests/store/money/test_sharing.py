@@ -20,8 +20,8 @@ from lanes.store.routing import sheds
 from lanes.store.settling import decisions
 from lanes.store.tables import pack_size
 from lanes.words import Lane
+from lanes.workload.definition_file import written
 from lanes.workload.version import Version
-from lanes.workload.writing import written
 from tasks.route import route_received
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, spec, version

@@ -16,7 +16,7 @@ from lanes.store.realtime import backlog, circuits, limits, load
 from lanes.store.tables import budget
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from lanes.workload.entitlement import Entitlement
+from lanes.workload.version import Entitlement
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import claim, claimed_item, save, tried

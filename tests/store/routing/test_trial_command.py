@@ -13,7 +13,7 @@ from lanes.commands import forecast as commands
 from lanes.store.database import clock
 from lanes.store.doors import forgetting
 from lanes.store.routing import traffic
-from lanes.workload.writing import written
+from lanes.workload.definition_file import written
 from tests.examples import admit, publish, route, spec
 from tests.store.tries import rows
 

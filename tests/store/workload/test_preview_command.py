@@ -14,7 +14,7 @@ from lanes.commands.preview import preview
 from lanes.routing.split import Split
 from lanes.store.doors import items
 from lanes.store.workload import workloads
-from lanes.workload.writing import written
+from lanes.workload.definition_file import written
 from tests.conftest import NOON
 from tests.examples import publish as put_in_force
 from tests.examples import spec, submission

@@ -18,9 +18,9 @@ from lanes.commands.publish import publish
 from lanes.stand.editor import Editor
 from lanes.store.database import Database
 from lanes.store.workload import workloads
-from lanes.workload.editing import Edit, Reply
+from lanes.workload.definition import Edit, EditReply
+from lanes.workload.definition_file import written
 from lanes.workload.version import Spec
-from lanes.workload.writing import written
 from tasks.edit import edit
 from tests.conftest import NOON
 from tests.examples import SCHEMA, admit, spec
@@ -49,9 +49,9 @@ def in_this_process(prefect: PrefectStandIn, address: str, monkeypatch: pytest.M
         async with Database(address) as db:
             return (await edit(db, Edit.read(wished))).as_json()
 
-    def save(_: Editor, wished: Edit) -> Reply:
+    def save(_: Editor, wished: Edit) -> EditReply:
         with temporary_settings({PREFECT_API_URL: prefect.api_url}), disable_run_logger():
-            return Reply.read(asyncio.run(told(wished.as_json())))
+            return EditReply.read(asyncio.run(told(wished.as_json())))
 
     monkeypatch.setattr(Editor, "save", save)
 

@@ -18,7 +18,7 @@ from lanes.cli import app
 from lanes.commands.init import init
 from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
 from lanes.ids import VersionId
-from lanes.workload import reading as workload_file
+from lanes.workload import definition_file as workload_file
 from lanes.workload.version import Spec, Version
 from tests.conftest import NOON
 from tests.unit.strategies import TEXT, some_json

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.realtime.pace import divide
-from lanes.workload.entitlement import Entitlement
+from lanes.workload.version import Entitlement
 
 NAMES = "abcdefgh"
 entitled = st.dictionaries(

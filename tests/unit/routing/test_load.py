@@ -9,7 +9,7 @@ from lanes.realtime.pace import divide
 from lanes.routing.capacity import WINDOW, Kind, Limit, Need
 from lanes.routing.lane_rules import LONG_OVERDUE
 from lanes.routing.load import A_CALL, Added, Load, Queue
-from lanes.workload.entitlement import Entitlement
+from lanes.workload.version import Entitlement
 from tests.conftest import NOON, later
 
 MODEL = "claude-haiku-5-5"

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from lanes.errors import SpecInvalid
-from lanes.workload.hashes import content_hash
-from lanes.workload.input_schema import check_input_price
-from lanes.workload.output_schema import SchemaFault
+from lanes.workload.definition import content_hash
+from lanes.workload.schemas import SchemaFault, check_input_price
 from tests.examples import spec
 
 SOUND: list[dict[str, Any]] = [

@@ -13,7 +13,7 @@ from lanes.routing.split import Splits
 from lanes.words import Reason
 from lanes.workload import rule_cost, rules
 from lanes.workload.rule_cost import largest_input
-from lanes.workload.rules import LEAST_INPUT, MOST_UNITS, Pair, Rule
+from lanes.workload.rules import LEAST_INPUT, MOST_UNITS, Rule, RulePair
 from tests.conftest import NOON
 from tests.examples import version
 from tests.unit.workload.test_rules import RULES
@@ -184,7 +184,7 @@ def test_a_value_that_a_rule_gives_is_no_larger_than_what_it_may_cost(
 
 def test_two_rules_that_are_too_much_together_are_asked_one_by_one() -> None:
     half = "payload.n == 1" + " || payload.n == 1" * 200
-    assert Pair(Rule(half), Rule(half)).hold(variables({"n": 1})) is None
+    assert RulePair(Rule(half), Rule(half)).hold(variables({"n": 1})) is None
     assert Rule(half).holds(variables({"n": 1}))
 
 

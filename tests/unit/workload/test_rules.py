@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import RuleFailed
-from lanes.workload.rules import Pair, Rule
+from lanes.workload.rules import Rule, RulePair
 from tests.unit.strategies import ANY_TEXT, some_json
 
 ITEM = {
@@ -129,7 +129,7 @@ def test_a_rule_holds_or_not_or_fails_whatever_the_payload(
 
 LOADED = """
 import sys
-from lanes.workload.rules import Pair, Rule
+from lanes.workload.rules import RulePair, Rule
 assert Rule("payload.pages > 30").holds({"payload": {"pages": 31}})
 print(sorted({"cel.cel", "cel", "prompt_toolkit"} & set(sys.modules)))
 import cel
@@ -164,4 +164,4 @@ def test_two_rules_asked_at_once_say_what_each_says_alone(
     variables = {"payload": payload, "age_s": 90_000.0, "due_in_s": due_in_s, "consumer": "desk"}
     one, other = alone(first, variables), alone(second, variables)
     expected = None if one is None or other is None else (one, other)
-    assert Pair(Rule(first), Rule(second)).hold(variables) == expected
+    assert RulePair(Rule(first), Rule(second)).hold(variables) == expected

@@ -6,10 +6,9 @@ import jsonschema_rs
 import pytest
 from hypothesis import given
 
-from lanes.workload import schema_cost
-from lanes.workload.answer_check import MOST_STEPS, AnswerCheck, check_affordable
-from lanes.workload.output_schema import SchemaFault
-from lanes.workload.schema_cost import Costs
+from lanes.workload import answer_check
+from lanes.workload.answer_check import MOST_STEPS, AnswerCheck, SchemaCosts, check_affordable
+from lanes.workload.schemas import SchemaFault
 from tests.unit.strategies import any_json
 
 DOUBLING = {
@@ -70,7 +69,7 @@ def test_a_tree_of_many_levels_is_checked() -> None:
 def test_the_steps_of_a_tree_grow_with_its_levels_and_those_of_a_doubling_schema_without_limit() -> (
     None
 ):
-    tree, doubling = Costs(TREE), Costs(DOUBLING)
+    tree, doubling = SchemaCosts(TREE), SchemaCosts(DOUBLING)
     assert tree.steps[90] < 2_000
     assert doubling.steps[30] > MOST_STEPS
 
@@ -141,7 +140,7 @@ def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(
 
 @given(any_json())
 def test_values_are_counted_alike_with_and_without_their_levels(answer: Any) -> None:
-    assert schema_cost._values(answer) == schema_cost._measured(answer)[0]
+    assert answer_check._values(answer) == answer_check._measured(answer)[0]
 
 
 def test_the_steps_bound_what_the_checker_does() -> None:
@@ -149,4 +148,4 @@ def test_the_steps_bound_what_the_checker_does() -> None:
     for levels in range(1, 12):
         answer = nested("x", levels)
         faults = list(jsonschema_rs.Draft202012Validator(DOUBLING).iter_errors(answer))
-        assert len(faults) <= Costs(DOUBLING).of(answer)
+        assert len(faults) <= SchemaCosts(DOUBLING).of(answer)

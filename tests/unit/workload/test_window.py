@@ -47,7 +47,7 @@ def is_inside(of: Window, at: time) -> bool:
 
 
 def test_the_window_is_one_of_local_time() -> None:
-    night = Window.of(spec(off_peak_start="22:00", off_peak_end="06:00", timezone="Europe/Berlin"))
+    night = spec(off_peak_start="22:00", off_peak_end="06:00", timezone="Europe/Berlin").window
     assert night == window("22:00", "06:00", BERLIN)
     assert night.next_departure(datetime(2026, 11, 24, 12, tzinfo=UTC)) == datetime(
         2026, 11, 24, 21, tzinfo=UTC

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from lanes.errors import SpecInvalid
 from lanes.words import Lane, Mode
-from lanes.workload.definition import parse
-from lanes.workload.hashes import content_hash
-from lanes.workload.promises import Promises
+from lanes.workload.definition import content_hash, parse
+from lanes.workload.form import Promises
 from lanes.workload.version import Spec
 from tests.examples import SCHEMA, spec, stored_version, version
 from tests.unit.strategies import ANY_TEXT, any_json

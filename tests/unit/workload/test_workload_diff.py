@@ -7,9 +7,15 @@ from hypothesis import example, given
 from rich.text import Text
 
 from lanes.report.definition import MOST_LINES, lines
-from lanes.workload.comparison import Block, compare
-from lanes.workload.diff import ABSENT, Difference, beyond_defaults, differences
-from lanes.workload.hashes import content_hash
+from lanes.workload.definition import (
+    ABSENT,
+    BlockState,
+    FieldDifference,
+    beyond_defaults,
+    compare,
+    content_hash,
+    differences,
+)
 from lanes.workload.version import Spec, Version
 from tests.examples import SCHEMA, spec, version
 from tests.unit.strategies import some_json
@@ -30,7 +36,7 @@ def as_stored(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def shown(*found: Difference) -> list[str]:
+def shown(*found: FieldDifference) -> list[str]:
     return [line.plain for line in lines(found) if isinstance(line, Text)]
 
 
@@ -43,11 +49,11 @@ def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference
     }
     changed = spec(patience_s=5, output_schema=schema, promises={"realtime_p95_s": 3})
     assert differences(spec(), changed) == [
-        Difference("output_schema.properties.category.enum", ["a", "b"], ["b"]),
-        Difference("output_schema.properties.note", {"type": "string"}, ABSENT),
-        Difference("output_schema.properties.n", ABSENT, {"type": "integer"}),
-        Difference("patience_s", 60, 5),
-        Difference("promises.realtime_p95_s", 5.0, 3.0),
+        FieldDifference("output_schema.properties.category.enum", ["a", "b"], ["b"]),
+        FieldDifference("output_schema.properties.note", {"type": "string"}, ABSENT),
+        FieldDifference("output_schema.properties.n", ABSENT, {"type": "integer"}),
+        FieldDifference("patience_s", 60, 5),
+        FieldDifference("promises.realtime_p95_s", 5.0, 3.0),
     ]
 
 
@@ -87,7 +93,7 @@ def test_a_text_is_shown_by_its_lines_a_list_by_what_came_and_went() -> None:
         "".join(f"{n}\n" for n in range(9)),
         "".join(f"{n}\n" for n in range(9) if n != 4) + "new\n",
     )
-    assert shown(Difference("instructions", before, after)) == [
+    assert shown(FieldDifference("instructions", before, after)) == [
         "  instructions:",
         "    ...",
         "      3",
@@ -97,16 +103,20 @@ def test_a_text_is_shown_by_its_lines_a_list_by_what_came_and_went() -> None:
         "      8",
         "    + new",
     ]
-    assert shown(Difference("enum", ["a", "b"], ["b", "c"])) == [
+    assert shown(FieldDifference("enum", ["a", "b"], ["b", "c"])) == [
         "  enum:",
         '    - "a"',
         '    + "c"',
     ]
-    assert shown(Difference("enum", ["a", "b"], ["b", "a"])) == ['  enum: ["a", "b"] -> ["b", "a"]']
-    assert shown(Difference("weight", 1, 2)) == ["  weight: 1 -> 2"]
-    assert shown(Difference("instructions", "a\n", "a")) == ["  instructions: the end of a line"]
-    assert shown(Difference("x", ABSENT, "\x1b[31mred")) == ['  x: + "\\u001b[31mred"']
-    long = shown(Difference("enum", [], [*range(MOST_LINES + 7)]))
+    assert shown(FieldDifference("enum", ["a", "b"], ["b", "a"])) == [
+        '  enum: ["a", "b"] -> ["b", "a"]'
+    ]
+    assert shown(FieldDifference("weight", 1, 2)) == ["  weight: 1 -> 2"]
+    assert shown(FieldDifference("instructions", "a\n", "a")) == [
+        "  instructions: the end of a line"
+    ]
+    assert shown(FieldDifference("x", ABSENT, "\x1b[31mred")) == ['  x: + "\\u001b[31mred"']
+    long = shown(FieldDifference("enum", [], [*range(MOST_LINES + 7)]))
     assert (len(long), long[-1]) == (MOST_LINES + 2, "    ... and 7 lines more")
 
 
@@ -117,21 +127,21 @@ def data(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("in_force", "block", "said", "nothing"),
     [
-        (version(), data(), Block.SAME, True),
-        (version(weight=2), data(), Block.SAME, False),
-        (version(weight=2), data(weight=2), Block.BEHIND, False),
-        (version(), data(weight=2), Block.EDITED, False),
-        (version(weight=2), data(weight=3), Block.EDITED, False),
-        (version(), data() | {"weight": 900}, Block.INVALID, False),
-        (version(), {}, Block.INVALID, False),
-        (version(), None, Block.MISSING, False),
-        (None, None, Block.MISSING, False),
-        (None, data(), Block.SAME, False),
-        (None, data(weight=2), Block.EDITED, False),
+        (version(), data(), BlockState.SAME, True),
+        (version(weight=2), data(), BlockState.SAME, False),
+        (version(weight=2), data(weight=2), BlockState.BEHIND, False),
+        (version(), data(weight=2), BlockState.EDITED, False),
+        (version(weight=2), data(weight=3), BlockState.EDITED, False),
+        (version(), data() | {"weight": 900}, BlockState.INVALID, False),
+        (version(), {}, BlockState.INVALID, False),
+        (version(), None, BlockState.MISSING, False),
+        (None, None, BlockState.MISSING, False),
+        (None, data(), BlockState.SAME, False),
+        (None, data(weight=2), BlockState.EDITED, False),
     ],
 )
 def test_nothing_differs_only_where_version_and_block_both_say_the_same(
-    in_force: Version | None, block: dict[str, Any] | None, said: Block, nothing: bool
+    in_force: Version | None, block: dict[str, Any] | None, said: BlockState, nothing: bool
 ) -> None:
     found = compare("letters", spec(), in_force, block)
     assert (found.block, found.nothing_differs) == (said, nothing)

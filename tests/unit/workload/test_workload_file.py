@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from lanes.errors import SpecInvalid
 from lanes.mainjob.samples.files import WORKLOADS, sample_workloads
-from lanes.workload import reading as workload_file
+from lanes.workload import definition_file as workload_file
 from lanes.workload import yaml_places
-from lanes.workload.definition import parse
-from lanes.workload.hashes import content_hash
-from lanes.workload.promises import Promises
+from lanes.workload.definition import content_hash, parse
+from lanes.workload.definition_file import written
+from lanes.workload.form import Promises
 from lanes.workload.version import Spec
-from lanes.workload.writing import written
 from lanes.workload.yaml_places import NotYaml
 from tests.examples import spec
 from tests.unit.strategies import TEXT, some_json
@@ -38,7 +37,7 @@ some_lines = st.lists(
 )
 
 
-def read(text: str) -> workload_file.Definition:
+def read(text: str) -> workload_file.NamedSpec:
     return workload_file.read(text.encode(), file="letters.yaml")
 
 

@@ -1,7 +1,11 @@
-"""What a workload's output schema must be, so that checking an answer can always be done."""
+"""The JSON Schemas that a workload may have: every answer and every payload can be checked by them.
+
+The database checks payloads at every door (`lanes.schema_fault`), by a part of JSON Schema.
+"""
 
 import json
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -16,11 +20,33 @@ MOST_SOUND = 256  # schemas that are remembered
 MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
 PLAIN = re.compile(r"[A-Za-z0-9_.-]+")  # a name that stands in a JSON pointer as it is
 COMBINED = ("anyOf", "oneOf", "allOf")  # the first of them that is there counts
+CHECKED = frozenset(
+    {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "minItems",
+        "maxItems",
+        "enum",
+        "const",
+        "minLength",
+        "maxLength",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+    }
+)
+REMARKS = frozenset({"$schema", "$comment", "title", "description", "default", "examples"})
+DEEPEST = 30  # schemas within one another
+LONGEST_ENUM = 500  # values, each of which the database compares
 Path = tuple[str | int, ...]
 
 
 class SchemaFault(ValueError):
-    """What is wrong with a schema: `path` leads to the part at fault, `words` are those of whoever found it."""
+    """A fault of a schema; `path` leads to the part at fault."""
 
     def __init__(
         self, words: str, schema: dict[str, Any], path: Path = (), *, what: str = ""
@@ -29,7 +55,7 @@ class SchemaFault(ValueError):
         super().__init__(f"{what}: {words}" if what else words)
 
     def of_field(self, name: str) -> str:
-        """The fault as its author looks for it: the field, the place in its editor, the words."""
+        """Return the fault with the field and the place in its editor."""
         if not self.path:
             return f"{name}: {self.words}"
         line, column = place(self._schema, self.path)
@@ -38,14 +64,14 @@ class SchemaFault(ValueError):
 
 _sound: set[bytes] = (
     set()
-)  # digests of those that were found sound: a version is read far more often than it changes
+)  # digests of checked schemas: versions are read far more often than they change
 
 
 def check_output_schema(schema: dict[str, Any]) -> None:
-    """Nothing happens for a JSON Schema (draft 2020-12) of an object that refers to nothing beyond itself.
+    """Check that the schema is a JSON Schema (draft 2020-12) of an object and refers to nothing beyond itself.
 
     Raises:
-        SchemaFault: it is none; the sentence names the place.
+        SchemaFault: it is not; the sentence names the place.
     """
     digest = sha256(repr(schema).encode(errors="surrogatepass")).digest()
     if digest in _sound:
@@ -56,25 +82,31 @@ def check_output_schema(schema: dict[str, Any]) -> None:
     _sound.add(digest)
 
 
-def _check(schema: dict[str, Any]) -> None:
+def _check_is_schema(schema: dict[str, Any]) -> None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        where = "/".join(map(str, error.absolute_path)) or "the root"
-        said = f"{error.message} (at {where})"
-        raise SchemaFault(
-            said, schema, tuple(error.absolute_path), what="not a JSON Schema"
-        ) from None
+        path = tuple(error.absolute_path)
+        said = f"{error.message} (at {_where(path)})"
+        raise SchemaFault(said, schema, path, what="not a JSON Schema") from None
+
+
+def _where(path: Path) -> str:
+    return "/".join(map(str, path)) or "the root"
+
+
+def _check(schema: dict[str, Any]) -> None:
+    _check_is_schema(schema)
     if schema.get("type") != "object" or not schema.get("properties"):
         raise SchemaFault('the root must have "type": "object" and "properties"', schema)
     _check_references(schema)
 
 
 def check_askable(schema: dict[str, Any]) -> None:
-    """Nothing happens for a schema that a request can carry: the provider's SDK wants one type, or the values, of each part.
+    """Check that a request can carry the schema: the provider's SDK needs one type, or the values, of each part.
 
     Raises:
-        SchemaFault: it would refuse it; the sentence names the place.
+        SchemaFault: the SDK would refuse it; the sentence names the place.
     """
     _check_askable(schema, schema)
     for name, part in self_contained(schema).get("$defs", {}).items():
@@ -87,7 +119,7 @@ def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None
     waiting: list[tuple[Path, Any]] = [((), whole)]
     while waiting:
         path, part = waiting.pop()
-        where, path_to = within or "/".join(map(str, path)) or "the root", () if within else path
+        where, path_to = within or _where(path), () if within else path
         if not isinstance(part, dict):
             said = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
             raise SchemaFault(said, schema, path_to)
@@ -173,7 +205,7 @@ def _is_value(value: Any) -> bool:
 
 
 def _check_references(schema: dict[str, Any]) -> None:
-    """A reference that leads elsewhere would break every check, or ask the network for it."""
+    """Refuse references that lead elsewhere: they would break every check, or use the network."""
     resolver = resolver_of(schema)
     waiting: list[tuple[Path, Any]] = [((), schema)]
     while waiting:
@@ -199,7 +231,7 @@ def _check_references(schema: dict[str, Any]) -> None:
 
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:
-    """The line and the column, from 1, at which the value at a path begins in the editor, which indents by two."""
+    """Return line and column, from 1, of the value at a path in the editor, which indents by two."""
     text = json.dumps(_marked(schema, list(path)), indent=2, ensure_ascii=False)
     before = text[: text.index(json.dumps(MARK))]
     return before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -212,3 +244,55 @@ def _marked(part: Any, path: list[str | int]) -> Any:
     if isinstance(part, dict):
         return {name: _marked(each, rest) if name == step else each for name, each in part.items()}
     return [_marked(each, rest) if number == step else each for number, each in enumerate(part)]
+
+
+def check_input_schema(schema: dict[str, Any]) -> None:
+    """Check that the database can check payloads by this schema.
+
+    Raises:
+        SchemaFault: it is not a JSON Schema of an object, or uses an unchecked keyword; the sentence names the place.
+    """
+    _check_is_schema(schema)
+    if schema.get("type") != "object":
+        raise SchemaFault('the root must have "type": "object": a payload is a JSON object', schema)
+    for path, part in _parts((), schema):
+        where = _where(path)
+        if len(path) > 2 * DEEPEST:
+            raise SchemaFault(f"more than {DEEPEST} schemas stand within one another", schema, path)
+        if not isinstance(part, dict):
+            raise SchemaFault(
+                f"write a schema instead of {str(part).lower()} (at {where})", schema, path
+            )
+        for name in sorted(part.keys() - CHECKED - REMARKS):
+            allowed = ", ".join(sorted(CHECKED))
+            raise SchemaFault(
+                f'"{name}" is not checked at the doors; use {allowed} (at {where})',
+                schema,
+                (*path, name),
+            )
+        if not isinstance(part.get("additionalProperties", True), bool):
+            said = f'"additionalProperties" is true or false (at {where})'
+            raise SchemaFault(said, schema, (*path, "additionalProperties"))
+
+
+def check_input_price(schema: dict[str, Any]) -> None:
+    """Check that the database checks a payload by this schema in bounded time, given that `check_input_schema` takes it.
+
+    Raises:
+        SchemaFault: it has too many values, or too many in one enum; the sentence names the place.
+    """
+    for path, part in _parts((), schema):
+        if len(part.get("enum", ())) > LONGEST_ENUM:
+            where = _where(path)
+            said = f'"enum" has more than {LONGEST_ENUM} values; say them in the instructions instead (at {where})'
+            raise SchemaFault(said, schema, (*path, "enum"))
+
+
+def _parts(path: Path, part: Any) -> Iterator[tuple[Path, Any]]:
+    """Yield the schema and those within it, outermost first."""
+    yield path, part
+    if isinstance(part, dict):
+        for name, each in part.get("properties", {}).items():
+            yield from _parts((*path, "properties", name), each)
+        if "items" in part:
+            yield from _parts((*path, "items"), part["items"])

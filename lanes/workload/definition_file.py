@@ -1,0 +1,183 @@
+"""A workload's definition as a YAML file, read and written.
+
+Every fault is reported with its line, column and field. A written file explains each field in the words of the form.
+"""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from lanes.errors import SpecInvalid
+from lanes.workload import yaml_places
+from lanes.workload.definition import Problem, examine
+from lanes.workload.form import Promises
+from lanes.workload.version import Spec
+from lanes.workload.yaml_places import NotYaml, TextPlace
+
+FIELDS = ("name", *Spec.model_fields)
+MOST_BYTES = 1024 * 1024
+WIDTH = 110
+BEHIND = "\n\n# A comment\nbehind: 0\n"  # an entry must read back the same with this behind it
+
+
+@dataclass(frozen=True)
+class NamedSpec:
+    """A named definition that can be published."""
+
+    name: str
+    spec: Spec
+
+
+def bytes_of(file: Path) -> bytes:
+    """Return the content of a file, or enough of it to show that it is too large."""
+    with file.open("rb") as opened:
+        return opened.read(MOST_BYTES + 1)
+
+
+def read(content: bytes, *, file: str) -> NamedSpec:
+    """Read the definition in a file of that name: `name`, and the fields of a *Lanes workload* block.
+
+    Raises:
+        SpecInvalid: it names line, column and field of every fault, in the order of the file.
+    """
+    if len(content) > MOST_BYTES:
+        said = f"it is larger than {MOST_BYTES // 1024:,} KiB; a workload's file is not: shorten its instructions or schemas"
+        raise SpecInvalid(file, [said])
+    try:
+        root, data = yaml_places.read(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise SpecInvalid(
+            file, [f"byte {error.start + 1} is not UTF-8; save the file as UTF-8"]
+        ) from None
+    except NotYaml as error:
+        raise SpecInvalid(
+            file, [_said(error.place, str(error)) if error.place else str(error)]
+        ) from None
+    if not isinstance(root, yaml.MappingNode):
+        wanted = "a workload is a mapping with name, instructions, output_schema ...; `lanes init NAME` writes one"
+        raise SpecInvalid(file, [_said(TextPlace(1, 1), wanted)])
+    odd = [*yaml_places.odd_keys(root), *yaml_places.surprises(root)]
+    if odd:
+        raise SpecInvalid(
+            file, [_said(place, f"{field}: {said}") for place, field, said in sorted(odd)]
+        )
+    return _examined(data, root, file)
+
+
+def _examined(data: dict[str, Any], root: yaml.Node, file: str) -> NamedSpec:
+    fields = {field: value for field, value in data.items() if field != "name"}
+    name, unnamed = data.get("name"), list(_unnamed(data))
+    spec, problems = examine(name if isinstance(name, str) else "unnamed", fields)
+    if spec is None or problems or unnamed:
+        placed = sorted(
+            ((yaml_places.place(root, each.place), each) for each in (*unnamed, *problems)),
+            key=lambda placed: placed[0],
+        )
+        raise SpecInvalid(
+            str(name or file), [_said(place, _worded(each)) for place, each in placed]
+        )
+    return NamedSpec(str(name), spec)
+
+
+def _unnamed(data: dict[str, Any]) -> Iterator[Problem]:
+    if "name" not in data:
+        yield Problem(
+            ("name",), "the field is missing; it names the workload, for example `name: tickets`"
+        )
+    elif not isinstance(data["name"], str):
+        yield Problem(("name",), "it is not a text; write it in quotes")
+
+
+def _worded(problem: Problem) -> str:
+    if problem.kind == "missing":
+        return f"{problem.field}: the field is missing"
+    if problem.kind != "extra_forbidden":
+        return f"{problem.field}: {problem.said}"
+    known = list(Promises.model_fields) if problem.path[0] == "promises" else list(FIELDS)
+    near = get_close_matches(str(problem.path[-1]), known, n=1)
+    return f"{problem.field}: no field has that name" + (
+        f"; did you mean {near[0]}?" if near else ""
+    )
+
+
+def _said(place: TextPlace, sentence: str) -> str:
+    return f"line {place.line}, column {place.column}, {sentence}"
+
+
+def written(
+    name: str, spec: Spec, *, heading: Sequence[str], notes: Mapping[str, str] | None = None
+) -> str:
+    """Return the file of a workload, which reads back as the same definition.
+
+    Fields that were set are written; the others are comments with their defaults. `heading` are comment lines at the top,
+    `notes` additional words on single fields.
+    """
+    above = [f"# {line}".rstrip() for line in heading]
+    fields = [*_fields(spec, notes or {})]
+    return "\n".join([*above, _entry("name", name), "", *fields]).rstrip("\n") + "\n"
+
+
+def _fields(
+    model: BaseModel, notes: Mapping[str, str], *, given: bool = True, indent: str = ""
+) -> Iterator[str]:
+    values = model.model_dump(mode="json")
+    for field, about in type(model).model_fields.items():
+        said = [f"{about.title}: {about.description}", *filter(None, [notes.get(field)])]
+        for each in said:
+            yield from textwrap.wrap(
+                each, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+            )
+        held, stands = getattr(model, field), given and field in model.model_fields_set
+        if isinstance(held, BaseModel):
+            yield f"{indent}{field}:" if stands else f"{indent}#{field}:"
+            yield from _fields(held, notes, given=stands, indent=f"{indent}  ")
+        else:
+            before = indent if stands else f"{indent}#"
+            yield from (
+                line and f"{before}{line}" for line in _entry(field, values[field]).split("\n")
+            )
+            yield from () if indent else ("",)
+
+
+class _Plain(yaml.SafeDumper):
+    """A dumper that writes texts of several lines as blocks."""
+
+
+class _Quoted(yaml.SafeDumper):
+    """A dumper that quotes every text."""
+
+
+def _lines(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
+
+
+_Plain.add_representer(str, _lines)
+_Quoted.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
+
+def _entry(field: str, value: Any) -> str:
+    """Return the field and its value, in as many lines as it needs."""
+    for dumper in (_Plain, _Quoted):
+        entry = yaml.dump(
+            {field: value}, Dumper=dumper, allow_unicode=True, sort_keys=False, width=WIDTH
+        ).rstrip("\n")
+        if _loaded(f"{entry}{BEHIND}") == repr({field: value, "behind": 0}):
+            return entry
+    raise AssertionError(f"{field} cannot be written as YAML")
+
+
+def _loaded(text: str) -> str | None:
+    try:
+        return repr(yaml.safe_load(text))
+    except yaml.YAMLError:
+        return None
