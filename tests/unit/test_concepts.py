@@ -101,9 +101,7 @@ def test_how_long_batches_are_assumed_to_take() -> None:
     law = Turnaround(
         NOTHING, usual=timedelta(minutes=Spec.model_fields["batch_expected_minutes"].default)
     )
-    for probability, minutes in table(
-        "concepts/deadlines-and-rescue.md", headed="probability"
-    ):
+    for probability, minutes in table("concepts/deadlines-and-rescue.md", headed="probability"):
         assert round(law.within(number(probability) / 100).total_seconds() / 60) == number(minutes)
 
 
