@@ -1,1 +1,1 @@
-"""The batch lane: departure, records, reconcile, patience."""
+"""The batch lane: departures, the life of a batch, lost creates and collected results."""

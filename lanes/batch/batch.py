@@ -1,4 +1,4 @@
-"""A batch, from what is committed before it is paid for until nobody has to move it on any more."""
+"""A batch, from the intent that is committed before it is paid for until its last result is booked."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +28,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Intent:
-    """What is committed before a batch is paid for."""
+    """The record of a batch that is committed before it is paid for."""
 
     nonce: str
     account: str
@@ -42,7 +42,7 @@ class Intent:
 
 
 class Answer(StrEnum):
-    """What a create's answer led to."""
+    """The outcome of an answered create."""
 
     SUBMITTED = "submitted"  # the batch is the provider's of that id
     UNWANTED = "unwanted"  # its work was released, or the batch certainly is another of the provider's: to be cancelled
@@ -50,7 +50,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class OpenBatch:
-    """A batch that somebody still has to move on."""
+    """A batch that is not finished."""
 
     id: BatchId
     nonce: str
@@ -71,17 +71,17 @@ class OpenBatch:
 
     @property
     def begun_at(self) -> datetime:
-        """Since when its items are tried: from when the provider had it, or was to have it."""
+        """Return when its items were first tried: once the provider had the batch, or was to have it."""
         return self.submitted_at or self.intended_at
 
     @property
     def unsure(self) -> bool:
-        """Whether it may still have to be found in the provider's list, by its number of requests."""
+        """Return whether it may have to be found in the provider's list, by its number of requests."""
         return self.state in UNCONFIRMED or (self.state in AT_PROVIDER and self.unproved)
 
 
 class Decision(StrEnum):
-    """What a person can decide about an open batch."""
+    """A person's decision about an open batch."""
 
     ADOPT = "adopt"  # it is the batch of that id at the provider
     RESUBMIT = "resubmit"  # its items are ready again for the next batch
@@ -90,9 +90,10 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Stakes:
-    """An open batch and the `items` it still owns. `again_usd`: what sending them again costs, estimated.
+    """An open batch with the `items` it still owns, and what deciding about it may cost.
 
-    `most_usd`: the most that the provider can bill for them, whatever is decided. None: its model has no price any more.
+    `again_usd` estimates what sending the items again costs, `most_usd` bounds what the provider can bill for them. Both are
+    None where the model has no price any more.
     """
 
     batch_id: BatchId
@@ -105,14 +106,14 @@ class Stakes:
 
     @property
     def held_by(self) -> str:
-        """Whether the provider has it."""
+        """Say whether the provider has it."""
         if self.provider_batch_id is None:
             return "nobody knows whether the provider has it"
         return f"the provider has it as {self.provider_batch_id}"
 
 
 def sentence(decision: Decision, at_stake: Stakes) -> str:
-    """What a decision does and what it may cost."""
+    """Say what a decision does and what it may cost."""
     items, again, most = (
         counted(at_stake.items, "item"),
         _usd(at_stake.again_usd),

@@ -1,4 +1,4 @@
-"""How the items of a batch fared, counted: each outcome counts under one of the batch's columns."""
+"""Counts of a batch's outcomes, and the rule for requests whose results are lacking."""
 
 import hashlib
 from collections import Counter
@@ -27,7 +27,7 @@ COUNTS = tuple(dict.fromkeys(COUNTED.values()))
 
 @dataclass(frozen=True)
 class Tally:
-    """How the outcomes of a batch add up; `missing` of them stand for items that the provider sent no result for."""
+    """The sums of a batch's outcomes; the provider sent no result for the items of `missing`."""
 
     items: int
     outcomes: int
@@ -35,17 +35,17 @@ class Tally:
 
     @property
     def surplus(self) -> int:
-        """How many outcomes there are beyond one for each item; negative where some items have none."""
+        """Return the number of outcomes beyond one for each item; negative where items have none."""
         return self.outcomes - self.items
 
     @property
     def wrong(self) -> int:
-        """How many items have no result of their own, or not exactly one outcome: 0 for a batch that came home whole."""
+        """Return how many items lack a result of their own or have too many outcomes; 0 for a complete batch."""
         return self.missing + abs(self.surplus)
 
 
 def counts(outcomes: Mapping[Outcome, int]) -> Counter[str]:
-    """By how much the counts of a batch change with these outcomes; negative numbers take outcomes back."""
+    """Return the change of a batch's counts by these outcomes; negative numbers take outcomes back."""
     sums: Counter[str] = Counter()
     for outcome, number in outcomes.items():
         if outcome in COUNTED:
@@ -61,7 +61,7 @@ APART = timedelta(
 
 @dataclass(frozen=True)
 class ShortReads:
-    """How often in a row the results ended without the same requests, and when that was last counted."""
+    """How often in a row the results ended without the same requests, and when that was counted last."""
 
     times: int
     lacking: str
@@ -69,7 +69,7 @@ class ShortReads:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether reading once more would tell nothing new."""
+        """Return whether another read would tell nothing new."""
         return self.times >= REPEATED
 
 

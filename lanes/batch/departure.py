@@ -1,4 +1,4 @@
-"""What of a workload could leave for the batch lane now, and what to say of it."""
+"""A batch's departure: what may leave, which requests fit one batch, and when to try again."""
 
 import itertools
 from collections.abc import Collection, Iterable, Sequence
@@ -14,11 +14,10 @@ from lanes.units import clock, counted
 
 @dataclass(frozen=True)
 class Outstanding:
-    """The items of a workload that are not answered for good, counted by what they wait for.
+    """The unsettled items of a workload, counted by what they wait for.
 
-    `ready` ones leave with the next batch; `resting` ones not before `rested_at`. `in_the_way` are the batches whose
-    create has no answer yet: none follows on their account before it has. `held` ones keep their items until a person
-    decides.
+    `ready` items leave with the next batch, `resting` ones not before `rested_at`. `in_the_way` are batches whose create
+    has no answer yet: their account sends no other batch before. `held` batches keep their items until a person decides.
     """
 
     workload: str
@@ -35,12 +34,12 @@ class Outstanding:
 
     @property
     def may_leave(self) -> bool:
-        """Whether a run of `depart` would find something."""
+        """Return whether a run of `depart` would find work."""
         return self.ready > 0 and self.paused_at is None
 
 
 def announcement(of: Outstanding, now: datetime) -> str:
-    """Why nothing leaves, or how many items do, each with what stays behind and who moves it on."""
+    """Say how many items leave, or why none does, and what moves the others on."""
     name = of.workload
     if of.paused_at is not None:
         waits = f"{counted(of.ready, 'item')} ready" if of.ready else "nothing ready"
@@ -82,15 +81,15 @@ BACKOFF = Backoff.of_seconds(2, 30)
 
 @dataclass
 class Patience:
-    """What is left of it, in seconds. Pauses double while the provider stays busy."""
+    """The time that a run has left to wait for a busy provider; pauses double while it stays busy."""
 
     left_s: float = 60.0
     failures: int = 0
 
     def pause(self, *, retry_after_s: float | None, chance: float) -> float | None:
-        """The seconds to wait before the next try, None when patience is at an end.
+        """Return the seconds to wait before the next try, None when no time is left for it.
 
-        At least as long as the provider says; `chance`, 0 to 1, spreads what waits together over half a pause more.
+        The pause is at least as long as the provider asks for; `chance`, 0 to 1, adds up to half of it, so that callers spread.
         """
         pause_s = BACKOFF.seconds_after(self.failures + 1)
         wanted = max(pause_s, retry_after_s or 0.0) * (1 + chance / 2)
@@ -101,7 +100,7 @@ class Patience:
         return wanted
 
     def answered(self) -> None:
-        """The provider took something: the next pause is a short one again."""
+        """Start again with a short pause, because the provider took something."""
         self.failures = 0
 
 
@@ -110,7 +109,7 @@ AGAIN_WITHIN = timedelta(hours=1)
 
 
 class NotCreated(Enum):
-    """What it means for its batch that a create failed."""
+    """What a failed create means for its batch."""
 
     MAYBE = (
         auto()
@@ -127,10 +126,10 @@ def next_try(
     chance: float,
     now: datetime,
 ) -> datetime | None:
-    """When to try again, None when only a person can help.
+    """Return when to try again, None where only a person can help.
 
-    As long as the provider says, between two minutes and an hour; `chance`, 0 to 1, spreads what waits together over half
-    of that more. What may exist is waited for as long as the provider may take to list it.
+    The wait is as long as the provider asks for, between two minutes and an hour; `chance`, 0 to 1, adds up to half of it.
+    A batch that may exist is waited for as long as the provider may take to list it.
     """
     match why:
         case NotCreated.MAYBE:
@@ -143,21 +142,21 @@ def next_try(
 
 
 class Requests(Protocol):
-    """The requests of a batch that is being written, in their order, each a pack."""
+    """The requests of a batch that is being written, in order; each is a pack."""
 
     def __len__(self) -> int: ...
 
     @property
     def size(self) -> int:
-        """Their bytes."""
+        """Return the bytes of the requests."""
         ...
 
     def add(self, pack: Sequence[ClaimedWork]) -> None:
-        """The pack is the next request."""
+        """Append the pack as a request."""
         ...
 
     def keep(self, requests: int) -> None:
-        """Only the first so many stay."""
+        """Keep only the first `requests`."""
         ...
 
 
@@ -169,11 +168,12 @@ def fill(
     most_bytes: int,
     taken: Collection[int],
 ) -> int:
-    """The requests are those of the next batch, in order; what does not fit waits for the one after it. How many packs fitted.
+    """Write the requests of the next batch, in order, and return how many packs fitted.
 
-    The first is taken whatever its size: it fits nowhere else better. `taken` are the numbers of requests by which other
-    batches of the account are still to be found: none of them remains, and nothing where every number is taken. The last
-    ones are left then, as few as possible; where every smaller number is taken too, packs are divided, the fullest first.
+    The first pack is taken whatever its size, because no other batch suits it better. `taken` are the numbers of requests by
+    which other batches of the account are still to be found, so the new batch must have another number: it leaves out as few
+    packs as possible at its end. Where every smaller number is taken too, it divides packs, the fullest first, and writes
+    nothing where even that fails.
     """
     whole = whole_from(taken)
     divisible: list[list[ClaimedWork]] = []
@@ -195,12 +195,12 @@ def fill(
 
 
 def whole_from(taken: Collection[int]) -> int:
-    """The number of requests from which on no pack is ever divided: some smaller number is free."""
+    """Return the number of requests from which on no pack is divided, because some smaller number is free."""
     return next(number for number in itertools.count(1) if number not in taken)
 
 
 def _added(requests: Requests, pack: Sequence[ClaimedWork], most_bytes: int) -> bool:
-    """Whether the pack fits, and is the next request."""
+    """Append the pack if it fits; return whether it did."""
     before = len(requests)
     requests.add(pack)
     if before and requests.size > most_bytes:

@@ -1,16 +1,16 @@
-"""What became of a batch whose create ended without an answer.
+"""The search for a batch whose create ended without an answer.
 
-The rule, in the provider's clock wherever its moments are compared with ours:
+The rule; moments are in the provider's clock wherever they are compared with ours:
 
-1. The create is over when its submitter saw it end, or, when the submitter is gone, once the longest create has passed
-   since the intent: from then on nobody can still be creating it.
-2. A batch that was created is listed within the grace period after that. Until then nothing is concluded from a list:
+1. The create is over when its sender saw it end, or, when the sender is gone, once the longest create has passed since
+   the intent: from then on no process can still be creating it.
+2. A batch that was created is listed within the grace period after that. Until then no list proves anything, because
    ours may still appear beside the one that fits.
 3. A listed batch fits when it has as many requests, was created between the intent and the end of the grace period,
-   and is nobody's: owned by no other batch of ours and not found to be a stranger's before.
+   belongs to no other batch of ours and was not found to be a stranger's before.
 4. After the grace period, exactly one that fits is adopted, until the nonce of its first result proves or disproves it.
-   Several are held at once: a person decides. None: it was never created.
-5. A batch that is held keeps its work whatever is found, but the search goes on: one that is left over is adopted.
+   Several are held at once: a person decides. None: the batch was never created.
+5. A held batch keeps its work whatever is found, but the search goes on: one that is left over is adopted.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ MARGIN = timedelta(
 
 
 class Finding(StrEnum):
-    """What the provider's list proves."""
+    """The conclusion from the provider's list."""
 
     ADOPT = "adopt"  # exactly one batch fits, and ours would be listed by now
     WAIT = "wait"  # ours may still appear
@@ -34,7 +34,7 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class Listed:
-    """A batch the provider lists; `created_at` is its clock's. What cannot be read of it is None, and may be anything."""
+    """A batch that the provider lists, by the provider's clock; None stands for what cannot be read."""
 
     id: str
     requests: int | None
@@ -49,7 +49,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Lost:
-    """A create without an answer, by our clock. `over_at`: from then on nobody can still be creating it."""
+    """A create without an answer, by our clock. From `over_at` on no process can still be creating it."""
 
     requests: int
     intended_at: datetime
@@ -59,7 +59,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Found:
-    """The finding, with the batch to adopt."""
+    """A finding, with the batch to adopt."""
 
     finding: Finding
     batch_id: str | None = None
@@ -67,7 +67,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Span:
-    """When a batch can have been created, first and last moment included."""
+    """The time in which a batch can have been created, both ends included."""
 
     first: datetime
     last: datetime
@@ -79,12 +79,12 @@ class Span:
 def over_at(
     intended_at: datetime, create_ended_at: datetime | None, *, longest: timedelta
 ) -> datetime:
-    """When the create was over: as its submitter saw it, else `longest` after the intent."""
+    """Return when the create was over: as its sender saw it, else `longest` after the intent."""
     return create_ended_at or intended_at + longest
 
 
 def span(lost: Lost, *, grace: timedelta, ahead: timedelta) -> Span:
-    """When, by the provider's clock, the batch can have been created. `ahead`: how far that clock is ahead of ours."""
+    """Return when the batch can have been created by the provider's clock, which is `ahead` of ours."""
     return Span(lost.intended_at + ahead - MARGIN, lost.over_at + grace + ahead + MARGIN)
 
 
@@ -97,7 +97,7 @@ def find(
     ahead: timedelta,
     now: datetime,
 ) -> Found:
-    """Which listed batch the create became. The list was read at or after `now`; `taken` are not ours to adopt.
+    """Find the listed batch that the create became. The list was read at or after `now`; `taken` batches are not ours to adopt.
 
     Count and time of creation identify it, because an account has one unresolved create at a time and no two open
     intents of an account share a count.

@@ -1,1 +1,1 @@
-"""What a call costs, whose share of a bill is what, and what may be spent."""
+"""Costs, prices and budgets: estimates, bounds, shares of a bill, and what may be spent."""

@@ -1,4 +1,4 @@
-"""What a workload may cost in a day or a month: periods in their zone, what is spent, and what may still be."""
+"""Budgets: what a workload may cost in a day or a month, and what is left of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ FINEST_USD = Decimal("1e-10")  # of what is kept
 
 
 class Period(StrEnum):
-    """How long a budget is for; it begins at midnight in the budget's zone."""
+    """The length of a budget's period, which begins at midnight in the budget's zone."""
 
     DAY = "day"
     MONTH = "month"
@@ -25,9 +25,9 @@ class Period(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """What a workload may cost in a period, or one consumer's items of it; US dollars. None: no such limit; 0: nothing paid.
+    """A limit in US dollars for a workload's period, or for one consumer's items; None sets no limit, 0 pays nothing.
 
-    From `soft_usd` on, what may wait goes to batch; `hard_usd` is never exceeded.
+    From `soft_usd` on, items that may wait go to batch; `hard_usd` is never exceeded.
     """
 
     workload: str
@@ -39,27 +39,27 @@ class Budget:
 
     @property
     def subject(self) -> str:
-        """Which of the workload's budgets it is."""
+        """Return which of the workload's budgets it is."""
         return f"{self.period} budget" + ("" if self.consumer is None else f" of {self.consumer}")
 
     @property
     def name(self) -> str:
-        """Whose, and which."""
+        """Return its workload, consumer and period."""
         return f"{self.workload}, {self.subject}"
 
     def pays_for(self, workload: str, consumer: str | None) -> bool:
-        """Whether items of that workload and consumer count against it; None: of nobody named."""
+        """Return whether items of that workload and consumer count against it."""
         return self.workload == workload and self.consumer in (None, consumer)
 
     def begins(self, at: datetime) -> datetime:
-        """When the period of `at` begins: the later midnight, where clocks going back make two of them."""
+        """Return when the period of `at` begins: the later midnight, where clocks going back make two of them."""
         local = at.astimezone(ZoneInfo(self.zone))
         return _midnight(
             local.year, local.month, local.day if self.period is Period.DAY else 1, self.zone
         )
 
     def ends(self, at: datetime) -> datetime:
-        """When the next one begins."""
+        """Return when the next period begins."""
         local = at.astimezone(ZoneInfo(self.zone))
         if self.period is Period.DAY:
             then = local.date() + timedelta(days=1)
@@ -85,9 +85,9 @@ def _midnight(year: int, month: int, day: int, zone: str) -> datetime:
 class BudgetStatus:
     """A budget in its current period, which began at `began_at`; US dollars.
 
-    `spent_usd` was billed, `unknown_usd` is the most that calls without an answer can have cost. `calls_usd` and `batches_usd`
-    are reserved for calls and batches under way: the most that they may cost. `refused_at`: since when less is left than the
-    next call may cost, which is `refused_usd`; None: the last one was paid for.
+    `spent_usd` was billed; `unknown_usd` bounds what calls without an answer cost. `calls_usd` and `batches_usd` are reserved
+    for calls and batches under way. Since `refused_at` less is left than `refused_usd`, the most that the next call may cost;
+    both are None where the last call was paid for.
     """
 
     budget: Budget
@@ -102,17 +102,17 @@ class BudgetStatus:
 
     @property
     def used_usd(self) -> Decimal:
-        """What counts as spent."""
+        """Return what counts as spent."""
         return self.spent_usd + self.unknown_usd
 
     @property
     def reserved_usd(self) -> Decimal:
-        """What calls and batches under way may cost at most."""
+        """Return the most that calls and batches under way may cost."""
         return self.calls_usd + self.batches_usd
 
     @property
     def unspent_usd(self) -> Decimal:
-        """What is left once everything that is reserved comes back unused; negative beyond the limit, infinite without one."""
+        """Return what is left if every reserve comes back unused; negative beyond the limit, infinite without one."""
         return (
             Decimal("Infinity")
             if self.budget.hard_usd is None
@@ -121,35 +121,35 @@ class BudgetStatus:
 
     @property
     def left_usd(self) -> Decimal:
-        """What may still be reserved; negative where more is reserved than the limit is now, infinite without one."""
+        """Return what may still be reserved; negative where reserves exceed the limit, infinite without one."""
         return self.unspent_usd - self.reserved_usd
 
     @property
     def rest_usd(self) -> Decimal | None:
-        """The same as people read it: never negative; None without a hard limit."""
+        """Return what is left as people read it: never negative, None without a hard limit."""
         return None if self.budget.hard_usd is None else max(Decimal(0), self.left_usd)
 
     @property
     def share(self) -> float:
-        """Which part is used of the hard limit, or without one of the soft one; 1 where it is 0 and so used up."""
+        """Return the used part of the hard limit, or else of the soft one; 1 where the limit is 0."""
         limit = self.budget.soft_usd if self.budget.hard_usd is None else self.budget.hard_usd
         return float(self.used_usd / limit) if limit else 1.0
 
     @property
     def is_over_soft(self) -> bool:
-        """Whether what may wait goes to batch."""
+        """Return whether items that may wait go to batch."""
         return self.budget.soft_usd is not None and self.used_usd >= self.budget.soft_usd
 
     @property
     def is_used_up(self) -> bool:
-        """Whether nothing more is paid: all of the hard limit is used, or too little is left whatever reserves come back."""
+        """Return whether it pays for nothing more, even if every reserve comes back."""
         return self.unspent_usd <= 0 or (
             self.refused_usd is not None and self.unspent_usd < self.refused_usd
         )
 
     @property
     def waits(self) -> bool:
-        """Whether the next call waits for reserved money: it goes on as calls and batches end."""
+        """Return whether the next call waits for reserved money, which comes back as calls and batches end."""
         return (
             not self.is_used_up
             and self.refused_usd is not None
@@ -158,14 +158,14 @@ class BudgetStatus:
 
     @property
     def state(self) -> str:
-        """How it stands, in a few words."""
+        """Say in a few words how it stands."""
         if self.is_used_up:
             return "used up"
         return "waiting for reserved money" if self.waits else share(self.share)
 
     @property
     def said(self) -> str:
-        """How it stands, as a sentence."""
+        """Say how it stands, as a sentence."""
         hard, soft = self.budget.hard_usd, self.budget.soft_usd
         of = f" of {usd(hard)} ({share(self.share)})" if hard is not None else ""
         reserved = (
@@ -187,8 +187,10 @@ def over_soft(
 
 
 def month_usd(of: Iterable[Budget]) -> float | None:
-    """What the narrowest of these budgets allows in a month of real-time calls: as long as its soft limit, or else the hard
-    one, is not reached. None without one that is for all consumers."""
+    """Return the real-time spending per month that the narrowest budget allows, None without a budget for all consumers.
+
+    A budget allows its soft limit, or else its hard one.
+    """
     limits = [
         (each, each.hard_usd if each.soft_usd is None else each.soft_usd)
         for each in of
@@ -202,7 +204,7 @@ def month_usd(of: Iterable[Budget]) -> float | None:
 
 
 def kept(budget: Budget) -> Budget:
-    """The budget with its limits as they can be kept."""
+    """Round the limits to what the database keeps."""
     soft, hard = (
         None if each is None else each.quantize(FINEST_USD)
         for each in (budget.soft_usd, budget.hard_usd)
@@ -211,7 +213,7 @@ def kept(budget: Budget) -> Budget:
 
 
 def refusal(budget: Budget) -> str | None:
-    """Why the budget cannot be set; None when it can."""
+    """Return why the budget cannot be set, None when it can."""
     if budget.consumer is not None and not 1 <= len(budget.consumer) <= KEY_LIMIT:
         return f"a consumer has 1 to {KEY_LIMIT} characters; without one it is the budget of all of them together"
     given = [each for each in (budget.soft_usd, budget.hard_usd) if each is not None]

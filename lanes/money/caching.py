@@ -1,8 +1,8 @@
-"""Whether calls mark what they share for the provider's cache: only where what was measured says that it pays. Pure.
+"""The decision whether calls mark their shared prefix for the provider's cache: only where measurements say that it pays.
 
 A marked prefix is dearer when it is written and much cheaper when it is read: it pays where the share that is read exceeds
-(w - 1) / (w - r), w and r being what a written and a read token cost beside a plain one. Real time keeps a prefix for five
-minutes, a batch for an hour. Below the model's minimum marking silently does nothing, and costs nothing.
+(w - 1) / (w - r), w and r being the price of a written and of a read token relative to a plain one. Real time keeps a prefix
+for five minutes, a batch for an hour. Below the model's minimum marking does nothing, and costs nothing.
 """
 
 import math
@@ -31,7 +31,7 @@ NOTHING_RESTS = timedelta(days=7)  # where nothing was cached: the prefix of a v
 
 
 class Marks(StrEnum):
-    """Which calls of a version's lane mark what they share."""
+    """Which calls of a version's lane mark their prefix."""
 
     NONE = "none"  # until what was seen promises that it pays
     SOME = "some"  # few of them, to find out; then all or none
@@ -43,8 +43,11 @@ STATES = {Marks.NONE: "off", Marks.SOME: "on trial", Marks.ALL: "on"}
 
 @dataclass(frozen=True)
 class Terms:
-    """How a lane caches: how long a prefix is kept (`ttl` as the provider calls it), how far back what was measured counts, how
-    many marked calls are evidence, and how long it rests once it did not pay: twice as long each time."""
+    """How a lane caches.
+
+    The provider keeps a prefix for `kept` (it calls that `ttl`). Measurements count as far back as `measured`, and `fewest`
+    marked calls are evidence. After a loss the lane rests for `rests`, twice as long each time.
+    """
 
     ttl: str
     kept: timedelta
@@ -61,25 +64,25 @@ TERMS: Mapping[Lane, Terms] = {
 
 @dataclass(frozen=True)
 class CachePrices:
-    """What a token costs that is written to the cache, and one that is read from it, beside a plain one."""
+    """The price of a written and of a read token, relative to a plain one."""
 
     write: float
     read: float
 
     @property
     def pays_from(self) -> float:
-        """The hit rate from which on marking pays, 0 to 1; infinite where it never does."""
+        """Return the hit rate from which on marking pays, 0 to 1; infinite where it never does."""
         if self.read >= 1 or self.write <= self.read:
             return math.inf
         return max(0.0, (self.write - 1) / (self.write - self.read))
 
     def factor(self, hit_rate: float) -> float:
-        """What a shared token costs at that hit rate, beside one that is not cached."""
+        """Return the price of a shared token at that hit rate, relative to a plain one."""
         return self.read * hit_rate + self.write * (1 - hit_rate)
 
 
 def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
-    """Those of the lane's way to cache, as of that day.
+    """Return the cache prices of a model on a lane, as of that day.
 
     Raises:
         LookupError: no price is known for the model.
@@ -90,16 +93,15 @@ def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
 
 
 def written(lane: Lane, tokens: int) -> Usage:
-    """So many tokens as the lane writes them to the cache."""
+    """Return the usage of writing `tokens` to the lane's cache."""
     return Usage(cache_write_5m=tokens) if lane is Lane.REALTIME else Usage(cache_write_1h=tokens)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the cache did for a version's lane of late: tokens that were read from it and written to it, in about so many calls.
+    """Recent cache use of a version's lane: tokens read and written, in about `calls` calls.
 
-    `marked` are the calls that were answered and marked what they share, as far as is certain. `per_s` are the calls a second
-    that the workload begins on the lane.
+    `marked` are the answered calls that surely marked their prefix; the workload begins `per_s` calls a second.
     """
 
     read: int = 0
@@ -110,21 +112,21 @@ class Measured:
 
     @property
     def hit_rate(self) -> float | None:
-        """Which part of the tokens was read, 0 to 1; None where nothing was cached."""
+        """Return the share of cached tokens that was read, 0 to 1; None where nothing was cached."""
         cached = self.read + self.written
         return self.read / cached if cached else None
 
     def expected(self, lane: Lane) -> float:
-        """The probability that another call came while the prefix is kept, where calls come independently of each other."""
+        """Return the probability that another call comes while the prefix is kept, if calls are independent."""
         return -math.expm1(-self.per_s * TERMS[lane].kept.total_seconds())
 
 
 @dataclass(frozen=True)
 class Caching:
-    """How a version's lane marks: since when, why, and by what; `decided_at` is when that was looked at last.
+    """How a version's lane marks, since when and why; `decided_at` is the time of the last decision.
 
-    `losses`: how often in a row it did not pay. `again_at`: what is off is not tried before. `hit_rate` is what was measured
-    last, in about so many calls; None before anything was.
+    It did not pay `losses` times in a row, and is not tried again before `again_at`. `hit_rate` was measured last, in about
+    `calls` calls; None before the first measurement.
     """
 
     marks: Marks
@@ -138,7 +140,7 @@ class Caching:
     again_at: datetime | None = None
 
     def said(self, lane: Lane) -> str:
-        """How it stands: `on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)`."""
+        """Say how it stands: `on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)`."""
         where = "in real time" if lane is Lane.REALTIME else "in batches"
         measured = (
             []
@@ -154,18 +156,18 @@ class Caching:
 
 
 def begun(prices: CachePrices, *, now: datetime) -> Caching:
-    """Nothing is marked before anything was seen."""
+    """Return the first state: nothing is marked before anything was measured."""
     return Caching(Marks.NONE, "nothing was seen yet", prices.pays_from, since=now, decided_at=now)
 
 
 def decide(
     before: Caching, seen: Measured, prices: CachePrices, *, lane: Lane, now: datetime
 ) -> Caching:
-    """How the lane marks from now on, by what was seen since it marks as `before`.
+    """Decide how the lane marks from now on, by what was measured since it marks as `before`.
 
-    What is off is tried with a few calls: in real time once enough calls come, in a batch at once, each time but after its
-    rest. By what these measure, all are marked or none, and while that is not certain a few; so it stays until it is measured
-    not to pay.
+    A lane that is off is tried with a few calls: in real time once enough calls come, in batches at once, and after its
+    rest. These measure whether all calls mark or none; until the result is certain a few go on. It stays on until it is
+    measured not to pay.
     """
     kept = replace(before, pays_from=prices.pays_from, decided_at=now)
     if before.marks is Marks.NONE:
@@ -216,7 +218,7 @@ def _measured(kept: Caching, lane: Lane, now: datetime) -> Caching:
 
 
 def _at_most(hit_rate: float, calls: int) -> float:
-    """What the hit rate behind that of so many calls is below, nearly surely: the upper end of Wilson's interval."""
+    """Return the upper end of Wilson's interval for a hit rate."""
     spread = Z * math.sqrt(hit_rate * (1 - hit_rate) / calls + Z**2 / (4 * calls**2))
     return (hit_rate + Z**2 / (2 * calls) + spread) / (1 + Z**2 / calls)
 
@@ -235,33 +237,32 @@ def _expects(seen: Measured, lane: Lane) -> str:
 
 
 def is_marked(marks: Marks, number: int) -> bool:
-    """Whether the request of a batch with this number, from 0, marks what it shares. Few are spread, because requests that are
-    worked off together cannot read what one of them writes."""
+    """Return whether the request with this number, from 0, marks its prefix.
+
+    The few are spread, because requests that are processed together cannot read what one of them writes.
+    """
     return marks is Marks.ALL or (
         marks is Marks.SOME and number % APART == APART - 1 and number < APART * PROBED
     )
 
 
 class Marking:
-    """Which of a drain's calls mark what they share, by what was decided of their versions; none until something is.
-
-    `at` are seconds of one clock.
-    """
+    """The marking of a drain's calls, by what was decided of their versions; `at` are seconds of one clock."""
 
     def __init__(self) -> None:
         self._of: Mapping[VersionId, Marks] = {}
         self._tried_at: dict[VersionId, float] = {}
 
     def decided(self, of: Mapping[VersionId, Marks]) -> None:
-        """Calls of these versions mark so from now on, and those of others nothing."""
+        """Use these decisions from now on; calls of other versions mark nothing."""
         self._of = of
 
     def of(self, version: VersionId) -> Marks:
-        """How its calls mark."""
+        """Return how calls of the version mark."""
         return self._of.get(version, Marks.NONE)
 
     def marks(self, version: VersionId, *, at: float) -> bool:
-        """Whether its next call marks what it shares: while a few find out, one in `PROBED_EVERY_S`."""
+        """Return whether the next call marks its prefix: during a trial, one in `PROBED_EVERY_S` does."""
         if (marks := self.of(version)) is not Marks.SOME:
             return marks is Marks.ALL
         if at - self._tried_at.get(version, -math.inf) < PROBED_EVERY_S:
@@ -275,9 +276,9 @@ HitRates = Mapping[tuple[VersionId, Lane], float]  # of what all calls mark
 
 @dataclass(frozen=True)
 class Saved:
-    """What the cache saved on a lane of a workload in a period, in US dollars; negative where it cost more than it saved.
+    """What the cache saved on a lane of a workload, in US dollars; negative where it cost more than it saved.
 
-    Against what the same tokens would have cost without it.
+    The baseline is the price of the same tokens without a cache.
     """
 
     workload: str
@@ -288,12 +289,12 @@ class Saved:
 
     @property
     def hit_rate(self) -> float:
-        """Which part of the cached tokens was read, 0 to 1."""
+        """Return the share of cached tokens that was read, 0 to 1."""
         return self.read / (self.read + self.written)
 
 
 def saved_usd(read: int, wrote: int, *, model: str, lane: Lane, at: datetime) -> Decimal:
-    """What reading and writing so many tokens saved at the prices of that day, those of short prompts; US dollars.
+    """Return what reading and writing these tokens saved at that day's prices of short prompts, in US dollars.
 
     Raises:
         LookupError: no price is known for the model.

@@ -1,4 +1,4 @@
-"""What an item would cost on each lane, estimated before it is sent, and how a shared bill is divided."""
+"""Token estimates, upper bounds of a call's cost, and the division of a shared bill."""
 
 import json
 from collections.abc import Sequence
@@ -39,13 +39,13 @@ class Part:
 
 
 def tokens(text: str | int) -> int:
-    """Tokens of a text, or of that many characters: a rough, additive estimate."""
+    """Estimate the tokens of a text, or of a number of characters; rough, and additive."""
     length = text if isinstance(text, int) else len(text)
     return -(-length // CHARS_PER_TOKEN)
 
 
 def shared_tokens(spec: "Spec") -> int:
-    """Input tokens every call of a workload repeats: instructions and output schema."""
+    """Estimate the input tokens that every call of a workload repeats: instructions and output schema."""
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
 
@@ -59,7 +59,7 @@ def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: in
 
 
 def most_answer_tokens(spec: "Spec", items: int) -> int:
-    """The most that a call of so many items may answer; each answer of a pack carries its id."""
+    """Return the most tokens that a call of `items` items may answer; each answer of a pack carries its id."""
     return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
 
 
@@ -68,8 +68,8 @@ def upper_bound(
 ) -> Decimal:
     """Return the most that one item's call can have cost in US dollars; `size` is the item's `call_bytes`.
 
-    A token for every byte that is sent, the longest answer, and the shared part written to the provider's cache, unless the
-    call is known not to be `marked`. 0 where the price of the model is no longer known.
+    It counts a token for every byte that is sent, the longest answer, and the shared part written to the provider's cache,
+    unless the call is known not to be `marked`. 0 where the price of the model is no longer known.
     """
     return pack_bound(version, size, items=1, lane=lane, marked=marked, at=at)
 
@@ -79,8 +79,8 @@ def pack_bound(
 ) -> Decimal:
     """Return the most that one call for `items` items can have cost in US dollars; `size` is the sum of their `call_bytes`.
 
-    The bounds of items alone add up to at least the bound of a call that they share, as long as its prompt stays below the
-    prices of longer ones (`pack_bounds.most_bytes`). 0 where the price of the model is no longer known.
+    The bounds of single items add up to at least the bound of a call that they share, as long as its prompt stays below the
+    prices of longer ones (`pack_size.most_bytes`). 0 where the price of the model is no longer known.
     """
     spec = version.spec
     shared = shared_bytes(spec)
@@ -109,7 +109,7 @@ def shared_bytes(spec: "Spec") -> int:
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:
-    """`total` divided among `weights` by the largest remainder: whole parts that sum exactly to `total`.
+    """Divide `total` among `weights` by the largest remainder: whole parts that sum exactly to `total`.
 
     Equal remainders go to the earlier part. Weights that are all zero share equally.
     Source: Hamilton's method of apportionment.
@@ -127,7 +127,7 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
-    """US dollars divided in the same way, in units of the ledger's last digit, or the total's own where it is finer."""
+    """Divide US dollars in the same way, in units of the ledger's last digit, or of the total's own where it is finer."""
     exponent = total.as_tuple().exponent
     assert isinstance(exponent, int)
     decimals = max(-exponent, LEDGER_DIGITS)
@@ -137,7 +137,7 @@ def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
 
 
 def divided(used: Usage, usd: Decimal, number: int) -> list[Part]:
-    """Each item's part of a response that so many of them shared; the parts sum exactly to it."""
+    """Return each item's part of a response that `number` items shared; the parts sum exactly to it."""
     if number == 1:
         return [Part(used.input, used.output, used.cache_read, used.cache_write, usd)]
     even = [1] * number

@@ -1,4 +1,4 @@
-"""What an item would cost on each lane, as calls share their context at present."""
+"""Estimates of what an item costs on each lane, as calls share their context at present."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,19 +23,20 @@ CACHED_BY_ALL = 4_096  # tokens: no model's shortest prefix that is cached is lo
 
 @dataclass(frozen=True)
 class Sharing:
-    """The pack sizes in force, and the hit rates of what all calls mark for the provider's cache; by default what workloads
-    allow, and no cache."""
+    """The pack sizes in force, and the cache's hit rates of calls that all mark; by default full packs and no cache."""
 
     sizes: PackSizes = field(default_factory=PackSizes)
     hit_rates: HitRates = field(default_factory=dict[tuple[VersionId, Lane], float])
 
     def pack_of(self, version: "Version", lane: Lane) -> int:
-        """How many items of the version share a full call."""
+        """Return how many items of the version share a full call."""
         return self.sizes.of(version, lane)
 
     def like(self, version: "Version", *others: "Version") -> "Sharing":
-        """The same, where calls of the others find what they share in the cache as often as those of this version: on lanes
-        where they ask the same model, and share enough for it to be cached there."""
+        """Return the same sharing, with the version's hit rates for the other versions too.
+
+        That holds on lanes where they ask the same model and share a prefix that is surely long enough for the cache.
+        """
         alike = {
             (each.id, lane): rate
             for (id_, lane), rate in self.hit_rates.items()
@@ -48,7 +49,7 @@ class Sharing:
 
 
 def _is_cached(other: "Version", version: "Version") -> bool:
-    """Whether what calls of the other share is surely long enough for the cache, as that of the version is known to be."""
+    """Return whether the other version's prefix is surely long enough for the cache, given that the version's is."""
     return shared_tokens(other.spec) >= min(shared_tokens(version.spec), CACHED_BY_ALL)
 
 
@@ -61,14 +62,17 @@ class Estimate:
 
     @cached_property
     def less_in_batch(self) -> float:
-        """What a batch costs less, negative where it is dearer."""
+        """Return what a batch saves, negative where it is dearer."""
         return float(self.realtime - self.batch)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What the items of a version have in common on a lane: input tokens of each, as plain ones that cost as much, those of
-    the rule about history, and US dollars of a token and an answer."""
+    """The prices that items of a version have in common on a lane.
+
+    `shared` and `rule` are input tokens of each item, converted to plain ones; `into` and `answer` are US dollars of an input
+    token and of an answer.
+    """
 
     shared: Decimal
     rule: Decimal
@@ -76,13 +80,13 @@ class Rate:
     answer: Decimal
 
     def of(self, own: int, *, told: bool = False) -> Decimal:
-        """Return the price of an item with `own` input tokens of its own; `told`: some of them are its history."""
+        """Return the price of an item with `own` input tokens of its own; `told` says that some of them are its history."""
         shared = self.shared + self.rule if told else self.shared
         return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
 class Estimates:
-    """What items would cost at the prices of one day: what is the same for all items of a version is asked for once.
+    """The costs of items at one day's prices; what all items of a version have in common is computed once.
 
     Calls are as full, and cached as often, as `sharing` says; without it as full as their workload allows, and never cached.
     """

@@ -1,6 +1,6 @@
-"""What keeping each lane takes a month beside the provider's bill: dated amounts that people set, and what is assumed before.
+"""Monthly overheads of the lanes beside the provider's bill: dated amounts that people set, with assumptions before.
 
-An amount is one workload's, or of every workload that has none of its own; the newest that is dated at or before a day is in
+An amount belongs to one workload, or to every workload without its own; the newest that is dated at or before a day is in
 force on it. Amounts are US dollars a month.
 """
 
@@ -20,7 +20,7 @@ EVERY = (
 
 
 class OverheadKind(StrEnum):
-    """What a lane takes beside the provider's bill."""
+    """A kind of cost beside the provider's bill."""
 
     INFRASTRUCTURE = "infrastructure"  # what it runs on
     ENGINEERING = "engineering"  # the work that keeps it running
@@ -37,7 +37,7 @@ ASSUMED_USD = {
 
 @dataclass(frozen=True)
 class Overhead:
-    """What one lane takes a month for one thing, from a day on; `workload` None: of every workload without its own."""
+    """A lane's monthly cost of one kind from a day on; `workload` None stands for every workload without its own."""
 
     workload: str | None
     lane: Lane
@@ -47,19 +47,19 @@ class Overhead:
 
     @property
     def name(self) -> str:
-        """Whose, and which."""
+        """Return its workload, lane and kind."""
         whose = "every workload without its own" if self.workload is None else self.workload
         return f"{whose}, {self.lane}, {self.kind}"
 
     @property
     def said(self) -> str:
-        """All of it, as a sentence."""
+        """Say it as a sentence."""
         return f"{self.name}: {usd(self.monthly_usd)} a month from {self.from_date} on"
 
 
 @dataclass(frozen=True)
 class Dated:
-    """An overhead as it was set: who, why and when. Nothing is ever changed: a later row takes its place."""
+    """An overhead as it was set, by whom, why and when. Rows never change: a later one takes over."""
 
     overhead: Overhead
     who: str
@@ -69,7 +69,7 @@ class Dated:
 
 @dataclass(frozen=True)
 class Overheads:
-    """What running each lane takes a month beside the provider's bill."""
+    """The monthly overheads of both lanes."""
 
     realtime_infra_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.INFRASTRUCTURE])
     realtime_engineering_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.ENGINEERING])
@@ -79,11 +79,11 @@ class Overheads:
 
     @property
     def said(self) -> str:
-        """All of it, as a sentence."""
+        """Say them as a sentence."""
         return f"keeping the lanes takes beside that, a month: {'; '.join(self.of(lane) for lane in Lane)}"
 
     def of(self, lane: Lane) -> str:
-        """What a lane takes, by kind."""
+        """Say a lane's overheads by kind."""
         kinds = {
             OverheadKind.INFRASTRUCTURE: self.infra_usd(lane),
             OverheadKind.ENGINEERING: self.engineering_usd(lane),
@@ -95,24 +95,24 @@ class Overheads:
         return f"{lane} {dollars(self.monthly_usd(lane))}: {', '.join(parts)}"
 
     def monthly_usd(self, lane: Lane) -> float:
-        """All of a lane."""
+        """Return the sum of a lane."""
         return self.infra_usd(lane) + self.engineering_usd(lane)
 
     def infra_usd(self, lane: Lane) -> float:
-        """What it runs on."""
+        """Return a lane's infrastructure cost."""
         return self.realtime_infra_usd if lane is Lane.REALTIME else self.batch_infra_usd
 
     def engineering_usd(self, lane: Lane) -> float:
-        """The work that keeps it running."""
+        """Return a lane's engineering cost."""
         return (
             self.realtime_engineering_usd if lane is Lane.REALTIME else self.batch_engineering_usd
         )
 
 
 def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
-    """What the lanes of a workload take on that day; `rows` come in the order in which they were set.
+    """Return a workload's overheads on that day; `rows` come in the order in which they were set.
 
-    Its own amount goes before that of every workload, and of two of one day the one that was set last.
+    Its own amount precedes that of every workload; of two of one day the later one counts.
     """
     dated = [
         each.overhead
@@ -138,7 +138,7 @@ def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
 
 
 def refusal(overhead: Overhead, *, today: date) -> str | None:
-    """Why the amount cannot be set; None when it can."""
+    """Return why the amount cannot be set, None when it can."""
     if not overhead.monthly_usd.is_finite() or not 0 <= overhead.monthly_usd <= MOST_USD:
         return (
             f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"

@@ -1,13 +1,13 @@
-"""How many items share a call: as many as the workload allows, unless packed answers are seen to agree less with answers alone
-than those agree with each other. The one place that decides it, for both lanes. Pure.
+"""The number of items that share a call, decided here for both lanes.
 
-Sizes are the one allowed and its halves, down to 1. What is known of a size comes from calls of so many items, or of more than
-half as many. It is believed at any look, because bounds hold at all of them (`always_valid`):
+It is what the workload allows, unless packed answers agree less with answers alone than those agree with each other. Sizes
+are the allowed one and its halves, down to 1. Evidence for a size comes from calls of that many items, or of more than half
+as many. Its bounds hold at every look (`always_valid`):
 
 - the smallest size that surely hurts is left for its half;
 - a size that is surely as good as answers alone, but for `TOLERATED`, is left for its double, unless that one hurt lately: it
-  rests for a day, each time twice as long, 16 days at most, and what was known of it is then forgotten;
-- otherwise there is too little to say, and it stays.
+  rests for a day, twice as long each time, 16 days at most, and its old evidence is then forgotten;
+- otherwise the evidence is too thin, and the size stays.
 """
 
 import json
@@ -38,7 +38,7 @@ REST = Backoff(timedelta(days=1), timedelta(days=16))
 
 @dataclass(frozen=True)
 class Place:
-    """Where a size is in force: of a workload, on a lane, as long as that asks the same model."""
+    """The scope of a size: a workload on a lane, as long as the lane asks the same model."""
 
     workload: str
     lane: Lane
@@ -51,8 +51,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was compared: since the size in force was decided, of packed items, by how many shared their calls, how many said
-    the same alone; and of late, whatever the size, of items that were answered alone twice, how many said the same again."""
+    """The comparisons so far.
+
+    `packed` counts, by pack size, the packed answers since the last decision that agree with the answer alone. `alone` counts
+    recent items that were answered alone twice, and agree.
+    """
 
     packed: Mapping[int, Share] = field(default_factory=dict)
     alone: Share = NOTHING
@@ -60,8 +63,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Decided:
-    """A decision. `size` of `allowed` items share a call from then on; `hurt` is the size that it is because of, if any.
-    `packed` and `alone` are the evidence."""
+    """A decision: `size` of `allowed` items share a call from then on, with the evidence for it.
+
+    `hurt` is the size that was left because it hurt.
+    """
 
     size: int
     allowed: int
@@ -81,29 +86,29 @@ class Hurt:
 
     @property
     def rests_until(self) -> datetime:
-        """Before then it is not tried again."""
+        """Return when it may be tried again."""
         return self.last_at + REST.after(self.times)
 
 
 class PackSizes:
-    """The sizes in force, by what was decided last."""
+    """The sizes in force, by the last decisions."""
 
     def __init__(self, decided: Mapping[Place, Decided] | None = None) -> None:
         self._decided = dict(decided or {})
         self._bytes: dict[tuple[VersionId, Lane], int | None] = {}
 
     def learn(self, decided: Mapping[Place, Decided]) -> None:
-        """These are in force from now on."""
+        """Put these decisions in force."""
         self._decided = dict(decided)
         self._bytes.clear()
 
     def of(self, version: "Version", lane: Lane) -> int:
-        """How many items of the version may share a call."""
+        """Return how many items of the version may share a call."""
         most = most_items(version.spec, lane)
         return most if most == 1 else in_force(self._decided.get(Place.of(version, lane)), most)
 
     def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
-        """How many bytes they may have together; None where nothing bounds them."""
+        """Return how many bytes those items may have together, None where nothing bounds them."""
         key = version.id, lane
         if key not in self._bytes:
             self._bytes[key] = most_bytes(version, lane, at)
@@ -111,14 +116,14 @@ class PackSizes:
 
 
 def in_force(last: Decided | None, allowed: int) -> int:
-    """The size in force: the one that was decided last, or all that is allowed where that was no less than was allowed then."""
+    """Return the size in force: the last decision, or the allowed size where the decision was to allow all."""
     if last is None or last.size >= last.allowed:
         return allowed
     return next(each for each in sizes(allowed) if each <= max(1, last.size))
 
 
 def sizes(allowed: int) -> list[int]:
-    """The one allowed, and its halves down to 1."""
+    """Return the allowed size and its halves down to 1."""
     found = [allowed]
     while found[-1] > 1:
         found.append(found[-1] // 2)
@@ -133,7 +138,7 @@ def decide(
     *,
     now: datetime,
 ) -> Decided | None:
-    """The size from now on, and why; None where it stays."""
+    """Return the next size with its reason, None where the size stays."""
     size = in_force(last, allowed)
     ladder = sizes(allowed)
     known = {each: _of_size(evidence.packed, each, ladder) for each in ladder}
@@ -160,7 +165,7 @@ def _grown(
     hurts: Mapping[int, Hurt],
     now: datetime,
 ) -> Decided | None:
-    """The next larger size, where it may be tried."""
+    """Return the next larger size, where it may be tried."""
     larger = ladder[ladder.index(size) - 1]
     if any(now < each.rests_until for of, each in hurts.items() if size < of <= larger):
         return None
@@ -178,13 +183,13 @@ def _grown(
 
 
 def _of_size(packed: Mapping[int, Share], size: int, ladder: Sequence[int]) -> Share:
-    """What is known of calls of so many items, and of more than the next smaller size."""
+    """Return the evidence of calls of `size` items, and of more than the next smaller size."""
     smaller = ladder[ladder.index(size) + 1] if size > 1 else 0
     return total(share for items, share in packed.items() if smaller < items <= size)
 
 
 def total(of: Iterable[Share]) -> Share:
-    """All of these together."""
+    """Return the sum of these shares."""
     hits, samples = 0, 0
     for each in of:
         hits, samples = hits + each.hits, samples + each.samples
@@ -206,7 +211,7 @@ BYTES_PER_TOKEN = 3  # of UTF-8, at least: English has more than four, Chinese a
 
 
 def most_items(spec: "Spec", lane: Lane) -> int:
-    """How many items may share a call on a lane: as many as the workload allows, and a model can answer; 1 at least."""
+    """Return how many items may share a call, as far as the workload allows and a model can answer; at least 1."""
     longest = most_answer_tokens(spec, 2) // 2  # of one within a pack
     return max(1, min(spec.pack_of(lane), MOST_ANSWER_TOKENS // longest))
 
@@ -236,16 +241,16 @@ WHOLE = 2**64
 
 
 def is_checked(workload: str, key: str, share: float) -> bool:
-    """Whether the item is among such a share of all, 0 to 1."""
+    """Return whether the item is among the share, 0 to 1, of items that are also answered alone; its key decides it."""
     return _place(workload, key) < share
 
 
 def is_checked_twice(workload: str, key: str, share: float) -> bool:
-    """Whether it is answered alone a second time."""
+    """Return whether the item is answered alone a second time."""
     return _place(workload, key) < share * TWICE
 
 
 def _place(workload: str, key: str) -> float:
-    """0 to 1, and always the same for an item."""
+    """Return the item's constant place, 0 to 1."""
     text = "\x1f".join((workload, SALT, key))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) / WHOLE

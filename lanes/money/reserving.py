@@ -1,4 +1,4 @@
-"""Which waiting items their hard budgets pay for now, which wait for reserved money, and which rest. Pure."""
+"""Reserving of hard budgets for calls: which waiting items are paid for now, which wait for money, and which rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,11 +28,11 @@ class Candidate:
 
 @dataclass
 class Reserved:
-    """What a claim takes of the candidates.
+    """The result of reserving.
 
-    `paid` are reserved for; `resting` are not looked at again before that moment. Something of the workloads in `waiting` stays
-    ready until calls under way end; the budget of those in `stopped` has less left than any call of theirs may cost. `refused`
-    names the least that was lacking of each budget; None: it paid.
+    Money is reserved for `paid`; `resting` items are not tried before their moment. The `waiting` workloads have items that
+    stay ready until calls under way end; the budgets of `stopped` workloads have less left than any call may cost. `refused` is
+    the least that each budget lacked, None where it paid.
     """
 
     paid: list[Candidate] = field(default_factory=list)
@@ -49,11 +49,11 @@ def reserve(
     least: Mapping[str, Decimal],
     now: datetime,
 ) -> Reserved:
-    """Reserve for the candidates, the most urgent first, as far as every budget of theirs has enough left.
+    """Reserve for the candidates, the most urgent first, as far as all of their budgets have enough left.
 
-    An item that does not fit holds no cheaper one back. It waits where the end of calls under way could pay for it; else it
-    rests alone: until the period ends, or for a minute where batches hold the money. Where less is left of a whole workload
-    than `least`, the least that any call of it may cost, nothing of it rests: the workload stops.
+    An item that does not fit holds no cheaper one back. It waits where the end of calls under way could pay for it. Otherwise it
+    rests: until the period ends, or for a minute where batches hold the money. Where less than `least`, the cheapest call of the
+    workload, is left, nothing rests: the workload stops.
     """
     then = Reserved()
     left = {id_: of.left_usd for id_, of in budgets.items()}
@@ -83,7 +83,7 @@ def reserve(
 def _hold_back(
     then: Reserved, each: Candidate, lacking: Sequence[BudgetStatus], least: Decimal, now: datetime
 ) -> None:
-    """The candidate is not paid for now, because too little is left of the budgets that are `lacking`."""
+    """Let a candidate wait, rest or stop, because too little is left of the budgets in `lacking`."""
     of_all = [of for of in lacking if of.budget.consumer is None]
     if any(_without_calls(of) < least for of in of_all):
         then.stopped.add(each.workload)
@@ -97,5 +97,5 @@ def _hold_back(
 
 
 def _without_calls(of: BudgetStatus) -> Decimal:
-    """Return what will be left when all calls under way have ended and cost nothing."""
+    """Return what will be left if all calls under way end and cost nothing."""
     return of.unspent_usd - of.batches_usd
