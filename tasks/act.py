@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
-from lanes.batch.batch import Decision, sentence
+from lanes.batch.batch import BatchDecision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
@@ -45,9 +45,9 @@ class Deed(StrEnum):
 
 
 DECISIONS = {
-    Deed.ADOPT_BATCH: Decision.ADOPT,
-    Deed.RESUBMIT_BATCH: Decision.RESUBMIT,
-    Deed.GIVE_UP_BATCH: Decision.GIVE_UP,
+    Deed.ADOPT_BATCH: BatchDecision.ADOPT,
+    Deed.RESUBMIT_BATCH: BatchDecision.RESUBMIT,
+    Deed.GIVE_UP_BATCH: BatchDecision.GIVE_UP,
 }
 
 

@@ -30,8 +30,8 @@ from lanes.provider.results import (
     unread,
 )
 from lanes.settling import attempts
-from lanes.settling.attempts import Times
-from lanes.settling.outcome import Attempt, Judged, Saved
+from lanes.settling.attempts import CallTimes
+from lanes.settling.outcome import Attempt, Judgment, SaveResult
 from lanes.store import incidents
 from lanes.store.batch import collection, doubts
 from lanes.store.settling import decisions
@@ -63,7 +63,7 @@ class Unsaved(LanesError):
 
 
 @dataclass(frozen=True)
-class Homecoming:
+class CollectResult:
     """What came of collecting a batch: its items when it is home, else why not, and how long it rests at least."""
 
     items: int
@@ -106,17 +106,17 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-async def collect_batch(at: Connections, batch: OpenBatch) -> Homecoming:
+async def collect_batch(at: Connections, batch: OpenBatch) -> CollectResult:
     """The ended batch is home, or the trouble that keeps it is known. Safe to repeat, and after a crash."""
     try:
         items = await bring_home(at, batch)
     except ShortRead as trouble:
-        return Homecoming(0, str(trouble), APART)
+        return CollectResult(0, str(trouble), APART)
     except (ResultsCut, ForeignResults, StillLocked, Unsaved, CallFailed) as trouble:
-        return Homecoming(0, str(trouble))
+        return CollectResult(0, str(trouble))
     if items:
         get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, items)
-    return Homecoming(items)
+    return CollectResult(items)
 
 
 async def bring_home(at: Connections, batch: OpenBatch) -> int:
@@ -134,7 +134,7 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     """
     assert batch.provider_batch_id is not None
     version = await at.db.run(workloads.one, batch.version_id)
-    reading = Reading(at, batch, version)
+    reading = ResultReading(at, batch, version)
     try:
         most = max(1, CHUNK * batch.requests // batch.items)
         told = results(
@@ -156,7 +156,7 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     return 0 if batch.state is BatchState.SUPERSEDED else batch.items
 
 
-class Reading:
+class ResultReading:
     """One reading of a batch's results, from the first line to the last."""
 
     def __init__(self, at: Connections, batch: OpenBatch, version: Version) -> None:
@@ -253,7 +253,7 @@ class Reading:
             )
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items)
         return attempts.of_request(
-            self._version, claims, said, Times(self._batch.begun_at, now), ids=ids
+            self._version, claims, said, CallTimes(self._batch.begun_at, now), ids=ids
         )
 
     async def _freeze(
@@ -312,14 +312,14 @@ class Reading:
         claims = [claim for each in lost.values() for claim in each]
         if why is not None:
             await self._unread(
-                dict.fromkeys(claims, Judged(Outcome.UNKNOWN, error=why, spends=False))
+                dict.fromkeys(claims, Judgment(Outcome.UNKNOWN, error=why, spends=False))
             )
             return
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
             await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
 
-    async def _unread(self, judged: Mapping[Claim, Judged]) -> None:
+    async def _unread(self, judged: Mapping[Claim, Judgment]) -> None:
         claims = [*judged]
         for first in range(0, len(claims), CHUNK):
             part = {claim: judged[claim] for claim in claims[first : first + CHUNK]}
@@ -367,7 +367,7 @@ class Reading:
                 self._failures.told(),
             )
 
-    async def _save(self, made: Sequence[Attempt]) -> Saved:
+    async def _save(self, made: Sequence[Attempt]) -> SaveResult:
         for each in made:
             if each.judged.outcome is not Outcome.VALID:
                 self._failures.met(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.batch.departure import NotCreated, Patience, next_try
 from lanes.errors import LanesError
 from lanes.provider.errors import CallFailed
@@ -100,7 +100,7 @@ async def send_waiting(
 
 
 async def _all_of(
-    at: Connections, kind: Kind, departed: Departed, patience: Patience, sleep: Sleep
+    at: Connections, kind: BatchKind, departed: Departed, patience: Patience, sleep: Sleep
 ) -> None:
     """As many batches as it takes; what they hold is counted. One that is too large is halved, a busy provider waited for."""
     most = MOST_ITEMS

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import UNCONFIRMED, OpenBatch
-from lanes.batch.reconcile import Finding, Listed, Lost, find, over_at, span
+from lanes.batch.reconcile import BatchFinding, ListedBatch, LostCreate, find, over_at, span
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
@@ -18,12 +18,12 @@ MOST_AHEAD = timedelta(days=1)  # that the provider's clock may be from ours
 SEVERAL = "several batches at the provider fit it"
 
 
-async def reconcile_unresolved(at: Connections) -> Finding | None:
+async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
     """The account's unresolved batch was adopted, released or held, or waits on; None when there is none.
 
     Held batches are searched for again from time to time.
     """
-    found: Finding | None = None
+    found: BatchFinding | None = None
     for batch in await at.db.run(adoption.to_search, at.provider.account, now=await at.db.now()):
         try:
             finding = await _reconcile(at, batch)
@@ -31,13 +31,13 @@ async def reconcile_unresolved(at: Connections) -> Finding | None:
             get_run_logger().warning(
                 "batch %d without an answer could not be looked for: %s", batch.id, failure
             )
-            finding = Finding.WAIT
+            finding = BatchFinding.WAIT
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
     return found
 
 
-async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
+async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
     lost, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
     before = await at.db.now()
     listing = await provider.listing(await at.client())
@@ -51,7 +51,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
             maybe_billed=False,
         )
     listed = [
-        Listed(each.id, each.requests, each.created_at)
+        ListedBatch(each.id, each.requests, each.created_at)
         for each in await listing.since(span(lost, grace=grace, ahead=ahead).first)
     ]
     ids = [each.id for each in listed]
@@ -60,30 +60,30 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
     found = find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
     now = await at.db.now()
     match found.finding:
-        case Finding.ADOPT:
+        case BatchFinding.ADOPT:
             assert found.batch_id is not None
             minutes = await at.db.run(batches.expected_minutes, batch.version_id)
             expected = now + timedelta(minutes=minutes)
             await at.db.run(
                 adoption.adopted, batch.id, found.batch_id, expected_end_at=expected, now=now
             )
-        case Finding.RELEASE:
+        case BatchFinding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(doubts.release, batch.id, note=note, now=now)
-        case Finding.HOLD if batch.state is BatchState.INTENDED:
+        case BatchFinding.HOLD if batch.state is BatchState.INTENDED:
             await at.db.run(doubts.hold, batch.id, note=SEVERAL, now=now)
-        case Finding.HOLD | Finding.WAIT:
+        case BatchFinding.HOLD | BatchFinding.WAIT:
             pass
     await at.db.run(adoption.searched, batch.id, now=now)
     get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
     return found.finding
 
 
-def create_of(at: Connections, batch: OpenBatch) -> Lost:
+def create_of(at: Connections, batch: OpenBatch) -> LostCreate:
     """The create of a batch that has no answer."""
     longest = timedelta(seconds=at.provider.create_within_s)
     over = over_at(batch.intended_at, batch.create_ended_at, longest=longest)
-    return Lost(batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD)
+    return LostCreate(batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD)
 
 
 def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:

@@ -15,7 +15,7 @@ from lanes.money.estimates import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
-from lanes.routing.route import Received, Route, decide, looks_inside
+from lanes.routing.route import ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database, Run
@@ -164,7 +164,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
 
 
 def _decided(
-    waiting: Sequence[Received],
+    waiting: Sequence[ReceivedItem],
     versions: dict[str, Version],
     splits: Splits,
     now: datetime,
@@ -172,10 +172,10 @@ def _decided(
     statuses: list[BudgetStatus],
     room: Room | None,
     estimates: Estimates,
-) -> tuple[list[tuple[Received, Version, Route]], set[str]]:
+) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these. What goes to
     real time takes of its room."""
-    decided: list[tuple[Received, Version, Route]] = []
+    decided: list[tuple[ReceivedItem, Version, Route]] = []
     problems: set[str] = set()
     for item in waiting:
         version = versions[item.arrived.workload]

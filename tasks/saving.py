@@ -19,7 +19,7 @@ from lanes.backoff import Backoff
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.settling.attempts import unsavable
-from lanes.settling.outcome import Attempt, Saved, each_once
+from lanes.settling.outcome import Attempt, SaveResult, each_once
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.discreet import is_refusal
@@ -42,7 +42,7 @@ async def save(
     flow_run_id: UUID | None = None,
     now: datetime | None = None,
     sleep: Sleep = asyncio.sleep,
-) -> Saved:
+) -> SaveResult:
     """Save what attempts led to, but for those in `passed_over`, which others held to the last, and those `refused`.
 
     What nobody holds is committed before anything is waited for. `now` is the database's time unless given; `flow_run_id`
@@ -51,9 +51,9 @@ async def save(
     """
     by = {"batch_id": batch_id, "flow_run_id": flow_run_id, "now": now}
 
-    async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> Saved:
+    async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> SaveResult:
         if not some:
-            return Saved()
+            return SaveResult()
         try:
             return await outlasting(lambda: _once(db, some, wait, **by), sleep=sleep)
         except Exception as error:
@@ -64,12 +64,14 @@ async def save(
                 return await saved(some[:middle], wait) + await saved(some[middle:], wait)
             return await without_answer(some[0], error, wait)
 
-    async def without_answer(refused: Attempt, why: Exception, wait: timedelta | None) -> Saved:
+    async def without_answer(
+        refused: Attempt, why: Exception, wait: timedelta | None
+    ) -> SaveResult:
         get_run_logger().error(
             "the attempt of work %d cannot be saved", refused.claim.work_id, exc_info=why
         )
         without = unsavable(refused, type(why).__name__)
-        return Saved(refused=[refused]) if without == refused else await saved([without], wait)
+        return SaveResult(refused=[refused]) if without == refused else await saved([without], wait)
 
     done = await saved(each_once(attempts))
     for _ in range(ROUNDS):
@@ -100,7 +102,7 @@ async def _once(
     batch_id: BatchId | None,
     flow_run_id: UUID | None,
     now: datetime | None,
-) -> Saved:
+) -> SaveResult:
     async with db.transaction() as run:
         return await run(
             outcomes.save,

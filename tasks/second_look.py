@@ -11,9 +11,9 @@ from functools import partial
 from prefect.logging import get_run_logger
 
 from lanes.promises.deadlines import risks
-from lanes.routing.load import Load, Rest
+from lanes.routing.load import Load, ModelRest
 from lanes.routing.second_look import BOUND_AHEAD, LOOKS_EVERY, looked_until, rescue, weigh
-from lanes.routing.shedding import Line, Shedding
+from lanes.routing.shedding import QueueAhead, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.promises import recording
@@ -103,14 +103,14 @@ class Shedder:
     def __init__(self, db: Database, account: str) -> None:
         self._db, self._account = db, account
         self._before = END
-        self._line: Line | None = None  # the queue before that place
+        self._line: QueueAhead | None = None  # the queue before that place
 
     async def look(self, lane: Load) -> int:
         """Shed what has to leave of the next part of the queue; return how much that was."""
         async with self._db.transaction() as run:
             going = await run(sheds.going)
             rests = [
-                Rest(model, each.since, each.why)
+                ModelRest(model, each.since, each.why)
                 for (account, model), each in (await run(circuits.not_closed, now=run.now)).items()
                 if account == self._account
             ]
@@ -132,7 +132,7 @@ class Shedder:
             get_run_logger().info("%s shed to batches", counted(left, "item"))
         return left
 
-    async def _shed_chunk(self, shedding: Shedding, line: Line, names: Sequence[str]) -> int:
+    async def _shed_chunk(self, shedding: Shedding, line: QueueAhead, names: Sequence[str]) -> int:
         async with self._db.transaction() as run:
             found = await run(sheds.last, names, before=self._before)
             known = await run(workloads.versions, {each.version_id for each in found.waiting})

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
-from lanes.batch.batch import Answer, Intent, Kind
+from lanes.batch.batch import BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
 from lanes.errors import LanesError
 from lanes.ids import BatchId
@@ -88,7 +88,7 @@ class Prepared:
 
 
 @task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
-async def send_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -> int:
+async def send_batch(at: Connections, kind: BatchKind, *, most: int = MOST_ITEMS) -> int:
     """One batch of up to `most` of a workload's waiting items is with the provider; their number, 0 when none waited.
 
     A create without an answer leaves the batch `intended`: `collect` finds out what became of it.
@@ -128,7 +128,7 @@ async def _unblocked(at: Connections) -> None:
 
 
 async def prepare(
-    at: Connections, kind: Kind, *, now: datetime | None = None, most: int = MOST_ITEMS
+    at: Connections, kind: BatchKind, *, now: datetime | None = None, most: int = MOST_ITEMS
 ) -> Prepared | None:
     """The intent of one batch is committed and owns its work; None when nothing waited. `now` is the database's time
     unless given.
@@ -149,7 +149,7 @@ async def prepare(
 
 
 async def _prepared(
-    at: Connections, kind: Kind, body: Body, now: datetime | None, most: int
+    at: Connections, kind: BatchKind, body: Body, now: datetime | None, most: int
 ) -> Prepared | None:
     version, marks = await _marks(at, kind)
     affording: Affording | None = None
@@ -194,7 +194,7 @@ async def _prepared(
     )
 
 
-async def _marks(at: Connections, kind: Kind) -> tuple[Version, Marks]:
+async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
     """The version, and which requests of a batch of it mark what they share: that is committed before anything is locked."""
     async with at.db.transaction() as run:
         version = await run(workloads.one, kind.version_id)
@@ -255,7 +255,7 @@ def _write(
     connection: Connection,
     writing: _Writing,
     affording: Affording,
-    kind: Kind,
+    kind: BatchKind,
     *,
     most: int,
     taken: Collection[int],
@@ -299,7 +299,9 @@ def _with_history(
         yield from part
 
 
-async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:
+async def _created(
+    at: Connections, kind: BatchKind, prepared: Prepared, created: ProviderBatch
+) -> None:
     async with at.db.transaction() as run:
         expected = run.now + timedelta(minutes=prepared.expected_minutes)
         answer = await run(
@@ -307,7 +309,7 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
         )
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
-    if answer is Answer.UNWANTED:
+    if answer is CreateAnswer.UNWANTED:
         get_run_logger().warning(
             "batch %d was created too late: %s is cancelled", prepared.batch_id, created.id
         )
@@ -318,7 +320,7 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
 
 
 async def _not_created(
-    at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed
+    at: Connections, kind: BatchKind, prepared: Prepared, failure: CallFailed
 ) -> None:
     what = f"batch {prepared.batch_id} of {kind.workload} with {counted(prepared.items, 'item')}"
     if failure.as_create is NotCreated.MAYBE:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.errors import LanesError
 from lanes.store.batch import ready_work
 from lanes.store.signals import Role, RoleLock
@@ -29,6 +29,6 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
         yield
 
 
-async def waiting_kinds(at: Connections, workload: str | None) -> list[Kind]:
+async def waiting_kinds(at: Connections, workload: str | None) -> list[BatchKind]:
     """The workloads and versions with work to submit."""
     return await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())

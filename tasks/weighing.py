@@ -22,7 +22,7 @@ from lanes.realtime.circuit import Fault
 from lanes.realtime.health import ACCOUNT, Health, Standstills
 from lanes.realtime.pace import Pace
 from lanes.settling import attempts
-from lanes.settling.attempts import Times
+from lanes.settling.attempts import CallTimes
 from lanes.settling.outcome import Attempt
 from lanes.text import remove_quotes
 from lanes.words import Outcome
@@ -96,7 +96,9 @@ class Weighing:
         """Return the consequences of calls that ended, each by a version. One that cannot be weighed harms no other."""
         then = Consequences()
         for version, called in ended:
-            times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
+            times = CallTimes.before(
+                now, age_s=time.monotonic() - called.ended, seconds=called.seconds
+            )
             one = Consequences()
             try:
                 self._weigh(one, version, called, times, now)
@@ -113,7 +115,7 @@ class Weighing:
         return then
 
     def _weigh(
-        self, then: Consequences, version: Version, called: Called, times: Times, now: datetime
+        self, then: Consequences, version: Version, called: Called, times: CallTimes, now: datetime
     ) -> None:
         if called.response is not None:
             then.attempts += attempts.answered(
@@ -142,7 +144,7 @@ class Weighing:
         version: Version,
         called: Called,
         failure: CallFailed,
-        times: Times,
+        times: CallTimes,
         now: datetime,
     ) -> None:
         workload, model, work = version.workload, version.spec.realtime_model, work_of(called.pack)

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, func, select
 
 from blocks.provider import Provider
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.ids import BatchId
 from lanes.routing.route import decide
 from lanes.store.batch import batches
@@ -44,7 +44,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
         return (await db.run(batches.open_batches))[-1].id
 
 
-def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> Kind:
+def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> BatchKind:
     """The item waits for the batch lane; the stand's own router never saw it."""
     connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
     admit(
@@ -66,7 +66,7 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
         for each in ours
     ]
     routes.save(connection, decided, now=now)
-    return Kind(workload, version.id)
+    return BatchKind(workload, version.id)
 
 
 def waits_since(stand: RunningStand, workload: str, key: str, *, hours: float) -> None:

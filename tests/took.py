@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lanes.routing.turnaround import Seen, Turnarounds
+from lanes.routing.turnaround import ObservedBatches, Turnarounds
 from tests.conftest import NOON
 
 MODEL = "claude-haiku-5-5"
@@ -23,9 +23,9 @@ class Took:
     stated: timedelta | None = None
 
 
-def seen(of: Iterable[Took]) -> Seen:
+def seen(of: Iterable[Took]) -> ObservedBatches:
     """Return the batches as columns, in the order in which they left."""
-    return Seen.of(
+    return ObservedBatches.of(
         [
             (
                 each.age.total_seconds(),

@@ -19,7 +19,7 @@ OVER = (BatchState.COLLECTED, BatchState.RELEASED)  # nobody moves it on
 
 
 @dataclass(frozen=True)
-class Kind:
+class BatchKind:
     """One batch holds work of one version only."""
 
     workload: str
@@ -41,7 +41,7 @@ class Intent:
     stated_back_at: datetime | None = None
 
 
-class Answer(StrEnum):
+class CreateAnswer(StrEnum):
     """The outcome of an answered create."""
 
     SUBMITTED = "submitted"  # the batch is the provider's of that id
@@ -80,7 +80,7 @@ class OpenBatch:
         return self.state in UNCONFIRMED or (self.state in AT_PROVIDER and self.unproved)
 
 
-class Decision(StrEnum):
+class BatchDecision(StrEnum):
     """A person's decision about an open batch."""
 
     ADOPT = "adopt"  # it is the batch of that id at the provider
@@ -112,7 +112,7 @@ class Stakes:
         return f"the provider has it as {self.provider_batch_id}"
 
 
-def sentence(decision: Decision, at_stake: Stakes) -> str:
+def sentence(decision: BatchDecision, at_stake: Stakes) -> str:
     """Say what a decision does and what it may cost."""
     items, again, most = (
         counted(at_stake.items, "item"),
@@ -121,17 +121,17 @@ def sentence(decision: Decision, at_stake: Stakes) -> str:
     )
     this = f"batch {at_stake.batch_id} of {at_stake.workload} is {at_stake.state} and holds {items}; {at_stake.held_by}"
     match decision:
-        case Decision.ADOPT:
+        case BatchDecision.ADOPT:
             return (
                 f"{this}. Adopting a batch of the provider costs nothing by itself: it is billed, at most {most}, whether "
                 "adopted or not, and its first result proves whether it is this one"
             )
-        case Decision.RESUBMIT:
+        case BatchDecision.RESUBMIT:
             return (
                 f"{this}. Resubmitting sends its items again for about {again}; what the provider works off of this batch "
                 f"all the same is billed too, at most {most}, booked, and never shown"
             )
-        case Decision.GIVE_UP:
+        case BatchDecision.GIVE_UP:
             return (
                 f"{this}. Giving it up fails its items, which `lanes retry` brings back for about {again}; what the provider "
                 f"works off of this batch all the same is billed, at most {most}, booked, and never shown"

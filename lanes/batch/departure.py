@@ -13,7 +13,7 @@ from lanes.units import clock, counted
 
 
 @dataclass(frozen=True)
-class Outstanding:
+class OutstandingWork:
     """The unsettled items of a workload, counted by what they wait for.
 
     `ready` items leave with the next batch, `resting` ones not before `rested_at`. `in_the_way` are batches whose create
@@ -38,7 +38,7 @@ class Outstanding:
         return self.ready > 0 and self.paused_at is None
 
 
-def announcement(of: Outstanding, now: datetime) -> str:
+def announcement(of: OutstandingWork, now: datetime) -> str:
     """Say how many items leave, or why none does, and what moves the others on."""
     name = of.workload
     if of.paused_at is not None:
@@ -60,7 +60,7 @@ def announcement(of: Outstanding, now: datetime) -> str:
     return ": ".join([said, "; ".join(rest)]) if rest else said
 
 
-def _left_behind(of: Outstanding, now: datetime) -> list[str]:
+def _left_behind(of: OutstandingWork, now: datetime) -> list[str]:
     rested = clock(of.rested_at, beside=now) if of.rested_at else ""
     reasons = [
         (of.unrouted, "received and not routed yet, which takes a few seconds while a drain runs"),
@@ -141,7 +141,7 @@ def next_try(
             return None
 
 
-class Requests(Protocol):
+class RequestWriter(Protocol):
     """The requests of a batch that is being written, in order; each is a pack."""
 
     def __len__(self) -> int: ...
@@ -161,7 +161,7 @@ class Requests(Protocol):
 
 
 def fill(
-    requests: Requests,
+    requests: RequestWriter,
     packs: Iterable[list[ClaimedWork]],
     *,
     most_requests: int,
@@ -199,7 +199,7 @@ def whole_from(taken: Collection[int]) -> int:
     return next(number for number in itertools.count(1) if number not in taken)
 
 
-def _added(requests: Requests, pack: Sequence[ClaimedWork], most_bytes: int) -> bool:
+def _added(requests: RequestWriter, pack: Sequence[ClaimedWork], most_bytes: int) -> bool:
     """Append the pack if it fits; return whether it did."""
     before = len(requests)
     requests.add(pack)

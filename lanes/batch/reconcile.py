@@ -23,7 +23,7 @@ MARGIN = timedelta(
 )  # by how much the two clocks may have moved against each other since the intent
 
 
-class Finding(StrEnum):
+class BatchFinding(StrEnum):
     """The conclusion from the provider's list."""
 
     ADOPT = "adopt"  # exactly one batch fits, and ours would be listed by now
@@ -33,14 +33,14 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedBatch:
     """A batch that the provider lists, by the provider's clock; None stands for what cannot be read."""
 
     id: str
     requests: int | None
     created_at: datetime | None
 
-    def fits(self, requests: int, possible: "Span") -> bool:
+    def fits(self, requests: int, possible: "CreationSpan") -> bool:
         """Return whether it may be a batch with this number of requests that was created in that span."""
         return self.requests in (None, requests) and (
             self.created_at is None or self.created_at in possible
@@ -48,7 +48,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Lost:
+class LostCreate:
     """A create without an answer, by our clock. From `over_at` on no process can still be creating it."""
 
     requests: int
@@ -58,15 +58,15 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundBatch:
     """A finding, with the batch to adopt."""
 
-    finding: Finding
+    finding: BatchFinding
     batch_id: str | None = None
 
 
 @dataclass(frozen=True)
-class Span:
+class CreationSpan:
     """The time in which a batch can have been created, both ends included."""
 
     first: datetime
@@ -83,20 +83,20 @@ def over_at(
     return create_ended_at or intended_at + longest
 
 
-def span(lost: Lost, *, grace: timedelta, ahead: timedelta) -> Span:
+def span(lost: LostCreate, *, grace: timedelta, ahead: timedelta) -> CreationSpan:
     """Return when the batch can have been created by the provider's clock, which is `ahead` of ours."""
-    return Span(lost.intended_at + ahead - MARGIN, lost.over_at + grace + ahead + MARGIN)
+    return CreationSpan(lost.intended_at + ahead - MARGIN, lost.over_at + grace + ahead + MARGIN)
 
 
 def find(
-    lost: Lost,
-    listed: Sequence[Listed],
+    lost: LostCreate,
+    listed: Sequence[ListedBatch],
     taken: Collection[str],
     *,
     grace: timedelta,
     ahead: timedelta,
     now: datetime,
-) -> Found:
+) -> FoundBatch:
     """Find the listed batch that the create became. The list was read at or after `now`; `taken` batches are not ours to adopt.
 
     Count and time of creation identify it, because an account has one unresolved create at a time and no two open
@@ -109,9 +109,9 @@ def find(
         if batch.fits(lost.requests, possible) and batch.id not in taken
     ]
     if len(fitting) > 1:
-        return Found(Finding.HOLD)
+        return FoundBatch(BatchFinding.HOLD)
     if now < lost.over_at + grace:
-        return Found(Finding.WAIT)
+        return FoundBatch(BatchFinding.WAIT)
     if fitting:
-        return Found(Finding.ADOPT, fitting[0])
-    return Found(Finding.HOLD if lost.held else Finding.RELEASE)
+        return FoundBatch(BatchFinding.ADOPT, fitting[0])
+    return FoundBatch(BatchFinding.HOLD if lost.held else BatchFinding.RELEASE)

@@ -15,7 +15,7 @@ from lanes.client.following import Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
-from lanes.settling.listing import Listed, Wanted
+from lanes.settling.listing import Listed, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
@@ -156,7 +156,7 @@ class AsyncLanes:
                 yield each
             onwards = page.onwards
 
-    async def _begin(self, wanted: Wanted, reader: str | None) -> Following:
+    async def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
         self._place.address()  # within a transaction nobody follows
         async with self._place.transaction() as connection:
             await connection.run_sync(workloads.check_known, wanted.workload)

@@ -13,7 +13,7 @@ from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
-from lanes.settling.listing import Listed, Wanted
+from lanes.settling.listing import Listed, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
@@ -210,7 +210,7 @@ class Lanes:
             yield from page.items
             onwards = page.onwards
 
-    def _begin(self, wanted: Wanted, reader: str | None) -> Following:
+    def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
         self._place.address()  # within a transaction nobody follows
         with self._place.transaction() as connection:
             workloads.check_known(connection, wanted.workload)

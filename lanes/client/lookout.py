@@ -22,7 +22,7 @@ from lanes.client.failures import tell
 from lanes.client.looker import Looker
 from lanes.client.waiter import Waiter
 from lanes.errors import DatabaseAway, LanesError
-from lanes.settling.listing import Sought
+from lanes.settling.listing import ResultRequest
 from lanes.store.settling.results import Result
 from lanes.store.signals import listening
 
@@ -33,7 +33,7 @@ LINGER_S = 1.0  # how long the connections outlive the last who waits
 ANSWER_WITHIN_S = 10.0  # for the look that is owed to whoever's time is up
 
 
-def wait(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
+def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
     """See `lanes.client.Lanes.wait`."""
     with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         try:
@@ -47,7 +47,7 @@ def wait(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
             raise _away() from None
 
 
-async def await_(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
+async def await_(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
     """As `wait`; neither the loop nor any thread of it is held up."""
     with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         found = asyncio.wrap_future(waiter.found)
@@ -222,7 +222,7 @@ _guard = threading.Lock()
 
 
 @contextmanager
-def _joined(url: str, asked: Sought, *, final: bool) -> Iterator[tuple[Lookout, Waiter]]:
+def _joined(url: str, asked: ResultRequest, *, final: bool) -> Iterator[tuple[Lookout, Waiter]]:
     waiter = Waiter(asked, final)
     lookout = _enter(url, lambda lookout: lookout.join(waiter))
     try:

@@ -20,7 +20,15 @@ from lanes.errors import (
     UnknownWorkload,
 )
 from lanes.json_data import why_unfit_label, why_unstorable
-from lanes.settling.listing import TOLD, Listed, Page, Sought, Unanswered, Wanted, emptied
+from lanes.settling.listing import (
+    TOLD,
+    Listed,
+    ListingPage,
+    ListingQuery,
+    NoResult,
+    ResultRequest,
+    emptied,
+)
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
 from lanes.store.locks import by_itself, patiently
@@ -217,7 +225,9 @@ def _refusal(workload: object, fields: object, refused: Refused) -> Refusal:
     )
 
 
-def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | None) -> Page:
+def page(
+    connection: Connection, wanted: ListingQuery, onwards: int, reader: str | None
+) -> ListingPage:
     """The next of the wanted items; what the reader, where there is one, reads of them is recorded."""
     found = listing.page(connection, wanted, onwards=onwards)
     record_reads(connection, wanted.workload, found.items, reader)
@@ -234,8 +244,10 @@ def record_reads(
     if reader is None:
         return []
     answered = [each for each in items if each.output is not None]
-    taken = results.take(connection, [Sought(workload, each.key, reader) for each in answered])
-    return [each for each, what in zip(answered, taken, strict=True) if what is Unanswered.NOT_YET]
+    taken = results.take(
+        connection, [ResultRequest(workload, each.key, reader) for each in answered]
+    )
+    return [each for each, what in zip(answered, taken, strict=True) if what is NoResult.NOT_YET]
 
 
 def wanted(
@@ -245,7 +257,7 @@ def wanted(
     *,
     follow: bool,
     reader: str | None,
-) -> Wanted:
+) -> ListingQuery:
     """Which items `Lanes.results` lists.
 
     Raises:
@@ -254,7 +266,7 @@ def wanted(
     if reader is not None:
         text_of(reader, "reader")
     try:
-        asked = Wanted(
+        asked = ListingQuery(
             text_of(workload, "the workload's name"), [ItemState(each) for each in states], since
         )
     except ValueError as error:
@@ -269,13 +281,13 @@ def wanted(
     return asked
 
 
-def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Sought:
+def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> ResultRequest:
     """What one waits for, or reads, as it can be asked.
 
     Raises:
         Refused: the workload, key or reader is no text that a database takes.
     """
-    return Sought(
+    return ResultRequest(
         text_of(workload, "the workload's name"),
         text_of(key, "key"),
         text_of(reader, "reader"),
@@ -295,23 +307,23 @@ def text_of(value: object, where: str) -> str:
     return said
 
 
-def never(asked: Sought, why: Unanswered) -> LanesError | None:
+def never(asked: ResultRequest, why: NoResult) -> LanesError | None:
     """Why nobody needs to wait for that any longer; None while one may."""
     item = f'item "{asked.key}" of workload "{asked.workload}"'
     match why:
-        case Unanswered.NOT_YET:
+        case NoResult.NOT_YET:
             return None
-        case Unanswered.CANCELED:
+        case NoResult.CANCELED:
             return ItemCanceled(f"{item} was canceled: it gets no further answer")
-        case Unanswered.EMPTIED:
+        case NoResult.EMPTIED:
             return AnswerEmptied(emptied(asked.workload, asked.key))
-        case Unanswered.FAILED:
+        case NoResult.FAILED:
             return ItemFailed(
                 f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why"
             )
-        case Unanswered.NO_ITEM:
+        case NoResult.NO_ITEM:
             return _no_item(asked.workload, asked.key)
-        case Unanswered.NO_WORKLOAD:
+        case NoResult.NO_WORKLOAD:
             return _unknown(asked.workload)
 
 

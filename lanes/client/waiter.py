@@ -4,7 +4,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 
 from lanes.client.verbs import never
-from lanes.settling.listing import Sought, Unanswered
+from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.settling.results import Result
 
 
@@ -12,11 +12,11 @@ from lanes.store.settling.results import Result
 class Waiter:
     """One who waits. `final`: whatever the next look finds is the answer, nothing too."""
 
-    asked: Sought
+    asked: ResultRequest
     final: bool
     found: Future[Result | None] = field(default_factory=Future)
 
-    def tell(self, found: Result | Unanswered) -> None:
+    def tell(self, found: Result | NoResult) -> None:
         """What a look found."""
         if isinstance(found, Result):
             self._end(found)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, Engine
 
-from lanes.batch.batch import Decision, sentence
+from lanes.batch.batch import BatchDecision, sentence
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
@@ -95,7 +95,7 @@ def adopt(batch: Batch, provider_batch: str, *, yes: Sure = False, as_json: AsJs
     def do(connection: Connection, now: datetime) -> str:
         return decisions.adopt(connection, BatchId(batch), provider_batch, now=now)
 
-    return _decide(Decision.ADOPT, batch, do, yes, as_json)
+    return _decide(BatchDecision.ADOPT, batch, do, yes, as_json)
 
 
 def resubmit(
@@ -111,7 +111,7 @@ def resubmit(
             connection, BatchId(batch), who=getpass.getuser(), why=why, now=now
         )
 
-    return _decide(Decision.RESUBMIT, batch, do, yes, as_json)
+    return _decide(BatchDecision.RESUBMIT, batch, do, yes, as_json)
 
 
 def give_up(
@@ -127,11 +127,11 @@ def give_up(
             connection, BatchId(batch), who=getpass.getuser(), why=why, now=now
         )
 
-    return _decide(Decision.GIVE_UP, batch, do, yes, as_json)
+    return _decide(BatchDecision.GIVE_UP, batch, do, yes, as_json)
 
 
 def _decide(
-    decision: Decision,
+    decision: BatchDecision,
     batch: int,
     do: Callable[[Connection, datetime], str],
     yes: bool,

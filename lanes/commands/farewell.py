@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from rich.text import Text
 
-from lanes.settling.listing import Example
+from lanes.settling.listing import AnswerExample
 from lanes.stand.console import Console
 from lanes.stand.info import StandInfo
 from lanes.stand.login import OF_STAND
@@ -65,7 +65,7 @@ def program(environment: Mapping[str, str], here: Path) -> str:
 def next_steps(
     at: Surroundings,
     workload: str,
-    examples: Sequence[Example],
+    examples: Sequence[AnswerExample],
     *,
     field: str = "text",
     now: datetime,

@@ -16,7 +16,7 @@ from lanes.commands.amount import dollars as written
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.money.overhead import ASSUMED_USD, EVERY, Dated, Overhead, OverheadKind
+from lanes.money.overhead import ASSUMED_USD, EVERY, DatedOverhead, Overhead, OverheadKind
 from lanes.stand.console import Console
 from lanes.store import asking
 from lanes.store.database import clock
@@ -118,11 +118,11 @@ def _flat(of: Overhead) -> dict[str, object]:
     return {**asdict(of), "monthly_usd": float(of.monthly_usd)}
 
 
-def _json(of: Dated) -> dict[str, object]:
+def _json(of: DatedOverhead) -> dict[str, object]:
     return {**_flat(of.overhead), "who": of.who, "why": of.why, "set_at": of.set_at}
 
 
-def _show(rows: Sequence[Dated]) -> None:
+def _show(rows: Sequence[DatedOverhead]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, markup=False, highlight=False)
     if rows:
         table = Table()

@@ -16,7 +16,7 @@ from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.commands.since import since as moment
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
-from lanes.settling.listing import TOLD, Listed, Wanted
+from lanes.settling.listing import TOLD, Listed, ListingQuery
 from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.settling import listing
@@ -100,7 +100,7 @@ def results(
         with pool.begin() as connection:
             schemas = listing.schemas(connection, workload)
             try:
-                wanted = Wanted(
+                wanted = ListingQuery(
                     workload,
                     states,
                     moment(since, clock(connection)) if since is not None else None,
@@ -156,7 +156,7 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
     return [ItemState(name) for name in names]
 
 
-def _write(pool: Engine, wanted: Wanted, news: News | None, form: Format) -> None:
+def _write(pool: Engine, wanted: ListingQuery, news: News | None, form: Format) -> None:
     outlet = Outlet()
     outlet.write(form.begin())
     with counting(wanted.workload) as written:
@@ -170,7 +170,7 @@ def _write(pool: Engine, wanted: Wanted, news: News | None, form: Format) -> Non
             outlet.write(form.rows(items))
 
 
-def _show(pool: Engine, wanted: Wanted, news: News | None) -> None:
+def _show(pool: Engine, wanted: ListingQuery, news: News | None) -> None:
     console = Console(highlight=False)
     with Console(stderr=True).status(f"{escape(wanted.workload)}: looking"):
         last = newest(pool, wanted, most=SHOWN + 1)
@@ -189,7 +189,7 @@ def _show(pool: Engine, wanted: Wanted, news: News | None) -> None:
             console.print(table(items, width=console.width, headed=False))
 
 
-def pages(pool: Engine, wanted: Wanted) -> Iterator[list[Listed]]:
+def pages(pool: Engine, wanted: ListingQuery) -> Iterator[list[Listed]]:
     """All that are wanted, some at a time; between two pages nothing is open."""
     onwards: int | None = 0
     while onwards is not None:
@@ -199,7 +199,7 @@ def pages(pool: Engine, wanted: Wanted) -> Iterator[list[Listed]]:
         onwards = found.onwards
 
 
-def newest(pool: Engine, wanted: Wanted, *, most: int) -> list[Listed]:
+def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
     """The last that were received, the newest at the end."""
     found: list[Listed] = []
     before: int | None = None
@@ -213,7 +213,7 @@ def newest(pool: Engine, wanted: Wanted, *, most: int) -> list[Listed]:
 
 
 def followed(
-    pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]
+    pool: Engine, wanted: ListingQuery, news: News, pause: Callable[[], None]
 ) -> Iterator[list[Listed]]:
     """What comes to be known of the wanted items, each time as they stand then; `pause` is called when nothing waits.
 

@@ -23,7 +23,7 @@ from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
 from lanes.report.titled import titled
 from lanes.routing.route import looks_inside
-from lanes.routing.trial import Place, Side, Trial, Trying
+from lanes.routing.trial import Place, Trial, TrialRun, TrialSide
 from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.money import sharing
@@ -86,7 +86,7 @@ def _try(pool: Engine, wanted: NamedSpec, since: str, most: int, as_json: bool) 
         print(f"--since {error}", file=sys.stderr)
         return 2
     trial = Trial(version, Version(CHANGED, wanted.name, version.number, wanted.spec))
-    trying, unread = Trying(trial, splits, known, now, shares), 0
+    trying, unread = TrialRun(trial, splits, known, now, shares), 0
     read = any(looks_inside(each) for each in (trial.in_force, trial.changed))
     history = max(each.spec.history_items for each in (trial.in_force, trial.changed))
     try:
@@ -195,7 +195,7 @@ def _table(title: str, headings: Sequence[str]) -> Table:
 def _data(
     trial: Trial, since: datetime, until: datetime, unread: int, notes: Sequence[str]
 ) -> dict[str, Any]:
-    def side(of: Side) -> dict[str, Any]:
+    def side(of: TrialSide) -> dict[str, Any]:
         return {
             "usd": of.usd,
             "late": of.late,

@@ -20,8 +20,8 @@ from lanes.report import markdown
 from lanes.report.links import REPORT
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
-from lanes.settling.awaited import Departing, Movers, sentence
-from lanes.settling.listing import Example, choose
+from lanes.settling.awaited import DepartRun, Movers, sentence
+from lanes.settling.listing import AnswerExample, choose
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import runs
@@ -205,7 +205,7 @@ class MainJob:
             now = clock(connection)
             return sentence(story.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
-    def depart(self, sent: Sent) -> Departing | None:
+    def depart(self, sent: Sent) -> DepartRun | None:
         """Ask for a run of `depart` once batch work of this run may leave, and return it; None while nothing may.
 
         One run takes everything where all that waits is of this run's workloads: it takes seconds to start, in which the rest
@@ -225,7 +225,7 @@ class MainJob:
         if not alone and sent.scene is not None and any(map(sent.scene.holds_back, waiting)):
             return None
         workload = ready[0] if alone else None
-        return Departing(workload, self._api.run(runs.depart(workload)), "SCHEDULED")
+        return DepartRun(workload, self._api.run(runs.depart(workload)), "SCHEDULED")
 
     def _ready_to_leave(self, connection: Connection, sent: Sent, now: datetime) -> list[str]:
         return [
@@ -237,7 +237,7 @@ class MainJob:
             ).scalar_one()
         ]
 
-    def examples(self, sent: Sent) -> list[Example]:
+    def examples(self, sent: Sent) -> list[AnswerExample]:
         """Some real answers of the run, of every lane."""
         with self._pool.begin() as connection:
             found = [

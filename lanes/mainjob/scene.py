@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.mainjob import earlier
 from lanes.mainjob.samples_sender import AMENDED, Sample, send
-from lanes.settling.listing import Sought, Unanswered
+from lanes.settling.listing import NoResult, ResultRequest
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.database import clock
 from lanes.store.settling import results
@@ -95,7 +95,7 @@ class Scene:
         for asked, found in zip(
             sought, results.take(connection, sought) if sought else (), strict=True
         ):
-            if found is not Unanswered.NOT_YET:
+            if found is not NoResult.NOT_YET:
                 del self._unread[asked.workload, asked.key]
                 self._entered.discard((asked.workload, asked.key))
 
@@ -115,9 +115,9 @@ class Scene:
         return self._told is None or self._elapsed() - self._told >= SENT_AGAIN_AFTER_S
 
 
-def _read_at_once(sent: Sequence[Sample]) -> dict[tuple[str, str], Sought]:
+def _read_at_once(sent: Sequence[Sample]) -> dict[tuple[str, str], ResultRequest]:
     return {
-        (each.workload, each.key): Sought(each.workload, each.key, reader)
+        (each.workload, each.key): ResultRequest(each.workload, each.key, reader)
         for each in sent
         if (reader := each.fields.get("consumer")) in AT_ONCE
     }

@@ -12,7 +12,7 @@ from typing import NamedTuple
 STEPS = 40  # halvings of the interval from 0 to 1
 
 
-class Share(NamedTuple):
+class SampleShare(NamedTuple):
     """The number of hits among `samples`."""
 
     hits: int
@@ -24,10 +24,10 @@ class Share(NamedTuple):
         return self.hits / self.samples if self.samples else None
 
 
-NOTHING = Share(0, 0)
+NOTHING = SampleShare(0, 0)
 
 
-def excludes(of: Share, share: float, *, alpha: float) -> bool:
+def excludes(of: SampleShare, share: float, *, alpha: float) -> bool:
     """Return whether `share`, between 0 and 1, lies outside of the `bounds`."""
     misses = of.samples - of.hits
     mixture = lgamma(of.hits + 1) + lgamma(misses + 1) - lgamma(of.samples + 2)
@@ -37,7 +37,7 @@ def excludes(of: Share, share: float, *, alpha: float) -> bool:
     return mixture - likelihood >= -log(alpha)
 
 
-def bounds(of: Share, *, alpha: float) -> tuple[float, float]:
+def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:
     """Return bounds that hold the true share, 0 to 1, at all looks together with a probability of 1 - alpha."""
     if of.samples <= 0:
         return 0.0, 1.0

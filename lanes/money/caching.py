@@ -42,7 +42,7 @@ STATES = {Marks.NONE: "off", Marks.SOME: "on trial", Marks.ALL: "on"}
 
 
 @dataclass(frozen=True)
-class Terms:
+class CacheTerms:
     """How a lane caches.
 
     The provider keeps a prefix for `kept` (it calls that `ttl`). Measurements count as far back as `measured`, and `fewest`
@@ -56,9 +56,11 @@ class Terms:
     rests: timedelta
 
 
-TERMS: Mapping[Lane, Terms] = {
-    Lane.REALTIME: Terms("5m", timedelta(minutes=5), timedelta(hours=1), 20, timedelta(hours=6)),
-    Lane.BATCH: Terms("1h", timedelta(hours=1), timedelta(days=3), 15, timedelta(days=7)),
+TERMS: Mapping[Lane, CacheTerms] = {
+    Lane.REALTIME: CacheTerms(
+        "5m", timedelta(minutes=5), timedelta(hours=1), 20, timedelta(hours=6)
+    ),
+    Lane.BATCH: CacheTerms("1h", timedelta(hours=1), timedelta(days=3), 15, timedelta(days=7)),
 }
 
 
@@ -98,7 +100,7 @@ def written(lane: Lane, tokens: int) -> Usage:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CacheUse:
     """Recent cache use of a version's lane: tokens read and written, in about `calls` calls.
 
     `marked` are the answered calls that surely marked their prefix; the workload begins `per_s` calls a second.
@@ -161,7 +163,7 @@ def begun(prices: CachePrices, *, now: datetime) -> Caching:
 
 
 def decide(
-    before: Caching, seen: Measured, prices: CachePrices, *, lane: Lane, now: datetime
+    before: Caching, seen: CacheUse, prices: CachePrices, *, lane: Lane, now: datetime
 ) -> Caching:
     """Decide how the lane marks from now on, by what was measured since it marks as `before`.
 
@@ -183,7 +185,7 @@ def decide(
     return kept
 
 
-def _begin(kept: Caching, seen: Measured, lane: Lane, now: datetime) -> Caching:
+def _begin(kept: Caching, seen: CacheUse, lane: Lane, now: datetime) -> Caching:
     if kept.again_at is not None and now < kept.again_at:
         return kept
     if not math.isfinite(kept.pays_from):
@@ -231,7 +233,7 @@ def _off(kept: Caching, why: str, again_at: datetime | None, now: datetime) -> C
     return replace(kept, marks=Marks.NONE, why=why, since=now, again_at=again_at)
 
 
-def _expects(seen: Measured, lane: Lane) -> str:
+def _expects(seen: CacheUse, lane: Lane) -> str:
     came = f"a call every {seconds(1 / seen.per_s)}" if seen.per_s else "hardly any calls"
     return f"with {came} a hit rate of {seen.expected(lane):.2f} is expected"
 
@@ -275,7 +277,7 @@ HitRates = Mapping[tuple[VersionId, Lane], float]  # of what all calls mark
 
 
 @dataclass(frozen=True)
-class Saved:
+class CacheSavings:
     """What the cache saved on a lane of a workload, in US dollars; negative where it cost more than it saved.
 
     The baseline is the price of the same tokens without a cache.

@@ -28,7 +28,7 @@ PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, a
 
 
 @dataclass(frozen=True)
-class Part:
+class BillPart:
     """An attempt's part of its response: tokens, and US dollars."""
 
     input: int = 0
@@ -136,10 +136,10 @@ def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     ]
 
 
-def divided(used: Usage, usd: Decimal, number: int) -> list[Part]:
+def divided(used: Usage, usd: Decimal, number: int) -> list[BillPart]:
     """Return each item's part of a response that `number` items shared; the parts sum exactly to it."""
     if number == 1:
-        return [Part(used.input, used.output, used.cache_read, used.cache_write, usd)]
+        return [BillPart(used.input, used.output, used.cache_read, used.cache_write, usd)]
     even = [1] * number
     shares = zip(
         allocate(used.input, even),
@@ -149,4 +149,4 @@ def divided(used: Usage, usd: Decimal, number: int) -> list[Part]:
         allocate_usd(usd, even),
         strict=True,
     )
-    return list(starmap(Part, shares))
+    return list(starmap(BillPart, shares))

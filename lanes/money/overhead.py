@@ -58,7 +58,7 @@ class Overhead:
 
 
 @dataclass(frozen=True)
-class Dated:
+class DatedOverhead:
     """An overhead as it was set, by whom, why and when. Rows never change: a later one takes over."""
 
     overhead: Overhead
@@ -109,7 +109,7 @@ class Overheads:
         )
 
 
-def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
+def in_force(rows: Iterable[DatedOverhead], workload: str, day: date) -> Overheads:
     """Return a workload's overheads on that day; `rows` come in the order in which they were set.
 
     Its own amount precedes that of every workload; of two of one day the later one counts.

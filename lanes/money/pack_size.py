@@ -1,7 +1,7 @@
 """The number of items that share a call, decided here for both lanes.
 
 It is what the workload allows, unless packed answers agree less with answers alone than those agree with each other. Sizes
-are the allowed one and its halves, down to 1. Evidence for a size comes from calls of that many items, or of more than half
+are the allowed one and its halves, down to 1. PackEvidence for a size comes from calls of that many items, or of more than half
 as many. Its bounds hold at every look (`always_valid`):
 
 - the smallest size that surely hurts is left for its half;
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lanes.backoff import Backoff
 from lanes.ids import VersionId
-from lanes.money.always_valid import NOTHING, Share, bounds
+from lanes.money.always_valid import NOTHING, SampleShare, bounds
 from lanes.money.cost import FRAME_TOKENS, most_answer_tokens, shared_bytes
 from lanes.words import Lane
 from lanes.workload import prices
@@ -37,7 +37,7 @@ REST = Backoff(timedelta(days=1), timedelta(days=16))
 
 
 @dataclass(frozen=True)
-class Place:
+class PackPlace:
     """The scope of a size: a workload on a lane, as long as the lane asks the same model."""
 
     workload: str
@@ -45,24 +45,24 @@ class Place:
     model: str
 
     @classmethod
-    def of(cls, version: "Version", lane: Lane) -> "Place":
+    def of(cls, version: "Version", lane: Lane) -> "PackPlace":
         return cls(version.workload, lane, version.spec.model_of(lane))
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PackEvidence:
     """The comparisons so far.
 
     `packed` counts, by pack size, the packed answers since the last decision that agree with the answer alone. `alone` counts
     recent items that were answered alone twice, and agree.
     """
 
-    packed: Mapping[int, Share] = field(default_factory=dict)
-    alone: Share = NOTHING
+    packed: Mapping[int, SampleShare] = field(default_factory=dict)
+    alone: SampleShare = NOTHING
 
 
 @dataclass(frozen=True)
-class Decided:
+class PackDecision:
     """A decision: `size` of `allowed` items share a call from then on, with the evidence for it.
 
     `hurt` is the size that was left because it hurt.
@@ -73,12 +73,12 @@ class Decided:
     decided_at: datetime
     why: str = ""
     hurt: int | None = None
-    packed: Share = NOTHING
-    alone: Share = NOTHING
+    packed: SampleShare = NOTHING
+    alone: SampleShare = NOTHING
 
 
 @dataclass(frozen=True)
-class Hurt:
+class PackHarm:
     """How often a size was left because it hurt, and when last."""
 
     times: int
@@ -93,11 +93,11 @@ class Hurt:
 class PackSizes:
     """The sizes in force, by the last decisions."""
 
-    def __init__(self, decided: Mapping[Place, Decided] | None = None) -> None:
+    def __init__(self, decided: Mapping[PackPlace, PackDecision] | None = None) -> None:
         self._decided = dict(decided or {})
         self._bytes: dict[tuple[VersionId, Lane], int | None] = {}
 
-    def learn(self, decided: Mapping[Place, Decided]) -> None:
+    def learn(self, decided: Mapping[PackPlace, PackDecision]) -> None:
         """Put these decisions in force."""
         self._decided = dict(decided)
         self._bytes.clear()
@@ -105,7 +105,7 @@ class PackSizes:
     def of(self, version: "Version", lane: Lane) -> int:
         """Return how many items of the version may share a call."""
         most = most_items(version.spec, lane)
-        return most if most == 1 else in_force(self._decided.get(Place.of(version, lane)), most)
+        return most if most == 1 else in_force(self._decided.get(PackPlace.of(version, lane)), most)
 
     def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
         """Return how many bytes those items may have together, None where nothing bounds them."""
@@ -115,7 +115,7 @@ class PackSizes:
         return self._bytes[key]
 
 
-def in_force(last: Decided | None, allowed: int) -> int:
+def in_force(last: PackDecision | None, allowed: int) -> int:
     """Return the size in force: the last decision, or the allowed size where the decision was to allow all."""
     if last is None or last.size >= last.allowed:
         return allowed
@@ -131,13 +131,13 @@ def sizes(allowed: int) -> list[int]:
 
 
 def decide(
-    last: Decided | None,
+    last: PackDecision | None,
     allowed: int,
-    evidence: Evidence,
-    hurts: Mapping[int, Hurt],
+    evidence: PackEvidence,
+    hurts: Mapping[int, PackHarm],
     *,
     now: datetime,
-) -> Decided | None:
+) -> PackDecision | None:
     """Return the next size with its reason, None where the size stays."""
     size = in_force(last, allowed)
     ladder = sizes(allowed)
@@ -145,7 +145,7 @@ def decide(
     lowest, _ = bounds(evidence.alone, alpha=ALPHA / 2)
     for each in sorted(known):
         if 1 < each <= size and bounds(known[each], alpha=ALPHA / 2)[1] < lowest:
-            return Decided(
+            return PackDecision(
                 ladder[ladder.index(each) + 1],
                 allowed,
                 now,
@@ -160,11 +160,11 @@ def decide(
 def _grown(
     size: int,
     ladder: Sequence[int],
-    here: Share,
-    alone: Share,
-    hurts: Mapping[int, Hurt],
+    here: SampleShare,
+    alone: SampleShare,
+    hurts: Mapping[int, PackHarm],
     now: datetime,
-) -> Decided | None:
+) -> PackDecision | None:
     """Return the next larger size, where it may be tried."""
     larger = ladder[ladder.index(size) - 1]
     if any(now < each.rests_until for of, each in hurts.items() if size < of <= larger):
@@ -179,28 +179,28 @@ def _grown(
         ):
             return None
         why = _said(f"packs of {size} do no harm", here, alone)
-    return Decided(larger, ladder[0], now, why, packed=here, alone=alone)
+    return PackDecision(larger, ladder[0], now, why, packed=here, alone=alone)
 
 
-def _of_size(packed: Mapping[int, Share], size: int, ladder: Sequence[int]) -> Share:
+def _of_size(packed: Mapping[int, SampleShare], size: int, ladder: Sequence[int]) -> SampleShare:
     """Return the evidence of calls of `size` items, and of more than the next smaller size."""
     smaller = ladder[ladder.index(size) + 1] if size > 1 else 0
     return total(share for items, share in packed.items() if smaller < items <= size)
 
 
-def total(of: Iterable[Share]) -> Share:
+def total(of: Iterable[SampleShare]) -> SampleShare:
     """Return the sum of these shares."""
     hits, samples = 0, 0
     for each in of:
         hits, samples = hits + each.hits, samples + each.samples
-    return Share(hits, samples)
+    return SampleShare(hits, samples)
 
 
-def _said(what: str, packed: Share, alone: Share) -> str:
+def _said(what: str, packed: SampleShare, alone: SampleShare) -> str:
     return f"{what}: packed agrees {_shown(packed)}, single with single {_shown(alone)}"
 
 
-def _shown(of: Share) -> str:
+def _shown(of: SampleShare) -> str:
     return "with nothing yet" if of.value is None else f"{of.value:.2f} (n {of.samples})"
 
 

@@ -17,7 +17,7 @@ CALLS_REST = timedelta(
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ReserveCandidate:
     """An item that waits for a call, and the most that a call of its own may cost in US dollars."""
 
     work_id: WorkId
@@ -27,7 +27,7 @@ class Candidate:
 
 
 @dataclass
-class Reserved:
+class ReserveResult:
     """The result of reserving.
 
     Money is reserved for `paid`; `resting` items are not tried before their moment. The `waiting` workloads have items that
@@ -35,27 +35,27 @@ class Reserved:
     the least that each budget lacked, None where it paid.
     """
 
-    paid: list[Candidate] = field(default_factory=list)
-    resting: list[tuple[Candidate, datetime]] = field(default_factory=list)
+    paid: list[ReserveCandidate] = field(default_factory=list)
+    resting: list[tuple[ReserveCandidate, datetime]] = field(default_factory=list)
     waiting: set[str] = field(default_factory=set)
     stopped: set[str] = field(default_factory=set)
     refused: dict[BudgetId, Decimal | None] = field(default_factory=dict)
 
 
 def reserve(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[ReserveCandidate],
     budgets: Mapping[BudgetId, BudgetStatus],
     *,
     least: Mapping[str, Decimal],
     now: datetime,
-) -> Reserved:
+) -> ReserveResult:
     """Reserve for the candidates, the most urgent first, as far as all of their budgets have enough left.
 
-    An item that does not fit holds no cheaper one back. It waits where the end of calls under way could pay for it. Otherwise it
-    rests: until the period ends, or for a minute where batches hold the money. Where less than `least`, the cheapest call of the
-    workload, is left, nothing rests: the workload stops.
+    An item that does not fit holds no cheaper one back. It waits where the end of calls under way could pay for it.
+    Otherwise it rests: until the period ends, or for a minute where batches hold the money. Where less than `least`, the
+    cheapest call of the workload, is left, nothing rests: the workload stops.
     """
-    then = Reserved()
+    then = ReserveResult()
     left = {id_: of.left_usd for id_, of in budgets.items()}
     lacked: dict[BudgetId, Decimal] = {}
     paying: set[BudgetId] = set()
@@ -81,7 +81,11 @@ def reserve(
 
 
 def _hold_back(
-    then: Reserved, each: Candidate, lacking: Sequence[BudgetStatus], least: Decimal, now: datetime
+    then: ReserveResult,
+    each: ReserveCandidate,
+    lacking: Sequence[BudgetStatus],
+    least: Decimal,
+    now: datetime,
 ) -> None:
     """Let a candidate wait, rest or stop, because too little is left of the budgets in `lacking`."""
     of_all = [of for of in lacking if of.budget.consumer is None]

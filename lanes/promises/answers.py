@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lanes.money.always_valid import Share
+from lanes.money.always_valid import SampleShare
 from lanes.promises.assessment import NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.text import remove_quotes
@@ -57,7 +57,7 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
             said += f", for up to {seconds(waits_s)}." if waits_s else "."
         if given_up:
             said += f" {counted(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
-    slower = Share(figures.slow + late + given_up, samples)
+    slower = SampleShare(figures.slow + late + given_up, samples)
     judged, value = share_verdict(slower, SLOWER_PERCENT if limit else 0), figures.p95_s or 0
     if limit and judged is not Verdict.FAILED and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
         judged, value = Verdict.FAILED, waits_s
@@ -76,7 +76,7 @@ def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
             f"{failed:,} of {counted(figures.attempts, 'attempt')} of the last 15 minutes failed: "
             f"{share(percent / 100)}, and {share(limit / 100)} is the limit."
         )
-    judged = share_verdict(Share(failed, figures.attempts), limit)
+    judged = share_verdict(SampleShare(failed, figures.attempts), limit)
     promise, figure = Promise.REALTIME_FAILING, (judged, percent, limit, figures.attempts, said)
     return Assessment(promise, version.workload, *figure, standstill=REALTIME, quiet=not failed)
 

@@ -10,7 +10,7 @@ from math import exp, lgamma, log
 from typing import Any, Self
 from uuid import UUID
 
-from lanes.money.always_valid import Share, excludes
+from lanes.money.always_valid import SampleShare, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
 from lanes.words import Lane, Verdict
 
@@ -104,7 +104,7 @@ def verdict(value: float | None, limit: float) -> Verdict:
     return Verdict.FAILED if value > limit else Verdict.PASSED
 
 
-def share_verdict(observed: Share, limit_percent: float) -> Verdict:
+def share_verdict(observed: SampleShare, limit_percent: float) -> Verdict:
     """Judge a share by its limit, however often it is looked at; without enough evidence it is inconclusive.
 
     It fails if the limit lies below the bounds of `lanes.money.always_valid`, and passes if its exact upper bound
@@ -127,7 +127,7 @@ def share_verdict(observed: Share, limit_percent: float) -> Verdict:
     return Verdict.PASSED if few else Verdict.INCONCLUSIVE
 
 
-def _chance_of_so_few(of: Share, share: float) -> float:
+def _chance_of_so_few(of: SampleShare, share: float) -> float:
     """Return the probability of at most the observed hits if each sample is one with probability `share`."""
     misses = of.samples - of.hits
     binomial = lgamma(of.samples + 1) - lgamma(of.hits + 1) - lgamma(misses + 1)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from lanes.batch.collection import Tally
 from lanes.ids import BatchId
-from lanes.money.always_valid import Share
+from lanes.money.always_valid import SampleShare
 from lanes.promises.assessment import (
     BATCH,
     LEAST_CLEAN,
@@ -167,19 +167,19 @@ def batch_share(
     failing = promise is Promise.BATCH_FAILING
     limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
     what = "items have no answer" if failing else "answers break the output schema"
-    pooled, home = Share(0, 0), 0
+    pooled, home = SampleShare(0, 0), 0
     for batch in sorted(batches, key=lambda each: each.id, reverse=True):
         let_go = batch.cancelled or batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED)
         if let_go or not batch.in_force or (batch.over_at and now - batch.over_at > JUDGED_FOR):
             continue
         collected = batch.state is BatchState.COLLECTED
-        observed = Share(
+        observed = SampleShare(
             batch.failed if failing else batch.invalid,
             batch.succeeded + batch.invalid if collected and not failing else batch.items,
         )
         where = f"batch {batch.id}"
         if collected:
-            observed = pooled = Share(
+            observed = pooled = SampleShare(
                 pooled.hits + observed.hits, pooled.samples + observed.samples
             )
             home += 1

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lanes.money.always_valid import Share
+from lanes.money.always_valid import SampleShare
 from lanes.promises.assessment import BATCH, NOWHERE, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
-from lanes.routing.load import Held, Load
+from lanes.routing.load import Load, UnservedReason
 from lanes.routing.prospect import percent
-from lanes.routing.second_look import Doubtful
+from lanes.routing.second_look import DoubtfulItem
 from lanes.units import clock, counted, seconds, share
 from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
@@ -46,7 +46,7 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
     due = 0 if counts is None else counts.met + late
     if counts is None or not due:
         said = "No item was due in the last hour, and none is overdue."
-        figures = share_verdict(Share(0, 0), limit), 0, limit, 0, said
+        figures = share_verdict(SampleShare(0, 0), limit), 0, limit, 0, said
         return Assessment(promise, name, *figures, quiet=True, standstill=REALTIME)
     part = 100 * late / due
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
@@ -57,10 +57,10 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
     enough = (
         lane
         for lane, missed in of_lanes
-        if share_verdict(Share(late - missed, due), limit) is not Verdict.FAILED
+        if share_verdict(SampleShare(late - missed, due), limit) is not Verdict.FAILED
     )
     standstill = next(enough, REALTIME | BATCH)
-    figures = share_verdict(Share(late, due), limit), part, limit, due, said
+    figures = share_verdict(SampleShare(late, due), limit), part, limit, due, said
     return Assessment(promise, name, *figures, quiet=not late, standstill=standstill)
 
 
@@ -80,7 +80,7 @@ class AtRisk:
     probability: float
     confidence: float
     drain_s: float | None = None
-    held: Mapping[Held, int] = field(default_factory=dict[Held, int])
+    held: Mapping[UnservedReason, int] = field(default_factory=dict[UnservedReason, int])
 
     @property
     def items(self) -> int:
@@ -88,18 +88,18 @@ class AtRisk:
         return self.bound + self.crowded + sum(self.held.values())
 
 
-def risks(at_risk: Iterable[Doubtful], load: Load) -> list[AtRisk]:
+def risks(at_risk: Iterable[DoubtfulItem], load: Load) -> list[AtRisk]:
     """Group what a second look found to be at risk by workload."""
-    of = defaultdict[str, list[Doubtful]](list)
+    of = defaultdict[str, list[DoubtfulItem]](list)
     for each in at_risk:
         of[each.of.version.workload].append(each)
     return [_risk(workload, each, load) for workload, each in of.items()]
 
 
-def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
+def _risk(workload: str, at_risk: Sequence[DoubtfulItem], load: Load) -> AtRisk:
     nearest = min(at_risk, key=lambda each: each.of.due_at)
     bound = sum(each.of.items for each in at_risk if each.of.binds is Lane.BATCH)
-    held = Counter[Held]()
+    held = Counter[UnservedReason]()
     for each in at_risk:
         if each.held is not None:
             held[each.held] += each.of.items

@@ -12,7 +12,7 @@ from lanes.money.estimates import Estimates, Sharing
 from lanes.packing import history_chars
 from lanes.provider.requests import Question, parameters
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import Arrived, Route, decide
+from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import BUCKETS, Splits
 from lanes.units import counted
 from lanes.words import Lane, Reason
@@ -43,7 +43,7 @@ class Preview:
 
 
 def preview(
-    item: Arrived,
+    item: ArrivedItem,
     version: Version,
     splits: Splits,
     *,
@@ -93,7 +93,7 @@ def preview(
 
 
 def _notes(
-    item: Arrived,
+    item: ArrivedItem,
     version: Version,
     splits: Splits,
     route: Route,

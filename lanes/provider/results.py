@@ -19,7 +19,7 @@ from lanes.provider.errors import Action, CallFailed, told
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.message import UnreadableBill, quoted, read_response
 from lanes.provider.sdk_errors import TRANSPORT
-from lanes.settling.outcome import Judged, Response
+from lanes.settling.outcome import Judgment, Response
 from lanes.words import Outcome
 
 MOST_LINES = 500
@@ -53,7 +53,7 @@ class RequestResult:
 
     nonce: str
     number: int
-    said: Response | Fault | Judged
+    said: Response | Fault | Judgment
 
     @property
     def is_fault(self) -> bool:
@@ -122,7 +122,7 @@ async def _opened(client: AsyncAnthropic, batch_id: str) -> httpx2.Response:
     return await client.get(path, cast_to=httpx2.Response, options=options)
 
 
-def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:
+def fate(fault: Fault, *, items: int, others_answered: bool) -> Judgment:
     """What a fault means for each of the `items` of its request.
 
     Trouble of the account, the rate or the load is never the item's; a failure at the provider is the request's own only
@@ -131,21 +131,21 @@ def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:
     alone = items == 1
     match fault.action:
         case Action.POISON | Action.SPLIT:
-            return Judged(Outcome.POISON if alone else Outcome.PACK_REFUSED, error=fault.detail)
+            return Judgment(Outcome.POISON if alone else Outcome.PACK_REFUSED, error=fault.detail)
         case Action.RETRY if others_answered:
-            return Judged(Outcome.ERRORED, error=fault.detail, spends=alone, alone=not alone)
+            return Judgment(Outcome.ERRORED, error=fault.detail, spends=alone, alone=not alone)
         case _:
-            return Judged(Outcome.UNSERVED, error=fault.detail)
+            return Judgment(Outcome.UNSERVED, error=fault.detail)
 
 
-def unread(why: str, *, items: int, others_answered: bool) -> Judged:
+def unread(why: str, *, items: int, others_answered: bool) -> Judgment:
     """Return what it means for each of the `items` of a request that its result came and cannot be read: it may be billed.
 
     It spends retries of an item alone, and only where others were answered: a provider that no answer of can be read is at
     fault itself.
     """
     alone, error = items == 1, f"its result cannot be read: {why}"
-    return Judged(Outcome.UNKNOWN, error=error, spends=alone and others_answered, alone=not alone)
+    return Judgment(Outcome.UNKNOWN, error=error, spends=alone and others_answered, alone=not alone)
 
 
 async def _chunks(
@@ -239,16 +239,16 @@ def _request(custom_id: str) -> tuple[str, int]:
     return (match["nonce"], int(match["number"])) if match else (custom_id, -1)
 
 
-def _said(result: dict[str, Any]) -> Response | Fault | Judged:
+def _said(result: dict[str, Any]) -> Response | Fault | Judgment:
     match result["type"]:
         case "succeeded":
             return read_response(result["message"])
         case "errored":
             return _fault(result)
         case "canceled":
-            return Judged(Outcome.CANCELED, error="the batch was canceled")
+            return Judgment(Outcome.CANCELED, error="the batch was canceled")
         case "expired":
-            return Judged(Outcome.EXPIRED, error="the batch expired before it ran")
+            return Judgment(Outcome.EXPIRED, error="the batch expired before it ran")
         case other:
             fault = f"its result is of no known type: {quoted(other)}"
             if "message" not in result:  # only that could say whether it is billed

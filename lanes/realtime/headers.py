@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-from lanes.routing.capacity import WINDOW, Kind, Limit
+from lanes.routing.capacity import WINDOW, Limit, LimitKind
 
 PREFIX = "anthropic-ratelimit-"
 NAMES = {
-    Kind.REQUESTS: "requests",
-    Kind.INPUT: "input-tokens",
-    Kind.OUTPUT: "output-tokens",
-    Kind.TOKENS: "tokens",
+    LimitKind.REQUESTS: "requests",
+    LimitKind.INPUT: "input-tokens",
+    LimitKind.OUTPUT: "output-tokens",
+    LimitKind.TOKENS: "tokens",
 }
 PARTS = ("limit", "remaining", "reset")
 MOST = 10**12  # a number beyond it is none
@@ -60,18 +60,18 @@ def retry_after_s(value: object) -> float | None:
 class _Known(dict[str, str]):
     """Headers by their name in small letters."""
 
-    def part(self, kind: Kind, part: str) -> str | None:
+    def part(self, kind: LimitKind, part: str) -> str | None:
         return self.get(f"{PREFIX}{NAMES[kind]}-{part}")
 
 
-def _kinds(known: _Known) -> Iterator[Kind]:
+def _kinds(known: _Known) -> Iterator[LimitKind]:
     """Those that are told; tokens of both kinds together count only where they are not told apart."""
-    here = [kind for kind in Kind if any(known.part(kind, part) is not None for part in PARTS)]
-    apart = Kind.INPUT in here or Kind.OUTPUT in here
-    return (kind for kind in here if not (kind is Kind.TOKENS and apart))
+    here = [kind for kind in LimitKind if any(known.part(kind, part) is not None for part in PARTS)]
+    apart = LimitKind.INPUT in here or LimitKind.OUTPUT in here
+    return (kind for kind in here if not (kind is LimitKind.TOKENS and apart))
 
 
-def _limit(kind: Kind, known: _Known, now: datetime, notes: list[str]) -> Limit:
+def _limit(kind: LimitKind, known: _Known, now: datetime, notes: list[str]) -> Limit:
     limit, left = (
         _number(known.part(kind, "limit"), "limit"),
         _number(known.part(kind, "remaining"), "remaining"),

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from lanes.packing import ClaimedWork
 from lanes.realtime.headers import Told
-from lanes.routing.capacity import WINDOW, Kind, Limit, Need, fits_at, kept_back
+from lanes.routing.capacity import WINDOW, Limit, LimitKind, Need, fits_at, kept_back
 
 SHORTEST_WAIT = timedelta(milliseconds=50)
 ON_ITS_WAY = timedelta(
@@ -48,7 +48,7 @@ class _Picture:
     """The newest limits of a model. `counted` is the number of the last call that they count; those that began later are
     `uncounted`, in their order, and use so much."""
 
-    limits: dict[Kind, Limit] = field(default_factory=dict)
+    limits: dict[LimitKind, Limit] = field(default_factory=dict)
     counted: int = 0
     seen_at: datetime | None = None
     uncounted: dict[int, _Call] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class RateLimits:
         self._held: dict[
             str, tuple[Need, bool, datetime]
         ] = {}  # what was held back of a model first, and since when
-        self._disbelieved: dict[tuple[str, Kind], datetime] = {}
+        self._disbelieved: dict[tuple[str, LimitKind], datetime] = {}
         self._noted: set[str] = set()
         self._untold: list[str] = []
 
@@ -277,7 +277,7 @@ class RateLimits:
                     f"{call.model}: a call took {used.of(kind):,.0f} of {limit.limit:,} {kind} a minute; "
                     "that limit is not believed for five minutes"
                 )
-            if call.number < picture.counted and kind in (Kind.OUTPUT, Kind.TOKENS):
+            if call.number < picture.counted and kind in (LimitKind.OUTPUT, LimitKind.TOKENS):
                 picture.limits[kind] = limit.returned(call.need.of(kind) - used.of(kind))
         if call.number in picture.uncounted:
             picture.used = picture.used.less(call.need).plus(used)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes.report.summary import lane_name
-from lanes.settling.listing import Example
+from lanes.settling.listing import AnswerExample
 from lanes.text import plain
 from lanes.units import counted, seconds, usd
 from lanes.words import Lane, Standing
@@ -18,7 +18,7 @@ NUMBERS = ("", "One answer", "Two answers", "Three answers", "Four answers", "Fi
 SHOWN = 180  # characters of an input and of an answer, two lines of a terminal
 
 
-def render(examples: Sequence[Example]) -> RenderableType:
+def render(examples: Sequence[AnswerExample]) -> RenderableType:
     """Each example with its item, input, answer and way. What came from items is shown as text, whatever it holds."""
     number = len(examples)
     title = NUMBERS[number] if number < len(NUMBERS) else counted(number, "answer")
@@ -54,7 +54,7 @@ def said(output: Mapping[str, Any], fields: Sequence[str]) -> str:
     return ", ".join(f"{name}: {_value(output[name])}" for name in ordered)
 
 
-def how(example: Example) -> str:
+def how(example: AnswerExample) -> str:
     """Which lane gave the answer, how long after the item came, what became of it, and what that cost."""
     parts = [f"{lane_name(example.first_lane)} after {seconds(example.first_s)}"]
     if example.standing is Standing.PROVISIONAL:

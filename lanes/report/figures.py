@@ -7,8 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.ids import BatchId
-from lanes.money.always_valid import Share
-from lanes.money.caching import STATES, Caching, Saved
+from lanes.money.always_valid import SampleShare
+from lanes.money.caching import STATES, CacheSavings, Caching
 from lanes.realtime.circuit import CircuitState
 from lanes.routing.capacity import Limit
 from lanes.words import FlushReason, Lane
@@ -276,7 +276,7 @@ class CachingFigures:
 
 
 def caching_figures(
-    stands: Iterable[tuple[str, Lane, Caching]], saved: Iterable[Saved]
+    stands: Iterable[tuple[str, Lane, Caching]], saved: Iterable[CacheSavings]
 ) -> list[CachingFigures]:
     """A row for each lane that was looked at."""
     usd = {(each.workload, each.lane): each.usd for each in saved}
@@ -366,8 +366,8 @@ class PackFigures:
     lane: Lane
     size: int | None
     allowed: int | None
-    packed: Share
-    alone: Share
+    packed: SampleShare
+    alone: SampleShare
     since: datetime | None
     why: str
     checks_usd: Decimal

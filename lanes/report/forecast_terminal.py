@@ -13,7 +13,7 @@ from rich.text import Text
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
 from lanes.report.titled import titled
-from lanes.routing.forecast import Forecast, Plan
+from lanes.routing.forecast import FilePlan, Forecast
 from lanes.routing.prospect import percent
 from lanes.text import plain
 from lanes.units import MISSING, count, counted, seconds, share, usd
@@ -72,7 +72,7 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
     return Group(*titled(table), Text(explained(ROUTES), "dim"))
 
 
-def _name(plan: Plan) -> str:
+def _name(plan: FilePlan) -> str:
     name = "All real-time" if plan.lane is Lane.REALTIME else "All batch"
     return f"{name}, each alone" if plan.pack == 1 else f"{name}, {plan.pack} a call"
 
@@ -81,7 +81,7 @@ def _each(amount: Decimal, found: Forecast) -> str:
     return usd(amount / found.items * 1000) if found.items else MISSING
 
 
-def _done(plan: Plan, found: Forecast, zone: ZoneInfo) -> str:
+def _done(plan: FilePlan, found: Forecast, zone: ZoneInfo) -> str:
     """When, or how surely, the items of a plan are answered."""
     if plan.lane is Lane.REALTIME:
         return MISSING if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"

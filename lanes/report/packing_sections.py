@@ -1,6 +1,6 @@
 """Packs and windows as tables of plain text."""
 
-from lanes.money.always_valid import Share
+from lanes.money.always_valid import SampleShare
 from lanes.report import legends, summary
 from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
@@ -62,5 +62,5 @@ def windows(snapshot: Snapshot) -> Section:
     return Section("Windows of real time", heads, "lrrrrrr", rows, legend=legends.WINDOWS)
 
 
-def _agreed(of: Share) -> str:
+def _agreed(of: SampleShare) -> str:
     return MISSING if of.value is None else f"{of.value:.2f} (n {of.samples:,})"

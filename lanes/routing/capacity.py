@@ -19,7 +19,7 @@ WINDOW_S = WINDOW.total_seconds()
 RESERVE = 0.2  # share of a limit that is kept for what presses
 
 
-class Kind(StrEnum):
+class LimitKind(StrEnum):
     """What the provider counts."""
 
     REQUESTS = "requests"
@@ -41,16 +41,16 @@ class Need:
     output: float
     requests: float = 1
 
-    def of(self, kind: Kind) -> float:
+    def of(self, kind: LimitKind) -> float:
         """Of one kind of limit."""
         match kind:
-            case Kind.REQUESTS:
+            case LimitKind.REQUESTS:
                 return self.requests
-            case Kind.INPUT:
+            case LimitKind.INPUT:
                 return self.input
-            case Kind.OUTPUT:
+            case LimitKind.OUTPUT:
                 return self.output
-            case Kind.TOKENS:
+            case LimitKind.TOKENS:
                 return self.input + self.output
 
     def plus(self, other: "Need") -> "Need":
@@ -79,7 +79,7 @@ class Limit:
     1 <= limit, 0 <= remaining <= limit, and seen_at <= reset_at <= seen_at + WINDOW.
     """
 
-    kind: Kind
+    kind: LimitKind
     limit: int
     remaining: float
     reset_at: datetime
@@ -109,7 +109,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingItems:
     """Items that wait for the real-time lane, and what one of them takes of the limits: its part of a call."""
 
     items: int
@@ -117,7 +117,7 @@ class Waiting:
 
 
 def drain_time_s(
-    waiting: Sequence[Waiting], limits: Sequence[Limit], *, per_s: float | None, now: datetime
+    waiting: Sequence[WaitingItems], limits: Sequence[Limit], *, per_s: float | None, now: datetime
 ) -> float | None:
     """Seconds until what waits is answered: at the present rate of items a second, and within every limit, whichever takes
     longer. None where neither a rate nor a limit is known; 0 where nothing waits."""
@@ -163,7 +163,7 @@ LOWEST, HIGHEST = (
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class MeasuredTry:
     """One answered try: the characters of its payload, how many items shared its call, and its part of the call's tokens."""
 
     characters: int
@@ -195,7 +195,7 @@ def unlearned(spec: Spec) -> Prediction:
     return Prediction(1.0, spec.expected_output_tokens, FRAME_TOKENS)
 
 
-def learn(spec: Spec, tries: Sequence[Tried]) -> Prediction:
+def learn(spec: Spec, tries: Sequence[MeasuredTry]) -> Prediction:
     """What the newest tries of a workload teach: quantiles, so that few calls take more than was predicted."""
     if len(tries) < FEWEST:
         return unlearned(spec)

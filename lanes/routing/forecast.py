@@ -14,7 +14,7 @@ from lanes.money.estimates import Estimate, Estimates, Sharing
 from lanes.routing.load import Load
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
-from lanes.routing.route import Arrived, Route, decide
+from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import Splits
 from lanes.units import usd
 from lanes.words import Lane, Mode, Reason
@@ -24,7 +24,7 @@ MOST_EXAMPLES = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class FilePlan:
     """All items on one lane, `pack` of them in a call; an estimate in US dollars.
 
     `takes_s`: seconds until real time has answered them, behind what waits there; None of a batch, and where its load is not
@@ -41,7 +41,7 @@ class Plan:
     back_at: datetime | None = None
 
 
-class Plans:
+class FilePlans:
     """Those of one file, item by item; packs are as large as `sharing` has them. `alone` is the version that packs none."""
 
     def __init__(self, version: Version, sharing: Sharing | None = None) -> None:
@@ -62,7 +62,9 @@ class Plans:
             self._usd[Lane.REALTIME, is_packed] += costs.realtime
             self._usd[Lane.BATCH, is_packed] += costs.batch
 
-    def found(self, prospects: Prospects, load: Load | None, *, by: datetime | None) -> list[Plan]:
+    def found(
+        self, prospects: Prospects, load: Load | None, *, by: datetime | None
+    ) -> list[FilePlan]:
         """The plans for all of them, the first of each lane with each item alone; none without an item."""
         if not self.items:
             return []
@@ -80,7 +82,7 @@ class Plans:
         prospects: Prospects,
         load: Load | None,
         by: datetime | None,
-    ) -> Plan:
+    ) -> FilePlan:
         version = self._version if is_packed else self.alone
         pack = self._sharing.pack_of(version, lane)
         calls, usd = -(-self.items // pack), self._usd[lane, is_packed]
@@ -88,15 +90,15 @@ class Plans:
             takes_s = (
                 None if load is None else Room(load, self._sharing).takes_s(version, self.items)
             )
-            return Plan(lane, pack, calls, usd, takes_s=takes_s)
+            return FilePlan(lane, pack, calls, usd, takes_s=takes_s)
         prospect = prospects.of_size(version, calls)
         back_at = prospect.presses_until if by is None else prospect.back_at
         probability = None if by is None else prospect.chance(by).probability
-        return Plan(lane, pack, calls, usd, probability=probability, back_at=back_at)
+        return FilePlan(lane, pack, calls, usd, probability=probability, back_at=back_at)
 
 
 @dataclass(frozen=True)
-class Example:
+class ForecastExample:
     """One item and the route that it would get."""
 
     place: str
@@ -117,9 +119,9 @@ class Forecast:
     all_realtime_usd: Decimal = Decimal(0)
     all_batch_usd: Decimal = Decimal(0)
     as_routed_usd: Decimal = Decimal(0)
-    plans: list[Plan] = field(default_factory=list)
+    plans: list[FilePlan] = field(default_factory=list)
     routes: Counter[tuple[Lane, Reason]] = field(default_factory=Counter)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[ForecastExample] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
 
@@ -131,7 +133,9 @@ class Forecast:
         self.as_routed_usd += as_routed_usd(route, corrects=corrects)
         self.routes[route.lane, route.reason] += 1
         if len(self.examples) < MOST_EXAMPLES:
-            self.examples.append(Example(place, route.lane, route.reason, route.explanation))
+            self.examples.append(
+                ForecastExample(place, route.lane, route.reason, route.explanation)
+            )
 
 
 def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
@@ -159,7 +163,7 @@ def forecast(
     load of real time, are heeded.
     """
     sharing = sharing or Sharing()
-    found, plans = Forecast(version.workload, version.number, by), Plans(version, sharing)
+    found, plans = Forecast(version.workload, version.number, by), FilePlans(version, sharing)
     prospects, estimates = (
         prospects or Prospects.assumed(now),
         Estimates(now, sharing.like(version, plans.alone)),
@@ -204,9 +208,9 @@ def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[st
             yield f"{each.said}; these items would bring it to {usd(after)}"
 
 
-def arrived(sent: Submission, now: datetime, by: datetime | None = None) -> Arrived:
+def arrived(sent: Submission, now: datetime, by: datetime | None = None) -> ArrivedItem:
     """The item as routing would know it, if it arrived now, and were due `by` then where it does not say so itself."""
-    return Arrived(
+    return ArrivedItem(
         sent.workload,
         sent.key or sent.place,
         sent.payload,

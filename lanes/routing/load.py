@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 
-from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
+from lanes.routing.capacity import Limit, Need, WaitingItems, drain_time_s
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.units import clock
 from lanes.workload.version import UNBOUNDED, Entitlement, fair_shares
@@ -24,7 +24,7 @@ A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is 
 
 
 @dataclass(frozen=True, slots=True)
-class Queue:
+class RankedQueue:
     """Items of one workload that wait and rank alike: none before `ranks_from`."""
 
     workload: str
@@ -34,28 +34,28 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedItems:
     """Items of a workload beside those that wait, which model they ask, and what they take of its limits together."""
 
     model: str
     items: int
     taking: Need
 
-    def plus(self, other: "Added | None") -> "Added":
+    def plus(self, other: "AddedItems | None") -> "AddedItems":
         """Both of them, of one workload."""
         return (
             self
             if other is None
-            else Added(self.model, self.items + other.items, self.taking.plus(other.taking))
+            else AddedItems(self.model, self.items + other.items, self.taking.plus(other.taking))
         )
 
 
-NONE: Mapping[str, Added] = {}
+NONE: Mapping[str, AddedItems] = {}
 NOBODY: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class ModelRest:
     """A model that answers nobody, since when, and what the last call met."""
 
     model: str
@@ -68,7 +68,7 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class UnservedReason:
     """Why the lane answers nothing of an item now, in words; `outage`: the provider's trouble explains it."""
 
     said: str
@@ -111,11 +111,11 @@ class Load:
     per_s: float
     call: timedelta = EXPECTED_CALL
     calls: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
-    queues: Sequence[Queue] = ()
+    queues: Sequence[RankedQueue] = ()
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     needs: Mapping[str, Need] = field(default_factory=dict[str, Need])
     entitled: Mapping[str, Entitlement] = field(default_factory=dict[str, Entitlement])
-    rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
+    rests: Mapping[str, ModelRest] = field(default_factory=dict[str, ModelRest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
     timed: bool = True
     _own: dict[tuple[str, int], Own] = field(
@@ -140,16 +140,16 @@ class Load:
         """How long nearly every call of a model takes."""
         return self.calls.get(model, self.call)
 
-    def fair_shares(self, workload: str, consumer: str | None, model: str) -> Held | None:
+    def held(self, workload: str, consumer: str | None, model: str) -> UnservedReason | None:
         """Why nothing of them is answered now, however short the queue is; None: it is."""
         if (workload, None) in self.refused:
-            return Held(f'the budget of "{workload}" is used up', outage=False)
+            return UnservedReason(f'the budget of "{workload}" is used up', outage=False)
         if consumer is not None and (workload, consumer) in self.refused:
-            return Held(
+            return UnservedReason(
                 f'the budget of "{workload}" for consumer "{consumer}" is used up', outage=False
             )
         rest = self.rests.get(model)
-        return None if rest is None else Held(rest.said(self.at), outage=True)
+        return None if rest is None else UnservedReason(rest.said(self.at), outage=True)
 
     def waiting(self, model: str | None = None) -> int:
         """How many items wait; of that model, where it is given."""
@@ -160,8 +160,8 @@ class Load:
         workload: str,
         *,
         until: datetime | None = None,
-        more: Added | None = None,
-        beside: Mapping[str, Added] = NONE,
+        more: AddedItems | None = None,
+        beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
         """How many items are answered until all of a workload are that rank before `until` (None: whatever waits of it), with
         so many `more`: they, and what others are served meanwhile. Beside what waits of others there is what is `beside`."""
@@ -173,8 +173,8 @@ class Load:
         workload: str,
         *,
         until: datetime | None = None,
-        more: Added | None = None,
-        beside: Mapping[str, Added] = NONE,
+        more: AddedItems | None = None,
+        beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
         """Seconds until these are answered by the places for calls, which all models share."""
         return self._line(workload, until, more, beside).places / self.per_s
@@ -185,8 +185,8 @@ class Load:
         model: str,
         *,
         until: datetime | None = None,
-        more: Added | None = None,
-        beside: Mapping[str, Added] = NONE,
+        more: AddedItems | None = None,
+        beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
         """Seconds until these are answered, by the places or by the limits of their model: whichever takes longer."""
         line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
@@ -200,11 +200,16 @@ class Load:
         for other, items in line.others:
             taking = taking.plus(self._taking(other, items, model, beside.get(other.name)))
         return max(
-            places_s, drain_time_s([Waiting(1, taking)], limits, per_s=None, now=self.at) or 0.0
+            places_s,
+            drain_time_s([WaitingItems(1, taking)], limits, per_s=None, now=self.at) or 0.0,
         )
 
     def _line(
-        self, workload: str, until: datetime | None, more: Added | None, beside: Mapping[str, Added]
+        self,
+        workload: str,
+        until: datetime | None,
+        more: AddedItems | None,
+        beside: Mapping[str, AddedItems],
     ) -> _Line:
         own = self._before(workload, until)[0] + (0 if more is None else more.items)
         others = self._beside(workload, beside)
@@ -229,7 +234,7 @@ class Load:
         wait = max(wait, waits / (1 - most))
         return own / most if own <= wait * most else wait + own - wait * most
 
-    def _beside(self, workload: str, beside: Mapping[str, Added]) -> Sequence[_Other]:
+    def _beside(self, workload: str, beside: Mapping[str, AddedItems]) -> Sequence[_Other]:
         """The other workloads that wait; how they share is found once for all of the same names."""
         names = frozenset(beside.keys() - self._names) if beside else NOBODY
         found = self._others.get((workload, names))
@@ -250,7 +255,7 @@ class Load:
             for name, part in parts.items()
         ]
 
-    def _taking(self, other: _Other, items: float, model: str, added: Added | None) -> Need:
+    def _taking(self, other: _Other, items: float, model: str, added: AddedItems | None) -> Need:
         """What so many items of another workload take of the model's limits."""
         if other.items:
             return self.need_of(other.name).times(

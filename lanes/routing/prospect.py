@@ -11,19 +11,19 @@ from lanes.units import counted, seconds
 from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
-    from lanes.routing.turnaround import Evidence, Turnarounds
+    from lanes.routing.turnaround import TurnaroundEvidence, Turnarounds
     from lanes.workload.version import Version
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
+class BatchProfile:
     """What batches are known by: their model, and how long one usually takes, as a version says it."""
 
     model: str
     usual: timedelta
 
     @classmethod
-    def of(cls, version: "Version") -> "Batches":
+    def of(cls, version: "Version") -> "BatchProfile":
         """Those of a version."""
         return cls(version.spec.batch_model, version.spec.usual_turnaround)
 
@@ -55,11 +55,11 @@ class Prospect:
             spec.confidence,
             f"; {percent(spec.confidence)} are asked for",
         )
-        batches = Batches.of(version)
-        self._scheduled = Departure(
+        batches = BatchProfile.of(version)
+        self._scheduled = BatchDeparture(
             batches, turnarounds, spec.window.next_departure(now) + LEAD, requests
         )
-        self._early = Departure(batches, turnarounds, now + LEAD, requests)
+        self._early = BatchDeparture(batches, turnarounds, now + LEAD, requests)
         self._now, self._half_life_s = now, float(spec.half_life_s)
         self._lost: dict[bool, float] = {}
 
@@ -103,12 +103,12 @@ class Prospect:
         return known
 
 
-class Departure:
+class BatchDeparture:
     """A batch that leaves at a moment, or that left then and has been out for `out`."""
 
     def __init__(
         self,
-        batches: Batches,
+        batches: BatchProfile,
         turnarounds: "Turnarounds",
         at: datetime,
         requests: int | None = None,
@@ -162,10 +162,10 @@ class Prospects:
         """The batches of that version that have so many requests."""
         return Prospect(version, self._turnarounds, self._now, requests=requests)
 
-    def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Departure:
+    def underway(self, version: "Version", *, left_at: datetime, requests: int) -> BatchDeparture:
         """Return a batch of that version that is out."""
-        return Departure(
-            Batches.of(version), self._turnarounds, left_at, requests, out=self._now - left_at
+        return BatchDeparture(
+            BatchProfile.of(version), self._turnarounds, left_at, requests, out=self._now - left_at
         )
 
 
@@ -174,7 +174,7 @@ def percent(probability: float) -> str:
     return f"{int(probability * 1000 + 1e-9) / 10:g} %"
 
 
-def _told(evidence: "Evidence", usual: timedelta) -> str:
+def _told(evidence: "TurnaroundEvidence", usual: timedelta) -> str:
     if evidence.age is None:
         return f"as {seconds(usual.total_seconds())} are assumed before any was seen"
     return f"by {counted(evidence.batches, 'batch')} that left {seconds(evidence.age.total_seconds())} ago on average"
@@ -185,7 +185,7 @@ EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
-class Told:
+class StatedBin:
     """What was stated to some items of a workload within one bin, the n-th between two `EDGES` from 1 on.
 
     `stated` and `squares` are sums over these items: of the probabilities, and of the squares of what they were off by.
@@ -223,7 +223,7 @@ class Calibration:
     bins: Sequence[Bin]
 
 
-def calibrations(told: Iterable[Told]) -> list[Calibration]:
+def calibrations(told: Iterable[StatedBin]) -> list[Calibration]:
     """That of each workload, by name; none of one without items."""
     ordered = sorted(
         (each for each in told if each.items), key=lambda each: (each.workload, each.bin)
@@ -234,7 +234,7 @@ def calibrations(told: Iterable[Told]) -> list[Calibration]:
     ]
 
 
-def _of(workload: str, told: Sequence[Told]) -> Calibration:
+def _of(workload: str, told: Sequence[StatedBin]) -> Calibration:
     items = sum(each.items for each in told)
     bins = [
         Bin(

@@ -8,7 +8,7 @@ from lanes.ids import VersionId
 from lanes.money.cost import shared_tokens
 from lanes.money.estimates import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need, unlearned
-from lanes.routing.load import Added, Load
+from lanes.routing.load import AddedItems, Load
 from lanes.units import counted, seconds
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -27,8 +27,8 @@ class Room:
         limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
         self._load, self._sharing = replace(load, limits=limits), sharing or Sharing()
         self._known = self._load.as_known()
-        self._added: dict[str, Added] = {}
-        self._next: dict[VersionId, Added] = {}
+        self._added: dict[str, AddedItems] = {}
+        self._next: dict[VersionId, AddedItems] = {}
         self._needs: dict[VersionId, Need] = {}
 
     def add(self, version: Version) -> None:
@@ -65,7 +65,7 @@ class Room:
     def takes_s(self, version: Version, items: int) -> float:
         """Seconds until so many more items are answered that may wait, behind whatever waits."""
         model = version.spec.realtime_model
-        more = Added(model, items, self.need_of(version).times(items)).plus(
+        more = AddedItems(model, items, self.need_of(version).times(items)).plus(
             self._added.get(version.workload)
         )
         return self._load.drain_s(version.workload, model, more=more, beside=self._added)
@@ -86,11 +86,11 @@ class Room:
         )  # which no limit counts
         return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
-    def _one_more(self, version: Version) -> Added:
+    def _one_more(self, version: Version) -> AddedItems:
         """What was added of its workload, and one item more: who asks about an item usually adds it."""
         more = self._next.get(version.id)
         if more is None:
-            one = Added(version.spec.realtime_model, 1, self.need_of(version))
+            one = AddedItems(version.spec.realtime_model, 1, self.need_of(version))
             more = self._next[version.id] = one.plus(self._added.get(version.workload))
         return more
 

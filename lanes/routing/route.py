@@ -24,7 +24,7 @@ from lanes.workload.version import Version
 
 
 @dataclass(frozen=True)
-class Arrived:
+class ArrivedItem:
     """What routing knows of an item. `length` is that of its payload as JSON, in characters, where the database counted them;
     then the payload may have been left there, because no rule looks into it, and is empty here. `earlier` are the lengths of
     the earlier items of its entity that an authoritative pass would see, newest first."""
@@ -53,12 +53,12 @@ class Arrived:
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedItem:
     """An item that waits for its first route."""
 
     id: ItemId
     revision: int
-    arrived: Arrived
+    arrived: ArrivedItem
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Route:
 
 
 def decide(
-    item: Arrived,
+    item: ArrivedItem,
     version: Version,
     splits: Splits,
     *,
@@ -120,7 +120,7 @@ def looks_inside(version: Version) -> bool:
     )
 
 
-def rule_faults(item: Arrived, version: Version, *, now: datetime) -> list[str]:
+def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[str]:
     """Why rules of the version cannot be evaluated for an item; they do not hold of it then."""
     variables = _variables(item, now)
     notes = (_holds(rule, variables)[1] for rule in (version.urgent_when, version.batch_when))
@@ -152,7 +152,7 @@ class _Choice(NamedTuple):
 
 
 def _choose(
-    item: Arrived,
+    item: ArrivedItem,
     version: Version,
     splits: Splits,
     now: datetime,
@@ -210,7 +210,7 @@ def _choose(
 
 def _guarded(
     choice: _Choice,
-    item: Arrived,
+    item: ArrivedItem,
     version: Version,
     now: datetime,
     budgets: Sequence[BudgetStatus],
@@ -225,7 +225,7 @@ def _guarded(
     return _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
 
 
-def _variables(item: Arrived, now: datetime) -> dict[str, Any]:
+def _variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
     return {
         "payload": item.payload,
         "age_s": (now - item.occurred_at).total_seconds(),
@@ -244,7 +244,7 @@ def _holds(rule: Rule | None, variables: Mapping[str, Any]) -> tuple[bool, str]:
         return False, f"; {failure}"
 
 
-class Weighed(NamedTuple):
+class ValueComparison(NamedTuple):
     """The lane that is worth more, None where both are worth the same; and a sentence with both numbers."""
 
     lane: Lane | None
@@ -261,12 +261,12 @@ def saved_usd(costs: Estimate, mode: Mode) -> float:
     return costs.less_in_batch if mode is Mode.PLAIN else float(costs.realtime)
 
 
-def weigh(worth: float, lost: float, saved: float) -> Weighed:
+def weigh(worth: float, lost: float, saved: float) -> ValueComparison:
     """The better lane for an answer that is worth so much now, in US dollars, of which waiting loses the share `lost`, 0 to 1,
     on average, where a batch saves so much. `saved` is negative where a batch is dearer."""
     loses = worth * lost
     lane = Lane.REALTIME if loses > saved else Lane.BATCH if loses < saved else None
-    return Weighed(
+    return ValueComparison(
         lane, f"waiting loses about {dollars(loses)} of {dollars(worth)}, {_saves(saved)}"
     )
 

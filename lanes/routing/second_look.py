@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from lanes.ids import BatchId, VersionId, WorkId
 from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import is_too_late
-from lanes.routing.load import Added, Held, Load
-from lanes.routing.prospect import Departure, Prospects, percent
+from lanes.routing.load import AddedItems, Load, UnservedReason
+from lanes.routing.prospect import BatchDeparture, Prospects, percent
 from lanes.routing.route import Route
 from lanes.units import seconds
 from lanes.words import Lane, Reason
@@ -38,7 +38,7 @@ AHEAD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Out:
+class DepartedBatch:
     """A batch that is out: since when, and with how many requests. `name` is as people know it."""
 
     id: BatchId
@@ -52,7 +52,7 @@ class Out:
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
+class LateItem:
     """An item of the batch lane that is due: the work that is owed for it, in which batch, None where it did not depart.
 
     One may stand for others, `items` in all: what is bound to batch for those of its batch that are due at once, and what comes
@@ -62,23 +62,23 @@ class Late:
     work_id: WorkId
     version: Version
     due_at: datetime
-    batch: Out | None = None
+    batch: DepartedBatch | None = None
     binds: Lane | None = None
     items: int = 1
     consumer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Doubtful:
+class DoubtfulItem:
     """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; in words.
 
     `held`: why real time, which would have to begin now, answers nothing of it; None: nothing is known of that.
     """
 
-    of: Late
+    of: LateItem
     probability: float
     said: str
-    held: Held | None = None
+    held: UnservedReason | None = None
 
     @property
     def model(self) -> str:
@@ -93,19 +93,19 @@ class Doubtful:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class LookResult:
     """What a look led to, in due order. `taken`: real time takes over now. `at_risk`: their batch will hardly be back in time,
     and real time may not take them, answers nothing of them, or cannot be in time either."""
 
-    taken: Sequence[Doubtful] = ()
-    at_risk: Sequence[Doubtful] = ()
+    taken: Sequence[DoubtfulItem] = ()
+    at_risk: Sequence[DoubtfulItem] = ()
 
 
-def weigh(due: Iterable[Late], prospects: Prospects, *, now: datetime) -> list[Doubtful]:
+def weigh(due: Iterable[LateItem], prospects: Prospects, *, now: datetime) -> list[DoubtfulItem]:
     """Those whose batch is back by their due times less surely than their versions ask for; what was due already is no more."""
     weighing = _Weighing(prospects, now)
     asked = ((each, weighing.of(each)) for each in due if each.due_at > now)
-    return [Doubtful(each, *doubt) for each, doubt in asked if doubt is not None]
+    return [DoubtfulItem(each, *doubt) for each, doubt in asked if doubt is not None]
 
 
 class _Weighing:
@@ -113,10 +113,10 @@ class _Weighing:
 
     def __init__(self, prospects: Prospects, now: datetime) -> None:
         self._prospects, self._now = prospects, now
-        self._underway: dict[BatchId, Departure] = {}
+        self._underway: dict[BatchId, BatchDeparture] = {}
         self._known: dict[tuple[BatchId | None, VersionId, datetime], tuple[float, str] | None] = {}
 
-    def of(self, late: Late) -> tuple[float, str] | None:
+    def of(self, late: LateItem) -> tuple[float, str] | None:
         """The probability and a sentence; None where it is sure enough."""
         alike = None if late.batch is None else late.batch.id, late.version.id, late.due_at
         if alike not in self._known:
@@ -127,11 +127,11 @@ class _Weighing:
             )
         return self._known[alike]
 
-    def _of_the_next(self, late: Late) -> tuple[float, str] | None:
+    def _of_the_next(self, late: LateItem) -> tuple[float, str] | None:
         chance = self._prospects.of(late.version).chance(late.due_at)
         return None if chance.enough else (chance.probability, chance.said)
 
-    def _of_one_out(self, late: Late, batch: Out) -> tuple[float, str] | None:
+    def _of_one_out(self, late: LateItem, batch: DepartedBatch) -> tuple[float, str] | None:
         law = self._underway.get(batch.id)
         if law is None:
             law = self._prospects.underway(
@@ -151,16 +151,16 @@ class _Weighing:
         )
 
 
-def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked:
+def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> LookResult:
     """What real time takes over now, and what is at risk; the others wait for their batch until a later look.
 
     What has to begin now is at risk instead where real time answers nothing of it: that takes no place of what it answers. One
     item is taken all the same of a model that rests and that nothing waits for: nobody else would probe it, and what is due
     later could not be taken once it answers again.
     """
-    served: list[Doubtful] = []
-    unserved: dict[tuple[str, Held], list[Doubtful]] = {}
-    at_risk: list[Doubtful] = []
+    served: list[DoubtfulItem] = []
+    unserved: dict[tuple[str, UnservedReason], list[DoubtfulItem]] = {}
+    at_risk: list[DoubtfulItem] = []
     for each in sorted(doubtful, key=_due):
         if each.of.binds is Lane.BATCH:
             at_risk.append(each)
@@ -174,7 +174,7 @@ def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked
         seen.append(_held(_pressing(candidates, load, now), held, probes=probes))
     taken = [each for looked in seen for each in looked.taken]
     at_risk += [each for looked in seen for each in looked.at_risk]
-    return Looked(sorted(taken, key=_due), sorted(at_risk, key=_due))
+    return LookResult(sorted(taken, key=_due), sorted(at_risk, key=_due))
 
 
 def looked_until(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
@@ -196,14 +196,14 @@ def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
     return due_at - timedelta(seconds=UNSURE * drain_s) - call - MARGIN
 
 
-def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Looked:
+def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> LookResult:
     """Of these items, in due order. What cannot be in time takes no place of what can.
 
     Where places press, all that goes before has to begin; where the limits of a model do, what goes before of that model.
     """
-    added = dict[str, Added]()
-    chosen: list[tuple[Doubtful, float]] = []
-    at_risk: list[Doubtful] = []
+    added = dict[str, AddedItems]()
+    chosen: list[tuple[DoubtfulItem, float]] = []
+    at_risk: list[DoubtfulItem] = []
     presses = Counter[
         str | None
     ]()  # how many of the chosen have to begin: of all models, and of each
@@ -242,25 +242,27 @@ def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Look
             or drain_s - begins_s[each.of.version.workload] <= AHEAD.total_seconds()
         )
     ]
-    return Looked(taken, at_risk)
+    return LookResult(taken, at_risk)
 
 
-def _added(version: Version, items: int, load: Load) -> Added:
+def _added(version: Version, items: int, load: Load) -> AddedItems:
     """So many items of a version beside what waits."""
-    return Added(version.spec.realtime_model, items, load.need_of(version.workload).times(items))
+    return AddedItems(
+        version.spec.realtime_model, items, load.need_of(version.workload).times(items)
+    )
 
 
-def _held(looked: Looked, held: Held, *, probes: bool) -> Looked:
+def _held(looked: LookResult, held: UnservedReason, *, probes: bool) -> LookResult:
     """Nothing of it is taken, but for one item that probes the model."""
     first = 1 if probes else 0
     taken = [
         replace(each, said=f"{each.said}; {held.said}, and this asks it again")
         for each in looked.taken[:first]
     ]
-    return Looked(
+    return LookResult(
         taken, [replace(each, held=held) for each in (*looked.taken[first:], *looked.at_risk)]
     )
 
 
-def _due(each: Doubtful) -> tuple[datetime, WorkId]:
+def _due(each: DoubtfulItem) -> tuple[datetime, WorkId]:
     return each.of.due_at, each.of.work_id

@@ -13,7 +13,7 @@ from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus, over_soft
 from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import may_wait
-from lanes.routing.load import Added, Load, Rest
+from lanes.routing.load import AddedItems, Load, ModelRest
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.route import Route, leave
 from lanes.units import seconds
@@ -29,7 +29,7 @@ SOON = timedelta(
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueuedWork:
     """Ready work of the real-time lane. `bound_to` is the lane that its route binds it to; `answers`: it answers an item, where
     a shadow or a replay does not."""
 
@@ -60,7 +60,7 @@ class Shedding:
 
     def __init__(
         self,
-        rests: Iterable[Rest],
+        rests: Iterable[ModelRest],
         budgets: Sequence[BudgetStatus],
         load: Load,
         prospects: Prospects,
@@ -84,17 +84,20 @@ class Shedding:
             if name in pressing or self._is_pressed(version)
         ]
 
-    def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "Line":
+    def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "QueueAhead":
         """Where whoever comes from the end of the queue is; `items` of each of these workloads wait."""
         served = {each.workload for each in self._load.queues}
         models = {name: version.spec.realtime_model for name, version in versions.items()}
-        return Line(
+        return QueueAhead(
             self._load,
             {name: (models[name], number) for name, number in items.items() if name in served},
         )
 
     def leaving(
-        self, waiting: Iterable[Waiting], versions: Mapping[VersionId, Version], line: "Line"
+        self,
+        waiting: Iterable[QueuedWork],
+        versions: Mapping[VersionId, Version],
+        line: "QueueAhead",
     ) -> dict[WorkId, Shed]:
         """What of this work leaves, and why; it comes as the queue has it, from its end on, and `line` passes each of it.
 
@@ -110,7 +113,7 @@ class Shedding:
                 left[each.id] = shed
         return left
 
-    def of(self, waiting: Waiting, version: Version, line: "Line") -> Shed | None:
+    def of(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> Shed | None:
         """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
         if (
             waiting.bound_to is not None
@@ -129,7 +132,7 @@ class Shedding:
             or self._load.drain_s(version.workload, model) > SOON.total_seconds()
         )
 
-    def _why(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
+    def _why(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
             return rest.said(self._now)
@@ -138,7 +141,7 @@ class Shedding:
             return spent.said
         return self._late(waiting, version, line)
 
-    def _late(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
+    def _late(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
         """How late it would be served, where that is later than its rank allows."""
         before_s = line.before_s(version.workload)
         late_s = before_s - max(SOON, waiting.rank_at - self._now).total_seconds()
@@ -148,14 +151,14 @@ class Shedding:
         return f"what waits for {model} before it takes {seconds(before_s)}, {seconds(late_s)} longer than it can wait"
 
 
-class Line:
+class QueueAhead:
     """How much of the queue is before whoever walks through it from its end on. `items`: of each workload its model, and how
     many of it wait."""
 
     def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
         self._lane = replace(load, queues=())
         self._left = {
-            name: Added(model, number, load.need_of(name).times(number))
+            name: AddedItems(model, number, load.need_of(name).times(number))
             for name, (model, number) in items.items()
         }
 
@@ -163,7 +166,7 @@ class Line:
         """One item of it is before him no more: the next question is about that one."""
         if (left := self._left.get(workload)) is not None and left.items:
             one_less = left.items - 1
-            self._left[workload] = Added(
+            self._left[workload] = AddedItems(
                 left.model, one_less, left.taking.times(one_less / left.items)
             )
 

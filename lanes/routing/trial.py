@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lanes.money.estimates import Estimates, Sharing
 from lanes.routing.forecast import as_routed_usd
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import Arrived, Route, decide, rule_faults
+from lanes.routing.route import ArrivedItem, Route, decide, rule_faults
 from lanes.routing.split import Splits
 from lanes.words import Lane, Mode, Reason
 from lanes.workload.version import Version
@@ -27,7 +27,7 @@ Place = tuple[Lane, Reason]
 
 
 @dataclass
-class Side:
+class TrialSide:
     """What one of the two versions makes of the traffic: US dollars, and how many of the items that are due are expected late
     (the sum of what is missing from certainty of those in batches)."""
 
@@ -38,7 +38,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Moved:
+class MovedItem:
     """An item whose route would be another."""
 
     key: str
@@ -55,10 +55,10 @@ class Trial:
     changed: Version
     items: int = 0
     due: int = 0
-    before: Side = field(default_factory=Side)
-    after: Side = field(default_factory=Side)
+    before: TrialSide = field(default_factory=TrialSide)
+    after: TrialSide = field(default_factory=TrialSide)
     routes: Counter[tuple[Place, Place]] = field(default_factory=Counter)
-    examples: list[Moved] = field(default_factory=list)
+    examples: list[MovedItem] = field(default_factory=list)
 
     @property
     def moved(self) -> int:
@@ -68,7 +68,7 @@ class Trial:
         )
 
 
-class Trying:
+class TrialRun:
     """Tries item after item; those of one minute share what is known of batches. Both are priced as calls of the one in force
     are `sharing` at present."""
 
@@ -85,7 +85,7 @@ class Trying:
         self._estimates, self._prospects = Estimates(now, sharing), Prospects(turnarounds, now)
         self._minute = now
 
-    def add(self, item: Arrived) -> None:
+    def add(self, item: ArrivedItem) -> None:
         """The item is decided by both.
 
         Raises:
@@ -102,9 +102,9 @@ class Trying:
         was, would_be = (before.lane, before.reason), (after.lane, after.reason)
         trial.routes[was, would_be] += 1
         if was[0] is not would_be[0] and len(trial.examples) < MOST_EXAMPLES:
-            trial.examples.append(Moved(item.key, was, would_be, after.explanation))
+            trial.examples.append(MovedItem(item.key, was, would_be, after.explanation))
 
-    def _decided(self, item: Arrived, version: Version, side: Side) -> Route:
+    def _decided(self, item: ArrivedItem, version: Version, side: TrialSide) -> Route:
         at = item.received_at
         route = decide(
             item,

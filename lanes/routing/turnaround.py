@@ -39,7 +39,7 @@ _AT = [0.0, *GRID.tolist()]
 Column = NDArray[numpy.floating[Any]]
 
 
-class Seen(NamedTuple):
+class ObservedBatches(NamedTuple):
     """Batches of one model as columns, in the order in which they left. Each was back after `took_s`, or was not yet (`back` is
     1 or 0); `stated_s`: as it left, it was stated to be back within so long with `STATED`; NaN: nothing was stated."""
 
@@ -51,13 +51,13 @@ class Seen(NamedTuple):
     stated_s: Column
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[float, ...]]) -> "Seen":
+    def of(cls, rows: Sequence[tuple[float, ...]]) -> "ObservedBatches":
         """Return batches that are given as rows, each with its values in the order of the columns."""
         return cls(*numpy.array(rows, float).reshape(-1, len(cls._fields)).T)
 
-    def only(self, which: NDArray[numpy.bool_] | slice) -> "Seen":
+    def only(self, which: NDArray[numpy.bool_] | slice) -> "ObservedBatches":
         """Return some of the batches."""
-        return Seen(*(column[which] for column in self))
+        return ObservedBatches(*(column[which] for column in self))
 
     @property
     def decay(self) -> Column:
@@ -70,10 +70,10 @@ class Seen(NamedTuple):
         return self.decay * self.items * (self.items.sum() / max((self.items**2).sum(), 1.0))
 
 
-NOTHING = Seen.of([])
+NOTHING = ObservedBatches.of([])
 
 
-class Evidence(NamedTuple):
+class TurnaroundEvidence(NamedTuple):
     """The basis of an estimate: how many batches, and how long ago they left on average (by weight); None without any."""
 
     batches: int
@@ -86,10 +86,10 @@ class Turnaround:
     Every probability is at least 0 and below 1. One takes a bisection. `shift` moves all log odds to be out still.
     """
 
-    def __init__(self, seen: Seen, *, usual: timedelta, shift: float = 0.0) -> None:
+    def __init__(self, seen: ObservedBatches, *, usual: timedelta, shift: float = 0.0) -> None:
         weight = seen.weight
         age_s = float((weight * seen.age_s).sum() / weight.sum()) if weight.sum() > 0 else math.nan
-        self.evidence = Evidence(
+        self.evidence = TurnaroundEvidence(
             len(weight), None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0))
         )
         first = _kaplan_meier(seen, weight, usual.total_seconds())
@@ -145,7 +145,7 @@ class Turnarounds:
     where enough batches of it and of the hours beside it left lately.
     """
 
-    def __init__(self, seen: Mapping[str, Seen], read_at: datetime) -> None:
+    def __init__(self, seen: Mapping[str, ObservedBatches], read_at: datetime) -> None:
         self.read_at, self.seen = read_at, seen
         self._law, self._in_force = cache(self._learn), cache(self._since_change)
 
@@ -172,12 +172,12 @@ class Turnarounds:
                 return self._law(model, size, None, usual)
         return Turnaround(seen, usual=median, shift=correction(self.seen.get(model, NOTHING)))
 
-    def _since_change(self, model: str, usual: timedelta) -> Seen:
+    def _since_change(self, model: str, usual: timedelta) -> ObservedBatches:
         seen = self.seen.get(model, NOTHING)
         return seen.only(slice(len(seen.age_s) - since_change(seen, usual), None))
 
 
-def since_change(seen: Seen, usual: timedelta) -> int:
+def since_change(seen: ObservedBatches, usual: timedelta) -> int:
     """Return how many of the newest batches left since the provider changed; all of them where it did not.
 
     By the law of the older batches of their size, the cumulated hazards of the newer ones are exponential whatever that law is,
@@ -214,7 +214,7 @@ def since_change(seen: Seen, usual: timedelta) -> int:
     return found
 
 
-def correction(seen: Seen) -> float:
+def correction(seen: ObservedBatches) -> float:
     """Return by how much the log odds to be out still have to move, by what became of what was stated of batches.
 
     Hits and misses both count from when the stated time has passed: hits alone are known before.
@@ -227,7 +227,7 @@ def correction(seen: Seen) -> float:
     return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
 
 
-def _size_classes(seen: Seen) -> NDArray[numpy.intp]:
+def _size_classes(seen: ObservedBatches) -> NDArray[numpy.intp]:
     return numpy.searchsorted(LARGER, seen.requests, "right")
 
 
@@ -235,7 +235,7 @@ def _median_s(out: Column) -> float:
     return float(GRID[min(numpy.searchsorted(-out, -0.5), len(GRID) - 1)])
 
 
-def _kaplan_meier(seen: Seen, weight: Column, median_s: float) -> Column:
+def _kaplan_meier(seen: ObservedBatches, weight: Column, median_s: float) -> Column:
     """Return the share that is out still at each moment of the grid, with a prior around that median. A batch counts as back
     from the next moment on."""
     assumed = numpy.concatenate(([1.0], 1.0 / (1.0 + _GRID_SHAPED / median_s**SHAPE)))

@@ -10,7 +10,7 @@ from lanes.json_data import call_bytes
 from lanes.money.cost import allocate_usd, pack_bound
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.health import Blame
-from lanes.settling.outcome import Attempt, Judged, Response, judge
+from lanes.settling.outcome import Attempt, Judgment, Response, judge
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
@@ -21,18 +21,18 @@ LOST_LEASE = (
 LEAST_REFUSED = 3  # refusals in the same words: of different calls, they are the version's; of one item, its own
 MOST_REFUSED = 20  # different calls of a version that was answered before: some of its items alone may be at fault
 LASTING = timedelta(minutes=10)  # for which they are refused, and none of the version is answered
-LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
+LOST = Judgment(Outcome.MISSING, error="the batch ended without a result for it")
 
 
 @dataclass(frozen=True)
-class Times:
+class CallTimes:
     """When a call, or a batch, began and ended, by the database's clock."""
 
     started_at: datetime
     ended_at: datetime
 
     @classmethod
-    def before(cls, now: datetime, *, age_s: float, seconds: float) -> "Times":
+    def before(cls, now: datetime, *, age_s: float, seconds: float) -> "CallTimes":
         """Of a call that ended `age_s` ago and took so many seconds."""
         ended_at = now - timedelta(seconds=max(0.0, age_s))
         return cls(ended_at - timedelta(seconds=seconds), ended_at)
@@ -47,7 +47,7 @@ def answered(
     version: Version,
     pack: Sequence[ClaimedWork],
     response: Response,
-    times: Times,
+    times: CallTimes,
     *,
     ids: Sequence[str],
 ) -> list[Attempt]:
@@ -60,7 +60,7 @@ def unanswered(
     version: Version,
     pack: Sequence[ClaimedWork],
     error: str,
-    times: Times,
+    times: CallTimes,
     *,
     blame: Blame,
     maybe_billed: bool,
@@ -68,7 +68,7 @@ def unanswered(
     """Every item of a call that faulted has its attempt; it spends the retry budget only where it is the item's fault."""
     unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
     outcome = Outcome.UNKNOWN if maybe_billed else unbilled
-    judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
+    judged = Judgment(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
     bounds = _bounds(version, pack, times) if maybe_billed else [Decimal(0)] * len(pack)
     return [
         replace(_attempt(each, judged, times), bound_usd=bound)
@@ -80,13 +80,13 @@ def unweighed(
     version: Version,
     pack: Sequence[ClaimedWork],
     response: Response | None,
-    times: Times,
+    times: CallTimes,
     *,
     why: Exception,
 ) -> list[Attempt]:
     """Return an attempt for each item of a call that cannot be weighed: what it cost is kept, and the items are tried again."""
     outcome = Outcome.UNKNOWN if response is None else Outcome.INVALID
-    judged = Judged(outcome, error=f"its call cannot be weighed: {type(why).__name__}")
+    judged = Judgment(outcome, error=f"its call cannot be weighed: {type(why).__name__}")
     bounds = [Decimal(0)] * len(pack)
     if response is None:
         with suppress(Exception):  # perhaps it was this that could not be done
@@ -96,13 +96,13 @@ def unweighed(
 
 
 def poisoned(
-    pack: Sequence[ClaimedWork], error: str, times: Times, *, perhaps_version: bool = False
+    pack: Sequence[ClaimedWork], error: str, times: CallTimes, *, perhaps_version: bool = False
 ) -> list[Attempt]:
     """Return the attempts of an input that the provider will never accept; `perhaps_version`: or their version is at fault."""
     return [
         _attempt(
             each,
-            Judged(
+            Judgment(
                 Outcome.POISON,
                 error=error,
                 refused_call=str(each.claim.work_id) if perhaps_version else None,
@@ -139,20 +139,20 @@ class Refusals:
         return self.calls >= LEAST_REFUSED
 
 
-def weighed(judged: Judged, refusals: Refusals) -> Judged:
+def weighed(judged: Judgment, refusals: Refusals) -> Judgment:
     """Return how a refused call fared, once it is weighed whether its version is at fault.
 
     It is where several different calls are refused in the same words, and none is answered. Until that is known an item is
     asked again, alone, and spends nothing; it is at fault where its version answers others, or if it is refused three times.
     """
     if refusals.of_version:
-        return Judged(
+        return Judgment(
             Outcome.UNSERVED, error=judged.error, spends=False, refused_call=judged.refused_call
         )
     at_fault = refusals.answered_since or refusals.times >= LEAST_REFUSED
     if at_fault or judged.outcome is Outcome.PACK_REFUSED:
         return replace(judged, refused_call=None)
-    return Judged(
+    return Judgment(
         Outcome.UNSERVED,
         error=judged.error,
         spends=False,
@@ -164,14 +164,14 @@ def weighed(judged: Judged, refusals: Refusals) -> Judged:
 def of_request(
     version: Version,
     claims: Sequence[Claim],
-    said: Response | Judged,
-    times: Times,
+    said: Response | Judgment,
+    times: CallTimes,
     *,
     ids: Sequence[str],
 ) -> list[Attempt]:
     """Every item of a batch's request has its attempt, in the order of the claims: by the response that they share, or all
     alike where there was none. `ids` are what the request named them."""
-    if isinstance(said, Judged):
+    if isinstance(said, Judgment):
         return [_attempt(claim, said, times) for claim in claims]
     judged = _judged(version, said, ids)
     return [_attempt(claim, how, times, said) for claim, how in zip(claims, judged, strict=True)]
@@ -187,12 +187,12 @@ def given_up(
 ) -> Attempt:
     """Nobody tries it any more; `bound_usd` is what a try of which nothing was heard may have cost at most."""
     return Attempt(
-        claim, Judged(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd
+        claim, Judgment(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd
     )
 
 
 def unread(
-    claim: Claim, judged: Judged, *, started_at: datetime, now: datetime, bound_usd: Decimal
+    claim: Claim, judged: Judgment, *, started_at: datetime, now: datetime, bound_usd: Decimal
 ) -> Attempt:
     """Return the attempt of a request whose answer may be paid and cannot be read."""
     return Attempt(claim, judged, None, started_at, now, 0, bound_usd=bound_usd)
@@ -200,24 +200,24 @@ def unread(
 
 def unsavable(attempt: Attempt, why: str) -> Attempt:
     """The attempt without its answer, which cannot be stored; what it cost stays."""
-    judged = Judged(
+    judged = Judgment(
         Outcome.INVALID if attempt.response else attempt.judged.outcome,
         error=f"it cannot be stored: {why}",
     )
     return replace(attempt, judged=judged)
 
 
-def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Judged]:
+def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Judgment]:
     try:
         return judge(response, ids, version.answer_check)
     except Exception as error:  # nobody foresaw it; the answer was paid for all the same
         return [
-            Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")
+            Judgment(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")
         ] * len(ids)
 
 
 def _attempt(
-    of: Claim | ClaimedWork, judged: Judged, times: Times, response: Response | None = None
+    of: Claim | ClaimedWork, judged: Judgment, times: CallTimes, response: Response | None = None
 ) -> Attempt:
     if isinstance(of, Claim):
         return Attempt(of, judged, response, times.started_at, times.ended_at, times.ms)
@@ -233,7 +233,7 @@ def _attempt(
     )
 
 
-def _bounds(version: Version, pack: Sequence[ClaimedWork], times: Times) -> list[Decimal]:
+def _bounds(version: Version, pack: Sequence[ClaimedWork], times: CallTimes) -> list[Decimal]:
     """Divide the most that their call can have cost among the items."""
     size = sum(call_bytes(each.payload) for each in pack)
     bound = pack_bound(version, size, items=len(pack), lane=Lane.REALTIME, at=times.started_at)

@@ -12,7 +12,7 @@ MOST_BATCHES = 3  # told one by one
 
 
 @dataclass(frozen=True)
-class Owed:
+class OpenWork:
     """So many open works of one kind. `rests`: not ready before its time; `paused`: its workload is."""
 
     workload: str
@@ -26,7 +26,7 @@ class Owed:
 
 
 @dataclass(frozen=True)
-class Out:
+class FollowedBatch:
     """A batch in which some of it is; `since` when the provider has it, or since its intent."""
 
     id: BatchId
@@ -38,16 +38,16 @@ class Out:
 
 
 @dataclass(frozen=True)
-class Awaited:
+class OpenCounts:
     """What is open of the items that are followed."""
 
     unrouted: int
-    owed: Sequence[Owed]
-    batches: Sequence[Out]
+    owed: Sequence[OpenWork]
+    batches: Sequence[FollowedBatch]
 
 
 @dataclass(frozen=True)
-class Departing:
+class DepartRun:
     """A run of `depart` that was asked for, of one workload or of all (None), and the type of its state, as RUNNING."""
 
     workload: str | None
@@ -61,12 +61,12 @@ class Movers:
     whether batches take their usual time, which those of the local stand-in do not.
     """
 
-    departing: Departing | None = None
+    departing: DepartRun | None = None
     looks_every_s: float | None = None
     usual_time: bool = True
 
 
-def sentence(awaited: Awaited, movers: Movers, *, now: datetime) -> str:
+def sentence(awaited: OpenCounts, movers: Movers, *, now: datetime) -> str:
     """What is waited for: what is not routed, real time, what waits for a batch, and each batch that is out."""
     served = [each for each in awaited.owed if not each.paused or each.state is WorkState.SUBMITTED]
     parts = [
@@ -79,7 +79,7 @@ def sentence(awaited: Awaited, movers: Movers, *, now: datetime) -> str:
     return f"waiting for {'; '.join(parts)}" if parts else "nothing is waited for any more"
 
 
-def _realtime(owed: Sequence[Owed]) -> list[str]:
+def _realtime(owed: Sequence[OpenWork]) -> list[str]:
     asked = _sum(each for each in owed if each.state is WorkState.CLAIMED)
     resting = _sum(each for each in owed if each.state is WorkState.READY and each.rests)
     counts = {
@@ -91,7 +91,7 @@ def _realtime(owed: Sequence[Owed]) -> list[str]:
     return [f"{counted(_sum(owed), 'real-time answer')}: {states}"] if owed else []
 
 
-def _departing(owed: Sequence[Owed], unrouted: int, movers: Movers) -> list[str]:
+def _departing(owed: Sequence[OpenWork], unrouted: int, movers: Movers) -> list[str]:
     waiting = [
         each for each in owed if each.lane is Lane.BATCH and each.state is not WorkState.SUBMITTED
     ]
@@ -111,7 +111,7 @@ def _departing(owed: Sequence[Owed], unrouted: int, movers: Movers) -> list[str]
     return said
 
 
-def _paused(owed: Sequence[Owed]) -> list[str]:
+def _paused(owed: Sequence[OpenWork]) -> list[str]:
     return [
         f"{counted(_sum(each for each in owed if each.workload == name), 'item')} of {name}, which is paused: "
         f"`lanes resume {name}` serves it again"
@@ -119,7 +119,7 @@ def _paused(owed: Sequence[Owed]) -> list[str]:
     ]
 
 
-def _out(awaited: Awaited, movers: Movers, now: datetime) -> list[str]:
+def _out(awaited: OpenCounts, movers: Movers, now: datetime) -> list[str]:
     said: list[str] = []
     for batch in awaited.batches[:MOST_BATCHES]:
         inside = [each for each in awaited.owed if each.batch_id == batch.id]
@@ -132,7 +132,7 @@ def _out(awaited: Awaited, movers: Movers, now: datetime) -> list[str]:
     return said + ([f"{counted(more, 'more batch')}"] if more > 0 else [])
 
 
-def _stands(batch: Out, movers: Movers, now: datetime) -> str:
+def _stands(batch: FollowedBatch, movers: Movers, now: datetime) -> str:
     age = seconds(max(0.0, (now - batch.since).total_seconds()))
     match batch.state:
         case BatchState.INTENDED:
@@ -154,5 +154,5 @@ def _stands(batch: Out, movers: Movers, now: datetime) -> str:
             return f"is {batch.state}"
 
 
-def _sum(owed: Iterable[Owed]) -> int:
+def _sum(owed: Iterable[OpenWork]) -> int:
     return sum(each.items for each in owed)

@@ -49,22 +49,22 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ListingQuery:
     """Which items: of a workload, in one of the states (none named: in any), which stand as they do since then."""
 
     workload: str
     states: Collection[ItemState] = ()
     since: datetime | None = None
 
-    def told(self) -> "Wanted":
+    def told(self) -> "ListingQuery":
         """Those that one who follows is told of: of these states, whenever that came to be. `states` is empty where none is."""
-        return Wanted(
+        return ListingQuery(
             self.workload, [each for each in TOLD if not self.states or each in self.states]
         )
 
 
 @dataclass(frozen=True)
-class Page:
+class ListingPage:
     """Some items, and from where to look on; None: there are no more."""
 
     items: list[Listed] = field(default_factory=list)
@@ -76,7 +76,7 @@ SHOWN = FIELDS[1:]  # what readers see: the item's number is the database's own
 
 
 @dataclass(frozen=True)
-class Sought:
+class ResultRequest:
     """Somebody waits for an item's result; `settled`: for an authoritative one."""
 
     workload: str
@@ -85,7 +85,7 @@ class Sought:
     settled: bool = False
 
 
-class Unanswered(StrEnum):
+class NoResult(StrEnum):
     """Why there is no such result. Of these only NOT_YET passes by itself."""
 
     NOT_YET = "not yet"
@@ -108,7 +108,7 @@ MOST = 5
 
 
 @dataclass(frozen=True)
-class Example:
+class AnswerExample:
     """An item with its answer, and what that took. Times are seconds since the item was received.
 
     `first_lane` gave the first answer; `was` holds the fields that a correction changed, as they were before, and
@@ -134,7 +134,7 @@ class Example:
         return self.workload, self.first_lane is Lane.BATCH, not self.was
 
 
-def choose(candidates: Iterable[Example], most: int = MOST) -> list[Example]:
+def choose(candidates: Iterable[AnswerExample], most: int = MOST) -> list[AnswerExample]:
     """At most so many: one of each kind, then a second of each and so on, shown kind by kind."""
     ordered = sorted(candidates, key=lambda each: each.kind)
     turns = [

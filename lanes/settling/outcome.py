@@ -43,7 +43,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgment:
     """How one item fared in one response, or without any.
 
     `spends` is false where the fault is not the item's; `alone` where its call held others, one of whom may be at fault.
@@ -59,14 +59,14 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Share:
+class PackShare:
     """Which of the items that shared a response an item is, from 0, and how many there were."""
 
     index: int
     of: int
 
 
-WHOLE = Share(0, 1)
+WHOLE = PackShare(0, 1)
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class Attempt:
     """
 
     claim: Claim
-    judged: Judged
+    judged: Judgment
     response: Response | None
     started_at: datetime
     ended_at: datetime
     latency_ms: int
     bound_usd: Decimal = Decimal(0)
-    share: Share = WHOLE
+    share: PackShare = WHOLE
     gathered: BufferStay | None = None
     version_id: VersionId | None = None
 
@@ -108,14 +108,14 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     for each in known.values():
         said = each.response
         if said is not None and each.share == WHOLE and sharers[said] > 1:
-            each = replace(each, share=Share(given[said], sharers[said]))
+            each = replace(each, share=PackShare(given[said], sharers[said]))
             given[said] += 1
         once.append(each)
     return once
 
 
 @dataclass
-class Saved:
+class SaveResult:
     """What was written: new attempts by outcome, and how many of them were late and only recorded.
 
     `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
@@ -133,9 +133,9 @@ class Saved:
     stopped: frozenset[str] = frozenset()
     apart: frozenset[str] = frozenset()
 
-    def __add__(self, more: "Saved") -> "Saved":
+    def __add__(self, more: "SaveResult") -> "SaveResult":
         """Return the sum of two saves."""
-        return Saved(
+        return SaveResult(
             self.outcomes + more.outcomes,
             self.answered + more.answered,
             self.corrected + more.corrected,
@@ -147,7 +147,7 @@ class Saved:
         )
 
 
-def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
+def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
     """How each item of a call fared, in the order of `ids`.
 
     One id: the text is the answer. Several: the text is `{"answers": [{"id", "answer"}]}`, and an id that is
@@ -157,8 +157,8 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
     """
     alone = len(ids) == 1
 
-    def unusable(outcome: Outcome, detail: str) -> list[Judged]:
-        return [Judged(outcome, error=detail, spends=alone, alone=not alone)] * len(ids)
+    def unusable(outcome: Outcome, detail: str) -> list[Judgment]:
+        return [Judgment(outcome, error=detail, spends=alone, alone=not alone)] * len(ids)
 
     if response.fault is not None:
         return unusable(Outcome.INVALID, response.fault)
@@ -180,41 +180,43 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
     return _unpacked(said["answers"], ids, check)
 
 
-def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
+def _unpacked(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
     found: dict[str, list[Any]] = {}
     for each in answers:
         if isinstance(each, dict):
             found.setdefault(str(each.get("id")), []).append(each.get("answer"))
-    judged: list[Judged] = []
+    judged: list[Judgment] = []
     for id_ in ids:
         match found.get(id_, []):
             case [answer]:
                 judged.append(_checked(answer, check))
             case []:
-                judged.append(Judged(Outcome.INVALID, error=f"the pack has no answer for id {id_}"))
+                judged.append(
+                    Judgment(Outcome.INVALID, error=f"the pack has no answer for id {id_}")
+                )
             case several:
                 judged.append(
-                    Judged(
+                    Judgment(
                         Outcome.INVALID, error=f"the pack has {len(several)} answers for id {id_}"
                     )
                 )
     return judged
 
 
-def _checked(answer: Any, check: AnswerCheck) -> Judged:
+def _checked(answer: Any, check: AnswerCheck) -> Judgment:
     problem = why_unstorable(answer, "the answer")
     if problem is not None:
-        return Judged(Outcome.INVALID, error=problem)
+        return Judgment(Outcome.INVALID, error=problem)
     try:
         error = check.first_fault(answer)
     except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
-        return Judged(
+        return Judgment(
             Outcome.INVALID,
             error=f"the answer cannot be checked against the schema: {type(failure).__name__}",
         )
     if error is None:
-        return Judged(Outcome.VALID, output=answer)
-    return Judged(Outcome.INVALID, error=_broken_rule(error))
+        return Judgment(Outcome.VALID, output=answer)
+    return Judgment(Outcome.INVALID, error=_broken_rule(error))
 
 
 def _broken_rule(fault: AnswerFault) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from lanes.backoff import Backoff
-from lanes.settling.outcome import Judged
+from lanes.settling.outcome import Judgment
 from lanes.units import counted
 from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
@@ -30,7 +30,7 @@ FINAL = (
 )  # not tried again on this lane, whatever is left of the budget
 
 
-class Owed(StrEnum):
+class BatchDebt(StrEnum):
     """What the batch lane owes an item after an attempt on the real-time lane."""
 
     PASS = "pass"  # the authoritative pass over the answer that stands: work, and no route
@@ -77,7 +77,7 @@ class Consequence:
     standing: Standing | None = None
     settles: bool = False
     fails: bool = False
-    owes: Owed | None = None
+    owes: BatchDebt | None = None
     correction: Correction | None = None
     failure: str | None = None
     alone: bool = False  # from now on it shares its call with no other item
@@ -85,7 +85,7 @@ class Consequence:
 
 def consequence(
     of: Obligation,
-    judged: Judged,
+    judged: Judgment,
     *,
     provisional: dict[str, Any] | None,
     earlier: dict[str, Any] | None = None,
@@ -139,7 +139,9 @@ def _answered(
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
         if provisional is not None:
             return done
-        owes = None if of.others_open else Owed.PASS  # open batch work is the pass that is owed
+        owes = (
+            None if of.others_open else BatchDebt.PASS
+        )  # open batch work is the pass that is owed
         return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes=owes)
     shown = earlier if provisional is None else provisional
     correction = compare(shown, output, of.compare_fields) if shown is not None else None
@@ -153,7 +155,7 @@ def _answered(
 
 
 def _unanswered(
-    of: Obligation, judged: Judged, provisional: dict[str, Any] | None, now: datetime
+    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None, now: datetime
 ) -> Consequence:
     if of.item_canceled or not of.is_newest_revision:
         return Consequence(WorkState.CANCELED, of.failures)
@@ -178,7 +180,7 @@ def _unanswered(
         return Consequence(
             WorkState.FAILED,
             failures,
-            owes=Owed.PASS if of.item_answered else Owed.ANSWER,
+            owes=BatchDebt.PASS if of.item_answered else BatchDebt.ANSWER,
             failure=said,
         )
     if provisional is not None:

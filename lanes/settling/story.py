@@ -12,7 +12,7 @@ from lanes.words import OPEN_WORK, ItemState, Lane, Outcome, Purpose, Reason, Wo
 
 
 @dataclass(frozen=True)
-class Happening:
+class StoryEvent:
     """One thing that happened to an item."""
 
     at: datetime
@@ -21,7 +21,7 @@ class Happening:
 
 
 @dataclass(frozen=True)
-class Records:
+class ItemRecords:
     """What the database keeps of one item: rows of the views and of `work`, by their column names."""
 
     item: Row  # item_status
@@ -37,41 +37,41 @@ class Records:
     caching: Sequence[tuple[Lane, Caching]] = ()  # of the version of its workload that is in force
 
 
-def happenings(of: Records) -> list[Happening]:
+def happenings(of: ItemRecords) -> list[StoryEvent]:
     """Everything that happened to the item, oldest first."""
     item = of.item
-    told = [Happening(item["received_at"], "received", _door(item))]
-    told += [Happening(each["received_at"], "amended", _revision(each)) for each in of.revisions]
-    told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
-    told += [Happening(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
+    told = [StoryEvent(item["received_at"], "received", _door(item))]
+    told += [StoryEvent(each["received_at"], "amended", _revision(each)) for each in of.revisions]
+    told += [StoryEvent(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
+    told += [StoryEvent(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
     told += [
-        Happening(each["decided_at"], _moved(before, each), _route(each))
+        StoryEvent(each["decided_at"], _moved(before, each), _route(each))
         for before, each in pairwise(of.routes)
     ]
-    told += [Happening(each["created_at"], "answered", _result(each)) for each in of.results]
+    told += [StoryEvent(each["created_at"], "answered", _result(each)) for each in of.results]
     told += [
-        Happening(
+        StoryEvent(
             each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])
         )
         for each in of.corrections
     ]
-    told += [Happening(each["read_at"], "read", _read(each)) for each in of.reads]
+    told += [StoryEvent(each["read_at"], "read", _read(each)) for each in of.reads]
     told += [
-        Happening(each["compared_at"], "compared", _check(each))
+        StoryEvent(each["compared_at"], "compared", _check(each))
         for each in of.checks
         if each["compared_at"]
     ]
     told += [
-        Happening(each["repeated_at"], "compared", _repeated(each))
+        StoryEvent(each["repeated_at"], "compared", _repeated(each))
         for each in of.checks
         if each["repeated_at"]
     ]
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
-        told.append(Happening(item["settled_at"], "settled", why))
+        told.append(StoryEvent(item["settled_at"], "settled", why))
     if item["emptied_at"] is not None:
         told.append(
-            Happening(
+            StoryEvent(
                 item["emptied_at"],
                 "emptied",
                 "by its age: its workload keeps what items say for a while only",
@@ -80,7 +80,7 @@ def happenings(of: Records) -> list[Happening]:
     return sorted(told, key=lambda each: each.at)
 
 
-def next_step(of: Records, now: datetime) -> str:
+def next_step(of: ItemRecords, now: datetime) -> str:
     """Say what holds the item, since when and what ends it, or who moves it on. Work for an older revision moves nothing."""
     owed = [
         each
@@ -100,7 +100,7 @@ def next_step(of: Records, now: datetime) -> str:
             return "nobody: it is over"
 
 
-def shared_context(of: Records) -> list[str]:
+def shared_context(of: ItemRecords) -> list[str]:
     """Whether calls of its workload mark what they share for the provider's cache: a sentence for each lane, and its reason."""
     return [f"{how.said(lane)}: {how.why}" for lane, how in of.caching]
 
@@ -181,7 +181,7 @@ def _repeated(check: Row) -> str:
     return f"asked alone again, it says {'the same' if check['repeats'] else 'something else'}"
 
 
-def _moves(work: Row, of: Records, now: datetime) -> str:
+def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
     failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
     name = f"{work['purpose']} work on the {work['lane']} lane"
     cause = held(work, of.holds, now)

@@ -41,7 +41,7 @@ from lanes.money.cost import upper_bound
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.calltime import LEASE
 from lanes.settling.attempts import LOST_LEASE
-from lanes.settling.outcome import Attempt, Judged
+from lanes.settling.outcome import Attempt, Judgment
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_none_of
 from lanes.store.payload import octets
@@ -87,7 +87,7 @@ def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElem
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingWork:
     """The most urgent claimable work of each workload: its version, and its rank, from which on a claim reads past nothing.
 
     Work of those in `limited` is claimed as far as their hard budgets pay for it.
@@ -105,7 +105,7 @@ def waiting(
     since: Mapping[str, datetime] | None = None,
     but: Sequence[VersionId] = (),
     now: datetime,
-) -> Waiting:
+) -> WaitingWork:
     """Return what waits, but for workloads that are paused, versions that cannot be read and those named in `but`.
 
     Where `since` names a workload, only its work of this rank or less urgent work is looked for, and what its sender marked
@@ -121,7 +121,7 @@ def waiting(
     rows = connection.execute(_waiting(lane), given).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
-    return Waiting(
+    return WaitingWork(
         {row.name: readable[row.id] for row in there},
         {row.name: row.rank_at for row in there},
         {row.name for row in there if row.limited},
@@ -365,7 +365,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
         .limit(limit)
     ).all()
     known = versions(connection, {row.version_id for row in rows})
-    lost = Judged(
+    lost = Judgment(
         Outcome.UNKNOWN,
         error=f"{LOST_LEASE}: the claim was not renewed in time; the call may have been billed",
     )

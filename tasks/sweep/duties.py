@@ -8,7 +8,7 @@ from functools import partial
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
-from lanes.money.pack_size import Decided
+from lanes.money.pack_size import PackDecision
 from lanes.standing import runs
 from lanes.store.batch import doubts
 from lanes.store.batch.deadlines import pressing
@@ -122,7 +122,7 @@ async def decide_pack_sizes(db: Database, now: datetime) -> None:
         get_run_logger().info("packs of %d of %d allowed: %s", each.size, each.allowed, each.why)
 
 
-def _pack_sizes(connection: Connection, *, now: datetime) -> list[Decided]:
+def _pack_sizes(connection: Connection, *, now: datetime) -> list[PackDecision]:
     return sharing.decide_all(connection, workloads.in_force(connection).values(), now=now)
 
 

@@ -20,13 +20,13 @@ from sqlalchemy import create_engine
 
 from lanes.money.estimates import Estimates
 from lanes.realtime.heads import Heads
-from lanes.routing.capacity import WINDOW, Kind, Limit
-from lanes.routing.load import Load, Queue
+from lanes.routing.capacity import WINDOW, Limit, LimitKind
+from lanes.routing.load import Load, RankedQueue
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
-from lanes.routing.route import Arrived, decide
+from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import Split, Splits
-from lanes.routing.turnaround import Seen, Turnarounds
+from lanes.routing.turnaround import ObservedBatches, Turnarounds
 from lanes.store.addresses import plain_url
 from lanes.store.database import Database, clock
 from lanes.store.doors import items
@@ -53,10 +53,10 @@ BATCHES = 200  # that were seen before
 NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
 
 
-def valued(of: int) -> list[Arrived]:
+def valued(of: int) -> list[ArrivedItem]:
     """Items as the router is given them: payloads and lengths, ages of up to four hours, every other one due."""
     return [
-        Arrived(
+        ArrivedItem(
             WORKLOAD,
             f"k{number}",
             payload,
@@ -69,9 +69,9 @@ def valued(of: int) -> list[Arrived]:
     ]
 
 
-def decisions(arrived: list[Arrived], of: Version) -> float:
+def decisions(arrived: list[ArrivedItem], of: Version) -> float:
     """So many of them are decided in a second, chunk by chunk, with whatever a chunk learns once."""
-    seen = Seen.of(
+    seen = ObservedBatches.of(
         [
             (3_600 * number, 60 * (20 + number), 1, 100, 100, math.nan)
             for number in reversed(range(BATCHES))
@@ -81,9 +81,9 @@ def decisions(arrived: list[Arrived], of: Version) -> float:
         Turnarounds({of.spec.batch_model: seen}, NOON),
         Splits([Split(WORKLOAD, None, 5_000)]),
     )
-    limits = [Limit(kind, 10_000_000, 9_000_000, NOON + WINDOW, NOON) for kind in Kind]
+    limits = [Limit(kind, 10_000_000, 9_000_000, NOON + WINDOW, NOON) for kind in LimitKind]
     model, queued = of.spec.realtime_model, timedelta(seconds=20)
-    queues = [Queue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]
+    queues = [RankedQueue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]
     room = Room(Load(NOON, per_s=10_000, queues=queues, limits={model: limits}))
     began = time.process_time()
     rest = iter(arrived)

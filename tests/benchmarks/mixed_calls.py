@@ -19,7 +19,7 @@ from lanes.provider.requests import Writer
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling import attempts
-from lanes.settling.attempts import Times
+from lanes.settling.attempts import CallTimes
 from lanes.store import work
 from lanes.store.doors import items as door
 from lanes.store.workload import workloads
@@ -162,7 +162,7 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
     for (version, _), calls in zip(asked[::LATE], late, strict=True):
         for each in calls:
             assert each.response is not None
-            times = Times.before(now, age_s=0, seconds=each.seconds)
+            times = CallTimes.before(now, age_s=0, seconds=each.seconds)
             await save(
                 ground.at.db,
                 attempts.answered(version, each.pack, each.response, times, ids=each.ids),

@@ -20,8 +20,8 @@ from lanes import client
 from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork
 from lanes.realtime.heads import Heads
-from lanes.settling.attempts import Times, answered
-from lanes.settling.outcome import Attempt, Response, Saved
+from lanes.settling.attempts import CallTimes, answered
+from lanes.settling.outcome import Attempt, Response, SaveResult
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors.unrouted import Taken
@@ -100,7 +100,7 @@ class RealtimeLife:
         self, db: Database, version: Version, items: int, ready: asyncio.Event
     ) -> int:
         """So much of what waits is answered, claimed as a drain does; how much that was."""
-        done, left = list[Saved](), items
+        done, left = list[SaveResult](), items
 
         async def saved(attempts: Sequence[Attempt]) -> None:
             done.append(await save(db, attempts))
@@ -154,7 +154,7 @@ def as_a_drain_begins(version: Version, now: datetime) -> None:
 
 def _judged(version: Version, claimed: Sequence[ClaimedWork], now: datetime) -> list[Attempt]:
     """An answer for each, made on the spot, and judged as any other."""
-    times = Times(now - timedelta(milliseconds=1), now)
+    times = CallTimes(now - timedelta(milliseconds=1), now)
     return [
         made
         for each in claimed

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import Connection
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.batch.collection import REPEATED
-from lanes.batch.reconcile import Finding
+from lanes.batch.reconcile import BatchFinding
 from lanes.packing import ClaimedWork
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
-from lanes.settling.outcome import Attempt, Saved
+from lanes.settling.outcome import Attempt, SaveResult
 from lanes.store.batch import batches, ready_work
 from lanes.store.doors import history
 from lanes.store.settling import outcomes
@@ -32,7 +32,7 @@ from tests.flows.conftest import Sender
 KEYS = [f"k{n:02d}" for n in range(12)]
 
 
-async def kind(at: Connections) -> Kind:
+async def kind(at: Connections) -> BatchKind:
     (only,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     return only
 
@@ -114,9 +114,9 @@ async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
     with pytest.raises(CallFailed) as failure:
         await submit(at)
     assert failure.value.maybe_billed
-    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
     sender.time.passes(seconds=6)
-    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
     assert endpoint.bill()["batches_created"] == before + 1
@@ -129,15 +129,15 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     await sender.items(*KEYS, lane=Lane.BATCH)
     now = await at.db.now()
     assert await prepare(at, await kind(at), now=now) is not None
-    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
     (sentence,) = await unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
     sender.time.passes(
         seconds=10
     )  # of the 10 that a create may take and the 5 in which it is listed
-    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
     sender.time.passes(seconds=5)
-    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await reconcile_unresolved(at) is BatchFinding.RELEASE
     assert await unconfirmed(at) == []
     assert await submit(at) == len(KEYS)
     await collect_all(at, endpoint)
@@ -239,7 +239,7 @@ async def test_results_are_applied_in_transactions_of_so_many_items_however_they
 ) -> None:
     saved: list[int] = []
 
-    def counting(connection: Connection, attempts: Sequence[Attempt], **more: Any) -> Saved:
+    def counting(connection: Connection, attempts: Sequence[Attempt], **more: Any) -> SaveResult:
         saved.append(len(attempts))
         return save(connection, attempts, **more)
 
@@ -294,7 +294,7 @@ async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
     assert foreign.created_at is not None
     later = foreign.created_at + timedelta(hours=1)
     await prepare(at, await kind(at), now=later)
-    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
 
 
 async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_follows(

@@ -8,7 +8,7 @@ import lanes.money.caching
 import tasks.drain
 from anthropic_standin.echo import EchoEngine
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.money.cost import shared_tokens
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
@@ -110,7 +110,7 @@ async def batched(
         await collect.bring_home(at, batch)
 
 
-async def kinds(db: Database) -> list[Kind]:
+async def kinds(db: Database) -> list[BatchKind]:
     return [*await db.run(ready_work.waiting_kinds, None, now=await db.now())]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from anthropic_standin.testing import Endpoint
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
-from lanes.batch.reconcile import Finding
+from lanes.batch.reconcile import BatchFinding
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.store.batch import batches, ready_work
@@ -394,7 +394,7 @@ async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBa
     with pytest.raises(CallFailed):
         await send_batch.fn(at, kind)
     sender.time.passes(seconds=6)
-    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     (batch,) = await at.db.run(batches.open_batches)
     assert batch.unproved
     assert batch.provider_batch_id is not None
@@ -681,7 +681,7 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
             raise error
         return await poll(at, batch)
 
-    async def breaking_collect(at: Connections, batch: OpenBatch) -> collect.Homecoming:
+    async def breaking_collect(at: Connections, batch: OpenBatch) -> collect.CollectResult:
         if error := uncollectable.get(batch.id):
             raise error
         return await collect_batch(at, batch)
@@ -758,9 +758,9 @@ async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
         await counted("poll")
         return True
 
-    async def collect_batch(at: Connections, batch: OpenBatch) -> collect.Homecoming:
+    async def collect_batch(at: Connections, batch: OpenBatch) -> collect.CollectResult:
         await counted("collect")
-        return collect.Homecoming(batch.items)
+        return collect.CollectResult(batch.items)
 
     monkeypatch.setattr(collector, "poll", poll)
     monkeypatch.setattr(collector, "collect_batch", collect_batch)
@@ -780,7 +780,7 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
     begun: list[int] = []
     again = asyncio.Event()
 
-    async def collect_batch(at: Connections, batch: OpenBatch) -> collect.Homecoming:
+    async def collect_batch(at: Connections, batch: OpenBatch) -> collect.CollectResult:
         begun.append(batch.id)
         if batch.id == first.id:
             if begun.count(first.id) == 2:

@@ -7,8 +7,8 @@ import pytest
 from prefect.client.schemas.objects import State
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import Kind
-from lanes.batch.reconcile import Finding
+from lanes.batch.batch import BatchKind
+from lanes.batch.reconcile import BatchFinding
 from lanes.errors import LanesError, UnknownWorkload
 from lanes.ids import BatchId
 from lanes.store.batch import batches, deadlines, doubts
@@ -25,7 +25,7 @@ OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"
 LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}
 
 
-async def intended_only(at: Connections, waiting: Kind) -> None:
+async def intended_only(at: Connections, waiting: BatchKind) -> None:
     """An intent of the account stands that nobody creates."""
     assert await prepare(at, waiting, now=await at.db.now()) is not None
 
@@ -131,7 +131,7 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
     assert departed.waiting == [said]
     assert await asked_for(at, in_minutes=1) == ["letters"]
     sender.time.passes(seconds=6)
-    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await reconcile_unresolved(at) is BatchFinding.RELEASE
     assert (await send_waiting(at, None, sleep=nap)).items == 3
 
 

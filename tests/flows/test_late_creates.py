@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.reconcile import Finding
+from lanes.batch.reconcile import BatchFinding
 from lanes.provider import batches as provider
 from lanes.store.batch import batches, collection
 from lanes.words import BatchState, Lane
@@ -27,7 +27,7 @@ async def late_create(at: Connections, sender: Sender, monkeypatch: pytest.Monke
 
     async def slow(*args: Any, **kwargs: Any) -> provider.ProviderBatch:
         sender.time.passes(seconds=16)
-        assert await reconcile_unresolved(at) is Finding.RELEASE
+        assert await reconcile_unresolved(at) is BatchFinding.RELEASE
         created = await real(*args, **kwargs)
         ids.append(created.id)
         return created

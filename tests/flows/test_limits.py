@@ -8,7 +8,7 @@ import pytest
 import tasks.limits
 from anthropic_standin.limits import AccountLimits
 from anthropic_standin.testing import Endpoint
-from lanes.routing.capacity import Kind
+from lanes.routing.capacity import LimitKind
 from lanes.store.realtime import limits
 from lanes.words import Lane
 from tasks.connections import Connections
@@ -140,7 +140,7 @@ async def test_drains_share_what_one_saw(
         await one._limits.share()
         await other._limits.share()
         ((model, seen),) = other._of_calls.seen().items()
-        assert {each.kind: each.limit for each in seen}[Kind.REQUESTS] == 30
+        assert {each.kind: each.limit for each in seen}[LimitKind.REQUESTS] == 30
         assert other._of_calls.rates.drains == 2
     rows = await sender.rows(
         "select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'"

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.store.batch import batches, ready_work
 from lanes.store.money import sharing
 from lanes.words import Lane
@@ -70,7 +70,7 @@ async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sende
     await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)
     for _ in range(3):  # the items, then a sample of them alone, then some of it again
         (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        assert await send_batch.fn(at, Kind(kind.workload, kind.version_id))
+        assert await send_batch.fn(at, BatchKind(kind.workload, kind.version_id))
         for batch in await at.db.run(batches.open_batches):
             assert batch.provider_batch_id is not None
             endpoint.ended(batch.provider_batch_id)

@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 from anthropic_standin.testing import Endpoint
 from blocks.provider import Provider
-from lanes.batch.batch import Answer, OpenBatch
-from lanes.batch.reconcile import Finding
+from lanes.batch.batch import CreateAnswer, OpenBatch
+from lanes.batch.reconcile import BatchFinding
 from lanes.ids import BatchId
 from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
@@ -47,7 +47,7 @@ async def intended(at: Connections, sender: Sender) -> Prepared:
     return prepared
 
 
-async def answered(at: Connections, prepared: Prepared) -> Answer:
+async def answered(at: Connections, prepared: Prepared) -> CreateAnswer:
     """The create that was only slow is answered now."""
     created = await provider.create(await at.client(), prepared.body)
     now = await at.db.now()
@@ -66,7 +66,7 @@ async def wrongly_adopted(at: Connections, sender: Sender) -> tuple[Prepared, st
     """A stranger's batch was taken for ours."""
     prepared, foreign = await intended(at, sender), await stranger(at)
     sender.time.passes(seconds=16)
-    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     return prepared, foreign
 
 
@@ -76,8 +76,8 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
     prepared = await intended(at, sender)
     await stranger(at)
     sender.time.passes(seconds=10)
-    assert await reconcile_unresolved(at) is Finding.WAIT
-    assert await answered(at, prepared) is Answer.SUBMITTED
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
+    assert await answered(at, prepared) is CreateAnswer.SUBMITTED
 
 
 async def test_the_grace_period_begins_when_the_create_ends(
@@ -87,9 +87,9 @@ async def test_the_grace_period_begins_when_the_create_ends(
     sender.time.passes(seconds=9)
     await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
     sender.time.passes(seconds=1)
-    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
     sender.time.passes(seconds=4)
-    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await reconcile_unresolved(at) is BatchFinding.RELEASE
 
 
 async def test_a_submitter_says_when_its_create_ended_without_an_answer(
@@ -123,7 +123,7 @@ async def test_a_clock_of_the_provider_that_differs_releases_no_live_batch(
     with pytest.raises(CallFailed):
         await submit(at)
     sender.time.passes(seconds=6)
-    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
 
@@ -138,9 +138,9 @@ async def test_by_a_clock_of_the_provider_that_cannot_be_right_nothing_is_conclu
         await submit(at)
     endpoint.reset(clock_ahead_s=86_400 * days)
     sender.time.passes(seconds=6)
-    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await reconcile_unresolved(at) is BatchFinding.WAIT
     endpoint.reset()
-    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await reconcile_unresolved(at) is BatchFinding.ADOPT
 
 
 async def test_the_first_results_nonce_proves_an_adoption(
@@ -168,7 +168,7 @@ async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touc
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
     assert await sender.rows(UNCLEAR) == [(1,)]
     assert (
-        await reconcile_unresolved(at) is Finding.HOLD
+        await reconcile_unresolved(at) is BatchFinding.HOLD
     )  # the same stranger is never adopted again
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
@@ -180,7 +180,7 @@ async def test_after_a_wrong_adoption_the_search_goes_on_until_its_own_batch_is_
     prepared, _ = await wrongly_adopted(at, sender)
     await collect_all(at, endpoint)
     await provider.create(await at.client(), prepared.body)  # listed at last
-    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     assert await sender.rows(UNCLEAR) == [(0,)]
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
@@ -190,7 +190,7 @@ async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     prepared, foreign = await wrongly_adopted(at, sender)
-    assert await answered(at, prepared) is Answer.SUBMITTED
+    assert await answered(at, prepared) is CreateAnswer.SUBMITTED
     assert not (await the_batch(at)).unproved
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     await collect_all(at, endpoint)
@@ -309,6 +309,6 @@ async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
         create_within_s=10,
     )
     async with opening(rotated) as client:
-        assert await reconcile_unresolved(Connections(at.db, client, rotated)) is Finding.ADOPT
+        assert await reconcile_unresolved(Connections(at.db, client, rotated)) is BatchFinding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.packing import ClaimedWork
-from lanes.settling.outcome import Saved
+from lanes.settling.outcome import SaveResult
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.settling import outcomes
@@ -44,7 +44,7 @@ async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_i
     held, free = claims
     save, waits = outcomes.save, []
 
-    def watched(connection: Connection, attempts: object, **more: object) -> Saved:
+    def watched(connection: Connection, attempts: object, **more: object) -> SaveResult:
         if more.get("wait") is not None:
             with pool.begin() as reader:
                 waits.append(row(reader, "item_status", key="free").state)
@@ -86,7 +86,7 @@ async def test_a_connection_lost_in_a_save_is_outlasted_and_everything_is_saved_
     held, free = claims
     save, cut = outcomes.save, [True, True]
 
-    def severed(connection: Connection, attempts: object, **more: object) -> Saved:
+    def severed(connection: Connection, attempts: object, **more: object) -> SaveResult:
         saved = save(connection, attempts, **more)  # pyright: ignore[reportArgumentType]
         if cut:
             cut.pop()

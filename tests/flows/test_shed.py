@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
-from lanes.routing.capacity import Kind, Limit
-from lanes.routing.load import Load, Queue
+from lanes.routing.capacity import Limit, LimitKind
+from lanes.routing.load import Load, RankedQueue
 from lanes.routing.shedding import SETTLED, SOON
 from lanes.store.database import Database
 from lanes.store.money import budgets
@@ -74,7 +74,7 @@ async def test_beyond_a_consumers_soft_limit_its_items_leave(db: Database) -> No
 async def test_a_lane_that_is_not_overloaded_keeps_everything(db: Database) -> None:
     await db.run(free, now=await db.now())
     calm = Load(
-        NOON, per_s=10, queues=[Queue("letters", MODEL, NOON, 10 * int(SOON.total_seconds()))]
+        NOON, per_s=10, queues=[RankedQueue("letters", MODEL, NOON, 10 * int(SOON.total_seconds()))]
     )
     assert await Shedder(db, "acme").look(calm) == 0
 
@@ -88,7 +88,7 @@ def many(connection: Connection, *, patience_s: int = 60, now: datetime) -> None
 
 async def test_of_a_burst_that_is_too_much_the_last_that_would_be_late_leave(db: Database) -> None:
     await db.run(many, now=await db.now())
-    slow = Load(NOON, per_s=0.1, queues=[Queue("letters", MODEL, NOON, 20)])
+    slow = Load(NOON, per_s=0.1, queues=[RankedQueue("letters", MODEL, NOON, 20)])
     shedder = Shedder(db, "acme")
     assert await shedder.look(slow) == 14
     assert [key for key, lane in sorted((await lanes(db)).items()) if lane == "realtime"] == [
@@ -103,7 +103,7 @@ async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers
     """One request in ten seconds, and patience for nine of them before oneself."""
     now = await db.now()
     await db.run(many, patience_s=95, now=now)
-    told = Limit(Kind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
+    told = Limit(LimitKind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
     await db.run(limits.exchange, "acme", {MODEL: [told]}, now=now)
     assert (
         await Shedder(db, "acme").look(await db.run(load.snapshot, account="acme", now=now)) == 10

@@ -17,7 +17,7 @@ from lanes.ids import ItemId
 from lanes.provider.preview import preview
 from lanes.report.listing import Csv, Jsonl, table
 from lanes.report.spreadsheet import FORMULA
-from lanes.routing.route import Arrived
+from lanes.routing.route import ArrivedItem
 from lanes.routing.split import Splits
 from lanes.settling.listing import Listed
 from lanes.slack.wording import escaped
@@ -65,7 +65,7 @@ class HostilePages:
             given = read_submission("letters", fields, place="a:1", sent_at=NOON)
         except (ValueError, RecursionError, Refused):
             return []
-        item = Arrived(
+        item = ArrivedItem(
             "letters",
             given.key or "a:1",
             given.payload,

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from lanes.errors import RuleFailed, SpecInvalid
-from lanes.routing.route import Arrived, decide
+from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import Splits
 from lanes.settling.outcome import Response, judge
 from lanes.words import Lane
@@ -225,7 +225,7 @@ class Rules:
             return
         for each in (payload, {"n": 1}):
             assert (
-                decide(Arrived("letters", "k", each, NOON, NOON), of, Splits([]), now=NOON).lane
+                decide(ArrivedItem("letters", "k", each, NOON, NOON), of, Splits([]), now=NOON).lane
                 in Lane
             )
 

@@ -20,7 +20,7 @@ from lanes.provider.results import (
     read_line,
     results,
 )
-from lanes.settling.outcome import Judged, Response
+from lanes.settling.outcome import Judgment, Response
 from lanes.words import Outcome
 from tests.hostile.answers import KINDS, spoiled_line
 
@@ -318,10 +318,10 @@ async def test_an_error_is_quoted_as_one_short_line() -> None:
 def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poison(
     action: Action,
 ) -> None:
-    assert fate(Fault(action, "no"), items=2, others_answered=True) == Judged(
+    assert fate(Fault(action, "no"), items=2, others_answered=True) == Judgment(
         Outcome.PACK_REFUSED, error="no"
     )
-    assert fate(Fault(action, "no"), items=1, others_answered=True) == Judged(
+    assert fate(Fault(action, "no"), items=1, others_answered=True) == Judgment(
         Outcome.POISON, error="no"
     )
 
@@ -346,8 +346,8 @@ def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(
 
 def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_answered() -> None:
     down = Fault(Action.RETRY, "no")
-    assert fate(down, items=1, others_answered=True) == Judged(Outcome.ERRORED, error="no")
-    assert fate(down, items=3, others_answered=True) == Judged(
+    assert fate(down, items=1, others_answered=True) == Judgment(Outcome.ERRORED, error="no")
+    assert fate(down, items=3, others_answered=True) == Judgment(
         Outcome.ERRORED, error="no", spends=False, alone=True
     )
     for items in (1, 3):

@@ -21,7 +21,7 @@ from lanes.commands.farewell import (
 )
 from lanes.commands.run import run
 from lanes.doors.item import read_submission
-from lanes.settling.listing import Example
+from lanes.settling.listing import AnswerExample
 from lanes.stand.console import Console
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
@@ -30,7 +30,7 @@ AT = Surroundings(
     ".venv/bin/lanes", "http://127.0.0.1:4200/api", "http://127.0.0.1:4200", None, stays_up=False
 )
 LOGIN = '-K "$(.venv/bin/lanes url prefect --curl-config)"'
-FIRST = Example(
+FIRST = AnswerExample(
     "tickets",
     "T-1",
     {},

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.packing import Claim
-from lanes.routing.second_look import Doubtful, weigh
+from lanes.routing.second_look import DoubtfulItem, weigh
 from lanes.store.doors import amendments, items
 from lanes.store.routing import rescues, turnarounds
 from lanes.words import Lane
@@ -37,7 +37,7 @@ def in_batch(connection: Connection, *keys: str, pack: int = 1, **spec: Any) -> 
 
 def doubted(
     connection: Connection, *, now: datetime = LATE, until: datetime = DUE
-) -> list[Doubtful]:
+) -> list[DoubtfulItem]:
     """What a look finds late."""
     return weigh(
         rescues.due(connection, until=until, now=now),

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes import client
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.doors.filedoor import Layout
 from lanes.store import bounded, work
 from lanes.store.batch import ready_work
@@ -35,7 +35,7 @@ def waiting(
 def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
     connection: Connection,
 ) -> None:
-    kind = Kind("letters", publish(connection, now=NOON).id)
+    kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:02d}" for n in range(30)))
     assert (
         len(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON))
@@ -52,7 +52,7 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever waits: 400 payloads of 100 KB, of which ten are asked for."""
-    kind = Kind("letters", publish(connection, now=NOON).id)
+    kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
     monkeypatch.setattr(bounded, "FIRST", 5)
     taken = ready_work.lock_for_batch(
@@ -69,7 +69,7 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
 
 
 def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) -> None:
-    kind = Kind("letters", publish(connection, now=NOON).id)
+    kind = BatchKind("letters", publish(connection, now=NOON).id)
     names = [f"k{n:04d}" for n in range(3_000)]
     waiting(connection, Lane.BATCH, *names, payload={"n": 1})
     assert keys(ready_work.lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
@@ -82,7 +82,7 @@ def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, pl
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     plan = explained(
         connection,
-        ready_work.for_batch(Kind("letters", letters.id), 500, now=NOON),
+        ready_work.for_batch(BatchKind("letters", letters.id), 500, now=NOON),
         name="batching",
     )
     assert "ix_work_claimable" in plan

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
 from lanes.ids import VersionId
-from lanes.money.pack_size import Place
+from lanes.money.pack_size import PackPlace
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
@@ -35,7 +35,7 @@ MANY = 20  # of one statement: its plan without values is in force since the six
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
 SHED = {"letters": (1, Decimal(0))}
 BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=1)}
-PACKED = VersionId(1), Place("letters", Lane.REALTIME, "claude-haiku-5-5")
+PACKED = VersionId(1), PackPlace("letters", Lane.REALTIME, "claude-haiku-5-5")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
 
 

@@ -22,7 +22,7 @@ from lanes.promises.incident import (
     next_step,
 )
 from lanes.promises.judge import assess
-from lanes.settling.outcome import Judged
+from lanes.settling.outcome import Judgment
 from lanes.store import incidents
 from lanes.store.asking import through
 from lanes.store.figures import measurements
@@ -317,7 +317,7 @@ def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(
     save(connection, tried(claimed_item(connection)), now=NOON)
     batch_id, members = submit(connection, version)
     refused = replace(
-        tried(members[0], Outcome.POISON), judged=Judged(Outcome.POISON, error="too strange")
+        tried(members[0], Outcome.POISON), judged=Judgment(Outcome.POISON, error="too strange")
     )
     save(connection, refused, batch_id=batch_id, now=NOON)
     home(connection, batch_id)

@@ -19,13 +19,13 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Engine, text
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.ids import BatchId
 from lanes.packing import Claim, ClaimedWork
-from lanes.routing.second_look import Doubtful, Late, Out
+from lanes.routing.second_look import DepartedBatch, DoubtfulItem, LateItem
 from lanes.routing.shedding import Shed
 from lanes.settling.outcome import Attempt
-from lanes.settling.story import Records, next_step
+from lanes.settling.story import ItemRecords, next_step
 from lanes.store import work
 from lanes.store.batch import collection, creates, doubts, ready_work
 from lanes.store.doors import items
@@ -74,7 +74,7 @@ class Interleavings(RuleBasedStateMachine):
         self.billed: set[str] = set()
         self.final: dict[int, int | None] = {}
         self.read: dict[str, list[Any]] = {}
-        self.stories: dict[int, tuple[Any, Records]] = {}
+        self.stories: dict[int, tuple[Any, ItemRecords]] = {}
 
     def teardown(self) -> None:
         self.connection.rollback()
@@ -133,16 +133,16 @@ class Interleavings(RuleBasedStateMachine):
     def a_second_look_finds_everything_late(self, workload: str) -> None:
         """What waits for a batch, or is out in one, is taken over by real time, unless something forbids it."""
         late = [
-            Late(
+            LateItem(
                 each.id,
                 self.versions[workload],
                 DUE,
-                None if each.batch_id is None else Out(each.batch_id, NOON, 1),
+                None if each.batch_id is None else DepartedBatch(each.batch_id, NOON, 1),
             )
             for each in rows(self.connection, "work", workload=workload)
         ]
         rescues.take(
-            self.connection, [Doubtful(each, 0.03, "it is late") for each in late], now=self.now
+            self.connection, [DoubtfulItem(each, 0.03, "it is late") for each in late], now=self.now
         )
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)), number=st.integers(1, 3))
@@ -225,7 +225,7 @@ class Interleavings(RuleBasedStateMachine):
     @rule(target=members, workload=st.sampled_from(sorted(WORKLOADS)), limit=st.integers(1, 4))
     def a_batch_is_intended(self, workload: str, limit: int) -> Any:
         version = self.versions[workload]
-        kind = Kind(workload, version.id)
+        kind = BatchKind(workload, version.id)
         waiting = ready_work.lock_for_batch(self.connection, kind, limit=limit, now=self.now)
         if not waiting:
             return multiple()
@@ -269,7 +269,7 @@ class Interleavings(RuleBasedStateMachine):
             if all(getattr(each, name) == where[name] for name in where)
         ]
 
-    def told(self, item: Any) -> Records:
+    def told(self, item: Any) -> ItemRecords:
         """The story of an item, read anew when anything of it changed."""
         now = (
             item,

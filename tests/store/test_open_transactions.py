@@ -13,7 +13,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
 from lanes.ids import BatchId
 from lanes.packing import ClaimedWork
-from lanes.settling.listing import Sought, Unanswered
+from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store import work
 from lanes.store.batch import creates
 from lanes.store.doors import amendments, forgetting, items, unrouted
@@ -482,7 +482,11 @@ def test_whoever_waits_for_a_held_item_delays_none_of_those_who_wait_with_him(po
         holder.execute(text("select from lanes.item where key = 'held' for update")).all()
         with unwilling(pool) as taker:
             held, free = results.take(
-                taker, [Sought("letters", "held", "desk"), Sought("letters", "free", "desk")]
+                taker,
+                [
+                    ResultRequest("letters", "held", "desk"),
+                    ResultRequest("letters", "free", "desk"),
+                ],
             )
-            assert held is Unanswered.NOT_YET
+            assert held is NoResult.NOT_YET
             assert isinstance(free, Result)

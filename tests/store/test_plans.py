@@ -13,12 +13,12 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import Fault
-from lanes.routing.second_look import Doubtful
-from lanes.settling.listing import Sought, Wanted
+from lanes.routing.second_look import DoubtfulItem
+from lanes.settling.listing import ListingQuery, ResultRequest
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import asking, retention, work
@@ -33,7 +33,7 @@ from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
 from lanes.store.routing import lane_changes, rescues, sheds, turnarounds
-from lanes.store.routing.sheds import Place
+from lanes.store.routing.sheds import QueuePlace
 from lanes.store.settling import results, story, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
@@ -216,7 +216,9 @@ def reads_on(connection: Connection) -> None:
 def rescues_what_is_late(connection: Connection) -> None:
     """Whatever is due and waits for a batch is real time's."""
     late = rescues.due(connection, until=later(hours=2), now=NOON)
-    assert rescues.take(connection, [Doubtful(each, 0.03, "it is late") for each in late], now=NOON)
+    assert rescues.take(
+        connection, [DoubtfulItem(each, 0.03, "it is late") for each in late], now=NOON
+    )
 
 
 def tells_of_what_is_bound(connection: Connection) -> None:
@@ -270,7 +272,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: sheds.last(c, ["letters"]), 1_600),
         (lambda c: sheds.standing(c, ["letters"]), 1_100),
-        (lambda c: sheds.last(c, ["letters"], before=Place(later(minutes=1), 0)), 100),
+        (lambda c: sheds.last(c, ["letters"], before=QueuePlace(later(minutes=1), 0)), 100),
         (
             lambda c: lane_changes.free_to_move(
                 c,
@@ -291,8 +293,11 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             100,
         ),
-        (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
-        (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
+        (lambda c: page(c, ListingQuery("letters"), onwards=50_000), 7 * LOOKED_AT),
+        (
+            lambda c: page_before(c, ListingQuery("letters", since=NOON), before=50_000),
+            7 * LOOKED_AT,
+        ),
         (reads_on, 100),
         (lambda c: retention.delete_refused(c, before=later(days=-9)), 100),
         (lambda c: retention.delete_reads(c, before=later(days=-9)), 100),
@@ -340,7 +345,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
         (
             lambda c: ready_work.lock_for_batch(
-                c, Kind("letters", VersionId(1)), limit=50, now=NOON
+                c, BatchKind("letters", VersionId(1)), limit=50, now=NOON
             ),
             400,
         ),
@@ -354,7 +359,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: unrouted.received(c, 500), 100),
         (
             lambda c: results.take(
-                c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]
+                c, [ResultRequest("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]
             ),
             1_000,
         ),

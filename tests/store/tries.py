@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
-from lanes.batch.batch import Intent, Kind
+from lanes.batch.batch import BatchKind, Intent
 from lanes.ids import BatchId
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.pace import divide
-from lanes.settling.outcome import Attempt, Judged, Response, Saved
+from lanes.settling.outcome import Attempt, Judgment, Response, SaveResult
 from lanes.store import work
 from lanes.store.batch import collection, creates, ready_work
 from lanes.store.settling import outcomes
@@ -57,7 +57,7 @@ def tried(
     if outcome is Outcome.VALID:
         output = output or A
     of = claim.claim if isinstance(claim, ClaimedWork) else claim
-    judged = Judged(outcome, output, error)
+    judged = Judgment(outcome, output, error)
     return Attempt(of, judged, response, at - timedelta(seconds=1), at, 1_000, bound_usd)
 
 
@@ -67,7 +67,7 @@ def save(
     now: datetime = NOON,
     batch_id: BatchId | None = None,
     flow_run_id: UUID | None = None,
-) -> Saved:
+) -> SaveResult:
     """The attempts had their consequence."""
     return outcomes.save(connection, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now)
 
@@ -123,7 +123,7 @@ def intend(
 ) -> tuple[BatchId, list[ClaimedWork]]:
     """The id of an intended batch of everything that waits, and its work in order."""
     waiting = ready_work.lock_for_batch(
-        connection, Kind(version.workload, version.id), limit=1_000, now=now
+        connection, BatchKind(version.workload, version.id), limit=1_000, now=now
     )
     packs = [
         [each.claim for each in waiting[start : start + pack]]

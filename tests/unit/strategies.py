@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lanes.routing.route import Arrived
+from lanes.routing.route import ArrivedItem
 from lanes.words import Lane
 from tests.conftest import NOON
 
@@ -42,10 +42,10 @@ def some_json() -> st.SearchStrategy[dict[str, Any]]:
 spans = st.timedeltas(timedelta(days=-400), timedelta(days=400))
 
 
-def arrived(pin: st.SearchStrategy[Lane | None] = st.none()) -> st.SearchStrategy[Arrived]:  # noqa: B008
+def arrived(pin: st.SearchStrategy[Lane | None] = st.none()) -> st.SearchStrategy[ArrivedItem]:  # noqa: B008
     """An item about noon, with whatever a sender may have said of it."""
     return st.builds(
-        Arrived,
+        ArrivedItem,
         workload=st.just("letters"),
         key=TEXT,
         payload=some_json(),

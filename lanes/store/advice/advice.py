@@ -14,10 +14,9 @@ from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
 from lanes.money.overhead import Overheads
-from lanes.routing.capacity import Kind as LimitKind
-from lanes.routing.capacity import Limit, Need
+from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import asks_for
-from lanes.routing.prospect import Batches, Departure
+from lanes.routing.prospect import BatchDeparture, BatchProfile
 from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
@@ -44,7 +43,7 @@ class InForce:
     number: int
     mode: Mode
     models: Mapping[Lane, str]
-    batches: Batches
+    batches: BatchProfile
     confidence: float  # that a batch is back when it is expected
 
 
@@ -57,7 +56,7 @@ def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
             row.number,
             Mode(row.mode),
             {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
-            Batches(row.batch_model, timedelta(minutes=row.batch_expected_minutes)),
+            BatchProfile(row.batch_model, timedelta(minutes=row.batch_expected_minutes)),
             row.confidence,
         )
         for row in ask(IN_FORCE, workload=workload)
@@ -165,7 +164,7 @@ def _of(
     shared: int | None,
 ) -> Evidence:
     counted, unrouted = seen["counted"], seen["unrouted"]
-    early = Departure(version.batches, laws, now + LEAD)  # as the router has it
+    early = BatchDeparture(version.batches, laws, now + LEAD)  # as the router has it
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     ours = [each for each in counted if each.version_id == version.version]

@@ -20,7 +20,7 @@ from lanes.promises.breaches import DEAR, too_dear
 from lanes.promises.incident import Promise
 from lanes.store import incidents
 from lanes.store.money import budgets, holds
-from lanes.store.money.budgets import Limited
+from lanes.store.money.budgets import HardBudget
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -46,7 +46,7 @@ select i.workload, i.subject
 class TooDear:
     """Items that cost more than a whole period of a budget; `key` is the dearest, which may cost up to `usd`."""
 
-    of: Limited
+    of: HardBudget
     key: str
     usd: Decimal
     items: int

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from lanes.batch.batch import OVER, OpenBatch
-from lanes.batch.departure import Outstanding
+from lanes.batch.departure import OutstandingWork
 from lanes.errors import UnknownWorkload
 from lanes.ids import BatchId, VersionId
 from lanes.store import outbox
@@ -91,7 +91,7 @@ def expected_minutes(connection: Connection, version_id: VersionId) -> int:
     ).scalar_one()
 
 
-def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstanding:
+def outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:
     """The workload's open work, counted.
 
     Raises:
@@ -117,7 +117,7 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
     unrouted = select(func.count()).where(
         item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None)
     )
-    return Outstanding(
+    return OutstandingWork(
         name,
         known.paused_at,
         **counts._asdict(),

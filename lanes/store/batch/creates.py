@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from lanes.batch.batch import AT_PROVIDER, Answer, Intent
+from lanes.batch.batch import AT_PROVIDER, CreateAnswer, Intent
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.store.batch import batches, doubts
@@ -102,7 +102,7 @@ def submitted(
     *,
     expected_end_at: datetime,
     now: datetime,
-) -> Answer:
+) -> CreateAnswer:
     """Record that the create was answered: the provider has the batch under that id.
 
     A batch whose work was released meanwhile is cancelled and its bill booked by `collect`. Its work is never taken back:
@@ -126,13 +126,13 @@ def submitted(
     if row.provider_batch_id == provider_batch_id:
         connection.execute(update(batch).where(batch.c.id == batch_id).values(unproved=False))
         return (
-            Answer.SUBMITTED
+            CreateAnswer.SUBMITTED
             if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED
-            else Answer.UNWANTED
+            else CreateAnswer.UNWANTED
         )
     if row.provider_batch_id is not None:
         if not row.unproved:
-            return Answer.UNWANTED
+            return CreateAnswer.UNWANTED
         doubts.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
     note = (
@@ -162,4 +162,4 @@ def submitted(
     )
     payload = {"requests": row.requests, "items": row.all_items}
     batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
-    return Answer.UNWANTED if released else Answer.SUBMITTED
+    return CreateAnswer.UNWANTED if released else CreateAnswer.SUBMITTED

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, select
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.packing import ClaimedWork
 from lanes.store.bounded import size_of, streamed
 from lanes.store.tables import item, work, workload
@@ -17,7 +17,7 @@ from lanes.words import Lane
 MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 
 
-def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) -> list[Kind]:
+def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) -> list[BatchKind]:
     """The (workload, version) pairs with batch work to submit, of one workload or of all; paused ones wait."""
     wanted = and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
     if name is not None:
@@ -29,11 +29,16 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
         .distinct()
         .order_by(work.c.workload, work.c.version_id)
     )
-    return [Kind(row.workload, row.version_id) for row in rows]
+    return [BatchKind(row.workload, row.version_id) for row in rows]
 
 
 def lock_for_batch(
-    connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
+    connection: Connection,
+    kind: BatchKind,
+    *,
+    limit: int,
+    most_bytes: int = MOST_BYTES,
+    now: datetime,
 ) -> list[ClaimedWork]:
     """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
     payloads have `most_bytes` as JSON. Locked work is passed over."""
@@ -41,7 +46,12 @@ def lock_for_batch(
 
 
 def locked_for_batch(
-    connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
+    connection: Connection,
+    kind: BatchKind,
+    *,
+    limit: int,
+    most_bytes: int = MOST_BYTES,
+    now: datetime,
 ) -> Generator[ClaimedWork]:
     """The same, each as it is read; close it where not all of it is."""
     with closing(
@@ -50,7 +60,7 @@ def locked_for_batch(
         yield from map(claimed, rows)
 
 
-def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
+def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
     """The most urgent batch work of a kind with its payload, locked; what others have locked is passed over."""
     return (
         select(

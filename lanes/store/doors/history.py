@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from lanes.ids import ItemId, WorkId
 from lanes.packing import ClaimedWork
-from lanes.routing.route import Received
+from lanes.routing.route import ReceivedItem
 from lanes.store.bulk import one_of
 from lanes.store.payload import characters
 from lanes.store.tables import item, work
@@ -162,8 +162,8 @@ def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]
 
 
 def measured(
-    connection: Connection, waiting: Sequence[Received], versions: Mapping[str, Version]
-) -> list[Received]:
+    connection: Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
+) -> list[ReceivedItem]:
     """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
     known = {
         each.id: versions[each.arrived.workload]

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from lanes.ids import ItemId
-from lanes.routing.route import Arrived, Received
+from lanes.routing.route import ArrivedItem, ReceivedItem
 from lanes.store.bounded import bounded, size_of
 from lanes.store.payload import characters
 from lanes.store.tables import item, workload
@@ -173,7 +173,7 @@ def received(
     waiting: Mapping[str, Begins] | None = None,
     unread: Collection[str] = (),
     since: Since | None = None,
-) -> list[Received]:
+) -> list[ReceivedItem]:
     """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
@@ -184,7 +184,7 @@ def received(
     """
     there = which_have_received(connection, since=since) if waiting is None else waiting
     asked = sorted(name for name in there if of is None or name in of)
-    found: list[Received] = []
+    found: list[ReceivedItem] = []
     for name in asked:
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
         for part, begin in there[name].parts():
@@ -203,7 +203,7 @@ def received(
     return found
 
 
-def came_last(of: Sequence[Received], *, before: Since) -> dict[str, Taken]:
+def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, Taken]:
     """How far each workload's items were taken: what waits comes behind it, but for what is urgent, and what others held, or is
     due sooner. What was taken before of a workload is `before`."""
     due: dict[str, datetime] = {}
@@ -255,7 +255,7 @@ def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
     return here.order_by(*_URGENT_FIRST).limit(1)
 
 
-def _received(row: Any, *, read: bool) -> Received:
+def _received(row: Any, *, read: bool) -> ReceivedItem:
     """What routing knows of a row of `head`, whose values are taken by their place: a name is looked up for each of them."""
     (
         id_,
@@ -273,10 +273,10 @@ def _received(row: Any, *, read: bool) -> Received:
         _,
         *payload,
     ) = row
-    return Received(
+    return ReceivedItem(
         id_,
         revision,
-        Arrived(
+        ArrivedItem(
             workload_,
             key,
             payload[0] if read else {},

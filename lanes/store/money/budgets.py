@@ -89,7 +89,7 @@ SUBMIT_NOW = (
 
 
 @dataclass(frozen=True)
-class Counted:
+class BudgetCount:
     """What counts against a budget, in US dollars, of the ledger's rows up to these numbers."""
 
     usd: Decimal = Decimal(0)
@@ -99,7 +99,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Limited:
+class HardBudget:
     """A budget with a hard limit: whose calls it bounds, and what it is for a whole period."""
 
     id: BudgetId
@@ -127,7 +127,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
     known = select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()
     so_far = (
-        Counted()
+        BudgetCount()
         if there is not None and there.zone == wanted.zone
         else _counted(connection, wanted, now)
     )
@@ -163,7 +163,7 @@ def zone_of(connection: Connection, workload: str, consumer: str | None, period:
     return connection.execute(select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
-def _counted(connection: Connection, wanted: Budget, now: datetime) -> Counted:
+def _counted(connection: Connection, wanted: Budget, now: datetime) -> BudgetCount:
     """What the budget's period has cost so far. Nobody is kept from saving while it is added up: that takes seconds where there
     are many rows."""
     with waiting_at_most(connection, ALONE):
@@ -176,13 +176,17 @@ def _counted(connection: Connection, wanted: Budget, now: datetime) -> Counted:
         wanted,
         now,
         UP_TO,
-        Counted(responses=newest.responses, attempts=newest.attempts),
+        BudgetCount(responses=newest.responses, attempts=newest.attempts),
     )
 
 
 def _sum(
-    connection: Connection, wanted: Budget, now: datetime, rows: Mapping[str, str], before: Counted
-) -> Counted:
+    connection: Connection,
+    wanted: Budget,
+    now: datetime,
+    rows: Mapping[str, str],
+    before: BudgetCount,
+) -> BudgetCount:
     """With what these rows of its period add."""
     of = {
         "workload": wanted.workload,
@@ -206,7 +210,7 @@ def _count_from(
     wanted: Budget,
     id_: BudgetId | None,
     values: dict[str, Any],
-    so_far: Counted,
+    so_far: BudgetCount,
 ) -> None:
     """The budget counts what its period has cost, from whoever saved before, and was not counted yet; a new one is there from
     now on."""
@@ -281,7 +285,7 @@ def statuses(
     return budget_status.of(asking.through(connection), names, now=now)
 
 
-def limited(connection: Connection) -> list[Limited]:
+def limited(connection: Connection) -> list[HardBudget]:
     """The budgets that have a hard limit."""
     rows = connection.execute(
         select(
@@ -291,7 +295,7 @@ def limited(connection: Connection) -> list[Limited]:
         .order_by(budget.c.id)
     )
     return [
-        Limited(row.id, row.workload, row.consumer, Period(row.period), row.hard_usd)
+        HardBudget(row.id, row.workload, row.consumer, Period(row.period), row.hard_usd)
         for row in rows
     ]
 

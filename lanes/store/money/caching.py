@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lanes.ids import VersionId
 from lanes.money.caching import (
     TERMS,
+    CacheSavings,
+    CacheUse,
     Caching,
     HitRates,
     Marks,
-    Measured,
-    Saved,
     begun,
     cache_prices,
     decide,
@@ -109,7 +109,7 @@ def hit_rates(ask: Ask) -> HitRates:
     return {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in ask(CACHED)}
 
 
-def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: datetime) -> Measured:
+def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: datetime) -> CacheUse:
     """What was measured since the lane marks as it does, as far back as that counts."""
     of = {"workload": version.workload, "lane": lane}
     per_s = 0.0
@@ -117,12 +117,12 @@ def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: da
         (called,) = ask(CALLED, **of, since=now - OF_LATE)
         per_s = called.n / OF_LATE.total_seconds()
     if before.marks is Marks.NONE:
-        return Measured(per_s=per_s)
+        return CacheUse(per_s=per_s)
     since = max(before.since, now - TERMS[lane].measured)
     (tried,) = ask(TRIED, **of, version=version.id, since=since)
     calls = round((tried.read + tried.written) / max(1, shared_tokens(version.spec)))
     marked = calls or _marked(ask, version, lane, since, now)
-    return Measured(tried.read, tried.written, calls, marked, per_s)
+    return CacheUse(tried.read, tried.written, calls, marked, per_s)
 
 
 def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
@@ -184,12 +184,12 @@ def _caching(row: Any) -> Caching:
     )
 
 
-def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[Saved]:
+def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavings]:
     """What the cache saved of what was billed from the minute of `since` on, by workload and lane, at the prices of today.
 
     Where nothing was cached there is no row; where a model has no price any more its tokens are left out.
     """
-    sums: dict[tuple[str, Lane], list[Saved]] = {}
+    sums: dict[tuple[str, Lane], list[CacheSavings]] = {}
     for row in ask(SAVED, since=since):
         lane = Lane(row.lane)
         try:
@@ -197,14 +197,14 @@ def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[Saved]
         except LookupError:
             continue
         sums.setdefault((row.workload, lane), []).append(
-            Saved(row.workload, lane, row.read, row.written, usd)
+            CacheSavings(row.workload, lane, row.read, row.written, usd)
         )
     return [_sum(of) for of in sums.values()]
 
 
-def _sum(of: Sequence[Saved]) -> Saved:
+def _sum(of: Sequence[CacheSavings]) -> CacheSavings:
     usd = sum((each.usd for each in of[1:]), of[0].usd)
-    return Saved(
+    return CacheSavings(
         of[0].workload,
         of[0].lane,
         sum(each.read for each in of),

@@ -14,14 +14,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from lanes.ids import BatchId, WorkId
-from lanes.money.cost import Part, divided
+from lanes.money.cost import BillPart, divided
 from lanes.settling.outcome import Attempt, Response
 from lanes.store.bulk import split, split_records
 from lanes.store.tables import response
 from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version
 
-NOTHING = Part()
+NOTHING = BillPart()
 BOOKED = (
     "message_id",
     "workload",
@@ -52,12 +52,12 @@ class Payer(Protocol):
 
 
 @dataclass(frozen=True)
-class Booked:
+class BookedAttempts:
     """Attempts as they are booked, each with its part of its response. `apart` are names that were made for responses whose own
     name another response has: the attempts have them too."""
 
     attempts: list[Attempt]
-    parts: list[Part]
+    parts: list[BillPart]
     apart: frozenset[str]
 
 
@@ -67,7 +67,7 @@ def book(
     payers: Mapping[WorkId, Payer],
     *,
     batch_id: BatchId | None,
-) -> Booked:
+) -> BookedAttempts:
     """Every response is in the ledger; what was booked is in the order of the attempts.
 
     `payers` are by id of the work. Who asked is told by the response: a batch's are booked with its id, all others are real
@@ -75,9 +75,9 @@ def book(
     to it even when they are saved apart. A response that answers one of its items first is for answers. No row of an item or
     its work is locked or waited for.
     """
-    shared: dict[Response, list[Part]] = {}
+    shared: dict[Response, list[BillPart]] = {}
     rows: dict[Response, dict[str, Any]] = {}
-    parts: list[Part] = []
+    parts: list[BillPart] = []
     priced_by, lane = price_version(), Lane.REALTIME if batch_id is None else Lane.BATCH
     for each in attempts:
         said, share = each.response, each.share
@@ -116,7 +116,7 @@ def book(
         else replace(each, response=replace(each.response, message_id=named[each.response]))
         for each in attempts
     ]
-    return Booked(renamed, parts, frozenset(named.values()))
+    return BookedAttempts(renamed, parts, frozenset(named.values()))
 
 
 def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> dict[Response, str]:

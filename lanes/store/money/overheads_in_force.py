@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from lanes.money.overhead import Dated, Overhead, OverheadKind, Overheads, in_force
+from lanes.money.overhead import DatedOverhead, Overhead, OverheadKind, Overheads, in_force
 from lanes.store.asking import Ask
 from lanes.words import Lane
 
@@ -16,7 +16,7 @@ select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes
 """
 
 
-def rows(ask: Ask, names: Iterable[str] | None = None) -> list[Dated]:
+def rows(ask: Ask, names: Iterable[str] | None = None) -> list[DatedOverhead]:
     """What was set for these workloads and for every one, or all of it, in the order in which it was set."""
     return [_dated(row) for row in ask(SET, names=None if names is None else list(names))]
 
@@ -28,8 +28,8 @@ def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overh
     return {name: in_force(found, name, today) for name in wanted}
 
 
-def _dated(row: Any) -> Dated:
+def _dated(row: Any) -> DatedOverhead:
     of = Overhead(
         row.workload, Lane(row.lane), OverheadKind(row.kind), row.monthly_usd, row.from_date
     )
-    return Dated(of, row.who, row.why, row.set_at)
+    return DatedOverhead(of, row.who, row.why, row.set_at)

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from lanes.ids import VersionId
-from lanes.money.always_valid import NOTHING, Share
+from lanes.money.always_valid import NOTHING, SampleShare
 from lanes.money.estimates import Estimates, Sharing
-from lanes.money.pack_size import Decided, Evidence, Hurt, PackSizes, Place, decide, most_items
+from lanes.money.pack_size import (
+    PackDecision,
+    PackEvidence,
+    PackHarm,
+    PackPlace,
+    PackSizes,
+    decide,
+    most_items,
+)
 from lanes.store import asking
 from lanes.store.asking import Ask
 from lanes.store.money import caching, sharing
@@ -83,22 +91,22 @@ select a.version_id, a.lane, s.pack, count(*)::int as n, (count(*) filter (where
 """
 
 
-def in_force(connection: "Connection") -> dict[Place, Decided]:
+def in_force(connection: "Connection") -> dict[PackPlace, PackDecision]:
     """What was decided last of each workload, lane and model."""
     return decided(asking.through(connection))
 
 
-def decided(ask: Ask) -> dict[Place, Decided]:
+def decided(ask: Ask) -> dict[PackPlace, PackDecision]:
     """The same, of whoever asks the database."""
     return {
-        _place(row): Decided(
+        _place(row): PackDecision(
             row.size,
             row.allowed,
             row.decided_at,
             row.why,
             row.hurt,
-            Share(row.packed_agreed, row.packed_n),
-            Share(row.alone_agreed, row.alone_n),
+            SampleShare(row.packed_agreed, row.packed_n),
+            SampleShare(row.alone_agreed, row.alone_n),
         )
         for row in ask(IN_FORCE)
     }
@@ -106,11 +114,11 @@ def decided(ask: Ask) -> dict[Place, Decided]:
 
 def evidence(
     ask: Ask,
-    places: Sequence[tuple[VersionId, Place]],
-    last: Mapping[Place, Decided],
+    places: Sequence[tuple[VersionId, PackPlace]],
+    last: Mapping[PackPlace, PackDecision],
     *,
     now: datetime,
-) -> dict[tuple[VersionId, Lane], Evidence]:
+) -> dict[tuple[VersionId, Lane], PackEvidence]:
     """What was compared on these lanes within 28 days: of packed items only since what was decided `last` of their lane."""
     oldest = now - BACK_TO
     given = {
@@ -121,33 +129,33 @@ def evidence(
         ],
         "back_to": oldest,
     }
-    packed: dict[tuple[VersionId, Lane], dict[int, Share]] = {}
-    alone: dict[tuple[VersionId, Lane], Share] = {}
+    packed: dict[tuple[VersionId, Lane], dict[int, SampleShare]] = {}
+    alone: dict[tuple[VersionId, Lane], SampleShare] = {}
     for row in ask(COMPARED, **given) if places else ():
-        key, share = (VersionId(row.version_id), Lane(row.lane)), Share(row.agreed, row.n)
+        key, share = (VersionId(row.version_id), Lane(row.lane)), SampleShare(row.agreed, row.n)
         if row.pack:
             packed.setdefault(key, {})[row.pack] = share
         else:
             alone[key] = share
     keys = [(id_, place.lane) for id_, place in places]
-    return {key: Evidence(packed.get(key, {}), alone.get(key, NOTHING)) for key in keys}
+    return {key: PackEvidence(packed.get(key, {}), alone.get(key, NOTHING)) for key in keys}
 
 
 def decide_all(
     connection: "Connection", versions: "Iterable[Version]", *, now: datetime
-) -> list[Decided]:
+) -> list[PackDecision]:
     """Wherever enough is known, another size is in force from now on; these decisions."""
     ask = asking.through(connection)
     last = decided(ask)
     may_share = [
-        (each, Place.of(each, lane), most)
+        (each, PackPlace.of(each, lane), most)
         for each in versions
         for lane in Lane
         if (most := most_items(each.spec, lane)) > 1
     ]
     known = evidence(ask, [(each.id, place) for each, place, _ in may_share], last, now=now)
     hurts = _hurts(ask, now)
-    made: list[Decided] = []
+    made: list[PackDecision] = []
     for each, place, most in may_share:
         new = decide(
             last.get(place), most, known[each.id, place.lane], hurts.get(place, {}), now=now
@@ -158,14 +166,16 @@ def decide_all(
     return made
 
 
-def _hurts(ask: Ask, now: datetime) -> dict[Place, dict[int, Hurt]]:
-    found: dict[Place, dict[int, Hurt]] = {}
+def _hurts(ask: Ask, now: datetime) -> dict[PackPlace, dict[int, PackHarm]]:
+    found: dict[PackPlace, dict[int, PackHarm]] = {}
     for row in ask(HURTS, since=now - REMEMBERED):
-        found.setdefault(_place(row), {})[row.hurt] = Hurt(row.times, row.last_at)
+        found.setdefault(_place(row), {})[row.hurt] = PackHarm(row.times, row.last_at)
     return found
 
 
-def _write(connection: "Connection", version_id: VersionId, of: Place, new: Decided) -> None:
+def _write(
+    connection: "Connection", version_id: VersionId, of: PackPlace, new: PackDecision
+) -> None:
     from sqlalchemy import insert  # who only asks what is in force needs none of it
 
     from lanes.store.tables import pack_size
@@ -189,5 +199,5 @@ def _write(connection: "Connection", version_id: VersionId, of: Place, new: Deci
     )
 
 
-def _place(row: Any) -> Place:
-    return Place(row.workload, Lane(row.lane), row.model)
+def _place(row: Any) -> PackPlace:
+    return PackPlace(row.workload, Lane(row.lane), row.model)

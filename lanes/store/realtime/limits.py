@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
-from lanes.routing.capacity import Kind, Limit, Tried
+from lanes.routing.capacity import Limit, LimitKind, MeasuredTry
 from lanes.store.bulk import rows_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters
@@ -57,7 +57,7 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
     newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)
     for row in connection.execute(newest.order_by(capacity.c.model, capacity.c.kind)):
         found[row.model].append(
-            Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+            Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         )
     return dict(found)
 
@@ -69,7 +69,7 @@ def newest_account(connection: Connection) -> str | None:
     ).scalar_one_or_none()
 
 
-def tries(connection: Connection, workload: str, *, now: datetime) -> list[Tried]:
+def tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
     """The newest answered tries of a workload's real-time lane: at most 200, of the last day."""
     newest = (
         select(
@@ -102,4 +102,4 @@ def tries(connection: Connection, workload: str, *, now: datetime) -> list[Tried
         .join(item, item.c.id == newest.c.item_id)
         .outerjoin(response, response.c.message_id == newest.c.message_id)
     )
-    return [Tried(row.characters, row.items, row.input, row.output) for row in rows]
+    return [MeasuredTry(row.characters, row.items, row.input, row.output) for row in rows]

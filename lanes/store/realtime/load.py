@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from lanes.realtime.pace import items_per_s
 from lanes.routing.capacity import Need
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
-from lanes.routing.load import Load, Queue, Rest
+from lanes.routing.load import Load, ModelRest, RankedQueue
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
@@ -84,7 +84,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(seconds=each) for each in STEPS_S]
     queues = [
-        Queue(
+        RankedQueue(
             row.workload, row.model, edges[row.place - 1] if row.place else LONG_OVERDUE, row.items
         )
         for row in connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid})
@@ -112,7 +112,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     # One that nobody probes rests too: it is the queue that is empty, and nobody knows whether the model answers.
     known_circuits = circuits.known(connection, account)
     rests = {
-        name: Rest(name, each.since, each.why)
+        name: ModelRest(name, each.since, each.why)
         for name, each in known_circuits.items()
         if each.is_open
     }

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, update
 from lanes.ids import VersionId, WorkId
 from lanes.json_data import call_bytes
 from lanes.money.cost import upper_bound
-from lanes.money.reserving import Candidate, Reserved, reserve
+from lanes.money.reserving import ReserveCandidate, ReserveResult, reserve
 from lanes.packing import Claim, ClaimedWork
 from lanes.store import asking
 from lanes.store.bulk import one_of, rows_of
@@ -68,7 +68,7 @@ def claim(
     found = budget_status.limited(asking.through(connection), locked, now=now)
     then = reserve(
         [
-            Candidate(row.id, row.workload, row.consumer, _bound(known, row, now))
+            ReserveCandidate(row.id, row.workload, row.consumer, _bound(known, row, now))
             for row in candidates
         ],
         {id_: of for id_, of in found.items() if of.budget.workload not in busy},
@@ -193,7 +193,7 @@ def _least(known: Any, now: datetime) -> dict[str, Decimal]:
     return least
 
 
-def _rest(connection: Connection, then: Reserved) -> None:
+def _rest(connection: Connection, then: ReserveResult) -> None:
     """These items are not looked at before their moment, and tell what their call may cost."""
     if then.resting:
         resting = [
@@ -206,7 +206,7 @@ def _rest(connection: Connection, then: Reserved) -> None:
 
 
 def _take(
-    connection: Connection, then: Reserved, *, worker: str, until: datetime
+    connection: Connection, then: ReserveResult, *, worker: str, until: datetime
 ) -> dict[WorkId, int]:
     """Claim what is paid for with its reserve; return the numbers of the claims."""
     if not then.paid:

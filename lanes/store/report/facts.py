@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lanes.ids import VersionId
-from lanes.money.pack_size import Decided, Evidence, Place, total
+from lanes.money.pack_size import PackDecision, PackEvidence, PackPlace, total
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.report.figures import (
@@ -17,7 +17,7 @@ from lanes.report.figures import (
     RescueFigures,
     ShedFigures,
 )
-from lanes.routing.capacity import Kind, Limit, Need, Waiting, drain_time_s
+from lanes.routing.capacity import Limit, LimitKind, Need, WaitingItems, drain_time_s
 from lanes.routing.lane_rules import MAY_WAIT
 from lanes.store.asking import Ask
 from lanes.store.money import sharing as sizes
@@ -125,7 +125,7 @@ def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
     limits = defaultdict[tuple[str, str], list[Limit]](list)
     for row in ask(LIMITS, shown_since=at["shown_since"]):
         limits[row.account, row.model].append(
-            Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+            Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         )
     if not limits:
         return []
@@ -141,7 +141,9 @@ def capacity(ask: Ask, *, now: datetime) -> list[CapacityFigures]:
 def _capacity(
     account: str, model: str, told: list[Limit], asked: list[Any], now: datetime
 ) -> CapacityFigures:
-    waiting = [Waiting(row.waiting, Need(row.input, row.output, row.requests)) for row in asked]
+    waiting = [
+        WaitingItems(row.waiting, Need(row.input, row.output, row.requests)) for row in asked
+    ]
     per_s = sum(row.answered for row in asked) / OF_LATE.total_seconds()
     drain_s = drain_time_s(waiting, told, per_s=per_s or None, now=now)
     return CapacityFigures(account, model, told, sum(each.items for each in waiting), drain_s)
@@ -161,7 +163,7 @@ def pack_sizes(
     places = [
         (
             VersionId(row.id),
-            Place(
+            PackPlace(
                 row.workload, lane, row.realtime_model if lane is Lane.REALTIME else row.batch_model
             ),
         )
@@ -182,7 +184,7 @@ def pack_sizes(
 
 
 def _pack_figures(
-    place: Place, last: Decided | None, seen: Evidence, checks_usd: Decimal
+    place: PackPlace, last: PackDecision | None, seen: PackEvidence, checks_usd: Decimal
 ) -> PackFigures:
     size, allowed, since, why = (
         (last.size, last.allowed, last.decided_at, last.why) if last else (None, None, None, "")

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId
-from lanes.routing.second_look import Doubtful, Late, Out
+from lanes.routing.second_look import DepartedBatch, DoubtfulItem, LateItem
 from lanes.store.routing import lane_changes
 from lanes.store.states import OPEN_ITEM, UNCLAIMED
 from lanes.store.workload.workloads import versions
@@ -97,14 +97,14 @@ def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[s
     }
 
 
-def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
+def due(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
     """What the batch lane owes to free items that are due from now on and until then, first what is due first: `MOST` at most
     of each workload, and one of every `STRIDE` of what comes behind them.
 
     Nothing of a workload that is paused or cannot be read, nothing that was rescued, and nothing that is bound to batch.
     """
     found = [
-        Late(row.id, of, row.due_at, _out(row), consumer=row.consumer)
+        LateItem(row.id, of, row.due_at, _out(row), consumer=row.consumer)
         for row, of in _readable(connection, DUE, {"until": until, "now": now})
     ]
     read = Counter(each.version.workload for each in found)
@@ -118,20 +118,20 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]
         "until": until,
     }
     return found + [
-        Late(row.id, of, row.due_at, _out(row), items=row.items, consumer=row.consumer)
+        LateItem(row.id, of, row.due_at, _out(row), items=row.items, consumer=row.consumer)
         for row, of in _readable(connection, BEHIND, behind)
     ]
 
 
-def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
+def bound(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
     """The same of items that are bound to batch: those of one batch that are due at once are one, and say how many they are."""
     return [
-        Late(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
+        LateItem(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
         for row, of in _readable(connection, BOUND, {"until": until, "now": now})
     ]
 
 
-def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> int:
+def take(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetime) -> int:
     """Let real time answer these items, beside the batch that owns them or instead of it; return how many.
 
     An item is rescued once. What has changed since it was looked at stays as it is.
@@ -151,5 +151,9 @@ def _readable(
     return [(row, readable[row.version_id]) for row in rows if row.version_id in readable]
 
 
-def _out(row: Any) -> Out | None:
-    return None if row.batch_id is None else Out(BatchId(row.batch_id), row.left_at, row.requests)
+def _out(row: Any) -> DepartedBatch | None:
+    return (
+        None
+        if row.batch_id is None
+        else DepartedBatch(BatchId(row.batch_id), row.left_at, row.requests)
+    )

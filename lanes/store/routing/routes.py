@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from lanes.routing.lane_rules import rank_at
-from lanes.routing.route import Received, Route
+from lanes.routing.route import ReceivedItem, Route
 from lanes.store import locks, signals
 from lanes.store.bulk import split, split_records
 from lanes.store.doors import unrouted
@@ -51,7 +51,7 @@ ROUTING = (
 
 
 @dataclass(frozen=True)
-class Begun:
+class RoutingStart:
     """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, whether
     some budget has a soft limit, and where the items of each workload begin that no router has seen."""
 
@@ -61,7 +61,9 @@ class Begun:
     workloads: Mapping[str, unrouted.Begins]
 
 
-def begin(connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None) -> Begun:
+def begin(
+    connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None
+) -> RoutingStart:
     """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`. Items are looked
     for as `unrouted.have_received` does.
 
@@ -70,7 +72,7 @@ def begin(connection: Connection, wait: timedelta, *, since: unrouted.Since | No
     """
     row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
     there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
-    return Begun(
+    return RoutingStart(
         row.alone,
         row.amended,
         row.limited,
@@ -103,7 +105,7 @@ def _begun() -> Select[*tuple[Any, ...]]:
 
 
 def save(
-    connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime
+    connection: Connection, decided: Sequence[tuple[ReceivedItem, Version, Route]], *, now: datetime
 ) -> None:
     """Each item has its position, its route and its work; drains are told."""
     if not decided:
@@ -158,7 +160,7 @@ def _saved() -> Select[None]:
     )
 
 
-def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
+def _row(item: ReceivedItem, version: Version, made: Route) -> dict[str, Any]:
     row = {
         "item_id": item.id,
         "version_id": version.id,

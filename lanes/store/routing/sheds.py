@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select, text
 
 from lanes.ids import WorkId
-from lanes.routing.shedding import Shed, Waiting
+from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store.routing import lane_changes
 from lanes.store.tables import workload
 from lanes.store.workload.workloads import in_force
@@ -45,22 +45,22 @@ select asked.workload, w.items
 
 
 @dataclass(frozen=True)
-class Place:
+class QueuePlace:
     """Where in a queue somebody is."""
 
     rank_at: datetime | str
     id: WorkId | int
 
 
-END = Place("infinity", 0)
+END = QueuePlace("infinity", 0)
 
 
 @dataclass(frozen=True)
-class Found:
+class QueueTail:
     """The last of a queue before a place, and the place before all of it, None where nothing is there."""
 
-    waiting: list[Waiting]
-    before: Place | None
+    waiting: list[QueuedWork]
+    before: QueuePlace | None
 
 
 def going(connection: Connection) -> dict[str, Version]:
@@ -81,12 +81,14 @@ def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]
     }
 
 
-def last(connection: Connection, workloads: Sequence[str], *, before: Place = END) -> Found:
+def last(
+    connection: Connection, workloads: Sequence[str], *, before: QueuePlace = END
+) -> QueueTail:
     """The `CHUNK` that rank latest before a place in the real-time queue of these workloads, the latest first."""
     given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
     rows = connection.execute(text(LAST), given).all()
     found = [
-        Waiting(
+        QueuedWork(
             row.id,
             row.workload,
             row.version_id,
@@ -98,7 +100,9 @@ def last(connection: Connection, workloads: Sequence[str], *, before: Place = EN
         )
         for row in rows
     ]
-    return Found(found, Place(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None)
+    return QueueTail(
+        found, QueuePlace(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None
+    )
 
 
 def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:

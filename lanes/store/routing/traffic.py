@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, func, select, text
 
 from lanes.ids import ItemId
-from lanes.routing.route import Arrived
+from lanes.routing.route import ArrivedItem
 from lanes.store.doors.history import lengths
 from lanes.store.payload import characters
 from lanes.store.tables import item
@@ -21,7 +21,7 @@ PATIENCE_S = 30  # longest that such a statement may take
 class Seen:
     """Some items of a workload; `unread` others of it no longer say anything, because they were forgotten or emptied."""
 
-    items: list[Arrived]
+    items: list[ArrivedItem]
     unread: int
 
 
@@ -98,8 +98,8 @@ def _of(
     )
 
 
-def _arrived(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> Arrived:
-    return Arrived(
+def _arrived(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> ArrivedItem:
+    return ArrivedItem(
         workload,
         row.key,
         row.payload if read else {},

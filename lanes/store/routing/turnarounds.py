@@ -6,7 +6,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from lanes.routing.prospect import EDGES, Calibration, Prospects, Told, calibrations
+from lanes.routing.prospect import EDGES, Calibration, Prospects, StatedBin, calibrations
 from lanes.store import asking
 from lanes.store.asking import Ask
 
@@ -67,12 +67,13 @@ def forget(connection: "Connection") -> None:
 
 def read(ask: Ask, *, now: datetime) -> "Turnarounds":
     """Return the laws of all batches as they stand: of the `MOST` newest ones of the last 28 days, open ones among them."""
-    from lanes.routing.turnaround import Seen, Turnarounds
+    from lanes.routing.turnaround import ObservedBatches, Turnarounds
 
     rows = ask(SEEN, now=now, since=now - BACK_TO)
     models = groupby(rows, lambda row: row.model)
     return Turnarounds(
-        {model: Seen.of([tuple(row)[1:] for row in of_it]) for model, of_it in models}, now
+        {model: ObservedBatches.of([tuple(row)[1:] for row in of_it]) for model, of_it in models},
+        now,
     )
 
 
@@ -117,5 +118,6 @@ def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[Calibration]:
     """Return how right routes of the period were about when batches are back, by workload: a sample spread evenly over it."""
     rows = ask(BECAME, since=since, now=now, edges=list(EDGES))
     return calibrations(
-        Told(row.workload, row.bin, row.items, row.back, row.stated, row.squares) for row in rows
+        StatedBin(row.workload, row.bin, row.items, row.back, row.stated, row.squares)
+        for row in rows
     )

@@ -16,7 +16,7 @@ from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
 from lanes.packing import Claim, history_chars
 from lanes.settling import attempts
-from lanes.settling.outcome import Attempt, Judged
+from lanes.settling.outcome import Attempt, Judgment
 from lanes.store.batch import adoption, batches, doubts
 from lanes.store.bulk import one_of
 from lanes.store.doors.history import lengths_of
@@ -158,7 +158,7 @@ def give_up(
 
 
 def unread(
-    connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judged], *, now: datetime
+    connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judgment], *, now: datetime
 ) -> list[Attempt]:
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(batches.with_doubts(batch.c.id == batch_id)).one()

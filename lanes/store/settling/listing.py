@@ -11,7 +11,14 @@ from sqlalchemy import Connection, func, select, text
 
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
-from lanes.settling.listing import FIELDS, MOST, Example, Listed, Page, Wanted
+from lanes.settling.listing import (
+    FIELDS,
+    MOST,
+    AnswerExample,
+    Listed,
+    ListingPage,
+    ListingQuery,
+)
 from lanes.store.tables import item, version, workload
 from lanes.store.workload import workloads
 from lanes.store.workload.workloads import versions
@@ -46,7 +53,7 @@ BACKWARDS = f"{BETWEEN} desc"
 AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.item_id"
 
 
-def page(connection: Connection, wanted: Wanted, *, onwards: int = 0) -> Page:
+def page(connection: Connection, wanted: ListingQuery, *, onwards: int = 0) -> ListingPage:
     """The first of the wanted items received from there on. It may hold none although there are more."""
     window = (
         select(item.c.id)
@@ -57,12 +64,14 @@ def page(connection: Connection, wanted: Wanted, *, onwards: int = 0) -> Page:
     )
     last = connection.execute(select(func.max(window.c.id))).scalar_one()
     if last is None:
-        return Page()
+        return ListingPage()
     found, cut_at = _some(connection, BETWEEN, wanted, first=onwards, last=last)
-    return Page(found, (cut_at or last) + 1)
+    return ListingPage(found, (cut_at or last) + 1)
 
 
-def page_before(connection: Connection, wanted: Wanted, *, before: int | None = None) -> Page:
+def page_before(
+    connection: Connection, wanted: ListingQuery, *, before: int | None = None
+) -> ListingPage:
     """The same the other way round, the last received first; `onwards` is the next page's `before`."""
     earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
     window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
@@ -70,12 +79,12 @@ def page_before(connection: Connection, wanted: Wanted, *, before: int | None = 
         select(func.min(window.c.id).label("first"), func.max(window.c.id).label("last"))
     ).one()
     if ends.first is None:
-        return Page()
+        return ListingPage()
     found, cut_at = _some(connection, BACKWARDS, wanted, first=ends.first, last=ends.last)
-    return Page(found, cut_at or ends.first)
+    return ListingPage(found, cut_at or ends.first)
 
 
-def among(connection: Connection, wanted: Wanted, ids: Sequence[ItemId]) -> list[Listed]:
+def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:
     """Those of these items that are wanted."""
     rows = connection.execute(text(AMONG), {**_given(wanted), "ids": list(ids)}) if ids else ()
     return [_one(row) for row in rows]
@@ -100,13 +109,13 @@ def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
     return [each.spec.output_schema for each in newest_first]
 
 
-def _given(wanted: Wanted) -> dict[str, Any]:
+def _given(wanted: ListingQuery) -> dict[str, Any]:
     states = [str(each) for each in wanted.states] or None
     return {"workload": wanted.workload, "states": states, "since": wanted.since}
 
 
 def _some(
-    connection: Connection, query: str, wanted: Wanted, **where: int
+    connection: Connection, query: str, wanted: ListingQuery, **where: int
 ) -> tuple[list[Listed], int | None]:
     """The rows until their outputs have `MOST_BYTES`; if that cut them, the last of them."""
     found: list[Listed] = []
@@ -151,14 +160,14 @@ select k.*,
 
 def of_each_kind(
     connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST
-) -> list[Example]:
+) -> list[AnswerExample]:
     """At most so many answers of each kind to choose from, oldest first; what was forgotten is none of them."""
     found = connection.execute(
         OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most}
     ).all()
     known = versions(connection, {row.version_id for row in found})
     return [
-        Example(
+        AnswerExample(
             workload,
             row.key,
             row.payload,

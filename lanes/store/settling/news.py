@@ -64,7 +64,7 @@ select r.item_id from lanes.result r join lanes.item i on i.id = r.item_id
 
 
 @dataclass
-class Moved:
+class MovedReplay:
     """A replay that was promoted or demoted, and up to which item its items were told."""
 
     query: str
@@ -83,7 +83,7 @@ class News:
         self._workload = workload
         self._tails = {log: _end(connection, log) for log in LOGS}
         self._replays = self._look_at_replays(connection)
-        self._moved: list[Moved] = []
+        self._moved: list[MovedReplay] = []
         self._untold: set[ItemId] = set()
         self.more = False
 
@@ -132,15 +132,15 @@ class News:
             if row == before.get(id_):
                 continue
             if row.state == ReplayState.PROMOTED:
-                self._moved.append(Moved(PROMOTED, {"id": id_}))
+                self._moved.append(MovedReplay(PROMOTED, {"id": id_}))
             elif (
                 row.state == ReplayState.DEMOTED
             ):  # what it replaced is not kept: all of its items may be shown anew
                 self._moved.append(
-                    Moved(OVERLAID, {"number": row.number, "workload": self._workload})
+                    MovedReplay(OVERLAID, {"number": row.number, "workload": self._workload})
                 )
 
-    def _read_moved(self, connection: Connection, moved: Moved) -> None:
+    def _read_moved(self, connection: Connection, moved: MovedReplay) -> None:
         found = list(
             connection.execute(
                 text(moved.query), {**moved.of, "after": moved.after, "most": MOST}

@@ -13,11 +13,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lanes.ids import BatchId, ItemId, WorkId
 from lanes.json_data import replace_unstorable
-from lanes.money.cost import Part
+from lanes.money.cost import BillPart
 from lanes.packing import Claim
 from lanes.routing.route import fall_back
-from lanes.settling.outcome import Attempt, Saved, each_once
-from lanes.settling.settle import Consequence, Owed, consequence, told_alone
+from lanes.settling.outcome import Attempt, SaveResult, each_once
+from lanes.settling.settle import BatchDebt, Consequence, consequence, told_alone
 from lanes.store.batch import collection
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
@@ -25,8 +25,8 @@ from lanes.store.money import ledger
 from lanes.store.realtime import paid_claims
 from lanes.store.routing import lane_changes
 from lanes.store.settling import pack_checks, refusals, retries
-from lanes.store.settling.pack_checks import Alone, Packed
-from lanes.store.settling.savable import LockedWork, Shown, lock, terms
+from lanes.store.settling.pack_checks import LoneAnswer, PackedAnswer
+from lanes.store.settling.savable import LockedWork, ShownResult, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.states import is_answering
 from lanes.store.tables import attempt, work
@@ -41,7 +41,7 @@ def save(
     flow_run_id: UUID | None = None,
     now: datetime,
     wait: timedelta | None = None,
-) -> Saved:
+) -> SaveResult:
     """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
 
     A claim that is no longer in force writes nothing but its attempt and its bill, unless its answer is valid and its item has
@@ -50,14 +50,14 @@ def save(
     """
     once = [_storable(each) for each in each_once(attempts)]
     if not once:
-        return Saved()
+        return SaveResult()
     known = terms(connection, once)
     booked = ledger.book(connection, once, known, batch_id=batch_id)
     once, stopped = refusals.weigh(
         connection, booked.attempts, known, flow_run_id=flow_run_id, now=now
     )
     rows = lock(connection, once, known, now=now, wait=wait)
-    writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, Part]]()
+    writes, late = _Writes(now, batch_id), list[tuple[Attempt, LockedWork, BillPart]]()
     writes.saved.stopped, writes.saved.apart = stopped, booked.apart
     for each, part in zip(once, booked.parts, strict=True):
         row = rows.get(each.claim.work_id)
@@ -136,7 +136,7 @@ class _Writes:
     """Collects what one save writes: a row for each attempt, as `writing` takes it."""
 
     def __init__(self, now: datetime, batch_id: BatchId | None) -> None:
-        self.now, self.batch_id, self.saved = now, batch_id, Saved()
+        self.now, self.batch_id, self.saved = now, batch_id, SaveResult()
         self.given: list[dict[str, Any]] = []
         self.attempts: list[
             tuple[Attempt, bool]
@@ -144,11 +144,13 @@ class _Writes:
         self.owed: list[WorkId] = []
         self.handed_over: list[tuple[LockedWork, Outcome]] = []
         self.rescued: list[ItemId] = []  # settled by one of the lanes that were to answer them
-        self._packed: list[Packed] = []
-        self._alone: list[Alone] = []
+        self._packed: list[PackedAnswer] = []
+        self._alone: list[LoneAnswer] = []
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
-    def in_force(self, each: Attempt, row: LockedWork, part: Part, *, late: bool = False) -> None:
+    def in_force(
+        self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool = False
+    ) -> None:
         """Let an attempt of the newest claim, or a `late` answer that counts, move its work and perhaps its item."""
         then, of_item = self._consequence(each, row), row.of_item
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
@@ -175,14 +177,14 @@ class _Writes:
             and each.judged.output is not None
             and row.is_newest_revision
         ):
-            self._alone.append(Alone(row.id, each.judged.output, row.terms.compare_fields))
+            self._alone.append(LoneAnswer(row.id, each.judged.output, row.terms.compare_fields))
         match then.owes:
-            case Owed.PASS:
+            case BatchDebt.PASS:
                 self.owed.append(row.id)
-            case Owed.ANSWER:
+            case BatchDebt.ANSWER:
                 self.handed_over.append((row, each.judged.outcome))
 
-    def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
+    def late(self, each: Attempt, row: LockedWork, part: BillPart) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""
         given = self._attempt(each, row, part, late=True)
         if each.version_id is not None:
@@ -238,17 +240,21 @@ class _Writes:
             }
         of_item.settled = of_item.settled or then.settles
         of_item.answered = True
-        of_item.shown, of_item.is_earlier = Shown(each.judged.output, of_work=row.id), False
+        of_item.shown, of_item.is_earlier = ShownResult(each.judged.output, of_work=row.id), False
 
     def _note_pack(self, each: Attempt, row: LockedWork) -> None:
         """An answer of a call that others shared may be checked."""
         if each.share.of > 1:
             terms = row.terms
             self._packed.append(
-                Packed(row.id, terms.workload, terms.version_id, row.of_item.key, each.share.of)
+                PackedAnswer(
+                    row.id, terms.workload, terms.version_id, row.of_item.key, each.share.of
+                )
             )
 
-    def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, late: bool) -> dict[str, Any]:
+    def _attempt(
+        self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool
+    ) -> dict[str, Any]:
         """The attempt as a row of what is written; what it does not name is null."""
         said, judged, claim, lane = (
             each.response,

@@ -20,7 +20,7 @@ AFTER_LIVE_WORK = timedelta(days=1)  # how much later than what is owed now a sh
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedAnswer:
     """Work that was answered in a call with others, so many in all."""
 
     work_id: WorkId
@@ -31,7 +31,7 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
+class LoneAnswer:
     """What a shadow said of its item."""
 
     work_id: WorkId
@@ -85,7 +85,7 @@ on conflict do nothing
 """
 
 
-def owe(connection: Connection, answered: Sequence[Packed], *, now: datetime) -> None:
+def owe(connection: Connection, answered: Sequence[PackedAnswer], *, now: datetime) -> None:
     """Of these, as many as their workloads check are also answered alone, once what is owed leaves room."""
     known = versions(connection, {each.version_id for each in answered})
     checked: list[dict[str, Any]] = []
@@ -99,7 +99,7 @@ def owe(connection: Connection, answered: Sequence[Packed], *, now: datetime) ->
         connection.execute(text(CHECKED), given)
 
 
-def weigh(connection: Connection, said: Collection[Alone], *, now: datetime) -> None:
+def weigh(connection: Connection, said: Collection[LoneAnswer], *, now: datetime) -> None:
     """What these shadows said is held against the packed answer, or what was said alone before; some are asked again.
 
     Nothing is compared with an answer that was emptied.

@@ -15,7 +15,7 @@ from lanes.promises.incident import Promise
 from lanes.settling.attempts import Refusals, weighed
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents, signals
-from lanes.store.settling.savable import Terms
+from lanes.store.settling.savable import WorkTerms
 from lanes.store.states import LIVE_CLAIM, OPEN_WORK
 from lanes.words import ANSWERING, Lane
 
@@ -109,7 +109,7 @@ select i.workload, i.subject from lanes.incident i
 def weigh(
     connection: Connection,
     attempts: Sequence[Attempt],
-    known: Mapping[WorkId, Terms],
+    known: Mapping[WorkId, WorkTerms],
     *,
     flow_run_id: UUID | None = None,
     now: datetime,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, column, func, select, text
 
 from lanes.errors import AnswerEmptied
-from lanes.settling.listing import Sought, Unanswered, emptied
+from lanes.settling.listing import NoResult, ResultRequest, emptied
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
 
@@ -87,7 +87,7 @@ select s.nth, i.workload, i.key, r.output, r.standing, r.lane, r.generation, r.c
 """)
 
 
-def take(connection: Connection, sought: Sequence[Sought]) -> list[Result | Unanswered]:
+def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result | NoResult]:
     """What each finds, in order, however many there are; the read of a result is recorded, and of nothing else.
 
     Nobody is waited for: an item that others have locked is not answered yet.
@@ -98,8 +98,8 @@ def take(connection: Connection, sought: Sequence[Sought]) -> list[Result | Unan
         "settled": [each.settled for each in sought],
     }
     stands = connection.execute(STANDINGS, asked).all()
-    found: list[Result | Unanswered] = [
-        Unanswered.NOT_YET if row.answered else Unanswered(row.otherwise) for row in stands
+    found: list[Result | NoResult] = [
+        NoResult.NOT_YET if row.answered else NoResult(row.otherwise) for row in stands
     ]
     answered = [(place, row.id) for place, row in enumerate(stands) if row.answered]
     if not answered:

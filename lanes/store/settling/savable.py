@@ -41,7 +41,7 @@ _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Terms:
+class WorkTerms:
     """What its tries have in common of some work, and what its version says: one object for all work that has it in common.
 
     `lane` is where the work is now. A rescue and a shed change it under a new claim: only a claim in force was made there.
@@ -67,7 +67,7 @@ class Terms:
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
-def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
+def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
     """The terms of the attempts' work, by its id. Nothing is locked."""
     rows = connection.execute(
         _common(), {"ids": list({each.claim.work_id for each in attempts})}
@@ -134,8 +134,8 @@ def _purpose() -> ColumnElement[Purpose]:
     )
 
 
-def _terms(row: Any) -> Terms:
-    return Terms(
+def _terms(row: Any) -> WorkTerms:
+    return WorkTerms(
         row.workload,
         row.version_id,
         row.lane,
@@ -152,7 +152,7 @@ def _terms(row: Any) -> Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownResult:
     """What is shown of an item: a stored result by its id, or what this save makes of some work."""
 
     output: Any
@@ -161,7 +161,7 @@ class Shown:
 
 
 @dataclass(slots=True)
-class ItemNow:
+class LockedItem:
     """An item as this transaction changes it. What is `shown` may be of an older revision: then it `is_earlier`.
 
     `open_work` names the live work that is owed for its newest revision, `bound_to` the lane that its newest route binds it to,
@@ -174,7 +174,7 @@ class ItemNow:
     forgotten: bool
     answered: bool
     acknowledged: bool
-    shown: Shown | None = None
+    shown: ShownResult | None = None
     is_earlier: bool = False
     open_work: set[WorkId] = field(default_factory=set)
     bound_to: Lane | None = None
@@ -206,8 +206,8 @@ class LockedWork:
     alone: bool
     rescued: bool
     is_newest_revision: bool
-    terms: Terms
-    of_item: ItemNow
+    terms: WorkTerms
+    of_item: LockedItem
     chance: Chance | None = None
 
     def obligation(self) -> Obligation:
@@ -232,7 +232,7 @@ class LockedWork:
 def lock(
     connection: Connection,
     attempts: Iterable[Attempt],
-    known: Mapping[WorkId, Terms],
+    known: Mapping[WorkId, WorkTerms],
     *,
     now: datetime,
     wait: timedelta | None,
@@ -262,10 +262,10 @@ def lock(
 
 
 def _locked(
-    connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
+    connection: Connection, known: Mapping[WorkId, WorkTerms], *, skip: bool
 ) -> dict[WorkId, LockedWork]:
     rows = connection.execute(_locking(skip=skip), {"ids": list(known)}).all()
-    items: dict[ItemId, ItemNow] = {}
+    items: dict[ItemId, LockedItem] = {}
     shown: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
     for (
@@ -283,7 +283,7 @@ def _locked(
     ) in rows:
         of_item = items.get(item_id)
         if of_item is None:
-            of_item = items[item_id] = ItemNow(key, *stands)
+            of_item = items[item_id] = LockedItem(key, *stands)
             if result_id is not None:
                 shown[item_id] = result_id, newest
         common = known[id_]
@@ -325,7 +325,7 @@ def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
 
 def _show(
     connection: Connection,
-    items: Mapping[ItemId, ItemNow],
+    items: Mapping[ItemId, LockedItem],
     shown: Mapping[ItemId, tuple[ResultId, int]],
 ) -> None:
     """These items know what is shown of them; `shown` are the results and the newest revisions, by item."""
@@ -336,7 +336,7 @@ def _show(
         wanted.where(one_of([id_ for id_, _ in shown.values()], result.c.id))
     ).all():
         of_item = items[row.item_id]
-        of_item.shown = Shown(row.output, row.id)
+        of_item.shown = ShownResult(row.output, row.id)
         of_item.is_earlier = row.revision != shown[row.item_id][1]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
-from lanes.settling.awaited import Awaited, Out, Owed
+from lanes.settling.awaited import FollowedBatch, OpenCounts, OpenWork
 from lanes.settling.holds import Holds, Row
-from lanes.settling.story import Records
+from lanes.settling.story import ItemRecords
 from lanes.store import asking
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import circuits, limits
@@ -55,7 +55,7 @@ select b.*, d.create_ended_at from lanes.batch b left join lanes.batch_doubt d o
 """
 
 
-def records(connection: Connection, workload: str, key: str, *, now: datetime) -> Records:
+def records(connection: Connection, workload: str, key: str, *, now: datetime) -> ItemRecords:
     """Everything about one item.
 
     Raises:
@@ -73,7 +73,7 @@ def records(connection: Connection, workload: str, key: str, *, now: datetime) -
         )
     at["item_id"] = found[0]["item_id"]
     kept = {name: read(query) for name, query in QUERIES.items()}
-    return Records(
+    return ItemRecords(
         found[0],
         **kept,
         holds=holds(connection, found[0], kept["work"], now=now),
@@ -134,14 +134,16 @@ select id, state, requests, processed, coalesce(submitted_at, intended_at) as si
 """)
 
 
-def look(connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: datetime) -> Awaited:
+def look(
+    connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: datetime
+) -> OpenCounts:
     """What is open now of the items of those keys, by workload."""
-    unrouted, owed = 0, list[Owed]()
+    unrouted, owed = 0, list[OpenWork]()
     for workload, keys in keys_of.items():
         of = {"workload": workload, "keys": list(keys), "now": now}
         unrouted += connection.execute(UNROUTED, of).scalar_one()
         owed += [
-            Owed(
+            OpenWork(
                 workload,
                 Lane(row.lane),
                 Purpose(row.purpose),
@@ -162,7 +164,7 @@ def look(connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: d
     )
     rows = connection.execute(OUT, {"ids": ids}) if ids else ()
     out = [
-        Out(
+        FollowedBatch(
             row.id,
             BatchState(row.state),
             row.requests,
@@ -172,4 +174,4 @@ def look(connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: d
         )
         for row in rows
     ]
-    return Awaited(unrouted, owed, out)
+    return OpenCounts(unrouted, owed, out)

@@ -20,7 +20,7 @@ from lanes.ids import BatchId, BudgetId, VersionId
 from lanes.money.budget import Period
 from lanes.money.caching import Marks
 from lanes.money.overhead import OverheadKind
-from lanes.routing.capacity import Kind
+from lanes.routing.capacity import LimitKind
 from lanes.store.tables.base import Moment, Usd, Word, column, id_of, identity, index, table
 from lanes.store.tables.work import batch
 from lanes.store.tables.workloads import version, workload
@@ -168,8 +168,10 @@ caching = table(
 class CapacityColumns(TypedColumns):
     account: Named[str] = column(Text, "The provider account whose limit it is", primary_key=True)
     model: Named[str] = column(Text, "The model's name in requests", primary_key=True)
-    kind: Named[Kind] = column(
-        Word(Kind), "tokens: input and output together; cached input never counts", primary_key=True
+    kind: Named[LimitKind] = column(
+        Word(LimitKind),
+        "tokens: input and output together; cached input never counts",
+        primary_key=True,
     )
     limit_: Named[int] = column(BigInteger, "Per minute")
     remaining: Named[int] = column(BigInteger, "What was left at seen_at")

@@ -8,12 +8,12 @@ from lanes.ids import BatchId, WorkId
 from lanes.money.estimates import Estimates
 from lanes.realtime.pace import items_per_s
 from lanes.routing.lane_rules import EXPECTED_CALL
-from lanes.routing.load import Load, Queue
+from lanes.routing.load import Load, RankedQueue
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import Arrived, decide
-from lanes.routing.second_look import Late, Out, looked_until, rescue, weigh
+from lanes.routing.route import ArrivedItem, decide
+from lanes.routing.second_look import DepartedBatch, LateItem, looked_until, rescue, weigh
 from lanes.routing.split import Splits
-from lanes.routing.turnaround import Seen, Turnarounds
+from lanes.routing.turnaround import ObservedBatches, Turnarounds
 from lanes.store.routing.turnarounds import MOST
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -48,7 +48,7 @@ class Ours:
     def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
         """As a route says."""
         due, arrives = stand.due(item), moment(float(stand.world.arrives[item]))
-        of = Arrived(
+        of = ArrivedItem(
             self._version.workload,
             str(item),
             {},
@@ -102,14 +102,16 @@ class Ours:
         doubtful = weigh(late, self._seen_at(stand, now), now=moment(now))
         return [int(each.of.work_id) for each in rescue(doubtful, load, now=moment(now)).taken]
 
-    def _late(self, stand: DayState, item: int, due: float) -> Late:
+    def _late(self, stand: DayState, item: int, due: float) -> LateItem:
         batch = stand.out.get(item)
         out = (
             None
             if batch is None
-            else Out(BatchId(int(batch.left_at)), moment(batch.left_at), len(batch.members))
+            else DepartedBatch(
+                BatchId(int(batch.left_at)), moment(batch.left_at), len(batch.members)
+            )
         )
-        return Late(WorkId(item), self._version, moment(due), out)
+        return LateItem(WorkId(item), self._version, moment(due), out)
 
     def _seen_at(self, stand: DayState, now: float) -> Prospects:
         if stand.left and stand.left[-1].left_at not in self._said_back:
@@ -118,7 +120,7 @@ class Ours:
         if now - self._learned_at >= LEARNS_S:
             newest = [self._seen(each, now) for each in stand.left[-MOST:] if each.left_at <= now]
             self._turnarounds = Turnarounds(
-                {self._version.spec.batch_model: Seen.of(newest)}, moment(now)
+                {self._version.spec.batch_model: ObservedBatches.of(newest)}, moment(now)
             )
             self._learned_at, self._prospects_at = now, -1.0
         if now != self._prospects_at:
@@ -150,7 +152,7 @@ def _load(stand: DayState, version: Version, now: float) -> Load:
     )
     model = version.spec.realtime_model
     queues = [
-        Queue(version.workload, model, moment(due) - EXPECTED_CALL, 1)
+        RankedQueue(version.workload, model, moment(due) - EXPECTED_CALL, 1)
         for due, _ in stand.lane.waiting
     ]
     per_s = items_per_s(mean_s, items_a_call=1, most_calls=1, told=False)

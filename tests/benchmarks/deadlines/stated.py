@@ -28,7 +28,7 @@ import numpy
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from lanes.routing.turnaround import STATED, Seen, Turnarounds
+from lanes.routing.turnaround import STATED, ObservedBatches, Turnarounds
 from tests.benchmarks.deadlines.world import DAY, HOUR, MINUTE
 
 MODEL, USUAL = "claude-haiku-5-5", timedelta(hours=1)
@@ -233,14 +233,14 @@ def _stated(batches: StatedBatches, stated: Column, now: float, leave: Column) -
     )
 
 
-def _known(batches: StatedBatches, stated: Column, now: float) -> Seen:
+def _known(batches: StatedBatches, stated: Column, now: float) -> ObservedBatches:
     """What a program knows of the batches: those that are out have taken until now, and one that expired is not back."""
     left = batches.left < now
     age = now - batches.left[left]
     takes = batches.takes[left]
     back = (takes <= age) & (takes <= DAY)
     took = numpy.minimum(numpy.minimum(takes, DAY), age)
-    return Seen(
+    return ObservedBatches(
         age, took, back.astype(float), batches.items[left], batches.items[left], stated[left]
     )
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.batch.collection import Tally
 from lanes.packing import Claim
 from lanes.store.batch import batches, collection, creates, doubts, ready_work
@@ -165,7 +165,7 @@ def test_two_submitters_at_once_take_different_work(pool: Engine) -> None:
     with pool.begin() as setup:
         version = publish(setup, now=NOON)
         waiting(setup, "a", "b", "c")
-    kind = Kind("letters", version.id)
+    kind = BatchKind("letters", version.id)
     with pool.connect() as one, pool.connect() as two:
         first = ready_work.lock_for_batch(one, kind, limit=2, now=NOON)
         second = ready_work.lock_for_batch(two, kind, limit=3, now=NOON)
@@ -183,11 +183,13 @@ def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(
     waiting(connection, "new")
     waiting(connection, "other", workload="invoices")
     assert ready_work.waiting_kinds(connection, "letters", now=NOON) == [
-        Kind("letters", letters.id),
-        Kind("letters", newer.id),
+        BatchKind("letters", letters.id),
+        BatchKind("letters", newer.id),
     ]
     assert len(ready_work.waiting_kinds(connection, None, now=NOON)) == 3
-    taken = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=10, now=NOON)
+    taken = ready_work.lock_for_batch(
+        connection, BatchKind("letters", letters.id), limit=10, now=NOON
+    )
     assert keys(taken) == ["due", "old"]
 
 
@@ -397,7 +399,7 @@ def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b")
-    kind = Kind("letters", letters.id)
+    kind = BatchKind("letters", letters.id)
     batch_id, (a, b) = submit(connection, letters, pack=2)
     save(connection, tried(a, Outcome.PACK_REFUSED), tried(b, Outcome.EXPIRED), batch_id=batch_id)
     first, second = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
@@ -430,7 +432,9 @@ def test_the_expected_minutes_are_those_of_the_version(connection: Connection) -
 
 def test_a_nonce_names_one_batch(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
-    (work,) = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=1, now=NOON)
+    (work,) = ready_work.lock_for_batch(
+        connection, BatchKind("letters", letters.id), limit=1, now=NOON
+    )
     creates.intend(connection, intent(letters, nonce="cafe"), [[work.claim]], now=NOON)
     with pytest.raises(IntegrityError, match="nonce"), connection.begin_nested():
         creates.intend(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from lanes.batch.batch import Answer, Kind
+from lanes.batch.batch import BatchKind, CreateAnswer
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.store.batch import collection, creates, doubts, ready_work
@@ -27,7 +27,7 @@ def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
     return batch_id, letters
 
 
-def answer(connection: Connection, batch_id: BatchId) -> Answer:
+def answer(connection: Connection, batch_id: BatchId) -> CreateAnswer:
     return creates.submitted(
         connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6)
     )
@@ -55,7 +55,7 @@ def is_intended_elsewhere(connection: Connection, letters: Version) -> None:
 
 def is_elsewhere(connection: Connection, letters: Version, *, limit: int = 2) -> BatchId:
     waiting = ready_work.lock_for_batch(
-        connection, Kind("letters", letters.id), limit=limit, now=later(minutes=5)
+        connection, BatchKind("letters", letters.id), limit=limit, now=later(minutes=5)
     )
     other = creates.intend(
         connection, intent(letters), [[each.claim] for each in waiting], now=later(minutes=5)
@@ -83,7 +83,7 @@ def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancel
         rows(connection, "work", "id"),
         [each for each in rows(connection, "batch") if each.id != batch_id],
     )
-    assert answer(connection, batch_id) is Answer.UNWANTED
+    assert answer(connection, batch_id) is CreateAnswer.UNWANTED
     kept = row(connection, "batch", id=batch_id)
     assert (kept.state, kept.provider_batch_id, kept.cancel_at) == (
         "superseded",
@@ -127,9 +127,9 @@ def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_fi
 
 def test_a_late_answer_that_is_told_twice_changes_nothing(connection: Connection) -> None:
     batch_id, _ = released(connection, "a", "b")
-    assert [answer(connection, batch_id) for _ in range(2)] == [Answer.UNWANTED] * 2
+    assert [answer(connection, batch_id) for _ in range(2)] == [CreateAnswer.UNWANTED] * 2
     assert row(connection, "batch", id=batch_id).state == "superseded"
     assert len(events(connection, "lanes.batch.submitted")) == 1
     home(connection, batch_id, now=later(minutes=9))
-    assert answer(connection, batch_id) is Answer.UNWANTED
+    assert answer(connection, batch_id) is CreateAnswer.UNWANTED
     assert row(connection, "batch", id=batch_id).state == "released"

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.settling.listing import Sought, Unanswered
+from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.settling import results
@@ -63,7 +63,9 @@ class Looks:
         self._take = results.take
         monkeypatch.setattr(results, "take", self._look)
 
-    def _look(self, connection: Connection, sought: Sequence[Sought]) -> list[Result | Unanswered]:
+    def _look(
+        self, connection: Connection, sought: Sequence[ResultRequest]
+    ) -> list[Result | NoResult]:
         found = self._take(connection, sought)
         with self._changed:
             self.sizes.append(len(sought))

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.doors.item import Amendment
 from lanes.ids import ItemId
 from lanes.json_data import characters
@@ -42,7 +42,7 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
     waiting = ready_work.lock_for_batch(
-        connection, Kind("letters", letters.id), limit=100, now=NOON
+        connection, BatchKind("letters", letters.id), limit=100, now=NOON
     )
     found = history.load(connection, waiting, most, scope=letters.spec.pack_scope)
     sizes = history.lengths_of(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.budget import Budget, Period
-from lanes.settling.outcome import Share
+from lanes.settling.outcome import PackShare
 from lanes.store.locks import wait_at_most
 from lanes.store.money import budgets
 from lanes.words import Outcome
@@ -94,8 +94,8 @@ def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:
     )
     save(
         connection,
-        replace(tried(one, response=shared), share=Share(0, 2)),
-        replace(tried(other, response=shared), share=Share(1, 2)),
+        replace(tried(one, response=shared), share=PackShare(0, 2)),
+        replace(tried(other, response=shared), share=PackShare(1, 2)),
     )
     assert stands(connection).spent_usd == PRICE / 2
 

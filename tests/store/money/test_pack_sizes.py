@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
-from lanes.money.always_valid import Share
-from lanes.money.pack_size import Decided, Place
+from lanes.money.always_valid import SampleShare
+from lanes.money.pack_size import PackDecision, PackPlace
 from lanes.settling.story import happenings
 from lanes.store import asking
 from lanes.store.money import sharing
@@ -61,7 +61,7 @@ def letters(connection: Connection) -> Version:
     return version
 
 
-def decide(connection: Connection, of: Version, now: datetime) -> list[Decided]:
+def decide(connection: Connection, of: Version, now: datetime) -> list[PackDecision]:
     return sharing.decide_all(connection, [of], now=now)
 
 
@@ -72,7 +72,11 @@ def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
     assert decide(connection, of, NOON) == []
     compared(connection, of, n=200, bad=90, twice=100)
     (made,) = decide(connection, of, later(minutes=1))
-    assert (made.size, made.packed, made.alone) == (10, Share(110, 200), Share(100, 100))
+    assert (made.size, made.packed, made.alone) == (
+        10,
+        SampleShare(110, 200),
+        SampleShare(100, 100),
+    )
     kept = row(connection, "pack_size")
     assert (kept.workload, kept.lane, kept.model, kept.size, kept.allowed, kept.hurt) == (
         "letters",
@@ -85,7 +89,7 @@ def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
     assert (
         kept.why == "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 1.00 (n 100)"
     )
-    assert sharing.in_force(connection) == {Place.of(of, Lane.REALTIME): made}
+    assert sharing.in_force(connection) == {PackPlace.of(of, Lane.REALTIME): made}
 
 
 def test_what_led_to_a_decision_leads_to_no_other(connection: Connection) -> None:
@@ -121,7 +125,7 @@ def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alo
     claimed_item(connection)
     compared(connection, of, n=200, bad=90, twice=100, lane=Lane.BATCH)
     assert [each.size for each in decide(connection, of, later(minutes=1))] == [10]
-    assert set(sharing.in_force(connection)) == {Place.of(of, Lane.BATCH)}
+    assert set(sharing.in_force(connection)) == {PackPlace.of(of, Lane.BATCH)}
     single = publish(connection, "single", now=NOON)
     assert decide(connection, single, NOON) == []
 
@@ -131,7 +135,7 @@ def test_a_new_version_keeps_the_size_and_begins_its_own_evidence(connection: Co
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
     new = publish(connection, now=later(minutes=2), realtime_pack=20, instructions="Sort it well.")
-    assert sharing.in_force(connection)[Place.of(new, Lane.REALTIME)].size == 10
+    assert sharing.in_force(connection)[PackPlace.of(new, Lane.REALTIME)].size == 10
     assert decide(connection, new, later(days=9)) == []
 
 
@@ -147,8 +151,8 @@ def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost
     )
     assert (told.size, told.packed, told.alone, told.checks_usd) == (
         None,
-        Share(19, 20),
-        Share(8, 8),
+        SampleShare(19, 20),
+        SampleShare(8, 8),
         Decimal("0.3"),
     )
     compared(connection, of, n=200, bad=90, twice=100)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, insert, text
 from lanes.commands.preview import preview
 from lanes.ids import VersionId
 from lanes.money.estimates import Estimates, Sharing
-from lanes.money.pack_size import Decided, PackSizes, Place
+from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.routing.shedding import Shed
 from lanes.store.database import Database
 from lanes.store.money import caching, sharing
@@ -39,7 +39,7 @@ def shares(connection: Connection, of: Version) -> Sharing:
     """It was decided that a batch's packs are of two, and real time's calls read most of what they share from the cache."""
     caching.weigh(connection, of, Lane.REALTIME, now=NOON)
     connection.execute(text("update lanes.caching set marks = 'all', hit_rate = 0.9"))
-    place = Place.of(of, Lane.BATCH)
+    place = PackPlace.of(of, Lane.BATCH)
     connection.execute(
         insert(pack_size).values(
             workload=of.workload,
@@ -57,7 +57,7 @@ def shares(connection: Connection, of: Version) -> Sharing:
             decided_at=NOON,
         )
     )
-    return Sharing(PackSizes({place: Decided(2, 8, NOON)}), {(of.id, Lane.REALTIME): 0.9})
+    return Sharing(PackSizes({place: PackDecision(2, 8, NOON)}), {(of.id, Lane.REALTIME): 0.9})
 
 
 def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:

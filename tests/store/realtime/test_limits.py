@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from lanes.routing.capacity import Kind, Limit
+from lanes.routing.capacity import Limit, LimitKind
 from lanes.store import asking
 from lanes.store.advice.advice import evidence
 from lanes.store.realtime import limits
@@ -18,7 +18,7 @@ MODEL = "claude-haiku-5-5"
 
 
 def requests(remaining: int, *, at: datetime) -> dict[str, list[Limit]]:
-    return {MODEL: [Limit(Kind.REQUESTS, 60, remaining, later(minutes=5), at)]}
+    return {MODEL: [Limit(LimitKind.REQUESTS, 60, remaining, later(minutes=5), at)]}
 
 
 def left(known: dict[str, list[Limit]]) -> list[float]:

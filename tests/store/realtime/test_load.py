@@ -8,9 +8,9 @@ from sqlalchemy import Connection, text, update
 
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
-from lanes.routing.capacity import Kind, Limit, Need
+from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import EXPECTED_CALL
-from lanes.routing.load import Added, Load, Rest
+from lanes.routing.load import AddedItems, Load, ModelRest
 from lanes.store.money import budgets
 from lanes.store.realtime import backlog, circuits, limits, load
 from lanes.store.tables import budget
@@ -94,12 +94,12 @@ def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(
     publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(10)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
-    empty = Limit(Kind.REQUESTS, 60, 0, reset_at=later(minutes=1), seen_at=NOON)
+    empty = Limit(LimitKind.REQUESTS, 60, 0, reset_at=later(minutes=1), seen_at=NOON)
     limits.exchange(connection, "acme", {MODEL: [empty]}, now=NOON)
     found = seen(connection)
     assert found.drain_s("letters", MODEL) == 10
-    assert found.drain_s("letters", MODEL, more=Added(MODEL, 5, Need(0, 0, 5))) == 15
-    assert found.drain_s("letters", "another", more=Added("another", 5, Need(0, 0, 5))) < 1
+    assert found.drain_s("letters", MODEL, more=AddedItems(MODEL, 5, Need(0, 0, 5))) == 15
+    assert found.drain_s("letters", "another", more=AddedItems("another", 5, Need(0, 0, 5))) < 1
 
 
 def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(
@@ -126,7 +126,7 @@ def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody
     began = later(minutes=-9)
     circuits.faulted(connection, "acme", MODEL, Fault("529", 3, began, began), now=began)
     circuits.faulted(connection, "others", "another", Fault("529", 3, NOON, NOON), now=NOON)
-    assert seen(connection).rests == {MODEL: Rest(MODEL, began, "529")}
+    assert seen(connection).rests == {MODEL: ModelRest(MODEL, began, "529")}
     circuits.answered(connection, "acme", MODEL, began_at=NOON)
     assert seen(connection).rests == {}
 

@@ -14,7 +14,7 @@ from lanes.commands import forecast as commands
 from lanes.money.budget import Budget, Period
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
-from lanes.routing.capacity import Kind, Limit
+from lanes.routing.capacity import Limit, LimitKind
 from lanes.routing.split import Split
 from lanes.store.database import clock
 from lanes.store.doors import items
@@ -170,7 +170,7 @@ def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done
     with pool.begin() as connection:
         now = clock(connection)
         told_at = Limit(
-            Kind.REQUESTS, 1, 0, now + timedelta(minutes=1), now
+            LimitKind.REQUESTS, 1, 0, now + timedelta(minutes=1), now
         )  # a call a minute, of three
         limits.exchange(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
     commands.quote(file, workload="letters", field="text")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.ids import BatchId
 from lanes.store.batch import collection, ready_work
 from lanes.store.routing import rescues
@@ -110,7 +110,9 @@ def test_work_that_did_not_depart_goes_one_way_where_a_submitter_and_a_look_want
         letters = waiting(setup, "k")
 
     def locks(c: Connection) -> int:
-        return len(ready_work.lock_for_batch(c, Kind("letters", letters.id), limit=9, now=LATE))
+        return len(
+            ready_work.lock_for_batch(c, BatchKind("letters", letters.id), limit=9, now=LATE)
+        )
 
     steps: tuple[Step, Step] = (locks, rescue) if submits_first else (rescue, locks)
     with pool.begin() as one, pool.begin() as other:

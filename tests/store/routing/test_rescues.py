@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.packing import Claim
 from lanes.routing.lane_rules import EXPECTED_CALL, LONG_OVERDUE
-from lanes.settling.outcome import Share
+from lanes.settling.outcome import PackShare
 from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
 from lanes.store.batch import collection, creates, doubts
@@ -362,7 +362,7 @@ def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(
     pack = [
         replace(
             tried(of_batch(connection, batch_id, each.key), response=response, at=at),
-            share=Share(n, 2),
+            share=PackShare(n, 2),
         )
         for n, each in enumerate((first, other))
     ]

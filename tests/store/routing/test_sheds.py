@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
-from lanes.batch.batch import Kind
+from lanes.batch.batch import BatchKind
 from lanes.ids import WorkId
-from lanes.routing.second_look import Doubtful
-from lanes.routing.shedding import Shed, Waiting
+from lanes.routing.second_look import DoubtfulItem
+from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store import work
 from lanes.store.batch import ready_work
 from lanes.store.doors import items
 from lanes.store.routing import rescues, sheds
-from lanes.store.routing.sheds import CHUNK, END, Place
+from lanes.store.routing.sheds import CHUNK, END, QueuePlace
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage, cost
@@ -56,7 +56,7 @@ def shed(connection: Connection, *, at: timedelta = timedelta(minutes=2)) -> int
     return sheds.save(connection, {each.id: DOWN for each in waiting(connection)}, now=NOON + at)
 
 
-def waiting(connection: Connection) -> list[Waiting]:
+def waiting(connection: Connection) -> list[QueuedWork]:
     """What is free at the end of the queue."""
     return [each for each in sheds.last(connection, ["letters"]).waiting if each.bound_to is None]
 
@@ -125,7 +125,7 @@ def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> 
     letters = publish(connection, now=NOON)
     crowd(connection, letters, Lane.REALTIME)
     seen: list[WorkId] = []
-    before: Place | None = END
+    before: QueuePlace | None = END
     for _ in range(3):
         assert before is not None
         found = sheds.last(connection, ["letters"], before=before)
@@ -169,7 +169,9 @@ def test_what_was_shed_comes_back_by_a_rescue_and_stays_then(connection: Connect
     route(connection, now=NOON)
     assert shed(connection) == 1
     (late,) = rescues.due(connection, until=later(days=2), now=later(hours=23))
-    assert rescues.take(connection, [Doubtful(late, 0.03, "it is late")], now=later(hours=23)) == 1
+    assert (
+        rescues.take(connection, [DoubtfulItem(late, 0.03, "it is late")], now=later(hours=23)) == 1
+    )
     assert [(each.lane, each.binds, each.version_id) for each in rows(connection, "work")] == [
         ("realtime", "realtime", letters.id)
     ]
@@ -363,5 +365,5 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
         moved = {each.item_id for each in rows(after, "route", reason="shed")}
         assert moved == {id_ for id_, each in by_item.items() if each.lane == "batch"}
         assert len(rows(after, "route")) == 4 + len(moved)
-        kind = Kind("letters", row(after, "version").id)
+        kind = BatchKind("letters", row(after, "version").id)
         assert len(keys(ready_work.lock_for_batch(after, kind, limit=9, now=NOON))) == len(moved)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, event, text, update
 
 from lanes.ids import BatchId
-from lanes.routing.turnaround import Seen, Turnaround
+from lanes.routing.turnaround import ObservedBatches, Turnaround
 from lanes.settling.story import happenings
 from lanes.store import asking
 from lanes.store.batch import adoption, collection, doubts
@@ -35,7 +35,7 @@ def learned(connection: Connection, *, now: datetime) -> Turnaround:
     )
 
 
-def seen(connection: Connection, *, now: datetime) -> Seen:
+def seen(connection: Connection, *, now: datetime) -> ObservedBatches:
     return turnarounds.read(asking.through(connection), now=now).seen["claude-haiku-5-5"]
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection
 
-from lanes.batch.batch import Decision, sentence
+from lanes.batch.batch import BatchDecision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.json_data import call_bytes
@@ -248,7 +248,7 @@ def test_a_person_is_told_first_what_a_decision_may_cost(
     )
     assert at_stake.most_usd is not None
     assert 2 * alone <= at_stake.most_usd < Decimal("2.1") * alone
-    for decision in Decision:
+    for decision in BatchDecision:
         said = sentence(decision, at_stake)
         assert said.startswith(f"batch {batch} of letters is {state} and holds 2 items; ")
         assert "$" in said
@@ -275,7 +275,7 @@ def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
     monkeypatch.setattr(Estimates, "of", no_price)
     monkeypatch.setattr(decisions, "upper_bound", no_price)
     assert "an unknown sum" in sentence(
-        Decision.RESUBMIT, decisions.stakes(connection, batch, now=NOON)
+        BatchDecision.RESUBMIT, decisions.stakes(connection, batch, now=NOON)
     )
     give_up(connection, batch)
     assert row(connection, "batch").state == "released"

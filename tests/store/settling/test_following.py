@@ -5,8 +5,8 @@ from datetime import timedelta
 from sqlalchemy import Connection, Engine, text
 
 from lanes.ids import BatchId
-from lanes.settling.awaited import Owed
-from lanes.settling.listing import Example
+from lanes.settling.awaited import OpenWork
+from lanes.settling.listing import AnswerExample
 from lanes.store.doors import forgetting
 from lanes.store.settling import listing, story
 from lanes.store.workload import workloads
@@ -21,7 +21,7 @@ def owed(connection: Connection, *keys: str) -> list[tuple[Lane, Purpose, WorkSt
     return sorted((each.lane, each.purpose, each.state, each.items) for each in seen.owed)
 
 
-def of(connection: Connection, *keys: str, most: int = 5) -> list[Example]:
+def of(connection: Connection, *keys: str, most: int = 5) -> list[AnswerExample]:
     return listing.of_each_kind(connection, "letters", keys, most=most)
 
 
@@ -51,7 +51,7 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
         workloads.pause(connection, "letters", since=NOON)
         seen = story.look(connection, {"letters": ["one", "two", "resting"]}, now=NOON)
     assert seen.owed == [
-        Owed(
+        OpenWork(
             "letters",
             Lane.BATCH,
             Purpose.ANSWER,
@@ -61,7 +61,7 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
             rests=False,
             paused=True,
         ),
-        Owed(
+        OpenWork(
             "letters",
             Lane.REALTIME,
             Purpose.ANSWER,

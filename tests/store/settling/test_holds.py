@@ -11,7 +11,7 @@ from lanes.money.budget import Budget, Period
 from lanes.promises.batches import batch_unclear
 from lanes.promises.breaches import frozen
 from lanes.realtime.circuit import Fault
-from lanes.routing.capacity import Kind, Limit
+from lanes.routing.capacity import Limit, LimitKind
 from lanes.settling.story import next_step
 from lanes.store import incidents
 from lanes.store.money import budgets
@@ -62,7 +62,7 @@ def back_off(connection: Connection) -> None:
 
 
 def reach_limit(connection: Connection) -> None:
-    reached = Limit(Kind.REQUESTS, 50, 0, later(seconds=60), NOON)
+    reached = Limit(LimitKind.REQUESTS, 50, 0, later(seconds=60), NOON)
     limits.exchange(connection, "acme", {MODEL: [reached]}, now=NOON)
 
 

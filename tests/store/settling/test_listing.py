@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
-from lanes.settling.listing import Listed, Page, Wanted
+from lanes.settling.listing import Listed, ListingPage, ListingQuery
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import listing
@@ -20,10 +20,10 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, claimed_item, rows, save, submit, tried
 
-LETTERS = Wanted("letters")
+LETTERS = ListingQuery("letters")
 
 
-def listed(connection: Connection, wanted: Wanted = LETTERS) -> list[Listed]:
+def listed(connection: Connection, wanted: ListingQuery = LETTERS) -> list[Listed]:
     found: list[Listed] = []
     onwards: int | None = 0
     while onwards is not None:
@@ -33,12 +33,12 @@ def listed(connection: Connection, wanted: Wanted = LETTERS) -> list[Listed]:
     return found
 
 
-def one(connection: Connection, wanted: Wanted = LETTERS) -> Listed:
+def one(connection: Connection, wanted: ListingQuery = LETTERS) -> Listed:
     (only,) = listed(connection, wanted)
     return only
 
 
-def keys(connection: Connection, wanted: Wanted = LETTERS) -> list[str]:
+def keys(connection: Connection, wanted: ListingQuery = LETTERS) -> list[str]:
     return [each.key for each in listed(connection, wanted)]
 
 
@@ -189,8 +189,8 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: 
         "received",
     ]
     for state in ItemState:
-        assert keys(connection, Wanted("letters", [state])) == [str(state)]
-    assert keys(connection, Wanted("letters", [ItemState.FAILED, ItemState.SETTLED])) == [
+        assert keys(connection, ListingQuery("letters", [state])) == [str(state)]
+    assert keys(connection, ListingQuery("letters", [ItemState.FAILED, ItemState.SETTLED])) == [
         "settled",
         "failed",
     ]
@@ -213,7 +213,7 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: 
 def test_only_what_changed_since_a_moment_is_found(
     connection: Connection, since: datetime, found: list[str]
 ) -> None:
-    changed = Wanted("letters", since=since)
+    changed = ListingQuery("letters", since=since)
     assert [
         key for key in keys(connection, changed) if key != "canceled"
     ] == found  # whose clock is the database's
@@ -224,14 +224,14 @@ def test_another_workload_has_its_own_items(connection: Connection, letters: Ver
     admit(connection, "a", now=NOON, workload="invoices")
     admit(connection, "b", now=NOON)
     assert keys(connection) == ["b"]
-    assert keys(connection, Wanted("invoices")) == ["a"]
-    assert keys(connection, Wanted("ghosts")) == []
+    assert keys(connection, ListingQuery("invoices")) == ["a"]
+    assert keys(connection, ListingQuery("ghosts")) == []
 
 
 @pytest.mark.usefixtures("fates")
 def test_named_items_are_found_among_the_wanted(connection: Connection) -> None:
     ids = {each.key: each.item_id for each in listed(connection)}
-    wanted = Wanted("letters", [ItemState.SETTLED, ItemState.FAILED])
+    wanted = ListingQuery("letters", [ItemState.SETTLED, ItemState.FAILED])
     found = among(connection, wanted, [ids["routed"], ids["failed"], ids["settled"], ItemId(99)])
     assert [each.key for each in found] == ["settled", "failed"]
     assert among(connection, wanted, []) == []
@@ -275,7 +275,7 @@ def test_pages_together_hold_every_item_once_forwards_and_backwards(
 
 
 def test_without_any_item_there_is_no_page(connection: Connection, letters: Version) -> None:
-    assert page(connection, LETTERS) == page_before(connection, LETTERS) == Page()
+    assert page(connection, LETTERS) == page_before(connection, LETTERS) == ListingPage()
 
 
 def test_nothing_is_held_between_two_pages(pool: Engine) -> None:

@@ -12,7 +12,7 @@ from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork, history_chars
-from lanes.settling.outcome import Saved, judge
+from lanes.settling.outcome import SaveResult, judge
 from lanes.store import work as work_store
 from lanes.store.batch import doubts
 from lanes.store.doors import items
@@ -635,7 +635,7 @@ def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(
 
 
 def test_saving_no_attempts_changes_nothing(connection: Connection) -> None:
-    assert save(connection) == Saved()
+    assert save(connection) == SaveResult()
 
 
 def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> None:

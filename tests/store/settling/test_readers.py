@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.settling.listing import Sought, Unanswered
+from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.doors import items
 from lanes.store.settling import results
 from lanes.words import Lane, Outcome, Standing
@@ -196,25 +196,25 @@ def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(
     admit(connection, "new", "gone", now=NOON)
     items.cancel(connection, "letters", "gone")
     sought = [
-        Sought("letters", "new", "a"),
-        Sought("letters", "early", "b"),
-        Sought("letters", "early", "c", settled=True),
-        Sought("letters", "broken", "d"),
-        Sought("letters", "gone", "e"),
-        Sought("letters", "ghost", "f"),
-        Sought("ghosts", "early", "g"),
-        Sought("letters", "early", "h"),
+        ResultRequest("letters", "new", "a"),
+        ResultRequest("letters", "early", "b"),
+        ResultRequest("letters", "early", "c", settled=True),
+        ResultRequest("letters", "broken", "d"),
+        ResultRequest("letters", "gone", "e"),
+        ResultRequest("letters", "ghost", "f"),
+        ResultRequest("ghosts", "early", "g"),
+        ResultRequest("letters", "early", "h"),
     ]
     early = results.current(connection, "letters", "early")
     assert early is not None
     assert results.take(connection, sought) == [
-        Unanswered.NOT_YET,
+        NoResult.NOT_YET,
         early,
-        Unanswered.NOT_YET,
-        Unanswered.FAILED,
-        Unanswered.CANCELED,
-        Unanswered.NO_ITEM,
-        Unanswered.NO_WORKLOAD,
+        NoResult.NOT_YET,
+        NoResult.FAILED,
+        NoResult.CANCELED,
+        NoResult.NO_ITEM,
+        NoResult.NO_WORKLOAD,
         early,
     ]
     assert sorted(each.reader for each in rows(connection, "read")) == ["b", "h"]

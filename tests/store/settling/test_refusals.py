@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from lanes.packing import ClaimedWork
 from lanes.settling.attempts import LASTING, LEAST_REFUSED, MOST_REFUSED, Refusals, weighed
-from lanes.settling.outcome import Attempt, Judged
+from lanes.settling.outcome import Attempt, Judgment
 from lanes.settling.story import next_step
 from lanes.store.settling import refusals, story
 from lanes.store.workload import workloads
@@ -255,7 +255,7 @@ def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_pack
     letters = workloads.in_force(connection)["letters"]
     batch_id, taken = submit(connection, letters)
     said = [
-        Judged(Outcome.PACK_REFUSED, error=SCHEMA_400, refused_call=str(number // 2))
+        Judgment(Outcome.PACK_REFUSED, error=SCHEMA_400, refused_call=str(number // 2))
         for number in range(len(taken))
     ]
     packs = [
@@ -308,7 +308,7 @@ def test_no_item_fails_for_its_version_and_no_version_stops_while_it_answers(
     before: bool, since: bool, times: int, calls: int, lasted: timedelta, known: bool
 ) -> None:
     found = Refusals(before or since, since, times, calls, lasted, known)
-    then = weighed(Judged(Outcome.POISON, error="no", refused_call="1"), found)
+    then = weighed(Judgment(Outcome.POISON, error="no", refused_call="1"), found)
     if since:
         assert (then.outcome, found.of_version) == (Outcome.POISON, False)
     if found.of_version:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection
 
-from lanes.batch.batch import Answer
+from lanes.batch.batch import CreateAnswer
 from lanes.store.batch import collection, creates, doubts
 from lanes.store.routing import rescues
 from lanes.store.settling import decisions
@@ -305,7 +305,7 @@ def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_
     assert doubts.release(connection, batch_id, note="not listed", now=later(hours=1))
     assert rescues.take(connection, doubted(connection)[:1], now=LATE) == 1
     answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
-    assert answer is Answer.UNWANTED
+    assert answer is CreateAnswer.UNWANTED
     assert row(connection, "batch").cancel_at == LATE
     assert {(each.lane, each.state) for each in rows(connection, "work")} == {
         ("realtime", "ready"),

@@ -23,7 +23,7 @@ from lanes.commands import outlet
 from lanes.commands import results as command
 from lanes.ids import BatchId, ItemId
 from lanes.packing import ClaimedWork
-from lanes.settling.listing import Listed, Wanted
+from lanes.settling.listing import Listed, ListingQuery
 from lanes.store.settling.news import News
 from lanes.words import ItemState, Lane, Outcome
 from tests.conftest import NOON, later
@@ -204,7 +204,7 @@ def followed(
         return item.key, str(item.state), item.output
 
     with suppress(KeyboardInterrupt):
-        for items in command.followed(pool, Wanted("letters", states), news, pause):
+        for items in command.followed(pool, ListingQuery("letters", states), news, pause):
             told[-1] += map(said, items)
     return told
 
@@ -290,7 +290,7 @@ def test_how_long_answers_took_to_be_read_counts_to_no_outage(
     def pause() -> None:
         raise KeyboardInterrupt
 
-    told = command.followed(pool, Wanted("letters"), news, pause)
+    told = command.followed(pool, ListingQuery("letters"), news, pause)
     assert [each.key for each in next(told)] == ["one"]
     host.at_s = 2 * command.OUTAGE_S
     monkeypatch.setattr(news, "read", lost)

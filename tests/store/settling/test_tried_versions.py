@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from lanes.settling.attempts import Times, poisoned
+from lanes.settling.attempts import CallTimes, poisoned
 from lanes.store.settling import retries
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -41,7 +41,7 @@ def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_w
     save(connection, tried(first, Outcome.POISON))
     published_anew(connection)
     retries.retry(connection, "letters", None, now=later(minutes=2))
-    (late,) = poisoned([first], "too late", Times(NOON, NOON))
+    (late,) = poisoned([first], "too late", CallTimes(NOON, NOON))
     save(connection, replace(late, response=said()), now=later(minutes=3))
     assert versions(connection) == [(1, "poison"), (1, "poison")]
 

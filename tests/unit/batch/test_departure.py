@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from lanes.batch.departure import Outstanding, announcement
+from lanes.batch.departure import OutstandingWork, announcement
 from tests.conftest import NOON, later
 
-EMPTY = Outstanding(
+EMPTY = OutstandingWork(
     "archive",
     paused_at=None,
     ready=0,

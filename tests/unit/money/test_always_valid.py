@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.always_valid import NOTHING, Share, bounds
+from lanes.money.always_valid import NOTHING, SampleShare, bounds
 
 shares = (
     st.integers(1, 400)
     .flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-    .map(lambda of: Share(*of))
+    .map(lambda of: SampleShare(*of))
 )
 
 
 @given(shares, st.sampled_from([0.01, 0.025, 0.2]))
 def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_does(
-    of: Share, alpha: float
+    of: SampleShare, alpha: float
 ) -> None:
     low, high = bounds(of, alpha=alpha)
     assert of.value is not None
@@ -40,9 +40,9 @@ def test_nothing_is_known_of_nothing() -> None:
 
 
 @given(shares)
-def test_misses_mirror_hits(of: Share) -> None:
+def test_misses_mirror_hits(of: SampleShare) -> None:
     low, high = bounds(of, alpha=0.05)
-    other = bounds(Share(of.samples - of.hits, of.samples), alpha=0.05)
+    other = bounds(SampleShare(of.samples - of.hits, of.samples), alpha=0.05)
     assert other == (pytest.approx(1 - high, abs=1e-6), pytest.approx(1 - low, abs=1e-6))
 
 
@@ -57,7 +57,7 @@ def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_c
         for samples in range(1, 1_001):
             hits += drawn.random() < share
             low, high = (
-                bounds(Share(hits, samples), alpha=0.05) if samples % 20 == 0 else (0.0, 1.0)
+                bounds(SampleShare(hits, samples), alpha=0.05) if samples % 20 == 0 else (0.0, 1.0)
             )
             if not low <= share <= high:
                 wrong += 1

@@ -18,10 +18,10 @@ from lanes.money.caching import (
     PROBED_EVERY_S,
     TERMS,
     CachePrices,
+    CacheUse,
     Caching,
     Marking,
     Marks,
-    Measured,
     begun,
     cache_prices,
     decide,
@@ -38,9 +38,9 @@ OFTEN = 1.0  # calls a second
 rates = st.floats(0, 1)
 
 
-def measured(hit_rate: float, calls: int = 1_000, *, per_s: float = OFTEN) -> Measured:
+def measured(hit_rate: float, calls: int = 1_000, *, per_s: float = OFTEN) -> CacheUse:
     read = round(hit_rate * calls * 4_000)
-    return Measured(read, calls * 4_000 - read, calls, calls, per_s)
+    return CacheUse(read, calls * 4_000 - read, calls, calls, per_s)
 
 
 def marking(marks: Marks, prices: CachePrices = REALTIME) -> Caching:
@@ -84,7 +84,7 @@ def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None
 
 def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> None:
     now = later(minutes=1)
-    seldom, often = (Measured(per_s=per_s) for per_s in (1 / 3_600, 1 / 300))
+    seldom, often = (CacheUse(per_s=per_s) for per_s in (1 / 3_600, 1 / 300))
     assert (
         decide(begun(REALTIME, now=NOON), seldom, REALTIME, lane=Lane.REALTIME, now=now).marks
         is Marks.NONE
@@ -99,7 +99,7 @@ def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> 
 
 
 def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> None:
-    tried = decide(begun(BATCH, now=NOON), Measured(), BATCH, lane=Lane.BATCH, now=NOON)
+    tried = decide(begun(BATCH, now=NOON), CacheUse(), BATCH, lane=Lane.BATCH, now=NOON)
     assert tried.marks is Marks.SOME
     marked = [number for number in range(100_000) if is_marked(tried.marks, number)]
     assert len(marked) == PROBED
@@ -171,7 +171,7 @@ def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_mo
 
 @pytest.mark.parametrize("marks", [Marks.SOME, Marks.ALL])
 def test_what_the_provider_caches_nothing_of_is_off_and_says_so(marks: Marks) -> None:
-    nothing = Measured(marked=40, per_s=OFTEN)
+    nothing = CacheUse(marked=40, per_s=OFTEN)
     off = decide(marking(marks), nothing, REALTIME, lane=Lane.REALTIME, now=later(hours=1))
     assert (off.marks, off.hit_rate) == (Marks.NONE, None)
     assert off.why == "the provider cached nothing of 40 calls: what they share is too short for it"

@@ -15,7 +15,7 @@ from lanes.json_data import call_bytes
 from lanes.money.caching import written
 from lanes.money.cost import allocate, allocate_usd, pack_bound, tokens, upper_bound
 from lanes.money.estimates import Estimates, Sharing
-from lanes.money.pack_size import Decided, PackSizes, Place, most_bytes
+from lanes.money.pack_size import PackDecision, PackPlace, PackSizes, most_bytes
 from lanes.packing import FRAME_CHARS, pack_ids
 from lanes.provider.requests import Question, Writer
 from lanes.words import Lane
@@ -212,7 +212,7 @@ def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
 
 def test_an_estimate_divides_what_is_shared_by_the_pack_size_in_force() -> None:
     letters = version(instructions="i" * 4_000, realtime_pack=8, batch_pack=8)
-    halved = Sharing(PackSizes({Place.of(letters, Lane.BATCH): Decided(2, 8, NOON)}))
+    halved = Sharing(PackSizes({PackPlace.of(letters, Lane.BATCH): PackDecision(2, 8, NOON)}))
     found, plain = Estimates(NOON, halved).of(letters, 200), Estimates(NOON).of(letters, 200)
     assert found.realtime == plain.realtime
     assert (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lanes.money.overhead import (
     MOST_USD,
-    Dated,
+    DatedOverhead,
     Overhead,
     OverheadKind,
     Overheads,
@@ -24,14 +24,14 @@ DAY = date(2026, 11, 1)
 
 def dated(
     usd: int, *, after: int = 0, workload: str | None = None, lane: Lane = Lane.BATCH
-) -> Dated:
+) -> DatedOverhead:
     of = Overhead(
         workload, lane, OverheadKind.ENGINEERING, Decimal(usd), DAY + timedelta(days=after)
     )
-    return Dated(of, "ada", "because", NOON)
+    return DatedOverhead(of, "ada", "because", NOON)
 
 
-def amount(*rows: Dated, on: int = 0, workload: str = "letters") -> float:
+def amount(*rows: DatedOverhead, on: int = 0, workload: str = "letters") -> float:
     return in_force(rows, workload, DAY + timedelta(days=on)).engineering_usd(Lane.BATCH)
 
 
@@ -93,6 +93,6 @@ def test_what_makes_no_sense_is_refused(usd: str, after: int, why: str) -> None:
 
 
 @given(st.lists(st.builds(dated, st.integers(0, 99), after=st.integers(0, 30))), st.integers(0, 30))
-def test_what_is_set_for_later_never_changes_what_was(rows: list[Dated], on: int) -> None:
+def test_what_is_set_for_later_never_changes_what_was(rows: list[DatedOverhead], on: int) -> None:
     later = [each for each in rows if each.overhead.from_date > DAY + timedelta(days=on)]
     assert amount(*rows, on=on) == amount(*(each for each in rows if each not in later), on=on)

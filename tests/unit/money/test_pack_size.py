@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.always_valid import NOTHING, Share
+from lanes.money.always_valid import NOTHING, SampleShare
 from lanes.money.pack_size import (
-    Decided,
-    Evidence,
-    Hurt,
+    PackDecision,
+    PackEvidence,
+    PackHarm,
+    PackPlace,
     PackSizes,
-    Place,
     decide,
     in_force,
     sizes,
@@ -24,11 +24,11 @@ from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import version
 
-GOOD, BAD, SINGLE = Share(392, 400), Share(110, 200), Share(97, 100)
+GOOD, BAD, SINGLE = SampleShare(392, 400), SampleShare(110, 200), SampleShare(97, 100)
 
 
-def at(size: int, allowed: int = 20) -> Decided:
-    return Decided(size, allowed, NOON)
+def at(size: int, allowed: int = 20) -> PackDecision:
+    return PackDecision(size, allowed, NOON)
 
 
 def test_sizes_are_the_one_allowed_and_its_halves() -> None:
@@ -38,14 +38,14 @@ def test_sizes_are_the_one_allowed_and_its_halves() -> None:
 
 def test_without_evidence_a_workload_has_what_it_allows() -> None:
     assert in_force(None, 20) == 20
-    assert decide(None, 20, Evidence(), {}, now=NOON) is None
+    assert decide(None, 20, PackEvidence(), {}, now=NOON) is None
 
 
 def test_where_packed_answers_surely_agree_less_than_single_ones_half_as_many_share_a_call() -> (
     None
 ):
-    made = decide(None, 20, Evidence({20: BAD}, SINGLE), {}, now=NOON)
-    assert made == Decided(
+    made = decide(None, 20, PackEvidence({20: BAD}, SINGLE), {}, now=NOON)
+    assert made == PackDecision(
         10,
         20,
         NOON,
@@ -59,13 +59,13 @@ def test_where_packed_answers_surely_agree_less_than_single_ones_half_as_many_sh
 def test_it_goes_down_to_one_where_packing_hurts_at_all() -> None:
     last, allowed = None, 20
     for size in (20, 10, 5, 2):
-        last = decide(last, allowed, Evidence({size: BAD}, SINGLE), {}, now=NOON)
+        last = decide(last, allowed, PackEvidence({size: BAD}, SINGLE), {}, now=NOON)
         assert last is not None
     assert (last.size, in_force(last, allowed)) == (1, 1)
 
 
 def test_packs_that_are_seldom_full_tell_of_the_size_that_they_have() -> None:
-    made = decide(None, 20, Evidence({4: BAD, 18: GOOD}, SINGLE), {}, now=NOON)
+    made = decide(None, 20, PackEvidence({4: BAD, 18: GOOD}, SINGLE), {}, now=NOON)
     assert made is not None
     assert (made.size, made.hurt) == (2, 5)
 
@@ -73,36 +73,39 @@ def test_packs_that_are_seldom_full_tell_of_the_size_that_they_have() -> None:
 @pytest.mark.parametrize(
     "evidence",
     [
-        Evidence({20: BAD}),
-        Evidence({20: BAD}, Share(3, 3)),
-        Evidence({20: Share(3, 6)}, SINGLE),
-        Evidence({}, SINGLE),
-        Evidence({20: GOOD}, SINGLE),
-        Evidence({20: Share(190, 200)}, SINGLE),
+        PackEvidence({20: BAD}),
+        PackEvidence({20: BAD}, SampleShare(3, 3)),
+        PackEvidence({20: SampleShare(3, 6)}, SINGLE),
+        PackEvidence({}, SINGLE),
+        PackEvidence({20: GOOD}, SINGLE),
+        PackEvidence({20: SampleShare(190, 200)}, SINGLE),
     ],
 )
-def test_too_little_evidence_changes_nothing(evidence: Evidence) -> None:
+def test_too_little_evidence_changes_nothing(evidence: PackEvidence) -> None:
     assert decide(None, 20, evidence, {}, now=NOON) is None
 
 
 def test_it_grows_by_one_step_where_the_size_in_force_does_no_harm() -> None:
-    made = decide(at(5), 20, Evidence({5: GOOD}, SINGLE), {}, now=later(days=3))
+    made = decide(at(5), 20, PackEvidence({5: GOOD}, SINGLE), {}, now=later(days=3))
     assert made is not None
     assert (made.size, made.hurt) == (10, None)
-    assert decide(at(5), 20, Evidence({5: Share(20, 20)}, SINGLE), {}, now=later(days=3)) is None
+    assert (
+        decide(at(5), 20, PackEvidence({5: SampleShare(20, 20)}, SINGLE), {}, now=later(days=3))
+        is None
+    )
 
 
 def test_a_size_that_hurt_rests_for_a_day_and_each_time_twice_as_long() -> None:
-    known = Evidence({5: GOOD}, SINGLE)
+    known = PackEvidence({5: GOOD}, SINGLE)
     for times, days in ((1, 1), (2, 2), (4, 8), (9, 16)):
-        hurts = {10: Hurt(times, NOON)}
+        hurts = {10: PackHarm(times, NOON)}
         assert decide(at(5), 20, known, hurts, now=later(days=days) - timedelta(seconds=1)) is None
         assert decide(at(5), 20, known, hurts, now=later(days=days)) is not None
 
 
 def test_single_calls_say_nothing_of_packs_which_are_tried_again_when_they_have_rested() -> None:
-    assert decide(at(1), 20, Evidence(), {2: Hurt(1, NOON)}, now=later(hours=23)) is None
-    made = decide(at(1), 20, Evidence(), {2: Hurt(1, NOON)}, now=later(hours=24))
+    assert decide(at(1), 20, PackEvidence(), {2: PackHarm(1, NOON)}, now=later(hours=23)) is None
+    made = decide(at(1), 20, PackEvidence(), {2: PackHarm(1, NOON)}, now=later(hours=24))
     assert made is not None
     assert (made.size, made.why) == (2, "packs of 2 rested, and are tried again")
 
@@ -119,7 +122,7 @@ def test_a_size_holds_for_the_model_that_was_seen() -> None:
         version(realtime_pack=20),
         version(realtime_pack=20, realtime_model="claude-opus-5-5"),
     )
-    known = PackSizes({Place.of(haiku, Lane.REALTIME): at(5)})
+    known = PackSizes({PackPlace.of(haiku, Lane.REALTIME): at(5)})
     assert (
         known.of(haiku, Lane.REALTIME),
         known.of(opus, Lane.REALTIME),
@@ -130,7 +133,7 @@ def test_a_size_holds_for_the_model_that_was_seen() -> None:
 counts = (
     st.integers(0, 300)
     .flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-    .map(lambda of: Share(*of))
+    .map(lambda of: SampleShare(*of))
 )
 
 
@@ -141,12 +144,12 @@ counts = (
     counts,
 )
 def test_a_decision_is_one_step_of_what_is_allowed_or_below_what_hurts(
-    allowed: int, last: tuple[int, int] | None, packed: dict[int, Share], alone: Share
+    allowed: int, last: tuple[int, int] | None, packed: dict[int, SampleShare], alone: SampleShare
 ) -> None:
-    before = None if last is None else Decided(last[0], max(last), NOON)
+    before = None if last is None else PackDecision(last[0], max(last), NOON)
     size = in_force(before, allowed)
     assert 1 <= size <= allowed
-    made = decide(before, allowed, Evidence(packed, alone), {}, now=later(days=1))
+    made = decide(before, allowed, PackEvidence(packed, alone), {}, now=later(days=1))
     if made is None:
         return
     assert made.size in sizes(allowed)
@@ -162,7 +165,7 @@ def weeks(
     agrees: Callable[[int], float], *, alone: float, a_day: int, days: int = 56, allowed: int = 20
 ) -> list[int]:
     """The sizes in force, hour by hour, where so many items are checked a day, a third of them twice."""
-    drawn, last, hurts, now = random.Random(5), None, dict[int, Hurt](), NOON
+    drawn, last, hurts, now = random.Random(5), None, dict[int, PackHarm](), NOON
     packed, single, found = NOTHING, NOTHING, list[int]()
     for _ in range(days * 24):
         now += timedelta(hours=1)
@@ -170,20 +173,20 @@ def weeks(
         found.append(size)
         for _ in range(a_day // 24):
             if size > 1:
-                packed = total([packed, Share(int(drawn.random() < agrees(size)), 1)])
+                packed = total([packed, SampleShare(int(drawn.random() < agrees(size)), 1)])
                 if drawn.random() < 1 / 3:
-                    single = total([single, Share(int(drawn.random() < alone), 1)])
+                    single = total([single, SampleShare(int(drawn.random() < alone), 1)])
         made = decide(
             last,
             allowed,
-            Evidence({size: packed} if packed.samples else {}, single),
+            PackEvidence({size: packed} if packed.samples else {}, single),
             hurts,
             now=now,
         )
         if made is not None:
             last, packed = made, NOTHING
             if made.hurt is not None:
-                hurts[made.hurt] = Hurt(
+                hurts[made.hurt] = PackHarm(
                     hurts[made.hurt].times + 1 if made.hurt in hurts else 1, now
                 )
     return found

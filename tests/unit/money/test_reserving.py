@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import BudgetId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period
-from lanes.money.reserving import BATCHES_REST, CALLS_REST, Candidate, Reserved, reserve
+from lanes.money.reserving import BATCHES_REST, CALLS_REST, ReserveCandidate, ReserveResult, reserve
 from tests.conftest import NOON
 
 ZERO = Decimal(0)
@@ -30,22 +30,24 @@ def status(
     )
 
 
-def wants(*bounds: str, consumers: str = "", workload: str = "letters") -> list[Candidate]:
+def wants(*bounds: str, consumers: str = "", workload: str = "letters") -> list[ReserveCandidate]:
     names = consumers.ljust(len(bounds), "-")
     return [
-        Candidate(WorkId(n), workload, None if name == "-" else name, Decimal(bound))
+        ReserveCandidate(WorkId(n), workload, None if name == "-" else name, Decimal(bound))
         for n, (bound, name) in enumerate(zip(bounds, names, strict=True))
     ]
 
 
-def take(candidates: list[Candidate], *of: BudgetStatus, least: str = "0.01") -> Reserved:
+def take(
+    candidates: list[ReserveCandidate], *of: BudgetStatus, least: str = "0.01"
+) -> ReserveResult:
     named = {BudgetId(n): each for n, each in enumerate(of)}
     return reserve(
         candidates, named, least={each.budget.workload: Decimal(least) for each in of}, now=NOON
     )
 
 
-def paid(then: Reserved) -> list[int]:
+def paid(then: ReserveResult) -> list[int]:
     return [each.work_id for each in then.paid]
 
 
@@ -107,7 +109,7 @@ def test_an_item_rests_until_the_last_of_the_budgets_that_it_lacks_begins_anew()
 
 
 def test_the_budget_of_one_workload_holds_no_other_back() -> None:
-    bills = [Candidate(WorkId(7), "bills", None, Decimal("0.5"))]
+    bills = [ReserveCandidate(WorkId(7), "bills", None, Decimal("0.5"))]
     then = take(wants("0.5") + bills, status("1", spent="1"), status("1", workload="bills"))
     assert (paid(then), then.stopped) == ([7], {"letters"})
 

@@ -12,8 +12,8 @@ from lanes.promises.assessment import BATCH, LEAST_HITS, REALTIME
 from lanes.promises.deadlines import AtRisk, DueCounts, deadline_at_risk, deadline_missed, risks
 from lanes.promises.incident import Promise, Severity
 from lanes.promises.judge import PromiseMeasurements, assess
-from lanes.routing.load import Held, Load
-from lanes.routing.second_look import Doubtful, Late
+from lanes.routing.load import Load, UnservedReason
+from lanes.routing.second_look import DoubtfulItem, LateItem
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON
 from tests.examples import version
@@ -134,13 +134,13 @@ def test_what_real_time_cannot_take_says_how_long_it_needs() -> None:
     )
 
 
-REST = Held("claude answers nobody since 11:59 UTC: 529", outage=True)
-UNPAID = Held('the budget of "letters" is used up', outage=False)
+REST = UnservedReason("claude answers nobody since 11:59 UTC: 529", outage=True)
+UNPAID = UnservedReason('the budget of "letters" is used up', outage=False)
 
 
-def doubtful(held: Held | None = None, *, binds: Lane | None = None) -> Doubtful:
-    return Doubtful(
-        Late(WorkId(1), LETTERS, NOON + timedelta(minutes=30), binds=binds),
+def doubtful(held: UnservedReason | None = None, *, binds: Lane | None = None) -> DoubtfulItem:
+    return DoubtfulItem(
+        LateItem(WorkId(1), LETTERS, NOON + timedelta(minutes=30), binds=binds),
         0.25,
         "it is late",
         held,
@@ -174,7 +174,7 @@ def doubtful(held: Held | None = None, *, binds: Lane | None = None) -> Doubtful
     ],
 )
 def test_what_real_time_answers_nothing_of_says_why_and_a_standstill_explains_only_what_is_its_fault(
-    found: list[Doubtful], why: str, standstill: frozenset[Lane]
+    found: list[DoubtfulItem], why: str, standstill: frozenset[Lane]
 ) -> None:
     (of,) = risks(found, Load(NOON, per_s=10))
     judged = deadline_at_risk(of, NOON)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.always_valid import Share, bounds
+from lanes.money.always_valid import SampleShare, bounds
 from lanes.promises.answers import RealtimeFigures, realtime_failing
 from lanes.promises.assessment import LEAST_HITS, STAYS, share_verdict
 from lanes.words import Verdict
@@ -56,10 +56,10 @@ def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens
 
 
 def test_what_is_clearly_broken_needs_no_twenty_samples() -> None:
-    assert share_verdict(Share(19, 19), 5) is Verdict.FAILED
-    assert share_verdict(Share(LEAST_HITS, LEAST_HITS), 5) is Verdict.FAILED
+    assert share_verdict(SampleShare(19, 19), 5) is Verdict.FAILED
+    assert share_verdict(SampleShare(LEAST_HITS, LEAST_HITS), 5) is Verdict.FAILED
     assert (
-        share_verdict(Share(LEAST_HITS - 1, LEAST_HITS - 1), 5) is Verdict.INCONCLUSIVE
+        share_verdict(SampleShare(LEAST_HITS - 1, LEAST_HITS - 1), 5) is Verdict.INCONCLUSIVE
     )  # the tries of one item are alike
 
 
@@ -69,14 +69,14 @@ def test_what_is_clearly_broken_needs_no_twenty_samples() -> None:
 def test_a_share_is_below_its_limit_once_its_exact_upper_bound_is(
     hits: int, samples: int, passes: bool
 ) -> None:
-    assert (share_verdict(Share(hits, samples), 5) is Verdict.PASSED) == passes
+    assert (share_verdict(SampleShare(hits, samples), 5) is Verdict.PASSED) == passes
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000), st.floats(0.1, 100))
 def test_a_share_breaks_its_promise_only_where_its_bounds_lie_above_the_limit(
     hits: int, clean: int, limit: float
 ) -> None:
-    seen = Share(hits, hits + clean)
+    seen = SampleShare(hits, hits + clean)
     low, _ = bounds(seen, alpha=0.01)
     judged = share_verdict(seen, limit)
     if judged is Verdict.FAILED:
@@ -89,10 +89,10 @@ def test_a_share_breaks_its_promise_only_where_its_bounds_lie_above_the_limit(
 def test_one_more_hit_never_mends_a_share_and_one_more_clean_sample_never_breaks_it(
     hits: int, clean: int, limit: float
 ) -> None:
-    seen = share_verdict(Share(hits, hits + clean), limit)
+    seen = share_verdict(SampleShare(hits, hits + clean), limit)
     if seen is Verdict.FAILED:
-        assert share_verdict(Share(hits + 1, hits + clean + 1), limit) is Verdict.FAILED
-    if share_verdict(Share(hits, hits + clean + 1), limit) is Verdict.FAILED:
+        assert share_verdict(SampleShare(hits + 1, hits + clean + 1), limit) is Verdict.FAILED
+    if share_verdict(SampleShare(hits, hits + clean + 1), limit) is Verdict.FAILED:
         assert seen is Verdict.FAILED
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.realtime.headers import told
-from lanes.routing.capacity import WINDOW, Kind
+from lanes.routing.capacity import WINDOW, LimitKind
 from tests.conftest import NOON, later
 
 
@@ -26,7 +26,7 @@ def headers(
 def test_a_limit_is_read_with_what_remains_and_when_it_is_whole_again() -> None:
     (limit,) = told(headers(), now=NOON).limits
     assert (limit.kind, limit.limit, limit.remaining, limit.reset_at) == (
-        Kind.REQUESTS,
+        LimitKind.REQUESTS,
         50,
         20,
         later(seconds=36),
@@ -42,9 +42,12 @@ def test_the_case_of_their_names_does_not_matter() -> None:
 
 def test_tokens_of_both_kinds_together_count_only_where_they_are_not_told_apart() -> None:
     together = headers("tokens", limit=100_000)
-    assert [each.kind for each in told(together, now=NOON).limits] == [Kind.TOKENS]
+    assert [each.kind for each in told(together, now=NOON).limits] == [LimitKind.TOKENS]
     apart = headers("input-tokens") | headers("output-tokens") | together
-    assert [each.kind for each in told(apart, now=NOON).limits] == [Kind.INPUT, Kind.OUTPUT]
+    assert [each.kind for each in told(apart, now=NOON).limits] == [
+        LimitKind.INPUT,
+        LimitKind.OUTPUT,
+    ]
 
 
 def test_a_reset_is_measured_from_the_providers_own_clock() -> None:
@@ -74,7 +77,7 @@ def test_what_cannot_be_true_is_left_out_with_one_note_and_its_neighbours_are_be
     lie: dict[str, object],
 ) -> None:
     said = told(headers("requests", **lie) | headers("input-tokens"), now=NOON)
-    assert [each.kind for each in said.limits] == [Kind.INPUT]
+    assert [each.kind for each in said.limits] == [LimitKind.INPUT]
     assert len(said.notes) == 1
 
 

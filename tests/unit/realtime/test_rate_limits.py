@@ -13,7 +13,7 @@ from anthropic_standin.errors import ApiError
 from anthropic_standin.limits import AccountLimits, EndpointSettings
 from lanes.realtime.headers import Told, told
 from lanes.realtime.rate_limits import RateLimits, presses
-from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
+from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
 from tests.conftest import NOON, later
 from tests.unit.realtime.test_turns import claimed
 
@@ -135,9 +135,9 @@ def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything
         (
             sum(each.of(kind) for each in needs) / limit
             for kind, limit in (
-                (Kind.REQUESTS, requests),
-                (Kind.INPUT, input),
-                (Kind.OUTPUT, output),
+                (LimitKind.REQUESTS, requests),
+                (LimitKind.INPUT, input),
+                (LimitKind.OUTPUT, output),
             )
             if limit
         ),
@@ -234,10 +234,16 @@ def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
     for key in ("old", "new"):
         mine.begun(key, MODEL, Need(1, 1), now=NOON)
     mine.told(
-        MODEL, Told([Limit(Kind.REQUESTS, 50, 3, later(minutes=1), NOON)], []), key="new", now=NOON
+        MODEL,
+        Told([Limit(LimitKind.REQUESTS, 50, 3, later(minutes=1), NOON)], []),
+        key="new",
+        now=NOON,
     )
     mine.told(
-        MODEL, Told([Limit(Kind.REQUESTS, 50, 40, later(minutes=1), NOON)], []), key="old", now=NOON
+        MODEL,
+        Told([Limit(LimitKind.REQUESTS, 50, 40, later(minutes=1), NOON)], []),
+        key="old",
+        now=NOON,
     )
     assert mine.room(MODEL, Need(1, 1), presses=True, now=NOON) == 3
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import WorkId
-from lanes.money.pack_size import Decided, PackSizes, Place
+from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.packing import Claim, ClaimedWork
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.circuit import Fault
@@ -451,7 +451,7 @@ def test_where_what_measures_waits_one_more_is_looked_at_until_something_is_owed
 
 
 def test_packs_are_as_large_as_evidence_allows() -> None:
-    sizes = PackSizes({Place.of(BILLS, Lane.REALTIME): Decided(2, 4, NOON)})
+    sizes = PackSizes({PackPlace.of(BILLS, Lane.REALTIME): PackDecision(2, 4, NOON)})
     opened = Turns(Pace(most=4), Health(jitter=lambda: 1.0), sizes=sizes)
     assert opened.wanted({"bills": BILLS}, NOON) == {"bills": 8}
     take_in(opened, *(claimed(number, BILLS) for number in range(4)))

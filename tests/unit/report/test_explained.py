@@ -15,7 +15,7 @@ from lanes.report import forecast_terminal, legends, markdown, replay, rollout, 
 from lanes.report.figures import CircuitFigures, StateFigures
 from lanes.report.section import explained, of_shown
 from lanes.report.snapshot import Snapshot
-from lanes.routing.forecast import Forecast, Plan
+from lanes.routing.forecast import FilePlan, Forecast
 from lanes.words import ItemState, Lane, Reason
 from tests.conftest import NOON, later
 from tests.rollouts import ERRORS, playbook, step
@@ -91,7 +91,7 @@ def test_every_figure_of_a_replay_is_explained() -> None:
 
 @pytest.mark.parametrize("by", [None, later(hours=8)])
 def test_every_figure_of_a_quote_and_a_dry_run_is_explained(by: datetime | None) -> None:
-    batch = Plan(
+    batch = FilePlan(
         Lane.BATCH,
         20,
         2,
@@ -99,7 +99,7 @@ def test_every_figure_of_a_quote_and_a_dry_run_is_explained(by: datetime | None)
         probability=0.97 if by else None,
         back_at=None if by else NOON,
     )
-    plans = [Plan(Lane.REALTIME, 1, 40, Decimal("0.4"), takes_s=9.0), batch]
+    plans = [FilePlan(Lane.REALTIME, 1, 40, Decimal("0.4"), takes_s=9.0), batch]
     routes = Counter({(Lane.BATCH, Reason.SPLIT): 30, (Lane.REALTIME, Reason.URGENT): 10})
     found = Forecast(
         "letters", 3, by, items=40, as_routed_usd=Decimal("0.2"), plans=plans, routes=routes

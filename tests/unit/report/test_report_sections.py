@@ -7,7 +7,7 @@ from decimal import Decimal
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
-from lanes.money.always_valid import NOTHING, Share
+from lanes.money.always_valid import NOTHING, SampleShare
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.report import markdown
@@ -31,8 +31,8 @@ from lanes.report.section import Section
 from lanes.report.sections import further, pressing
 from lanes.report.snapshot import Snapshot
 from lanes.rollouts.rollout import HoldReason, Rollout
-from lanes.routing.capacity import Kind, Limit
-from lanes.routing.prospect import Told, calibrations
+from lanes.routing.capacity import Limit, LimitKind
+from lanes.routing.prospect import StatedBin, calibrations
 from lanes.words import FlushReason, Lane, ReplayState, RolloutState
 from tests.conftest import NOON, later
 from tests.rollouts import playbook
@@ -80,7 +80,7 @@ LATE_READERS = evidence(
 )
 
 TOLD = NOON + timedelta(minutes=59, seconds=30)
-ROOM = Limit(Kind.INPUT, 50_000, 12_000, TOLD + timedelta(seconds=40), TOLD)
+ROOM = Limit(LimitKind.INPUT, 50_000, 12_000, TOLD + timedelta(seconds=40), TOLD)
 
 
 def steered(text: str = "trial") -> Snapshot:
@@ -95,7 +95,10 @@ def steered(text: str = "trial") -> Snapshot:
             BatchTotals("new", 1, 0, 5, 0, 0, 0, 0, None, None),
         ],
         calibration=calibrations(
-            [Told("letters", 5, 200, 195, 194.0, 4.9), Told("letters", 6, 100, 98, 98.5, 1.9)]
+            [
+                StatedBin("letters", 5, 200, 195, 194.0, 4.9),
+                StatedBin("letters", 6, 100, 98, 98.5, 1.9),
+            ]
         ),
         deadlines=[
             DeadlineFigures("letters", Lane.REALTIME, "rescue", 40, 1, 0),
@@ -107,14 +110,14 @@ def steered(text: str = "trial") -> Snapshot:
                 Lane.BATCH,
                 10,
                 20,
-                Share(200, 220),
-                Share(78, 80),
+                SampleShare(200, 220),
+                SampleShare(78, 80),
                 NOON,
                 "20 hurt",
                 Decimal("0.02"),
             ),
             PackFigures(
-                "new", Lane.REALTIME, None, None, Share(3, 3), NOTHING, None, "", Decimal(0)
+                "new", Lane.REALTIME, None, None, SampleShare(3, 3), NOTHING, None, "", Decimal(0)
             ),
         ],
         windows=[

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.prospect import EDGES, Told, calibrations
+from lanes.routing.prospect import EDGES, StatedBin, calibrations
 
 told = st.builds(
-    lambda workload, bin, items, back, off: Told(
+    lambda workload, bin, items, back, off: StatedBin(
         workload,
         bin,
         items,
@@ -24,7 +24,7 @@ told = st.builds(
 
 @given(st.lists(told, unique_by=lambda each: (each.workload, each.bin)))
 def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within_its_bin(
-    of: list[Told],
+    of: list[StatedBin],
 ) -> None:
     found = calibrations(of)
     assert sum(each.items for each in found) == sum(each.items for each in of)
@@ -36,11 +36,11 @@ def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within
 
 
 def test_a_workload_that_was_right_has_the_score_of_its_own_uncertainty() -> None:
-    (found,) = calibrations([Told("letters", 3, 100, 85, 85.0, 12.75)])
+    (found,) = calibrations([StatedBin("letters", 3, 100, 85, 85.0, 12.75)])
     assert (found.stated, found.back, found.brier) == (0.85, 0.85, 0.1275)
     assert [(bin.low, bin.high) for bin in found.bins] == [(0.8, 0.9)]
 
 
 def test_of_nothing_there_is_no_score() -> None:
     assert calibrations([]) == []
-    assert calibrations([Told("letters", 3, 0, 0, 0, 0)]) == []
+    assert calibrations([StatedBin("letters", 3, 0, 0, 0, 0)]) == []

@@ -7,11 +7,11 @@ from lanes.routing.capacity import (
     FEWEST,
     WINDOW,
     WINDOW_S,
-    Kind,
     Limit,
+    LimitKind,
+    MeasuredTry,
     Need,
-    Tried,
-    Waiting,
+    WaitingItems,
     drain_time_s,
     fits_at,
     learn,
@@ -26,7 +26,7 @@ limits = st.builds(
     lambda kind, limit, part, fills_s: Limit(
         kind, limit, part * limit, later(seconds=fills_s), NOON
     ),
-    st.sampled_from(Kind),
+    st.sampled_from(LimitKind),
     st.integers(1, 10**7),
     st.floats(0, 1),
     st.floats(0, WINDOW_S),
@@ -35,14 +35,17 @@ limits = st.builds(
 
 def test_nothing_that_waits_takes_no_time_and_without_any_figure_nobody_knows() -> None:
     assert drain_time_s([], [], per_s=None, now=NOON) == 0
-    assert drain_time_s([Waiting(5, EACH)], [], per_s=None, now=NOON) is None
+    assert drain_time_s([WaitingItems(5, EACH)], [], per_s=None, now=NOON) is None
 
 
 def test_what_waits_takes_as_long_as_the_scarcest_of_rate_and_limits() -> None:
-    waiting, requests = [Waiting(120, EACH)], Limit(Kind.REQUESTS, 60, 0, later(minutes=1), NOON)
+    waiting, requests = (
+        [WaitingItems(120, EACH)],
+        Limit(LimitKind.REQUESTS, 60, 0, later(minutes=1), NOON),
+    )
     assert drain_time_s(waiting, [], per_s=10, now=NOON) == 12
     assert drain_time_s(waiting, [requests], per_s=10, now=NOON) == 120
-    tokens = Limit(Kind.INPUT, 1_000_000, 1_000_000, NOON, NOON)
+    tokens = Limit(LimitKind.INPUT, 1_000_000, 1_000_000, NOON, NOON)
     assert drain_time_s(waiting, [requests, tokens], per_s=0.5, now=NOON) == 240
 
 
@@ -56,7 +59,7 @@ def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(
 
 
 @example(
-    Limit(Kind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON
+    Limit(LimitKind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON
 )  # whole later than at the rate of a window
 @given(limits, st.floats(0, 1), moments)
 def test_what_fits_a_whole_limit_fits_when_it_is_said_to(
@@ -75,7 +78,7 @@ waits_of = st.tuples(st.integers(1, 500), st.floats(1, 5_000), st.floats(1, 5_00
 def test_more_that_waits_never_takes_less_time(
     waits: list[tuple[int, float, float]], known: list[Limit]
 ) -> None:
-    waiting = [Waiting(items, Need(input, output)) for items, input, output in waits]
+    waiting = [WaitingItems(items, Need(input, output)) for items, input, output in waits]
     less, more = (drain_time_s(some, known, per_s=2, now=NOON) for some in (waiting[:-1], waiting))
     assert less is not None
     assert more is not None
@@ -84,7 +87,7 @@ def test_more_that_waits_never_takes_less_time(
 
 def test_few_tries_teach_nothing_and_many_teach_quantiles() -> None:
     letters = spec()
-    tried = [Tried(400, 1, 300, n) for n in range(100)]
+    tried = [MeasuredTry(400, 1, 300, n) for n in range(100)]
     assert learn(letters, tried[: FEWEST - 1]) == unlearned(letters)
     known = learn(letters, tried)
     assert known.tries == 100
@@ -92,8 +95,10 @@ def test_few_tries_teach_nothing_and_many_teach_quantiles() -> None:
     assert abs(known.input_of(letters, 400) - 300) < 1
 
 
-@given(st.lists(st.builds(Tried, *[st.integers(0, 10**9)] * 4), max_size=60))
-def test_whatever_was_tried_a_prediction_is_a_finite_number_of_tokens(tried: list[Tried]) -> None:
+@given(st.lists(st.builds(MeasuredTry, *[st.integers(0, 10**9)] * 4), max_size=60))
+def test_whatever_was_tried_a_prediction_is_a_finite_number_of_tokens(
+    tried: list[MeasuredTry],
+) -> None:
     need = learn(spec(), tried).usual(spec(), 1_000, 3)
     assert 0 <= need.input < 10**12
     assert 0 <= need.output < 10**12

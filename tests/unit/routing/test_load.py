@@ -6,9 +6,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lanes.realtime.pace import divide
-from lanes.routing.capacity import WINDOW, Kind, Limit, Need
+from lanes.routing.capacity import WINDOW, Limit, LimitKind, Need
 from lanes.routing.lane_rules import LONG_OVERDUE
-from lanes.routing.load import A_CALL, Added, Load, Queue
+from lanes.routing.load import A_CALL, AddedItems, Load, RankedQueue
 from lanes.workload.version import Entitlement
 from tests.conftest import NOON, later
 
@@ -23,13 +23,13 @@ def load(
     limits: dict[str, list[Limit]] | None = None,
     **waiting: int,
 ) -> Load:
-    queues = [Queue(name, MODEL, LONG_OVERDUE, items) for name, items in waiting.items()]
+    queues = [RankedQueue(name, MODEL, LONG_OVERDUE, items) for name, items in waiting.items()]
     return Load(NOON, per_s, queues=queues, entitled=entitled or {}, limits=limits or {})
 
 
 def one(seen: Load, workload: str = "letters") -> float:
     """Seconds until one more item of it is answered."""
-    return seen.drain_s(workload, MODEL, until=later(minutes=2), more=Added(MODEL, 1, A_CALL))
+    return seen.drain_s(workload, MODEL, until=later(minutes=2), more=AddedItems(MODEL, 1, A_CALL))
 
 
 def test_the_backlog_of_another_holds_nothing_up_but_by_its_share() -> None:
@@ -45,8 +45,8 @@ def test_what_ranks_behind_in_another_workload_has_its_share_all_the_same() -> N
         NOON,
         50,
         queues=[
-            Queue("letters", MODEL, NOON, 2_999),
-            Queue("archive", MODEL, later(hours=3), 20_000),
+            RankedQueue("letters", MODEL, NOON, 2_999),
+            RankedQueue("archive", MODEL, later(hours=3), 20_000),
         ],
     )
     assert one(behind) == 6_000 / 50
@@ -68,10 +68,10 @@ def test_nobody_has_more_than_the_largest_share_while_others_wait() -> None:
 
 
 def test_the_limits_of_a_model_are_shared_as_the_places_are() -> None:
-    limits = {MODEL: [Limit(Kind.REQUESTS, 60, 0, NOON + WINDOW, NOON)]}
+    limits = {MODEL: [Limit(LimitKind.REQUESTS, 60, 0, NOON + WINDOW, NOON)]}
     assert one(load(limits=limits, archive=20_000, letters=9)) == 20
-    others = Added("another", 20_000, Need(0, 0, 20_000))
-    ours = Added(MODEL, 10, Need(0, 0, 10))
+    others = AddedItems("another", 20_000, Need(0, 0, 20_000))
+    ours = AddedItems(MODEL, 10, Need(0, 0, 10))
     assert (
         load(limits=limits).drain_s("letters", MODEL, more=ours, beside={"archive": others}) == 10
     )
@@ -97,7 +97,7 @@ def test_it_takes_about_as_long_as_places_are_really_divided(
         waiting = {name: entitled[name] for name in left}
         given_out = divide(PLACES, waiting, in_flight={}, places=PLACES, rooms=left)
         left = dict(Counter(left) - Counter(given_out))
-    queues = [Queue(name, MODEL, LONG_OVERDUE, items) for name, (items, _, _) in of.items()]
+    queues = [RankedQueue(name, MODEL, LONG_OVERDUE, items) for name, (items, _, _) in of.items()]
     told = Load(NOON, PLACES, queues=queues, entitled=entitled).drain_s(workload, MODEL)
     assert (
         told * 0.5 - 3 <= seconds <= told * 1.35 + 3

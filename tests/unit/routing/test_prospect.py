@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Prospect, Prospects, percent
-from lanes.routing.route import Arrived, decide, fall_back
+from lanes.routing.route import ArrivedItem, decide, fall_back
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import Turnarounds
 from lanes.words import Lane, Outcome, Reason
@@ -27,8 +27,8 @@ AT_22_05 = datetime(2026, 11, 24, 22, 5, tzinfo=UTC)
 NOTHING = Turnarounds({}, NOON)
 
 
-def item(due_at: datetime | None) -> Arrived:
-    return Arrived("letters", "k", {}, received_at=NOON, occurred_at=NOON, due_at=due_at)
+def item(due_at: datetime | None) -> ArrivedItem:
+    return ArrivedItem("letters", "k", {}, received_at=NOON, occurred_at=NOON, due_at=due_at)
 
 
 def history(took: timedelta, *, number: int = 20) -> list[Took]:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.cost import shared_tokens
 from lanes.money.estimates import Sharing
-from lanes.money.pack_size import Decided, PackSizes, Place
-from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
-from lanes.routing.load import Load, Queue
+from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
+from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
+from lanes.routing.load import Load, RankedQueue
 from lanes.routing.room import Room
-from lanes.routing.route import Arrived, decide
+from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
@@ -30,22 +30,22 @@ ALL_REALTIME = Splits([Split("letters", None, BUCKETS)])
 MINUTE = timedelta(minutes=1)
 
 
-def limit(of: int, remaining: float, kind: Kind = Kind.REQUESTS) -> Limit:
+def limit(of: int, remaining: float, kind: LimitKind = LimitKind.REQUESTS) -> Limit:
     return Limit(kind, of, remaining, NOON + WINDOW, NOON)
 
 
 def load(
     ahead: int = 0, *limits: Limit, per_s: float = 1_000_000, ranks_from: float = 0, **more: Any
 ) -> Load:
-    queues = [Queue("letters", MODEL, later(seconds=ranks_from), ahead)] if ahead else []
+    queues = [RankedQueue("letters", MODEL, later(seconds=ranks_from), ahead)] if ahead else []
     return Load(NOON, per_s, queues=queues, limits={MODEL: limits} if limits else {}, **more)
 
 
-def item(**fields: Any) -> Arrived:
-    return Arrived("letters", "k1", {"text": "hello"}, NOON, NOON, **fields)
+def item(**fields: Any) -> ArrivedItem:
+    return ArrivedItem("letters", "k1", {"text": "hello"}, NOON, NOON, **fields)
 
 
-def lane(seen: Load, each: Arrived | None = None, of: Version = LETTERS) -> tuple[Lane, Reason]:
+def lane(seen: Load, each: ArrivedItem | None = None, of: Version = LETTERS) -> tuple[Lane, Reason]:
     route = decide(each or item(), of, ALL_REALTIME, now=NOON, room=Room(seen))
     return route.lane, route.reason
 
@@ -127,7 +127,7 @@ def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_t
     None
 ):
     of = version(instructions="x" * 4_000, realtime_pack=10)
-    halved = PackSizes({Place.of(of, Lane.REALTIME): Decided(5, 10, NOON)})
+    halved = PackSizes({PackPlace.of(of, Lane.REALTIME): PackDecision(5, 10, NOON)})
     packed, cached = Sharing(halved), Sharing(halved, {(of.id, Lane.REALTIME): 0.5})
     known = Room(load(), packed).need_of(of)
     assert known.requests == 0.2
@@ -136,7 +136,7 @@ def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_t
     )
 
 
-kinds = st.sampled_from(Kind)
+kinds = st.sampled_from(LimitKind)
 limits = st.builds(
     lambda kind, of, part, fills_s, age_s: Limit(
         kind, of, of * part, later(seconds=fills_s - age_s), later(seconds=-age_s)
@@ -181,7 +181,7 @@ loads = st.builds(
 
 @given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS))
 def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
-    each: Arrived, of: Version, soft: list[BudgetStatus], seen: Load, points: int
+    each: ArrivedItem, of: Version, soft: list[BudgetStatus], seen: Load, points: int
 ) -> None:
     splits = Splits([Split("letters", None, points)])
     free = decide(each, of, splits, now=NOON)
@@ -200,7 +200,7 @@ def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
 
 @given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS), st.integers(0, BUCKETS))
 def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_and_budgets(
-    each: Arrived, of: Version, soft: list[BudgetStatus], seen: Load, one: int, other: int
+    each: ArrivedItem, of: Version, soft: list[BudgetStatus], seen: Load, one: int, other: int
 ) -> None:
     low, high = (
         decide(
@@ -218,7 +218,7 @@ def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_an
 
 @given(arrived(), specs, loads, st.integers(0, 10_000))
 def test_more_that_waits_moves_what_may_wait_only_to_batch(
-    each: Arrived, of: Version, seen: Load, more: int
+    each: ArrivedItem, of: Version, seen: Load, more: int
 ) -> None:
     busier = load(
         sum(q.items for q in seen.queues) + more,
@@ -234,5 +234,5 @@ def test_more_that_waits_moves_what_may_wait_only_to_batch(
 
 def test_places_that_nobody_has_timed_bound_nothing_and_limits_do() -> None:
     assert lane(load(100_000, per_s=10, timed=False)) == (Lane.REALTIME, Reason.SPLIT)
-    empty = Limit(Kind.REQUESTS, 60, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    empty = Limit(LimitKind.REQUESTS, 60, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     assert lane(load(100_000, empty, per_s=10, timed=False)) == (Lane.BATCH, Reason.CAPACITY)

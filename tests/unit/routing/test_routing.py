@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.routing.lane_rules import EXPECTED_CALL, binds, rank_at
-from lanes.routing.route import Arrived, Route, decide, looks_inside
+from lanes.routing.route import ArrivedItem, Route, decide, looks_inside
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import NOTHING, Turnaround
 from lanes.words import Lane, Reason
@@ -31,8 +31,8 @@ BACK_AGAIN = Turnaround(NOTHING, usual=timedelta(hours=1)).within(0.95)
 lanes_or_none = st.none() | st.sampled_from(Lane)
 
 
-def item(**fields: Any) -> Arrived:
-    return Arrived(
+def item(**fields: Any) -> ArrivedItem:
+    return ArrivedItem(
         workload="letters",
         key="k1",
         payload=fields.pop("payload", {"text": "hello"}),
@@ -42,7 +42,7 @@ def item(**fields: Any) -> Arrived:
     )
 
 
-def must_be_realtime(each: Arrived, of: Version) -> bool:
+def must_be_realtime(each: ArrivedItem, of: Version) -> bool:
     """What the rules say of an item, in words of the test's own."""
     due_soon = each.due_at is not None and each.due_at < NOON + LEAD + BACK_AGAIN
     chat = bool(of.spec.urgent_when) and each.payload.get("channel") == "chat"
@@ -51,7 +51,7 @@ def must_be_realtime(each: Arrived, of: Version) -> bool:
 
 @given(arrived(), st.sampled_from([RULED, PLAIN]), st.integers(0, BUCKETS))
 def test_an_item_that_must_be_realtime_is_never_sent_to_batch(
-    each: Arrived, of: Version, points: int
+    each: ArrivedItem, of: Version, points: int
 ) -> None:
     route = decide(each, of, Splits([Split("letters", None, points)]), now=NOON)
     if must_be_realtime(each, of):
@@ -63,7 +63,7 @@ def test_an_item_that_must_be_realtime_is_never_sent_to_batch(
 
 @given(arrived(), st.sampled_from(["chat", "mail"]))
 def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(
-    each: Arrived, channel: str
+    each: ArrivedItem, channel: str
 ) -> None:
     old = replace(
         each, payload={"channel": channel}, occurred_at=later(days=-2), due_at=None, urgent=False
@@ -78,7 +78,7 @@ def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(
 
 @given(arrived(), st.integers(0, BUCKETS), st.integers(0, BUCKETS))
 def test_raising_the_split_moves_items_only_to_realtime_and_lowering_it_only_to_batch(
-    each: Arrived, one: int, other: int
+    each: ArrivedItem, one: int, other: int
 ) -> None:
     low, high = (
         decide(each, RULED, Splits([Split("letters", None, points)]), now=NOON)
@@ -91,7 +91,7 @@ def test_raising_the_split_moves_items_only_to_realtime_and_lowering_it_only_to_
 
 @given(arrived(pin=lanes_or_none), st.sampled_from([RULED, PLAIN]), st.integers(0, BUCKETS))
 def test_every_route_has_a_reason_an_explanation_and_both_costs(
-    each: Arrived, of: Version, points: int
+    each: ArrivedItem, of: Version, points: int
 ) -> None:
     route = decide(each, of, Splits([Split("letters", each.consumer, points)]), now=NOON)
     assert isinstance(route.reason, Reason)
@@ -101,7 +101,7 @@ def test_every_route_has_a_reason_an_explanation_and_both_costs(
 
 
 @given(arrived(pin=st.sampled_from(Lane)))
-def test_a_pin_wins_over_everything_else(each: Arrived) -> None:
+def test_a_pin_wins_over_everything_else(each: ArrivedItem) -> None:
     route = decide(each, RULED, ALL_REALTIME, now=NOON)
     assert (route.lane, route.reason) == (each.pin, Reason.PINNED)
 
@@ -235,7 +235,7 @@ def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_do
 
 
 @given(arrived(), arrived())
-def test_older_items_overtake_so_that_nothing_starves(one: Arrived, other: Arrived) -> None:
+def test_older_items_overtake_so_that_nothing_starves(one: ArrivedItem, other: ArrivedItem) -> None:
     waited = replace(one, due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))
     assert rank_at(waited, PLAIN) <= rank_at(replace(other, due_at=None), PLAIN)
 

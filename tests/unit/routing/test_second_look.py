@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from lanes.ids import BatchId, WorkId
 from lanes.promises.deadlines import risks
-from lanes.routing.capacity import Kind, Limit, Need
+from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import EXPECTED_CALL
-from lanes.routing.load import A_CALL, Added, Load, Queue, Rest
+from lanes.routing.load import A_CALL, AddedItems, Load, ModelRest, RankedQueue
 from lanes.routing.prospect import Prospects
 from lanes.routing.second_look import (
     AHEAD,
     MARGIN,
     UNSURE,
-    Doubtful,
-    Late,
-    Looked,
-    Out,
+    DepartedBatch,
+    DoubtfulItem,
+    LateItem,
+    LookResult,
     latest,
     looked_until,
     rescue,
@@ -35,30 +35,32 @@ from tests.examples import version
 LETTERS = version(batch_expected_minutes=60)
 MODEL = LETTERS.spec.realtime_model
 IDLE = Load(NOON, per_s=10)
-STUCK = Out(BatchId(41), later(hours=-6), 50)
-DOWN = replace(IDLE, rests={MODEL: Rest(MODEL, later(minutes=-1), "529")})
+STUCK = DepartedBatch(BatchId(41), later(hours=-6), 50)
+DOWN = replace(IDLE, rests={MODEL: ModelRest(MODEL, later(minutes=-1), "529")})
 NOTHING_SEEN = Prospects.assumed(NOON)
 
 
 def late(
-    nth: int, due_at: datetime, *, batch: Out | None = STUCK, binds: Lane | None = None
-) -> Late:
-    return Late(WorkId(nth), LETTERS, due_at, batch, binds)
+    nth: int, due_at: datetime, *, batch: DepartedBatch | None = STUCK, binds: Lane | None = None
+) -> LateItem:
+    return LateItem(WorkId(nth), LETTERS, due_at, batch, binds)
 
 
 def doubtful(
     nth: int, due_in: timedelta, *, binds: Lane | None = None, consumer: str | None = None
-) -> Doubtful:
-    return Doubtful(
+) -> DoubtfulItem:
+    return DoubtfulItem(
         replace(late(nth, NOON + due_in, binds=binds), consumer=consumer), 0.03, "it is late"
     )
 
 
-def numbers(of: Sequence[Doubtful]) -> list[int]:
+def numbers(of: Sequence[DoubtfulItem]) -> list[int]:
     return [each.of.work_id for each in of]
 
 
-def looked(*candidates: Doubtful, load: Load = IDLE, after: timedelta = timedelta(0)) -> Looked:
+def looked(
+    *candidates: DoubtfulItem, load: Load = IDLE, after: timedelta = timedelta(0)
+) -> LookResult:
     return rescue(candidates, replace(load, at=load.at + after), now=NOON + after)
 
 
@@ -79,17 +81,17 @@ def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ran
     None
 ):
     due = doubtful(1, timedelta(minutes=2))
-    before = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=1), 800)])
-    behind = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=3), 800)])
+    before = replace(IDLE, queues=[RankedQueue("letters", MODEL, later(minutes=1), 800)])
+    behind = replace(IDLE, queues=[RankedQueue("letters", MODEL, later(minutes=3), 800)])
     assert numbers(looked(due, load=before).taken) == [1]
     assert not looked(due, load=behind).taken
 
 
 def test_the_backlog_of_another_workload_leaves_an_item_its_share_of_real_time() -> None:
     due = doubtful(1, timedelta(seconds=15))
-    archive = replace(IDLE, queues=[Queue("archive", MODEL, later(hours=-1), 20_000)])
+    archive = replace(IDLE, queues=[RankedQueue("archive", MODEL, later(hours=-1), 20_000)])
     assert numbers(looked(due, load=archive).taken) == [1]
-    mine = [Queue("letters", MODEL, later(minutes=1), 800)]
+    mine = [RankedQueue("letters", MODEL, later(minutes=1), 800)]
     alone, beside = (replace(IDLE, queues=queues) for queues in (mine, [*mine, *archive.queues]))
     due = doubtful(1, timedelta(seconds=215))
     assert not looked(due, load=alone).taken  # 100 s, and a quarter
@@ -137,7 +139,7 @@ def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their
 
 def test_where_the_limits_of_one_model_press_nothing_of_another_is_taken_before_its_time() -> None:
     bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
-    empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    empty = Limit(LimitKind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     load = replace(
         IDLE, limits={"claude-sonnet-5-5": [empty]}, needs={"bills": Need(0, 0, requests=3)}
     )
@@ -160,7 +162,7 @@ def test_what_comes_behind_all_that_was_read_counts_and_is_neither_taken_nor_tol
     assert numbers(looked(*read, behind, after=moment).taken) == list(
         range(round(AHEAD.total_seconds() * IDLE.per_s))
     )
-    assert looked(behind, after=timedelta(minutes=4)) == Looked([], [])
+    assert looked(behind, after=timedelta(minutes=4)) == LookResult([], [])
 
 
 def test_what_cannot_be_in_time_is_at_risk_and_takes_no_place_of_what_can() -> None:
@@ -184,7 +186,7 @@ def test_what_is_bound_to_batch_stands_for_all_of_its_batch_that_are_due_alike()
 
 
 def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> None:
-    empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    empty = Limit(LimitKind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     due = doubtful(1, timedelta(seconds=59))
     of_ours = replace(IDLE, limits={MODEL: [empty]}, needs={"letters": Need(0, 0, requests=3)})
     assert numbers(looked(due, load=of_ours).taken) == [1]
@@ -206,7 +208,7 @@ def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
 
 
 def test_a_batch_that_is_back_surely_enough_is_left_alone() -> None:
-    just_left = Out(BatchId(1), NOON, 50)
+    just_left = DepartedBatch(BatchId(1), NOON, 50)
     assert not weigh([late(1, later(hours=9), batch=just_left)], NOTHING_SEEN, now=NOON)
 
 
@@ -233,15 +235,15 @@ def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_ite
     said = f"{MODEL} answers nobody since 11:59 UTC: 529"
     assert seen.taken[0].said.endswith(f"; {said}, and this asks it again")
     assert {each.held and each.held.said for each in seen.at_risk} == {said}
-    probed = looked(*due, load=replace(DOWN, queues=[Queue("letters", MODEL, NOON, 1)]))
+    probed = looked(*due, load=replace(DOWN, queues=[RankedQueue("letters", MODEL, NOON, 1)]))
     assert (numbers(probed.taken), numbers(probed.at_risk)) == ([], [0, 1, 2])
-    other = looked(*due, load=replace(IDLE, rests={"another": Rest("another", NOON, "529")}))
+    other = looked(*due, load=replace(IDLE, rests={"another": ModelRest("another", NOON, "529")}))
     assert numbers(other.taken) == [0, 1, 2]
 
 
 def test_what_need_not_begin_yet_waits_for_its_batch_and_for_its_model_to_answer_again() -> None:
     due = doubtful(1, timedelta(minutes=2))
-    assert looked(due, load=DOWN) == Looked([], [])
+    assert looked(due, load=DOWN) == LookResult([], [])
     assert numbers(looked(due, after=timedelta(minutes=1, seconds=45)).taken) == [1]
 
 
@@ -272,7 +274,7 @@ loads = st.builds(
     per_s=st.floats(0.05, 50),
     queues=st.lists(
         st.builds(
-            Queue,
+            RankedQueue,
             workload=st.just("letters"),
             model=st.just(MODEL),
             ranks_from=st.integers(-60, 600).map(lambda each: later(seconds=each)),
@@ -294,7 +296,7 @@ def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_bot
     for nth, each in enumerate(seen.taken, 1):
         assert each.of.binds is None
         drain_s = load.drain_s(
-            "letters", MODEL, until=each.of.due_at, more=Added(MODEL, nth, A_CALL)
+            "letters", MODEL, until=each.of.due_at, more=AddedItems(MODEL, nth, A_CALL)
         )
         assert NOON + timedelta(seconds=drain_s) + load.call <= each.of.due_at
     assert not {*numbers(seen.taken)} & {*numbers(seen.at_risk)}
@@ -318,7 +320,7 @@ def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_fo
     busy_until, now = NOON, NOON
     while left and now < later(minutes=15):
         waits = max(0.0, (busy_until - now).total_seconds()) * load.per_s
-        queue = [Queue("letters", MODEL, now, round(waits))] if waits else []
+        queue = [RankedQueue("letters", MODEL, now, round(waits))] if waits else []
         taken = {*numbers(rescue(left, replace(load, at=now, queues=queue), now=now).taken)}
         for each in [each for each in left if each.of.work_id in taken]:
             busy_until = max(busy_until, now) + timedelta(seconds=1 / load.per_s)
@@ -353,6 +355,6 @@ def test_while_real_time_answers_nothing_of_them_what_would_be_taken_is_at_risk_
 @pytest.mark.parametrize("confidence", [0.5, 0.999])
 def test_a_version_s_own_confidence_decides(confidence: float) -> None:
     of = version(batch_expected_minutes=60, confidence=confidence)
-    fresh = Out(BatchId(1), NOON, 50)
-    doubts = weigh([Late(WorkId(1), of, later(minutes=90), fresh)], NOTHING_SEEN, now=NOON)
+    fresh = DepartedBatch(BatchId(1), NOON, 50)
+    doubts = weigh([LateItem(WorkId(1), of, later(minutes=90), fresh)], NOTHING_SEEN, now=NOON)
     assert bool(doubts) is (confidence > 0.79)

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.estimates import Estimate
-from lanes.routing.capacity import Kind, Limit
+from lanes.routing.capacity import Limit, LimitKind
 from lanes.routing.lane_rules import LONG_OVERDUE
-from lanes.routing.load import Load, Queue, Rest
+from lanes.routing.load import Load, ModelRest, RankedQueue
 from lanes.routing.prospect import Prospects
-from lanes.routing.shedding import SETTLED, SOON, Shed, Shedding, Waiting
+from lanes.routing.shedding import SETTLED, SOON, QueuedWork, Shed, Shedding
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -24,7 +24,7 @@ from tests.examples import version
 
 MODEL = "claude-haiku-5-5"
 LETTERS = version()
-DOWN = Rest(MODEL, later(minutes=-2), "529: overloaded")
+DOWN = ModelRest(MODEL, later(minutes=-2), "529: overloaded")
 COSTS = Estimate(realtime=Decimal("0.002"), batch=Decimal("0.001"))
 SOFT = Budget("letters", "desk", Period.DAY, "UTC", Decimal(1), None)
 OVER = BudgetStatus(SOFT, NOON, later(days=1), Decimal(2), Decimal(0), Decimal(0))
@@ -37,11 +37,13 @@ def waiting(
     due_at: datetime | None = None,
     bound_to: Lane | None = None,
     consumer: str | None = None,
-) -> Waiting:
-    return Waiting(WorkId(1), "letters", VersionId(1), consumer, rank_at, due_at, bound_to)
+) -> QueuedWork:
+    return QueuedWork(WorkId(1), "letters", VersionId(1), consumer, rank_at, due_at, bound_to)
 
 
-def pressure(*rests: Rest, over_soft: BudgetStatus | None = None, load: Load = IDLE) -> Shedding:
+def pressure(
+    *rests: ModelRest, over_soft: BudgetStatus | None = None, load: Load = IDLE
+) -> Shedding:
     return Shedding(
         rests, [] if over_soft is None else [over_soft], load, Prospects.assumed(NOON), now=NOON
     )
@@ -49,11 +51,11 @@ def pressure(*rests: Rest, over_soft: BudgetStatus | None = None, load: Load = I
 
 def queued(items: int, **more: Any) -> Load:
     """So many items of `letters` wait."""
-    return replace(IDLE, queues=[Queue("letters", MODEL, LONG_OVERDUE, items)], **more)
+    return replace(IDLE, queues=[RankedQueue("letters", MODEL, LONG_OVERDUE, items)], **more)
 
 
 def leaves(
-    pressed: Shedding, of: Waiting, by: Version = LETTERS, *, before: int = 0
+    pressed: Shedding, of: QueuedWork, by: Version = LETTERS, *, before: int = 0
 ) -> Shed | None:
     """What becomes of an item with so many others before it."""
     return pressed.of(of, by, pressed.line({by.workload: by}, {by.workload: before}))
@@ -139,7 +141,7 @@ def test_of_a_burst_that_ranks_alike_as_much_leaves_as_cannot_be_served_by_then(
 
 
 def test_what_does_not_fit_the_providers_limits_leaves_though_there_are_places() -> None:
-    limit = Limit(Kind.REQUESTS, 60, 0, later(minutes=1), NOON)
+    limit = Limit(LimitKind.REQUESTS, 60, 0, later(minutes=1), NOON)
     limited = queued(100, per_s=1_000, limits={MODEL: [limit]})
     assert walked(pressure(load=limited), [later(minutes=1)] * 100) == list(range(61, 100))
 
@@ -162,7 +164,7 @@ def test_what_waits_for_a_model_that_rests_is_in_nobodys_way() -> None:
     others = version(2, "others", realtime_model="claude-sonnet-5-5")
     load = replace(
         queued(1),
-        queues=[*queued(1).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 1_000)],
+        queues=[*queued(1).queues, RankedQueue("others", "claude-sonnet-5-5", LONG_OVERDUE, 1_000)],
     )
     both = {"letters": LETTERS, "others": others}, {"letters": 4, "others": 1_000}
     busy, resting = (
@@ -188,7 +190,7 @@ def test_only_workloads_that_something_presses_are_looked_at() -> None:
     ) == ["others"]
     assert pressure(load=queued(5)).looked_at(of) == []
     assert pressure(load=queued(6)).looked_at(of) == ["letters"]
-    both = [*queued(5).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 3)]
+    both = [*queued(5).queues, RankedQueue("others", "claude-sonnet-5-5", LONG_OVERDUE, 3)]
     assert pressure(load=replace(IDLE, queues=both)).looked_at(of) == [
         "letters",
         "others",
@@ -218,7 +220,7 @@ spans = st.integers(-100_000, 1_000_000).map(lambda s: later(seconds=s))
     due_at=st.none() | spans,
     consumer=st.sampled_from([None, "desk"]),
     bound_to=st.sampled_from(Lane),
-    rests=st.lists(st.builds(Rest, st.just(MODEL), spans, st.just("529"))),
+    rests=st.lists(st.builds(ModelRest, st.just(MODEL), spans, st.just("529"))),
     over=st.booleans(),
     items=st.integers(0, 10**9),
 )
@@ -227,7 +229,7 @@ def test_what_is_bound_to_a_lane_is_never_shed_whatever_load_and_budget(
     due_at: datetime | None,
     consumer: str | None,
     bound_to: Lane,
-    rests: list[Rest],
+    rests: list[ModelRest],
     over: bool,
     items: int,
 ) -> None:

@@ -13,7 +13,7 @@ from scipy.integrate import quad
 
 from lanes.money.estimates import Estimate
 from lanes.routing.prospect import Prospects
-from lanes.routing.route import Arrived, Route, decide, saved_usd, weigh, worth_usd
+from lanes.routing.route import ArrivedItem, Route, decide, saved_usd, weigh, worth_usd
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.routing.turnaround import NOTHING, SHAPE, Turnaround
 from lanes.words import Lane, Mode, Reason
@@ -35,14 +35,14 @@ spans = st.integers(1, 100_000).map(lambda seconds: timedelta(seconds=seconds))
 histories = st.lists(st.builds(Took, spans, back=st.booleans(), age=spans), max_size=40)
 
 
-def item(**fields: Any) -> Arrived:
-    return Arrived(
+def item(**fields: Any) -> ArrivedItem:
+    return ArrivedItem(
         "letters", "k1", {"text": "hello"}, NOON, fields.pop("occurred_at", NOON), **fields
     )
 
 
 def route(
-    each: Arrived, splits: Splits = ALL_BATCH, *, took: timedelta = HOUR, **fields: Any
+    each: ArrivedItem, splits: Splits = ALL_BATCH, *, took: timedelta = HOUR, **fields: Any
 ) -> Route:
     prospects = Prospects(laws([Took(took, age=DAY)] * 1_000), NOON)
     return decide(
@@ -143,7 +143,7 @@ def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left
 
 @given(arrived(), values, half_lives, st.integers(0, BUCKETS), st.sampled_from(Mode))
 def test_a_value_moves_nothing_that_is_bound_and_decides_by_what_is_lost_and_saved(
-    each: Arrived, value_usd: float, half_life_s: int, points: int, mode: Mode
+    each: ArrivedItem, value_usd: float, half_life_s: int, points: int, mode: Mode
 ) -> None:
     splits = Splits([Split("letters", None, points)])
     rules = {"urgent_when": 'consumer == "desk"', "batch_when": 'consumer == "night"', "mode": mode}
@@ -162,7 +162,7 @@ def test_a_value_moves_nothing_that_is_bound_and_decides_by_what_is_lost_and_sav
 
 @given(arrived(), st.tuples(values, values), half_lives)
 def test_a_higher_value_moves_items_only_to_real_time(
-    each: Arrived, two: tuple[float, float], half_life_s: int
+    each: ArrivedItem, two: tuple[float, float], half_life_s: int
 ) -> None:
     low, high = (
         decide(each, version(value_usd=v, half_life_s=half_life_s), ALL_BATCH, now=NOON)
@@ -172,7 +172,7 @@ def test_a_higher_value_moves_items_only_to_real_time(
 
 
 @given(arrived(), half_lives)
-def test_without_a_value_nothing_is_weighed(each: Arrived, half_life_s: int) -> None:
+def test_without_a_value_nothing_is_weighed(each: ArrivedItem, half_life_s: int) -> None:
     assert decide(each, version(half_life_s=half_life_s), ALL_REALTIME, now=NOON) == decide(
         each, version(), ALL_REALTIME, now=NOON
     )

@@ -7,15 +7,15 @@ from typing import cast
 from lanes.ids import WorkId
 from lanes.packing import Claim
 from lanes.settling import attempts
-from lanes.settling.attempts import LOST, Times
-from lanes.settling.outcome import Judged, Response
+from lanes.settling.attempts import LOST, CallTimes
+from lanes.settling.outcome import Judgment, Response
 from lanes.words import Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON, later
 from tests.examples import version
 
 CLAIMS = [Claim(WorkId(1), 1), Claim(WorkId(2), 1)]
-TIMES = Times(NOON, later(minutes=3))
+TIMES = CallTimes(NOON, later(minutes=3))
 IDS = ["one", "two"]
 
 
@@ -39,7 +39,7 @@ def test_the_items_of_a_request_share_its_response_and_each_is_judged_by_its_own
 
 
 def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
-    expired = Judged(Outcome.EXPIRED, error="the batch expired before it ran")
+    expired = Judgment(Outcome.EXPIRED, error="the batch expired before it ran")
     made = attempts.of_request(version(), CLAIMS, expired, TIMES, ids=IDS)
     assert [(each.judged, each.response) for each in made] == [(expired, None)] * 2
 

@@ -6,15 +6,15 @@ from datetime import timedelta
 import pytest
 
 from lanes.ids import BatchId
-from lanes.settling.awaited import Awaited, Departing, Movers, Out, Owed, sentence
+from lanes.settling.awaited import DepartRun, FollowedBatch, Movers, OpenCounts, OpenWork, sentence
 from lanes.words import BatchState, Lane, Purpose, WorkState
 from tests.conftest import NOON
 
-QUEUED = Owed("tickets", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 64)
+QUEUED = OpenWork("tickets", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 64)
 ASKED = replace(QUEUED, state=WorkState.CLAIMED, items=40)
-READY = Owed("tickets", Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 208)
+READY = OpenWork("tickets", Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 208)
 INSIDE = replace(READY, state=WorkState.SUBMITTED, batch_id=2)
-BATCH = Out(
+BATCH = FollowedBatch(
     BatchId(2),
     BatchState.SUBMITTED,
     22,
@@ -26,9 +26,12 @@ NEAR = Movers(looks_every_s=1.0, usual_time=False)
 
 
 def told(
-    *owed: Owed, unrouted: int = 0, batches: tuple[Out, ...] = (), movers: Movers = NEAR
+    *owed: OpenWork,
+    unrouted: int = 0,
+    batches: tuple[FollowedBatch, ...] = (),
+    movers: Movers = NEAR,
 ) -> str:
-    return sentence(Awaited(unrouted, owed, batches), movers, now=NOON)
+    return sentence(OpenCounts(unrouted, owed, batches), movers, now=NOON)
 
 
 def test_real_time_says_how_many_are_asked_and_how_many_queue() -> None:
@@ -75,9 +78,9 @@ def test_batch_work_says_what_keeps_it_from_leaving() -> None:
         told(READY, unrouted=3)
         == f"waiting for 3 items to be routed; 208 items of tickets to leave in a batch: {first}"
     )
-    running = replace(NEAR, departing=Departing("tickets", "1", "RUNNING"))
+    running = replace(NEAR, departing=DepartRun("tickets", "1", "RUNNING"))
     assert told(READY, movers=running).endswith("`depart` takes them, its run is running")
-    other = replace(NEAR, departing=Departing("archive", "1", "PENDING"))
+    other = replace(NEAR, departing=DepartRun("archive", "1", "PENDING"))
     assert told(READY, movers=other).endswith("`depart` takes them after those of archive")
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import WorkId
 from lanes.packing import Claim
-from lanes.settling.outcome import WHOLE, Attempt, Judged, Response, Share, each_once
+from lanes.settling.outcome import WHOLE, Attempt, Judgment, PackShare, Response, each_once
 from lanes.words import Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON
@@ -20,7 +20,7 @@ def attempts(lines: list[tuple[int, int, str | None]]) -> list[Attempt]:
     return [
         Attempt(
             Claim(WorkId(work), number),
-            Judged(Outcome.VALID if said else Outcome.ERRORED),
+            Judgment(Outcome.VALID if said else Outcome.ERRORED),
             Response(said, "m", "", None, Usage()) if said else None,
             NOON,
             NOON,
@@ -42,7 +42,7 @@ def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(
         shares = [
             each.share for each in once if each.response and each.response.message_id == message_id
         ]
-        assert shares == [Share(index, len(shares)) for index in range(len(shares))]
+        assert shares == [PackShare(index, len(shares)) for index in range(len(shares))]
     assert all(each.share == WHOLE for each in once if each.response is None)
 
 

@@ -11,10 +11,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from lanes.report.examples import asked, how, render, said
-from lanes.settling.listing import Example, choose
+from lanes.settling.listing import AnswerExample, choose
 from lanes.words import Lane, Standing
 
-PLAIN = Example(
+PLAIN = AnswerExample(
     "tickets",
     "T-1",
     {"text": "Where is my parcel?", "channel": "chat"},
@@ -35,13 +35,13 @@ HOSTILE = (
 )
 
 
-def shown(*examples: Example, width: int = 100) -> str:
+def shown(*examples: AnswerExample, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(render(examples))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def keys(*examples: Example) -> list[str]:
+def keys(*examples: AnswerExample) -> list[str]:
     return [each.key for each in choose(examples)]
 
 
@@ -88,7 +88,7 @@ def test_an_example_says_what_was_asked_answered_and_taken() -> None:
         ),
     ],
 )
-def test_what_became_of_an_answer_is_said(example: Example, sentence: str) -> None:
+def test_what_became_of_an_answer_is_said(example: AnswerExample, sentence: str) -> None:
     assert how(example) == sentence
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import Circuit, CircuitState
-from lanes.routing.capacity import Kind, Limit
+from lanes.routing.capacity import Limit, LimitKind
 from lanes.settling.holds import Holds, held
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -34,7 +34,7 @@ UNCLEAR = {
     "why": "two batches fit",
     "opened_at": SINCE,
 }
-REACHED = Limit(Kind.REQUESTS, 50, 0, later(seconds=60), NOON)
+REACHED = Limit(LimitKind.REQUESTS, 50, 0, later(seconds=60), NOON)
 BATCH: dict[str, Any] = {
     "id": 41,
     "state": "submitted",
@@ -144,7 +144,7 @@ FREE: list[tuple[dict[str, Any], Holds]] = [
     (READY, Holds(circuits={"claude-opus-5-5": ("acme", DOWN)})),
     (BATCHED, Holds(circuits={MODEL: ("acme", DOWN)}, limits={MODEL: [REACHED]})),
     (READY, Holds(incidents=[{**KEY, "subject": "model claude-opus-5-5"}])),
-    (READY, Holds(limits={MODEL: [Limit(Kind.REQUESTS, 50, 40, later(seconds=30), NOON)]})),
+    (READY, Holds(limits={MODEL: [Limit(LimitKind.REQUESTS, 50, 40, later(seconds=30), NOON)]})),
     (BATCHED, Holds(departs_at=later(seconds=30))),
     (work(state="claimed"), Holds(paused_at=SINCE)),
 ]
@@ -171,6 +171,6 @@ def test_of_several_causes_the_one_a_person_must_end_is_told() -> None:
 
 
 def test_an_urgent_item_is_not_held_by_the_reserve_that_is_kept_for_it() -> None:
-    by = Holds(limits={MODEL: [Limit(Kind.REQUESTS, 50, 8, later(seconds=60), NOON)]})
+    by = Holds(limits={MODEL: [Limit(LimitKind.REQUESTS, 50, 8, later(seconds=60), NOON)]})
     assert held(READY, by, NOON) is not None
     assert held(work(urgent=True), by, NOON) is None

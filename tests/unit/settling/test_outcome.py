@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.settling.outcome import Judged, Response, judge
+from lanes.settling.outcome import Judgment, Response, judge
 from lanes.words import Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
@@ -24,7 +24,7 @@ IDS = ["1", "2", "3"]
 
 def judged(
     text: str, ids: Sequence[str] = ("1",), *, stop: str | None = "end_turn", of: Version = LETTERS
-) -> list[Judged]:
+) -> list[Judgment]:
     response = Response("msg_1", "claude-haiku-5-5", text, stop, Usage(input=10, output=30))
     return judge(response, ids, of.answer_check)
 
@@ -33,13 +33,13 @@ def pack(*answers: tuple[Any, Any]) -> str:
     return json.dumps({"answers": [{"id": id_, "answer": answer} for id_, answer in answers]})
 
 
-def outcomes(told: Sequence[Judged]) -> list[str]:
+def outcomes(told: Sequence[Judgment]) -> list[str]:
     return [str(each.outcome) for each in told]
 
 
 def test_a_single_answer_that_satisfies_the_schema_counts() -> None:
     assert judged('{"category": "a", "note": "ok"}') == [
-        Judged(Outcome.VALID, {"category": "a", "note": "ok"})
+        Judgment(Outcome.VALID, {"category": "a", "note": "ok"})
     ]
 
 
@@ -97,7 +97,9 @@ def test_a_refusal_refuses_every_item_of_the_call(ids: list[str]) -> None:
     told = judged('{"category": "a"}', ids, stop="refusal")
     alone = len(ids) == 1
     assert told == [
-        Judged(Outcome.REFUSED, error="the model declined to answer", spends=alone, alone=not alone)
+        Judgment(
+            Outcome.REFUSED, error="the model declined to answer", spends=alone, alone=not alone
+        )
     ] * len(ids)
 
 
@@ -143,7 +145,9 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_spoils_only_its_ow
     "text", ["{}", "[]", '{"answers": {}}', '{"answers": null}', "1", '{"category": "a"}']
 )
 def test_a_pack_without_a_list_of_answers_is_invalid_for_all(text: str) -> None:
-    said = Judged(Outcome.INVALID, error='the pack has no list "answers"', spends=False, alone=True)
+    said = Judgment(
+        Outcome.INVALID, error='the pack has no list "answers"', spends=False, alone=True
+    )
     assert judged(text, IDS) == [said] * 3
 
 

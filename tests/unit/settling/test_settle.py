@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.settling.outcome import Judged
+from lanes.settling.outcome import Judgment
 from lanes.settling.settle import (
     FREE,
     HOPELESS,
+    BatchDebt,
     Consequence,
     Correction,
     Obligation,
-    Owed,
     compare,
     consequence,
 )
@@ -44,7 +44,7 @@ obligations = st.builds(
     compare_fields=st.sampled_from([(), ("category",)]),
 )
 attempts = st.sampled_from(
-    [Judged(Outcome.VALID, A), *(Judged(outcome, error="why") for outcome in UNANSWERED)]
+    [Judgment(Outcome.VALID, A), *(Judgment(outcome, error="why") for outcome in UNANSWERED)]
 )
 
 
@@ -61,13 +61,13 @@ def lambda_(
 def valid(
     of: Obligation, output: dict[str, Any] = A, *, provisional: dict[str, Any] | None = None
 ) -> Consequence:
-    return consequence(of, Judged(Outcome.VALID, output), provisional=provisional, now=NOON)
+    return consequence(of, Judgment(Outcome.VALID, output), provisional=provisional, now=NOON)
 
 
 def fails(
     of: Obligation, outcome: Outcome, *, provisional: dict[str, Any] | None = None
 ) -> Consequence:
-    return consequence(of, Judged(outcome, error="why"), provisional=provisional, now=NOON)
+    return consequence(of, Judgment(outcome, error="why"), provisional=provisional, now=NOON)
 
 
 def moves_nothing(then: Consequence) -> bool:
@@ -91,7 +91,7 @@ def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(lane
 # "Lambda, answered in real time: provisional, `answered`; owes one authoritative pass"
 def test_with_lambda_a_realtime_answer_is_provisional_and_owes_one_authoritative_pass() -> None:
     assert valid(lambda_()) == Consequence(
-        WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes=Owed.PASS
+        WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes=BatchDebt.PASS
     )
 
 
@@ -121,7 +121,7 @@ def test_an_answer_shown_of_an_older_revision_is_corrected_by_the_authoritative_
     None
 ):
     for of in (plain(), plain(Lane.BATCH), lambda_(Lane.BATCH)):
-        then = consequence(of, Judged(Outcome.VALID, B), provisional=None, earlier=A, now=NOON)
+        then = consequence(of, Judgment(Outcome.VALID, B), provisional=None, earlier=A, now=NOON)
         assert (then.settles, then.correction) == (True, Correction(["category"], 1.0))
 
 
@@ -168,7 +168,7 @@ def test_the_late_try_of_a_settled_item_is_not_paid_again_when_it_fails(outcome:
 # "shadow, replay: never move the item"
 @given(obligations, attempts, outputs, st.sampled_from(ASIDE))
 def test_shadow_and_replay_never_move_the_item(
-    of: Obligation, judged: Judged, provisional: dict[str, Any] | None, purpose: Purpose
+    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None, purpose: Purpose
 ) -> None:
     then = consequence(
         replace(of, purpose=purpose), judged, provisional=provisional, earlier=provisional, now=NOON
@@ -195,7 +195,7 @@ def test_shadow_and_replay_are_tried_again_even_of_a_settled_item(purpose: Purpo
 
 @given(obligations, attempts, outputs)
 def test_an_item_that_was_canceled_settled_or_amended_is_never_moved(
-    of: Obligation, judged: Judged, provisional: dict[str, Any] | None
+    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
     if of.item_canceled or of.item_settled or not of.is_newest_revision:
@@ -207,7 +207,7 @@ def test_an_item_that_was_canceled_settled_or_amended_is_never_moved(
 
 @given(obligations, attempts, outputs)
 def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_fate(
-    of: Obligation, judged: Judged, provisional: dict[str, Any] | None
+    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
     assert (then.work_state is WorkState.READY) == (then.ready_at is not None)
@@ -219,7 +219,7 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
     assert (then.owes is not None and then.failure is None) <= (
         then.standing is Standing.PROVISIONAL
     )
-    assert (then.owes is Owed.ANSWER) <= (then.standing is None and not of.item_answered)
+    assert (then.owes is BatchDebt.ANSWER) <= (then.standing is None and not of.item_answered)
     assert bool(then.owes) <= (not of.others_open)
     assert then.fails <= (then.failure is not None)
     assert of.failures <= then.failures <= of.failures + 1
@@ -231,7 +231,7 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
 
 @given(obligations, attempts, outputs)
 def test_work_is_tried_again_only_while_its_retry_budget_lasts(
-    of: Obligation, judged: Judged, provisional: dict[str, Any] | None
+    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
     if then.work_state is WorkState.READY:
@@ -294,14 +294,14 @@ def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_
     None
 ):
     then = fails(lambda_(failures=2), Outcome.INVALID)
-    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, Owed.ANSWER)
+    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, BatchDebt.ANSWER)
 
 
 def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pass_and_no_route() -> (
     None
 ):
     then = fails(lambda_(failures=2, item_answered=True), Outcome.INVALID)
-    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, Owed.PASS)
+    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, BatchDebt.PASS)
 
 
 @pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import RuleFailed
-from lanes.routing.route import Arrived, decide, rule_faults
+from lanes.routing.route import ArrivedItem, decide, rule_faults
 from lanes.routing.split import Splits
 from lanes.words import Reason
 from lanes.workload import rule_cost, rules
@@ -193,7 +193,7 @@ def test_an_item_that_is_too_large_for_a_rule_is_routed_and_says_why_and_its_nei
 ):
     of = version(urgent_when=NESTED)
     for payload, reason in ((THOUSANDS, Reason.SPLIT), ({"tags": ["a", "aq"]}, Reason.URGENT_RULE)):
-        item = Arrived("letters", "k1", payload, NOON, NOON)
+        item = ArrivedItem("letters", "k1", payload, NOON, NOON)
         route = decide(item, of, Splits([]), now=NOON)
         assert route.reason is reason
         faults = rule_faults(item, of, now=NOON)
