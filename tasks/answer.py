@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.ids import WorkId
 from lanes.packing import Claim, ClaimedWork
 from lanes.promises.assessment import Assessment
-from lanes.provider.answering import Called, answer
+from lanes.provider.client import CallResult, answer
 from lanes.provider.errors import unforeseen
 from lanes.provider.requests import Writers
 from lanes.realtime.buffer import ServiceTimes
@@ -77,7 +77,7 @@ class Answering:
         )
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
-        self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
+        self._ended: asyncio.Queue[tuple[Version, CallResult]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
         self._renewed = renewed
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
@@ -182,7 +182,10 @@ class Answering:
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait(
-                (version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error)))
+                (
+                    version,
+                    CallResult([*left.values()], 0, time.monotonic(), failure=unforeseen(error)),
+                )
             )
             maybe_billed = True
         finally:  # its place is free first of all: nothing that goes wrong with what follows keeps it
@@ -206,7 +209,7 @@ class Answering:
             if len(self._calls) >= MANY:
                 await asyncio.sleep(began + APART_S - time.monotonic())
 
-    async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
+    async def _save(self, ended: Sequence[tuple[Version, CallResult]]) -> None:
         """Everything that these calls led to is in the database; tried until it is."""
         then = self._weighing.of(ended, self._clock())
         self._failure_log.met(then.failures)

@@ -19,10 +19,11 @@ from lanes.promises.briefing import ErrorTally
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
-from lanes.provider.lines import Line, Lines
 from lanes.provider.results import (
-    Fault,
+    Line,
+    RequestFault,
     RequestResult,
+    ResultLines,
     ResultsCut,
     ResultsGone,
     fate,
@@ -161,7 +162,7 @@ class ResultReading:
 
     def __init__(self, at: Connections, batch: OpenBatch, version: Version) -> None:
         self._at, self._batch, self._version = at, batch, version
-        self._lines = Lines(batch.nonce, batch.requests)
+        self._lines = ResultLines(batch.nonce, batch.requests)
         self._own: set[int] = set()  # numbers of the requests that are at fault themselves
         self._frozen = 0  # items that the account kept from being answered
         self._refused = 0  # attempts that the database did not take
@@ -243,7 +244,7 @@ class ResultReading:
         self, result: RequestResult, claims: Sequence[Claim], now: datetime
     ) -> list[Attempt]:
         said, nonce, items = result.said, self._batch.nonce, len(claims)
-        if isinstance(said, Fault):
+        if isinstance(said, RequestFault):
             others = bool(self._lines.answered) or result.number in self._own
             fault, said = said, fate(said, items=items, others_answered=others)
             said = (
@@ -263,7 +264,7 @@ class ResultReading:
         faults = {
             each.number: each.said
             for each in read
-            if isinstance(each.said, Fault) and each.said.action in FREEZES
+            if isinstance(each.said, RequestFault) and each.said.action in FREEZES
         }
         if faults:
             self._frozen += sum(len(members.get(number, [])) for number in faults)

@@ -30,9 +30,8 @@ from lanes.packing import (
 )
 from lanes.promises.breaches import refused
 from lanes.provider import batches as provider
-from lanes.provider.answering import questions
-from lanes.provider.batches import ProviderBatch
-from lanes.provider.body import Body
+from lanes.provider.batches import BatchBody, ProviderBatch
+from lanes.provider.client import questions
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
@@ -83,7 +82,7 @@ class Prepared:
     nonce: str
     model: str
     items: int
-    body: Body
+    body: BatchBody
     expected_minutes: int
 
 
@@ -137,7 +136,7 @@ async def prepare(
         Blocked: it could not be told apart from a batch of the account that is still to be found.
         BudgetUsedUp: less of a budget is left than it may cost.
     """
-    body = Body()
+    body = BatchBody()
     try:
         prepared = await _prepared(at, kind, body, now, most)
     except BaseException:
@@ -149,7 +148,7 @@ async def prepare(
 
 
 async def _prepared(
-    at: Connections, kind: BatchKind, body: Body, now: datetime | None, most: int
+    at: Connections, kind: BatchKind, body: BatchBody, now: datetime | None, most: int
 ) -> Prepared | None:
     version, marks = await _marks(at, kind)
     affording: Affording | None = None
@@ -207,7 +206,9 @@ async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
 class _Writing:
     """The requests of a batch while they are written: of what was written, memory holds the claims."""
 
-    def __init__(self, version: Version, body: Body, taken: Collection[int], marks: Marks) -> None:
+    def __init__(
+        self, version: Version, body: BatchBody, taken: Collection[int], marks: Marks
+    ) -> None:
         self.version, self.nonce, self._marks = version, new_nonce(), marks
         self.packs: list[tuple[Claim, ...]] = []
         self.earlier: history.History = {}  # of the work that is still to be written, or may be written again

@@ -14,7 +14,7 @@ from lanes.packing import Claim, ClaimedWork
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import frozen, unknown_model
 from lanes.promises.briefing import FailureReport, kind_of
-from lanes.provider.answering import REFUSED, Called
+from lanes.provider.client import REFUSED, CallResult
 from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.realtime.buffer import ServiceTimes
 from lanes.realtime.calltime import longest_call_s
@@ -92,7 +92,7 @@ class Weighing:
         self._pace, self._health, self._standstills, self._times = pace, health, standstills, times
         self._account, self._flow_run_id = account, flow_run_id
 
-    def of(self, ended: Sequence[tuple[Version, Called]], now: datetime) -> Consequences:
+    def of(self, ended: Sequence[tuple[Version, CallResult]], now: datetime) -> Consequences:
         """Return the consequences of calls that ended, each by a version. One that cannot be weighed harms no other."""
         then = Consequences()
         for version, called in ended:
@@ -115,7 +115,12 @@ class Weighing:
         return then
 
     def _weigh(
-        self, then: Consequences, version: Version, called: Called, times: CallTimes, now: datetime
+        self,
+        then: Consequences,
+        version: Version,
+        called: CallResult,
+        times: CallTimes,
+        now: datetime,
     ) -> None:
         if called.response is not None:
             then.attempts += attempts.answered(
@@ -142,7 +147,7 @@ class Weighing:
         self,
         then: Consequences,
         version: Version,
-        called: Called,
+        called: CallResult,
         failure: CallFailed,
         times: CallTimes,
         now: datetime,
@@ -239,7 +244,7 @@ class FailureLog:
         self._again = {}
 
 
-def failed(version: Version, called: Called, failure: CallFailed) -> FailureReport:
+def failed(version: Version, called: CallResult, failure: CallFailed) -> FailureReport:
     """A call that was not answered, in words that quote none of its items."""
     items = [*called.pack, *called.untried]
     said = remove_quotes(str(failure), [each.payload for each in items])

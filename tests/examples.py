@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
-from lanes.provider.batches import custom_id
-from lanes.provider.body import Body
+from lanes.provider.batches import BatchBody, custom_id
 from lanes.routing.route import decide
 from lanes.store.doors import history, items, unrouted
 from lanes.store.routing import routes
@@ -87,9 +86,9 @@ def route(connection: Connection, *, now: datetime) -> None:
     )
 
 
-def batch_body(nonce: str, *params: dict[str, Any]) -> Body:
+def batch_body(nonce: str, *params: dict[str, Any]) -> BatchBody:
     """The body of a create, of one request for each."""
-    body = Body()
+    body = BatchBody()
     for number, each in enumerate(params):
         body.add(custom_id(nonce, number), json.dumps(each).encode())
     body.seal()

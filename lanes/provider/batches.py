@@ -1,12 +1,15 @@
-"""One Message Batch: created once, and looked up. Its results are read in `lanes.provider.results`."""
+"""Message Batches: written, created once, and looked up. Their results are read in `lanes.provider.results`."""
 
 import asyncio
+import hashlib
 import re
-from collections.abc import Mapping
+import tempfile
+from array import array
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import anthropic
@@ -14,44 +17,49 @@ import httpx2
 from anthropic import AsyncAnthropic, RequestOptions
 
 from lanes import json_data
-from lanes.provider.body import Body
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.sdk_errors import failed
+from lanes.provider.transport import failed
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
 MOST_PAGES = 100  # of the list of batches, of a hundred each
-MOST_COUNTED = 100_000_000  # requests of a batch: a number beyond it is none
+MOST_COUNTED = 100_000_000  # requests of a batch; larger numbers are ignored
 BATCHES = "/v1/messages/batches"
 KIND = "message_batch"
-BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # what stands in a path as it is
+BATCH_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,255}")  # safe in a path
 COUNTS = ("processing", "succeeded", "errored", "canceled", "expired")
 CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
 
 
+BLOCK = 1024 * 1024  # bytes read and sent at once
+BEGIN, BETWEEN, END = b'{"requests":[', b",", b"]}"
+
+
 class BatchUnknown(CallFailed):
-    """The provider says that it has no batch of that id."""
+    """The provider has no batch with that id."""
 
 
 @dataclass(frozen=True)
 class ProviderBatch:
-    """A batch as the provider lists it, times by the provider's clock. `requests` is the sum of its counts, `outcomes` are
-    those of the requests that it has finished. What cannot be read of them is None, or is not there."""
+    """A batch as the provider lists it, with times by the provider's clock.
+
+    `requests` is the sum of its counts, `outcomes` are those of finished requests. What cannot be read is None or missing.
+    """
 
     id: str
     requests: int | None
     processed: int
     created_at: datetime | None
     ended: bool
-    ended_at: datetime | None  # where the provider says so
+    ended_at: datetime | None  # if the provider says so
     canceling: bool = False
     outcomes: Mapping[str, int] = field(default_factory=dict)
     has_results: bool = False
 
     def ended_by(self, now: datetime, *, begun_at: datetime) -> datetime:
-        """When it ended, by the clock that says that it began at `begun_at` and that it is `now`.
+        """Return when it ended, by the clock in which it began at `begun_at`.
 
-        It took as long as the provider says, whatever the provider's clock says; where it says nothing, it ended now.
+        Only the provider's duration is used, not its clock; without one, it ended now.
         """
         if self.ended_at is None or self.created_at is None:
             return now
@@ -61,17 +69,17 @@ class ProviderBatch:
 
 @dataclass(frozen=True)
 class Listing:
-    """The account's batches, newest first. `answered_at`: the provider's clock when it was asked, None if it says none."""
+    """The account's batches, newest first; `answered_at` is the provider's clock, if it was sent."""
 
     answered_at: datetime | None
     _client: AsyncAnthropic
     _first: Any
 
     async def since(self, moment: datetime) -> list[ProviderBatch]:
-        """Those that were created at or after `moment`, by the provider's clock, or that do not say when.
+        """Return the batches created at or after `moment`, by the provider's clock, or at an unknown time.
 
         Raises:
-            CallFailed: the list could not be read to its end: a batch that is not seen would be taken for never created.
+            CallFailed: the list could not be read to its end; an unseen batch would count as never created.
         """
         found: list[ProviderBatch] = []
         page = self._first
@@ -79,7 +87,7 @@ class Listing:
             for _ in range(MOST_PAGES):
                 listed, more = page["data"], page["has_more"]
                 if not (isinstance(listed, list) and isinstance(more, bool)):
-                    raise TypeError("a page of the list of batches is none")
+                    raise TypeError("a page of the list of batches cannot be read")
                 for each in listed:
                     batch = read_batch(each)
                     if batch.created_at is not None and batch.created_at < moment:
@@ -94,8 +102,89 @@ class Listing:
         raise CallFailed(Action.RETRY, detail, maybe_billed=False)
 
 
+class BatchBody:
+    """The body of a batch's create, hashed as it is written to a file without a name, and sent from there.
+
+    Requests are added one by one, then the body is sealed; it can be sent several times. Memory holds no request. The file is
+    gone once it is closed or its process has ended.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="lanes-")  # noqa: SIM115 - closed with the body
+        self._ends = array("Q")  # where each request ends
+        self._hash = hashlib.sha256()
+        self._write(BEGIN)
+
+    def __len__(self) -> int:
+        """Return the number of requests."""
+        return len(self._ends)
+
+    @property
+    def size(self) -> int:
+        """The size in bytes, once it is sealed."""
+        return (self._ends[-1] if self._ends else len(BEGIN)) + len(END)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the sealed body: 64 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+    def add(self, custom_id: str, params: bytes) -> None:
+        """Add a request; `params` are JSON."""
+        request = b'%b{"custom_id":"%b","params":%b}' % (
+            BETWEEN if self._ends else b"",
+            custom_id.encode(),
+            params,
+        )
+        self._ends.append(self._write(request))
+
+    def keep(self, requests: int) -> None:
+        """Remove all requests but the first `requests`."""
+        if requests == len(self._ends):
+            return
+        del self._ends[requests:]
+        self._file.seek(self._ends[-1] if self._ends else len(BEGIN))
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self._file.seek(0)
+        while block := self._file.read(BLOCK):
+            self._hash.update(block)
+
+    def seal(self) -> None:
+        """Finish the body."""
+        self._write(END)
+        self._file.flush()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the sealed body in blocks."""
+        at = 0
+        while block := await asyncio.to_thread(self._read, at):
+            yield block
+            at += len(block)
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, part: bytes) -> int:
+        """Append `part` and return the end of the file."""
+        self._file.write(part)
+        self._hash.update(part)
+        return self._file.tell()
+
+    def _read(self, at: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(BLOCK)
+
+
 def batch_failed(error: Exception) -> CallFailed:
-    """The failure that an exception of a call about one batch stands for: BatchUnknown where there is none of its id."""
+    """Return the failure for an exception of a call about one batch: BatchUnknown if no batch has its id."""
     told = failed(error)
     if not isinstance(error, anthropic.NotFoundError):
         return told
@@ -104,18 +193,19 @@ def batch_failed(error: Exception) -> CallFailed:
 
 
 def custom_id(nonce: str, number: int) -> str:
-    """The name of a request within its batch: the nonce proves whose it is."""
+    """Return the name of a request in its batch; the nonce proves whose batch it is."""
     return f"{nonce}-{number}"
 
 
-async def create(client: AsyncAnthropic, body: Body, *, within_s: float = 600) -> ProviderBatch:
-    """The batch exists at the provider. Called once: a second call would be a second paid batch.
+async def create(
+    client: AsyncAnthropic, body: BatchBody, *, within_s: float = 600
+) -> ProviderBatch:
+    """Create the batch at the provider. Must be called once: a second call would be a second paid batch.
 
-    The body is sent as it lies in its file. The SDK's `batches.create` takes objects only, of which it makes two copies
-    and a text; this is its call, as `post` makes it.
+    The body is sent from its file. The SDK's `batches.create` takes only objects, and makes two copies and a text of them.
 
     Raises:
-        CallFailed: with `maybe_billed` when it may exist all the same, as after `within_s` or an answer cut short.
+        CallFailed: with `maybe_billed` if the batch may exist all the same, as after `within_s` or an answer cut short.
     """
     options: RequestOptions = {"headers": {"Content-Length": str(body.size)}, "max_retries": 0}
     try:
@@ -125,17 +215,17 @@ async def create(client: AsyncAnthropic, body: Body, *, within_s: float = 600) -
             )
         view = _json(answer)
         if isinstance(view, dict) and view.get("type", KIND) != KIND:
-            raise ValueError("the answer to a create is no batch")
+            raise ValueError("the answer to a create is not a batch")
         return read_batch(view)
-    except Exception as error:  # whatever it is, it does not prove that nothing was created
+    except Exception as error:  # no exception proves that nothing was created
         raise failed(error) from error
 
 
 async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
-    """The batch as it is now.
+    """Return the batch as it is now.
 
     Raises:
-        BatchUnknown: the provider knows none of that id; a new batch may answer so for a while.
+        BatchUnknown: the provider has no batch with that id; this may happen to a new batch for a while.
         CallFailed: it could not be looked up.
     """
     try:
@@ -149,10 +239,10 @@ async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
 
 
 async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
-    """The provider works off no more of the batch than it has begun.
+    """Ask the provider to begin no more requests of the batch.
 
     Raises:
-        CallFailed: it did not take the wish.
+        CallFailed: it refused.
     """
     try:
         await client.post(f"{BATCHES}/{quote(batch_id, safe='')}/cancel", cast_to=httpx2.Response)
@@ -161,7 +251,7 @@ async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
 
 
 async def listing(client: AsyncAnthropic) -> Listing:
-    """The account's batches, opened at their newest.
+    """Open the list of the account's batches at the newest.
 
     Raises:
         CallFailed: the list could not be opened.
@@ -174,13 +264,13 @@ async def listing(client: AsyncAnthropic) -> Listing:
 
 
 def read_batch(view: Any) -> ProviderBatch:
-    """Return what a view of a batch says, in JSON. What is odd of its times and counts says nothing.
+    """Return the batch of a JSON view; odd times and counts are ignored.
 
     Raises:
-        ValueError: it has no id that can be asked for.
+        ValueError: it has no usable id.
     """
     if not isinstance(view, dict):
-        raise ValueError("the view of a batch is no object")
+        raise ValueError("the view of a batch is not an object")
     batch_id, status, told = (
         view.get("id"),
         view.get("processing_status"),
@@ -228,7 +318,7 @@ def _count(value: Any) -> int | None:
 
 
 def _moment(value: Any) -> datetime | None:
-    """The moment that a text names, None when it names none."""
+    """Return the moment that a text names, if any."""
     try:
         return _in_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
     except (ValueError, OverflowError):
@@ -236,7 +326,7 @@ def _moment(value: Any) -> datetime | None:
 
 
 def _date(header: str | None) -> datetime | None:
-    """The moment that a Date header names, None when there is none."""
+    """Return the moment that a Date header names, if any."""
     try:
         return _in_utc(parsedate_to_datetime(header)) if header else None
     except (ValueError, TypeError, OverflowError):

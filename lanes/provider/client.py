@@ -1,17 +1,23 @@
-"""One call: asked once, without the SDK's own retries, because our policy decides what is asked again.
+"""Real-time calls: a call without the SDK's retries, because our policy decides them, and a pack that is split if refused.
 
-The SDK takes more than a second to load. Who calls loads it, so that whoever waits for a call can do something else meanwhile.
+The SDK takes more than a second to load, so it is imported by the functions that need it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lanes import json_data
+from lanes.ids import WorkId
+from lanes.money.cost import most_answer_tokens
+from lanes.packing import ClaimedWork, new_nonce, pack_ids
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.message import UnreadableBill, read_response
-from lanes.realtime.calltime import CONNECT_S
+from lanes.provider.requests import Question, Writer
+from lanes.realtime.calltime import CONNECT_S, longest_call_s
 from lanes.settling.outcome import Response
 from lanes.text import basic_auth
 
@@ -19,14 +25,20 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic, RequestOptions
 
 MESSAGES = "/v1/messages"
-SILENCE_S = 60.0  # how long a connection may say nothing
+SILENCE_S = 60.0  # the longest silence of a connection
+REFUSED = (
+    Action.SPLIT,
+    Action.POISON,
+)  # the request itself is refused: a smaller one may be accepted
 Hear = Callable[
     [Mapping[str, str]], object
-]  # is told the headers of an answer, whatever its status
+]  # receives the headers of every answer, whatever its status
+# Returns the items of a pack for which a call may begin.
+Begin = Callable[[Sequence[ClaimedWork]], Awaitable[Sequence[ClaimedWork]]]
 
 
 def load() -> None:
-    """The SDK is loaded, and its transport: a client opens at once."""
+    """Load the SDK and its transport, so that a client opens at once."""
     from anthropic import AsyncAnthropic, DefaultAioHttpClient  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
@@ -39,17 +51,16 @@ def connect(
 ) -> "AsyncAnthropic":
     """Return a client that never retries by itself: a repeated create would be a second paid batch.
 
-    `login` is `user:password` of a gateway before the provider. It travels as a header and is no part of the address, which
-    errors and logs of the SDK quote.
+    `login` is `user:password` of a gateway before the provider. It is sent as a header, because errors and logs of the SDK
+    quote the address.
 
-    Its transport is the SDK's own of aiohttp: a call takes half of the time of the one that it takes by itself, whose pool
-    looks through every connection for each call. It follows no redirect, which would take the key and the inputs to another
-    address, and holds no more of an answer than an answer has.
+    The client uses the SDK's aiohttp transport: calls take half as long as with the default one, whose pool searches every
+    connection for each call. It follows no redirects, which would take the key and the inputs to another address.
     """
     from anthropic import AsyncAnthropic, DefaultAioHttpClient
     from httpx2 import Timeout
 
-    from lanes.provider.bounded import bounded
+    from lanes.provider.transport import bounded
 
     timeout = Timeout(timeout_s, connect=CONNECT_S)
     http = DefaultAioHttpClient(
@@ -68,19 +79,19 @@ def connect(
 async def ask(
     client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: Hear | None = None
 ) -> Response:
-    """The provider's response to one Messages request, within `longest_s` however slowly it comes.
+    """Return the provider's response to one Messages request, within `longest_s` however slowly it arrives.
 
-    `body` is sent as it is, and what comes is read here: the SDK's models of both take longer than the rest of it. `hear` is
-    told the headers, also those of an error; whatever it raises is nothing to the call. It is no middleware of the SDK, which
-    takes an error's answer for a result where the raw response is asked for.
+    The body and the answer bypass the SDK's models, which take longer than the rest of the call. `hear` receives the headers,
+    also those of an error; its exceptions are ignored. It is not a middleware of the SDK, for which an error's answer would be
+    a result when the raw response is requested.
 
     Raises:
-        CallFailed: there was none, or none that can be read; its `action` says what to do.
+        CallFailed: there was no answer, or none that can be read; its `action` says what to do.
     """
     from httpx2 import Response as Raw
     from httpx2 import Timeout
 
-    from lanes.provider.sdk_errors import failed
+    from lanes.provider.transport import failed
 
     try:
         async with asyncio.timeout(longest_s):
@@ -95,15 +106,105 @@ async def ask(
         raise CallFailed(
             Action.RETRY, f"the provider's answer cannot be booked: {error}", maybe_billed=True
         ) from error
-    except (
-        Exception
-    ) as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
+    except Exception as error:  # whatever the SDK raises for a broken body, which may be billed
         _tell(hear, getattr(error, "response", None))
         raise failed(error) from error
 
 
 def _tell(hear: Hear | None, answer: Any) -> None:
-    """Whoever asked knows the headers of an answer, if there was one."""
+    """Pass on the headers of an answer, if there was one."""
     if hear is not None and answer is not None:
         with suppress(Exception):
             hear(answer.headers)
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """A call that ended, with either a response or a failure; `untried` are items that it gave up.
+
+    `ids` are the names of its items in the call, in their order. `ended` is a moment of `time.monotonic`.
+    """
+
+    pack: Sequence[ClaimedWork]
+    seconds: float
+    ended: float
+    response: Response | None = None
+    failure: CallFailed | None = None
+    untried: Sequence[ClaimedWork] = ()
+    ids: Sequence[str] = ()
+
+
+def questions(
+    pack: Sequence[ClaimedWork],
+    ids: Sequence[str],
+    history: Mapping[WorkId, tuple[dict[str, Any], ...]] | None = None,
+) -> list[Question]:
+    """Return the questions of a pack with these ids; `history` holds earlier payloads by id of the work."""
+    known = history or {}
+    return [
+        Question(id_, each.payload, known.get(each.claim.work_id, ()))
+        for id_, each in zip(ids, pack, strict=True)
+    ]
+
+
+async def answer(
+    client: "AsyncAnthropic",
+    writer: Writer,
+    pack: Sequence[ClaimedWork],
+    *,
+    patience: int = 1,
+    hear: Hear | None = None,
+    marked: bool = False,
+    begin: Begin | None = None,
+) -> AsyncIterator[CallResult]:
+    """Yield each call that the pack needs as it ends; every item is in exactly one of them.
+
+    `hear` receives the headers of every answer. If `marked`, the provider caches what calls share. A call may take `patience`
+    times as long as usual.
+
+    A pack that is too large or holds a poisonous item is halved until the item is alone; items that `begin` holds back are in
+    no call. Any other failure ends the pack, and its other items are untried.
+    """
+    spec, waiting, whole = writer.version.spec, [pack], True
+    while waiting:
+        part = waiting.pop()
+        if not whole and begin is not None:
+            part = await begin(part)
+        whole = False
+        if not part:
+            continue
+        nonce = new_nonce()
+        ids = pack_ids(nonce, 0, len(part))
+        began = time.monotonic()
+        try:
+            longest_s = longest_call_s(most_answer_tokens(spec, len(part)), patience=patience)
+            response = await ask(
+                client, _body(writer, part, ids, marked), longest_s=longest_s, hear=hear
+            )
+        except CallFailed as failure:
+            refused = failure.action in REFUSED
+            if refused and len(part) > 1:
+                middle = len(part) // 2
+                waiting += [part[middle:], part[:middle]]
+                continue
+            untried = [] if refused else [each for later in waiting for each in later]
+            ended = time.monotonic()
+            yield CallResult(part, ended - began, ended, failure=failure, untried=untried)
+            if not refused:
+                return
+        else:
+            ended = time.monotonic()
+            yield CallResult(
+                part, ended - began, ended, response=replace(response, call=nonce), ids=ids
+            )
+
+
+def _body(writer: Writer, part: Sequence[ClaimedWork], ids: Sequence[str], marked: bool) -> bytes:
+    """Return the request; an input that cannot be written counts as refused by the provider."""
+    try:
+        return writer.write(questions(part, ids), marked=marked)
+    except Exception as error:
+        detail = (
+            f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
+        )
+        raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

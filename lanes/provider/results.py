@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +15,12 @@ from anthropic import AsyncAnthropic, RequestOptions
 from lanes import json_data
 from lanes.errors import LanesError
 from lanes.provider.batches import BATCHES, CUSTOM_ID, batch_failed, retrieve
-from lanes.provider.bounded import STREAMED
 from lanes.provider.errors import Action, CallFailed, told
 from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.message import UnreadableBill, quoted, read_response
-from lanes.provider.sdk_errors import TRANSPORT
+from lanes.provider.transport import STREAMED, TRANSPORT
 from lanes.settling.outcome import Judgment, Response
+from lanes.units import counted
 from lanes.words import Outcome
 
 MOST_LINES = 500
@@ -37,7 +38,7 @@ class ResultsGone(CallFailed):
 
 
 @dataclass(frozen=True)
-class Fault:
+class RequestFault:
     """Why the provider served no answer to a request, and what its error policy makes of that."""
 
     action: Action
@@ -53,12 +54,12 @@ class RequestResult:
 
     nonce: str
     number: int
-    said: Response | Fault | Judgment
+    said: Response | RequestFault | Judgment
 
     @property
     def is_fault(self) -> bool:
         """Whether the provider failed, for the request's fault or its own."""
-        return isinstance(self.said, Fault) and self.said.action is Action.RETRY
+        return isinstance(self.said, RequestFault) and self.said.action is Action.RETRY
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ async def _opened(client: AsyncAnthropic, batch_id: str) -> httpx2.Response:
     return await client.get(path, cast_to=httpx2.Response, options=options)
 
 
-def fate(fault: Fault, *, items: int, others_answered: bool) -> Judgment:
+def fate(fault: RequestFault, *, items: int, others_answered: bool) -> Judgment:
     """What a fault means for each of the `items` of its request.
 
     Trouble of the account, the rate or the load is never the item's; a failure at the provider is the request's own only
@@ -176,7 +177,7 @@ async def _bounded(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[b
 async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
     """The lines that are not blank, those that end in a block together. They end at LF: a line separator of Unicode within
     an answer ends none. Of a line that is too long its beginning is kept."""
-    begun = _Line()
+    begun = _LineParts()
     async for block in blocks:
         first, *others = block.split(b"\n")
         begun.add(first)
@@ -187,7 +188,7 @@ async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
     yield [line for line in (begun.end(),) if line.strip()]
 
 
-class _Line:
+class _LineParts:
     """A line that spans blocks. Its parts are joined once, and no more than `LONGEST_LINE` of it is held."""
 
     def __init__(self) -> None:
@@ -239,7 +240,7 @@ def _request(custom_id: str) -> tuple[str, int]:
     return (match["nonce"], int(match["number"])) if match else (custom_id, -1)
 
 
-def _said(result: dict[str, Any]) -> Response | Fault | Judgment:
+def _said(result: dict[str, Any]) -> Response | RequestFault | Judgment:
     match result["type"]:
         case "succeeded":
             return read_response(result["message"])
@@ -256,14 +257,14 @@ def _said(result: dict[str, Any]) -> Response | Fault | Judgment:
             return replace(read_response(result["message"]), fault=fault)
 
 
-def _fault(result: dict[str, Any]) -> Fault:
+def _fault(result: dict[str, Any]) -> RequestFault:
     error = _object(_object(result.get("error")).get("error"))
     kind, message, code = (
         error.get("type"),
         error.get("message"),
         _object(error.get("details")).get("error_code"),
     )
-    return Fault(
+    return RequestFault(
         told(kind, message if isinstance(message, str) else "", code),
         f"{quoted(kind)}: {quoted(message)}",
     )
@@ -272,3 +273,72 @@ def _fault(result: dict[str, Any]) -> Fault:
 def _object(value: Any) -> dict[str, Any]:
     """Return an object of JSON, an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+Line = RequestResult | Unreadable
+NAMELESS = "no line that can be read names it"
+
+
+class ResultLines:
+    """The lines that one reading of a batch's results has met so far."""
+
+    def __init__(self, nonce: str, requests: int) -> None:
+        self._nonce, self._requests = nonce, requests
+        self.seen = set[int]()  # numbers of the requests whose result was read
+        self.answered = set[int]()  # those of them that were answered
+        self._unreadable = dict[int, str]()  # why a line cannot be read, by number of its request
+        self._nameless = 0  # lines of which not even the request can be read
+        self._strays = Counter[str]()  # lines without a result of a request, by what is wrong
+
+    @property
+    def are_foreign(self) -> bool:
+        """Whether lines of other batches were met, and none of this one."""
+        return bool(self._strays["of other batches"]) and not (self.seen or self._unreadable)
+
+    def proof(self, chunk: Iterable[Line]) -> str | None:
+        """Return the nonce that tells whose results these are, None where no line has one.
+
+        One line with our nonce proves all of them ours, whatever else they hold: no provider can guess it.
+        """
+        nonces = [line.nonce for line in chunk if line.nonce]
+        return self._nonce if self._nonce in nonces else next(iter(nonces), None)
+
+    def ours(self, chunk: Sequence[Line]) -> list[RequestResult]:
+        """Return the results of the batch's own requests; all other lines are counted by what is wrong with them."""
+        ours = list(self._ours(chunk))
+        self.seen.update(each.number for each in ours)
+        self.answered.update(each.number for each in ours if isinstance(each.said, Response))
+        return ours
+
+    def _ours(self, chunk: Sequence[Line]) -> Iterator[RequestResult]:
+        for line in chunk:
+            if isinstance(line, Unreadable):
+                self._strays["that cannot be read"] += 1
+                if line.nonce == self._nonce and 0 <= line.number < self._requests:
+                    self._unreadable[line.number] = line.why
+                self._nameless += not line.nonce
+            elif line.nonce != self._nonce:
+                self._strays["of other batches"] += 1
+            elif not 0 <= line.number < self._requests:
+                self._strays["of requests that it does not have"] += 1
+            else:
+                yield line
+
+    def unreadable(self, lacking: Iterable[int]) -> dict[int, str]:
+        """Return why no result of these requests can be read, by number, for those of them whose lines came.
+
+        A line that does not say which request it is of stands for one that lacks its line. Where there are as many of such
+        lines as of such requests, no other line can come for any of them.
+        """
+        found = {
+            number: self._unreadable[number] for number in lacking if number in self._unreadable
+        }
+        lost = [number for number in lacking if number not in found]
+        return found | (dict.fromkeys(lost, NAMELESS) if len(lost) <= self._nameless else {})
+
+    def strays(self) -> str:
+        """Return a clause about the lines that are no result of a request; empty when there were none."""
+        kinds = [
+            f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())
+        ]
+        return f" with {' and '.join(kinds)}" if kinds else ""

@@ -14,7 +14,7 @@ from itertools import groupby
 from sqlalchemy import Connection, text
 
 from lanes.packing import ClaimedWork, packs
-from lanes.provider.answering import Called, answer
+from lanes.provider.client import CallResult, answer
 from lanes.provider.requests import Writer
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
@@ -180,6 +180,6 @@ async def _claim(ground: Ground) -> list[ClaimedWork]:
 
 async def _asked(
     ground: Ground, version: Version, pack: Sequence[ClaimedWork], marked: bool
-) -> list[Called]:
+) -> list[CallResult]:
     writer = Writer(version, Lane.REALTIME)
     return [each async for each in answer(await ground.at.client(), writer, pack, marked=marked)]

@@ -13,8 +13,8 @@ from anthropic import AsyncAnthropic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.provider import batches, body
-from lanes.provider.body import Body
+from lanes.provider import batches
+from lanes.provider.batches import BatchBody
 from lanes.provider.client import connect
 from lanes.provider.errors import CallFailed
 from lanes.provider.requests import Question, Writer, parameters
@@ -29,7 +29,7 @@ PARAMS = {
 }
 
 
-async def sent(written: Body) -> bytes:
+async def sent(written: BatchBody) -> bytes:
     return b"".join([block async for block in written])
 
 
@@ -64,7 +64,7 @@ async def asked(
 async def test_a_body_is_what_was_added_its_length_and_its_hash_those_of_what_is_sent(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(body, "BLOCK", block)
+    monkeypatch.setattr(batches, "BLOCK", block)
     with batch_body("cafe", PARAMS, {"n": 2}) as written:
         whole = await sent(written)
         assert json.loads(whole) == spooled(PARAMS, {"n": 2})
@@ -74,7 +74,7 @@ async def test_a_body_is_what_was_added_its_length_and_its_hash_those_of_what_is
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
 async def test_requests_that_are_not_kept_were_never_written(kept: int) -> None:
-    with Body() as written:
+    with BatchBody() as written:
         for number in range(3):
             written.add(f"cafe-{number}", b'{"n":%d}' % number)
         written.keep(kept)
@@ -128,7 +128,7 @@ async def test_a_create_is_called_once_whatever_answers_it_though_a_client_retri
 async def test_a_connection_that_is_reset_while_the_body_is_sent_may_have_created_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(body, "BLOCK", 1000)
+    monkeypatch.setattr(batches, "BLOCK", 1000)
 
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -12,7 +12,7 @@ from lanes.provider import results as results_module
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import (
-    Fault,
+    RequestFault,
     RequestResult,
     ResultsCut,
     Unreadable,
@@ -279,7 +279,7 @@ async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
     said = errored(kind, message, **({"error_code": code} if code else {}))
     (line,) = await read(jsonl(said))
     assert isinstance(line, RequestResult)
-    assert line.said == Fault(action, f"{kind}: {message}")
+    assert line.said == RequestFault(action, f"{kind}: {message}")
 
     def refuse(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(status, json=said["result"]["error"])
@@ -301,14 +301,14 @@ async def test_an_error_that_says_nothing_is_a_fault_of_the_provider(error: Any)
         jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": error}})
     )
     assert isinstance(failed, RequestResult)
-    assert isinstance(failed.said, Fault)
+    assert isinstance(failed.said, RequestFault)
     assert failed.said.action is Action.RETRY
 
 
 async def test_an_error_is_quoted_as_one_short_line() -> None:
     (line,) = await read(jsonl(errored("api_error", "\x1b[31mno\r\n\x00" + "x" * 10**6)))
     assert isinstance(line, RequestResult)
-    assert isinstance(line.said, Fault)
+    assert isinstance(line.said, RequestFault)
     assert line.said.detail.startswith("api_error:  [31mno x".replace("  ", " "))
     assert line.said.detail.isprintable()
     assert len(line.said.detail) < 600
@@ -318,10 +318,10 @@ async def test_an_error_is_quoted_as_one_short_line() -> None:
 def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poison(
     action: Action,
 ) -> None:
-    assert fate(Fault(action, "no"), items=2, others_answered=True) == Judgment(
+    assert fate(RequestFault(action, "no"), items=2, others_answered=True) == Judgment(
         Outcome.PACK_REFUSED, error="no"
     )
-    assert fate(Fault(action, "no"), items=1, others_answered=True) == Judgment(
+    assert fate(RequestFault(action, "no"), items=1, others_answered=True) == Judgment(
         Outcome.POISON, error="no"
     )
 
@@ -341,11 +341,14 @@ def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poiso
 def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(
     action: Action, answered: bool
 ) -> None:
-    assert fate(Fault(action, "no"), items=1, others_answered=answered).outcome is Outcome.UNSERVED
+    assert (
+        fate(RequestFault(action, "no"), items=1, others_answered=answered).outcome
+        is Outcome.UNSERVED
+    )
 
 
 def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_answered() -> None:
-    down = Fault(Action.RETRY, "no")
+    down = RequestFault(Action.RETRY, "no")
     assert fate(down, items=1, others_answered=True) == Judgment(Outcome.ERRORED, error="no")
     assert fate(down, items=3, others_answered=True) == Judgment(
         Outcome.ERRORED, error="no", spends=False, alone=True

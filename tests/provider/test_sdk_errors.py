@@ -9,7 +9,7 @@ import anthropic
 import httpx2
 import pytest
 
-from lanes.provider.sdk_errors import failed
+from lanes.provider.transport import failed
 
 REQUEST = httpx2.Request("POST", "http://provider.invalid/v1/messages")
 PLACE: Any = SimpleNamespace(host="provider.invalid", port=443, ssl=True)
