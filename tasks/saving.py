@@ -22,7 +22,7 @@ from lanes.settling.attempts import unsavable
 from lanes.settling.outcome import Attempt, SaveResult, each_once
 from lanes.store import work
 from lanes.store.database import Database
-from lanes.store.discreet import is_refusal
+from lanes.store.engines import is_refusal
 from lanes.store.settling import outcomes
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lanes.stand.embedded import SUPERUSER, owner_of, password_of
 from lanes.stand.postgres import Running
-from lanes.store.discreet import discreet_async_engine
+from lanes.store.engines import discreet_async_engine
 
 TEMPLATE = "lanes"
 OWNER = owner_of(TEMPLATE)

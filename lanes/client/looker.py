@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lanes.client.waiter import Waiter
-from lanes.store.discreet import discreet_async_engine
+from lanes.store.engines import discreet_async_engine
 from lanes.store.settling import results
 from lanes.store.signals import LIMITS
 

@@ -14,7 +14,7 @@ from lanes.client.failures import typed
 from lanes.errors import Deadlocked, SetupError, TransactionUnfit
 from lanes.stand.database import DRIVER, read_address
 from lanes.stand.whereabouts import database_url
-from lanes.store.discreet import discreet_async_engine, discreet_engine
+from lanes.store.engines import discreet_async_engine, discreet_engine
 from lanes.store.locks import TRIES, repeated
 from lanes.store.signals import LIMITS
 

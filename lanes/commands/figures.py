@@ -13,8 +13,8 @@ from lanes.commands.output import AsJson, print_json
 from lanes.commands.since import since as moment
 from lanes.stand.console import Console
 from lanes.store.database import clock
-from lanes.store.figures import rebuilding
-from lanes.store.figures.rebuilding import Rebuilt
+from lanes.store.figures import folding
+from lanes.store.figures.folding import Rebuilt
 from lanes.units import counted
 
 
@@ -50,7 +50,7 @@ def figures(
             def told(done: Rebuilt, whole: int) -> None:
                 shown.update(task, description=f"{done.day:%Y-%m-%d}", total=whole, advance=1)
 
-            days = rebuilding.rebuild(pool, since=first, until=last, told=told)
+            days = folding.rebuild(pool, since=first, until=last, told=told)
         return _say(days, as_json)
 
     return on_database(rebuild)

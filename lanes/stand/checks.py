@@ -19,7 +19,7 @@ from lanes.stand.parts import POOLS
 from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
 from lanes.stand.prefect_api import is_local
 from lanes.stand.runs_with import rewritten
-from lanes.store.discreet import discreet_engine
+from lanes.store.engines import discreet_engine
 from lanes.text import basic_auth, mask_address, split_login
 
 OLDEST_PYTHON = (3, 11)

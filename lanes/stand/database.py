@@ -6,7 +6,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lanes.stand.errors import StandError
 from lanes.stand.parts import OLDEST_SERVER
-from lanes.store.discreet import discreet_engine
+from lanes.store.engines import discreet_engine
 from lanes.text import HIDDEN, LIBPQ_SECRETS, mask_secrets
 
 DRIVER = "postgresql+psycopg"

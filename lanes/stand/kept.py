@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lanes.settings import Settings
 from lanes.stand import login
-from lanes.store.addresses import place_of, plain_url
+from lanes.store.asking import place_of, plain_url
 from lanes.text import has_secret
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from lanes.stand.embedded import OWNERS, SUPERUSER, address, owner_of, password_
 from lanes.stand.errors import StandError
 from lanes.stand.locks import file_lock
 from lanes.stand.private import write_private
-from lanes.store.current.owning import GIVE
 
 SOCKET_PATH_LIMIT = 80
 START_ATTEMPTS = 10
@@ -318,6 +317,10 @@ class EmbeddedPostgres:
 
 def _give_to_owner(running: Running, database: str) -> None:
     """What an earlier version, which ran as superuser, made in a database belongs to the database's owner."""
+    from lanes.store.current.roles import (
+        GIVE,  # imports SQLAlchemy, which most commands do not need
+    )
+
     superuser = running.url(database, None, role=SUPERUSER)
     with psycopg.connect(superuser, autocommit=True, row_factory=scalar_row) as connection:
         for schema in ("lanes", "public"):

@@ -14,7 +14,7 @@ from lanes.stand.supervisor import ask_for_standing
 from lanes.stand.worksite import Site, python
 from lanes.standing.roles import STANDING
 from lanes.store.database import clock
-from lanes.store.discreet import discreet_engine
+from lanes.store.engines import discreet_engine
 from lanes.store.signals import standing_roles
 
 DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")

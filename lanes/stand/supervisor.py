@@ -22,7 +22,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
 from lanes.store.database import clock
-from lanes.store.discreet import discreet_engine
+from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
 from lanes.store.signals import standing_roles
 

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lanes import json_data
-from lanes.store.addresses import plain_url
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -68,3 +67,24 @@ def by_driver(url: str) -> Iterator[Ask]:
 @lru_cache(maxsize=256)
 def _as_the_driver_has_it(question: str) -> bytes:
     return NAMED.sub(r"%(\1)s", question.replace("%", "%%")).encode()
+
+
+# What means the same to SQLAlchemy and to the driver, but for the name of the driver.
+SIMPLE = re.compile(
+    r"(?:postgres|postgresql|postgresql\+psycopg)://((?:[\w.~%-]+(?::[\w.~%-]*)?@)?([\w.-]+(?::\d+)?/[\w-]+))"
+)
+
+
+def plain_url(url: str) -> str:
+    """The same address for psycopg itself, which knows no `+psycopg`."""
+    if simple := SIMPLE.fullmatch(url):
+        return f"postgresql://{simple[1]}"
+    from sqlalchemy.engine import make_url  # whoever asks by the driver alone mostly does without
+
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def place_of(url: str) -> str | None:
+    """Host, port and database of a simple address, for people; None of one that has to be looked at more closely."""
+    simple = SIMPLE.fullmatch(url)
+    return simple and simple[2]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store.asking import CLOCK
-from lanes.store.discreet import discreet_async_engine, discreet_engine
-from lanes.store.pooling import give_out_alive, sessions_of
+from lanes.store.engines import discreet_async_engine, discreet_engine, give_out_alive, sessions_of
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine

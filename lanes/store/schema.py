@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 from lanes.errors import SetupError
 from lanes.store.current import roles
 from lanes.store.current.roles import become_owner, schema_owner
-from lanes.store.discreet import discreet_engine
+from lanes.store.engines import discreet_engine
 from lanes.store.tables import SCHEMA
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text
 
 from lanes.backoff import Backoff
 from lanes.standing.roles import STANDING, Role
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock

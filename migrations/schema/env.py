@@ -9,10 +9,10 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
-from lanes.store.current import autogenerate, grants, roles
-from lanes.store.current.files import pieces
-from lanes.store.current.putting import put_comments, put_in_force
-from lanes.store.discreet import discreet_engine
+from lanes.store.current import roles
+from lanes.store.current.files import sql_files
+from lanes.store.current.in_force import PLUGIN, put_comments, put_in_force
+from lanes.store.engines import discreet_engine
 from lanes.store.tables import SCHEMA, metadata
 from lanes.store.tables.figures import PARTS
 
@@ -34,17 +34,17 @@ def _run(connection: Connection) -> None:
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=False,
-        autogenerate_plugins=["alembic.autogenerate.*", autogenerate.NAME],
+        autogenerate_plugins=["alembic.autogenerate.*", PLUGIN],
         on_version_apply=lambda *_, **of: applied.append(of["step"]),
     )
     with context.begin_transaction():
-        before = grants.granted(connection)
+        before = roles.granted(connection)
         context.run_migrations()
         revision = context.get_context().get_current_revision()
         if applied and revision == context.script.get_current_head():
-            put_in_force(connection, pieces())
+            put_in_force(connection, sql_files())
             put_comments(connection)
-            grants.restore(connection, before)
+            roles.restore(connection, before)
             roles.secure(connection)
 
 

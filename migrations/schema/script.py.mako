@@ -4,11 +4,11 @@ import sqlalchemy as sa
 from alembic import op
 ${imports if imports else ""}
 <%
-    from lanes.store.current.files import fingerprint, pieces
+    from lanes.store.current.files import fingerprint, sql_files
 %>
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
-sql_in_force = ${repr(fingerprint(pieces()))}  # migrations/schema/current/ after this revision
+sql_in_force = ${repr(fingerprint(sql_files()))}  # migrations/schema/current/ after this revision
 
 
 def upgrade() -> None:

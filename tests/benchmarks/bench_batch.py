@@ -8,7 +8,7 @@ bytes, and what passes between a create and the batch's end. Its results are str
 import argparse
 from functools import partial
 
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from tests.benchmarks import batch_life
 from tests.benchmarks.batch_floor import BatchFloor
 from tests.benchmarks.ground import Server, server, vacuumed

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import create_engine
 
 from lanes.client import Lanes
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from lanes.store.database import clock
 from tests.benchmarks.ground import Server, server
 from tests.benchmarks.letters import WORKLOAD, payloads, realtime

@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from sqlalchemy import create_engine
 
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from lanes.store.database import clock
 from tests.benchmarks import held
 from tests.benchmarks.ground import Server, server, vacuumed

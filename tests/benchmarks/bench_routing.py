@@ -27,7 +27,7 @@ from lanes.routing.room import Room
 from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import Split, Splits
 from lanes.routing.turnaround import ObservedBatches, Turnarounds
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from lanes.store.database import Database, clock
 from lanes.store.doors import items
 from lanes.store.doors.unrouted import Taken

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from lanes.store.advice.advice import evidence
 from lanes.store.database import clock
-from lanes.store.figures import measurements, rebuilding
+from lanes.store.figures import folding, measurements
 from lanes.store.report import snapshot
 
 OVER = timedelta(days=30)
@@ -54,7 +54,7 @@ def rebuild(pool: Engine) -> int:
     """How many facts of all days the figures were counted from anew."""
     with pool.begin() as connection:
         now = clock(connection)
-    said = rebuilding.rebuild(
+    said = folding.rebuild(
         pool,
         since=None,
         until=now,

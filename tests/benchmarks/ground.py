@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from tests.benchmarks.endings import end_as_asked
 
 

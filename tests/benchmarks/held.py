@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import create_engine
 
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from lanes.store.database import clock
 from tests.benchmarks.ground import Server
 from tests.benchmarks.letters import WORKLOAD, realtime

@@ -6,7 +6,7 @@ import psycopg
 from anthropic import AsyncAnthropic
 from prefect import flow
 
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 
 
 @flow(name="plain", persist_result=False)

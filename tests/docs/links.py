@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from lanes.settings import Settings
-from lanes.store.current.files import pieces
+from lanes.store.current.files import sql_files
 from lanes.store.tables import metadata
 from tests.docs.blocks import CHECKOUT, FENCE, without_blocks
 
@@ -157,7 +157,7 @@ def _relations() -> frozenset[str]:
         if each.suffix == ".py" or each.is_dir()
     }
     return frozenset(
-        {each.name for each in pieces()}
+        {each.name for each in sql_files()}
         | {each.name for each in metadata.tables.values()}
         | modules
     )

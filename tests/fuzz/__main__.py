@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from tests.benchmarks.ground import Server, server
 from tests.fuzz.areas import AREAS, SAID, AreaResult, run_each
 

@@ -21,7 +21,7 @@ from lanes.stand.doctor import examine
 from lanes.stand.errors import StandError
 from lanes.stand.services import endpoint
 from lanes.stand.worksite import Site
-from lanes.store.discreet import discreet_engine
+from lanes.store.engines import discreet_engine
 from tests.flows.raw_provider import saying
 from tests.prefect_standin import PrefectStandIn
 from tests.stand.shells import put_up, shell

@@ -11,8 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 
-from lanes.store.addresses import SIMPLE, place_of, plain_url
-from lanes.store.asking import by_driver, through
+from lanes.store.asking import SIMPLE, by_driver, place_of, plain_url, through
 
 WORDS = st.text("abcxyz019_", min_size=1, max_size=8)
 SECRETS = st.text("abcXYZ019_.~-@%", min_size=1, max_size=12)

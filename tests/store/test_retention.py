@@ -7,7 +7,7 @@ from lanes.doors.item import Amendment
 from lanes.store import retention
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
-from lanes.store.figures import folding, rebuilding
+from lanes.store.figures import folding
 from lanes.store.settling import results
 from lanes.words import Lane
 from tasks.tidy import sweep_out
@@ -87,7 +87,7 @@ def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(
     read_at(connection, "a", seconds=90_000)
     assert counted_reads(connection) == 2
     folding.fold(connection)
-    rebuilding.rebuild_here(connection, until=later(days=30))
+    folding.rebuild_here(connection, until=later(days=30))
     assert counted_reads(connection) == 2
 
 

@@ -8,7 +8,7 @@ from psycopg import OperationalError
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store import outbox
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.signals import Role, RoleLock, held_roles, holder_exists, holders, listening

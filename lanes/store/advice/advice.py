@@ -21,8 +21,7 @@ from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
-from lanes.store.figures.spread import added_up
-from lanes.store.figures.sums import of_kind, summed, usd_of
+from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
 from lanes.store.money import budget_status, overheads_in_force
 from lanes.store.routing import turnarounds
 from lanes.words import Lane, Mode, Reason

@@ -11,7 +11,7 @@ from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, saving
 from lanes.figures.durations import Durations
 from lanes.ids import VersionId
 from lanes.routing.lane_rules import binds
-from lanes.store.figures.sums import of_kind, summed, usd_of
+from lanes.store.figures.reading import of_kind, summed, usd_of
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.prices import per_token
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, and_, select
 
 from lanes.batch.batch import BatchKind
 from lanes.packing import ClaimedWork
-from lanes.store.bounded import size_of, streamed
+from lanes.store.payload import size_of, streamed
 from lanes.store.tables import item, work, workload
 from lanes.store.work import claimable, claimed
 from lanes.words import Lane

@@ -1,4 +1,4 @@
-"""What migrations/schema/current/ says: each file defines one function, view, type or trigger of schema `lanes`."""
+"""The files of migrations/schema/current/: each defines one function, view, type or trigger of schema `lanes`."""
 
 import hashlib
 import re
@@ -27,8 +27,8 @@ _OURS = re.compile(rf"\b{SCHEMA}\.(\w+)")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One object of the schema, and the SQL that creates or replaces it and comments on it."""
+class SqlFile:
+    """A file, and the object that its SQL creates or replaces."""
 
     file: str  # within the folder, without its suffix: doors/admit
     kind: str  # function, view, type or trigger
@@ -43,7 +43,7 @@ class Piece:
 
     @property
     def twin(self) -> str:
-        """SQL that makes the same object as a temporary one of this session; it names the same tables and functions."""
+        """SQL that creates the same object as a temporary one of this session."""
         if self.kind != "trigger":
             return _NAMED.sub(r"\1 pg_temp.", self.sql)
         table = f"create temporary table if not exists {self.table} (like {SCHEMA}.{self.table});\n"
@@ -51,21 +51,20 @@ class Piece:
             f" on {SCHEMA}.{self.table} ", f" on pg_temp.{self.table} ", 1
         )
 
-    def uses(self, other: "Piece") -> bool:
-        """Whether its definition names the other."""
+    def uses(self, other: "SqlFile") -> bool:
+        """Return whether its definition names the other object."""
         return other.name in self._names and other != self
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        """Everything of the schema that its definition names."""
         return frozenset(_OURS.findall(self.definition))
 
 
-def read(file: str, sql: str) -> Piece:
-    """The object that a file defines.
+def read(file: str, sql: str) -> SqlFile:
+    """Return what a file defines.
 
     Raises:
-        ValueError: it defines none, or several.
+        ValueError: it defines no object, or several.
     """
     heads = list(_HEAD.finditer(sql))
     if len(heads) != 1:
@@ -74,41 +73,41 @@ def read(file: str, sql: str) -> Piece:
         )
     (head,) = heads
     if head["trigger"]:
-        return Piece(file, "trigger", f"{head['table']}_{head['trigger']}", sql, head["table"])
-    return Piece(file, head["kind"], head["name"], sql)
+        return SqlFile(file, "trigger", f"{head['table']}_{head['trigger']}", sql, head["table"])
+    return SqlFile(file, head["kind"], head["name"], sql)
 
 
-def in_order(pieces: list[Piece]) -> list[Piece]:
-    """Each after those that it uses.
+def in_order(files: list[SqlFile]) -> list[SqlFile]:
+    """Return the files, each after those that it uses.
 
     Raises:
         CycleError: two use each other.
     """
-    by_file = {piece.file: piece for piece in sorted(pieces, key=lambda piece: piece.file)}
+    by_name = {each.file: each for each in sorted(files, key=lambda each: each.file)}
     order = TopologicalSorter(
         {
-            piece.file: [each.file for each in pieces if piece.uses(each)]
-            for piece in by_file.values()
+            name: [other.file for other in files if each.uses(other)]
+            for name, each in by_name.items()
         }
     )
-    return [by_file[file] for file in order.static_order()]
+    return [by_name[name] for name in order.static_order()]
 
 
 @cache
-def pieces() -> tuple[Piece, ...]:
-    """All of them, each after those that it uses."""
-    files = sorted(FOLDER.rglob("*.sql"))
+def sql_files() -> tuple[SqlFile, ...]:
+    """Return all of them, each after those that it uses."""
+    found = sorted(FOLDER.rglob("*.sql"))
     return tuple(
         in_order(
             [
-                read(file.relative_to(FOLDER).with_suffix("").as_posix(), file.read_text())
-                for file in files
+                read(each.relative_to(FOLDER).with_suffix("").as_posix(), each.read_text())
+                for each in found
             ]
         )
     )
 
 
-def fingerprint(said: Sequence[Piece]) -> str:
+def fingerprint(files: Sequence[SqlFile]) -> str:
     """Return 12 hexadecimal digits that change with any definition, and not with comments."""
-    told = sorted(f"{piece.file}\n{piece.definition}\n" for piece in said)
-    return hashlib.sha256("".join(told).encode()).hexdigest()[:12]
+    definitions = sorted(f"{each.file}\n{each.definition}\n" for each in files)
+    return hashlib.sha256("".join(definitions).encode()).hexdigest()[:12]

@@ -1,14 +1,15 @@
-"""The roles that a platform engineer grants to logins: what each may do with schema `lanes`, and whom the schema belongs to.
+"""The database roles that a platform engineer grants to logins, their rights, and the owner of schema `lanes`.
 
-They have no login and no password of their own. PUBLIC may do nothing: every right stands here.
+They have no login and no password. PUBLIC may do nothing: every right is granted here.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import LiteralString
 
 from sqlalchemy import Connection, text
 
-from lanes.store.current.owning import GIVE
 from lanes.store.tables import SCHEMA
 
 DOORS = ("amend", "cancel", "label", "submit", "submit_item", "submit_many")
@@ -17,9 +18,9 @@ DOORS = ("amend", "cancel", "label", "submit", "submit_item", "submit_many")
 class DatabaseRole(StrEnum):
     """A group role of the server."""
 
-    INTAKE = "lanes_intake"  # sends items through the doors, and reads nothing
+    INTAKE = "lanes_intake"  # sends items through the doors; reads nothing
     READER = "lanes_reader"  # reads views and results
-    WORKER = "lanes_worker"  # is Lanes at work: flows, tasks, commands and the client
+    WORKER = "lanes_worker"  # runs Lanes: flows, tasks, commands and the client
     OWNER = "lanes_owner"  # owns the schema; migrations and doors have its rights
 
 
@@ -29,7 +30,7 @@ _FUNCTIONS = text("""
 select proname, oid::regprocedure::text as called from pg_proc
  where pronamespace = to_regnamespace(:schema) and prorettype <> 'trigger'::regtype
 """)
-# Functions that a view calls are called with the rights of its reader.
+# A view calls functions with its reader's rights.
 _OF_VIEWS = text("""
 select distinct d.refobjid::regprocedure::text
   from pg_depend d
@@ -47,7 +48,7 @@ select nspowner::regrole::text as owner, pg_has_role(nspowner, 'set') as may_be,
 
 
 def become_owner(connection: Connection) -> bool:
-    """Act as the schema's owner until the transaction ends, so that everything in it has one owner; return whether we may."""
+    """Act as the schema's owner until the transaction ends, and return whether we may."""
     found = connection.execute(_OWNER, {"schema": SCHEMA}).one_or_none()
     if found is None or found.is_us:
         return True
@@ -57,13 +58,13 @@ def become_owner(connection: Connection) -> bool:
 
 
 def schema_owner(connection: Connection) -> str | None:
-    """Return the role that the schema belongs to, as SQL writes it; None: there is no schema."""
+    """Return the role that owns the schema, as SQL writes it, or None without a schema."""
     found = connection.execute(_OWNER, {"schema": SCHEMA}).one_or_none()
     return None if found is None else found.owner
 
 
 def secure(connection: Connection) -> None:
-    """Take every right from PUBLIC, and give each role what it may do, where the roles are in use here."""
+    """Revoke every right from PUBLIC, and grant each role its rights, if the roles are in use here."""
     for objects in ("functions", "tables", "sequences"):
         connection.execute(text(f"revoke all on all {objects} in schema {SCHEMA} from public"))
     asked = {"role": str(DatabaseRole.WORKER), "schema": SCHEMA}
@@ -75,7 +76,7 @@ def secure(connection: Connection) -> None:
 
 
 def grant(connection: Connection) -> None:
-    """Give each role exactly what it may do."""
+    """Grant each role exactly its rights."""
     here = {"schema": SCHEMA}
     functions = connection.execute(_FUNCTIONS, here).all()
     doors = [each.called for each in functions if each.proname in DOORS]
@@ -97,7 +98,7 @@ def grant(connection: Connection) -> None:
 
 
 def create(connection: Connection) -> list[str]:
-    """Create the roles that are missing, and return them. The current role may act as the owner from then on."""
+    """Create the missing roles and return them. The current role may act as the owner from then on."""
     missing = [each for each in DatabaseRole if each not in _existing(connection)]
     for role in missing:
         connection.execute(text(f"create role {role} nologin"))
@@ -111,7 +112,7 @@ def create(connection: Connection) -> list[str]:
 
 
 def give_schema(connection: Connection) -> None:
-    """Hand the schema and everything in it to `lanes_owner`. Its owner so far, where that can log in, works on as before."""
+    """Give the schema and everything in it to `lanes_owner`. An owner so far who can log in keeps its rights."""
     before = schema_owner(connection)
     owner = DatabaseRole.OWNER
     if before is None:
@@ -133,14 +134,14 @@ def give_schema(connection: Connection) -> None:
 
 
 def let_migrate(connection: Connection) -> None:
-    """Let the owner of the schema do what a migration does in the database: it compares objects with temporary ones."""
+    """Let the owner create temporary objects: a migration compares with them."""
     connection.execute(
         text(f"grant temporary on database {_database(connection)} to {DatabaseRole.OWNER}")
     )
 
 
 def close_database(connection: Connection) -> None:
-    """Let only the roles connect: each session that may connect could take the advisory locks of Lanes's roles."""
+    """Let only the roles connect: any session could take the advisory locks of the standing runs."""
     database = _database(connection)
     roles = ", ".join(DatabaseRole)
     connection.execute(text(f"revoke connect on database {database} from public"))
@@ -154,3 +155,77 @@ def _database(connection: Connection) -> str:
 
 def _existing(connection: Connection) -> set[str]:
     return set(connection.execute(_EXIST, {"roles": list(DatabaseRole)}).scalars())
+
+
+Object = tuple[str, str]  # kind and name
+Grant = tuple[str, str, bool]  # privilege, grantee as SQL writes it, whether it may be passed on
+
+_GRANTS = text("""
+with found (kind, name, oid, acl) as (
+  select 'table', relname, oid, coalesce(relacl, acldefault('r', relowner))
+    from pg_class where relnamespace = to_regnamespace(:schema) and relkind = 'v'
+  union all
+  select 'function', proname, oid, coalesce(proacl, acldefault('f', proowner))
+    from pg_proc where pronamespace = to_regnamespace(:schema))
+select f.kind, f.name,
+       case f.kind when 'table' then f.oid::regclass::text else f.oid::regprocedure::text end as identity,
+       a.privilege_type, case a.grantee when 0 then 'public' else a.grantee::regrole::text end as grantee, a.is_grantable
+  from found f cross join lateral aclexplode(f.acl) a
+""")
+
+
+def granted(connection: Connection) -> dict[Object, set[Grant]]:
+    """Return who may do what with each view and function of schema `lanes`; overloads count together."""
+    return _read(connection)[0]
+
+
+def restore(connection: Connection, before: dict[Object, set[Grant]]) -> None:
+    """Restore the rights on views and functions that existed before. Grants on single columns are lost."""
+    now, identities = _read(connection)
+    for each in before.keys() & now.keys():
+        for identity in identities[each]:
+            for privilege, grantee, may_pass_on in sorted(before[each] - now[each]):
+                passing = " with grant option" if may_pass_on else ""
+                connection.execute(
+                    text(f"grant {privilege} on {each[0]} {identity} to {grantee}{passing}")
+                )
+            for privilege, grantee, _ in sorted(now[each] - before[each]):
+                connection.execute(
+                    text(f"revoke {privilege} on {each[0]} {identity} from {grantee}")
+                )
+
+
+def _read(connection: Connection) -> tuple[dict[Object, set[Grant]], dict[Object, set[str]]]:
+    grants, identities = defaultdict[Object, set[Grant]](set), defaultdict[Object, set[str]](set)
+    for row in connection.execute(_GRANTS, {"schema": SCHEMA}):
+        grants[row.kind, row.name].add((row.privilege_type, row.grantee, row.is_grantable))
+        identities[row.kind, row.name].add(row.identity)
+    return grants, identities
+
+
+# Statements that give a schema and everything in it to a role, except what belongs to an extension. Sequences of columns and
+# indexes follow their table. The text is psycopg's: %s is a parameter.
+GIVE: LiteralString = """
+with found (kind, identity, owner) as (
+  select case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence' when 'c' then 'type'
+                      when 'f' then 'foreign table' else 'table' end,
+         format('%%I.%%I', nspname, relname), relowner
+    from pg_class c join pg_namespace n on n.oid = relnamespace
+   where nspname = %(schema)s and relkind in ('r', 'p', 'v', 'm', 'S', 'c', 'f')
+     and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
+                                               and (d.deptype = 'e' or relkind = 'S' and d.deptype in ('a', 'i')))
+  union all
+  select 'routine', p.oid::regprocedure::text, proowner
+    from pg_proc p join pg_namespace n on n.oid = pronamespace
+   where nspname = %(schema)s
+     and not exists (select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+  union all
+  select 'type', format('%%I.%%I', nspname, typname), typowner
+    from pg_type t join pg_namespace n on n.oid = typnamespace
+   where nspname = %(schema)s and typtype in ('d', 'e')
+     and not exists (select from pg_depend d where d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e')
+  union all
+  select 'schema', quote_ident(nspname), nspowner from pg_namespace where nspname = %(schema)s and nspname <> 'public')
+select format('alter %%s %%s owner to %%I', kind, identity, cast(%(owner)s as text))
+  from found where owner <> cast(cast(%(owner)s as text) as regrole)
+"""

@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from lanes import json_data
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
 from lanes.json_data import replace_unstorable
-from lanes.store.bounded import size_of
+from lanes.store.payload import size_of
 from lanes.store.tables import rejected
 from lanes.store.tables.base import Moment
 

@@ -27,8 +27,7 @@ from sqlalchemy import (
 
 from lanes.ids import ItemId
 from lanes.routing.route import ArrivedItem, ReceivedItem
-from lanes.store.bounded import bounded, size_of
-from lanes.store.payload import characters
+from lanes.store.payload import bounded, characters, size_of
 from lanes.store.tables import item, workload
 from lanes.store.tables.base import Moment
 

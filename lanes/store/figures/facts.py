@@ -1,10 +1,79 @@
-"""What the facts of a period count for, all of them at once: what the triggers of migrations/schema/current/figures/ count.
+"""Queries that add up facts, with the columns in which transactions add to the figures."""
 
-Here whole tables are joined and summed, there each fact is looked up; a test holds both equal.
-"""
+from collections.abc import Collection
 
-from lanes.figures.kinds import Kind
-from lanes.store.figures.summing import COLUMNS, counted
+from lanes.figures.kinds import HOURLY, Grain, Kind
+
+CONSUMERS = 50  # of each workload are counted apart
+KEYS = {
+    "workload": "text",
+    "version_id": "bigint",
+    "lane": "text",
+    "purpose": "text",
+    "consumer": "text",
+    "word": "text",
+}
+SUMS = (
+    "items",
+    "usd",
+    "bound_usd",
+    "realtime_usd",
+    "batch_usd",
+    "input",
+    "output",
+    "cached",
+    "written",
+)
+COLUMNS = f"at, {', '.join(KEYS)}, kind, n, {', '.join(SUMS)}, first_at, last_at, buckets, counts"
+BYTES = 'collate "C"'  # words are compared as bytes: as a language has them would take longer than everything else
+BY = ", ".join(str(place + 1) for place in range(len(KEYS) + 2))
+
+
+def counted(
+    kind: Kind,
+    facts: str,
+    at: str,
+    *,
+    of: Collection[str] = (),
+    took: str | None = None,
+    **said: str,
+) -> str:
+    """A query of what the facts of :since to :until count for, as `COLUMNS`, by the minute of `at`, or by its hour.
+
+    `facts` is a relation, perhaps with a condition. Columns named in `of` have the same name there, beside `at`; others are
+    `said`, and what is not named is not counted. `took` is how long each fact took.
+    """
+    whose = at.partition(".")[0]
+    said |= {name: f"{whose}.{name}" for name in of}
+    grain = Grain.HOUR if kind in HOURLY else Grain.MINUTE
+    keys = ", ".join(
+        f"{said.get(name, 'null')}::{kept} {BYTES if kept == 'text' else ''} as {name}"
+        for name, kept in KEYS.items()
+    )
+    sums = ", ".join(
+        f"sum({said[name]}) as {name}" if name in said else f"0 as {name}" for name in SUMS
+    )
+    first, last = (said.get(name, "null::timestamptz") for name in ("first_at", "last_at"))
+    bucket = f"lanes.figure_bucket({took})" if took else "null::int"
+    each = f"""
+        select date_trunc('{grain}', {at}, 'UTC') as at, {keys}, {bucket} as bucket, count(*) as n, {sums},
+               min({first}) as first_at, max({last}) as last_at
+          from {facts} {"and" if " where " in facts else "where"} {at} >= :since and {at} < :until
+         group by {BY}"""
+    if not took:
+        return f"""
+            select at, {", ".join(KEYS)}, '{kind}', n, {_all(SUMS, "coalesce({}, 0)")}, first_at, last_at, null::int[],
+                   null::bigint[]
+              from ({each}) each"""
+    return f"""
+        select at, {", ".join(KEYS)}, '{kind}', sum(n), {_all(SUMS, "coalesce(sum({}), 0)")}, min(first_at), max(last_at),
+               array_agg(bucket), array_agg(n)
+          from ({each}) each group by at, {", ".join(KEYS)}"""
+
+
+def _all(columns: Collection[str], shape: str) -> str:
+    return ", ".join(shape.format(each) for each in columns)
+
 
 # Whose name a consumer is counted by.
 APART = "left join lanes.figure_consumer f on f.workload = i.workload and f.consumer = i.consumer"
@@ -223,3 +292,61 @@ every ({COLUMNS}) as (
                                           where b.intended_at >= :since and b.intended_at < :until)) f)
 select * from every
 """
+
+
+OF = f"{', '.join(KEYS)}, kind"
+MEASURED = f"n, {', '.join(SUMS)}, first_at, last_at"
+SUMMED = f"{', '.join(f'sum({name}) as {name}' for name in ('n', *SUMS))}, min(first_at) as first_at, max(last_at) as last_at"
+IS_BY_MINUTE = f"kind not in ({', '.join(repr(each.value) for each in HOURLY)})"
+# What was answered first is timed for all consumers together.
+TIMED = OF.replace("consumer", f"case when kind <> '{Kind.FIRST}' then consumer end as consumer")
+
+# Whoever was not heard of yet, as long as there is room.
+HEARD = f"""
+insert into lanes.figure_consumer (workload, consumer)
+select workload, consumer
+  from (select i.workload, i.consumer,
+               row_number() over (partition by i.workload order by min(i.received_at), i.consumer) as place
+          from lanes.item i
+         where i.received_at >= :since and i.received_at < :until and i.consumer is not null
+           and not exists (select from lanes.figure_consumer c where c.workload = i.workload and c.consumer = i.consumer)
+         group by i.workload, i.consumer) u
+ where place + (select count(*) from lanes.figure_consumer c where c.workload = u.workload) <= {CONSUMERS}
+"""
+FIGURES = f"""
+with every as materialized ({EVERYTHING}),
+hours as materialized (
+  select date_trunc('hour', at, 'UTC') as at, {OF}, {SUMMED} from every group by date_trunc('hour', at, 'UTC'), {OF}),
+days as (
+  select date_trunc('day', at, 'UTC') as at, {OF}, {SUMMED} from hours group by date_trunc('day', at, 'UTC'), {OF}),
+counted as (
+  insert into lanes.figure (grain, at, {OF}, {MEASURED})
+  select 'minute', at, {OF}, {MEASURED} from every where {IS_BY_MINUTE}
+  union all
+  select 'hour', at, {OF}, {MEASURED} from hours
+  union all
+  select 'day', at, {OF}, {MEASURED} from days),
+timed as materialized (
+  select date_trunc('hour', at, 'UTC') as at, {OF}, b.bucket, sum(b.n)::bigint as n
+    from (select at, {TIMED}, buckets, counts from every where buckets is not null) each
+   cross join lateral unnest(buckets, counts) b (bucket, n)
+   group by date_trunc('hour', at, 'UTC'), {OF}, b.bucket)
+insert into lanes.figure_spread (grain, at, {OF}, buckets, counts)
+select 'minute', at, {OF}, buckets, counts from every where buckets is not null and {IS_BY_MINUTE}
+union all
+select 'hour', at, {OF}, array_agg(bucket), array_agg(n) from timed group by at, {OF}
+union all
+select 'day', at, {OF}, array_agg(bucket), array_agg(n)
+  from (select date_trunc('day', at, 'UTC') as at, {OF}, bucket, sum(n)::bigint as n
+          from timed group by date_trunc('day', at, 'UTC'), {OF}, bucket) days_timed
+ group by at, {OF}
+"""
+PEAKED = """
+insert into lanes.figure_peak (workload, at, n)
+select workload, date_trunc('hour', at, 'UTC'), max(n)
+  from (select workload, at, sum(n) as n from lanes.figure
+         where grain = 'minute' and kind = 'item' and word <> 'canceled' and at >= :since and at < :until
+         group by workload, at) minutes
+ group by 1, 2
+"""
+FILLED = (HEARD, FIGURES, PEAKED)

@@ -8,7 +8,7 @@ from lanes.promises.answers import RECENT, SETTLED_FOR
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise
-from lanes.store.figures.percentiles import percentiles
+from lanes.store.figures.reading import percentiles
 from lanes.store.promises.causes import BATCHES
 
 MOST = 5_000  # passes, or failed items, that are looked at: the newest of their time

@@ -19,8 +19,7 @@ from lanes.report.figures import (
     WindowFigures,
 )
 from lanes.store.asking import Ask
-from lanes.store.figures.spread import added_up
-from lanes.store.figures.sums import of_kind, summed, usd_of
+from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
 from lanes.words import ANSWERING, BatchState, FlushReason, Lane, Outcome, Purpose, Reason
 
 COUNTED = """

@@ -23,7 +23,7 @@ from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
-from lanes.store.figures.spread import added_up
+from lanes.store.figures.reading import added_up
 from lanes.store.money import budget_status, caching, overheads_in_force
 from lanes.store.report import facts
 from lanes.store.report.counted import Counted

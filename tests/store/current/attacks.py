@@ -1,6 +1,6 @@
 """What each database role tries beside its job, and its job, as statements by login."""
 
-from lanes.store.current.files import pieces
+from lanes.store.current.files import sql_files
 
 ANYBODY = (
     "create table lanes.mine (n int)",
@@ -93,7 +93,11 @@ JOBS = {
         "select lanes.cancel('letters', 'withdrawn')",
     ),
     "app_reader": (
-        *(f"select * from lanes.{each.name} limit 1" for each in pieces() if each.kind == "view"),
+        *(
+            f"select * from lanes.{each.name} limit 1"
+            for each in sql_files()
+            if each.kind == "view"
+        ),
         "select * from lanes.read_result('letters', 'answered', 'me')",
     ),
 }

@@ -6,13 +6,15 @@ from pathlib import PurePath
 
 import pytest
 
-from lanes.store.current.files import fingerprint, in_order, pieces, read
+from lanes.store.current.files import fingerprint, in_order, read, sql_files
 
 A = read("a", "create or replace view lanes.a as select 1 as one;\n")
 
 
 def test_a_file_is_called_as_what_it_defines() -> None:
-    assert [PurePath(piece.file).name for piece in pieces()] == [piece.name for piece in pieces()]
+    assert [PurePath(piece.file).name for piece in sql_files()] == [
+        piece.name for piece in sql_files()
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from lanes.errors import SetupError
-from lanes.store.current.catalog import definitions
-from lanes.store.current.files import Piece, in_order, pieces, read
-from lanes.store.current.putting import differences, put_in_force
+from lanes.store.current.files import SqlFile, in_order, read, sql_files
+from lanes.store.current.in_force import differences, objects, put_in_force
 from lanes.store.tables import metadata
 
 AMEND_OF_0004 = """
@@ -21,18 +20,18 @@ PURPOSE = "comment on column lanes.spend.purpose is 'answer, authoritative, shad
 A_COLUMN_LESS = [("lane, purpose,", "lane,"), (PURPOSE, "")]
 
 
-def edited(file: str, *edits: tuple[str, str]) -> list[Piece]:
+def edited(file: str, *edits: tuple[str, str]) -> list[SqlFile]:
     """The files with one of them changed."""
-    (piece,) = (each for each in pieces() if each.file == file)
+    (piece,) = (each for each in sql_files() if each.file == file)
     sql = piece.sql
     for before, after in edits:
         assert before in sql
         sql = sql.replace(before, after)
-    return in_order([replace(each, sql=sql) if each == piece else each for each in pieces()])
+    return in_order([replace(each, sql=sql) if each == piece else each for each in sql_files()])
 
 
 def oids(connection: Connection) -> dict[str, int]:
-    return {each.identity: each.oid for each in definitions(connection)}
+    return {each.identity: each.oid for each in objects(connection)}
 
 
 def columns(connection: Connection, view: str) -> list[str]:
@@ -42,19 +41,19 @@ def columns(connection: Connection, view: str) -> list[str]:
 def test_the_migrations_lead_to_what_the_files_and_the_tables_of_the_code_make(
     connection: Connection,
 ) -> None:
-    migrated = definitions(connection)
+    migrated = objects(connection)
     connection.execute(text("drop schema lanes cascade"))
     connection.execute(text("create schema lanes"))
     metadata.create_all(connection)
-    assert set(put_in_force(connection, pieces())) == {piece.file for piece in pieces()}
-    assert definitions(connection) == migrated
-    assert {piece.kind for piece in pieces()} == {"function", "view", "type", "trigger"}
+    assert set(put_in_force(connection, sql_files())) == {piece.file for piece in sql_files()}
+    assert objects(connection) == migrated
+    assert {piece.kind for piece in sql_files()} == {"function", "view", "type", "trigger"}
 
 
 def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
     before = oids(connection)
-    assert differences(connection, pieces()) == []
-    assert put_in_force(connection, pieces()) == []
+    assert differences(connection, sql_files()) == []
+    assert put_in_force(connection, sql_files()) == []
     assert oids(connection) == before
 
 
@@ -81,12 +80,12 @@ def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
     ],
 )
 def test_what_differs_is_put_in_force_alone(connection: Connection, done: str, file: str) -> None:
-    before = definitions(connection)
+    before = objects(connection)
     connection.execute(text(done))
-    (said,) = differences(connection, pieces())
+    (said,) = differences(connection, sql_files())
     assert f" is not as {file}.sql says" in said
-    assert put_in_force(connection, pieces()) == [file]
-    assert definitions(connection) == before
+    assert put_in_force(connection, sql_files()) == [file]
+    assert objects(connection) == before
 
 
 def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Connection) -> None:
@@ -120,7 +119,7 @@ def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(
     assert put_in_force(connection, edited("money/spend", silent, items)) == ["money/spend"]
     remarks = "select description from pg_description where objoid = 'lanes.spend'::regclass and objsubid > 0"
     assert {"Mine", "Ours"} < set(connection.execute(text(remarks)).scalars())
-    assert put_in_force(connection, pieces()) == ["money/spend"]
+    assert put_in_force(connection, sql_files()) == ["money/spend"]
     assert {"Mine", "Ours"}.isdisjoint(connection.execute(text(remarks)).scalars())
 
 
@@ -146,18 +145,18 @@ def test_somebody_elses_view_is_never_dropped(
     connection: Connection, theirs: Callable[[Connection], None]
 ) -> None:
     theirs(connection)
-    before = definitions(connection)
+    before = objects(connection)
     with pytest.raises(
         SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade makes anew"
     ):
         put_in_force(connection, edited("money/spend", *A_COLUMN_LESS))
-    assert definitions(connection) == before
+    assert objects(connection) == before
 
 
 def test_a_view_of_somebody_else_in_our_schema_stays_and_is_told(connection: Connection) -> None:
     connection.execute(text("create view lanes.mine as select 1 as one"))
-    assert put_in_force(connection, pieces()) == []
-    assert differences(connection, pieces()) == ["view lanes.mine has no file"]
+    assert put_in_force(connection, sql_files()) == []
+    assert differences(connection, sql_files()) == ["view lanes.mine has no file"]
 
 
 def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_nothing_else(
@@ -166,7 +165,7 @@ def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_n
     with pool.connect() as reader, pool.begin() as connection:
         reader.execute(text("select * from lanes.spend, lanes.read_result('letters', 'k', 'ada')"))
         connection.execute(text("set local lock_timeout = '1s'"))
-        assert put_in_force(connection, pieces()) == []
+        assert put_in_force(connection, sql_files()) == []
         said = edited("routing/route_log", ("v.number as version", "v.number as version, 1 as one"))
         assert put_in_force(connection, said) == ["routing/route_log"]
         assert "settling/read_result" in put_in_force(

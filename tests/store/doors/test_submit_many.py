@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.store.addresses import plain_url
+from lanes.store.asking import plain_url
 from tests.conftest import NOON, later
 from tests.examples import publish
 from tests.store.tries import events, rows

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.figures.buckets import bucket_of
+from lanes.figures.durations import bucket_of
 from lanes.figures.kinds import HOURLY
 from tests.store.tries import rows
 

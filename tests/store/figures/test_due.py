@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from lanes.promises.deadlines import DueCounts
 from lanes.report.figures import DeadlineFigures
 from lanes.store import asking
-from lanes.store.figures import due, folding, measurements, rebuilding
+from lanes.store.figures import due, folding, measurements
 from lanes.store.settling import retries
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -93,7 +93,7 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
     save(connection, tried(of, at=later(minutes=11)), now=later(minutes=11))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
     assert seen(connection, now=later(minutes=12)) == [DueCounts("letters", 0, 1, 0, in_realtime=1)]
-    rebuilding.rebuild_here(connection, until=later(days=1))
+    folding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
 
 
@@ -108,7 +108,7 @@ def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_say
     assert seen(connection, now=later(minutes=10)) == []
     said = [DeadlineFigures("letters", Lane.BATCH, "overdue", 0, 1, 0)]
     assert figures(connection, now=later(minutes=10)) == said
-    rebuilding.rebuild_here(connection, until=later(days=1))
+    folding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=10)) == said
 
 
@@ -201,5 +201,5 @@ def test_a_canceled_item_counts_for_nothing_and_a_rebuild_says_the_same_of_all(
     assert said == [realtime(met=3)]
     folding.fold(connection, most=1_000)
     assert figures(connection, now=later(minutes=1)) == said
-    rebuilding.rebuild_here(connection, until=later(days=1))
+    folding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=1)) == said

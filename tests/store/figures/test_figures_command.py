@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lanes.commands.figures import figures
-from lanes.store.figures import folding, rebuilding
+from lanes.store.figures import folding
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -38,11 +38,11 @@ def lived_in(
             )
 
 
-@pytest.mark.parametrize("most", [rebuilding.MOST, 15])
+@pytest.mark.parametrize("most", [folding.MOST_FACTS, 15])
 def test_a_rebuild_heals_the_days_of_its_period_and_no_others(
     pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(rebuilding, "MOST", most)  # facts of one transaction
+    monkeypatch.setattr(folding, "MOST_FACTS", most)  # facts of one transaction
     with pool.begin() as connection:
         folding.fold(connection)
         right = stand(connection)

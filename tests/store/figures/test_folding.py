@@ -13,7 +13,7 @@ from lanes.doors.item import Amendment
 from lanes.packing import BufferStay
 from lanes.store.batch import collection
 from lanes.store.doors import amendments, items
-from lanes.store.figures import folding, rebuilding
+from lanes.store.figures import folding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
 from lanes.words import FlushReason, Mode, Outcome
@@ -246,7 +246,7 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(
         assert figures == recounted.figures
         assert hist == recounted.hist
         assert peaks(connection) == recounted.peaks()
-        rebuilding.rebuild_here(connection, until=later(days=30))
+        folding.rebuild_here(connection, until=later(days=30))
         assert stand(connection) == (figures, hist)
         assert peaks(connection) == recounted.peaks()
         savepoint.rollback()

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.store.figures import folding, rebuilding
+from lanes.store.figures import folding
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -114,7 +114,7 @@ def test_consumers_beyond_the_first_fifty_are_counted_together(connection: Conne
     }
     assert len(day) == 52
     assert (day["c03"], day["other"], day[None], sum(day.values())) == (2, 11, 1, 63)
-    rebuilding.rebuild_here(connection, until=later(days=1))
+    folding.rebuild_here(connection, until=later(days=1))
     assert {
         each.consumer: each.n
         for each in rows(connection, "figure", "at", kind="asked", grain="day")

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from lanes.store.database import clock
-from lanes.store.figures import rebuilding
+from lanes.store.figures import folding
 from lanes.store.report import snapshot
 from tests.benchmarks import history
 from tests.databases import Databases
@@ -75,7 +75,7 @@ def lived(databases: Databases) -> Iterator[tuple[Connection, datetime]]:
     with engine.connect() as connection:
         history.write(connection, ITEMS)
         now = clock(connection)
-        rebuilding.rebuild_here(connection, until=now)
+        folding.rebuild_here(connection, until=now)
         yield connection, now
     engine.dispose()
     databases.drop(url)

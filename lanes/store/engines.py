@@ -3,12 +3,17 @@
 An error's text ends in logs, in the state of a run and in an attempt; payloads belong into none of them.
 """
 
+import select
+import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from lanes import json_data
 from lanes.text import mask_secrets
@@ -78,3 +83,63 @@ def _say_less(context: ExceptionContext) -> None:
     error.args = (said,)
     if wrapped is not None:
         wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)
+
+
+BELIEVED_S = 5.0  # a connection that was given back so long ago is asked whether it lives
+
+_sessions: WeakKeyDictionary[Engine, set[int]] = WeakKeyDictionary()
+
+
+def give_out_alive(engine: Engine) -> None:
+    """A connection whose other end is gone is replaced before anybody uses it.
+
+    One that the server ended has said so: something waits on its socket. Only then, or when it lay idle for some seconds, is
+    the server asked; a statement for each transaction would cost as much as what it is for.
+    """
+
+    def checked_in(_: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info["seen"] = time.monotonic()
+
+    def checked_out(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
+        seen = entry.info.get("seen")
+        if seen is None or (time.monotonic() - seen < BELIEVED_S and not _told_something(entry)):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine, "checkin", checked_in)
+    event.listen(engine, "checkout", checked_out)
+
+
+def sessions_of(engine: Engine) -> Collection[int]:
+    """The database sessions of the engine's connections, as they come and go."""
+    ours = _sessions.get(engine)
+    if ours is None:
+        ours = _sessions[engine] = set()
+        _keep(ours, engine)
+    return ours
+
+
+def _keep(ours: set[int], engine: Engine) -> None:
+    def opened(_: Any, entry: ConnectionPoolEntry) -> None:
+        driver: Any = entry.driver_connection
+        entry.info["session"] = driver.info.backend_pid
+        ours.add(driver.info.backend_pid)
+
+    def closed(_: Any, entry: ConnectionPoolEntry) -> None:
+        ours.discard(entry.info.get("session", 0))
+
+    event.listen(engine, "connect", opened)
+    event.listen(engine, "close", closed)
+
+
+def _told_something(entry: ConnectionPoolEntry) -> bool:
+    """Whether something waits to be read: of an idle connection, the word that it was ended, or its end."""
+    driver: Any = entry.driver_connection
+    if driver.closed:
+        return True
+    looked = select.poll()
+    looked.register(driver.fileno(), select.POLLIN)
+    return bool(looked.poll(0))

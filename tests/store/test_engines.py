@@ -117,4 +117,4 @@ def test_every_engine_of_ours_is_discreet(checkout: Path) -> None:
         for file in sorted((checkout / room).rglob("*.py"))
         if re.search(r"\b(?<!discreet_)create_(async_)?engine\(", file.read_text())
     ]
-    assert made == ["lanes/store/discreet.py"]
+    assert made == ["lanes/store/engines.py"]

@@ -1,0 +1,297 @@
+"""Functions, views, types and triggers in force: compared with the files, and replaced where they differ.
+
+Each object is compared with a temporary twin, as Postgres writes both, without a lock: a reader's open transaction holds up
+only the replacing of a view that it has read. `alembic check` reports differences as well.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import MigrateOperation, UpgradeOps
+from alembic.runtime.plugins import Plugin
+from alembic.script import ScriptDirectory
+from alembic.util import PriorityDispatchResult
+from psycopg.errors import DuplicateObject, InvalidFunctionDefinition, InvalidTableDefinition
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+from sqlalchemy.schema import (
+    DropColumnComment,
+    DropTableComment,
+    SetColumnComment,
+    SetTableComment,
+)
+
+from lanes.errors import SetupError
+from lanes.store.current.files import SqlFile, fingerprint, sql_files
+from lanes.store.tables import SCHEMA, metadata
+
+PLUGIN = "lanes.current"
+IRREPLACEABLE = (
+    InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject
+)  # a column less, another return type, a type
+
+_DEFINITIONS = text("""
+with found (kind, class, oid, name, definition) as (
+  select 'function', 'pg_proc'::regclass, oid, proname, pg_get_functiondef(oid)
+    from pg_proc where pronamespace = cast(:schema as regnamespace) and prokind in ('f', 'p')
+  union all
+  select 'view', 'pg_class'::regclass, c.oid, c.relname,
+         concat_ws(E'\\n', pg_get_viewdef(c.oid), c.reloptions::text)
+    from pg_class c where relnamespace = cast(:schema as regnamespace) and relkind = 'v'
+  union all
+  select 'type', 'pg_type'::regclass, c.reltype, c.relname,
+         (select string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)
+            from pg_attribute where attrelid = c.oid and not attisdropped)
+    from pg_class c where relnamespace = cast(:schema as regnamespace) and relkind = 'c'
+  union all
+  select 'trigger', 'pg_trigger'::regclass, t.oid, c.relname || '_' || t.tgname, pg_get_triggerdef(t.oid)
+    from pg_trigger t join pg_class c on c.oid = t.tgrelid
+   where c.relnamespace = cast(:schema as regnamespace) and not t.tgisinternal)
+select kind, name, (pg_identify_object(class, oid, 0)).identity, definition,
+       obj_description(oid, class::name) as comment,
+       array(select objsubid || ': ' || description from pg_description d
+              where d.classoid = class and d.objoid = found.oid and objsubid > 0) as column_comments,
+       class::oid as class_id, oid
+  from found order by kind, name, identity
+""")
+
+# Everything that depends on an object, through its row type as well, directly or not. Its own parts (a view's rule, its row
+# type) are followed and not returned.
+_DEPENDENTS = text("""
+with recursive dependent (class, oid, own) as (
+  select cast(:class as oid), cast(:oid as oid), true
+   union
+  select case when r.oid is null then d.classid else 'pg_class'::regclass::oid end, coalesce(r.ev_class, d.objid),
+         d.deptype = 'i'
+    from dependent l
+    join pg_depend d on d.refclassid = l.class and d.refobjid = l.oid
+    left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid)
+select distinct (pg_identify_object(class, oid, 0)).type, (pg_identify_object(class, oid, 0)).identity
+  from dependent
+ where not own and (class, oid) <> (cast(:class as oid), cast(:oid as oid))
+ order by 2
+""")
+_COMMENTS = text(f"""
+select c.relname, null as attname, obj_description(c.oid, 'pg_class') as comment
+  from pg_class c where relnamespace = '{SCHEMA}'::regnamespace
+union all
+select c.relname, attname, col_description(c.oid, attnum)
+  from pg_class c join pg_attribute on attrelid = c.oid where relnamespace = '{SCHEMA}'::regnamespace
+""")
+
+
+@dataclass(frozen=True)
+class DbObject:
+    """An object as the database has it; `identity` tells overloaded functions apart."""
+
+    kind: str
+    name: str
+    identity: str
+    definition: str
+    comment: str | None
+    column_comments: frozenset[str] = field(compare=False)
+    class_id: int = field(compare=False)
+    oid: int = field(compare=False)
+
+    def matches(self, wanted: "DbObject") -> bool:
+        """Return whether it needs no change; a person may have commented on more columns of a view."""
+        return self == wanted and wanted.column_comments <= self.column_comments
+
+
+def objects(connection: Connection, schema: str = SCHEMA) -> list[DbObject]:
+    """Return every function, view, type and trigger of a schema, named as if they were in schema `lanes`."""
+
+    def as_ours(sql: str) -> str:
+        return sql.replace(f"{schema}.", f"{SCHEMA}.").replace("pg_temp.", f"{SCHEMA}.")
+
+    return [
+        DbObject(
+            row.kind,
+            row.name,
+            as_ours(row.identity),
+            as_ours(row.definition),
+            row.comment,
+            frozenset(row.column_comments),
+            row.class_id,
+            row.oid,
+        )
+        for row in connection.execute(_DEFINITIONS, {"schema": schema})
+    ]
+
+
+def put_in_force(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
+    """Replace what differs from the files, each after those that it uses, and return the files that differed.
+
+    What cannot be replaced in place (a view loses a column, a function has other arguments) is dropped with those of our
+    objects that depend on it, and all of them are created again.
+
+    Raises:
+        SetupError: an object that is not ours depends on one that must be dropped.
+    """
+    differed: list[str] = []
+    found = objects(connection)
+    twins = _Twins(connection, files, found)
+    for each in files:
+        present = _of(each, found)
+        wanted = twins.of(each) if present else None
+        if wanted and _matches(present, wanted):
+            continue
+        differed.append(each.file)
+        twins.changed.append(each)
+        in_place = all(wanted and other.identity == wanted.identity for other in present)
+        if not (in_place and _replaced(connection, each)):
+            _drop(connection, present, ours=[one for file in files for one in _of(file, found)])
+            _run(connection, each.sql)
+            found = objects(connection)
+    return differed
+
+
+def put_comments(connection: Connection) -> None:
+    """Comment tables and columns as lanes/store/tables/ does, where the database differs."""
+    found = {(row.relname, row.attname): row.comment for row in connection.execute(_COMMENTS)}
+    for table in metadata.sorted_tables:
+        if table.comment != found[table.name, None]:
+            connection.execute(SetTableComment(table) if table.comment else DropTableComment(table))
+        for column in table.columns:
+            if column.comment != found[table.name, column.name]:
+                connection.execute(
+                    SetColumnComment(column) if column.comment else DropColumnComment(column)
+                )
+
+
+def differences(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
+    """Return a sentence for each object that is not as its file says, or has no file."""
+    found = objects(connection)
+    twins = _Twins(connection, files, found)
+    known = {one for each in files for one in _of(each, found)}
+    return [
+        *(
+            f"{each.kind} {each.name} is not as {each.file}.sql says"
+            for each in files
+            if not (present := _of(each, found)) or not _matches(present, twins.of(each))
+        ),
+        *(f"{one.kind} {one.identity} has no file" for one in found if one not in known),
+    ]
+
+
+class _Twins:
+    """What the database would have of each file: created for all present objects at once, again for what uses a changed one."""
+
+    def __init__(
+        self, connection: Connection, files: Sequence[SqlFile], found: list[DbObject]
+    ) -> None:
+        self._connection, self.changed = connection, list[SqlFile]()
+        self._known: Mapping[tuple[str, str], DbObject] = {}
+        present = [each for each in files if _of(each, found)]
+        with suppress(ProgrammingError):  # some use what is not in force yet: one by one then
+            self._known = self._create(present) if present else {}
+
+    def of(self, file: SqlFile) -> DbObject:
+        """Return the twin of a file."""
+        known = self._known.get((file.kind, file.name))
+        if known is not None and not any(file.uses(each) for each in self.changed):
+            return known
+        self.changed.append(file)  # for those that use it in turn
+        return self._create([file])[file.kind, file.name]
+
+    def _create(self, files: Sequence[SqlFile]) -> dict[tuple[str, str], DbObject]:
+        """Create temporary twins, read them, and take them back.
+
+        Raises:
+            ProgrammingError: one of them uses what is not in force yet.
+        """
+        with self._connection.begin_nested() as attempt:
+            _run(self._connection, ";\n".join(each.twin for each in files))
+            own = self._connection.execute(
+                text("select pg_my_temp_schema()::regnamespace::text")
+            ).scalar_one()
+            twins = {(each.kind, each.name): each for each in objects(self._connection, own)}
+            attempt.rollback()
+        return twins
+
+
+def _of(file: SqlFile, found: list[DbObject]) -> list[DbObject]:
+    return [each for each in found if (each.kind, each.name) == (file.kind, file.name)]
+
+
+def _matches(present: list[DbObject], wanted: DbObject) -> bool:
+    return len(present) == 1 and present[0].matches(wanted)
+
+
+def _run(connection: Connection, sql: str) -> None:
+    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def _replaced(connection: Connection, file: SqlFile) -> bool:
+    try:
+        with connection.begin_nested():
+            _run(connection, file.sql)
+    except DBAPIError as error:
+        if not isinstance(error.orig, IRREPLACEABLE):
+            raise
+        return False
+    return True
+
+
+def _drop(connection: Connection, gone: list[DbObject], *, ours: list[DbObject]) -> None:
+    known = {each.identity for each in ours}
+    for each in gone:
+        for kind, identity in connection.execute(
+            _DEPENDENTS, {"class": each.class_id, "oid": each.oid}
+        ):
+            if identity not in known:
+                raise SetupError(
+                    f"{kind} {identity} uses {each.kind} {each.identity}, which this upgrade creates again: drop it, upgrade, "
+                    "and create it again"
+                )
+    for each in gone:
+        connection.execute(text(f"drop {each.kind} if exists {each.identity} cascade"))
+
+
+class CurrentDifference(MigrateOperation):
+    """A difference that `alembic check` reports and no operation of a migration mends."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """Return what `alembic check` prints."""
+        return "current", self.sentence
+
+    def reverse(self) -> MigrateOperation:
+        """Return the same difference, for a downgrade."""
+        return self
+
+
+def unannounced(script: ScriptDirectory, files: Sequence[SqlFile]) -> list[str]:
+    """Return what the newest migration must say, if the files are not as it names them.
+
+    Without a migration of its own, an older checkout would take a changed database for its own, and put its own SQL back.
+    """
+    newest = script.get_revision("head")
+    now = fingerprint(files)
+    named = newest and getattr(newest.module, "sql_in_force", None)
+    return [] if named == now else [f'the newest migration must say: sql_in_force = "{now}"']
+
+
+def _compare(
+    found: AutogenContext, upgrade: UpgradeOps, _schemas: Set[str | None]
+) -> PriorityDispatchResult:
+    environment = found.migration_context.environment_context
+    assert found.connection is not None
+    assert environment is not None
+    files = sql_files()
+    differing = differences(found.connection, files) + unannounced(environment.script, files)
+    upgrade.ops.extend(map(CurrentDifference, differing))
+    return PriorityDispatchResult.CONTINUE
+
+
+@renderers.dispatch_for(CurrentDifference)
+def _render(_found: AutogenContext, difference: CurrentDifference) -> str:
+    return f"pass  # {difference.sentence}"
+
+
+Plugin(PLUGIN).add_autogenerate_comparator(_compare, "schema")
