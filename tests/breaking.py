@@ -59,7 +59,7 @@ class BrokenPromise:
     def fault(
         self, where: str, kind: str, *, of: str = "letter", match: str | None = None, **how: Any
     ) -> None:
-        """The provider does that to the workload's items whose text says `of`."""
+        """Let the provider fail the workload's items whose text contains `of`."""
         rule = {"where": where, "kind": kind, "match": match or f"[{self.workload}] {of}", **how}
         self.stand.endpoint.post("_control/faults", json=rule).raise_for_status()
 
@@ -85,11 +85,11 @@ class BrokenPromise:
         assert {each.outcome for each in said} == {"accepted"}, said
 
     def value(self, query: str) -> Any:
-        """What the database says of the workload, which the query calls :w."""
+        """Return a value of the workload, which the query calls :w."""
         return self.stand.value(query, w=self.workload)
 
     def definition(self) -> dict[str, Any]:
-        """What its block says."""
+        """Return the content of its block."""
         limits = dict.fromkeys(Promises.model_fields, 0) | dict(
             [LIMITS[self.promise]] if self.promise in LIMITS else []
         )
@@ -242,7 +242,7 @@ def deadline_at_risk(at: BrokenPromise) -> Iterator[None]:
 
 
 def role_taken(at: BrokenPromise) -> Iterator[None]:
-    """It shares the role that drains share, so that it keeps none of them out."""
+    """Share the role that drains share, so that no drain is kept out."""
     yield
     assert at.stand.info.postgres is not None
     engine = create_engine(
@@ -297,7 +297,7 @@ def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
 
 
 def incident_of(stand: RunningStand, promise: Promise) -> Any:
-    """The newest incident of the promise's own workload, or of everybody's; None so far."""
+    """Return the newest incident of the promise's own workload, or of everybody's; None so far."""
     found = stand.rows(
         "select * from lanes.incident_log where promise = :p and workload in (:w, :all) order by incident_id desc limit 1",
         p=promise,

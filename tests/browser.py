@@ -38,7 +38,7 @@ BROKEN = "() => [...document.images].filter(each => each.src && !each.naturalWid
 
 
 def program() -> str | None:
-    """The path of a browser; None where this machine has none."""
+    """Return the path of a browser; None where this machine has none."""
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
@@ -108,25 +108,25 @@ def shown(page: Page, *markers: Locator) -> None:
 
 
 def label(page: Page, title: str) -> Locator:
-    """The label of a form's field, which Prefect marks where nobody has to fill it in."""
+    """Return the label of a form's field; Prefect marks optional fields."""
     return page.locator("label").filter(
         has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$")
     )
 
 
 def field(page: Page, title: str) -> Locator:
-    """The field of a form that has that label."""
+    """Return the field of a form that has that label."""
     found = page.locator(f"[id='{label(page, title).first.get_attribute('for')}']")
     expect(found).to_be_visible()
     return found
 
 
 def value(page: Page, title: str) -> str:
-    """What stands in a form's field: what was written, or what is chosen."""
+    """Return the written or chosen value of a form's field."""
     return str(field(page, title).evaluate("field => field.value || field.innerText"))
 
 
 def choose(page: Page, title: str, option: str) -> None:
-    """It is chosen in a field that offers some."""
+    """Choose a value in a field that offers some."""
     field(page, title).click()
     page.get_by_role("option", name=option, exact=True).click()

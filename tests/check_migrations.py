@@ -1,5 +1,6 @@
-"""`alembic check` against a Postgres of its own: the migrations lead exactly to the tables in the code, and to the
-functions and views of migrations/schema/current/; every change of those has its migration.
+"""`alembic check` against a Postgres of its own: migrations lead to the tables and functions in the code.
+
+Every change of migrations/schema/current/ has its migration.
 """
 
 import sys

@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What all tests imported is looked through for garbage no more: that took a tenth of their time."""
+    """Exclude everything that tests imported from garbage collection, which took a tenth of their time."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -112,7 +112,7 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A test that fails in a whole stand says what the stand was in trouble with."""
+    """Add the stand's troubles to the report of a test that fails in a whole stand."""
     report = yield
     running = getattr(item, "funcargs", {}).get("stand")
     if report.failed and isinstance(running, RunningStand):
@@ -145,7 +145,7 @@ class Ending:
         self._end: Future[None] | None = None
 
     def begin(self) -> Future[None]:
-        """It is going down."""
+        """Begin to take the stand down."""
         self._end = self._end or self._thread.submit(take_down, self._stand)
         return self._end
 
@@ -159,7 +159,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
-    """A temporary folder that Postgres, which never runs as root, can enter for as long as the session lasts.
+    """Return a temporary folder that Postgres, which never runs as root, can enter for the whole session.
 
     Not pytest's own: every new session closes that one to others again.
     """
@@ -172,7 +172,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Running]:
-    """A server of the test session's own, with the template `lanes` at the newest schema."""
+    """Run a server for the test session, with the template `lanes` at the newest schema."""
     with tempfile.TemporaryDirectory(
         prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True
     ) as name:
@@ -188,7 +188,7 @@ def postgres() -> Iterator[Running]:
 
 
 def in_memory() -> str | None:
-    """A temporary folder in memory, if there is one with room: a fresh database takes a tenth of the time there."""
+    """Return a temporary folder in memory, if one has room: a fresh database takes a tenth of the time there."""
     folder = Path("/dev/shm")
     usable = (
         folder.is_dir()
@@ -199,8 +199,9 @@ def in_memory() -> str | None:
 
 
 def _in_haste(running: Running) -> None:
-    """A power cut may lose the databases of the tests: without waiting for the disk each is made five times as fast.
-    Nobody vacuums or analyzes them of himself: they are gone before that serves anybody, and plans do not change midway.
+    """Make databases five times as fast: they need not survive a power cut.
+
+    Autovacuum is off: databases are dropped before it helps, and plans do not change midway.
     """
     admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -223,7 +224,7 @@ def databases(postgres: Running) -> Iterator[Databases]:
 
 @pytest.fixture
 def database_url(databases: Databases) -> Iterator[str]:
-    """The address of a fresh database."""
+    """Make a fresh database and return its address."""
     url = databases.make()
     yield url
     databases.drop(url)
@@ -231,13 +232,13 @@ def database_url(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def roaming() -> Roaming:
-    """The engines of all tests."""
+    """Return the engines of all tests."""
     return Roaming()
 
 
 @pytest.fixture
 def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
-    """Connections to a fresh database."""
+    """Open connections to a fresh database."""
     engine = roaming.engine(database_url)
     yield engine
     engine.dispose()
@@ -245,7 +246,7 @@ def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
 
 @pytest.fixture
 def passing_time() -> PassingTime:
-    """The time of the test."""
+    """Return the clock of the test."""
     return PassingTime()
 
 
@@ -253,7 +254,7 @@ def passing_time() -> PassingTime:
 async def db(
     database_url: str, roaming: Roaming, passing_time: PassingTime
 ) -> AsyncIterator[Database]:
-    """A fresh database for asynchronous callers."""
+    """Open a fresh database for asynchronous callers."""
     engine = roaming.async_engine(database_url)
     sharing.forget(engine.sync_engine)
     async with Database(database_url, engine=engine, clock=passing_time.of_database) as opened:
@@ -262,7 +263,7 @@ async def db(
 
 @pytest.fixture(scope="session")
 def reused(databases: Databases) -> Iterator[Reused]:
-    """What tests share that commit nothing."""
+    """Return the database that tests without commits share."""
     opened = Reused(databases)
     yield opened
     opened.close()
@@ -280,7 +281,7 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
 
 @pytest.fixture
 def address(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """That of a fresh database, which the environment names, as it does a home without a stand."""
+    """Return the address of a fresh database, named by the environment, with a home without a stand."""
     monkeypatch.setenv("LANES_DATABASE_URL", database_url)
     monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
     return database_url
@@ -288,7 +289,7 @@ def address(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def prefect() -> Iterator[PrefectStandIn]:
-    """A Prefect server of the test's own."""
+    """Serve a Prefect of the test's own."""
     running = PrefectStandIn()
     yield running
     running.stop()
@@ -296,7 +297,7 @@ def prefect() -> Iterator[PrefectStandIn]:
 
 @pytest.fixture
 def noon() -> datetime:
-    """A chosen moment."""
+    """Return a fixed moment."""
     return NOON
 
 
@@ -307,7 +308,7 @@ def later(**how_much: float) -> datetime:
 
 @pytest.fixture(scope="session")
 def slack() -> Iterator[SlackStandIn]:
-    """The Slack that the shared stand tells of incidents."""
+    """Serve the Slack that the shared stand sends incidents to."""
     running = SlackStandIn()
     yield running
     running.stop()
@@ -317,7 +318,7 @@ def slack() -> Iterator[SlackStandIn]:
 def stand(
     open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config
 ) -> Iterator[RunningStand]:
-    """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
+    """Put up a whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
     running = put_up(open_folder / "stand", **slack.environment())
     ending = pytestconfig.stash[ENDING] = Ending(running)
     yield running
@@ -326,7 +327,7 @@ def stand(
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
-    """A browser without a window, for the tests that see pages. Where this machine has none they are skipped."""
+    """Open a browser without a window, or skip the test where the machine has none."""
     from tests.browser import LACKING, Browser, program  # to load it takes as long as many tests
 
     if (found := program()) is None:
@@ -337,5 +338,5 @@ def browser() -> Iterator["Browser"]:
 
 @pytest.fixture(scope="session")
 def checkout() -> Path:
-    """The folder that holds prefect.yaml."""
+    """Return the folder that holds prefect.yaml."""
     return Path(__file__).resolve().parents[1]

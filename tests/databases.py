@@ -50,7 +50,7 @@ class Databases:
             )
 
     def make(self) -> str:
-        """The address of a fresh database."""
+        """Make a fresh database and return its address."""
         name = f"test_{next(self._numbers)}"
         names = map(sql.Identifier, (name, TEMPLATE, OWNER))
         self._admin.execute(
@@ -59,11 +59,11 @@ class Databases:
         return self._server.url(name)
 
     def as_superuser(self, url: str) -> str:
-        """The same address for a test that looks into the server itself."""
+        """Return the same address for a test that inspects the server itself."""
         return self._server.url(make_url(url).database or "", role=SUPERUSER)
 
     def drop(self, url: str) -> None:
-        """It is gone, whoever is still connected."""
+        """Drop the database, even with open connections."""
         self._admin.execute(
             sql.SQL("drop database {} with (force)").format(
                 sql.Identifier(make_url(url).database or "")

@@ -24,7 +24,7 @@ from tests.running_stand import RunningStand
 
 
 def batch_that_left(stand: RunningStand, workload: str, key: str, *, hours: float) -> BatchId:
-    """The id of a batch of one item that was admitted, routed and submitted so long ago; the provider has it."""
+    """Submit a batch of one item in the past, and return its id; the provider has it."""
     with disable_run_logger():
         return asyncio.run(_left(stand, workload, key, timedelta(hours=hours)))
 
@@ -45,7 +45,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
 
 
 def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> BatchKind:
-    """The item waits for the batch lane; the stand's own router never saw it."""
+    """Let the item wait for the batch lane, unseen by the stand's own router."""
     connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
     admit(
         connection,
@@ -70,7 +70,7 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
 
 
 def waits_since(stand: RunningStand, workload: str, key: str, *, hours: float) -> None:
-    """An item that was admitted and routed so long ago waits for the batch lane."""
+    """Let an item wait for the batch lane that was admitted and routed in the past."""
     asyncio.run(_waiting(stand, workload, key, timedelta(hours=hours)))
 
 

@@ -25,17 +25,17 @@ SCHEMA = {
 
 
 def spec(**fields: Any) -> Spec:
-    """A valid workload definition."""
+    """Return a valid workload definition."""
     return parse("letters", {"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields})
 
 
 def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:
-    """A version that no database knows."""
+    """Return a version that no database knows."""
     return Version(VersionId(id), workload, 1, spec(**fields))
 
 
 def stored_version(**fields: Any) -> Version:
-    """A version that was published once, whatever is asked of a definition today."""
+    """Return a version that was published once, even if a definition may not say that today."""
     return Version(
         VersionId(1),
         "letters",
@@ -47,12 +47,12 @@ def stored_version(**fields: Any) -> Version:
 def publish(
     connection: Connection, name: str = "letters", *, now: datetime, **fields: Any
 ) -> Version:
-    """A workload in force."""
+    """Publish a workload."""
     return workloads.publish(connection, name, spec(**fields), now=now)
 
 
 def submission(key: str, workload: str = "letters", **fields: Any) -> Submission:
-    """A well-formed input."""
+    """Return a well-formed input."""
     return Submission(
         workload, fields.pop("payload", {"text": f"letter {key}"}), place=key, key=key, **fields
     )
@@ -87,7 +87,7 @@ def route(connection: Connection, *, now: datetime) -> None:
 
 
 def batch_body(nonce: str, *params: dict[str, Any]) -> BatchBody:
-    """The body of a create, of one request for each."""
+    """Return the body of a create, with one request for each."""
     body = BatchBody()
     for number, each in enumerate(params):
         body.add(custom_id(nonce, number), json.dumps(each).encode())

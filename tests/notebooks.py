@@ -29,7 +29,7 @@ class CellOutput:
 
 
 async def run(notebook: Path) -> list[CellOutput]:
-    """What each of its code cells showed. What one raises, is raised."""
+    """Run the notebook and return the output of each code cell; a cell's exception is raised."""
     cells = [
         each for each in json.loads(notebook.read_text())["cells"] if each["cell_type"] == "code"
     ]
@@ -56,7 +56,7 @@ async def _run(source: str, namespace: dict[str, Any], name: str) -> CellOutput:
 
 
 def renew(notebook: Path) -> None:
-    """The notebook holds what its cells show now."""
+    """Write the current outputs into the notebook."""
     shown = asyncio.run(run(notebook))
     whole = json.loads(notebook.read_text())
     for number, (cell, each) in enumerate(

@@ -32,13 +32,13 @@ class PageView:
     clicks: Callable[[Page], None] = lambda _: None
 
     def come(self, page: Page) -> None:
-        """It is shown, whole."""
+        """Wait until the page is shown completely."""
         self.clicks(page)
         shown(page, *self.markers(page))
 
 
 def deployment(stand: RunningStand, name: str) -> PageView:
-    """A deployment's page with what it is for, and its own links."""
+    """Return a deployment's page with what it is for, and its own links."""
     found = stand.prefect.get(f"deployments/name/{name}/{name}").raise_for_status().json()
     headline = re.findall(r"\*\*(.+?)\*\*", found["description"])[0]
     linked = re.findall(r"\[([^]]+)\]\([^)]+\)", found["description"])
@@ -52,7 +52,7 @@ def deployment(stand: RunningStand, name: str) -> PageView:
 
 
 def form(stand: RunningStand, of: WantedRun) -> PageView:
-    """A deployment's form, filled in as far as it is known: every field of its model with title and description."""
+    """Return a deployment's form, filled in as far as it is known: every field of its model with title and description."""
     found = stand.prefect.get(f"deployments/name/{of.deployment.address}").raise_for_status().json()
     fields = list(of_models(found["parameter_openapi_schema"]))
 
@@ -64,7 +64,7 @@ def form(stand: RunningStand, of: WantedRun) -> PageView:
 
 
 def editor(stand: RunningStand, workload: str) -> PageView:
-    """The editor of a workload: every field of the block with its title."""
+    """Return the editor of a workload: every field of the block with its title."""
     block = block_of(stand, workload)
     schema = (
         stand.prefect.get(f"block_schemas/{block['block_schema_id']}")
@@ -76,7 +76,7 @@ def editor(stand: RunningStand, workload: str) -> PageView:
 
 
 def report(stand: RunningStand) -> PageView:
-    """The newest report, with its charts."""
+    """Return the newest report, with its charts."""
     asked = {"artifacts": {"key": {"any_": [REPORT]}}, "sort": "CREATED_DESC", "limit": 1}
     (newest,) = stand.prefect.post("artifacts/filter", json=asked).raise_for_status().json()
     return PageView(
@@ -86,7 +86,7 @@ def report(stand: RunningStand) -> PageView:
 
 
 def incident(path: str, *words: str) -> PageView:
-    """An incident's page: the words by which it is known, why, and what to do."""
+    """Return an incident's page: the words by which it is known, why, and what to do."""
     headings = ("Why", "What to do")
     return PageView(
         path,
@@ -98,7 +98,7 @@ def incident(path: str, *words: str) -> PageView:
 
 
 def resume(run_id: str) -> PageView:
-    """The form that a suspended rollout asks a person to fill in, behind the menu with the three dots."""
+    """Return the form that a suspended rollout asks a person to fill in, behind the menu with the three dots."""
 
     def clicks(page: Page) -> None:
         page.get_by_role("button", name="Open menu").first.click()
@@ -112,13 +112,13 @@ def resume(run_id: str) -> PageView:
 
 
 def block_of(stand: RunningStand, workload: str) -> dict[str, Any]:
-    """The block of a workload."""
+    """Return the block of a workload."""
     path = f"block_types/slug/{WORKLOAD_TYPE}/block_documents/name/{workload}"
     return stand.prefect.get(path).raise_for_status().json()
 
 
 def of_models(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The fields of every model that a schema holds, by their names."""
+    """Return the fields of every model that a schema holds, by their names."""
     for model in {**schema.get("definitions", {}), **schema.get("$defs", {})}.values():
         yield from model.get("properties", {}).items()
 

@@ -15,13 +15,13 @@ class PassingTime:
         self._passed = timedelta(0)
 
     def passes(self, **how_much: float) -> None:
-        """It is so much later now."""
+        """Let time pass."""
         self._passed += timedelta(**how_much)
 
     def of_database(self, connection: Connection) -> datetime:
-        """What the database's clock says."""
+        """Return the time of the database's clock."""
         return clock(connection) + self._passed
 
     def of_host(self) -> float:
-        """What a host's clock says, in seconds since the epoch."""
+        """Return the time of the host's clock, in seconds since the epoch."""
         return time.time() + self._passed.total_seconds()

@@ -116,11 +116,11 @@ class PrefectStandIn:
         self._thread.start()
 
     def has_run(self, flow: str, state: str, *, age: timedelta = timedelta(0)) -> None:
-        """The deployment has a run that came into this state so long ago, or is due since."""
+        """Add a run of the deployment that came into this state in the past, or has been due since."""
         self.runs.append(StoredRun(str(uuid4()), flow, {}, None, state, datetime.now(UTC) - age))
 
     def has_stored(self, event: str, occurred: datetime, *, workload: str = "letters") -> None:
-        """An event of that workload stands in the server's database."""
+        """Store an event of that workload in the server's database."""
         resource = {"prefect.resource.id": f"lanes.workload.{workload}"}
         stored = {
             "id": str(uuid4()),
@@ -132,7 +132,7 @@ class PrefectStandIn:
         self.events.append(stored)
 
     def asked(self, flow: str) -> list[dict[str, Any]]:
-        """The parameters of each run of the deployment that was asked for; one key counts once."""
+        """Return the parameters of each requested run of the deployment; one key counts once."""
         return [each.parameters for each in self.runs if each.flow == flow]
 
     def breaks(self, *, hangs: bool = False, status: int | None = None) -> None:
@@ -337,7 +337,7 @@ class PrefectStandIn:
         return [each.shown(deployment) for each in found]
 
     def _stored(self, wanted: dict[str, Any]) -> list[Event]:
-        """The events of these names that occurred in between, oldest first."""
+        """Return the events of these names that occurred in between, oldest first."""
         since, until = (
             datetime.fromisoformat(wanted["occurred"][end].replace("Z", "+00:00"))
             for end in ("since", "until")
@@ -358,14 +358,14 @@ class PrefectStandIn:
         return {**shown, "parameter_openapi_schema": self.forms.get(flow)}
 
     def _id(self, flow: str) -> str:
-        """That of its deployment."""
+        """Return the id of its deployment."""
         return self._deployments.setdefault(flow, str(uuid4()))
 
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
 
     def _block(self, name: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
-        """A workload's block as the API shows it."""
+        """Return a workload's block as the API shows it."""
         id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))
         said = self.blocks[name] if data is None else data
         return {

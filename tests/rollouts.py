@@ -19,7 +19,7 @@ ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.1, "at_least": 5}
 def step(
     percent: float, *gates: dict[str, Any], items: int = 5, approval: bool = False, **hold: Any
 ) -> dict[str, Any]:
-    """A step with one gate on errors unless told."""
+    """Return a step, by default with one gate on errors."""
     held = {"items": items, **hold}
     return {
         "percent": percent,
@@ -30,18 +30,18 @@ def step(
 
 
 def text(*steps: dict[str, Any], name: str = NAME, direction: str = "batch_to_realtime") -> str:
-    """A playbook's file; JSON is YAML."""
+    """Return a playbook's file; JSON is YAML."""
     fields = {"name": name, "description": "A trial.", "direction": direction, "steps": list(steps)}
     return json.dumps({**fields, "on_failure": "share_before"}, indent=1)
 
 
 def playbook(*steps: dict[str, Any], direction: str = "batch_to_realtime") -> Playbook:
-    """A playbook of 10 and 50 % unless told."""
+    """Return a playbook, by default of 10 and 50 %."""
     return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction))
 
 
 def write(folder: Path, *steps: dict[str, Any]) -> str:
-    """The path of a playbook's file."""
+    """Write a playbook's file and return its path."""
     file = folder / f"{NAME}.yaml"
     file.write_text(text(*steps))
     return str(file)
@@ -54,7 +54,7 @@ def begin(
     consumer: str | None = None,
     now: datetime = NOON,
 ) -> Rollout:
-    """A rollout of workload `letters`."""
+    """Begin a rollout of workload `letters`."""
     return rollout_moves.start(
         connection,
         book or playbook(),

@@ -47,7 +47,7 @@ class RunningStand:
     def emit(
         self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived"
     ) -> str:
-        """An event of that workload is with Prefect; its id."""
+        """Send an event of that workload to Prefect and return its id."""
         event_id = str(uuid4())
         resource = {
             "prefect.resource.id": f"lanes.workload.{workload}",
@@ -66,7 +66,7 @@ class RunningStand:
         return event_id
 
     def run(self, flow: str, parameters: Mapping[str, Any] | None = None) -> str:
-        """A run of a deployment was asked for; its id."""
+        """Ask for a run of a deployment and return its id."""
         found = self.prefect.get(f"deployments/name/{flow}/{flow}").raise_for_status().json()
         asked = self.prefect.post(
             f"deployments/{found['id']}/create_flow_run", json={"parameters": parameters or {}}
@@ -74,17 +74,17 @@ class RunningStand:
         return asked.raise_for_status().json()["id"]
 
     def rows(self, query: str, **values: Any) -> list[Any]:
-        """What the database says."""
+        """Return the rows of a query."""
         with self.pool.begin() as connection:
             return list(connection.execute(text(query), values))
 
     def value(self, query: str, **values: Any) -> Any:
-        """The first column of the only row, None without one."""
+        """Return the first column of the only row, None without one."""
         rows = self.rows(query, **values)
         return rows[0][0] if rows else None
 
     def state(self, workload: str, key: str) -> str | None:
-        """An item's state."""
+        """Return an item's state."""
         return self.value(
             "select state from lanes.item_status where workload = :w and key = :k",
             w=workload,
@@ -92,12 +92,12 @@ class RunningStand:
         )
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """The events of that name that Prefect has stored."""
+        """Return the events of that name that Prefect has stored."""
         asked = {"filter": {"event": {"name": [name]}, "order": "DESC"}, "limit": 50}
         return self.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
 
     def trouble(self) -> str:
-        """What waits to be published, and the newest warnings and errors of all runs."""
+        """Return waiting events, and the newest warnings and errors of all runs."""
         waiting = self.rows(
             "select event, count(*), min(occurred_at) from lanes.event_outbox group by event"
         )
@@ -108,12 +108,12 @@ class RunningStand:
         return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told])
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A finished `lanes` command."""
+        """Run a `lanes` command."""
         return cli(self.environment, *arguments)
 
 
 def put_up(home: Path, **more: str) -> RunningStand:
-    """A stand of its own under `home`."""
+    """Put up a stand under `home`."""
     asked = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     asked |= {
         "LANES_HOME": str(home),
@@ -161,7 +161,7 @@ def take_down(stand: RunningStand) -> None:
 
 
 def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A finished `lanes` command in that environment."""
+    """Run a `lanes` command."""
     return subprocess.run(
         [sys.executable, "-m", "lanes", *arguments],
         env=dict(environment),
@@ -172,7 +172,7 @@ def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.Completed
 
 
 def data(done: subprocess.CompletedProcess[str]) -> Any:
-    """What a command printed as JSON."""
+    """Return the JSON that a command printed."""
     return json.loads(done.stdout)
 
 

@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, PageView]]:
-    """What is pictured, by the picture's name."""
+    """Return the pictured pages by the picture's name."""
     yield "report", pages.report(stand)
     yield "deployment", pages.deployment(stand, "depart")
     yield "workload", pages.editor(stand, "tickets")

@@ -97,11 +97,11 @@ class SlackStandIn:
         return f"http://127.0.0.1:{self.port}/services/T0/B0/secret"
 
     def environment(self) -> dict[str, str]:
-        """What makes a stand tell this Slack."""
+        """Return the settings that point a stand to this Slack."""
         return {"SLACK_BOT_TOKEN": TOKEN, "SLACK_CHANNEL": CHANNEL, "SLACK_API_URL": self.api_url}
 
     def fail(self, method: str, **how: Any) -> None:
-        """The next calls of the method ("webhook" for the webhook) fail in that way."""
+        """Let the next calls of the method ("webhook" for the webhook) fail in that way."""
         with self._lock:
             self._faults.append(SlackFault(method, **how))
 
@@ -111,7 +111,7 @@ class SlackStandIn:
             self._room = posts
 
     def about(self, incident_id: int) -> list[SlackMessage]:
-        """The messages about an incident."""
+        """Return the messages about an incident."""
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
 
     def stop(self) -> None:
@@ -304,7 +304,7 @@ def rich_texts(block: dict[str, Any]) -> list[str]:
 
 
 def shown(blocks: list[dict[str, Any]]) -> str:
-    """What a person reads in a message, without its markup."""
+    """Return the text that a person reads in a message, without markup."""
     lines: list[str] = []
     for block in blocks:
         match block["type"]:

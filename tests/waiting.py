@@ -9,7 +9,7 @@ FIRST_REST_S, LONGEST_REST_S = 0.005, 0.1
 
 
 def until(told: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
-    """What `told` returned once it was true of the world. It is asked at once, and then less and less often."""
+    """Return what `told` returns once that is true; it is asked at once, and then less and less often."""
     end, rest_s = time.monotonic() + within_s, FIRST_REST_S
     while not (value := told()):
         assert time.monotonic() < end, f"{what} did not happen within {within_s:g} s"

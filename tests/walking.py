@@ -42,7 +42,7 @@ def buttons(said: SlackMessage) -> list[Link]:
 
 
 def commands(said: SlackMessage) -> list[list[str]]:
-    """What a message gives to be typed, word by word."""
+    """Return the commands of a message, word by word."""
     parts = [
         part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]
     ]
@@ -63,14 +63,14 @@ def links(stand: RunningStand, markdown: str) -> list[Link]:
 
 
 def reads(markdown: str) -> str:
-    """What a person reads of a page: without the marks that keep others from being taken for markup."""
+    """Return the visible text of a page, without characters that escape markup."""
     return re.sub(r"\\(.)", r"\1", markdown)
 
 
 def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
-    """What a link is about, as Prefect's API says it; None of a list.
+    """Return the object of a link, as Prefect's API describes it; None for a list.
 
-    AssertionError where there is no such page, where Prefect knows no such thing, or where a form has not what is filled in.
+    AssertionError for a missing page or object, or a form without its filled-in values.
     """
     assert stand.prefect.get(link.url, headers=AS_A_BROWSER).status_code == 200, link
     asked = [
@@ -91,7 +91,7 @@ def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
 
 
 def filled_in(link: Link) -> dict[str, Any]:
-    """The parameters that a link to a form brings."""
+    """Return the parameters in a link to a form."""
     given = parse_qs(urlsplit(link.url).query).get("parameters", ["{}"])[0]
     return json.loads(given) if link.path.endswith("/run") else {}
 

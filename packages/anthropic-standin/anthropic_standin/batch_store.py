@@ -40,7 +40,7 @@ class StoredBatch:
         return self.created_at + LIFETIME_S
 
     def view(self, base_url: str) -> dict[str, Any]:
-        """The batch as the API shows it: the counts move only when all of it has ended."""
+        """Return the batch as the API shows it: its counts change only when all of it has ended."""
 
         def written(moment: float | None) -> str | None:
             return None if moment is None else rfc3339(moment)
@@ -79,7 +79,7 @@ class BatchStore:
         self._database = database
 
     def create(self, envelope: Envelope, now: float, *, id: str | None = None) -> StoredBatch:
-        """A new batch with all its requests, or nothing."""
+        """Store a new batch with all its requests, or nothing."""
         id = id or new_id("msgbatch")
         with self._database.transaction() as connection:
             cursor = connection.execute(
@@ -93,7 +93,7 @@ class BatchStore:
         return self.get(id)
 
     def get(self, id: str) -> StoredBatch:
-        """The batch; ApiError 404 when there is none of that id."""
+        """Return the batch; ApiError 404 when there is none of that id."""
         row = (
             self._database.connection()
             .execute("SELECT * FROM batch WHERE id = ?", (id,))
@@ -126,7 +126,7 @@ class BatchStore:
         return page(shown[::-1] if order == "ASC" else shown, has_more=len(rows) > cursor.limit)
 
     def cancel(self, id: str, now: float) -> StoredBatch:
-        """The batch is canceling; an ended one stays as it is."""
+        """Cancel the batch unless it has ended, and return it."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE batch SET cancel_at = coalesce(cancel_at, ?) WHERE id = ? AND ended_at IS NULL",
@@ -135,7 +135,7 @@ class BatchStore:
         return self.get(id)
 
     def delete(self, id: str) -> None:
-        """The batch and its results are gone; ApiError 400 while it is in progress."""
+        """Delete the batch and its results; ApiError 400 while it is in progress."""
         batch = self.get(id)
         if batch.ended_at is None:
             raise invalid(
@@ -155,7 +155,7 @@ class BatchStore:
         return [StoredBatch(**row) for row in rows]
 
     def waiting(self, batch: StoredBatch, *, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Requests still to do, (place, JSON), from behind a place (-1: from the start)."""
+        """Return requests still to do, (place, JSON), after a place (-1: from the start)."""
         first, last = _places(batch)
         rows = self._database.connection().execute(
             "SELECT place, request FROM batch_request WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
@@ -164,7 +164,7 @@ class BatchStore:
         return [(row["place"], row["request"]) for row in rows]
 
     def finish(self, batch: StoredBatch, finished: Sequence[Finished]) -> None:
-        """The requests have results and are billed, all at once or not at all."""
+        """Save results and bill of requests, all at once or not at all."""
         counts = [sum(one.outcome == name for one in finished) for name in OUTCOMES]
         with self._database.transaction() as connection:
             connection.executemany(
@@ -190,7 +190,7 @@ class BatchStore:
             )
 
     def lines(self, batch: StoredBatch) -> Iterator[list[bytes]]:
-        """The result lines, without line ends, 500 at a time."""
+        """Yield the result lines, without line ends, 500 at a time."""
         first, last = _places(batch)
         while True:
             rows = (

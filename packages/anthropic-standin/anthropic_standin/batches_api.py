@@ -32,7 +32,7 @@ class BatchesApi:
         self._clock, self._conformance = clock, conformance
 
     async def create(self, request: Request) -> HttpAnswer:
-        """The new batch; its requests are checked in form only, as at the API."""
+        """Create a batch; its requests are checked in form only, as the API does."""
         body = await request.body(MOST_BYTES)
         faults = self._faults.take("batches.create", body)
         await suffer(faults)
@@ -59,7 +59,7 @@ class BatchesApi:
         return _answer(json_answer(page), faults)
 
     async def retrieve(self, request: Request, id: str) -> HttpAnswer:
-        """The batch as it stands; archived, without its results, when a rule says so."""
+        """Return the batch; archived, without its results, when a rule says so."""
         faults = self._faults.take("batches.retrieve", id)
         await suffer(faults)
         batch = await asyncio.to_thread(self._store.get, id)
@@ -69,7 +69,7 @@ class BatchesApi:
         return _answer(json_answer(view), faults)
 
     async def cancel(self, request: Request, id: str) -> HttpAnswer:
-        """The batch, canceling; what was worked off before keeps its result."""
+        """Cancel the batch; finished requests keep their results."""
         batch = await asyncio.to_thread(self._store.cancel, id, self._clock.now())
         self._runner.wake()
         return json_answer(batch.view(request.base_url))
@@ -81,7 +81,7 @@ class BatchesApi:
         return json_answer({"id": id, "type": "message_batch_deleted"})
 
     async def results(self, request: Request, id: str) -> HttpAnswer:
-        """The results as JSON lines, in no particular order; ApiError 404 until the batch has ended."""
+        """Return the results as JSON lines, in no particular order; ApiError 404 until the batch has ended."""
         faults = self._faults.take("batches.results", id)
         await suffer(faults)
         batch = await asyncio.to_thread(self._store.get, id)
@@ -125,7 +125,7 @@ async def suffer(faults: list[FaultRule]) -> None:
 
 
 def _answer(answer: HttpAnswer, faults: list[FaultRule]) -> HttpAnswer:
-    """The answer, unless a rule loses it now that the work is done."""
+    """Return the answer, unless a rule loses it now that the work is done."""
     if any(rule.kind == "drop" for rule in faults):
         raise Dropped
     return answer

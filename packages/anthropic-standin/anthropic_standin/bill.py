@@ -47,7 +47,7 @@ def price_picousd(
     written_5m: int,
     written_1h: int,
 ) -> int:
-    """The price of one response in 10^-12 USD on a day (ISO date), by genai-prices."""
+    """Return the price of one response in 10^-12 USD on a day (ISO date), by genai-prices."""
     from genai_prices import extract_usage
 
     usage = {
@@ -146,7 +146,7 @@ class Bill:
                 )
 
     def totals(self) -> dict[str, Any]:
-        """The whole bill, and by model and processing; `usd` is an exact decimal in a string."""
+        """Return the whole bill, and by model and processing; `usd` is an exact decimal in a string."""
         self.flush()
         connection = self._database.connection()
         parts = [dict(row) for row in connection.execute(_TOTALS)]

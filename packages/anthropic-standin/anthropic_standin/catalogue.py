@@ -37,7 +37,7 @@ MODELS = {
 
 
 def known_model(name: object) -> Model:
-    """The model of that name; ApiError 404 `model: NAME` when there is none."""
+    """Return the model of that name; ApiError 404 `model: NAME` when there is none."""
     model = MODELS.get(name) if isinstance(name, str) else None
     if model is None:
         raise ApiError(404, f"model: {name}")
@@ -45,7 +45,7 @@ def known_model(name: object) -> Model:
 
 
 def describe(model: Model, engine: str) -> dict[str, Any]:
-    """The model as `GET /v1/models/{id}` shows it; what the stand-in cannot do is marked unsupported."""
+    """Return the model as `GET /v1/models/{id}` shows it; unsupported features are marked."""
     no, yes = {"supported": False}, {"supported": True}
     return {
         "type": "model",

@@ -24,7 +24,7 @@ class Composer:
         self._cache = cache
 
     def begins(self) -> int:
-        """What a request that begins to be worked off now is known by: it reads no prompt that is written meanwhile."""
+        """Return the written prompts at the time a request begins: prompts written meanwhile are not read."""
         return self._cache.written
 
     def message(
@@ -38,8 +38,10 @@ class Composer:
         reads: bool = True,
         spoil: str | None = None,
     ) -> dict[str, Any]:
-        """The message as the API returns it at `now`; `max_tokens` cuts it short as it would there. `began` is what `begins`
-        said of it; unless it `reads`, it comes where no prompt was cached."""
+        """Return the message as the API does at `now`, cut short by `max_tokens`.
+
+        `began` is what `begins` returned; unless it `reads`, it finds no cached prompt.
+        """
         if spoil == "invalid_output":
             answer = {"unexpected": answer}
         elif spoil == "wrong_ids" and question.schema is not None:
@@ -91,7 +93,7 @@ class Composer:
 
 
 def with_wrong_ids(answer: Any, pack: str | None) -> Any:
-    """A pack answer with one id missing, one twice and one unknown; anything else as it was."""
+    """Return a pack answer with one id missing, one repeated and one unknown; other answers unchanged."""
     if pack is None or not isinstance(answer, dict) or not answer.get(pack):
         return answer
     elements = copy.deepcopy(answer[pack])
@@ -102,7 +104,7 @@ def with_wrong_ids(answer: Any, pack: str | None) -> Any:
 
 
 def shifted(answer: Any, pack: str | None) -> Any:
-    """A pack answer in which each id has the answer of the item after it, the last the first one's; anything else as it was."""
+    """Return a pack answer in which each id has the next item's answer; other answers unchanged."""
     if pack is None or not isinstance(answer, dict) or not answer.get(pack):
         return answer
     elements = answer[pack]

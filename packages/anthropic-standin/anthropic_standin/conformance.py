@@ -13,7 +13,7 @@ _CUSTOM_ID = "my-custom-id-1"
 
 
 def seed(store: BatchStore, now: float) -> None:
-    """An ended batch `message_batch_id` exists; call it before the batch worker starts."""
+    """Store the ended batch `message_batch_id`; must run before the batch worker starts."""
     try:
         store.get(SEEDED_ID)
     except ApiError:

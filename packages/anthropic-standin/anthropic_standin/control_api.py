@@ -38,7 +38,7 @@ class ControlApi:
         )
 
     async def handle(self, request: Request) -> HttpAnswer:
-        """The answer to any request under /_control; ApiError 404 when there is no such thing."""
+        """Answer any request under /_control; ApiError 404 for an unknown one."""
         match request.method, request.path.removeprefix("/_control/"):
             case "GET", "faults":
                 return json_answer({"data": self._faults.view()})

@@ -60,7 +60,7 @@ class EndpointDatabase:
         self.connection().executescript(SCHEMA)
 
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection, outside any transaction."""
+        """Return this thread's connection, outside any transaction."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(
@@ -75,7 +75,7 @@ class EndpointDatabase:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A write transaction: committed at the end of the block, undone when it raises."""
+        """Open a write transaction: committed at the end of the block, undone when it raises."""
         connection = self.connection()
         with self._writing:
             connection.execute("BEGIN IMMEDIATE")

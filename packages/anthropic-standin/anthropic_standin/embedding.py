@@ -183,7 +183,7 @@ def _position(item: Item, tier: Tier, vectors: dict[str, Vector]) -> Vector:
 def make_plan(
     tier: Tier, schema: dict[str, Any] | None, system: str, *, packed: bool
 ) -> AnswerPlan:
-    """The plan for a schema under a system prompt, its label vectors still to be learned."""
+    """Return the plan for a schema under a system prompt, its label vectors still to be learned."""
     if schema is None:
         return AnswerPlan(tier, None, None)
     pack = pack_property(schema) if packed else None
@@ -202,7 +202,7 @@ def make_plan(
 
 
 def _label_texts(choice: LabelChoice, label: Any, tier: Tier, prompt: Prompt) -> list[str]:
-    """The words that stand for a label at a tier; yes and no are told by the property's name and description."""
+    """Return the words that stand for a label at a tier; yes and no are told by the property's name and description."""
     if isinstance(label, bool):
         name, described = (
             choice.name.replace("_", " "),

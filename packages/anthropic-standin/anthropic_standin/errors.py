@@ -44,7 +44,7 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
     def body(self, request_id: str | None = None) -> dict[str, Any]:
-        """The error envelope, the same for an HTTP answer and for an errored batch request."""
+        """Return the error envelope, the same for an HTTP answer and for an errored batch request."""
         error: dict[str, Any] = {"type": self.kind, "message": self.message}
         if self.code is not None:
             error["details"] = {"error_code": self.code}
@@ -52,7 +52,7 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """The request breaks a rule of the API; `message` begins with the path of the field."""
+    """Return the error of a broken rule of the API; `message` begins with the path of the field."""
     return ApiError(400, message)
 
 

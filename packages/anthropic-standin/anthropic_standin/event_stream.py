@@ -11,7 +11,7 @@ DELTA_CHARACTERS = 40
 
 
 def events_of(message: dict[str, Any]) -> Iterator[bytes]:
-    """The events in their order, text and tool input in pieces of 40 characters."""
+    """Yield the events in order, text and tool input in pieces of 40 characters."""
     usage = {**message["usage"], "output_tokens": 1}
     opening = {**message, "content": [], "stop_reason": None, "stop_details": None, "usage": usage}
     yield _event("message_start", message=opening)

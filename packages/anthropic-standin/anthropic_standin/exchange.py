@@ -30,7 +30,7 @@ class Request:
         self.query: bytes = scope["query_string"]
 
     def header(self, name: bytes) -> bytes:
-        """The header of that name (in lower case), empty when it was not sent."""
+        """Return the header of that name (in lower case), empty when it was not sent."""
         for key, value in self._scope["headers"]:
             if key == name:
                 return value
@@ -42,7 +42,7 @@ class Request:
         return f"http://{self.header(b'host').decode('latin-1')}"
 
     async def body(self, most_bytes: int) -> bytes | bytearray:
-        """The whole body; ApiError 413 when it is larger than allowed, judged by its announced length first."""
+        """Return the whole body; ApiError 413 when it is larger than allowed, judged by its announced length first."""
         announced = self.header(b"content-length")
         refuse_oversize(int(announced) if announced.isdigit() else 0, most_bytes)
         message = await self._receive()
@@ -58,7 +58,7 @@ class Request:
         return whole
 
     async def json(self, most_bytes: int) -> Any:
-        """The body as JSON; ApiError 400 when it is none."""
+        """Return the body as JSON; ApiError 400 when it is none."""
         body = await self.body(most_bytes)
         try:
             return orjson.loads(body or b"{}")
@@ -66,11 +66,11 @@ class Request:
             raise invalid(f"The request body is not valid JSON: {error}") from None
 
     def gone(self) -> bool:
-        """The client has closed the connection."""
+        """Return once the client has closed the connection."""
         return self._scope[TRANSPORT].is_closing()
 
     async def hang_up(self) -> None:
-        """The connection is closed after the bytes already sent, and nothing more will be."""
+        """Close the connection after the bytes that were already sent."""
         self._scope[TRANSPORT].close()
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -101,12 +101,12 @@ class HttpAnswer:
 
 
 def json_answer(value: object, status: int = 200) -> HttpAnswer:
-    """A JSON body."""
+    """Return an answer with a JSON body."""
     return HttpAnswer(status, orjson.dumps(value))
 
 
 def error_answer(error: ApiError, request_id: str) -> HttpAnswer:
-    """The error as the API words it, with `retry-after` when it tells how long to wait (whole seconds, rounded up)."""
+    """Return the error as the API words it; `retry-after` is in whole seconds, rounded up."""
     answer = json_answer(error.body(request_id), error.status)
     if error.retry_after_s is not None:
         answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))

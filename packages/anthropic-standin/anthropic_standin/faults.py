@@ -25,8 +25,10 @@ KINDS: dict[str, frozenset[str]] = {
 
 @dataclass(slots=True)
 class FaultRule:
-    """One fault: where, of what kind, how often (`times`, `rate`), for which requests (`match`: part of the text;
-    `above_items`: packs of more than so many)."""
+    """One fault: where, which kind, how often (`times`, `rate`) and for which requests.
+
+    `match` is a part of the text; `above_items` limits it to packs of more items.
+    """
 
     id: int
     where: str
@@ -45,7 +47,7 @@ class FaultRule:
     hits: int = 0
 
     def error(self) -> ApiError:
-        """The error a rule of kind `status` answers with."""
+        """Return the error that a rule of kind `status` answers with."""
         return ApiError(
             self.status,
             self.message,
@@ -72,7 +74,7 @@ class Faults:
         """Rises whenever the rules are cleared: what a rule held back is then free."""
 
     def add(self, spec: object) -> FaultRule:
-        """A new rule; ApiError 400 that says which field is wrong."""
+        """Add a rule; ApiError 400 names a wrong field."""
         if not isinstance(spec, dict):
             raise invalid("A fault rule should be an object with at least `where` and `kind`")
         unknown = sorted(set(spec) - SPECIFIABLE)
@@ -100,7 +102,7 @@ class Faults:
         return rule
 
     def take(self, where: str, text: str | bytes | bytearray = "") -> list[FaultRule]:
-        """The rules that strike here: every delay, and at most one other fault. Counts the hits."""
+        """Return the rules that strike here, and count their hits: every delay, and at most one other fault."""
         if not self._rules:
             return []
         struck: list[FaultRule] = []

@@ -24,12 +24,12 @@ class Item:
     id: str | None = None
 
     def first_sentence(self) -> str:
-        """The first sentence of the text, at most 160 characters."""
+        """Return the first sentence of the text, at most 160 characters."""
         return _SENTENCE_END.split(self.text.strip(), maxsplit=1)[0][:SENTENCE_CHARACTERS]
 
 
 def read_item(text: str, id: str | None = None) -> Item:
-    """The item in a text, its `<history>` blocks set apart."""
+    """Return the item in a text, with its `<history>` blocks set apart."""
     if "<history>" not in text:
         return Item(_said(text), id=id)
     history = tuple(_said(part) for part in _HISTORY.findall(text))
@@ -37,13 +37,13 @@ def read_item(text: str, id: str | None = None) -> Item:
 
 
 def _said(text: str) -> str:
-    """The longest of the text's tagged fields, because that is what was said; a text without tags as it is."""
+    """Return the longest of the text's tagged fields; a text without tags unchanged."""
     fields = [match["value"] for match in _FIELD.finditer(text)]
     return max(fields, key=len).strip() if fields else text.strip()
 
 
 def read_pack(text: str) -> list[Item]:
-    """The items of a packed message in their order; empty when the message holds no item blocks."""
+    """Return the items of a packed message in order; empty when it holds no item blocks."""
     if "<item id=" not in text:
         return []
     return [read_item(body, html.unescape(id)) for id, body in _ITEM.findall(text)]

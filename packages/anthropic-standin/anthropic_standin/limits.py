@@ -63,7 +63,7 @@ class Bucket:
         self._reset: tuple[int, bytes] = (-1, b"")
 
     def fill(self, rate: float | None, now: float) -> None:
-        """What came since the last time is there; a limit that was changed begins full."""
+        """Refill since the last time; a changed limit begins full."""
         if rate != self._set:
             self._set, self._size = rate, self._unlimited if rate is None else rate
             self._left = self._size
@@ -125,7 +125,7 @@ class AccountLimits:
         )
 
     def admit(self, now: float, input_tokens: int = 0, max_tokens: int = 0) -> Charge:
-        """The request is charged; ApiError 429 with the seconds to wait when one limit does not hold it."""
+        """Charge the request; ApiError 429 with the seconds to wait when a limit does not hold it."""
         self._fill(now)
         needs = (self._requests, 1), (self._input, input_tokens), (self._output, max_tokens)
         wait_s, scarce = max(
@@ -144,7 +144,7 @@ class AccountLimits:
         self._output.take(output_tokens - charge.output_tokens)
 
     def headers(self, now: float) -> list[tuple[bytes, bytes]]:
-        """The nine rate-limit headers."""
+        """Return the nine rate-limit headers."""
         self._fill(now)
         return [*self._requests.headers(), *self._input.headers(), *self._output.headers()]
 

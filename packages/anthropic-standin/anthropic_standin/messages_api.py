@@ -50,7 +50,7 @@ class MessagesApi:
         self._clock = clock
 
     async def create(self, request: Request) -> HttpAnswer:
-        """A response message, or its event stream."""
+        """Answer with a message, or its event stream."""
         self._traffic.note()
         params = await request.json(MOST_BYTES)
         question = read_question(params)
@@ -86,7 +86,7 @@ class MessagesApi:
         return HttpAnswer(body=pieces[0])
 
     async def count(self, request: Request) -> HttpAnswer:
-        """The input tokens a request would be charged for; not billed."""
+        """Return the input tokens that a request would be charged for; not billed."""
         params = await request.json(MOST_BYTES)
         question = read_question(
             {"max_tokens": 1, **params} if isinstance(params, dict) else params

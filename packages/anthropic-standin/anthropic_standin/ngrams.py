@@ -12,7 +12,7 @@ DIMENSIONS = 1_024
 
 
 def embed_ngrams(text: str) -> NDArray[Any]:
-    """The text as a unit vector of hashed 3- to 5-grams of its words, with square-root damping."""
+    """Return the text as a unit vector of hashed 3- to 5-grams of its words, with square-root damping."""
     vector = np.zeros(DIMENSIONS, dtype=np.float32)
     padded = f" {' '.join(text.lower().split())} "
     for size in (3, 4, 5):

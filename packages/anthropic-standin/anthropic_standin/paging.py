@@ -22,7 +22,7 @@ class Cursor:
 
 
 def read_cursor(query: bytes) -> Cursor:
-    """The cursor of a query string; ApiError 400 unless 1 <= limit <= 1000."""
+    """Return the cursor of a query string; ApiError 400 unless 1 <= limit <= 1000."""
     fields = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
     try:
         limit = int(fields.get("limit", DEFAULT_LIMIT))
@@ -34,7 +34,7 @@ def read_cursor(query: bytes) -> Cursor:
 
 
 def page(rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """The envelope of one page."""
+    """Return the envelope of one page."""
     return {
         "data": rows,
         "has_more": has_more,

@@ -64,8 +64,11 @@ class PromptCache:
         began: int | None = None,
         reads: bool = True,
     ) -> PromptUsage:
-        """The charge for a prompt that is answered at `now` (seconds) and `began` to be worked off when so many prefixes were
-        written; unless it `reads`, it comes where none is. Marked prefixes under the model's minimum are not cached."""
+        """Return the charge for a prompt that is answered at `now` (seconds).
+
+        `began` is the number of prefixes written when its work began; unless it `reads`, none is read. Marked prefixes under
+        the model's minimum are not cached.
+        """
         if not is_marked(params):
             return PromptUsage(count_prompt(params))
         whole, blocks = params.get("cache_control"), list(prompt_blocks(params))
@@ -117,7 +120,7 @@ class PromptCache:
         return PromptUsage(total - reached, read, written[300.0], written[3_600.0])
 
     def _write(self, key: tuple[str, bytes], life: float, now: float) -> None:
-        """The prefix is there from now on, or was already."""
+        """Write the prefix, unless it is there already."""
         known = self._known.get(key)
         if known is not None and known.until > now:
             known.until, known.life = max(known.until, now + life), max(known.life, life)

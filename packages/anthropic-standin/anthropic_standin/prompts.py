@@ -24,11 +24,11 @@ class Prompt:
     examples: list[tuple[str, Any]]
 
     def described(self, label: str) -> str | None:
-        """What the prompt says about a label, if it does."""
+        """Return what the prompt says about a label, if anything."""
         return self.descriptions.get(label.lower())
 
     def examples_of(self, name: str, label: Any) -> list[str]:
-        """Inputs of the examples whose answer gives this label to that property, at whatever depth."""
+        """Return the inputs of the examples whose answer gives this label to that property, at any depth."""
         return [text for text, answer in self.examples if label in _values(answer, name)]
 
 

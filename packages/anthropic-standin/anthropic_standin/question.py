@@ -47,7 +47,7 @@ class PromptQuestion:
 
 
 def text_of(content: object) -> str:
-    """The text of a message or system prompt: the string itself, or its text blocks joined by line ends."""
+    """Return the text of a message or system prompt: the string itself, or its text blocks joined by line ends."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -60,7 +60,7 @@ def text_of(content: object) -> str:
 
 
 def read_question(params: object) -> PromptQuestion:
-    """The question behind request parameters; ApiError 400 or 404 naming the field that is wrong."""
+    """Read the question from request parameters; ApiError 400 or 404 names a wrong field."""
     if not isinstance(params, dict):
         raise invalid("Input should be a valid dictionary")
     for name in REQUIRED:
@@ -117,7 +117,7 @@ def _check_blocks(path: str, content: object) -> None:
 
 
 def _wanted_shape(params: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
-    """The forced tool and the schema of the answer, each None when there is none."""
+    """Return the forced tool and the schema of the answer, each None when there is none."""
     choice = params.get("tool_choice") or {}
     tools = params.get("tools") or []
     if choice.get("type") in ("tool", "any"):

@@ -85,7 +85,7 @@ class Runner:
         self._thread.start()
 
     def close(self) -> None:
-        """The engine is closed, the step under way is finished or given up, and the thread has ended."""
+        """Close the engine, finish or give up the current step, and end the thread."""
         self._closed = True
         self._awake.set()
         self._engine.close()
@@ -96,7 +96,7 @@ class Runner:
         self._awake.set()
 
     def stall(self, batch_id: str) -> None:
-        """That batch never ends, until the fault rules are cleared."""
+        """Hold that batch until the fault rules are cleared."""
         self._stalled_batches.add(batch_id)
 
     def expire(self, batch_id: str) -> None:

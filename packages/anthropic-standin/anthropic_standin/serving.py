@@ -84,7 +84,7 @@ def serve(
 
 
 def listening(port: int = 0) -> socket.socket:
-    """A listening socket that says it is TCP: only then asyncio turns off Nagle's delay (40 ms an answer)."""
+    """Return a listening socket that says it is TCP: only then asyncio turns off Nagle's delay (40 ms an answer)."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -93,7 +93,7 @@ def listening(port: int = 0) -> socket.socket:
 
 
 def address(listener: socket.socket) -> str:
-    """The base URL under which it is reached."""
+    """Return the base URL of the server."""
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 

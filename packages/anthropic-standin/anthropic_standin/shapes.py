@@ -46,7 +46,7 @@ class Chooser(Protocol):
 
 
 def pack_property(root: Node) -> str | None:
-    """The top-level array whose elements are objects with an `id`, when the schema is one of a pack."""
+    """Return the top-level array whose elements are objects with an `id`, if the schema is a pack's."""
     for name, node in resolve(root, root).get("properties", {}).items():
         array = resolve(node, root)
         if array.get("type") == "array" and "id" in resolve(array.get("items", {}), root).get(
@@ -57,7 +57,7 @@ def pack_property(root: Node) -> str | None:
 
 
 def resolve(node: Node, root: Node) -> Node:
-    """The node itself, with references into the same schema followed and `allOf` merged."""
+    """Return the node with references into the same schema followed and `allOf` merged."""
     for _ in range(DEEPEST):
         if "$ref" in node:
             target: Any = root
@@ -79,7 +79,7 @@ def resolve(node: Node, root: Node) -> Node:
 
 
 def fill_single(root: Node, item: Item, chooser: Chooser) -> Any:
-    """An answer about one item."""
+    """Fill an answer about one item."""
     return _Filling(root, item, chooser).value(root, "", 0)
 
 
@@ -90,7 +90,7 @@ def fill_pack(
     items: Sequence[Item],
     chooser_for: Callable[[Item], Chooser],
 ) -> Any:
-    """An answer with one element per item, each with its item's id; other properties are read off the whole."""
+    """Fill an answer with one element per item, each with its item's id; other properties follow the whole text."""
     properties = dict(resolve(root, root)["properties"])
     element = resolve(resolve(properties[pack], root)["items"], root)
     rest = _Filling(root, whole, chooser_for(whole))

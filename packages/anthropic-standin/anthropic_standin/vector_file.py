@@ -26,7 +26,7 @@ def read_vectors(file: Path) -> OrderedDict[bytes, NDArray[Any]]:
 
 
 def write_vectors(file: Path, kept: OrderedDict[bytes, NDArray[Any]]) -> None:
-    """The file holds these vectors, whole or not at all."""
+    """Write the vectors to the file, whole or not at all."""
     if not kept:
         return
     draft = file.with_name(f"{file.name}.draft")

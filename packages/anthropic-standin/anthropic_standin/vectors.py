@@ -58,7 +58,7 @@ class Vectors:
     def request(
         self, texts: Iterable[str], *, urgent: bool
     ) -> tuple[dict[str, Vector], dict[str, Future[Vector]]]:
-        """The vectors at hand, and promises for the others; the same text is computed once."""
+        """Return the vectors at hand, and promises for the others; the same text is computed once."""
         ready: dict[str, Vector] = {}
         promised: dict[str, Future[Vector]] = {}
         with self._changed:

@@ -11,10 +11,10 @@ _serial = itertools.count(1)
 
 
 def new_id(prefix: str) -> str:
-    """A fresh identifier such as `msg_4fd1c09a2b7e000000000001`; unique over restarts."""
+    """Return a fresh identifier such as `msg_4fd1c09a2b7e000000000001`; unique over restarts."""
     return f"{prefix}_{_boot}{next(_serial):012x}"
 
 
 def rfc3339(seconds: float) -> str:
-    """A moment (seconds since the epoch) as the API writes it, in UTC."""
+    """Return a moment (seconds since the epoch) as the API writes it, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
