@@ -18,7 +18,7 @@ NONCE = "bench"
 
 
 def agreement(version: Version, payloads: Sequence[dict[str, str]]) -> float:
-    """The share of the items, 0 to 1, whose answer is the same in a full pack of the batch lane and alone."""
+    """Return the share of items, 0 to 1, with the same answer in a full pack of the batch lane and alone."""
     pack = version.spec.pack_of(Lane.BATCH)
     together = [payloads[start : start + pack] for start in range(0, len(payloads), pack)]
     with (
@@ -35,7 +35,7 @@ def agreement(version: Version, payloads: Sequence[dict[str, str]]) -> float:
 def _answers(
     endpoint: Any, version: Version, packs: Sequence[Sequence[dict[str, str]]]
 ) -> list[Any]:
-    """The answer to each item, in their order; None where it is unusable."""
+    """Return the answer to each item in order; None where it is unusable."""
     writer = Writer(version, Lane.BATCH)
     names = [
         pack_ids(NONCE, number, len(pack)) if len(pack) > 1 else [ALONE]

@@ -66,7 +66,7 @@ class Drained:
 
 @contextmanager
 def one_drain(url: str, endpoint_url: str, *, most_calls: int) -> Iterator[Drained]:
-    """It is warm: it has answered an item before the block begins. Prefect is a stand-in that takes everything."""
+    """Run a warm drain: it has answered an item before the block begins. Prefect is a stand-in."""
     pool = create_engine(url)
     with pool.begin() as connection:
         realtime(connection, now=clock(connection))

@@ -123,7 +123,7 @@ class BatchFloor:
         return {"submit_s": submit_s, "create_s": create_s, "apply_s": apply_s}
 
     def _intend(self, connection: psycopg.Connection, pattern: Values) -> tuple[int, bytes]:
-        """The batch owns its work, and what is to be sent for it."""
+        """Give work to the batch, and write its requests."""
         row = [*pattern]
         of, nonce = self._batch, row[self._batch.place("nonce")].decode()
         taken: list[Taken] = connection.execute(TAKE, [int(row[of.place("items")])]).fetchall()
@@ -228,7 +228,7 @@ def _asked(payload: str) -> dict[str, str]:
 
 
 def _chunks(blocks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """The lines of a stream, 500 at a time."""
+    """Yield the lines of a stream, 500 at a time."""
     begun, lines = b"", []
     for block in blocks:
         *whole, begun = (begun + block).split(b"\n")

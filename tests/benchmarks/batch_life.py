@@ -1,5 +1,7 @@
-"""Waiting work to settled items through Message Batches, as Lanes does it: intents committed, requests created once, results
-streamed, judged, booked and settled."""
+"""Waiting work to settled items through Message Batches, as Lanes does it.
+
+Intents are committed, requests created once, results streamed, judged, booked and settled.
+"""
 
 import asyncio
 import os

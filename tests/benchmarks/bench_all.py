@@ -1,5 +1,7 @@
-"""Every benchmark, one after the other, each in a process of its own; BENCHMARKS.md, and BENCHMARKS.json beside it, are written
-from what they told, after each of them."""
+"""Every benchmark, one after the other, each in a process of its own.
+
+BENCHMARKS.md and BENCHMARKS.json are written after each of them.
+"""
 
 import argparse
 import json
@@ -57,7 +59,7 @@ def main() -> None:
 
 
 def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
-    """What the benchmark told in its line of JSON, all its lines being shown; None where it failed."""
+    """Run a benchmark, show its output, and return its line of JSON; None where it failed."""
     print(f"== {name} {' '.join(sizes)}", flush=True)
     asked = [sys.executable, "-m", f"tests.benchmarks.bench_{name}", *sizes]
     told: Mapping[str, Any] | None = None
@@ -75,7 +77,7 @@ def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
 
 
 def commit() -> str:
-    """The commit that was measured, and whether files differed from it, beside the page."""
+    """Return the measured commit, and whether files besides the page differed from it."""
     head = git("rev-parse", "--short", "HEAD")
     return (
         head + ("-dirty" if git("status", "--porcelain", "--", ".", ":!BENCHMARKS.*") else "")
@@ -85,7 +87,7 @@ def commit() -> str:
 
 
 def git(*asked: str) -> str:
-    """What git says; nothing where there is none."""
+    """Return the output of git; empty where there is none."""
     return subprocess.run(
         ["git", "-C", str(ROOT), *asked], text=True, capture_output=True
     ).stdout.strip()

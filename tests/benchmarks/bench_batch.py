@@ -1,8 +1,9 @@
-"""Whole Message Batches: 100,000 items from waiting work to settled, beside bare psycopg that leaves the same rows and
-beside steadybatch, whose checkpoint is a file of SQLite (in memory, where nothing survives, it is told in the JSON).
+"""Whole Message Batches: 100,000 items from waiting work to settled.
 
-The provider is the local stand-in. Its own time is taken off: what it takes to answer a bare client's create of the same
-bytes, and what passes between a create and the batch's end. Its results are streamed by all of them alike.
+Measured beside bare psycopg that leaves the same rows, and beside steadybatch, whose checkpoint is a file of SQLite (in
+memory, where nothing survives, it is in the JSON). The provider is the local stand-in, and its own time is subtracted: its
+answer to a bare client's create of the same bytes, and the time between a create and the batch's end. All contenders stream
+its results alike.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measured(stand: RunningStand, *, events: int, items: int) -> dict[str, float]:
-    """What was sent, what is there, and what became of it."""
+    """Return what was sent, what arrived, and what became of it."""
     word, since, began = (
         f"burst-{uuid4().hex[:8]}-",
         datetime.now(UTC).isoformat(),

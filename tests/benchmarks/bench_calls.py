@@ -17,7 +17,7 @@ from tests.benchmarks.telling import installed, tell
 
 
 def lanes(ground: Server, endpoint_url: str, calls: int, at_once: int) -> dict[str, float]:
-    """Calls a second of Lanes."""
+    """Return the calls a second of Lanes."""
     url = ground.database(of_lanes=True)
     with one_drain(url, endpoint_url, most_calls=at_once) as drain:
         before = drain.answered()

@@ -27,7 +27,7 @@ PACKS = {"realtime_pack": 5, "batch_pack": 20, "pack_check_share": 0}
 def compared(
     ground: Server, of: Messages, sizes: CostSizes, *, rounds: int, learning: int, hits: float
 ) -> Mapping[str, float]:
-    """What the rounds cost by Lanes, beside the plans."""
+    """Return the cost of the rounds by Lanes, beside the plans."""
     url = ground.database(of_lanes=True)
     led = cost_life.lead(url, of, PACKS, sizes, rounds=learning + rounds, hits=hits)
     ground.drop(url)

@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def seed_of(seed: int, *, days: int, items_a_day: int, confidence: float) -> Figures:
-    """What became of the days of one seed, by who decided in them."""
+    """Return the results of the days of one seed, by contender."""
     those, workload = (
         world(seed, days=days, items_a_day=items_a_day),
         version(confidence=confidence),
@@ -105,8 +105,10 @@ def seed_of(seed: int, *, days: int, items_a_day: int, confidence: float) -> Fig
 
 
 def _became(those: SeededDays, lived: DayResult) -> Mapping[str, float]:
-    """Shares of the due items that were late: of all, and of those that arrived in the regime and in the overload; the cost of
-    an item where real time costs 1; which share of what is due was rescued, and of how many of all real time was asked."""
+    """Return the shares of due items that were late, the cost of an item, and the shares rescued.
+
+    Late shares are of all, and of those that arrived in the regime and in the overload; real time costs 1 an item.
+    """
     late = lived.answered > those.due
     cost = float(numpy.mean(CALL_USD * lived.calls + PASS_USD * lived.passes))
     return {

@@ -48,14 +48,14 @@ Send = Callable[[psycopg.Cursor, LiteralString, Sequence[Sequence[object]]], Non
 def in_a_row(
     cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]
 ) -> None:
-    """A statement for each row, one behind the other."""
+    """Send a statement for each row without waiting."""
     cursor.executemany(statement, rows)
 
 
 def waiting(
     cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]
 ) -> None:
-    """A statement for each row, sent once the one before is answered."""
+    """Send a statement for each row once the one before is answered."""
     for row in rows:
         cursor.execute(statement, row, prepare=True)
 
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def _in_fresh(ground: Server, way: Callable[[str, int], float], items: int) -> dict[str, float]:
-    """The way measured in a database of its own."""
+    """Measure the door in a database of its own."""
     url = ground.database(of_lanes=True)
     engine = create_engine(url)
     with engine.begin() as connection:

@@ -94,7 +94,7 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
 
 
 def of(name: str, arrivals: Sequence[Arrival]) -> dict[str, float]:
-    """The percentiles of some events: of all, and of the urgent ones; and how late the sender was."""
+    """Return the percentiles of some events, of all and of the urgent ones, and how late the sender was."""
     all_of_them = [each.latency_s for each in arrivals]
     urgent = [each.latency_s for each in arrivals if each.is_urgent]
     return {
@@ -158,13 +158,13 @@ def series(name: str, number: int, measure: Callable[[], float | None]) -> Seque
 
 
 def from_nothing(stand: RunningStand) -> float:
-    """An urgent event that must start its drain."""
+    """Send an urgent event that must start its drain."""
     until(lambda: not drains(stand), within_s=300, what="the last drain's leaving")
     return one_event(stand)
 
 
 def one_event(stand: RunningStand) -> float:
-    """An urgent event through Lanes."""
+    """Send an urgent event through Lanes."""
     (arrival,) = arrive(stand, "tickets", 1, per_s=1, poll_s=POLL_S)
     return arrival.latency_s
 

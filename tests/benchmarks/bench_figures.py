@@ -1,8 +1,7 @@
-"""Reading figures with one million items of history: the report, the status, the promises, the advice; and what history
-costs a claim.
+"""Reading figures with one million items of history: report, status, promises and advice, and the cost for a claim.
 
-A question is asked once unmeasured and then several times; what is told is the median. Claims take turns between this database
-and one that holds nothing but the same waiting work; the ratio is that of their 99th percentiles.
+A question is asked once unmeasured and then several times; the median counts. Claims alternate between this database and one
+that holds only the same waiting work; the ratio is that of their 99th percentiles.
 """
 
 import argparse

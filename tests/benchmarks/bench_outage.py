@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, float]:
-    """What came of the items, and what was paid for them."""
+    """Return what came of the items, and what was paid for them."""
     publish(stand)
     began = time.perf_counter()
     for door in DOORS:
@@ -103,7 +103,7 @@ def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, f
 
 
 def publish(stand: RunningStand) -> None:
-    """The workload is in force, and a drain has answered an item of it."""
+    """Publish the workload and let a drain answer an item of it."""
     with tempfile.TemporaryDirectory(prefix="lanes-bench-") as folder:
         file = Path(folder) / "letters.yaml"
         file.write_text(WORKLOAD)
@@ -114,7 +114,7 @@ def publish(stand: RunningStand) -> None:
 
 
 def arrive(stand: RunningStand, items: int, *, over_s: float) -> None:
-    """The items have come, evenly over so many seconds; every second one is urgent."""
+    """Send the items evenly over that time; every second one is urgent."""
     began = time.perf_counter()
     for chunk in range(CHUNKS):
         time.sleep(max(0.0, began + over_s * chunk / CHUNKS - time.perf_counter()))
@@ -125,7 +125,7 @@ def arrive(stand: RunningStand, items: int, *, over_s: float) -> None:
 
 
 def settle(stand: RunningStand) -> None:
-    """What went to batches came home."""
+    """Wait until the batches returned."""
     until_s = time.perf_counter() + 600
     while stand.value(UNSETTLED):
         if time.perf_counter() > until_s:
@@ -146,7 +146,7 @@ GOING = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
 
 def told(stand: RunningStand, healed_at: Any) -> dict[str, float]:
-    """The figures, by the database and by the stand-in's bill."""
+    """Return the figures, from the database and the stand-in's bill."""
     (row,) = stand.rows(FIGURES, healed_at=healed_at)
     bill = stand.endpoint.get("_control/bill").json()
     missing = abs(bill["responses"] - stand.value("select count(*) from lanes.spend"))

@@ -123,7 +123,7 @@ class Intake:
         return {"per_s": self._number / took}
 
     def _received(self) -> str:
-        """A database in which so many items wait for the router."""
+        """Make a database in which that many items wait for the router."""
         url = self._ground.database(of_lanes=True)
         engine = create_engine(url)
         with engine.begin() as connection:

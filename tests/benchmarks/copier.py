@@ -21,7 +21,7 @@ class Copier:
         )
 
     def copy(self, cursor: psycopg.Cursor, rows: Iterable[Values]) -> None:
-        """The rows are in."""
+        """Copy the rows in."""
         places = self._places
         told = b"\n".join(b"\t".join([row[place] for place in places]) for row in rows)
         with cursor.copy(self._statement) as copy:
@@ -29,7 +29,7 @@ class Copier:
 
 
 def without_triggers(connection: psycopg.Connection) -> None:
-    """What triggers of the product write is left to the floor; foreign keys are checked as ever."""
+    """Let the floor write what triggers of the product write; foreign keys are still checked."""
     for table in tables(connection):
         connection.execute(
             sql.SQL("alter table {} disable trigger user").format(sql.Identifier("lanes", table))
@@ -50,7 +50,7 @@ def new_numbers(
 
 
 def parts(rows: list[Values], number: int) -> dict[int, list[Values]]:
-    """The rows in so many parts of about the same size, by their numbers from 0."""
+    """Return the rows in parts of about the same size, by their numbers from 0."""
     found: dict[int, list[Values]] = defaultdict(list)
     for place, row in enumerate(rows):
         found[place * number // len(rows)].append(row)
@@ -63,5 +63,5 @@ def escaped(value: bytes) -> bytes:
 
 
 def unescaped(value: bytes) -> bytes:
-    """The same before it was escaped."""
+    """Return the text before it was escaped."""
     return value.replace(b"\\\\", b"\\")

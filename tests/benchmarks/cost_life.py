@@ -30,8 +30,7 @@ STANDS = "select lane, marks, hit_rate, why from lanes.caching order by lane des
 
 @dataclass(frozen=True)
 class CostSizes:
-    """How many items a round has, how many of its urgent ones come at once, and how much time passes between two such, and
-    between two rounds."""
+    """The items of a round, how many urgent ones come at once, and the times between them and between rounds."""
 
     items: int
     at_once: int = 10
@@ -39,7 +38,7 @@ class CostSizes:
     rounds_apart_s: float = 1_200
 
     def urgent(self, payloads: Sequence[dict[str, str]]) -> Iterator[Sequence[dict[str, str]]]:
-        """The urgent ones of a round, as they come."""
+        """Return the urgent items of a round, as they come."""
         urgent = payloads[: round(URGENT * self.items)]
         for start in range(0, len(urgent), self.at_once):
             yield urgent[start : start + self.at_once]
@@ -51,8 +50,7 @@ class CostSizes:
 
 @dataclass(frozen=True)
 class Led:
-    """What each round cost in US dollars by the stand-in's bill, by how much that and the ledger differ in the end, and how the
-    lanes cached then."""
+    """The cost of each round by the stand-in's bill in US dollars, its difference from the ledger, and the caching."""
 
     usd: Sequence[Decimal]
     difference: Decimal

@@ -19,17 +19,17 @@ Question = Callable[[Connection, datetime], object]
 
 
 def report(connection: Connection, now: datetime) -> None:
-    """The snapshot behind the report, of all thirty days."""
+    """Read the snapshot behind the report, of all thirty days."""
     snapshot.take(connection, since=now - OVER, now=now)
 
 
 def promises(connection: Connection, now: datetime) -> None:
-    """What `watch` measures every few seconds."""
+    """Measure what `watch` measures every few seconds."""
     measurements.measure(connection, now=now)
 
 
 def advice(connection: Connection, now: datetime) -> None:
-    """The evidence for the advice on one workload."""
+    """Read the evidence for the advice on one workload."""
     evidence(connection, "tickets", since=now - OVER, now=now)
 
 

@@ -39,7 +39,7 @@ class Server:
         )  # a history is filled without its triggers
 
     def database(self, *, of_lanes: bool = False) -> str:
-        """The address of a fresh database, as SQLAlchemy takes it."""
+        """Make a fresh database and return its address for SQLAlchemy."""
         name = f"bench_{next(self._numbers)}"
         self._do(
             f"create database {name} owner lanes_stand" + (" template lanes" if of_lanes else "")
@@ -48,19 +48,19 @@ class Server:
         return self._running.url(name)
 
     def copy(self, url: str) -> str:
-        """The address of a fresh copy of that database, to which nobody may be connected."""
+        """Make a copy of that database, which must have no connection, and return its address."""
         name = f"bench_{next(self._numbers)}"
         self._do(f"create database {name} owner lanes_stand template {make_url(url).database}")
         self._do("checkpoint")
         return self._running.url(name)
 
     def drop(self, url: str) -> None:
-        """The database of that address is gone, whoever is connected to it."""
+        """Drop the database of that address, even with open connections."""
         self._do(f"drop database if exists {make_url(url).database} with (force)")
 
     @contextmanager
     def metered(self, url: str) -> Iterator[Metered]:
-        """What the block costs, filled in at its end. Statements are those of the database of that address."""
+        """Measure the cost of the block, filled in at its end; statements are those of that database."""
         seen = Metered()
         before, calls = self._wal(), self._calls(url)
         yield seen
@@ -93,7 +93,7 @@ class Server:
 
 @contextmanager
 def server() -> Iterator[Server]:
-    """A Postgres with its usual durability, in a temporary folder."""
+    """Run a Postgres with its usual durability, in a temporary folder."""
     end_as_asked()
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
@@ -108,6 +108,6 @@ def server() -> Iterator[Server]:
 
 
 def vacuumed(url: str) -> None:
-    """The database's statistics are as autovacuum would have them by and by."""
+    """Bring the database's statistics to where autovacuum would bring them."""
     with psycopg.connect(plain_url(url), autocommit=True) as connection:
         connection.execute("vacuum analyze")

@@ -16,9 +16,9 @@ from tests.benchmarks.realtime_life import RealtimeLife
 
 
 def ratio(ground: Server, *, items: int, hold_s: float, rounds: int) -> dict[str, float]:
-    """The rate while a transaction has been open for so long, beside the rate after as much work without it.
+    """Return the rate while a transaction stays open, relative to the rate after as much work without it.
 
-    Items go through their life all the time that it is open, then the rate is measured, in so many rounds.
+    Items go through their life all the time that it is open; then the rate is measured in several rounds.
     """
     held, led = _rate(ground, items=items, rounds=rounds, hold_s=hold_s)
     free, _ = _rate(ground, items=items, rounds=rounds, lives=led)
@@ -33,7 +33,7 @@ def ratio(ground: Server, *, items: int, hold_s: float, rounds: int) -> dict[str
 def _rate(
     ground: Server, *, items: int, rounds: int, hold_s: float | None = None, lives: int = 0
 ) -> tuple[float, int]:
-    """The median rate, and how many lives went before."""
+    """Return the median rate, and the number of lives before it."""
     url = ground.database(of_lanes=True)
     _publish(url)
     life = RealtimeLife(url)

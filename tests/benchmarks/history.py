@@ -250,7 +250,7 @@ def _write(connection: Connection, versions: dict[str, Version], **given: Any) -
 
 @contextmanager
 def _without_indexes(connection: Connection) -> Iterator[None]:
-    """The indexes that are no constraint are built at the end, at once."""
+    """Build the indexes that are no constraint at the end, at once."""
     rows = connection.execute(
         text("""
         select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as made

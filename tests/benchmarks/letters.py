@@ -16,7 +16,7 @@ ANSWER_TEXT = json.dumps(ANSWER)
 
 
 def payloads(items: int) -> list[dict[str, Any]]:
-    """What is submitted: a short letter each."""
+    """Return short letters to submit."""
     return [
         {
             "text": f"Letter {number}: my parcel should have been here yesterday. Where is it?",

@@ -8,7 +8,7 @@ import psutil
 
 
 def resident_mb(pid: int) -> float:
-    """What the process has in memory now."""
+    """Return the process's resident memory now."""
     return psutil.Process(pid).memory_info().rss / 2**20
 
 
@@ -20,7 +20,7 @@ class Peak:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Looked at fifty times a second until the block ends."""
+        """Look fifty times a second until the block ends."""
         me, over = psutil.Process(), threading.Event()
         before = me.memory_info().rss
 

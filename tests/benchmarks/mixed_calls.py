@@ -132,7 +132,7 @@ async def _send(ground: Ground, messages: Messages, first: int) -> None:
 
 
 async def _realtime(ground: Ground, *, marked: bool) -> None:
-    """What waits is asked once; of some, the answer comes when the claim is lost."""
+    """Ask everything that waits once; some answers come after their claim was lost."""
     claimed = await _claim(ground)
     versions = await ground.at.db.run(workloads.versions, {each.version_id for each in claimed})
     asked: list[tuple[Version, Sequence[ClaimedWork]]] = []

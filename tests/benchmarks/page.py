@@ -20,7 +20,7 @@ say more than absolute figures.
 
 
 def render(told: Sequence[Mapping[str, Any]]) -> str:
-    """The page of these benchmarks, each as its line of JSON told it, with the day and the commit of which that is true."""
+    """Return the page of these benchmarks, from their lines of JSON with day and commit."""
     machine = told[0]["machine"]
     said = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
     head = HEAD.format(names="|".join(GOALS), machine=said)

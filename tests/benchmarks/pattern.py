@@ -40,7 +40,7 @@ class RowPattern:
         }
 
     def grown(self, connection: psycopg.Connection) -> list[Stored]:
-        """The other tables with the rows that Lanes added: those whose first column says what no row of this database does."""
+        """Return the other tables with the rows that Lanes added: their first column has a value that is new."""
         found: list[Stored] = []
         for each in self.others:
             known = {row[0] for row in read(connection, each.name, order_by="1").rows}
@@ -49,10 +49,10 @@ class RowPattern:
         return found
 
     def check(self, url: str) -> None:
-        """That database says what the one of Lanes says.
+        """Compare that database with the one of Lanes.
 
         Raises:
-            AssertionError: a table has other rows, or a column other values.
+        AssertionError: a table has other rows, or a column other values.
         """
         with psycopg.connect(url) as connection:
             found = differences(self._summed_up, summed_up(connection, self._leaving))
@@ -60,7 +60,7 @@ class RowPattern:
 
 
 def before(of: Stored, row: Values) -> Values:
-    """The row as it was before its item was answered."""
+    """Return the row as it was before its item was answered."""
     fresh = [*row]
     for name, value in BEFORE[of.name].items():
         if name in of.columns:

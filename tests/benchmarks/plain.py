@@ -13,7 +13,7 @@ LOST_AFTER_S = 60.0
 
 
 def deploy(stand: RunningStand) -> None:
-    """The flow of `plain_flow` is deployed, triggered by each event."""
+    """Deploy the flow of `plain_flow`, triggered by each event."""
     with stand.pool.begin() as connection:
         connection.execute(text("create table plain (key text primary key, message_id text)"))
     ask = stand.prefect.post

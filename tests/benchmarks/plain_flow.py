@@ -11,7 +11,7 @@ from lanes.store.asking import plain_url
 
 @flow(name="plain", persist_result=False)
 async def plain(key: str) -> None:
-    """The answer to one event is committed."""
+    """Commit the answer to one event."""
     async with AsyncAnthropic(
         base_url=os.environ["ANTHROPIC_BASE_URL"], api_key="x", max_retries=0
     ) as client:

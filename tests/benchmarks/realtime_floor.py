@@ -67,8 +67,10 @@ class RealtimeFloor:
         self._originals: dict[int, bytes] = {}  # the pattern's id of each item, by the floor's own
 
     def lead(self, *, beside: bool = False) -> float:
-        """Every item was admitted, routed, claimed and answered; the seconds that took. `beside`: one thread answers, on a
-        connection of its own, what another admits; else all is admitted first."""
+        """Admit, route, claim and answer every item, and return the seconds.
+
+        `beside`: one thread answers, on a connection of its own, what another admits; otherwise all is admitted first.
+        """
         chunks = -(-len(self._inputs) // CHUNK)
         admitted, done = SimpleQueue[None](), list[int]()
         with psycopg.connect(self._url) as connection, psycopg.connect(self._url) as other:

@@ -116,7 +116,7 @@ class RealtimeLife:
         return sum(each.answered for each in done)
 
     async def _claim(self, db: Database) -> tuple[Sequence[ClaimedWork], datetime]:
-        """What is most urgent is ours, since when."""
+        """Claim the most urgent work; return it with the time."""
         async with db.statements() as run:
             now, began = run.now, time.monotonic()
             look = self._ranked.look(began)
@@ -138,7 +138,7 @@ class RealtimeLife:
 
 
 async def _heard(event: asyncio.Event) -> None:
-    """It was set, or a second passed, as in a drain."""
+    """Wait until it is set, or for a second, as in a drain."""
     with suppress(TimeoutError):
         async with asyncio.timeout(TICK_S):
             await event.wait()
@@ -146,14 +146,14 @@ async def _heard(event: asyncio.Event) -> None:
 
 
 def as_a_drain_begins(version: Version, now: datetime) -> None:
-    """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
+    """Read the prices, and freeze what a process keeps for its life, as a drain does."""
     Estimates(now).of(version, 0)
     gc.set_threshold(20_000, 20, 100)  # as `collect_garbage_seldom`
     gc.freeze()  # as tasks/connections.py
 
 
 def _judged(version: Version, claimed: Sequence[ClaimedWork], now: datetime) -> list[Attempt]:
-    """An answer for each, made on the spot, and judged as any other."""
+    """Return an answer for each, made on the spot, and judged like any other."""
     times = CallTimes(now - timedelta(milliseconds=1), now)
     return [
         made

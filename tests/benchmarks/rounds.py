@@ -9,7 +9,7 @@ Figures = Mapping[str, float]
 def take_turns(
     contenders: Mapping[str, Callable[[], Figures]], *, rounds: int
 ) -> dict[str, dict[str, float]]:
-    """The median of each figure of each contender, by their names; every round is said as it ends."""
+    """Return the median of each figure of each contender; every round is printed as it ends."""
     seen: dict[str, list[Figures]] = {name: [] for name in contenders}
     for number in range(1, rounds + 1):
         for name, measure in contenders.items():
@@ -21,5 +21,5 @@ def take_turns(
 
 
 def medians(several: Sequence[Figures]) -> dict[str, float]:
-    """The median of each figure that all of them have."""
+    """Return the median of each figure that all of them have."""
     return {what: statistics.median(each[what] for each in several) for what in several[0]}

@@ -76,6 +76,6 @@ class RoutingFloor:
     def _next(
         self, connection: psycopg.Connection, chunk: int
     ) -> list[tuple[int, str, str, object, object]]:
-        """The next items, locked; whoever comes behind the commit need not find it on disk, as in Lanes."""
+        """Return the next items, locked; as in Lanes, the commit need not reach the disk."""
         connection.execute("set local synchronous_commit to off")
         return connection.execute(NEXT, [chunk]).fetchall()

@@ -10,7 +10,7 @@ from anthropic_standin.testing import EndpointProcess, running_endpoint
 
 @contextmanager
 def standin(**options: float) -> Iterator[EndpointProcess]:
-    """It answers at once, and batches end at once, but for what `options` say (as `latency_s=0.2`)."""
+    """Run a stand-in that answers at once, unless `options` say otherwise (as `latency_s=0.2`)."""
     given = {"turnaround_s": 0.0, **options}
     words = [
         word

@@ -47,7 +47,7 @@ def tables(connection: psycopg.Connection) -> list[str]:
 def columns(
     connection: psycopg.Connection, table: str, leaving: Sequence[str] = ()
 ) -> list[StoredColumn]:
-    """The columns of a table of schema `lanes` that can be written; those in `leaving` count as ours."""
+    """Return the writable columns of a table of schema `lanes`; those in `leaving` count as ours."""
     rows = connection.execute(
         "select column_name, column_name like '%%id' and column_name <> %s or column_name in ('position', 'spec')"
         "       or data_type = 'timestamp with time zone' or column_name = any (%s)"
@@ -59,7 +59,7 @@ def columns(
 
 
 def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString) -> Stored:
-    """The table with its rows, in that order."""
+    """Return the table with its rows, in that order."""
     names = [each.name for each in columns(connection, table)]
     asked = sql.SQL("copy (select {} from {} order by {}) to stdout").format(
         sql.SQL(", ").join(map(sql.Identifier, names)),
@@ -74,9 +74,9 @@ def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString)
 def summed_up(
     connection: psycopg.Connection, leaving: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
-    """What each table holds: how many rows, and of each column which values, whatever their order.
+    """Return the rows of each table, and the values of each column in any order.
 
-    Of ids and moments of our own, and of columns in `leaving`, it is only said how many there are.
+    For our own ids and moments, and columns in `leaving`, only their number.
     """
     return {table: _of(connection, table, leaving) for table in tables(connection)}
 
@@ -101,7 +101,7 @@ def _digest(column: StoredColumn) -> sql.Composable:
 
 
 def differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> list[str]:
-    """The columns in which two databases differ, as sentences."""
+    """Return the columns in which two databases differ, as sentences."""
     return [
         f"{table}.{name}: {ours[table].get(name)} in Lanes, {theirs[table].get(name)} in the floor"
         for table in ours

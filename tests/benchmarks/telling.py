@@ -12,7 +12,7 @@ from tests.benchmarks.goals import GOALS
 
 
 def tell(bench: str, figures: Mapping[str, float], **about: object) -> None:
-    """The figures that the bench promises, in their order; `about` is told in the JSON beside them."""
+    """Print the promised figures in order; `about` is in the JSON beside them."""
     rounded = {name: _rounded(figures[name]) for name in GOALS[bench]}
     for name, goal in GOALS[bench].items():
         if not goal.is_met(rounded[name]):
@@ -22,7 +22,7 @@ def tell(bench: str, figures: Mapping[str, float], **about: object) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
+    """Return a description of the machine."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
 
 
 def installed(*distributions: str) -> dict[str, str]:
-    """The version of each."""
+    """Return the version of each package."""
     return {name: importlib.metadata.version(name) for name in distributions}
 
 
@@ -42,7 +42,7 @@ def _rounded(value: float) -> float:
 
 
 def _in_json(value: Any) -> Any:
-    """The same with figures of four digits, and null for what could not be measured."""
+    """Return the figures with four digits, and null for what could not be measured."""
     match value:
         case dict():
             return {name: _in_json(each) for name, each in value.items()}

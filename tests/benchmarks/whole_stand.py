@@ -14,7 +14,7 @@ from tests.running_stand import RunningStand, put_up, take_down
 
 @contextmanager
 def whole_stand(**environment: str) -> Iterator[RunningStand]:
-    """It is up, and down again at the end. The model takes no time."""
+    """Put up a stand for the length of the block. The model takes no time."""
     end_as_asked()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:

@@ -34,7 +34,7 @@ class Prey(RunningStand):
     """A stand whose runs are killed."""
 
     def pid(self, flow: str) -> int | None:
-        """The process of a deployment's newest running run."""
+        """Return the process of a deployment's newest running run."""
         asked = {
             "flows": {"name": {"any_": [flow]}},
             "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
@@ -46,7 +46,7 @@ class Prey(RunningStand):
         return next((pid for pid in map(_number, pids) if _lives(pid)), None)
 
     def kill(self, flow: str) -> int:
-        """The run has died without a word; its process id."""
+        """Kill the run and return its process id."""
         pid = until(lambda: self.pid(flow), what=f"a run of {flow}")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
@@ -76,17 +76,17 @@ class Prey(RunningStand):
         return Counter({each.state: each.items for each in rows})
 
     def fault(self, where: str, kind: str, **fields: Any) -> None:
-        """The provider misbehaves."""
+        """Let the provider misbehave."""
         self.endpoint.post(
             "_control/faults", json={"where": where, "kind": kind, **fields}
         ).raise_for_status()
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults in force, with how often each struck."""
+        """Return the faults in force, with their hits."""
         return self.endpoint.get("_control/faults").json()["data"]
 
     def heal(self) -> None:
-        """The provider behaves again."""
+        """Let the provider behave again."""
         self.endpoint.delete("_control/faults").raise_for_status()
 
 

@@ -65,7 +65,7 @@ def departed(stand: RunningStand) -> str:
 
 
 def named(stand: RunningStand, state: str) -> list[dict[str, Any]]:
-    """The runs whose state has that name."""
+    """Return the runs whose state has that name."""
     wanted = {"flow_runs": {"state": {"name": {"any_": [state]}}}}
     return stand.prefect.post("flow_runs/filter", json=wanted).raise_for_status().json()
 
@@ -91,7 +91,7 @@ def settle_everything(stand: RunningStand) -> None:
 
 
 def still_arriving(arriving: Future[list[Arrival]], until: float) -> None:
-    """It is that late, and items go on arriving."""
+    """Wait that long while items keep arriving."""
     over, _ = wait([arriving], timeout=max(0.0, until - time.monotonic()))
     assert not over, f"the last item came too early: {arriving.exception()}"
 
@@ -179,7 +179,7 @@ class Callers:
         self.open: dict[str, Connection] = {}
 
     def call(self, verb: str, query: str, **values: Any) -> Any:
-        """What the call returned; its transaction is left open."""
+        """Return the result of the call; its transaction stays open."""
         self.open[verb] = connection = self._opened.enter_context(self._stand.pool.connect())
         return connection.execute(text(f"select * from {query}"), values).first()
 
@@ -191,7 +191,7 @@ class Callers:
 
 
 def under_way(stand: RunningStand, keys: Sequence[str]) -> None:
-    """These items are with the provider, which answers them when its faults are cleared."""
+    """Leave these items with the provider, which answers them when its faults are cleared."""
     for key in keys:
         stalled = {"where": "messages", "kind": "stall", "match": key}
         stand.endpoint.post("_control/faults", json=stalled).raise_for_status()

@@ -34,7 +34,7 @@ def stand(open_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def definition(mode: str) -> dict[str, Any]:
-    """A workload whose free items go to batches."""
+    """Return a workload whose free items go to batches."""
     category = {"type": "string", "enum": ["a", "b"]}
     return {
         "name": f"due-{mode}",

@@ -28,7 +28,7 @@ HOLDER = """
 
 @pytest.fixture(scope="module")
 def stand(open_folder: Path) -> Iterator[RunningStand]:
-    """A stand without any automation, whose roles are all held."""
+    """Put up a stand without automations, whose roles are all held."""
     up = put_up(open_folder / "unautomated")
     try:
         automations = (
@@ -45,13 +45,13 @@ def stand(open_folder: Path) -> Iterator[RunningStand]:
 
 
 def holder(stand: RunningStand, role: Role) -> Any:
-    """The session that holds the role, None while it is free."""
+    """Return the session that holds the role, None while it is free."""
     found = stand.rows(HOLDER, role=int(role))
     return found[0] if found else None
 
 
 def kill(stand: RunningStand, role: Role) -> int:
-    """The process that holds the role has died without a word; the session it held it by."""
+    """Kill the process that holds the role, and return the session of its lock."""
     held = holder(stand, role)
     (pid,) = {
         each.pid

@@ -157,7 +157,7 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
 
 
 def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> SlackMessage:
-    """The one message about it."""
+    """Return the only message about it."""
     broken = until(
         lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken"
     )
@@ -246,7 +246,7 @@ def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Brows
 
 
 def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:
-    """The page is what its button says."""
+    """Open the page of a button and check it."""
     about: Any = thing(stand, link)
     workload = BrokenPromise(stand, promise).workload
     match link.path.split("/")[2]:

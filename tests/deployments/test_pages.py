@@ -36,14 +36,14 @@ SLOW = Incident(
 
 
 def moving() -> WantedRun:
-    """The form that moves the traffic of a workload that is slow."""
+    """Return the form that moves the traffic of a slow workload."""
     found = form(SLOW)
     assert isinstance(found, FormLink)
     return WantedRun(Deployment(found.name), found.parameters)
 
 
 def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
-    """What the link to a form fills in, by the title of its field."""
+    """Return the values that the link to a form fills in, by the title of their field."""
     schema = stand.prefect.get(f"deployments/name/{of.deployment.address}").json()[
         "parameter_openapi_schema"
     ]

@@ -32,7 +32,7 @@ SOCKETS = ("events/in", "events/out", "logs/out", "task_runs/subscriptions/sched
 
 @pytest.fixture
 def stranger(stand: RunningStand) -> Iterator[httpx2.Client]:
-    """A caller of the stand's Prefect who has no login."""
+    """Open a caller of the stand's Prefect without a login."""
     with httpx2.Client(base_url=stand.info.ui_url, trust_env=False, timeout=20) as opened:
         yield opened
 
@@ -265,7 +265,7 @@ def _says(connection: Connection, table: str, words: str) -> bool:
 
 
 def _files(home: Path) -> list[Path]:
-    """What lies in the home but the data of Postgres, which another user owns."""
+    """Return the files of the home, without the data of Postgres, which another user owns."""
     found = (Path(folder) / name for folder, _, names in os.walk(home) for name in names)
     return [each for each in found if home / "postgres" not in each.parents and each.is_file()]
 

@@ -7,7 +7,7 @@ from tests.docs.blocks import RUN, around, blocks, docs, named
 
 
 def account() -> str:
-    """A line for each page that has blocks, one for each that is not run with its reason, and the sums."""
+    """Return a line for each page with blocks, one for each that is not run with its reason, and the sums."""
     return "\n".join(_lines())
 
 

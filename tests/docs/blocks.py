@@ -57,12 +57,12 @@ def blocks(page: Path) -> Iterator[FencedBlock]:
 
 
 def without_blocks(text: str) -> str:
-    """A page's text, its blocks and its comments left out."""
+    """Return a page's text without its blocks and comments."""
     return re.sub(r"<!--.*?-->", "", FENCE.sub("", text), flags=re.DOTALL)
 
 
 def named(page: Path) -> str:
-    """A page's name within the checkout."""
+    """Return a page's name within the checkout."""
     return page.relative_to(CHECKOUT).as_posix()
 
 
@@ -72,7 +72,7 @@ def docs() -> list[Path]:
 
 
 def around() -> list[Path]:
-    """What is read beside the site, in the checkout itself; not what changed in which release."""
+    """Return the pages of the checkout itself, without the changelog."""
     return sorted(page for page in CHECKOUT.glob("*.md") if page.name != "CHANGELOG.md")
 
 

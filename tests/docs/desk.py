@@ -33,7 +33,7 @@ class Desk:
         )  # `.venv/bin/lanes` is the command of this checkout too
 
     def run(self, block: FencedBlock) -> str:
-        """What it printed. It ends with its first command that fails, or when it takes too long, which fails the test."""
+        """Run a block and return its output. Its first failing command, or taking too long, fails the test."""
         said, complained, code = self._finished([*COMMANDS[block.language], block.text])
         told = f"{block.text}\n{said}\n{complained}"
         assert code is not None, f"{block}: not done after {self._longest_s:g} s\n{told}"

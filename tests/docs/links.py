@@ -40,7 +40,7 @@ def links(page: Path) -> Iterator[str]:
 
 
 def broken(page: Path, to: str) -> str | None:
-    """What is wrong with a link; None: nothing, as far as this machine can tell."""
+    """Return what is wrong with a link; None if nothing, as far as this machine can tell."""
     if to.startswith(OUTSIDE):
         return None
     path, _, anchor = to.partition("#")
@@ -59,14 +59,14 @@ def broken(page: Path, to: str) -> str | None:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """The names of a page's headings."""
+    """Return the names of a page's headings."""
     return frozenset(
         slug(found["title"]) for found in HEADING.finditer(FENCE.sub("", page.read_text()))
     )
 
 
 def slug(title: str) -> str:
-    """The name of a heading, as the site gives it."""
+    """Return the name of a heading, as the site gives it."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
     kept = re.sub(
         r"[^\w\s-]", "", unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
@@ -75,12 +75,12 @@ def slug(title: str) -> str:
 
 
 def codes(page: Path) -> list[str]:
-    """What stands as code within its lines."""
+    """Return the texts in code style within its lines."""
     return [found["code"] for found in CODE.finditer(without_blocks(page.read_text()))]
 
 
 def missing(page: Path) -> list[str]:
-    """What it names as code and nobody has."""
+    """Return the names in code style that do not exist."""
     named = [f"{code}: {what}" for code in codes(page) for what in _missing(page, code)]
     for found in SPOKEN_OF.finditer(without_blocks(page.read_text())):
         if found["deployment"] and found["deployment"] not in _deployments():

@@ -8,12 +8,12 @@ PARAGRAPH_BEFORE_A_LIST = re.compile(rf"^(?!{ITEM}|[\s|])(.+)\n(?={ITEM})", re.M
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """What of a page is rendered."""
+    """Return the Markdown that is rendered."""
     return separated(markdown)
 
 
 def separated(markdown: str) -> str:
-    """A line stands between each paragraph and the list that follows it; blocks are left alone."""
+    """Put a line between each paragraph and the list after it; blocks stay unchanged."""
     parts = BLOCKS.split(markdown)
     return "".join(
         part if number % 2 else PARAGRAPH_BEFORE_A_LIST.sub(r"\1\n\n", part)

@@ -17,7 +17,7 @@ MOST_WORDS = 8  # of it, at one place
 
 
 def quotes(page: Path) -> list[str]:
-    """The sentences that tables of symptoms begin with; not what a reader types or writes."""
+    """Return the quoted sentences that tables of symptoms begin with."""
     told = [
         found["code"] or found["told"]
         for cell in FIRST_CELL.findall(page.read_text())

@@ -14,7 +14,7 @@ FETCHED = re.compile(
 
 
 def fetched(html: str) -> list[str]:
-    """What a browser would fetch from elsewhere to show this page."""
+    """Return what a browser would fetch from elsewhere to show this page."""
     return [found["source"] or found["sheet"] for found in FETCHED.finditer(html)]
 
 

@@ -1,5 +1,6 @@
-"""The blocks of the pages can be run, and what they show is valid, as far as no stand is needed: `tests/e2e/test_pages.py`
-runs them.
+"""The blocks of the pages can be run, and what they show is valid, as far as no stand is needed.
+
+`tests/e2e/test_pages.py` runs them.
 """
 
 import ast

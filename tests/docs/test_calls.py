@@ -13,7 +13,7 @@ HANDLES = {"Lanes": client.Lanes, "AsyncLanes": client.AsyncLanes}
 
 
 def shown() -> Iterator[tuple[str, str]]:
-    """What may be Python, and where it stands."""
+    """Yield what may be Python, with its place."""
     for page in [*docs(), *around()]:
         yield from ((str(each), each.text) for each in blocks(page) if each.language == "python")
         yield from ((named(page), code) for code in codes(page))
@@ -36,7 +36,7 @@ def calls(text: str) -> Iterator[tuple[ast.Call, Callable[..., Any] | None]]:
 
 
 def refused(text: str) -> list[str]:
-    """What of its calls the client does not take."""
+    """Return the calls that the client does not accept."""
     wrong = list[str]()
     for call, called in calls(text):
         named = {each.arg for each in call.keywords if each.arg}
@@ -46,7 +46,7 @@ def refused(text: str) -> list[str]:
 
 
 def taken(called: Callable[..., Any]) -> set[str]:
-    """The names that it may be given values by, those of the fields of an item too."""
+    """Return the names of its parameters, and of the fields of an item."""
     parameters = inspect.signature(called).parameters
     more = [each for each in parameters.values() if each.kind is inspect.Parameter.VAR_KEYWORD]
     return {

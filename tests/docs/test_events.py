@@ -22,7 +22,7 @@ DOCUMENTED = out()
 
 
 def item_events(connection: Connection) -> None:
-    """An item is admitted, answered and corrected, another fails, and the key of the first comes again with other content."""
+    """Admit, answer and correct an item, fail another, and send the first key again with other content."""
     letters = publish(connection, now=NOON, mode="lambda")
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, ack=True)
     admit(connection, "k", now=NOON, payload={"text": "otherwise"})
@@ -33,7 +33,7 @@ def item_events(connection: Connection) -> None:
 
 
 def batch_events(connection: Connection) -> None:
-    """A batch leaves, ends and is collected."""
+    """Let a batch leave, end and be collected."""
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -45,7 +45,7 @@ def batch_events(connection: Connection) -> None:
 
 
 def incident_events(connection: Connection) -> None:
-    """The provider refuses the account, and takes what is asked again."""
+    """Let the provider refuse the account, and accept it again."""
     publish(connection, now=NOON)
     incidents.record(connection, [frozen("acme", 3, "no credit")], now=NOON)
     over = incidents.resolve(
@@ -60,7 +60,7 @@ def incident_events(connection: Connection) -> None:
 
 
 def rollout_events(connection: Connection) -> None:
-    """A rollout begins."""
+    """Begin a rollout."""
     publish(connection, now=NOON)
     begin(connection, now=NOON)
 

@@ -19,7 +19,7 @@ LOGIN = "ada:of-a-server-of-her-own"
 
 @pytest.fixture
 def own_prefect(open_folder: Path, database_url: str) -> Iterator[str]:
-    """The address of a server that `prefect server start` runs, with a login."""
+    """Run `prefect server start` with a login, and return its address."""
     port = ports.any_free()
     around = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     around |= {

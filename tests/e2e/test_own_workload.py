@@ -19,7 +19,7 @@ ITEMS = 30
 
 @pytest.fixture(params=["made", "banking77"])
 def items(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A CSV file of texts and their category, in an empty folder."""
+    """Write a CSV file of texts and their category, in an empty folder."""
     monkeypatch.chdir(tmp_path)
     if request.param == "banking77" and not BANKING.exists():
         pytest.skip(f"{BANKING} is not here")

@@ -1,5 +1,6 @@
-"""Every block of the pages, run from top to bottom as a reader would; tests of their own look further at the tutorial
-and the README.
+"""Every block of the pages, run from top to bottom as a reader would.
+
+Tests of their own look further at the tutorial and the README.
 """
 
 from collections import defaultdict
@@ -50,7 +51,7 @@ def test_what_prefect_was_told_says_what_the_reference_says(stand: RunningStand)
 
 
 def told(stand: RunningStand) -> dict[str, set[str]]:
-    """The events that Lanes sent to Prefect, and what each says; not those that came in."""
+    """Return the events that Lanes sent to Prefect and their payloads, without those that came in."""
     asked = {"filter": {"event": {"prefix": ["lanes."]}, "order": "DESC"}, "limit": 50}
     found = stand.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
     sent = [

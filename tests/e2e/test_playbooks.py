@@ -60,12 +60,12 @@ class Traffic:
                 sent += 1
 
     def share(self) -> float:
-        """The consumer's share to real-time, in percent."""
+        """Return the consumer's share to real-time, in percent."""
         newest = "select basis_points from lanes.split where consumer = :c order by id desc limit 1"
         return self.stand.value(newest, c=self.consumer) / 100
 
     def row(self) -> Any:
-        """The consumer's newest rollout."""
+        """Return the consumer's newest rollout."""
         newest = "select * from lanes.rollout where consumer = :c order by id desc limit 1"
         found = self.stand.rows(newest, c=self.consumer)
         return found[0] if found else None
@@ -77,7 +77,7 @@ class Traffic:
 
 
 def promised_percent(stand: RunningStand) -> float:
-    """The largest share of errors that the tickets' version in force promises."""
+    """Return the largest share of errors that the tickets' version in force promises."""
     with stand.pool.begin() as connection:
         return workloads.in_force(connection)["tickets"].spec.promises.realtime_max_error_percent
 
@@ -111,7 +111,7 @@ def state_of(stand: RunningStand, run_id: object) -> str:
 
 
 def answer(stand: RunningStand, run_id: object, **given: object) -> str:
-    """What Prefect says to a filled-in form, once it has the form (a run is suspended a moment before)."""
+    """Send a filled-in form to Prefect, once it has the form (a run is suspended a moment before)."""
 
     def told() -> str | None:
         asked = (

@@ -30,7 +30,7 @@ def incident(
 
 
 def stalled_batch(stand: RunningStand) -> int:
-    """The id of a batch that left three hours ago, and that the provider will not end."""
+    """Return the id of a batch that left three hours ago, and that the provider will not end."""
     stand.endpoint.post(
         "_control/faults", json={"where": "batches.create", "kind": "stall"}
     ).raise_for_status()

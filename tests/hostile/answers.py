@@ -223,7 +223,7 @@ def usages(draw: st.DrawFn) -> Any:
 
 @st.composite
 def messages(draw: st.DrawFn, names: st.SearchStrategy[str] = st.just("msg_1")) -> Any:  # noqa: B008
-    """A message: a right one, one with any number of odd fields, one of the known kinds, or no message at all."""
+    """Draw a message: right, with odd fields, of a known kind, or no message at all."""
     said = message(
         draw(names),
         draw(st.sampled_from(['{"category": "a"}', '{"category": "z"}', "", "null", "{"])),
@@ -252,7 +252,7 @@ def lines(
     custom_id: str,
     names: st.SearchStrategy[str] = st.just("msg_1"),  # noqa: B008
 ) -> bytes:
-    """A line of the results for a request: mostly one with a message, else any of the other ways to answer it."""
+    """Draw a line of the results for a request: mostly with a message, else another way to answer it."""
     said = draw(messages(names))
     result: Any = {"type": "succeeded", "message": said}
     match draw(st.integers(0, 11)):
@@ -279,7 +279,7 @@ def lines(
 def views(
     draw: st.DrawFn, view: Mapping[str, Any], fields: tuple[str, ...] = VIEW_FIELDS
 ) -> dict[str, Any]:
-    """The view of a batch, with any of these fields odd: times, and the counts of its requests."""
+    """Draw the view of a batch with any of these fields odd: times, and the counts of its requests."""
     odd_times = st.sampled_from(
         ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "2026-11-24T12:00:00", "noon"]
     )

@@ -72,7 +72,7 @@ def test_an_id_that_no_path_can_hold_names_no_batch(odd: Any) -> None:
 
 
 async def listed(*pages: Any, date: str = "") -> list[str]:
-    """What the list tells of the last hour, of these pages, the last of them for ever."""
+    """Return the listing of the last hour, of these pages; the last one repeats."""
     left = list(pages)
 
     def answer(request: httpx2.Request) -> httpx2.Response:

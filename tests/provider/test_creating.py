@@ -45,7 +45,7 @@ def spooled(*params: dict[str, Any]) -> dict[str, Any]:
 async def asked(
     *answers: httpx2.Response,
 ) -> AsyncIterator[tuple[AsyncAnthropic, list[httpx2.Request], list[bytes]]]:
-    """A client, what it sends and the bodies of that."""
+    """Return a client, its requests and their bodies."""
     requests, bodies, left = list[httpx2.Request](), list[bytes](), list(answers)
 
     async def answer(request: httpx2.Request) -> httpx2.Response:

@@ -16,8 +16,10 @@ SHARE, LEAST_S, MOST_S = 0.15, 60.0, 600.0
 
 
 class Static:
-    """A batch is back after 60 minutes: what is due sooner goes to real time, and nobody looks again. A batch leaves early
-    where its items could not wait for the schedule."""
+    """A fixed rule: a batch is back after 60 minutes, and no second look.
+
+    Items due sooner go to real time. A batch leaves early where its items could not wait for the schedule.
+    """
 
     def __init__(self, version: Version) -> None:
         self._window = version.spec.window
@@ -59,7 +61,7 @@ class Firming:
         return any(due < NEVER for due in stand.waiting.values())
 
     def rescued(self, stand: DayState, now: float) -> Iterable[int]:
-        """What is not back when its buffer begins."""
+        """Return what is not back when its buffer begins."""
         while self._rescues and self._rescues[0][0] <= now:
             _, item = heapq.heappop(self._rescues)
             if item in stand.out or item in stand.waiting:

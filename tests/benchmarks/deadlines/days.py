@@ -31,8 +31,7 @@ class SimulatedBatch:
 
 @dataclass
 class DayState:
-    """How things are, for whoever decides: what waits for a batch and when it is due, what is out, all batches that left, and
-    the real-time lane."""
+    """The state for a decision: what waits, what is out, all batches that left, and the real-time lane."""
 
     world: SeededDays
     lane: RankedLane
@@ -63,8 +62,10 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class DayResult:
-    """What became of the items: when each was answered first, when its batch was back (infinite: none took it), and how often a
-    call and a batch were paid for it. `rescued` and `batches` say how many there were."""
+    """The end of the items: first answer, return of the batch (infinite: none), and the number of paid calls and batches.
+
+    `rescued` and `batches` count them.
+    """
 
     answered: Seconds
     back: Seconds
@@ -75,8 +76,11 @@ class DayResult:
 
 
 def live(world: SeededDays, version: Version, by: Contender, *, alone: bool = False) -> DayResult:
-    """The days are over, and whatever arrived was answered. A batch is cancelled, and not paid, where nobody in it is wanted
-    any more; with each item `alone` in one, that is so as soon as it is rescued."""
+    """Run the days until everything that arrived is answered.
+
+    A batch is cancelled, and not paid, once none of its items is needed; with each item `alone` in a batch, as soon as it is
+    rescued.
+    """
     return _Days(world, version, by, alone=alone).passed()
 
 

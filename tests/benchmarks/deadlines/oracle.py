@@ -9,12 +9,13 @@ from tests.benchmarks.deadlines.world import MINUTE, SeededDays
 
 
 def plan(world: SeededDays, version: Version) -> DayResult:
-    """Of the batch that an item could leave with at once, and of those of the schedule, it is known when they will be back.
-    Whom one of them brings back in time waits for it, and real time answers as many of the others as it can: in the order of
-    their due times, what cannot be in time being left out. What nothing brings in time is late in a batch, which costs less.
+    """Plan with known return times, of the batch that an item could leave with at once and of those of the schedule.
 
-    It may not wait for a lucky minute: with a batch leaving in each there nearly always is one soon, and nobody who does not
-    know the future has any use of it.
+    Items that one of them brings back in time wait for it. Real time answers as many of the others as it can, in the order of
+    their due times, without those that cannot be in time. What nothing brings in time is late in a batch, which costs less.
+
+    It may not wait for a lucky minute: with a batch leaving in each there is nearly always one soon, which helps only those who
+    know the future.
     """
     scheduled = sorted(departures(version, world))
     number = len(world.arrives)

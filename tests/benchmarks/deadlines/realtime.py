@@ -24,11 +24,11 @@ class RankedLane:
         self.answered_at: dict[int, float] = {}
 
     def add(self, item: int, rank: float) -> None:
-        """It waits from now on."""
+        """Let it wait from now on."""
         heapq.heappush(self.waiting, (rank, item))
 
     def work(self, since: float, until: float) -> None:
-        """What could be asked in between was."""
+        """Answer what could be asked in between."""
         while self.waiting:
             begins = self._world.asked_at(max(self._free_at, since))
             if begins >= until:

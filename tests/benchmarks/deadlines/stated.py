@@ -89,7 +89,7 @@ class Truth:
 
 
 def few(random: Generator, number: int, *, slower: float | None = None) -> JudgedBatches:
-    """Some batches were seen, and those that follow are stated by them."""
+    """Let some batches be seen, and state the following ones by them."""
     truth, before = Truth(random, slower=slower), max(1.0, number / 24) * DAY
     seen = _drawn(random, truth, BEGIN - before + numpy.sort(random.uniform(0, before, number)))
     then = _drawn(random, truth, BEGIN + numpy.sort(random.uniform(0, DAY, JUDGED)))
@@ -165,8 +165,10 @@ def judged(case: str, seed: int) -> JudgedBatches:
 
 
 def told(case: str, seeds: Sequence[JudgedBatches]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield for each judged day of a case: how many items there were, how many were stated at 95 %, and the share of these that
-    was back in time; 0 where nothing was stated, though there was enough to learn from."""
+    """Yield, for each judged day of a case, the items, those stated at 95 %, and the share of these back in time.
+
+    The share is 0 where nothing was stated although there was enough to learn from.
+    """
     day, items, stated, takes = (
         numpy.concatenate(columns) for columns in zip(*map(astuple, seeds), strict=True)
     )
@@ -234,7 +236,7 @@ def _stated(batches: StatedBatches, stated: Column, now: float, leave: Column) -
 
 
 def _known(batches: StatedBatches, stated: Column, now: float) -> ObservedBatches:
-    """What a program knows of the batches: those that are out have taken until now, and one that expired is not back."""
+    """Return what a program knows of the batches: open ones have taken until now, and an expired one is not back."""
     left = batches.left < now
     age = now - batches.left[left]
     takes = batches.takes[left]

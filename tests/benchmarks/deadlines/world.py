@@ -1,5 +1,6 @@
-"""What happens to everybody alike: which items arrive, how long a batch takes that leaves in a minute, how quickly the provider
-answers in real time. Times are seconds from midnight of the first day; the seed says everything.
+"""The world of all contenders: arriving items, the time of a batch by its minute, and the speed of the provider.
+
+Times are seconds from midnight of the first day; the seed decides everything.
 """
 
 from dataclasses import dataclass
@@ -31,8 +32,11 @@ Which = NDArray[numpy.bool_]
 
 @dataclass(frozen=True)
 class SeededDays:
-    """The days of one seed. `arrives` is in order, and `due` (infinite: never) stands beside it; `takes` is by the minute: how
-    many seconds a batch takes which leaves in it."""
+    """The days of one seed.
+
+    `arrives` is in order, with `due` (infinite: never) beside it; `takes` is by the minute: the seconds of a batch that leaves
+    in it.
+    """
 
     days: int
     arrives: Seconds
@@ -71,12 +75,12 @@ class SeededDays:
 
 
 def moment(at: float) -> datetime:
-    """The same for whoever has a calendar."""
+    """Return the same time as a calendar date."""
     return BEGIN + timedelta(seconds=at)
 
 
 def world(seed: int, *, days: int, items_a_day: int) -> SeededDays:
-    """The days of a seed. Regime and overload are on two of them, not the first ones, from some hour of the working day on."""
+    """Return the days of a seed. Regime and overload fall on two of them, not the first, from some working hour on."""
     random = numpy.random.default_rng(seed)
     number = random.poisson(days * items_a_day)
     arrives = numpy.sort(random.uniform(0, days * DAY, number))

@@ -13,7 +13,7 @@ from tests.examples import version
 
 
 def bodies(calls: int) -> list[dict[str, Any]]:
-    """The requests that Lanes would send."""
+    """Return the requests that Lanes would send."""
     of = version()
     return [parameters(of, Lane.REALTIME, [Question("1", payload)]) for payload in payloads(calls)]
 

@@ -11,7 +11,7 @@ from tests.docs.references.pages import FOLDER, pages
 
 
 def main() -> None:
-    """The pages that differed are written."""
+    """Write the pages that differ."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)

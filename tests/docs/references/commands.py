@@ -32,7 +32,7 @@ NUMBERS = {Decimal: "number", **KINDS}
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
     found = {name: app[name] for name in app if not name.startswith("-")}
     overview = table(
         ("command", "what it does"),
@@ -44,7 +44,7 @@ def page() -> str:
 
 
 def summary(command: App) -> str:
-    """What it says of itself first."""
+    """Return the first sentence of a command's help."""
     return " ".join(_help(command).partition("\n\n")[0].split())
 
 

@@ -29,7 +29,7 @@ OF_REFUSALS = {
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
     found = tree()
     return document(
         "Errors",

@@ -197,7 +197,7 @@ def out() -> dict[str, DocumentedEvent]:
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
     told = out()
     rollouts = [name for name in told if name.startswith("lanes.rollout.")]
     alone = [name for name in told if name not in rollouts]

@@ -24,7 +24,7 @@ REQUIRED = "required"
 
 
 def kind(annotation: Any) -> str:
-    """What a value looks like."""
+    """Return the type of a value in words."""
     origin, within = get_origin(annotation), get_args(annotation)
     if origin is typing.Annotated:
         return kind(within[0])
@@ -44,7 +44,7 @@ def kind(annotation: Any) -> str:
 
 
 def bounds(field: FieldInfo) -> str:
-    """The least and the most of it, and whose; empty where it has none."""
+    """Return the bounds of a value, and whose; empty where it has none."""
     found = _constraints(field)
     least, most = found.get("ge"), found.get("le")
     if least is not None and most is not None:
@@ -65,7 +65,7 @@ def bounds(field: FieldInfo) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """What it is unless it is said."""
+    """Return the default of a field in words."""
     if field.is_required():
         return REQUIRED
     value = field.get_default(call_default_factory=True)
@@ -97,7 +97,7 @@ def model_table(model: type[BaseModel], said: Mapping[str, str] | None = None) -
 
 
 def described(field: FieldInfo) -> str:
-    """What a value looks like, with its bounds."""
+    """Return the type of a value in words, with its bounds."""
     pattern = _constraints(field).get("pattern", "")
     if pattern.startswith("^(") and "|" in pattern:
         return listed(pattern.strip("^$()").split("|"))

@@ -11,18 +11,18 @@ MADE = "<!-- made by `python -m tests.docs.references`: change the code it names
 
 
 def document(title: str, *parts: str) -> str:
-    """A page: its title, and its parts with a line between them."""
+    """Return a page: its title, and its parts with a line between them."""
     return "\n\n".join([f"# {title}", MADE, *(part.strip("\n") for part in parts)]) + "\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; what stands in a cell is one line."""
+    """Return a table; a cell is one line."""
     lines = [_row(head), "|" + "---|" * len(head), *map(_row, rows)]
     return "\n".join(lines)
 
 
 def block(language: str, text: str) -> str:
-    """A fenced block."""
+    """Return a fenced block."""
     return f"```{language}\n{text.rstrip()}\n```"
 
 
@@ -38,15 +38,15 @@ def listed(words: Iterable[object]) -> str:
 
 
 def said_of(thing: object) -> str:
-    """The first sentence or paragraph of its docstring, on one line."""
+    """Return the first sentence or paragraph of a docstring, on one line."""
     return " ".join(inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0].split())
 
 
 def of_each(names: Iterable[str], said: Mapping[str, str], *, what: str) -> dict[str, str]:
-    """What is said of each name, in their order.
+    """Return the sentence of each name, in order.
 
     Raises:
-        LookupError: something is said of a name that is gone, or nothing of a new one.
+    LookupError: a sentence has no name any more, or a new name has none.
     """
     wanted = list(names)
     if differing := set(wanted) ^ set(said):

@@ -57,7 +57,7 @@ VERDICTS = """
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
     said = comments(Measure)
     measures = [
         (code(each.value), code("max" if each in UPPER else "min"), said[each.name])

@@ -185,7 +185,7 @@ def page() -> str:
 
 
 def incident(judged: Assessment) -> Incident:
-    """The incident that this breach opens."""
+    """Return the incident that this breach opens."""
     return Incident(
         IncidentId(7),
         "",

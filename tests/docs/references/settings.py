@@ -37,7 +37,7 @@ OF_BLOCKS = {
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
     rows = [
         (code(field.validation_alias), described(field), default(field), field.description or "")
         for field in Settings.model_fields.values()

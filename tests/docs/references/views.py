@@ -52,7 +52,7 @@ KINDS = {"timestamp with time zone": "timestamptz", "double precision": "double"
 
 
 def page(connection: Connection) -> str:
-    """The page."""
+    """Return the page."""
     views = [
         (*named, list(columns))
         for named, columns in groupby(connection.execute(COLUMNS), lambda row: (row.view, row.said))

@@ -37,7 +37,7 @@ STANDINGS = {
 
 
 def section(title: str) -> str:
-    """A table of words."""
+    """Return a table of words."""
     words = WORDS[title]
     said = comments(words) | (STANDINGS if words is Standing else {})
     return f"### {title}\n\n" + table(

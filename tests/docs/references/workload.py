@@ -107,7 +107,7 @@ most {MOST_KIB} KiB, and `\\d`, `\\w` and `\\b` know ASCII alone. A rule has up 
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
     assert read(EXAMPLE.encode(), file="reviews.yaml").name == "reviews"
     variables = of_each(VARIABLES, SAID_OF_VARIABLES, what="variables of rules")
     return document(
@@ -134,7 +134,7 @@ def page() -> str:
 
 
 def holds(rule: str, item: dict[str, Any]) -> str:
-    """What becomes of the rule for this item."""
+    """Return the result of the rule for this item."""
     try:
         return "yes" if Rule(rule).holds(item) else "no"
     except RuleFailed:
