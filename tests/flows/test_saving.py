@@ -5,7 +5,7 @@ from secrets import token_hex
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
@@ -169,9 +169,6 @@ async def test_one_answer_that_the_database_refuses_is_saved_without_it_and_its_
         assert len(rows(reader, "spend")) == 7
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 @given(
     packs=st.lists(st.integers(1, 5), min_size=1, max_size=4),
     tokens=st.integers(1, 9_999),

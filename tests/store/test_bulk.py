@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, column, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
@@ -18,7 +18,6 @@ from lanes.words import Lane, Outcome
 from tests.conftest import NOON
 from tests.unit.strategies import TEXT, some_json
 
-SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 MOMENTS = st.timedeltas(timedelta(days=-9_000), timedelta(days=9_000)).map(lambda by: NOON + by)
 ATTEMPTS = st.fixed_dictionaries(
     {
@@ -39,7 +38,6 @@ def arrived(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
     return [dict(row._mapping) for row in connection.execute(select(*rows_of(table, rows).c))]
 
 
-@SHARED
 @given(rows=st.lists(ATTEMPTS, min_size=1, max_size=4))
 def test_numbers_money_moments_words_and_texts_are_exact(
     connection: Connection, rows: list[Row]
@@ -54,7 +52,6 @@ def together(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
     return [dict(row._mapping) for row in connection.execute(given, split(rows))]
 
 
-@SHARED
 @given(
     rows=st.lists(ATTEMPTS, min_size=1, max_size=4),
     alike=st.sets(st.sampled_from(["work_id", "outcome", "error", "cost_usd"])),
@@ -80,7 +77,6 @@ def test_json_is_never_alike_because_python_takes_one_for_true(connection: Conne
     ]
 
 
-@SHARED
 @given(payloads=st.lists(some_json() | st.integers(-(10**300), 10**300), min_size=1, max_size=3))
 def test_json_arrives_as_it_does_by_itself_numbers_beyond_64_bits_included(
     connection: Connection, payloads: list[Any]

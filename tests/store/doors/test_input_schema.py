@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
@@ -234,9 +234,6 @@ def schemas(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[
 SCHEMAS = st.recursive(st.fixed_dictionaries({}, optional={"type": TYPES}), schemas, max_leaves=4)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None
-)
 @given(schema=SCHEMAS, value=VALUES)
 def test_the_database_judges_as_json_schema_does(
     connection: Connection, schema: dict[str, Any], value: Any

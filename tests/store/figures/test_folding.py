@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from secrets import token_hex
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
@@ -229,9 +229,6 @@ RETRIED_WITH_ANOTHER_VERSION = [
 @given(
     mode=st.sampled_from(Mode),
     steps=st.lists(st.tuples(STEPS, st.sampled_from([0, 1, 59, 600, 40_000])), max_size=25),
-)
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(
     connection: Connection, mode: Mode, steps: list

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
@@ -178,9 +178,6 @@ def test_attempts_are_numbered_within_their_item(connection: Connection) -> None
     lane=st.sampled_from(Lane),
     tokens=st.tuples(*[st.integers(0, 150_000)] * 5),
     outcomes=st.lists(st.sampled_from([Outcome.VALID, Outcome.INVALID]), min_size=20, max_size=20),
-)
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_the_parts_of_a_pack_sum_exactly_to_its_bill(
     pool: Engine, size: int, lane: Lane, tokens: tuple[int, ...], outcomes: list[Outcome]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
@@ -278,9 +278,6 @@ steps = st.lists(st.tuples(st.integers(0, 1), deeds), max_size=40)
 
 
 @given(steps=steps, sizes=st.lists(st.integers(1, 9_000), min_size=12, max_size=12))
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 def test_drains_and_batches_together_never_spend_beyond_a_budget(
     pool: Engine, steps: list[tuple[int, str]], sizes: list[int]
 ) -> None:

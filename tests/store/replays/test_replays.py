@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
@@ -464,9 +464,6 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 @given(OPERATIONS)
 def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(
     connection: Connection, letters: Version, operations: list[str]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import IntegrityError
@@ -486,9 +486,6 @@ def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
     assert judge(begun.now_at.gates[0], errors).verdict is Verdict.PASSED
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 @given(
     tries=st.lists(
         st.lists(st.sampled_from([Outcome.INVALID, Outcome.ERRORED]), max_size=4),

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
@@ -322,9 +322,6 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
     assert set(of.values()) == {("batch", "ready")}
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 @given(
     steps=st.lists(st.sampled_from(["find", "shed", "claim", "give back", "commit"]), max_size=12)
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -238,7 +238,6 @@ def test_a_hundred_columns_make_a_short_definition() -> None:
     assert len(made().instructions) < 500
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(some_json(), min_size=1, max_size=12), st.sampled_from([None, "text", "label"]))
 @example(
     [

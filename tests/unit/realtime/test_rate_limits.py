@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from anthropic_standin.errors import ApiError
@@ -119,7 +119,6 @@ def warmed(world: LimitedProvider) -> LimitedProvider:
     return world
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     requests=st.none() | st.integers(2, 120),
     input=st.none() | st.integers(2_000, 50_000),
@@ -148,7 +147,6 @@ def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything
     assert world.refused == 0
 
 
-@settings(max_examples=20, deadline=None)
 @given(
     requests=st.integers(12, 120),
     drains=st.integers(2, 4),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.realtime.pace import divide
@@ -85,7 +85,6 @@ waits = st.dictionaries(
 
 @given(waits)
 @example({"letters": (61, 1, 10), "archive": (1, 1, 69), "bills": (41, 1, 10)})
-@settings(deadline=None)
 def test_it_takes_about_as_long_as_places_are_really_divided(
     of: dict[str, tuple[int, int, int]],
 ) -> None:

@@ -1,6 +1,6 @@
 """A table is read on by its numbers: nothing that is committed late is missed, and nothing is read twice."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.settling.tail import Gap, Tail
@@ -92,7 +92,6 @@ STEPS = st.lists(
 LIMIT = 2
 
 
-@settings(max_examples=100)
 @given(before=STEPS, readings=st.lists(st.tuples(STEPS, STEPS, STEPS), max_size=12))
 def test_every_committed_row_is_read_exactly_once(
     before: list[Step], readings: list[tuple[list[Step], ...]]
