@@ -38,12 +38,18 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 # `make test` tries few examples of each property; `make test-all` repeats all properties with many.
-UNHURRIED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+UNHURRIED = [
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+    HealthCheck.large_base_example,
+    HealthCheck.function_scoped_fixture,
+]
 settings.register_profile(
     "quick",
     max_examples=12,
     deadline=None,
-    suppress_health_check=[*UNHURRIED, HealthCheck.function_scoped_fixture],
+    suppress_health_check=UNHURRIED,
 )
 settings.register_profile("thorough", settings.get_profile("quick"), max_examples=80)
 settings.load_profile("quick")

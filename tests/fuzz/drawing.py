@@ -2,17 +2,12 @@
 
 from typing import TypeVar
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from tests.conftest import UNHURRIED
+
 T = TypeVar("T")
-UNHURRIED = [  # checks of Hypothesis that say nothing of what is drawn in bulk
-    HealthCheck.too_slow,
-    HealthCheck.data_too_large,
-    HealthCheck.filter_too_much,
-    HealthCheck.large_base_example,
-    HealthCheck.function_scoped_fixture,
-]
 
 
 def drawn(cases: st.SearchStrategy[T], number: int, of: int) -> list[T]:
