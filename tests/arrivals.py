@@ -1,4 +1,4 @@
-"""Events that are sent on a fixed schedule, and when somebody outside saw each answered.
+"""Events that are sent on a fixed schedule, and when an outside reader saw each answered.
 
 An open loop: an event that is sent late, because the server or its sender was slow, counts from when it was due. No event
 waits for the server's word on the one before. One connection asks for all keys together, so that measuring costs little of
@@ -72,7 +72,7 @@ def arrive(
     within_s: float = 120,
     said: Callable[[int, int], None] | None = None,
 ) -> list[Arrival]:
-    """So many events were sent, `per_s` a second whatever became of those before, and each was seen answered.
+    """Send events, `per_s` a second however quickly earlier ones are answered, until each was seen answered.
 
     `said` hears every 5 s how many were answered, of how many.
 

@@ -71,7 +71,7 @@ class BrokenPromise:
         lane: str | None = None,
         due_in_s: float | None = None,
     ) -> None:
-        """So many items are admitted."""
+        """Admit that many items."""
         said = self.stand.rows(
             "select lanes.submit(:w, jsonb_build_object('text', '[' || :w || '] ' || :of || ' ' || n), key => :of || ' ' || n,"
             " lane => cast(:lane as text), due_at => now() + make_interval(secs => cast(:due as float8))) as outcome"
@@ -123,7 +123,7 @@ def batch_invalid(at: BrokenPromise) -> Iterator[None]:
 
 def batch_unclear(at: BrokenPromise) -> Iterator[None]:
     yield
-    at.fault("batch_request", "latency", latency_s=4)  # nobody collects it meanwhile
+    at.fault("batch_request", "latency", latency_s=4)  # it is not collected meanwhile
     at.send(1, lane="batch")
     at.stand.run("depart", {"departure": {"workload": at.workload}})
     created = "select provider_batch_id from lanes.batch_status where workload = :w and provider_batch_id is not null"
@@ -297,7 +297,7 @@ def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
 
 
 def incident_of(stand: RunningStand, promise: Promise) -> Any:
-    """Return the newest incident of the promise's own workload, or of everybody's; None so far."""
+    """Return the newest incident of the promise's own workload, or of all workloads; None so far."""
     found = stand.rows(
         "select * from lanes.incident_log where promise = :p and workload in (:w, :all) order by incident_id desc limit 1",
         p=promise,
@@ -308,7 +308,7 @@ def incident_of(stand: RunningStand, promise: Promise) -> Any:
 
 
 def _publish(stand: RunningStand, scenes: Collection[BrokenPromise]) -> None:
-    """Their workloads are in force, and forms offer them: somebody saved their blocks in Prefect's UI."""
+    """Save the blocks of their workloads, until they are in force and forms offer them."""
     known = block_of(stand, "archive")
     for each in scenes:
         block = {"name": each.workload, "data": each.definition()}

@@ -43,7 +43,7 @@ def program() -> str | None:
 
 
 class Browser:
-    """One browser, used by one at a time. It lives in a thread of its own: the loop that it runs there is in nobody's way."""
+    """One browser, used by one test at a time. It lives in a thread of its own, because it runs a loop there."""
 
     def __init__(self, program: str, *, height: int = HEIGHT) -> None:
         self._thread, self._opened = (
@@ -99,7 +99,7 @@ def log_in(page: Page, login: str) -> None:
 
 
 def shown(page: Page, *markers: Locator) -> None:
-    """All of these are on the page, which nobody has to wait for any more: nothing of it is a placeholder or broken."""
+    """Wait until all of these are on the page, and no placeholder or broken part is."""
     for each in markers:
         expect(each.first).to_be_visible(timeout=SHOWN_WITHIN_MS)
     page.wait_for_function(AT_REST)

@@ -1,4 +1,4 @@
-"""What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
+"""Fixtures for every test: a real Postgres, and a fresh database of the newest schema for each test."""
 
 import gc
 import os
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # No test speaks TLS. Reading the hundred authorities of the world takes each HTTP client 6 ms, reading this one 0.3 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 
-# Who asks Prefect without a server of the test's own is refused, instead of being given a whole one, which outlives the test.
+# A call to Prefect without a server of the test's own fails, instead of starting a whole one that outlives the test.
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 # `make test` tries few examples of each property; `make test-all` repeats all properties with many.
@@ -77,7 +77,7 @@ def unit_of(nodeid: str) -> str:
 
 
 class Together(LoadScopeScheduling):
-    """Spreads tests over processes one by one, except those of one unit; the largest unit begins first.
+    """A scheduler that spreads tests one by one, except those of one unit; the largest unit begins first.
 
     xdist's own groups are written into `_nodeid`, which this pytest does not read.
     """
@@ -88,16 +88,16 @@ class Together(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    """How `make test` spreads the tests."""
+    """Spread the tests over processes by units."""
     return Together(config, log)
 
 
-# Hundreds of modules that stay are no garbage: to look for it while they are imported takes a tenth of that time.
+# Collecting garbage while hundreds of modules are imported takes a tenth of that time.
 gc.disable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Nobody rewrites a test file that another process does."""
+    """Divide the rewriting of test files among the processes."""
     rewrite_share(config)
 
 
@@ -277,7 +277,7 @@ def reused(databases: Databases) -> Iterator[Reused]:
 
 @pytest.fixture
 def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Connection]:
-    """One transaction on a fresh database, committed by nobody; the database is of the test's own if it asks for it too."""
+    """Open one transaction on a fresh database, never committed; on the test's own database if it asks for one too."""
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         turnarounds.forget(opened)  # what the last one on this engine saw was never committed
@@ -308,7 +308,7 @@ def noon() -> datetime:
 
 
 def later(**how_much: float) -> datetime:
-    """Noon and so much more."""
+    """Return a time after noon."""
     return NOON + timedelta(**how_much)
 
 

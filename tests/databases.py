@@ -31,7 +31,7 @@ RESTARTED = "select setval(seqrelid, seqstart, false) from pg_sequence"
 
 
 def another(engine: Engine) -> Engine:
-    """One with the same pool and compiled statements, of which nobody remembers what it read."""
+    """Return an engine with the same pool and compiled statements, for which no cache exists."""
     return engine.execution_options()
 
 
@@ -77,7 +77,7 @@ class Databases:
 class Reused:
     """A database for tests that commit nothing: after each it is as it was, its sequences and its session too.
 
-    Whoever commits all the same spoils it: the next test gets another.
+    A commit spoils it: the next test gets another.
     """
 
     def __init__(self, databases: Databases) -> None:

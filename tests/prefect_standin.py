@@ -71,7 +71,7 @@ class PrefectStandIn:
         ] = {}  # by flow, the schema of its deployment's parameters
         self.form_writes: list[str] = []  # the flow of each time that one was written, in order
         self.refused_forms: set[str] = set()  # the flows whose forms it does not change
-        self.undeployed: set[str] = set()  # the flows that nobody deployed
+        self.undeployed: set[str] = set()  # flows without a deployment
         self.states: list[
             tuple[str, str]
         ] = []  # name and message of every state that a run was given, in order
@@ -144,7 +144,7 @@ class PrefectStandIn:
         self.breaks()
 
     def stop(self) -> None:
-        """Nobody answers any more."""
+        """Stop answering."""
         self._ending.set()
         self._server.shutdown()
         self._server.server_close()

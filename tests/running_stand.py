@@ -29,7 +29,7 @@ class RunningStand:
 
     home: Path
     asked: dict[str, str]  # the environment it was put up in
-    environment: dict[str, str]  # that of whoever uses it
+    environment: dict[str, str]  # the environment of its users
     info: StandInfo
     started: frozenset[str]
     pool: Engine

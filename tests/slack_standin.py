@@ -106,7 +106,7 @@ class SlackStandIn:
             self._faults.append(SlackFault(method, **how))
 
     def allow(self, posts: int | None) -> None:
-        """So many more posts; whoever sends another is asked to come back in a minute. None: as many as anybody likes."""
+        """Allow that many more posts, then ask senders to come back in a minute; None: no limit."""
         with self._lock:
             self._room = posts
 
@@ -115,7 +115,7 @@ class SlackStandIn:
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
 
     def stop(self) -> None:
-        """Nobody answers any more."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -207,7 +207,7 @@ class SlackStandIn:
                 return {"ok": False, "error": "channel_not_found"}
 
     def say(self, text: str, *, at: datetime) -> None:
-        """Somebody else wrote that in the channel."""
+        """Post that in the channel as another user."""
         self.messages.append(
             SlackMessage(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {})
         )

@@ -31,7 +31,7 @@ class Drained:
     pool: Engine
 
     def send(self, first: int, items: int) -> None:
-        """So many items are committed, by the client."""
+        """Submit items through the client."""
         inputs = [
             {"key": str(first + place), "payload": payload}
             for place, payload in enumerate(payloads(items))
@@ -45,7 +45,7 @@ class Drained:
             return connection.execute(text(ANSWERED)).scalar_one()
 
     def until_answered(self, items: int, said: Callable[[int], None] | None = None) -> None:
-        """So many items have their answer.
+        """Wait until that many items have their answer.
 
         Raises:
             AssertionError: none got one for two minutes.

@@ -37,7 +37,7 @@ def admit(
     prefix: str = "backfill-",
     lane: str | None = None,
 ) -> float:
-    """So many items are committed, in one transaction; the seconds that took."""
+    """Submit items in one transaction, and return the seconds."""
     began = time.perf_counter()
     with stand.pool.begin() as connection:
         given = {"workload": workload, "prefix": prefix, "items": items, "lane": lane}

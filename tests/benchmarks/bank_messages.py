@@ -33,7 +33,7 @@ class Messages:
     spec: Mapping[str, Any]
 
     def payloads(self, number: int, *, first: int = 0) -> list[dict[str, str]]:
-        """So many of them, from the first on; beyond the last they come again, each with its number."""
+        """Return that many messages from the first on; after the last they repeat, each with its number."""
         turns = (divmod(place, len(self.texts)) for place in range(first, first + number))
         return [
             {"text": self.texts[place] + (f" ({turn})" if turn else "")} for turn, place in turns

@@ -30,7 +30,7 @@ CHUNK = 2_000  # items admitted in one call before the clock starts
 
 
 def fill(url: str, items: int) -> None:
-    """So many letters wait for their batch."""
+    """Let letters wait for their batch."""
     engine = create_engine(url)
     inputs = payloads(items)
     for start in range(0, items, CHUNK):

@@ -7,7 +7,7 @@ minutes to twelve hours; 30 % of the items have none. A batch takes a log-normal
 of its departure, 30 to 90 minutes; for six hours of one day four times that. For eight hours of another day real time is
 overloaded: a call takes a minute instead of two seconds, and for half an hour nothing is answered.
 
-On the same arrivals and in the same world decide: the fixed setting that Lanes had (60 minutes, nobody looks again), that of
+On the same arrivals and in the same world decide: the fixed setting that Lanes had (60 minutes, no second look), that of
 `firming` (everything to batch, rescue at 15 % of the time left), and an oracle that knows when each batch will be back. Shares
 of missed due times are above the oracle's own. Costs are list prices, a batch at half; who is rescued from a batch that others
 wait for is paid twice. `brier` is of the probabilities that routes to batch stated, against when their batch was back.

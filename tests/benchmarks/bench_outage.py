@@ -88,7 +88,7 @@ def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, f
         stand.endpoint.post("_control/faults", json=overloaded).raise_for_status()
     arrive(stand, items, over_s=min(ARRIVE_OVER_S, outage_s / 3))
     time.sleep(max(0.0, began + outage_s / 2 - time.perf_counter()))
-    stand.run("depart", {"departure": {}})  # the window is open, and nobody answers
+    stand.run("depart", {"departure": {}})  # the window is open, and the provider does not answer
     time.sleep(max(0.0, began + outage_s - time.perf_counter()))
     refused = sum(each["hits"] for each in stand.endpoint.get("_control/faults").json()["data"])
     stand.endpoint.delete("_control/faults").raise_for_status()

@@ -70,7 +70,7 @@ def valued(of: int) -> list[ArrivedItem]:
 
 
 def decisions(arrived: list[ArrivedItem], of: Version) -> float:
-    """So many of them are decided in a second, chunk by chunk, with whatever a chunk learns once."""
+    """Return the decisions a second, chunk by chunk, including what a chunk reads once."""
     seen = ObservedBatches.of(
         [
             (3_600 * number, 60 * (20 + number), 1, 100, 100, math.nan)

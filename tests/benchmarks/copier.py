@@ -40,7 +40,7 @@ def without_triggers(connection: psycopg.Connection) -> None:
 def new_numbers(
     connection: psycopg.Connection, number: int, tables: Sequence[str], *sequences: str
 ) -> list[list[int]]:
-    """So many new numbers of each, in one statement."""
+    """Return new numbers of each sequence, in one statement."""
     names = [f"lanes.{table}_id_seq" for table in tables] + list(sequences)
     asked = sql.SQL(", ").join(sql.SQL("nextval({})").format(sql.Literal(name)) for name in names)
     rows: list[Any] = connection.execute(

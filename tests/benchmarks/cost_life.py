@@ -66,7 +66,7 @@ def lead(
     rounds: int,
     hits: float,
 ) -> Led:
-    """So many rounds went through the database of that address; such a part of a batch's requests finds a cached prompt."""
+    """Run rounds through the database of that address; that share of a batch's requests finds a cached prompt."""
     lanes.money.caching.PROBED_EVERY_S = (
         0  # what comes is further apart by the time of the benchmark
     )

@@ -1,7 +1,7 @@
 """What a round costs by every plan there is, at the same packs: bare calls to a stand-in of its own, which bills them.
 
 A plan says of what is urgent whether its calls are cached, and of what may wait its lane and whether it is cached there. It
-knows beforehand what Lanes has to find out. Each goes through one round that nobody looks at, and then through another.
+knows beforehand what Lanes has to find out. Each goes through one round that is not measured, and then through another.
 """
 
 import asyncio
@@ -65,12 +65,12 @@ class FreshProvider:
         return Decimal(self._endpoint.bill()["usd"])
 
     async def ask(self, payloads: Payloads, *, pack: int, marked: bool) -> None:
-        """They are asked in real time, so many in a call, all at once."""
+        """Ask them in real time, packed into calls, all at once."""
         bodies = self._bodies(Lane.REALTIME, payloads, pack, marked)
         await asyncio.gather(*(ask(self._client, body, longest_s=LONGEST_S) for body in bodies))
 
     async def batch(self, payloads: Payloads, *, pack: int, marked: bool) -> None:
-        """They are asked in a batch, so many in a request."""
+        """Ask them in a batch, packed into requests."""
         bodies: list[Any] = [
             json_data.loads(body) for body in self._bodies(Lane.BATCH, payloads, pack, marked)
         ]

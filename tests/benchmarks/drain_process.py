@@ -18,7 +18,7 @@ from tasks.drain import drain
 
 
 async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
-    """Real-time work was answered until somebody ended this process."""
+    """Answer real-time work until this process is ended."""
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)

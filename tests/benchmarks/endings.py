@@ -1,4 +1,4 @@
-"""How a benchmark ends when somebody ends it."""
+"""How a benchmark ends on a signal."""
 
 import signal
 import sys

@@ -34,7 +34,7 @@ def advice(connection: Connection, now: datetime) -> None:
 
 
 def status(url: str) -> None:
-    """`lanes status` as somebody types it, of all thirty days; without a stand it ends with 1, figures and all."""
+    """Run `lanes status` for all thirty days; without a stand it ends with 1, but prints its figures."""
     with tempfile.TemporaryDirectory(prefix="lanes-bench-") as home:
         around = {
             name: value
@@ -43,7 +43,7 @@ def status(url: str) -> None:
         }
         around.pop(
             "PYTHONDONTWRITEBYTECODE", None
-        )  # as nobody has it who types: what was loaded once is compiled
+        )  # a typed command has no such warm start: modules are compiled
         around |= {"LANES_DATABASE_URL": url, "LANES_HOME": home}
         asked = [sys.executable, "-m", "lanes", "status", "--hours", "720", "--json"]
         done = subprocess.run(asked, env=around, text=True, capture_output=True, timeout=300)

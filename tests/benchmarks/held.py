@@ -1,4 +1,4 @@
-"""What an open transaction of somebody else costs: a snapshot that holds vacuum up, with an item that nobody else sees yet."""
+"""The cost of a foreign open transaction: its snapshot holds vacuum back, and its item is not visible yet."""
 
 import statistics
 import time
@@ -58,7 +58,7 @@ def _rate(
 
 @contextmanager
 def _open(url: str) -> Iterator[None]:
-    """Somebody has a snapshot, and an item of theirs is not committed."""
+    """Hold a snapshot, and an item that is not committed."""
     with psycopg.connect(plain_url(url)) as reader, psycopg.connect(plain_url(url)) as sender:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("select count(*) from lanes.item")

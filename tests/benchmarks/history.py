@@ -211,7 +211,7 @@ NUMBERED = ("item", "work", "batch", "result")
 
 
 def write(connection: Connection, items: int) -> None:
-    """So many items have their history, which ends now; statistics are still to be gathered."""
+    """Write the history of items, which ends now; statistics are still to be gathered."""
     now = clock(connection)
     began = now - timedelta(days=DAYS, hours=1)
     versions = {

@@ -36,7 +36,7 @@ from tests.examples import publish, submission
 
 PACKS = {"alone": 1, "packed": 5}  # workloads, by their packs
 EACH = 500  # items of each workload that are sent to each lane in a turn
-LATE = 10  # one real-time pack in so many is answered when its claim is lost
+LATE = 10  # one real-time pack in that many is answered when its claim is lost
 LEASE = timedelta(minutes=2)
 SPOILT = {"truncate": 0.04, "refusal": 0.04, "invalid_output": 0.04, "wrong_ids": 0.02}
 SPENT = """
@@ -61,7 +61,7 @@ class MixedRun:
 
 
 def lead(url: str, messages: Messages, calls: int) -> MixedRun:
-    """At least so many calls, in the database of that address; the ledger has as many as the bill."""
+    """Make at least that many calls, in the database of that address; ledger and bill agree."""
     return asyncio.run(_lead(url, messages, calls))
 
 

@@ -14,7 +14,7 @@ BEFORE = {  # what rows say until their item is answered
 
 
 class RowPattern:
-    """The rows of a database of Lanes. Values of columns in `leaving` need not be the same: somebody else gives them."""
+    """The rows of a database of Lanes. Values of columns in `leaving` may differ: others assign them."""
 
     def __init__(self, url: str, *, leaving: Sequence[str] = ()) -> None:
         self._leaving = leaving

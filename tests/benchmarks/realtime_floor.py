@@ -162,7 +162,7 @@ class RealtimeFloor:
         attempts: list[Values] = []
         responses: list[Values] = []
         for result_id, (work_id, item_id, _, payload) in zip(ids, claimed, strict=True):
-            orjson.loads(payload)  # whoever asks a model reads what is asked
+            orjson.loads(payload)  # a caller of a model parses the payload
             original, item_text, work_text = (
                 self._originals[item_id],
                 b"%d" % item_id,

@@ -2,7 +2,7 @@
 
 No shortcut: routes are decided by the rule and the split, every answer is judged against the schema, 500 items at a time are
 admitted, claimed and saved, and as many as wait are routed, up to the router's most. All of it goes on beside each
-other, as where Lanes runs: whoever sends does not wait for the router, the router not for answers, and the next items are
+other, as where Lanes runs: a sender does not wait for the router, the router not for answers, and the next items are
 claimed and judged while the last ones are saved.
 """
 
@@ -54,7 +54,7 @@ class RealtimeLife:
         self._rooms = Rooms("acme")
 
     def lead(self, items: int) -> float:
-        """So many more items were sent and answered; the seconds that took."""
+        """Send and answer that many more items, and return the seconds."""
         os.environ["LANES_DATABASE_URL"] = self._url
         took = asyncio.run(self._lead(items))
         self._led += items

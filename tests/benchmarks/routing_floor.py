@@ -39,7 +39,7 @@ class RoutingFloor:
         }
 
     def lead(self, chunk: int) -> float:
-        """All of them were routed, so many in a transaction; the seconds that took."""
+        """Route all of them, in transactions of that size, and return the seconds."""
         with psycopg.connect(self._url) as connection:
             chunks = -(-len(self._of_key) // chunk)
             others = [
@@ -57,7 +57,7 @@ class RoutingFloor:
                 rows: list[Values] = []
                 work: list[Values] = []
                 for id_, key, payload, _, _ in in_order:
-                    orjson.loads(payload)  # whoever decides by it reads it
+                    orjson.loads(payload)  # a router that decides by it parses it
                     route, owed = ([*each] for each in self._of_key[key])
                     route[of_route] = owed[of_work] = b"%d" % id_
                     rows.append(route)

@@ -53,7 +53,7 @@ class Prey(RunningStand):
         return pid
 
     def put(self, workload: str, number: int, word: str, **fields: Any) -> list[str]:
-        """So many items are admitted through the SQL door; their keys."""
+        """Admit items through the SQL door, and return their keys."""
         keys = [f"{word}-{number:04d}" for number in range(number)]
         given = {"urgent": False, "lane": None, **fields}
         with self.pool.begin() as connection:

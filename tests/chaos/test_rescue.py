@@ -53,7 +53,7 @@ def definition(mode: str) -> dict[str, Any]:
 
 
 def put(stand: RunningStand, workload: str) -> None:
-    """Items that are due in minutes, and one that is not: a batch that nobody wants any more would be cancelled."""
+    """Items that are due in minutes, and one that is not: a batch without a needed item would be cancelled."""
     told = stand.rows(
         "select lanes.submit(:w, jsonb_build_object('text', 'Letter ' || n), key => 'letter ' || n,"
         " due_at => case when n > 0 then now() + :due * interval '1 s' end) as said from generate_series(0, :items) n",

@@ -66,7 +66,7 @@ def rollout_events(connection: Connection) -> None:
 
 
 def calls_for_drains(connection: Connection) -> None:
-    """Something waits that nobody serves."""
+    """Let work wait that no drain serves."""
     call_for_drain(connection, ready=3, received=1, now=NOON)
 
 

@@ -1,4 +1,4 @@
-"""The symptoms that pages quote are in the words of the code, so that whoever searches for a message finds its page."""
+"""The symptoms that pages quote are in the words of the code, so that a search for a message finds its page."""
 
 from pathlib import Path
 

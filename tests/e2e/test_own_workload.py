@@ -32,7 +32,7 @@ def items(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def edited(stand: RunningStand, name: str, **fields: Any) -> None:
-    """Somebody saves the block in Prefect's UI."""
+    """Save the block as in Prefect's UI."""
     block = stand.prefect.get(f"{SLUG}/{name}").raise_for_status().json()
     stand.prefect.patch(
         f"block_documents/{block['id']}", json={"data": {**block["data"], **fields}}

@@ -46,7 +46,7 @@ class Traffic:
     def send(
         self, number: int, *, above: int = 0, below: int = 100, text: str = "Where is my parcel?"
     ) -> None:
-        """So many tickets are with Prefect."""
+        """Send that many tickets to Prefect."""
         sent = 0
         while sent < number:
             key = f"{self.consumer}-{uuid4().hex[:8]}"
@@ -83,7 +83,7 @@ def promised_percent(stand: RunningStand) -> float:
 
 
 def promise(stand: RunningStand, percent: float) -> None:
-    """Somebody edits that promise in Prefect's UI, and it is in force."""
+    """Edit that promise as in Prefect's UI, and wait until it is in force."""
     block = stand.prefect.get(TICKETS).raise_for_status().json()
     promises = {**block["data"].get("promises", {}), "realtime_max_error_percent": percent}
     edited = {"data": {**block["data"], "promises": promises}}

@@ -36,7 +36,7 @@ def main() -> int:
         "--seed", type=int, help="of the first round; printed, so that a run can be repeated"
     )
     parser.add_argument("--area", choices=[*AREAS], help="one area alone, for the whole time")
-    parser.add_argument("--rounds", type=int, help="at most so many rounds of an area")
+    parser.add_argument("--rounds", type=int, help="most rounds of an area")
     parser.add_argument("--into", help="folder for the cases that fail (default: a temporary one)")
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(10**9) if given.seed is None else given.seed

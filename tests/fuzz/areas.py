@@ -70,7 +70,7 @@ SAID = {
 def run_each(
     jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_rounds: int | None = None
 ) -> list[AreaResult]:
-    """Run areas one after the other: each by its name, on a database of its own, for so many seconds and at least a round.
+    """Run areas one after the other: each by its name, on a database of its own, for that many seconds and at least a round.
 
     Faults are written as files into a folder.
     """

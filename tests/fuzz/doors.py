@@ -223,7 +223,7 @@ def _among(hostile: Sequence[Any], neighbours: Sequence[Any] | None = None) -> l
 
 
 def _places(hostile: int) -> list[int]:
-    """Return where so many inputs stand among their neighbours, from 0."""
+    """Return the places of the inputs among their neighbours, from 0."""
     return [1 + place + (place >= hostile // 2) for place in range(hostile)]
 
 

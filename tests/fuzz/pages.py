@@ -44,7 +44,7 @@ class HostilePages:
         )
 
     def cases(self, number: int) -> list[str]:
-        """Return so many inputs."""
+        """Return that many inputs."""
         return [made(self._mixed) for _ in range(number)]
 
     def faults(self, said: str) -> list[FuzzFault]:

@@ -159,7 +159,7 @@ class Rules:
         self._calm = Rule("payload.n > 30")
 
     def cases(self, number: int) -> list[tuple[str, str]]:
-        """Return so many cases: what it is, and its text."""
+        """Return that many cases: the kind of each, and its text."""
         makers = {"rule": self._rule, "schema": self._schema, "file": self._file}
         return [
             (kind, makers[kind]()) for kind in self._random.choices([*makers], [6, 2, 2], k=number)

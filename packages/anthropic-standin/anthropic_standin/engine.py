@@ -27,7 +27,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of threads; whoever still waits gets an error."""
+        """Stop the threads; callers that still wait get an error."""
         ...
 
 

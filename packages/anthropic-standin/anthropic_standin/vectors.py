@@ -74,7 +74,7 @@ class Vectors:
                 promise = self._promised.get((urgent, key))
                 if promise is None:
                     promise = self._promised[urgent, key] = Future()
-                    promise.set_running_or_notify_cancel()  # whoever gives up does not take it from the others
+                    promise.set_running_or_notify_cancel()  # a caller that gives up does not cancel it for others
                     self._waiting[urgent].append((key, text[:TEXT_CHARACTERS]))
                 promised[text] = promise
             if promised:

@@ -1,4 +1,4 @@
-"""The days pass, a look at a time, and whoever contends decides: at the door, when a batch leaves, and what is rescued."""
+"""The simulated days, look by look; a contender decides at the door, when a batch leaves, and what is rescued."""
 
 import heapq
 from collections.abc import Iterable, Sequence

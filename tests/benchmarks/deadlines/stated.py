@@ -11,7 +11,7 @@ An item is due at the earliest moment for which the door says 95 %, because ther
 later is surer. Where that moment is more than a day away, the door states nothing so surely of the item.
 
     no data         no batch was seen; also with a truth of exactly twice what is assumed
-    3, 10, 50       so many batches were seen, over a day and more, and then a day follows in which nothing is learned
+    3, 10, 50       that many batches were seen, over a day and more, and then a day follows in which nothing is learned
     quiet           ten days, and then two days that are judged
     drift           the same, and all batches that leave from the first judged midnight on take 1.5, 2 or 3 times as long
     large at night  forty small batches over each day, and at 22:00 three of 2,000 to 9,000 items, two to four times as slow
@@ -97,7 +97,7 @@ def few(random: Generator, number: int, *, slower: float | None = None) -> Judge
 
 
 def days(random: Generator, factor: float) -> JudgedBatches:
-    """Ten days, and two in which batches that leave take so many times as long."""
+    """Return ten days, and two in which batches take several times as long."""
     truth, number = Truth(random), round(12 * 24 * 4 ** random.random())
     all_ = _drawn(random, truth, BEGIN + numpy.sort(random.uniform(-10 * DAY, 2 * DAY, number)))
     return _lived(

@@ -65,7 +65,7 @@ class SeededDays:
         return leaves + float(self.takes[min(int(leaves // MINUTE), len(self.takes) - 1)])
 
     def asked_at(self, at: float) -> float:
-        """When a call begins that somebody wants to begin then."""
+        """Return when a call begins that is wanted then."""
         refuses_from = self.overload_from + REFUSES_AFTER_S
         return refuses_from + REFUSES_S if refuses_from <= at < refuses_from + REFUSES_S else at
 

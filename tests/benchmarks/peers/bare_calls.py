@@ -1,4 +1,4 @@
-"""A bare AsyncAnthropic: so many calls at once, nothing is checked and nothing stored."""
+"""A bare AsyncAnthropic: concurrent calls, nothing checked and nothing stored."""
 
 import asyncio
 import time

@@ -134,7 +134,7 @@ OUT: Mapping[str, DocumentedEvent] = {
         {
             "incident_id": "Its number, as in view `incident_log`.",
             "promise": "Which one: [Promises](promises.md) lists them.",
-            "subject": "What of the workload it is about, such as batch 41; empty: all of it.",
+            "subject": "The part of the workload that it is about, such as batch 41; empty: all of it.",
             "severity": "warning or critical.",
             "value": "The measurement, in the unit.",
             "limit_value": "What was promised, in the unit; 0: any is too much.",

@@ -19,7 +19,7 @@ once.
 """
 OF_PLAYBOOK = {
     "name": 'As its file, without the ending: a-z, 0-9 and "-".',
-    "description": "One sentence for whoever approves it.",
+    "description": "One sentence for the person who approves it.",
     "direction": "Which lane receives the traffic. Each step must go further this way than the one before.",
     "steps": "In their order.",
     "approval_within_hours": "How long a person who is asked may take; unanswered for longer, `on_failure` applies.",
@@ -32,7 +32,7 @@ OF_STEP = {
     "gates": "What must be true before it is left, one gate of a measure at most.",
 }
 OF_HOLD = {
-    "items": "So many items of the split must have been answered by the receiving lane under the step.",
+    "items": "The number of items of the split that the receiving lane must have answered under the step.",
     "at_most_minutes": "Without enough evidence for so long it is taken back; an approval starts that time again. None: it "
     "holds for as long as it takes.",
 }

@@ -50,7 +50,7 @@ SAID_OF_VARIABLES = {
     "payload": "what the item says, a JSON object",
     "age_s": "seconds since the item occurred, a number",
     "due_in_s": "seconds until it is due, a number; `null` without a due time",
-    "consumer": "who reads the result, a text; `null` where nobody is named",
+    "consumer": "who reads the result, a text; `null` where none is named",
 }
 ITEM: dict[str, Any] = {
     "payload": {
