@@ -67,35 +67,6 @@ def test_a_stalled_batch_is_one_slack_message_that_is_edited_when_it_came_home(
         )
 
 
-def test_an_invalid_block_is_an_incident_until_it_is_corrected(
-    stand: RunningStand, slack: SlackStandIn
-) -> None:
-    documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
-    block = next(each for each in documents if each["name"] == "archive")
-
-    def edit(**fields: Any) -> None:
-        body = {"data": {**block["data"], **fields}, "merge_existing_data": False}
-        stand.prefect.patch(f"block_documents/{block['id']}", json=body).raise_for_status()
-
-    try:
-        edit(patience_s=-5)
-        opened = until(
-            lambda: incident(stand, "workload_invalid"), within_s=30, what="the incident"
-        )
-        assert "patience_s" in opened.sentence
-    finally:
-        edit()
-    until(
-        lambda: incident(stand, "workload_invalid").state == "resolved", within_s=30, what="the end"
-    )
-    until(
-        lambda: [e for e in slack.about(opened.incident_id) if "Resolved" in e.text],
-        within_s=20,
-        what="the edit",
-    )
-    assert len(slack.about(opened.incident_id)) == 1
-
-
 def test_a_test_message_tells_whether_slack_can_be_reached(
     stand: RunningStand, slack: SlackStandIn
 ) -> None:
