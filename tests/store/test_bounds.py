@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes import client
 from lanes.batch.batch import BatchKind
 from lanes.doors.filedoor import Layout
-from lanes.store import bounded, work
+from lanes.store import payload, work
 from lanes.store.batch import ready_work
 from lanes.store.doors import filedoor, items, unrouted
 from lanes.words import Lane
@@ -54,7 +54,7 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
     """Whatever waits: 400 payloads of 100 KB, of which ten are asked for."""
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
-    monkeypatch.setattr(bounded, "FIRST", 5)
+    monkeypatch.setattr(payload, "FIRST", 5)
     taken = ready_work.lock_for_batch(
         connection, kind, limit=10_000, most_bytes=1_000_000, now=NOON
     )
@@ -64,7 +64,7 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
     with connection.engine.connect() as one, connection.engine.connect() as other:
         ready_work.lock_for_batch(one, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
         assert (
-            other.execute(text(locked)).scalar_one() >= 400 - 10 - bounded.FETCHED_BYTES // 100_000
+            other.execute(text(locked)).scalar_one() >= 400 - 10 - payload.FETCHED_BYTES // 100_000
         )
 
 
