@@ -1,1 +1,1 @@
-"""Which lane an item takes, with which reason, at which cost; the split; the forecast of a file."""
+"""Routing: the lane of an item with its reason and cost, the split, changes of lane, and forecasts of files."""

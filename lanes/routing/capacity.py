@@ -1,7 +1,7 @@
-"""What the provider's limits leave, and how long what waits takes within them. Pure: limits, needs and `now` come in.
+"""The provider's limits: what they leave, how long waiting work takes within them, and what calls are predicted to take.
 
-The provider's limits are token buckets: they fill evenly and are full a minute after they were empty. Where a window was meant
-that fills at once, the evenly filled one errs for as long as the window, and the next answer corrects it.
+The limits are token buckets: they fill evenly and are full a minute after they were empty. Where the provider means a window
+that fills at once, the model errs for at most that window, and the next answer corrects it.
 Source: Anthropic, "Rate limits": requests, input and output tokens a minute, with `reset` as the moment of the full bucket.
 """
 
@@ -20,7 +20,7 @@ RESERVE = 0.2  # share of a limit that is kept for what presses
 
 
 class LimitKind(StrEnum):
-    """What the provider counts."""
+    """A quantity that the provider limits."""
 
     REQUESTS = "requests"
     INPUT = "input_tokens"  # without those read from a cache
@@ -29,20 +29,20 @@ class LimitKind(StrEnum):
 
     @property
     def said(self) -> str:
-        """As people read it."""
+        """Return its name for people."""
         return self.replace("_", " ")
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What calls take of the limits; `requests` calls, with so many tokens in all."""
+    """The use of limits by `requests` calls, with all of their tokens."""
 
     input: float
     output: float
     requests: float = 1
 
     def of(self, kind: LimitKind) -> float:
-        """Of one kind of limit."""
+        """Return the need of one kind of limit."""
         match kind:
             case LimitKind.REQUESTS:
                 return self.requests
@@ -54,13 +54,13 @@ class Need:
                 return self.input + self.output
 
     def plus(self, other: "Need") -> "Need":
-        """Both of them."""
+        """Return the sum."""
         return Need(
             self.input + other.input, self.output + other.output, self.requests + other.requests
         )
 
     def less(self, other: "Need") -> "Need":
-        """What is left of it without the other."""
+        """Return the difference, at least 0."""
         return Need(
             max(0.0, self.input - other.input),
             max(0.0, self.output - other.output),
@@ -68,7 +68,7 @@ class Need:
         )
 
     def times(self, number: float) -> "Need":
-        """So many of them."""
+        """Return a multiple."""
         return Need(self.input * number, self.output * number, self.requests * number)
 
 
@@ -86,7 +86,7 @@ class Limit:
     seen_at: datetime
 
     def left(self, now: datetime) -> float:
-        """How much of it is there now: what remained, and what came since; never more than the limit."""
+        """Return how much is left now: what remained and what has come back, at most the limit."""
         if now >= self.reset_at:
             return self.limit
         return min(
@@ -95,7 +95,7 @@ class Limit:
 
     @property
     def per_s(self) -> float:
-        """How much of it comes back in a second, until it is whole again."""
+        """Return how much comes back in a second, until the limit is whole again."""
         whole_s = (self.reset_at - self.seen_at).total_seconds()
         return (
             min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S)
@@ -104,13 +104,13 @@ class Limit:
         )
 
     def returned(self, amount: float) -> "Limit":
-        """After the provider charged so much less than it had reserved."""
+        """Return the limit after the provider charged `amount` less than it had reserved."""
         return replace(self, remaining=min(self.limit, self.remaining + max(0.0, amount)))
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingItems:
-    """Items that wait for the real-time lane, and what one of them takes of the limits: its part of a call."""
+    """Items that wait for the real-time lane; `each` is one item's part of a call."""
 
     items: int
     each: Need
@@ -119,8 +119,10 @@ class WaitingItems:
 def drain_time_s(
     waiting: Sequence[WaitingItems], limits: Sequence[Limit], *, per_s: float | None, now: datetime
 ) -> float | None:
-    """Seconds until what waits is answered: at the present rate of items a second, and within every limit, whichever takes
-    longer. None where neither a rate nor a limit is known; 0 where nothing waits."""
+    """Return the seconds until all that waits is answered, at this rate of items a second and within every limit.
+
+    None where neither a rate nor a limit is known; 0 where nothing waits.
+    """
     items = sum(each.items for each in waiting)
     if items == 0:
         return 0.0
@@ -134,13 +136,15 @@ def drain_time_s(
 
 
 def kept_back(limit: Limit, need: float, *, presses: bool) -> float:
-    """How much of a limit a call leaves to others: the reserve, unless it presses itself. What needs more than the rest of a
-    full limit may have all of it, so that nothing waits for ever."""
+    """Return how much of a limit a call leaves to others: the reserve, unless it is urgent.
+
+    A call that needs more than the rest of a full limit may have all of it, so that it does not wait for ever.
+    """
     return 0.0 if presses else max(0.0, min(RESERVE * limit.limit, limit.limit - need))
 
 
 def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
-    """When so much of the limit is there, if nobody takes any; at the latest a window from now."""
+    """Return when the limit has the wanted amount, if no call takes any; at the latest a window from now."""
     short = wanted - limit.left(now)
     if short <= 0:
         return now
@@ -164,7 +168,7 @@ LOWEST, HIGHEST = (
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTry:
-    """One answered try: the characters of its payload, how many items shared its call, and its part of the call's tokens."""
+    """An answered try: the characters of its payload, the items of its call, and its part of the call's tokens."""
 
     characters: int
     items: int
@@ -174,7 +178,10 @@ class MeasuredTry:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a call takes: `input_ratio` times the estimate by characters and a `frame`; so many output tokens an item."""
+    """The predicted use of a call.
+
+    Input is `input_ratio` times the estimate by characters, and a `frame`; `output` tokens are those of one item.
+    """
 
     input_ratio: float
     output: float
@@ -182,21 +189,21 @@ class Prediction:
     tries: int = 0
 
     def input_of(self, spec: Spec, characters: int) -> float:
-        """Input tokens of a call whose items have so many characters in all."""
+        """Return the input tokens of a call whose items have this many characters."""
         return self.frame + self.input_ratio * (shared_tokens(spec) + tokens(characters))
 
     def usual(self, spec: Spec, characters: int, items: int) -> Need:
-        """What a call of so many items takes once it has ended."""
+        """Return what a call of `items` items takes once it has ended."""
         return Need(self.input_of(spec, characters), self.output * items)
 
 
 def unlearned(spec: Spec) -> Prediction:
-    """What is assumed of a workload that nothing was seen of: a frame around each request, and the expected answer."""
+    """Return the assumption for a workload without measurements: a frame around each request, and the expected answer."""
     return Prediction(1.0, spec.expected_output_tokens, FRAME_TOKENS)
 
 
 def learn(spec: Spec, tries: Sequence[MeasuredTry]) -> Prediction:
-    """What the newest tries of a workload teach: quantiles, so that few calls take more than was predicted."""
+    """Return what the newest tries of a workload teach: quantiles, so that few calls take more than predicted."""
     if len(tries) < FEWEST:
         return unlearned(spec)
     shared = shared_tokens(spec)
@@ -211,5 +218,5 @@ def learn(spec: Spec, tries: Sequence[MeasuredTry]) -> Prediction:
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The smallest of the values that so large a part of them does not exceed."""
+    """Return the smallest value that at least this part of the values does not exceed."""
     return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]

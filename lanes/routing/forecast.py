@@ -1,4 +1,4 @@
-"""What a file of items would cost and where they would go, before one of them is sent."""
+"""A forecast for a file of items, before one of them is sent: where they would go, and what they would cost."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,11 +25,11 @@ MOST_EXAMPLES = 20
 
 @dataclass(frozen=True)
 class FilePlan:
-    """All items on one lane, `pack` of them in a call; an estimate in US dollars.
+    """All items on one lane, `pack` of them in a call; costs are estimates in US dollars.
 
-    `takes_s`: seconds until real time has answered them, behind what waits there; None of a batch, and where its load is not
-    known. `probability`: that a batch is back by the time that was asked for; `back_at`: when it is, with the
-    confidence of its version.
+    `takes_s` are the seconds until real time has answered them behind the waiting work; None for a batch, and where the load is
+    not known. `probability` is that of a batch being back by the time asked for, `back_at` when it is back with the confidence
+    of its version.
     """
 
     lane: Lane
@@ -42,7 +42,7 @@ class FilePlan:
 
 
 class FilePlans:
-    """Those of one file, item by item; packs are as large as `sharing` has them. `alone` is the version that packs none."""
+    """The plans of one file, summed item by item; `alone` is the version that packs nothing."""
 
     def __init__(self, version: Version, sharing: Sharing | None = None) -> None:
         self._version, self._sharing = version, sharing or Sharing()
@@ -56,7 +56,7 @@ class FilePlans:
         self._usd = {(lane, packed): Decimal(0) for lane in Lane for packed in (False, True)}
 
     def add(self, *, alone: Estimate, packed: Estimate) -> None:
-        """One item more, and what it costs with the version that packs none, and with the one that does."""
+        """Add an item, with its cost by the version that packs nothing and by the one that packs."""
         self.items += 1
         for costs, is_packed in ((alone, False), (packed, True)):
             self._usd[Lane.REALTIME, is_packed] += costs.realtime
@@ -65,7 +65,7 @@ class FilePlans:
     def found(
         self, prospects: Prospects, load: Load | None, *, by: datetime | None
     ) -> list[FilePlan]:
-        """The plans for all of them, the first of each lane with each item alone; none without an item."""
+        """Return the plans for all items, for each lane first with every item alone; none without an item."""
         if not self.items:
             return []
         return [
@@ -99,7 +99,7 @@ class FilePlans:
 
 @dataclass(frozen=True)
 class ForecastExample:
-    """One item and the route that it would get."""
+    """An item and the route that it would get."""
 
     place: str
     lane: Lane
@@ -109,8 +109,11 @@ class ForecastExample:
 
 @dataclass
 class Forecast:
-    """Estimates in US dollars. `as_routed_usd` follows the routes, with the authoritative pass where one is owed; `plans` are
-    the ways to have all items answered alike; `by` is when they are due that do not say so themselves."""
+    """The forecast of a file, in US dollars.
+
+    `as_routed_usd` follows the routes, with the authoritative pass where one is owed. `plans` are the ways to have all items
+    answered alike. Items without a due time are due `by`.
+    """
 
     workload: str
     version: int
@@ -126,7 +129,7 @@ class Forecast:
     bad: list[BadLine] = field(default_factory=list)
 
     def add(self, place: str, route: Route, *, corrects: bool) -> None:
-        """One more item; `corrects` when its real-time answer owes an authoritative pass."""
+        """Add an item; `corrects` says that its real-time answer owes an authoritative pass."""
         self.items += 1
         self.all_realtime_usd += route.realtime_usd
         self.all_batch_usd += route.batch_usd
@@ -139,7 +142,7 @@ class Forecast:
 
 
 def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
-    """What an item costs on the lane of its route, with the authoritative pass where its real-time answer owes one."""
+    """Return an item's cost on the lane of its route, with the authoritative pass where one is owed."""
     if route.lane is Lane.BATCH:
         return route.batch_usd
     return route.realtime_usd + (route.batch_usd if corrects else 0)
@@ -157,10 +160,10 @@ def forecast(
     by: datetime | None = None,
     sharing: Sharing | None = None,
 ) -> Forecast:
-    """Where the well-formed lines would go if they arrived now, and what that would cost, as calls are `sharing` at present.
+    """Forecast the well-formed lines as if they arrived now, with calls as they share at present.
 
-    Those that do not say when they are due are due `by` then, where that is given; budgets beyond their soft limits, and the
-    load of real time, are heeded.
+    Lines without a due time are due `by`, where that is given. Budgets beyond their soft limits and the load of real
+    time count.
     """
     sharing = sharing or Sharing()
     found, plans = Forecast(version.workload, version.number, by), FilePlans(version, sharing)
@@ -197,7 +200,7 @@ def forecast(
 
 
 def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[str]:
-    """The budgets of all consumers that these items would exceed."""
+    """Name the budgets for all consumers that these items would exceed."""
     for each in budgets:
         soft, hard, after = each.budget.soft_usd, each.budget.hard_usd, each.used_usd + routed_usd
         if each.budget.consumer is not None:
@@ -209,7 +212,7 @@ def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[st
 
 
 def arrived(sent: Submission, now: datetime, by: datetime | None = None) -> ArrivedItem:
-    """The item as routing would know it, if it arrived now, and were due `by` then where it does not say so itself."""
+    """Return the item as routing would know it if it arrived now, due `by` unless it says otherwise."""
     return ArrivedItem(
         sent.workload,
         sent.key or sent.place,

@@ -1,8 +1,7 @@
-"""What the real-time lane has before it: what waits, by rank, what the provider's limits leave, how long calls take, and whom
-it does not serve at all.
+"""A snapshot of the real-time lane: what waits by rank, what limits leave, how long calls take, and what is not served.
 
-One snapshot for whoever looks again. Within a workload what ranks before is served before. Beside it others are served,
-whatever their ranks: as many items of each as its share has places for while this one's are answered, and no more than wait.
+Within a workload lower ranks are served first. Other workloads are served beside it whatever their ranks: as many items of
+each as its share has places for meanwhile, and no more than wait.
 """
 
 import math
@@ -25,7 +24,7 @@ A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is 
 
 @dataclass(frozen=True, slots=True)
 class RankedQueue:
-    """Items of one workload that wait and rank alike: none before `ranks_from`."""
+    """Waiting items of one workload that rank alike, none before `ranks_from`."""
 
     workload: str
     model: str
@@ -35,14 +34,14 @@ class RankedQueue:
 
 @dataclass(frozen=True, slots=True)
 class AddedItems:
-    """Items of a workload beside those that wait, which model they ask, and what they take of its limits together."""
+    """Items of a workload beside those that wait, with the model they ask and what they take of its limits together."""
 
     model: str
     items: int
     taking: Need
 
     def plus(self, other: "AddedItems | None") -> "AddedItems":
-        """Both of them, of one workload."""
+        """Return both of one workload."""
         return (
             self
             if other is None
@@ -56,28 +55,30 @@ NOBODY: Set[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class ModelRest:
-    """A model that answers nobody, since when, and what the last call met."""
+    """A model that has not answered since then, and the error of its last call."""
 
     model: str
     since: datetime
     why: str
 
     def said(self, now: datetime) -> str:
-        """As a sentence."""
+        """Say it as a sentence."""
         return f"{self.model} answers nobody since {clock(self.since, beside=now)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
 class UnservedReason:
-    """Why the lane answers nothing of an item now, in words; `outage`: the provider's trouble explains it."""
+    """Why the lane does not answer an item now; `outage` says that the provider's trouble explains it."""
 
     said: str
     outage: bool
 
 
 class _Other(NamedTuple):
-    """A workload that is served beside another: so many of its items wait, and so many are served with one of the other. `most`
-    is the largest part of the places that it may hold."""
+    """Another workload that is served beside: `served` items of it with each own one, of the `items` that wait.
+
+    `most` is the largest part of the places that it may hold.
+    """
 
     name: str
     served: float
@@ -86,7 +87,7 @@ class _Other(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A workload's own items, how many of each other are served meanwhile, and how many items there were places for."""
+    """A workload's own items, the items of others served meanwhile, and the places that all of them take."""
 
     own: int
     others: Sequence[tuple[_Other, float]]
@@ -100,11 +101,11 @@ Own = tuple[int, Counter[str]]  # items, and by model
 class Load:
     """The real-time lane at `at`.
 
-    `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
-    every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
-    none where nothing is known; `needs` is what an item of each workload takes of them, on average; `entitled` its share of the
-    places. `rests` are the models that answer nobody, by name; `refused` whose hard budgets are used up: a workload and its
-    consumer, None for all. `timed`: calls were, and enough of them for `per_s` to be measured.
+    The places for calls allow `per_s` items a second, above 0, whatever their model; `timed` says that this was
+    measured. `calls` is how long nearly every call of a model takes, `call` the default. `limits` are each model's
+    recent ones; `needs` is an item's average use of them by workload, and `entitled` the workload's share of the
+    places. `rests` are the models that do not answer, by name; `refused` names workloads and consumers (None: all)
+    whose hard budgets are used up.
     """
 
     at: datetime
@@ -129,19 +130,19 @@ class Load:
     )
 
     def as_known(self) -> "Load":
-        """The lane as far as it was measured, for whoever would send work away: places that nobody has timed bound nothing."""
+        """Return the lane as far as it was measured, for senders of work to batches: unmeasured places bound nothing."""
         return self if self.timed else replace(self, per_s=math.inf)
 
     def need_of(self, workload: str) -> Need:
-        """What one item of the workload takes of its model's limits."""
+        """Return what one item of the workload takes of its model's limits."""
         return self.needs.get(workload, A_CALL)
 
     def call_of(self, model: str) -> timedelta:
-        """How long nearly every call of a model takes."""
+        """Return how long nearly every call of a model takes."""
         return self.calls.get(model, self.call)
 
     def held(self, workload: str, consumer: str | None, model: str) -> UnservedReason | None:
-        """Why nothing of them is answered now, however short the queue is; None: it is."""
+        """Return why such items are not answered now, however short the queue is; None where they are."""
         if (workload, None) in self.refused:
             return UnservedReason(f'the budget of "{workload}" is used up', outage=False)
         if consumer is not None and (workload, consumer) in self.refused:
@@ -152,7 +153,7 @@ class Load:
         return None if rest is None else UnservedReason(rest.said(self.at), outage=True)
 
     def waiting(self, model: str | None = None) -> int:
-        """How many items wait; of that model, where it is given."""
+        """Return how many items wait, of that model where one is given."""
         return sum(each.items for each in self.queues if model in (None, each.model))
 
     def served(
@@ -163,8 +164,10 @@ class Load:
         more: AddedItems | None = None,
         beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
-        """How many items are answered until all of a workload are that rank before `until` (None: whatever waits of it), with
-        so many `more`: they, and what others are served meanwhile. Beside what waits of others there is what is `beside`."""
+        """Return how many items are answered until all of a workload's are that rank before `until`.
+
+        They include `more` of its own, and what others are served meanwhile, of their waiting items and those `beside`.
+        """
         line = self._line(workload, until, more, beside)
         return line.own + sum(items for _, items in line.others)
 
@@ -176,7 +179,7 @@ class Load:
         more: AddedItems | None = None,
         beside: Mapping[str, AddedItems] = NONE,
     ) -> float:
-        """Seconds until these are answered by the places for calls, which all models share."""
+        """Return the seconds until these are answered by the places for calls, which all models share."""
         return self._line(workload, until, more, beside).places / self.per_s
 
     def drain_s(
@@ -187,8 +190,8 @@ class Load:
         until: datetime | None = None,
         more: AddedItems | None = None,
         beside: Mapping[str, AddedItems] = NONE,
-    ) -> float:
-        """Seconds until these are answered, by the places or by the limits of their model: whichever takes longer."""
+        """Return the seconds until these are answered, by the places or their model's limits, whichever takes longer."""
+        """Return the seconds until these are answered, by the places or by the limits of their model, whichever takes longer."""
         line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
         places_s = line.places / self.per_s
         if not limits:
@@ -226,8 +229,10 @@ class Load:
         return _Line(own, served, max(places, self._bounded(workload, own, waits, wait)))
 
     def _bounded(self, workload: str, own: int, waits: int, wait: float) -> float:
-        """The places that pass by until its own items are answered, because it holds no more than its largest share while
-        others wait: so many items of theirs, for so many places at least."""
+        """Return the places that pass until its own items are answered, when its largest share bounds it while others wait.
+
+        `waits` items of others wait, for at least `wait` places.
+        """
         most = self.entitled.get(workload, UNBOUNDED).max_share_percent / 100
         if most == 1:
             return own
@@ -235,7 +240,7 @@ class Load:
         return own / most if own <= wait * most else wait + own - wait * most
 
     def _beside(self, workload: str, beside: Mapping[str, AddedItems]) -> Sequence[_Other]:
-        """The other workloads that wait; how they share is found once for all of the same names."""
+        """Return the other workloads that wait; their shares are computed once for the same names."""
         names = frozenset(beside.keys() - self._names) if beside else NOBODY
         found = self._others.get((workload, names))
         if found is None:
@@ -256,7 +261,7 @@ class Load:
         ]
 
     def _taking(self, other: _Other, items: float, model: str, added: AddedItems | None) -> Need:
-        """What so many items of another workload take of the model's limits."""
+        """Return what these items of another workload take of the model's limits."""
         if other.items:
             return self.need_of(other.name).times(
                 items * self._backlog[other.name][model] / other.items
@@ -267,7 +272,7 @@ class Load:
 
     @cached_property
     def _backlog(self) -> Mapping[str, Counter[str]]:
-        """How many items wait of each workload, by the model that they ask."""
+        """Count the waiting items of each workload by model."""
         found: dict[str, Counter[str]] = {}
         for each in self.queues:
             found.setdefault(each.workload, Counter())[each.model] += each.items
@@ -282,7 +287,7 @@ class Load:
         return sorted({each.ranks_from for each in self.queues})
 
     def _before(self, workload: str, until: datetime | None) -> Own:
-        """How many items of the workload rank before then, and how many of these ask which model: found once for each rank."""
+        """Count the items of the workload that rank before then, in all and by model; computed once for each rank."""
         place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
         found = self._own.get((workload, place))
         if found is None:

@@ -1,4 +1,4 @@
-"""What a batch promises to an item that is due: when it would leave, and how surely it is back by then."""
+"""A batch's prospect for an item with a due time: when it would leave, and the probability that it is back in time."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BatchProfile:
-    """What batches are known by: their model, and how long one usually takes, as a version says it."""
+    """The model of a version's batches, and how long they usually take."""
 
     model: str
     usual: timedelta
 
     @classmethod
     def of(cls, version: "Version") -> "BatchProfile":
-        """Those of a version."""
+        """Return the profile of a version."""
         return cls(version.spec.batch_model, version.spec.usual_turnaround)
 
 
 class Chance(NamedTuple):
-    """The probability, 0 to 1, that the batch which an item would take is back by its due time; whether that is as sure as its
-    version asks for; a sentence that tells it, and from what; and whether that batch leaves early, for the due time's sake."""
+    """The probability, 0 to 1, that an item's batch is back by its due time.
+
+    `enough` says that it reaches the version's confidence, `said` explains it, and `early` says that the batch leaves
+    before its schedule for the due time's sake.
+    """
 
     probability: float
     enough: bool
@@ -39,8 +42,7 @@ class Chance(NamedTuple):
 
 
 class Prospect:
-    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it;
-    of so many requests, where that is known."""
+    """The next batches of one version, seen from `now`: one leaves with the schedule, one at once for a due time."""
 
     def __init__(
         self,
@@ -65,23 +67,23 @@ class Prospect:
 
     @property
     def back_at(self) -> datetime:
-        """When a batch that leaves as early as it can is back, with the confidence that the version asks for."""
+        """Return when a batch that leaves as early as it can is back, with the version's confidence."""
         return self._early.back_at(self.confidence)
 
     @property
     def stated_back_at(self) -> datetime:
-        """Return by when such a batch is back with the probability that is held against what becomes of it."""
+        """Return when such a batch is back with the probability that calibration checks."""
         from lanes.routing.turnaround import STATED
 
         return self._early.back_at(STATED)
 
     @property
     def presses_until(self) -> datetime:
-        """What is due from `now` until then would be late too easily, if it left with the next run of the schedule."""
+        """Return the due time up to which leaving with the schedule is too risky."""
         return self._scheduled.back_at(self.confidence)
 
     def chance(self, due_at: datetime) -> Chance:
-        """Of an item that is due then. It leaves with the schedule where that is soon enough, and early where it is not."""
+        """Return the chance of an item due then, by the schedule where that suffices, else by an early departure."""
         probability, by = self._scheduled.back_by(due_at), self._scheduled
         if probability < self.confidence and (early := self._early.back_by(due_at)) >= probability:
             probability, by = early, self._early
@@ -94,8 +96,7 @@ class Prospect:
         return Chance(probability, enough, said, early=by is self._early)
 
     def lost(self, *, early: bool) -> float:
-        """The share, 0 to 1, of what an answer is worth now that is lost on average until a batch brings it: one that leaves
-        early, or with the schedule. The wait for its departure is in it."""
+        """Return the share of an answer's value, 0 to 1, that is lost on average until a batch brings it, from now on."""
         known = self._lost.get(early)
         if known is None:
             by = self._early if early else self._scheduled
@@ -104,7 +105,7 @@ class Prospect:
 
 
 class BatchDeparture:
-    """A batch that leaves at a moment, or that left then and has been out for `out`."""
+    """A batch that leaves at a moment, or left then and has been out for `out`."""
 
     def __init__(
         self,
@@ -131,14 +132,14 @@ class BatchDeparture:
         return self._at + self._law.within(probability, out=self._out)
 
     def left(self, half_life_s: float, now: datetime) -> float:
-        """Return what is left, on average, of something that halves from now on within each half-life, when it is back."""
+        """Return the average remainder, when it is back, of something that halves from now on within each half-life."""
         return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(
             half_life_s
         )
 
 
 class Prospects:
-    """The prospects of whatever versions are asked about at `now`; each is worked out once."""
+    """The prospects of all versions at `now`, each computed once."""
 
     def __init__(self, turnarounds: "Turnarounds", now: datetime) -> None:
         self._turnarounds, self._now = turnarounds, now
@@ -146,20 +147,20 @@ class Prospects:
 
     @classmethod
     def assumed(cls, now: datetime) -> "Prospects":
-        """As far as they are known where no batch was seen."""
+        """Return prospects without any observed batch."""
         from lanes.routing.turnaround import Turnarounds
 
         return cls(Turnarounds({}, now), now)
 
     def of(self, version: "Version") -> Prospect:
-        """The batches of that version."""
+        """Return the prospect of that version."""
         found = self._of.get(version.id)
         if found is None:
             found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
         return found
 
     def of_size(self, version: "Version", requests: int) -> Prospect:
-        """The batches of that version that have so many requests."""
+        """Return the prospect of that version's batches of this size."""
         return Prospect(version, self._turnarounds, self._now, requests=requests)
 
     def underway(self, version: "Version", *, left_at: datetime, requests: int) -> BatchDeparture:
@@ -170,7 +171,7 @@ class Prospects:
 
 
 def percent(probability: float) -> str:
-    """Rounded down to tenths of a per cent, so that nothing is told as certain."""
+    """Round down to tenths of a per cent, so that nothing is told as certain."""
     return f"{int(probability * 1000 + 1e-9) / 10:g} %"
 
 
@@ -186,9 +187,9 @@ EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 @dataclass(frozen=True)
 class StatedBin:
-    """What was stated to some items of a workload within one bin, the n-th between two `EDGES` from 1 on.
+    """Items of a workload whose stated probabilities fall into one bin, the n-th between two `EDGES` from 1 on.
 
-    `stated` and `squares` are sums over these items: of the probabilities, and of the squares of what they were off by.
+    `stated` and `squares` are sums over these items: of the probabilities, and of their squared errors.
     """
 
     workload: str
@@ -201,7 +202,7 @@ class StatedBin:
 
 @dataclass(frozen=True)
 class Bin:
-    """The items that were told a probability from `low` to below `high`: its mean, and the share whose batch was back."""
+    """Items with a stated probability from `low` to below `high`: its mean, and the share whose batch was back."""
 
     low: float
     high: float
@@ -212,8 +213,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How right the probabilities of a workload were. `brier` is the mean square of what they were off by: 0 is perfect, 0.25
-    is what saying one half of everything would get."""
+    """The accuracy of a workload's stated probabilities.
+
+    `brier` is their mean squared error: 0 is perfect, 0.25 is what stating one half of everything would get.
+    """
 
     workload: str
     items: int
@@ -224,7 +227,7 @@ class Calibration:
 
 
 def calibrations(told: Iterable[StatedBin]) -> list[Calibration]:
-    """That of each workload, by name; none of one without items."""
+    """Return the calibration of each workload with items, by name."""
     ordered = sorted(
         (each for each in told if each.items), key=lambda each: (each.workload, each.bin)
     )

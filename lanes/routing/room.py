@@ -1,4 +1,4 @@
-"""Whether real time has room for what may wait: behind what waits there already, within its limits and without the reserve."""
+"""Whether real time has room for items that may wait: behind its queue, within its limits and without the reserve."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,10 +17,10 @@ AT_ONCE_S = 1.0  # what is asked within it did not wait
 
 
 class Room:
-    """Of one look at the load, until the next. Whoever routes adds what it sends to real time.
+    """The room of one snapshot, until the next; a router adds the items that it sends to real time.
 
-    What is not known bounds nothing: without limits, the places for calls do, once calls were timed; without a word of what a
-    workload's items take of the limits, its settings say it, as calls are `sharing` at present.
+    Unknown facts bound nothing: without limits only measured places do; without measurements of a workload its
+    settings, and how calls share at present, give an item's need.
     """
 
     def __init__(self, load: Load, sharing: Sharing | None = None) -> None:
@@ -32,13 +32,12 @@ class Room:
         self._needs: dict[VersionId, Need] = {}
 
     def add(self, version: Version) -> None:
-        """One item more is ahead of the next."""
+        """Add an item ahead of the next one."""
         self._added[version.workload] = self._one_more(version)
         self._next.clear()
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
-        """Why an item that may wait is not asked within that time, behind what ranks before its end and what was added; None
-        where it is, as far as anything is known."""
+        """Return why an item that may wait would not be asked within that time, None where it would, as far as is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._known, now + within
         since_s, more, beside = (
@@ -63,7 +62,7 @@ class Room:
         )
 
     def takes_s(self, version: Version, items: int) -> float:
-        """Seconds until so many more items are answered that may wait, behind whatever waits."""
+        """Return the seconds until `items` more that may wait are answered, behind everything that waits."""
         model = version.spec.realtime_model
         more = AddedItems(model, items, self.need_of(version).times(items)).plus(
             self._added.get(version.workload)
@@ -71,7 +70,7 @@ class Room:
         return self._load.drain_s(version.workload, model, more=more, beside=self._added)
 
     def need_of(self, version: Version) -> Need:
-        """What an item takes of the limits: as others of its workload did of late, else its part of a full call."""
+        """Return an item's use of the limits: measured of its workload, else its part of a full call."""
         known = self._needs.get(version.id)
         if known is None:
             known = self._needs[version.id] = self._load.needs.get(
@@ -87,7 +86,7 @@ class Room:
         return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
     def _one_more(self, version: Version) -> AddedItems:
-        """What was added of its workload, and one item more: who asks about an item usually adds it."""
+        """Return what was added of its workload and one item more; callers usually add the item that they ask about."""
         more = self._next.get(version.id)
         if more is None:
             one = AddedItems(version.spec.realtime_model, 1, self.need_of(version))
@@ -96,7 +95,7 @@ class Room:
 
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
-    """What is left of them for what may wait."""
+    """Return what is left of the limits for items that may wait."""
     for each in limits:
         yield Limit(
             each.kind, each.limit, max(0.0, each.left(at) - RESERVE * each.limit), at + WINDOW, at

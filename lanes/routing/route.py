@@ -25,9 +25,11 @@ from lanes.workload.version import Version
 
 @dataclass(frozen=True)
 class ArrivedItem:
-    """What routing knows of an item. `length` is that of its payload as JSON, in characters, where the database counted them;
-    then the payload may have been left there, because no rule looks into it, and is empty here. `earlier` are the lengths of
-    the earlier items of its entity that an authoritative pass would see, newest first."""
+    """What routing knows of an item.
+
+    `length` counts its payload's characters as JSON, where the database did; the payload is then empty if no rule reads it.
+    `earlier` are the lengths of the earlier items of its entity that an authoritative pass would see, newest first.
+    """
 
     workload: str
     key: str
@@ -44,7 +46,7 @@ class ArrivedItem:
 
     @property
     def characters(self) -> int:
-        """Of its payload: costs are estimated by them."""
+        """Return the characters of its payload, by which costs are estimated."""
         return characters(self.payload) if self.length is None else self.length
 
     def history_chars(self, version: Version) -> int:
@@ -65,7 +67,7 @@ class ReceivedItem:
 class Route:
     """A decision, with the sentence that explains it to an operator.
 
-    `probability` is the one that was stated where a due time was weighed against a batch: that a batch is back by then.
+    `probability` is that of a batch being back in time, where a due time was weighed against one.
     """
 
     lane: Lane
@@ -77,7 +79,7 @@ class Route:
 
     @property
     def binds(self) -> Lane | None:
-        """The lane that nothing may take it from, None where it is free."""
+        """Return the lane that it binds its item to, None where the item is free."""
         return binds(self.reason, self.lane)
 
 
@@ -92,13 +94,14 @@ def decide(
     budgets: Sequence[BudgetStatus] = (),
     room: Room | None = None,
 ) -> Route:
-    """The route of an item, by the first of these that decides: its pin; what must be real-time; what must be batch; its value,
-    where the version states one: the lane that is worth more, so that the split decides only what is worth the same; the split.
-    What then goes to real time and may wait is sent to batch by the first guard that is against it: a budget beyond its soft
-    limit, and `room`, which real time has or not.
+    """Decide the route of an item.
 
-    Whoever decides about many at once gives them the same `estimates` and `prospects`, those of `now`, and adds to `room` what
-    goes to real time. Without prospects, batches are assumed to take as long as the version says; without room, real time has.
+    The first of these decides: its pin; what must be real-time; what must be batch; its value, where the version states one;
+    the split. If value or split then choose real time, a guard may still send it to batch: a budget beyond its soft limit, or
+    lacking `room`.
+
+    For many items pass the same `estimates` and `prospects`, those of `now`, and add to `room` what goes to real time. Without
+    prospects, batches are assumed to take as long as the version says; without room, real time has some.
 
     Raises:
         LookupError: no price is known for one of its models.
@@ -113,7 +116,7 @@ def decide(
 
 
 def looks_inside(version: Version) -> bool:
-    """Whether a rule of the version reads the payload of an item."""
+    """Return whether a rule of the version reads the payload of an item."""
     return any(
         rule is not None and rule.reads("payload")
         for rule in (version.urgent_when, version.batch_when)
@@ -121,7 +124,7 @@ def looks_inside(version: Version) -> bool:
 
 
 def rule_faults(item: ArrivedItem, version: Version, *, now: datetime) -> list[str]:
-    """Why rules of the version cannot be evaluated for an item; they do not hold of it then."""
+    """Return why rules of the version cannot be evaluated for an item; they then count as not met."""
     variables = _variables(item, now)
     notes = (_holds(rule, variables)[1] for rule in (version.urgent_when, version.batch_when))
     return [note.removeprefix("; ") for note in notes if note]
@@ -216,7 +219,7 @@ def _guarded(
     budgets: Sequence[BudgetStatus],
     room: Room | None,
 ) -> _Choice:
-    """What may wait, and only its value or the split asked for real time."""
+    """Let the guards check an item that may wait, and that only its value or the split sent to real time."""
     if (spent := over_soft(budgets, item.workload, item.consumer)) is not None:
         return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.said}; {choice.said}", choice.chance)
     full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
@@ -235,7 +238,7 @@ def _variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
 
 
 def _holds(rule: Rule | None, variables: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether a rule holds; one that cannot be evaluated does not, and the note says so."""
+    """Return whether a rule holds, and a note where it cannot be evaluated, which counts as not met."""
     if rule is None:
         return False, ""
     try:
@@ -252,18 +255,20 @@ class ValueComparison(NamedTuple):
 
 
 def worth_usd(value_usd: float, half_life_s: float, age_s: float) -> float:
-    """What an answer is worth now whose item occurred `age_s` ago; what occurs later is worth all of it."""
+    """Return the present value of an answer whose item occurred `age_s` ago; before it occurs it keeps all of it."""
     return value_usd * 2.0 ** (-max(age_s, 0.0) / half_life_s)
 
 
 def saved_usd(costs: Estimate, mode: Mode) -> float:
-    """What an item costs less where a batch alone answers it; in Lambda mode one does so after real time too."""
+    """Return what a batch saves for an item; in Lambda mode one runs after real time too."""
     return costs.less_in_batch if mode is Mode.PLAIN else float(costs.realtime)
 
 
 def weigh(worth: float, lost: float, saved: float) -> ValueComparison:
-    """The better lane for an answer that is worth so much now, in US dollars, of which waiting loses the share `lost`, 0 to 1,
-    on average, where a batch saves so much. `saved` is negative where a batch is dearer."""
+    """Compare what waiting loses of the value with what a batch saves, in US dollars; `lost` is a share, 0 to 1.
+
+    `saved` is negative where a batch is dearer.
+    """
     loses = worth * lost
     lane = Lane.REALTIME if loses > saved else Lane.BATCH if loses < saved else None
     return ValueComparison(

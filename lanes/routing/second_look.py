@@ -1,12 +1,12 @@
-"""The second look at items of the batch lane that are due: which of them real time takes over now, and which are at risk. Pure.
+"""The second look at due items of the batch lane: which of them real time takes over now, and which are at risk.
 
-    weigh   a batch is asked once how surely it is back by the due times of its items, given for how long it has been out
-    rescue  of those below their confidence, in due order, what has to begin now to be in time; no more than can be
+    weigh   ask each batch for the probability that it is back by its items' due times, given how long it has been out
+    rescue  of those below their confidence, in due order, take what has to begin now to be in time, and no more than can be
 
-Waiting costs nothing until the latest moment, because a batch may still come back: due, less the time that real time needs for
-what goes before it, less a call, less a margin. What is due later is counted before what is due sooner is left to wait: a
-thousand items that are due alike have to begin long before the first of them would have to alone. The places for calls are
-everybody's, so all workloads count; the limits of a model are those of its own.
+Waiting costs nothing until the latest moment, because a batch may still come back: the due time, less the time that real time
+needs for the work before it, less a call, less a margin. Later items count before sooner ones are left to wait: a thousand
+items with one due time have to begin long before a single one would. All workloads share the places for calls; the limits of
+a model are its own.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ AHEAD = (
 
 @dataclass(frozen=True, slots=True)
 class DepartedBatch:
-    """A batch that is out: since when, and with how many requests. `name` is as people know it."""
+    """A batch that is out, with its requests."""
 
     id: BatchId
     left_at: datetime
@@ -47,16 +47,16 @@ class DepartedBatch:
 
     @property
     def name(self) -> str:
-        """As it is told."""
+        """Return its name for people."""
         return f"batch {self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class LateItem:
-    """An item of the batch lane that is due: the work that is owed for it, in which batch, None where it did not depart.
+    """A due item of the batch lane: the work owed for it, and its batch, None before it departs.
 
-    One may stand for others, `items` in all: what is bound to batch for those of its batch that are due at once, and what comes
-    behind more than a look reads for those that follow it. These are counted, and looked at themselves later.
+    It may stand for `items` in all: items bound to batch stand for those of their batch with the same due time, and
+    items behind the end of a look for those that follow them. These are counted now and looked at later.
     """
 
     work_id: WorkId
@@ -70,9 +70,9 @@ class LateItem:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulItem:
-    """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; in words.
+    """An item whose batch is back by its due time with less than its version's confidence.
 
-    `held`: why real time, which would have to begin now, answers nothing of it; None: nothing is known of that.
+    `held` says why real time, which would have to begin now, does not answer it; None where no reason is known.
     """
 
     of: LateItem
@@ -82,7 +82,7 @@ class DoubtfulItem:
 
     @property
     def model(self) -> str:
-        """Which would answer it in real time."""
+        """Return the model that would answer it in real time."""
         return self.of.version.spec.realtime_model
 
     def route(self, costs: Estimate) -> Route:
@@ -94,22 +94,24 @@ class DoubtfulItem:
 
 @dataclass(frozen=True, slots=True)
 class LookResult:
-    """What a look led to, in due order. `taken`: real time takes over now. `at_risk`: their batch will hardly be back in time,
-    and real time may not take them, answers nothing of them, or cannot be in time either."""
+    """The result of a look, in due order: items that real time takes over now, and items at risk.
+
+    Items at risk are unlikely to be back in time, and real time may not take them, does not answer them, or is too slow too.
+    """
 
     taken: Sequence[DoubtfulItem] = ()
     at_risk: Sequence[DoubtfulItem] = ()
 
 
 def weigh(due: Iterable[LateItem], prospects: Prospects, *, now: datetime) -> list[DoubtfulItem]:
-    """Those whose batch is back by their due times less surely than their versions ask for; what was due already is no more."""
+    """Return the items whose batch is too unlikely to be back in time; those that were due already are left out."""
     weighing = _Weighing(prospects, now)
     asked = ((each, weighing.of(each)) for each in due if each.due_at > now)
     return [DoubtfulItem(each, *doubt) for each, doubt in asked if doubt is not None]
 
 
 class _Weighing:
-    """What the batches of one look promise: each is asked once, and once for all items of it that are due alike."""
+    """The chances of one look's batches: each is asked once, and once for all of its items with one due time."""
 
     def __init__(self, prospects: Prospects, now: datetime) -> None:
         self._prospects, self._now = prospects, now
@@ -117,7 +119,7 @@ class _Weighing:
         self._known: dict[tuple[BatchId | None, VersionId, datetime], tuple[float, str] | None] = {}
 
     def of(self, late: LateItem) -> tuple[float, str] | None:
-        """The probability and a sentence; None where it is sure enough."""
+        """Return the probability and a sentence, None where it is enough."""
         alike = None if late.batch is None else late.batch.id, late.version.id, late.due_at
         if alike not in self._known:
             self._known[alike] = (
@@ -152,11 +154,11 @@ class _Weighing:
 
 
 def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> LookResult:
-    """What real time takes over now, and what is at risk; the others wait for their batch until a later look.
+    """Choose what real time takes over now, and what is at risk; the rest waits for its batch until a later look.
 
-    What has to begin now is at risk instead where real time answers nothing of it: that takes no place of what it answers. One
-    item is taken all the same of a model that rests and that nothing waits for: nobody else would probe it, and what is due
-    later could not be taken once it answers again.
+    An item that has to begin now, and that real time does not answer, is at risk; it takes no place of others. If
+    nothing waits for a model that rests, one item is taken all the same: it probes the model, so that later items can
+    be taken once it answers.
     """
     served: list[DoubtfulItem] = []
     unserved: dict[tuple[str, UnservedReason], list[DoubtfulItem]] = {}
@@ -178,8 +180,10 @@ def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> Lo
 
 
 def looked_until(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
-    """What is due later need not be looked at yet, where no more items than these are `due`, by workload: even if all of them
-    go before it, it need not begin now."""
+    """Return the due time beyond which nothing need be looked at, if no more items than `due` are due, by workload.
+
+    Even if all of these went before it, a later item would not have to begin now.
+    """
     of = {each.workload: each for each in versions}
     added = {name: _added(version, due.get(name, 0), load) for name, version in of.items()}
     ends = [load.at]
@@ -191,15 +195,14 @@ def looked_until(load: Load, versions: Iterable[Version], due: Mapping[str, int]
 
 
 def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
-    """The moment from which on an item is taken: before it, it may wait for its batch; `drain_s` is how many seconds real time
-    needs for what goes before it, and for itself."""
+    """Return the latest moment to take an item, which needs `drain_s` seconds of real time with the work before it."""
     return due_at - timedelta(seconds=UNSURE * drain_s) - call - MARGIN
 
 
 def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> LookResult:
-    """Of these items, in due order. What cannot be in time takes no place of what can.
+    """Choose among these items, in due order; one that cannot be in time takes no place of one that can.
 
-    Where places press, all that goes before has to begin; where the limits of a model do, what goes before of that model.
+    Where places press, everything before has to begin; where a model's limits press, everything before of that model.
     """
     added = dict[str, AddedItems]()
     chosen: list[tuple[DoubtfulItem, float]] = []
@@ -246,14 +249,14 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
 
 
 def _added(version: Version, items: int, load: Load) -> AddedItems:
-    """So many items of a version beside what waits."""
+    """Return the need of `items` of a version beside what waits."""
     return AddedItems(
         version.spec.realtime_model, items, load.need_of(version.workload).times(items)
     )
 
 
 def _held(looked: LookResult, held: UnservedReason, *, probes: bool) -> LookResult:
-    """Nothing of it is taken, but for one item that probes the model."""
+    """Take nothing but one item that probes the model."""
     first = 1 if probes else 0
     taken = [
         replace(each, said=f"{each.said}; {held.said}, and this asks it again")

@@ -1,8 +1,7 @@
-"""Which free work leaves the real-time lane, because that cannot serve it now and a batch is soon enough. Pure.
+"""Shedding: which free work leaves the real-time lane, because that cannot serve it now and a batch is soon enough.
 
-It leaves while its model answers nobody, while a budget of it is beyond its soft limit, or where it would be served later than
-its rank allows. The latest rank leaves first: whoever looks comes from the end of the queue. Nothing is shed twice (a route
-says so), so that it never goes back and forth.
+Work leaves while its model does not answer, while its budget is beyond its soft limit, or where it would be served later than
+its rank allows. The latest rank leaves first. Nothing is shed twice (its route says so), so it never goes back and forth.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,8 +29,10 @@ SOON = timedelta(
 
 @dataclass(frozen=True, slots=True)
 class QueuedWork:
-    """Ready work of the real-time lane. `bound_to` is the lane that its route binds it to; `answers`: it answers an item, where
-    a shadow or a replay does not."""
+    """Ready work of the real-time lane; `answers` is false for shadows and replays.
+
+    `bound_to` is the lane that its route binds it to.
+    """
 
     id: WorkId
     workload: str
@@ -45,13 +46,13 @@ class QueuedWork:
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """Why work leaves, as a sentence; and the chance that its batch is in time, None where it is not due."""
+    """Why work leaves, and the chance that its batch is in time, None where it has no due time."""
 
     why: str
     chance: Chance | None = None
 
     def route(self, costs: Estimate) -> Route:
-        """The decision that it leaves by."""
+        """Return the route by which it leaves."""
         return leave(Reason.SHED, self.why, costs, self.chance)
 
 
@@ -76,7 +77,7 @@ class Shedding:
         self._budgets, self._prospects, self._now = budgets, prospects, now
 
     def looked_at(self, versions: Mapping[str, Version]) -> list[str]:
-        """The workloads, by the versions in force, some of whose work may have to leave."""
+        """Return the workloads some of whose work may have to leave."""
         pressing = {each.budget.workload for each in self._budgets if each.is_over_soft}
         return [
             name
@@ -85,7 +86,7 @@ class Shedding:
         ]
 
     def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "QueueAhead":
-        """Where whoever comes from the end of the queue is; `items` of each of these workloads wait."""
+        """Return the queue ahead of its own end; `items` of each of these workloads wait."""
         served = {each.workload for each in self._load.queues}
         models = {name: version.spec.realtime_model for name, version in versions.items()}
         return QueueAhead(
@@ -99,7 +100,7 @@ class Shedding:
         versions: Mapping[VersionId, Version],
         line: "QueueAhead",
     ) -> dict[WorkId, Shed]:
-        """What of this work leaves, and why; it comes as the queue has it, from its end on, and `line` passes each of it.
+        """Return which of this work leaves, and why; the work comes from the end of the queue on, and `line` passes each of it.
 
         Work of a version that cannot be read stays.
         """
@@ -114,7 +115,7 @@ class Shedding:
         return left
 
     def of(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> Shed | None:
-        """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
+        """Return why this work leaves, None where it stays: nothing presses, or a batch would be too late."""
         if (
             waiting.bound_to is not None
             or not waiting.answers
@@ -142,7 +143,7 @@ class Shedding:
         return self._late(waiting, version, line)
 
     def _late(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
-        """How late it would be served, where that is later than its rank allows."""
+        """Say how late it would be served, None where its rank allows that."""
         before_s = line.before_s(version.workload)
         late_s = before_s - max(SOON, waiting.rank_at - self._now).total_seconds()
         if late_s <= 0:
@@ -152,8 +153,7 @@ class Shedding:
 
 
 class QueueAhead:
-    """How much of the queue is before whoever walks through it from its end on. `items`: of each workload its model, and how
-    many of it wait."""
+    """The queue ahead of a walk from its end on; `items` gives each workload's model and waiting items."""
 
     def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
         self._lane = replace(load, queues=())
@@ -163,7 +163,7 @@ class QueueAhead:
         }
 
     def passes(self, workload: str) -> None:
-        """One item of it is before him no more: the next question is about that one."""
+        """Pass one item: the next question is about that one."""
         if (left := self._left.get(workload)) is not None and left.items:
             one_less = left.items - 1
             self._left[workload] = AddedItems(
@@ -171,8 +171,7 @@ class QueueAhead:
             )
 
     def before_s(self, workload: str) -> float:
-        """Seconds until real time has answered what is before him, and an item of the workload is next; 0 for one that real
-        time does not serve now."""
+        """Return the seconds until real time has answered the queue ahead; 0 for a workload that it does not serve now."""
         left = self._left.get(workload)
         return (
             0.0

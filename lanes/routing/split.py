@@ -10,7 +10,7 @@ SALT = "lanes.split.1"  # never changes: another salt would move items between t
 
 @dataclass(frozen=True)
 class Split:
-    """A share of a workload's undecided items, of one consumer's or of all (`consumer` None).
+    """A share of a workload's undecided items, of one consumer or of all (`consumer` None).
 
     `basis_points` is 0 (all to batch) to 10,000 (all to real-time).
     """
@@ -22,7 +22,7 @@ class Split:
 
 @dataclass(frozen=True)
 class SetSplit:
-    """A split that was set, for the history. `basis_points` None: the consumer inherits the workload's split from then on."""
+    """A split as it was set. With `basis_points` None the consumer inherits the workload's split from then on."""
 
     basis_points: int | None
     who: str
@@ -31,28 +31,25 @@ class SetSplit:
 
 
 def bucket(workload: str, *, entity: str | None, key: str) -> int:
-    """The item's place on the wheel, 0 to 9,999: items of one entity share it, and it never changes."""
+    """Return the item's constant bucket, 0 to 9,999; items of one entity share it."""
     sticky = entity if entity is not None else key
     text = "\x1f".join((workload, SALT, sticky))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) % BUCKETS
 
 
 def to_realtime(split: Split, place: int) -> bool:
-    """Whether a bucket lies on the real-time side: the low buckets do, so raising a split only adds to them."""
+    """Return whether a bucket goes to real time: the low ones do, so raising a split only adds to them."""
     return place < split.basis_points
 
 
 class Splits:
-    """The splits in force; of a workload's, the one for an item's consumer wins over the one for all.
-
-    A consumer that inherits has none of its own here.
-    """
+    """The splits in force; a consumer's own precedes the workload's, and one that inherits has none here."""
 
     def __init__(self, splits: list[Split]) -> None:
         self._of = {(split.workload, split.consumer): split for split in splits}
 
     def of(self, workload: str, consumer: str | None) -> Split:
-        """The narrowest split of a workload and consumer; without any, everything goes to batch."""
+        """Return the narrowest split of a workload and consumer; without any, everything goes to batch."""
         return (
             self._of.get((workload, consumer))
             or self._of.get((workload, None))
@@ -64,7 +61,7 @@ class Splits:
         return (workload, consumer) in self._of
 
     def reach_realtime(self, workload: str) -> bool:
-        """Whether some item of a workload may go to real-time by them."""
+        """Return whether they may send some item of a workload to real-time."""
         return any(
             split.basis_points > 0 for (name, _), split in self._of.items() if name == workload
         )

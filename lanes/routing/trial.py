@@ -1,8 +1,8 @@
-"""A changed definition tried on traffic that is stored: what would have moved, at which cost, and with how many late. Pure.
+"""A trial of a changed definition on stored traffic: what would have moved, at which cost, and with how many late items.
 
-Each item is decided twice, as of the moment in which it was received: by the version in force and by the changed one. All else
-is the same for both, and as it is today: the split, the prices, what is known of batches. So what differs is the change's
-doing. Budgets and the load of real time are left out: they were those of the time.
+Each item is decided twice, as of the moment in which it was received: by the version in force and by the changed one. All
+else is the same for both, and as it is today: the split, the prices, the known batches. So all differences come from the
+change. Budgets and the load of real time are left out, because they were those of the time.
 """
 
 from collections import Counter
@@ -28,8 +28,7 @@ Place = tuple[Lane, Reason]
 
 @dataclass
 class TrialSide:
-    """What one of the two versions makes of the traffic: US dollars, and how many of the items that are due are expected late
-    (the sum of what is missing from certainty of those in batches)."""
+    """The traffic under one of the two versions: US dollars, and the expected number of late items."""
 
     usd: Decimal = Decimal(0)
     late: float = 0.0
@@ -39,7 +38,7 @@ class TrialSide:
 
 @dataclass(frozen=True)
 class MovedItem:
-    """An item whose route would be another."""
+    """An item that would have another route."""
 
     key: str
     before: Place
@@ -49,7 +48,7 @@ class MovedItem:
 
 @dataclass
 class Trial:
-    """What became of the items so far. `due`: of how many a due time lay ahead when they came."""
+    """The results so far; `due` counts the items that came before their due time."""
 
     in_force: Version
     changed: Version
@@ -62,15 +61,14 @@ class Trial:
 
     @property
     def moved(self) -> int:
-        """How many would be on the other lane."""
+        """Return how many would be on the other lane."""
         return sum(
             number for (before, after), number in self.routes.items() if before[0] is not after[0]
         )
 
 
 class TrialRun:
-    """Tries item after item; those of one minute share what is known of batches. Both are priced as calls of the one in force
-    are `sharing` at present."""
+    """A trial in progress; items of one minute share the prospects, and both versions are priced as calls share at present."""
 
     def __init__(
         self,
@@ -86,7 +84,7 @@ class TrialRun:
         self._minute = now
 
     def add(self, item: ArrivedItem) -> None:
-        """The item is decided by both.
+        """Decide the item by both versions.
 
         Raises:
             LookupError: no price is known for one of their models.

@@ -1,8 +1,8 @@
-"""How long batches take until their answers are here, learned from our own: the one source of every "back by then with 97 %".
+"""How long batches take until their answers are here, learned from our own: the source of every stated probability.
 
 Kaplan-Meier with a weak prior (Susarla and Van Ryzin, 1976), on a grid: a batch that is out, expired or was cancelled says only
-that it took longer. It counts by its items and its age. What left before the provider changed is forgotten, and what became of
-what was stated corrects what is stated next (Gibbs and Candes, 2021).
+that it took longer. A batch counts by its items and its age. Batches from before a change at the provider are forgotten, and
+the results of earlier statements correct the next ones (Gibbs and Candes, 2021).
 """
 
 import math
@@ -40,8 +40,11 @@ Column = NDArray[numpy.floating[Any]]
 
 
 class ObservedBatches(NamedTuple):
-    """Batches of one model as columns, in the order in which they left. Each was back after `took_s`, or was not yet (`back` is
-    1 or 0); `stated_s`: as it left, it was stated to be back within so long with `STATED`; NaN: nothing was stated."""
+    """Batches of one model as columns, in the order in which they left.
+
+    Each was back after `took_s`, or was not yet (`back` is 1 or 0). `stated_s` is the time within which it was stated
+    to be back with the probability `STATED`, NaN where nothing was stated.
+    """
 
     age_s: Column
     took_s: Column
@@ -61,12 +64,12 @@ class ObservedBatches(NamedTuple):
 
     @property
     def decay(self) -> Column:
-        """How much each counts by its age, 0 to 1: from its departure, so that quick and slow ones of one hour count alike."""
+        """Return each weight by age, 0 to 1, from departure, so that all batches of one hour count alike."""
         return 0.5 ** (numpy.maximum(self.age_s, 0.0) / HALF_LIFE.total_seconds())
 
     @property
     def weight(self) -> Column:
-        """How much each counts by its items and its age. Without ages the sum is Kish's effective number of batches."""
+        """Return each batch's weight by its items and its age; without ages the sum is Kish's effective number of batches."""
         return self.decay * self.items * (self.items.sum() / max((self.items**2).sum(), 1.0))
 
 
@@ -74,7 +77,7 @@ NOTHING = ObservedBatches.of([])
 
 
 class TurnaroundEvidence(NamedTuple):
-    """The basis of an estimate: how many batches, and how long ago they left on average (by weight); None without any."""
+    """The basis of an estimate: the number of batches and their average age by weight, None without any."""
 
     batches: int
     age: timedelta | None
@@ -83,7 +86,7 @@ class TurnaroundEvidence(NamedTuple):
 class Turnaround:
     """The law of one kind of batch, from those `seen` of its kind; the prior has the median `usual`.
 
-    Every probability is at least 0 and below 1. One takes a bisection. `shift` moves all log odds to be out still.
+    Every probability is at least 0 and below 1, and takes a bisection. `shift` moves all log odds of being still out.
     """
 
     def __init__(self, seen: ObservedBatches, *, usual: timedelta, shift: float = 0.0) -> None:
@@ -100,7 +103,7 @@ class Turnaround:
         self._out: list[float] = [1.0, *(out * odds / (1.0 + out * (odds - 1.0))).tolist()]
 
     def by(self, after: timedelta, *, out: timedelta = timedelta(0)) -> float:
-        """Return the probability that a batch is back so long after it left; of one that has been `out` so long already."""
+        """Return the probability that a batch is back that long after it left, given that it has been `out` so far."""
         still = self._share_out(out.total_seconds())
         return 1.0 - self._share_out(after.total_seconds()) / still if after > out else 0.0
 
@@ -111,13 +114,12 @@ class Turnaround:
         return timedelta(seconds=min(max(until, been), LONGEST))
 
     def left(self, half_life_s: float) -> float:
-        """Return what is left, on average, of something that halves within each half-life, when a batch that left with it is
-        back: E[2^(-T / half-life)], 0 to 1."""
+        """Return the average remainder, when its batch is back, of something that halves: E[2^(-T / half-life)]."""
         at = (numpy.array(_AT[1:]) + _AT[:-1]) / 2
         return float((-numpy.diff(self._out) * 2.0 ** (-at / half_life_s)).sum())
 
     def _until_out(self, out: float) -> float:
-        """Return from when on no more than this share is out still, in seconds."""
+        """Return the seconds from which on no more than this share is still out."""
         place = bisect_left(self._out, -out, key=neg)
         if place == len(_AT):
             return LONGEST
@@ -141,8 +143,8 @@ class Turnaround:
 class Turnarounds:
     """The laws of all kinds of batches, from those `seen` of each model until `read_at`.
 
-    A kind is a model and a size class; where the size is not known yet, all sizes, by their items. The hour of departure counts
-    where enough batches of it and of the hours beside it left lately.
+    A kind is a model and a size class, or all sizes by their items where the size is not known. The hour of departure
+    counts where enough recent batches left in it and in the hours beside it.
     """
 
     def __init__(self, seen: Mapping[str, ObservedBatches], read_at: datetime) -> None:
@@ -152,7 +154,7 @@ class Turnarounds:
     def of(
         self, model: str, *, leaves_at: datetime, usual: timedelta, requests: int | None = None
     ) -> Turnaround:
-        """Return the law of a batch that leaves then, where its workload takes `usual` for its median."""
+        """Return the law of a batch that leaves then, where its workload's usual time is `usual`."""
         size = None if requests is None else bisect_right(LARGER, requests)
         return self._law(model, size, int(leaves_at.timestamp() // 3_600 % 24), usual)
 
@@ -181,8 +183,8 @@ def since_change(seen: ObservedBatches, usual: timedelta) -> int:
     """Return how many of the newest batches left since the provider changed; all of them where it did not.
 
     By the law of the older batches of their size, the cumulated hazards of the newer ones are exponential whatever that law is,
-    and those of batches that are out are censored: without a change as many are back as their hazards add up to. What is
-    compared is the likelihood ratio of each split, less for what few older batches do not know.
+    and those of batches that are out are censored: without a change as many are back as their hazards add up to. The likelihood
+    ratio of each split is compared, less a discount for few older batches.
     """
     number, weight, classes = len(seen.age_s), seen.decay, _size_classes(seen)
     place = numpy.minimum(numpy.searchsorted(GRID, seen.took_s, "right"), len(GRID) - 1)
@@ -215,9 +217,9 @@ def since_change(seen: ObservedBatches, usual: timedelta) -> int:
 
 
 def correction(seen: ObservedBatches) -> float:
-    """Return by how much the log odds to be out still have to move, by what became of what was stated of batches.
+    """Return by how much the log odds of being still out have to move, given what became of earlier statements.
 
-    Hits and misses both count from when the stated time has passed: hits alone are known before.
+    Hits and misses both count from when the stated time has passed, because hits alone are known before.
     """
     missed = seen.took_s > seen.stated_s
     decided = (seen.age_s >= seen.stated_s) & (
@@ -236,8 +238,10 @@ def _median_s(out: Column) -> float:
 
 
 def _kaplan_meier(seen: ObservedBatches, weight: Column, median_s: float) -> Column:
-    """Return the share that is out still at each moment of the grid, with a prior around that median. A batch counts as back
-    from the next moment on."""
+    """Return the share that is still out at each moment of the grid, with a prior around that median.
+
+    A batch counts as back from the next moment on.
+    """
     assumed = numpy.concatenate(([1.0], 1.0 / (1.0 + _GRID_SHAPED / median_s**SHAPE)))
     place = numpy.searchsorted(GRID, seen.took_s, "left")
     back, ends = (

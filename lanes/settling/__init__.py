@@ -1,1 +1,1 @@
-"""What an answer does to its item: outcome, settle, correction, story, and what is listed of it."""
+"""What answers do to their items: attempts, outcomes, settling, corrections, the story of an item, and listings."""

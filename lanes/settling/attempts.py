@@ -1,4 +1,4 @@
-"""What a try means for each of its items: one real-time call, or one request of a batch."""
+"""Attempts: what a real-time call, or a request of a batch, means for each of its items."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -33,13 +33,13 @@ class CallTimes:
 
     @classmethod
     def before(cls, now: datetime, *, age_s: float, seconds: float) -> "CallTimes":
-        """Of a call that ended `age_s` ago and took so many seconds."""
+        """Return the times of a call that ended `age_s` ago and took `seconds`."""
         ended_at = now - timedelta(seconds=max(0.0, age_s))
         return cls(ended_at - timedelta(seconds=seconds), ended_at)
 
     @property
     def ms(self) -> int:
-        """How long it took."""
+        """Return how long it took, in milliseconds."""
         return round((self.ended_at - self.started_at).total_seconds() * 1000)
 
 
@@ -51,7 +51,7 @@ def answered(
     *,
     ids: Sequence[str],
 ) -> list[Attempt]:
-    """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
+    """Return an attempt for each item of an answered call, in the order of the pack; `ids` are the items' names in the call."""
     judged = _judged(version, response, ids)
     return [_attempt(each, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
@@ -65,7 +65,7 @@ def unanswered(
     blame: Blame,
     maybe_billed: bool,
 ) -> list[Attempt]:
-    """Every item of a call that faulted has its attempt; it spends the retry budget only where it is the item's fault."""
+    """Return an attempt for each item of a failed call; it spends the retry budget only where the item is to blame."""
     unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
     outcome = Outcome.UNKNOWN if maybe_billed else unbilled
     judged = Judgment(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
@@ -84,7 +84,7 @@ def unweighed(
     *,
     why: Exception,
 ) -> list[Attempt]:
-    """Return an attempt for each item of a call that cannot be weighed: what it cost is kept, and the items are tried again."""
+    """Return an attempt for each item of a call that cannot be evaluated: its cost is kept, and the items are tried again."""
     outcome = Outcome.UNKNOWN if response is None else Outcome.INVALID
     judged = Judgment(outcome, error=f"its call cannot be weighed: {type(why).__name__}")
     bounds = [Decimal(0)] * len(pack)
@@ -98,7 +98,7 @@ def unweighed(
 def poisoned(
     pack: Sequence[ClaimedWork], error: str, times: CallTimes, *, perhaps_version: bool = False
 ) -> list[Attempt]:
-    """Return the attempts of an input that the provider will never accept; `perhaps_version`: or their version is at fault."""
+    """Return attempts for an input that the provider never accepts; `perhaps_version` says that its version may be to blame."""
     return [
         _attempt(
             each,
@@ -115,11 +115,11 @@ def poisoned(
 
 @dataclass(frozen=True)
 class Refusals:
-    """What is known of a refusal, met in these words by a version on a lane.
+    """The history of a refusal: what a version met in these words on a lane.
 
-    `answered`: a call of the version has been answered; `answered_since`: one that began after this one was first refused.
-    `times`: how often this one was refused; `calls`: how many different ones were since the version was answered last, and
-    `lasted`: how long ago the first of them was. `known`: the version is known to be refused, or is no longer in force.
+    A call of the version was `answered`, or `answered_since` this work was first refused. This work was refused `times` times;
+    since the version's last answer `calls` different ones were, the first of them `lasted` ago. `known` says that the version
+    is known to be refused, or is no longer in force.
     """
 
     answered: bool
@@ -131,7 +131,7 @@ class Refusals:
 
     @property
     def of_version(self) -> bool:
-        """Whether the version is at fault."""
+        """Return whether the version is to blame."""
         if self.answered_since or self.known:
             return not self.answered_since
         if self.answered:
@@ -140,10 +140,11 @@ class Refusals:
 
 
 def weighed(judged: Judgment, refusals: Refusals) -> Judgment:
-    """Return how a refused call fared, once it is weighed whether its version is at fault.
+    """Return the judgment of a refused call, given whether its version is to blame.
 
-    It is where several different calls are refused in the same words, and none is answered. Until that is known an item is
-    asked again, alone, and spends nothing; it is at fault where its version answers others, or if it is refused three times.
+    A version is to blame when several different calls are refused in the same words and none is answered. Until that is known
+    an item is asked again, alone, and spends nothing. An item is to blame when its version answers others, or after three
+    refusals.
     """
     if refusals.of_version:
         return Judgment(
@@ -169,8 +170,10 @@ def of_request(
     *,
     ids: Sequence[str],
 ) -> list[Attempt]:
-    """Every item of a batch's request has its attempt, in the order of the claims: by the response that they share, or all
-    alike where there was none. `ids` are what the request named them."""
+    """Return an attempt for each item of a batch's request, in the order of the claims.
+
+    They share its response, or are all alike where there was none. `ids` are the items' names in the request.
+    """
     if isinstance(said, Judgment):
         return [_attempt(claim, said, times) for claim in claims]
     judged = _judged(version, said, ids)
@@ -178,14 +181,14 @@ def of_request(
 
 
 def missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> list[Attempt]:
-    """Every item has its attempt for which the results of its batch held nothing, however often they were read."""
+    """Return an attempt for each item without a result, however often its batch's results were read."""
     return [Attempt(claim, LOST, None, started_at, now, 0) for claim in claims]
 
 
 def given_up(
     claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal = Decimal(0)
 ) -> Attempt:
-    """Nobody tries it any more; `bound_usd` is what a try of which nothing was heard may have cost at most."""
+    """Return the last attempt of work that is given up; `bound_usd` bounds the cost of a call without an answer."""
     return Attempt(
         claim, Judgment(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd
     )
@@ -199,7 +202,7 @@ def unread(
 
 
 def unsavable(attempt: Attempt, why: str) -> Attempt:
-    """The attempt without its answer, which cannot be stored; what it cost stays."""
+    """Return the attempt without its answer, which cannot be stored; its cost stays."""
     judged = Judgment(
         Outcome.INVALID if attempt.response else attempt.judged.outcome,
         error=f"it cannot be stored: {why}",

@@ -1,4 +1,4 @@
-"""What somebody who follows some items waits for, as a sentence that names who moves them on."""
+"""What a person who follows some items is waiting for, as a sentence that names what moves them on."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MOST_BATCHES = 3  # told one by one
 
 @dataclass(frozen=True)
 class OpenWork:
-    """So many open works of one kind. `rests`: not ready before its time; `paused`: its workload is."""
+    """Open work of one kind, counted. `rests` says that it is not ready yet, `paused` that its workload is paused."""
 
     workload: str
     lane: Lane
@@ -27,7 +27,7 @@ class OpenWork:
 
 @dataclass(frozen=True)
 class FollowedBatch:
-    """A batch in which some of it is; `since` when the provider has it, or since its intent."""
+    """A batch with some of the items, `since` the provider has it or it was intended."""
 
     id: BatchId
     state: BatchState
@@ -39,7 +39,7 @@ class FollowedBatch:
 
 @dataclass(frozen=True)
 class OpenCounts:
-    """What is open of the items that are followed."""
+    """The open work of the followed items."""
 
     unrouted: int
     owed: Sequence[OpenWork]
@@ -48,7 +48,7 @@ class OpenCounts:
 
 @dataclass(frozen=True)
 class DepartRun:
-    """A run of `depart` that was asked for, of one workload or of all (None), and the type of its state, as RUNNING."""
+    """A run of `depart` that was asked for, for one workload or for all (None), with the type of its state, as RUNNING."""
 
     workload: str | None
     run_id: str
@@ -57,8 +57,10 @@ class DepartRun:
 
 @dataclass(frozen=True)
 class Movers:
-    """What is known of who moves batch work on: the run of `depart` that was asked for, how often `collect` looks, and
-    whether batches take their usual time, which those of the local stand-in do not.
+    """What is known of the processes that move batch work on.
+
+    These are the run of `depart` that was asked for, how often `collect` looks, and whether batches take their usual
+    time, which those of the local stand-in do not.
     """
 
     departing: DepartRun | None = None
@@ -67,7 +69,7 @@ class Movers:
 
 
 def sentence(awaited: OpenCounts, movers: Movers, *, now: datetime) -> str:
-    """What is waited for: what is not routed, real time, what waits for a batch, and each batch that is out."""
+    """Say what is waited for: routing, real time, the next batch, and each batch that is out."""
     served = [each for each in awaited.owed if not each.paused or each.state is WorkState.SUBMITTED]
     parts = [
         *([f"{counted(awaited.unrouted, 'item')} to be routed"] if awaited.unrouted else []),

@@ -1,4 +1,4 @@
-"""Why work waits: the cause, since when, and the command or the time that ends it. Pure: facts in, a sentence out."""
+"""Why work waits: the cause, since when, and the command or the time that ends it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Holds:
-    """What may hold an item's work, as the database has it."""
+    """Everything in the database that may hold an item's work."""
 
     paused_at: datetime | None = None  # of its workload
     budgets: Sequence[BudgetStatus] = ()  # that pay for it
@@ -34,7 +34,7 @@ class Holds:
 
 
 def held(work: Row, by: Holds, now: datetime) -> str | None:
-    """Say of this open work what holds it, since when, and what ends it; None where nothing but its turn is missing.
+    """Say what holds this open work, since when, and what ends it; None where only its turn is missing.
 
     `work` is a row of `lanes.work` with the `model` of its lane, and whether its item is `urgent`. Of several causes the one
     that a person must end comes first.
@@ -61,7 +61,7 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _refused_version(work: Row, by: Holds, now: datetime) -> str | None:
-    """The provider refuses every call of its version, for its schema, say."""
+    """Explain that the provider refuses every call of its version, for its schema, say."""
     found = next(
         (
             e
@@ -86,7 +86,7 @@ def _paused(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
-    """The provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
+    """Explain that the provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
     refused = [
         each
         for each in by.incidents
@@ -122,7 +122,7 @@ def _unpaid(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _reserved(work: Row, by: Holds, now: datetime) -> str | None:
-    """Its call is dearer than what is left, or waits for the money that is reserved for others."""
+    """Explain that its call costs more than is left, or waits for money that is reserved for others."""
     if (bound := work.get("bound_usd")) is not None and work["ready_at"] > now:
         stands = "; ".join(each.said for each in by.budgets)
         return (
@@ -151,7 +151,7 @@ def _back_off(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _limit(work: Row, by: Holds, now: datetime) -> str | None:
-    """The provider's limits leave nothing for it: what does not press leaves a share of each alone."""
+    """Explain that the provider's limits leave nothing for it; work that is not urgent leaves a share of each limit alone."""
     if work["lane"] != Lane.REALTIME:
         return None
     kept = 0.0 if work["urgent"] else RESERVE
@@ -184,7 +184,7 @@ def _window(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _batch(work: Row, by: Holds, now: datetime) -> str | None:
-    """A batch is under way, or cannot be brought home without a person."""
+    """Explain which batch has it, and whether a person must decide about that batch."""
     number = work["batch_id"]
     batch = by.batches.get(number)
     if batch is None:

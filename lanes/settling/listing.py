@@ -1,4 +1,4 @@
-"""An item with its current answer, as people and programs get it out."""
+"""Items with their current answers, as people and programs get them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,11 +20,10 @@ TOLD = (
 
 @dataclass(frozen=True)
 class Listed:
-    """An item as it stands. What belongs to an answer is None while there is none.
+    """An item with its current answer, whose fields are None while there is none.
 
-    `lane` is the one that answered, or the one that it waits on. `changed_at`: since when it stands so, that is, when its
-    current answer came, was settled or was promoted, or when it failed or was canceled; else when it was received.
-    `label` is what the newest label says is right.
+    `lane` is the one that answered, or the one that it waits on. `changed_at` is when its current answer came, was settled or
+    promoted, or when it failed or was canceled; else when it was received. `label` is the newest label's right answer.
     """
 
     item_id: ItemId
@@ -50,14 +49,14 @@ class Listed:
 
 @dataclass(frozen=True)
 class ListingQuery:
-    """Which items: of a workload, in one of the states (none named: in any), which stand as they do since then."""
+    """A selection of a workload's items: those in one of the states (any, where none is named) that changed since then."""
 
     workload: str
     states: Collection[ItemState] = ()
     since: datetime | None = None
 
     def told(self) -> "ListingQuery":
-        """Those that one who follows is told of: of these states, whenever that came to be. `states` is empty where none is."""
+        """Return the selection of items that a follower hears of; it names no state where a follower hears of none."""
         return ListingQuery(
             self.workload, [each for each in TOLD if not self.states or each in self.states]
         )
@@ -65,7 +64,7 @@ class ListingQuery:
 
 @dataclass(frozen=True)
 class ListingPage:
-    """Some items, and from where to look on; None: there are no more."""
+    """Some items, and where the next page starts; None where it was the last."""
 
     items: list[Listed] = field(default_factory=list)
     onwards: int | None = None
@@ -77,7 +76,7 @@ SHOWN = FIELDS[1:]  # what readers see: the item's number is the database's own
 
 @dataclass(frozen=True)
 class ResultRequest:
-    """Somebody waits for an item's result; `settled`: for an authoritative one."""
+    """A reader's request for an item's result; `settled` asks for an authoritative one."""
 
     workload: str
     key: str
@@ -86,7 +85,7 @@ class ResultRequest:
 
 
 class NoResult(StrEnum):
-    """Why there is no such result. Of these only NOT_YET passes by itself."""
+    """Why there is no such result. Only NOT_YET passes by itself."""
 
     NOT_YET = "not yet"
     FAILED = "failed"
@@ -97,7 +96,7 @@ class NoResult(StrEnum):
 
 
 def emptied(workload: str, key: str) -> str:
-    """What is said to somebody who asks for an answer that was emptied."""
+    """Explain that the answer is no longer kept."""
     return (
         f'the answer of item "{key}" of workload "{workload}" is no longer kept: keep_payload_days of the workload have passed '
         "since it was received, amended and settled; submit its input under another key to have it answered again"
@@ -109,10 +108,10 @@ MOST = 5
 
 @dataclass(frozen=True)
 class AnswerExample:
-    """An item with its answer, and what that took. Times are seconds since the item was received.
+    """An item with its answer, and what that took; times are seconds since the item was received.
 
-    `first_lane` gave the first answer; `was` holds the fields that a correction changed, as they were before, and
-    `fields` names the output's in the order of its schema. `cost_usd` is that of every attempt.
+    `first_lane` gave the first answer. `was` holds the fields that a correction changed, as they were before; `fields` are the
+    output's in the order of its schema. `cost_usd` sums all attempts.
     """
 
     workload: str
@@ -130,12 +129,12 @@ class AnswerExample:
 
     @property
     def kind(self) -> tuple[str, bool, bool]:
-        """What it is an example of: workload, whether the batch lane answered first, whether that stood."""
+        """Return its workload, whether the batch lane answered first, and whether that answer stood."""
         return self.workload, self.first_lane is Lane.BATCH, not self.was
 
 
 def choose(candidates: Iterable[AnswerExample], most: int = MOST) -> list[AnswerExample]:
-    """At most so many: one of each kind, then a second of each and so on, shown kind by kind."""
+    """Choose at most `most` examples: one of each kind, then a second of each and so on, sorted by kind."""
     ordered = sorted(candidates, key=lambda each: each.kind)
     turns = [
         (turn, each)

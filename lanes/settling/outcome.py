@@ -1,4 +1,4 @@
-"""What one provider response means for the items that shared it."""
+"""The judgment of one provider response for each item that shared it."""
 
 import hashlib
 import json
@@ -21,9 +21,10 @@ from lanes.workload.prices import Usage
 
 @dataclass(frozen=True)
 class Response:
-    """One billed response of the provider. `model` is None where it names none; `fault` says why its answer cannot be read.
+    """A billed response of the provider; `fault` says why its answer cannot be read.
 
-    `call` names the call, or the request of a batch, that it answers: the provider's own name for it may come twice.
+    `model` is None where the response names none. `call` names the call, or the request of a batch, that it answers, because
+    the provider's own names may repeat.
     """
 
     message_id: str
@@ -37,17 +38,17 @@ class Response:
 
     @cached_property
     def digest(self) -> str:
-        """What tells it from any other response of the same name: the call that it answers, what it says and what it used."""
+        """Return a digest of the call, the answer and its usage: it tells apart responses of the same name."""
         said = repr((self.call, self.model, self.text, self.usage))
         return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True)
 class Judgment:
-    """How one item fared in one response, or without any.
+    """How one item fared in a response, or without any.
 
-    `spends` is false where the fault is not the item's; `alone` where its call held others, one of whom may be at fault.
-    `refused_call` names the call that the provider refused for what it says, where that may be due to its version.
+    `spends` is false where the item is not to blame; `alone` is true where another item of its call may be.
+    `refused_call` names the call that the provider refused for its content, where that may be due to its version.
     """
 
     outcome: Outcome
@@ -60,7 +61,7 @@ class Judgment:
 
 @dataclass(frozen=True)
 class PackShare:
-    """Which of the items that shared a response an item is, from 0, and how many there were."""
+    """An item's place among the `of` items that shared a response, from 0."""
 
     index: int
     of: int
@@ -71,11 +72,11 @@ WHOLE = PackShare(0, 1)
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try at one item's work, ready to be saved. `response` is shared by the items of a pack.
+    """One try at one item's work, ready to be saved; items of a pack share its `response`.
 
-    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, which is
-    the whole of it until others are seen to share it: an attempt that is saved apart from its pack pays the same part.
-    `gathered` is where it was in a window before. `version_id` is the version that was tried, where the claim named it.
+    `bound_usd` bounds the cost of an attempt without an answer. `share` is its part of the response, the whole until others
+    are found to share it: an attempt that is saved apart from its pack pays the same part. `gathered` describes its time in a
+    buffer, and `version_id` the version that was tried, where the claim named it.
     """
 
     claim: Claim
@@ -91,12 +92,12 @@ class Attempt:
 
     @property
     def name(self) -> tuple[Claim, Response | None]:
-        """What it is known by: one claim has one attempt for each response, and one at most without any."""
+        """Return its identity: a claim has one attempt for each response, and at most one without any."""
         return self.claim, self.response
 
 
 def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """The attempts without repeats, in their order; those with a response know their share of it."""
+    """Return the attempts without repeats, in order; those with a response know their share of it."""
     known: dict[tuple[Claim, Response | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
@@ -116,12 +117,11 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
 
 @dataclass
 class SaveResult:
-    """What was written: new attempts by outcome, and how many of them were late and only recorded.
+    """The result of a save: new attempts by outcome, and how many of them were late and only recorded.
 
-    `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
-    else of them is written. Nothing at all is written of those that the database `refused`. `stopped` are workloads of which
-    nothing is asked, because the provider refuses their version. `apart` are names under which responses are booked whose own
-    name another response has.
+    `passed_over` attempts belong to items or work that another transaction holds: their cost is in the ledger, and nothing else
+    of them was written. Nothing at all was written of those that the database `refused`. The `stopped` workloads are not asked,
+    because the provider refuses their version. `apart` are the names of responses whose own name another response has.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -148,12 +148,11 @@ class SaveResult:
 
 
 def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
-    """How each item of a call fared, in the order of `ids`.
+    """Judge each item of a call, in the order of `ids`.
 
-    One id: the text is the answer. Several: the text is `{"answers": [{"id", "answer"}]}`, and an id that is
-    missing, doubled or unknown spoils only itself. A refusal, or an answer that cannot be divided, may be due to any one item
-    of a pack: each is asked alone, and none spends its retry budget. An answer counts when it satisfies the output schema and
-    can be stored.
+    With one id the text is the answer. With several it is `{"answers": [{"id", "answer"}]}`, and an id that is missing, doubled
+    or unknown spoils only itself. Any item of a pack may be to blame for a refusal or an answer that cannot be divided: each is
+    asked alone, and none spends its retry budget. An answer counts when it satisfies the output schema and can be stored.
     """
     alone = len(ids) == 1
 
@@ -220,7 +219,7 @@ def _checked(answer: Any, check: AnswerCheck) -> Judgment:
 
 
 def _broken_rule(fault: AnswerFault) -> str:
-    """Where and which rule of the schema is broken. What the answer says there is its item's, and is quoted nowhere."""
+    """Say where the answer breaks which rule of the schema, without quoting the answer, which is its item's data."""
     if not fault.keyword:
         return fault.message
     where = "/".join(map(str, fault.path))[:200] or "the root"

@@ -39,10 +39,10 @@ class BatchDebt(StrEnum):
 
 @dataclass(frozen=True)
 class Obligation:
-    """The work an attempt was for. `failures` counts what was spent before this attempt.
+    """The work that an attempt was for; `failures` counts what was spent before it.
 
-    `item_answered`: some answer of the item stands, be it of an older revision. `others_open`: other live work is owed for
-    the item's newest revision. `may_wait`: a batch would be soon enough.
+    `item_answered` includes answers of older revisions. `others_open` says that other open work is owed for the item's newest
+    revision, `may_wait` that a batch would be soon enough.
     """
 
     purpose: Purpose
@@ -61,7 +61,7 @@ class Obligation:
 
 @dataclass(frozen=True)
 class Correction:
-    """How an authoritative answer differs from the provisional one. `distance` is the share of fields, 0 to 1."""
+    """The difference between an authoritative answer and the provisional one; `distance` is the share of fields, 0 to 1."""
 
     changed_fields: list[str]
     distance: float
@@ -69,7 +69,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Consequence:
-    """What is to be written. A `standing` of None records the attempt and shows nothing."""
+    """The changes to write. Without a `standing` the attempt is recorded and shows nothing."""
 
     work_state: WorkState
     failures: int
@@ -91,11 +91,11 @@ def consequence(
     earlier: dict[str, Any] | None = None,
     now: datetime,
 ) -> Consequence:
-    """What an attempt leads to. `provisional` is the item's standing provisional output, if any.
+    """Return the consequence of an attempt; `provisional` is the item's provisional output, if any.
 
-    `earlier` is the output shown of an older revision: it stays until the newest revision has its authoritative
-    answer, which corrects it. The first valid answer of a standing wins; a late one is recorded and never shown.
-    A replay's answer stands in its own generation and never moves the item.
+    `earlier` is the output shown of an older revision: it stays until the newest revision has its authoritative answer, which
+    corrects it. The first valid answer of a standing wins; a late one is recorded and never shown. A replay's answer stands in
+    its own generation and never moves the item.
     """
     if judged.outcome is Outcome.VALID:
         return _answered(of, judged.output or {}, provisional, earlier)
@@ -105,7 +105,7 @@ def consequence(
 def compare(
     provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...]
 ) -> Correction | None:
-    """The correction between two answers over `fields` (empty = all), None when they agree."""
+    """Return the correction between two answers over `fields` (empty: all), None when they agree."""
     names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
     missing = object()
     changed = [
@@ -115,7 +115,7 @@ def compare(
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality of JSON: 1 and 1.0 are the same number, true is no number."""
+    """Compare JSON values: 1 and 1.0 are the same number, true is no number."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -189,7 +189,7 @@ def _unanswered(
 
 
 def _falls_back(of: Obligation) -> bool:
-    """Whether the batch lane answers where real time could not. What must be real-time is never left to a batch."""
+    """Return whether a batch answers what real time could not; work that must be real-time is never left to a batch."""
     return (
         of.purpose is Purpose.ANSWER
         and of.mode is Mode.LAMBDA
@@ -199,15 +199,17 @@ def _falls_back(of: Obligation) -> bool:
 
 
 def _rest(outcome: Outcome, failures: int) -> timedelta:
-    """How long work rests. What the account or the provider refuses is not asked again at once, whoever comes for it."""
+    """Return how long work rests; what the account or the provider refuses is not asked again at once."""
     if outcome is Outcome.UNSERVED:
         return BACKOFF.longest
     return timedelta(0) if outcome in ANSWERED else BACKOFF.after(failures)
 
 
 def told_alone(announces: Announces, lane: Lane, *, acknowledged: bool) -> bool:
-    """Whether an answer of that lane has an event of its own: by its workload's word, and always where the item's sender asked
-    to be told of it."""
+    """Return whether an answer of that lane has an event of its own.
+
+    The workload decides it, and an item whose sender asked for it always has one.
+    """
     if acknowledged:
         return True
     match announces:

@@ -1,4 +1,4 @@
-"""What happened to one item, in order, and who moves it on: the answer to "why is it where it is?"."""
+"""The story of one item: what happened to it, in order, and what moves it on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from lanes.words import OPEN_WORK, ItemState, Lane, Outcome, Purpose, Reason, Wo
 
 @dataclass(frozen=True)
 class StoryEvent:
-    """One thing that happened to an item."""
+    """Something that happened to an item."""
 
     at: datetime
     what: str
@@ -22,7 +22,7 @@ class StoryEvent:
 
 @dataclass(frozen=True)
 class ItemRecords:
-    """What the database keeps of one item: rows of the views and of `work`, by their column names."""
+    """Everything that the database keeps of one item: rows of the views and of `work`, by their column names."""
 
     item: Row  # item_status
     routes: Sequence[Row]
@@ -38,7 +38,7 @@ class ItemRecords:
 
 
 def happenings(of: ItemRecords) -> list[StoryEvent]:
-    """Everything that happened to the item, oldest first."""
+    """Return everything that happened to the item, oldest first."""
     item = of.item
     told = [StoryEvent(item["received_at"], "received", _door(item))]
     told += [StoryEvent(each["received_at"], "amended", _revision(each)) for each in of.revisions]
@@ -81,7 +81,7 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
 
 
 def next_step(of: ItemRecords, now: datetime) -> str:
-    """Say what holds the item, since when and what ends it, or who moves it on. Work for an older revision moves nothing."""
+    """Say what holds the item, since when and what ends it, or what moves it on. Work for older revisions moves nothing."""
     owed = [
         each
         for each in of.work
@@ -101,7 +101,7 @@ def next_step(of: ItemRecords, now: datetime) -> str:
 
 
 def shared_context(of: ItemRecords) -> list[str]:
-    """Whether calls of its workload mark what they share for the provider's cache: a sentence for each lane, and its reason."""
+    """Say for each lane whether calls of its workload mark their prefix for the provider's cache, and why."""
     return [f"{how.said(lane)}: {how.why}" for lane, how in of.caching]
 
 
@@ -153,7 +153,7 @@ def _attempt(attempt: Row) -> str:
 
 
 def _packed(attempt: Row) -> str:
-    """How many shared its call, and why no more might."""
+    """Say how many items shared its call, and why no more did."""
     if attempt["size"] is not None and attempt["size"] < attempt["allowed"]:
         why = f" (packs of {attempt['size']} of {attempt['allowed']} allowed: {attempt['why']})"
     else:

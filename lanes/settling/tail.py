@@ -1,7 +1,7 @@
-"""Reading on in an append-only table by its numbers, although transactions commit in another order than they number in.
+"""Reading an append-only table by its numbers, although transactions commit in another order than they take numbers.
 
-A number is given when a row is written, and the row is seen when its transaction commits: later ones may be seen first.
-What lies between the seen ones is therefore kept in mind as gaps, until whoever may have filled them has ended.
+A row takes its number when it is written and appears when its transaction commits, so later rows may appear first. The
+numbers between are kept as gaps until every transaction that may have taken them has ended.
 """
 
 from bisect import bisect_left, bisect_right
@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Gap:
-    """Numbers of which no row was seen: an open transaction may have taken them, or nobody ever will.
+    """Numbers without a row so far: an open transaction may have taken them, or none ever will.
 
-    `writers` are the open transactions that may; None: whoever writes to the table when it is looked at next.
+    `writers` are the open transactions that may; None stands for all that write to the table at the next look.
     """
 
     first: int
@@ -24,8 +24,8 @@ class Gap:
 class Tail:
     """How far a table was read. Every row is read once, however late it was committed.
 
-    A reading goes in this order, each step seeing what was committed before it: who writes to the table (`writing`),
-    the rows in the `gaps`, the rows beyond `high`. Then `read` is told of all three.
+    A reading takes three steps in this order, each seeing what was committed before it: the transactions that write to
+    the table (`writing`), the rows in the `gaps`, the rows beyond `high`. Then `read` learns all three.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Tail:
         missing: Sequence[tuple[int, int]] = (),
         writing: frozenset[str] = frozenset(),
     ) -> None:
-        """Everything up to `high` was seen but for what is `missing` of it, which those who are `writing` may have taken."""
+        """Start at `high`; the `missing` numbers below it may have been taken by the transactions in `writing`."""
         self.high = high
         self.gaps = [Gap(first, last, writing) for first, last in missing] if writing else []
 
@@ -46,7 +46,10 @@ class Tail:
         *,
         whole: bool = True,
     ) -> None:
-        """The rows `late` were in gaps, those of `fresh` lie beyond; both are in order. `whole`: no gap holds another."""
+        """Note the `late` rows, which were in gaps, and the `fresh` ones beyond; both are in order.
+
+        `whole` says that no gap holds another row.
+        """
         left = (
             [replace(gap, writers=_may_fill(gap, writing)) for gap in self.gaps]
             if whole
