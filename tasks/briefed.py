@@ -1,4 +1,4 @@
-"""What is told of incidents beside their sentence, looked up when they are told. Whatever fails here, they are told."""
+"""Details of incidents beside their sentence, looked up when they are sent; a failure here never stops a message."""
 
 import time
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ BUDGET_S = 20.0  # for what is looked up in one round of telling: two hundred in
 
 @dataclass(frozen=True)
 class Briefed:
-    """What is known of an incident, and the pages that show more."""
+    """The details of an incident, and the pages that show more."""
 
     briefing: Briefing
     pages: IncidentPages
 
 
 class Briefer:
-    """Briefs the incidents of one round of telling."""
+    """Looks up the details of one round's incidents."""
 
     def __init__(self, db: Database, finder: Finder) -> None:
         self._db, self._finder, self._spent_s = db, finder, 0.0
 
     async def brief(self, of: Incident) -> Briefed:
-        """What is known of it; the incident keeps that. Of one that is over, what was told while it was open."""
+        """Return the details, which the incident keeps; for one that is over, those from while it was open."""
         began = time.monotonic()
         try:
             briefing = await self._briefing(of)
@@ -69,7 +69,7 @@ class Briefer:
 
 
 def _kept(of: Incident) -> Briefing | None:
-    """What was told of it before; None too where another release wrote that, and this one cannot read it."""
+    """Return the details kept so far; None too where another release wrote them and this one cannot read them."""
     try:
         return Briefing.model_validate(of.briefing) if of.briefing else None
     except ValidationError:

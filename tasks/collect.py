@@ -1,4 +1,4 @@
-"""Brings one batch home: applies its results in any order, and returns what failed alone."""
+"""The collection of one batch: its results are applied in any order, and failed items return alone."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -60,12 +60,12 @@ class ForeignResults(LanesError):
 
 
 class Unsaved(LanesError):
-    """The database refuses what became of some items, even without their answers."""
+    """The database refuses the outcome of some items, even without their answers."""
 
 
 @dataclass(frozen=True)
 class CollectResult:
-    """What came of collecting a batch: its items when it is home, else why not, and how long it rests at least."""
+    """The result of collecting a batch: its items, or else why it is not collected and how long it rests at least."""
 
     items: int
     trouble: str | None = None
@@ -73,10 +73,10 @@ class CollectResult:
 
 
 async def poll(at: Connections, batch: OpenBatch) -> bool:
-    """Whether the batch has ended at the provider; its progress is recorded.
+    """Record the batch's progress at the provider; return whether it has ended.
 
     Raises:
-        CallFailed: it could not be looked up; once it is certain that it never can be (BatchUnknown), a person is told.
+        CallFailed: it could not be looked up; once it certainly never can be (BatchUnknown), a person is told.
     """
     assert batch.provider_batch_id is not None
     try:
@@ -108,7 +108,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     persist_result=False,
 )
 async def collect_batch(at: Connections, batch: OpenBatch) -> CollectResult:
-    """The ended batch is home, or the trouble that keeps it is known. Safe to repeat, and after a crash."""
+    """Collect the ended batch, or return what prevents it. Safe to repeat, and after a crash."""
     try:
         items = await bring_home(at, batch)
     except ShortRead as trouble:
@@ -121,17 +121,16 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> CollectResult:
 
 
 async def bring_home(at: Connections, batch: OpenBatch) -> int:
-    """Every item of an ended batch has its outcome, once, and the batch is closed; the number of items that came home.
+    """Give every item of an ended batch its outcome, once, and close the batch; return the number of items.
 
-    None does of a batch whose items went elsewhere: it is booked. One that was adopted and turns out to be a stranger's
-    is let go, and nothing of it is applied. What was applied stays, whatever is raised; the rest follows when it is read
-    again.
+    The number is 0 for a batch whose items went elsewhere, which is only booked, and for an adopted one that turns out to be a
+    stranger's, which is let go. What was applied stays, whatever is raised; the rest follows when it is read again.
 
     Raises:
         ResultsCut: the stream broke off, or (ShortRead) ended before its last line.
         ForeignResults: no line of it is ours; nothing was applied.
         StillLocked, Unsaved: all was read, and not everything could be saved.
-        CallFailed: the results cannot be opened; if it looks as if they never can be, a person is told.
+        CallFailed: the results cannot be opened; if they probably never can be, a person is told.
     """
     assert batch.provider_batch_id is not None
     version = await at.db.run(workloads.one, batch.version_id)
@@ -170,7 +169,7 @@ class ResultReading:
         self._proved = False  # by a result that was read
 
     async def is_ours(self, chunk: Sequence[Line]) -> bool:
-        """Return whether the batch may be ours: no evidence says otherwise. The first chunk decides it of an adopted one."""
+        """Return whether the batch may be ours: no evidence says otherwise. The first chunk decides it for an adopted one."""
         if not self._proved:
             nonce = self._lines.proof(chunk)
             if nonce is None:
@@ -192,7 +191,7 @@ class ResultReading:
         return ours
 
     async def apply(self, ours: Sequence[RequestResult]) -> None:
-        """The results had their consequence."""
+        """Save the consequences of these results."""
         async with self._at.db.transaction() as run:
             members, now = (
                 await run(collection.members, self._batch.id, [each.number for each in ours]),
@@ -210,10 +209,10 @@ class ResultReading:
             await self._freeze(ours, members, now)
 
     async def end(self) -> None:
-        """Every item of the batch has an outcome, and it is closed.
+        """Close the batch once every item has an outcome.
 
         Raises:
-            ShortRead: some have none, and it is too early to believe that they never get one, or the provider's own counts
+            ShortRead: some have none, and it is too early to conclude that they never get one, or the provider's own counts
                 say that they have one: then a person is told.
             StillLocked, Unsaved: some have none, because others hold their rows, or the database refuses them.
         """
@@ -260,7 +259,7 @@ class ResultReading:
     async def _freeze(
         self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime
     ) -> None:
-        """What the account refuses within a batch opens the incident that a refused call opens."""
+        """Open the incident of a refused account or model, as a refused call does."""
         faults = {
             each.number: each.said
             for each in read
@@ -281,10 +280,11 @@ class ResultReading:
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
-        """Save an attempt for each item whose result is lacking, once it is certain that it never comes.
+        """Save an attempt for each item whose result is lacking, once it certainly never comes.
 
-        It is `unknown` where its line cannot be read: the answer may be paid. Where no line came it is missing, once the
-        provider's own counts leave room for that; of a batch whose items went elsewhere it is `unknown` where it may be paid.
+        It is `unknown` where its line cannot be read, because the answer may be paid. Where no line came it is
+        `missing`, once the provider's own counts leave room for that; for a batch whose items went elsewhere it is
+        `unknown` where it may be paid.
         """
         async with self._at.db.transaction() as run:
             short, now = (

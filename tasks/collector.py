@@ -1,4 +1,4 @@
-"""Looks after all open batches beside the ticks of its run: a few at once, each by itself."""
+"""The collector of all open batches, beside the ticks of its run: a few at once, each by itself."""
 
 import asyncio
 import time
@@ -26,9 +26,9 @@ AT_PROVIDER = (*POLLED, BatchState.ENDED)
 
 
 class Collector:
-    """Whatever happens to one batch is told once, and met again after a rest that grows; the others go on.
+    """Polls and collects batches; trouble with one is reported once and tried again after a growing rest.
 
-    `items` counts what came home.
+    `items` counts collected items.
     """
 
     def __init__(self, at: Connections, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,7 @@ class Collector:
         self.items = 0
 
     async def tick(self) -> None:
-        """Every batch that the provider has is being looked after, unless it rests. Waits for none of them."""
+        """Start on every batch that the provider has, unless it rests, without waiting for any of them."""
         now = self._clock()
         for batch in await self._at.db.run(batches.open_batches):
             if (
@@ -53,12 +53,12 @@ class Collector:
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
 
     async def idle(self) -> None:
-        """Nothing is being looked after any more."""
+        """Wait until nothing is being collected."""
         while self._looking:
             await asyncio.wait(self._looking.values())
 
     async def close(self) -> None:
-        """As `idle`; what takes longer than 20 s is given up, and read again by the next run."""
+        """Wait up to 20 s, then cancel the rest, which the next run reads again."""
         try:
             await asyncio.wait_for(self.idle(), HAND_OVER_S)
         except TimeoutError:
@@ -93,7 +93,7 @@ class Collector:
     async def _troubled(
         self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)
     ) -> None:
-        """It rests, and what is wrong stands in the log and in its note, once until it changes."""
+        """Let the batch rest, and write the error into the log and its note, once until it changes."""
         if self._rests.fail(batch.id, trouble, self._clock(), at_least=at_least):
             get_run_logger().warning("batch %d is met again later: %s", batch.id, trouble)
             await self._note(batch, trouble)
@@ -113,7 +113,7 @@ class Collector:
 
 @asynccontextmanager
 async def collecting(at: Connections) -> AsyncIterator[Collector]:
-    """A collector; at the end nothing of it runs any more."""
+    """Provide a collector, and leave nothing running at the end."""
     collector = Collector(at)
     try:
         yield collector

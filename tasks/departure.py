@@ -1,4 +1,4 @@
-"""A run of `depart`: every kind of batch work is tried, and what could not leave is told and asked for again."""
+"""A run of `depart`: every kind of batch work is tried; what could not leave is reported and asked for again."""
 
 import asyncio
 import random
@@ -23,27 +23,29 @@ from tasks.waiting import waiting_kinds
 
 MONEY_AGAIN = timedelta(
     minutes=5
-)  # when a budget is looked at again that nobody raised: other batches may have given back
+)  # when a used-up budget is looked at again: other batches may have given back
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class NotSubmitted(LanesError):
-    """Some of what waited could not be submitted; the text names each workload and why."""
+    """Some waiting work could not be sent; the text names each workload and why."""
 
 
 @dataclass
 class Departed:
-    """How many items left, and a sentence for each kind that did not: refused or failed, or waiting for another
-    batch or for money."""
+    """The number of items that left, and a sentence for each kind that did not.
+
+    It was refused or failed, or waits for another batch or for money.
+    """
 
     items: int = 0
     failed: list[str] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
 
     def ending(self) -> int | State[int]:
-        """What the run ends with.
+        """Return what the run ends with.
 
         Raises:
             NotSubmitted: something failed.
@@ -58,7 +60,7 @@ class Departed:
 async def send_waiting(
     at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep
 ) -> Departed:
-    """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for.
+    """Try every kind of waiting work; what could not leave stays ready, and the next run for it is asked for.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -102,7 +104,7 @@ async def send_waiting(
 async def _all_of(
     at: Connections, kind: BatchKind, departed: Departed, patience: Patience, sleep: Sleep
 ) -> None:
-    """As many batches as it takes; what they hold is counted. One that is too large is halved, a busy provider waited for."""
+    """Send as many batches as it takes. One that is too large is halved, and a busy provider is waited for."""
     most = MOST_ITEMS
     while True:
         try:

@@ -1,5 +1,7 @@
-"""Asks for the runs of standing roles that no process holds, whatever Prefect's events and automations do, and records roles
-that sessions of other users hold."""
+"""The guard of standing roles: it asks for runs of roles that no process holds, whatever Prefect's automations do.
+
+It also records roles that sessions of other users hold.
+"""
 
 import asyncio
 import time
@@ -22,10 +24,10 @@ Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
 
 
 class Guard:
-    """One looker among several: everything that lives has one. It never fails its caller, and never makes it wait for Prefect.
+    """A guard of the roles, one in every long-lived process; it never fails its caller, nor makes it wait for Prefect.
 
-    `ask` asks for a run and tells whether it did (false: one is on its way); what it raises is logged, and it is
-    called again at the next look.
+    `ask` asks for a run and returns whether it did (false: one is on its way); an error is logged, and it is called
+    again at the next look.
     """
 
     def __init__(
@@ -77,13 +79,13 @@ class Guard:
             )
 
     async def run(self) -> None:
-        """Looks until cancelled, beside whatever else its process does."""
+        """Look until cancelled, beside everything else that the process does."""
         while True:
             await self.look()
             await asyncio.sleep(self._every_s)
 
     async def close(self) -> None:
-        """Nothing is asked for any more."""
+        """Stop asking."""
         asking = list(self._asking.values())
         for each in asking:
             each.cancel()
@@ -94,7 +96,7 @@ class Guard:
             if await self._ask(run, now):
                 self._vacancies.asked(run.role, now)
                 get_run_logger().warning(
-                    "nobody held the role of %s: asked for a run of it", run.flow
+                    "no process held the role of %s: asked for a run of it", run.flow
                 )
             self._troubles.over(run.flow)
         except Exception as error:

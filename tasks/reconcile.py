@@ -1,4 +1,4 @@
-"""Finds out what became of a create that brought no answer. Only the holder of the submitter's role may ask."""
+"""The search for batches whose create brought no answer. Only the holder of the submitter's role may run it."""
 
 from datetime import datetime, timedelta
 
@@ -19,7 +19,7 @@ SEVERAL = "several batches at the provider fit it"
 
 
 async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
-    """The account's unresolved batch was adopted, released or held, or waits on; None when there is none.
+    """Adopt, release or hold the account's unresolved batch, or wait on; return the finding, None when there is none.
 
     Held batches are searched for again from time to time.
     """
@@ -80,14 +80,14 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
 
 
 def create_of(at: Connections, batch: OpenBatch) -> LostCreate:
-    """The create of a batch that has no answer."""
+    """Return the create of a batch that has no answer."""
     longest = timedelta(seconds=at.provider.create_within_s)
     over = over_at(batch.intended_at, batch.create_ended_at, longest=longest)
     return LostCreate(batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD)
 
 
 def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:
-    """How far the provider's clock is ahead of the database's. It tells whole seconds, some time between the two."""
+    """Return how far the provider's clock, which tells whole seconds, is ahead of the database's."""
     return (
         timedelta(0)
         if told is None
@@ -96,7 +96,7 @@ def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelt
 
 
 async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
-    """Whether the results are the batch's own, by the nonce of the first: an adoption is proved or undone by it."""
+    """Return whether the results are the batch's own, by the nonce of the first; an adoption is proved or undone by it."""
     if not batch.unproved or batch.provider_batch_id is None:
         return True
     now = await at.db.now()
@@ -111,7 +111,7 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
 
 
 async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> None:
-    """What the provider told of a batch is kept, and it cancels the batch where that is wanted."""
+    """Keep what the provider said of a batch, and cancel the batch there where that is wanted."""
     assert batch.provider_batch_id is not None
     if batch.unknown_since is not None:
         async with at.db.transaction() as run:
@@ -127,7 +127,7 @@ async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> N
 async def out_of_reach(
     at: Connections, batch: OpenBatch, trouble: BatchUnknown | ResultsGone
 ) -> None:
-    """The provider knows no such batch, or keeps its results no longer: once that is certain, a person is told."""
+    """Tell a person once the provider certainly does not know the batch, or no longer keeps its results."""
     now = await at.db.now()
     if isinstance(trouble, BatchUnknown):
         grace = timedelta(seconds=at.provider.listing_grace_s)
@@ -139,7 +139,7 @@ async def out_of_reach(
 
 
 async def unconfirmed(at: Connections) -> list[str]:
-    """A sentence for each batch that the provider has not confirmed."""
+    """Return a sentence for each batch that the provider has not confirmed."""
     return [
         f"batch {each.id} of {each.workload}, {each.items} items, is {each.state} since {each.intended_at:%Y-%m-%d %H:%M} UTC"
         for each in await at.db.run(batches.open_batches)

@@ -1,4 +1,4 @@
-"""Carries batch work to the provider: intent committed, created once, id committed."""
+"""The way of batch work to the provider: its intent is committed, it is created once, and its id is committed."""
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
@@ -53,13 +53,11 @@ HISTORIES = 500  # works whose history is loaded at once, or fewer
 HISTORY_BYTES = (
     1024**2
 )  # of their own payloads: those of their entities are of that kind, and there are several each
-DECIDED_AFTER = timedelta(
-    minutes=10
-)  # how often it is seen whether somebody decided about a held batch
+DECIDED_AFTER = timedelta(minutes=10)  # how often a held batch is looked at for a decision
 
 
 class Blocked(LanesError):
-    """No batch can be created until another one of the account is resolved. `until`: when to ask again."""
+    """No batch can be created until another one of the account is resolved; ask again at `until`."""
 
     def __init__(self, detail: str, until: datetime) -> None:
         self.until = until
@@ -88,7 +86,7 @@ class Prepared:
 
 @task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
 async def send_batch(at: Connections, kind: BatchKind, *, most: int = MOST_ITEMS) -> int:
-    """One batch of up to `most` of a workload's waiting items is with the provider; their number, 0 when none waited.
+    """Send one batch of up to `most` of a workload's waiting items; return their number, 0 when none waited.
 
     A create without an answer leaves the batch `intended`: `collect` finds out what became of it.
 
@@ -129,8 +127,9 @@ async def _unblocked(at: Connections) -> None:
 async def prepare(
     at: Connections, kind: BatchKind, *, now: datetime | None = None, most: int = MOST_ITEMS
 ) -> Prepared | None:
-    """The intent of one batch is committed and owns its work; None when nothing waited. `now` is the database's time
-    unless given.
+    """Commit the intent of one batch, which then owns its work; None when nothing waited.
+
+    `now` defaults to the database's time.
 
     Raises:
         Blocked: it could not be told apart from a batch of the account that is still to be found.
@@ -194,7 +193,7 @@ async def _prepared(
 
 
 async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
-    """The version, and which requests of a batch of it mark what they share: that is committed before anything is locked."""
+    """Return the version and how requests of its batches mark their prefix, committed before anything is locked."""
     async with at.db.transaction() as run:
         version = await run(workloads.one, kind.version_id)
         try:
@@ -204,7 +203,7 @@ async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
 
 
 class _Writing:
-    """The requests of a batch while they are written: of what was written, memory holds the claims."""
+    """The requests of a batch while they are written; memory holds only the claims of what was written."""
 
     def __init__(
         self, version: Version, body: BatchBody, taken: Collection[int], marks: Marks
@@ -219,16 +218,16 @@ class _Writing:
 
     @property
     def size(self) -> int:
-        """The bytes of the body."""
+        """Return the bytes of the body."""
         return self._body.size
 
     @property
     def marked(self) -> int:
-        """How many of them mark what they share."""
+        """Return how many requests mark their prefix."""
         return sum(is_marked(self._marks, number) for number in range(len(self.packs)))
 
     def add(self, pack: Sequence[ClaimedWork]) -> None:
-        """The pack is the next request."""
+        """Write the pack as the next request."""
         number = len(self.packs)
         ids = pack_ids(self.nonce, number, len(pack)) if len(pack) > 1 else [ALONE]
         asked = self._writer.write(
@@ -241,13 +240,13 @@ class _Writing:
                 self.earlier.pop(each.claim.work_id, None)
 
     def weigh(self, each: ClaimedWork) -> int:
-        """The bytes that an item takes of a request, with what its entity said before."""
+        """Return the bytes that an item takes of a request, with its history."""
         return item_bytes(each) + sum(
             octets(payload) + FRAME_CHARS for payload in self.earlier.get(each.claim.work_id, ())
         )
 
     def keep(self, requests: int) -> None:
-        """Only the first so many stay."""
+        """Keep only the first `requests`."""
         self._body.keep(requests)
         del self.packs[requests:]
 
@@ -262,8 +261,7 @@ def _write(
     taken: Collection[int],
     now: datetime,
 ) -> int:
-    """What of the waiting work fits a batch, and its budgets, is written; how many of its packs did. It is read as it is
-    written."""
+    """Write the waiting work that fits a batch and its budgets, as it is read; return how many packs did."""
     version = writing.version
     sizes = PackSizes(sharing.in_force(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
@@ -286,7 +284,7 @@ def _write(
 def _with_history(
     connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing
 ) -> Generator[ClaimedWork]:
-    """The work, and with it what its entities said before, which is loaded no further than it is written."""
+    """Yield the work after loading its entities' earlier items, no further than it is written."""
     most = writing.version.spec.history_items
     if most == 0:
         yield from waiting

@@ -1,4 +1,4 @@
-"""What ended calls lead to: attempts, work that goes back untried, what a drain tells, and what it heeds from now on."""
+"""The consequences of ended calls: attempts, claims to give back, incidents, and what the drain learns from them."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ from lanes.workload.version import Version
 
 @dataclass
 class Consequences:
-    """What some calls that ended mean: attempts to save, claims to give back, incidents to open."""
+    """The consequences of ended calls: attempts to save, claims to give back, incidents to open."""
 
     attempts: list[Attempt] = field(default_factory=list)
     untried: dict[datetime, list[Claim]] = field(
@@ -40,7 +40,7 @@ class Consequences:
     breaches: dict[str, Assessment] = field(default_factory=dict)
     faults: dict[str, Fault] = field(
         default_factory=dict
-    )  # of models that answer nobody: the one that says most
+    )  # of models that do not answer: the fault that says most
     answered: dict[str, datetime] = field(
         default_factory=dict
     )  # models that answer again, and when the call began that tells
@@ -62,7 +62,7 @@ class Consequences:
         self.failures += more.failures
 
     def met(self, model: str, fault: Fault) -> None:
-        """A call of the model was answered by nobody: a probe of it says most, else the newest."""
+        """Note that a call of the model was not answered: a probe of it counts most, else the newest."""
         known = self.faults.get(model)
         if known is None or (known.turn is not None, known.began_at) <= (
             fault.turn is not None,
@@ -71,13 +71,12 @@ class Consequences:
             self.faults[model] = fault
 
     def give_back(self, claims: Sequence[ClaimedWork], at: datetime) -> None:
-        """They were not asked, or refused for no fault of theirs."""
+        """Give back work that was not asked, or was refused for no fault of its own."""
         self.untried.setdefault(at, []).extend(each.claim for each in claims)
 
 
 class Weighing:
-    """Weighs the calls of one drain: its pace, the health of its models and its standstills learn from each; `times` learns how
-    long they take."""
+    """Evaluates the calls of one drain: its pace, its models' health, its standstills and `times` learn from each."""
 
     def __init__(
         self,
@@ -93,7 +92,7 @@ class Weighing:
         self._account, self._flow_run_id = account, flow_run_id
 
     def of(self, ended: Sequence[tuple[Version, CallResult]], now: datetime) -> Consequences:
-        """Return the consequences of calls that ended, each by a version. One that cannot be weighed harms no other."""
+        """Return the consequences of calls that ended, each by a version; one that cannot be evaluated harms no other."""
         then = Consequences()
         for version, called in ended:
             times = CallTimes.before(
@@ -211,7 +210,7 @@ class Weighing:
 
 
 def work_of(pack: Sequence[ClaimedWork]) -> list[WorkId]:
-    """The work of a pack."""
+    """Return the work of a pack."""
     return [each.claim.work_id for each in pack]
 
 
@@ -219,14 +218,14 @@ Kind = tuple[str, str, bool]
 
 
 class FailureLog:
-    """The failures of one drain. However many calls fail, the log grows by a line a minute and kind."""
+    """The failures of one drain: however many calls fail, the log grows by a line per minute and kind."""
 
     def __init__(self) -> None:
         self._said: set[Kind] = set()
         self._again: dict[Kind, FailureReport] = {}
 
     def met(self, failures: Iterable[FailureReport]) -> None:
-        """They stand in the log, or will with the next summary."""
+        """Write the failures into the log, at once or with the next summary."""
         new: dict[Kind, FailureReport] = {}
         for each in failures:
             kind = each.workload, kind_of(each.error), bool(each.calls)
@@ -237,7 +236,7 @@ class FailureLog:
         self._said |= set(new)
 
     def sum_up(self) -> None:
-        """What went on since the last summary stands in the log. What did not is news when it is met again."""
+        """Log what went on since the last summary; a failure that did not is new when it happens again."""
         for each in self._again.values():
             get_run_logger().warning("again since then: %s", each.sentence)
         self._said = set(self._again)
@@ -245,14 +244,14 @@ class FailureLog:
 
 
 def failed(version: Version, called: CallResult, failure: CallFailed) -> FailureReport:
-    """A call that was not answered, in words that quote none of its items."""
+    """Report a call that was not answered, without quoting its items."""
     items = [*called.pack, *called.untried]
     said = remove_quotes(str(failure), [each.payload for each in items])
     return FailureReport(version.workload, said, len(items), calls=1)
 
 
 def unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:
-    """Answers that were paid for in vain."""
+    """Report answers that were paid for and cannot be used."""
     bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
     return [
         FailureReport(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)

@@ -15,7 +15,7 @@ UNCONFIRMED = (
     BatchState.HELD,
 )  # the provider has not said that it has the batch
 AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
-OVER = (BatchState.COLLECTED, BatchState.RELEASED)  # nobody moves it on
+OVER = (BatchState.COLLECTED, BatchState.RELEASED)  # finished
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class BatchDecision(StrEnum):
 
     ADOPT = "adopt"  # it is the batch of that id at the provider
     RESUBMIT = "resubmit"  # its items are ready again for the next batch
-    GIVE_UP = "give_up"  # its items fail, until somebody retries them
+    GIVE_UP = "give_up"  # its items fail, until they are retried
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Stakes:
     def held_by(self) -> str:
         """Say whether the provider has it."""
         if self.provider_batch_id is None:
-            return "nobody knows whether the provider has it"
+            return "it is not known whether the provider has it"
         return f"the provider has it as {self.provider_batch_id}"
 
 

@@ -24,7 +24,7 @@ Z = 2.0  # standard deviations: fewer calls say that it does not pay only where 
 PROBED, APART = (
     20,
     10,
-)  # to find out, so many requests of a batch are marked, every tenth of the first: what a try costs
+)  # marked requests of a batch on trial: every tenth of the first ones
 PROBED_EVERY_S = 1.0  # and in real time a call of a drain in so long: those that begin together read nothing of each other
 LONGEST_REST = timedelta(days=30)
 NOTHING_RESTS = timedelta(days=7)  # where nothing was cached: the prefix of a version does not grow

@@ -26,7 +26,7 @@ class OverheadKind(StrEnum):
     ENGINEERING = "engineering"  # the work that keeps it running
 
 
-# In force until somebody says what it is. The work is an hour on real time and four on batch, at 100 dollars each.
+# In force until a person sets the amounts. The work is an hour on real time and four on batch, at 100 dollars each.
 ASSUMED_USD = {
     (Lane.REALTIME, OverheadKind.INFRASTRUCTURE): Decimal(20),
     (Lane.REALTIME, OverheadKind.ENGINEERING): Decimal(100),
@@ -75,7 +75,7 @@ class Overheads:
     realtime_engineering_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.ENGINEERING])
     batch_infra_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.INFRASTRUCTURE])
     batch_engineering_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.ENGINEERING])
-    assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)  # what nobody set
+    assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)  # never set
 
     @property
     def said(self) -> str:

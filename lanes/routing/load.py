@@ -50,7 +50,7 @@ class AddedItems:
 
 
 NONE: Mapping[str, AddedItems] = {}
-NOBODY: Set[str] = frozenset()
+NO_OTHERS: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class ModelRest:
 
     def said(self, now: datetime) -> str:
         """Say it as a sentence."""
-        return f"{self.model} answers nobody since {clock(self.since, beside=now)}: {self.why}"
+        return f"{self.model} has not answered since {clock(self.since, beside=now)}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,8 @@ class Load:
         until: datetime | None = None,
         more: AddedItems | None = None,
         beside: Mapping[str, AddedItems] = NONE,
+    ) -> float:
         """Return the seconds until these are answered, by the places or their model's limits, whichever takes longer."""
-        """Return the seconds until these are answered, by the places or by the limits of their model, whichever takes longer."""
         line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
         places_s = line.places / self.per_s
         if not limits:
@@ -241,7 +241,7 @@ class Load:
 
     def _beside(self, workload: str, beside: Mapping[str, AddedItems]) -> Sequence[_Other]:
         """Return the other workloads that wait; their shares are computed once for the same names."""
-        names = frozenset(beside.keys() - self._names) if beside else NOBODY
+        names = frozenset(beside.keys() - self._names) if beside else NO_OTHERS
         found = self._others.get((workload, names))
         if found is None:
             found = self._others[workload, names] = self._shared(

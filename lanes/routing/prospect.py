@@ -55,7 +55,7 @@ class Prospect:
         spec = version.spec
         self.confidence, self._asked = (
             spec.confidence,
-            f"; {percent(spec.confidence)} are asked for",
+            f"; {percent(spec.confidence)} is required",
         )
         batches = BatchProfile.of(version)
         self._scheduled = BatchDeparture(
@@ -90,9 +90,7 @@ class Prospect:
         enough = probability >= self.confidence
         asked = "" if enough else self._asked
         due = due_at.isoformat(timespec="seconds")
-        said = (
-            f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
-        )
+        said = f"{percent(probability)} chance that {by.leaves} is back by {due}, {by.told}{asked}"
         return Chance(probability, enough, said, early=by is self._early)
 
     def lost(self, *, early: bool) -> float:
@@ -177,8 +175,10 @@ def percent(probability: float) -> str:
 
 def _told(evidence: "TurnaroundEvidence", usual: timedelta) -> str:
     if evidence.age is None:
-        return f"as {seconds(usual.total_seconds())} are assumed before any was seen"
-    return f"by {counted(evidence.batches, 'batch')} that left {seconds(evidence.age.total_seconds())} ago on average"
+        return f"assuming {seconds(usual.total_seconds())} before any batch was observed"
+    average = " on average" if evidence.batches > 1 else ""
+    age = seconds(evidence.age.total_seconds())
+    return f"judged by {counted(evidence.batches, 'batch')} that left {age} ago{average}"
 
 
 # Items that go to a batch are told high probabilities: there the bins are narrow.

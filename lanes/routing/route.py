@@ -203,10 +203,10 @@ def _choose(
     split = splits.of(item.workload, item.consumer)
     place = bucket(item.workload, entity=item.entity, key=item.key)
     realtime = to_realtime(split, place)
-    whose = "all consumers" if split.consumer is None else f"consumer {split.consumer}"
+    whose = "" if split.consumer is None else f" of consumer {split.consumer}"
     said = (
-        f"bucket {place:,} of {BUCKETS:,} is {'below' if realtime else 'not below'} "
-        f"the split of {split.basis_points / 100:g} % for {whose}"
+        f"the split{whose} sends {split.basis_points / 100:g} % to real time, "
+        f"and bucket {place:,} of {BUCKETS:,} is {'inside' if realtime else 'outside'}"
     )
     return _Choice(Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note, chance)
 

@@ -143,13 +143,11 @@ class _Weighing:
         probability, confidence = law.back_by(late.due_at), late.version.spec.confidence
         if probability >= confidence:
             return None
-        due, out = (
-            late.due_at.isoformat(timespec="seconds"),
-            seconds((self._now - batch.left_at).total_seconds()),
-        )
+        due = late.due_at.isoformat(timespec="seconds")
+        out = seconds((self._now - batch.left_at).total_seconds())
         return probability, (
-            f"due {due}, {batch.name}, out for {out}, is back by then with {percent(probability)}, {law.told}; "
-            f"{percent(confidence)} are asked for"
+            f"{percent(probability)} chance that {batch.name}, out for {out}, is back by {due}, {law.told}; "
+            f"{percent(confidence)} is required"
         )
 
 

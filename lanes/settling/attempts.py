@@ -213,7 +213,7 @@ def unsavable(attempt: Attempt, why: str) -> Attempt:
 def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Judgment]:
     try:
         return judge(response, ids, version.answer_check)
-    except Exception as error:  # nobody foresaw it; the answer was paid for all the same
+    except Exception as error:  # unforeseen; the answer was paid for all the same
         return [
             Judgment(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")
         ] * len(ids)

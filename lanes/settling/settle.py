@@ -161,7 +161,7 @@ def _unanswered(
         return Consequence(WorkState.CANCELED, of.failures)
     failures = of.failures + (judged.spends and judged.outcome not in FREE)
     aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
-    if of.item_settled and not aside:  # another answer was first: nobody waits for this one
+    if of.item_settled and not aside:  # another answer was first
         return Consequence(WorkState.DONE, failures)
     if not judged.spends:  # the provider's fault, or perhaps a neighbour's or its version's: no item fails because of it
         rest = timedelta(0) if judged.refused_call is None else BACKOFF.first
@@ -174,7 +174,7 @@ def _unanswered(
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {counted(failures, 'failed attempt')})"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
-    if of.others_open:  # somebody is still to answer: the last to fail decides
+    if of.others_open:  # the last of them to fail decides
         return Consequence(WorkState.FAILED, failures, failure=said)
     if _falls_back(of) and judged.outcome not in HOPELESS:
         return Consequence(

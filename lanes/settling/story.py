@@ -93,11 +93,11 @@ def next_step(of: ItemRecords, now: datetime) -> str:
         case ItemState.RECEIVED:
             return "the router routes it: see `lanes status` for a drain that runs"
         case ItemState.FAILED if of.item["emptied_at"] is not None:
-            return "nobody: what it said was emptied by its age"
+            return "Done: its input was emptied by its age, so it cannot be retried"
         case ItemState.FAILED:
-            return f"nobody, unless somebody retries it: lanes retry {of.item['workload']} --key {of.item['key']}"
+            return f"Failed; to try again: lanes retry {of.item['workload']} --key {of.item['key']}"
         case _:
-            return "nobody: it is over"
+            return "Done"
 
 
 def shared_context(of: ItemRecords) -> list[str]:

@@ -77,20 +77,20 @@ _LISTS = {  # of workloads, how much of each is asked for, and from which rank o
 
 
 def ready_on(lane: Lane) -> ColumnElement[bool]:
-    """Ready on this lane. The state stands in the query's text, so that a plan kept by the server knows it."""
+    """Match work that is ready on this lane; the state is a literal, so that a plan kept by the server knows it."""
     return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
 
 
 def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
-    """Ready on this lane, and rested."""
+    """Match work that is ready on this lane and whose rest is over."""
     return and_(ready_on(lane), work.c.ready_at <= now)
 
 
 @dataclass(frozen=True)
 class WaitingWork:
-    """The most urgent claimable work of each workload: its version, and its rank, from which on a claim reads past nothing.
+    """The most urgent claimable work of each workload: its version and its rank, from which a claim reads on.
 
-    Work of those in `limited` is claimed as far as their hard budgets pay for it.
+    Work of the workloads in `limited` is claimed as far as their hard budgets pay for it.
     """
 
     versions: Mapping[str, Version]
@@ -106,10 +106,9 @@ def waiting(
     but: Sequence[VersionId] = (),
     now: datetime,
 ) -> WaitingWork:
-    """Return what waits, but for workloads that are paused, versions that cannot be read and those named in `but`.
+    """Return the waiting work, without paused workloads, unreadable versions and the versions in `but`.
 
-    Where `since` names a workload, only its work of this rank or less urgent work is looked for, and what its sender marked
-    urgent.
+    Where `since` names a workload, only its work of that rank or later is looked for, and what its sender marked urgent.
     """
     from_ = since or {}
     given = {
@@ -130,8 +129,10 @@ def waiting(
 
 @cache
 def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
-    """Which workloads have claimable work :now, of no version of :but, by which version and from which rank on; that of each
-    :of_workload is looked for from :of_since on."""
+    """Select the workloads with claimable work :now of no version of :but, with the version and rank of their most urgent.
+
+    For each :of_workload, work is looked for from the rank :of_since on.
+    """
     heads = _table("heads", _LISTS, workload=Text(), since=Moment)
     here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
     head = (
@@ -166,7 +167,7 @@ def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
 def _table(
     name: str, given: Mapping[str, ColumnElement[Any]], **columns: TypeEngine[Any]
 ) -> FromClause:
-    """Lists as a table with those columns."""
+    """Return lists as a table with those columns."""
     named = (column(each, kind) for each, kind in columns.items())
     return (
         func.unnest(*(given[each] for each in columns))
@@ -186,7 +187,7 @@ def most_urgent(
     since: Mapping[str, datetime] | None = None,
     now: datetime,
 ) -> Select[Any]:
-    """The most urgent work of each workload, locked; work locked by others is passed over."""
+    """Select the most urgent work of each workload, locked; work locked by others is passed over."""
     given = _asked(places, since)
     return _urgent(
         lane,
@@ -240,11 +241,11 @@ def claim(
     only: Sequence[VersionId] = (),
     now: datetime,
 ) -> list[ClaimedWork]:
-    """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
+    """Claim up to `most` of the most urgent work of each workload for `worker` until the lease ends, most urgent first.
 
-    The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
-    claim number fences every later write. Work that ranks before what `since` names of its workload is not looked for
-    (`lanes.realtime.heads`), nor work of the versions in `but`; where `only` names versions, only theirs is.
+    The workloads share `most_bytes`: each has at least one claim, and at most one beyond its part. The returned claim number
+    fences every later write. Work that ranks before `since` of its workload is not looked for (`lanes.realtime.heads`), nor
+    work of the versions in `but`; where `only` names versions, only theirs is.
     """
     if not most:
         return []
@@ -262,7 +263,7 @@ def claim(
 
 @cache
 def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
-    """Takes the most urgent of each :of_workload, up to :of_places and :bytes, :by whom, :until when."""
+    """Build the statement that claims the most urgent work of each :of_workload, up to :of_places and :bytes."""
     picked = _urgent(
         lane, _LISTS, _now, work.c.version_id == any_(_only) if chosen else _askable
     ).cte("picked")
@@ -319,7 +320,7 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
 
 
 def claimed(row: Any) -> ClaimedWork:
-    """A row of work joined with its item. Nobody waits for a shadow, however its item presses."""
+    """Read a row of work joined with its item; a shadow has neither a due time nor urgency."""
     presses = row.purpose is not Purpose.SHADOW
     return ClaimedWork(
         Claim(row.id, row.claim_no),
@@ -338,11 +339,10 @@ def claimed(row: Any) -> ClaimedWork:
 
 
 def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
-    """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, and is bounded.
+    """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, up to a bound.
 
-    Its reserve bounds it, or else what its item would cost. Work that moved on while it was claimed is among them as long as
-    money is reserved for it. No lease runs out within 20 s of the server's start: until then a drain that lives could not
-    renew it.
+    The bound is its reserve, or else what its item would cost. Work that moved on while it was claimed is included as long as
+    money is reserved for it. No lease runs out within 20 s of the server's start: until then a live drain could not renew it.
     """
     up = func.pg_postmaster_start_time(type_=Moment)
     over = and_(work.c.lease_until < now, ~literal(now, Moment).between(up, up + LEASE))
@@ -385,7 +385,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
 
 def ready_again() -> ColumnElement[str]:
-    """Ready, unless its item was canceled or amended meanwhile, or answered for good elsewhere: then canceled."""
+    """Return the state of work that is given back: ready, or canceled where its item was canceled, amended or settled."""
     answered = and_(item.c.settled_at.is_not(None), work.c.purpose.in_(ANSWERING))
     outdated = exists().where(
         item.c.id == work.c.item_id,
@@ -397,8 +397,10 @@ def ready_again() -> ColumnElement[str]:
 def give_back(
     connection: Connection, claims: Sequence[Claim], *, ready_at: datetime
 ) -> list[Claim]:
-    """Work we still hold is ready again from `ready_at`, and has spent nothing. What other transactions hold is passed
-    over: those claims are returned, and whoever gives them back comes again."""
+    """Make work that we still hold ready again from `ready_at`, with nothing spent; return the claims that others hold.
+
+    The caller comes back for these.
+    """
     if not claims:
         return []
     numbers = {each.work_id: each.number for each in claims}
@@ -428,7 +430,7 @@ def give_back(
 def renew(
     connection: Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime
 ) -> set[WorkId]:
-    """Extend the leases of those claims that we still hold, by one statement; the ids of their work.
+    """Extend the leases of those claims that we still hold, by one statement; return the ids of their work.
 
     Work that another transaction has locked is passed over: it is renewed next time.
     """

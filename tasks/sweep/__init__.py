@@ -1,1 +1,1 @@
-"""The sweep: everything that waits has somebody who comes for it. Each person of it is a file, with its duty and its test."""
+"""The sweep of `collect`: duties for work that nothing else moves on, and the waker of drains."""

@@ -1,6 +1,6 @@
-"""The waker: work, items or stored events that no drain serves, or a drain that should be warm and is not, call for one.
+"""The waker: it calls a drain for work, items or stored events that no drain serves, or to keep one warm.
 
-It looks every half second beside the ticks of `collect`, so that whatever a trigger drops or Prefect loses costs seconds.
+It looks every half second beside the ticks of `collect`, so that a dropped trigger costs seconds.
 """
 
 import asyncio
@@ -26,8 +26,10 @@ PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
 
 
 class Waker:
-    """It calls by an event, unless a run is on its way; where that was in vain it asks for a run besides. `called` is told that
-    the event waits to be published: somebody has waited for it."""
+    """Calls a drain by an event, unless a run is on its way; after a call in vain it asks for a run as well.
+
+    `called` learns that the event waits to be published.
+    """
 
     def __init__(
         self, db: Database, *, calls: Calls | None = None, called: Callable[[], None] = lambda: None
@@ -38,11 +40,11 @@ class Waker:
         self._troubles = Troubles()
 
     async def look(self) -> None:
-        """As `turn`, now."""
+        """Run `turn` now."""
         await self.turn(await self._db.now())
 
     async def turn(self, now: datetime) -> None:
-        """A drain reads, or is on its way, or nothing needs one, or one was called for."""
+        """Call for a drain where something needs one that neither runs nor is on its way."""
         if await self._db.run(holder_exists, Role.ROUTER):
             self._calls.served()
             return
@@ -70,7 +72,7 @@ class Waker:
         )
 
     async def _unread(self, now: datetime) -> bool:
-        """Whether Prefect has stored events that no drain has read; what it does not say is asked again at the next look."""
+        """Return whether Prefect has stored events that no drain has read; an error is tried again at the next look."""
         try:
             async with asyncio.timeout(PREFECT_S):
                 if await has_arrived(self._db, now):
@@ -88,7 +90,7 @@ class Waker:
         return found
 
     async def _is_on_its_way(self, now: datetime) -> bool:
-        """Whether a run of `answer` is; where Prefect does not say, none is known."""
+        """Return whether a run of `answer` is on its way; false where Prefect does not say."""
         try:
             on_its_way = await is_on_its_way(runs.answer(), now, limit_s=PREFECT_S)
             self._troubles.over("runs")
@@ -102,7 +104,7 @@ class Waker:
 
 @asynccontextmanager
 async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
-    """A waker looks, until the end of the block; `called` is told of every call."""
+    """Run a waker until the end of the block; `called` learns of every call."""
     beside = BackgroundTasks()
     beside.keep("silent drains", Waker(db, called=called).look, every_s=LOOK_EVERY_S)
     try:

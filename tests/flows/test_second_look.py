@@ -90,7 +90,7 @@ async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_o
     )
     assert value == len(KEYS) - 1
     assert str(why).startswith(
-        f"real time answers nothing of 7 items: {model} answers nobody since "
+        f"real time answers nothing of 7 items: {model} has not answered since "
     )
     ((lane,),) = await sender.rows("select count(*) from lanes.work where lane = 'realtime'")
     assert lane == 1

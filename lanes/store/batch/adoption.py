@@ -1,4 +1,4 @@
-"""Which batch of the provider's list is ours: searched for, taken provisionally, then proved or disproved."""
+"""Which of the provider's batches is ours: searched for, adopted, then proved or disproved."""
 
 from datetime import datetime, timedelta
 
@@ -28,7 +28,7 @@ def create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) ->
 
 
 def to_search(connection: Connection, account: str, *, now: datetime) -> list[OpenBatch]:
-    """The account's batches to look for in the provider's list: the unresolved one, and held ones from time to time."""
+    """Return the account's batches to look for in the provider's list: the unresolved one, and held ones from time to time."""
     searched_at = batch_doubt.c.searched_at
     due = or_(searched_at.is_(None), searched_at <= now - SEARCH_EVERY)
     held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
@@ -49,7 +49,7 @@ def adopted(
     expected_end_at: datetime,
     now: datetime,
 ) -> bool:
-    """The batch is taken for a listed one until its first result proves or disproves it. False: it needs none now."""
+    """Adopt a listed batch until its first result proves or disproves it; return whether the batch needed one."""
     row = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
@@ -77,13 +77,13 @@ def adopted(
 def proved(
     connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
 ) -> None:
-    """The batch is the provider's of that id: its first result carries its nonce."""
+    """Note that the batch is the provider's of that id: its first result carries its nonce."""
     this = and_(batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id)
     connection.execute(update(batch).where(this, batch.c.unproved).values(unproved=False))
 
 
 def let_go(connection: Connection, batch_id: BatchId) -> None:
-    """The batch is not the one at the provider that it was taken for: its id is let go, and the batch is held."""
+    """Let go of the adopted id, which is not the batch's, and hold the batch."""
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), batch.c.unproved)
@@ -100,9 +100,9 @@ def let_go(connection: Connection, batch_id: BatchId) -> None:
 def disproved(
     connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
 ) -> bool:
-    """The adopted batch at the provider is a stranger's, and is never adopted again. False: nothing was to be undone.
+    """Let go of an adopted batch that is a stranger's, and never adopt it again; return whether there was anything to undo.
 
-    Its id is let go, never the work: the batch is held, an incident tells it, and the search goes on.
+    The batch keeps its work and is held, an incident says so, and the search goes on.
     """
     row = connection.execute(
         update(batch)
@@ -140,7 +140,7 @@ def disproved(
 
 
 def unsure_counts(connection: Connection, account: str) -> set[int]:
-    """The numbers of requests by which batches of the account may still have to be found in the provider's list."""
+    """Return the numbers of requests by which batches of the account may still have to be found."""
     unsure = or_(
         batch.c.state.in_(UNCONFIRMED), and_(batch.c.state.in_(AT_PROVIDER), batch.c.unproved)
     )

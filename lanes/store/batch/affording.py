@@ -1,4 +1,4 @@
-"""What of the waiting batch work its budgets have something left for, and what a batch of it may cost at most."""
+"""Which waiting batch work its budgets can pay for, and what a batch of it may cost at most."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,12 +53,12 @@ class TooDear:
 
     @property
     def subject(self) -> str:
-        """Which of the workload's budgets it is."""
+        """Return which of the workload's budgets it is."""
         return Budget(self.of.workload, self.of.consumer, self.of.period, "", None, None).subject
 
     @property
     def breach(self) -> Assessment:
-        """What is told of them."""
+        """Return the breach to report."""
         return too_dear(
             self.of.workload,
             self.subject,
@@ -71,10 +71,10 @@ class TooDear:
 
 
 class Affording:
-    """The budgets of one workload while a batch of it is written. Without any, everything passes and nothing is kept.
+    """The budgets of one workload while a batch of it is written; without any, everything passes.
 
-    `marks` says which requests mark what they share, and may cost more. What is left is read without a lock: `reserve` finds
-    out whether it still is.
+    `marks` says which requests mark their prefix, and may cost more. The remainders are read without a lock: `reserve` checks
+    them again.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class Affording:
 
     @property
     def bounds_anything(self) -> bool:
-        """Whether some budget of the workload has a hard limit."""
+        """Return whether some budget of the workload has a hard limit."""
         return bool(self._rests)
 
     def read(self, waiting: Iterable[ClaimedWork]) -> Iterator[ClaimedWork]:
-        """The same work; of what is yielded it is known whose budgets pay for it."""
+        """Yield the same work, after loading whose budgets pay for it."""
         if not self._consumers:
             yield from waiting
             return
@@ -120,9 +120,9 @@ class Affording:
     def payable(
         self, packs: Iterable[list[ClaimedWork]], earlier: Earlier
     ) -> Iterator[list[ClaimedWork]]:
-        """Yield the packs in order, each without the items for which too little is left: those after them may fit.
+        """Yield the packs in order, without the items for which too little is left: those after them may fit.
 
-        It stops where nothing at all would fit. `earlier` is what entities said before.
+        It stops where nothing at all would fit. `earlier` are the earlier items of entities.
         """
         if not self._rests:
             yield from packs
@@ -145,11 +145,11 @@ class Affording:
         self._read_all = True
 
     def bounds(self, packs: Sequence[Sequence[Claim]]) -> Mapping[BudgetId, Decimal]:
-        """What a batch of these packs may cost at most, of each budget."""
+        """Return the most that a batch of these packs may cost, for each budget."""
         return self._shares(packs) if self._rests else {}
 
     def used_up(self) -> BudgetUsedUp | None:
-        """Why something that waits cannot leave; None when money keeps nothing back."""
+        """Return why something that waits cannot leave, None when money keeps nothing back."""
         if not self._waits:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
@@ -159,7 +159,7 @@ class Affording:
         )
 
     def report(self, connection: Connection) -> None:
-        """Tell of items that cost more than a whole period's budget; once all was read, end what was told of others."""
+        """Report items that cost more than a whole period's budget; once all was read, end the reports of others."""
         for each in self._too_dear.values():
             incidents.open(connection, each.breach, now=self._now)
         if self._read_all:
@@ -170,8 +170,7 @@ class Affording:
     def _within(
         self, pack: list[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> list[ClaimedWork]:
-        """The items of the pack that every budget of theirs has enough left for; of those that do not fit together, the
-        largest stay behind."""
+        """Return the items of the pack that all of their budgets can pay for; of too many, the largest stay behind."""
         kept = pack
         while empty := self._exceeded(kept, left, number):
             payers = [each for each in kept if empty.intersection(self._payers(each.claim))]
@@ -191,7 +190,7 @@ class Affording:
     def _exceeded(
         self, items: Sequence[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> set[BudgetId]:
-        """The budgets of which less is left than a pack of these items may cost."""
+        """Return the budgets of which less is left than a pack of these items may cost."""
         return {
             id_
             for id_, usd in self._shares([[each.claim for each in items]], number).items()
@@ -199,7 +198,7 @@ class Affording:
         }
 
     def _stays_behind(self, item: ClaimedWork, left: Mapping[BudgetId, Decimal]) -> None:
-        """It waits for the next period, unless even a whole one is too little for it."""
+        """Leave the item for the next period, unless even a whole one is too little for it."""
         usd = pack_bound(
             self._version, self._sizes[item.claim], items=1, lane=Lane.BATCH, at=self._now
         )
@@ -214,14 +213,14 @@ class Affording:
             self._is_empty(self._payers(item.claim), left)
 
     def _is_empty(self, of: Iterable[BudgetId], left: Mapping[BudgetId, Decimal]) -> bool:
-        """Whether some of these budgets have less left than the smallest request may cost."""
+        """Return whether some of these budgets have less left than the smallest request may cost."""
         empty = {id_ for id_ in of if id_ in left and left[id_] < self._least}
         self._lacking |= empty
         self._waits = self._waits or bool(empty)
         return bool(empty)
 
     def _shares(self, packs: Sequence[Sequence[Claim]], first: int = 0) -> dict[BudgetId, Decimal]:
-        """What these packs may cost at most, of each budget; the first is the request of that number."""
+        """Return the most that these packs may cost, for each budget; `first` is the request number of the first."""
         sums: dict[BudgetId, Decimal] = {}
         for number, pack in enumerate(packs, first):
             size = sum(self._sizes[claim] for claim in pack)
@@ -245,9 +244,9 @@ class Affording:
 
 
 def dear_items_are_gone(connection: Connection, *, now: datetime) -> list[IncidentId]:
-    """End what was told of items that cost more than a whole budget, where none waits any more or the budget was changed.
+    """End reports of items that cost more than a whole budget, where none waits any more or the budget was changed.
 
-    Where one still costs too much, the next departure tells it again.
+    Where one still costs too much, the next departure reports it again.
     """
     return _end(connection, now=now)
 
@@ -259,7 +258,7 @@ def _end(
     of: str | None = None,
     now: datetime,
 ) -> list[IncidentId]:
-    """End these incidents: those `of` a workload but for some, or else of all that hold nothing any more."""
+    """End these incidents: those `of` a workload except `but`, or all that hold nothing any more."""
     rows = connection.execute(text(DEAR_ITEMS), {"of": of, "ending": DEAR}).all()
     said = "Every item that waits for a batch is within its budget."
     ended = [

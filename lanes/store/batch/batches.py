@@ -1,4 +1,4 @@
-"""Batches as they stand: which are open, and which of the provider's are ours."""
+"""Batches as they stand: the open ones, their owners, and the work that waits for one."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ from lanes.words import BatchState, Lane, WorkState
 
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:
-    """The batches that are not finished, oldest first."""
+    """Return the batches that are not finished, oldest first."""
     wanted = is_none_of(batch.c.state, OVER)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
@@ -71,13 +71,13 @@ def announce(
 
 
 def unresolved(connection: Connection, account: str) -> OpenBatch | None:
-    """The account's batch whose create has not been confirmed, if any: no other may be created before it is."""
+    """Return the account's batch whose create is not confirmed, if any: no other may be created before it is."""
     rows = open_batches(connection, account=account)
     return next((each for each in rows if each.state is BatchState.INTENDED), None)
 
 
 def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
-    """Which of these provider batches some batch of ours owns."""
+    """Return which of these provider batches some batch of ours owns."""
     rows = connection.execute(
         select(batch.c.provider_batch_id).where(batch.c.provider_batch_id.in_(list(candidates)))
     )
@@ -85,14 +85,14 @@ def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
 
 
 def expected_minutes(connection: Connection, version_id: VersionId) -> int:
-    """How long a batch of a version usually takes."""
+    """Return how long a batch of a version usually takes."""
     return connection.execute(
         select(version.c.batch_expected_minutes).where(version.c.id == version_id)
     ).scalar_one()
 
 
 def outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:
-    """The workload's open work, counted.
+    """Count the workload's open work.
 
     Raises:
         UnknownWorkload: there is no workload of that name.

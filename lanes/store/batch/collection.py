@@ -1,4 +1,4 @@
-"""A batch on its way home: how far the provider is, whose results are still to come, and that all of them were applied."""
+"""The collection of a batch: its progress at the provider, the requests that still lack results, and its end."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -53,7 +53,7 @@ NOT_COUNTED: Mapping[str, int] = {}
 
 
 def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> None:
-    """How many of the batch's requests the provider has finished."""
+    """Note how many of the batch's requests the provider has finished."""
     connection.execute(update(batch).where(batch.c.id == batch_id).values(processed=processed))
 
 
@@ -65,7 +65,7 @@ def ended(
     now: datetime,
     outcomes: Mapping[str, int] = NOT_COUNTED,
 ) -> None:
-    """The provider finished the batch at `at`, and the world is told, once: also how many requests ended how."""
+    """Note that the provider finished the batch at `at`, and emit an event once, with how its requests ended."""
     superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
     row = connection.execute(
         update(batch)
@@ -87,7 +87,7 @@ def ended(
 def members(
     connection: Connection, batch_id: BatchId, request_nos: Sequence[int]
 ) -> dict[int, list[Claim]]:
-    """The claims behind those requests, in the order of their slots."""
+    """Return the claims behind those requests, in the order of their slots."""
     rows = connection.execute(
         select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
         .where(batch_member.c.batch_id == batch_id, one_of(request_nos, batch_member.c.request_no))
@@ -99,7 +99,7 @@ def members(
 def own_faults(
     connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequence[Claim]]
 ) -> set[int]:
-    """The numbers of the faulted requests that are at fault themselves, in a batch of which no request was answered."""
+    """Return the faulted requests that are to blame themselves, in a batch of which no request was answered."""
     if not faulted:
         return set()
     each = [(number, claim.work_id) for number, claims in faulted.items() for claim in claims]
@@ -114,7 +114,7 @@ def own_faults(
 
 
 def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
-    """The claims of the batch that have no attempt yet, by the number of their request."""
+    """Return the claims of the batch that have no attempt yet, by the number of their request."""
     has_attempt = exists().where(
         attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
     )
@@ -127,7 +127,7 @@ def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Cla
 
 
 def given_up(connection: Connection, batch_id: BatchId) -> set[int]:
-    """The numbers of the batch's requests of which items were given up before a result of theirs was booked."""
+    """Return the requests of which items were given up before a result of theirs was booked."""
     of_claim = and_(
         attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
     )
@@ -151,7 +151,7 @@ def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
 def short_read(
     connection: Connection, batch_id: BatchId, lacking: Collection[int], *, now: datetime
 ) -> ShortReads:
-    """The results of the batch ended without these requests: how often in a row, with this time."""
+    """Count that the results ended without these requests; return how often in a row."""
     row = connection.execute(
         select(batch_doubt).where(batch_doubt.c.batch_id == batch_id).with_for_update()
     ).first()
@@ -170,7 +170,7 @@ def short_read(
 
 
 def noted(connection: Connection, batch_id: BatchId, note: str | None) -> None:
-    """What keeps the batch from coming home stands in its note; one that is home keeps its own."""
+    """Write what keeps the batch from being collected into its note; a collected one keeps its own."""
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED]))
@@ -179,7 +179,7 @@ def noted(connection: Connection, batch_id: BatchId, note: str | None) -> None:
 
 
 def count(connection: Connection, batch_id: BatchId, outcomes: Mapping[Outcome, int]) -> None:
-    """The batch's counts of items have changed by these outcomes. `outcomes.save` calls it; nobody else needs to."""
+    """Change the batch's counts of items by these outcomes; only `outcomes.save` calls it."""
     if sums := counts(outcomes):
         connection.execute(
             update(batch)
@@ -189,9 +189,9 @@ def count(connection: Connection, batch_id: BatchId, outcomes: Mapping[Outcome, 
 
 
 def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Tally | None:
-    """Every result of the batch was applied: how its outcomes add up, None when it was not `ended`.
+    """Close the batch after its last result; return how its outcomes add up, None when it was not `ended`.
 
-    One whose work went elsewhere is booked, and released: what of it needed no outcome of its own was never counted.
+    A batch whose work went elsewhere is booked and released: items without an outcome of their own were never counted.
     """
     superseded = batch.c.state == BatchState.SUPERSEDED
     counted_as = [batch.c[name] for name in COUNTS]

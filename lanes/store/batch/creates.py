@@ -33,7 +33,7 @@ def intend(
     marked: int = 0,
     now: datetime,
 ) -> BatchId:
-    """The batch is intended and owns its work; its id. Each pack is one request; so many of them mark what they share.
+    """Commit the intent of a batch, which owns its work from then on; return its id. Each pack is one request.
 
     Raises:
         IntegrityError: the account has an unresolved batch already.
@@ -74,7 +74,7 @@ def intend(
 
 
 def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
-    """Every claim is a member of the batch. Their numbers travel as texts: the driver needs seconds for so many of them."""
+    """Make every claim a member of the batch; numbers travel as texts, because the driver is slow with long lists of them."""
     columns = {
         "request_no": [number for number, pack in enumerate(packs) for _ in pack],
         "slot": [slot for pack in packs for slot in range(len(pack))],

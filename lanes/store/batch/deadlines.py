@@ -27,9 +27,9 @@ from lanes.words import ANSWERING, Lane
 
 
 def pressing(connection: Connection, *, now: datetime) -> list[str]:
-    """The workloads whose batch work must be submitted now rather than by schedule: by due time, or put off until now.
+    """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
 
-    None that is paused, and none before the moment until which it was put off.
+    Paused workloads are left out, and so are those that were put off until later.
     """
     names = select(workload.c.name).where(workload.c.paused_at.is_(None))
     going = set(
@@ -48,9 +48,9 @@ def pressing(connection: Connection, *, now: datetime) -> list[str]:
 
 
 def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
-    """The workloads with batch work for an unanswered item that is due from now on, and before the moment given for it.
+    """Select the workloads with unanswered batch work that is due from now on and before the moment given for it.
 
-    It is ranked by that due time, so only the work that is ranked in between is read.
+    Work is ranked by due time, so only the ranks in between are read.
     """
     asked = (
         func.unnest(literal(list(until), ARRAY(Text)), literal(list(until.values()), ARRAY(Moment)))
@@ -78,7 +78,7 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
 
 
 def put_off(connection: Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
-    """After a run for one workload, or for all: another is asked for these from then on, and for no other."""
+    """Note after a run for one workload, or for all, when to ask for another; other workloads wait for their schedule."""
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
     connection.execute(
         update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None)

@@ -1,4 +1,4 @@
-"""Batches of which something is not known: which one at the provider it is, or whether the provider has it still."""
+"""Batches in doubt: held, unknown to the provider, released, superseded, a stranger's, or no longer wanted."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ def note(
 
 
 def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
-    """Nobody knows which batch at the provider it is: its work stays with it, and a person is asked to decide."""
+    """Hold a batch that cannot be identified at the provider: it keeps its work, and a person is asked to decide."""
     held = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
@@ -49,9 +49,9 @@ def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime)
 def unknown(
     connection: Connection, batch_id: BatchId, *, why: str, grace: timedelta, now: datetime
 ) -> None:
-    """The provider has said since some time that it has no such batch; beyond the grace period a person is told.
+    """Note that the provider does not know the batch; beyond the grace period a person is told.
 
-    One that owns no work any more is closed then.
+    A batch that owns no work any more is closed then.
     """
     state = connection.execute(
         select(batch.c.state)
@@ -71,13 +71,13 @@ def unknown(
 
 
 def known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
-    """The provider has the batch after all."""
+    """Note that the provider has the batch after all."""
     note(connection, batch_id, unknown_since=None)
     doubts.over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
 
 
 def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) -> None:
-    """The batch has its open incident, which says why and what to do."""
+    """Open the batch's incident, which says why and what to do."""
     row = connection.execute(
         select(batch.c.workload, batch.c["items"].label("all_items")).where(batch.c.id == batch_id)
     ).one()
@@ -85,7 +85,7 @@ def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) 
 
 
 def over(connection: Connection, batch_id: BatchId, sentence: str, *, now: datetime) -> None:
-    """The batch's incident, if one is open, is resolved with that sentence."""
+    """Resolve the batch's incident, if one is open, with that sentence."""
     workload = connection.execute(
         select(batch.c.workload).where(batch.c.id == batch_id)
     ).scalar_one()
@@ -103,7 +103,7 @@ def disown(
     *,
     now: datetime,
 ) -> None:
-    """The provider's batch of that id is a stranger's, though batch `batch_id` was taken for it."""
+    """Note that the provider's batch of that id is a stranger's, though batch `batch_id` was taken for it."""
     given = {
         "account": account,
         "provider_batch_id": provider_batch_id,
@@ -114,7 +114,7 @@ def disown(
 
 
 def strangers(connection: Connection, account: str, candidates: Sequence[str]) -> set[str]:
-    """Which of these provider batches of the account are known to be strangers'."""
+    """Return which of these provider batches of the account are known to be strangers'."""
     wanted = select(disowned.c.provider_batch_id).where(disowned.c.account == account)
     return set(
         connection.execute(wanted.where(one_of(candidates, disowned.c.provider_batch_id))).scalars()
@@ -122,7 +122,7 @@ def strangers(connection: Connection, account: str, candidates: Sequence[str]) -
 
 
 def release(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
-    """The batch was never created: its work is ready again and has spent nothing. False: the provider has it, it stays."""
+    """Release a batch that was never created: its work is ready again, untried; False where the provider has it."""
     released = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
@@ -137,10 +137,10 @@ def release(connection: Connection, batch_id: BatchId, *, note: str, now: dateti
 
 
 def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
-    """The batch that the provider has owns no work any more: what it had is ready again. `collect` cancels and books it.
+    """Take all work from a batch that the provider has; `collect` cancels and books it.
 
-    False: the provider has it no longer, or not yet; then the transaction is to be taken back. Work is locked before its
-    batch, as where results are saved.
+    Returns False where the provider does not have it: then roll the transaction back. Work is locked before its batch, as
+    where results are saved.
     """
     _free(connection, batch_id, now=now)
     superseded = connection.execute(
@@ -156,7 +156,7 @@ def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: date
 
 
 def close(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
-    """The superseded batch is over: nothing of it can be booked any more."""
+    """Close a superseded batch of which nothing can be booked any more."""
     connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state == BatchState.SUPERSEDED)
@@ -192,12 +192,12 @@ with unwanted as (
         where w.batch_id = b.id and w.state = 'submitted' and {WANTED})
    order by b.id limit 100
      for no key update skip locked)
-update lanes.batch b set cancel_at = :now, note = 'nobody waits for any of its items any more'
+update lanes.batch b set cancel_at = :now, note = 'none of its items needs an answer any more'
   from unwanted u where b.id = u.id
 returning b.id
 """
 
 
 def recall(connection: Connection, *, now: datetime) -> list[BatchId]:
-    """Those of them that the provider still works on are to be cancelled there; what it did work off is billed and booked."""
+    """Mark unwanted batches that the provider still works on for cancellation; finished results are billed and booked."""
     return sorted(connection.execute(text(RECALL), {"now": now}).scalars())

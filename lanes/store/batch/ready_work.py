@@ -1,4 +1,4 @@
-"""Batch work that is ready: which kinds of it there are, and the most urgent of one kind, locked for its batch."""
+"""Batch work that is ready: its kinds, and the most urgent of one kind, locked for a batch."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -18,7 +18,7 @@ MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 
 
 def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) -> list[BatchKind]:
-    """The (workload, version) pairs with batch work to submit, of one workload or of all; paused ones wait."""
+    """Return the (workload, version) pairs that have batch work to send, of one workload or of all; paused ones wait."""
     wanted = and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
     if name is not None:
         wanted = and_(wanted, work.c.workload == name)
@@ -40,8 +40,10 @@ def lock_for_batch(
     most_bytes: int = MOST_BYTES,
     now: datetime,
 ) -> list[ClaimedWork]:
-    """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
-    payloads have `most_bytes` as JSON. Locked work is passed over."""
+    """Lock the most urgent batch work of a kind until this transaction ends.
+
+    It stops at `limit` works, or once their payloads have `most_bytes` as JSON; work that others hold is passed over.
+    """
     return list(locked_for_batch(connection, kind, limit=limit, most_bytes=most_bytes, now=now))
 
 
@@ -53,7 +55,7 @@ def locked_for_batch(
     most_bytes: int = MOST_BYTES,
     now: datetime,
 ) -> Generator[ClaimedWork]:
-    """The same, each as it is read; close it where not all of it is."""
+    """Yield the same work as it is read; close the generator before its end where not all is needed."""
     with closing(
         streamed(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)
     ) as rows:
@@ -61,7 +63,7 @@ def locked_for_batch(
 
 
 def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
-    """The most urgent batch work of a kind with its payload, locked; what others have locked is passed over."""
+    """Select the most urgent batch work of a kind with its payload, locked; work that others hold is passed over."""
     return (
         select(
             work.c.id,

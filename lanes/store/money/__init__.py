@@ -1,1 +1,1 @@
-"""Every billed response, and its shares."""
+"""The ledger, budgets, reserves, overheads, and how calls share."""

@@ -1,4 +1,4 @@
-"""How budgets stand in their periods."""
+"""The status of budgets in their periods."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,19 +24,19 @@ LIMITED = f"""{STATUS}
 
 
 def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
-    """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
+    """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
     return [
         _status(row) for row in ask(NAMED, now=now, names=None if names is None else list(names))
     ]
 
 
 def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:
-    """Those of these budgets that have a hard limit, by their ids and in their order."""
+    """Return those of these budgets that have a hard limit, by id and in their order."""
     return {row.budget_id: _status(row) for row in ask(LIMITED, now=now, ids=list(ids))}
 
 
 def _status(row: Any) -> BudgetStatus:
-    """A row of `lanes.budgets_at`."""
+    """Read a row of `lanes.budgets_at`."""
     of = Budget(
         row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd
     )

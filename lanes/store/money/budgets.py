@@ -1,4 +1,4 @@
-"""Budgets: set, changed and removed by people; how each stands in its period."""
+"""Budgets as people set, change and remove them."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from lanes.store.money import budget_status
 from lanes.store.tables import budget, budget_spent, budget_use
 from lanes.store.workload import workloads
 
-NEW_ZONE = "UTC"  # of a budget for which nobody named one
+NEW_ZONE = "UTC"  # of a budget without a zone
 ALONE = timedelta(
     seconds=0.5
 )  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
@@ -90,7 +90,7 @@ SUBMIT_NOW = (
 
 @dataclass(frozen=True)
 class BudgetCount:
-    """What counts against a budget, in US dollars, of the ledger's rows up to these numbers."""
+    """The US dollars that count against a budget, from the ledger's rows up to these numbers."""
 
     usd: Decimal = Decimal(0)
     bound_usd: Decimal = Decimal(0)
@@ -100,7 +100,7 @@ class BudgetCount:
 
 @dataclass(frozen=True)
 class HardBudget:
-    """A budget with a hard limit: whose calls it bounds, and what it is for a whole period."""
+    """A budget with a hard limit, and the limit for a whole period."""
 
     id: BudgetId
     workload: str
@@ -110,14 +110,14 @@ class HardBudget:
 
 
 def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
-    """The budget is in force, with what its period has cost so far; what waited for it goes on. What is true now.
+    """Put the budget in force, with what its period has cost so far, and let what waited for it go on; return what is true now.
 
-    A drain that is under way minds a new one within some two seconds.
+    A running drain obeys a new one within some two seconds.
 
     Raises:
         UnknownWorkload: there is no such workload.
         ActionRefused: it makes no sense, and why.
-        StillLocked: somebody holds what it needs; nothing was changed.
+        StillLocked: another transaction holds what it needs; nothing was changed.
     """
     workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted)) is not None:
@@ -158,14 +158,13 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
 
 
 def zone_of(connection: Connection, workload: str, consumer: str | None, period: Period) -> str:
-    """The time zone of that budget as it is; UTC where there is none."""
+    """Return the time zone of that budget; UTC where there is none."""
     it = Budget(workload, consumer, period, NEW_ZONE, None, None)
     return connection.execute(select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
 def _counted(connection: Connection, wanted: Budget, now: datetime) -> BudgetCount:
-    """What the budget's period has cost so far. Nobody is kept from saving while it is added up: that takes seconds where there
-    are many rows."""
+    """Sum what the budget's period has cost so far, which may take seconds; saves go on meanwhile."""
     with waiting_at_most(connection, ALONE):
         for_a_moment = connection.begin_nested()
         connection.execute(text(LOCKED))
@@ -187,7 +186,7 @@ def _sum(
     rows: Mapping[str, str],
     before: BudgetCount,
 ) -> BudgetCount:
-    """With what these rows of its period add."""
+    """Add these rows of its period."""
     of = {
         "workload": wanted.workload,
         "since": _began_at(connection, wanted, now),
@@ -212,8 +211,7 @@ def _count_from(
     values: dict[str, Any],
     so_far: BudgetCount,
 ) -> None:
-    """The budget counts what its period has cost, from whoever saved before, and was not counted yet; a new one is there from
-    now on."""
+    """Start counting what the budget's period has cost, including saves that were not counted yet."""
     connection.execute(text(LOCKED))
     if id_ is None:
         id_ = connection.execute(
@@ -244,7 +242,7 @@ def _count_from(
 def remove(
     connection: Connection, name: str, consumer: str | None, period: Period, *, now: datetime
 ) -> str:
-    """There is no such budget any more, and what waited for it goes on. What is true now.
+    """Remove the budget, and let what waited for it go on; return what is true now.
 
     Raises:
         ActionRefused: there was none.
@@ -281,12 +279,12 @@ def fold(connection: Connection, *, most: int = MOST) -> int:
 def statuses(
     connection: Connection, names: Iterable[str] | None = None, *, now: datetime
 ) -> list[BudgetStatus]:
-    """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
+    """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
     return budget_status.of(asking.through(connection), names, now=now)
 
 
 def limited(connection: Connection) -> list[HardBudget]:
-    """The budgets that have a hard limit."""
+    """Return the budgets that have a hard limit."""
     rows = connection.execute(
         select(
             budget.c.id, budget.c.workload, budget.c.consumer, budget.c.period, budget.c.hard_usd
@@ -301,7 +299,7 @@ def limited(connection: Connection) -> list[HardBudget]:
 
 
 def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
-    """Of whom nothing more is paid, whether that was asked for already or not: a workload and its consumer, None for all."""
+    """Return the workloads and consumers (None: all) for which nothing more is paid, whether they asked already or not."""
     return {
         (each.budget.workload, each.budget.consumer)
         for each in statuses(connection, now=now)
@@ -310,7 +308,7 @@ def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | No
 
 
 def unpaid(connection: Connection, *, now: datetime) -> list[str]:
-    """The workloads of which nothing more is paid, whoever reads it."""
+    """Return the workloads for which nothing more is paid."""
     return sorted(name for name, consumer in used_up(connection, now=now) if consumer is None)
 
 
@@ -323,7 +321,7 @@ def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
 
 
 def _require_zone(connection: Connection, zone: str, now: datetime) -> None:
-    """The database knows the zone too: it divides what is spent by it."""
+    """Require that the database knows the zone, by which it divides spending."""
     try:
         with connection.begin_nested():
             connection.execute(select(func.date_trunc("day", literal(now), zone)))

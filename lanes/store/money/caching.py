@@ -1,4 +1,4 @@
-"""What the provider's cache did of late, what is decided by it, and what it saved; the rule stands in `lanes.money.caching`."""
+"""Recent use of the provider's cache, the decisions made from it, and what it saved; the rule is in `lanes.money.caching`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from lanes.workload.version import Version
 
-LOOKED_EVERY = timedelta(seconds=15)  # whoever decided, nobody looks again before
+LOOKED_EVERY = timedelta(seconds=15)  # the shortest time between two looks, by any process
 OF_LATE = timedelta(minutes=30)  # calls come as often as since then
 MARKING_AFTER = timedelta(
     minutes=2
@@ -77,8 +77,9 @@ select f.workload, f.lane, case f.lane when 'batch' then v.batch_model else v.re
 
 
 def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: datetime) -> Caching:
-    """How calls of the version's lane mark what they share from now on: decided by what was measured, or as it was decided a
-    moment ago. What somebody else is deciding stays as it is.
+    """Decide how calls of the version's lane mark their prefix, or return a recent decision.
+
+    A decision that another transaction is making is left to it.
 
     Raises:
         LookupError: no price is known for its model.
@@ -94,23 +95,23 @@ def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: date
 
 
 def state(ask: Ask, version: VersionId, lane: Lane) -> Caching | None:
-    """What was decided last; None before anything was."""
+    """Return the last decision, None before the first."""
     rows = ask(STATE, version=version, lane=lane)
     return _caching(rows[0]) if rows else None
 
 
 def states(ask: Ask, workload: str | None = None) -> list[tuple[str, Lane, Caching]]:
-    """How the versions in force cache, of that workload or of all: workload and lane, and what was decided last."""
+    """Return the last decisions of the versions in force, with workload and lane."""
     return [(row.workload, Lane(row.lane), _caching(row)) for row in ask(STATES, workload=workload)]
 
 
 def hit_rates(ask: Ask) -> HitRates:
-    """Those that were measured where all calls mark what they share."""
+    """Return the measured hit rates of lanes on which all calls mark."""
     return {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in ask(CACHED)}
 
 
 def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: datetime) -> CacheUse:
-    """What was measured since the lane marks as it does, as far back as that counts."""
+    """Return the measurements since the lane marks as it does, as far back as they count."""
     of = {"workload": version.workload, "lane": lane}
     per_s = 0.0
     if lane is Lane.REALTIME:
@@ -126,9 +127,10 @@ def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: da
 
 
 def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
-    """How many calls that were answered marked what they share, as far as is certain.
+    """Count the answered calls that surely marked their prefix.
 
-    In real time as many as there were for the items, as the workload's calls were shared: packs are often not full.
+    In real time that is the number of calls for the items, by how the workload's calls were shared, because packs are often not
+    full.
     """
     if lane is Lane.BATCH:
         (marked,) = ask(MARKED, version=version.id, since=since)
@@ -147,7 +149,7 @@ def _written(
     decided: Caching,
     known: Caching | None,
 ) -> bool:
-    """Whether it is what was decided last: not where somebody else decides, or did meanwhile."""
+    """Write the decision; return False where another transaction decides, or did meanwhile."""
     from sqlalchemy import and_, select, update
     from sqlalchemy.dialects.postgresql import insert
 
@@ -185,9 +187,9 @@ def _caching(row: Any) -> Caching:
 
 
 def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavings]:
-    """What the cache saved of what was billed from the minute of `since` on, by workload and lane, at the prices of today.
+    """Return what the cache saved since the minute of `since`, by workload and lane, at today's prices.
 
-    Where nothing was cached there is no row; where a model has no price any more its tokens are left out.
+    Lanes where nothing was cached have no row; tokens of a model without a price are left out.
     """
     sums: dict[tuple[str, Lane], list[CacheSavings]] = {}
     for row in ask(SAVED, since=since):

@@ -1,4 +1,4 @@
-"""What is reserved of budgets: the bounds of calls stand in their work, those of batches here.
+"""Reserves of budgets: the bounds of calls stand in their work, those of batches here.
 
 Both are reserved under the lock of the budgets' rows, so that claims and batches together never promise more than is left.
 """
@@ -25,7 +25,7 @@ WAIT = timedelta(seconds=1)  # longest wait of a batch for a budget that another
 
 
 class BudgetUsedUp(LanesError):
-    """Less of a budget is left than the most that a batch may cost; `budgets` are those, with the least that was lacking."""
+    """Less of a budget is left than a batch may cost; `budgets` are those, with the least that was lacking."""
 
     def __init__(self, detail: str, budgets: Mapping[BudgetId, Decimal]) -> None:
         self.budgets = budgets
@@ -35,10 +35,10 @@ class BudgetUsedUp(LanesError):
 def reserve(
     connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId, Decimal], *, now: datetime
 ) -> None:
-    """Reserve that much of each budget for the batch until it is collected or released; lock them until the transaction ends.
+    """Reserve these amounts for the batch until it is collected or released, and lock the budgets until the transaction ends.
 
     Raises:
-        BudgetUsedUp: one has not so much left; the transaction is to be taken back.
+        BudgetUsedUp: one has too little left; roll the transaction back.
         StillLocked: another transaction holds one of them.
     """
     if not bounds:
@@ -63,7 +63,7 @@ def reserve(
 
 
 def lock_free(connection: Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
-    """Lock those of these budgets that no other transaction holds; nothing is waited for."""
+    """Lock those of these budgets that no other transaction holds, without waiting."""
     return set(
         connection.execute(_hard(ids).with_for_update(key_share=True, skip_locked=True)).scalars()
     )
@@ -76,7 +76,7 @@ def tell(
     *,
     now: datetime,
 ) -> None:
-    """Note the least that each of these locked budgets lacked for its next call, or None: it paid. Write only what changed."""
+    """Note the least that each of these locked budgets lacked for its next call, None where it paid; write only changes."""
     for id_, lacked in refused.items():
         if lacked != found[id_].refused_usd:
             since = None if lacked is None else found[id_].refused_at or now
@@ -96,7 +96,7 @@ def refused(connection: Connection, lacking: Mapping[BudgetId, Decimal], *, now:
 def lefts(
     connection: Connection, ids: Iterable[BudgetId], *, now: datetime
 ) -> dict[BudgetId, Decimal]:
-    """Return what is left of these budgets now; nothing is locked, so less may be left when it is asked for."""
+    """Return what is left of these budgets now, without a lock: less may be left when it is asked for."""
     return {
         id_: of.left_usd
         for id_, of in budget_status.limited(asking.through(connection), ids, now=now).items()
@@ -104,7 +104,7 @@ def lefts(
 
 
 def consumers(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
-    """Return who reads the results of this work."""
+    """Return the consumers of this work."""
     rows = connection.execute(
         select(work.c.id, item.c.consumer)
         .join(item, item.c.id == work.c.item_id)
@@ -114,7 +114,7 @@ def consumers(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str | N
 
 
 def _hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
-    """Those of these budgets that have a hard limit, in the order in which all transactions lock them."""
+    """Select those of these budgets that have a hard limit, in the order in which all transactions lock them."""
     return (
         select(budget.c.id)
         .where(one_of(list(ids), budget.c.id), budget.c.hard_usd.is_not(None))

@@ -42,7 +42,7 @@ BOOKED = (
 
 
 class Payer(Protocol):
-    """Whose work an attempt tried."""
+    """The work that an attempt tried."""
 
     @property
     def workload(self) -> str: ...
@@ -53,8 +53,10 @@ class Payer(Protocol):
 
 @dataclass(frozen=True)
 class BookedAttempts:
-    """Attempts as they are booked, each with its part of its response. `apart` are names that were made for responses whose own
-    name another response has: the attempts have them too."""
+    """Booked attempts with their parts of the responses.
+
+    `apart` are names made for responses whose own name another response has; the attempts use them too.
+    """
 
     attempts: list[Attempt]
     parts: list[BillPart]
@@ -68,12 +70,11 @@ def book(
     *,
     batch_id: BatchId | None,
 ) -> BookedAttempts:
-    """Every response is in the ledger; what was booked is in the order of the attempts.
+    """Book every response in the ledger; return the attempts in order, with their parts.
 
-    `payers` are by id of the work. Who asked is told by the response: a batch's are booked with its id, all others are real
-    time's, on whichever lane the work is by now. The attempts know their shares, so that the parts of one response sum exactly
-    to it even when they are saved apart. A response that answers one of its items first is for answers. No row of an item or
-    its work is locked or waited for.
+    `payers` are by id of the work. A batch's responses are booked with its id, all others for real time, on whichever lane the
+    work is by now. The attempts know their shares, so the parts of one response sum exactly to it even when they are saved
+    apart. A response that answers one of its items first is for answers. No row of an item or its work is locked or waited for.
     """
     shared: dict[Response, list[BillPart]] = {}
     rows: dict[Response, dict[str, Any]] = {}
@@ -120,9 +121,9 @@ def book(
 
 
 def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> dict[Response, str]:
-    """Put the responses into the ledger, once; return the names of those whose own name another response has.
+    """Insert the responses, once; return new names for those whose own name another response has.
 
-    Such a name is made of both, so that it is the same whenever the response is saved again.
+    Such a name is made of both, so it is the same whenever the response is saved again.
     """
     if not rows:
         return {}
@@ -146,23 +147,23 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
 def _inserted(
     connection: Connection, rows: Iterable[dict[str, Any]]
 ) -> set[tuple[str, str | None]]:
-    """Insert the rows whose names are not in the ledger yet, and return (name, digest) of each of these."""
+    """Insert the rows whose names are not in the ledger yet; return (name, digest) of each of these."""
     in_order = sorted(rows, key=itemgetter("message_id"))  # two savers of the same never deadlock
     return {(row.message_id, row.digest) for row in connection.execute(_booked(), split(in_order))}
 
 
 @cache
 def _booked() -> ReturningInsert[*tuple[Any, ...]]:
-    """The responses are in the ledger, once."""
+    """Build the statement that inserts responses once."""
     given = split_records([column(name, response.c[name].type) for name in BOOKED])
     added = insert(response).from_select(list(BOOKED), given).on_conflict_do_nothing()
     return added.returning(response.c.message_id, response.c.digest)
 
 
 def _priced(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:
-    """What the response cost, and what the table's name says of it: by the model it names, or else by the one we asked.
+    """Return the cost of a response, and a remark on its price: by the model it names, or else by the one we asked.
 
-    Where neither has a price any more it is booked at 0, and that is said: nothing billed goes unrecorded.
+    Without a price it is booked at 0, and the remark says so: nothing billed goes unrecorded.
     """
     asked = payer.model(lane)
     for model in (said.model or asked, asked):

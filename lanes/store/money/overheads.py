@@ -1,4 +1,4 @@
-"""What keeping the lanes takes a month: set by people, never changed."""
+"""Overheads of the lanes: set by people, never changed, and read by date."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from lanes.store.workload import workloads
 
 
 def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: datetime) -> str:
-    """The amount is in force from its day on, until a later one is. What is true now.
+    """Put the amount in force from its day on; return what is true now.
 
     Raises:
         UnknownWorkload: there is no such workload.

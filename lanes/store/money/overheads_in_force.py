@@ -17,12 +17,12 @@ select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes
 
 
 def rows(ask: Ask, names: Iterable[str] | None = None) -> list[DatedOverhead]:
-    """What was set for these workloads and for every one, or all of it, in the order in which it was set."""
+    """Return what was set for these workloads and for every one, or all of it, in the order in which it was set."""
     return [_dated(row) for row in ask(SET, names=None if names is None else list(names))]
 
 
 def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
-    """What the lanes of each of these workloads take a month, by name; what nobody set is assumed."""
+    """Return the monthly overheads of each of these workloads, by name; amounts that were never set are assumed."""
     wanted = list(names)
     found, today = rows(ask, wanted), now.astimezone(UTC).date()
     return {name: in_force(found, name, today) for name in wanted}

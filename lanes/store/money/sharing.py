@@ -1,4 +1,4 @@
-"""How calls share at present: read from the database once in a while, and kept for whoever asks in between."""
+"""How calls share at present, kept for half a minute, and the decisions about pack sizes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -36,12 +36,12 @@ _lock = Lock()
 
 
 def estimates(connection: "Connection", *, now: datetime) -> Estimates:
-    """What items cost at the prices of that day, as calls share at present."""
+    """Return the estimates at that day's prices, as calls share at present."""
     return Estimates(now, known(connection, now=now))
 
 
 def known(connection: "Connection", *, now: datetime) -> Sharing:
-    """How they share, at most half a minute old; the database is only asked where this program knows nothing so new."""
+    """Return how calls share, at most half a minute old."""
     with _lock:
         kept = _kept.get(connection.engine)
     if kept is not None and kept[0] <= now < kept[0] + KEPT_FOR:
@@ -54,7 +54,7 @@ def known(connection: "Connection", *, now: datetime) -> Sharing:
 
 
 def forget(engine: "Engine") -> None:
-    """The next who asks reads the database: for those who undo what they wrote, or lead the engine elsewhere."""
+    """Drop what is kept: for tests that undo their writes, or lead the engine elsewhere."""
     with _lock:
         _kept.pop(engine, None)
 
@@ -92,12 +92,12 @@ select a.version_id, a.lane, s.pack, count(*)::int as n, (count(*) filter (where
 
 
 def in_force(connection: "Connection") -> dict[PackPlace, PackDecision]:
-    """What was decided last of each workload, lane and model."""
+    """Return the last decision of each workload, lane and model."""
     return decided(asking.through(connection))
 
 
 def decided(ask: Ask) -> dict[PackPlace, PackDecision]:
-    """The same, of whoever asks the database."""
+    """Return the same, for any way to ask the database."""
     return {
         _place(row): PackDecision(
             row.size,
@@ -119,7 +119,7 @@ def evidence(
     *,
     now: datetime,
 ) -> dict[tuple[VersionId, Lane], PackEvidence]:
-    """What was compared on these lanes within 28 days: of packed items only since what was decided `last` of their lane."""
+    """Return the comparisons on these lanes within 28 days; those of packed items only since their lane's `last` decision."""
     oldest = now - BACK_TO
     given = {
         "versions": [id_ for id_, _ in places],
@@ -144,7 +144,7 @@ def evidence(
 def decide_all(
     connection: "Connection", versions: "Iterable[Version]", *, now: datetime
 ) -> list[PackDecision]:
-    """Wherever enough is known, another size is in force from now on; these decisions."""
+    """Decide pack sizes anew wherever the evidence suffices; return the decisions."""
     ask = asking.through(connection)
     last = decided(ask)
     may_share = [

@@ -1,1 +1,1 @@
-"""Routes, splits, and what moves to the other lane."""
+"""Routes, changes of lane, observed turnarounds and stored traffic."""

@@ -1,4 +1,4 @@
-"""Due items of the batch lane: those that a second look asks about, and those that real time takes over from it."""
+"""Due items of the batch lane: those that a second look asks about, and those that real time takes over."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 MOST = 20_000  # items of a workload in one look, those that are due first
-PASSED_OVER = 100_000  # read for them at most: as many as a batch can have, and one that nobody wants is cancelled
-STRIDE = 1_000  # of what comes behind them one stands for so many
+PASSED_OVER = 100_000  # works read for them at most: as many as a batch can have
+STRIDE = 1_000  # one item stands for this many of those behind
 CHUNK = 500  # items of one transaction
 
 WAITS = f"""w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer' and w.state in {UNCLAIMED}
       and not w.rescued"""
 
-# How much of it there is, whoever still awaits it.
+# Counts the work, without looking at its items.
 NUMBERS = f"""
 select f.name, n.items
   from lanes.workload f
@@ -38,7 +38,7 @@ select f.name, n.items
 
 # What is due of each workload, by itself, so that none hides another; what is bound is asked for apart. In which batch it is,
 # whatever that batch's state: one that is held, or intended, may be the provider's. What a batch still has of an item that was
-# answered, withdrawn or amended meanwhile is awaited by nobody.
+# answered, withdrawn or amended meanwhile needs no answer.
 def _of_each_workload(binds: str) -> str:
     return f"""
   from lanes.workload f
@@ -56,7 +56,7 @@ def _of_each_workload(binds: str) -> str:
 """
 
 
-# What comes behind the last that was read of a workload: of every so many the first.
+# The work behind the last that was read of a workload: the first of every `STRIDE`.
 BEHIND = f"""
 select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as items, i.consumer, b.id as batch_id,
        b.intended_at as left_at, b.requests
@@ -90,7 +90,7 @@ select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch
 
 
 def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
-    """How many free items of each workload are due from now on and until then, `PASSED_OVER` at most."""
+    """Count the free items of each workload that are due from now until then, at most `PASSED_OVER`."""
     return {
         row.name: row.items
         for row in connection.execute(text(NUMBERS), {"now": now, "until": until})
@@ -98,10 +98,10 @@ def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[s
 
 
 def due(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
-    """What the batch lane owes to free items that are due from now on and until then, first what is due first: `MOST` at most
-    of each workload, and one of every `STRIDE` of what comes behind them.
+    """Return free items of the batch lane that are due from now until then, in due order.
 
-    Nothing of a workload that is paused or cannot be read, nothing that was rescued, and nothing that is bound to batch.
+    These are at most `MOST` of each workload, and one of every `STRIDE` behind them. Rescued items are left out, and so are
+    workloads that are paused or cannot be read.
     """
     found = [
         LateItem(row.id, of, row.due_at, _out(row), consumer=row.consumer)
@@ -124,7 +124,7 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[LateI
 
 
 def bound(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
-    """The same of items that are bound to batch: those of one batch that are due at once are one, and say how many they are."""
+    """Return the same of items bound to batch; one stands for all of its batch that are due at the same time."""
     return [
         LateItem(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
         for row, of in _readable(connection, BOUND, {"until": until, "now": now})
@@ -145,7 +145,7 @@ def take(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetime)
 def _readable(
     connection: Connection, statement: str, at: dict[str, Any]
 ) -> list[tuple[Any, Version]]:
-    """What a statement finds, each with its version."""
+    """Return the rows of a statement, each with its version."""
     rows = connection.execute(text(statement), at).all()
     readable = versions(connection, {row.version_id for row in rows})
     return [(row, readable[row.version_id]) for row in rows if row.version_id in readable]

@@ -1,4 +1,4 @@
-"""Decisions and the work they create."""
+"""First routes and the work they create."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,15 +45,16 @@ TOLD = (
 GIVEN = [column(name, route.c[name].type) for name in TOLD] + [
     column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
-ROUTING = (
-    7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
-)
+ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the role of router changes hands
 
 
 @dataclass(frozen=True)
 class RoutingStart:
-    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, whether
-    some budget has a soft limit, and where the items of each workload begin that no router has seen."""
+    """The facts with which a routing transaction begins.
+
+    They say whether it is `alone`, whether amendments wait for items, whether a budget has a soft limit, and where the unrouted
+    items of each workload begin.
+    """
 
     alone: bool
     amended: bool
@@ -64,11 +65,10 @@ class RoutingStart:
 def begin(
     connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None
 ) -> RoutingStart:
-    """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`. Items are looked
-    for as `unrouted.have_received` does.
+    """Start a routing transaction, which waits for no lock longer than `wait`; one transaction routes at a time.
 
-    Its commit waits for no disk. A server that crashes within a second may lose it: its items are received then, and routed
-    again. Whoever acts on a route commits that behind it, in the order of the log, and does wait.
+    Items are looked for as `unrouted.have_received` does. The commit waits for no disk: after a crash within a second its items
+    are received again, and routed again. A transaction that acts on a route commits behind it in the log, and does wait.
     """
     row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
     there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
@@ -107,7 +107,7 @@ def _begun() -> Select[*tuple[Any, ...]]:
 def save(
     connection: Connection, decided: Sequence[tuple[ReceivedItem, Version, Route]], *, now: datetime
 ) -> None:
-    """Each item has its position, its route and its work; drains are told."""
+    """Give each item its position, its route and its work, and notify drains."""
     if not decided:
         return
     connection.execute(_saved(), split([_row(*each) for each in decided]) | {"now": now})
@@ -115,8 +115,7 @@ def save(
 
 @cache
 def _saved() -> Select[None]:
-    """Whatever an item has once it is routed :now, of all items that are given, in the order in which they came; and drains are
-    told."""
+    """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
     given, now = split_records(GIVEN).cte("given"), bindparam("now", type_=Moment)
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte(

@@ -1,4 +1,4 @@
-"""Reads the end of the real-time lane's queue, and moves free work of it to the batch lane."""
+"""The end of the real-time lane's queue, and the work that leaves it for the batch lane."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,7 @@ from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.version import Version
 
-MOST = (
-    100_000  # items of a queue that are counted: what is behind so many would wait too long anyway
-)
+MOST = 100_000  # items of a queue that are counted: work behind them would wait too long anyway
 CHUNK = 500  # work that is looked at, and leaves, in one transaction
 
 # The last of the queue of these workloads, from a place in it on: what ranks latest comes first.
@@ -46,7 +44,7 @@ select asked.workload, w.items
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """Where in a queue somebody is."""
+    """A place in a queue."""
 
     rank_at: datetime | str
     id: WorkId | int
@@ -57,14 +55,14 @@ END = QueuePlace("infinity", 0)
 
 @dataclass(frozen=True)
 class QueueTail:
-    """The last of a queue before a place, and the place before all of it, None where nothing is there."""
+    """The last work of a queue before a place, and the place before all of it, None where nothing is there."""
 
     waiting: list[QueuedWork]
     before: QueuePlace | None
 
 
 def going(connection: Connection) -> dict[str, Version]:
-    """The versions in force of the workloads that are not paused."""
+    """Return the versions in force of the workloads that are not paused."""
     paused = set(
         connection.execute(
             select(workload.c.name).where(workload.c.paused_at.is_not(None))
@@ -74,7 +72,7 @@ def going(connection: Connection) -> dict[str, Version]:
 
 
 def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]:
-    """How many items of each of these workloads wait for real time, `MOST` of each at most."""
+    """Count the items of each of these workloads that wait for real time, at most `MOST` of each."""
     return {
         row.workload: row.items
         for row in connection.execute(text(STANDING), {"workloads": list(workloads)})
@@ -84,7 +82,7 @@ def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]
 def last(
     connection: Connection, workloads: Sequence[str], *, before: QueuePlace = END
 ) -> QueueTail:
-    """The `CHUNK` that rank latest before a place in the real-time queue of these workloads, the latest first."""
+    """Return the `CHUNK` of latest rank before a place in the real-time queue of these workloads, the latest first."""
     given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
     rows = connection.execute(text(LAST), given).all()
     found = [

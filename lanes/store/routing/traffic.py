@@ -1,4 +1,4 @@
-"""Reads items that came, newest first, as routing knew them, for whoever decides about them again. Nothing is locked."""
+"""Stored items, newest first, as routing knew them, for deciding about them again; nothing is locked."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PATIENCE_S = 30  # longest that such a statement may take
 
 @dataclass(frozen=True)
 class Seen:
-    """Some items of a workload; `unread` others of it no longer say anything, because they were forgotten or emptied."""
+    """Items of a workload; `unread` others were forgotten or emptied."""
 
     items: list[ArrivedItem]
     unread: int
@@ -48,7 +48,7 @@ def received_since(
 
 
 def _step(before: ItemId) -> Select[*tuple[Any, ...]]:
-    """Where the next step begins, and when the newest of its items came."""
+    """Select where the next step begins, and when the newest of its items came."""
     ids = (
         select(item.c.id, item.c.received_at)
         .where(item.c.id < before)

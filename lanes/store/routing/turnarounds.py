@@ -1,4 +1,4 @@
-"""Reads how long our batches took, and keeps the laws for a minute."""
+"""Observed turnarounds of our batches, with the laws kept for a minute; and how right stated probabilities were."""
 
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -43,12 +43,12 @@ _lock = Lock()
 
 
 def prospects(connection: "Connection", *, now: datetime) -> Prospects:
-    """Return what batches promise at `now`, by what was seen of them up to a minute ago."""
+    """Return the prospects of batches at `now`, from laws at most a minute old."""
     return Prospects(known(connection, now=now), now)
 
 
 def known(connection: "Connection", *, now: datetime) -> "Turnarounds":
-    """Return the laws of all batches, at most a minute old; the database is asked where this program has none so new."""
+    """Return the laws of all batches, at most a minute old."""
     with _lock:
         kept = _kept.get(connection.engine)
     if kept is not None and kept.read_at <= now < kept.read_at + KEPT_FOR:
@@ -66,7 +66,7 @@ def forget(connection: "Connection") -> None:
 
 
 def read(ask: Ask, *, now: datetime) -> "Turnarounds":
-    """Return the laws of all batches as they stand: of the `MOST` newest ones of the last 28 days, open ones among them."""
+    """Return the laws of all batches as they stand: of the `MOST` newest ones of the last 28 days, open ones included."""
     from lanes.routing.turnaround import ObservedBatches, Turnarounds
 
     rows = ask(SEEN, now=now, since=now - BACK_TO)
@@ -115,7 +115,7 @@ select workload, least(width_bucket(probability, cast(:edges as double precision
 
 
 def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[Calibration]:
-    """Return how right routes of the period were about when batches are back, by workload: a sample spread evenly over it."""
+    """Return the calibration of the period's routes, by workload, from a sample spread evenly over it."""
     rows = ask(BECAME, since=since, now=now, edges=list(EDGES))
     return calibrations(
         StatedBin(row.workload, row.bin, row.items, row.back, row.stated, row.squares)

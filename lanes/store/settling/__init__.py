@@ -1,1 +1,1 @@
-"""Results and what became of items, as they are written, listed and read."""
+"""Results and outcomes of items, as they are written, listed and read."""

@@ -1,4 +1,4 @@
-"""What a person decides about an open batch: which batch at the provider it is, or that its items go another way."""
+"""A person's decisions about an open batch: which batch at the provider it is, or that its items go another way."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ MOST_BYTES_PER_CHAR = 4  # of what is known by its characters alone: UTF-8 and e
 def stakes(
     connection: Connection, batch_id: BatchId, *, workload: str | None = None, now: datetime
 ) -> Stakes:
-    """What is at stake with an open batch, of that workload where one is named.
+    """Return what is at stake with an open batch, of that workload where one is named.
 
     Raises:
         ActionRefused: there is no such open batch.
@@ -48,7 +48,7 @@ def stakes(
 def all_stakes(
     connection: Connection, *, now: datetime
 ) -> list[tuple[Stakes, datetime, str | None]]:
-    """Every open batch, oldest first, with when it was intended and what is noted of it."""
+    """Return every open batch, oldest first, with when it was intended and its note."""
     rows = connection.execute(batches.with_doubts(batch.c.state.not_in(OVER))).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
@@ -61,11 +61,11 @@ def adopt(
     workload: str | None = None,
     now: datetime,
 ) -> str:
-    """The provider's batch of that id is taken for this one, until its first result proves it; what is true now.
+    """Adopt the provider's batch of that id until its first result proves it; return what is true now.
 
     Raises:
-        ActionRefused: there is no such open batch, it is another for certain, or that one is somebody else's.
-        StillLocked: somebody's open transaction holds the batch.
+        ActionRefused: there is no such open batch, it certainly is another, or that one belongs to another batch.
+        StillLocked: another open transaction holds the batch.
     """
     with waiting_at_most(connection, PATIENCE):
         return _adopt(connection, batch_id, provider_batch_id, workload, now)
@@ -107,13 +107,13 @@ def resubmit(
     why: str,
     now: datetime,
 ) -> str:
-    """The batch owns no items any more: they wait for the next one; what is true now.
+    """Let the batch's items wait for the next one; return what is true now.
 
-    What the provider works off of it all the same is paid twice: it is cancelled there, and booked when it ends.
+    Results that the provider still produces are paid twice: it is cancelled there, and booked when it ends.
 
     Raises:
         ActionRefused: there is no such open batch, or it owns no items any more.
-        StillLocked: somebody's open transaction holds the batch or some of its items.
+        StillLocked: another open transaction holds the batch or some of its items.
     """
     row = _owning(connection, batch_id, workload)
     items = _stakes(connection, row, now).items
@@ -133,11 +133,11 @@ def give_up(
     why: str,
     now: datetime,
 ) -> str:
-    """The batch is given up and so are its items: they fail with that reason, until they are retried; what is true now.
+    """Give up the batch and its items, which fail with that reason until they are retried; return what is true now.
 
     Raises:
         ActionRefused: there is no such open batch, or it owns no items any more.
-        StillLocked: somebody's open transaction holds the batch or some of its items; this one is to be taken back.
+        StillLocked: another open transaction holds the batch or some of its items; roll this one back.
     """
     row = _owning(connection, batch_id, workload)
     items = 0
@@ -147,7 +147,7 @@ def give_up(
         saved = outcomes.save(connection, given_up, now=now, wait=PATIENCE)
         if saved.passed_over:
             raise StillLocked(
-                f"somebody's open transaction holds some items of batch {batch_id}; nothing is done, try again"
+                f"another open transaction holds some items of batch {batch_id}; nothing is done, try again"
             )
         items += len(given_up)
     _part(connection, row, f"given up by {who}: {why}", now)
@@ -181,7 +181,7 @@ def unread(
 
 
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
-    """The batch and its items go separate ways."""
+    """Separate the batch from its items."""
     with waiting_at_most(connection, PATIENCE):
         if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
@@ -189,13 +189,11 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
         else:
             parted = doubts.supersede(connection, row.id, note=note, now=now)
     if not parted:
-        raise ActionRefused(
-            f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew"
-        )
+        raise ActionRefused(f"batch {row.id} changed meanwhile; look again and decide anew")
 
 
 def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iterator[list[Attempt]]:
-    """An attempt for everything the batch owns; bounded where nothing of it can be booked later."""
+    """Yield attempts for everything the batch owns, with a bound where nothing of it can be booked later."""
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     started, last = row.submitted_at or row.intended_at, 0
     while True:
@@ -259,7 +257,7 @@ def _history_bytes(lengths: Sequence[int]) -> int:
 
 
 def _bound_of(version: Version | None, size: int, row: Any, now: datetime) -> Decimal:
-    """As `_bound`; 0 where no price is known any more."""
+    """Return the same as `_bound`; 0 where no price is known any more."""
     with suppress(LookupError):
         return Decimal(0) if version is None else _bound(version, size, row, now)
     return Decimal(0)
@@ -281,7 +279,7 @@ def _owning(
 def _open(
     connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
 ) -> Any:
-    """The row of an open batch, locked until this transaction ends where that is asked."""
+    """Return the row of an open batch, and `lock` it until this transaction ends."""
     wanted = batches.with_doubts(batch.c.id == batch_id)
     locked = wanted.with_for_update(key_share=True, of=batch)
     row = connection.execute(locked if lock else wanted).first()

@@ -1,7 +1,7 @@
 """The items of a workload with their current answers, in the order in which they were received.
 
-They come in pages, each a short transaction that looks at so many items at most, whatever it looks for: no cursor stays
-open in between, so that whoever reads slowly holds back neither vacuum nor anybody else.
+They come in pages, each a short transaction that looks at a bounded number of items: no cursor stays open in between, so a
+slow reader holds back neither vacuum nor other transactions.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.i
 
 
 def page(connection: Connection, wanted: ListingQuery, *, onwards: int = 0) -> ListingPage:
-    """The first of the wanted items received from there on. It may hold none although there are more."""
+    """Return the first wanted items received from there on; a page may be empty although more follow."""
     window = (
         select(item.c.id)
         .where(item.c.id >= onwards)
@@ -72,7 +72,7 @@ def page(connection: Connection, wanted: ListingQuery, *, onwards: int = 0) -> L
 def page_before(
     connection: Connection, wanted: ListingQuery, *, before: int | None = None
 ) -> ListingPage:
-    """The same the other way round, the last received first; `onwards` is the next page's `before`."""
+    """Return the same in reverse, the last received first; `onwards` is the next page's `before`."""
     earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
     window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
     ends = connection.execute(
@@ -85,13 +85,13 @@ def page_before(
 
 
 def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:
-    """Those of these items that are wanted."""
+    """Return those of these items that are wanted."""
     rows = connection.execute(text(AMONG), {**_given(wanted), "ids": list(ids)}) if ids else ()
     return [_one(row) for row in rows]
 
 
 def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
-    """What the workload's outputs look like: the schema of the version in force, then those of the others, newest first.
+    """Return the output schemas of the workload: that of the version in force, then the others, newest first.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -117,7 +117,7 @@ def _given(wanted: ListingQuery) -> dict[str, Any]:
 def _some(
     connection: Connection, query: str, wanted: ListingQuery, **where: int
 ) -> tuple[list[Listed], int | None]:
-    """The rows until their outputs have `MOST_BYTES`; if that cut them, the last of them."""
+    """Return rows until their outputs have `MOST_BYTES`, and the last item's id if that cut them."""
     found: list[Listed] = []
     size = 0
     with connection.execute(
@@ -161,7 +161,7 @@ select k.*,
 def of_each_kind(
     connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST
 ) -> list[AnswerExample]:
-    """At most so many answers of each kind to choose from, oldest first; what was forgotten is none of them."""
+    """Return at most `most` answers of each kind to choose from, oldest first; forgotten items are left out."""
     found = connection.execute(
         OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most}
     ).all()
@@ -186,5 +186,5 @@ def of_each_kind(
 
 
 def _fields(of: Version | None) -> Sequence[str]:
-    """The fields that every output has, in the order of its schema; none of a version that cannot be read any more."""
+    """Return the fields that every output has, in the order of its schema; none where the version cannot be read any more."""
     return () if of is None else of.spec.output_schema.get("required", ())

@@ -1,7 +1,7 @@
-"""What comes to be known of a workload's answers, from a moment on: new ones, corrected ones, and ends without any.
+"""News of a workload's answers from a moment on: new and corrected answers, and failures.
 
-Nothing is written or marked for it, and nothing is held: the tables that answers leave rows in are read on by their
-numbers (`lanes.tail`), and whoever is writing to one is known by the lock that every insert takes before its number.
+Following marks and holds nothing: the append-only tables of results and attempts are read by their numbers
+(`lanes.settling.tail`), and a writer is recognised by the lock that every insert takes before its number.
 """
 
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ select r.item_id from lanes.result r join lanes.item i on i.id = r.item_id
 
 @dataclass
 class MovedReplay:
-    """A replay that was promoted or demoted, and up to which item its items were told."""
+    """A replay that was promoted or demoted, and the last of its items that was told."""
 
     query: str
     of: Mapping[str, Any]
@@ -73,10 +73,10 @@ class MovedReplay:
 
 
 class News:
-    """The items of a workload whose answer came, was replaced or settled, or which failed, since this was opened.
+    """The items of a workload that were answered, corrected, settled or failed since this was opened.
 
-    Each change is read once, however late its transaction was committed; what was read is handed out until it is `told`.
-    `more`: there was more than one reading brings.
+    Each change is read once, however late its transaction was committed, and is handed out until `told` is called. `more` says
+    that one reading did not bring everything.
     """
 
     def __init__(self, connection: Connection, workload: str) -> None:
@@ -88,7 +88,7 @@ class News:
         self.more = False
 
     def read(self, connection: Connection) -> list[ItemId]:
-        """The ids of the items, each once, some thousand at most. Each statement must see what was committed before it."""
+        """Return the ids of the items, each once. Each statement must see what was committed before it."""
         self.more = False
         for log, tail in self._tails.items():
             self._read_log(connection, log, tail)
@@ -98,7 +98,7 @@ class News:
         return sorted(self._untold)
 
     def told(self) -> None:
-        """What was handed out has arrived."""
+        """Forget what was handed out, because it has arrived."""
         self._untold.clear()
 
     def _read_log(self, connection: Connection, log: str, tail: Tail) -> None:
@@ -155,7 +155,7 @@ class News:
 
 
 def _end(connection: Connection, log: str) -> Tail:
-    """The table as it was read so far: to its end, but for what the transactions that write now may have taken before."""
+    """Return the end of the table, with the gaps that transactions now writing may still fill."""
     high = connection.execute(text(NEWEST.format(log=log))).scalar_one()
     writing = _writing(connection, log)
     if not writing:
@@ -165,5 +165,5 @@ def _end(connection: Connection, log: str) -> Tail:
 
 
 def _writing(connection: Connection, log: str) -> frozenset[str]:
-    """The open transactions that have written to the table, or are about to. Nothing is locked by looking."""
+    """Return the open transactions that write to the table, or are about to; nothing is locked."""
     return frozenset(connection.execute(text(WRITING), {"log": log}).scalars())

@@ -1,4 +1,4 @@
-"""Saves what attempts led to: ledger, attempts, results, corrections, item and work states, events. All or nothing."""
+"""Saving of attempts and their consequences in one transaction: ledger, attempts, results, corrections, states and events."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -42,11 +42,11 @@ def save(
     now: datetime,
     wait: timedelta | None = None,
 ) -> SaveResult:
-    """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
+    """Save the attempts with their consequences, each once; attempts whose rows others hold are passed over.
 
-    A claim that is no longer in force writes nothing but its attempt and its bill, unless its answer is valid and its item has
-    none because the lease was lost; saving an attempt twice changes nothing. With `wait`, what others hold is waited for, so
-    long at most. `flow_run_id` is the run that made them.
+    A claim that is no longer in force writes only its attempt and its bill, unless its answer is valid and its item has none
+    because the lease was lost. Saving an attempt twice changes nothing. With `wait`, each row that others hold is waited for at
+    most that long. `flow_run_id` is the run that made the attempts.
     """
     once = [_storable(each) for each in each_once(attempts)]
     if not once:
@@ -89,7 +89,7 @@ def save(
 
 
 def _storable(each: Attempt) -> Attempt:
-    """The attempt with an error that can be stored: it may quote anything that the provider said."""
+    """Return the attempt with an error that can be stored, whatever the provider said."""
     error = each.judged.error
     return (
         each
@@ -99,7 +99,7 @@ def _storable(each: Attempt) -> Attempt:
 
 
 def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Outcome]:
-    """The newest outcome of those claims that have attempts."""
+    """Return the newest outcome of those claims that have attempts."""
     if not claims:
         return {}
     rows = connection.execute(
@@ -111,8 +111,10 @@ def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Ou
 
 
 def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> bool:
-    """Return whether an answer of a call counts though its claim is no longer in force: it is valid and was paid for, and its
-    item still needs one. `lost` is the work that failed only by lost leases."""
+    """Return whether an answer counts though its claim is no longer in force.
+
+    It is valid, it was paid for, and its item still needs one. `lost` is the work that failed only by lost leases.
+    """
     if each.judged.outcome is not Outcome.VALID or row.terms.lane is not Lane.REALTIME:
         return False
     needed = row.state in OUTSIDE_BATCHES or row.id in lost
@@ -122,9 +124,9 @@ def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> b
 def _tells_something(
     each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]
 ) -> bool:
-    """Whether an end without a response, of a claim that is no longer in force, is news.
+    """Return whether an end without a response, of a claim that is no longer in force, is news.
 
-    It is not where the claim's end is known, nor where the work was given back since it was thought lost.
+    It is none where the claim's end is known, or where the work was given back after it was thought lost.
     """
     given_back = (
         batch_id is None and row.state is WorkState.READY and row.claim_no == each.claim.number
@@ -133,7 +135,7 @@ def _tells_something(
 
 
 class _Writes:
-    """Collects what one save writes: a row for each attempt, as `writing` takes it."""
+    """The writes of one save: a row for each attempt, as `writing` takes it."""
 
     def __init__(self, now: datetime, batch_id: BatchId | None) -> None:
         self.now, self.batch_id, self.saved = now, batch_id, SaveResult()
@@ -185,18 +187,18 @@ class _Writes:
                 self.handed_over.append((row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: BillPart) -> None:
-        """The claim is no longer in force: billed and recorded, never shown."""
+        """Record an attempt whose claim is no longer in force: it is billed, and never shown."""
         given = self._attempt(each, row, part, late=True)
         if each.version_id is not None:
             given["tried_with"] = each.version_id
 
     @property
     def claims(self) -> set[Claim]:
-        """Those that have an attempt among what is written."""
+        """Return the claims that have an attempt among the writes."""
         return {each.claim for each, _ in self.attempts}
 
     def _consequence(self, each: Attempt, row: LockedWork) -> Consequence:
-        """Answers that correct nothing are decided once for all that are alike."""
+        """Return the consequence of an attempt; alike answers that correct nothing are decided once."""
         of_item, judged = row.of_item, each.judged
         if (
             judged.outcome is not Outcome.VALID
@@ -221,7 +223,7 @@ class _Writes:
     def _answered(
         self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
     ) -> None:
-        """The item shows this answer from now on."""
+        """Show this answer of the item from now on."""
         of_item, given["moves_item"] = row.of_item, True
         self.saved.answered += 1
         given["acknowledged"] = of_item.acknowledged
@@ -243,7 +245,7 @@ class _Writes:
         of_item.shown, of_item.is_earlier = ShownResult(each.judged.output, of_work=row.id), False
 
     def _note_pack(self, each: Attempt, row: LockedWork) -> None:
-        """An answer of a call that others shared may be checked."""
+        """Note an answer from a shared call, which may be checked."""
         if each.share.of > 1:
             terms = row.terms
             self._packed.append(
@@ -255,7 +257,7 @@ class _Writes:
     def _attempt(
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool
     ) -> dict[str, Any]:
-        """The attempt as a row of what is written; what it does not name is null."""
+        """Return the attempt as a row of the writes; what it does not name is null."""
         said, judged, claim, lane = (
             each.response,
             each.judged,
@@ -293,8 +295,11 @@ class _Writes:
         return given
 
     def _lane(self, each: Attempt, row: LockedWork, *, late: bool) -> Lane:
-        """Where the attempt was made: what a batch brings is its, and any other response is a call's. Without one, a claim in
-        force was made where its work is; of a late one a call was the end, but where it was only given up."""
+        """Return the lane of the attempt.
+
+        A batch's attempts are batch, and any other response belongs to a call. Without a response a claim in force was
+        made where its work is now; a late one was a call, unless it was only given up.
+        """
         if self.batch_id is not None:
             return Lane.BATCH
         if each.response is None and (not late or each.judged.outcome is Outcome.GIVEN_UP):
@@ -304,7 +309,7 @@ class _Writes:
     def flush(
         self, connection: Connection, recorded: Mapping[Claim, Outcome], *, flow_run_id: UUID | None
     ) -> None:
-        """Everything collected is written. `recorded` is what late claims had before."""
+        """Write everything collected; `recorded` is what late claims had before."""
         if not self.given:
             return
         fresh = not any(late for _, late in self.attempts)
@@ -331,7 +336,7 @@ class _Writes:
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]
     ) -> None:
-        """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
+        """Count what is new. A batch counts each item once: a later outcome of its claim replaces the earlier one."""
         counted, of_claim = Counter[Outcome](), dict(recorded)
         for n, (each, late) in enumerate(self.attempts):
             if n in known:
@@ -347,7 +352,7 @@ class _Writes:
 
 
 def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:
-    """The items of this work are owed an authoritative pass: work of the batch lane, once."""
+    """Owe the items of this work an authoritative pass on the batch lane, once."""
     owed = {
         "item_id": work.c.item_id,
         "workload": work.c.workload,
@@ -377,9 +382,9 @@ def _fall_back(
 
 
 def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: datetime) -> None:
-    """Nobody asks any more what waits to answer these items; what a batch or a drain has of them comes home, and is not shown.
+    """Cancel waiting work for these items, which are settled; results of open calls and batches are recorded and not shown.
 
-    Their items are locked, and a drain that just claims such work has its answer recorded.
+    The items are locked, and a drain that claims such work now has its answer recorded.
     """
     waits = (
         select(work.c.id)

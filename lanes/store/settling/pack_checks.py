@@ -1,6 +1,6 @@
-"""Packed answers beside answers alone: a sample of packed items is owed shadows, and what these say is compared.
+"""Checks of packing: a sample of packed items is also answered alone, by shadows, and the answers are compared.
 
-A shadow is work of the lane and version that answered the item, ranked behind everything that is owed. It moves no item.
+A shadow is work of the lane and version that answered the item, ranked behind all owed work. It moves no item.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +21,7 @@ AFTER_LIVE_WORK = timedelta(days=1)  # how much later than what is owed now a sh
 
 @dataclass(frozen=True, slots=True)
 class PackedAnswer:
-    """Work that was answered in a call with others, so many in all."""
+    """Work that was answered in a call of `pack` items."""
 
     work_id: WorkId
     workload: str
@@ -32,7 +32,7 @@ class PackedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LoneAnswer:
-    """What a shadow said of its item."""
+    """A shadow's answer."""
 
     work_id: WorkId
     output: Mapping[str, Any]
@@ -86,7 +86,7 @@ on conflict do nothing
 
 
 def owe(connection: Connection, answered: Sequence[PackedAnswer], *, now: datetime) -> None:
-    """Of these, as many as their workloads check are also answered alone, once what is owed leaves room."""
+    """Owe shadows to the share of these items that their workloads check."""
     known = versions(connection, {each.version_id for each in answered})
     checked: list[dict[str, Any]] = []
     for each in answered:
@@ -100,9 +100,9 @@ def owe(connection: Connection, answered: Sequence[PackedAnswer], *, now: dateti
 
 
 def weigh(connection: Connection, said: Collection[LoneAnswer], *, now: datetime) -> None:
-    """What these shadows said is held against the packed answer, or what was said alone before; some are asked again.
+    """Compare these shadows' answers with the packed ones, or with earlier shadows; some are asked again.
 
-    Nothing is compared with an answer that was emptied.
+    Answers that were emptied are compared with nothing.
     """
     of = {each.work_id: each for each in said}
     rows: list[dict[str, Any]] = []

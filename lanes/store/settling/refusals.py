@@ -1,4 +1,4 @@
-"""Versions that the provider refuses as such: they are stopped, and their work goes on with the next version."""
+"""Versions that the provider refuses as such: they are stopped, and their work moves to the next version."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -114,9 +114,9 @@ def weigh(
     flow_run_id: UUID | None = None,
     now: datetime,
 ) -> tuple[list[Attempt], frozenset[str]]:
-    """Return the attempts, refused ones as they fare once weighed, and the workloads of which nothing is asked.
+    """Return the attempts, refused ones judged anew, and the workloads that are stopped.
 
-    A version whose fault it is has been stopped, with an incident. A replay is by its version alone: its work fails.
+    A version that is to blame has been stopped, with an incident. Replays of it fail, because they use no other version.
     """
     refused: dict[tuple[VersionId, str, Lane, str], list[Attempt]] = defaultdict(list)
     for each in attempts:
@@ -155,7 +155,7 @@ def _weigh(
     fared: dict[Any, Attempt],
     flow_run_id: UUID | None,
 ) -> bool:
-    """Weigh refusals that one version met on one lane in the same words; whether the version is stopped."""
+    """Judge refusals that one version met on one lane in the same words; return whether the version is stopped."""
     now: datetime = asked["now"]
     seen = connection.execute(text(ANSWERED), {**asked, "since": now - LOOKED_BACK}).one()
     answered_at = max(
@@ -205,7 +205,7 @@ def _stop(
     works: Sequence[WorkId],
     flow_run_id: UUID | None,
 ) -> None:
-    """Nothing of the version is asked any more; if others hold the workload, the next refusal stops it."""
+    """Stop the version; if another transaction holds the workload, the next refusal stops it."""
     row = connection.execute(text(STOP), asked).first()
     if row is None:
         return
@@ -218,7 +218,7 @@ def _stop(
 
 
 def go_on(connection: Connection, *, now: datetime) -> int:
-    """Give the work of stopped versions to the version in force, and end the stops that are over; how much work was moved."""
+    """Move the work of stopped versions to the version in force, and end stops that are over; return how much was moved."""
     moved, over = 0, []
     if (
         connection.execute(

@@ -28,7 +28,7 @@ class Result:
 
 
 def current(connection: Connection, workload: str, key: str) -> Result | None:
-    """The item's current result, None while there is none.
+    """Return the item's current result, None while there is none.
 
     Raises:
         AnswerEmptied: there was one, and it is no longer kept.
@@ -75,7 +75,7 @@ select i.id, i.result_id is not null and i.emptied_at is null and (i.settled_at 
   left join lanes.item i on i.workload = s.workload and i.key = s.key
  order by s.nth
 """)
-# Whoever has locked an item for good delays none of the others: it is passed over.
+# Locked items are passed over, so that one held lock delays no other item.
 TAKEN = text("""
 with free as materialized (
   select i.id, i.workload, i.key, i.settled_at from lanes.item i where i.id = any (:items) for key share skip locked)
@@ -88,9 +88,9 @@ select s.nth, i.workload, i.key, r.output, r.standing, r.lane, r.generation, r.c
 
 
 def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result | NoResult]:
-    """What each finds, in order, however many there are; the read of a result is recorded, and of nothing else.
+    """Return what each request finds, in order, and record the reads of results.
 
-    Nobody is waited for: an item that others have locked is not answered yet.
+    Nothing is waited for: an item that others have locked counts as not answered yet.
     """
     asked = {
         "workloads": [each.workload for each in sought],
@@ -124,7 +124,7 @@ def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result
 
 
 def read(connection: Connection, workload: str, key: str, *, reader: str) -> Result | None:
-    """The item's current result, None while there is none; the read is recorded.
+    """Return the item's current result, None while there is none, and record the read.
 
     Raises:
         AnswerEmptied: there was one, and it is no longer kept.

@@ -1,4 +1,4 @@
-"""Another chance for failed items: by a person, or by a valid answer that arrives late."""
+"""Retries of failed items: by a person, or by a valid answer that arrives late."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -41,11 +41,11 @@ returning i.key
 def retry(
     connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime
 ) -> list[str]:
-    """Make the failed items among `keys` (None: all of the workload) wait again, with a whole retry budget; return their keys.
+    """Make the failed items among `keys` (None: all of the workload) wait again with a full retry budget; return their keys.
 
     A provisional answer that was settled because its authoritative pass failed waits for that pass again. All are tried
-    with the version in force: what was wrong with the workload may have been corrected. Past attempts name the version that
-    they tried. An item that another transaction is changing is left as it is.
+    with the version in force, which may be corrected. Past attempts name the version that they tried. An item that
+    another transaction is changing stays as it is.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.

@@ -1,4 +1,4 @@
-"""The work that attempts were for, beside its item as it is now: locked, so that one save at a time moves it."""
+"""The work of attempts with its items as they are now, locked so that one save at a time moves them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,11 +42,10 @@ _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
 @dataclass(frozen=True, eq=False, slots=True)
 class WorkTerms:
-    """What its tries have in common of some work, and what its version says: one object for all work that has it in common.
+    """The facts that all work of one version, lane and purpose shares: one object for all of it.
 
-    `lane` is where the work is now. A rescue and a shed change it under a new claim: only a claim in force was made there.
-    `purpose` is what a try of it is for now: what a batch has of an item that was rescued is the authoritative pass, once its
-    provisional answer stands.
+    `lane` is where the work is now: a rescue or a shed changes it under a new claim, so only a claim in force was made there.
+    `purpose` is what a try is for now: after a rescue with a provisional answer, a batch's try is the authoritative pass.
     """
 
     workload: str
@@ -63,12 +62,12 @@ class WorkTerms:
     announces: Announces
 
     def model(self, lane: Lane) -> str:
-        """The one that this lane asks."""
+        """Return the model that this lane asks."""
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
 def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
-    """The terms of the attempts' work, by its id. Nothing is locked."""
+    """Return the terms of the attempts' work, by its id, without locking."""
     rows = connection.execute(
         _common(), {"ids": list({each.claim.work_id for each in attempts})}
     ).all()
@@ -77,7 +76,7 @@ def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId
 
 @cache
 def _common() -> Select[*tuple[Any, ...]]:
-    """What the work of :ids has in common."""
+    """Select what the work of :ids has in common."""
     of = (
         select(
             work.c.id,
@@ -116,7 +115,7 @@ def _common() -> Select[*tuple[Any, ...]]:
 
 
 def _purpose() -> ColumnElement[Purpose]:
-    """What a try of the work is for; answers are only looked for where it was rescued."""
+    """Return what a try of the work is for; results are only read where it was rescued."""
     provisional = select(result.c.id).where(
         result.c.item_id == work.c.item_id,
         result.c.generation == 0,
@@ -153,7 +152,7 @@ def _terms(row: Any) -> WorkTerms:
 
 @dataclass(frozen=True, slots=True)
 class ShownResult:
-    """What is shown of an item: a stored result by its id, or what this save makes of some work."""
+    """The answer that an item shows: a stored result, or one that this save makes."""
 
     output: Any
     result_id: ResultId | None = None
@@ -162,10 +161,10 @@ class ShownResult:
 
 @dataclass(slots=True)
 class LockedItem:
-    """An item as this transaction changes it. What is `shown` may be of an older revision: then it `is_earlier`.
+    """An item as this transaction changes it; `is_earlier` says that what is `shown` belongs to an older revision.
 
-    `open_work` names the live work that is owed for its newest revision, `bound_to` the lane that its newest route binds it to,
-    `due_at` when it is due: all of them only of items that were asked for.
+    `open_work` is the open work owed for its newest revision, `bound_to` the lane that its newest route binds it to; these and
+    `due_at` are only read for items that need them.
     """
 
     key: str
@@ -182,20 +181,20 @@ class LockedItem:
 
     @property
     def provisional(self) -> Any:
-        """The output that stands of its newest revision."""
+        """Return the output that stands for its newest revision."""
         return None if self.shown is None or self.is_earlier else self.shown.output
 
     @property
     def earlier(self) -> Any:
-        """The output that is shown of an older revision."""
+        """Return the output that is shown of an older revision."""
         return self.shown.output if self.shown is not None and self.is_earlier else None
 
 
 @dataclass(slots=True)
 class LockedWork:
-    """One locked row of work, beside its item, which it shares with other work of it. What was `rescued` may have a sibling.
+    """A locked row of work, with its item, which it shares with other work; `rescued` work may have a sibling.
 
-    `chance`: that a batch which leaves from now on is back by the item's due time; None where nobody waits by one.
+    `chance` is that a batch leaving from now on is back by the item's due time, None without a due time.
     """
 
     id: WorkId
@@ -211,7 +210,7 @@ class LockedWork:
     chance: Chance | None = None
 
     def obligation(self) -> Obligation:
-        """What settle needs to know of it."""
+        """Return what `settle` needs to know of it."""
         terms, of_item = self.terms, self.of_item
         return Obligation(
             purpose=terms.purpose,
@@ -237,10 +236,10 @@ def lock(
     now: datetime,
     wait: timedelta | None,
 ) -> dict[WorkId, LockedWork]:
-    """The work of the attempts by its id, ours until this transaction ends; the item is locked before its work.
+    """Lock the attempts' work, items before work, until this transaction ends; return it by its id.
 
-    What another transaction holds is passed over at once. With `wait` it is waited for, each for so long at most; then
-    all of it is there, or nothing is.
+    Rows that others hold are passed over. With `wait` each is waited for at most that long; then the result is complete, or
+    empty.
     """
     if wait is None:
         rows = _locked(connection, known, skip=True)
@@ -297,7 +296,7 @@ def _locked(
 
 @cache
 def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
-    """The work of :ids beside its items, locked; `skip`: but for what others hold."""
+    """Select the work of :ids with its items, locked; `skip` passes over what others hold."""
     return (
         select(
             work.c.id,
@@ -328,7 +327,7 @@ def _show(
     items: Mapping[ItemId, LockedItem],
     shown: Mapping[ItemId, tuple[ResultId, int]],
 ) -> None:
-    """These items know what is shown of them; `shown` are the results and the newest revisions, by item."""
+    """Tell the items what is shown of them; `shown` holds results and newest revisions, by item."""
     if not shown:
         return
     wanted = select(result.c.item_id, result.c.id, result.c.revision, result.c.output)
@@ -341,8 +340,7 @@ def _show(
 
 
 def _look_around(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> None:
-    """These rows' items know what else is owed for them, when they are due, and why they are where they are; and the rows,
-    whether a batch would be soon enough."""
+    """Load what else is owed for these rows' items, when they are due, what binds them, and whether a batch is soon enough."""
     of_items = {row.item_id: row.of_item for row in rows if row.terms.purpose in ANSWERING}
     if not of_items:
         return
@@ -372,7 +370,7 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork], now: dateti
 
 
 def _look_ahead(connection: Connection, due: Sequence[LockedWork], now: datetime) -> None:
-    """These rows know how surely a batch is back by their due times."""
+    """Load the chance that a batch is back by these rows' due times."""
     if not due:
         return
     readable = versions(connection, {row.terms.version_id for row in due})

@@ -1,4 +1,4 @@
-"""What the database keeps of one item."""
+"""Everything that the database keeps of one item, and what is open of followed ones."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -56,7 +56,7 @@ select b.*, d.create_ended_at from lanes.batch b left join lanes.batch_doubt d o
 
 
 def records(connection: Connection, workload: str, key: str, *, now: datetime) -> ItemRecords:
-    """Everything about one item.
+    """Return everything about one item.
 
     Raises:
         UnknownItem: the workload has no item of that key.
@@ -137,7 +137,7 @@ select id, state, requests, processed, coalesce(submitted_at, intended_at) as si
 def look(
     connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: datetime
 ) -> OpenCounts:
-    """What is open now of the items of those keys, by workload."""
+    """Count what is open now of the items of those keys, by workload."""
     unrouted, owed = 0, list[OpenWork]()
     for workload, keys in keys_of.items():
         of = {"workload": workload, "keys": list(keys), "now": now}

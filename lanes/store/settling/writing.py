@@ -1,6 +1,6 @@
-"""What one save writes, all of it by one statement: attempts, work, results, items, corrections and events.
+"""One statement that writes everything of a save: attempts, work, results, items, corrections and events.
 
-It comes with a row for each attempt (`GIVEN`); whatever the database knows already is read there.
+It takes a row for each attempt (`GIVEN`), and reads the rest from the database.
 """
 
 from collections.abc import Collection, Sequence
@@ -107,8 +107,10 @@ def write(
     flow_run_id: UUID | None,
     now: datetime,
 ) -> Collection[int]:
-    """Everything that is given is written, or nothing; the numbers (`n`) of the attempts that were there before. `fresh`: none
-    can be, because each is of a claim that is in force, on work that is locked."""
+    """Write everything given, or nothing; return the numbers (`n`) of attempts that were there before.
+
+    `fresh` says that none can be, because each claim is in force and its work locked.
+    """
     params = split(given) | {"batch": batch_id, "flow_run": flow_run_id, "now": now}
     row = connection.execute(statement(fresh=fresh), params).one()
     return frozenset(row.known or ())
@@ -116,7 +118,7 @@ def write(
 
 @cache
 def statement(*, fresh: bool) -> Select[*tuple[Any, ...]]:
-    """Writes the rows that are given, and returns what `write` does. Where an item moved, whoever listens is told."""
+    """Build the statement behind `write`; it notifies listeners where an item moved."""
     given = split_records(GIVEN).subquery("given")
     each = (
         select(
@@ -155,7 +157,7 @@ def _json(document: str) -> ColumnElement[Any]:
 
 
 def _attempts(each: CTE) -> Insert:
-    """Record every attempt, with the version that was tried: of a batch, which is of one version, or as its claim says."""
+    """Record every attempt, with the version that was tried: the batch's, the claim's, or that of its work."""
     of_batch = (
         select(batch.c.version_id)
         .where(batch.c.id == bindparam("batch", type_=BigInteger))
@@ -178,7 +180,7 @@ def _attempts(each: CTE) -> Insert:
 
 
 def _known(each: CTE, attempts: CTE) -> ColumnElement[Any]:
-    """The numbers of those that were recorded before."""
+    """Return the numbers of those that were recorded before."""
     added = (
         attempts.c.work_id == each.c.work_id,
         attempts.c.claim_no == each.c.claim_no,
@@ -233,7 +235,7 @@ def _results(each: CTE) -> dict[str, ColumnElement[Any]]:
 
 
 def _live(each: CTE) -> CTE:
-    """Results that the item itself shows."""
+    """Insert the results that items show."""
     values = _results(each)
     there = (
         select(*values.values())
@@ -249,7 +251,7 @@ def _live(each: CTE) -> CTE:
 
 
 def _overlays(each: CTE) -> CTE:
-    """Results of a replay, which move no item. The first of a generation stands."""
+    """Insert the results of replays, which move no item; the first of a generation stands."""
     values = _results(each)
     there = (
         select(*values.values())
@@ -260,7 +262,7 @@ def _overlays(each: CTE) -> CTE:
 
 
 def _items(each: CTE, live: CTE) -> CTE:
-    """Items show their newest result, are settled, or fail: each is written once, whatever its attempts did to it."""
+    """Let items show their newest result, settle or fail: each is written once."""
     of_item = (
         select(
             each.c.item_id,
@@ -295,7 +297,7 @@ def _items(each: CTE, live: CTE) -> CTE:
 
 
 def _corrections(each: CTE, live: CTE) -> CTE:
-    """An authoritative answer that differs from what was shown is a correction of it."""
+    """Record a correction where an authoritative answer differs from what was shown."""
     before = live.alias("before")
     values = {
         "item_id": each.c.item_id,
@@ -320,7 +322,7 @@ def _corrections(each: CTE, live: CTE) -> CTE:
 
 
 def _events(each: CTE, items: CTE) -> CTE:
-    """What is told of items: that they failed, and then, in their order, that they were answered, and corrected."""
+    """Emit the items' events: failed first, then answered and corrected in order."""
 
     def told(
         event: str, when: ColumnElement[bool], *, turn: int, **says: ColumnElement[Any]

@@ -77,7 +77,7 @@ def test_a_rescue_is_a_route_that_binds_with_its_probability_both_costs_and_a_se
     )
     assert second.probability < 0.95
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
-    assert f"batch {batch_id}, out for 7.5 h, is back by then with " in second.explanation
+    assert f" chance that batch {batch_id}, out for 7.5 h, is back by " in second.explanation
 
 
 def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(
@@ -282,7 +282,7 @@ def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Conn
     (told,) = [each for each in happenings(of) if each.what == "rescued"]
     assert told.at == LATE
     assert told.detail.startswith("to realtime, rescue: due 2026-11-24T20:00:00+00:00, ")
-    assert f", batch {batch_id}, out for 7.5 h, is back by then with " in told.detail
+    assert f" chance that batch {batch_id}, out for 7.5 h, is back by " in told.detail
     then = next_step(of, LATE)
     assert then.startswith(
         f"answer work on the batch lane is in batch {batch_id}: batch {batch_id} has been at the provider"

@@ -158,10 +158,10 @@ def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: 
     route(connection, now=NOON)
     _, routed = happenings(records(connection, "letters", "due", now=NOON))
     assert routed.detail.startswith(
-        "to realtime, deadline: due 2026-11-24T13:00:00+00:00, a batch that leaves about "
+        "to realtime, deadline: 48.5 % chance that a batch that leaves about "
     )
     assert (
-        "is back by then with 48.5 %, as 60 min are assumed before any was seen; 95 % are asked for;"
+        "is back by 2026-11-24T13:00:00+00:00, assuming 60 min before any batch was observed; 95 % is required;"
         in routed.detail
     )
 

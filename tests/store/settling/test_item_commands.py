@@ -78,7 +78,7 @@ def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
         "corrected",
         "settled",
     ]
-    assert then == "nobody: it is over"
+    assert then == "Done"
     assert commands.explain("letters", "corrected") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert shown.startswith("letters / corrected: settled, $")

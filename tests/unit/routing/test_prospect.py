@@ -127,8 +127,8 @@ def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_
     prospects = Prospects(laws(history(timedelta(minutes=10))), NOON)
     route = decide(item(later(minutes=20)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
     assert route.explanation == (
-        "due 2026-11-24T12:20:00+00:00, a batch that leaves about 2026-11-24T12:02+00:00 is back by then with 94.1 %, "
-        "by 20 batches that left 24 h ago on average; 95 % are asked for"
+        "94.1 % chance that a batch that leaves about 2026-11-24T12:02+00:00 is back by 2026-11-24T12:20:00+00:00, "
+        "judged by 20 batches that left 24 h ago on average; 95 % is required"
     )
     assert route.probability == pytest.approx(0.941, abs=0.001)
     far = decide(item(later(days=3)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
@@ -159,7 +159,7 @@ def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> No
     )
     assert stuck.back_by(later(hours=6)) < 0.75 < 0.95 < fresh.back_by(later(hours=6))
     assert stuck.back_at(0.95) > later(hours=12)
-    assert stuck.told == "as 60 min are assumed before any was seen"
+    assert stuck.told == "assuming 60 min before any batch was observed"
 
 
 @pytest.mark.parametrize("split", [0, BUCKETS])
@@ -210,7 +210,7 @@ def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(
         )
         assert 0 < stated.probability < 1
         assert stated.probability == pytest.approx(assumed.probability, abs=0.25)
-        assert "by 1 batch that left 0 s ago on average" in stated.said
+        assert "judged by 1 batch that left 0 s ago" in stated.said
 
 
 def test_workloads_whose_windows_overlap_leave_each_by_its_own() -> None:

@@ -58,7 +58,7 @@ def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_i
     assert (route.lane, route.reason, route.binds) == (Lane.BATCH, Reason.CAPACITY, None)
     assert route.explanation.startswith(
         "real time is full: with 999 items before it, it would be asked in 100 s by 10 a second, and may wait 60 s there; "
-        "bucket 8,771 of 10,000 is below the split"
+        "the split sends 100 % to real time, and bucket 8,771 of 10,000 is inside"
     )
 
 

@@ -133,19 +133,19 @@ def test_a_pin_wins_over_everything_else(each: ArrivedItem) -> None:
             {"due_at": later(minutes=341), "occurred_at": later(days=-9)},
             "realtime",
             "deadline",
-            "is back by then with 94.9 %",
+            "94.9 % chance that",
         ),
         (
             {"due_at": later(minutes=342), "occurred_at": later(days=-9)},
             "batch",
             "batch_rule",
-            "is back by then with 95 %",
+            "95 % chance that",
         ),
         (
             {"occurred_at": later(days=-1)},
             "batch",
             "split",
-            "bucket 8,771 of 10,000 is not below the split",
+            "bucket 8,771 of 10,000 is outside",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_the_split_of_its_consumer_decides_an_item() -> None:
     assert route.lane is Lane.REALTIME
     assert (
         route.explanation
-        == "bucket 8,771 of 10,000 is below the split of 87.72 % for consumer desk"
+        == "the split of consumer desk sends 87.72 % to real time, and bucket 8,771 of 10,000 is inside"
     )
 
 

@@ -201,10 +201,10 @@ def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
 def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
     (doubt,) = weigh([late(1, later(minutes=5))], NOTHING_SEEN, now=NOON)
     assert doubt.probability < 0.5
-    assert doubt.said.startswith(
-        "due 2026-11-24T12:05:00+00:00, batch 41, out for 6.0 h, is back by then with "
+    assert (
+        " chance that batch 41, out for 6.0 h, is back by 2026-11-24T12:05:00+00:00" in doubt.said
     )
-    assert doubt.said.endswith("; 95 % are asked for")
+    assert doubt.said.endswith("; 95 % is required")
 
 
 def test_a_batch_that_is_back_surely_enough_is_left_alone() -> None:
@@ -232,7 +232,7 @@ def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_ite
     due = [doubtful(nth, timedelta(seconds=15)) for nth in range(3)]
     seen = looked(*due, load=DOWN)
     assert (numbers(seen.taken), numbers(seen.at_risk)) == ([0], [1, 2])
-    said = f"{MODEL} answers nobody since 11:59 UTC: 529"
+    said = f"{MODEL} has not answered since 11:59 UTC: 529"
     assert seen.taken[0].said.endswith(f"; {said}, and this asks it again")
     assert {each.held and each.held.said for each in seen.at_risk} == {said}
     probed = looked(*due, load=replace(DOWN, queues=[RankedQueue("letters", MODEL, NOON, 1)]))

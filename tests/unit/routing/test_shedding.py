@@ -74,7 +74,7 @@ def test_free_work_of_a_model_that_answers_nobody_leaves_and_says_since_when_and
     assert (route.realtime_usd, route.batch_usd) == (COSTS.realtime, COSTS.batch)
     assert (
         route.explanation
-        == f"{MODEL} answers nobody since 11:58 UTC: 529: overloaded; it may wait for a batch"
+        == f"{MODEL} has not answered since 11:58 UTC: 529: overloaded; it may wait for a batch"
     )
 
 
@@ -102,7 +102,7 @@ def test_what_is_due_leaves_only_where_a_batch_is_in_time_and_says_how_surely() 
     route = shed.route(COSTS)
     assert route.probability is not None
     assert route.probability >= LETTERS.spec.confidence
-    assert "is back by then with 95" in route.explanation
+    assert ": 95" in route.explanation
 
 
 def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
