@@ -31,17 +31,20 @@ from tests.fuzz.verdicts import FuzzFault
 
 T = TypeVar("T")
 PROGRESS_S = 15.0
-FRAGMENTS = 150  # of a kind that Hypothesis draws for a seed; cases are made of them by chance
 ROUNDS = 60  # are made of the same fragments
-INPUTS, BATCHED, CALLED = (
-    500,
-    400,
-    200,
-)  # cases of a round: inputs of all kinds, answers in a batch, answers to calls
 MOST_KEPT = 50  # faults of an area that get a file
-Round = Callable[
-    [int], Awaitable[tuple[int, list[FuzzFault]]]
-]  # by its seed: the number of its cases, and their faults
+# A round by its seed: the number of its cases, and their faults.
+Round = Callable[[int], Awaitable[tuple[int, list[FuzzFault]]]]
+
+
+@dataclass(frozen=True)
+class RoundSizes:
+    """Cases of a round, and the fragments of a kind that Hypothesis draws for their parts."""
+
+    fragments: int = 150
+    inputs: int = 500
+    batched: int = 400
+    called: int = 200
 
 
 @dataclass
@@ -85,7 +88,7 @@ async def _run(
     name: str, url: str, seconds: float, seed: int, into: Path, most_rounds: int | None
 ) -> AreaResult:
     told, rounds = AreaResult(name), 0
-    async with AREAS[name](url) as one_round:
+    async with AREAS[name](url, RoundSizes()) as one_round:
         began = said = time.monotonic()
         while (rounds == 0 or time.monotonic() - began < seconds) and (
             most_rounds is None or rounds < most_rounds
@@ -121,21 +124,22 @@ def _keep(fault: FuzzFault, seed: int, into: Path) -> None:
 class Draws(Generic[T]):
     """What makes the cases of a round, so that its seed alone decides them. Fragments are drawn once for `ROUNDS` seeds."""
 
-    def __init__(self, maker: Callable[..., T]) -> None:
-        self._maker, self._chance = maker, random.Random()
+    def __init__(self, maker: Callable[..., T], sizes: RoundSizes) -> None:
+        self._maker, self._chance, self._fragments = maker, random.Random(), sizes.fragments
         self._block, self._made = -1, None
 
     def of(self, seed: int) -> T:
         block = seed // ROUNDS
         if self._made is None or block != self._block:
-            self._block, self._made = block, self._maker(block, self._chance, fragments=FRAGMENTS)
+            self._block = block
+            self._made = self._maker(block, self._chance, fragments=self._fragments)
         self._chance.seed(seed)
         return self._made
 
 
 @asynccontextmanager
-async def _doors(url: str) -> AsyncIterator[Round]:
-    pool, draws = create_engine(url), Draws(RandomMix)
+async def _doors(url: str, sizes: RoundSizes) -> AsyncIterator[Round]:
+    pool, draws = create_engine(url), Draws(RandomMix, sizes)
     with tempfile.TemporaryDirectory(prefix="lanes-fuzz-") as folder, tracebacks() as logged:
         async with Database(url) as db:
             doors = Doors(pool, db, Path(folder))
@@ -143,7 +147,7 @@ async def _doors(url: str) -> AsyncIterator[Round]:
 
             async def one_round(seed: int) -> tuple[int, list[FuzzFault]]:
                 by = draws.of(seed)
-                said = [made(by) for _ in range(INPUTS)]
+                said = [made(by) for _ in range(sizes.inputs)]
                 before, faults = doors.cases, await doors.faults(said)
                 faults += [FuzzFault("crash", "doors", why, json.dumps(said)) for why in logged]
                 logged.clear()
@@ -154,8 +158,9 @@ async def _doors(url: str) -> AsyncIterator[Round]:
 
 
 @asynccontextmanager
-async def _provider(url: str, lane: Lane) -> AsyncIterator[Round]:
-    draws, number = Draws(HostileAnswers), BATCHED if lane is Lane.BATCH else CALLED
+async def _provider(url: str, sizes: RoundSizes, lane: Lane) -> AsyncIterator[Round]:
+    draws = Draws(HostileAnswers, sizes)
+    number = sizes.batched if lane is Lane.BATCH else sizes.called
     with tempfile.TemporaryDirectory(prefix="lanes-fuzz-") as folder:
         async with lanes(url, Path(folder)) as opened:
 
@@ -168,19 +173,19 @@ async def _provider(url: str, lane: Lane) -> AsyncIterator[Round]:
 
 @asynccontextmanager
 async def _in_memory(
-    _: str, maker: Callable[..., Prompts | HostilePages | Rules]
+    _: str, sizes: RoundSizes, maker: Callable[..., Prompts | HostilePages | Rules]
 ) -> AsyncIterator[Round]:
-    draws: Draws[Any] = Draws(maker)
+    draws: Draws[Any] = Draws(maker, sizes)
 
     async def one_round(seed: int) -> tuple[int, list[FuzzFault]]:
         area = draws.of(seed)
-        cases = area.cases(INPUTS)
+        cases = area.cases(sizes.inputs)
         return len(cases), [fault for each in cases for fault in area.faults(each)]
 
     yield one_round
 
 
-AREAS: Mapping[str, Callable[[str], AbstractAsyncContextManager[Round]]] = {
+AREAS: Mapping[str, Callable[[str, RoundSizes], AbstractAsyncContextManager[Round]]] = {
     "doors": _doors,
     "batch": partial(_provider, lane=Lane.BATCH),
     "calls": partial(_provider, lane=Lane.REALTIME),
