@@ -4,11 +4,10 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.workload.form import Form, of_workloads
+from lanes.workload.form import Form, SignedLine, of_workloads
 from tasks.advise import write_advice
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
-from tasks.signed import SignedLine
 
 
 class Question(Form):

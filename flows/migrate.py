@@ -9,12 +9,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from lanes.workload.form import Form, of_workloads
+from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.database import database
 from tasks.migrate import Wanted, leading, name_run
 from tasks.refusal import REFUSALS, refused
-from tasks.signed import Written
 
 
 class Order(Form):
@@ -22,7 +21,7 @@ class Order(Form):
 
     # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
     # and be replaced by one without an order.
-    workload: Written | None = Field(
+    workload: UncheckedLine | None = Field(
         default=None,
         title="Workload",
         description="Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on.",
@@ -31,20 +30,20 @@ class Order(Form):
     playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
         default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
     )
-    file: Written = Field(
+    file: UncheckedLine = Field(
         default="",
         title="Another playbook",
         description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
     )
-    consumer: Written = Field(
+    consumer: UncheckedLine = Field(
         default="",
         title="Consumer",
         description="Moves one consumer's split; empty moves everybody's.",
     )
-    who: Written = Field(
+    who: UncheckedLine = Field(
         default="", title="Who", description="Your name, at most 500 characters; needed to start."
     )
-    why: Written = Field(
+    why: UncheckedLine = Field(
         default="", title="Why", description="Your reason, at most 500 characters; needed to start."
     )
 

@@ -4,11 +4,10 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.workload.form import Form, of_workloads
+from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
-from tasks.signed import FARTHEST, LARGEST, Line, SignedLine
 
 
 class Reading(Form):

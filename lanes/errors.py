@@ -131,7 +131,7 @@ class PlaybookInvalid(LanesError):
 class ActionRefused(LanesError):
     """What an operator asked for cannot be done as things are; the text says why and what to do instead.
 
-    Raised by: commands and forms that steer: `lanes promote`, `lanes adopt`, the deployment `act` and the like.
+    Raised by: commands and forms that steer: `lanes promote`, `lanes adopt`, the deployment `set_split` and the like.
     What to do: what the text says; nothing was changed.
     """
 

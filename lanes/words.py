@@ -160,7 +160,7 @@ class RolloutState(StrEnum):
     )
     FINISHED = "finished"  # every step passed and its share stays; nobody moves it on
     ROLLED_BACK = "rolled_back"  # a gate failed, time ran out or a person declined; the share before is in force
-    ABORTED = "aborted"  # a person ended it with `act`; the share before is in force
+    ABORTED = "aborted"  # a person ended it; the share before is in force
 
 
 class ReplayState(StrEnum):

@@ -13,8 +13,7 @@ from prefect.states import Cancelled
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from lanes.rollouts.rollout import Approval, Rollout
-from lanes.workload.form import arrange
-from tasks.signed import Who, Why
+from lanes.workload.form import Who, Why, arrange
 
 
 def _form(schema: dict[str, Any]) -> None:

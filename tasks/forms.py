@@ -11,17 +11,15 @@ from lanes.standing.runs import Deployment
 from lanes.workload.form import offering
 from tasks.troubles import described
 
-ASKING = (  # for a workload
-    Deployment.DEPART,
-    Deployment.REPLAY,
-    Deployment.MIGRATE,
-    Deployment.ACT,
-    Deployment.SET_SPLIT,
-    Deployment.SET_BUDGET,
-    Deployment.SET_OVERHEAD,
-    Deployment.DECIDE_BATCH,
-    Deployment.ADVISE,
-)
+_WITHOUT_A_WORKLOAD = {
+    Deployment.ANSWER,
+    Deployment.COLLECT,
+    Deployment.WATCH,
+    Deployment.RECONCILE,
+    Deployment.REPORT,
+    Deployment.TIDY,
+}
+ASKING = tuple(each for each in Deployment if each not in _WITHOUT_A_WORKLOAD)  # for a workload
 
 
 async def write_choices(

@@ -22,7 +22,7 @@ from tasks.database import BLOCK
 from tasks.making_known import make_known
 from tasks.publish import publish
 
-RETIRED = ("submit",)  # deployments of earlier releases; their runs stay
+RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
 

@@ -2,9 +2,16 @@
 
 from prefect.client.schemas.objects import State, StateType
 
-from lanes.errors import ActionRefused, PlaybookInvalid, StillLocked, UnknownWorkload
+from lanes.errors import (
+    ActionRefused,
+    PlaybookInvalid,
+    SetupError,
+    StillLocked,
+    UnknownItem,
+    UnknownWorkload,
+)
 
-REFUSALS = (ActionRefused, PlaybookInvalid, StillLocked, UnknownWorkload)
+REFUSALS = (ActionRefused, PlaybookInvalid, SetupError, StillLocked, UnknownItem, UnknownWorkload)
 REFUSED = "Refused"  # name of the state; Prefect's event is called after it
 
 

@@ -66,6 +66,7 @@ class PrefectStandIn:
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
         self.pools: dict[str, str] = {}  # the status of each work pool that it knows, by name
         self.schedule_writes = 0
+        self.answers: dict[str, Any] = {}  # by run that was resumed, what it was given
         self.forms: dict[
             str, dict[str, Any]
         ] = {}  # by flow, the schema of its deployment's parameters
@@ -281,6 +282,13 @@ class PrefectStandIn:
                     "state": shown,
                     "details": {"type": "accept_details"},
                 }
+            case ["flow_runs", id_, "resume"]:
+                (run,) = [each for each in self.runs if each.id == id_]
+                if run.state != "PAUSED":
+                    return 200, {"status": "ABORT", "details": {"reason": "the run is not paused"}}
+                run.state = "SCHEDULED"
+                self.answers[id_] = said["run_input"]
+                return 201, {"status": "ACCEPT", "details": {}}
             case ["artifacts"]:
                 self.artifacts.append({"id": str(uuid4()), **said})
                 return 201, self.artifacts[-1]

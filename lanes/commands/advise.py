@@ -1,7 +1,6 @@
 """`lanes advise`: which pattern suits a workload, from its own ledger, and why."""
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
@@ -15,10 +14,9 @@ from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.recommendation import advise as decide
 from lanes.advice.spread import spread
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson
+from lanes.commands.options import AsJson
+from lanes.commands.running import on_database, screen
 from lanes.report.advice_terminal import render
-from lanes.stand.console import Console
 from lanes.store.advice.advice import asked
 from lanes.store.database import clock
 
@@ -62,7 +60,7 @@ def advise(
         if as_json:
             print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
         else:
-            Console(width=None if sys.stdout.isatty() else 120).print(render(advice))
+            screen(120).print(render(advice))
         return 0
 
     return on_database(look)

@@ -1,6 +1,5 @@
 """`lanes alerts`: the incidents, and whether Slack can be told of them."""
 
-import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,15 +8,14 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
+from lanes.commands.options import AsJson
+from lanes.commands.running import on_database, print_json, screen
 from lanes.errors import SetupError
 from lanes.promises.incident import Incident, IncidentState, Severity, in_words
 from lanes.report.section import Legend, explained
 from lanes.settings import Settings
 from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
-from lanes.stand.console import Console
 from lanes.stand.whereabouts import stand_info
 from lanes.store import incidents
 from lanes.store.database import clock
@@ -62,7 +60,7 @@ def _show(pool: Engine, all: bool, as_json: bool) -> int:
     if as_json:
         print_json([{**asdict(each), "slack_error": untold.get(each.id)} for each in found])
         return 0
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    console = screen(140)
     if not found:
         console.print("No incident was ever opened." if all else "No incident is open.")
         return 0

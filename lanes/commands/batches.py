@@ -1,4 +1,4 @@
-"""The commands about open batches: what is open, and what a person can decide about one that nobody else can free."""
+"""The commands about batches: what is open, what a person decides about one, and sending one now."""
 
 import getpass
 import sys
@@ -13,12 +13,16 @@ from rich.text import Text
 from sqlalchemy import Connection, Engine
 
 from lanes.batch.batch import BatchDecision, sentence
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
-from lanes.commands.reason import NONE_GIVEN, Why
+from lanes.batch.departure import announcement
+from lanes.commands.options import NONE_GIVEN, AsJson, Why
+from lanes.commands.running import on_database, print_json, screen
 from lanes.ids import BatchId
+from lanes.report.links import run_page
 from lanes.report.section import Legend, explained
-from lanes.stand.console import Console
+from lanes.settings import Settings
+from lanes.stand import reaching
+from lanes.standing import runs
+from lanes.store.batch.batches import outstanding
 from lanes.store.database import clock
 from lanes.store.settling import decisions
 from lanes.text import plain
@@ -49,7 +53,7 @@ def batches(*, as_json: AsJson = False) -> int:
                 [{**asdict(each), "intended_at": at, "note": note} for each, at, note in found]
             )
             return 0
-        console = Console(width=None if sys.stdout.isatty() else 140)
+        console = screen(140)
         if not found:
             console.print("No batch is open.")
             return 0
@@ -149,3 +153,42 @@ def _decide(
         return 0
 
     return on_database(decide)
+
+
+def depart(workload: str, *, as_json: AsJson = False) -> int:
+    """Send a workload's batch now, whatever its off-peak window says, by a run of the deployment `depart`.
+
+    `lanes depart archive`
+
+    It says how many items are ready, names the run, and returns before they have left. Where nothing is ready it says what
+    the open ones wait for, with exit code 0.
+
+    Exit code 1 when the workload is paused or Prefect does not answer, 2 when there is no such workload.
+    """
+
+    def ask(pool: Engine) -> int:
+        with pool.begin() as connection:
+            now = clock(connection)
+            waiting = outstanding(connection, workload, now=now)
+        said, run, page = announcement(waiting, now), None, None
+        if waiting.may_leave:
+            with reaching.prefect(Settings.read()) as api:
+                run = api.run(runs.depart(workload))
+                page = f"{reaching.ui_url(api.url)}{run_page(run)}"
+        if as_json:
+            print_json(
+                {
+                    "workload": workload,
+                    "ready": waiting.ready,
+                    "run": run,
+                    "url": page,
+                    "said": said,
+                }
+            )
+        else:
+            print(said, file=sys.stderr if waiting.paused_at else sys.stdout)
+            if page is not None:
+                print(f"run: {page}")
+        return 1 if waiting.paused_at else 0
+
+    return on_database(ask)

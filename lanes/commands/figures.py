@@ -8,9 +8,9 @@ from cyclopts import Parameter
 from rich.progress import Progress
 from sqlalchemy import Engine
 
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
-from lanes.commands.since import since as moment
+from lanes.commands.options import AsJson
+from lanes.commands.options import since as moment
+from lanes.commands.running import on_database, print_json
 from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.figures import folding

@@ -15,9 +15,9 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from sqlalchemy import Connection, Engine
 
-from lanes.commands.by import by as moment
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
+from lanes.commands.options import AsJson, Columns
+from lanes.commands.options import by as moment
+from lanes.commands.running import on_database, print_json, screen
 from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
 from lanes.errors import UnknownWorkload
@@ -25,7 +25,6 @@ from lanes.json_data import characters
 from lanes.report import forecast_terminal as faces
 from lanes.routing.forecast import Forecast, forecast
 from lanes.routing.load import Load
-from lanes.stand.console import Console
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.doors import history
@@ -38,17 +37,6 @@ from lanes.units import counted
 from lanes.workload.version import Version
 from lanes.workload.window import zone_of
 
-TextField = Annotated[
-    str | None, Parameter(name="--field", help="Column or field that holds the text.")
-]
-Label = Annotated[
-    str | None, Parameter(name="--label", help="Column that says what is right; it is not sent.")
-]
-Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]
-OccurredAt = Annotated[
-    str | None, Parameter(name="--occurred-at", help="Column with the event time, ISO 8601.")
-]
-Consumer = Annotated[str | None, Parameter(help="Who would read the results.")]
 Show = Callable[[Forecast, ZoneInfo], RenderableType]
 SHOWN = 20  # bad lines
 AT_ONCE = 500  # lines whose history is looked for by one statement
@@ -68,11 +56,7 @@ def quote(
         str | None,
         Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's."),
     ] = None,
-    field: TextField = None,
-    label: Label = None,
-    key: Key = None,
-    occurred_at: OccurredAt = None,
-    consumer: Consumer = None,
+    columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> int:
     """Estimate what a file would cost on each lane, alone and packed, how surely a batch is back, and what it costs as routed.
@@ -88,7 +72,7 @@ def quote(
     return _look(
         file,
         workload,
-        Layout(field, label, key, occurred_at, None, consumer),
+        columns,
         faces.costs,
         as_json,
         by,
@@ -117,11 +101,7 @@ def dry_run(
         int | None,
         Parameter(help=f"With --with: the newest so many items at most; {MOST:,} by default."),
     ] = None,
-    field: TextField = None,
-    label: Label = None,
-    key: Key = None,
-    occurred_at: OccurredAt = None,
-    consumer: Consumer = None,
+    columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> int:
     """Show where items would go, and why: those of a file if they arrived now, or those that came, by a changed definition.
@@ -137,15 +117,7 @@ def dry_run(
 
     `lanes dry-run --since 7d --with tickets.yaml`
     """
-    of_lines = _given(
-        {
-            "--field": field,
-            "--label": label,
-            "--key": key,
-            "--occurred-at": occurred_at,
-            "--consumer": consumer,
-        }
-    )
+    of_lines = _given({f"--{n.replace('_', '-')}": v for n, v in asdict(columns).items()})
     of_traffic = _given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
@@ -171,7 +143,7 @@ def dry_run(
     return _look(
         file,
         workload,
-        Layout(field, label, key, occurred_at, None, consumer),
+        columns,
         faces.routes,
         as_json,
     )
@@ -238,7 +210,7 @@ def _look(
             print_json({**_data(found), "overheads": asdict(kept)})
         else:
             if found.items:
-                console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+                console = screen(110, highlight=False)
                 console.print(show(found, there))
                 if show is faces.costs:
                     console.print(f"K{kept.said[1:]}.")

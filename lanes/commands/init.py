@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from lanes.authoring.draft import Draft, blank, from_columns, next_commands, what_was_seen
 from lanes.authoring.guessing import Proposal, Sample, headless, look, propose
-from lanes.commands.files import Force, put
-from lanes.commands.output import AsJson, print_json
+from lanes.commands.options import AsJson, Overwrite
+from lanes.commands.running import print_json, put
 from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
 from lanes.stand.console import Console
@@ -43,7 +43,7 @@ def init(
     field: TextField = None,
     label: Label = None,
     key: Key = None,
-    force: Force = False,
+    force: Overwrite = False,
     as_json: AsJson = False,
 ) -> int:
     """Write NAME.yaml, a commented workload file that can be published as it is, and say what to do with it.

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 from rich import box
@@ -14,18 +14,18 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, Engine, text
 
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
+from lanes.commands.options import AsJson, Columns
+from lanes.commands.running import on_database, print_json, screen
 from lanes.doors.filedoor import LONGEST_LINE, BadLine, Layout, Line, read_item, read_lines
+from lanes.doors.item import Submission
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.money.estimates import Sharing
-from lanes.provider import preview as previewing
 from lanes.provider.preview import Preview
+from lanes.provider.preview import preview as preview_item
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import arrived
 from lanes.routing.split import Split, Splits
-from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.doors import history, items
 from lanes.store.money import sharing
@@ -61,18 +61,7 @@ def preview(
         ),
     ],
     line: AtLine = None,
-    field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None,
-    label: Annotated[
-        str | None, Parameter(help="Column that says what is right; it is not sent.")
-    ] = None,
-    key: Annotated[str | None, Parameter(help="Column that names the item.")] = None,
-    occurred_at: Annotated[
-        str | None, Parameter(help="Column with the event time, ISO 8601.")
-    ] = None,
-    lane: Annotated[
-        Literal["realtime", "batch"] | None, Parameter(help="Pins the item to a lane.")
-    ] = None,
-    consumer: Annotated[str | None, Parameter(help="Who would read the result.")] = None,
+    columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> int:
     """Show the exact request of one item on each lane, its tokens and price (estimates), and the route it would get.
@@ -87,9 +76,6 @@ def preview(
         if each is not None and each != STDIN and not each.is_file():
             print(f'there is no file "{each}"', file=sys.stderr)
             return 2
-    layout = Layout(
-        field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer
-    )
 
     def show(pool: Engine) -> int:
         with pool.begin() as connection:
@@ -97,7 +83,7 @@ def preview(
             now = clock(connection)
             version, splits, shares = _definition(connection, workload, file, now)
             try:
-                found = _item(item, version.workload, layout, line, now)
+                found = _item(item, version.workload, columns, line, now)
                 _check_input(connection, version, found)
             except Refused as refusal:
                 print(f"{plain(item)}: {refusal}", file=sys.stderr)
@@ -105,7 +91,7 @@ def preview(
             except (ValueError, NoItem) as error:
                 print(str(error), file=sys.stderr)
                 return 2
-            told, payload = _previewed(connection, version, splits, shares, found, now)
+            told, payload = previewed(connection, version, splits, shares, found.submission, now)
         if as_json:
             print_json(_data(version, found, payload, told))
         else:
@@ -166,28 +152,31 @@ def _check_input(connection: Connection, version: Version, found: Line) -> None:
         raise Refused("schema_mismatch", said)
 
 
-def _previewed(
+def previewed(
     connection: Connection,
     version: Version,
     splits: Splits,
     shares: Sharing,
-    found: Line,
+    sent: Submission,
     now: datetime,
 ) -> tuple[Preview, dict[str, Any]]:
-    sent = found.submission
+    """Return what the item would ask and cost, and its payload as the database would hold it.
+
+    Raises:
+        SetupError: no price is known for a model of the workload.
+    """
     payload, size = items.as_stored(connection, sent.payload)
-    occurred_at, most = sent.occurred_at or now, version.spec.history_items
     earlier = history.of_entity(
         connection,
         version.workload,
         sent.entity,
-        before=occurred_at,
-        most=most,
+        before=sent.occurred_at or now,
+        most=version.spec.history_items,
         consumer=sent.consumer,
         scope=version.spec.pack_scope,
     )
     try:
-        told = previewing.preview(
+        told = preview_item(
             arrived(replace(sent, payload=payload), now),
             version,
             splits,
@@ -206,7 +195,7 @@ def _previewed(
 
 
 def _print(version: Version, found: Line, told: Preview) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, soft_wrap=True)
+    console = screen(110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
     console.print(
         Text(

@@ -1,4 +1,4 @@
-"""`lanes publish`: a workload from a file, which is the same definition as its block."""
+"""`lanes publish` and `lanes export`: a workload from a file and back, which is the same definition as its block."""
 
 import sys
 import time
@@ -13,14 +13,13 @@ from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
-from lanes.errors import SpecInvalid
+from lanes.commands.options import AsJson, Overwrite
+from lanes.commands.running import on_database, print_json, put, screen
+from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report import definition
 from lanes.routing.route import rule_faults
 from lanes.settings import Settings
-from lanes.stand.console import Console
 from lanes.stand.editor import Editor
 from lanes.stand.progress import progress
 from lanes.store.database import clock
@@ -38,14 +37,15 @@ from lanes.workload.definition import (
     EditReply,
     beyond_defaults,
     compare,
+    parse,
 )
-from lanes.workload.definition_file import NamedSpec
-from lanes.workload.version import Version
+from lanes.workload.definition_file import NamedSpec, written
+from lanes.workload.version import NAME, Spec, Version
 
 RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
 TRIED_OF = timedelta(days=30)
-Force = Annotated[
+Anyway = Annotated[
     bool,
     Parameter(
         negative="",
@@ -56,7 +56,7 @@ Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
 
-def publish(file: Path, *, yes: Yes = False, force: Force = False, as_json: AsJson = False) -> int:
+def publish(file: Path, *, yes: Yes = False, force: Anyway = False, as_json: AsJson = False) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
 
     What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
@@ -83,9 +83,7 @@ def _publish(pool: Engine, wanted: NamedSpec, yes: bool, force: bool, as_json: b
     seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
     found = compare(wanted.name, wanted.spec, stands if isinstance(stands, Version) else None, seen)
     if not as_json:
-        console = Console(
-            width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True
-        )
+        console = screen(140, highlight=False, soft_wrap=True)
         console.print(*_shown(wanted, found, stands), sep="\n")
     if found.nothing_differs:
         return _end(pool, wanted, found, "nothing_differs", as_json)
@@ -259,3 +257,83 @@ def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None
         "block_differences": [each.as_data() for each in found.overwritten],
         "block_problems": list(found.problems),
     }
+
+
+Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]
+OfBlock = Annotated[
+    bool, Parameter(name="--block", negative="", help="What the block says, in force or not.")
+]
+
+
+def export(
+    workload: str,
+    *,
+    out: Out = None,
+    block: OfBlock = False,
+    force: Overwrite = False,
+    as_json: AsJson = False,
+) -> int:
+    """Write the definition of a workload that is in force as a commented YAML file; `lanes publish` takes it back.
+
+    Where the block in Prefect says something else that is not in force, that is told on standard error.
+    Exit code 1 when it cannot be written, 2 when there is no such workload.
+
+    Example: lanes export tickets --out tickets.yaml
+    """
+
+    def write(pool: Engine) -> int:
+        if not NAME.fullmatch(workload):
+            raise UnknownWorkload(f'"{workload}" is no name of a workload')
+        spec = _of_block(workload) if block else _in_force(pool, workload)
+        if as_json:
+            print_json({"name": workload, **spec.model_dump(mode="json")})
+            return 0
+        file = out.name if out else f"{workload}.yaml"
+        heading = [
+            f"The workload {workload}: what it asks, whom, and when.",
+            f"Edit it and run `lanes publish {file}`. Its block in the Prefect UI is the same definition.",
+        ]
+        return put(written(workload, spec, heading=heading), out, force=force)
+
+    return on_database(write)
+
+
+def _in_force(pool: Engine, name: str) -> Spec:
+    """What is in force, in the order in which its author wrote it where the block still says so."""
+    with pool.begin() as connection:
+        version = workloads.current(connection, name)
+    try:
+        seen = Editor(Settings.read()).read(name)
+    except SetupError as away:
+        if version is not None:
+            print(f"its block was not looked at: {away}", file=sys.stderr)
+        seen = None
+    if version is None:
+        more = (
+            "; its block says something that is not in force: see --block"
+            if seen is not None
+            else ""
+        )
+        raise UnknownWorkload(f'workload "{name}" has no published version{more}')
+    found = compare(name, version.spec, version, seen)
+    if found.block is BlockState.SAME and seen is not None:
+        return version.spec.model_copy(update={"output_schema": seen["output_schema"]})
+    if found.block is BlockState.EDITED:
+        fields = ", ".join(each.field for each in found.overwritten)
+        print(
+            f"its block says something else that is not in force ({fields}): --block writes that",
+            file=sys.stderr,
+        )
+    if found.block is BlockState.INVALID:
+        print(
+            f"its block is not valid and so not in force: {'; '.join(found.problems)}",
+            file=sys.stderr,
+        )
+    return version.spec
+
+
+def _of_block(name: str) -> Spec:
+    seen = Editor(Settings.read()).read(name)
+    if seen is None:
+        raise UnknownWorkload(f'Prefect has no block "{name}" of type Lanes workload')
+    return parse(name, seen)

@@ -2,18 +2,17 @@
 
 import getpass
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.markdown import Markdown
 from rich.progress import Progress
 from sqlalchemy import Engine
 
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
-from lanes.commands.reason import NONE_GIVEN, Why
+from lanes.commands.actions import Demote, Drop, Promote
+from lanes.commands.options import NONE_GIVEN, AsJson, Why
+from lanes.commands.running import on_database, perform, print_json, tell
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
 from lanes.settings import Settings
@@ -31,7 +30,6 @@ Number = Annotated[
     Parameter(name="--generation", help="Which replay; else the one to be decided about."),
 ]
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
-Decision = Callable[..., tuple[Generation, int]]
 
 
 def replay(
@@ -72,7 +70,7 @@ def replay(
                     f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with "
                     f"version {seen.version}, about {usd(seen.batch_usd)} on the batch lane"
                 )
-                return _say(asdict(seen), said, as_json)
+                return tell(said, asdict(seen), as_json=as_json)
             who = getpass.getuser()
             begun = replays.begin(
                 connection,
@@ -90,7 +88,7 @@ def replay(
         said += (
             "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
         )
-        return _say({**asdict(whole), "departure_asked": asked}, said, as_json)
+        return tell(said, {**asdict(whole), "departure_asked": asked}, as_json=as_json)
 
     return on_database(read)
 
@@ -104,53 +102,36 @@ def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -
             of = promotions.choose(connection, workload, generation, preferred=DECIDED)
             found = promotions.compared(connection, of)
         if as_json:
-            return _say({**asdict(of), "share": found.share, "diff": asdict(found)}, "", as_json)
+            print_json({**asdict(of), "share": found.share, "diff": asdict(found)})
+            return 0
         Console().print(Markdown(report.render(of, found)))
         return 0
 
     return on_database(compare)
 
 
-def promote(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
+def promote(
+    workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
+) -> int:
     """Make a complete replay's results the current ones; what they replace is remembered.
 
     Settled items only: what is open or was amended meanwhile keeps its live result.
     """
-    return _decide(promotions.promote, workload, generation, "{n} shown from {name} now", as_json)
+    return perform(Promote, workload, why, as_json, generation=generation)
 
 
-def demote(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
-    """Take a promotion back: what was current before it is current again."""
-    return _decide(
-        promotions.demote,
-        workload,
-        generation,
-        "{n} restored to what was shown before {name}",
-        as_json,
-    )
-
-
-def drop(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
-    """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown."""
-    return _decide(
-        promotions.drop,
-        workload,
-        generation,
-        "{name} is dropped; open work of {n} canceled",
-        as_json,
-    )
-
-
-def _decide(
-    decision: Decision, workload: str, generation: int | None, sentence: str, as_json: bool
+def demote(
+    workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
-    def decide(pool: Engine) -> int:
-        with pool.begin() as connection:
-            of, items = decision(connection, workload, generation, now=clock(connection))
-        said = sentence.format(n=counted(items, "item"), name=of.name)
-        return _say({**asdict(of), "changed": items}, said, as_json)
+    """Take a promotion back: what was current before it is current again."""
+    return perform(Demote, workload, why, as_json, generation=generation)
 
-    return on_database(decide)
+
+def drop(
+    workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
+) -> int:
+    """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown."""
+    return perform(Drop, workload, why, as_json, generation=generation)
 
 
 def _read_whole(pool: Engine, of: Generation) -> Generation:
@@ -173,11 +154,3 @@ def _ask_to_depart(workload: str) -> bool:
         print(str(error), file=sys.stderr)
         return False
     return True
-
-
-def _say(data: dict[str, Any], sentence: str, as_json: bool) -> int:
-    if as_json:
-        print_json(data)
-    else:
-        print(sentence)
-    return 0

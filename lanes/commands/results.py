@@ -11,10 +11,10 @@ from rich.markup import escape
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from lanes.commands.guarded import on_database
+from lanes.commands.options import AsJson
+from lanes.commands.options import since as moment
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
-from lanes.commands.output import AsJson
-from lanes.commands.since import since as moment
+from lanes.commands.running import on_database
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import TOLD, Listed, ListingQuery
 from lanes.stand.console import Console

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lanes.commands.guarded import guarded
-from lanes.commands.output import AsJson, print_json, print_line
+from lanes.commands.options import AsJson
+from lanes.commands.running import guarded, print_json, print_line
 from lanes.settings import Settings
 from lanes.stand.console import Console
 

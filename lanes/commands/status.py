@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import psycopg
 from cyclopts import Parameter, validators
 
-from lanes.commands.guarded import guarded
-from lanes.commands.output import AsJson, print_json, print_line
+from lanes.commands.options import AsJson
+from lanes.commands.running import guarded, print_json, print_line
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.kept import Said

@@ -3,15 +3,13 @@
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
 
-from cyclopts import Parameter
 from rich.markup import escape
 from rich.progress import Progress
 from sqlalchemy import Engine
 
-from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson, print_json
+from lanes.commands.options import AsJson, Columns
+from lanes.commands.running import on_database, print_json
 from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.stand.console import Console
 from lanes.store.database import clock
@@ -24,18 +22,7 @@ def submit(
     file: Path,
     *,
     workload: str,
-    field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None,
-    label: Annotated[str | None, Parameter(help="Column that says what is right.")] = None,
-    key: Annotated[
-        str | None, Parameter(help="Column that names the item; else file name and line.")
-    ] = None,
-    occurred_at: Annotated[
-        str | None, Parameter(help="Column with the event time, ISO 8601.")
-    ] = None,
-    lane: Annotated[
-        Literal["realtime", "batch"] | None, Parameter(help="Pins every line to a lane.")
-    ] = None,
-    consumer: Annotated[str | None, Parameter(help="Who reads the results.")] = None,
+    columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> int:
     """Submit every line of a JSONL or CSV file as an item.
@@ -47,13 +34,10 @@ def submit(
     if not file.is_file():
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
-    layout = Layout(
-        field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer
-    )
 
     def send(pool: Engine) -> int:
         try:
-            outcomes, bad = _admitted(pool, file, workload, layout)
+            outcomes, bad = _admitted(pool, file, workload, columns)
         except ValueError as error:
             print(str(error), file=sys.stderr)
             return 2

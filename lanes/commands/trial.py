@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
-from lanes.commands.guarded import on_database
+from lanes.commands.options import since as moment
 from lanes.commands.outlet import counting
-from lanes.commands.output import print_json
-from lanes.commands.since import since as moment
+from lanes.commands.running import on_database, print_json, screen
 from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report.section import Legend, explained
@@ -24,7 +23,6 @@ from lanes.report.summary import lane_name, reason_name
 from lanes.report.titled import titled
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Trial, TrialRun, TrialSide
-from lanes.stand.console import Console
 from lanes.store.database import clock
 from lanes.store.money import sharing
 from lanes.store.routing import traffic, turnarounds
@@ -115,7 +113,7 @@ def _try(pool: Engine, wanted: NamedSpec, since: str, most: int, as_json: bool) 
     else:
         said = Text(explained(LEGEND), "dim"), *(Text(each, "yellow") for each in notes)
         shown = Group(*titled(_moves(trial, now - began_at)), Text(), _sides(trial), *said)
-        Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
+        screen(120, highlight=False).print(shown)
     return 0
 
 

@@ -22,7 +22,8 @@ def of_start(
     if present is not None:
         return (
             f'workload "{workload}" has an open rollout already: {present.id}, playbook "{present.playbook.name}", started '
-            f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or abort it with `act`"
+            f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or "
+            f"run `lanes rollout abort {workload}`"
         )
     if values:
         return (
@@ -37,7 +38,7 @@ def of_start(
     if playbook.first_step(basis_points) is None:
         return (
             f'workload "{workload}" sends {basis_points / 100:g} % to real-time already: no step of playbook '
-            f'"{playbook.name}" goes further; choose another playbook or set the split with `set_split`'
+            f'"{playbook.name}" goes further; choose another playbook or set the split with `lanes split`'
         )
     return None
 

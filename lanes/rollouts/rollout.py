@@ -252,9 +252,9 @@ def _open_move(
         return lacking
     if at.hindrances:
         return _hindered(at)
+    if at.state is RolloutState.WAITING_APPROVAL and approval is None:
+        return Hold(HoldReason.APPROVAL, "a person has to approve")
     if at.step.approval and approval is None:
-        if at.state is RolloutState.WAITING_APPROVAL:
-            return Hold(HoldReason.APPROVAL, "a person has to approve")
         return AskApproval(f"every gate passed at {at.step.percent:g} %")
     passed = f"every gate passed at {at.step.percent:g} %" + (
         f", approved by {approval.who}" if approval else ""

@@ -60,6 +60,11 @@ class Splits:
         """Return whether this very split was set, so that no wider one counts."""
         return (workload, consumer) in self._of
 
+    def of_workload(self, workload: str) -> list[Split]:
+        """Return the split of a workload, then the own splits of its consumers."""
+        own = sorted((c, each) for (name, c), each in self._of.items() if name == workload and c)
+        return [self.of(workload, None), *(each for _, each in own)]
+
     def reach_realtime(self, workload: str) -> bool:
         """Return whether they may send some item of a workload to real-time."""
         return any(

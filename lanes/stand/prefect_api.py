@@ -163,6 +163,19 @@ class PrefectApi:
             self._post(f"flow_runs/{each['id']}/set_state", {"state": state, "force": True})
         return len(found)
 
+    def resume(self, run_id: str, answer: Mapping[str, Any]) -> str | None:
+        """Resume a suspended run with the answer that it waits for; return why that is refused, else None."""
+        said = self._post(f"flow_runs/{run_id}/resume", {"run_input": answer})
+        if said["status"] == "ACCEPT":
+            return None
+        return str((said.get("details") or {}).get("reason") or said["status"])
+
+    def cancel_suspended(self, run_id: str, *, why: str) -> None:
+        """Cancel the run if it is suspended."""
+        if self.run_state(run_id) == "PAUSED":
+            state = {"type": "CANCELLED", "name": "Cancelled", "message": why}
+            self._post(f"flow_runs/{run_id}/set_state", {"state": state})
+
     def write_artifact(self, key: str, markdown: str, *, description: str) -> str:
         """Write the newest version of a markdown artifact and return its id."""
         body = {"key": key, "type": "markdown", "data": markdown, "description": description}

@@ -20,11 +20,24 @@ class Deployment(StrEnum):
     RECONCILE = "reconcile"
     REPLAY = "replay"
     MIGRATE = "migrate"
-    ACT = "act"
+    PAUSE = "pause"
+    RESUME = "resume"
     SET_SPLIT = "set_split"
+    END_SPLIT = "end_split"
     SET_BUDGET = "set_budget"
+    REMOVE_BUDGET = "remove_budget"
     SET_OVERHEAD = "set_overhead"
     DECIDE_BATCH = "decide_batch"
+    HOLD_ROLLOUT = "hold_rollout"
+    ABORT_ROLLOUT = "abort_rollout"
+    PROMOTE = "promote"
+    DEMOTE = "demote"
+    DROP = "drop"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    FORGET = "forget"
+    EXPLAIN = "explain"
+    PREVIEW = "preview"
     ADVISE = "advise"
     REPORT = "report"
     TIDY = "tidy"
@@ -86,26 +99,26 @@ def departing_workload(parameters: Mapping[str, Any]) -> str | None:
     return (parameters.get("departure") or {}).get("workload")
 
 
-def migrate() -> WantedRun:
-    """A rollout that no run leads is led on."""
-    return WantedRun(Deployment.MIGRATE)
+def migrate(**order: str) -> WantedRun:
+    """Return the run that starts the rollout of `order`; without one, it leads an open rollout that no run leads."""
+    return WantedRun(Deployment.MIGRATE, {"order": order} if order else {})
 
 
 def set_split(workload: str) -> WantedRun:
-    """The form by which a workload's share to real-time is set: it asks for the rest."""
+    """Return the form that sets a workload's split."""
     return WantedRun(Deployment.SET_SPLIT, {"split": {"workload": workload}})
 
 
 def pause(workload: str) -> WantedRun:
-    """The form by which a workload is paused: it asks who and why."""
-    return WantedRun(Deployment.ACT, {"action": {"workload": workload, "deed": "pause"}})
+    """Return the form that pauses a workload."""
+    return WantedRun(Deployment.PAUSE, {"action": {"workload": workload}})
 
 
 def set_budget(workload: str, **known: Any) -> WantedRun:
-    """The form by which a budget is set, as far as it is `known` which: it asks for the rest."""
+    """Return the form that sets a budget, filled in as far as it is `known`."""
     return WantedRun(Deployment.SET_BUDGET, {"budget": {"workload": workload, **known}})
 
 
 def decide_batch(workload: str, **known: Any) -> WantedRun:
-    """The form by which a person decides about an open batch, as far as it is `known` which: it asks for the rest."""
+    """Return the form that decides about an open batch, filled in as far as it is `known`."""
     return WantedRun(Deployment.DECIDE_BATCH, {"decision": {"workload": workload, **known}})

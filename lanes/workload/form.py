@@ -1,12 +1,17 @@
-"""Forms in the Prefect UI, made of models by their JSON schema, and the form of a workload's promises."""
+"""Forms in the Prefect UI, made of models by their JSON schema, what people write into them, and a workload's promises."""
 
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from lanes.json_data import why_unstorable
 
 NULL = {"type": "null"}
+LAST = ("who", "why")  # every form ends with them
+LARGEST = 2_147_483_647  # of the numbers of batches and versions
+FARTHEST = 1_000_000_000_000_000  # of positions in a stream
 BESIDE = (
     "choices_beside_workloads"  # the further choices of a field that offers the published workloads
 )
@@ -18,7 +23,9 @@ def arrange(schema: dict[str, Any]) -> None:
     Prefect's database forgets the order of keys, and the UI would offer a choice of types for such a field. Prefect still
     accepts None for it: it is not required and has no default.
     """
-    for position, field in enumerate(schema.get("properties", {}).values()):
+    properties = schema.get("properties", {})
+    for position, name in enumerate(sorted(properties, key=lambda name: name in LAST)):
+        field = properties[name]
         field["position"] = position
         kinds = [each for each in field.get("anyOf", ()) if each != NULL]
         if NULL in field.get("anyOf", ()) and len(kinds) == 1:
@@ -112,3 +119,26 @@ class Promises(Form):
         description="Of the items that were due in the last hour, or are overdue: those answered later, or not at all. "
         "0 = no promise.",
     )
+
+
+def _storable(said: str) -> str:
+    if (problem := why_unstorable(said, "this text")) is not None:
+        raise ValueError(problem)
+    return said
+
+
+_SHORT = StringConstraints(strip_whitespace=True, max_length=500)
+UncheckedLine = Annotated[str, _SHORT]  # may hold what the database cannot store
+Line = Annotated[UncheckedLine, AfterValidator(_storable)]
+SignedLine = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+    AfterValidator(_storable),
+]
+Who = Annotated[
+    SignedLine, Field(title="Who", description="Your name, 1 to 500 characters; the log keeps it.")
+]
+Why = Annotated[
+    SignedLine,
+    Field(title="Why", description="Your reason, 1 to 500 characters; the log keeps it."),
+]

@@ -88,7 +88,7 @@ class Spec(BaseModel):
         le=100,
         title="First split (% to real-time)",
         description="Share of undecided items that go to real-time when the workload is first published, 0 to 100. "
-        "Afterwards playbooks and `act` move it.",
+        "Afterwards playbooks and `lanes split` move it.",
     )
     patience_s: int = Field(
         default=60,

@@ -8,35 +8,21 @@ import pytest
 from lanes.mainjob.samples.files import WORKLOADS
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from lanes.stand.info import load_info
+from tasks.forms import ASKING
+from tests.flows.deployed import entrypoints
 from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
-DEPLOYMENTS = {
-    "answer": "realtime",
-    "depart": "batch",
-    "collect": "batch",
-    "watch": "batch",
-    "migrate": "batch",
-    "act": "batch",
-    "set_split": "batch",
-    "set_budget": "batch",
-    "set_overhead": "batch",
-    "decide_batch": "batch",
-    "replay": "batch",
-    "advise": "batch",
-    "reconcile": "batch",
-    "tidy": "batch",
-    "report": "batch",
-}
+POOLS = {name: "realtime" if name == "answer" else "batch" for name in entrypoints()}
 
 
 def deployment(stand: RunningStand, name: str) -> dict[str, Any]:
     return stand.prefect.get(f"deployments/name/{name}/{name}").raise_for_status().json()
 
 
-@pytest.mark.parametrize(("name", "pool"), DEPLOYMENTS.items())
+@pytest.mark.parametrize(("name", "pool"), POOLS.items())
 def test_every_deployment_is_described_tagged_and_in_its_pool(
     stand: RunningStand, name: str, pool: str
 ) -> None:
@@ -44,20 +30,10 @@ def test_every_deployment_is_described_tagged_and_in_its_pool(
     assert found["work_pool_name"] == pool
     assert found["description"].startswith("**")
     assert "lanes" in found["tags"]
-    assert found["entrypoint"] == f"flows.{name}.{name}"
+    assert found["entrypoint"] == entrypoints()[name]
 
 
-CHOOSING = [
-    "depart",
-    "migrate",
-    "act",
-    "set_split",
-    "set_budget",
-    "set_overhead",
-    "decide_batch",
-    "replay",
-    "advise",
-]
+CHOOSING = [each.value for each in ASKING]
 FORMS = [*CHOOSING, "answer", "report", "tidy"]
 
 
@@ -121,7 +97,7 @@ def test_no_block_needs_the_internet_for_its_picture(stand: RunningStand) -> Non
     assert {each["logo_url"] for each in types if each["slug"].startswith("lanes-")} == {None}
 
 
-def test_submit_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
+def test_depart_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
     schedules = deployment(stand, "depart")["schedules"]
     assert {each["slug"].split("-")[0] for each in schedules} == set(WORKLOADS)
     assert all(each["active"] and each["schedule"]["timezone"] == "UTC" for each in schedules)

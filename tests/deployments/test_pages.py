@@ -75,8 +75,10 @@ def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_kno
     assert browser.visit(stand.info.ui_url + sight.path, look, login=stand.login) == known
 
 
-def test_the_form_of_act_has_every_field_explained(stand: RunningStand, browser: Browser) -> None:
-    sight = pages.form(stand, WantedRun(Deployment.ACT))
+def test_the_form_that_decides_about_a_batch_has_every_field_explained(
+    stand: RunningStand, browser: Browser
+) -> None:
+    sight = pages.form(stand, WantedRun(Deployment.DECIDE_BATCH))
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 

@@ -114,7 +114,7 @@ def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_noth
     )
     before, key = _steered(stand), f"foreign-{uuid4()}"
     means = {
-        "deployments": {name: _deployment(stand, name) for name in ("set_split", "act")},
+        "deployments": {name: _deployment(stand, name) for name in ("set_split", "pause")},
         "event": _arrival(key),
         "flow_run": {
             "set_split": {
@@ -127,11 +127,10 @@ def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_noth
                     }
                 }
             },
-            "act": {
+            "pause": {
                 "parameters": {
                     "action": {
                         "workload": "tickets",
-                        "deed": "pause",
                         "who": "foreign",
                         "why": "foreign",
                     }
@@ -177,9 +176,7 @@ def test_a_foreign_name_for_the_server_opens_no_page(stand: RunningStand, browse
 def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(
     stand: RunningStand, browser: Browser
 ) -> None:
-    filled_in = form_page(
-        _deployment(stand, "act"), {"action": {"workload": "tickets", "deed": "pause"}}
-    )
+    filled_in = form_page(_deployment(stand, "pause"), {"action": {"workload": "tickets"}})
     asked_for = stand.info.ui_url + filled_in
 
     def wrong_then_right(page: Page) -> str:
@@ -310,6 +307,6 @@ def _deployment(stand: RunningStand, name: str) -> str:
 
 def _steered(stand: RunningStand) -> tuple[Any, ...]:
     """Return what a form would have moved: the runs of the forms, and the splits."""
-    asked = {"deployments": {"name": {"any_": ["set_split", "act"]}}}
+    asked = {"deployments": {"name": {"any_": ["set_split", "pause"]}}}
     runs = stand.prefect.post("flow_runs/count", json=asked).raise_for_status().json()
     return runs, stand.value("select count(*) from lanes.split")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +17,27 @@ from blocks.workload import Workload
 from lanes.workload.form import BESIDE, offering
 from tasks.approval import RolloutApproval
 from tasks.forms import ASKING
-from tests.flows.deployed import fields, offered, schema_of
+from tests.flows.deployed import fields, flow_of, offered, schema_of
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())[
     "deployments"
 ]
 ORDERS = {
-    "act": [
-        "workload",
-        "deed",
-        "percent",
-        "consumer",
-        "period",
-        "zone",
-        "soft_usd",
-        "hard_usd",
-        "lane",
-        "kind",
-        "monthly_usd",
-        "from_date",
-        "batch",
-        "provider_batch",
-        "sure",
-        "who",
-        "why",
-    ],
     "advise": ["workload", "days", "items_per_month", "correction_usd"],
     "answer": ["standing", "event_id"],
-    "decide_batch": ["workload", "batch", "deed", "provider_batch", "sure", "who", "why"],
+    **{
+        each: ["workload", "who", "why"]
+        for each in ("pause", "resume", "hold_rollout", "abort_rollout")
+    },
+    **{each: ["workload", "generation", "who", "why"] for each in ("promote", "demote", "drop")},
+    **{
+        each: ["workload", "key", "who", "why"]
+        for each in ("cancel", "forget", "explain", "preview")
+    },
+    "retry": ["workload", "keys", "who", "why"],
+    "end_split": ["workload", "consumer", "who", "why"],
+    "remove_budget": ["workload", "consumer", "period", "who", "why"],
+    "decide_batch": ["workload", "batch", "action", "provider_batch", "sure", "who", "why"],
     "migrate": ["workload", "playbook", "file", "consumer", "who", "why"],
     "replay": ["workload", "version", "from_position", "to_position", "depart", "who", "why"],
     "report": ["since", "hours"],
@@ -56,19 +48,8 @@ ORDERS = {
     "tidy": ["refused_days", "amendments_days", "labels_days", "reads_days"],
 }
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
-    "act": {
-        "action": {
-            "workload": "letters",
-            "deed": "pause",
-            "percent": None,
-            "soft_usd": None,
-            "hard_usd": None,
-            "monthly_usd": None,
-            "from_date": None,
-            "batch": None,
-            "who": "ada",
-            "why": "so",
-        }
+    "promote": {
+        "action": {"workload": "letters", "generation": None, "who": "ada", "why": "so"},
     },
     "advise": {"question": {"workload": "letters", "items_per_month": None}},
     "answer": {"wake": {"event_id": None}},
@@ -169,17 +150,13 @@ def test_every_field_has_words_and_none_is_a_choice_between_a_type_and_none(form
 def test_callers_that_name_none_for_what_is_optional_are_still_taken(deployment: str) -> None:
     given = NOTHING_GIVEN[deployment]
     validate(given, schema_of(deployment), raise_on_error=True)
-    flow = getattr(import_module(f"flows.{deployment}"), deployment)
-    assert flow.validate_parameters(given)
+    assert flow_of(deployment).validate_parameters(given)
 
 
 def test_bounds_hold_for_what_is_optional() -> None:
-    with pytest.raises(ValidationError, match="batch"):
-        validate(
-            {"action": NOTHING_GIVEN["act"]["action"] | {"batch": 0}},
-            schema_of("act"),
-            raise_on_error=True,
-        )
+    given = NOTHING_GIVEN["promote"]["action"] | {"generation": 0}
+    with pytest.raises(ValidationError, match="generation"):
+        validate({"action": given}, schema_of("promote"), raise_on_error=True)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +191,7 @@ def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
     deployment: str,
 ) -> None:
     schema = offering(schema_of(deployment), ["letters", "bills"])
-    beside = ["*"] if deployment in ("act", "set_overhead") else []
+    beside = ["*"] if deployment == "set_overhead" else []
     assert offered(schema) == [*beside, "bills", "letters"]
     ((parameter, of),) = schema["properties"].items()
     refused = [

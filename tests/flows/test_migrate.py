@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,15 @@ from sqlalchemy import Connection, text
 
 from anthropic_standin.testing import Endpoint
 from flows.migrate import Order
+from lanes.commands.actions import (
+    AbortRollout,
+    Action,
+    EndSplit,
+    HoldRollout,
+    Pause,
+    Resume,
+    SetSplit,
+)
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
@@ -24,7 +34,6 @@ from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
-from tasks.act import Act, Deed, perform
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
 from tasks.migrate import Lead, Wanted, leading
@@ -234,31 +243,29 @@ def test_the_ready_made_playbooks_are_found_by_name() -> None:
 
 
 def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -> None:
-    def act(deed: Deed, percent: float | None = None, workload: str = "letters") -> str:
-        return perform(connection, Act(deed, workload, percent, None, "bob", "trial"), now=NOON)
+    def act(kind: type[Action], **given: Any) -> str:
+        signed = {"workload": "letters", "who": "bob", "why": "trial"}
+        return kind(**signed | given).perform(connection, NOON).said
 
     publish(connection, now=NOON)
-    assert act(Deed.SET_SPLIT, 12.5).startswith("letters: 12.5 %")
+    assert act(SetSplit, percent=12.5).startswith("letters: 12.5 %")
     assert workloads.splits(connection).of("letters", None).basis_points == 1_250
-    with pytest.raises(ActionRefused, match="percent: "):
-        act(Deed.SET_SPLIT)
     workloads.set_split(connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON)
-    inherits = perform(
-        connection, Act(Deed.SET_SPLIT, "letters", None, "desk", "bob", "trial"), now=NOON
-    )
+    inherits = act(EndSplit, consumer="desk")
     assert inherits.endswith("inherits the workload's split, 12.5 % to real-time, 3 % before")
-    assert "is paused" in act(Deed.PAUSE)
-    assert "is resumed" in act(Deed.RESUME)
+    assert "is paused" in act(Pause)
+    assert "is resumed" in act(Resume)
     with pytest.raises(UnknownWorkload):
-        act(Deed.PAUSE, workload="ghosts")
-    with pytest.raises(ActionRefused, match="no open rollout"):
-        act(Deed.ABORT_ROLLOUT)
+        act(Pause, workload="ghosts")
+    for kind in (AbortRollout, HoldRollout):
+        with pytest.raises(ActionRefused, match="no open rollout"):
+            act(kind)
     begin(connection, playbook(step(20)))
-    assert act(Deed.ABORT_ROLLOUT) == "letters: aborted at step 1 of 1, back to 12.5 % to real-time"
-    with pytest.raises(ActionRefused, match="batch: say which"):
-        act(Deed.RESUBMIT_BATCH)
-    with pytest.raises(ActionRefused, match="provider_batch: say which"):
-        act(Deed.ADOPT_BATCH)
+    held = act(HoldRollout)
+    assert held == "letters: 20 % to real-time, step 1 of 1, waits for approval"
+    with pytest.raises(ActionRefused, match="waits for approval already"):
+        act(HoldRollout)
+    assert act(AbortRollout) == "letters: aborted at step 1 of 1, back to 12.5 % to real-time"
 
 
 @pytest.mark.parametrize(

@@ -141,16 +141,16 @@ def deployed(prefect: PrefectStandIn, *flows: str) -> None:
 async def test_forms_offer_each_workload_once_it_is_published(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "depart", "act", "migrate")
+    deployed(prefect, "depart", "pause", "migrate")
     await publish(at.db)
     assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
         "depart": ["letters"],
-        "act": ["*", "letters"],
+        "pause": ["letters"],
         "migrate": ["letters"],
     }
     edit(prefect, "bills")
     await publish(at.db)
-    assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
+    assert offered(prefect.forms["pause"]) == ["bills", "letters"]
 
 
 FORMS = "deployments/filter"
@@ -159,9 +159,9 @@ FORMS = "deployments/filter"
 async def test_no_form_is_written_while_all_of_them_are_current_and_one_question_tells(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "replay", "depart", "act")
+    deployed(prefect, "replay", "depart", "pause")
     await publish(at.db)
-    assert sorted(prefect.form_writes) == ["act", "depart", "replay"]
+    assert sorted(prefect.form_writes) == ["depart", "pause", "replay"]
     asked = len(prefect.requests)
     edit(prefect, "letters", patience_s=5)  # another version of the same workload
     await publish(at.db)
@@ -173,7 +173,7 @@ async def test_no_form_is_written_while_all_of_them_are_current_and_one_question
 async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
     at: Connections, prefect: PrefectStandIn, flow: str
 ) -> None:
-    deployed(prefect, "replay", "depart", "act")
+    deployed(prefect, "replay", "depart", "pause")
     await publish(at.db)
     deployed(prefect, flow)  # as `prefect deploy --name` does
     await publish(at.db)
@@ -220,8 +220,8 @@ async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_f
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     """Somebody saved a parameter of its deployment that it would not offer any more."""
-    deployed(prefect, "replay", "depart", "act")
-    prefect.refused_forms = {"act"}
+    deployed(prefect, "replay", "depart", "pause")
+    prefect.refused_forms = {"pause"}
     untold = (await publish(at.db)).untold or ""
     assert "form `act`: " in untold
     assert "'gone' is not one of ['letters']" in untold
@@ -233,10 +233,10 @@ async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_f
 async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit_it_is_said(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "act", "depart")
+    deployed(prefect, "pause", "depart")
     prefect.undeployed = {"migrate", "replay"}
     assert (await publish(at.db)).untold is None
-    assert offered(prefect.forms["act"]) == ["*", "letters"]
+    assert offered(prefect.forms["pause"]) == ["letters"]
     prefect.undeployed = {"depart"}
     assert "there is no deployment depart/depart; `lanes up` makes it" in (
         (await publish(at.db)).untold or ""
@@ -246,14 +246,14 @@ async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit
 async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedule_away(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "depart", "act")
+    deployed(prefect, "depart", "pause")
     await publish(at.db)
     less = await at.db.run(workloads.read_in_force)
     edit(prefect, "bills")
     await publish(at.db)
     async with get_client() as client:
         await making_known.make_known(client, at.db, less)
-    assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
+    assert offered(prefect.forms["pause"]) == ["bills", "letters"]
     assert offered(prefect.forms["depart"]) == ["bills", "letters"]
     assert windows(prefect).keys() == {"bills", "letters"}
 
@@ -261,7 +261,7 @@ async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedu
 async def test_of_many_who_publish_at_once_none_loses_a_choice(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    deployed(prefect, "depart", "act", "replay")
+    deployed(prefect, "depart", "pause", "replay")
     names = ["bills", "letters", "notes", "orders"]
 
     async def one(name: str) -> None:
@@ -271,7 +271,7 @@ async def test_of_many_who_publish_at_once_none_loses_a_choice(
     await asyncio.gather(*map(one, names))
     assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
         "depart": names,
-        "act": ["*", *names],
+        "pause": names,
         "replay": names,
     }
     assert sorted(windows(prefect)) == names

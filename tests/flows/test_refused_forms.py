@@ -19,21 +19,30 @@ from tasks.connections import Connections
 from tasks.refusal import REFUSED
 from tests.conftest import NOON
 from tests.examples import publish
-from tests.flows.deployed import schema_of
+from tests.flows.deployed import flow_of, schema_of
 from tests.prefect_standin import PrefectStandIn
 
 SIGNED = {"workload": "letters", "who": "ada", "why": "so"}
 LONG = "x" * 501
 GOOD: dict[str, tuple[str, dict[str, Any]]] = {
     "depart": ("departure", {}),
-    "act": ("action", {**SIGNED, "deed": "pause"}),
+    "pause": ("action", SIGNED),
+    "end_split": ("action", {**SIGNED, "consumer": "desk"}),
+    "remove_budget": ("action", SIGNED),
+    "abort_rollout": ("action", SIGNED),
+    "hold_rollout": ("action", SIGNED),
+    "promote": ("action", SIGNED),
+    "retry": ("action", SIGNED),
+    "cancel": ("action", {**SIGNED, "key": "a"}),
+    "explain": ("action", {**SIGNED, "key": "a"}),
+    "preview": ("action", {**SIGNED, "key": "a"}),
     "set_split": ("split", {**SIGNED, "percent": 12}),
     "set_budget": ("budget", {**SIGNED, "hard_usd": 3}),
     "set_overhead": (
         "overhead",
         {**SIGNED, "lane": "batch", "kind": "engineering", "monthly_usd": 5},
     ),
-    "decide_batch": ("decision", {**SIGNED, "batch": 41, "deed": "give_up_batch", "sure": True}),
+    "decide_batch": ("decision", {**SIGNED, "batch": 41, "action": "give_up", "sure": True}),
     "replay": ("reading", {"workload": "letters"}),
     "migrate": ("order", {**SIGNED}),
     "advise": ("question", {"workload": "letters"}),
@@ -47,15 +56,17 @@ BY_PREFECT: list[tuple[str, dict[str, Any], str]] = [
     ("depart", {"workload": "Letters\x00"}, "is not one of ['letters']"),
     ("depart", {"workload": 7}, "7 is not one of"),
     ("depart", {"worklaod": "letters"}, "'worklaod' was unexpected"),
-    ("act", {"workload": "nobody"}, "'nobody' is not one of ['*', 'letters']"),
-    ("act", {"why": ""}, "'' should be non-empty"),
-    ("act", {"why": LONG}, "is too long"),
-    ("act", {"deed": "explode"}, "'explode' is not one of ['set_split'"),
-    ("act", {"deed": "set_split", "percent": 101}, "101 is greater than the maximum of 100"),
-    ("act", {"deed": "set_budget", "hard_us": 3}, "'hard_us' was unexpected"),
-    ("act", {"batch": 10**23}, "is greater than the maximum"),
+    ("pause", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
+    ("pause", {"why": ""}, "'' should be non-empty"),
+    ("pause", {"why": LONG}, "is too long"),
+    ("set_overhead", {"workload": "nobody"}, "'nobody' is not one of ['*', 'letters']"),
+    ("decide_batch", {"action": "explode"}, "'explode' is not one of ['adopt'"),
+    ("set_split", {"percent": 101}, "101 is greater than the maximum of 100"),
+    ("set_budget", {"hard_us": 3}, "'hard_us' was unexpected"),
+    ("promote", {"generation": 10**23}, "is greater than the maximum"),
+    ("cancel", {"key": ""}, "'' should be non-empty"),
     ("set_split", {"percent": -1}, "-1 is less than the minimum of 0"),
-    ("set_split", {"percent": "many"}, "'many' is not valid under any of the given schemas"),
+    ("set_split", {"percent": "many"}, "'many' is not of type 'number'"),
     ("set_split", {"consumer": LONG}, "is too long"),
     ("set_budget", {"hard_usd": -3}, "-3 is less than the minimum of 0"),
     ("set_budget", {"period": "year"}, "'year' is not one of ['day', 'month']"),
@@ -78,8 +89,8 @@ BY_PREFECT: list[tuple[str, dict[str, Any], str]] = [
     ("tidy", {"reads_days": 29}, "29 is less than the minimum of 30"),
 ]
 BY_THE_FORM: list[tuple[str, dict[str, Any], str]] = [
-    ("act", {"why": "   "}, "action.why: .*at least 1 character"),
-    ("act", {"who": "a\x00b"}, "action.who: .*NUL .*cannot be stored"),
+    ("pause", {"why": "   "}, "action.why: .*at least 1 character"),
+    ("pause", {"who": "a\x00b"}, "action.who: .*NUL .*cannot be stored"),
     ("set_split", {"consumer": "z\ud800"}, "split.consumer: .*unicode"),
     ("replay", {"who": "a\x00b"}, "reading.who: .*NUL .*cannot be stored"),
     ("set_overhead", {"from_date": "yesterday"}, "overhead.from_date: .*valid date"),
@@ -89,23 +100,17 @@ BY_THE_FORM: list[tuple[str, dict[str, Any], str]] = [
 ]
 BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ("depart", {"workload": "nobody"}, 'no workload "nobody"; correct the name, or publish it'),
-    ("act", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
-    ("act", {"workload": "*"}, r'no workload "\*"; correct the name'),
-    ("act", {"deed": "set_split"}, "percent: .* 0 to 100"),
-    ("set_split", {"percent": None}, "percent: .* 0 to 100"),
-    (
-        "act",
-        {"deed": "remove_budget"},
-        "no such budget: letters, day budget; `lanes budget` shows all",
-    ),
-    ("act", {"deed": "abort_rollout"}, "no open rollout; see lanes.rollout_log"),
-    ("act", {"deed": "set_overhead"}, "monthly_usd: say what"),
-    ("act", {"deed": "give_up_batch"}, "batch: say which batch, by its number"),
-    (
-        "act",
-        {"deed": "adopt_batch", "batch": 1},
-        "provider_batch: say which .* such as msgbatch_01ab",
-    ),
+    ("pause", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
+    ("pause", {"workload": "*"}, r'no workload "\*"; correct the name'),
+    ("end_split", {}, 'consumer "desk" of workload "letters" has no split of its own'),
+    ("remove_budget", {}, "no such budget: letters, day budget; `lanes budget` shows all"),
+    ("abort_rollout", {}, "no open rollout; see lanes.rollout_log"),
+    ("hold_rollout", {}, "no open rollout; see lanes.rollout_log"),
+    ("promote", {}, "was never replayed"),
+    ("retry", {"workload": "nobody"}, 'workload "nobody"'),
+    ("cancel", {}, 'workload "letters" has no item "a"'),
+    ("explain", {}, 'workload "letters" has no item "a"'),
+    ("preview", {}, 'workload "letters" has no item "a" whose input is kept'),
     ("set_split", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
     ("set_budget", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
     ("set_budget", {"hard_usd": None}, "needs soft_usd, hard_usd or both"),
@@ -123,7 +128,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
         {"batch": 424242},
         'workload "letters" has no batch 424242: see `lanes batches`',
     ),
-    ("decide_batch", {"deed": "adopt_batch"}, "provider_batch: say which"),
+    ("decide_batch", {"action": "adopt"}, "provider_batch: say which"),
     (
         "replay",
         {"workload": "nobody"},
@@ -162,7 +167,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ),
 ]
 TASKS = [
-    ("tasks.act", "do"),
+    ("tasks.by_hand", "perform"),
     ("flows.replay", "begin_replay"),
     ("flows.advise", "write_advice"),
     ("flows.report", "write_report"),
@@ -223,7 +228,7 @@ def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(
     case: tuple[str, dict[str, Any], str],
 ) -> None:
     deployment, wrong, why = case
-    flow = getattr(import_module(f"flows.{deployment}"), deployment)
+    flow = flow_of(deployment)
     with pytest.raises(ParameterTypeError, match=why):
         flow.validate_parameters(written(deployment, wrong))
 
@@ -239,7 +244,13 @@ async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_c
     async def connections() -> AsyncIterator[Connections]:
         yield at
 
-    for module in ("flows.replay", "flows.advise", "flows.migrate", "flows.report", "tasks.act"):
+    for module in (
+        "flows.replay",
+        "flows.advise",
+        "flows.migrate",
+        "flows.report",
+        "tasks.by_hand",
+    ):
         monkeypatch.setattr(import_module(module), "database", database)
     monkeypatch.setattr(import_module("flows.depart"), "connections", connections)
     for module, name in TASKS:  # called, not run: nobody hears their events
@@ -251,7 +262,7 @@ async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_c
     said: dict[str, str] = {}
     for case in BY_THE_FLOW:
         deployment, wrong, _ = case
-        flow = getattr(import_module(f"flows.{deployment}"), deployment)
+        flow = flow_of(deployment)
         ended = await flow.fn(**flow.validate_parameters(written(deployment, wrong)))
         assert isinstance(ended, State), (case, ended)
         assert (ended.type, ended.name) == (StateType.FAILED, REFUSED)

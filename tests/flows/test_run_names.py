@@ -1,33 +1,21 @@
 """What an operator reads in the list of runs: the action, and the workload."""
 
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import Any
 
 import pytest
+
+from tests.flows.deployed import flow_of
 
 SIGNED = {"workload": "tickets", "who": "ada", "why": "so"}
 NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("depart", {"departure": {"workload": "tickets"}}, "depart tickets"),
     ("depart", {"departure": {}}, "depart everything"),
-    (
-        "act",
-        {"action": {**SIGNED, "deed": "set_split", "percent": 12.5}},
-        "set split tickets to 12.5 %",
-    ),
-    (
-        "act",
-        {"action": {**SIGNED, "deed": "give_up_batch", "batch": 41}},
-        "what if: give up batch 41 of tickets",
-    ),
-    (
-        "act",
-        {"action": {**SIGNED, "deed": "adopt_batch", "batch": 41, "sure": True}},
-        "adopt batch 41 of tickets",
-    ),
-    ("act", {"action": {**SIGNED, "deed": "pause", "batch": 41}}, "pause tickets"),
+    ("pause", {"action": SIGNED}, "pause tickets"),
+    ("abort_rollout", {"action": SIGNED}, "abort rollout tickets"),
+    ("cancel", {"action": {**SIGNED, "key": "a"}}, "cancel tickets"),
     ("set_split", {"split": {**SIGNED, "percent": 30}}, "set split tickets to 30 %"),
-    ("set_split", {"split": {**SIGNED, "consumer": "desk"}}, "set split tickets as inherited"),
+    ("end_split", {"action": {**SIGNED, "consumer": "desk"}}, "end split tickets"),
     (
         "set_budget",
         {"budget": {**SIGNED, "hard_usd": 20, "period": "month"}},
@@ -40,12 +28,12 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "decide_batch",
-        {"decision": {**SIGNED, "batch": 41, "deed": "resubmit_batch"}},
+        {"decision": {**SIGNED, "batch": 41, "action": "resubmit"}},
         "what if: resubmit batch 41 of tickets",
     ),
     (
         "decide_batch",
-        {"decision": {**SIGNED, "batch": 41, "deed": "give_up_batch", "sure": True}},
+        {"decision": {**SIGNED, "batch": 41, "action": "give_up", "sure": True}},
         "give up batch 41 of tickets",
     ),
     ("migrate", {"order": {"workload": "tickets"}}, "migrate tickets by batch-to-realtime"),
@@ -73,5 +61,5 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
 def test_a_run_is_named_after_what_it_does_and_of_what(
     deployment: str, filled_in: dict[str, Any], name: str
 ) -> None:
-    flow = getattr(import_module(f"flows.{deployment}"), deployment)
-    assert flow.flow_run_name.format(**flow.validate_parameters(filled_in)) == name
+    flow = flow_of(deployment)
+    assert str(flow.flow_run_name).format(**flow.validate_parameters(filled_in)) == name

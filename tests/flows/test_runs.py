@@ -1,26 +1,12 @@
 """What Lanes asks for is what the flows take."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from prefect import Flow
 
-from flows.act import act
-from flows.answer import answer
-from flows.collect import collect
-from flows.decide_batch import decide_batch
-from flows.depart import depart
-from flows.migrate import migrate
-from flows.report import report
-from flows.set_budget import set_budget
-from flows.set_split import set_split
-from flows.watch import watch
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
-
-FLOWS: list[Flow[..., Any]] = [answer, depart, collect, watch, migrate, report]
-FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
+from tests.flows.deployed import flow_of
 
 
 @pytest.mark.parametrize(
@@ -31,6 +17,7 @@ FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
         runs.collect(),
         runs.watch(),
         runs.migrate(),
+        runs.migrate(workload="letters", playbook="batch-to-realtime", who="ada", why="so"),
         runs.depart("letters"),
     ],
     ids=lambda wanted: str(wanted.parameters) if wanted.parameters else wanted.deployment,
@@ -38,7 +25,7 @@ FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
 def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(
     wanted: WantedRun,
 ) -> None:
-    (flow,) = [each for each in FLOWS if each.name == wanted.deployment]
+    flow = flow_of(wanted.deployment)
     taken = flow.validate_parameters(dict(wanted.parameters))
     for name, said in wanted.parameters.items():
         assert taken[name].model_fields_set == set(said)
@@ -55,7 +42,7 @@ def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(
     ids=lambda wanted: wanted.deployment,
 )
 def test_a_form_that_is_opened_filled_in_has_all_the_fields_that_are(wanted: WantedRun) -> None:
-    (flow,) = [each for each in FORMS if each.name == wanted.deployment]
+    flow = flow_of(wanted.deployment)
     ((parameter, said),) = wanted.parameters.items()
     form = flow.fn.__annotations__[parameter].model_fields
     assert said.keys() <= form.keys()

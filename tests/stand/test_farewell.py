@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from lanes.cli import app
-from lanes.commands.farewell import (
+from lanes.commands.run import (
     Step,
     Surroundings,
     next_steps,
     own_event,
     print_farewell,
     program,
+    run,
 )
-from lanes.commands.run import run
 from lanes.doors.item import read_submission
 from lanes.settling.listing import AnswerExample
 from lanes.stand.console import Console

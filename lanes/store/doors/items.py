@@ -21,9 +21,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import json_data
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
+from lanes.errors import UnknownItem
 from lanes.json_data import replace_unstorable
 from lanes.store.payload import size_of
-from lanes.store.tables import rejected
+from lanes.store.tables import item, rejected
 from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
@@ -120,6 +121,36 @@ def label(
     )
     outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
     return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
+
+
+def submission(connection: Connection, of: str, key: str) -> Submission:
+    """Return an admitted item as its sender could submit it now.
+
+    Raises:
+        UnknownItem: the workload has no item of that key, or what it said was erased.
+    """
+    row = connection.execute(
+        select(item).where(
+            item.c.workload == of,
+            item.c.key == key,
+            item.c.forgotten_at.is_(None),
+            item.c.emptied_at.is_(None),
+        )
+    ).one_or_none()
+    if row is None:
+        raise UnknownItem(f'workload "{of}" has no item "{key}" whose input is kept')
+    return Submission(
+        workload=of,
+        payload=row.payload,
+        place=key,
+        key=key,
+        due_at=row.due_at,
+        occurred_at=row.occurred_at,
+        urgent=row.urgent,
+        consumer=row.consumer,
+        entity=row.entity,
+        lane=row.pin,
+    )
 
 
 def cancel(connection: Connection, of: str, key: str) -> str:

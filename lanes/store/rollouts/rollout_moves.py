@@ -220,12 +220,31 @@ def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime)
         _tell(connection, seen, Happened.APPROVAL_ASKED, points, who=who, why=why, now=now)
 
 
+def hold(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
+    """Hold the workload's open rollout at its step until a person approves; return it.
+
+    Raises:
+        ActionRefused: it has none, or one that waits for approval already.
+    """
+    present = _locked_open(connection, name)
+    if present.state is not RolloutState.RUNNING:
+        raise ActionRefused(f'the rollout of workload "{name}" waits for approval already')
+    apply(connection, present, AskApproval(f"held by {who}: {why}"), [], now=now)
+    return find(connection, present.id)
+
+
 def abort(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
-    """The workload's open rollout is aborted and the share before it is in force again.
+    """Abort the workload's open rollout, put the share before it in force again, and return it.
 
     Raises:
         ActionRefused: it has none.
     """
+    present = _locked_open(connection, name)
+    _take_back(connection, present, RolloutState.ABORTED, who=who, why=why, now=now)
+    return find(connection, present.id)
+
+
+def _locked_open(connection: Connection, name: str) -> Rollout:
     row = connection.execute(
         select(rollout)
         .where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
@@ -235,9 +254,7 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
         raise ActionRefused(
             f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended'
         )
-    present = of_row(row)
-    _take_back(connection, present, RolloutState.ABORTED, who=who, why=why, now=now)
-    return find(connection, present.id)
+    return of_row(row)
 
 
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:

@@ -5,15 +5,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from lanes.commands import items as items_commands
-from lanes.commands.budget import budget
+from lanes.commands.actions import Action, RemoveBudget, SetBudget
+from lanes.commands.spending import budget
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.budget import Period
 from lanes.store.report import snapshot
 from lanes.words import Lane
-from tasks.act import Act, Deed, Money, perform
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import row, rows
@@ -27,9 +27,10 @@ def letters(pool: Engine, address: str) -> None:
         publish(connection, now=NOON)
 
 
-def act(deed: Deed, workload: str = "letters", *, consumer: str | None = None, **money: Any) -> Act:
-    of = Money(**money)
-    return Act(deed, workload, None, consumer, "ada", "because", money=of)
+def act(connection: Connection, kind: type[Action], **given: Any) -> str:
+    """Fill the form in, perform it, and return what is true then."""
+    signed = {"workload": "letters", "who": "ada", "why": "because"}
+    return kind(**signed | given).perform(connection, NOON).said
 
 
 def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -> None:
@@ -58,7 +59,7 @@ def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: To
     assert budget("letters", hard=Decimal(20)) == 0
     assert budget("letters", hard=Decimal(30), **month) == 0
     with pool.begin() as connection:
-        perform(connection, act(Deed.SET_BUDGET, hard_usd=Decimal(40), **month), now=NOON)
+        act(connection, SetBudget, hard_usd=40, **month)
         kept = connection.execute(text("select period, zone, hard_usd from lanes.budget_status"))
         assert {tuple(each) for each in kept} == {
             ("month", "Europe/Berlin", 40),
@@ -96,11 +97,9 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(
 
 
 def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
+    crm = {"period": "month", "consumer": "crm"}
     with pool.begin() as connection:
-        month = {"period": Period.MONTH, "zone": "Europe/Berlin"}
-        said = perform(
-            connection, act(Deed.SET_BUDGET, consumer="crm", hard_usd=Decimal(5), **month), now=NOON
-        )
+        said = act(connection, SetBudget, hard_usd=5, zone="Europe/Berlin", **crm)
         assert said == "letters, month budget of crm: $0 spent of $5.00 (0 %), $5.00 left"
         known = row(connection, "budget_status")
         assert (known.consumer, known.period, known.hard_usd, known.who) == (
@@ -109,19 +108,17 @@ def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
             5,
             "ada",
         )
-        perform(connection, act(Deed.REMOVE_BUDGET, consumer="crm", period=Period.MONTH), now=NOON)
+        act(connection, RemoveBudget, **crm)
         assert rows(connection, "budget_status") == []
         with pytest.raises(ActionRefused, match="needs soft_usd, hard_usd or both"):
-            perform(connection, act(Deed.SET_BUDGET), now=NOON)
+            act(connection, SetBudget)
         with pytest.raises(UnknownWorkload):
-            perform(connection, act(Deed.SET_BUDGET, "none", hard_usd=Decimal(5)), now=NOON)
+            act(connection, SetBudget, workload="none", hard_usd=5)
 
 
 def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -> None:
     with pool.begin() as connection:
-        said = perform(
-            connection, act(Deed.SET_BUDGET, hard_usd=Decimal("0.30000000000000004")), now=NOON
-        )
+        said = act(connection, SetBudget, hard_usd=Decimal("0.30000000000000004"))
         assert said == "letters, day budget: $0 spent of $0.300 (0 %), $0.300 left"
         assert row(connection, "budget_status").hard_usd == Decimal("0.3")
 

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
+from lanes.commands.actions import SetOverhead
 from lanes.commands.advise import advise
 from lanes.commands.forecast import quote
-from lanes.commands.overhead import overhead
+from lanes.commands.options import Columns
+from lanes.commands.spending import overhead
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.overhead import Overhead, OverheadKind
 from lanes.store import asking
 from lanes.store.money import overheads, overheads_in_force
 from lanes.store.report import snapshot
 from lanes.words import Lane
-from tasks.act import Act, Deed, Keeping, perform
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import rows
@@ -63,18 +65,18 @@ def test_the_report_reads_them(connection: Connection) -> None:
     assert advice.overheads.batch_engineering_usd == 77
 
 
-def act(workload: str = "letters", **keeping: Any) -> Act:
-    return Act(
-        Deed.SET_OVERHEAD, workload, None, None, "ada", "because", keeping=Keeping(**keeping)
-    )
+def act(connection: Connection, **given: Any) -> str:
+    """Fill the form in, perform it, and return what is true then."""
+    filled: dict[str, Any] = {"workload": "letters", "lane": "batch", "kind": "engineering"}
+    filled |= {"who": "ada", "why": "because", **given}
+    return SetOverhead(**filled).perform(connection, NOON).said
 
 
-def test_act_sets_one_too_and_a_star_is_every_workload(connection: Connection) -> None:
+def test_the_form_sets_one_too_and_a_star_is_every_workload(connection: Connection) -> None:
     publish(connection, now=NOON)
-    assert "letters, batch, engineering: $12.50 a month" in perform(
-        connection, act(monthly_usd=Decimal("12.5")), now=NOON
-    )
-    perform(connection, act("*", lane=Lane.REALTIME, monthly_usd=Decimal(3)), now=NOON)
+    said = act(connection, monthly_usd=12.5)
+    assert "letters, batch, engineering: $12.50 a month" in said
+    act(connection, workload="*", lane="realtime", monthly_usd=3)
     stored = [
         (each.workload, each.lane, each.monthly_usd, each.from_date, each.who)
         for each in rows(connection, "overhead")
@@ -86,24 +88,24 @@ def test_act_sets_one_too_and_a_star_is_every_workload(connection: Connection) -
 
 
 @pytest.mark.parametrize(
-    ("wanted", "error", "why"),
+    ("given", "error", "why"),
     [
-        (act(), ActionRefused, "monthly_usd: say what"),
-        (act(monthly_usd=Decimal(-1)), ActionRefused, "0 to 1,000,000,000"),
+        ({}, ValidationError, "monthly_usd"),
+        ({"monthly_usd": -1}, ValidationError, "greater than or equal to 0"),
         (
-            act(monthly_usd=Decimal(1), from_date=TODAY + timedelta(days=1)),
+            {"monthly_usd": 1, "from_date": TODAY + timedelta(days=1)},
             ActionRefused,
             "is after today",
         ),
-        (act("none", monthly_usd=Decimal(1)), UnknownWorkload, 'no workload "none"'),
+        ({"workload": "none", "monthly_usd": 1}, UnknownWorkload, 'no workload "none"'),
     ],
 )
-def test_act_refuses_what_makes_no_sense(
-    connection: Connection, wanted: Act, error: type[Exception], why: str
+def test_the_form_refuses_what_makes_no_sense(
+    connection: Connection, given: dict[str, Any], error: type[Exception], why: str
 ) -> None:
     publish(connection, now=NOON)
     with pytest.raises(error, match=why):
-        perform(connection, wanted, now=NOON)
+        act(connection, **given)
     assert rows(connection, "overhead") == []
 
 
@@ -154,10 +156,10 @@ def test_a_quote_names_what_the_lanes_take_beside_it(
         put(connection, 250)
     file = tmp_path / "letters.jsonl"
     file.write_text('{"text": "Hello"}')
-    assert quote(file, workload="letters", field="text") == 0
+    assert quote(file, workload="letters", columns=Columns(field="text")) == 0
     said = "batch $300.00: $50.00 infrastructure (assumed), $250.00 engineering."
     assert said in " ".join(capsys.readouterr().out.split())
-    assert quote(file, workload="letters", field="text", as_json=True) == 0
+    assert quote(file, workload="letters", as_json=True, columns=Columns(field="text")) == 0
     assert json.loads(capsys.readouterr().out)["overheads"]["batch_engineering_usd"] == 250
 
 

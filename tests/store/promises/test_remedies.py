@@ -128,7 +128,7 @@ BY_COMMAND: dict[str, Act] = {
 }
 BY_FORM: dict[str, Act] = {
     "depart": departs,
-    "act": pauses,
+    "pause": pauses,
     "set_budget": raises_the_budget,
     "set_split": moves_it_to_batch,
     "decide_batch": gives_the_batch_up,

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from lanes.commands import forecast as commands
+from lanes.commands.options import Columns
 from lanes.money.budget import Budget, Period
 from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
@@ -58,7 +59,9 @@ def told(capsys: Told) -> Any:
 def test_a_quote_names_each_design_and_counts_the_authoritative_pass(
     file: Path, capsys: Told
 ) -> None:
-    assert commands.quote(file, workload="letters", field="text", as_json=True) == 1
+    assert (
+        commands.quote(file, workload="letters", as_json=True, columns=Columns(field="text")) == 1
+    )
     said = told(capsys)
     realtime, batch, routed = (
         Decimal(said[f"{name}_usd"]) for name in ("all_realtime", "all_batch", "as_routed")
@@ -67,19 +70,19 @@ def test_a_quote_names_each_design_and_counts_the_authoritative_pass(
     assert 0 < batch < realtime
     assert batch < routed < batch + realtime
     assert [each["place"] for each in said["bad"]] == ["letters.jsonl:4"]
-    commands.quote(file, workload="letters", field="text")
+    commands.quote(file, workload="letters", columns=Columns(field="text"))
     assert "As routed now" in capsys.readouterr().out
 
 
 def test_a_dry_run_shows_where_items_would_go_and_sends_none(
     file: Path, pool: Engine, capsys: Told
 ) -> None:
-    commands.dry_run(file, workload="letters", field="text", as_json=True)
+    commands.dry_run(file, workload="letters", as_json=True, columns=Columns(field="text"))
     assert told(capsys)["routes"] == [
         {"lane": "batch", "reason": "split", "items": 2},
         {"lane": "realtime", "reason": "urgent_rule", "items": 1},
     ]
-    commands.dry_run(file, workload="letters", field="text")
+    commands.dry_run(file, workload="letters", columns=Columns(field="text"))
     shown = " ".join(capsys.readouterr().out.split())
     assert "urgent rule 1 33 % letters.jsonl:3: urgent_when holds" in shown
     with pool.connect() as connection:
@@ -100,7 +103,7 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
 ) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, batch_pack=20, timezone="Europe/Berlin")
-    commands.quote(file, workload="letters", field="text", by="8h", as_json=True)
+    commands.quote(file, workload="letters", by="8h", as_json=True, columns=Columns(field="text"))
     said = told(capsys)
     plans = {(each["lane"], each["pack"]): each for each in said["plans"]}
     assert list(plans) == [("realtime", 1), ("batch", 1), ("batch", 20)]
@@ -112,13 +115,19 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
     )
     assert 0.9 < plans["batch", 1]["probability"] < 1
     assert plans["realtime", 1]["probability"] is None
-    commands.quote(file, workload="letters", field="text", by="10m", as_json=True)
+    commands.quote(file, workload="letters", by="10m", as_json=True, columns=Columns(field="text"))
     soon = told(capsys)
     assert {(each["lane"], each["reason"]) for each in soon["routes"]} == {("realtime", "deadline")}
     assert all(each["probability"] < 0.05 for each in soon["plans"] if each["lane"] == "batch")
-    commands.quote(file, workload="letters", field="text", by="06:00")
+    commands.quote(file, workload="letters", by="06:00", columns=Columns(field="text"))
     assert re.search(r"By \d{4}-\d\d-\d\d 06:00 CES?T", capsys.readouterr().out)
-    commands.quote(file, workload="letters", field="text", by="2031-01-02T06:00", zone="Asia/Tokyo")
+    commands.quote(
+        file,
+        workload="letters",
+        by="2031-01-02T06:00",
+        zone="Asia/Tokyo",
+        columns=Columns(field="text"),
+    )
     assert "By 2031-01-02 06:00 JST" in capsys.readouterr().out
 
 
@@ -128,7 +137,7 @@ def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(
     long = "Sort the letter by these rules. " * 600
     with pool.begin() as connection:
         of = publish(connection, now=NOON, batch_pack=20, instructions=long)
-    commands.quote(file, workload="letters", field="text", as_json=True)
+    commands.quote(file, workload="letters", as_json=True, columns=Columns(field="text"))
     before = {(each["lane"], each["pack"]): Decimal(each["usd"]) for each in told(capsys)["plans"]}
     with pool.begin() as connection:
         caching.weigh(connection, of, Lane.REALTIME, now=NOON)
@@ -150,7 +159,7 @@ def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(
         connection.execute(
             insert(pack_size).values(size=2, allowed=20, decided_at=NOON, **decided, **none)
         )
-    commands.quote(file, workload="letters", field="text", as_json=True)
+    commands.quote(file, workload="letters", as_json=True, columns=Columns(field="text"))
     after = {
         (each["lane"], each["pack"]): (each["calls"], Decimal(each["usd"]))
         for each in told(capsys)["plans"]
@@ -173,7 +182,7 @@ def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done
             LimitKind.REQUESTS, 1, 0, now + timedelta(minutes=1), now
         )  # a call a minute, of three
         limits.exchange(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
-    commands.quote(file, workload="letters", field="text")
+    commands.quote(file, workload="letters", columns=Columns(field="text"))
     shown = " ".join(capsys.readouterr().out.split())
     assert re.search(r"takes about (3\.0|2\.\d) min", shown)
     assert "back by " in shown
@@ -195,7 +204,7 @@ def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(
             why="test",
             now=now,
         )
-    commands.dry_run(file, workload="letters", field="text", as_json=True)
+    commands.dry_run(file, workload="letters", as_json=True, columns=Columns(field="text"))
     said = told(capsys)
     assert {(each["lane"], each["reason"]) for each in said["routes"]} == {("batch", "budget")}
     assert "some of them would wait for the next period" in said["notes"][0]
@@ -207,11 +216,11 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
     file = tmp_path / "letters.csv"
     for look in (commands.quote, commands.dry_run):
         file.write_text("text,label\n")
-        assert look(file, workload="letters", field="text") == 2
+        assert look(file, workload="letters", columns=Columns(field="text")) == 2
         said = capsys.readouterr()
         assert (said.out, said.err) == ("", f'"{file}" has no items\n')
         file.write_text("text,label\n" + ",\n" * 25)
-        assert look(file, workload="letters", field="text") == 1
+        assert look(file, workload="letters", columns=Columns(field="text")) == 1
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.splitlines()[-1] == "and 5 lines more"
@@ -228,7 +237,7 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
 def test_a_time_that_cannot_be_read_is_a_usage_error(
     file: Path, capsys: Told, given: dict[str, Any], said: str
 ) -> None:
-    assert commands.quote(file, workload="letters", field="text", **given) == 2
+    assert commands.quote(file, workload="letters", **given, columns=Columns(field="text")) == 2
     assert said in capsys.readouterr().err
 
 

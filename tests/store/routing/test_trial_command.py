@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.commands import forecast as commands
+from lanes.commands.options import Columns
 from lanes.store.database import clock
 from lanes.store.doors import forgetting
 from lanes.store.routing import traffic
@@ -161,7 +162,7 @@ def test_people_see_the_moves_the_costs_and_what_is_late(
         ("letters", {"most": 0}, 2, "--most 0 is none"),
         (
             "letters",
-            {"field": "text", "consumer": "desk"},
+            {"columns": Columns(field="text", consumer="desk")},
             2,
             "--field, --consumer: that is about the lines of a file",
         ),

@@ -1,11 +1,13 @@
 """Any open batch can be adopted, resubmitted or given up by a person, who is told first what that may cost."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from lanes.batch.batch import BatchDecision, sentence
+from lanes.commands.actions import DecideBatch
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.json_data import call_bytes
@@ -17,11 +19,11 @@ from lanes.store.doors import items
 from lanes.store.settling import decisions, retries
 from lanes.words import BatchState, Lane
 from lanes.workload.version import Version
-from tasks.act import Act, Deed, perform
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import intend, row, rows, save, submit, tried
 
+SIGNED: dict[str, Any] = {"workload": "letters", "who": "ada", "why": "lost"}
 OPEN = [BatchState.INTENDED, BatchState.HELD, BatchState.SUBMITTED, BatchState.ENDED]
 UNCONFIRMED = OPEN[:2]
 AT_PROVIDER = OPEN[2:]
@@ -253,15 +255,21 @@ def test_a_person_is_told_first_what_a_decision_may_cost(
         assert said.startswith(f"batch {batch} of letters is {state} and holds 2 items; ")
         assert "$" in said
     before = rows(connection, "work"), rows(connection, "batch")
-    for deed in (Deed.ADOPT_BATCH, Deed.RESUBMIT_BATCH, Deed.GIVE_UP_BATCH):
-        wish = Act(deed, "letters", None, None, "ada", "lost", batch, "msgbatch_7")
-        assert perform(connection, wish, now=NOON).startswith("nothing was done yet: batch")
+    for action in BatchDecision:
+        wish = DecideBatch(**SIGNED, batch=batch, action=action.value, provider_batch="msgbatch_7")
+        said = wish.perform(connection, NOON).said
+        assert said.startswith("nothing was done yet: batch")
     assert (rows(connection, "work"), rows(connection, "batch")) == before
 
 
-def test_a_deed_that_is_sure_is_done(connection: Connection, held: BatchId) -> None:
-    deed = Act(Deed.GIVE_UP_BATCH, "letters", None, None, "ada", "lost", held, sure=True)
-    said = perform(connection, deed, now=NOON)
+def test_adopting_needs_the_provider_s_batch(connection: Connection, held: BatchId) -> None:
+    with pytest.raises(ActionRefused, match="provider_batch: say which"):
+        DecideBatch(**SIGNED, batch=held, action="adopt").perform(connection, NOON)
+
+
+def test_a_decision_that_is_sure_is_done(connection: Connection, held: BatchId) -> None:
+    wish = DecideBatch(**SIGNED, batch=held, action="give_up", sure=True)
+    said = wish.perform(connection, NOON).said
     assert said.startswith(f"batch {held} of letters is given up with 2 items")
 
 

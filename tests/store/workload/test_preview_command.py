@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.cli import app
+from lanes.commands.options import Columns
 from lanes.commands.preview import preview
 from lanes.routing.split import Split
 from lanes.store.doors import items
@@ -52,7 +53,16 @@ CSV = "text,category\nWhere is it?,a\nAnswer me now,b\n,b\n"
 @pytest.mark.usefixtures("letters")
 def test_a_line_of_a_file_is_shown_as_submit_would_send_it(capsys: Told) -> None:
     file = a_file("rows.csv", CSV)
-    assert preview("letters", item=file, line=3, field="text", label="category", as_json=True) == 0
+    assert (
+        preview(
+            "letters",
+            item=file,
+            line=3,
+            as_json=True,
+            columns=Columns(field="text", label="category"),
+        )
+        == 0
+    )
     said = told(capsys)
     assert (said["version"], said["place"], said["payload"], said["expected"]) == (
         1,
@@ -64,7 +74,10 @@ def test_a_line_of_a_file_is_shown_as_submit_would_send_it(capsys: Told) -> None
     assert said["lanes"]["realtime"]["request"]["messages"] == [
         {"role": "user", "content": "Answer me now"}
     ]
-    assert preview("letters", item=file, field="text", lane="batch", as_json=True) == 0
+    assert (
+        preview("letters", item=file, as_json=True, columns=Columns(field="text", lane="batch"))
+        == 0
+    )
     said = told(capsys)
     assert (said["place"], said["route"]["reason"]) == ("rows.csv:2", "pinned")
 
@@ -181,7 +194,7 @@ def test_nothing_is_written(pool: Engine, capsys: Told) -> None:
             rows(connection, table)
             for table in ("item", "route_log", "split", "version", "rejected_log")
         ]
-    preview("letters", item=a_file("rows.csv", CSV), field="text")
+    preview("letters", item=a_file("rows.csv", CSV), columns=Columns(field="text"))
     with pool.connect() as connection:
         assert [
             rows(connection, table)

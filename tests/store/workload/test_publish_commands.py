@@ -13,8 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import Engine, text
 
 from lanes.commands import publish as publishing
-from lanes.commands.export import export
-from lanes.commands.publish import publish
+from lanes.commands.publish import export, publish
 from lanes.stand.editor import Editor
 from lanes.store.database import Database
 from lanes.store.workload import workloads

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lanes.commands.by import by
+from lanes.commands.options import by
 from lanes.workload.window import zone_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -42,7 +42,8 @@ def test_what_names_no_moment_says_what_to_write(text: str) -> None:
 
 def test_what_is_over_and_what_is_no_zone_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r'"2026-11-24T12:00" is over: it was 2026-11-24 12:00 \(Europe/Berlin\)'
+        ValueError,
+        match=r'"2026-11-24T12:00" has passed: it was 2026-11-24 12:00 \(Europe/Berlin\)',
     ):
         by("2026-11-24T12:00", NOW, BERLIN)
     with pytest.raises(ValueError, match="no IANA time zone"):

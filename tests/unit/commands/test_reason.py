@@ -7,7 +7,7 @@ import pytest
 from cyclopts import CycloptsError
 
 from lanes.cli import app
-from lanes.commands.reason import NONE_GIVEN, is_told
+from lanes.commands.options import NONE_GIVEN, check_reason
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from lanes.commands.reason import NONE_GIVEN, is_told
 )
 def test_a_reason_is_as_long_as_a_form_takes_and_can_be_stored(said: str, why: str | None) -> None:
     with nullcontext() if why is None else pytest.raises(ValueError, match=why):
-        is_told(str, said)
+        check_reason(str, said)
 
 
 CHANGES = (

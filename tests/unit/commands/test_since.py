@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lanes.commands.since import since
+from lanes.commands.options import since
 from tests.conftest import NOON, later
 
 

@@ -114,8 +114,8 @@ def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
     wanted = form(incident(Promise.BATCH_FAILING))
     assert wanted is not None
     assert (wanted.name, wanted.parameters) == (
-        "act",
-        {"action": {"workload": "letters", "deed": "pause"}},
+        "pause",
+        {"action": {"workload": "letters"}},
     )
 
 

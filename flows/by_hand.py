@@ -1,0 +1,116 @@
+"""The forms of a person: a flow for each action. A run says what is true afterwards, or ends as refused with the reason."""
+
+from prefect import State, flow
+
+from lanes.commands import actions
+from tasks.by_hand import by_hand
+
+Ended = str | State[str]
+
+
+@flow(name="pause", flow_run_name="{action.what}", persist_result=False)
+async def pause(action: actions.Pause) -> Ended:
+    """Stop serving a workload; its items wait."""
+    return await by_hand(action)
+
+
+@flow(name="resume", flow_run_name="{action.what}", persist_result=False)
+async def resume(action: actions.Resume) -> Ended:
+    """Serve a paused workload again."""
+    return await by_hand(action)
+
+
+@flow(name="set_split", flow_run_name="{split.what}", persist_result=False)
+async def set_split(split: actions.SetSplit) -> Ended:
+    """Set the share of undecided items that go to real time."""
+    return await by_hand(split)
+
+
+@flow(name="end_split", flow_run_name="{action.what}", persist_result=False)
+async def end_split(action: actions.EndSplit) -> Ended:
+    """End a consumer's own split: the workload's counts again."""
+    return await by_hand(action)
+
+
+@flow(name="set_budget", flow_run_name="{budget.what}", persist_result=False)
+async def set_budget(budget: actions.SetBudget) -> Ended:
+    """Set what a workload, or one consumer of it, may cost in a day or a month."""
+    return await by_hand(budget)
+
+
+@flow(name="remove_budget", flow_run_name="{action.what}", persist_result=False)
+async def remove_budget(action: actions.RemoveBudget) -> Ended:
+    """Remove a budget."""
+    return await by_hand(action)
+
+
+@flow(name="set_overhead", flow_run_name="{overhead.what}", persist_result=False)
+async def set_overhead(overhead: actions.SetOverhead) -> Ended:
+    """Set what keeping a lane takes a month, beside the provider's bill."""
+    return await by_hand(overhead)
+
+
+@flow(name="decide_batch", flow_run_name="{decision.what}", persist_result=False)
+async def decide_batch(decision: actions.DecideBatch) -> Ended:
+    """Decide about an open batch, or say what that may cost."""
+    return await by_hand(decision)
+
+
+@flow(name="hold_rollout", flow_run_name="{action.what}", persist_result=False)
+async def hold_rollout(action: actions.HoldRollout) -> Ended:
+    """Hold a rollout at its step until a person approves."""
+    return await by_hand(action)
+
+
+@flow(name="abort_rollout", flow_run_name="{action.what}", persist_result=False)
+async def abort_rollout(action: actions.AbortRollout) -> Ended:
+    """End a rollout and set the share before it."""
+    return await by_hand(action)
+
+
+@flow(name="promote", flow_run_name="{action.what}", persist_result=False)
+async def promote(action: actions.Promote) -> Ended:
+    """Show a complete replay's results to readers."""
+    return await by_hand(action)
+
+
+@flow(name="demote", flow_run_name="{action.what}", persist_result=False)
+async def demote(action: actions.Demote) -> Ended:
+    """Take a promotion back."""
+    return await by_hand(action)
+
+
+@flow(name="drop", flow_run_name="{action.what}", persist_result=False)
+async def drop(action: actions.Drop) -> Ended:
+    """Forget a replay."""
+    return await by_hand(action)
+
+
+@flow(name="retry", flow_run_name="{action.what}", persist_result=False)
+async def retry(action: actions.Retry) -> Ended:
+    """Give failed items another chance."""
+    return await by_hand(action)
+
+
+@flow(name="cancel", flow_run_name="{action.what}", persist_result=False)
+async def cancel(action: actions.Cancel) -> Ended:
+    """Withdraw an item that is not settled."""
+    return await by_hand(action)
+
+
+@flow(name="forget", flow_run_name="{action.what}", persist_result=False)
+async def forget(action: actions.Forget) -> Ended:
+    """Withdraw an item and erase what it said."""
+    return await by_hand(action)
+
+
+@flow(name="explain", flow_run_name="{action.what}", persist_result=False)
+async def explain(action: actions.Explain) -> Ended:
+    """Tell what happened to an item, and who moves it on."""
+    return await by_hand(action)
+
+
+@flow(name="preview", flow_run_name="{action.what}", persist_result=False)
+async def preview(action: actions.Preview) -> Ended:
+    """Tell what an item would ask and cost on each lane, with nothing sent."""
+    return await by_hand(action)

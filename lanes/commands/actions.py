@@ -1,0 +1,443 @@
+"""The actions of a person: one class for each, which Prefect shows as a form and the command line fills in.
+
+`perform` does the same for both, within the caller's transaction.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, assert_never
+
+from pydantic import Field, WithJsonSchema
+from sqlalchemy import Connection
+
+from lanes.batch.batch import BatchDecision, sentence
+from lanes.errors import ActionRefused, UnknownItem, UnknownWorkload
+from lanes.ids import BatchId
+from lanes.money.budget import Budget, Period
+from lanes.money.overhead import EVERY, Overhead, OverheadKind
+from lanes.replays.replay import Generation
+from lanes.report.rollout import where_it_stands
+from lanes.report.summary import lane_name, reason_name
+from lanes.routing.split import Split
+from lanes.settling.story import happenings, next_step, shared_context
+from lanes.store.doors import forgetting, items
+from lanes.store.locks import OWN_PATIENCE, by_itself
+from lanes.store.money import budgets, overheads, sharing
+from lanes.store.replays import promotions
+from lanes.store.rollouts import rollout_moves, steering
+from lanes.store.settling import decisions, retries, story
+from lanes.store.workload import workloads
+from lanes.text import cell, remove_quotes
+from lanes.units import count, counted, usd
+from lanes.words import Lane
+from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, of_workloads
+
+MOST_USD = 1e9
+Usd = Annotated[
+    Decimal,
+    Field(ge=0, le=MOST_USD),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": MOST_USD}),
+]
+Consumer = Annotated[Line, Field(title="Consumer")]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an action did: a sentence that says what is true now, and data for programs.
+
+    `whole` is false where a part of the action could not be done. `page` is Markdown that answers a question at length, for
+    the artifact `key`; most actions have none.
+    """
+
+    said: str
+    data: dict[str, Any] = field(default_factory=dict)
+    page: str = ""
+    key: str = ""
+    whole: bool = True
+
+
+class Action(Form):
+    """An action on a workload, signed with a name and a reason."""
+
+    workload: SignedLine = Field(
+        title="Workload", description="A published workload.", json_schema_extra=of_workloads()
+    )
+    who: Who
+    why: Why
+
+    @property
+    def what(self) -> str:
+        """The name of the run: the action in words, and the workload."""
+        words = re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__).lower()
+        return f"{words} {self.workload}"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        """Do it within this transaction.
+
+        Raises:
+            UnknownWorkload, UnknownItem, ActionRefused, StillLocked: it cannot be done, and why.
+        """
+        raise NotImplementedError
+
+
+class Pause(Action):
+    """Which workload to stop serving."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        return Done(steering.pause(connection, self.workload, now=now))
+
+
+class Resume(Action):
+    """Which paused workload to serve again."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        return Done(steering.resume(connection, self.workload))
+
+
+class SetSplit(Action):
+    """Whose undecided items go to real time, and which share of them."""
+
+    percent: float = Field(
+        ge=0,
+        le=100,
+        title="Percent to real-time",
+        description="0 to 100, of items that neither their sender, their due time, a rule nor their value decides about. The "
+        "others go to batch.",
+    )
+    consumer: Consumer = Field(
+        default="", description="Whose items; empty sets the split of everyone else."
+    )
+
+    @property
+    def what(self) -> str:
+        """The name of the run, with the share."""
+        return f"set split {self.workload} to {self.percent:g} %"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        split = Split(self.workload, self.consumer or None, round(self.percent * 100))
+        return Done(
+            steering.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
+        )
+
+
+class EndSplit(Action):
+    """Which consumer follows the workload's split again."""
+
+    consumer: SignedLine = Field(title="Consumer", description="Whose own split ends.")
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        return Done(
+            steering.inherit_split_by_hand(
+                connection, self.workload, self.consumer, who=self.who, why=self.why, now=now
+            )
+        )
+
+
+class BudgetAction(Action):
+    """Which budget of a workload."""
+
+    consumer: Consumer = Field(
+        default="",
+        description="Whose items it pays; empty is the budget of all of them together.",
+    )
+    period: Literal["day", "month"] = Field(
+        default="day", title="Period", description="Day or month, which begin at midnight."
+    )
+
+
+class SetBudget(BudgetAction):
+    """What a workload may cost. The limits replace both limits of the budget of that period."""
+
+    zone: Line = Field(
+        default="",
+        title="Time zone",
+        description="IANA name, for example Europe/Berlin. Empty: as it is; UTC for a new budget.",
+    )
+    hard_usd: Usd | None = Field(
+        default=None,
+        title="Hard limit",
+        description="US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none.",
+    )
+    soft_usd: Usd | None = Field(
+        default=None,
+        title="Soft limit",
+        description="US dollars, 0 to 1,000,000,000; above it, what may wait goes to batch. Empty: none.",
+    )
+
+    @property
+    def what(self) -> str:
+        """The name of the run, with the period."""
+        return f"set budget {self.workload} by {self.period}"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        of = (self.workload, self.consumer or None, Period(self.period))
+        wanted = Budget(
+            *of, self.zone or budgets.zone_of(connection, *of), self.soft_usd, self.hard_usd
+        )
+        return Done(budgets.put(connection, wanted, who=self.who, why=self.why, now=now))
+
+
+class RemoveBudget(BudgetAction):
+    """Which budget to remove."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        period = Period(self.period)
+        return Done(
+            budgets.remove(connection, self.workload, self.consumer or None, period, now=now)
+        )
+
+
+class SetOverhead(Action):
+    """What keeping a lane takes a month, beside the provider's bill."""
+
+    workload: SignedLine = Field(
+        title="Workload",
+        description="A published workload; * is every one that has no amount of its own.",
+        json_schema_extra=of_workloads(EVERY),
+    )
+    lane: Literal["realtime", "batch"] = Field(title="Lane", description="Which lane it keeps up.")
+    kind: Literal["infrastructure", "engineering"] = Field(
+        title="Kind", description="What it runs on, or the work that keeps it running."
+    )
+    monthly_usd: Usd = Field(
+        title="A month", description="US dollars a month, 0 to 1,000,000,000; 0 ends an amount."
+    )
+    from_date: date | None = Field(
+        default=None,
+        title="From",
+        description="First day of the amount (UTC), not after today. Empty: today.",
+    )
+
+    @property
+    def what(self) -> str:
+        """The name of the run, with lane and kind."""
+        return f"set overhead {self.workload} {self.lane} {self.kind}"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        wanted = Overhead(
+            None if self.workload == EVERY else self.workload,
+            Lane(self.lane),
+            OverheadKind(self.kind),
+            self.monthly_usd,
+            self.from_date or now.astimezone(UTC).date(),
+        )
+        said = overheads.put(connection, wanted, who=self.who, why=self.why, now=now)
+        return Done(said, {"overhead": asdict(wanted) | {"monthly_usd": float(self.monthly_usd)}})
+
+
+class DecideBatch(Action):
+    """What becomes of an open batch that does not come home."""
+
+    batch: int = Field(
+        ge=1,
+        le=LARGEST,
+        title="Batch",
+        description="Its number, from 1; `lanes batches` and lanes.batch_status show it.",
+    )
+    action: Literal["adopt", "resubmit", "give_up"] = Field(
+        title="Action",
+        description="adopt: it is the batch named below. resubmit: its items wait for the next batch and may be paid twice. "
+        "give_up: its items fail.",
+    )
+    provider_batch: Line = Field(
+        default="",
+        title="Batch at the provider",
+        description="Needed to adopt: its id there, such as msgbatch_01ab.",
+    )
+    sure: bool = Field(
+        default=False,
+        title="Sure",
+        description="On: do it. Off: only say what it may cost.",
+    )
+
+    @property
+    def what(self) -> str:
+        """The name of the run; one that is not sure only asks."""
+        doubt = "" if self.sure else "what if: "
+        return f"{doubt}{self.action.replace('_', ' ')} batch {self.batch} of {self.workload}"
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        batch, whose = BatchId(self.batch), {"workload": self.workload, "now": now}
+        if self.action == "adopt" and not self.provider_batch:
+            raise ActionRefused(
+                "provider_batch: say which batch at the provider it is, such as msgbatch_01ab"
+            )
+        if not self.sure:
+            at_stake = decisions.stakes(connection, batch, **whose)
+            said = sentence(BatchDecision(self.action), at_stake)
+            return Done(f"nothing was done yet: {said}. To do it, run this again and be sure")
+        match self.action:
+            case "adopt":
+                return Done(decisions.adopt(connection, batch, self.provider_batch, **whose))
+            case "resubmit":
+                decide = decisions.resubmit
+            case "give_up":
+                decide = decisions.give_up
+            case _:
+                assert_never(self.action)
+        return Done(decide(connection, batch, who=self.who, why=self.why, **whose))
+
+
+class AbortRollout(Action):
+    """Whose open rollout to end. The share before it is in force again."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        ended = rollout_moves.abort(connection, self.workload, who=self.who, why=self.why, now=now)
+        return Done(where_it_stands(ended))
+
+
+class HoldRollout(Action):
+    """Whose open rollout to hold at its step until a person approves that it goes on."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        held = rollout_moves.hold(connection, self.workload, who=self.who, why=self.why, now=now)
+        return Done(where_it_stands(held))
+
+
+class ReplayAction(Action):
+    """Which replay of a workload."""
+
+    generation: int | None = Field(
+        default=None,
+        ge=1,
+        le=LARGEST,
+        title="Generation",
+        description="Number of the replay. Empty: the newest to which this applies.",
+    )
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        decide, said = REPLAY_DECISIONS[type(self)]
+        of, changed = decide(connection, self.workload, self.generation, now=now)
+        said = said.format(n=counted(changed, "item"), name=of.name)
+        return Done(said, {**asdict(of), "changed": changed})
+
+
+class Promote(ReplayAction):
+    """Which complete replay's results readers get from now on."""
+
+
+class Demote(ReplayAction):
+    """Which promotion to take back: readers get what they got before it."""
+
+
+class Drop(ReplayAction):
+    """Which replay to forget: its open work is canceled."""
+
+
+REPLAY_DECISIONS: dict[type[ReplayAction], tuple[Callable[..., tuple[Generation, int]], str]] = {
+    Promote: (promotions.promote, "{n} shown from {name} now"),
+    Demote: (promotions.demote, "{n} restored to what was shown before {name}"),
+    Drop: (promotions.drop, "{name} is dropped; open work of {n} canceled"),
+}
+
+
+class Retry(Action):
+    """Which failed items get another chance, with a whole retry budget and the version in force."""
+
+    keys: list[SignedLine] = Field(
+        default=[],
+        title="Keys",
+        description="Which items. Empty: every failed item of the workload, and failed authoritative pass.",
+    )
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        retried = retries.retry(connection, self.workload, self.keys or None, now=now)
+        left = sorted(set(self.keys) - set(retried))
+        said = [f"{counted(len(retried), 'item')} will be tried again"]
+        said += [
+            f'"{key}" is not a failed item: see `lanes explain {self.workload} {key}`'
+            for key in left
+        ]
+        data = {"retried": retried, "not_failed": left}
+        return Done("\n".join(said), data, whole=not left)
+
+
+class ItemAction(Action):
+    """Which item of a workload."""
+
+    key: SignedLine = Field(title="Key", description="The key of the item.")
+
+
+class Cancel(ItemAction):
+    """Which item to withdraw. What a batch already holds is billed, recorded and never shown."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        outcome = by_itself(connection, OWN_PATIENCE, items.cancel, self.workload, self.key)
+        match outcome:
+            case "canceled":
+                done = {"key": self.key, "outcome": outcome}
+                return Done(f"{self.workload} / {self.key} is canceled", done)
+            case "settled":
+                raise ActionRefused(f"{self.workload} / {self.key} is settled; nothing was changed")
+            case _:
+                raise UnknownItem(f'workload "{self.workload}" has no item "{self.key}"')
+
+
+class Forget(ItemAction):
+    """Which item to withdraw and erase: input, revisions, answers, labels. Its key and its costs stay."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        forgetting.forget(connection, self.workload, self.key, now=now)
+        said = f"{self.workload} / {self.key} is canceled and what it said is erased"
+        return Done(said, {"key": self.key, "forgotten": True})
+
+
+class Explain(ItemAction):
+    """Of which item to tell what happened, and who moves it on."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        found = story.records(connection, self.workload, self.key, now=now)
+        attempts = [
+            {**each, "error": remove_quotes(each["error"] or "")} for each in found.attempts
+        ]
+        found = replace(found, attempts=attempts)
+        rows = [
+            f"| {each.at:%Y-%m-%d %H:%M:%S} | {cell(each.what)} | {cell(each.detail)} |"
+            for each in happenings(found)
+        ]
+        then = f"Next: {next_step(found, now)}"
+        page = [
+            f"# {cell(self.workload)} / {cell(self.key)}",
+            f"**{found.item['state']}, {usd(found.item['cost_usd'])}.** {cell(then)}",
+            "\n".join(["| When (UTC) | What | How |", "|---|---|---|", *rows]),
+            *(cell(each) for each in shared_context(found)),
+        ]
+        return Done(then, page="\n\n".join(page), key=f"lanes-explain-{self.workload}")
+
+
+class Preview(ItemAction):
+    """Of which item to tell what it would ask and cost on each lane if it arrived now. Nothing is sent."""
+
+    def perform(self, connection: Connection, now: datetime) -> Done:
+        from lanes.commands.preview import previewed
+
+        version = workloads.current(connection, self.workload)
+        if version is None:
+            raise UnknownWorkload(f'workload "{self.workload}" has no published version')
+        sent = items.submission(connection, self.workload, self.key)
+        told, _ = previewed(
+            connection,
+            version,
+            workloads.splits(connection),
+            sharing.known(connection, now=now),
+            sent,
+            now,
+        )
+        route, why = told.route, cell(told.route.explanation)
+        said = f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)})"
+        rows = [
+            f"| {lane_name(each.lane)} | {cell(each.model)} | {count(each.input_tokens)} | {count(each.output_tokens)} "
+            f"| {usd(each.usd)} |"
+            for each in told.lanes
+        ]
+        heads = "| Lane | Model | Input tokens | Output tokens | Price |\n|---|---|--:|--:|--:|"
+        page = [
+            f"# {cell(self.workload)} / {cell(self.key)}",
+            f"**{said}**: {why}. All figures are estimates; nothing was sent.",
+            "\n".join([heads, *rows]),
+            *(f"Note: {cell(each)}" for each in told.notes),
+        ]
+        return Done(said, page="\n\n".join(page), key=f"lanes-preview-{self.workload}")

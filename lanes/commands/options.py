@@ -1,0 +1,142 @@
+"""The options that several commands have, and how people write amounts, moments and reasons."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from cyclopts import Parameter, Token
+
+from lanes.doors.filedoor import Layout
+from lanes.json_data import why_unstorable
+from lanes.workload.version import TIME_OF_DAY
+
+SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)", re.IGNORECASE)
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+MOST = 500  # characters of a reason
+NONE_GIVEN = "no reason given"
+
+AsJson = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")
+]
+Overwrite = Annotated[
+    bool, Parameter(name="--force", negative="", help="Overwrite a file that is there.")
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Columns(Layout):
+    """The columns of a file whose lines are rows."""
+
+    field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None
+    label: Annotated[
+        str | None, Parameter(help="Column that says what is right; it is not sent.")
+    ] = None
+    key: Annotated[
+        str | None, Parameter(help="Column that names the item; else file name and line.")
+    ] = None
+    occurred_at: Annotated[str | None, Parameter(help="Column with the event time, ISO 8601.")] = (
+        None
+    )
+    lane: Annotated[
+        Literal["realtime", "batch"] | None, Parameter(help="Pins every line to a lane.")
+    ] = None
+    consumer: Annotated[str | None, Parameter(help="Who reads the results.")] = None
+
+
+def check_reason(_: object, said: str) -> None:
+    """Check that the database can keep a reason; the forms in the Prefect UI take the same.
+
+    Raises:
+        ValueError: it is empty, too long, or cannot be stored.
+    """
+    if not 1 <= len(said.strip()) <= MOST:
+        raise ValueError(f"Write 1 to {MOST} characters, or leave it out.")
+    if (problem := why_unstorable(said, "It")) is not None:
+        raise ValueError(problem)
+
+
+Why = Annotated[
+    str,
+    Parameter(validator=check_reason, help=f"Your reason, kept with it: up to {MOST} characters."),
+]
+
+
+def dollars(_: object, tokens: Sequence[Token]) -> Decimal:
+    """Return the amount that was written.
+
+    Raises:
+        ValueError: it is not a finite number.
+    """
+    said = tokens[0].value
+    try:
+        amount = Decimal(said)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise ValueError(f'"{said}" is no amount in US dollars, such as 20 or 0.5')
+    return amount
+
+
+def since(text: str, now: datetime) -> datetime:
+    """Return the moment that `2h`, `1d` or an ISO 8601 moment names; one without an offset is in UTC.
+
+    Raises:
+        ValueError: it names none, or one beyond the calendar; the sentence says what to write.
+    """
+    try:
+        if span := SPAN.fullmatch(text.strip()):
+            return now - _length(span)
+        moment = datetime.fromisoformat(text.strip())
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f'"{text}" is no moment: write a span such as 30m, 2h or 1d, or a moment such as 2026-12-24 or '
+            "2026-12-24T18:00:00+01:00"
+        ) from None
+
+
+def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """Return the moment that `06:00` (the next one in that zone), `2h` from now, or an ISO 8601 moment names.
+
+    A moment without an offset is in that zone. A time that the clocks skip is moved on by as much.
+
+    Raises:
+        ValueError: it names none, or one that has passed; the sentence says what to write.
+    """
+    try:
+        moment = _coming(text.strip(), now, zone)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f'"{text}" is no moment: write a time of day such as 06:00, a span such as 8h, or a moment such as 2026-12-24T06:00'
+        ) from None
+    if moment <= now:
+        raise ValueError(
+            f'"{text}" has passed: it was {moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})'
+        )
+    return moment
+
+
+def _coming(wanted: str, now: datetime, zone: ZoneInfo) -> datetime:
+    if TIME_OF_DAY.fullmatch(wanted):
+        today = now.astimezone(zone).date()
+        days = (today + timedelta(days=ahead) for ahead in (0, 1, 2))
+        moments = (
+            datetime.combine(day, time.fromisoformat(wanted), zone).astimezone(now.tzinfo)
+            for day in days
+        )
+        return next(each for each in moments if each > now)
+    if span := SPAN.fullmatch(wanted):
+        return now + _length(span)
+    moment = datetime.fromisoformat(wanted)
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(
+        now.tzinfo
+    )
+
+
+def _length(span: re.Match[str]) -> timedelta:
+    return timedelta(seconds=int(span[1]) * SECONDS[span[2].lower()])

@@ -1,0 +1,213 @@
+"""The commands that steer traffic: pause, resume, split and rollout."""
+
+import getpass
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+from sqlalchemy import Connection, Engine
+
+from lanes.commands.actions import EndSplit, HoldRollout, Pause, Resume, SetSplit
+from lanes.commands.options import NONE_GIVEN, AsJson, Why
+from lanes.commands.running import on_database, perform, print_json, refuse, tell
+from lanes.errors import ActionRefused
+from lanes.report.links import run_page
+from lanes.report.rollout import where_it_stands
+from lanes.rollouts.rollout import Rollout
+from lanes.settings import Settings
+from lanes.stand import reaching
+from lanes.stand.errors import StandError
+from lanes.standing import runs
+from lanes.store.database import clock
+from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.store.workload import workloads
+from lanes.words import RolloutState
+
+LOOK_S = 2.0
+
+
+def pause(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
+    """Serve nothing of a workload from now on. Items are admitted and routed, and wait; what is under way comes home.
+
+    Exit code 2 when there is no such workload.
+    """
+    return perform(Pause, workload, why, as_json)
+
+
+def resume(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
+    """Serve a paused workload again.
+
+    Exit code 2 when there is no such workload.
+    """
+    return perform(Resume, workload, why, as_json)
+
+
+def split(
+    workload: str,
+    *,
+    percent: Annotated[
+        float | None,
+        Parameter(
+            validator=validators.Number(gte=0, lte=100),
+            help="Share of undecided items that goes to real-time, 0 to 100. Without it, the splits are shown.",
+        ),
+    ] = None,
+    consumer: Annotated[
+        str | None, Parameter(help="Whose items. The default: everyone without an own split.")
+    ] = None,
+    end: Annotated[bool, Parameter(negative="", help="End the consumer's own split.")] = False,
+    why: Why = NONE_GIVEN,
+    as_json: AsJson = False,
+) -> int:
+    """Show the splits of a workload, set one, or end a consumer's own.
+
+    Example: lanes split tickets --percent 25 --consumer howto --why "a quarter"
+
+    Exit code 1 while an open rollout moves this split, 2 when there is no such workload or something is missing.
+    """
+    if end and (consumer is None or percent is not None):
+        return refuse("--end takes a --consumer and no --percent")
+    if end:
+        return perform(EndSplit, workload, why, as_json, consumer=consumer)
+    if percent is not None:
+        of = {"percent": percent, "consumer": consumer or ""}
+        return perform(SetSplit, workload, why, as_json, **of)
+    if consumer is not None:
+        return refuse("say --percent, or --end")
+
+    def show(pool: Engine) -> int:
+        with pool.begin() as connection:
+            workloads.check_known(connection, workload)
+            found = workloads.splits(connection).of_workload(workload)
+        said = [
+            f"{each.consumer or 'everyone else'}: {each.basis_points / 100:g} % to real-time"
+            for each in found
+        ]
+        return tell("\n".join(said), {"splits": [asdict(each) for each in found]}, as_json=as_json)
+
+    return on_database(show)
+
+
+def rollout(
+    do: Annotated[
+        Literal["start", "approve", "decline", "hold", "abort", "watch"],
+        Parameter(help="What to do with the rollout."),
+    ],
+    workload: str,
+    *,
+    playbook: Annotated[
+        Literal["batch-to-realtime", "realtime-to-batch"],
+        Parameter(help="To start: a file of migrations/playbooks."),
+    ] = "batch-to-realtime",
+    file: Annotated[
+        Path | None, Parameter(help="To start: a playbook of your own, as the worker sees it.")
+    ] = None,
+    consumer: Annotated[
+        str | None, Parameter(help="To start: moves this consumer's split only.")
+    ] = None,
+    why: Why = NONE_GIVEN,
+    as_json: AsJson = False,
+) -> int:
+    """Start a rollout of a workload's traffic by a playbook, answer its question, hold it, abort it, or watch it.
+
+    start and approve return at once; the run of the deployment `migrate` does the rest. hold keeps the step in force until
+    approve or decline. watch prints each change until the rollout has ended.
+
+    Example: lanes rollout start archive --playbook batch-to-realtime --why "readers want it sooner"
+
+    Exit code 1 when it is refused, or when a watched rollout was taken back or aborted; 2 when there is no such workload.
+    """
+    who = getpass.getuser()
+    signed = {"who": who, "why": why}
+    match do:
+        case "start":
+            order = {"workload": workload, "playbook": playbook, **signed}
+            order |= {"file": str(file)} if file else {}
+            order |= {"consumer": consumer} if consumer else {}
+            return on_database(lambda pool: _start(pool, order, as_json))
+        case "approve" | "decline":
+            answer = {do: True, **signed}
+            return on_database(lambda pool: _answer(pool, workload, answer, as_json))
+        case "hold":
+            return perform(HoldRollout, workload, why, as_json)
+        case "abort":
+            return on_database(lambda pool: _abort(pool, workload, signed, as_json))
+        case "watch":
+            return on_database(lambda pool: _watch(pool, workload, as_json))
+
+
+def _start(pool: Engine, order: dict[str, str], as_json: bool) -> int:
+    with pool.begin() as connection:
+        workloads.check_known(connection, order["workload"])
+    with reaching.prefect(Settings.read()) as api:
+        run = api.run(runs.migrate(**order))
+        page = f"{reaching.ui_url(api.url)}{run_page(run)}"
+    said = f"{order['workload']}: asked for a rollout by {order.get('file') or order['playbook']}"
+    data = {"workload": order["workload"], "said": said, "run": run, "url": page}
+    return tell(f"{said}\nrun: {page}", data, as_json=as_json)
+
+
+def _answer(pool: Engine, workload: str, answer: dict[str, Any], as_json: bool) -> int:
+    """Resume the suspended run that asks, with the answer."""
+    with pool.begin() as connection:
+        found = _open(connection, workload)
+    if found.state is not RolloutState.WAITING_APPROVAL or found.flow_run_id is None:
+        raise ActionRefused(f"{where_it_stands(found)}: it asks no question now")
+    with reaching.prefect(Settings.read()) as api:
+        refusal = api.resume(str(found.flow_run_id), answer)
+    if refusal is not None:
+        raise ActionRefused(f"the run that asks cannot take the answer yet: {refusal}")
+    word = "approved" if "approve" in answer else "declined"
+    said = f"{workload}: {word} by {answer['who']}"
+    return tell(said, {"workload": workload, "said": said}, as_json=as_json)
+
+
+def _abort(pool: Engine, workload: str, signed: dict[str, str], as_json: bool) -> int:
+    with pool.begin() as connection:
+        ended = rollout_moves.abort(connection, workload, **signed, now=clock(connection))
+    with suppress(
+        StandError
+    ):  # Prefect is away: a run that is resumed later finds its rollout ended
+        if ended.flow_run_id is not None:
+            _cancel(str(ended.flow_run_id), f"aborted by {signed['who']}")
+    said = where_it_stands(ended)
+    return tell(said, {"workload": workload, "said": said}, as_json=as_json)
+
+
+def _cancel(run_id: str, why: str) -> None:
+    with reaching.prefect(Settings.read()) as api:
+        api.cancel_suspended(run_id, why=why)
+
+
+def _watch(pool: Engine, workload: str, as_json: bool) -> int:
+    with pool.begin() as connection:
+        seen, told = _open(connection, workload), 0
+    while True:
+        with pool.begin() as connection:
+            seen, log = rollouts.find(connection, seen.id), rollouts.log(connection, seen.id)
+        for each in log[told:]:
+            if as_json:
+                print_json({"event": each.event, "at": each.at, "who": each.who, "why": each.why})
+            else:
+                share = f"{each.basis_points / 100:g} % to real-time"
+                print(f"{each.at:%Y-%m-%d %H:%M:%S} {each.event}: {share}; {each.why} ({each.who})")
+        told = len(log)
+        if not seen.is_open:
+            print(where_it_stands(seen), file=sys.stderr)
+            return 0 if seen.state is RolloutState.FINISHED else 1
+        sys.stdout.flush()
+        time.sleep(LOOK_S)
+
+
+def _open(connection: Connection, workload: str) -> Rollout:
+    workloads.check_known(connection, workload)
+    found = rollouts.open_of(connection, workload)
+    if found is None:
+        raise ActionRefused(
+            f'workload "{workload}" has no open rollout; see lanes.rollout_log for those that ended'
+        )
+    return found

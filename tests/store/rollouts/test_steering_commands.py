@@ -1,0 +1,131 @@
+"""`lanes split` and `lanes rollout`: what the forms do, from the command line."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+
+from lanes.commands import steering
+from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.store.workload import workloads
+from lanes.words import RolloutState
+from tests.conftest import NOON
+from tests.examples import publish
+from tests.prefect_standin import PrefectStandIn
+from tests.rollouts import begin, playbook, step
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def letters(
+    pool: Engine, address: str, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+
+
+@pytest.fixture
+def led(pool: Engine, prefect: PrefectStandIn) -> UUID:
+    """The run that leads an open rollout of two steps."""
+    prefect.has_run("migrate", "PAUSED")
+    run = UUID(prefect.runs[-1].id)
+    with pool.begin() as connection:
+        rollouts.lead(connection, begin(connection, playbook(step(10), step(50))).id, run)
+    return run
+
+
+def said(
+    told: Told, command: Callable[..., int], *given: Any, code: int = 0, **options: Any
+) -> Any:
+    """Return what the command printed as JSON, or, with another exit code, its sentence."""
+    assert command(*given, as_json=True, **options) == code
+    out, err = told.readouterr()
+    return err.strip() if code else json.loads(out)["said"]
+
+
+def test_a_split_is_set_shown_and_ended(pool: Engine, capsys: Told) -> None:
+    assert said(capsys, steering.split, "letters", percent=25).startswith("letters: 25 % of")
+    assert said(capsys, steering.split, "letters", percent=3, consumer="desk")
+    assert steering.split("letters") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "everyone else: 25 % to real-time",
+        "desk: 3 % to real-time",
+    ]
+    assert "inherits" in said(capsys, steering.split, "letters", consumer="desk", end=True)
+    with pool.begin() as connection:
+        assert not workloads.splits(connection).has_own("letters", "desk")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"end": True}, "--end takes a --consumer and no --percent"),
+        ({"end": True, "consumer": "desk", "percent": 3}, "--end takes"),
+        ({"consumer": "desk"}, "say --percent, or --end"),
+        ({"workload": "ghosts"}, 'no workload "ghosts"'),
+    ],
+)
+def test_a_split_command_that_lacks_something_is_wrong_usage(
+    capsys: Told, given: dict[str, Any], why: str
+) -> None:
+    assert why in said(capsys, steering.split, **{"workload": "letters", **given}, code=2)
+
+
+def test_a_split_that_a_rollout_moves_is_refused(led: UUID, capsys: Told) -> None:
+    assert "abort the rollout first" in said(capsys, steering.split, "letters", percent=1, code=1)
+
+
+def test_starting_asks_for_a_run_with_the_signed_order(
+    prefect: PrefectStandIn, capsys: Told
+) -> None:
+    assert said(capsys, steering.rollout, "start", "letters", consumer="desk", why="costs")
+    order = {"workload": "letters", "playbook": "batch-to-realtime", "consumer": "desk"}
+    assert prefect.asked("migrate") == [{"order": {**order, "who": "ada", "why": "costs"}}]
+    assert "ghosts" in said(capsys, steering.rollout, "start", "ghosts", code=2)
+
+
+@pytest.mark.parametrize("answer", ["approve", "decline"])
+def test_the_question_of_a_held_rollout_is_answered_by_resuming_its_run(
+    prefect: PrefectStandIn, led: UUID, capsys: Told, answer: str
+) -> None:
+    refused = said(capsys, steering.rollout, answer, "letters", code=1)
+    assert refused.endswith("it asks no question now")
+    assert "waits for approval" in said(capsys, steering.rollout, "hold", "letters")
+    assert said(capsys, steering.rollout, answer, "letters", why="well")
+    assert prefect.answers == {str(led): {answer: True, "who": "ada", "why": "well"}}
+    assert "not paused" in said(capsys, steering.rollout, answer, "letters", code=1)
+
+
+def test_an_aborted_rollout_ends_and_its_suspended_run_is_cancelled(
+    prefect: PrefectStandIn, led: UUID, capsys: Told
+) -> None:
+    assert "aborted" in said(capsys, steering.rollout, "abort", "letters")
+    assert [each.state for each in prefect.runs] == ["CANCELLED"]
+    assert "no open rollout" in said(capsys, steering.rollout, "abort", "letters", code=1)
+
+
+def test_an_abort_holds_while_prefect_does_not_answer(
+    prefect: PrefectStandIn, led: UUID, capsys: Told
+) -> None:
+    prefect.breaks(status=503)
+    assert "aborted" in said(capsys, steering.rollout, "abort", "letters")
+
+
+def test_watching_prints_what_happened_until_the_rollout_has_ended(
+    pool: Engine, led: UUID, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def abort(_: float) -> None:
+        with pool.begin() as connection:
+            rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
+
+    monkeypatch.setattr(steering.time, "sleep", abort)
+    assert steering.rollout("watch", "letters") == 1
+    out, err = capsys.readouterr()
+    assert [line.split()[2] for line in out.splitlines()] == ["started:", "aborted:"]
+    assert RolloutState.ABORTED in err
