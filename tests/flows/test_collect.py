@@ -212,18 +212,6 @@ async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing
     assert "batch_unclear" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
 
-async def test_counts_that_leave_room_for_fewer_than_are_lacking_make_none_of_them_missing(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
-) -> None:
-    await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
-    tampering.lines(without(3, 7))
-    tampering.view = counting(succeeded=11)
-    await read_short(at, sender, batch, times=4)
-    assert await sender.rows("select missing, state from lanes.batch_status") == [(0, "ended")]
-    assert [row[0] for row in await sender.rows(INCIDENTS)] == ["batch_unclear"]
-
-
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
 async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_and_the_batch_is_closed(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
@@ -242,19 +230,6 @@ async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_a
     ((bound,),) = await sender.rows("select sum(bound_usd) from lanes.attempt")
     assert float(str(bound)) >= float(endpoint.bill()["usd"]) > 0
     assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
-
-
-async def test_short_reads_that_differ_prove_nothing(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
-) -> None:
-    await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
-    for lacking in ({1, 2, 3}, {1, 2, 3}, {1, 2}, {1}, {1}):
-        tampering.lines(without(*lacking))
-        with pytest.raises(collect.ShortRead):
-            await collect.bring_home(at, batch)
-        sender.time.passes(minutes=1)
-    assert await sender.rows("select short_reads from lanes.batch_doubt") == [(2,)]
 
 
 @pytest.mark.parametrize(
@@ -833,28 +808,6 @@ async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while
     assert await sender.rows("select distinct state, note from lanes.batch_status") == [
         ("collected", None)
     ]
-
-
-async def test_a_short_read_is_not_repeated_before_it_can_count(
-    at: Connections,
-    endpoint: Endpoint,
-    sender: Sender,
-    many: Collector,
-    clock: ManualSeconds,
-    told: list[str],
-    tampering: Tampering,
-) -> None:
-    (only,) = await several(at, endpoint, sender, 1)
-    tampering.body = lambda body: b""
-    for _ in range(60):
-        await tick(many)
-        clock.now += 1
-    assert len(tampering.reads) == 1
-    sender.time.passes(minutes=1)
-    await tick(many)
-    assert len(tampering.reads) == 2
-    assert len(told) == 2  # once and twice of three times
-    assert (await states(sender))[only.id] == "ended"
 
 
 async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_are_never_missing(

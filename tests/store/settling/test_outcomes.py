@@ -1,7 +1,6 @@
 """What an attempt makes of its item: every row of the table of cases and outcomes, in one file because it is one table."""
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +11,7 @@ from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork, history_chars
-from lanes.settling.outcome import SaveResult, judge
+from lanes.settling.outcome import SaveResult
 from lanes.store import work as work_store
 from lanes.store.batch import doubts
 from lanes.store.doors import items
@@ -21,7 +20,7 @@ from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route, version
+from tests.examples import admit, publish, route
 from tests.store.tries import (
     A,
     B,
@@ -145,14 +144,6 @@ def test_a_lambda_item_answered_in_real_time_is_provisional_and_owes_one_authori
     )
 
 
-def test_a_lambda_item_routed_to_batch_has_one_authoritative_pass(connection: Connection) -> None:
-    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON, mode="lambda"), "k")
-    save(connection, tried(work), batch_id=batch_id)
-    assert state(connection) == "settled"
-    assert row(connection, "current_results").standing == "authoritative"
-    assert [(each.purpose, each.state) for each in rows(connection, "work")] == [("answer", "done")]
-
-
 def test_an_authoritative_answer_settles_the_item_and_replaces_the_provisional_one(
     connection: Connection,
 ) -> None:
@@ -170,17 +161,6 @@ def test_an_authoritative_answer_settles_the_item_and_replaces_the_provisional_o
         "provisional",
         "authoritative",
     ]
-
-
-def test_a_correction_is_written_only_when_the_authoritative_result_differs(
-    connection: Connection,
-) -> None:
-    letters = publish(connection, now=NOON, mode="lambda")
-    batch_id, work = provisional(connection, letters, A)
-    save(connection, tried(work, output=A), batch_id=batch_id)
-    assert state(connection) == "settled"
-    assert rows(connection, "correction_log") == []
-    assert events(connection, "lanes.item.corrected") == []
 
 
 def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) -> None:
@@ -239,17 +219,6 @@ def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_re
     assert row(connection, "current_results").standing == "provisional"
     assert events(connection, "lanes.item.failed") == []
     assert row(connection, "work", purpose="authoritative").state == "failed"
-
-
-def test_an_authoritative_pass_that_fails_once_is_tried_again(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=2)
-    batch_id, work = provisional(connection, letters)
-    save(connection, tried(work, Outcome.INVALID), batch_id=batch_id)
-    assert state(connection) == "answered"
-    batch_id, (again,) = submit(connection, letters, now=later(hours=1))
-    assert (again.claim.work_id, again.failures) == (work.claim.work_id, 1)
-    save(connection, tried(again, output=B), batch_id=batch_id)
-    assert row(connection, "current_results").output == B
 
 
 def free_item(connection: Connection, key: str = "k", **fields: Any) -> ClaimedWork:
@@ -439,24 +408,6 @@ def test_work_of_an_older_revision_keeps_no_item_from_failing(connection: Connec
     assert state(connection) == "failed"
 
 
-def test_a_lambda_item_that_fails_on_both_lanes_fails(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
-    save(connection, tried(free_item(connection), Outcome.ERRORED, error="down"))
-    batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
-    save(connection, tried(work, Outcome.ERRORED, error="still down"), batch_id=batch_id)
-    assert state(connection) == "failed"
-    (failed,) = events(connection, "lanes.item.failed")
-    assert failed.payload["reason"] == "errored: still down (after 1 failed attempt)"
-
-
-def test_poison_fails_at_once_on_either_lane(connection: Connection) -> None:
-    publish(connection, now=NOON, mode="lambda", max_failures=5)
-    save(connection, tried(claimed_item(connection), Outcome.POISON, error="too long"))
-    assert state(connection) == "failed"
-    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempt)"
-    assert rows(connection, "work", state="ready") == []
-
-
 # -- failures
 
 
@@ -494,17 +445,6 @@ def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(
     assert row(connection, "work").state == "failed"
     (failed,) = events(connection, "lanes.item.failed")
     assert failed.payload == {"key": "k", "lane": "realtime", "reason": status.failure}
-
-
-@pytest.mark.parametrize("outcome", [Outcome.CANCELED, Outcome.EXPIRED])
-def test_a_request_that_did_not_run_spends_nothing_of_the_budget(
-    connection: Connection, outcome: Outcome
-) -> None:
-    letters = publish(connection, now=NOON, max_failures=1)
-    batch_id, (work,) = in_batch(connection, letters, "k")
-    save(connection, tried(work, outcome), batch_id=batch_id)
-    kept = row(connection, "work")
-    assert (kept.state, kept.failures, kept.batch_id) == ("ready", 0, None)
 
 
 def test_an_answer_after_a_failure_clears_the_failure(connection: Connection) -> None:
@@ -565,14 +505,6 @@ def test_the_answer_of_a_canceled_item_is_billed_and_never_shown(
     assert rows(connection, "work", state="ready") == []
 
 
-def test_a_canceled_item_whose_request_failed_is_not_tried_again(connection: Connection) -> None:
-    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
-    items.cancel(connection, "letters", "k")
-    save(connection, tried(work, Outcome.ERRORED), batch_id=batch_id)
-    assert row(connection, "work").state == "canceled"
-    assert events(connection, "lanes.item.failed") == []
-
-
 def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(
     connection: Connection,
 ) -> None:
@@ -602,15 +534,6 @@ def test_a_shadow_or_replay_never_moves_the_item(
         events(connection, "lanes.item.answered") == events(connection, "lanes.item.failed") == []
     )
     assert row(connection, "attempt_log").outcome == outcome
-
-
-def test_an_answer_to_an_older_revision_is_recorded_and_never_shown(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    work = claimed_item(connection)
-    connection.execute(text("update lanes.item set revision = revision + 1"))
-    save(connection, tried(work))
-    assert rows(connection, "current_results") == []
-    assert len(rows(connection, "spend")) == 1
 
 
 def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(
@@ -752,21 +675,6 @@ def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(
 # -- what is announced
 
 
-@pytest.mark.parametrize(
-    ("announces", "told"),
-    [("each", {"now", "later"}), ("realtime", {"now"}), ("summary", set[str]())],
-)
-def test_a_workload_says_which_answers_are_announced(
-    connection: Connection, announces: str, told: set[str]
-) -> None:
-    letters = publish(connection, now=NOON, announces=announces)
-    save(connection, tried(claimed_item(connection, "now")))
-    batch_id, (of_batch,) = in_batch(connection, letters, "later")
-    save(connection, tried(of_batch), batch_id=batch_id)
-    assert {each.payload["key"] for each in events(connection, "lanes.item.answered")} == told
-    assert {each.state for each in rows(connection, "item_status")} == {"settled"}
-
-
 @pytest.mark.parametrize("lane", list(Lane))
 def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_ones(
     connection: Connection, lane: Lane
@@ -797,35 +705,3 @@ def test_failures_and_corrections_are_announced_whatever_the_workload_says(
     (failed,) = events(connection, "lanes.item.failed")
     assert failed.payload["key"] == "bad"
     assert events(connection, "lanes.item.answered") == []
-
-
-@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.TRUNCATED])
-def test_what_spoils_a_whole_pack_spends_no_neighbours_retry_budget(
-    connection: Connection, outcome: Outcome
-) -> None:
-    """An item at fault spends its own, asked alone; its neighbours are answered however often their packs were spoiled."""
-    publish(connection, now=NOON, max_failures=1)
-    admit(connection, "bad", "good", now=NOON, lane=Lane.REALTIME)
-    route(connection, now=NOON)
-    shared = said()
-    stop = "refusal" if outcome is Outcome.REFUSED else "max_tokens"
-    spoiled = judge(replace(shared, stop_reason=stop), ["1", "2"], version().answer_check)
-    pack = claim(connection)
-    save(
-        connection,
-        *(
-            replace(tried(each, outcome, response=shared), judged=how)
-            for each, how in zip(pack, spoiled, strict=True)
-        ),
-    )
-    again = claim(connection)
-    assert [(each.key, each.failures, each.travels_alone) for each in again] == [
-        ("bad", 0, True),
-        ("good", 0, True),
-    ]
-    save(connection, tried(again[0], outcome), tried(again[1]))
-    assert {each.key: each.state for each in rows(connection, "item_status")} == {
-        "bad": "failed",
-        "good": "settled",
-    }
-    assert row(connection, "spend", message_id=shared.message_id)._mapping["items"] == 2
