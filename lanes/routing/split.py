@@ -21,7 +21,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class SetSplit:
+class SplitRecord:
     """A split as it was set. With `basis_points` None the consumer inherits the workload's split from then on."""
 
     basis_points: int | None

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select, update
 
 from lanes.ids import RolloutId
 from lanes.rollouts.rollout import OPEN, Rollout, Told
-from lanes.routing.split import SetSplit
+from lanes.routing.split import SplitRecord
 from lanes.store.literals import is_among
 from lanes.store.rollouts.rows import of_row
 from lanes.store.tables import rollout, rollout_event, split
@@ -79,7 +79,7 @@ def log(connection: Connection, rollout_id: RolloutId) -> list[Told]:
 
 def split_history(
     connection: Connection, name: str, consumer: str | None, limit: int
-) -> list[SetSplit]:
+) -> list[SplitRecord]:
     """The newest splits of a workload and consumer, newest first."""
     rows = connection.execute(
         select(split.c.basis_points, split.c.who, split.c.why, split.c.set_at)
@@ -87,4 +87,4 @@ def split_history(
         .order_by(split.c.id.desc())
         .limit(limit)
     )
-    return [SetSplit(row.basis_points, row.who, row.why, row.set_at) for row in rows]
+    return [SplitRecord(row.basis_points, row.who, row.why, row.set_at) for row in rows]

@@ -7,7 +7,7 @@ from lanes.promises.incident import Promise, Severity
 from lanes.report.rollout import Progress, bar, headline, question, render
 from lanes.rollouts.gates import Measurement, judge
 from lanes.rollouts.rollout import Happened, Rollout, Told
-from lanes.routing.split import SetSplit
+from lanes.routing.split import SplitRecord
 from lanes.words import RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook, step
@@ -41,7 +41,7 @@ def progress(
     judged = [judge(gate, Measurement(gate.measure, 0.0, answered, 0))]
     log, splits = (
         [Told(Happened.STARTED, 0, 1_000, "ada", why, NOON)],
-        [SetSplit(1_000, "ada", why, NOON)],
+        [SplitRecord(1_000, "ada", why, NOON)],
     )
     return Progress(
         replace(ROLLOUT, state=state), answered, judged, "every gate passed", log, splits, NOON
