@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from anthropic_standin.testing import Endpoint
-from lanes.provider import answering
+from lanes.provider import client as provider_client
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling import attempts
@@ -166,7 +166,7 @@ async def test_whatever_comes_back_the_item_has_its_attempt_and_waits(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     say, then = STREAMS[name]
-    monkeypatch.setattr(answering, "longest_call_s", lambda *_, **__: PATIENCE_S)
+    monkeypatch.setattr(provider_client, "longest_call_s", lambda *_, **__: PATIENCE_S)
     async with (
         saying(say) as url,
         opening(at.provider.model_copy(update={"base_url": url})) as client,
@@ -351,7 +351,7 @@ async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of the pack is answered; the other half hangs until long after."""
-    monkeypatch.setattr(answering, "longest_call_s", lambda *_, **__: PATIENCE_S)
+    monkeypatch.setattr(provider_client, "longest_call_s", lambda *_, **__: PATIENCE_S)
     endpoint.fault("messages", "status", status=413, error_type="request_too_large", times=1)
     endpoint.fault("messages", "stall", match="letter d")
     await sender.items("a", "b", "c", "d", lane=Lane.REALTIME, realtime_pack=4)
@@ -363,14 +363,14 @@ async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(
 async def test_one_pack_that_breaks_takes_no_other_along(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = answering.ask
+    real = provider_client.ask
 
     async def ask(client: Any, body: bytes, **how: Any) -> Any:
         if b"letter r3" in body:
             raise RuntimeError("nobody foresaw it")
         return await real(client, body, **how)
 
-    monkeypatch.setattr(answering, "ask", ask)
+    monkeypatch.setattr(provider_client, "ask", ask)
     await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 5, Outcome.UNKNOWN: 1}
     assert await sender.rows("select count(*) from lanes.spend") == [(5,)]

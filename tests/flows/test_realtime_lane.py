@@ -10,7 +10,7 @@ import pytest
 
 import tasks.answer
 from anthropic_standin.testing import Endpoint
-from lanes.provider import answering
+from lanes.provider import client as provider_client
 from lanes.provider.errors import Action, CallFailed
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
@@ -73,7 +73,7 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=4)
     asked: list[list[str]] = []
-    ask = answering.ask
+    ask = provider_client.ask
 
     async def obeyed(client: Any, body: bytes, **how: Any) -> Response:
         """The model did as an input bade it, and answered for its neighbours too."""
@@ -87,7 +87,7 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
             said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]})
         )
 
-    monkeypatch.setattr(answering, "ask", obeyed)
+    monkeypatch.setattr(provider_client, "ask", obeyed)
     assert await answer(at) == {Outcome.VALID: 8}
     assert len({id_ for ids in asked for id_ in ids}) == 8
 
@@ -97,7 +97,7 @@ async def test_a_call_is_never_cut_short_by_the_due_time_of_its_item(
 ) -> None:
     """One that takes 14 s and whose item is due in 12 s is billed once, and answers late."""
     allowed_s: list[float] = []
-    ask = answering.ask
+    ask = provider_client.ask
 
     async def slow(client: Any, body: bytes, *, longest_s: float, **how: Any) -> Response:
         allowed_s.append(longest_s)
@@ -106,7 +106,7 @@ async def test_a_call_is_never_cut_short_by_the_due_time_of_its_item(
         sender.time.passes(seconds=14)
         return await ask(client, body, longest_s=longest_s, **how)
 
-    monkeypatch.setattr(answering, "ask", slow)
+    monkeypatch.setattr(provider_client, "ask", slow)
     await sender.items("a", lane=Lane.REALTIME, due_at=await at.db.now() + timedelta(seconds=12))
     assert await answer(at) == {Outcome.VALID: 1}
     assert (await sender.states(), len(allowed_s)) == ({"a": "settled"}, 1)

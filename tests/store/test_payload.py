@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes import payload
+from lanes import json_data
 from lanes.store.payload import characters, octets
 
 
@@ -29,5 +29,5 @@ def test_the_database_counts_what_python_counts(
     row = connection.execute(
         select(characters(stored).label("characters"), octets(stored).label("octets"))
     ).one()
-    assert row.characters == payload.characters(value)
+    assert row.characters == json_data.characters(value)
     assert row.octets == len(json.dumps(value, ensure_ascii=False).encode())
