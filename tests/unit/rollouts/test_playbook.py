@@ -104,7 +104,7 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         ("max: 0.1", "min: 0.1", "line 8, steps.0.gates.0: error_rate is limited by `max`"),
         ("error_rate", "mistakes", "line 8, steps.0.gates.0.measure: "),
         ("approval: true", "approval: maybe", "line 11, steps.1.approval: "),
-        ("approval: true", "on: true", "line 11, steps.1.on: this key is no text"),
+        ("approval: true", "on: true", "line 11, steps.1.on: this key is not a text in YAML"),
         ("approval: true", "percent: 3", "line 11, steps.1.percent: the field is there twice"),
         ("share_before", "stay", "line 13, on_failure: "),
         ("on_failure: share_before", "", "line 1, on_failure: the field is missing"),
@@ -117,7 +117,7 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         (GOOD, "", "line 1: a playbook is a mapping"),
         (GOOD, "- a\n- b\n", "line 1: a playbook is a mapping"),
         (GOOD, "a: &a [*a]\n", "line 1: an alias stands within what it refers to; remove it"),
-        (GOOD, "name: \x00", "no YAML"),
+        (GOOD, "name: \x00", "it cannot be read as YAML"),
         (GOOD, GOOD + "---\nname: second\n", "line 14"),
     ],
 )

@@ -193,13 +193,13 @@ def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() ->
 def test_a_message_without_anything_known_says_so_of_each_part() -> None:
     read = shown(message(OPEN, ui_url=UI).blocks)
     for part in (
-        "Why  Nothing was looked up.",
-        "*Trend*\nNothing was looked up",
-        "*At stake*\nNothing was looked up",
+        "Why  It was not looked up.",
+        "*Trend*\nIt was not looked up",
+        "*At stake*\nIt was not looked up",
     ):
         assert part in read
     assert (
-        "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up."
+        "No run: it was not looked up. No artifact: it was not looked up. No sample item: it was not looked up."
         in read
     )
 
@@ -259,7 +259,7 @@ def test_a_question_is_told_in_the_words_of_a_question() -> None:
     for part in (
         "*Waiting since*",
         "*Who decides*\nAnyone who may resume runs in Prefect",
-        "*Unanswered*\nTaken back <!date^",
+        "*Without an answer*\nRolled back <!date^",
     ):
         assert part in read, (part, read)
     assert "How bad" not in read

@@ -42,7 +42,7 @@ def test_a_name_that_is_no_name_is_refused(name: str) -> None:
 )
 def test_an_off_peak_time_is_hours_and_minutes_and_nothing_else(text: str) -> None:
     assert problems(off_peak_start=text) == [
-        f'off_peak_start: "{text}" is no time of day; write HH:MM, for example 22:00'
+        f'off_peak_start: "{text}" is not a time of day; write HH:MM, for example 22:00'
     ]
 
 
@@ -191,7 +191,7 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
         ({"batch_when": "colour == 1"}, "batch_when: `colour == 1` reads colour"),
         (
             {"compare_fields": ["category", "colour"]},
-            "compare_fields: colour is no property of output_schema",
+            "compare_fields: colour is not a property of output_schema",
         ),
         ({"split_percent": 101}, "split_percent: "),
         ({"split_percent": float("nan")}, "split_percent: "),
@@ -211,7 +211,7 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
 def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
     with pytest.raises(
         SpecInvalid,
-        match=r"output_schema: it is missing\. Prefect's editor saves no JSON that it cannot read",
+        match=r"output_schema: it is missing\. Prefect's editor does not save invalid JSON",
     ):
         parse("letters", {"instructions": "Sort the letter."})
 

@@ -153,12 +153,12 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
         (
             "patience_s: 30",
             "compare_fields: [category, x]",
-            "line 8, column 1, compare_fields: x is no property",
+            "line 8, column 1, compare_fields: x is not a property",
         ),
         (
             "patience_s: 30",
             "on: true",
-            'line 8, column 1, on: this key is no text in YAML; write "on" in quotes',
+            'line 8, column 1, on: this key is not a text in YAML; write "on" in quotes',
         ),
         ("patience_s: 30", "name: again", "line 8, column 1, name: the field is there twice"),
         (
@@ -198,7 +198,11 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
             "",
             "line 2, column 1, name: the field is missing; it names the workload, for example",
         ),
-        ("name: letters", "name: 7", "line 1, column 1, name: it is no text; write it in quotes"),
+        (
+            "name: letters",
+            "name: 7",
+            "line 1, column 1, name: it is not a text; write it in quotes",
+        ),
         (
             "name: letters",
             "name: My letters",
@@ -217,7 +221,7 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
         ),
         (GOOD, "", "line 1, column 1, a workload is a mapping with name, instructions"),
         (GOOD, "- a\n", "line 1, column 1, a workload is a mapping"),
-        (GOOD, "name: \x07", "no YAML that can be read"),
+        (GOOD, "name: \x07", "it cannot be read as YAML"),
     ],
 )
 def test_a_wrong_file_is_refused_with_line_column_and_field(
