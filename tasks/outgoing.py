@@ -26,7 +26,7 @@ from lanes.errors import LanesError
 from lanes.realtime.heads import Heads
 from lanes.store import outbox
 from lanes.store.database import Database
-from lanes.store.outbox import Outgoing, Taken
+from lanes.store.outbox import OutboxTurn, Outgoing
 from tasks.troubles import Troubles, described
 
 MOST = 50  # events in one request: an urgent one waits no longer for the pace than these take
@@ -170,7 +170,7 @@ class Publisher:
             get_run_logger().warning("events wait in the outbox: %s", described(outage))
             return 0
 
-    async def _take(self, refused: Sequence[Outgoing]) -> Taken:
+    async def _take(self, refused: Sequence[Outgoing]) -> OutboxTurn:
         behind = {each.precedence: each.id for each in refused}
         async with self._db.transaction() as run:
             began = time.monotonic()

@@ -1,1 +1,1 @@
-"""Facts folded into minutes, hours and days: the one source of what is measured over time."""
+"""Facts folded into minutes, hours and days: the one source of everything measured over time."""

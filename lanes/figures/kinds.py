@@ -1,15 +1,14 @@
-"""What is counted, and over how long.
+"""The kinds of figures, and their grains.
 
-A fact is counted in the minute in which it happened, or in the minute in which its item was received, or its batch intended:
-what became of the items of a period is a sum, however late it became so. What is of one version is counted by it; the kinds
-ITEM to READ, CALL and DEADLINE, have none.
+A fact is counted in the minute in which it happened, or in which its item was received or its batch intended: the outcome of a
+period's items is then a sum, however late it is known. Kinds are counted by version, except ITEM to READ, CALL and DEADLINE.
 """
 
 from enum import StrEnum
 
 
 class Grain(StrEnum):
-    """How long a figure counts, from its moment on; days are those of UTC."""
+    """The span of a figure from its moment on; days are of UTC."""
 
     MINUTE = "minute"
     HOUR = "hour"
@@ -17,7 +16,7 @@ class Grain(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a figure counts; the comment says what its word is, and what it sums or times beside the count."""
+    """What a figure counts. The comment names its word, its second count or sums, and what it times."""
 
     # in the minute in which it happened
     ROUTE = "route"  # decisions; the reason; what each lane would cost
@@ -28,10 +27,10 @@ class Kind(StrEnum):
         "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
     )
     CORRECTION = "correction"  # corrections; no word
-    BUFFER = "buffer"  # items that real time asked for and was billed for; no word; from received to asked, its window with it
-    # due items that were answered or failed, in the minute of that; the reason of their newest route then; `items` were in time
+    BUFFER = "buffer"  # billed items of real time; no word; from received to asked, window included
+    # due items that were answered or failed, in that minute; the reason of their newest route then; `items` were in time
     DEADLINE = "deadline"
-    GATHERED = "gathered"  # tries of items that were in a window before; why they left it; how long they were
+    GATHERED = "gathered"  # tries of items from a window; why they left it; their time in it
     # in which its batch was intended
     BATCH = "batch"  # batches; how they stand (`BatchState`); the items they carry; from submitted to ended
     REQUEST = "request"  # their requests; no word; the items that shared them
@@ -43,7 +42,7 @@ class Kind(StrEnum):
     URGENT = "urgent"  # those of them that are urgent; no word
     FIRST = "first"  # those of them that are answered, by the lane that was first; no word; from received to answered
     # (timed for all consumers together)
-    READ = "read"  # those of them that real time answered first and somebody read since; `items` within a minute; how late
+    READ = "read"  # those first answered in real time and read since; `items` within a minute; how late
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
     COMPARED = (
@@ -52,7 +51,7 @@ class Kind(StrEnum):
 
 
 class Stands(StrEnum):
-    """How an item stands, as far as its own row says."""
+    """The state of an item as far as its own row shows it."""
 
     OPEN = "open"
     ANSWERED = "answered"

@@ -1,5 +1,6 @@
-"""Questions of a report, put to a database through SQLAlchemy, or by the driver alone: a command that only reads starts in half
-the time without SQLAlchemy.
+"""Questions that a report asks a database, through SQLAlchemy or by the driver alone, and addresses for both.
+
+A command that only reads starts in half the time without SQLAlchemy.
 """
 
 import re
@@ -15,19 +16,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 CLOCK = "select clock_timestamp() as now"
-NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as SQLAlchemy has it: a cast is none
+NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as in SQLAlchemy: a cast is none
 
 
 class Ask(Protocol):
-    """Asks a database, within a transaction that somebody else began."""
+    """A function that asks a database within the caller's transaction."""
 
     def __call__(self, question: str, /, **given: object) -> Sequence[Any]:
-        """The rows, their columns by name, and `_asdict` of each; the question names as `:name` what is given."""
+        """Return rows with named columns and `_asdict`; the question has `:name` for each argument."""
         ...
 
 
 def through(connection: "Connection") -> Ask:
-    """Asks through SQLAlchemy, on this connection, which may be one of an asynchronous engine."""
+    """Ask through SQLAlchemy on this connection, which may belong to an asynchronous engine."""
     from sqlalchemy import text
 
     def ask(question: str, /, **given: object) -> Sequence[Any]:
@@ -37,17 +38,17 @@ def through(connection: "Connection") -> Ask:
 
 
 def clock(ask: Ask) -> datetime:
-    """The database's time: the one clock of leases, deadlines and order."""
+    """Return the database's time, the one clock of leases, deadlines and order."""
     (row,) = ask(CLOCK)
     return row.now
 
 
 @contextmanager
 def by_driver(url: str) -> Iterator[Ask]:
-    """Asks by the driver alone, in a transaction of its own.
+    """Ask by the driver alone, in a transaction of its own.
 
     Raises:
-        psycopg.Error: the database does not answer within 5 s, or refuses.
+        psycopg.Error: the database refuses, or does not answer within 5 s.
     """
     import psycopg
     from psycopg.rows import namedtuple_row
@@ -59,32 +60,32 @@ def by_driver(url: str) -> Iterator[Ask]:
         set_json_loads(json_data.loads, connection)
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:
-            return connection.execute(_as_the_driver_has_it(question), given).fetchall()
+            return connection.execute(_for_driver(question), given).fetchall()
 
         yield ask
 
 
 @lru_cache(maxsize=256)
-def _as_the_driver_has_it(question: str) -> bytes:
+def _for_driver(question: str) -> bytes:
     return NAMED.sub(r"%(\1)s", question.replace("%", "%%")).encode()
 
 
-# What means the same to SQLAlchemy and to the driver, but for the name of the driver.
+# An address that SQLAlchemy and the driver read alike, except for the name of the driver.
 SIMPLE = re.compile(
     r"(?:postgres|postgresql|postgresql\+psycopg)://((?:[\w.~%-]+(?::[\w.~%-]*)?@)?([\w.-]+(?::\d+)?/[\w-]+))"
 )
 
 
 def plain_url(url: str) -> str:
-    """The same address for psycopg itself, which knows no `+psycopg`."""
+    """Return the address for psycopg itself, which knows no `+psycopg`."""
     if simple := SIMPLE.fullmatch(url):
         return f"postgresql://{simple[1]}"
-    from sqlalchemy.engine import make_url  # whoever asks by the driver alone mostly does without
+    from sqlalchemy.engine import make_url  # not needed for simple addresses
 
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def place_of(url: str) -> str | None:
-    """Host, port and database of a simple address, for people; None of one that has to be looked at more closely."""
+    """Return host, port and database of a simple address for people, or None for any other address."""
     simple = SIMPLE.fullmatch(url)
     return simple and simple[2]

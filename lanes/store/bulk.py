@@ -1,7 +1,7 @@
-"""Many rows in one statement: they travel as one JSON document, so the statement stays the same however many rows come.
+"""Many rows in one statement: they travel as one JSON document, so the statement is the same for any number of rows.
 
-A document is written and read several times as fast as an array for each column, and as a COPY into a table of its own. Many
-rows of which much is alike travel as two: what all of them say, once, and what is left of each.
+A document is several times as fast as an array per column, or a COPY into a temporary table. Rows that have much in common
+travel as two documents: the common values once, and the rest of each row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,14 @@ _ABSENT = object()
 
 
 def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
-    """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold bytes."""
+    """Return the rows as a table `given` with the columns of `table` that they name. Bytes are not supported."""
     return records(
         [column(name, table.c[name].type) for name in rows[0]], literal(document_of(rows), Text)
     )
 
 
 def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
-    """A document as a table `given` with these columns; what a row of it does not name is null."""
+    """Return a document as a table `given` with these columns; missing values are null."""
     return (
         func.json_to_recordset(document.cast(JSON))
         .table_valued(*columns, name="given")
@@ -54,7 +54,7 @@ def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) 
 
 
 def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ...]]:
-    """The rows of the two documents that `split` makes, with these columns; what a row does not name is null."""
+    """Return the rows of the two documents of `split` with these columns; missing values are null."""
     each, alike = (
         of(bindparam(name, type_=Text).cast(JSON))
         .table_valued(*columns, name=name)
@@ -69,8 +69,10 @@ def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ..
 
 
 def split(rows: Sequence[Row]) -> dict[str, str]:
-    """The parameters of `split_records`: what all rows say alike is said once. Values within JSON are never compared: there 1,
-    1.0 and true differ."""
+    """Return the parameters of `split_records`: common values once, and the rest of each row.
+
+    Values that are JSON are never compared: in JSON 1, 1.0 and true differ.
+    """
     first, last, number = rows[0], rows[-1], len(rows)
     alike: dict[str, Any] = {}
     for name, value in first.items():
@@ -83,7 +85,7 @@ def split(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def document_of(rows: Sequence[Row]) -> str:
-    """The rows as a JSON list of objects, exactly: of every type that a column of ours has, but for bytes."""
+    """Return the rows as a JSON list of objects, exactly, for all types of our columns but bytes."""
     return json_data.dumps(rows, default=_plain)
 
 
@@ -102,11 +104,11 @@ def _plain(value: Any) -> Any:
 
 
 def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:
-    """Inserts every row; the order of what it returns is not that of the rows."""
+    """Return an insert of every row; it returns them in any order."""
     given = rows_of(table, rows)
     return insert(table).from_select(list(rows[0]), select(*given.c))
 
 
 def one_of(values: Sequence[Any] | set[Any], of: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether the column holds one of the values, which travel as one array."""
+    """Match a column that holds one of the values, which travel as one array."""
     return of == any_(literal(list(values), ARRAY(of.type, dimensions=1)))

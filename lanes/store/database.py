@@ -1,4 +1,4 @@
-"""The application's Postgres: queries are plain functions of a connection, run here one transaction each."""
+"""The application's Postgres: it runs queries, which are functions of a connection, in transactions."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from lanes.store.engines import discreet_async_engine, discreet_engine, give_out
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
+KEPT = 8  # connections that a process keeps: a drain uses so many at once, and opening one takes longer than a query
 MOST = 12
 _CLOCK = text(CLOCK)
 
@@ -22,17 +22,17 @@ T = TypeVar("T")
 
 
 def clock(connection: Connection) -> datetime:
-    """The database's time: the one clock of leases, deadlines and order."""
+    """Return the database's time, the one clock of leases, deadlines and order."""
     return connection.execute(_CLOCK).scalar_one()
 
 
 def engine(url: str, *, most: int = 6) -> Engine:
-    """A small pool for a client or a command: two connections are kept, `most` are opened at once."""
+    """Return a pool for a client or a command: it keeps two connections and opens up to `most`."""
     return discreet_engine(url, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
 
 
 def _async_engine(url: str) -> "AsyncEngine":
-    """The connection that was used last is used next: what the server has prepared on it is not prepared on all of them."""
+    """Return a pool that reuses the connection used last, so that few of them prepare the same statements."""
     engine = discreet_async_engine(
         url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True
     )
@@ -41,7 +41,7 @@ def _async_engine(url: str) -> "AsyncEngine":
 
 
 class Run:
-    """Runs queries within an open transaction. `now` is the transaction's one clock, read inside it from the database."""
+    """A runner of queries within an open transaction; `now` is the database's time, read inside it."""
 
     def __init__(self, connection: "AsyncConnection", now: datetime) -> None:
         self._connection, self.now = connection, now
@@ -49,15 +49,15 @@ class Run:
     async def __call__(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What `query` returns; nothing is committed before the transaction ends."""
+        """Return what `query` returns; nothing is committed before the transaction ends."""
         return await self._connection.run_sync(query, *args, **kwargs)
 
 
 class Database:
-    """Runs named queries for asynchronous callers. Close it, or use it as a context manager.
+    """A runner of queries for asynchronous callers. Close it, or use it as a context manager.
 
-    With an `engine` that leads to `url`, a caller keeps what that engine compiled from one database to the next. All that
-    is done through it happens at the time that `clock` tells, and on one of its `sessions`.
+    An `engine` for `url` may be passed in, to keep its compiled statements. `clock` gives the time of each transaction, and
+    `sessions` are the database sessions of its connections.
     """
 
     def __init__(
@@ -75,35 +75,35 @@ class Database:
     async def run(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What `query` returns; its writes are committed, or none of them when it raises."""
+        """Return what `query` returns; commit its writes, or none of them if it raises."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(query, *args, **kwargs)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Run]:
-        """Several queries in one transaction: call the yielded runner like `run`; it also hands out the time."""
+        """Run several queries in one transaction, with the yielded runner."""
         async with self._engine.begin() as connection:
             yield Run(connection, await connection.run_sync(self.clock))
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Run]:
-        """As `transaction`, but each statement is committed by itself: for those that need not be all or nothing."""
+        """Run several queries as `transaction` does, but commit each statement by itself."""
         async with self._one_by_one.connect() as connection:
             yield Run(connection, await connection.run_sync(self.clock))
 
     async def look(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """As `run`, where nothing is written: no transaction is begun, nor ended."""
+        """Run a query that writes nothing, without a transaction."""
         async with self._one_by_one.connect() as connection:
             return await connection.run_sync(query, *args, **kwargs)
 
     async def now(self) -> datetime:
-        """The database's time, where nothing is written; a transaction that writes hands out its own."""
+        """Return the database's time outside a transaction; a transaction has its own."""
         return await self.look(self.clock)
 
     async def close(self) -> None:
-        """Every connection is given back."""
+        """Close all connections."""
         await self._engine.dispose()
 
     async def __aenter__(self) -> "Database":

@@ -1,4 +1,4 @@
-"""Engines whose errors say what went wrong and quote nothing of what was stored: neither parameters nor rows.
+"""Engines whose errors quote no parameters and no rows, and pools that hand out live connections.
 
 An error's text ends in logs, in the state of a run and in an attempt; payloads belong into none of them.
 """
@@ -21,8 +21,8 @@ from lanes.text import mask_secrets
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value,
-NO_VALUE = "22012"  # but for a division by zero
+BAD_VALUE = "22"  # SQLSTATE class "data exception": the message quotes the value,
+NO_VALUE = "22012"  # except for a division by zero
 REFUSES = (
     "22",
     "23",
@@ -31,14 +31,14 @@ REFUSES = (
 
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
-    """An engine for synchronous callers."""
+    """Return an engine for synchronous callers."""
     engine = create_engine(url, hide_parameters=True, json_deserializer=json_data.loads, **how)
     event.listen(engine, "handle_error", _say_less)
     return engine
 
 
 def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
-    """An engine for asynchronous callers."""
+    """Return an engine for asynchronous callers."""
     from sqlalchemy.ext.asyncio import (
         create_async_engine,
     )  # the mapper comes with it: a command does without
@@ -57,7 +57,7 @@ def is_refusal(error: Exception) -> bool:
 
 
 def _say_less(context: ExceptionContext) -> None:
-    """The server's error keeps its first sentence and what it is about; its DETAIL may show a whole row."""
+    """Reduce the server's error to its first sentence and its subject: its DETAIL may show a whole row."""
     error, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(error, psycopg.Error):
         return
@@ -85,16 +85,16 @@ def _say_less(context: ExceptionContext) -> None:
         wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)
 
 
-BELIEVED_S = 5.0  # a connection that was given back so long ago is asked whether it lives
+BELIEVED_S = 5.0  # after this time in the pool the server is asked whether a connection lives
 
 _sessions: WeakKeyDictionary[Engine, set[int]] = WeakKeyDictionary()
 
 
 def give_out_alive(engine: Engine) -> None:
-    """A connection whose other end is gone is replaced before anybody uses it.
+    """Replace dead connections before they are used.
 
-    One that the server ended has said so: something waits on its socket. Only then, or when it lay idle for some seconds, is
-    the server asked; a statement for each transaction would cost as much as what it is for.
+    If the server has ended a connection, something waits on its socket. Only then, or after some idle seconds, is the server
+    asked: a statement for each transaction would cost as much as the transaction.
     """
 
     def checked_in(_: Any, entry: ConnectionPoolEntry) -> None:
@@ -102,7 +102,7 @@ def give_out_alive(engine: Engine) -> None:
 
     def checked_out(connection: Any, entry: ConnectionPoolEntry, _: Any) -> None:
         seen = entry.info.get("seen")
-        if seen is None or (time.monotonic() - seen < BELIEVED_S and not _told_something(entry)):
+        if seen is None or (time.monotonic() - seen < BELIEVED_S and not _has_input(entry)):
             return
         try:
             engine.dialect.do_ping(connection)
@@ -114,7 +114,7 @@ def give_out_alive(engine: Engine) -> None:
 
 
 def sessions_of(engine: Engine) -> Collection[int]:
-    """The database sessions of the engine's connections, as they come and go."""
+    """Return the live set of the database sessions of the engine's connections."""
     ours = _sessions.get(engine)
     if ours is None:
         ours = _sessions[engine] = set()
@@ -135,8 +135,8 @@ def _keep(ours: set[int], engine: Engine) -> None:
     event.listen(engine, "close", closed)
 
 
-def _told_something(entry: ConnectionPoolEntry) -> bool:
-    """Whether something waits to be read: of an idle connection, the word that it was ended, or its end."""
+def _has_input(entry: ConnectionPoolEntry) -> bool:
+    """Return whether something waits to be read: on an idle connection, that the server has ended it."""
     driver: Any = entry.driver_connection
     if driver.closed:
         return True

@@ -1,4 +1,4 @@
-"""Patience with locks: nothing of ours waits without a limit for what another transaction holds."""
+"""Limits on waiting for locks: none of our statements waits for another transaction without one."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,25 +14,23 @@ from lanes.errors import Deadlocked, StillLocked
 P = ParamSpec("P")
 T = TypeVar("T")
 
-OWN_PATIENCE = timedelta(seconds=10)  # of a command, with a transaction that does not end
-TRIES = 5  # of a call that meets a deadlock; each time one of those who wait for each other goes on
+OWN_PATIENCE = timedelta(seconds=10)  # how long a command waits
+TRIES = 5  # of a call that meets a deadlock; each time one of the waiting transactions goes on
 
 _SET = select(func.set_config("lock_timeout", bindparam("limit", type_=Text), true()))
 DEADLOCK = (
     "another transaction holds rows that this call needs, and waits for rows that this transaction holds (a deadlock): nothing "
     "of this call was done; repeat it, or roll back and begin again, and change items in the order of their keys"
 )
-PATIENCE = timedelta(
-    seconds=1
-)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
+PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes
 
 
 @contextmanager
 def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
-    """Within, no statement waits longer than `limit` for a lock.
+    """Limit how long statements within wait for a lock.
 
     Raises:
-        StillLocked: one would have; nothing that was done within has happened, and the transaction goes on.
+        StillLocked: one would have waited longer; what was done within is undone, and the transaction goes on.
         Deadlocked: the same, because another transaction waited for this one.
     """
     try:
@@ -54,10 +52,10 @@ def patiently(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """What `query` returns, where none of its statements waits longer than `limit` for a lock.
+    """Return what `query` returns, if none of its statements waits longer than `limit` for a lock.
 
     Raises:
-        StillLocked: one would have; nothing of the query has happened.
+        StillLocked: one would have waited longer; what the query did is undone.
     """
     with waiting_at_most(connection, limit):
         return query(connection, *args, **kwargs)
@@ -70,7 +68,7 @@ def by_itself(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T:
-    """As `patiently`, for a query that has a transaction to itself: what raises ends it, and nothing of it has to be kept."""
+    """Run a query as `patiently` does, in a transaction of its own that an error may end."""
     wait_at_most(connection, limit)
     try:
         return query(connection, *args, **kwargs)
@@ -81,7 +79,7 @@ def by_itself(
 
 
 def repeated(act: Callable[[], T]) -> T:
-    """Return what `act` returns; repeat it after a deadlock, `TRIES` times in all. It has a transaction to itself.
+    """Return what `act` returns, repeated after a deadlock, `TRIES` times in all. It has its own transaction.
 
     Raises:
         Deadlocked: each try met one.
@@ -113,17 +111,17 @@ def in_own_transaction(
 
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
-    """From now on no statement of this transaction waits longer than `limit` for a lock: it fails (`gave_up`)."""
+    """Let later statements of this transaction fail (`gave_up`) instead of waiting longer than `limit` for a lock."""
     _set(connection, setting(limit))
 
 
 def setting(limit: timedelta) -> str:
-    """As `lock_timeout` takes it."""
+    """Return the value of `lock_timeout` for a limit."""
     return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would wait for ever
 
 
 def gave_up(error: DBAPIError) -> bool:
-    """Whether a statement failed because another transaction held on to what it needs."""
+    """Return whether a statement failed because another transaction holds what it needs."""
     return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 
@@ -131,7 +129,7 @@ def _refusal(error: DBAPIError, limit: timedelta) -> StillLocked:
     if isinstance(error.orig, DeadlockDetected):
         return Deadlocked(DEADLOCK)
     return StillLocked(
-        f"somebody's open transaction holds it for longer than {limit.total_seconds():g} s; try again, or end that "
+        f"another transaction has held it for longer than {limit.total_seconds():g} s; try again, or end that "
         "transaction (pg_stat_activity shows it)"
     )
 

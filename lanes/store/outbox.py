@@ -1,4 +1,4 @@
-"""Events out: written with the fact they tell of, published afterwards, deleted once Prefect took them."""
+"""Events out: written with their fact, published afterwards, deleted once Prefect has them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ from lanes.store.tables import event_outbox
 from lanes.store.tables import publisher as turns
 
 EVENTS = "events"
-PER_S = 200  # events that Prefect is told in a second; beyond 500 it begins to lose them
-LAST = 2  # the precedence of answers that nobody asked for
+PER_S = 200  # events per second; beyond 500 Prefect begins to lose them
+LAST = 2  # the precedence of answers that were sent without ack
 
 
 @dataclass(frozen=True)
 class EventOut:
-    """An event to tell: its name in Prefect, the resource it is about, and what else it says."""
+    """An event to publish: its name in Prefect, its resource and its payload."""
 
     event: str
     resource: str
@@ -40,13 +40,13 @@ class EventOut:
 
     @classmethod
     def of_workload(cls, event: str, workload: str, payload: dict[str, Any]) -> "EventOut":
-        """About a workload, or an item, a batch or a rollout of it."""
+        """Return an event about a workload, or an item, a batch or a rollout of it."""
         return cls(event, f"lanes.workload.{workload}", payload)
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An event that waits to be published. Its id is stable, so publishing it twice shows it once."""
+    """An event that waits to be published. Its id is stable: published twice, it shows once."""
 
     id: UUID
     event: str
@@ -56,20 +56,20 @@ class Outgoing:
     precedence: int
 
 
-Behind = Mapping[int, UUID]  # by precedence, the last of the events that are not to be taken now
+Behind = Mapping[int, UUID]  # by precedence, the last event that must not be taken now
 NONE: Behind = {}
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The events to publish now, and where there are none because of the pace: after how long there may be."""
+class OutboxTurn:
+    """The events to publish now, or after how long the pace allows the next ones."""
 
     events: list[Outgoing] = field(default_factory=list)
     after: timedelta = timedelta(0)
 
 
 def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) -> None:
-    """The events will be published after this transaction has committed; whoever publishes is woken."""
+    """Add events, which are published after this transaction has committed, and wake the publishers."""
     if not events:
         return
     rows = [
@@ -93,32 +93,26 @@ def take(
     publisher: str,
     lease: timedelta,
     now: datetime,
-) -> Taken:
-    """The first events, or the first behind some, if this publisher may publish now; until its lease ends no other may.
+) -> OutboxTurn:
+    """Return the first events, or the first behind some, if this publisher may publish now; no other may until its lease ends.
 
-    What is told of a lane goes before what is told of an item, and answers that nobody asked for go last; those alike are
-    in their order. All publishers together take `PER_S` a second: where those taken last fill the time until later, none
-    is taken before.
-
-    One publishes at a time, so that none is posted by everybody. Nothing is locked once this transaction has ended: a
-    publisher that dies, or hangs, holds the others up for its lease.
+    Events about a lane go before those about an item, and answers without ack go last. All publishers together take `PER_S`
+    a second. A lease replaces a lock: a publisher that dies or hangs holds up the others for its lease only.
     """
     waiting = connection.execute(_first(most) if not behind else _both(most, behind)).all()
     rows = sorted(waiting, key=lambda row: (row.precedence, row.id))[:most]
     if not rows:
-        return Taken()
+        return OutboxTurn()
     turn = connection.execute(_turn(publisher, now)).first()
     if turn is None:
-        return Taken()
+        return OutboxTurn()
     after = (turn.paced_until or now) - now
-    if (
-        not timedelta(0) < after <= timedelta(seconds=most / PER_S)
-    ):  # a clock that was set back stops nobody
+    if not timedelta(0) < after <= timedelta(seconds=most / PER_S):  # a clock was set back
         after = timedelta(0)
     until = now + (after or timedelta(seconds=len(rows) / PER_S))
     ours = update(turns).where(turns.c.name == EVENTS)
     connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
-    return Taken(after=after) if after else Taken([_outgoing(row) for row in rows])
+    return OutboxTurn(after=after) if after else OutboxTurn([_outgoing(row) for row in rows])
 
 
 @cache
@@ -127,14 +121,14 @@ def _first(most: int) -> CompoundSelect[Any]:
 
 
 def _both(most: int, behind: Behind) -> CompoundSelect[Any]:
-    """Up to `most` of each kind: as many as are to be taken are among them."""
+    """Select up to `most` events of each kind; the first `most` of all are among them."""
     return union_all(
         urgent(most, behind).subquery().select(), answers(most, behind).subquery().select()
     )
 
 
 def urgent(most: int, behind: Behind = NONE) -> Select[Any]:
-    """The first events but answers that nobody asked for."""
+    """Select the first events other than answers without ack."""
     of, id_ = event_outbox.c.precedence, event_outbox.c.id
     there = [or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
     return (
@@ -146,7 +140,7 @@ def urgent(most: int, behind: Behind = NONE) -> Select[Any]:
 
 
 def answers(most: int, behind: Behind = NONE) -> Select[Any]:
-    """The oldest answers that nobody asked for."""
+    """Select the oldest answers without ack."""
     there = event_outbox.c.id > behind[LAST] if LAST in behind else true()
     return (
         select(event_outbox)
@@ -157,20 +151,20 @@ def answers(most: int, behind: Behind = NONE) -> Select[Any]:
 
 
 def drop(connection: Connection, published: Sequence[Outgoing]) -> None:
-    """Published events no longer wait."""
+    """Delete published events."""
     connection.execute(
         delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id))
     )
 
 
 def leave(connection: Connection, *, publisher: str, now: datetime) -> None:
-    """Another may publish from now on."""
+    """Let another publisher publish from now on."""
     ours = turns.c.name == EVENTS, turns.c.holder == publisher
     connection.execute(update(turns).where(*ours).values(lease_until=now))
 
 
 def _turn(publisher: str, now: datetime) -> Select[Any]:
-    """The turn, if it can be ours. One that somebody is taking at this moment is theirs."""
+    """Select the turn, unless another publisher has it or is taking it now."""
     free = or_(
         turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now
     )

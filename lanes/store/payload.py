@@ -1,4 +1,4 @@
-"""How large a stored payload is: the database counts what `lanes.json_data` counts."""
+"""Sizes of stored payloads, counted as `lanes.json_data` counts, and reading no more of them than fits into memory."""
 
 from collections.abc import Generator, Mapping
 from itertools import accumulate
@@ -8,17 +8,17 @@ from sqlalchemy import ColumnElement, Connection, Label, Select, Text, func
 
 
 def characters(payload: ColumnElement[Any]) -> ColumnElement[int]:
-    """Of the payload as JSON: costs are estimated by them."""
+    """Count the characters of a payload as JSON: costs are estimated by them."""
     return func.length(payload.cast(Text))
 
 
 def octets(payload: ColumnElement[Any]) -> ColumnElement[int]:
-    """The bytes of the payload as JSON: they bound what is held at once, and what a door takes."""
+    """Count the bytes of a payload as JSON: they bound what is held at once, and what a door accepts."""
     return func.octet_length(payload.cast(Text))
 
 
 def call_bytes(payload: ColumnElement[Any]) -> ColumnElement[int]:
-    """Return at least the bytes that the payload can take in the body of a call: the database indents it further."""
+    """Return an upper bound of the bytes of a payload in the body of a call."""
     return func.octet_length(func.to_json(func.jsonb_pretty(payload)).cast(Text)) + octets(payload)
 
 
@@ -30,7 +30,7 @@ FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
 
 
 def size_of(payload: ColumnElement[Any]) -> Label[int]:
-    """The bytes of a payload as JSON, as the column that `bounded` adds up."""
+    """Return the column of payload bytes that `bounded` and `streamed` add up."""
     return octets(payload).label("bytes")
 
 
@@ -42,7 +42,7 @@ def bounded(
     most: int,
     most_bytes: int,
 ) -> list[Any]:
-    """As `streamed`, all of them at once; the query brings no more than `most` rows. Those of one fetch need no stream."""
+    """Return the rows of `streamed` at once, for a query of up to `most` rows. One fetch needs no stream."""
     if most > FIRST:
         return list(streamed(connection, query, given, most_bytes=most_bytes))
     rows = connection.execute(query, given).all()
@@ -57,11 +57,10 @@ def streamed(
     *,
     most_bytes: int,
 ) -> Generator[Any]:
-    """The first rows of a query until they have `most_bytes` (see `size_of`); one at least, however large it is. What its
-    parameters say is `given`.
+    """Yield the first rows of a query until they have `most_bytes` (see `size_of`), at least one.
 
-    Those fetched beyond it, or beyond those that are asked for, are as many as a fetch brings: locked until the
-    transaction ends, and passed over.
+    Rows are fetched a few at a time, and locked when they are. The rest of the last fetch stays locked until the
+    transaction ends, and is skipped.
     """
     found, size, fetch = 0, 0, FIRST
     with connection.execute(query, given, execution_options={"stream_results": True}) as rows:

@@ -1,4 +1,4 @@
-"""Deletes rows that are kept for a while only. Items, attempts and the ledger are kept for ever."""
+"""Deleting of rows by age. Items, attempts and the ledger are kept forever."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select, text
 
 from lanes.store.tables import amendment, label, rejected
 
-MOST = 5_000  # rows deleted, or looked at, in one transaction
+MOST = 5_000  # rows examined in one transaction
 
-# Reads are walked by their numbers, so that those which stay are looked at once.
+# Reads are walked by id, so that those which stay are examined once.
 READS = text("""
 with looked_at as materialized (
   select r.id, r.item_id, r.result_id, r.read_at from lanes.read r where r.id > :after order by r.id limit :most),
@@ -27,29 +27,29 @@ select (select count(*) from gone) as deleted, (select max(id) from looked_at) a
 
 @dataclass(frozen=True)
 class Deleted:
-    """How many rows were deleted, and from which number to look on; None: all were looked at."""
+    """How many rows were deleted, and the id to continue from; None: all were examined."""
 
     rows: int
     onwards: int | None
 
 
 def delete_refused(connection: Connection, *, before: datetime) -> int:
-    """Delete some refused inputs from before that moment; return how many, 0 when none is left."""
+    """Delete some refused inputs from before a moment; return how many, 0 when none is left."""
     return _delete_some(connection, rejected, rejected.c.rejected_at < before)
 
 
 def delete_amendments(connection: Connection, *, before: datetime) -> int:
-    """Delete some amendments that a door took before that moment, decided or still waiting; what became a revision stays."""
+    """Delete some amendments from before a moment, decided or waiting; revisions stay."""
     return _delete_some(connection, amendment, amendment.c.received_at < before)
 
 
 def delete_labels(connection: Connection, *, before: datetime) -> int:
-    """Delete some labels from before that moment; return how many, 0 when none is left."""
+    """Delete some labels from before a moment; return how many, 0 when none is left."""
     return _delete_some(connection, label, label.c.labeled_at < before)
 
 
 def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool]) -> int:
-    """Delete the first rows of the table that are old; what another transaction holds is left for the next time."""
+    """Delete the first old rows of a table; rows that another transaction holds are left for the next time."""
     old = (
         select(of.c.id)
         .where(is_old)
@@ -63,9 +63,9 @@ def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool])
 def delete_reads(
     connection: Connection, *, before: datetime, after: int = 0, most: int = MOST
 ) -> Deleted:
-    """Delete, of the next reads, those from before that moment that were not the first to take an item's answer.
+    """Delete, of the next reads, those from before a moment that were not the first to take an item's answer.
 
-    The first one is what the figures count of an item: without it, the next read would be the first, and count again.
+    The figures count the first read of an item: without it, the next one would count again.
     """
     row = connection.execute(READS, {"before": before, "after": after, "most": most}).one()
     return Deleted(row.deleted, row.last)

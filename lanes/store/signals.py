@@ -1,7 +1,7 @@
-"""Hears NOTIFY and holds roles by advisory lock, each on a connection of its own that ends with its process.
+"""Listening for NOTIFY, and roles held by advisory lock, each on a connection of its own that ends with its process.
 
-Such a connection can also end before its process: Postgres is restarted, a network drops it, an operator ends it. Then
-a role is no longer held, and a listener hears nothing. Both find out, and connect again.
+The connection can also end before the process: Postgres restarts, a network drops it, an operator ends it. Then the role is
+free, and the listener hears nothing. Both notice, and connect again.
 """
 
 import asyncio
@@ -19,12 +19,10 @@ from lanes.standing.roles import STANDING, Role
 from lanes.store.asking import plain_url
 
 CHANNEL = "lanes"
-CLASS = 7_016  # first key of every role's advisory lock
-LEAVE_S = 1.0  # for handing a role back
-KEEP_WITHIN_S = 30.0  # how long a database that is away is waited for before its role is given up
-STATEMENT_S = (
-    10.0  # the longest that one statement may take; waiting for a role has a limit of its own
-)
+CLASS = 7_016  # first key of each role's advisory lock
+LEAVE_S = 1.0  # limit for handing a role back
+KEEP_WITHIN_S = 30.0  # how long a role waits for an unreachable database
+STATEMENT_S = 10.0  # limit of a statement; waiting for a role has its own
 RECONNECT = Backoff.of_seconds(0.1, 5.0)  # between two tries to connect
 LIMITS = {
     "connect_timeout": 5,
@@ -34,7 +32,7 @@ LIMITS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-# The server's side of the same: a holder that vanished from the network frees its role within some 15 seconds.
+# The server's side: a holder that vanishes from the network frees its role within about 15 seconds.
 LIMITS_OF_SESSION: LiteralString = """
     select set_config('statement_timeout', %s, false), set_config('tcp_keepalives_idle', '5', false),
            set_config('tcp_keepalives_interval', '3', false), set_config('tcp_keepalives_count', '3', false)
@@ -67,23 +65,23 @@ __all__ = [
 
 
 def wake(connection: Connection) -> None:
-    """Whoever listens looks again once this transaction has committed: drains, publishers. Several wakes in one are one."""
+    """Wake all listeners (drains, publishers) once this transaction has committed; several wakes are one."""
     connection.execute(_NOTIFY)
 
 
 def waking() -> ColumnElement[None]:
-    """The same as a part of the statement that writes what is to be looked at."""
+    """Return `wake` as a part of the statement that writes."""
     return func.pg_notify(CHANNEL, "")
 
 
 @asynccontextmanager
 async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asyncio.Event]:
-    """An event that is set whenever something was committed that a drain may want to know, or may have been.
+    """Yield an event that is set whenever another session has committed something for a drain, or may have.
 
-    What the sessions of `but` committed, as they are at that time, does not set it: whoever did that knows.
+    Commits of the sessions in `but` do not set it: their owner knows of them.
     """
     heard = asyncio.Event()
-    task = asyncio.create_task(_hear(url, await _listener(url), heard, but))
+    task = asyncio.create_task(_listen(url, await _listener(url), heard, but))
     try:
         yield heard
     finally:
@@ -91,10 +89,10 @@ async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asy
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _hear(
+async def _listen(
     url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event, but: Collection[int]
 ) -> None:
-    """Hears until cancelled. What was committed while the connection was lost went unheard: the event is set."""
+    """Listen until cancelled. After a lost connection the event is set: commits may have gone unheard."""
     while True:
         with suppress(psycopg.Error):
             async with connection:
@@ -102,11 +100,11 @@ async def _hear(
                     if each.pid not in but:
                         heard.set()
         heard.set()  # the caller's next query meets the same outage and reports it
-        connection = await _connected_again(url)
+        connection = await _reconnect(url)
         heard.set()
 
 
-async def _connected_again(url: str) -> psycopg.AsyncConnection:
+async def _reconnect(url: str) -> psycopg.AsyncConnection:
     failures = 0
     while True:
         try:
@@ -121,9 +119,9 @@ async def _listener(url: str) -> psycopg.AsyncConnection:
 
 
 async def _connect(url: str, first: LiteralString | None = None) -> psycopg.AsyncConnection:
-    """A session on which nothing waits without a limit, and which notices when its other end is gone.
+    """Open a session with limits on each wait, which notices when its other end is gone.
 
-    One that nobody wants any more is opened, then closed: Postgres keeps a half open one for a minute.
+    When cancelled, it is opened and then closed: Postgres keeps a half-open session for a minute.
     """
     connecting = asyncio.create_task(
         psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True)
@@ -145,10 +143,10 @@ async def _connect(url: str, first: LiteralString | None = None) -> psycopg.Asyn
 
 
 class RoleLock:
-    """One process's hold on a role, or on one rollout.
+    """A process's hold on a role, or on one rollout.
 
-    The database releases it when the process dies, or its connection does. `held` is what was true when the role was
-    last looked at: ask `holds`, `try_take` or `keep` before each use of it.
+    The database releases it when the process or its connection dies. `held` is the state when it was last checked: call
+    `holds`, `try_take` or `keep` before each use.
     """
 
     def __init__(self, url: str, role: int) -> None:
@@ -161,7 +159,7 @@ class RoleLock:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """The role is free when this returns, or where the database does not answer, once it sees that we are gone."""
+        """Free the role; if the database does not answer, it frees the role once it notices that we are gone."""
         try:
             if self.held and self._connection is not None:
                 with suppress(psycopg.Error, TimeoutError):
@@ -171,7 +169,7 @@ class RoleLock:
             await self._close()
 
     async def holds(self) -> bool:
-        """Whether the role is ours still: the session that holds it was asked, and answered."""
+        """Ask the session that holds the role, and return whether the role is still ours."""
         if self.held:
             try:
                 await (await self._open()).execute("select 1")
@@ -180,13 +178,13 @@ class RoleLock:
         return self.held
 
     async def try_take(self) -> bool:
-        """Whether the role is ours now. One that was lost with its connection is taken anew, if nobody else did."""
+        """Take the role, if it is free, and return whether it is ours. One lost with its connection is taken again."""
         if not await self.holds():
             self.held = await self._ask("select pg_try_advisory_lock(%s, %s)")
         return self.held
 
     async def keep(self, *, within_s: float = KEEP_WITHIN_S) -> bool:
-        """The same, with patience for a database that is away.
+        """Take the role as `try_take` does, and wait for a database that is away.
 
         Raises:
             psycopg.OperationalError: it was away for longer than `within_s` seconds.
@@ -204,7 +202,7 @@ class RoleLock:
             await asyncio.sleep(pause_s)
 
     async def take_over(self, *, within_s: float) -> bool:
-        """Whether the role is ours after waiting for its holder to hand over."""
+        """Wait for the holder to hand over, and return whether the role is ours."""
         until = time.monotonic() + within_s
         while not await self.holds():
             connection = await self._open()
@@ -218,41 +216,39 @@ class RoleLock:
                 await connection.execute(WAITING_LIMITS, ("0", _ms(STATEMENT_S)))
             except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
                 return False
-            except (
-                psycopg.OperationalError
-            ):  # the connection was lost: wait on, on a new one, for the time that is left
+            except psycopg.OperationalError:  # connection lost: wait on a new one for the rest
                 await self._close()
                 if time.monotonic() >= until:
                     raise
         return True
 
     async def share(self) -> None:
-        """The role is ours beside others who share it; taken again when it was lost with its connection."""
+        """Hold the role together with others who share it; take it again if it was lost with its connection."""
         if not await self.holds():
             await self._ask("select true from (select pg_advisory_lock_shared(%s, %s)) taken")
             self.held = True
 
     async def wanted_by_another(self) -> bool:
-        """Whether somebody waits to take the role over."""
+        """Return whether another session waits to take the role over."""
         return await self._ask(WAITERS)
 
     async def _ask(self, query: LiteralString) -> bool:
-        """What the database says; on a new connection when the one we had turns out to be lost, and our hold with it."""
+        """Return the database's answer, on a new connection if ours, and the hold with it, is lost."""
         try:
-            return await self._told(query)
+            return await self._fetch(query)
         except psycopg.OperationalError:
             if self._connection is not None and not self._connection.closed:
                 raise
             await self._close()
-            return await self._told(query)
+            return await self._fetch(query)
 
-    async def _told(self, query: LiteralString) -> bool:
+    async def _fetch(self, query: LiteralString) -> bool:
         cursor = await (await self._open()).execute(query, (CLASS, int(self._role)))
         row = await cursor.fetchone()
         return bool(row and row[0])
 
     async def _open(self) -> psycopg.AsyncConnection:
-        """The connection; a new one, which holds nothing, when there is none or it was lost."""
+        """Return the connection, or a new one, which holds nothing, if it is missing or lost."""
         if self._connection is None or self._connection.closed:
             await self._close()
             self._connection = await _connect(self._url)
@@ -266,23 +262,23 @@ class RoleLock:
 
 
 def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
-    """Which of these roles some process holds now. Nothing is locked by looking."""
+    """Return which of these roles are held now, without locking anything."""
     found = connection.execute(text(HELD), {"class": CLASS, "roles": [int(each) for each in roles]})
     return {row.objid for row in found}
 
 
 def standing_roles(connection: Connection) -> set[int]:
-    """Which roles of standing runs some process holds now."""
+    """Return which roles of standing runs are held now."""
     return held_roles(connection, [each.role for each in STANDING])
 
 
 def holder_exists(connection: Connection, role: int) -> bool:
-    """Whether some process holds the role now."""
+    """Return whether a process holds the role now."""
     return holders(connection, role) > 0
 
 
 def holders(connection: Connection, role: int) -> int:
-    """How many processes hold the role now; more than one only where it is shared."""
+    """Return how many processes hold the role now; more than one only if it is shared."""
     return len(connection.execute(text(HELD), {"class": CLASS, "roles": [int(role)]}).all())
 
 

@@ -1,1 +1,1 @@
-"""What is measured, where it is measured."""
+"""Queries of figures, and of due times and promises, which they measure."""

@@ -1,4 +1,4 @@
-"""Due items: how many met their due time, by the figures; and which are overdue, read where they stand."""
+"""Due items: how many met their due time, from the figures; and which are overdue, from the items themselves."""
 
 from datetime import datetime
 
@@ -7,12 +7,12 @@ from lanes.store.asking import Ask
 from lanes.store.states import UNCLAIMED
 from lanes.words import Lane
 
-MOST = 2_000  # of a workload's for each way to wait: more of them say no more
+MOST = 2_000  # per workload and way to wait: more would say no more
 
-# What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
-# not routed. What was rescued waits for real time; once that failed, for what its batch still has of it: that is found by what
-# failed, because a batch has also what was answered meanwhile. What was due before it arrived is none of it, and hides none:
-# what was due last is looked at first.
+# Unanswered items past their due time. They wait in a batch or for one, for real time (which ranks them by due time), are
+# claimed, or are not routed yet. A rescued item waits for real time; if that failed, it still waits for its batch, and is found
+# by its failed work, because a batch also holds answered items. Items that were due before they arrived do not count; the
+# latest due times are read first, so that these hide no others.
 IN_BATCH = f"""
       select item_id from lanes.work
        where workload = f.name and binds {{binds}} and due_at is not null and lane = 'batch' and purpose = 'answer'
@@ -61,7 +61,7 @@ overdue as materialized (
      and i.canceled_at is null)
 """
 
-# Of each workload, as promises have it; `in_realtime` of what was missed or is overdue was real time's to answer.
+# Of each workload, as promises count; `in_realtime` counts the missed and overdue ones that were on real time.
 BY_WORKLOAD = f"""
 with {OVERDUE},
 decided as (
@@ -76,7 +76,7 @@ select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coa
  where d.met + d.missed > 0 or w.overdue > 0
 """
 
-# By lane and reason. What became due before it was routed is not overdue here.
+# By lane and reason. Items that became due before they were routed are not overdue here.
 BY_REASON = f"""
 with {OVERDUE}
 select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as missed, sum(overdue)::bigint as overdue
@@ -98,7 +98,7 @@ select lane, reason, count(*) as items from overdue where workload = :workload a
 
 
 def overdue_of(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, str, int]]:
-    """How many items of a workload are overdue, by lane and reason of their newest route; the most first."""
+    """Count the overdue items of a workload by lane and reason of their newest route, the most first."""
     return [
         (Lane(row.lane), row.reason, row.items)
         for row in ask(OVERDUE_OF, workload=workload, now=now)
@@ -106,7 +106,7 @@ def overdue_of(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, st
 
 
 def by_reason(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:
-    """What became of due times from the minute of `since` on, of each workload."""
+    """Return the outcomes of due times from the minute of `since` on, by workload."""
     return [
         DeadlineFigures(row.workload, Lane(row.lane), row.reason, row.met, row.missed, row.overdue)
         for row in ask(BY_REASON, since=since, now=now)

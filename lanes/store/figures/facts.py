@@ -1,4 +1,7 @@
-"""Queries that add up facts, with the columns in which transactions add to the figures."""
+"""What the facts of a period count for, all at once, as the triggers of migrations/schema/current/figures/ count each.
+
+Here whole tables are joined and summed, there each fact is looked up; a test compares the two.
+"""
 
 from collections.abc import Collection
 
@@ -25,7 +28,9 @@ SUMS = (
     "written",
 )
 COLUMNS = f"at, {', '.join(KEYS)}, kind, n, {', '.join(SUMS)}, first_at, last_at, buckets, counts"
-BYTES = 'collate "C"'  # words are compared as bytes: as a language has them would take longer than everything else
+BYTES = (
+    'collate "C"'  # comparing words by a language's rules would take longer than everything else
+)
 BY = ", ".join(str(place + 1) for place in range(len(KEYS) + 2))
 
 
@@ -38,10 +43,10 @@ def counted(
     took: str | None = None,
     **said: str,
 ) -> str:
-    """A query of what the facts of :since to :until count for, as `COLUMNS`, by the minute of `at`, or by its hour.
+    """Return a query that counts the facts of :since to :until, as `COLUMNS`, by the minute or hour of `at`.
 
-    `facts` is a relation, perhaps with a condition. Columns named in `of` have the same name there, beside `at`; others are
-    `said`, and what is not named is not counted. `took` is how long each fact took.
+    `facts` is a relation, perhaps with a condition. Columns in `of` have the same name there; others are given as `said`, and
+    the rest is not counted. `took` is the duration of each fact.
     """
     whose = at.partition(".")[0]
     said |= {name: f"{whose}.{name}" for name in of}
@@ -75,11 +80,11 @@ def _all(columns: Collection[str], shape: str) -> str:
     return ", ".join(shape.format(each) for each in columns)
 
 
-# Whose name a consumer is counted by.
+# The name that a consumer is counted by.
 APART = "left join lanes.figure_consumer f on f.workload = i.workload and f.consumer = i.consumer"
 NAMED = "case when i.consumer is null or f.consumer is not null then i.consumer else 'other' end as consumer"
 
-# Items that were received in the period, a row for each of their routes; one without any has a row too.
+# Items that were received in the period, a row for each of their routes, or one without a route.
 STOOD = f"""
 select i.id, i.received_at, i.workload, {NAMED}, i.urgent, i.due_at, i.answered_at, i.canceled_at,
        lanes.figure_stands(i.answered_at, i.settled_at, i.failed_at, i.canceled_at) as word,
@@ -90,7 +95,7 @@ select i.id, i.received_at, i.workload, {NAMED}, i.urgent, i.due_at, i.answered_
 window of_item as (partition by i.id order by r.id)
 """
 
-# Their first answers, and when those of real time were read first.
+# Their first answers, and the first read of those from real time.
 ANSWERED = f"""
 select a.*,
        (select min(r.read_at) from lanes.read r
@@ -101,8 +106,8 @@ select a.*,
          order by i.id, r.created_at, r.id) a
 """
 
-# Due items that were answered or failed in the period, and by which route. Only what was due before it arrived is overdue here:
-# a route also says so of what became due before it was routed.
+# Due items that were answered or failed in the period, with their route then. `overdue` means due before it arrived: a route's
+# reason also covers items that became due before they were routed.
 DECIDED = """
 select d.*, r.lane,
        case when d.due_at <= d.received_at then 'overdue' when r.reason = 'overdue' then 'deadline' else r.reason end as reason
@@ -116,7 +121,7 @@ select d.*, r.lane,
     order by r.decided_at > d.decided_at, case when r.decided_at > d.decided_at then r.id else -r.id end limit 1) r
 """
 
-# Tries that ended in the period, and those of items that were received in it, each once.
+# Tries that ended in the period, and tries of items that were received in it, each once.
 TRIED = """
 with ended as (
   select a.*, i.received_at from lanes.attempt a join lanes.item i on i.id = a.item_id
@@ -134,7 +139,7 @@ select e.workload, e.version_id, e.lane, e.purpose, e.outcome, e.shown, e.messag
      order by r.decided_at > e.ended_at, case when r.decided_at > e.ended_at then r.id else -r.id end limit 1) r on true
 """
 
-# The newest answer that both lanes gave, of each generation of an item.
+# The newest answer of both lanes, of each generation of an item.
 COMPARED = """
 select c.*, i.workload, i.received_at,
        exists (select from lanes.correction n where n.item_id = c.item_id and n.authoritative_id = c.id) as corrected
@@ -279,7 +284,7 @@ COUNTED = (
     ),
 )
 
-# All of it, by minute or by hour, and as `COLUMNS`.
+# All counts as `COLUMNS`, by minute or by hour.
 EVERYTHING = f"""
 with stood as ({STOOD}), answered as ({ANSWERED}), tried as ({TRIED}), compared as ({COMPARED}),
 decided as ({DECIDED}),
@@ -298,10 +303,10 @@ OF = f"{', '.join(KEYS)}, kind"
 MEASURED = f"n, {', '.join(SUMS)}, first_at, last_at"
 SUMMED = f"{', '.join(f'sum({name}) as {name}' for name in ('n', *SUMS))}, min(first_at) as first_at, max(last_at) as last_at"
 IS_BY_MINUTE = f"kind not in ({', '.join(repr(each.value) for each in HOURLY)})"
-# What was answered first is timed for all consumers together.
+# First answers are timed for all consumers together.
 TIMED = OF.replace("consumer", f"case when kind <> '{Kind.FIRST}' then consumer end as consumer")
 
-# Whoever was not heard of yet, as long as there is room.
+# New consumers, up to `CONSUMERS` of a workload.
 HEARD = f"""
 insert into lanes.figure_consumer (workload, consumer)
 select workload, consumer

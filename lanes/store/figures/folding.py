@@ -1,4 +1,4 @@
-"""What transactions added to the figures is moved into them. One folds at a time; whoever comes meanwhile leaves it to them."""
+"""Folding: moves what transactions added into the figures, and rebuilds figures from facts, one transaction at a time."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 FOLDING = 7_016_021  # advisory lock: one transaction folds, or rebuilds, at a time
 MOST = 20_000  # rows of figure_delta moved in one transaction
 
-# Nobody else writes figures meanwhile, so their rows are taken in any order. Grouped by bytes: comparing words as a language
-# has them takes longer than everything else. Moments of tries never take anything back; everything else is a sum.
+# No other transaction writes figures meanwhile, so rows are taken in any order. Grouped by bytes: comparing words by a
+# language's rules would take longer than everything else. Only the moments of tries are no sums: they never shrink.
 MOVED = f"""
 with moved as (
   delete from lanes.figure_delta
@@ -65,7 +65,7 @@ timed as (
   insert into lanes.figure_spread as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, buckets, counts)
   select grain, at, workload, version_id, lane, purpose, consumer, kind, word, array_agg(bucket), array_agg(n)
     from (
-      -- what was answered first is timed for all consumers together
+      -- first answers are timed for all consumers together
       select grain, at, workload, version_id, lane, purpose, case when kind <> '{Kind.FIRST}' then consumer end as consumer,
              kind, word, b.bucket, sum(b.n)::bigint as n
         from named cross join lateral unnest(buckets, counts) b (bucket, n)
@@ -105,19 +105,19 @@ on conflict (workload, at) do update set n = excluded.n where p.n <> excluded.n
 
 
 def may_fold(connection: Connection) -> bool:
-    """Whether this transaction is the only one that folds; it stays so until it ends."""
+    """Return whether this transaction may fold; no other may until it ends."""
     return connection.execute(select(func.pg_try_advisory_xact_lock(FOLDING))).scalar_one()
 
 
 def fold(connection: Connection, *, most: int = MOST) -> int:
-    """Move up to `most` of what was added into the figures and return how much; 0 while another transaction folds."""
+    """Move up to `most` added rows into the figures and return how many; 0 while another transaction folds."""
     return move(connection, most) if may_fold(connection) else 0
 
 
 def move(connection: Connection, most: int) -> int:
-    """As `fold`, for a transaction that may. A row that the database refuses is set aside and stops no other.
+    """Fold in a transaction that may. A row that the database refuses is set aside and stops no other.
 
-    Readers count a row that is set aside as they count every row that is not folded yet.
+    Readers count such a row like every row that is not folded yet.
     """
     try:
         with connection.begin_nested():
@@ -143,10 +143,10 @@ def _moved(connection: Connection, most: int) -> int:
     return done.moved
 
 
-MOST_FACTS = 2_000_000  # facts that happened in the days of one transaction, if those are several
+MOST_FACTS = 2_000_000  # of several days that one transaction rebuilds
 DAY = timedelta(days=1)
 
-# When whatever is counted happened.
+# When each fact happened.
 HAPPENED = {
     "item": "received_at",
     "route": "decided_at",
@@ -178,14 +178,14 @@ ROOM = "set local work_mem = '64MB'"
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A day whose figures were made anew, and what of its facts happened on it."""
+    """A rebuilt day, and how many facts it has."""
 
     day: datetime
     facts: int
 
 
 def days(connection: Connection, since: datetime | None, until: datetime) -> list[Rebuilt]:
-    """The days of UTC that hold any of the period, also those without facts; since the first fact, unless told."""
+    """Return the days (UTC) of a period, also those without facts; by default since the first fact."""
     first = since and _day_of(since)
     period = {"since": first or datetime.min.replace(tzinfo=UTC), "until": _day_of(until) + DAY}
     facts = {row.day.astimezone(UTC): row.facts for row in connection.execute(text(FACTS), period)}
@@ -202,7 +202,7 @@ def _day_of(moment: datetime) -> datetime:
 
 
 def periods(of: Sequence[Rebuilt]) -> Iterator[Sequence[Rebuilt]]:
-    """These days in their order, some at a time: as many as have `MOST_FACTS` facts together, or a single one."""
+    """Yield the days in order, in groups of up to `MOST_FACTS` facts, or single days."""
     start, facts = 0, 0
     for place, day in enumerate(of):
         if place > start and facts + day.facts > MOST_FACTS:
@@ -214,7 +214,7 @@ def periods(of: Sequence[Rebuilt]) -> Iterator[Sequence[Rebuilt]]:
 
 
 def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
-    """The figures of these days in a row say what their facts say. The transaction has one snapshot; nobody else folds."""
+    """Rebuild consecutive days. The transaction must have one snapshot, and must be the only one that folds."""
     period = {"since": of[0].day, "until": of[-1].day + DAY}
     connection.execute(text(ROOM))
     for statement in EMPTIED:
@@ -226,12 +226,12 @@ def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
 def rebuild(
     pool: Engine, *, since: datetime | None, until: datetime, told: Callable[[Rebuilt, int], None]
 ) -> list[Rebuilt]:
-    """Every day of UTC that holds any of the period was rebuilt, some in a transaction; nobody folds meanwhile.
+    """Rebuild every day (UTC) of a period, some per transaction, while no other transaction folds.
 
-    `told` hears of each, and how many there are.
+    `told` is called with each day and their number.
 
     Raises:
-        StillLocked: somebody else folds or rebuilds for longer than a second.
+        StillLocked: another transaction has folded or rebuilt for longer than a second.
     """
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         with connection.begin(), waiting_at_most(connection, PATIENCE):
@@ -251,6 +251,6 @@ def rebuild(
 
 
 def rebuild_here(connection: Connection, *, until: datetime) -> None:
-    """The same of every day, within this transaction; the tables of the facts are locked against writers by its owner."""
+    """Rebuild every day within this transaction; the caller keeps others from writing facts."""
     for some in periods(days(connection, None, until)):
         rebuild_days(connection, some)

@@ -1,4 +1,4 @@
-"""Measures what the promises are judged by. What the figures mean stands in `lanes.promises`."""
+"""Measurements that promises are judged by; `lanes.promises` says what they mean."""
 
 from datetime import datetime, timedelta
 
@@ -21,12 +21,8 @@ from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
-FREED_WITHIN = timedelta(
-    days=2
-)  # after a refusal what waits for a batch leaves with the next departure, a day later at most
-SOON = timedelta(
-    minutes=1
-)  # nothing of this moment is later; a plan kept for all expects few between two moments
+FREED_WITHIN = timedelta(days=2)  # after a refusal, waiting batch work departs within a day
+SOON = timedelta(minutes=1)  # an upper bound of now: generic plans expect few rows in a range
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
@@ -48,7 +44,7 @@ select id, workload, state, items, succeeded, invalid, errored + canceled + expi
  order by id
 """
 
-# An item that was given up and brought back waits since then.
+# An item that was given up and retried waits since the retry.
 BEGUN = """
 greatest(i.received_at, case when exists (select from lanes.attempt e where e.item_id = i.id and e.started_at < w.waits_since)
                              then w.waits_since end)
@@ -56,7 +52,7 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 
 
 def _freed(model: str) -> str:
-    """When a workload `w` was last refused or without money, by the model of a lane of its version `v`; null: not lately."""
+    """Return SQL for when workload `w` was last refused or out of budget, by a model of its version `v`; null: not lately."""
     return f"""
 (select max(o.resolved_at) from lanes.incident o
   where o.state = 'resolved' and o.resolved_at >= :recent
@@ -66,18 +62,17 @@ def _freed(model: str) -> str:
 """
 
 
-# When the last trouble of the real-time lane with a workload was over that no item of it is to blame for.
+# When the last trouble of the real-time lane ended that was not the fault of the workload's items.
 WELL_SINCE = f"""
 greatest(
   (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
   {_freed("realtime_model")})
 """
 
-# Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
-# paused workload. What already waits longer than promised counts with its age, also where it fell back to a batch, and so
-# does what was given up lately: unanswered is unanswered, whatever lane holds it. What an outage of the provider made wait or
-# fail was told in that incident: counting begins again when it is over. Faults that no answer followed yet are no failures:
-# either the next answer makes them some, or they are the beginning of an outage.
+# Latency counts items that started on the real-time lane and that no person delayed: neither amended nor paused. Items that
+# have waited longer than promised count with their age, also after a fall-back to batch, and so do items given up lately. What
+# an outage of the provider delayed or failed belongs to that incident: counting begins again after it. Faults without a later
+# answer are no failures yet: the next answer makes them some, or they begin an outage.
 REALTIME = f"""
 with promised as (
   select w.name, v.realtime_p95_s * interval '1 second' as promised,
@@ -194,7 +189,7 @@ PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
 def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
-    """What is true of every workload at `now`, read in one transaction."""
+    """Measure every workload at `now`, in one transaction."""
     at = {
         "now": now,
         "soon": now + SOON,

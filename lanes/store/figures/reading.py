@@ -1,4 +1,4 @@
-"""Percentiles of durations that are counted in buckets."""
+"""Reading figures: percentiles of bucketed durations, sums, and rows of one kind."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,10 +9,10 @@ from lanes.figures.durations import Durations
 
 
 def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: float) -> str:
-    """A query of the percentiles in seconds, named by their keywords, for each group of `by`; `whole` names the count.
+    """Return a query of percentiles in seconds, named by their keywords, for each group of `by`; `whole` names the count.
 
-    `durations` is a relation with those columns, `bucket` and `n`. Between two neighbours a percentile lies as
-    percentile_cont has it; buckets make it right within 2 %.
+    `durations` is a relation with those columns, `bucket` and `n`. Percentiles are interpolated as percentile_cont does, and
+    right within 2 %.
     """
     named = "".join(
         f", sum(lanes.figure_seconds(bucket) * lanes.figure_weight({share}, upto, n, whole)) as {name}"
@@ -28,9 +28,9 @@ def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: floa
 
 
 def added_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
-    """The durations of rows with `buckets` and `counts`, by these columns: by one's value, or by those of several in a tuple.
+    """Add up rows with `buckets` and `counts` by one column, or by several as a tuple, without empty groups.
 
-    What holds none is left out.
+    For arrays this takes less than grouping their elements in SQL.
     """
     found = defaultdict[Any, Durations](Durations)
     for row in rows:
@@ -41,15 +41,15 @@ def added_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
 
 
 def of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
-    """The rows that count this."""
+    """Return the rows of a kind."""
     return [each for each in rows if each.kind == kind]
 
 
 def summed(rows: Iterable[Any], measure: str) -> int:
-    """That column of all of them."""
+    """Return the sum of a column."""
     return sum(getattr(each, measure) for each in rows)
 
 
 def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
-    """The same of US dollars."""
+    """Return the sum of a column of US dollars."""
     return sum((getattr(each, measure) for each in rows), Decimal(0))

@@ -5,7 +5,7 @@ from alembic import op
 
 revision = "0102"
 down_revision = "0101"
-sql_in_force = "7ac8659e7b45"  # migrations/schema/current/ after this revision
+sql_in_force = "40261a15eb79"  # migrations/schema/current/ after this revision
 
 
 def upgrade() -> None:

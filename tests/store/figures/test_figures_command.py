@@ -79,7 +79,7 @@ def test_a_second_rebuild_is_refused_while_somebody_folds(pool: Engine, capsys: 
     with pool.begin() as connection:
         folding.fold(connection)
         assert figures("rebuild") == 1
-    assert "holds it for longer than 1 s" in capsys.readouterr().err
+    assert "has held it for longer than 1 s" in capsys.readouterr().err
 
 
 def test_what_is_no_moment_is_refused(capsys: Told) -> None:

@@ -6,7 +6,7 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   target lanes.item;
   newest int;
-  happened timestamptz := least(coalesce(occurred_at, received_at), received_at);  -- a fast clock shuts nobody out
+  happened timestamptz := least(coalesce(occurred_at, received_at), received_at);  -- a fast clock shuts out no later amendment
 begin
   select i.* into target from lanes.item i where i.id = apply_amendment.item_id for no key update;
   if target.canceled_at is not null then return 'canceled'; end if;
@@ -29,7 +29,7 @@ begin
          emptied_at = null
    where id = target.id;
 
-  -- Work that nobody answered yet is owed for the newest revision instead. New rows, so that a claim under way, which
+  -- Unanswered work is owed for the newest revision instead. New rows, so that a claim under way, which
   -- has read the older payload, never takes them. What only measured the older one's answer is over. What a lane still has
   -- under way of a revision before that is owed nothing: the item may have changed its lane since.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,

@@ -1,4 +1,4 @@
--- The router and the sweep apply what waits: some at once, and what is in somebody's open transaction another time.
+-- The router and the sweep apply waiting amendments, some at a time; those in another open transaction come later.
 create or replace function lanes.apply_waiting(at timestamptz default clock_timestamp())
 returns int
 language plpgsql set search_path = pg_catalog, pg_temp as $$

@@ -1,4 +1,4 @@
--- No key of an item changes here: whoever only names the item (a reader, a label) neither waits nor is waited for.
+-- No key of an item changes here, so a transaction that only refers to the item (a read, a label) waits for nothing.
 create or replace function lanes.cancel(workload text, key text, at timestamptz default clock_timestamp())
 returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

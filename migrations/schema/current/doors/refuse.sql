@@ -14,7 +14,7 @@ begin
     insert into lanes.rejected (workload, key, source, place, reason, detail, content, rejected_at)
     values (refuse.workload, refuse.key, door, coalesce(refuse.place, ''), refuse.reason, sentence, left(refuse.content, 65536), at);
   else
-    -- Nobody waits for the row of another transaction that counts, and stays open: there is another row then.
+    -- Skip a row that another open transaction has counted in, instead of waiting for it: a second row counts then.
     update lanes.rejected r set times = r.times + 1
      where r.id = (select c.id from lanes.rejected c
                     where c.source = door and c.place = to_char(today at time zone 'UTC', 'YYYY-MM-DD') and c.reason = 'only_counted'
@@ -31,4 +31,4 @@ begin
                                                'source', door, 'place', left(refuse.place, 512))), at);
 end $$;
 
-comment on function lanes.refuse is 'The refusal of an input is in rejected_log, and its sender is told. Of a source and day 1,000 are kept; the others are counted in one row';
+comment on function lanes.refuse is 'Records a refused input and tells its sender. 1,000 refusals of a source are kept per day; the rest is only counted';

@@ -48,4 +48,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_attempts is 'Whoever tries adds it to the figures';
+comment on function lanes.count_attempts is 'Counts new attempts in the figures';

@@ -10,4 +10,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_batches is 'Whoever intends a batch, moves it on or counts its items, has done so in the figures';
+comment on function lanes.count_batches is 'Counts new and changed batches in the figures';

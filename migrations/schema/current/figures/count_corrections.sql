@@ -24,4 +24,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_corrections is 'Whoever corrects an answer adds it to the figures';
+comment on function lanes.count_corrections is 'Counts new corrections in the figures';

@@ -86,4 +86,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_items is 'Whoever moves an item, in whatever way, moves it in the figures';
+comment on function lanes.count_items is 'Counts each change of items in the figures';

@@ -27,4 +27,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_reads is 'Whoever reads an answer adds it to the figures';
+comment on function lanes.count_reads is 'Counts new reads in the figures';

@@ -9,4 +9,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_responses is 'Whoever books a response adds it to the figures';
+comment on function lanes.count_responses is 'Counts new responses in the figures';

@@ -51,4 +51,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_results is 'Whoever answers adds it to the figures';
+comment on function lanes.count_results is 'Counts new results in the figures';

@@ -52,4 +52,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.count_routes is 'Whoever decides adds it to the figures, and what its items count for by it';
+comment on function lanes.count_routes is 'Counts new routes, and their items, in the figures';

@@ -12,7 +12,7 @@ comment on column lanes.figure_hist.version_id is 'The version, by its id in lan
 comment on column lanes.figure_hist.lane is 'The lane; null: not counted apart, or none';
 comment on column lanes.figure_hist.purpose is 'Why the work existed; null: not counted apart';
 comment on column lanes.figure_hist.consumer is
-  'Who reads it; null: not counted apart, or nobody; other: all but the first fifty';
+  'Who reads it; null: not counted apart, or none; other: beyond the first fifty';
 comment on column lanes.figure_hist.kind is
   'What was timed, such as result (from received to answered) or batch (from submitted to ended)';
 comment on column lanes.figure_hist.word is 'Its reason, outcome or standing; null: it has none';

@@ -30,4 +30,4 @@ begin
 end $$;
 
 comment on function lanes.use_of_attempts is
-  'Whoever tries adds it to what counts against the budgets: a consumer''s part of a bill, and what a call without an answer may cost';
+  'Counts new attempts against the budgets: a consumer''s share of a bill, and the bound of a call without an answer';

@@ -13,4 +13,4 @@ begin
   return null;
 end $$;
 
-comment on function lanes.use_of_responses is 'Whoever books a response adds it to what counts against the budgets';
+comment on function lanes.use_of_responses is 'Counts new responses against the budgets';

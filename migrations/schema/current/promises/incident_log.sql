@@ -12,12 +12,12 @@ comment on column lanes.incident_log.incident_id is 'The incident''s number, as 
 comment on column lanes.incident_log.promise is 'Which promise is broken';
 comment on column lanes.incident_log.workload is 'Whose; * = every workload';
 comment on column lanes.incident_log.severity is 'warning or critical; the worst so far';
-comment on column lanes.incident_log.state is 'open: `watch` resolves it once it is over; resolved: nobody';
+comment on column lanes.incident_log.state is 'open: `watch` resolves it once it is over; resolved is final';
 comment on column lanes.incident_log.value is 'The newest measurement, in the unit of the promise';
 comment on column lanes.incident_log.limit_value is 'What was promised, in the same unit; 0: any is too much';
 comment on column lanes.incident_log.opened_at is 'When it was found';
 comment on column lanes.incident_log.resolved_at is 'When it was over; null: it goes on';
-comment on column lanes.incident_log.subject is 'What of the workload it is about, such as batch 41; empty = all of it';
+comment on column lanes.incident_log.subject is 'Part of the workload, such as batch 41; empty: all of it';
 comment on column lanes.incident_log.unit is 'minutes, percent, seconds, items, calls, fields or sessions';
 comment on column lanes.incident_log.sentence is 'What is wrong, for a person; after the end: how it ended';
 comment on column lanes.incident_log.updated_at is 'When value, severity, state or sentence last changed';

@@ -17,5 +17,5 @@ comment on column lanes.current_results.lane is 'The lane that gave it';
 comment on column lanes.current_results.created_at is 'When it was saved';
 comment on column lanes.current_results.version is 'Number of the version that gave it';
 comment on column lanes.current_results.revision is 'Which revision of the item it answers: 0, or an amendment''s';
-comment on column lanes.current_results.consumer is 'Who reads it; null: nobody was named';
-comment on column lanes.current_results.entity is 'Whom the item is about; null: nobody was named';
+comment on column lanes.current_results.consumer is 'Who reads it; null: not named';
+comment on column lanes.current_results.entity is 'What the item is about; null: not named';

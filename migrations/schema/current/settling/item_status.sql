@@ -42,8 +42,8 @@ comment on column lanes.item_status.settled_at is 'When an authoritative answer 
 comment on column lanes.item_status.attempts is 'How often it was tried, on any lane and for any purpose';
 comment on column lanes.item_status.cost_usd is 'What its tries cost so far, US dollars';
 comment on column lanes.item_status.item_id is 'The item''s number in this database';
-comment on column lanes.item_status.consumer is 'Who reads its result; null: nobody was named';
-comment on column lanes.item_status.entity is 'Whom it is about; keeps the split sticky; null: its key does';
+comment on column lanes.item_status.consumer is 'Who reads its result; null: not named';
+comment on column lanes.item_status.entity is 'What it is about; keeps its bucket of the split; null: its key does';
 comment on column lanes.item_status.revision is 'Which revision of its input is in force: 0, or an amendment''s';
 comment on column lanes.item_status.position is 'Its place in the stream, given by the router; null: not routed yet';
 comment on column lanes.item_status.source is 'The door it came by: event, sql, client or a file''s name';
