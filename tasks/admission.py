@@ -15,7 +15,7 @@ from lanes.errors import Refused, StillLocked
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
 from lanes.store.database import Database
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.locks import by_itself
 
 ARRIVED = "lanes.item.arrived"
@@ -128,7 +128,7 @@ class _Door:
             return
         try:
             await self._db.run(
-                by_itself, self._wait, amendments.amend, amendment, door=DOOR, now=self._now
+                by_itself, self._wait, items.amend, amendment, door=DOOR, now=self._now
             )
         except StillLocked:
             self._has_waited()

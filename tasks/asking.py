@@ -10,9 +10,15 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from lanes.standing.roles import StandingRun
+from lanes.standing.roles import (
+    NEWEST,
+    OPEN,
+    DeploymentRun,
+    StandingRun,
+    may_take_role,
+    replacement,
+)
 from lanes.standing.runs import Deployment, WantedRun
-from lanes.standing.vacancy import NEWEST, OPEN, SeenRun, on_its_way, replacement
 
 LIMIT_S = 5.0
 
@@ -31,7 +37,7 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
     """A new standing run was asked for, unless one is on its way; whether it was. Raises as `ask_for_run` does."""
     async with asyncio.timeout(limit_s), get_client() as client:
         deployment = await _deployment(client, run.next.deployment)
-        if on_its_way(await _seen(client, deployment, now), now):
+        if may_take_role(await _seen(client, deployment, now), now):
             return False
         await _create(client, deployment, replacement(run, now))
         return True
@@ -40,7 +46,7 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
 async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
     """Whether a run of the same deployment waits for a worker, or begins. Raises as `ask_for_run` does."""
     async with asyncio.timeout(limit_s), get_client() as client:
-        return on_its_way(
+        return may_take_role(
             await _seen(client, await _deployment(client, wanted.deployment), now), now
         )
 
@@ -57,7 +63,7 @@ async def _create(client: PrefectClient, deployment: UUID, wanted: WantedRun) ->
     return UUID(made.json()["id"])
 
 
-async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[SeenRun]:
+async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[DeploymentRun]:
     wanted = FlowRunFilter.model_validate(
         {
             "deployment_id": {"any_": [deployment]},
@@ -75,8 +81,10 @@ async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[
     ]
 
 
-def _seen_run(run: FlowRun) -> SeenRun:
+def _seen_run(run: FlowRun) -> DeploymentRun:
     assert run.state is not None
     assert run.expected_start_time is not None
     state = run.state.type.value
-    return SeenRun(state, run.expected_start_time if state == "SCHEDULED" else run.state.timestamp)
+    return DeploymentRun(
+        state, run.expected_start_time if state == "SCHEDULED" else run.state.timestamp
+    )

@@ -12,8 +12,7 @@ from typing import Any
 from prefect.logging import get_run_logger
 
 from lanes.settings import Settings
-from lanes.standing.roles import StandingRun, never_free
-from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies
+from lanes.standing.roles import LOOK_EVERY_S, StandingRun, Vacancies, never_free
 from lanes.store.database import Database
 from lanes.store.promises import recording
 from lanes.store.signals import standing_roles

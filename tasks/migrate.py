@@ -19,12 +19,12 @@ from lanes.json_data import why_unstorable
 from lanes.promises.incident import Incident
 from lanes.report import rollout as report
 from lanes.rollouts.gates import Figures, Judgement, judge
-from lanes.rollouts.hindrances import sentences
+from lanes.rollouts.refusals import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.standing import runs
 from lanes.store.database import Database
-from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts
+from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
 from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import RolloutState
 from tasks.approval import is_asking, withdraw
@@ -157,7 +157,7 @@ class Lead:
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """What forbids it to go forwards, in sentences; that nobody could look does too."""
         try:
-            self._hindrances = await self._db.run(hindrances.of, seen)
+            self._hindrances = await self._db.run(rollouts.hindering_incidents, seen)
         except DBAPIError as error:
             get_run_logger().error("the incidents could not be read", exc_info=error)
             return [f"the incidents could not be read: {type(error.orig).__name__}"]

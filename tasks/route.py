@@ -19,7 +19,7 @@ from lanes.routing.route import ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database, Run
-from lanes.store.doors import amendments, history, unrouted
+from lanes.store.doors import history, items, unrouted
 from lanes.store.doors.unrouted import Taken
 from lanes.store.money import budgets, sharing
 from lanes.store.realtime import load
@@ -117,7 +117,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
             return 0
         heads.looked(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
         if begun.amended:
-            await run(amendments.apply_waiting, now=run.now)
+            await run(items.apply_waiting, now=run.now)
         if not begun.workloads:
             _tell([])
             return 0

@@ -30,7 +30,7 @@ from lanes.settling.listing import (
     emptied,
 )
 from lanes.store.database import clock
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.locks import by_itself, patiently
 from lanes.store.settling import listing, results
 from lanes.store.settling.results import Result
@@ -128,7 +128,7 @@ class Verbs:
             refusal = _refusal(workload, fields, refused)
             items.refuse(connection, [refusal], door=DOOR, now=now)
             return _not_sent(refusal)
-        taken = self._patiently(connection, amendments.amend, asked, door=DOOR, now=now)
+        taken = self._patiently(connection, items.amend, asked, door=DOOR, now=now)
         return Sent(asked.key, taken.outcome, taken.detail)
 
     def cancel(self, connection: Connection, workload: str, key: str) -> bool:

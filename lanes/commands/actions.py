@@ -23,7 +23,7 @@ from lanes.report.rollout import where_it_stands
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.split import Split
 from lanes.settling.story import happenings, next_step, shared_context
-from lanes.store.doors import forgetting, items
+from lanes.store.doors import emptying, items
 from lanes.store.locks import OWN_PATIENCE, by_itself
 from lanes.store.money import budgets, overheads, sharing
 from lanes.store.replays import promotions
@@ -380,7 +380,7 @@ class Forget(ItemAction):
     """Which item to withdraw and erase: input, revisions, answers, labels. Its key and its costs stay."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        forgetting.forget(connection, self.workload, self.key, now=now)
+        emptying.forget(connection, self.workload, self.key, now=now)
         said = f"{self.workload} / {self.key} is canceled and what it said is erased"
         return Done(said, {"key": self.key, "forgotten": True})
 

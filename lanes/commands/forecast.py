@@ -19,7 +19,7 @@ from lanes.commands.options import AsJson, Columns
 from lanes.commands.options import by as moment
 from lanes.commands.running import on_database, print_json, screen
 from lanes.commands.trial import MOST, SINCE, try_definition
-from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
+from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
 from lanes.errors import UnknownWorkload
 from lanes.json_data import characters
 from lanes.report import forecast_terminal as faces
@@ -227,8 +227,8 @@ def _look(
 
 
 def _with_history(
-    pool: Engine, lines: Iterable[Line | BadLine], version: Version, now: datetime
-) -> Iterator[Line | BadLine]:
+    pool: Engine, lines: Iterable[FileLine | BadLine], version: Version, now: datetime
+) -> Iterator[FileLine | BadLine]:
     """Yield the lines, with how long the earlier items of their entities are: those that are stored, and those of lines before.
 
     A batch reads them, which costs.
@@ -242,7 +242,7 @@ def _with_history(
         asking = {
             place: (entity, each.submission.occurred_at or now)
             for place, each in enumerate(part)
-            if isinstance(each, Line) and (entity := each.submission.entity) is not None
+            if isinstance(each, FileLine) and (entity := each.submission.entity) is not None
         }
         with pool.begin() as connection:
             stored = history.lengths_before(
@@ -250,7 +250,7 @@ def _with_history(
             )
         for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
             line, of_file = part[place], told.setdefault(entity, [])
-            assert isinstance(line, Line)
+            assert isinstance(line, FileLine)
             earlier = [*found, *of_file[: bisect_left(of_file, at, key=itemgetter(0))]]
             newest = sorted(earlier, key=itemgetter(0), reverse=True)[:most]
             part[place] = replace(line, earlier=[length for _, length in newest])

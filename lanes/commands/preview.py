@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.commands.options import AsJson, Columns
 from lanes.commands.running import on_database, print_json, screen
-from lanes.doors.filedoor import LONGEST_LINE, BadLine, Layout, Line, read_item, read_lines
+from lanes.doors.filedoor import LONGEST_LINE, BadLine, FileLine, Layout, read_item, read_lines
 from lanes.doors.item import Submission
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
@@ -125,7 +125,7 @@ def _definition(
     return made, splits, shares if in_force is None else shares.like(in_force, made)
 
 
-def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> Line:
+def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> FileLine:
     """The item in that line, or the first. ValueError or NoItem where there is none, Refused where a door would refuse it."""
     if file == STDIN or file.suffix.lower() == ".json":
         with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
@@ -143,7 +143,7 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
     raise NoItem(f'"{file.name}" has no item' + (f" that begins in line {line}" if line else ""))
 
 
-def _check_input(connection: Connection, version: Version, found: Line) -> None:
+def _check_input(connection: Connection, version: Version, found: FileLine) -> None:
     """Raise Refused where the doors would refuse the item by its workload's input schema."""
     of = version.workload
     if said := items.schema_refusal(
@@ -194,7 +194,7 @@ def previewed(
     return told, payload
 
 
-def _print(version: Version, found: Line, told: Preview) -> None:
+def _print(version: Version, found: FileLine, told: Preview) -> None:
     console = screen(110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
     console.print(
@@ -228,7 +228,9 @@ def _pretty(request: dict[str, Any]) -> str:
     return json.dumps(request, indent=2, ensure_ascii=False)
 
 
-def _data(version: Version, found: Line, payload: dict[str, Any], told: Preview) -> dict[str, Any]:
+def _data(
+    version: Version, found: FileLine, payload: dict[str, Any], told: Preview
+) -> dict[str, Any]:
     route = told.route
     return {
         "workload": version.workload,

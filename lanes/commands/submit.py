@@ -13,7 +13,7 @@ from lanes.commands.running import on_database, print_json
 from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.stand.console import Console
 from lanes.store.database import clock
-from lanes.store.doors.filedoor import admit_file
+from lanes.store.doors.items import admit_file
 
 SHOWN = 20
 

@@ -41,7 +41,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Line:
+class FileLine:
     """One well-formed line: the item it describes and what somebody says is right.
 
     `earlier` are the lengths of the payloads of earlier items of its entity, newest first, where they were looked for.
@@ -92,7 +92,7 @@ def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 def read_lines(
     path: Path, workload: str, layout: Layout, *, now: datetime
-) -> Iterator[Line | BadLine]:
+) -> Iterator[FileLine | BadLine]:
     """Every line of a file, in order: an item or the reason why not. Empty lines are passed over.
 
     Raises:
@@ -116,7 +116,7 @@ def read_lines(
             )
 
 
-def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> Line:
+def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> FileLine:
     """The item that one JSON object describes, as a line of a file would.
 
     Raises:
@@ -133,9 +133,9 @@ def count_lines(path: Path) -> int:
 
 def _line(
     fields: Mapping[str, Any], workload: str, layout: Layout, place: str, now: datetime
-) -> Line:
+) -> FileLine:
     item, expected = _arranged(fields, layout)
-    return Line(read_submission(workload, item, place=place, sent_at=now), expected)
+    return FileLine(read_submission(workload, item, place=place, sent_at=now), expected)
 
 
 def _arranged(

@@ -27,7 +27,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.doors import items
-from lanes.store.doors.filedoor import admit_file
+from lanes.store.doors.items import admit_file
 from lanes.store.report import snapshot
 from lanes.store.settling import listing, story
 from lanes.store.signals import Role, holder_exists

@@ -46,7 +46,7 @@ class Length(BaseModel):
     at_most_minutes: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES)] | None = None
 
 
-class Step(BaseModel):
+class PlaybookStep(BaseModel):
     """One stage: the share of undecided items to real-time, in percent, and what must be true before the next."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,7 +81,7 @@ class Playbook(BaseModel):
     name: str = Field(min_length=1, max_length=100, pattern="^[a-z][a-z0-9-]*$")
     description: str = Field(min_length=1)
     direction: Direction
-    steps: tuple[Step, ...] = Field(min_length=1, max_length=50)
+    steps: tuple[PlaybookStep, ...] = Field(min_length=1, max_length=50)
     approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = (
         APPROVAL_HOURS
     )

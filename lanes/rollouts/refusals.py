@@ -1,9 +1,12 @@
-"""What forbids a rollout to begin, or a person to move a split that a rollout moves: a sentence, None where nothing does."""
+"""What forbids a rollout to begin or to advance, and a person to move its split."""
 
+from collections.abc import Iterable
+
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, lane_of
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import Rollout
-from lanes.words import Mode
+from lanes.words import Lane, Mode
 
 
 def of_start(
@@ -15,9 +18,9 @@ def of_start(
     basis_points: int,
     present: Rollout | None,
 ) -> str | None:
-    """Why the playbook cannot begin on a workload of that mode, `basis_points` of which go to real-time now.
+    """Return why the playbook cannot begin on a workload, `basis_points` of which go to real-time now.
 
-    `values`: it states what an answer is worth. `present` is the workload's open rollout: it has one at most.
+    `values` means that the workload states the value of an answer, and `present` is its open rollout.
     """
     if present is not None:
         return (
@@ -51,3 +54,24 @@ def of_split(workload: str, consumer: str | None, present: Rollout | None) -> st
         f'the split of workload "{workload}" is moved by rollout {present.id} (playbook '
         f'"{present.playbook.name}"): abort the rollout first, or let it end'
     )
+
+
+def hindering(incidents: Iterable[Incident], receiving: Lane) -> list[Incident]:
+    """Return the critical incidents that stop a rollout towards this lane: those of the lane, and of either."""
+    return [
+        each
+        for each in incidents
+        if _is_critical(each) and lane_of(each.promise) in (None, receiving)
+    ]
+
+
+def sentences(incidents: Iterable[Incident]) -> list[str]:
+    """Return a sentence on each, for a rollout that holds."""
+    return [
+        f"critical incident {each.id} is open: {TERMS[Promise(each.promise)].title}"
+        for each in incidents
+    ]
+
+
+def _is_critical(of: Incident) -> bool:
+    return of.state is IncidentState.OPEN and of.severity is Severity.CRITICAL

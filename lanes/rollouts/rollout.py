@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lanes.ids import RolloutId
 from lanes.rollouts.gates import Judgement, worst
-from lanes.rollouts.playbook import APPROVAL_HOURS, Playbook, Step
+from lanes.rollouts.playbook import APPROVAL_HOURS, Playbook, PlaybookStep
 from lanes.words import RolloutState, Verdict
 
 OPEN = (RolloutState.RUNNING, RolloutState.WAITING_APPROVAL)
@@ -56,7 +56,7 @@ class Rollout:
         return self.state in OPEN
 
     @property
-    def now_at(self) -> Step:
+    def now_at(self) -> PlaybookStep:
         """The step in force."""
         return self.playbook.steps[self.step]
 
@@ -117,7 +117,7 @@ class Situation:
     """
 
     state: RolloutState
-    step: Step
+    step: PlaybookStep
     is_last: bool
     answered: int
     step_ends_at: datetime | None = None
@@ -153,7 +153,7 @@ class Happened(StrEnum):
 
 
 @dataclass(frozen=True)
-class Told:
+class LogEntry:
     """A line of a rollout's log."""
 
     event: Happened

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from lanes.doors.filedoor import BadLine, Line
+from lanes.doors.filedoor import BadLine, FileLine
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
 from lanes.money.budget import BudgetStatus
@@ -149,7 +149,7 @@ def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
 
 
 def forecast(
-    lines: Iterable[Line | BadLine],
+    lines: Iterable[FileLine | BadLine],
     version: Version,
     splits: Splits,
     *,

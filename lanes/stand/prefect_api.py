@@ -12,8 +12,8 @@ import httpx2
 from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo
 from lanes.stand.ports import LOOPBACK
+from lanes.standing.roles import NEWEST, OPEN, DeploymentRun
 from lanes.standing.runs import Deployment, WantedRun
-from lanes.standing.vacancy import NEWEST, OPEN, SeenRun
 
 PAGE = 200
 
@@ -137,7 +137,7 @@ class PrefectApi:
             )["id"]
         )
 
-    def open_runs(self, of: Deployment, *, due_before: datetime) -> list[SeenRun]:
+    def open_runs(self, of: Deployment, *, due_before: datetime) -> list[DeploymentRun]:
         """The newest runs of a deployment that are due and have not ended."""
         wanted = {
             "deployment_id": {"any_": [self._deployment(of)]},
@@ -219,7 +219,7 @@ class PrefectApi:
         return answer
 
 
-def _seen(run: Mapping[str, Any]) -> SeenRun:
+def _seen(run: Mapping[str, Any]) -> DeploymentRun:
     state = str(run["state_type"])
     since = run["expected_start_time"] if state == "SCHEDULED" else run["state"]["timestamp"]
-    return SeenRun(state, datetime.fromisoformat(str(since)))
+    return DeploymentRun(state, datetime.fromisoformat(str(since)))

@@ -19,8 +19,14 @@ from lanes.promises.breaches import taken
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
-from lanes.standing.roles import StandingRun, never_free
-from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
+from lanes.standing.roles import (
+    LOOK_EVERY_S,
+    StandingRun,
+    Vacancies,
+    may_take_role,
+    never_free,
+    replacement,
+)
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
@@ -42,7 +48,7 @@ def ask_for_standing(api: PrefectApi, run: StandingRun, now: datetime) -> bool:
     Raises:
         StandError: Prefect did not say that it will run.
     """
-    if on_its_way(api.open_runs(run.next.deployment, due_before=now), now):
+    if may_take_role(api.open_runs(run.next.deployment, due_before=now), now):
         return False
     api.run(replacement(run, now))
     return True

@@ -1,15 +1,30 @@
-"""Roles that only one process holds at a time, and the standing runs that hold three of them."""
+"""Roles that one process holds at a time, the standing runs that hold three of them, and how a free role is filled.
 
-from collections.abc import Sequence
+Drains, `collect`, `watch` and the supervisor look for free roles. Each has its own `Vacancies`; `replacement`, of which Prefect
+makes one run, and `may_take_role` ensure that together they request one run.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
+LOOK_EVERY_S = 5.0
+FREE_FOR = timedelta(seconds=20)  # longer than a run requested otherwise takes to begin
+AGAIN_AFTER = timedelta(
+    seconds=60
+)  # between requests; at least the minute in the key of a `replacement`
+PENDING_FOR = timedelta(seconds=60)  # a worker took the run and starts its process
+BEGINNING_FOR = timedelta(seconds=60)  # the process loads its packages and opens its connections
+OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at
+NEWEST = 20  # of a deployment's runs in these states
+
 
 class Role(IntEnum):
-    """What only one process does at a time; the number is the second key of its advisory lock."""
+    """A task of one process at a time; the number is the second key of its advisory lock."""
 
     ROUTER = 10  # reads the event stream, admits and routes
     KEEPER = 11  # stays warm
@@ -21,14 +36,14 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class StandingRun:
-    """A run that always goes on: the role it holds while it lives, and the run that is asked for to take it over."""
+    """A run that never ends: the role that it holds, and the run that takes the role over."""
 
     role: Role
     next: WantedRun
 
     @property
     def flow(self) -> str:
-        """What people call it."""
+        """The name of its flow."""
         return self.next.deployment
 
 
@@ -40,5 +55,72 @@ STANDING = (
 
 
 def never_free(*, keep_warm: bool) -> Sequence[StandingRun]:
-    """The runs whose role somebody always holds: where no drain is kept warm, the keeper's may be free."""
+    """Return the runs whose role must be held; the keeper's may be free if no drain is kept warm."""
     return [each for each in STANDING if keep_warm or each.role is not Role.KEEPER]
+
+
+class Vacancies:
+    """Since when each role has been free, as one process sees it, and when that process requested a run."""
+
+    def __init__(
+        self, *, free_for: timedelta = FREE_FOR, again_after: timedelta = AGAIN_AFTER
+    ) -> None:
+        self._free_for, self._again_after = free_for, again_after
+        self._free_since: dict[Role, datetime] = {}
+        self._asked_at: dict[Role, datetime] = {}
+
+    def to_ask(
+        self, watched: Iterable[StandingRun], held: Collection[int], now: datetime
+    ) -> list[StandingRun]:
+        """Return the watched runs to request now; a role that was held in between counts as newly free."""
+        due: list[StandingRun] = []
+        for run in watched:
+            if run.role in held:
+                self._free_since.pop(run.role, None)
+                self._asked_at.pop(run.role, None)
+                continue
+            free_since = self._free_since.setdefault(run.role, now)
+            asked_at = self._asked_at.get(run.role)
+            rested = asked_at is None or now - asked_at >= self._again_after
+            if rested and now - free_since >= self._free_for:
+                due.append(run)
+        return due
+
+    def asked(self, role: Role, now: datetime) -> None:
+        """Record that a run was requested; it has a minute to take the role."""
+        self._asked_at[role] = now
+
+
+def replacement(of: StandingRun, now: datetime) -> WantedRun:
+    """Return the run that takes the free role: the same run for all requests of a minute."""
+    return of.next.once_a_minute(f"standing {of.role.name.lower()}", now)
+
+
+@dataclass(frozen=True)
+class DeploymentRun:
+    """A run of the deployment as Prefect shows it."""
+
+    state: str  # the type of its state, such as PENDING
+    since: datetime  # when it came into that state; of a scheduled run, when it is due
+
+
+def may_take_role(runs: Iterable[DeploymentRun], now: datetime) -> bool:
+    """Return whether one of the runs may still take the role, so that another would only add to the queue.
+
+    A due run may wait for a worker for any time. A run that a worker took, or that has begun, has a limited time, because a
+    killed process looks like one that begins.
+    """
+    return any(_may_come(each, now) for each in runs)
+
+
+def _may_come(run: DeploymentRun, now: datetime) -> bool:
+    age = now - run.since
+    match run.state:
+        case "SCHEDULED":
+            return age >= timedelta(0)
+        case "PENDING":
+            return age < PENDING_FOR
+        case "RUNNING":
+            return age < BEGINNING_FOR
+        case _:
+            return False

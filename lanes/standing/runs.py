@@ -1,6 +1,6 @@
-"""The deployments by name, and the runs of them that Lanes itself asks for: the one place that knows their parameters.
+"""The deployments by name, and the runs of them that Lanes requests, with their parameters.
 
-A command asks over HTTP (`lanes.stand.prefect_api`), a run by Prefect's SDK (`tasks.asking`); both take what stands here.
+Commands request runs over HTTP (`lanes.stand.prefect_api`), runs by Prefect's SDK (`tasks.asking`).
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Deployment(StrEnum):
-    """Every deployment of prefect.yaml. Its flow has the same name."""
+    """A deployment of prefect.yaml; its flow has the same name."""
 
     ANSWER = "answer"
     DEPART = "depart"
@@ -44,43 +44,43 @@ class Deployment(StrEnum):
 
     @property
     def address(self) -> str:
-        """How Prefect finds it: the flow's name and its own."""
+        """The name by which Prefect finds it: that of the flow and its own."""
         return f"{self}/{self}"
 
 
 @dataclass(frozen=True)
 class WantedRun:
-    """A run of a deployment. Whoever asks for one under the same `key` asks for the same run."""
+    """A run of a deployment; requests with the same `key` are one run."""
 
     deployment: Deployment
     parameters: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
 
     def request(self) -> dict[str, Any]:
-        """The body by which Prefect is asked for it.
+        """Return the body of the request to Prefect.
 
-        The choices of the form are for people: a workload is published a moment before they name it. The flow checks it.
+        The form's choices are not enforced, because they learn of a published workload a moment later; the flow checks it.
         """
         keyed = {"idempotency_key": self.key} if self.key else {}
         return {"parameters": dict(self.parameters), "enforce_parameter_schema": False, **keyed}
 
     def once_a_minute(self, why: str, now: datetime) -> "WantedRun":
-        """The same; all who ask for it within this minute, for this reason, ask for one run."""
+        """Return the same run, one for all requests of this minute for this reason."""
         return replace(self, key=f"{why} {now:%Y-%m-%dT%H:%M}")
 
 
 def answer(*, standing: bool = False) -> WantedRun:
-    """A drain; a standing one takes over from the one that is kept warm."""
+    """Return a drain; a standing one takes over from the one that is kept warm."""
     return WantedRun(Deployment.ANSWER, {"wake": {"standing": True}} if standing else {})
 
 
 def collect() -> WantedRun:
-    """The run that brings batches home, and takes over from the one before it."""
+    """Return the run that collects batches, and takes over from the one before it."""
     return WantedRun(Deployment.COLLECT)
 
 
 def watch() -> WantedRun:
-    """The run that judges the promises, and takes over from the one before it."""
+    """Return the run that judges the promises, and takes over from the one before it."""
     return WantedRun(Deployment.WATCH)
 
 
@@ -90,12 +90,12 @@ def replay(workload: str) -> WantedRun:
 
 
 def depart(workload: str | None) -> WantedRun:
-    """Submit what waits of the workload for the batch lane now; None: of all of them."""
+    """Return the run that sends what waits for a batch now, of one workload or of all."""
     return WantedRun(Deployment.DEPART, {"departure": {"workload": workload}})
 
 
 def departing_workload(parameters: Mapping[str, Any]) -> str | None:
-    """The workload that a run of `depart` with these parameters is for; None is all of them."""
+    """Return the workload of a run of `depart` with these parameters; None is all of them."""
     return (parameters.get("departure") or {}).get("workload")
 
 

@@ -13,7 +13,7 @@ from lanes.standing import runs
 from lanes.store.batch import doubts
 from lanes.store.batch.deadlines import pressing
 from lanes.store.database import Database
-from lanes.store.doors import amendments
+from lanes.store.doors import items
 from lanes.store.figures import folding
 from lanes.store.money import budgets, sharing
 from lanes.store.realtime import giving_up
@@ -87,7 +87,7 @@ async def move_refused(db: Database, now: datetime) -> None:
 
 async def amend_arrived(db: Database, now: datetime) -> None:
     """Apply amendments that came before their items to those that have arrived since."""
-    await db.run(amendments.apply_waiting, now=now)
+    await db.run(items.apply_waiting, now=now)
 
 
 async def look_for_batches(at: Connections, background: BackgroundRequests, _: datetime) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from lanes.doors.item import Amendment
 from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
-from lanes.store.doors import amendments, items, watermarks
+from lanes.store.doors import items, watermarks
 from tasks import admission, arrivals, stored_events
 from tasks.arrivals import ArrivalReader
 from tasks.stored_events import LookBack
@@ -97,7 +97,7 @@ async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards
     await reader.admit([event("held"), event("free")])
     with pool.connect() as caller:
         late = Amendment("letters", "held", {"text": "the caller's"})
-        amendments.amend(caller, late, door="client", now=NOON)
+        items.amend(caller, late, door="client", now=NOON)
         await reader.admit(
             [
                 event("held", "one", name=admission.AMENDED),

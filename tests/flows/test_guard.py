@@ -13,8 +13,7 @@ from prefect.exceptions import PrefectException
 from sqlalchemy import text
 
 from lanes.standing import runs
-from lanes.standing.roles import STANDING, Role, StandingRun
-from lanes.standing.vacancy import Vacancies
+from lanes.standing.roles import STANDING, Role, StandingRun, Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import CLASS, RoleLock
 from tasks.asking import ask_for_run, ask_for_standing

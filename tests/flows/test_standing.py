@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from lanes.standing.roles import Role, StandingRun
-from lanes.standing.vacancy import Vacancies
+from lanes.standing.roles import Role, StandingRun, Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
 from tasks.guard import Guard

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.filedoor import Layout
 from lanes.store.database import Database
-from lanes.store.doors.filedoor import admit_file
+from lanes.store.doors.items import admit_file
 from tasks.admission import ARRIVED, PREFIX, admit_events
 from tests.examples import publish
 from tests.fuzz.agreeing import AREA, DoorVerdict, Input, apart, compared

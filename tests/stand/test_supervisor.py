@@ -11,8 +11,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.supervisor import Supervisor, ask_for_standing
-from lanes.standing.roles import STANDING, Role, StandingRun
-from lanes.standing.vacancy import Vacancies
+from lanes.standing.roles import STANDING, Role, StandingRun, Vacancies
 from lanes.store.signals import CLASS, RoleLock
 from tests.databases import Databases
 from tests.prefect_standin import PrefectStandIn

@@ -9,7 +9,7 @@ from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.routing.second_look import DoubtfulItem, weigh
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.routing import rescues, turnarounds
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -110,4 +110,4 @@ def canceled(connection: Connection, key: str = "k") -> None:
 def amended(connection: Connection, key: str = "k") -> None:
     """Late data came for the item."""
     asked = Amendment("letters", key, {"text": "anew"})
-    assert amendments.amend(connection, asked, door="client", now=LATE).outcome == "amended"
+    assert items.amend(connection, asked, door="client", now=LATE).outcome == "amended"

@@ -15,7 +15,7 @@ from lanes.batch.batch import BatchKind
 from lanes.doors.filedoor import Layout
 from lanes.store import payload, work
 from lanes.store.batch import ready_work
-from lanes.store.doors import filedoor, items, unrouted
+from lanes.store.doors import items, unrouted
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -160,6 +160,6 @@ def test_a_file_admits_fewer_large_lines_at_once(
         publish(connection, now=NOON, max_payload_kib=4096)
     file = tmp_path / "large.jsonl"
     file.write_text("".join(json.dumps({"text": "x" * 1_000_000}) + "\n" for _ in range(20)))
-    told = list(filedoor.admit_file(pool, file, "letters", Layout(), now=NOON))
+    told = list(items.admit_file(pool, file, "letters", Layout(), now=NOON))
     assert sum(len(each.keys) for each in told) == 20
     assert transactions == [9, 9, 2]

@@ -16,7 +16,7 @@ from lanes.packing import ClaimedWork
 from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store import work
 from lanes.store.batch import creates
-from lanes.store.doors import amendments, forgetting, items, unrouted
+from lanes.store.doors import emptying, items, unrouted
 from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves, steering
 from lanes.store.settling import decisions, outcomes, results, retries
@@ -51,11 +51,11 @@ def cancels(connection: Connection) -> None:
 
 def amends(connection: Connection) -> None:
     late = Amendment("letters", "held", {"text": "late"})
-    assert amendments.amend(connection, late, door="client", now=NOON).outcome == "amended"
+    assert items.amend(connection, late, door="client", now=NOON).outcome == "amended"
 
 
 def forgets(connection: Connection) -> None:
-    forgetting.forget(connection, "letters", "held", now=NOON)
+    emptying.forget(connection, "letters", "held", now=NOON)
 
 
 def reads(connection: Connection) -> None:
@@ -308,14 +308,14 @@ def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_a
         publish(setup, now=NOON)
         for key in ("held", "free"):
             late = Amendment("letters", key, {"text": "late"}, place=f"event {key}")
-            assert amendments.amend(setup, late, door="event", now=NOON).outcome == "waiting"
+            assert items.amend(setup, late, door="event", now=NOON).outcome == "waiting"
         admit(setup, "held", "free", now=NOON)
     with pool.connect() as caller:
         cancels(caller)
         with unwilling(pool) as router:
-            assert amendments.apply_waiting(router, now=NOON) == 1
+            assert items.apply_waiting(router, now=NOON) == 1
     with unwilling(pool) as router:
-        assert amendments.apply_waiting(router, now=NOON) == 1
+        assert items.apply_waiting(router, now=NOON) == 1
 
 
 # -- workloads

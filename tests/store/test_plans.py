@@ -24,7 +24,7 @@ from lanes.stand.postgres import Running
 from lanes.store import asking, retention, work
 from lanes.store.advice.advice import evidence
 from lanes.store.batch import batches, deadlines, doubts, ready_work
-from lanes.store.doors import amendments, emptying, unrouted
+from lanes.store.doors import emptying, items, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
 from lanes.store.promises import briefings, causes, recording, trends
@@ -283,7 +283,7 @@ BIG = ("item", "work", "attempt", "result", "route")
             4_000,
         ),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
-        (lambda c: amendments.apply_waiting(c, now=NOON), 100),
+        (lambda c: items.apply_waiting(c, now=NOON), 100),
         (lambda c: unrouted.any_received(c), 100),
         (lambda c: recording.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 from lanes.doors.item import Amendment
 from lanes.store import retention
 from lanes.store.database import Database
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.figures import folding
 from lanes.store.settling import results
 from lanes.words import Lane
@@ -28,7 +28,7 @@ def lived_in(connection: Connection) -> None:
     items.admit(connection, [submission("g", "ghosts")], door="client", now=NOON)
     items.admit(connection, [submission("h", "ghosts")], door="client", now=later(days=7))
     for key in ("a", "never comes"):
-        amendments.amend(
+        items.amend(
             connection, Amendment("letters", key, {"text": "better"}), door="client", now=NOON
         )
     items.label(connection, "letters", {"a": {"category": "bill"}}, source="desk")

@@ -1,25 +1,24 @@
-"""Items whose workload keeps what they say for a while only: emptied when that is over, some at a time.
+"""Items whose contents are erased: by age, some at a time, or because a person asked for it.
 
-The time begins with the last that happened to an item: it was received, amended, answered, settled, failed or canceled.
-
-The stream is walked from its beginning by the items' numbers, so that nothing needs an index that admission would pay for.
+The age of an item counts from its last event: it was received, amended, answered, settled, failed or canceled. The stream is
+walked from its beginning by the items' numbers, because an index would make admission slower.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from lanes.errors import UnknownItem
 from lanes.ids import ItemId
-from lanes.store.doors.erasing import erase
-from lanes.store.states import OPEN_WORK
+from lanes.store.states import OPEN_WORK, OUTSIDE_BATCHES
 
 LOOKED_AT = 5_000  # items of one transaction
 WHY = "emptied by its age"
 
-# A workload whose replay is open is left alone until that is promoted or dropped: the replay reads what its items say.
-# Whoever begins one waits until we are through; whoever is just beginning one is passed over.
+# A workload with an open replay is skipped until the replay is promoted or dropped, because the replay reads the payloads. A
+# new replay waits for this lock; a workload whose replay is just beginning is skipped.
 KEEPERS = text("""
 select f.name, s.before
   from unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
@@ -48,11 +47,31 @@ update lanes.item i set payload = '{{}}', failure = null, emptied_at = :now
  where i.id = old.id
 returning i.id
 """)
+ERASE = (
+    "update lanes.revision set payload = '{}' where item_id = any (:items)",
+    "update lanes.result set output = null where item_id = any (:items)",
+    "update lanes.pack_check set alone = null where item_id = any (:items) and alone is not null",
+    "update lanes.attempt set error = null where item_id = any (:items) and error is not null",
+    "update lanes.route set explanation = :why where item_id = any (:items)",
+)
+AT_THE_DOOR = (
+    "update lanes.rejected set content = '', detail = 'forgotten' where workload = :workload and (key = :key or place = :key)",
+    "update lanes.amendment set payload = null, outcome = coalesce(outcome, 'canceled'),"
+    " decided_at = coalesce(decided_at, :now) where workload = :workload and key = :key",
+)
+OF_ITEM = (
+    "update lanes.item set payload = '{}', entity = null, failure = null, result_id = null,"
+    " canceled_at = coalesce(canceled_at, :now), forgotten_at = :now where id = :item",
+    f"update lanes.work set state = 'canceled', finished_at = :now where item_id = :item and state in {OUTSIDE_BATCHES}",
+    "delete from lanes.label where item_id = :item",
+    "update lanes.event_outbox set payload = payload - 'reason' - 'detail'"
+    " where resource = 'lanes.workload.' || :workload and payload->>'key' = :key",
+)
 
 
 @dataclass(frozen=True)
 class Emptied:
-    """How many were emptied, and from where to look on; None: everything was looked at."""
+    """The number of emptied items, and the item to go on after; None at the end of the stream."""
 
     items: int
     onwards: ItemId | None
@@ -66,9 +85,9 @@ def empty_some(
     most: int = LOOKED_AT,
     now: datetime,
 ) -> Emptied:
-    """Empty, of the next items of the stream, those that are over and to which nothing happened since their workload's moment.
+    """Empty the finished items among the next ones of the stream whose last event is before their workload's moment.
 
-    What others hold is left for the next time.
+    Items that other transactions hold are left for the next time.
     """
     keepers = connection.execute(
         KEEPERS, {"names": list(before), "moments": list(before.values())}
@@ -86,3 +105,33 @@ def empty_some(
     if items:
         erase(connection, items, WHY)
     return Emptied(len(items), last)
+
+
+def erase(connection: Connection, items: Sequence[ItemId], why: str) -> None:
+    """Erase the payloads, answers, errors and explanations of items, except in `item`; `why` replaces the explanations."""
+    for statement in ERASE:
+        given = {"items": list(items)} | ({"why": why} if ":why" in statement else {})
+        connection.execute(text(statement), given)
+
+
+def forget(connection: Connection, workload: str, key: str, *, now: datetime) -> None:
+    """Cancel an item and erase its input, answers and labels, and inputs refused under its key.
+
+    Its key and its costs stay. An answer that is still under way will only be billed. The provider keeps a batch's results
+    for 29 days.
+
+    Raises:
+        UnknownItem: the workload has no item of that key, and refused none.
+    """
+    of = {"workload": workload, "key": key, "now": now}
+    found = text(
+        "select id from lanes.item where workload = :workload and key = :key for no key update"
+    )
+    item = connection.execute(found, of).scalar_one_or_none()
+    refused = sum(connection.execute(text(statement), of).rowcount for statement in AT_THE_DOOR)
+    if item is None and not refused:
+        raise UnknownItem(f'workload "{workload}" has no item "{key}"')
+    for statement in OF_ITEM:
+        connection.execute(text(statement), {**of, "item": item})
+    if item is not None:
+        erase(connection, [item], "forgotten")

@@ -1,13 +1,15 @@
-"""Items: admission through the database's own door, refusals, labels and cancellation."""
+"""The doors: admission of items and files by the database's functions, amendments, refusals, labels and cancellation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Engine,
     Select,
     Text,
     bindparam,
@@ -20,14 +22,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import json_data
-from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
+from lanes.doors.filedoor import Admitted, BadLine, FileLine, Layout, read_lines
+from lanes.doors.item import KEY_LIMIT, Admission, Amendment, Refusal, Submission
 from lanes.errors import UnknownItem
-from lanes.json_data import replace_unstorable
+from lanes.json_data import replace_unstorable, weight
+from lanes.packing import MOST_BYTES, chunks
+from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 from lanes.store.payload import size_of
 from lanes.store.tables import item, rejected
 from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
+CHUNK = 500  # lines of a file admitted in one transaction
 REFUSE = text("""
 select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.detail, r.content, :now)
   from jsonb_to_recordset(cast(:rows as jsonb))
@@ -38,7 +44,7 @@ select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.d
 def admit(
     connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime
 ) -> list[Admission]:
-    """What became of each input, in order; refused ones are in `rejected_log`."""
+    """Admit the inputs and return the outcome of each, in order; refused ones are in `rejected_log`."""
     rows = json_data.dumps([each.as_row() for each in inputs])
     told = connection.execute(_admitted(), {"rows": rows, "door": door, "now": now})
     return [Admission(row.outcome, row.detail, row.key) for row in told]
@@ -46,7 +52,7 @@ def admit(
 
 @cache
 def _admitted() -> Select[*tuple[Any, ...]]:
-    """What became of each of :rows, which came by :door :now."""
+    """Select the outcomes of :rows, admitted by :door at :now."""
     given = (
         bindparam("rows", type_=Text).cast(JSONB),
         bindparam("door", type_=Text),
@@ -61,7 +67,7 @@ def _admitted() -> Select[*tuple[Any, ...]]:
 def schema_refusal(
     connection: Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
 ) -> str | None:
-    """Say why the doors would refuse the payload by this input schema; None where they would not, or it is empty."""
+    """Return why the doors would refuse the payload by this input schema, or None if they would not."""
     if not schema:
         return None
     asked, told = (literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
@@ -72,8 +78,7 @@ def schema_refusal(
 
 
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
-    an order of its own."""
+    """Return the payload as the database would return it, with keys in its own order, and its size in bytes."""
     kept = literal(json_data.dumps(payload)).cast(JSONB)
     row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
@@ -84,7 +89,7 @@ def refuse(
 ) -> None:
     """Keep inputs that could not be read, and tell their senders, once per (door, place).
 
-    Whatever they hold, what cannot be stored of it has a mark in its place. `lanes.refuse` bounds how many are kept.
+    Characters that cannot be stored are replaced. `lanes.refuse` bounds how many inputs are kept.
     """
     by_place = {each.place: each for each in map(_kept, refusals)}
     told = select(rejected.c.place).where(
@@ -98,7 +103,7 @@ def refuse(
 
 
 def _kept(refusal: Refusal) -> Refusal:
-    """The refusal as a row takes it."""
+    """Return the refusal as it can be stored."""
     name, key = refusal.workload, refusal.key
     return Refusal(
         name and replace_unstorable(name[:KEY_LIMIT]),
@@ -113,7 +118,7 @@ def _kept(refusal: Refusal) -> Refusal:
 def label(
     connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str
 ) -> dict[str, str]:
-    """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
+    """Label items by key and return the outcome of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
     right = func.jsonb_each(literal(json_data.dumps(expected)).cast(JSONB)).table_valued(
@@ -154,5 +159,67 @@ def submission(connection: Connection, of: str, key: str) -> Submission:
 
 
 def cancel(connection: Connection, of: str, key: str) -> str:
-    """`canceled`, or why not: `unknown_item`, `settled`."""
+    """Cancel an item and return `canceled`, or why not: `unknown_item` or `settled`."""
     return connection.execute(select(func.lanes.cancel(of, key))).scalar_one()
+
+
+def amend(connection: Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:
+    """Apply late data and return the outcome.
+
+    It is amended, duplicate, outdated (a later one is in force), waiting (no such item yet), or the reason of a refusal.
+    """
+    payload: Any = literal(asked.payload, JSONB)
+    verdict = func.lanes.take_amendment(
+        asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
+    ).table_valued(column("outcome"), column("detail"))
+    row = connection.execute(select(verdict.c.outcome, verdict.c.detail)).one()
+    return Admission(row.outcome, row.detail, asked.key)
+
+
+def apply_waiting(connection: Connection, *, now: datetime) -> int:
+    """Apply the amendments that arrived before their items to those that exist now, and return their number."""
+    return connection.execute(select(func.lanes.apply_waiting(now))).scalar_one()
+
+
+def admit_file(
+    pool: Engine, path: Path, workload: str, layout: Layout, *, now: datetime
+) -> Iterator[Admitted]:
+    """Admit the lines of a file, and yield the outcomes of each chunk once it is committed.
+
+    Raises:
+        StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
+        ValueError: the file is neither .jsonl nor .csv, or its header lacks a named column.
+    """
+    lines = read_lines(path, workload, layout, now=now)
+    for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
+        yield in_own_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, path.name, workload, now)
+
+
+def _weight(line: FileLine | BadLine) -> int:
+    return weight(line.content if isinstance(line, BadLine) else line.submission.payload)
+
+
+def _admit_lines(
+    connection: Connection, chunk: list[FileLine | BadLine], door: str, workload: str, now: datetime
+) -> Admitted:
+    lines = [each for each in chunk if isinstance(each, FileLine)]
+    told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
+    told.outcomes.update(each.reason for each in told.bad)
+    if told.bad:
+        refusals = [
+            Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad
+        ]
+        refuse(connection, refusals, door=door, now=now)
+    admissions = admit(connection, [each.submission for each in lines], door=door, now=now)
+    right: dict[str, dict[str, object]] = {}
+    for line, admission in zip(lines, admissions, strict=True):
+        told.outcomes[admission.outcome] += 1
+        if not admission.admitted or admission.key is None:
+            place, content = line.submission.place, str(line.submission.payload)
+            told.bad.append(BadLine(place, admission.outcome, admission.detail or "", content))
+            continue
+        told.keys.append(admission.key)
+        if line.expected is not None:
+            right[admission.key] = line.expected
+    label(connection, workload, right, source=door)
+    return told

@@ -1,4 +1,4 @@
-"""How far the event stream was read."""
+"""The progress of reading the event stream."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,14 +12,14 @@ ARRIVALS = "arrivals"
 
 
 def seen_until(connection: Connection, name: str) -> datetime | None:
-    """Until when events were read, None before the first reading."""
+    """Return until when events were read, or None before the first reading."""
     return connection.execute(
         select(watermark.c.seen_until).where(watermark.c.name == name)
     ).scalar_one_or_none()
 
 
 def advance(connection: Connection, name: str, until: datetime) -> None:
-    """Events before `until` were read; a watermark never goes back."""
+    """Record that events before `until` were read; a watermark never goes back."""
     new = insert(watermark).values(name=name, seen_until=until)
     connection.execute(
         new.on_conflict_do_update(
@@ -30,7 +30,7 @@ def advance(connection: Connection, name: str, until: datetime) -> None:
 
 
 def spans(connection: Connection, *, since: datetime) -> dict[datetime, int]:
-    """How many stored events were read of each span that starts from then on."""
+    """Return the number of stored events that were read of each span from `since` on."""
     rows = connection.execute(
         select(stored_span.c.start_at, stored_span.c.events).where(stored_span.c.start_at >= since)
     )
@@ -38,7 +38,7 @@ def spans(connection: Connection, *, since: datetime) -> dict[datetime, int]:
 
 
 def read_spans(connection: Connection, events: Mapping[datetime, int], *, since: datetime) -> None:
-    """So many stored events were read of each of these spans; spans from before `since` are forgotten."""
+    """Record the number of stored events read of each span, and forget spans before `since`."""
     connection.execute(delete(stored_span).where(stored_span.c.start_at < since))
     if not events:
         return

@@ -75,7 +75,7 @@ def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
     rows = ask(ROLLOUTS, since=since)
     if not rows:
         return []
-    from lanes.store.rollouts.rows import (
+    from lanes.store.rollouts.rollouts import (
         of_row,
     )  # what reads playbooks is loaded for those that there are
 

@@ -33,8 +33,7 @@ from lanes.routing.split import Split
 from lanes.store import incidents, outbox
 from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
-from lanes.store.rollouts.rollouts import find, open_of
-from lanes.store.rollouts.rows import of_row
+from lanes.store.rollouts.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads
 from lanes.words import RolloutState

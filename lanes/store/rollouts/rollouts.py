@@ -1,31 +1,77 @@
-"""Rollouts as they stand: which are open, who leads them, and what happened to them. `rollout_moves` moves them."""
+"""Rollouts as they stand: which are open, which runs lead them, their events, and the incidents that stop them.
 
+`rollout_moves` moves them.
+"""
+
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, exists, literal_column, or_, select, update
 
 from lanes.ids import RolloutId
-from lanes.rollouts.rollout import OPEN, Rollout, Told
+from lanes.promises.breaches import model_subject
+from lanes.promises.incident import EVERYBODY, Incident, Promise
+from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.refusals import hindering
+from lanes.rollouts.rollout import OPEN, Approval, HoldReason, LogEntry, Rollout
 from lanes.routing.split import SplitRecord
+from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
-from lanes.store.rollouts.rows import of_row
-from lanes.store.tables import rollout, rollout_event, split
+from lanes.store.tables import incident, outage, rollout, rollout_event, split
+from lanes.store.workload import workloads
+from lanes.words import RolloutState
 
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
+OPEN_AND_CRITICAL = and_(
+    incident.c.state == literal_column("'open'"),
+    incident.c.severity == literal_column("'critical'"),
+)
 
 
 def lock_key(rollout_id: RolloutId) -> int:
-    """The number of the role that only the run which leads this rollout holds."""
+    """Return the number of the role that the run leading this rollout holds."""
     return LOCKS_FROM + rollout_id % 1_000_000_000
 
 
+def of_row(row: Any) -> Rollout:
+    """Return the rollout of a row that has the columns of `rollout`."""
+    approval = (
+        Approval(True, row.approved_by, row.approved_why or "")
+        if row.approved_by is not None
+        else None
+    )
+    return Rollout(
+        row.id,
+        Playbook.model_validate(row.content),
+        row.workload,
+        row.consumer,
+        RolloutState(row.state),
+        row.step,
+        row.step_started_at,
+        row.routes_before,
+        row.share_before,
+        HoldReason(row.holds) if row.holds else None,
+        row.asked,
+        approval,
+        row.started_by,
+        row.why,
+        row.started_at,
+        row.ended_at,
+        row.flow_run_id,
+        row.entered,
+        row.asked_at,
+        row.inherited_before,
+        row.approved_at,
+    )
+
+
 def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
-    """The rollout as it is now."""
+    """Return the rollout as it is now."""
     return of_row(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
 
 
 def open_of(connection: Connection, name: str) -> Rollout | None:
-    """The open rollout of a workload."""
+    """Return the open rollout of a workload, if any."""
     row = connection.execute(
         select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
     ).first()
@@ -33,7 +79,7 @@ def open_of(connection: Connection, name: str) -> Rollout | None:
 
 
 def all_open(connection: Connection) -> list[Rollout]:
-    """Every open rollout, oldest first."""
+    """Return every open rollout, oldest first."""
     rows = connection.execute(
         select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id)
     )
@@ -41,7 +87,7 @@ def all_open(connection: Connection) -> list[Rollout]:
 
 
 def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
-    """The rollout that this run of `migrate` started or led last."""
+    """Return the rollout that this run of `migrate` started or led last."""
     newest = (
         select(rollout)
         .where(rollout.c.flow_run_id == run_id)
@@ -53,7 +99,7 @@ def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
 
 
 def newest_run_of(connection: Connection, name: str) -> UUID | None:
-    """The run that leads, or led last, the newest rollout of a workload."""
+    """Return the run that leads, or led last, the newest rollout of a workload."""
     newest = (
         select(rollout.c.flow_run_id)
         .where(rollout.c.workload == name)
@@ -64,23 +110,25 @@ def newest_run_of(connection: Connection, name: str) -> UUID | None:
 
 
 def lead(connection: Connection, rollout_id: RolloutId, run_id: UUID) -> None:
-    """This run leads the rollout from now on; the caller holds its lock."""
+    """Let this run lead the rollout from now on; the caller holds its lock."""
     connection.execute(update(rollout).where(rollout.c.id == rollout_id).values(flow_run_id=run_id))
 
 
-def log(connection: Connection, rollout_id: RolloutId) -> list[Told]:
-    """What happened to a rollout, oldest first."""
+def log(connection: Connection, rollout_id: RolloutId) -> list[LogEntry]:
+    """Return the events of a rollout, oldest first."""
     columns = rollout_event.c
     rows = connection.execute(
         select(rollout_event).where(columns.rollout_id == rollout_id).order_by(columns.id)
     )
-    return [Told(row.event, row.step, row.basis_points, row.who, row.why, row.at) for row in rows]
+    return [
+        LogEntry(row.event, row.step, row.basis_points, row.who, row.why, row.at) for row in rows
+    ]
 
 
 def split_history(
     connection: Connection, name: str, consumer: str | None, limit: int
 ) -> list[SplitRecord]:
-    """The newest splits of a workload and consumer, newest first."""
+    """Return the newest splits of a workload and consumer, newest first."""
     rows = connection.execute(
         select(split.c.basis_points, split.c.who, split.c.why, split.c.set_at)
         .where(split.c.workload == name, split.c.consumer.is_not_distinct_from(consumer))
@@ -88,3 +136,27 @@ def split_history(
         .limit(limit)
     )
     return [SplitRecord(row.basis_points, row.who, row.why, row.set_at) for row in rows]
+
+
+def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident]:
+    """Return the open critical incidents of the rollout's workload and of the lane that receives its traffic.
+
+    An outage of the provider counts if it concerns the model of that lane, and so does a refused model. A refusal of the
+    account always counts.
+    """
+    receiving = moved.playbook.direction.receiving
+    version = workloads.in_force(connection).get(moved.workload)
+    model = version.spec.model_of(receiving) if version is not None else ""
+    taken = exists().where(
+        outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None)
+    )
+    is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
+    provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
+    own = and_(
+        incident.c.workload == moved.workload,
+        or_(~is_frozen, incident.c.subject == model_subject(model)),
+    )
+    rows = connection.execute(
+        select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id)
+    )
+    return hindering(map(read_incident, rows), receiving)

@@ -1,4 +1,4 @@
-"""What people set by hand: a split, a pause. Each function returns the sentence that says what is true now."""
+"""Splits and pauses that people set by hand; each function returns a sentence about the new state."""
 
 from datetime import datetime
 
@@ -53,7 +53,7 @@ def set_split_by_hand(
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
-    """Nothing of the workload is claimed or submitted from now on; what is under way comes home.
+    """Claim and submit nothing of the workload from now on; what is under way comes home.
 
     Raises:
         UnknownWorkload: there is no such workload.
@@ -66,7 +66,7 @@ def pause(connection: Connection, name: str, *, now: datetime) -> str:
 
 
 def resume(connection: Connection, name: str) -> str:
-    """The workload's items are claimed and submitted again.
+    """Claim and submit the workload's items again.
 
     Raises:
         UnknownWorkload: there is no such workload.
@@ -85,7 +85,7 @@ def _require_movable(connection: Connection, name: str, consumer: str | None) ->
 
 
 def _require(connection: Connection, name: str) -> datetime | None:
-    """Since when the workload is paused; its row is locked until this transaction ends."""
+    """Return since when the workload has been paused; its row is locked until this transaction ends."""
     workloads.lock(connection, name)
     row = connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).first()
     if row is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lanes.rollouts.gates import UPPER, Gate, Measure
-from lanes.rollouts.playbook import Direction, Length, Playbook, Step, parse
+from lanes.rollouts.playbook import Direction, Length, Playbook, PlaybookStep, parse
 from tests.docs.references.fields import model_table
 from tests.docs.references.glossary import comments
 from tests.docs.references.markdown import block, code, document, of_each, table
@@ -75,7 +75,7 @@ def page() -> str:
         "## Fields",
         model_table(Playbook, OF_PLAYBOOK),
         "### steps",
-        model_table(Step, OF_STEP),
+        model_table(PlaybookStep, OF_STEP),
         "### hold",
         model_table(Length, OF_HOLD),
         "### gates",

@@ -13,7 +13,7 @@ from lanes.realtime.circuit import Fault
 from lanes.store import work
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
-from lanes.store.doors import amendments
+from lanes.store.doors import items
 from lanes.store.realtime import circuits
 from lanes.store.replays import replays
 from lanes.store.signals import Role, RoleLock, holder_exists
@@ -142,7 +142,7 @@ EARLY = Amendment("letters", "a", {"text": "amended"}, "0198c000-0000-7000-8000-
 
 async def test_an_amendment_that_came_before_its_item_finds_it(db: Database, put: Put) -> None:
     await db.run(lambda c: publish(c, now=NOON))
-    await db.run(amendments.amend, EARLY, door="event", now=NOON)
+    await db.run(items.amend, EARLY, door="event", now=NOON)
     await amend_arrived(db, NOON)
     await put("a", lane=Lane.BATCH)
     assert (await db.run(row, "item")).revision == 0

@@ -11,7 +11,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
 from lanes.money.estimates import Estimates
 from lanes.store.advice.advice import evidence
-from lanes.store.doors.amendments import amend
+from lanes.store.doors.items import amend
 from lanes.store.figures import folding
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from lanes.client import AsyncLanes, Lanes
 from lanes.doors.filedoor import Layout
 from lanes.errors import Deadlocked, StillLocked
-from lanes.store.doors.filedoor import admit_file
+from lanes.store.doors.items import admit_file
 from tests.conftest import NOON
 from tests.examples import admit
 from tests.store.tries import rows

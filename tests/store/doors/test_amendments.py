@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
 from lanes.store import work
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -43,7 +43,7 @@ def amend(
     place: str | None = None,
 ) -> str:
     asked = Amendment("letters", key, payload or NEW, place)
-    return amendments.amend(
+    return items.amend(
         connection, asked, door="event" if place else "client", now=later(minutes=1)
     ).outcome
 
@@ -58,7 +58,7 @@ def amend_as_of(
 ) -> str:
     """Taken at 12:`minute`, having occurred at that time."""
     asked = Amendment("letters", key, {"text": text}, occurred_at=occurred_at)
-    return amendments.amend(connection, asked, door="client", now=later(minutes=minute)).outcome
+    return items.amend(connection, asked, door="client", now=later(minutes=minute)).outcome
 
 
 def state(connection: Connection, key: str = "k") -> str:
@@ -142,7 +142,7 @@ def test_a_bad_amendment_is_refused_with_its_reason_and_its_sender_told(
     admit(connection, "k", now=NOON)
     asked = Amendment(workload, key, payload, EVENT)
     for _ in range(2):
-        assert amendments.amend(connection, asked, door="event", now=NOON).outcome == reason
+        assert items.amend(connection, asked, door="event", now=NOON).outcome == reason
     assert (row(connection, "rejected_log").reason, row(connection, "rejected_log").position) == (
         reason,
         EVENT,
@@ -167,14 +167,14 @@ def test_an_amendment_before_its_item_waits_and_is_applied_before_the_item_is_ro
     assert amend(connection) == "waiting"
     assert amend(connection, payload={"text": "second"}) == "waiting"
     assert [each.revision for each in rows(connection, "revision_log")] == [None, None]
-    assert amendments.apply_waiting(connection, now=NOON) == 0
+    assert items.apply_waiting(connection, now=NOON) == 0
     admit(connection, "k", now=NOON)
-    assert amendments.apply_waiting(connection, now=NOON) == 2
+    assert items.apply_waiting(connection, now=NOON) == 2
     route(connection, now=NOON)
     assert row(connection, "item").payload == {"text": "second"}
     assert [each.revision for each in rows(connection, "revision_log", "revision")] == [0, 1, 2]
     assert live(connection) == [("batch", "answer", 2, "ready")]
-    assert amendments.apply_waiting(connection, now=NOON) == 0
+    assert items.apply_waiting(connection, now=NOON) == 0
 
 
 def test_an_older_amendment_that_is_read_later_is_numbered_and_kept_and_not_put_in_force(
@@ -220,7 +220,7 @@ def test_amendments_that_waited_for_their_item_are_in_force_by_when_they_occurre
     assert amend_as_of(connection, later(minutes=10), "newer") == "waiting"
     assert amend_as_of(connection, later(minutes=5), "older") == "waiting"
     admit(connection, "k", now=later(minutes=40))
-    assert amendments.apply_waiting(connection, now=later(minutes=41)) == 2
+    assert items.apply_waiting(connection, now=later(minutes=41)) == 2
     assert row(connection, "item").payload == {"text": "newer"}
     assert [each.outdated for each in rows(connection, "revision_log", "revision")] == [
         False,
@@ -364,7 +364,7 @@ def test_under_lambda_the_pass_that_was_owed_is_owed_for_the_newest_revision(
     save(connection, tried(claimed_item(connection, workload="pair"), output=A))
     assert live(connection)[1:] == [("batch", "authoritative", 0, "ready")]
     asked = Amendment("pair", "k", NEW)
-    amendments.amend(connection, asked, door="client", now=later(minutes=1))
+    items.amend(connection, asked, door="client", now=later(minutes=1))
     assert live(connection)[1:] == [
         ("batch", "authoritative", 0, "canceled"),
         ("batch", "authoritative", 1, "ready"),
@@ -378,7 +378,7 @@ def test_a_pass_in_a_batch_comes_home_for_an_older_revision_and_settles_nothing(
     pair = publish(connection, "pair", now=NOON, mode="lambda")
     save(connection, tried(claimed_item(connection, workload="pair"), output=A))
     batch_id, (old,) = submit(connection, pair, now=NOON)
-    amendments.amend(connection, Amendment("pair", "k", NEW), door="client", now=later(minutes=1))
+    items.amend(connection, Amendment("pair", "k", NEW), door="client", now=later(minutes=1))
     save(connection, tried(old, output=B), now=later(minutes=2), batch_id=batch_id)
     assert state(connection) == "answered"
     assert row(connection, "current_results").output == A

@@ -10,7 +10,7 @@ from lanes.client import Lanes
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, AnswerEmptied
 from lanes.store.database import Database
-from lanes.store.doors import amendments, emptying, forgetting, history, items
+from lanes.store.doors import emptying, history, items
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.settling import results, retries
@@ -75,7 +75,7 @@ def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(
     settle(connection, "a", "b", "c")
     late = Amendment("letters", "a", {"text": f"{SECRET} again"}, "event-1")
     before = rows(connection, "spend")
-    amendments.amend(connection, late, door="event", now=NOON)
+    items.amend(connection, late, door="event", now=NOON)
     _, works = submit(connection, publish(connection, now=NOON), now=NOON)
     save(connection, *(tried(each, output={"category": SECRET}) for each in works))
     assert {"item", "revision", "result", "attempt"} <= said_somewhere(connection, SECRET)
@@ -128,7 +128,7 @@ def test_a_reader_is_told_that_the_answer_is_no_longer_kept(
     settle(connection, "a", "b")
     connection.commit()
     with pool.begin() as other:
-        forgetting.forget(other, "letters", "b", now=NOON)
+        emptying.forget(other, "letters", "b", now=NOON)
     empty(connection)
     connection.commit()
     with Lanes(database_url) as lanes:
@@ -178,7 +178,7 @@ def test_an_item_is_kept_from_the_last_that_happened_to_it(
             )
         case "amended":
             settle(connection, "k")
-            amendments.amend(
+            items.amend(
                 connection,
                 Amendment("letters", "k", {"text": "new"}, "event-1"),
                 door="event",
@@ -237,7 +237,7 @@ def test_an_amendment_brings_an_emptied_item_back(connection: Connection) -> Non
     late = Amendment(
         "letters", "a", {}, "event-1"
     )  # equal to what stands there now, but not to what it said
-    assert amendments.amend(connection, late, door="event", now=LATER).outcome == "amended"
+    assert items.amend(connection, late, door="event", now=LATER).outcome == "amended"
     of_a = row(connection, "item_status", key="a")
     assert (of_a.state, of_a.emptied_at) != ("settled", LATER)
     assert of_a.emptied_at is None

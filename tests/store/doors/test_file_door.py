@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.doors.filedoor import Admitted, Layout
-from lanes.store.doors.filedoor import CHUNK, admit_file
+from lanes.store.doors.items import CHUNK, admit_file
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.store.tries import A, B, events, row, rows

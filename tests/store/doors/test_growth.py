@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.item import Amendment, Refusal
 from lanes.json_data import LARGEST_LABEL, why_unfit_label
 from lanes.report import legends
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.report import snapshot
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, submission
@@ -148,7 +148,7 @@ def test_an_item_has_labels_of_so_many_sources_and_each_may_change_its_own(
 
 def amend(connection: Connection, key: str, number: int) -> str:
     asked = Amendment("letters", key, {"text": str(number)})
-    return amendments.amend(connection, asked, door="client", now=later(seconds=number)).outcome
+    return items.amend(connection, asked, door="client", now=later(seconds=number)).outcome
 
 
 def test_an_item_has_so_many_revisions_and_its_neighbour_is_amended(connection: Connection) -> None:
@@ -191,7 +191,7 @@ def test_so_many_amendments_of_a_workload_wait(connection: Connection) -> None:
         {"now": NOON},
     )
     assert amend(connection, "a", 1) == "too_many_amendments"
-    other = amendments.amend(connection, Amendment("bills", "a", {}), door="client", now=NOON)
+    other = items.amend(connection, Amendment("bills", "a", {}), door="client", now=NOON)
     assert other.outcome == "waiting"
 
 

@@ -13,7 +13,7 @@ from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.routing.shedding import Shed
 from lanes.store.batch import ready_work
-from lanes.store.doors import amendments, history, items
+from lanes.store.doors import history, items
 from lanes.store.routing import sheds
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -137,9 +137,7 @@ def test_an_earlier_item_is_seen_as_it_was_amended(connection: Connection) -> No
     letters = publish(connection, now=NOON)
     put(connection, "a", hours=1)
     put(connection, "b", hours=2)
-    amendments.amend(
-        connection, Amendment("letters", "a", {"text": "amended"}), door="client", now=NOON
-    )
+    items.amend(connection, Amendment("letters", "a", {"text": "amended"}), door="client", now=NOON)
     assert seen(connection, letters)["b"] == ["amended"]
 
 

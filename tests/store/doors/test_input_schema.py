@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.filedoor import Layout
 from lanes.doors.item import Amendment
-from lanes.store.doors import amendments, items
-from lanes.store.doors.filedoor import admit_file
+from lanes.store.doors import items
+from lanes.store.doors.items import admit_file
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import publish, submission
@@ -107,7 +107,7 @@ def test_a_line_of_a_file_that_breaks_the_schema_is_refused(pool: Engine, tmp_pa
 
 def test_an_amendment_that_breaks_the_schema_leaves_its_item_as_it_was(letters: Connection) -> None:
     items.admit(letters, [submission("k", payload=RIGHT)], door="client", now=NOON)
-    told = amendments.amend(letters, Amendment("letters", "k", WRONG), door="client", now=NOON)
+    told = items.amend(letters, Amendment("letters", "k", WRONG), door="client", now=NOON)
     assert (told.outcome, told.detail) == ("schema_mismatch", SAID)
     by_sql = text("select lanes.amend('letters', 'k', cast(:wrong as jsonb))")
     assert letters.execute(by_sql, {"wrong": json.dumps(WRONG)}).scalar_one() == "schema_mismatch"
@@ -121,7 +121,7 @@ def test_what_an_earlier_version_admitted_is_a_duplicate_when_it_comes_again(
     known = [submission("known", payload=WRONG), submission("other", payload=WRONG)]
     items.admit(connection, known, door="event", now=NOON)
     late = Amendment("letters", "known", {"texxt": "late"}, "event-2")
-    assert amendments.amend(connection, late, door="event", now=NOON).outcome == "amended"
+    assert items.amend(connection, late, door="event", now=NOON).outcome == "amended"
     publish(connection, now=NOON, input_schema=SCHEMA)
     changed = submission("other", payload={"texxt": "something else"})
     again = items.admit(
@@ -129,7 +129,7 @@ def test_what_an_earlier_version_admitted_is_a_duplicate_when_it_comes_again(
     )
     assert [each.outcome for each in again] == ["duplicate", "schema_mismatch", "schema_mismatch"]
     assert by_submit_again(connection) == "duplicate"
-    assert amendments.amend(connection, late, door="event", now=NOON).outcome == "duplicate"
+    assert items.amend(connection, late, door="event", now=NOON).outcome == "duplicate"
     assert [each.key for each in rows(connection, "rejected_log")] == ["other", "new"]
 
 

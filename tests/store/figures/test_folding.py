@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from lanes.doors.item import Amendment
 from lanes.packing import BufferStay
 from lanes.store.batch import collection
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.figures import folding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
@@ -138,7 +138,7 @@ class Life:
 
     def _amend(self, item: int) -> None:
         said = Amendment("letters", f"k{item}", {"text": f"of {self._now}"}, place=f"{self._now}")
-        amendments.amend(self._connection, said, door="client", now=self._now)
+        items.amend(self._connection, said, door="client", now=self._now)
 
     def _label(self, item: int, expected: dict[str, str]) -> None:
         items.label(self._connection, "letters", {f"k{item}": expected}, source="team")

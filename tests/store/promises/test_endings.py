@@ -13,7 +13,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.store import incidents
 from lanes.store.batch import doubts
-from lanes.store.doors import forgetting
+from lanes.store.doors import emptying
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
 from lanes.store.promises import recording
@@ -82,7 +82,7 @@ def correct(connection: Connection) -> None:
 
 def forget(connection: Connection) -> None:
     for key in connection.execute(text("select key from lanes.item")).scalars().all():
-        forgetting.forget(connection, "letters", key, now=NOON)
+        emptying.forget(connection, "letters", key, now=NOON)
 
 
 def abort(connection: Connection) -> None:

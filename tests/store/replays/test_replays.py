@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.replays.replay import Generation
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
 from lanes.words import Lane, Outcome, ReplayState
 from lanes.workload.version import Version
@@ -269,7 +269,7 @@ def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_trans
     replayed(connection, letters)
     connection.commit()
     with pool.connect() as caller, pool.begin() as operator:
-        amendments.amend(caller, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
+        items.amend(caller, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
         with pytest.raises(StillLocked, match="open transaction"):
             promotions.promote(operator, "letters", now=AT)
         caller.rollback()
@@ -343,7 +343,7 @@ def test_items_amended_after_the_replay_and_items_still_open_keep_their_live_res
     admit(connection, "open", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     replayed(connection, letters)
-    amendments.amend(connection, Amendment("letters", "b", {"text": "late"}), door="client", now=AT)
+    items.amend(connection, Amendment("letters", "b", {"text": "late"}), door="client", now=AT)
     assert promotions.promote(connection, "letters", now=AT)[1] == 3
     generations = {each.key: each.generation for each in rows(connection, "current_results")}
     assert generations == {"a": 1, "b": 0, "c": 1, "d": 1}
@@ -354,7 +354,7 @@ def test_an_amendment_of_an_item_under_replay_is_replayed_in_its_newest_revision
 ) -> None:
     settle(connection, "a")
     read(connection, begin(connection))
-    amendments.amend(connection, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
+    items.amend(connection, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
     work = [
         (each.revision, each.state) for each in rows(connection, "work", "id", purpose="replay")
     ]
@@ -375,7 +375,7 @@ def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its
     settle(connection, "a", "b")
     replayed(connection, letters)
     promotions.promote(connection, "letters", now=AT)
-    amendments.amend(connection, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
+    items.amend(connection, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
     assert {each.generation for each in rows(connection, "current_results")} == {1}
     _, (owed,) = submit(connection, letters, now=AT)
     save(connection, tried(owed, output=A), now=AT)
@@ -450,7 +450,7 @@ def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: En
         asked = {"version_no": None, "first": None, "last": None, "who": "ada", "why": ""}
         of = replays.begin(connection, notes.workload, now=AT, **asked)
     with ThreadPoolExecutor(1) as beside, pool.connect() as amending, pool.connect() as reading:
-        amendments.amend(amending, Amendment("notes", "k", {"text": "late"}), door="client", now=AT)
+        items.amend(amending, Amendment("notes", "k", {"text": "late"}), door="client", now=AT)
         backend_id = backend(reading)
         waiting = beside.submit(replays.read_some, reading, of.id, now=AT)
         until_blocked(pool, backend_id)
@@ -496,7 +496,7 @@ def _step(
             save(connection, *(tried(each, output=B) for each in claim(connection, now=at)), now=at)
         case "amend":
             asked = Amendment("letters", KEYS[number % 4], {"text": f"late {number}"})
-            amendments.amend(connection, asked, door="client", now=at)
+            items.amend(connection, asked, door="client", now=at)
         case "cancel":
             items.cancel(connection, "letters", f"new {number - 1}")
         case "drop":

@@ -16,7 +16,7 @@ from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.asking import by_driver
 from lanes.store.batch import collection
-from lanes.store.doors import amendments, items
+from lanes.store.doors import items
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
@@ -262,7 +262,7 @@ def test_a_snapshot_says_how_traffic_is_split_and_calls_are_used(lived_in: Conne
 def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
     for key in ("agreed", "unheard-of"):
         asked = Amendment("letters", key, {"text": "late"}, None)
-        amendments.amend(lived_in, asked, door="client", now=later(hours=1))
+        items.amend(lived_in, asked, door="client", now=later(hours=1))
     replays.begin(
         lived_in,
         "letters",

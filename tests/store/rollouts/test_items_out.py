@@ -12,7 +12,7 @@ from lanes.ids import BatchId
 from lanes.packing import ClaimedWork
 from lanes.rollouts.gates import Judgement, judge
 from lanes.rollouts.rollout import Approval, AskApproval, Hold, RollBack, Rollout, next_move
-from lanes.store.doors.amendments import amend
+from lanes.store.doors.items import amend
 from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict

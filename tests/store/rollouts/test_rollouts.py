@@ -31,10 +31,10 @@ from lanes.rollouts.rollout import (
 from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store import incidents
-from lanes.store.doors.amendments import amend
+from lanes.store.doors.items import amend
 from lanes.store.realtime import outages
 from lanes.store.report import snapshot
-from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts, steering
+from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts, steering
 from lanes.store.routing import sheds
 from lanes.store.tables import rollout as table
 from lanes.store.workload import workloads
@@ -291,14 +291,14 @@ def test_a_critical_incident_hinders_where_the_traffic_goes(
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
     incidents.record(connection, [found], now=NOON)
-    assert [each.promise for each in hindrances.of(connection, begun)] == (
+    assert [each.promise for each in rollouts.hindering_incidents(connection, begun)] == (
         [found.promise] if hinders else []
     )
     ended = replace(found, verdict=Verdict.PASSED, value=0)
     incidents.resolve(
         connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON
     )
-    assert hindrances.of(connection, begun) == []
+    assert rollouts.hindering_incidents(connection, begun) == []
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_an_outage_hinders_the_rollouts_whose_model_it_takes(
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
     outages.faulted(connection, "acme", model, Fault("it is overloaded", 5, NOON, NOON), now=NOON)
-    assert [each.promise for each in hindrances.of(connection, begun)] == [
+    assert [each.promise for each in rollouts.hindering_incidents(connection, begun)] == [
         "provider_down"
     ] * hinders
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from lanes.commands import forecast as commands
 from lanes.commands.options import Columns
 from lanes.store.database import clock
-from lanes.store.doors import forgetting
+from lanes.store.doors import emptying
 from lanes.store.routing import traffic
 from lanes.workload.definition_file import written
 from tests.examples import admit, publish, route, spec
@@ -110,7 +110,7 @@ def test_what_was_erased_is_left_out_and_said(
     now: datetime, pool: Engine, tmp_path: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:
-        forgetting.forget(connection, "letters", "k3", now=now)
+        emptying.forget(connection, "letters", "k3", now=now)
     said = tried(capsys, changed(tmp_path))
     assert (said["items"], said["left_out"]) == (59, 1)
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.ids import BatchId
 from lanes.settling.awaited import OpenWork
 from lanes.settling.listing import AnswerExample
-from lanes.store.doors import forgetting
+from lanes.store.doors import emptying
 from lanes.store.settling import listing, story
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Outcome, Purpose, Standing, WorkState
@@ -123,7 +123,7 @@ def test_so_many_of_each_kind_are_looked_at_and_no_item_that_was_forgotten_or_ha
             *(tried(claims[key]) for key in "abcde"),
             tried(claims["f"], Outcome.INVALID),
         )
-        forgetting.forget(connection, "letters", "a", now=NOON + timedelta(minutes=1))
+        emptying.forget(connection, "letters", "a", now=NOON + timedelta(minutes=1))
         assert [each.key for each in of(connection, *"abcdef", most=3)] == ["b", "c", "d"]
         assert [each.key for each in of(connection, *"def", most=3)] == ["d", "e"]
         assert all(each.kind == ("letters", False, True) for each in of(connection, *"bcde"))

@@ -12,7 +12,7 @@ from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store.batch import collection
 from lanes.store.database import clock
-from lanes.store.doors import amendments, forgetting, items
+from lanes.store.doors import emptying, items
 from lanes.store.routing import sheds
 from lanes.store.settling import results
 from lanes.store.workload import workloads
@@ -184,7 +184,7 @@ def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
 ) -> None:
     with pool.begin() as connection:
         late = Amendment("letters", "corrected", {"text": f"late {SECRET}"})
-        amendments.amend(connection, late, door="client", now=later(minutes=30))
+        items.amend(connection, late, door="client", now=later(minutes=30))
         items.label(connection, "letters", {"corrected": {"note": SECRET}}, source="ada")
         connection.exec_driver_sql(f'update lanes.result set output = \'{{"note": "{SECRET}"}}\'')
         connection.exec_driver_sql(
@@ -220,10 +220,10 @@ def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, caps
         )
         too_large = replace(late, payload={"text": SECRET * 100_000})
         assert (
-            amendments.amend(connection, too_large, door="event", now=NOON).outcome
+            items.amend(connection, too_large, door="event", now=NOON).outcome
             == "payload_too_large"
         )
-        amendments.amend(
+        items.amend(
             connection, Amendment("letters", "never", {"text": SECRET}), door="client", now=NOON
         )
         assert said_somewhere(connection, SECRET) == {"rejected", "amendment", "event_outbox"}
@@ -237,7 +237,7 @@ def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, caps
         assert len(rows(connection, "rejected_log")) == kept == 5
         items.admit(connection, [conflict], door="client", now=NOON)  # sent again
         late = replace(late, place="event-3")
-        assert amendments.amend(connection, late, door="event", now=NOON).outcome == "canceled"
+        assert items.amend(connection, late, door="event", now=NOON).outcome == "canceled"
         assert said_somewhere(connection, SECRET) == set()
 
 
@@ -255,7 +255,7 @@ def test_an_answer_that_comes_after_its_item_was_forgotten_leaves_no_word(
             if lane is Lane.REALTIME
             else submit(connection, letters, now=NOON)
         )
-        forgetting.forget(connection, "letters", "gone", now=NOON)
+        emptying.forget(connection, "letters", "gone", now=NOON)
         work = next(each for each in works if each.key == "gone")
         save(connection, tried(work, outcome, {"note": SECRET}, error=SECRET), batch_id=batch_id)
         assert said_somewhere(connection, SECRET) == set()

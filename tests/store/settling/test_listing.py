@@ -10,7 +10,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
 from lanes.settling.listing import Listed, ListingPage, ListingQuery
-from lanes.store.doors import amendments, forgetting, items
+from lanes.store.doors import emptying, items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import listing
 from lanes.store.settling.listing import among, page, page_before, schemas
@@ -136,7 +136,7 @@ def test_an_amended_item_shows_the_answer_to_what_it_was(
     connection: Connection, letters: Version
 ) -> None:
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
-    amendments.amend(
+    items.amend(
         connection, Amendment("letters", "k", {"text": "new"}), door="client", now=later(minutes=2)
     )
     found = one(connection)
@@ -170,7 +170,7 @@ def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) ->
 
 def test_what_was_forgotten_is_not_shown(connection: Connection, letters: Version) -> None:
     save(connection, tried(claimed_item(connection), output=A))
-    forgetting.forget(connection, "letters", "k", now=NOON)
+    emptying.forget(connection, "letters", "k", now=NOON)
     assert (one(connection).state, one(connection).output) == ("canceled", None)
 
 

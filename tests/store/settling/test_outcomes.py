@@ -15,7 +15,7 @@ from lanes.settling.outcome import SaveResult
 from lanes.store import work as work_store
 from lanes.store.batch import doubts
 from lanes.store.doors import items
-from lanes.store.doors.amendments import amend
+from lanes.store.doors.items import amend
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version

@@ -16,7 +16,7 @@ from lanes.authoring.draft import from_columns
 from lanes.authoring.guessing import look, propose
 from lanes.cli import app
 from lanes.commands.init import init
-from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
+from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
 from lanes.ids import VersionId
 from lanes.workload import definition_file as workload_file
 from lanes.workload.version import Spec, Version
@@ -269,7 +269,7 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(
         assert isinstance(line, BadLine) or inputs.is_valid(
             line.submission.payload
         )  # no line is refused by its own draft
-        if isinstance(line, Line) and line.expected and found.label:
+        if isinstance(line, FileLine) and line.expected and found.label:
             assert check.first_fault(line.expected) is None  # what is right can be answered
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lanes.doors.filedoor import MOST_LINES, BadLine, Layout, Line, count_lines, read_lines
+from lanes.doors.filedoor import MOST_LINES, BadLine, FileLine, Layout, count_lines, read_lines
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.unit.strategies import any_json, some_json
@@ -34,7 +34,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(file: Path, content: bytes | str, layout: Layout | None = None) -> list[Line | BadLine]:
+def read(
+    file: Path, content: bytes | str, layout: Layout | None = None
+) -> list[FileLine | BadLine]:
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     return list(read_lines(file, "letters", layout or Layout(), now=NOON))
 
@@ -45,21 +47,21 @@ def as_csv(*records: list[str]) -> str:
     return written.getvalue()
 
 
-def payloads(told: list[Line | BadLine]) -> list[dict[str, Any]]:
-    return [each.submission.payload for each in told if isinstance(each, Line)]
+def payloads(told: list[FileLine | BadLine]) -> list[dict[str, Any]]:
+    return [each.submission.payload for each in told if isinstance(each, FileLine)]
 
 
-def bad(told: list[Line | BadLine]) -> list[tuple[str, str]]:
+def bad(told: list[FileLine | BadLine]) -> list[tuple[str, str]]:
     return [(each.place, each.reason) for each in told if isinstance(each, BadLine)]
 
 
-def place(each: Line | BadLine) -> str:
-    return each.submission.place if isinstance(each, Line) else each.place
+def place(each: FileLine | BadLine) -> str:
+    return each.submission.place if isinstance(each, FileLine) else each.place
 
 
-def assert_can_be_kept(told: list[Line | BadLine]) -> None:
+def assert_can_be_kept(told: list[FileLine | BadLine]) -> None:
     for each in told:
-        if isinstance(each, Line):
+        if isinstance(each, FileLine):
             assert_jsonb_takes([each.submission.as_row(), each.expected])
         else:
             assert_jsonb_takes([each.place, each.reason, each.detail])
@@ -149,7 +151,7 @@ def test_a_line_shaped_like_an_event_is_read_as_one(tmp_path: Path) -> None:
         "label": {"category": "a"},
     }
     (told,) = read(tmp_path / "a.jsonl", json.dumps(event))
-    assert isinstance(told, Line)
+    assert isinstance(told, FileLine)
     assert (told.submission.key, told.submission.urgent, told.submission.payload) == (
         "k1",
         True,
@@ -170,7 +172,7 @@ def test_a_field_a_key_a_label_and_a_lane_are_taken_from_where_they_are_named(
         tmp_path / "a.csv", as_csv(list(row), [str(value) for value in row.values()]), layout
     )
     for told in (of_json, of_csv):
-        assert isinstance(told, Line)
+        assert isinstance(told, FileLine)
         assert (told.submission.key, told.submission.payload) == ("0", {"text": "hello"})
         assert (told.submission.lane, told.submission.consumer) == (Lane.BATCH, "desk")
         assert str(told.submission.occurred_at) == "2026-01-01 00:00:00+00:00"
@@ -186,20 +188,20 @@ def test_the_label_is_never_part_of_the_payload(tmp_path: Path) -> None:
         Layout(label="category"),
     )
     for told in (own, named):
-        assert isinstance(told, Line)
+        assert isinstance(told, FileLine)
         assert (told.submission.payload, told.expected) == ({"text": "hello"}, {"category": "a"})
 
 
 def test_an_empty_key_or_label_is_none(tmp_path: Path) -> None:
     layout = Layout(field="text", key="id", label="category")
     (told,) = read(tmp_path / "a.csv", "id,text,category\n,hello,\n", layout)
-    assert isinstance(told, Line)
+    assert isinstance(told, FileLine)
     assert (told.submission.key, told.expected) == (None, None)
 
 
 def test_due_in_s_of_a_line_counts_from_the_reading(tmp_path: Path) -> None:
     (told,) = read(tmp_path / "a.jsonl", '{"payload": {}, "due_in_s": 0}')
-    assert isinstance(told, Line)
+    assert isinstance(told, FileLine)
     assert told.submission.due_at == NOON
 
 

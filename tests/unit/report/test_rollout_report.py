@@ -6,7 +6,7 @@ from lanes.ids import RolloutId
 from lanes.promises.incident import Promise, Severity
 from lanes.report.rollout import Progress, bar, headline, question, render
 from lanes.rollouts.gates import Measurement, judge
-from lanes.rollouts.rollout import Happened, Rollout, Told
+from lanes.rollouts.rollout import Happened, LogEntry, Rollout
 from lanes.routing.split import SplitRecord
 from lanes.words import RolloutState
 from tests.conftest import NOON
@@ -40,7 +40,7 @@ def progress(
     gate = ROLLOUT.now_at.gates[0]
     judged = [judge(gate, Measurement(gate.measure, 0.0, answered, 0))]
     log, splits = (
-        [Told(Happened.STARTED, 0, 1_000, "ada", why, NOON)],
+        [LogEntry(Happened.STARTED, 0, 1_000, "ada", why, NOON)],
         [SplitRecord(1_000, "ada", why, NOON)],
     )
     return Progress(
@@ -79,7 +79,7 @@ ABOVE = replace(
 )
 
 
-def steps(rollout: Rollout, *log: Told) -> list[str]:
+def steps(rollout: Rollout, *log: LogEntry) -> list[str]:
     """State and approval of each step, as the artifact's table shows them."""
     shown = render(replace(progress(), rollout=rollout, log=log))
     _, _, *rows = [
@@ -102,7 +102,7 @@ def test_steps_that_the_share_was_past_are_skipped_and_not_done() -> None:
 def test_an_approval_is_needed_waiting_or_given_by_somebody() -> None:
     asking = replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(asking)[1:3] == ["✋ waiting since 12:00 UTC / ⏭ skipped", "needed / -"]
-    yes = Told(Happened.APPROVED, 1, 3_000, "bob", "fine", NOON)
+    yes = LogEntry(Happened.APPROVED, 1, 3_000, "bob", "fine", NOON)
     assert steps(ABOVE, yes)[1:3] == [
         "✅ approved by bob / ⏭ skipped",
         "needed / ▶ 5 of 5 answered",

@@ -8,7 +8,7 @@ import pytest
 from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.rollouts import refusals
-from lanes.rollouts.hindrances import hindering, sentences
+from lanes.rollouts.refusals import hindering, sentences
 from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane, Mode, RolloutState
 from tests.conftest import NOON

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import RolloutId
 from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement
-from lanes.rollouts.playbook import Length, Step
+from lanes.rollouts.playbook import Length, PlaybookStep
 from lanes.rollouts.rollout import (
     OPEN,
     Advance,
@@ -46,7 +46,7 @@ def situation(
     asked_at: datetime | None = None,
     hindrances: tuple[str, ...] = (),
 ) -> Situation:
-    stage = Step(
+    stage = PlaybookStep(
         percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES
     )
     ends_at = None if minutes is None else NOON + timedelta(minutes=minutes)

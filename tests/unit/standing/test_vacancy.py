@@ -7,16 +7,19 @@ import pytest
 import yaml
 
 from lanes.standing import runs
-from lanes.standing.roles import STANDING, Role, StandingRun, never_free
-from lanes.standing.runs import Deployment, WantedRun
-from lanes.standing.vacancy import (
+from lanes.standing.roles import (
     BEGINNING_FOR,
     PENDING_FOR,
-    SeenRun,
+    STANDING,
+    DeploymentRun,
+    Role,
+    StandingRun,
     Vacancies,
-    on_its_way,
+    may_take_role,
+    never_free,
     replacement,
 )
+from lanes.standing.runs import Deployment, WantedRun
 from tests.conftest import NOON, later
 
 ALL = {each.role for each in STANDING}
@@ -116,10 +119,13 @@ def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another
         ("COMPLETED", timedelta(0), False),
     ],
 )
-def test_a_run_is_on_its_way_until_it_should_have_taken_the_role(
+def test_a_run_may_take_role_until_it_should_have_taken_the_role(
     state: str, age: timedelta, comes: bool
 ) -> None:
-    assert on_its_way([SeenRun("CRASHED", NOON), SeenRun(state, NOON - age)], NOON) is comes
+    assert (
+        may_take_role([DeploymentRun("CRASHED", NOON), DeploymentRun(state, NOON - age)], NOON)
+        is comes
+    )
 
 
 def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(
