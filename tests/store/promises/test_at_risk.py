@@ -49,7 +49,7 @@ def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connectio
     assert looked(connection, now=later(minutes=2 * CALM)) == (0, 1)
     assert standing(connection) == []
     (over,) = incidents.listed(connection, states=[IncidentState.RESOLVED])
-    assert over.sentence.startswith('Nothing of workload "letters" that is due is at risk any more')
+    assert over.sentence.startswith('No due item of workload "letters" is at risk any more')
 
 
 def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(

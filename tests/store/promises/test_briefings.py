@@ -419,7 +419,7 @@ TOLD = {
         batch_unclear,
         ("several batches at the provider fit it",),
         f"3 {WAITING}",
-        "Steady: it holds what it holds until somebody decides",
+        "Steady: it keeps its items until a person decides",
         "Decide about the batch",
         SUBMIT,
         "overdue-batch",
