@@ -23,7 +23,7 @@ METHODS = (
 
 
 @dataclass
-class SlackMessage:
+class PostedMessage:
     """A message as it stands. `edits` holds what it said before."""
 
     ts: str
@@ -56,8 +56,8 @@ class SlackStandIn:
     def __init__(self, *, clock: Callable[[], datetime] | None = None) -> None:
         """By `clock` it names its messages; without one they are far in the future, so that they are never too old."""
         self._clock = clock
-        self.messages: list[SlackMessage] = []
-        self.replies: list[tuple[str, SlackMessage]] = []
+        self.messages: list[PostedMessage] = []
+        self.replies: list[tuple[str, PostedMessage]] = []
         self.hooked: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.pinged: list[str] = []
@@ -110,7 +110,7 @@ class SlackStandIn:
         with self._lock:
             self._room = posts
 
-    def about(self, incident_id: int) -> list[SlackMessage]:
+    def about(self, incident_id: int) -> list[PostedMessage]:
         """Return the messages about an incident."""
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
 
@@ -209,7 +209,7 @@ class SlackStandIn:
     def say(self, text: str, *, at: datetime) -> None:
         """Post that in the channel as another user."""
         self.messages.append(
-            SlackMessage(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {})
+            PostedMessage(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {})
         )
 
     def _ts(self) -> str:
@@ -225,7 +225,7 @@ class SlackStandIn:
         if method == "chat.postMessage":
             if said["channel"] not in (CHANNEL, CHANNEL_ID):
                 return {"ok": False, "error": "channel_not_found"}
-            message = SlackMessage(self._ts(), said["text"], said["blocks"], metadata)
+            message = PostedMessage(self._ts(), said["text"], said["blocks"], metadata)
             if thread := said.get("thread_ts"):
                 self.replies.append((thread, message))  # a channel's history does not show them
             else:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.running_stand import RunningStand
-from tests.slack_standin import SlackMessage, rich_texts
+from tests.slack_standin import PostedMessage, rich_texts
 
 MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\((/[^)\s]+)\)")
 THINGS = {  # what a page is about, as Prefect's API knows it
@@ -35,13 +35,13 @@ class Link(NamedTuple):
         return urlsplit(self.url).path
 
 
-def buttons(said: SlackMessage) -> list[Link]:
+def buttons(said: PostedMessage) -> list[Link]:
     """Those of a message."""
     rows = (block["elements"] for block in said.blocks if block["type"] == "actions")
     return [Link(each["text"]["text"], each["url"]) for row in rows for each in row]
 
 
-def commands(said: SlackMessage) -> list[list[str]]:
+def commands(said: PostedMessage) -> list[list[str]]:
     """Return the commands of a message, word by word."""
     parts = [
         part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]

@@ -10,7 +10,7 @@ from referencing.jsonschema import DRAFT202012
 Path = tuple[str, ...]
 
 
-class Columns:
+class OutputColumns:
     """A column for every field that one of the schemas names: those of the first schema first.
 
     An object with named fields gives its fields' columns; a list, and whatever else has no fixed fields, is one value.

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes.doors.item import KEY_LIMIT
-from lanes.report.columns import Columns
+from lanes.report.columns import OutputColumns
 from lanes.report.spreadsheet import cell
 from lanes.settling.listing import SHOWN, Listed
 from lanes.text import in_json, plain
@@ -76,7 +76,7 @@ class Csv:
     """
 
     def __init__(self, schemas: Iterable[Mapping[str, Any]]) -> None:
-        self._columns = Columns(schemas)
+        self._columns = OutputColumns(schemas)
 
     def begin(self) -> str:
         named = [

@@ -19,7 +19,7 @@ from tests.breaking import BrokenPromise, break_promises, incident_of
 from tests.browser import Browser, choose, field, label, shown, value
 from tests.pages import PageView
 from tests.running_stand import RunningStand, put_up, take_down
-from tests.slack_standin import SlackMessage, SlackStandIn
+from tests.slack_standin import PostedMessage, SlackStandIn
 from tests.slack_standin import shown as read
 from tests.waiting import until
 from tests.walking import Link, buttons, commands, filled_in, links, reads, thing
@@ -156,7 +156,7 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
         take_down(up)
 
 
-def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> SlackMessage:
+def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> PostedMessage:
     """Return the only message about it."""
     broken = until(
         lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken"

@@ -32,7 +32,7 @@ from tests.slack_standin import (
     CHANNEL,
     CHANNEL_ID,
     TOKEN,
-    SlackMessage,
+    PostedMessage,
     SlackStandIn,
     rich_texts,
     shown,
@@ -88,7 +88,7 @@ class Story:
         return await self.db.run(lambda c: c.execute(text("select * from lanes.slack_post")).one())
 
     @property
-    def message(self) -> SlackMessage:
+    def message(self) -> PostedMessage:
         (only,) = self.standin.messages
         return only
 
@@ -387,7 +387,7 @@ class FailedCalls(Story):
         await self.record(failing)
 
     @property
-    def failing(self) -> SlackMessage:
+    def failing(self) -> PostedMessage:
         (only,) = [
             each for each in self.standin.messages if each.payload["promise"] == "realtime_failing"
         ]

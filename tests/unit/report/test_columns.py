@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.report.columns import Columns
+from lanes.report.columns import OutputColumns
 
 
 def schema(**properties: Any) -> dict[str, Any]:
@@ -18,7 +18,7 @@ ADDRESS = schema(city=TEXT, zip=TEXT)
 
 
 def test_each_field_of_the_schema_is_a_column_and_those_of_an_object_are_named_after_it() -> None:
-    columns = Columns(
+    columns = OutputColumns(
         [schema(category=TEXT, address=ADDRESS, tags={"type": "array", "items": TEXT})]
     )
     assert columns.names == ["category", "address.city", "address.zip", "tags"]
@@ -28,21 +28,21 @@ def test_each_field_of_the_schema_is_a_column_and_those_of_an_object_are_named_a
 
 
 def test_what_an_output_lacks_is_empty() -> None:
-    columns = Columns([schema(category=TEXT, address=ADDRESS)])
+    columns = OutputColumns([schema(category=TEXT, address=ADDRESS)])
     for output in ({}, {"category": None, "address": None}, {"address": {}}):
         assert columns.cells(output) == [None, None, None]
         assert columns.rest(output) == {}
 
 
 def test_what_the_schema_does_not_name_is_left_over() -> None:
-    columns = Columns([schema(category=TEXT, address=ADDRESS)])
+    columns = OutputColumns([schema(category=TEXT, address=ADDRESS)])
     output = {"category": "a", "why": "it says so", "address": {"city": "Bonn", "floor": 2}}
     assert columns.rest(output) == {"why": "it says so", "address": {"floor": 2}}
     assert columns.rest({"address": "Bonn"}) == {"address": "Bonn"}
 
 
 def test_the_fields_of_earlier_versions_follow_those_of_the_one_in_force() -> None:
-    columns = Columns(
+    columns = OutputColumns(
         [schema(category=TEXT, address=ADDRESS), schema(topic=TEXT, category=TEXT, address=TEXT)]
     )
     assert columns.names == ["category", "address.city", "address.zip", "topic", "address"]
@@ -62,7 +62,7 @@ def test_the_fields_of_earlier_versions_follow_those_of_the_one_in_force() -> No
 def test_a_definition_is_followed_and_a_field_that_may_be_null_is_what_it_is_otherwise(
     field: dict[str, Any],
 ) -> None:
-    assert Columns([{**schema(address=field), "$defs": {"address": ADDRESS}}]).names == [
+    assert OutputColumns([{**schema(address=field), "$defs": {"address": ADDRESS}}]).names == [
         "address.city",
         "address.zip",
     ]
@@ -70,7 +70,7 @@ def test_a_definition_is_followed_and_a_field_that_may_be_null_is_what_it_is_oth
 
 def test_a_schema_that_holds_itself_ends_and_a_field_of_several_kinds_is_one_column() -> None:
     node = schema(name=TEXT, next={"$ref": "#/$defs/node"})
-    columns = Columns(
+    columns = OutputColumns(
         [
             {
                 **schema(first={"$ref": "#/$defs/node"}, either={"anyOf": [TEXT, ADDRESS]}),
@@ -82,7 +82,7 @@ def test_a_schema_that_holds_itself_ends_and_a_field_of_several_kinds_is_one_col
 
 
 def test_a_name_with_a_dot_in_it_is_quoted() -> None:
-    columns = Columns([{"type": "object", "properties": {"a.b": TEXT, "a": schema(b=TEXT)}}])
+    columns = OutputColumns([{"type": "object", "properties": {"a.b": TEXT, "a": schema(b=TEXT)}}])
     assert columns.names == ['"a.b"', "a.b"]
     assert columns.cells({"a.b": "1", "a": {"b": "2"}}) == ["1", "2"]
 
@@ -113,7 +113,7 @@ def put(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 def test_cells_and_what_is_left_over_are_the_whole_output(
     schemas: list[dict[str, Any]], output: dict[str, Any]
 ) -> None:
-    columns = Columns(schemas)
+    columns = OutputColumns(schemas)
     again = columns.rest(output)
     for path, value in zip(columns.paths, columns.cells(output), strict=True):
         if value is not None:
