@@ -28,7 +28,7 @@ from lanes.routing.load import Load
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.doors import history
-from lanes.store.money import budgets, overheads_in_force, sharing
+from lanes.store.money import budgets, overheads, sharing
 from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
@@ -179,9 +179,7 @@ def _look(
                 budgets.statuses(connection, [workload], now=now),
                 sharing.known(connection, now=now),
             )
-            kept = overheads_in_force.of_each(asking.through(connection), [workload], now=now)[
-                workload
-            ]
+            kept = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:

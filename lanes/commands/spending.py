@@ -19,7 +19,7 @@ from lanes.money.overhead import ASSUMED_USD, EVERY, DatedOverhead, Overhead, Ov
 from lanes.report import sections
 from lanes.store import asking
 from lanes.store.database import clock
-from lanes.store.money import budgets, overheads, overheads_in_force
+from lanes.store.money import budgets, overheads
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import usd as usd_text
@@ -215,9 +215,7 @@ def _listed(pool: Engine, workload: str | None, as_json: bool) -> int:
     with pool.begin() as connection:
         if workload is not None:
             workloads.check_known(connection, workload)
-        rows = overheads_in_force.rows(
-            asking.through(connection), None if workload is None else [workload]
-        )
+        rows = overheads.rows(asking.through(connection), None if workload is None else [workload])
     if as_json:
         assumed = [
             {"lane": lane, "kind": kind, "monthly_usd": float(usd)}

@@ -22,7 +22,7 @@ from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, da
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
 from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
-from lanes.store.money import budget_status, overheads_in_force
+from lanes.store.money import budget_status, overheads
 from lanes.store.routing import turnarounds
 from lanes.words import Lane, Mode, Reason
 from lanes.workload.window import LEAD
@@ -105,9 +105,7 @@ def asked(
         UnknownWorkload: no workload of that name has a published version.
     """
     seen = evidence(connection, workload, since=since, now=now)
-    return seen, overheads_in_force.of_each(asking.through(connection), [workload], now=now)[
-        workload
-    ]
+    return seen, overheads.of_each(asking.through(connection), [workload], now=now)[workload]
 
 
 def of_each(

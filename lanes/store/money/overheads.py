@@ -1,22 +1,56 @@
 """Overheads of the lanes: set by people, never changed, and read by date."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
-
-from sqlalchemy import Connection, insert
+from typing import TYPE_CHECKING, Any
 
 from lanes.errors import ActionRefused
-from lanes.money.overhead import Overhead, refusal
-from lanes.store.tables import overhead
-from lanes.store.workload import workloads
+from lanes.money.overhead import DatedOverhead, Overhead, OverheadKind, Overheads, in_force, refusal
+from lanes.store.asking import Ask
+from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+# Everything that was ever set is asked for: these are rows that people write.
+SET = """
+select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes.overhead
+ where cast(:names as text[]) is null or workload is null or workload = any(cast(:names as text[]))
+ order by id
+"""
 
 
-def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: datetime) -> str:
+def rows(ask: Ask, names: Iterable[str] | None = None) -> list[DatedOverhead]:
+    """Return what was set for these workloads and for every one, or all of it, in the order in which it was set."""
+    return [_dated(row) for row in ask(SET, names=None if names is None else list(names))]
+
+
+def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
+    """Return the monthly overheads of each of these workloads, by name; amounts that were never set are assumed."""
+    wanted = list(names)
+    found, today = rows(ask, wanted), now.astimezone(UTC).date()
+    return {name: in_force(found, name, today) for name in wanted}
+
+
+def _dated(row: Any) -> DatedOverhead:
+    of = Overhead(
+        row.workload, Lane(row.lane), OverheadKind(row.kind), row.monthly_usd, row.from_date
+    )
+    return DatedOverhead(of, row.who, row.why, row.set_at)
+
+
+def put(connection: "Connection", wanted: Overhead, *, who: str, why: str, now: datetime) -> str:
     """Put the amount in force from its day on; return what is true now.
 
     Raises:
         UnknownWorkload: there is no such workload.
         ActionRefused: it makes no sense, and why.
     """
+    from sqlalchemy import insert  # reports read overheads, and start without SQLAlchemy
+
+    from lanes.store.tables import overhead
+    from lanes.store.workload import workloads
+
     if wanted.workload is not None:
         workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted, today=now.astimezone(UTC).date())) is not None:

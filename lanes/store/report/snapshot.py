@@ -24,7 +24,7 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.reading import added_up
-from lanes.store.money import budget_status, caching, overheads_in_force
+from lanes.store.money import budget_status, caching, overheads
 from lanes.store.report import facts
 from lanes.store.report.counted import Counted
 from lanes.store.routing import turnarounds
@@ -216,5 +216,5 @@ def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures
 def _advice(ask: Ask, now: datetime) -> list[Advice]:
     """The advice on each workload that had items."""
     seen = of_each(ask, in_force(ask), since=now - ADVICE_OVER, now=now)
-    kept = overheads_in_force.of_each(ask, seen, now=now)
+    kept = overheads.of_each(ask, seen, now=now)
     return [advise(each, kept[name]) for name, each in seen.items() if each.items]

@@ -89,7 +89,9 @@ def free_to_move(
     Its item is free, has no answer yet, and no route for a reason of `once`. Work that others hold is passed over.
     """
     given = {"ids": list(batches), "batches": list(batches.values()), "lane": off}
-    return list(connection.execute(text(FREE_TO_MOVE), given | {"once": list(once)}).all())
+    return list(
+        connection.execute(text(FREE_TO_MOVE), given | {"once": [str(each) for each in once]}).all()
+    )
 
 
 def of_work(connection: Connection, ids: Sequence[WorkId]) -> list[Any]:

@@ -18,7 +18,7 @@ from lanes.commands.spending import overhead
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.overhead import Overhead, OverheadKind
 from lanes.store import asking
-from lanes.store.money import overheads, overheads_in_force
+from lanes.store.money import overheads
 from lanes.store.report import snapshot
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -38,7 +38,7 @@ def put(
 
 
 def taken(connection: Connection, *names: str) -> list[float]:
-    found = overheads_in_force.of_each(asking.through(connection), names, now=NOON)
+    found = overheads.of_each(asking.through(connection), names, now=NOON)
     return [found[name].engineering_usd(Lane.BATCH) for name in names]
 
 
