@@ -95,7 +95,7 @@ class Collector:
     ) -> None:
         """Let the batch rest, and write the error into the log and its note, once until it changes."""
         if self._rests.fail(batch.id, trouble, self._clock(), at_least=at_least):
-            get_run_logger().warning("batch %d is met again later: %s", batch.id, trouble)
+            get_run_logger().warning("batch %d will be tried again: %s", batch.id, trouble)
             await self._note(batch, trouble)
 
     async def _well(self, batch: OpenBatch) -> None:

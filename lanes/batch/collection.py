@@ -54,9 +54,7 @@ def counts(outcomes: Mapping[Outcome, int]) -> Counter[str]:
 
 
 REPEATED = 3  # short reads that lack the same requests
-APART = timedelta(
-    minutes=1
-)  # at least, from one that counts to the next: an outage in between is not three proofs
+APART = timedelta(minutes=1)  # between two reads that count, so that one outage is not three proofs
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,7 @@ AGAIN_WITHIN = timedelta(hours=1)
 class NotCreated(Enum):
     """What a failed create means for its batch."""
 
-    MAYBE = (
-        auto()
-    )  # it may exist all the same: only the provider's list tells, after its grace period
+    MAYBE = auto()  # it may exist: only the provider's list tells, after its grace period
     FOR_NOW = auto()  # the provider is busy, or was not reached at all
     FOR_GOOD = auto()  # only a person can help
 
@@ -189,7 +187,9 @@ def fill(
     if not requests:
         for pack in avoid_counts(divisible, taken):
             if not _added(requests, pack, most_bytes):
-                requests.keep(0)  # divided they do not fit, and whole they could not be found
+                requests.keep(
+                    0
+                )  # divided packs do not fit, and with whole ones the batch could not be found
                 break
     return fitted
 

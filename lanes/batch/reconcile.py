@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-MARGIN = timedelta(
-    minutes=2
-)  # by how much the two clocks may have moved against each other since the intent
+MARGIN = timedelta(minutes=2)  # the drift between the two clocks since the intent
 
 
 class BatchFinding(StrEnum):

@@ -11,9 +11,9 @@ from lanes.doors.item import KEY_LIMIT
 from lanes.units import share, usd
 
 DAYS_PER_MONTH = 30.4
-TOLD_AT = 0.8  # share of the hard limit from which on it is told
+TOLD_AT = 0.8  # share of the hard limit from which an incident is opened
 MOST_USD = Decimal(1_000_000_000)
-FINEST_USD = Decimal("1e-10")  # of what is kept
+FINEST_USD = Decimal("1e-10")  # the smallest amount that the database keeps
 
 
 class Period(StrEnum):

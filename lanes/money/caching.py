@@ -18,24 +18,26 @@ from lanes.units import counted, seconds
 from lanes.words import Lane
 from lanes.workload.prices import Usage, per_token
 
-MARGIN = 0.05  # of the hit rate: what is off must promise so much more than what is on
-CERTAIN = 100  # calls by which it is decided however near the hit rate is to what it pays from
-Z = 2.0  # standard deviations: fewer calls say that it does not pay only where it is so sure
+MARGIN = 0.05  # of the hit rate: the extra that a lane needs to be turned on
+CERTAIN = 100  # calls after which a close hit rate is decided too
+Z = 2.0  # standard deviations by which fewer calls must miss the threshold
 PROBED, APART = (
     20,
     10,
 )  # marked requests of a batch on trial: every tenth of the first ones
-PROBED_EVERY_S = 1.0  # and in real time a call of a drain in so long: those that begin together read nothing of each other
+PROBED_EVERY_S = 1.0  # on trial a drain marks one call in this time: simultaneous calls read nothing of each other
 LONGEST_REST = timedelta(days=30)
-NOTHING_RESTS = timedelta(days=7)  # where nothing was cached: the prefix of a version does not grow
+NOTHING_RESTS = timedelta(
+    days=7
+)  # after a trial without any caching: a version's prefix does not grow
 
 
 class Marks(StrEnum):
     """Which calls of a version's lane mark their prefix."""
 
-    NONE = "none"  # until what was seen promises that it pays
-    SOME = "some"  # few of them, to find out; then all or none
-    ALL = "all"  # until it is seen not to pay
+    NONE = "none"  # until measurements promise that it pays
+    SOME = "some"  # a few, as a trial; then all or none
+    ALL = "all"  # until it is measured not to pay
 
 
 STATES = {Marks.NONE: "off", Marks.SOME: "on trial", Marks.ALL: "on"}
@@ -273,7 +275,7 @@ class Marking:
         return True
 
 
-HitRates = Mapping[tuple[VersionId, Lane], float]  # of what all calls mark
+HitRates = Mapping[tuple[VersionId, Lane], float]  # of lanes where all calls mark
 
 
 @dataclass(frozen=True)

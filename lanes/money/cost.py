@@ -24,7 +24,7 @@ FRAME_BYTES = (
     1_200  # the same, the names of the body's fields, and the rules that we add to the instructions
 )
 PER_SCHEMA_BYTES = 64  # what the SDK and a pack add to each object of a schema
-PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
+PACK_MARGIN_TOKENS = 32  # extra tokens of an answer within a pack: its id and its frame
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def pack_bound(
     shared = shared_bytes(spec)
     if spec.history_items and lane is Lane.BATCH:
         shared += octets(HISTORY_RULE)
-    own = size + (items - 1) * FRAME_CHARS  # the frame holds the name of an item that stands alone
+    own = size + (items - 1) * FRAME_CHARS  # the frame includes one item's name
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
     dearest = replace(written(lane, shared), input=own, output=output) if marked else plain

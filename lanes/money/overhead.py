@@ -14,9 +14,7 @@ from lanes.units import dollars, usd
 from lanes.words import Lane
 
 MOST_USD = Decimal(1_000_000_000)
-EVERY = (
-    "*"  # how people name every workload without an amount of its own; no workload is called that
-)
+EVERY = "*"  # the name for every workload without an amount of its own; no workload is called that
 
 
 class OverheadKind(StrEnum):

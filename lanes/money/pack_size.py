@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from lanes.workload.version import Spec, Version
 
 
-ALPHA = 0.05  # how likely it is at most that packing is ever blamed where it does no harm; half of it for each of two bounds
-TOLERATED = (
-    0.05  # so much less agreement than answers alone have is still as good, where sizes grow
+ALPHA = (
+    0.05  # the chance that packing is ever blamed without harm; half of it for each of two bounds
 )
-FEWEST_ALONE = 20  # answers alone that were repeated, below which nothing grows
+TOLERATED = 0.05  # the loss of agreement that is tolerated when sizes grow
+FEWEST_ALONE = 20  # repeated lone answers that a larger size needs
 REST = Backoff(timedelta(days=1), timedelta(days=16))
 
 
@@ -234,9 +234,7 @@ def most_bytes(version: "Version", lane: Lane, at: datetime) -> int | None:
 
 
 SALT = "lanes.pack_check.1"
-TWICE = (
-    1 / 3
-)  # of those that are checked: how often single agrees with single is what packing is held against
+TWICE = 1 / 3  # of the checked items: the agreement of lone answers is the standard for packing
 WHOLE = 2**64
 
 

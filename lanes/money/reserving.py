@@ -10,10 +10,10 @@ from lanes.money.budget import BudgetStatus
 
 BATCHES_REST = timedelta(
     minutes=1
-)  # how long an item rests that only money reserved for batches could pay
+)  # the rest of an item that only money reserved for batches could pay
 CALLS_REST = timedelta(
     seconds=5
-)  # and one that waits for the calls of its consumer, so that others are looked at meanwhile
+)  # the rest of an item that waits for calls of its consumer, so that others are tried meanwhile
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def reserve(
             continue
         any_call = least.get(each.workload, Decimal(0))
         for id_ in lacking:
-            of = budgets[id_]  # an item dearer than a whole period says nothing of its budget
+            of = budgets[id_]  # an item dearer than a whole period says nothing about the budget
             if each.bound_usd <= (of.budget.hard_usd or 0) or _without_calls(of) < any_call:
                 lacked[id_] = min(each.bound_usd, lacked.get(id_, each.bound_usd))
         _hold_back(then, each, [budgets[id_] for id_ in lacking], any_call, now)

@@ -14,9 +14,9 @@ from enum import StrEnum
 from lanes.money.cost import FRAME_TOKENS, shared_tokens, tokens
 from lanes.workload.version import Spec
 
-WINDOW = timedelta(minutes=1)  # a bucket fills within it, and nothing is held back for longer
+WINDOW = timedelta(minutes=1)  # a bucket fills within it; no call is held back for longer
 WINDOW_S = WINDOW.total_seconds()
-RESERVE = 0.2  # share of a limit that is kept for what presses
+RESERVE = 0.2  # share of a limit that is kept for urgent work
 
 
 class LimitKind(StrEnum):
@@ -25,7 +25,7 @@ class LimitKind(StrEnum):
     REQUESTS = "requests"
     INPUT = "input_tokens"  # without those read from a cache
     OUTPUT = "output_tokens"  # charged from `max_tokens` when a call begins, and by its answer once it ends
-    TOKENS = "tokens"  # both, where the provider tells them apart nowhere
+    TOKENS = "tokens"  # both, where the provider does not tell them apart
 
     @property
     def said(self) -> str:
@@ -155,15 +155,15 @@ def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
     return now + timedelta(seconds=math.ceil(min(WINDOW_S, wait_s) * 1000) / 1000)
 
 
-FEWEST = 20  # tries below which the workload's own settings say more
+FEWEST = 20  # with fewer tries the workload's settings say more
 INPUT_QUANTILE, OUTPUT_QUANTILE = (
     0.9,
     0.95,
-)  # calls that take more are made up for by the next answer's headers
+)  # the next answer's headers correct for larger calls
 LOWEST, HIGHEST = (
     0.01,
     10.0,
-)  # what was learned of the characters of a token is believed within these
+)  # bounds within which a learned ratio is believed
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class FilePlans:
 
     def __init__(self, version: Version, sharing: Sharing | None = None) -> None:
         self._version, self._sharing = version, sharing or Sharing()
-        # Under an id of its own: who knows estimates by version would take it for the other.
+        # It has an id of its own, because estimates are cached by version.
         self.alone = replace(
             version,
             id=VersionId(-version.id),

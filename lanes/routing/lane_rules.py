@@ -19,7 +19,7 @@ LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 FREE = frozenset(
     {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
 )
-MAY_WAIT = "; it may wait for a batch"  # follows why an item left real time
+MAY_WAIT = "; it may wait for a batch"  # ends the reason why an item left real time
 
 
 class Ranked(Protocol):

@@ -19,7 +19,7 @@ from lanes.units import clock
 from lanes.workload.version import UNBOUNDED, Entitlement, fair_shares
 
 NOTHING = Need(0, 0, 0)
-A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is known of
+A_CALL = Need(0, 0)  # assumed of items of an unknown workload
 
 
 @dataclass(frozen=True, slots=True)

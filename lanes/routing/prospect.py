@@ -181,7 +181,7 @@ def _told(evidence: "TurnaroundEvidence", usual: timedelta) -> str:
     return f"judged by {counted(evidence.batches, 'batch')} that left {age} ago{average}"
 
 
-# Items that go to a batch are told high probabilities: there the bins are narrow.
+# Items that go to a batch have high probabilities, so the bins are narrow there.
 EDGES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)
 
 

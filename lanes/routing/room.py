@@ -13,7 +13,7 @@ from lanes.units import counted, seconds
 from lanes.words import Lane
 from lanes.workload.version import Version
 
-AT_ONCE_S = 1.0  # what is asked within it did not wait
+AT_ONCE_S = 1.0  # an item asked within it did not wait
 
 
 class Room:

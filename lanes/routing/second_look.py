@@ -25,16 +25,16 @@ from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 LOOKS_EVERY = timedelta(seconds=5)
-COMMITS = timedelta(seconds=1)  # until what was taken can be claimed
+COMMITS = timedelta(seconds=1)  # until rescued work can be claimed
 SLACK = timedelta(seconds=14)  # a try may fail, and a micro-batch gathers for some seconds
 MARGIN = LOOKS_EVERY + COMMITS + SLACK
 UNSURE = 1.25  # times what real time needs for what goes before: the rate is an estimate, too
 BOUND_AHEAD = timedelta(
     hours=12
-)  # what is bound to batch is told as at risk so long before: only people can help it
+)  # items bound to batch are reported as at risk this early, because only people can help
 AHEAD = (
     3 * LOOKS_EVERY
-)  # real time is given work for so long; the rest may wait for its batch until the next look
+)  # real time is given this much work; the rest may wait for its batch until the next look
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
     at_risk: list[DoubtfulItem] = []
     presses = Counter[
         str | None
-    ]()  # how many of the chosen have to begin: of all models, and of each
+    ]()  # how many of the chosen have to begin, of all models and of each
     for each in candidates:
         of, call = each.of, load.call_of(each.model)
         workload = of.version.workload

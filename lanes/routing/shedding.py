@@ -19,12 +19,10 @@ from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
-SETTLED = timedelta(
-    seconds=5
-)  # a model that rests for less has a hiccup, and nothing is shed for it
+SETTLED = timedelta(seconds=5)  # nothing is shed for a model that has rested for less
 SOON = timedelta(
     seconds=10
-)  # what is served by then stays, however late it is: it leaves with the next drain's claims
+)  # work that is served by then stays, however late: the next claims take it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ class Shedding:
         self._rests = {model: each for model, each in known.items() if now - each.since >= SETTLED}
         served = [
             each for each in load.queues if each.model not in known
-        ]  # the others take no places
+        ]  # models that rest take no places
         self._load = replace(load, queues=served).as_known()
         self._budgets, self._prospects, self._now = budgets, prospects, now
 

@@ -16,20 +16,18 @@ from typing import Any, NamedTuple
 import numpy
 from numpy.typing import NDArray
 
-HALF_LIFE = timedelta(
-    days=7
-)  # a batch that left so long ago counts half as much as one that leaves now
+HALF_LIFE = timedelta(days=7)  # a batch of this age counts half as much as a new one
 PSEUDO_BATCHES = 5.0  # weight of the prior
 SHAPE = 1.7  # of the prior, which is log-logistic: 95 % are back within 5.7 times its median
 ENOUGH = 20.0  # weight of the batches of an hour from which its own law is used
-HOURS_BESIDE = 1  # how many hours before and after count as the same hour
+HOURS_BESIDE = 1  # this many hours before and after count as the same hour
 LARGER = (100, 10_000)  # requests from which a batch is of the next size class
-ALARM = 5.0  # log likelihood ratio from which the provider is taken to have changed
+ALARM = 5.0  # log likelihood ratio from which a change of the provider is assumed
 DOUBT, A_DAY_S = (
     2.0,
     86_400.0,
-)  # a change for the better takes more, and a whole day stays in force: nights are quicker, too
-STATED = 0.95  # probability at which statements are held against what became
+)  # a change for the better needs more evidence and a whole day, because nights are quicker too
+STATED = 0.95  # probability at which statements are checked
 GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds for each miss, and at most
 LONGEST = 1e9  # seconds: no batch is awaited longer
 GRID = numpy.geomspace(10.0, 1e7, 257)  # seconds after departure
@@ -224,7 +222,7 @@ def correction(seen: ObservedBatches) -> float:
     missed = seen.took_s > seen.stated_s
     decided = (seen.age_s >= seen.stated_s) & (
         missed | (seen.back == 1)
-    )  # what ended otherwise before shows nothing
+    )  # other ends before that time show nothing
     surprise = (seen.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
     return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
 

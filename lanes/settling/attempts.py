@@ -14,13 +14,17 @@ from lanes.settling.outcome import Attempt, Judgment, Response, judge
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
-UNANSWERABLE = "it could not be answered for"  # how the error begins of what is given up by itself
-LOST_LEASE = (
-    "claim timeout"  # how the error begins of an attempt whose claim was not renewed in time
+UNANSWERABLE = (
+    "it could not be answered for"  # starts the error of work that was given up automatically
 )
-LEAST_REFUSED = 3  # refusals in the same words: of different calls, they are the version's; of one item, its own
-MOST_REFUSED = 20  # different calls of a version that was answered before: some of its items alone may be at fault
-LASTING = timedelta(minutes=10)  # for which they are refused, and none of the version is answered
+LOST_LEASE = "claim timeout"  # starts the error of an attempt whose claim was not renewed in time
+LEAST_REFUSED = (
+    3  # refusals in the same words: of several calls they blame the version, of one item the item
+)
+MOST_REFUSED = (
+    20  # refused calls of a version that was answered before, because single items may be to blame
+)
+LASTING = timedelta(minutes=10)  # how long they are refused without an answer of the version
 LOST = Judgment(Outcome.MISSING, error="the batch ended without a result for it")
 
 
@@ -89,7 +93,7 @@ def unweighed(
     judged = Judgment(outcome, error=f"its call cannot be weighed: {type(why).__name__}")
     bounds = [Decimal(0)] * len(pack)
     if response is None:
-        with suppress(Exception):  # perhaps it was this that could not be done
+        with suppress(Exception):  # the bound itself may be what failed
             bounds = _bounds(version, pack, times)
     made = [_attempt(each, judged, times, response) for each in pack]
     return [replace(each, bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]

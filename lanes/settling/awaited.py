@@ -8,7 +8,7 @@ from lanes.ids import BatchId
 from lanes.units import clock, counted, seconds
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
-MOST_BATCHES = 3  # told one by one
+MOST_BATCHES = 3  # named one by one
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ TOLD = (
     ItemState.ANSWERED,
     ItemState.SETTLED,
     ItemState.FAILED,
-)  # the states that one who follows is told of
+)  # the states that followers hear of
 
 
 @dataclass(frozen=True)

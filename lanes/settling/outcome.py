@@ -208,7 +208,7 @@ def _checked(answer: Any, check: AnswerCheck) -> Judgment:
         return Judgment(Outcome.INVALID, error=problem)
     try:
         error = check.first_fault(answer)
-    except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
+    except Exception as failure:  # an error of the schema check spoils only this answer
         return Judgment(
             Outcome.INVALID,
             error=f"the answer cannot be checked against the schema: {type(failure).__name__}",
@@ -223,6 +223,8 @@ def _broken_rule(fault: AnswerFault) -> str:
     if not fault.keyword:
         return fault.message
     where = "/".join(map(str, fault.path))[:200] or "the root"
-    lacks = fault.message if fault.keyword == "required" else None  # names a property of the schema
+    lacks = (
+        fault.message if fault.keyword == "required" else None
+    )  # it names a property of the schema
     rule = lacks or f"its rule is {fault.keyword} {json.dumps(fault.value, ensure_ascii=False)}"
     return f"the answer breaks the schema at {where}: {rule:.300}"

@@ -11,23 +11,23 @@ from lanes.units import counted
 from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
-FREE = (  # the item was not tried, or not by itself, so they spend no retry budget
+FREE = (  # the item was not tried, or not alone: these spend no retry budget
     Outcome.CANCELED,
     Outcome.EXPIRED,
     Outcome.PACK_REFUSED,
     Outcome.UNSERVED,
 )
-ANSWERED = (  # the provider is well: no need to rest
+ANSWERED = (  # the provider works: no rest is needed
     Outcome.INVALID,
     Outcome.REFUSED,
     Outcome.TRUNCATED,
     Outcome.PACK_REFUSED,
 )
-HOPELESS = (Outcome.POISON,)  # the same input will fail again, on whichever lane
+HOPELESS = (Outcome.POISON,)  # the same input will fail again, on either lane
 FINAL = (
     *HOPELESS,
     Outcome.GIVEN_UP,
-)  # not tried again on this lane, whatever is left of the budget
+)  # not tried again on this lane, even with retry budget left
 
 
 class BatchDebt(StrEnum):
@@ -163,7 +163,9 @@ def _unanswered(
     aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
     if of.item_settled and not aside:  # another answer was first
         return Consequence(WorkState.DONE, failures)
-    if not judged.spends:  # the provider's fault, or perhaps a neighbour's or its version's: no item fails because of it
+    if (
+        not judged.spends
+    ):  # the provider, a neighbour or the version may be to blame: the item does not fail
         rest = timedelta(0) if judged.refused_call is None else BACKOFF.first
         return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
     if judged.outcome not in FINAL and failures < of.max_failures:

@@ -674,9 +674,9 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
         fourth.id: "collected",
     }
     assert told == [
-        f"batch {first.id} is met again later: RuntimeError: no idea",
-        f"batch {second.id} is met again later: KeyError: 'usage'",
-        f"batch {third.id} is met again later: ZeroDivisionError: third",
+        f"batch {first.id} will be tried again: RuntimeError: no idea",
+        f"batch {second.id} will be tried again: KeyError: 'usage'",
+        f"batch {third.id} will be tried again: ZeroDivisionError: third",
     ]
     unpollable.clear()
     uncollectable.clear()
@@ -833,7 +833,7 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
         ]
     assert len(tampering.reads) == 3  # at 0, 2 and 6 s
     assert told == [
-        "batch 1 is met again later: open transactions of others hold 1 item of batch 1"
+        "batch 1 will be tried again: open transactions of others hold 1 item of batch 1"
     ]
     clock.now += 300
     await tick(many)

@@ -15,8 +15,8 @@ from lanes.words import BatchState
 
 SEARCH_EVERY = timedelta(
     minutes=10
-)  # a held batch; one that blocks its account is searched for at every tick
-LISTED_FOR = timedelta(days=29)  # so long the provider keeps results
+)  # for held batches; one that blocks its account is searched for at every tick
+LISTED_FOR = timedelta(days=29)  # how long the provider keeps results
 
 
 def create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:

@@ -26,7 +26,7 @@ from lanes.words import Lane
 from lanes.workload.version import Version
 
 Earlier = Mapping[WorkId, Sequence[Mapping[str, Any]]]
-READ_AT_ONCE = 500  # works whose readers are looked up together
+READ_AT_ONCE = 500  # works whose consumers are read together
 READ_BYTES = 1024**2
 # Without a workload: those of which nothing waits for a batch any more, or whose budgets were set since.
 DEAR_ITEMS = """
@@ -94,8 +94,8 @@ class Affording:
         self._sizes: dict[Claim, int] = {}
         self._lacking: set[BudgetId] = (
             set()
-        )  # of which not even the smallest request can be paid, and something waits
-        self._waits = False  # whether something stays behind for a while
+        )  # budgets that cannot pay the smallest request while work waits
+        self._waits = False  # whether some work stays behind for now
         self._read_all = False
         self._too_dear: dict[BudgetId, TooDear] = {}
 
@@ -232,7 +232,7 @@ class Affording:
                 marked=is_marked(self._marks, number),
                 at=self._now,
             )
-            for claim in pack:  # the bill of a pack is divided evenly too
+            for claim in pack:  # as the bill of a pack is
                 for id_ in self._payers(claim):
                     sums[id_] = sums.get(id_, Decimal(0)) + bound / len(pack)
         return sums

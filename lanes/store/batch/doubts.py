@@ -181,7 +181,7 @@ WANTED = f"""
 (w.purpose not in {ANSWERING}
  or (i.settled_at is null and i.canceled_at is null and i.revision = w.revision))
 """
-# One that was taken for ours and is not proved yet may be a stranger's.
+# An adopted batch that is not proved yet may be a stranger's.
 RECALL = f"""
 with unwanted as (
   select b.id from lanes.batch b

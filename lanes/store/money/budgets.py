@@ -30,12 +30,10 @@ from lanes.store.tables import budget, budget_spent, budget_use
 from lanes.store.workload import workloads
 
 NEW_ZONE = "UTC"  # of a budget without a zone
-ALONE = timedelta(
-    seconds=0.5
-)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
+ALONE = timedelta(seconds=0.5)  # longest wait for savers; shorter than Postgres's deadlock timeout
 
-# What was billed before the budget was there; whoever saves later counts it himself. Whoever has this lock knows that nobody is
-# saving: no row of a smaller number than the newest comes any more.
+# Sums what was billed before the budget existed; later saves count themselves. While this lock is held no transaction is
+# saving, so no row with a smaller number than the newest can still appear.
 LOCKED = "lock table lanes.response, lanes.attempt in share row exclusive mode"
 NEWEST = """
 select (select coalesce(max(id), 0) from lanes.response) as responses,
@@ -59,7 +57,7 @@ ANSWERED = """exists (select from lanes.attempt l
                         where l.work_id = a.work_id and l.claim_no = a.claim_no and l.message_id is not null)"""
 UP_TO = {"responses": "<= :responses", "attempts": "<= :attempts"}
 AFTER = {"responses": "> :responses", "attempts": "> :attempts"}
-# Items that rest for want of money; how long they rest is all that is known of them.
+# Items that rest for lack of money.
 READY_NOW = """
 with resting as (
   select w.id from lanes.work w
@@ -82,7 +80,7 @@ folded as (
 select count(*) from moved
 """
 MOST = 20_000  # rows of budget_use moved in one transaction
-# What `depart` could not send is asked for now.
+# Ask now for what `depart` could not send.
 SUBMIT_NOW = (
     "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
 )

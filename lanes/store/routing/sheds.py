@@ -15,9 +15,9 @@ from lanes.words import Lane, Purpose, Reason
 from lanes.workload.version import Version
 
 MOST = 100_000  # items of a queue that are counted: work behind them would wait too long anyway
-CHUNK = 500  # work that is looked at, and leaves, in one transaction
+CHUNK = 500  # works of one transaction
 
-# The last of the queue of these workloads, from a place in it on: what ranks latest comes first.
+# The end of these workloads' queue before a place, the latest rank first.
 LAST = f"""
 select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
   from unnest(cast(:workloads as text[])) asked(workload)
@@ -31,7 +31,7 @@ select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, 
  order by w.rank_at desc, w.id desc limit {CHUNK}
 """
 
-# How many items of each workload wait, as far as that makes a difference.
+# How many items of each workload wait, up to `MOST`.
 STANDING = f"""
 select asked.workload, w.items
   from unnest(cast(:workloads as text[])) asked(workload)

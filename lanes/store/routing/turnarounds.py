@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 
 KEPT_FOR = timedelta(minutes=1)
-BACK_TO = timedelta(days=28)  # what left before counts for less than a sixteenth
-MOST = (
-    2_000  # batches, the newest: more of them say little more, and take a drain 6 µs each to read
-)
+BACK_TO = timedelta(days=28)  # older batches count for less than a sixteenth
+MOST = 2_000  # the newest batches: more add little, and cost a drain 6 µs each
 
 # The newest batches that left from :since on until :now. They are measured from their intent: one whose create was answered
 # late, or that was found in the provider's list, has been there for longer. Of one with a request that expired or was cancelled
@@ -80,7 +78,7 @@ def read(ask: Ask, *, now: datetime) -> "Turnarounds":
 SLICES, OF_EACH = (
     48,
     50,
-)  # of the period, and routes: enough to judge by, and as quick to read however many there are
+)  # sample points of the period, and routes: enough to judge by, at a constant cost
 
 # The first batch that carried an item after its route shows whether that was right, once the item is due: hits alone are known
 # before. An item that was answered without a batch shows nothing. What `back` means is said in `turnarounds.SEEN`.

@@ -31,7 +31,7 @@ from lanes.words import BatchState, Lane, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 500  # items given up in one statement
-MOST_BYTES_PER_CHAR = 4  # of what is known by its characters alone: UTF-8 and escapes take no more
+MOST_BYTES_PER_CHAR = 4  # UTF-8 and escapes take no more
 
 
 def stakes(
@@ -238,7 +238,7 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     chars = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
     sizes = Counter(each.size + _history_bytes(told.get(each.id, ())) for each in owned)
     again = most = None
-    if version is not None:  # else it cannot be read any more
+    if version is not None:  # None where it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
         with suppress(LookupError):  # no price is known for its model any more
             again = sum(

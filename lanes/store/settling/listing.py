@@ -25,7 +25,7 @@ from lanes.store.workload.workloads import versions
 from lanes.words import ItemState, Lane, Standing
 from lanes.workload.version import Version
 
-LOOKED_AT = 2_000  # items, of whatever workload, that a page is found among
+LOOKED_AT = 2_000  # items of all workloads that one page looks at
 FETCHED = 100  # rows of one fetch
 MOST_BYTES = 4 * 1024**2  # outputs of one page
 LISTED = """
@@ -47,7 +47,7 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
    and (cast(:states as text[]) is null or s.state = any (:states))
    and (cast(:since as timestamptz) is null or stood.changed_at >= :since)
 """
-# The same of both sides of the join by the item's number, so that neither is read beyond it.
+# Both sides of the join are bounded, so that neither is read beyond.
 BETWEEN = f"{LISTED} and s.item_id between :first and :last and i.id between :first and :last order by s.item_id"
 BACKWARDS = f"{BETWEEN} desc"
 AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.item_id"

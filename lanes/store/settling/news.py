@@ -23,7 +23,7 @@ select virtualtransaction from pg_locks
    and database = (select oid from pg_database where datname = current_database())
 """
 
-# An answer that stood. What a replay answers is read when it is promoted.
+# An answer that stood. Replays are read when they are promoted.
 RESULTS = """
 select l.id, l.item_id, l.generation = 0 and i.workload = :workload as news
   from lanes.result l join lanes.item i on i.id = l.item_id

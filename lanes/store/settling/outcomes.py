@@ -142,10 +142,10 @@ class _Writes:
         self.given: list[dict[str, Any]] = []
         self.attempts: list[
             tuple[Attempt, bool]
-        ] = []  # those of the rows, with whether each was late
+        ] = []  # the attempts of the rows, and whether each was late
         self.owed: list[WorkId] = []
         self.handed_over: list[tuple[LockedWork, Outcome]] = []
-        self.rescued: list[ItemId] = []  # settled by one of the lanes that were to answer them
+        self.rescued: list[ItemId] = []  # rescued items that one of their lanes settled
         self._packed: list[PackedAnswer] = []
         self._alone: list[LoneAnswer] = []
         self._answers: dict[tuple[Any, ...], Consequence] = {}

@@ -16,7 +16,7 @@ from lanes.settling.settle import compare
 from lanes.store.bulk import document_of
 from lanes.store.workload.workloads import versions
 
-AFTER_LIVE_WORK = timedelta(days=1)  # how much later than what is owed now a shadow is ranked
+AFTER_LIVE_WORK = timedelta(days=1)  # shadows rank this much later than owed work
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, 
 select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
 """
 
-# A check that there is already, of a save that came twice, is not asked again.
+# A repeated save asks for no second check.
 CHECKED = f"""
 with given as (
   select * from json_to_recordset(cast(:rows as json)) g (work_id bigint, pack int, twice boolean)),

@@ -19,7 +19,7 @@ from lanes.store.settling.savable import WorkTerms
 from lanes.store.states import LIVE_CLAIM, OPEN_WORK
 from lanes.words import ANSWERING, Lane
 
-LOOKED_BACK = timedelta(days=1)  # refusals, and answers, from before say nothing of now
+LOOKED_BACK = timedelta(days=1)  # older refusals and answers do not count
 MOST_MOVED = 5_000  # work of a stopped version that one sweep gives to the next
 
 # When the last call of the version began that was answered on the lane, of those that ended since the version exists.
@@ -55,7 +55,7 @@ update lanes.workload f
                      for no key update skip locked)
 returning f.version_id = :version_id as in_force
 """
-# What failed by such a refusal, before it was known whose fault it is, is as if it had not been asked.
+# Work that failed by such a refusal before its cause was known counts as not asked.
 BACK = f"""
 with failed as (
   select i.id as item_id, w.id as work_id

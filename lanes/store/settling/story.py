@@ -18,7 +18,7 @@ from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
 OF_ITEM = "workload = :workload and key = :key"
-# Each with how many shared its call, and why no more might.
+# Attempts with the size of their call, and why it was no larger.
 ATTEMPTS = f"""
 select l.*, r.items as shared, s.size, s.allowed, s.why
   from (select * from lanes.attempt_log where {OF_ITEM}) l
@@ -116,7 +116,7 @@ UNROUTED = text(
     f"select count(*) from lanes.item i where {MINE} and i.position is null and i.canceled_at is null"
 )
 
-# Work for the revision in force, that no replay owns.
+# Open work for the newest revision, without replays.
 OWED = text(f"""
 select w.lane, w.purpose, w.state, w.batch_id, w.ready_at > :now as rests, f.paused_at is not null as paused,
        count(*) as items

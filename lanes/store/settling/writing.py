@@ -45,7 +45,7 @@ from lanes.words import WorkState
 
 ANSWERED, CORRECTED, FAILED = "lanes.item.answered", "lanes.item.corrected", "lanes.item.failed"
 
-TRIED = (  # what an attempt says by itself, beside the claim
+TRIED = (  # the columns of an attempt beside its claim
     column("outcome", Text),
     column("error", Text),
     column("request_id", Text),
@@ -68,14 +68,10 @@ GIVEN = (
     column("work_id", BigInteger),
     column("claim_no", Integer),
     *TRIED,
-    column("tried_for", Text),  # where that may be another purpose than its work has
-    column(
-        "tried_with", BigInteger
-    ),  # the version, where that may be another than its work has by now
-    column("lane", Text),  # where the attempt was made: its work may have left it since
-    column(
-        "state", Text
-    ),  # of its work from now on; none: the attempt came late, and moves nothing
+    column("tried_for", Text),  # the purpose, where it may differ from the work's
+    column("tried_with", BigInteger),  # the version, where it may differ from the work's by now
+    column("lane", Text),  # the lane of the attempt, which its work may have left since
+    column("state", Text),  # the work's next state; null: the attempt came late and moves nothing
     column("failures", Integer),
     column("alone", Boolean),
     column("ready_at", Moment),
@@ -83,7 +79,7 @@ GIVEN = (
     column("output", JSONB),  # the result that it makes, if any
     column(
         "moves_item", Boolean
-    ),  # true or false, so that the planner expects half of the rows, and never one
+    ),  # never null, so that the planner expects half of the rows instead of one
     column("settles", Boolean),
     column("fails", Boolean),
     column("failure", Text),  # the item, and why
@@ -92,7 +88,9 @@ GIVEN = (
     column("provisional_id", BigInteger),
     column("provisional_of", BigInteger),  # of a result, or of that of other work
     column("told", Boolean),
-    column("acknowledged", Boolean),  # whether an answer has an event, and its sender asked for it
+    column(
+        "acknowledged", Boolean
+    ),  # whether the answer has an event, and whether the sender asked for one
 )
 
 _now = bindparam("now", type_=Moment)
@@ -143,7 +141,7 @@ def statement(*, fresh: bool) -> Select[*tuple[Any, ...]]:
     written = (_moved(each), _overlays(each), _corrections(each, live), _events(each, items))
     if fresh:
         return select(null().label("known"), told).add_cte(attempts.cte("attempts"), *written)
-    # A plain insert is cheaper: one that may meet the same row first looks for it, and says twice what it writes.
+    # A plain insert is cheaper than one that handles conflicts.
     added = (
         attempts.on_conflict_do_nothing()
         .returning(attempt.c.id, attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id)
@@ -358,7 +356,7 @@ def _events(each: CTE, items: CTE) -> CTE:
         "payload": said.c.payload,
         "occurred_at": _now,
     }
-    in_order = (said.c.turn, said.c.n, said.c.event)  # answered comes before corrected by its name
+    in_order = (said.c.turn, said.c.n, said.c.event)  # alphabetically, answered precedes corrected
     return (
         insert(event_outbox)
         .from_select(list(values), select(*values.values()).order_by(*in_order))
