@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 
 from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import EVERYBODY, Promise
-from lanes.stand.embedded import SUPERUSER
+from lanes.stand.info import SUPERUSER
 from lanes.standing.roles import Role
 from lanes.store.signals import CLASS
 from lanes.workload.form import Promises

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from lanes.stand.embedded import SUPERUSER, owner_of, password_of
+from lanes.stand.info import SUPERUSER, owner_of, password_of
 from lanes.stand.postgres import Running
 from lanes.store.engines import discreet_async_engine
 

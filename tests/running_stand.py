@@ -15,8 +15,8 @@ from uuid import uuid4
 import httpx2
 from sqlalchemy import Engine, create_engine, text
 
-from lanes.stand.identity import birth_mark
 from lanes.stand.info import StandInfo, load_info
+from lanes.stand.local import birth_mark
 from lanes.stand.prefect_api import credentials
 from lanes.stand.processes import Processes
 

@@ -10,12 +10,11 @@ from rich.text import Text
 from lanes.commands.options import AsJson
 from lanes.commands.running import guarded, print_json
 from lanes.settings import Settings
-from lanes.stand import psql as psql_
-from lanes.stand import reaching
+from lanes.stand import addresses, reaching
 from lanes.stand.addresses import Address, find, names
 from lanes.stand.console import Console
 from lanes.stand.database import read_address
-from lanes.stand.embedded import SUPERUSER
+from lanes.stand.info import SUPERUSER
 from lanes.stand.whereabouts import database_url, stand_info
 
 
@@ -90,9 +89,9 @@ def psql(
 
     def become() -> int:
         database = read_address(database_url())
-        command = psql_.command(psql_.program(), database, arguments)
+        command = addresses.psql_command(addresses.psql_program(), database, arguments)
         sys.stdout.flush()
-        os.execve(command[0], command, psql_.environment(database, os.environ))
+        os.execve(command[0], command, addresses.psql_environment(database, os.environ))
 
     return guarded(become)
 

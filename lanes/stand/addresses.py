@@ -1,13 +1,16 @@
-"""Where everything of a stand is: addresses to open, and to give to other programs. None of them holds a secret."""
+"""Where everything of a stand is: addresses to open, and to give to other programs, and psql. None of them holds a secret."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.engine import URL
 
 from lanes.errors import SetupError
 from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
+from lanes.stand.binaries import programs
 from lanes.stand.database import read_address
 from lanes.stand.errors import StandError
 from lanes.stand.reaching import prefect, prefect_url, ui_url
@@ -88,3 +91,39 @@ FOUND: dict[str, Callable[[Settings], str]] = {
     "database": _database,
     "provider": _provider,
 }
+
+
+def psql_program(path: str | None = None) -> Path:
+    """The psql of the embedded Postgres, else the one on the PATH.
+
+    Raises:
+        StandError: there is none.
+    """
+    try:
+        embedded = programs(None) / "psql"
+    except StandError:
+        embedded = None
+    if embedded is not None and embedded.exists():
+        return embedded
+    found = shutil.which("psql", path=path)
+    if found is None:
+        raise StandError(
+            "there is no psql: run `make setup`, or install the package `postgresql-client` (Debian, Ubuntu), "
+            "`postgresql` (Fedora) or `libpq` (Homebrew)"
+        )
+    return Path(found)
+
+
+def psql_command(psql: Path, database: URL, arguments: Sequence[str]) -> list[str]:
+    """What is run. Every process of the machine may see it: it holds no password."""
+    return [
+        str(psql),
+        f"--dbname={without_password(database).render_as_string(hide_password=False)}",
+        *arguments,
+    ]
+
+
+def psql_environment(database: URL, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What it is given besides: the password, where the address has one."""
+    secret = password(database)
+    return {**inherited, **({"PGPASSWORD": secret} if secret is not None else {})}

@@ -5,7 +5,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lanes.stand.errors import StandError
-from lanes.stand.parts import OLDEST_SERVER
+from lanes.stand.local import OLDEST_SERVER
 from lanes.store.engines import discreet_engine
 from lanes.text import HIDDEN, LIBPQ_SECRETS, mask_secrets
 

@@ -1,5 +1,6 @@
-"""What a running stand tells the rest of Lanes: addresses, ports, pids, and what belongs to whom."""
+"""What a running stand tells the rest of Lanes: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
 
+import hmac
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -7,10 +8,37 @@ from pathlib import Path
 from typing import Any
 
 from lanes.stand import login
-from lanes.stand.embedded import address
 from lanes.stand.kept import Said
-from lanes.stand.ports import LOOPBACK
-from lanes.stand.private import write_private
+from lanes.stand.local import LOOPBACK, write_private
+
+SUPERUSER = "postgres"
+# The owner of each. That of Lanes is not called as its schema, which would be searched for names before all others.
+OWNERS = {"lanes": "lanes_stand", "prefect": "prefect"}
+OF_SUPERUSER = ("postgres", "template1")
+
+
+def owner_of(database: str) -> str:
+    """Return the role that a database belongs to; one of the user's own belongs to Lanes."""
+    return SUPERUSER if database in OF_SUPERUSER else OWNERS.get(database, OWNERS["lanes"])
+
+
+def password_of(role: str, secret: str) -> str:
+    """Return a role's password: the superuser's is the server's secret, and no other reveals it."""
+    return (
+        secret
+        if role == SUPERUSER
+        else hmac.new(secret.encode(), role.encode(), "sha256").hexdigest()[:40]
+    )
+
+
+def address(
+    database: str, *, driver: str | None, port: int, secret: str, role: str | None = None
+) -> str:
+    """Return the address of a database for its owner, or for another role; `driver` None is libpq's form."""
+    role = role or owner_of(database)
+    scheme = f"postgresql+{driver}" if driver else "postgresql"
+    return f"{scheme}://{role}:{password_of(role, secret)}@{LOOPBACK}:{port}/{database}"
+
 
 FILE = "stand.json"
 STAND_IN_KEY = "local-stand-in"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lanes.stand.errors import StandError
-from lanes.stand.private import write_private
+from lanes.stand.local import write_private
 
 KEY, PAIR = "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"  # Prefect's clients read both
 CHOSEN = "PREFECT_SERVER_API_AUTH_STRING"  # what a person wants the stand's own server to ask for

@@ -16,12 +16,11 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from lanes.stand import ports
+from lanes.stand import local
 from lanes.stand.binaries import data_directory, make_walkable, programs, server_account
-from lanes.stand.embedded import OWNERS, SUPERUSER, address, owner_of, password_of
 from lanes.stand.errors import StandError
-from lanes.stand.locks import file_lock
-from lanes.stand.private import write_private
+from lanes.stand.info import OWNERS, SUPERUSER, address, owner_of, password_of
+from lanes.stand.local import file_lock, write_private
 
 SOCKET_PATH_LIMIT = 80
 START_ATTEMPTS = 10
@@ -124,7 +123,7 @@ class EmbeddedPostgres:
             self._initialise()
         for attempt in range(START_ATTEMPTS):
             self._forget_dead_server()
-            port = ports.choose(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
+            port = local.choose_port(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
             options = f"-p {port} -c unix_socket_directories='{self._socket_folder()}'"
             try:
                 self._run(
@@ -333,7 +332,7 @@ def _give_to_owner(running: Running, database: str) -> None:
 def _speaks_postgres(port: int) -> bool:
     """Whether a Postgres listens here: it answers an SSL request with one letter, S or N."""
     try:
-        with socket.create_connection((ports.LOOPBACK, port), timeout=2) as connection:
+        with socket.create_connection((local.LOOPBACK, port), timeout=2) as connection:
             connection.sendall((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
             return connection.recv(1) in (b"N", b"S")
     except OSError:

@@ -11,7 +11,7 @@ import httpx2
 
 from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo
-from lanes.stand.ports import LOOPBACK
+from lanes.stand.local import LOOPBACK
 from lanes.standing.roles import NEWEST, OPEN, DeploymentRun
 from lanes.standing.runs import Deployment, WantedRun
 

@@ -14,8 +14,7 @@ from typing import Any
 import psutil
 
 from lanes.stand.errors import StandError
-from lanes.stand.identity import birth_mark, is_same
-from lanes.stand.private import write_private
+from lanes.stand.local import birth_mark, is_same, write_private
 
 POLL_S = 0.05
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import httpx2
 
-from lanes.stand import login, ports
+from lanes.stand import local, login
 from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
 from lanes.stand.kept import server_settings
-from lanes.stand.parts import ENDPOINT, SERVER, SUPERVISOR
+from lanes.stand.local import ENDPOINT, SERVER, SUPERVISOR
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process
 from lanes.stand.worksite import Site, python
@@ -83,14 +83,14 @@ def endpoint(site: Site) -> str:
 
         def answers() -> bool:
             return _said_ready(process, port) and _is_well(
-                f"http://{ports.LOOPBACK}:{port}/healthz"
+                f"http://{local.LOOPBACK}:{port}/healthz"
             )
 
         site.wait(answers, process=process, what="it answered", limit_s=ENDPOINT_LIMIT_S)
         return started
 
     port, started = _on_its_port(site, ENDPOINT, serve)
-    site.provider_base_url = f"http://{ports.LOOPBACK}:{port}"
+    site.provider_base_url = f"http://{local.LOOPBACK}:{port}"
     return f"local stand-in ({settings.local_engine}) {_how(started)} port {port}"
 
 
@@ -111,7 +111,7 @@ def server(site: Site) -> str:
     def serve(port: int) -> bool:
         chosen = server_settings(os.environ)
         origins = [
-            f"http://{ports.LOOPBACK}:{port}",
+            f"http://{local.LOOPBACK}:{port}",
             f"http://localhost:{port}",
             chosen.get(ORIGINS),
         ]
@@ -120,7 +120,7 @@ def server(site: Site) -> str:
             **chosen,
             ORIGINS: ",".join(filter(None, origins)),
             login.CHOSEN: pair,
-            "PREFECT_API_URL": f"http://{ports.LOOPBACK}:{port}/api",
+            "PREFECT_API_URL": f"http://{local.LOOPBACK}:{port}/api",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
             "NO_PROXY": NO_PROXY,
         }
@@ -141,7 +141,7 @@ def server(site: Site) -> str:
         return started
 
     port, started = _on_its_port(site, SERVER, serve)
-    site.prefect_api_url = f"http://{ports.LOOPBACK}:{port}/api"
+    site.prefect_api_url = f"http://{local.LOOPBACK}:{port}/api"
     return f"{_how(started)} port {port}"
 
 
@@ -198,14 +198,14 @@ def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[i
     port = (
         current.port
         if current is not None and current.port is not None
-        else ports.choose(remembered)
+        else local.choose_port(remembered)
     )
     try:
         return port, serve(port)
     except StandError:
-        if site.processes.find(name) is not None or ports.is_free(port):
+        if site.processes.find(name) is not None or local.is_free_port(port):
             raise
-    port = ports.choose(remembered, fresh=True)
+    port = local.choose_port(remembered, fresh=True)
     return port, serve(port)
 
 

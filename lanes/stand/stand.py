@@ -13,16 +13,13 @@ from lanes.stand.checks import key
 from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
 from lanes.stand.kept import OWN, SLACK, differences, said
-from lanes.stand.locks import file_lock
-from lanes.stand.parts import ENDPOINT, POSTGRES, SERVER
+from lanes.stand.local import ENDPOINT, POSTGRES, SERVER, Users, file_lock
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
 from lanes.stand.progress import Progress, Silent
-from lanes.stand.runner import run_steps
 from lanes.stand.runs_with import less_own, runs_with
-from lanes.stand.steps import Step, all_steps
-from lanes.stand.users import Users
+from lanes.stand.steps import Step, all_steps, run_steps
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.stand.worksite import Site
 from lanes.standing.roles import STANDING

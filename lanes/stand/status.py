@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lanes.stand.errors import StandError
 from lanes.stand.info import StandInfo, load_info
 from lanes.stand.kept import DATABASE, PROVIDER, PROVIDER_URL
-from lanes.stand.parts import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
+from lanes.stand.local import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
 from lanes.stand.runs_with import RunsWith
 from lanes.store.asking import place_of
 from lanes.text import mask_address

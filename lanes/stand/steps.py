@@ -1,14 +1,20 @@
-"""The steps of `up`: what each makes true, and what it needs first."""
+"""The steps of `up`: what each makes true, what it needs first, and how they run beside each other."""
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from hashlib import blake2b
+from pathlib import Path
 
-from lanes.stand import chain, deployments
+from lanes.stand import chain
 from lanes.stand.database import check_answers, read_address, shown
 from lanes.stand.errors import StandError
-from lanes.stand.parts import POOLS, POSTGRES, SERVER
+from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
+from lanes.stand.progress import Progress
 from lanes.stand.services import endpoint, server, supervisor, worker
 from lanes.stand.supervisor import ask_for_standing
 from lanes.stand.worksite import Site, python
@@ -16,6 +22,39 @@ from lanes.standing.roles import STANDING
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.signals import standing_roles
+
+ROOMS = ("flows", "tasks", "blocks", "lanes")
+
+
+def source_digest(checkout: Path) -> str:
+    """Changes whenever a new deployment could come out differently: prefect.yaml, the code, their place."""
+    digest = blake2b(str(checkout).encode(), digest_size=16)
+    sources = (file for room in ROOMS for file in (checkout / room).rglob("*.py"))
+    for file in [checkout / "prefect.yaml", *sorted(sources)]:
+        digest.update(str(file.relative_to(checkout)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def values_digest(values: Mapping[str, str], home: Path) -> str:
+    """Return a digest that changes whenever one of the values does; without the key of this home it says nothing of them."""
+    return digest_of_secrets(home, [json.dumps(dict(values), sort_keys=True)])
+
+
+def is_current(stamp: Path, source: str, present: Mapping[str, str]) -> bool:
+    """Whether the last deployment came from this source, and all it made is still there under its id."""
+    try:
+        said = json.loads(stamp.read_text())
+        made: dict[str, str] = said["deployments"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return said.get("source") == source and bool(made) and made.items() <= present.items()
+
+
+def remember(stamp: Path, source: str, present: Mapping[str, str]) -> None:
+    """Write into the stamp that `present` (id by name) came from this source."""
+    write_private(stamp, json.dumps({"source": source, "deployments": dict(present)}, indent=2))
+
 
 DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
 INSTALL = ("tasks.install",)
@@ -115,24 +154,22 @@ def install(site: Site) -> str:
         )
     environment = site.environment()
     deployed, complete = site.home / "deployed.json", site.home / "installed.json"
-    source = deployments.source_digest(site.checkout)
+    source = source_digest(site.checkout)
     values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
     command_line = installing(site)
-    everything = source + deployments.values_digest(
-        {**values, "install": " ".join(command_line)}, site.home
-    )
+    everything = source + values_digest({**values, "install": " ".join(command_line)}, site.home)
     with site.prefect() as api:
         present = api.deployments()
-        has_deployments = deployments.is_current(deployed, source, present)
-        site.renewed = not deployments.is_current(complete, everything, present)
+        has_deployments = is_current(deployed, source, present)
+        site.renewed = not is_current(complete, everything, present)
         if not site.thorough and not site.renewed:
             return f"{len(present)} deployments unchanged"
         commands = [command_line] if has_deployments else [DEPLOY, command_line]
         command = python("-m", "lanes.stand.chain", *chain.join(commands))
         site.run("install", command, environment=environment, limit_s=INSTALL_LIMIT_S)
         present = api.deployments()
-    deployments.remember(deployed, source, present)
-    deployments.remember(complete, everything, present)
+    remember(deployed, source, present)
+    remember(complete, everything, present)
     return f"{len(present)} deployments {'up to date' if has_deployments else 'written'}"
 
 
@@ -173,3 +210,43 @@ def _standing_now(site: Site) -> tuple[set[int], datetime]:
             return standing_roles(connection), clock(connection)
     finally:
         engine.dispose()
+
+
+def run_steps(steps: Sequence[Step], site: Site, progress: Progress) -> None:
+    """Every step has run after those it needs. The first failure cancels the others and is raised.
+
+    A need that is not among `steps` counts as met.
+    """
+    names = {step.name for step in steps}
+    waiting = list(steps)
+    running: dict[Future[None], Step] = {}
+    done: set[str] = set()
+    with ThreadPoolExecutor(max_workers=max(1, len(steps))) as pool:
+        try:
+            while waiting or running:
+                for step in [s for s in waiting if not (set(s.after) & names) - done]:
+                    waiting.remove(step)
+                    running[pool.submit(_run, step, site, progress)] = step
+                if not running:
+                    raise ValueError(
+                        f"steps wait for each other: {', '.join(s.name for s in waiting)}"
+                    )
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    step = running.pop(future)
+                    future.result()
+                    done.add(step.name)
+        except BaseException:
+            site.canceled.set()
+            raise
+
+
+def _run(step: Step, site: Site, progress: Progress) -> None:
+    site.check_canceled()
+    progress.began(step.title)
+    begin = time.monotonic()
+    try:
+        note = step.run(site)
+    except BaseException:
+        progress.failed(step.title, time.monotonic() - begin)
+        raise
+    progress.ended(step.title, note, time.monotonic() - begin)

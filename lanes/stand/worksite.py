@@ -12,11 +12,9 @@ from lanes.settings import Settings
 from lanes.stand.database import read_address, shown
 from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
-from lanes.stand.parts import POSTGRES
-from lanes.stand.ports import LOOPBACK
+from lanes.stand.local import LOOPBACK, POSTGRES, digest_of_secrets
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.private import digest_of_secrets
 from lanes.stand.processes import Process, Processes
 
 POLL_S = 0.1

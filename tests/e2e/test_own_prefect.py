@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from lanes.stand import ports
+from lanes.stand import local
 from tests.running_stand import OWN, cli, put_up, take_down
 from tests.waiting import until
 
@@ -20,7 +20,7 @@ LOGIN = "ada:of-a-server-of-her-own"
 @pytest.fixture
 def own_prefect(open_folder: Path, database_url: str) -> Iterator[str]:
     """Run `prefect server start` with a login, and return its address."""
-    port = ports.any_free()
+    port = local.any_free_port()
     around = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     around |= {
         "PREFECT_HOME": str(open_folder / "prefect"),
@@ -34,13 +34,13 @@ def own_prefect(open_folder: Path, database_url: str) -> Iterator[str]:
         "server",
         "start",
         "--host",
-        ports.LOOPBACK,
+        local.LOOPBACK,
         "--port",
         str(port),
     ]
     with (open_folder / "prefect.log").open("wb") as log:
         server = subprocess.Popen(command, env=around, stdout=log, stderr=subprocess.STDOUT)
-    url = f"http://{ports.LOOPBACK}:{port}/api"
+    url = f"http://{local.LOOPBACK}:{port}/api"
     try:
         until(lambda: _is_up(url), within_s=180, what="the server")
         yield url

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lanes.stand.deployments import is_current, remember, source_digest
+from lanes.stand.steps import is_current, remember, source_digest
 
 PRESENT = {"answer": "1", "depart": "2"}
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 
 from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
-from lanes.stand import ports
+from lanes.stand import local
 from lanes.stand.doctor import Finding, Verdict, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
@@ -53,10 +53,10 @@ def serve() -> Iterator[Callable[[Answers], str]]:
 
             def log_message(self, format: str, *args: Any) -> None: ...
 
-        server = ThreadingHTTPServer((ports.LOOPBACK, 0), ModelHandler)
+        server = ThreadingHTTPServer((local.LOOPBACK, 0), ModelHandler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         running.append(server)
-        return f"http://{ports.LOOPBACK}:{server.server_port}"
+        return f"http://{local.LOOPBACK}:{server.server_port}"
 
     yield start
     for server in running:
@@ -175,7 +175,7 @@ def test_a_session_of_another_user_that_holds_a_role_is_named(
             f"role watcher is held by session {foreign.info.backend_pid} of user postgres"
             in finding.sentence
         )
-        assert f'application "psql", address {ports.LOOPBACK}' in finding.sentence
+        assert f'application "psql", address {local.LOOPBACK}' in finding.sentence
     assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
 
 
@@ -192,7 +192,7 @@ def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -
 def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
-    silent = found(home, "prefect", PREFECT_API_URL=f"http://{ports.LOOPBACK}:1/api")
+    silent = found(home, "prefect", PREFECT_API_URL=f"http://{local.LOOPBACK}:1/api")
     assert "gives no answer (ConnectError): start it, or correct PREFECT_API_URL" in silent.sentence
     old = f"{serve({'/api/admin/version': (200, '3.4.2')})}/api"
     assert (
@@ -249,7 +249,7 @@ def test_a_provider_at_a_wrong_address_is_a_sentence(
     other = found(home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=serve({}))
     assert "has no /v1/models: correct ANTHROPIC_BASE_URL" in other.sentence
     nobody = found(
-        home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=f"http://{ports.LOOPBACK}:1"
+        home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=f"http://{local.LOOPBACK}:1"
     )
     assert "gives no answer (ConnectError)" in nobody.sentence
 

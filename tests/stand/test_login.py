@@ -208,7 +208,7 @@ def started_with(
     monkeypatch.setattr(Site, "ensure", ensure)
     monkeypatch.setattr(PrefectApi, "healthy", lambda _: True)
     monkeypatch.setattr(PrefectApi, "home", lambda _: str(home / "prefect"))
-    monkeypatch.setattr("lanes.stand.ports.is_free", lambda _: True)
+    monkeypatch.setattr("lanes.stand.local.is_free_port", lambda _: True)
     services.server(Site(Settings.read(), home, home, postgres=postgres))
     return found
 

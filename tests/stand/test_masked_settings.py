@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from blocks.provider import Provider
 from lanes.cli import app
 from lanes.settings import Settings
-from lanes.stand import psql
+from lanes.stand import addresses
 from lanes.stand.addresses import without_password
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.doctor import examine
@@ -92,8 +92,11 @@ def test_an_unreadable_setting_is_told_without_what_it_holds() -> None:
 
 def test_no_command_line_holds_the_password_of_a_client_key() -> None:
     address = make_url(CLIENT_KEY)
-    no_secret(without_password(address), *psql.command(Path("psql"), address, ["-c", "select 1"]))
-    assert psql.environment(address, {}) == {"PGPASSWORD": "geheim"}
+    no_secret(
+        without_password(address),
+        *addresses.psql_command(Path("psql"), address, ["-c", "select 1"]),
+    )
+    assert addresses.psql_environment(address, {}) == {"PGPASSWORD": "geheim"}
     assert without_password(address).query == {"sslkey": "/k.pem"}
 
 

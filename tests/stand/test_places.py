@@ -12,8 +12,13 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from lanes.cli import app
-from lanes.stand import psql
-from lanes.stand.addresses import password, without_password
+from lanes.stand.addresses import (
+    password,
+    psql_command,
+    psql_environment,
+    psql_program,
+    without_password,
+)
 from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, StandInfo
 from lanes.stand.postgres import Running
@@ -177,27 +182,27 @@ def test_psql_opens_the_database_of_the_stand_and_its_exit_code_is_its_own(up: S
 
 def test_the_password_is_on_no_command_line() -> None:
     url = make_url("postgresql+psycopg://ada:geheim@h:5433/d")
-    command = psql.command(Path("/bin/psql"), url, ["-c", "select 1"])
+    command = psql_command(Path("/bin/psql"), url, ["-c", "select 1"])
     assert command == ["/bin/psql", "--dbname=postgresql://ada@h:5433/d", "-c", "select 1"]
-    assert psql.environment(url, {"HOME": "/", "PGPASSWORD": "other"}) == {
+    assert psql_environment(url, {"HOME": "/", "PGPASSWORD": "other"}) == {
         "HOME": "/",
         "PGPASSWORD": "geheim",
     }
     bare = make_url("postgresql+psycopg://ada@h/d")
-    assert psql.environment(bare, {"PGPASSWORD": "mine"}) == {"PGPASSWORD": "mine"}
+    assert psql_environment(bare, {"PGPASSWORD": "mine"}) == {"PGPASSWORD": "mine"}
 
 
 def test_the_psql_of_the_embedded_postgres_comes_first_then_the_one_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert psql.program().parent.parent.name == "pginstall"
+    assert psql_program().parent.parent.name == "pginstall"
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(StandError, match="install the package `postgresql-client`"):
-        psql.program(path=str(tmp_path))
+        psql_program(path=str(tmp_path))
     own = tmp_path / "psql"
     own.write_text("#!/bin/sh\n")
     own.chmod(0o755)
-    assert psql.program(path=str(tmp_path)) == own
+    assert psql_program(path=str(tmp_path)) == own
 
 
 def test_psql_without_a_database_says_what_to_do(capsys: Told) -> None:

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from lanes.stand import binaries
-from lanes.stand.embedded import OWNERS
 from lanes.stand.errors import StandError
-from lanes.stand.identity import birth_mark
+from lanes.stand.info import OWNERS
+from lanes.stand.local import birth_mark
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.store import schema
 

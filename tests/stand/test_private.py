@@ -9,10 +9,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 from lanes.stand import login
-from lanes.stand.deployments import remember, values_digest
+from lanes.stand.local import KEY, digest_of_secrets, write_private
 from lanes.stand.postgres import EmbeddedPostgres
-from lanes.stand.private import KEY, digest_of_secrets, write_private
 from lanes.stand.processes import Processes
+from lanes.stand.steps import remember, values_digest
 from tests.prefect_standin import PrefectStandIn
 from tests.stand.shells import put_up
 from tests.unit.modules import ROOT

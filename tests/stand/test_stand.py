@@ -13,17 +13,13 @@ from pathlib import Path
 import pytest
 
 from lanes.settings import Settings
-from lanes.stand.embedded import owner_of, password_of
 from lanes.stand.errors import StandError
-from lanes.stand.identity import birth_mark
-from lanes.stand.info import load_info
-from lanes.stand.parts import POSTGRES
+from lanes.stand.info import load_info, owner_of, password_of
+from lanes.stand.local import POSTGRES, Users, birth_mark
 from lanes.stand.postgres import Running
 from lanes.stand.progress import Silent
-from lanes.stand.runner import run_steps
 from lanes.stand.stand import Stand
-from lanes.stand.steps import Step, database
-from lanes.stand.users import Users
+from lanes.stand.steps import Step, database, run_steps
 from lanes.stand.worksite import Site
 from tests.waiting import until
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from lanes.settings import Settings
-from lanes.stand.parts import SERVER
+from lanes.stand.local import SERVER
 from lanes.stand.steps import standing
 from lanes.stand.worksite import Site
 from lanes.standing.roles import STANDING

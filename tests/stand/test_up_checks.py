@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from lanes.settings import Settings
-from lanes.stand import ports
+from lanes.stand import local
 from lanes.stand.errors import StandError
-from lanes.stand.identity import birth_mark
 from lanes.stand.info import load_info
+from lanes.stand.local import Users, birth_mark
 from lanes.stand.progress import Silent
 from lanes.stand.stand import Stand
 from lanes.stand.steps import Step, installing
-from lanes.stand.users import Users
 from lanes.stand.worksite import Site
 
 OWN = "postgresql://me@127.0.0.1:5432/mine"
@@ -63,11 +62,11 @@ def provider(status: int) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = HTTPServer((ports.LOOPBACK, 0), RecordedServer)
+    server = HTTPServer((local.LOOPBACK, 0), RecordedServer)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://{ports.LOOPBACK}:{server.server_port}"
+        yield f"http://{local.LOOPBACK}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
@@ -99,7 +98,7 @@ def test_a_provider_that_does_not_answer_is_a_warning(
     ran, all_steps = steps
     heard = HeardWarnings()
     with provider(status or 200) as base:
-        address = base if status else f"http://{ports.LOOPBACK}:1"
+        address = base if status else f"http://{local.LOOPBACK}:1"
         Stand(
             settings(ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=address), home, home, steps=all_steps
         ).up(heard)

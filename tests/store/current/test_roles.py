@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lanes.cli import app
 from lanes.errors import SetupError
-from lanes.stand.embedded import SUPERUSER
+from lanes.stand.info import SUPERUSER
 from lanes.stand.postgres import Running
 from lanes.store import schema
 from lanes.store.current.roles import DatabaseRole

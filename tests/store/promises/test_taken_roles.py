@@ -18,7 +18,7 @@ from lanes.promises.breaches import (
     role_taken,
 )
 from lanes.promises.incident import IncidentState
-from lanes.stand.embedded import SUPERUSER
+from lanes.stand.info import SUPERUSER
 from lanes.stand.postgres import Running
 from lanes.standing.roles import Role
 from lanes.store import incidents, schema

@@ -1,0 +1,177 @@
+"""What a stand keeps on this machine: private files, ports, locks, and which processes are still ours."""
+
+import fcntl
+import hmac
+import json
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+
+import psutil
+
+POSTGRES = "postgres"
+ENDPOINT = "endpoint"
+SERVER = "prefect-server"
+SUPERVISOR = "supervisor"
+POOLS = {
+    "realtime": "Flow runs that answer at once: drains, and what watches over them",
+    "batch": "Flow runs that may take their time: submission, collection, replays, reports",
+}
+OLDEST_SERVER = 18  # of Postgres
+
+
+KEY = "digest.key"
+KEY_BYTES = 32
+_making_key = Lock()  # steps of one `up` run beside each other; two runs never do
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write the file whole or not at all, readable by its owner only."""
+    descriptor, draft = tempfile.mkstemp(
+        dir=file.parent, prefix=f"{file.name}."
+    )  # its mode is 0600
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+    Path(draft).replace(file)
+
+
+def digest_of_secrets(home: Path, parts: Sequence[str]) -> str:
+    """Return a digest that changes whenever one of the parts does: an HMAC with the key of this home, made when needed."""
+    return hmac.new(
+        _key(home), "\0".join(parts).encode(), lambda: blake2b(digest_size=16)
+    ).hexdigest()
+
+
+def _key(home: Path) -> bytes:
+    file = home / KEY
+    with _making_key:
+        try:
+            kept = bytes.fromhex(file.read_text())
+            if len(kept) == KEY_BYTES:
+                return kept
+        except (OSError, ValueError):
+            pass
+        home.mkdir(parents=True, exist_ok=True)
+        made = secrets.token_bytes(KEY_BYTES)
+        write_private(file, made.hex())
+        return made
+
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free_port(port: int) -> bool:
+    """Whether a server could listen on this port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def any_free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return probe.getsockname()[1]
+
+
+def _kept_port(file: Path) -> int | None:
+    """The port the file remembers, when it is still free."""
+    try:
+        port = int(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return port if is_free_port(port) else None
+
+
+def choose_port(file: Path, *, fresh: bool = False) -> int:
+    """The port of the last run when it is free (and `fresh` is not asked for), else a new one; remembered."""
+    port = None if fresh else _kept_port(file)
+    if port is None:
+        port = any_free_port()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{port}\n")
+    return port
+
+
+def birth_mark(pid: int) -> str | None:
+    """What no other process of this machine shares with that pid: when it began, in this boot; None when the
+    process is gone or a zombie.
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists():
+            return f"{process.create_time():.2f}"
+        ticks = stat.read_text().rpartition(")")[2].split()[19]
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except (psutil.Error, OSError, IndexError):
+        return None
+    return f"{boot}:{ticks}"
+
+
+def is_same(pid: int, mark: str) -> bool:
+    """Whether the process that had this birth mark still runs under this pid."""
+    return birth_mark(pid) == mark
+
+
+@contextmanager
+def file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """The lock is ours inside the block; `on_wait` is called once when somebody else holds it first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait is not None:
+                on_wait()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Users:
+    """One small file per run in `folder`; a run that died is not counted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def enter(self) -> None:
+        """This process uses the stand from now on."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._mine.write_text(json.dumps({"pid": os.getpid(), "mark": birth_mark(os.getpid())}))
+
+    def leave(self) -> None:
+        self._mine.unlink(missing_ok=True)
+
+    def others(self) -> list[int]:
+        """The pids of the other runs that use the stand; files of dead ones are removed."""
+        alive: list[int] = []
+        for file in self.folder.glob("*.json"):
+            try:
+                said = json.loads(file.read_text())
+                pid, mark = int(said["pid"]), str(said["mark"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if not is_same(pid, mark):
+                file.unlink(missing_ok=True)
+            elif pid != os.getpid():
+                alive.append(pid)
+        return alive
+
+    @property
+    def _mine(self) -> Path:
+        return self.folder / f"{os.getpid()}.json"
