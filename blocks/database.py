@@ -20,5 +20,5 @@ class Database(Block):
     )
 
     def connect(self) -> Connection:
-        """A pool of connections; close it, or use it as a context manager."""
+        """Return a pool of connections; close it, or use it as a context manager."""
         return Connection(self.url.get_secret_value())

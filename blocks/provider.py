@@ -90,11 +90,11 @@ class Provider(Block):
         return "" if self.account == host(self.base_url) else self.account
 
     def connect(self) -> "AsyncAnthropic":
-        """A client that asks once; close it, or use it as a context manager."""
+        """Return a client that asks once; close it, or use it as a context manager."""
         login = None if self.login is None else self.login.get_secret_value()
         return connect(api_key=self.api_key.get_secret_value(), base_url=self.base_url, login=login)
 
 
 def host(base_url: str) -> str:
-    """The host of an address, which names an account that nobody named."""
+    """Return the host of an address, the default name of an account."""
     return urlsplit(base_url).hostname or base_url

@@ -49,7 +49,7 @@ class SlackChannel(Block):
     )
 
     def connect(self) -> "Messenger | None":
-        """The way to Slack: the bot where token and channel are known, else the webhook; None without either."""
+        """Return the way to Slack: the bot where token and channel are known, else the webhook; None without either."""
         from lanes.slack.messenger import messenger  # loads the SDK, which no drain needs
 
         return messenger(

@@ -45,9 +45,9 @@ class Question(Form):
     persist_result=False,
 )
 async def advise(question: Question) -> str | State[str]:
-    """The advice is the newest version of artifact `lanes-advice-<workload>`; its headline.
+    """Write the advice as the newest version of artifact `lanes-advice-<workload>` and return its headline.
 
-    A workload that nobody published ends the run as refused.
+    An unpublished workload ends the run as refused.
     """
     try:
         async with database() as db:

@@ -51,13 +51,13 @@ class Order(Form):
     def what(self) -> str:
         """What the run's name says until it leads a rollout."""
         by = PurePath(self.file).name or self.playbook
-        return f"{self.workload} by {by}" if self.workload else "on: any rollout that nobody leads"
+        return f"{self.workload} by {by}" if self.workload else "an open rollout without a run"
 
     def wanted(self) -> Wanted | None:
-        """The rollout to start, None without a workload.
+        """Return the rollout to start, or None without a workload.
 
         Raises:
-            ActionRefused: nobody signed it, or what was written cannot be stored.
+            ActionRefused: it is not signed, or the database cannot store its text.
         """
         if not self.workload:
             return None
@@ -68,7 +68,7 @@ class Order(Form):
 
 @flow(name="migrate", flow_run_name="migrate {order.what}", persist_result=False)
 async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
-    """The rollout was led until it ended, or until a person has to approve; where it stands.
+    """Lead the rollout until it ends or a person has to approve, and return where it stands.
 
     One that cannot start ends the run as refused, with the reason.
     """

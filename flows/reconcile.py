@@ -10,7 +10,7 @@ from tasks.waiting import sole_submitter
 
 @flow(name="reconcile", flow_run_name="batch reconcile", persist_result=False)
 async def reconcile() -> list[str]:
-    """The provider was asked; a sentence for each batch that nobody has confirmed still."""
+    """Ask the provider, and return a sentence for each batch that is still unconfirmed."""
     async with connections() as at, sole_submitter(at):
         left = await unconfirmed(at)
     for sentence in left or ["every batch is confirmed"]:

@@ -63,7 +63,7 @@ class Reading(Form):
 
 @flow(name="replay", flow_run_name="replay {reading.what}", persist_result=False)
 async def replay(reading: Reading) -> str | State[str]:
-    """The items have replay work, and the artifact says how far the replay is; run again, a cut reading goes on.
+    """Give the items replay work, and write the artifact; a second run continues a reading that was cut short.
 
     What cannot be read again ends the run as refused, with the reason.
     """

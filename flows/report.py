@@ -36,7 +36,7 @@ class Period(Form):
 
 @flow(name="report", flow_run_name="report, {period.what}", persist_result=False)
 async def report(period: Period = Period()) -> str | State[str]:  # noqa: B008
-    """The report of the period is the newest version of artifact `lanes-report`; its headline.
+    """Write the report of the period as the newest version of artifact `lanes-report`, and return its headline.
 
     A period that is still to come ends the run as refused.
     """

@@ -10,7 +10,7 @@ from tasks.tidy import empty_out, sweep_out
 
 
 class Retention(Form):
-    """For how long what nobody needs for ever is kept."""
+    """How long to keep what is not needed for ever."""
 
     refused_days: int = Field(
         default=90,
@@ -44,7 +44,7 @@ class Retention(Form):
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)
 async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B008
-    """What is older than it is kept for was deleted, and what items said emptied; the number of rows of each kind."""
+    """Delete what has outlived its retention, empty old items, and return the number of rows of each kind."""
     async with database() as db:
         deleted = await sweep_out(db, **retention.model_dump())
         emptied = await empty_out(db)

@@ -12,7 +12,7 @@ from tasks.watch import pause_s, watching
 
 @flow(name="watch", flow_run_name="promise watch", persist_result=False)
 async def watch() -> int:
-    """The promises were evaluated until the next run took over; the number of incidents opened."""
+    """Evaluate the promises until the next run takes over, and return the number of incidents opened."""
     async with (
         database() as db,
         Tenure(db, Role.WATCHER, every_s=pause_s()) as tenure,

@@ -57,9 +57,9 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Runs the command line; the process exits with the command's code: 0 well, 1 failed, 2 wrong usage.
+    """Run the command line and exit with the command's code: 0 success, 1 failure, 2 wrong usage.
 
-    Whoever reads its output may have had enough of it (`lanes results | head`): it ends with 1 and says nothing.
+    When the reader of its output closes the pipe (`lanes results | head`), it exits with 1 and prints nothing.
     """
     collect_garbage_seldom()
     make_logs_visible()
@@ -91,7 +91,7 @@ def _error_console() -> Any:
 
 
 def _commands(*, summaries: bool) -> App:
-    """The command line, each command loaded when it is called, or with a sentence of each for the overview."""
+    """Return the command line, each command loaded when it is called, or with a sentence of each for the overview."""
     of_all = App(
         name="lanes",
         help="Answers LLM work now, or cheaply later.",
@@ -104,7 +104,7 @@ def _commands(*, summaries: bool) -> App:
 
 
 def _summary(command: str) -> str:
-    """What a command says of itself first, read from its source: the overview loads none of them."""
+    """Return what a command says of itself first, read from its source: the overview loads none of them."""
     module, _, name = command.partition(":")
     said = next(ast.get_docstring(node) for node in _functions(module) if node.name == name)
     return (said or "").partition("\n\n")[0]

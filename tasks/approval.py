@@ -1,4 +1,4 @@
-"""Asks a person: the run is suspended, its process ends, and whoever resumes it fills the form in."""
+"""Questions to a person: the run is suspended, its process ends, and the person who resumes it fills in the form."""
 
 from contextlib import suppress
 from typing import Any, Self
@@ -19,7 +19,7 @@ from lanes.workload.form import Who, Why, arrange
 def _form(schema: dict[str, Any]) -> None:
     arrange(schema)
     schema["minProperties"] = (
-        3  # who, why, and one of the switches: one that nobody touched is not sent
+        3  # who, why, and one of the switches: an untouched switch is not sent
     )
 
 
@@ -50,7 +50,7 @@ class RolloutApproval(RunInput):
 
 
 async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
-    """A person's answer, None when what came in breaks the form; `page` is where the rollout's figures are.
+    """Return a person's answer, None when what came in breaks the form; `page` is where the rollout's figures are.
 
     On the first call the run is suspended and its process ends. Once resumed, the run begins anew and this call,
     under the same number of the question, returns the answer.
@@ -76,7 +76,7 @@ async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
 
 
 async def is_asking(run_id: UUID) -> bool:
-    """Whether that run is suspended, or was resumed and has not ended yet."""
+    """Return whether that run is suspended, or was resumed and has not ended yet."""
     async with get_client() as client:
         try:
             run = await client.read_flow_run(run_id)
@@ -86,7 +86,7 @@ async def is_asking(run_id: UUID) -> bool:
 
 
 async def withdraw(run_id: UUID | None, why: str) -> None:
-    """A run that is suspended for an answer nobody needs any more is cancelled."""
+    """Cancel a run that is suspended for an answer that is not needed any more."""
     if run_id is None:
         return
     with suppress(

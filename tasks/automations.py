@@ -58,7 +58,7 @@ async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> Automat
 
 
 def _silent_runs() -> AutomationCore:
-    """A run whose process died without a word is marked crashed, so that the others can replace it."""
+    """Return the automation that marks a run without a heartbeat as crashed, so that it is replaced."""
     return AutomationCore(
         name="lanes-mark-silent-runs",
         description="A run without a heartbeat for 100 seconds is marked crashed",

@@ -24,9 +24,9 @@ LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is
 
 
 async def deliver_posts(db: Database) -> int:
-    """The channel of block `lanes` was told what it had to be told; the number of messages posted or edited.
+    """Deliver the posts that are due to the channel of block `lanes`; return the number of messages posted or edited.
 
-    Without that block incidents are told to nobody: they stand in `incident_log`.
+    Without that block incidents stay in `incident_log`.
     """
     now = await db.now()
     if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(
@@ -61,7 +61,11 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 async def _tell_of(
     db: Database, messenger: Messenger, briefer: Briefer, post: SlackPost, ui_url: str
 ) -> bool:
-    """Whether Slack was told something of this incident. Raises DeliveryError after its post went back to the outbox."""
+    """Post or edit the message of this incident, and return whether anything was sent.
+
+    Raises:
+        DeliveryError: its post is back in the outbox.
+    """
     async with db.transaction() as run:
         move = next_step(post, edits=messenger.edits, now=run.now)
         if move is SlackStep.NOTHING:
@@ -82,13 +86,13 @@ async def _tell_of(
 async def _messenger() -> Messenger | None:
     try:
         block = await SlackChannel.aload(BLOCK)
-    except ValueError:  # nobody wrote that block
+    except ValueError:  # there is no such block
         return None
     return block.connect()
 
 
 async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bool:
-    """Whether the try of which nobody knows the end had arrived; its message is ours again then."""
+    """Return whether a post without an answer arrived; if so, its message is ours again."""
     channel = await db.run(slack_posts.channel_id)
     since = post.incident.opened_at - LOOKS_BACK
     try:

@@ -24,8 +24,8 @@ from tasks.troubles import described
 
 
 async def edit(db: Database, wished: Edit) -> EditReply:
-    """The block says so and the version is in force, by the road that every publisher takes: the block first, because
-    whoever publishes next reads it. Where the block is not what the author saw, nothing is changed."""
+    """Save the block and put the version in force, the block first, because
+    the next publisher reads it. Where the block is not what the author saw, nothing is changed."""
     spec = Spec.model_validate(wished.definition)
     try:
         async with get_client() as client:
@@ -52,7 +52,7 @@ async def edit(db: Database, wished: Edit) -> EditReply:
 
 
 async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
-    """Whether the block was as its author saw it, and now says what he wants: that and nothing else."""
+    """Save the block if it still is as its author saw it, and return whether it was."""
     await Workload.aregister_type_and_schema(client=client)
     schema, data = Workload._block_schema_id, spec.model_dump(mode="json")
     assert schema is not None

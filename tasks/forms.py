@@ -25,7 +25,7 @@ ASKING = tuple(each for each in Deployment if each not in _WITHOUT_A_WORKLOAD)  
 async def write_choices(
     client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]
 ) -> bool:
-    """Each of these forms offers these workloads; whether any did not. Nothing is written where it offers them already.
+    """Make each of these forms offer these workloads; return whether any had to be written.
 
     Raises:
         FormsRefused: Prefect did not take some of them; the others are written.
@@ -57,7 +57,7 @@ class FormsRefused(Exception):
 
 
 def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:
-    """The schema of its parameters that offers them, None where its own does."""
+    """Return the schema of its parameters that offers them, None where its own does."""
     present = deployment.parameter_openapi_schema or {}
     wanted = offering(present, workloads)
     return None if wanted == present else wanted

@@ -1,4 +1,4 @@
-"""Makes Prefect ready for Lanes: blocks, versions, schedules, automations. Run by `lanes up`."""
+"""Prefect's set-up for Lanes: blocks, versions, schedules, automations. Run by `lanes up`."""
 
 import asyncio
 import sys
@@ -51,7 +51,7 @@ async def remove_retired(client: PrefectClient) -> None:
 
 
 async def _write_connections(settings: Settings) -> None:
-    """The blocks say what the environment says; without a key in it, a provider block somebody wrote stays."""
+    """Write the blocks as the environment says; without a key in it, the provider block stays as it is."""
     if settings.database_url is not None:
         await Database(url=settings.database_url).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
@@ -64,7 +64,7 @@ async def _write_connections(settings: Settings) -> None:
 
 
 async def _named_account() -> str:
-    """The account's name that a person gave the provider block, empty without one: it stays whatever key is set."""
+    """Return the account's name that a person gave the provider block, empty without one: it stays whatever key is set."""
     try:
         return (await Provider.aload(BLOCK)).given_account
     except ValueError:  # no such block yet
@@ -91,7 +91,7 @@ def _slack_channel(settings: Settings) -> SlackChannel:
 
 
 async def _write_workloads(client: PrefectClient) -> None:
-    """The ready-made workloads exist; one that an operator edited or has already is left alone."""
+    """Create the ready-made workloads; one that exists is left alone."""
     for name, definition in sample_workloads().items():
         try:
             await client.read_block_document_by_name(name, Workload.get_block_type_slug())

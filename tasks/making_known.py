@@ -22,7 +22,9 @@ from tasks.schedules import slug_of, write_schedules
 from tasks.troubles import described
 
 KNOWN_WITHIN_S = 5.0
-ASKED_AGAIN_S = 15.0  # by who publishes often: whoever deploys takes schedules and choices away
+ASKED_AGAIN_S = (
+    15.0  # a deploy removes schedules and choices, so those who publish often look again
+)
 MOST_TRIES = 3
 
 
@@ -44,7 +46,7 @@ async def unknown(db: Database, stored: InForce, told: Told | None = None) -> st
     """None once Prefect knows of these versions, as by `make_known`, or was `told` of them lately; else a sentence that says
     why not.
 
-    Whoever publishes waits for it a few seconds at most.
+    Publishing waits a few seconds for it at most.
     """
     if told is not None and told.still(stored):
         return None
@@ -82,7 +84,7 @@ async def make_known(client: PrefectClient, db: Database, stored: InForce) -> In
 
 
 async def _write(client: PrefectClient, stored: InForce) -> bool:
-    """Whether anything had to be written."""
+    """Return whether anything had to be written."""
     keep = {each.workload for each in stored.unreadable}
     forms = {each.name: each for each in await _asking(client)}
     if (submit := forms.get(Deployment.DEPART)) is None:
@@ -95,7 +97,7 @@ async def _write(client: PrefectClient, stored: InForce) -> bool:
 
 
 async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
-    """The deployments whose forms ask for a workload; not everybody deploys all of them."""
+    """Return the deployments whose forms ask for a workload; a checkout may deploy only some."""
     names = [each.value for each in ASKING]
     return await client.read_deployments(
         flow_filter=FlowFilter(name=FlowFilterName(any_=names)),

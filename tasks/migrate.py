@@ -44,7 +44,7 @@ SPLITS_SHOWN = 15
 
 @dataclass(frozen=True)
 class Wanted:
-    """A rollout that somebody asks for."""
+    """A rollout that a person asks for."""
 
     playbook: str
     file: str
@@ -54,10 +54,10 @@ class Wanted:
     why: str
 
     def checked(self) -> "Wanted":
-        """The same.
+        """Return the order after a check.
 
         Raises:
-            ActionRefused: nobody signed it, or what was written cannot be stored.
+            ActionRefused: it is not signed, or the database cannot store its text.
         """
         if not (self.who and self.why):
             raise ActionRefused(
@@ -90,7 +90,7 @@ class Lead:
         return self.rollout.state is RolloutState.WAITING_APPROVAL
 
     async def moves(self) -> bool:
-        """The next move was made, told and shown; whether the rollout is still open."""
+        """Make, publish and show the next move; return whether the rollout is still open."""
         began = time.monotonic()
         now = await self._db.now()
         move = await self.decide(now)
@@ -104,7 +104,7 @@ class Lead:
         return self.rollout.is_open
 
     async def decide(self, now: datetime) -> Move:
-        """The next move of the rollout as its row is now, by what was measured now."""
+        """Return the next move of the rollout as its row is now, by what was measured now."""
         self.rollout = seen = await self._db.run(rollouts.find, self.rollout.id)
         if seen.is_open:
             hindered_by = await self._look_for_hindrances(seen)
@@ -121,12 +121,12 @@ class Lead:
         return move
 
     async def wait(self) -> None:
-        """It is time to look again."""
+        """Wait until it is time to look again."""
         tick = NEAR_TICK_S if Settings.read().provider_is_local else TICK_S
         await asyncio.sleep(max(tick, self._took_s / LOOK_SHARE))
 
     async def hear(self, answer: Approval | None) -> None:
-        """A person's answer is in the row; one that breaks the form is none, and the question is asked again."""
+        """Store a person's answer; ask again when it breaks the form."""
         now = await self._db.now()
         if answer is None:
             await self._db.run(
@@ -136,7 +136,7 @@ class Lead:
             await self._db.run(rollout_moves.hear, self.rollout, answer, now=now)
 
     async def question(self) -> str:
-        """What a person is shown who has to approve."""
+        """Return the question to the person who has to approve."""
         return report.question(
             await self._progress(await self._db.now()), artifact_id=self._artifact_id
         )
@@ -147,7 +147,7 @@ class Lead:
         return report.page(self.rollout, self._artifact_id)
 
     def headline(self) -> str:
-        """Where the rollout stands, in one line."""
+        """Return where the rollout stands, in one line."""
         return (
             f"{report.where_it_stands(self.rollout)}; {self._says}"
             if self._says
@@ -155,7 +155,7 @@ class Lead:
         )
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
-        """What forbids it to go forwards, in sentences; that nobody could look does too."""
+        """Return the hindrances of a forward move as sentences; a failed look is one too."""
         try:
             self._hindrances = await self._db.run(rollouts.hindering_incidents, seen)
         except DBAPIError as error:
@@ -180,7 +180,7 @@ class Lead:
             await make_move(self._db, self.rollout, move, self._judged, type(move).__name__)
 
     async def _show(self, now: datetime) -> None:
-        """The artifact is written when something changed that matters, and once a minute while items come in."""
+        """Write the artifact when something important has changed, and once a minute while items come in."""
         of = self.rollout
         verdicts, held_by = (
             (each.verdict for each in self._judged),
@@ -218,7 +218,7 @@ class Lead:
 async def make_move(
     db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str
 ) -> bool:
-    """The move is made, unless the rollout moved meanwhile."""
+    """Make the move unless the rollout has moved meanwhile, and return whether it was made."""
     async with db.transaction() as run:
         made = await run(rollout_moves.apply, seen, move, judged, now=run.now)
     get_run_logger().info(
@@ -229,7 +229,7 @@ async def make_move(
 
 @asynccontextmanager
 async def leading(db: Database, wanted: Wanted | None, run_id: UUID) -> AsyncIterator[Lead | None]:
-    """The rollout this run leads: its own from before, a new one, or an open one that nobody leads; None without any.
+    """Yield the rollout that this run leads: its own from before, a new one, or an open one without a run; None without any.
 
     Raises:
         PlaybookInvalid, UnknownWorkload, ActionRefused: the rollout that is wanted cannot start.
@@ -276,7 +276,7 @@ async def _take(
 
 
 async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None:
-    """The first open rollout that nobody leads is ours. Those whose run waits for a person were looked after."""
+    """Take the first open rollout that no run leads; look after those whose run waits for a person."""
     taken: Rollout | None = None
     for rollout in await db.run(rollouts.all_open):
         if await db.run(holder_exists, rollouts.lock_key(rollout.id)):
@@ -292,20 +292,20 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
 
 
 async def _guard(db: Database, rollout: Rollout) -> None:
-    """One look at a rollout whose run is suspended: a gate that fails meanwhile takes it back."""
+    """Look once at a rollout whose run is suspended: a gate that has failed takes it back."""
     async with AsyncExitStack() as stack:
         if await _take(stack, db, rollout) and not await Lead(db, rollout).moves():
             await withdraw(rollout.flow_run_id, "the rollout was taken back")
 
 
 async def _waits_for_a_person(rollout: Rollout) -> bool:
-    """Whether its run is suspended, or was resumed and is about to start."""
+    """Return whether its run is suspended, or was resumed and is about to start."""
     waits = rollout.state is RolloutState.WAITING_APPROVAL
     return waits and rollout.flow_run_id is not None and await is_asking(rollout.flow_run_id)
 
 
 async def name_run(run_id: UUID, rollout: Rollout) -> None:
-    """The run is called after the rollout that it leads, also when it took it over."""
+    """Name the run after the rollout that it leads, also when it took it over."""
     with suppress(Exception):  # Prefect is away: a name is not worth a rollout
         async with get_client() as client:
             await client.update_flow_run(

@@ -1,4 +1,4 @@
-"""What a drain's run says of itself in Prefect while nobody answers it: its state and an artifact, once an outage.
+"""The notice of a drain's run in Prefect while the provider does not answer: its state and an artifact, once an outage.
 
 Beside the answers, and within a limit: Prefect delays none of them.
 """
@@ -42,7 +42,7 @@ class Notice:
         self._telling: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
-        """The run says who answers nothing, or that all do again, if that is news. Raises what Prefect or the database does."""
+        """Publish the outage, or its end, in the run's state if that is news. Raises the errors of Prefect and the database."""
         whom = tuple(each.whom for each in self._standstills.all)
         lasts = bool(whom) and time.monotonic() - self._written > AGAIN_S
         if whom != self._told or lasts:
@@ -50,14 +50,14 @@ class Notice:
             await asyncio.shield(self._telling)  # a request that has begun is heard to its end
 
     async def close(self) -> None:
-        """Nothing is under way any more. Whoever waits to take over waits no longer than a few seconds for that."""
+        """End what is under way within a few seconds, because the next drain waits for it."""
         if self._telling is not None:
             await asyncio.wait({self._telling}, timeout=CLOSING_S)
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
 
     def ending(self, answered: int) -> int | State[int]:
-        """What the run ends with: in an outage it is red where nothing else was answered, and says so in any case."""
+        """Return what the run ends with: in an outage it is red where nothing else was answered, and says so in any case."""
         if not self._standstills.all:
             return answered
         standing = self._standing or self._standstills.all

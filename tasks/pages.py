@@ -60,7 +60,7 @@ class Finder:
         return await self._asked(lambda client: _with_departure(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
-        """The pages, as far as Prefect says. The artifact leads to the form too."""
+        """Return the pages, as far as Prefect says. The artifact leads to the form too."""
         wanted = form(of)
         at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
         remedy = (wanted.label, at) if wanted and at else None
@@ -70,7 +70,7 @@ class Finder:
         return IncidentPages(artifact, "" if artifact else AWAY, at)
 
     async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
-        """What Prefect says, None where it does not within a few seconds. Never raises."""
+        """Return what Prefect says, None where it does not within a few seconds. Never raises."""
         if self._away:
             return None
         try:
@@ -90,7 +90,7 @@ class Finder:
 async def write_artifact(
     client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None
 ) -> str:
-    """The page of a new version of the artifact, which that run wrote.
+    """Return the page of a new version of the artifact, which that run wrote.
 
     The client's own way also connects to the stream of events, to say that there is an artifact.
     """
@@ -132,7 +132,7 @@ async def _with_departure(client: PrefectClient, of: Incident, briefing: Briefin
 
 
 def _unfinished(state: State | None) -> str | None:
-    """Why a run of `depart` sent nothing; None of one that did its work."""
+    """Return why a run of `depart` sent nothing; None of one that did its work."""
     if state is None or state.name == "Completed":
         return None
     said = f": {remove_quotes(state.message)}" if state.message else ""
@@ -140,7 +140,7 @@ def _unfinished(state: State | None) -> str | None:
 
 
 async def _nobody_runs(client: PrefectClient) -> str | None:
-    """Why no run of the batch lane begins; None where its pool is ready, or does not say."""
+    """Return why no run of the batch lane begins; None where its pool is ready, or does not say."""
     with suppress(ObjectNotFound):
         match (await client.read_work_pool(Lane.BATCH)).status:
             case WorkPoolStatus.PAUSED:

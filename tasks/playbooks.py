@@ -10,7 +10,7 @@ MOST_BYTES = 256 * 1024
 
 
 def load(name: str, file: str = "") -> Playbook:
-    """The playbook of that name in `migrations/playbooks`, or the one in another file.
+    """Return the playbook of that name in `migrations/playbooks`, or the one in another file.
 
     Raises:
         PlaybookInvalid: there is no such file, or it names the lines and fields that are wrong.

@@ -34,7 +34,7 @@ class Published:
 
 
 async def publish(db: Database, told: Told | None = None) -> Published:
-    """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
+    """Put every valid block in force as a version; an invalid one leaves its last version in force and is an incident, as
     is a version in force that cannot be read any more. `depart` runs in the windows of those in force, and forms offer them,
     once Prefect knows; it is not asked what it was `told` lately.
 
@@ -42,7 +42,7 @@ async def publish(db: Database, told: Told | None = None) -> Published:
     older one stays.
 
     Raises:
-        StillLocked: somebody else holds a workload that changed; every other one is published.
+        StillLocked: another transaction holds a workload that changed; every other one is published.
     """
     taken, documents, looks = _Taken(moved=True), list[BlockDocument](), 0
     async with get_client() as client:
@@ -95,7 +95,7 @@ async def _take(db: Database, documents: Sequence[BlockDocument]) -> _Taken:
 
 @task(name="publish workloads", cache_policy=NO_CACHE, persist_result=False)
 async def publish_workloads(db: Database) -> Published:
-    """As `publish`, and each problem stands in the log of the run."""
+    """Publish, and log each problem."""
     published = await publish(db)
     for problem in published.problems:
         get_run_logger().error("%s", problem)

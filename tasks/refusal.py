@@ -16,5 +16,5 @@ REFUSED = "Refused"  # name of the state; Prefect's event is called after it
 
 
 def refused(reason: Exception) -> State[str]:
-    """The final state of a run whose wish cannot be granted; its message is the reason."""
+    """Return the final state of a run whose wish cannot be granted; its message is the reason."""
     return State(type=StateType.FAILED, name=REFUSED, message=str(reason))

@@ -1,4 +1,4 @@
-"""Reminds people in Slack, in the thread of its message, of a question that nobody answered for a day."""
+"""Reminders in Slack of a question that has been unanswered for a day, in the thread of its message."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from lanes.store.rollouts import rollouts
 
 
 async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
-    """Who has to be reminded was, once a day; the number of replies. A webhook has no threads and reminds nobody."""
+    """Reply to each message whose question is due, once a day, and return the number of replies. A webhook has no threads."""
     if not messenger.edits:
         return 0
     now, total = await db.now(), 0

@@ -1,4 +1,4 @@
-"""Reads the stream again: begins a replay, gives its items work in chunks, and writes down what it would change."""
+"""Replays: begin one, give its items work in chunks, and write down what it would change."""
 
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
@@ -12,7 +12,9 @@ from lanes.store.database import Database
 from lanes.store.replays import promotions, replays
 from tasks.asking import ask_for_run
 
-ASK_S = 30.0  # nobody waits for this run, and without the asking its work would wait for the night
+ASK_S = (
+    30.0  # no caller waits for this run, and without the request its work would wait for the night
+)
 
 
 @task(name="begin replay", cache_policy=NO_CACHE, persist_result=False)
@@ -26,7 +28,7 @@ async def begin_replay(
     who: str,
     why: str,
 ) -> Generation:
-    """The workload's open replay: a new one, or the one like it whose reader went away.
+    """Return the workload's open replay: a new one, or the one like it whose reader went away.
 
     Raises:
         ActionRefused: another replay is open, or there is no such version or range.
@@ -50,7 +52,7 @@ async def begin_replay(
 
 @task(name="read the stream again", cache_policy=NO_CACHE, persist_result=False)
 async def read_stream(db: Database, of: Generation) -> Generation:
-    """Everything in the replay's range has its work; a chunk that was committed is never read twice."""
+    """Give everything in the replay's range its work; a committed chunk is never read twice."""
     seen = of
     while not seen.read_whole:
         before = seen.cursor_position
@@ -63,13 +65,13 @@ async def read_stream(db: Database, of: Generation) -> Generation:
 
 
 async def ask_to_depart(workload: str) -> None:
-    """A run of `depart` was asked for."""
+    """Ask for a run of `depart`."""
     await ask_for_run(runs.depart(workload), limit_s=ASK_S)
 
 
 @task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)
 async def write_diff(db: Database, of: Generation) -> str:
-    """The newest version of artifact `lanes-replay-<workload>` shows what the replay would change; its headline."""
+    """Return the newest version of artifact `lanes-replay-<workload>` shows what the replay would change; its headline."""
     found = await db.run(promotions.compared, of)
     said = report.headline(of, found)
     await acreate_markdown_artifact(

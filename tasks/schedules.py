@@ -40,7 +40,7 @@ async def write_schedules(
 
 
 def _written_for(schedule: DeploymentSchedule) -> str | None:
-    """The workload of a schedule that was written here, None of one that a person added."""
+    """Return the workload of a schedule that was written here, None of one that a person added."""
     workload = departing_workload(schedule.parameters)
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 

@@ -157,7 +157,7 @@ class AsyncLanes:
             onwards = page.onwards
 
     async def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
-        self._place.address()  # within a transaction nobody follows
+        self._place.address()  # not possible within a transaction
         async with self._place.transaction() as connection:
             await connection.run_sync(workloads.check_known, wanted.workload)
             return await connection.run_sync(Following, wanted, reader)

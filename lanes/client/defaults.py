@@ -21,7 +21,7 @@ _guard = threading.Lock()
 
 
 def handle() -> Lanes:
-    """The one of the address that the environment, or the stand, names now. It lives as long as the process."""
+    """Return the handle of the address that the environment, or the stand, names now. It lives as long as the process."""
     url = database_url()
     with _guard:
         found = _handles.get(url)
@@ -31,7 +31,7 @@ def handle() -> Lanes:
 
 
 async def ahandle() -> AsyncLanes:
-    """The same of the running loop. It is closed when the loop is (`asyncio.run` does that)."""
+    """Return the asynchronous handle of the running loop. It is closed with the loop (`asyncio.run` does that)."""
     url, loop = database_url(), asyncio.get_running_loop()
     with _guard:
         handles = _of_loops.setdefault(loop, {})
@@ -46,7 +46,7 @@ async def ahandle() -> AsyncLanes:
 
 
 async def _open_until_the_loop_ends(opened: AsyncLanes) -> AsyncGenerator[None]:
-    """A loop that is shut down closes the generators that were begun in it."""
+    """Begin a generator that the loop closes when it is shut down."""
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What a driver says, as one of our own errors: whoever uses the client needs to know no driver."""
+"""Errors of the database driver as errors of Lanes, so that users of the client need not know the driver."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ def typed() -> Iterator[None]:
 
 
 def tell(error: Exception) -> LanesError | None:
-    """The same in our words; None where it is a fault of ours."""
+    """Return the error of Lanes for a driver's error; None where the fault is ours."""
     match error:
         case NoConnectionFree():
             return DatabaseAway(

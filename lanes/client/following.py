@@ -23,9 +23,9 @@ from lanes.store.database import clock
 from lanes.store.settling import listing
 from lanes.store.settling.news import News
 
-RELOOK_S = 2.0  # the longest between two looks: what nobody notifies is found then
+RELOOK_S = 2.0  # the longest time between two looks, which finds what sent no notification
 APART_S = 0.05  # the shortest, while more and more is committed,
-SHARE = 4  # and so many times as long as a look takes
+SHARE = 4  # and at least this multiple of the time that a look takes
 OUTAGE_S = 60.0  # how long a database that is away is waited for,
 AGAIN_S = 1.0  # and how soon it is tried again
 
@@ -33,7 +33,7 @@ AGAIN_S = 1.0  # and how soon it is tried again
 class Following:
     """The wanted items as they stand, page by page, then what comes to be known of them from its beginning on.
 
-    Whoever has a transaction (READ COMMITTED) looks by it.
+    A caller with a transaction (READ COMMITTED) uses it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Following:
         return found
 
     def arrived(self) -> None:
-        """What was found has reached whoever follows."""
+        """Note that the follower has received what was found."""
         self._unread = self._locked
         if not self._heard:
             self._onwards = self._page.onwards
@@ -101,7 +101,7 @@ class Rhythm:
         self._began_at = time.monotonic()
 
     def away(self, error: DatabaseAway) -> float:
-        """The look met no database: in how many seconds to try again.
+        """Note that the database did not answer, and return in how many seconds to try again.
 
         Raises:
             DatabaseAway: it has been away for longer than a minute.
@@ -111,25 +111,25 @@ class Rhythm:
         return AGAIN_S
 
     def pause_s(self) -> float:
-        """The look went well: how long nobody looks now, whatever is committed."""
+        """Note that the look succeeded, and return how long to wait before the next one, whatever is committed."""
         self._well_at = time.monotonic()
         return max(APART_S, SHARE * (self._well_at - self._began_at))
 
     def arrived(self) -> None:
-        """Something has reached whoever follows, who has done with it what there was to do."""
+        """Note that the follower has received and processed something."""
         self._arrived_at = self._well_at = time.monotonic()
 
     def is_over(self) -> bool:
-        """Whether nothing had come for as long as it may be quiet when the last look began."""
+        """Return whether nothing had come for as long as it may be quiet when the last look began."""
         return self._began_at - self._arrived_at >= self._quiet_s
 
     def wait_s(self) -> float:
-        """How long until the next look is due, unless something is committed before."""
+        """Return how long until the next look is due, unless something is committed before."""
         return max(0.0, min(RELOOK_S, self._arrived_at + self._quiet_s - time.monotonic()))
 
 
 def follow(place: Pool | Joined, following: Following, quiet_s: float | None) -> Generator[Listed]:
-    """The items, then each that comes to be known of; over once nothing has come for `quiet_s` seconds (None: never)."""
+    """Return the items, then each new one; end after `quiet_s` seconds without any (None: never)."""
     roused, rhythm = threading.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), roused.set)
     try:

@@ -142,7 +142,7 @@ class Lanes:
         )
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
-        """The item's current result, None while there is none; the read is recorded.
+        """Return the item's current result, None while there is none; the read is recorded.
 
         Raises:
             AnswerEmptied: there was one, and it is no longer kept.
@@ -154,7 +154,7 @@ class Lanes:
     def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
     ) -> Result | None:
-        """The item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
+        """Return the item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
 
         None when `timeout_s` seconds passed first. However many wait in a process, they share two connections, which are
         none of this handle's.
@@ -178,7 +178,7 @@ class Lanes:
         follow: bool = False,
         quiet_s: float | None = None,
     ) -> Generator[Listed]:
-        """The workload's items with their current answers, in the order in which they were received.
+        """Return the workload's items with their current answers, in the order in which they were received.
 
         Only those in one of the `states`, where some are named, and which stand as they do since `since`. They come in pages:
         between two of them nothing is open. With a `reader` it is recorded that they read the answers, as a page is fetched;
@@ -195,7 +195,7 @@ class Lanes:
         Raises:
             UnknownWorkload: there is no such workload.
             DatabaseAway: the database does not answer; once one follows, not for a minute.
-            TransactionUnfit: the handle works within a transaction, in which nobody follows.
+            TransactionUnfit: the handle works within a transaction, in which following is impossible.
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
         if follow:
@@ -211,7 +211,7 @@ class Lanes:
             onwards = page.onwards
 
     def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
-        self._place.address()  # within a transaction nobody follows
+        self._place.address()  # not possible within a transaction
         with self._place.transaction() as connection:
             workloads.check_known(connection, wanted.workload)
             return Following(connection, wanted, reader)

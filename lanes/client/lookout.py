@@ -28,9 +28,9 @@ from lanes.store.signals import listening
 
 RELOOK_S = 2.0  # the longest between two looks for everybody
 APART_S = 0.05  # the shortest between two such looks,
-SHARE = 4  # and so many times as long as a look takes
+SHARE = 4  # and at least this multiple of the time that a look takes
 LINGER_S = 1.0  # how long the connections outlive the last who waits
-ANSWER_WITHIN_S = 10.0  # for the look that is owed to whoever's time is up
+ANSWER_WITHIN_S = 10.0  # for the last look before a caller's time is up
 
 
 def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
@@ -90,7 +90,7 @@ class Lookout:
         threading.Thread(target=self._run, name="lanes-wait", daemon=True).start()
 
     def join(self, waiter: Waiter) -> bool:
-        """Whether one waits here from now on; False: this lookout has ended."""
+        """Join a waiter; return False where this lookout has ended."""
         with self._guard:
             if not self._ended:
                 self._waiting.add(waiter)
@@ -98,7 +98,7 @@ class Lookout:
             return not self._ended
 
     def attend(self, rouse: Callable[[], object]) -> bool:
-        """Whether that is called from now on when something may have been committed; False: this lookout has ended."""
+        """Call that when something may have been committed; return False where this lookout has ended."""
         with self._guard:
             if not self._ended:
                 self._roused.add(rouse)
@@ -129,7 +129,7 @@ class Lookout:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # whoever waits hears of it; there is nobody else to tell
+        except BaseException as error:  # the callers who wait get it; no other code can handle it
             with self._guard:
                 self._ended = True
                 left = list(self._waiting)
@@ -192,7 +192,7 @@ class Lookout:
 
 
 async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
-    """Whether it was set within that time."""
+    """Return whether it was set within that time."""
     try:
         async with asyncio.timeout(within_s):
             await event.wait()
@@ -202,7 +202,7 @@ async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
 
 
 def _reason(error: BaseException) -> BaseException:
-    """Why nobody can look, in our words where they are ours to give."""
+    """Return the reason why looking fails, as an error of Lanes where there is one."""
     if isinstance(error, BaseExceptionGroup):
         return _reason(error.exceptions[0])
     why: LanesError | None = None
@@ -250,7 +250,7 @@ class Ear:
 
 
 def _enter(url: str, join: Callable[[Lookout], bool]) -> Lookout:
-    """The lookout of that address that somebody has joined; another one where the last has ended."""
+    """Join the lookout of that address; start another one when the last has ended."""
     with _guard:
         lookout = _lookouts.get(url)
         if lookout is None or not join(lookout):

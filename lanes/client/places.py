@@ -58,7 +58,7 @@ class Pool:
         return repeated(once)
 
     def address(self) -> str:
-        """Where those who wait look, on connections of their own.
+        """Return where those who wait look, on connections of their own.
 
         Raises:
             SetupError: the engine does not say.
@@ -92,7 +92,7 @@ class Joined:
             return act(connection)
 
     def address(self) -> str:
-        """Raises TransactionUnfit: nobody waits within a transaction."""
+        """Raise TransactionUnfit: waiting within a transaction is impossible."""
         raise TransactionUnfit(NO_WAITING)
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class AsyncJoined:
             return await act(connection)
 
     def address(self) -> str:
-        """Raises TransactionUnfit: nobody waits within a transaction."""
+        """Raise TransactionUnfit: waiting within a transaction is impossible."""
         raise TransactionUnfit(NO_WAITING)
 
     async def close(self) -> None:
@@ -168,7 +168,7 @@ class AsyncJoined:
 
 
 def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Joined:
-    """Where a synchronous handle works.
+    """Return where a synchronous handle works.
 
     Raises:
         SetupError: that is no address of Postgres, or no driver of ours.
@@ -191,7 +191,7 @@ def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Jo
 def async_place(
     where: str | URL | AsyncEngine | AsyncConnection | None, most: int
 ) -> AsyncPool | AsyncJoined:
-    """Where an asynchronous handle works; see `place`."""
+    """Return where an asynchronous handle works; see `place`."""
     match where:
         case AsyncEngine():
             _check_driver(where)

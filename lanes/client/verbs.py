@@ -228,7 +228,7 @@ def _refusal(workload: object, fields: object, refused: Refused) -> Refusal:
 def page(
     connection: Connection, wanted: ListingQuery, onwards: int, reader: str | None
 ) -> ListingPage:
-    """The next of the wanted items; what the reader, where there is one, reads of them is recorded."""
+    """Return the next of the wanted items; what the reader, where there is one, reads of them is recorded."""
     found = listing.page(connection, wanted, onwards=onwards)
     record_reads(connection, wanted.workload, found.items, reader)
     return found
@@ -237,9 +237,9 @@ def page(
 def record_reads(
     connection: Connection, workload: str, items: Sequence[Listed], reader: str | None
 ) -> list[Listed]:
-    """The reader, where there is one, has read the answers of these items, as far as they have one.
+    """Record that the reader, where there is one, has read the answers of these items.
 
-    Nobody is waited for: the reads of those that another transaction has locked are not recorded, and they are returned.
+    It never waits: items that another transaction has locked are returned, but their reads are not recorded.
     """
     if reader is None:
         return []
@@ -258,7 +258,7 @@ def wanted(
     follow: bool,
     reader: str | None,
 ) -> ListingQuery:
-    """Which items `Lanes.results` lists.
+    """Return which items `Lanes.results` lists.
 
     Raises:
         Refused: there is no such state, none of them is told of to one who follows, or the reader is no text to store.
@@ -282,7 +282,7 @@ def wanted(
 
 
 def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> ResultRequest:
-    """What one waits for, or reads, as it can be asked.
+    """Return the items to wait for, or to read, as the database is asked for them.
 
     Raises:
         Refused: the workload, key or reader is no text that a database takes.
@@ -296,7 +296,7 @@ def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Re
 
 
 def text_of(value: object, where: str) -> str:
-    """The name as a text that can be stored.
+    """Return the name as a text that can be stored.
 
     Raises:
         Refused: it cannot be stored.
@@ -308,7 +308,7 @@ def text_of(value: object, where: str) -> str:
 
 
 def never(asked: ResultRequest, why: NoResult) -> LanesError | None:
-    """Why nobody needs to wait for that any longer; None while one may."""
+    """Return the reason why waiting is pointless, None while it is not."""
     item = f'item "{asked.key}" of workload "{asked.workload}"'
     match why:
         case NoResult.NOT_YET:
@@ -328,7 +328,7 @@ def never(asked: ResultRequest, why: NoResult) -> LanesError | None:
 
 
 def missing(connection: Connection, workload: str, key: str) -> UnknownWorkload | UnknownItem:
-    """Which of the two there is not."""
+    """Return the error that says whether the workload or the item is missing."""
     try:
         workloads.check_known(connection, workload)
     except UnknownWorkload as unknown:

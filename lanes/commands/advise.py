@@ -67,7 +67,7 @@ def advise(
 
 
 def as_data(advice: Advice) -> dict[str, Any]:
-    """Everything of the advice, with the break-even and the intervals worked out; null where it never pays or is not known."""
+    """Return the advice as data, with break-even and intervals; null where it never pays or is unknown."""
     even, share = advice.break_even, advice.needs.low if advice.needs else None
     worked_out = {}
     if even is not None and share is not None:

@@ -32,7 +32,7 @@ def figures(
     """Make the figures of a period anew from the facts, whole days of UTC at a time; nothing else is changed.
 
     The lanes go on meanwhile, and readers see each day as it was or as it is. Reads that were deleted by age are no longer
-    counted afterwards. Exit code 1 when somebody else rebuilds, 2 when a moment cannot be read.
+    counted afterwards. Exit code 1 while another process rebuilds, 2 when a moment cannot be read.
     """
 
     def rebuild(pool: Engine) -> int:

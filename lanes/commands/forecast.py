@@ -99,7 +99,9 @@ def dry_run(
     ] = None,
     most: Annotated[
         int | None,
-        Parameter(help=f"With --with: the newest so many items at most; {MOST:,} by default."),
+        Parameter(
+            help=f"With --with: the largest number of items, the newest first; {MOST:,} by default."
+        ),
     ] = None,
     columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
@@ -150,7 +152,7 @@ def dry_run(
 
 
 def _given(options: Mapping[str, object]) -> str:
-    """The names of those that somebody wrote."""
+    """Return the names of the options that were given."""
     return ", ".join(name for name, value in options.items() if value is not None)
 
 

@@ -102,7 +102,7 @@ def init(
 
 
 def _looked_at(file: Path, layout: Layout) -> Sample:
-    """A sample of the file. ValueError where it is none that the file door reads."""
+    """Return a sample of the file. ValueError where it is none that the file door reads."""
     if not file.is_file():
         raise ValueError(f'there is no file "{file}"')
     is_csv = file.suffix.lower() == ".csv"
@@ -156,7 +156,7 @@ def _check_separator(file: Path) -> None:
 
 
 def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
-    """The draft. ValueError where no definition can be made of what the columns hold."""
+    """Return the draft. ValueError where no definition can be made of what the columns hold."""
     try:
         return from_columns(name, sample, proposal, file=file.name)
     except SpecInvalid as invalid:
@@ -174,6 +174,6 @@ def _say(sentences: Sequence[str], then: Sequence[tuple[str, str]]) -> None:
 
 
 def _instead(name: str) -> str:
-    """What the name could be."""
+    """Return what the name could be."""
     near = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:63].rstrip("-")
     return f"and begins with a letter; for example {near or 'comments'}"

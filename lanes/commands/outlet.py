@@ -1,4 +1,4 @@
-"""Where a command's rows go: standard output, which may be slow, a file, or a pipe that somebody closes."""
+"""The output of a command's rows: standard output, which may be slow, a file, or a pipe that its reader closes."""
 
 import os
 import select
@@ -18,17 +18,17 @@ TOLD_EVERY_S = 10.0  # where it cannot be shown in place
 
 
 class ReaderLeft(Exception):
-    """Nobody reads any more, as after `| head`: not an error of whoever writes."""
+    """The reader has closed the pipe, as `| head` does; this is no error."""
 
 
 class Outlet:
     """Standard output in UTF-8, whatever the locale says."""
 
     def write(self, text: str) -> None:
-        """The text is with the reader, or on its way.
+        """Write the text to the reader.
 
         Raises:
-            ReaderLeft: there is none any more.
+            ReaderLeft: the reader has closed the pipe.
             SetupError: it takes no more, as a disk that is full.
         """
         try:
@@ -44,7 +44,7 @@ class Outlet:
             ) from error
 
     def look(self) -> None:
-        """Nothing happens as long as somebody reads, or nobody can tell.
+        """Check that the reader has not closed the pipe, where the system can tell.
 
         Raises:
             ReaderLeft: the other end of the pipe is closed.
@@ -69,7 +69,7 @@ class Counting:
         self._silent = done is None and sys.stdout.isatty()
 
     def add(self, number: int) -> None:
-        """So many more."""
+        """Count `number` more rows."""
         self._count += number
         now = time.monotonic()
         if self._silent or now < self._next:
@@ -86,7 +86,7 @@ class Counting:
             self._status.update(said)
 
     def close(self) -> None:
-        """What was shown in place is gone."""
+        """Remove what was shown in place."""
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -94,7 +94,7 @@ class Counting:
 
 @contextmanager
 def counting(what: str, done: str | None = None) -> Iterator[Counting]:
-    """Counts rows as they are written, or as that is done with them."""
+    """Count rows as they are written, or as `done` says."""
     counted = Counting(what, done)
     try:
         yield counted
@@ -103,7 +103,7 @@ def counting(what: str, done: str | None = None) -> Iterator[Counting]:
 
 
 def _drop_the_rest() -> None:
-    """What is buffered still meets neither a closed pipe nor a full disk when the process ends."""
+    """Discard buffered output, so that the end of the process does not fail on a closed pipe or a full disk."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -104,7 +104,7 @@ def preview(
 def _definition(
     connection: Connection, name: str, file: Path | None, now: datetime
 ) -> tuple[Version, Splits, Sharing]:
-    """The version in force, or the one that a file would make of it; the splits that would hold, and how calls would share."""
+    """Return the version in force, or the one that the file would make, with the splits and the sharing of calls."""
     splits, shares = workloads.splits(connection), sharing.known(connection, now=now)
     if file is None:
         version = workloads.current(connection, name)
@@ -126,7 +126,12 @@ def _definition(
 
 
 def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> FileLine:
-    """The item in that line, or the first. ValueError or NoItem where there is none, Refused where a door would refuse it."""
+    """Return the item in that line, or the first.
+
+    Raises:
+        ValueError, NoItem: there is none.
+        Refused: a door would refuse it.
+    """
     if file == STDIN or file.suffix.lower() == ".json":
         with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
             said = opened.read(LONGEST_LINE + 1)

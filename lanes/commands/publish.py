@@ -150,7 +150,7 @@ def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
 
 
 def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
-    """The version in force, or why it cannot be read."""
+    """Return the version in force, or why it cannot be read."""
     with pool.begin() as connection:
         try:
             return workloads.current(connection, name)
@@ -161,7 +161,7 @@ def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
 def _shown(
     wanted: NamedSpec, found: Comparison, stands: Version | SpecInvalid | None
 ) -> list[Text]:
-    """What publishing would change, before it is done."""
+    """Return what publishing would change, before it is done."""
     name, told = wanted.name, list[Text]()
     if found.in_force is None:
         title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
@@ -199,14 +199,14 @@ def _shown(
 
 
 def _agreed() -> bool:
-    """Whether a person at the terminal agrees."""
+    """Return whether a person at the terminal agrees."""
     with suppress(EOFError, KeyboardInterrupt):
         return Confirm.ask("Publish it?", default=False)
     return False
 
 
 def _said(name: str, told: EditReply) -> str | None:
-    """What a person has to know of how it ended; None when all is well."""
+    """Return what a person has to know of how it ended; None when all is well."""
     why = f" ({told.detail})" if told.detail else ""
     match told.outcome:
         case EditOutcome.PUBLISHED:
@@ -299,7 +299,7 @@ def export(
 
 
 def _in_force(pool: Engine, name: str) -> Spec:
-    """What is in force, in the order in which its author wrote it where the block still says so."""
+    """Return what is in force, in the order in which its author wrote it where the block still says so."""
     with pool.begin() as connection:
         version = workloads.current(connection, name)
     try:

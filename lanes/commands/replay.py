@@ -146,7 +146,7 @@ def _read_whole(pool: Engine, of: Generation) -> Generation:
 
 
 def _ask_to_depart(workload: str) -> bool:
-    """Whether a Prefect that is known took the request for a run of `depart`; the work waits either way."""
+    """Return whether a Prefect that is known took the request for a run of `depart`; the work waits either way."""
     try:
         with reaching.prefect(Settings.read()) as api:
             api.run(runs.depart(workload))

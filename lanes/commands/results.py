@@ -200,7 +200,7 @@ def pages(pool: Engine, wanted: ListingQuery) -> Iterator[list[Listed]]:
 
 
 def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
-    """The last that were received, the newest at the end."""
+    """Return the last items that were received, the newest at the end."""
     found: list[Listed] = []
     before: int | None = None
     while len(found) < most:
@@ -236,7 +236,7 @@ def followed(
         news.told()
         if items:
             yield items
-        well_at = time.monotonic()  # however long whoever reads took: it is no outage
+        well_at = time.monotonic()  # a slow reader is no outage
         if not news.more:
             pause()
 

@@ -46,7 +46,7 @@ QUESTION = "Where is my parcel? The tracking has not moved since Monday."
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run shall send, and whether the stand stays up afterwards. Without a file it sends the samples."""
+    """The items that a run sends, and whether the stand stays up afterwards. Without a file it sends the samples."""
 
     file: Path | None
     workload: str
@@ -69,17 +69,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where somebody stands who reads on: how `lanes` is called there, and Prefect's addresses."""
+    """The shell of the reader: how `lanes` is called there, and Prefect's addresses."""
 
     lanes: str
     api_url: str
     ui_url: str
     login: Path | None  # the file that holds the login of the stand's own Prefect
-    stays_up: bool  # the stand, whatever becomes of this run: somebody else put it up
+    stays_up: bool  # the stand, because another command put it up
 
     @classmethod
     def of(cls, environment: Mapping[str, str], up: StandInfo) -> Self:
-        """As the shell has it that started this process with that environment."""
+        """Return the surroundings of the shell that started this process with that environment."""
         called, api_url = program(environment, Path.cwd()), up.prefect_api_url.rstrip("/")
         own = up.home / OF_STAND if "prefect" in up.embedded else None
         return cls(called, api_url, up.ui_url, own, stays_up=not up.transient)
@@ -111,7 +111,7 @@ def run(
     """Run the main job: start the stand, send items, answer and batch them, settle, and print the report.
 
     It says what it waits for, and ends with five answers, the links to the report and the runs, and three commands to go on
-    with. A terminal counts wherever it is: `make run | tee log` stays up. Where there is none, nobody could press Ctrl-C.
+    with. Any standard stream may be the terminal: `make run | tee log` stays up. Without one it ends, as Ctrl-C is impossible.
 
     AnswerExample: lanes run --once --input messages.csv --workload tickets --field text --label category
     """
@@ -154,7 +154,7 @@ def run(
 
 
 def _main_job(wanted: Wanted, up: StandInfo, at: Surroundings) -> tuple[int, bool]:
-    """The exit code, and whether the stand stays up now."""
+    """Return the exit code, and whether the stand stays up now."""
     url = Settings.read().database_url
     assert url is not None
     pool = engine(url.get_secret_value())
@@ -208,7 +208,7 @@ def _send(job: MainJob, wanted: Wanted) -> Sent:
 
 
 def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
-    """Whether somebody sits at one of the streams and can press Ctrl-C; closed ones count as nobody.
+    """Return whether one of the streams is a terminal, so that a person can press Ctrl-C; closed ones are not.
 
     The standard streams unless told.
     """
@@ -240,7 +240,7 @@ def _interrupt(*_: object) -> None:
 
 
 def program(environment: Mapping[str, str], here: Path) -> str:
-    """How the `lanes` of this installation is called from `here`: by its name where a shell finds it, else by its path."""
+    """Return how to call this installation's `lanes` from `here`: by name where a shell finds it, else by path."""
     own = Path(sys.executable).parent / "lanes"
     found = shutil.which("lanes", path=environment.get("PATH", ""))
     if found is not None and Path(found).absolute() == own:
@@ -274,7 +274,7 @@ def next_steps(
 
 
 def own_event(at: Surroundings, workload: str, field: str, key: str, now: datetime) -> str:
-    """A call of curl that sends one urgent item as an event."""
+    """Return a call of curl that sends one urgent item as an event."""
     event = {
         "id": str(uuid4()),
         "occurred": now.isoformat(timespec="seconds"),

@@ -170,8 +170,8 @@ def overhead(
 ) -> int:
     """Show or set what each lane takes a month beside the provider's bill: infrastructure and engineering.
 
-    Report, advice and quote count the newest amount that has begun, a workload's own before that of every workload. What nobody
-    set is assumed, and the list says so. Nothing that was set is ever changed: a later amount takes its place.
+    Report, advice and quote count the newest amount that has begun, a workload's own before that of every workload.
+    Amounts that are not set are assumed, and the list says so. A later amount replaces an earlier one, which is kept.
 
     Example: lanes overhead set tickets --lane batch --kind engineering --usd 250 --from 2026-11-01 --why "two hours less"
 

@@ -103,7 +103,7 @@ def _settings(runs: RunsWith) -> dict[str, Said]:
 
 
 def _kept(runs: RunsWith) -> dict[str, object]:
-    """What the stand runs with, and where this shell differs."""
+    """Return what the stand runs with, and where this shell differs."""
     return {
         "settings": {variable: asdict(value) for variable, value in _settings(runs).items()},
         "differences": [{**asdict(each), "sentence": each.sentence} for each in runs.differences],
@@ -111,7 +111,7 @@ def _kept(runs: RunsWith) -> dict[str, object]:
 
 
 def _newest_report(runs: RunsWith) -> str | None:
-    """The page of the newest report in the Prefect UI; None without one, or while Prefect does not answer."""
+    """Return the page of the newest report in the Prefect UI; None without one, or while Prefect does not answer."""
     from lanes.report.links import REPORT, report_page
     from lanes.stand.prefect_api import PrefectApi
 
@@ -129,7 +129,7 @@ def _newest_report(runs: RunsWith) -> str | None:
 
 
 def _figures(hours: int, runs: RunsWith) -> "Snapshot | None":
-    """What the lanes did in the last hours; None while no database of Lanes answers."""
+    """Return what the lanes did in the last hours; None while no database of Lanes answers."""
     url = runs.database_url()
     if url is None:
         return None

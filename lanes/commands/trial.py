@@ -49,7 +49,7 @@ LEGEND: Legend = {
 def try_definition(
     file: Path, workload: str | None, *, since: str, most: int, as_json: bool
 ) -> int:
-    """What the definition of the file would have made of what came since then; the exit code."""
+    """Show what the definition of the file would have done with past items, and return the exit code."""
     if not file.is_file():
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2

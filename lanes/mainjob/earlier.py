@@ -29,9 +29,9 @@ MOST = 1_000  # items that no router has seen, among which those are looked for
 def entered(
     connection: Connection, workload: str, given: Sequence[Sample], *, now: datetime
 ) -> list[str] | None:
-    """The keys of those that are received and routed now, and due soon; none of a workload that is not in force.
+    """Return the keys of those that are received and routed now, and due soon; none of a workload that is not in force.
 
-    None: somebody else routes at this moment; nothing was done, and it may be tried again in another transaction.
+    None: another router is at work; nothing was done, and another transaction may try again.
     """
     if not routes.begin(connection, PATIENCE).alone:
         return None

@@ -80,7 +80,7 @@ class Sent:
         return sum(map(len, self.keys.values()))
 
     def joined_by(self, more: Sequence[Sample]) -> None:
-        """These are of the run, too."""
+        """Count these items as items of the run."""
         for each in more:
             self.keys.setdefault(each.workload, []).append(each.key)
 
@@ -93,12 +93,12 @@ class MainJob:
         self._looked_at = float("-inf")  # for what is waited for
 
     def now(self) -> datetime:
-        """The database's time."""
+        """Return the database's time."""
         with self._pool.begin() as connection:
             return clock(connection)
 
     def await_drain(self, *, within_s: float = 20) -> None:
-        """A drain reads events and routes, or the time was up: items sent earlier would only wait for it."""
+        """Wait until a drain routes, or the time is up: items sent earlier would only wait for it."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
             with self._pool.begin() as connection:
@@ -157,7 +157,7 @@ class MainJob:
         return waiting
 
     def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> Sent:
-        """Every line was admitted through the file door, or refused with its number and reason."""
+        """Send every line through the file door, which admits it or refuses it with its number and a reason."""
         sent = Sent()
         for admitted in admit_file(self._pool, path, workload, layout, now=self.now()):
             sent.keys.setdefault(workload, []).extend(admitted.keys)
@@ -167,7 +167,7 @@ class MainJob:
         return sent
 
     def follow(self, sent: Sent) -> Counter[str]:
-        """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
+        """Return the states of the run's items when all of them are over, or when nothing has moved for three minutes."""
         states, moved, departing = Counter[str](), time.monotonic(), None
         movers = Movers(
             None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local
@@ -200,7 +200,7 @@ class MainJob:
             self._label(entered)
 
     def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
-        """What is open of the run's items and who moves it on, as a sentence."""
+        """Return what is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
             now = clock(connection)
             return sentence(story.look(connection, sent.keys, now=now), movers or Movers(), now=now)
@@ -238,7 +238,7 @@ class MainJob:
         ]
 
     def examples(self, sent: Sent) -> list[AnswerExample]:
-        """Some real answers of the run, of every lane."""
+        """Return some real answers of the run, of every lane."""
         with self._pool.begin() as connection:
             found = [
                 each
@@ -260,7 +260,7 @@ class MainJob:
             return first or clock(connection)
 
     def snapshot(self, since: datetime) -> Snapshot:
-        """The figures of everything received from `since` on."""
+        """Return the figures of everything received from `since` on."""
         with self._pool.begin() as connection:
             return snapshot.take(connection, since=since, now=clock(connection))
 
@@ -277,20 +277,20 @@ class MainJob:
         )
 
     def _waits(self, said: Callable[[], str]) -> None:
-        """The onlooker hears what is waited for; it is asked for once a second at most, as it costs queries."""
+        """Tell the onlooker what the run waits for, at most once a second, because finding out costs queries."""
         if time.monotonic() - self._looked_at >= SAY_S:
             self._onlooker.waits(said())
             self._looked_at = time.monotonic()
 
     def _looks_every_s(self) -> float | None:
-        """How often open batches are looked up, None where Prefect does not say: nothing checks what a block holds."""
+        """Return how often open batches are looked up, None where Prefect does not say: nothing checks what a block holds."""
         with suppress(StandError):
             every_s = (self._api.block("lanes-provider", "lanes") or {}).get("poll_s")
             return every_s if isinstance(every_s, int | float) else None
         return None
 
     def _label(self, of: Sequence[Sample]) -> None:
-        """What a person says is right of these is known; of two of one key the later."""
+        """Store the labels; of two with one key the later counts."""
         with self._pool.begin() as connection:
             for workload in {each.workload for each in of}:
                 right = {

@@ -29,7 +29,7 @@ class Sample:
 
 
 def samples(run: str, *, now: datetime) -> list[Sample]:
-    """Every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
+    """Return every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
     return [
         _sample(workload, each, run, now)
         for workload in sample_workloads()
@@ -38,7 +38,7 @@ def samples(run: str, *, now: datetime) -> list[Sample]:
 
 
 def amendments(run: str, *, now: datetime) -> list[Sample]:
-    """What customers add to items of this run, and what is right then."""
+    """Return what customers add to items of this run, and what is right then."""
     return [
         _sample(workload, each, run, now)
         for workload, given in sample_amendments().items()
@@ -47,7 +47,7 @@ def amendments(run: str, *, now: datetime) -> list[Sample]:
 
 
 def appeals(run: str, *, now: datetime) -> list[Sample]:
-    """The items of this run that came some minutes before it."""
+    """Return the items of this run that came some minutes before it."""
     return [
         _sample(workload, each, run, now)
         for workload, given in sample_appeals().items()

@@ -52,7 +52,7 @@ class Scene:
         self._told: float | None = None
 
     def look(self) -> list[Sample]:
-        """What was answered since the last look is read, what is answered is amended, and what came before enters: these."""
+        """Read new answers, amend answered items, admit earlier items, and return their keys."""
         entered = self._enter() if self.expects_more else []
         if not self._unread and not self._late:
             return entered
@@ -70,13 +70,13 @@ class Scene:
         return bool(self._before) and self._elapsed() - self._began < ENTERED_WITHIN_S
 
     def holds_back(self, workload: str) -> bool:
-        """Whether its batch is to wait: it should see late data that is on its way, and come too late for what came before."""
+        """Return whether its batch should wait, to see late data and to be late for the earlier items."""
         early = [each.workload for each in self._before if self.expects_more]
         awaited = {of for of, _ in (*self._late, *self._entered)}.union(early)
         return workload in awaited and self._elapsed() - self._began < GIVEN_UP_AFTER_S
 
     def _enter(self) -> list[Sample]:
-        """Those that are in now; none while nobody takes late items to real time, or others route."""
+        """Admit the earlier items and return their keys; none while no run rescues late items, or another router is at work."""
         with self._pool.begin() as connection:
             if not holder_exists(connection, Role.COLLECTOR):
                 return []
@@ -100,7 +100,7 @@ class Scene:
                 self._entered.discard((asked.workload, asked.key))
 
     def _ready(self, connection: Connection) -> list[Sample]:
-        """What is to be told once all items that it is about are answered; what is in force is no longer late."""
+        """Return the amendments whose items are all answered, so that none is late."""
         if not self._late:
             return []
         asked = {"workloads": [of for of, _ in self._late], "keys": [key for _, key in self._late]}

@@ -32,12 +32,12 @@ class Address:
 
 
 def names() -> list[str]:
-    """What has an address."""
+    """Return the names of what has an address."""
     return list(FOUND)
 
 
 def find(name: str, settings: Settings) -> Address:
-    """Where that is."""
+    """Return its address."""
     try:
         return Address(name, FOUND[name](settings))
     except SetupError as reason:
@@ -53,7 +53,7 @@ def without_password(address: URL) -> URL:
 
 
 def password(address: URL) -> str | None:
-    """What `without_password` leaves out, wherever in the address it stood."""
+    """Return what `without_password` leaves out, wherever in the address it stood."""
     asked = address.query.get("password")
     return asked if isinstance(asked, str) else address.password
 
@@ -94,7 +94,7 @@ FOUND: dict[str, Callable[[Settings], str]] = {
 
 
 def psql_program(path: str | None = None) -> Path:
-    """The psql of the embedded Postgres, else the one on the PATH.
+    """Return the psql of the embedded Postgres, else the one on the PATH.
 
     Raises:
         StandError: there is none.
@@ -115,7 +115,7 @@ def psql_program(path: str | None = None) -> Path:
 
 
 def psql_command(psql: Path, database: URL, arguments: Sequence[str]) -> list[str]:
-    """What is run. Every process of the machine may see it: it holds no password."""
+    """Return the command. Every process of the machine may see it, so it holds no password."""
     return [
         str(psql),
         f"--dbname={without_password(database).render_as_string(hide_password=False)}",
@@ -124,6 +124,6 @@ def psql_command(psql: Path, database: URL, arguments: Sequence[str]) -> list[st
 
 
 def psql_environment(database: URL, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What it is given besides: the password, where the address has one."""
+    """Return the environment of psql, with the password where the address has one."""
     secret = password(database)
     return {**inherited, **({"PGPASSWORD": secret} if secret is not None else {})}

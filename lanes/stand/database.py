@@ -30,7 +30,7 @@ def read_address(text_: str, called: str = "LANES_DATABASE_URL") -> URL:
 
 
 def shown(url: URL) -> str:
-    """The address without user and password, for people."""
+    """Return the address without user and password, for people."""
     return f"{url.host or 'a local socket'}{f':{url.port}' if url.port else ''}/{url.database}"
 
 

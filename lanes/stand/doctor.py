@@ -74,7 +74,7 @@ def examine(
 
 
 def all_well(findings: Sequence[Finding]) -> bool:
-    """Whether every check was made and came out well."""
+    """Return whether every check was made and came out well."""
     return all(finding.verdict is Verdict.OK for finding in findings)
 
 

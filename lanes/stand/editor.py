@@ -28,12 +28,12 @@ class Editor:
         self._settings = settings
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """What the block of a workload says; None without one. StandError where Prefect gives no answer."""
+        """Return what the block of a workload says; None without one. StandError where Prefect gives no answer."""
         with reaching.prefect(self._settings, timeout_s=ANSWER_S) as api:
             return api.block(BLOCK_TYPE, name)
 
     def save(self, edit: Edit) -> EditReply:
-        """What became of an edit.
+        """Return what became of an edit.
 
         Raises:
             StandError: it is not known.

@@ -13,7 +13,7 @@ class StandError(SetupError):
         self.log = log
 
     def tail(self, lines: int = 20) -> str:
-        """The last lines of the log, or nothing when there is none."""
+        """Return the last lines of the log, or nothing when there is none."""
         if self.log is None or not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -101,7 +101,7 @@ class StandInfo:
         return {name: value for name in (login.KEY, login.PAIR) if (value := os.environ.get(name))}
 
     def environment(self) -> dict[str, str]:
-        """The variables that make a process part of this stand; what is the user's own is inherited."""
+        """Return the variables that make a process part of this stand; what is the user's own is inherited."""
         said = {"LANES_HOME": str(self.home), "PREFECT_API_URL": self.prefect_api_url}
         if "database" in self.embedded and self.postgres is not None:
             said["LANES_DATABASE_URL"] = self.postgres.url("lanes")
@@ -134,7 +134,7 @@ def prefect_client_environment(home: Path) -> dict[str, str]:
 
 
 def load_info(home: Path) -> StandInfo | None:
-    """What the last `up` left in this home; None when nothing is up or the file is unreadable."""
+    """Return what the last `up` left in this home; None when nothing is up or the file is unreadable."""
     try:
         fields: dict[str, Any] = json.loads((home / FILE).read_text())
         postgres, settings = fields.pop("postgres"), fields.pop("settings", None)

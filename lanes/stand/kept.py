@@ -45,7 +45,7 @@ COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: some 10 ms and 4 MB
 
 @dataclass(frozen=True)
 class Said:
-    """What a variable says, for people; of a secret what of it may be shown, and by which fingerprint the same one is known."""
+    """The value of a variable for people; of a secret only the part that may be shown, and its fingerprint."""
 
     shown: str
     fingerprint: str = ""
@@ -135,7 +135,7 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def fingerprint(variable: str, secret: str) -> str:
-    """The same for the same secret, on every machine; guessing a secret by it is slow, and cannot be sure."""
+    """Return the same for the same secret, on every machine; guessing a secret by it is slow, and cannot be sure."""
     told = _as_one_writes_it(secret) if variable == DATABASE else secret
     return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
@@ -143,7 +143,7 @@ def fingerprint(variable: str, secret: str) -> str:
 def differences(
     stand: Mapping[str, Said], here: Mapping[str, Said], own: Mapping[str, Said]
 ) -> list[Difference]:
-    """Where the two differ. `own`: how the stand's own parts are reached, which says the same as not to be set."""
+    """Return where the two differ. `own`: how the stand's own parts are reached, which says the same as not to be set."""
     found = [Difference(each, stand.get(each), here.get(each)) for each in sorted({*stand, *here})]
     return [
         each for each in found if each.here not in (each.stand, own.get(each.variable, each.stand))
@@ -151,7 +151,7 @@ def differences(
 
 
 def _public(variable: str, clear: str) -> str:
-    """What of a secret may be shown."""
+    """Return the part of a secret that may be shown."""
     if variable == DATABASE:
         return place_of(clear) or _place(clear)
     return _host(clear) if variable == HEARTBEAT or has_secret(clear) else ""
@@ -167,7 +167,7 @@ def _place(url: str) -> str:
 
 
 def _as_one_writes_it(url: str) -> str:
-    """An address of a database without the differences that mean nothing, such as how its password is quoted."""
+    """Return an address of a database without the differences that mean nothing, such as how its password is quoted."""
     if place_of(url) is not None:
         return plain_url(url)
     read = _read(url)

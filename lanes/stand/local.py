@@ -67,7 +67,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free_port(port: int) -> bool:
-    """Whether a server could listen on this port now."""
+    """Return whether a server could listen on this port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -78,14 +78,14 @@ def is_free_port(port: int) -> bool:
 
 
 def any_free_port() -> int:
-    """A port nobody listens on at this moment."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return probe.getsockname()[1]
 
 
 def _kept_port(file: Path) -> int | None:
-    """The port the file remembers, when it is still free."""
+    """Return the port in the file if it is still free."""
     try:
         port = int(file.read_text())
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def _kept_port(file: Path) -> int | None:
 
 
 def choose_port(file: Path, *, fresh: bool = False) -> int:
-    """The port of the last run when it is free (and `fresh` is not asked for), else a new one; remembered."""
+    """Return the port of the last run if it is free and `fresh` is not asked for, else a new one; keep it in the file."""
     port = None if fresh else _kept_port(file)
     if port is None:
         port = any_free_port()
@@ -104,9 +104,7 @@ def choose_port(file: Path, *, fresh: bool = False) -> int:
 
 
 def birth_mark(pid: int) -> str | None:
-    """What no other process of this machine shares with that pid: when it began, in this boot; None when the
-    process is gone or a zombie.
-    """
+    """Return the boot and start time of a process, which tell it from any other of that pid; None if it has ended."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -122,13 +120,13 @@ def birth_mark(pid: int) -> str | None:
 
 
 def is_same(pid: int, mark: str) -> bool:
-    """Whether the process that had this birth mark still runs under this pid."""
+    """Return whether the process that had this birth mark still runs under this pid."""
     return birth_mark(pid) == mark
 
 
 @contextmanager
 def file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """The lock is ours inside the block; `on_wait` is called once when somebody else holds it first."""
+    """Hold the lock inside the block; call `on_wait` once if another process holds it first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -144,13 +142,13 @@ def file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Itera
 
 
 class Users:
-    """One small file per run in `folder`; a run that died is not counted."""
+    """The runs that use a stand, a small file each in `folder`; a run that died is not counted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def enter(self) -> None:
-        """This process uses the stand from now on."""
+        """Count this process as a user of the stand."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._mine.write_text(json.dumps({"pid": os.getpid(), "mark": birth_mark(os.getpid())}))
 
@@ -158,7 +156,7 @@ class Users:
         self._mine.unlink(missing_ok=True)
 
     def others(self) -> list[int]:
-        """The pids of the other runs that use the stand; files of dead ones are removed."""
+        """Return the pids of the other runs that use the stand, and remove the files of dead ones."""
         alive: list[int] = []
         for file in self.folder.glob("*.json"):
             try:

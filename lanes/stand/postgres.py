@@ -82,7 +82,7 @@ class EmbeddedPostgres:
         return self.data / "server.log"
 
     def start(self) -> Running:
-        """The server runs, this process or another having started it, and its databases exist.
+        """Start the server unless it runs, create its databases, and return it.
 
         Raises StandError when it cannot start.
         """
@@ -93,7 +93,7 @@ class EmbeddedPostgres:
         return running
 
     def running(self) -> Running | None:
-        """The server of this data directory if it answers now; another server on its port does not count."""
+        """Return the server of this data directory if it answers now; another server on its port does not count."""
         found = self._announced()
         if found is None or not self._secret_file.exists():
             return None
@@ -275,7 +275,7 @@ class EmbeddedPostgres:
         return self.data.with_name(f"{self.data.name}.{suffix}")
 
     def _socket_folder(self) -> str:
-        """The data directory, or no socket when its path is longer than a socket's may be."""
+        """Return the data directory, or no socket when its path is longer than a socket's may be."""
         return str(self.data) if len(str(self.data)) <= SOCKET_PATH_LIMIT else ""
 
     def _run(self, program: str, *arguments: str | Path) -> None:
@@ -330,7 +330,7 @@ def _give_to_owner(running: Running, database: str) -> None:
 
 
 def _speaks_postgres(port: int) -> bool:
-    """Whether a Postgres listens here: it answers an SSL request with one letter, S or N."""
+    """Return whether a Postgres listens here: it answers an SSL request with one letter, S or N."""
     try:
         with socket.create_connection((local.LOOPBACK, port), timeout=2) as connection:
             connection.sendall((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))

@@ -19,7 +19,7 @@ PAGE = 200
 
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:
-    """The header that a protected server asks for, from Prefect's own two settings."""
+    """Return the header that a protected server asks for, from Prefect's own two settings."""
     if key := environment.get("PREFECT_API_KEY"):
         return {"Authorization": f"Bearer {key}"}
     if pair := environment.get("PREFECT_API_AUTH_STRING"):
@@ -28,7 +28,7 @@ def credentials(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_local(url: str) -> bool:
-    """Whether this address stays on this machine, where no proxy may step in."""
+    """Return whether this address stays on this machine, where no proxy may step in."""
     return urlsplit(url).hostname in (LOOPBACK, "localhost", "::1")
 
 
@@ -67,14 +67,14 @@ class PrefectApi:
         self._http.close()
 
     def healthy(self) -> bool:
-        """Whether the server answers its health check; never raises."""
+        """Return whether the server answers its health check; never raises."""
         try:
             return self._http.get("health").status_code == 200
         except httpx2.HTTPError:
             return False
 
     def home(self) -> str | None:
-        """The PREFECT_HOME of the server, which tells two servers apart; None when it does not say."""
+        """Return the PREFECT_HOME of the server, which tells two servers apart; None when it does not say."""
         try:
             return str(self._get("admin/settings").get("home"))
         except StandError:
@@ -84,17 +84,17 @@ class PrefectApi:
         return str(self._get("admin/version"))
 
     def work_pool(self, name: str) -> dict[str, Any] | None:
-        """The pool, or None when there is none of that name."""
+        """Return the pool, or None when there is none of that name."""
         answer = self._send("GET", f"work_pools/{name}", allowed=(404,))
         return None if answer.status_code == 404 else answer.json()
 
     def create_work_pool(self, name: str, *, description: str) -> bool:
-        """A process pool of that name exists; whether it was created now."""
+        """Create a process pool of that name; return False if it exists."""
         body = {"name": name, "type": "process", "description": description}
         return self._send("POST", "work_pools/", body, allowed=(409,)).status_code != 409
 
     def workers(self, pool: str) -> list[dict[str, Any]]:
-        """The workers of a pool, those that stopped lately too; none when there is no such pool."""
+        """Return the workers of a pool, those that stopped lately too; none when there is no such pool."""
         answer = self._send(
             "POST", f"work_pools/{pool}/workers/filter", {"limit": PAGE}, allowed=(404,)
         )
@@ -112,12 +112,12 @@ class PrefectApi:
                 return found
 
     def block_documents(self) -> list[tuple[str, str]]:
-        """(type slug, name) of every block that somebody named."""
+        """Return (type slug, name) of every named block."""
         page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
         return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
 
     def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
-        """What a block says, its secrets left out unless they are asked for; None when there is none of that type and name."""
+        """Return the data of a block, without its secrets unless they are asked for; None when there is no such block."""
         secrets = "?include_secrets=true" if with_secrets else ""
         answer = self._send(
             "GET", f"block_types/slug/{slug}/block_documents/name/{name}{secrets}", allowed=(404,)
@@ -138,7 +138,7 @@ class PrefectApi:
         )
 
     def open_runs(self, of: Deployment, *, due_before: datetime) -> list[DeploymentRun]:
-        """The newest runs of a deployment that are due and have not ended."""
+        """Return the newest runs of a deployment that are due and have not ended."""
         wanted = {
             "deployment_id": {"any_": [self._deployment(of)]},
             "state": {"type": {"any_": OPEN}},
@@ -148,7 +148,7 @@ class PrefectApi:
         return [_seen(each) for each in self._post("flow_runs/filter", asked)]
 
     def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
-        """The runs of these flows' deployments that a worker has taken are cancelled; their number.
+        """Cancel the runs of these flows' deployments that a worker has taken, and return their number.
 
         They are told nothing and go on: it is for whoever ends their processes, so that none of them counts as crashed.
         """
@@ -187,7 +187,7 @@ class PrefectApi:
         return next((str(each["id"]) for each in self._post("artifacts/filter", asked)), None)
 
     def run_state(self, run_id: str) -> str:
-        """The type of a flow run's state, for example RUNNING or COMPLETED."""
+        """Return the type of a flow run's state, for example RUNNING or COMPLETED."""
         return str(self._get(f"flow_runs/{run_id}")["state_type"])
 
     def _deployment(self, of: Deployment) -> str:

@@ -41,7 +41,7 @@ class Process:
         return is_same(self.pid, self.mark)
 
     def output(self) -> str:
-        """What it has written since it was started."""
+        """Return what it has written since it was started."""
         try:
             with self.log.open("rb") as log:
                 log.seek(self.log_start)
@@ -68,7 +68,7 @@ class Processes:
         made_from: str = "",
         port: int | None = None,
     ) -> Process:
-        """The command runs in its own session, with its output in its log, and is on record."""
+        """Start the command in its own session, with its output in its log, and keep a record of it."""
         for folder in (self.records, self.logs):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = self.logs / f"{name}.log"
@@ -95,31 +95,31 @@ class Processes:
         return process
 
     def find(self, name: str) -> Process | None:
-        """The process of this name if it still runs."""
+        """Return the process of this name if it still runs."""
         process = self._read(self.records / f"{name}.json")
         return process if process is not None and self.is_alive(process) else None
 
     def recorded(self) -> list[Process]:
-        """Everything on record, whether it still runs or not."""
+        """Return every process on record, running or not."""
         found = (self._read(file) for file in sorted(self.records.glob("*.json")))
         return [process for process in found if process is not None]
 
     def is_alive(self, process: Process) -> bool:
-        """Whether it runs; a child of ours that ended is reaped on the way."""
+        """Return whether it runs; a child of ours that ended is reaped on the way."""
         child = self._children.get(process.pid)
         if child is not None and child.poll() is not None:
             return False
         return process.alive
 
     def exit_code(self, process: Process) -> int | None:
-        """How a child of ours ended; None while it runs, -1 when it ended and was not our child."""
+        """Return how a child of ours ended; None while it runs, -1 when it ended and was not our child."""
         child = self._children.get(process.pid)
         if child is not None:
             return child.poll()
         return None if process.alive else -1
 
     def stop(self, process: Process, *, grace_s: float = 10.0) -> bool:
-        """The process and what it started have ended: asked first, killed after `grace_s` seconds.
+        """End the process and what it started: ask first, kill after `grace_s` seconds.
 
         False, and nobody is signalled, when the pid no longer means this process.
         """
@@ -174,7 +174,7 @@ class Processes:
 
 
 def _descendants(pid: int) -> dict[int, str]:
-    """The birth mark, by pid, of everything this process started, also in sessions of their own."""
+    """Return the birth mark, by pid, of everything this process started, also in sessions of their own."""
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.Error:

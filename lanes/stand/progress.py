@@ -67,7 +67,7 @@ class Lines:
     def says(self, sentence: str) -> None:
         with suppress(
             BrokenPipeError
-        ):  # whoever read it is gone, as `tee` after Ctrl-C: the work goes on
+        ):  # the reader has ended, as `tee` does after Ctrl-C: the work goes on
             print(sentence, file=self.out, flush=True)
         self._said_at = self._clock()
 

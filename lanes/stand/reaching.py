@@ -12,7 +12,7 @@ from lanes.stand.worksite import NOT_INHERITED
 
 
 def prefect_url(settings: Settings) -> str:
-    """The address of its API.
+    """Return the address of its API.
 
     Raises:
         StandError: no server is known.
@@ -69,5 +69,5 @@ def curl_config(settings: Settings) -> Path:
 
 
 def ui_url(api_url: str) -> str:
-    """Where its pages are."""
+    """Return where its pages are."""
     return api_url.rstrip("/").removesuffix("/api")

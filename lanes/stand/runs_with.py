@@ -35,7 +35,7 @@ class RunsWith:
     differences: Sequence[Difference] = ()
 
     def database_url(self) -> str | None:
-        """The address of the stand's database; None where it is not known."""
+        """Return the address of the stand's database; None where it is not known."""
         if self.settings.database_url is not None:
             return self.settings.database_url.get_secret_value()
         if DATABASE in self.unknown or self.info is None:
@@ -46,7 +46,7 @@ class RunsWith:
             return None
 
     def missing(self, variable: str) -> str:
-        """What is said of a secret that is unknown here."""
+        """Return what is said of a secret that is unknown here."""
         where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
         return (
             f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: "
@@ -55,7 +55,7 @@ class RunsWith:
 
 
 def runs_with(shell: Settings, home: Path) -> RunsWith:
-    """What the stand of this home runs with."""
+    """Return what the stand of this home runs with."""
     info = load_info(home)
     if info is None or info.settings is None:
         return RunsWith(shell, info)
@@ -81,7 +81,7 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
 
 
 def conflicts(shell: Settings, home: Path) -> list[Difference]:
-    """Where this shell says something else than the stand of this home: what its commands ask is not the stand then."""
+    """Return where this shell says something else than the stand of this home: what its commands ask is not the stand then."""
     info = load_info(home)
     if info is None or info.settings is None:
         return []
@@ -90,7 +90,7 @@ def conflicts(shell: Settings, home: Path) -> list[Difference]:
 
 
 def less_own(shell: Settings, info: StandInfo | None) -> Settings:
-    """The shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
+    """Return the shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
     if info is None:
         return shell
     here = said(shell)
@@ -100,7 +100,7 @@ def less_own(shell: Settings, info: StandInfo | None) -> Settings:
 
 
 def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
-    """Those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
+    """Return those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
     if not secrets:
         return {}
     from lanes.stand import vault  # speaks HTTP, which most shells do without
@@ -114,7 +114,7 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
 
 
 def rewritten(info: StandInfo) -> list[str]:
-    """The variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
+    """Return the variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
     from lanes.stand import vault
 
     kept = {
@@ -136,7 +136,7 @@ def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
 
 
 def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
-    """How the parts that the stand brings itself are reached, of the variables that are set here."""
+    """Return how the parts that the stand brings itself are reached, of the variables that are set here."""
     found: dict[str, Said] = {}
     if "prefect" in info.embedded:
         found[PREFECT] = Said(info.prefect_api_url.rstrip("/"))

@@ -146,7 +146,7 @@ def server(site: Site) -> str:
 
 
 def worker(site: Site, pool: str) -> str:
-    """A worker polls the pool, and Prefect sees it online."""
+    """Start a worker of the pool, and wait until Prefect sees it online."""
     name = f"{pool}-1"
     environment = site.environment(**WORKER_SETTINGS)
     depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
@@ -160,7 +160,7 @@ def worker(site: Site, pool: str) -> str:
         )
 
         def is_online() -> bool:
-            """A worker that ended lately still counts as online: the new one is known by its new heartbeat."""
+            """Return whether the new worker is online: one that ended lately counts as online too, but its heartbeat is old."""
             ours = (
                 each
                 for each in api.workers(pool)
@@ -175,7 +175,7 @@ def worker(site: Site, pool: str) -> str:
 
 
 def supervisor(site: Site) -> str:
-    """A process replaces standing runs whose role nobody holds."""
+    """Start the process that replaces standing runs whose role is free."""
     environment = site.environment()
     depends_on = {key: environment.get(key, "") for key in SUPERVISOR_DEPENDS_ON}
     _, started = site.ensure(

@@ -126,7 +126,7 @@ class Stand:
             return self._stop(None, progress)
 
     def until_down(self, wait: Callable[[float], object] = time.sleep) -> None:
-        """Somebody took the stand down. It is looked for every few seconds, as it says itself: nothing is asked."""
+        """Wait until another command takes the stand down, by a look at its file every few seconds."""
         while (self.home / FILE).exists():
             wait(LOOK_EVERY_S)
 
@@ -143,7 +143,7 @@ class Stand:
             yield
 
     def _stop(self, names: set[str] | None, progress: Progress | None = None) -> tuple[str, ...]:
-        """Those of `names` (None: all) that ran have ended: workers first, so that their flow runs can end
+        """Stop those of `names` (None: all) that run: workers first, so that their flow runs can end
         while Prefect still listens; Postgres last. Standing runs are cancelled before their workers end: none crashed.
         """
         progress = progress or Silent()
@@ -211,7 +211,7 @@ def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Setting
 
 
 def _changed(settings: Settings, before: StandInfo | None, progress: Progress) -> tuple[str, ...]:
-    """The variables in which a stand that is up changes now; each is told.
+    """Return the variables in which a stand that is up changes now; each is told.
 
     A part that is the user's own is not replaced by one of the stand's because a shell does not name it: StandError.
     """

@@ -46,7 +46,7 @@ class ComponentStatus:
 
 
 def components(runs: RunsWith, home: Path) -> list[ComponentStatus]:
-    """Every component, asked now, each beside the others; nothing is started or changed."""
+    """Return the status of every component, asked now in parallel; nothing is started or changed."""
     questions = [
         _database,
         _provider,
@@ -101,7 +101,7 @@ def _own_database(url: str) -> ComponentStatus:
 
 
 def _is_new_enough(url: str) -> bool:
-    """Whether a server that Lanes can use answers; False also where it has to be looked at more closely."""
+    """Return whether a server that Lanes can use answers; False also where it has to be looked at more closely."""
     import psycopg
 
     from lanes.store.asking import by_driver
@@ -155,7 +155,7 @@ def _supervisor(_: RunsWith, home: Path) -> ComponentStatus:
 
 
 def _process(home: Path, name: str) -> "Process | None":
-    """The process of that name, if it runs."""
+    """Return the process of that name, if it runs."""
     records = home / "processes"
     if not records.exists():
         return None

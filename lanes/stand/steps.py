@@ -42,7 +42,7 @@ def values_digest(values: Mapping[str, str], home: Path) -> str:
 
 
 def is_current(stamp: Path, source: str, present: Mapping[str, str]) -> bool:
-    """Whether the last deployment came from this source, and all it made is still there under its id."""
+    """Return whether the last deployment came from this source, and all it made is still there under its id."""
     try:
         said = json.loads(stamp.read_text())
         made: dict[str, str] = said["deployments"]
@@ -74,7 +74,7 @@ class Step:
 
 
 def all_steps() -> list[Step]:
-    """Everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
+    """Return everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
     return [
         Step("database", "Postgres", database),
         Step("schema", "Schema", schema, after=("database",)),
@@ -102,7 +102,7 @@ def all_steps() -> list[Step]:
 
 
 def database(site: Site) -> str:
-    """The database of Lanes answers; and an embedded server runs when it or Prefect needs one."""
+    """Check that the database of Lanes answers, and start an embedded server when it or Prefect needs one."""
     notes: list[str] = []
     if site.embeds_database or site.embeds_prefect:
         postgres = site.embedded_postgres
@@ -135,7 +135,7 @@ def schema(site: Site) -> str:
 
 
 def pools(site: Site) -> str:
-    """The two work pools exist."""
+    """Create the two work pools."""
     with site.prefect() as api:
         created = [
             name for name, text in POOLS.items() if api.create_work_pool(name, description=text)
@@ -202,7 +202,7 @@ def standing(site: Site) -> str:
 
 
 def _standing_now(site: Site) -> tuple[set[int], datetime]:
-    """Which standing roles somebody holds, and when."""
+    """Return the standing roles that are held, and the time."""
     assert site.database_url is not None
     engine = discreet_engine(site.database_url)
     try:

@@ -1,4 +1,4 @@
-"""The last one living: sees standing roles that nobody holds, and asks Prefect for their runs over HTTP.
+"""The supervisor: it asks Prefect over HTTP for the runs of standing roles that are free.
 
     python -m lanes.stand.supervisor
 

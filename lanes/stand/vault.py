@@ -18,7 +18,7 @@ ANSWER_S = 5.0
 
 
 def opened(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
-    """What the blocks say in place of these variables, as far as they do, and as far as the stand's Prefect answers us."""
+    """Return the values of these variables in Prefect's blocks, as far as it answers."""
     found: dict[str, str] = {}
     with suppress(StandError), PrefectApi.of_stand(info, timeout_s=ANSWER_S) as api:
         for variable in variables:

@@ -11,18 +11,18 @@ from lanes.stand.runs_with import from_vault
 
 
 def find_checkout() -> Path:
-    """The folder that holds prefect.yaml: where this code lies, else where we are."""
+    """Return the folder that holds prefect.yaml: where this code lies, else where we are."""
     beside_code = Path(lanes.__file__).resolve().parents[1]
     return beside_code if (beside_code / "prefect.yaml").exists() else Path.cwd()
 
 
 def find_home(settings: Settings, checkout: Path) -> Path:
-    """Where the stand keeps its state; a relative LANES_HOME counts from the checkout."""
+    """Return where the stand keeps its state; a relative LANES_HOME counts from the checkout."""
     return (checkout / settings.home.expanduser()).resolve()
 
 
 def stand_info(settings: Settings) -> StandInfo | None:
-    """What the stand of this checkout says of itself, wherever we are; None while nothing is up."""
+    """Return what the stand of this checkout says of itself, wherever we are; None while nothing is up."""
     return load_info(find_home(settings, find_checkout().resolve()))
 
 

@@ -25,7 +25,7 @@ NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 class Site:
     """One checkout's stand while it is being put up. A step writes what the steps after it read.
 
-    A `thorough` one repairs what somebody may have deleted in Prefect; otherwise what ran on untouched is trusted.
+    A `thorough` one repairs what a person may have deleted in Prefect; otherwise what runs is trusted.
     """
 
     settings: Settings
@@ -69,7 +69,7 @@ class Site:
         return tuple(name for name, ours in chosen.items() if ours)
 
     def base_environment(self) -> dict[str, str]:
-        """What every process of ours inherits: our environment, less what leads to another Prefect."""
+        """Return what every process of ours inherits: our environment, less what leads to another Prefect."""
         kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         if self.embeds_prefect:
             kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
@@ -81,7 +81,7 @@ class Site:
         return PrefectApi.of_stand(self.info())
 
     def info(self) -> StandInfo:
-        """The stand as far as it is up."""
+        """Return the stand as far as it is up."""
         running = self.postgres
         if self.settings.database_url is not None:
             address = shown(read_address(self.settings.database_url.get_secret_value()))
@@ -104,7 +104,7 @@ class Site:
         )
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of everything that belongs to the stand."""
+        """Return the environment of everything that belongs to the stand."""
         said = self.info().environment()
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
@@ -206,5 +206,5 @@ class Site:
 
 
 def python(*arguments: str) -> list[str]:
-    """A command in the Python that runs us."""
+    """Return a command in the Python that runs us."""
     return [sys.executable, *arguments]

@@ -42,7 +42,7 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
         {"order": {"workload": "tickets", "file": "/srv/books/slow.yaml"}},
         "migrate tickets by slow.yaml",
     ),
-    ("migrate", {"order": {}}, "migrate on: any rollout that nobody leads"),
+    ("migrate", {"order": {}}, "migrate an open rollout without a run"),
     ("replay", {"reading": {"workload": "tickets"}}, "replay tickets"),
     ("replay", {"reading": {"workload": "tickets", "version": 3}}, "replay tickets by version 3"),
     ("advise", {"question": {"workload": "tickets"}}, "advise on tickets, 30 days"),

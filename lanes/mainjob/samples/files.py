@@ -10,12 +10,12 @@ WORKLOADS = ("tickets", "archive", "moderation")
 
 
 def sample_workloads() -> dict[str, dict[str, Any]]:
-    """Every ready-made workload by its name, parsed but not validated."""
+    """Return every ready-made workload by its name, parsed but not validated."""
     return {name: yaml.safe_load(_read(f"{name}.yaml")) for name in WORKLOADS}
 
 
 def sample_items(workload: str) -> list[dict[str, Any]]:
-    """The items of a ready-made workload, in file order.
+    """Return the items of a ready-made workload, in file order.
 
     Each has `key`, `payload`, `consumer` and `label` (what a person says is right, by output field).
     Tickets also carry `entity` (the customer), some `urgent` or `due_in_s` (seconds after arrival);
