@@ -13,7 +13,7 @@ from lanes.settling.story import ItemRecords
 from lanes.store import asking
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import circuits, limits
-from lanes.store.states import OPEN_WORK
+from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
@@ -113,7 +113,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
 MINE = "i.workload = :workload and i.key = any(:keys)"
 
 UNROUTED = text(
-    f"select count(*) from lanes.item i where {MINE} and i.position is null and i.canceled_at is null"
+    f"select count(*) from lanes.item i where {MINE} and {UNROUTED_ITEM}"
 )
 
 # Open work for the newest revision, without replays.
