@@ -133,7 +133,7 @@ def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_
     assert route.probability == pytest.approx(0.941, abs=0.001)
     far = decide(item(later(days=3)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
     assert (
-        "; due 2026-11-27T12:00:00+00:00, a batch that leaves about 2026-11-24T22:02+00:00 is back"
+        " chance that a batch that leaves about 2026-11-24T22:02+00:00 is back by 2026-11-27T12:00:00+00:00"
         in far.explanation
     )
 
