@@ -112,9 +112,7 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
 
 MINE = "i.workload = :workload and i.key = any(:keys)"
 
-UNROUTED = text(
-    f"select count(*) from lanes.item i where {MINE} and {UNROUTED_ITEM}"
-)
+UNROUTED = text(f"select count(*) from lanes.item i where {MINE} and {UNROUTED_ITEM}")
 
 # Open work for the newest revision, without replays.
 OWED = text(f"""
