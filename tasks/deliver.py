@@ -12,13 +12,33 @@ from prefect.settings import get_current_settings
 from blocks.slack_channel import SlackChannel
 from lanes.promises.incident import SlackPost, SlackStep, delay_after, next_step
 from lanes.slack.messenger import DeliveryError, MessagePlace, Messenger
-from lanes.slack.wording import message
+from lanes.slack.wording import message, reminder
 from lanes.store.database import Database
 from lanes.store.promises import slack_posts
+from lanes.store.rollouts import rollouts
 from tasks.briefed import Briefed, Briefer
 from tasks.database import BLOCK
 from tasks.pages import Finder
-from tasks.remind import remind
+
+
+async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
+    """Reply to each message whose question is due, once a day, and return the number of replies. A webhook has no threads."""
+    if not messenger.edits:
+        return 0
+    now, total = await db.now(), 0
+    for each in await db.run(slack_posts.due_reminders, now=now):
+        run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
+        said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
+        await db.run(slack_posts.begin_reminder, each.incident.id, now=now)
+        try:
+            await asyncio.to_thread(messenger.reply, MessagePlace(each.channel, each.ts), said)
+        except DeliveryError as problem:
+            if not problem.maybe:
+                await db.run(slack_posts.retry_reminder, each.incident.id, now=now)
+            break
+        total += 1
+    return total
+
 
 LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 

@@ -1,25 +1,132 @@
-"""What Prefect learns of the versions in force: when `depart` runs, and which workloads its forms offer."""
+"""Prefect's knowledge of the versions in force: the schedules of `depart`, and the workloads that forms offer."""
 
 import asyncio
 import time
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
     FlowFilter,
     FlowFilterName,
 )
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 
-from lanes.standing.runs import Deployment
+from lanes.standing import runs
+from lanes.standing.runs import Deployment, departing_workload
 from lanes.store.database import Database
 from lanes.store.workload import workloads
 from lanes.store.workload.workloads import InForce
-from tasks.forms import ASKING, write_choices
-from tasks.schedules import slug_of, write_schedules
+from lanes.workload.form import offering
+from lanes.workload.version import Version
 from tasks.troubles import described
+
+
+async def write_schedules(
+    client: PrefectClient,
+    submit: DeploymentResponse,
+    versions: Mapping[str, Version],
+    *,
+    keep: Collection[str] = (),
+) -> bool:
+    """`depart` runs in each workload's off-peak window; whether it did not. Nothing is written where its schedules say so.
+
+    Those of workloads to `keep`, and those that a person added, stay as they are.
+    """
+    wanted = {slug_of(version): _schedule(version) for version in versions.values()}
+    present = {schedule.slug: schedule for schedule in submit.schedules}
+    missing = [schedule for slug, schedule in wanted.items() if slug not in present]
+    if missing:  # first, so that a changed window never leaves none
+        await client.create_deployment_schedules(submit.id, missing)
+    over = [
+        schedule
+        for slug, schedule in present.items()
+        if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep
+    ]
+    for schedule in over:
+        await client.delete_deployment_schedule(submit.id, schedule.id)
+    return bool(missing or over)
+
+
+def _written_for(schedule: DeploymentSchedule) -> str | None:
+    """Return the workload of a schedule that was written here, None of one that a person added."""
+    workload = departing_workload(schedule.parameters)
+    return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
+
+
+def slug_of(version: Version) -> str:
+    """Names the workload and its window, so that a changed window is a changed schedule."""
+    window = version.spec.window
+    ends = f"{window.start:%H%M}-{window.end:%H%M}-{window.zone.key}"
+    return f"{version.workload}-{ends}".lower().replace("/", "-").replace("_", "-")
+
+
+def _schedule(version: Version) -> DeploymentScheduleCreate:
+    window = version.spec.window
+    return DeploymentScheduleCreate(
+        schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
+        active=True,
+        slug=slug_of(version),
+        parameters=dict(runs.depart(version.workload).parameters),
+    )
+
+
+_WITHOUT_A_WORKLOAD = {
+    Deployment.ANSWER,
+    Deployment.COLLECT,
+    Deployment.WATCH,
+    Deployment.RECONCILE,
+    Deployment.REPORT,
+    Deployment.TIDY,
+}
+ASKING = tuple(each for each in Deployment if each not in _WITHOUT_A_WORKLOAD)  # for a workload
+
+
+async def write_choices(
+    client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]
+) -> bool:
+    """Make each of these forms offer these workloads; return whether any had to be written.
+
+    Raises:
+        FormsRefused: Prefect did not take some of them; the others are written.
+    """
+    wanted = [(each, _wanted(each, workloads)) for each in forms]
+    outdated = [(each, schema) for each, schema in wanted if schema is not None]
+    tried = [
+        client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to))
+        for each, to in outdated
+    ]
+    ended = await asyncio.gather(*tried, return_exceptions=True)
+    refused = {
+        each.name: why
+        for (each, _), why in zip(outdated, ended, strict=True)
+        if isinstance(why, Exception)
+    }
+    if refused:
+        raise FormsRefused(refused)
+    return bool(outdated)
+
+
+class FormsRefused(Exception):
+    """Why Prefect did not take the form of a deployment, by its name."""
+
+    def __init__(self, why: dict[str, Exception]) -> None:
+        super().__init__(
+            "; ".join(f"form `{name}`: {described(each)}" for name, each in why.items())
+        )
+
+
+def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:
+    """Return the schema of its parameters that offers them, None where its own does."""
+    present = deployment.parameter_openapi_schema or {}
+    wanted = offering(present, workloads)
+    return None if wanted == present else wanted
+
 
 KNOWN_WITHIN_S = 5.0
 ASKED_AGAIN_S = (

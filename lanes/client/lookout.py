@@ -1,30 +1,113 @@
-"""Waiting for items' ends from a program of somebody else's: somebody looks when Postgres says that something was committed.
+"""Waiting for the end of items, in a program that uses the client.
 
-However many wait in a process on one address, synchronously or not, one thread of the process serves them over two
-connections, closed a moment after the last has left: one hears NOTIFY, the other looks, for all of them in one query. The
-channel is busy under load and its notifications carry nothing, so that those which come soon after a look share the next
-one. A notification that was lost, and an end that nobody notifies, cost `RELOOK_S` at most; so does a connection that was
-lost unnoticed. Who follows a workload's answers looks on a connection of its handle, and is roused here when it is time to.
+One thread of the process serves all who wait on one address, over two connections that close a moment after the last has
+left: one hears NOTIFY, the other looks for all of them in one query. Under load the channel is busy and its notifications
+carry nothing, so those that follow a look closely share the next one. A lost notification, an end without one, and a
+connection that was lost unnoticed delay an answer by `RELOOK_S` at most. A follower of a workload's answers looks on a
+connection of its own handle, and is woken here.
 """
 
 import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Self
 
 from psycopg import Error as DriverError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lanes.client.failures import tell
-from lanes.client.looker import Looker
-from lanes.client.waiter import Waiter
+from lanes.client.verbs import never
 from lanes.errors import DatabaseAway, LanesError
-from lanes.settling.listing import ResultRequest
+from lanes.settling.listing import NoResult, ResultRequest
+from lanes.store.engines import discreet_async_engine
+from lanes.store.settling import results
 from lanes.store.settling.results import Result
-from lanes.store.signals import listening
+from lanes.store.signals import LIMITS, listening
+
+
+@dataclass(eq=False)
+class Waiter:
+    """One who waits. `final`: whatever the next look finds is the answer, nothing too."""
+
+    asked: ResultRequest
+    final: bool
+    found: Future[Result | None] = field(default_factory=Future)
+
+    def tell(self, found: Result | NoResult) -> None:
+        """What a look found."""
+        if isinstance(found, Result):
+            self._end(found)
+        elif (why := never(self.asked, found)) is not None:
+            self.fail(why)
+        elif self.final:
+            self._end(None)
+
+    def fail(self, why: BaseException) -> None:
+        """There is no answer, and why."""
+        self._end(why)
+
+    def _end(self, how: Result | BaseException | None) -> None:
+        try:
+            if isinstance(how, BaseException):
+                self.found.set_exception(how)
+            else:
+                self.found.set_result(how)
+        except InvalidStateError:
+            """It has an answer, or has left."""
+
+
+AT_ONCE = 1_000  # who wait, in one query
+
+
+class Looker:
+    """The connection that looks, for one look at a time."""
+
+    def __init__(self, pool: AsyncEngine) -> None:
+        self._pool = pool
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator[Self]:
+        """It connects when it is needed."""
+        pool = discreet_async_engine(
+            url,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args=LIMITS,
+            isolation_level="READ COMMITTED",
+        )
+        try:
+            yield cls(pool)
+        finally:
+            await pool.dispose()
+
+    async def look(self, waiters: Sequence[Waiter]) -> None:
+        """Each was told what there is, once. A connection that was lost meanwhile is replaced."""
+        async with self._turn:
+            try:
+                await self._look(waiters)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                await self._look(waiters)
+
+    async def _look(self, waiters: Sequence[Waiter]) -> None:
+        still = [each for each in waiters if not each.found.done()]
+        for some in (still[start : start + AT_ONCE] for start in range(0, len(still), AT_ONCE)):
+            async with self._pool.begin() as connection:
+                found = await connection.run_sync(results.take, [each.asked for each in some])
+            for each, what in zip(some, found, strict=True):
+                each.tell(what)
+
 
 RELOOK_S = 2.0  # the longest between two looks for everybody
 APART_S = 0.05  # the shortest between two such looks,

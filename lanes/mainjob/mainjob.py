@@ -14,8 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.filedoor import BadLine, Layout
 from lanes.errors import SetupError
 from lanes.mainjob.onlooker import Onlooker
-from lanes.mainjob.samples_sender import Sample, amendments, appeals, samples, send
-from lanes.mainjob.scene import Scene
+from lanes.mainjob.scene import Sample, Scene, amendments, appeals, samples, send
 from lanes.report import markdown
 from lanes.report.links import REPORT
 from lanes.report.snapshot import Snapshot

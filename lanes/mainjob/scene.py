@@ -1,17 +1,159 @@
-"""What goes on beside the ready-made items while they are worked off: consumers read, and customers add to what they wrote."""
+"""The items that a run of the main job sends, and what happens to them meanwhile: late data, and items that came before."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, text
 
-from lanes.mainjob import earlier
-from lanes.mainjob.samples_sender import AMENDED, Sample, send
+from lanes.doors.item import read_submission
+from lanes.mainjob.samples.files import (
+    sample_amendments,
+    sample_appeals,
+    sample_items,
+    sample_workloads,
+)
+from lanes.routing.prospect import Prospects
+from lanes.routing.route import decide
 from lanes.settling.listing import NoResult, ResultRequest
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.database import clock
+from lanes.store.doors import items, unrouted
+from lanes.store.money import sharing
+from lanes.store.routing import routes, turnarounds
 from lanes.store.settling import results
 from lanes.store.signals import Role, holder_exists
+from lanes.store.workload import workloads
+
+PER_REQUEST = 40  # the server takes about 200 events a second without loss
+ARRIVED, AMENDED = "lanes.item.arrived", "lanes.item.amended"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One ready-made item, or what is added to one, as it is sent in this run."""
+
+    workload: str
+    key: str
+    fields: dict[str, Any]
+    expected: dict[str, Any] | None
+
+
+def samples(run: str, *, now: datetime) -> list[Sample]:
+    """Return every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
+    return [
+        _sample(workload, each, run, now)
+        for workload in sample_workloads()
+        for each in sample_items(workload)
+    ]
+
+
+def amendments(run: str, *, now: datetime) -> list[Sample]:
+    """Return what customers add to items of this run, and what is right then."""
+    return [
+        _sample(workload, each, run, now)
+        for workload, given in sample_amendments().items()
+        for each in given
+    ]
+
+
+def appeals(run: str, *, now: datetime) -> list[Sample]:
+    """Return the items of this run that came some minutes before it."""
+    return [
+        _sample(workload, each, run, now)
+        for workload, given in sample_appeals().items()
+        for each in given
+    ]
+
+
+def send(
+    api: PrefectApi, sent: Sequence[Sample], *, now: datetime, event: str = ARRIVED
+) -> Iterator[int]:
+    """The number of samples sent so far, after each request."""
+    for start in range(0, len(sent), PER_REQUEST):
+        chunk = sent[start : start + PER_REQUEST]
+        api.emit([_event(each, event, uuid4(), now) for each in chunk])
+        yield start + len(chunk)
+
+
+def _sample(workload: str, item: dict[str, Any], run: str, now: datetime) -> Sample:
+    fields = {
+        name: value for name, value in item.items() if name not in ("label", "age_days", "key")
+    }
+    if "age_days" in item:
+        fields["occurred_at"] = (now - timedelta(days=item["age_days"])).isoformat()
+    key = f"{item['key']}-{run}"
+    return Sample(workload, key, {"key": key, **fields}, item.get("label"))
+
+
+def _event(sample: Sample, event: str, event_id: UUID, now: datetime) -> dict[str, Any]:
+    return {
+        "id": str(event_id),
+        "event": event,
+        "occurred": now.isoformat(),
+        "resource": {
+            "prefect.resource.id": f"lanes.workload.{sample.workload}",
+            "prefect.resource.name": sample.workload,
+        },
+        "payload": sample.fields,
+    }
+
+
+DUE_IN = timedelta(
+    seconds=26
+)  # from now on: the second look takes an item over about 22 s before it is due
+SPARE = timedelta(seconds=10)  # by which it came earlier than a batch would have needed
+PATIENCE = timedelta(seconds=1)  # with the locks of others
+MOST = 1_000  # items that no router has seen, among which those are looked for
+
+
+def admit_earlier(
+    connection: Connection, workload: str, given: Sequence[Sample], *, now: datetime
+) -> list[str] | None:
+    """Return the keys of those that are received and routed now, and due soon; none of a workload that is not in force.
+
+    None: another router is at work; nothing was done, and another transaction may try again.
+    """
+    if not routes.begin(connection, PATIENCE).alone:
+        return None
+    version = workloads.in_force(connection).get(workload)
+    if version is None:
+        return []
+    laws, due_at = turnarounds.known(connection, now=now), now + DUE_IN
+    needed = Prospects(laws, now).of(version).back_at - now
+    then = due_at - needed - SPARE
+    asked = [
+        read_submission(workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=then)
+        for each in given
+    ]
+    admitted = items.admit(connection, asked, door="client", now=then)
+    keys = {each.key for each in admitted if each.admitted}
+    received = [
+        each
+        for each in unrouted.received(connection, MOST, of=[workload])
+        if each.arrived.key in keys
+    ]
+    splits, estimates, prospects = (
+        workloads.splits(connection),
+        sharing.estimates(connection, now=now),
+        Prospects(laws, then),
+    )
+    decided = [
+        (
+            each,
+            version,
+            decide(
+                each.arrived, version, splits, now=then, estimates=estimates, prospects=prospects
+            ),
+        )
+        for each in received
+    ]
+    routes.save(connection, decided, now=then)
+    return [each.arrived.key for each in received]
+
 
 AT_ONCE = frozenset(
     {"support-desk", "page", "appeals"}
@@ -80,7 +222,7 @@ class Scene:
         with self._pool.begin() as connection:
             if not holder_exists(connection, Role.COLLECTOR):
                 return []
-            keys = earlier.entered(
+            keys = admit_earlier(
                 connection, self._before[0].workload, self._before, now=clock(connection)
             )
         if keys is None:

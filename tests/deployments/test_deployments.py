@@ -8,7 +8,7 @@ import pytest
 from lanes.mainjob.samples.files import WORKLOADS
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from lanes.stand.info import load_info
-from tasks.forms import ASKING
+from tasks.making_known import ASKING
 from tests.flows.deployed import entrypoints
 from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until

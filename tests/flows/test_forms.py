@@ -16,7 +16,7 @@ from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.workload.form import BESIDE, offering
 from tasks.approval import RolloutApproval
-from tasks.forms import ASKING
+from tasks.making_known import ASKING
 from tests.flows.deployed import fields, flow_of, offered, schema_of
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())[

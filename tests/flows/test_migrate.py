@@ -36,8 +36,7 @@ from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
-from tasks.migrate import Lead, Wanted, leading
-from tasks.playbooks import load
+from tasks.migrate import Lead, Wanted, leading, load
 from tasks.refusal import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later

@@ -10,8 +10,7 @@ from lanes.rollouts.rollout import Approval, AskApproval, Rollout
 from lanes.slack.messenger import Bot, Messenger, Webhook
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
-from tasks.deliver import tell
-from tasks.remind import remind
+from tasks.deliver import remind, tell
 from tests.conftest import later
 from tests.examples import publish
 from tests.prefect_standin import PrefectStandIn

@@ -5,9 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Engine
 
-from lanes.mainjob.earlier import DUE_IN, entered
 from lanes.mainjob.samples.files import sample_workloads
-from lanes.mainjob.samples_sender import appeals
+from lanes.mainjob.scene import DUE_IN, admit_earlier, appeals
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.second_look import MARGIN, latest
 from lanes.store.routing import rescues, routes
@@ -31,7 +30,7 @@ def moderation(connection: Connection) -> Connection:
 
 
 def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection) -> None:
-    assert entered(moderation, "moderation", APPEALS, now=NOON) == KEYS
+    assert admit_earlier(moderation, "moderation", APPEALS, now=NOON) == KEYS
     logged = rows(moderation, "route_log", "key")
     assert [(each.key, each.lane, each.reason) for each in logged] == [
         (key, "batch", "split") for key in KEYS
@@ -49,7 +48,7 @@ def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection)
 def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_seconds(
     moderation: Connection,
 ) -> None:
-    entered(moderation, "moderation", APPEALS, now=NOON)
+    admit_earlier(moderation, "moderation", APPEALS, now=NOON)
     late = doubted(moderation, now=NOON, until=NOON + DUE_IN)
     assert len(late) == len(KEYS)
     begins = latest(NOON + DUE_IN, 0, EXPECTED_CALL)
@@ -61,13 +60,13 @@ def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_
 
 
 def test_none_come_to_a_workload_that_is_not_in_force(connection: Connection) -> None:
-    assert entered(connection, "moderation", APPEALS, now=NOON) == []
+    assert admit_earlier(connection, "moderation", APPEALS, now=NOON) == []
     assert rows(connection, "item") == []
 
 
 def test_nothing_is_done_while_somebody_else_routes(pool: Engine, moderation: Connection) -> None:
     with pool.begin() as router:
         assert routes.begin(router, timedelta(seconds=1)).alone
-        assert entered(moderation, "moderation", APPEALS, now=NOON) is None
+        assert admit_earlier(moderation, "moderation", APPEALS, now=NOON) is None
     assert rows(moderation, "item") == []
-    assert entered(moderation, "moderation", APPEALS, now=NOON) == KEYS
+    assert admit_earlier(moderation, "moderation", APPEALS, now=NOON) == KEYS

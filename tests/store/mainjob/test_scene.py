@@ -8,8 +8,14 @@ from sqlalchemy import Engine, text
 from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import Lines
 from lanes.mainjob.samples.files import sample_workloads
-from lanes.mainjob.samples_sender import Sample, appeals
-from lanes.mainjob.scene import ENTERED_WITHIN_S, GIVEN_UP_AFTER_S, SENT_AGAIN_AFTER_S, Scene
+from lanes.mainjob.scene import (
+    ENTERED_WITHIN_S,
+    GIVEN_UP_AFTER_S,
+    SENT_AGAIN_AFTER_S,
+    Sample,
+    Scene,
+    appeals,
+)
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.signals import CLASS, Role
 from lanes.words import Lane
