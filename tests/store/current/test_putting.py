@@ -147,7 +147,7 @@ def test_somebody_elses_view_is_never_dropped(
     theirs(connection)
     before = objects(connection)
     with pytest.raises(
-        SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade makes anew"
+        SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade creates again"
     ):
         put_in_force(connection, edited("money/spend", *A_COLUMN_LESS))
     assert objects(connection) == before
