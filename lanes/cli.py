@@ -57,9 +57,9 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Run the command line and exit with the command's code: 0 success, 1 failure, 2 wrong usage.
+    """Run the command line and exit with the command's code: 0 for success, 1 for failure, 2 for wrong usage.
 
-    When the reader of its output closes the pipe (`lanes results | head`), it exits with 1 and prints nothing.
+    A closed output (`lanes results | head`) ends it silently with 1.
     """
     collect_garbage_seldom()
     make_logs_visible()
@@ -71,13 +71,13 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # what is left is flushed as the process ends
+        )  # the rest is flushed as the process ends
         code = 1
     sys.exit(code)
 
 
 class _ErrorConsole:
-    """Where wrong usage is told, made when it is asked for: no other command waits for what draws."""
+    """The console for wrong usage, created when needed, because rich is slow to load."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_error_console(), name)
@@ -91,7 +91,7 @@ def _error_console() -> Any:
 
 
 def _commands(*, summaries: bool) -> App:
-    """Return the command line, each command loaded when it is called, or with a sentence of each for the overview."""
+    """Return the command line; each command is loaded when it is called, with `summaries` for the overview."""
     of_all = App(
         name="lanes",
         help="Answers LLM work now, or cheaply later.",
@@ -104,7 +104,7 @@ def _commands(*, summaries: bool) -> App:
 
 
 def _summary(command: str) -> str:
-    """Return what a command says of itself first, read from its source: the overview loads none of them."""
+    """Return the first sentence of a command from its source, because the overview loads no command."""
     module, _, name = command.partition(":")
     said = next(ast.get_docstring(node) for node in _functions(module) if node.name == name)
     return (said or "").partition("\n\n")[0]

@@ -1,10 +1,10 @@
-"""What can go wrong, as a tree a caller can catch. The text of each is a sentence: what happened, to what, and what to do.
+"""The errors of Lanes, as a tree to catch. Each text is a sentence: what happened, to what, and what to do.
 
 LanesError
  ├── SpecInvalid          a workload's definition cannot be published
  ├── UnknownWorkload      no workload of that name has a published version
  ├── UnknownItem          the workload has no item of that key
- ├── NeverAnswered        nobody needs to wait for the item any longer
+ ├── NeverAnswered        the item gets no answer unless a person does something
  │    ├── ItemFailed      its work was given up
  │    ├── ItemCanceled    its owner withdrew it
  │    └── AnswerEmptied   it was answered, so long ago that the answer is no longer kept
@@ -63,7 +63,7 @@ class UnknownItem(LanesError):
 
 
 class NeverAnswered(LanesError):
-    """Nobody needs to wait for the item any longer: it gets no answer unless a person does something.
+    """The item gets no answer unless a person does something.
 
     Raised by: `wait`, as one of those below.
     What to do: stop waiting; `lanes explain WORKLOAD KEY` tells the item's story.
@@ -140,7 +140,7 @@ class StillLocked(LanesError):
     """Another transaction held a row for longer than we wait; nothing was changed, and later it may go well.
 
     Raised by: `submit`, `submit_many`, `amend`, `cancel`, `label`, `read_result`, after the handle's `patience_s`.
-    What to do: repeat it; where it happens often, look for a transaction that somebody leaves open (`pg_stat_activity`).
+    What to do: repeat it; where it happens often, look for a transaction that stays open (`pg_stat_activity`).
     """
 
 
@@ -155,8 +155,7 @@ class Deadlocked(StillLocked):
 
 
 class DatabaseAway(LanesError):
-    """The database did not answer, or not in time. Whether a write was committed may be unknown: with the item's key it can be
-    repeated.
+    """The database did not answer in time, and a write may have been committed; with the item's key it can be repeated.
 
     Raised by: every call; `results`, once it follows, waits a minute for it first.
     What to do: repeat the call, with the same key; if it lasts, `lanes doctor`.

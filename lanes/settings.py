@@ -1,7 +1,6 @@
-"""What the environment says: one typed reading of the variables that Lanes understands.
+"""The environment variables of Lanes, read with types.
 
-Pydantic alone reads it: what pydantic-settings loads besides is for files, clouds and command lines, and every command would
-wait for it.
+Pydantic alone reads them, because pydantic-settings loads support for files and clouds that would slow every command.
 """
 
 import os
@@ -90,7 +89,7 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _names_the_driver(cls, url: SecretStr | None) -> SecretStr | None:
-        """An address as psql takes it gets the driver that we use."""
+        """Name the driver in an address as psql accepts it."""
         if url is None:
             return None
         return SecretStr(
@@ -100,7 +99,7 @@ class Settings(BaseModel):
     @field_validator("prefect_api_url")
     @classmethod
     def _holds_no_password(cls, url: str | None) -> str | None:
-        """An address is kept and shown as it is; Prefect has a variable for the password."""
+        """Refuse a password, because the address is stored and shown; Prefect has a variable for it."""
         if url is not None and "@" in urlsplit(url).netloc:
             raise PydanticCustomError(
                 "password",
@@ -111,7 +110,7 @@ class Settings(BaseModel):
     @field_validator("anthropic_base_url", "slack_api_url")
     @classmethod
     def _can_be_taken_apart(cls, url: str | None) -> str | None:
-        """An address whose login cannot be told from its host is refused, so that it is never shown as a host."""
+        """Refuse an address whose login cannot be separated from its host, so that it is never shown."""
         try:
             whole = (
                 url is None
@@ -129,7 +128,7 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """The settings of this moment. An empty variable counts as unset.
+        """Read the current settings; an empty variable counts as unset.
 
         Raises:
             ValidationError: a variable cannot be read; it is named in `loc`.
@@ -137,7 +136,7 @@ class Settings(BaseModel):
         return cls.model_validate({name: value for name, value in os.environ.items() if value})
 
     def variables(self) -> dict[str, str | SecretStr]:
-        """What is set, by variable. Where the stand's state lies is no part of it."""
+        """Return the values that are set, by variable, without LANES_HOME."""
         found: dict[str, str | SecretStr] = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)

@@ -74,7 +74,7 @@ def code(text: object, *, most: int = 60) -> str:
 
 
 def visible(text: str) -> str:
-    """Return the text with each control character written as an escape, such as \\x1b; tabs and line feeds stay."""
+    """Return the text with each control character as an escape; tabs and line feeds stay."""
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 

@@ -1,4 +1,4 @@
-"""How numbers are written for a person: US dollars, durations, shares and counts, "-" for what is missing; and a clause."""
+"""Numbers in words: US dollars, durations, shares and counts, with "-" for a missing value."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ MOST_ALIGNED_DECIMALS = 6
 
 
 def usd(amount: Decimal | None) -> str:
-    """US dollars: cents from a dollar on, three significant digits below it, so that small amounts stay visible."""
+    """Return US dollars: with cents from a dollar on, with three significant digits below it."""
     if amount is None:
         return MISSING
     amount = Decimal(amount)
@@ -22,7 +22,7 @@ def usd(amount: Decimal | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """US dollars that are a figure of a calculation, not of the ledger; as `usd` writes them."""
+    """Return US dollars of a calculation, which are floats, as `usd` does."""
     if amount is None:
         return MISSING
     if amount == 0:
@@ -37,14 +37,14 @@ def dollars(amount: float | None) -> str:
 
 
 def aligned_usd(amounts: Sequence[Decimal | None]) -> list[str]:
-    """The amounts of one column without a sign, all with the decimals its smallest amount needs, 2 to 6."""
+    """Return the amounts of a column without a sign, all with the decimals that its smallest amount needs, 2 to 6."""
     known = [Decimal(amount) for amount in amounts if amount]
     decimals = max((_decimals(amount, MOST_ALIGNED_DECIMALS) for amount in known), default=2)
     return [MISSING if amount is None else f"{amount:,.{decimals}f}" for amount in amounts]
 
 
 def seconds(duration: float | None) -> str:
-    """A duration given in seconds, in the unit that suits it: 0.14 s, 2.1 s, 25 s, 22 min, 3.5 h, 4 d."""
+    """Return a duration in the unit that suits it: 0.14 s, 2.1 s, 25 s, 22 min, 3.5 h, 4 d."""
     if duration is None:
         return MISSING
     duration = float(duration)
@@ -62,7 +62,7 @@ def seconds(duration: float | None) -> str:
 
 
 def share(part: float | None) -> str:
-    """A share of one as a percentage; neither 0 % nor 100 % is said of what is only nearly so."""
+    """Return a share of one as a percentage; 0 % and 100 % are used only for exact values."""
     if part is None:
         return MISSING
     percent = 100 * float(part)
@@ -77,24 +77,24 @@ def share(part: float | None) -> str:
 
 
 def count(number: int) -> str:
-    """A whole number with thousands separated."""
+    """Return a whole number with thousands separated."""
     return f"{number:,}"
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun, in the plural unless it is one: "1 item", "1,204 items", "2 batches"."""
+    """Return a number with its noun, such as "1 item", "1,204 items" or "2 batches"."""
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def sentence(clause: str) -> str:
-    """A clause that stands by itself: with a capital and a full stop."""
+    """Return a clause as a sentence, with a capital and a full stop."""
     return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def rate(per_minute: float) -> str:
-    """A number per minute: one decimal below ten, none above; what is less than a tenth keeps two digits, 0.0042."""
+    """Return a number per minute: one decimal below ten, none above, and two digits below a tenth."""
     number = float(per_minute)
     if 0 < number < 0.1:
         return f"{number:.{1 - math.floor(math.log10(number))}f}"
@@ -102,12 +102,12 @@ def rate(per_minute: float) -> str:
 
 
 def ratio(number: float) -> str:
-    """How many of one thing come with another: one decimal below ten, none above, and none where it is whole."""
+    """Return a ratio: with one decimal below ten unless it is whole, with none above."""
     return count(round(number)) if round(number, 1) == round(number) else _short(number)
 
 
 def clock(moment: datetime, *, beside: datetime) -> str:
-    """A moment in UTC: its time alone on the day of `beside`, else with its date."""
+    """Return a moment in UTC, without its date if that is the day of `beside`."""
     utc = moment.utctimetuple()
     same_day = utc[:3] == beside.utctimetuple()[:3]
     day = "" if same_day else f"{utc.tm_year}-{utc.tm_mon:02}-{utc.tm_mday:02} "

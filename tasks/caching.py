@@ -1,4 +1,4 @@
-"""Whether a drain's calls mark what they share for the provider's cache, looked at beside its loop."""
+"""Decides in the background whether a drain's calls use the provider's prompt cache."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ EVERY_S = 15.0
 
 
 class Caching:
-    """That of one drain, for the versions that it `met`. Until it looked, and where it cannot, nothing is marked."""
+    """The cache marks of a drain for the versions that it `met`; nothing is marked before the first look."""
 
     def __init__(self, db: Database, met: Callable[[], Sequence[Version]]) -> None:
         self._db, self._met = db, met
@@ -27,7 +27,7 @@ class Caching:
         return self._marking.marks(version.id, at=time.monotonic())
 
     async def look(self) -> None:
-        """Calls mark as was decided last, by whichever drain. What changes stands in the log."""
+        """Update the marks to the last decision of any drain, and log changes."""
         found: dict[VersionId, Marks] = {}
         for version in self._met():
             async with self._db.transaction() as run:

@@ -84,7 +84,7 @@ class Publisher:
         self._client: PrefectClient | None = None
 
     async def run(self) -> None:
-        """Publishes until cancelled: soon after it is woken, and every second. While Prefect is away, more and more seldom."""
+        """Publish until cancelled: soon after a wake-up, every second, and with a back-off while Prefect is away."""
         try:
             async with AsyncExitStack() as self._kept:
                 await self._publish_on()
@@ -162,7 +162,7 @@ class Publisher:
         return total
 
     async def try_once(self, *, within_s: float = LAST_S) -> int:
-        """The same in a few seconds, and without an error: what is left waits for the next publisher."""
+        """Publish for a few seconds without raising; the rest waits for the next publisher."""
         try:
             async with asyncio.timeout(within_s):
                 return await self.publish(within_s=within_s)
@@ -204,7 +204,7 @@ class Publisher:
         return offered
 
     async def _offer(self, request: Sequence[Packed]) -> Offered:
-        """The events were offered together; those of a refused request in halves, down to the one that is at fault."""
+        """Offer the events together, and those of a refused request in halves, down to the one at fault."""
         try:
             await self._post(request)
         except httpx.HTTPStatusError as error:
@@ -226,7 +226,7 @@ class Publisher:
 
     @asynccontextmanager
     async def _prefect(self) -> AsyncIterator[PrefectClient]:
-        """A client of Prefect: a run opens one, because that takes longer than a request."""
+        """Return the client of Prefect; a run keeps one, because opening takes longer than a request."""
         if self._kept is None:
             async with get_client() as client:
                 yield client
@@ -244,7 +244,7 @@ class Publisher:
 
 @asynccontextmanager
 async def publishing(db: Database) -> AsyncIterator[Publisher]:
-    """A publisher at work; when it ends, it tries once more."""
+    """Run a publisher, and let it try once more at the end."""
     publisher = Publisher(db)
     running = asyncio.create_task(publisher.run())
     try:
@@ -256,12 +256,12 @@ async def publishing(db: Database) -> AsyncIterator[Publisher]:
 
 
 async def publish_events(db: Database) -> int:
-    """What waited was offered to Prefect in one try of a few seconds; how many events it took. The rest waits."""
+    """Offer the waiting events to Prefect once, for a few seconds, and return how many it took."""
     return await Publisher(db).try_once()
 
 
 def packed(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
-    """(What can be posted, the events that are too large for it)."""
+    """Return the events that can be posted, and those that are too large."""
     bodies = [(each, _event(each).model_dump_json().encode()) for each in waiting]
     return [each for each in bodies if len(each[1]) <= LARGEST], [
         each for each, body in bodies if len(body) > LARGEST
@@ -269,7 +269,7 @@ def packed(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
 
 
 def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
-    """The events in their order, in requests that are not too large."""
+    """Divide the events, in their order, into requests that are not too large."""
     requests: list[list[Packed]] = []
     size = MOST_BYTES
     for each, body in events:

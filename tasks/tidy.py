@@ -1,4 +1,4 @@
-"""Deletes what is kept for a while only, and empties what items said, in small transactions."""
+"""Deletes and empties rows by their age, in small transactions."""
 
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ async def sweep_out(
 
 @task(name="empty what is over", cache_policy=NO_CACHE, persist_result=False)
 async def empty_out(db: Database) -> int:
-    """What items said longer ago than their workload keeps it was emptied; their number."""
+    """Empty the items that are older than their workload keeps them, and return their number."""
     now = await db.now()
     versions = await db.run(workloads.in_force)
     kept = {

@@ -65,7 +65,7 @@ class Watcher:
         self.opened = 0
 
     async def tick(self) -> None:
-        """The promises were evaluated, unless the last time took long, and the telling of what changed has begun."""
+        """Evaluate the promises, unless the last evaluation was slow, and begin to tell of changes."""
         began = time.monotonic()
         if began >= self._rests_until:
             await self._evaluate()
@@ -87,7 +87,7 @@ class Watcher:
             self._troubles.over("incidents")
 
     async def close(self) -> None:
-        """What was being told has been told, as far as it could be in a few seconds; the outbox keeps the rest."""
+        """Finish telling for a few seconds; the outbox keeps the rest."""
         if self._telling is not None:
             await asyncio.wait({self._telling}, timeout=LAST_S)
             self._telling.cancel()
@@ -122,7 +122,7 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(db: Database) -> AsyncIterator[Watcher]:
-    """A watcher; at the end it finishes telling."""
+    """Run a watcher that finishes telling at the end."""
     watcher = Watcher(db)
     try:
         yield watcher

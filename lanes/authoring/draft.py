@@ -47,7 +47,7 @@ class Draft:
 
 
 def blank(name: str) -> Draft:
-    """A definition for inputs with a field `text`."""
+    """Return a definition for inputs with a field `text`."""
     notes = {
         "instructions": "A sample: say in your own words what is asked, and what each value means.",
         "output_schema": "What every answer must look like; `lanes results` shows these fields.",
@@ -58,7 +58,7 @@ def blank(name: str) -> Draft:
 
 
 def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) -> Draft:
-    """A definition for the lines of a file: it asks for what is known of them, or else for a category and a summary."""
+    """Return a definition for the lines of a file: it asks for the known fields, or for a category and a summary."""
     file = plain(file, most=80)
     looked = f"the {'' if sample.whole else 'first '}{counted(sample.lines, 'line')} of {file}"
     if not proposal.labels:
@@ -89,7 +89,7 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
 def next_commands(
     name: str, file: str, source: str | None, proposal: Proposal | None
 ) -> list[tuple[str, str]]:
-    """What leads from the file of a workload to answers: commands, and what each does."""
+    """Return the commands that lead from a workload's file to answers, and what each does."""
     items = shlex.quote(source) if source else "items.csv"
     columns = (
         {"field": "text"}

@@ -149,7 +149,7 @@ class Sample:
 
 
 def look(rows: Iterable[Row]) -> Sample:
-    """What the first lines hold: at most `MOST_LINES`, and none once they fill `MOST_BYTES` or have `MOST_CELLS`."""
+    """Read the first lines: up to `MOST_LINES`, `MOST_BYTES` and `MOST_CELLS`."""
     sample, held, cells = Sample(), 0, 0
     for read, (number, shown, row) in enumerate(rows):
         if read >= MOST_LINES or held >= MOST_BYTES or cells >= MOST_CELLS:
@@ -202,7 +202,7 @@ class Proposal:
 def propose(
     sample: Sample, *, field: str | None = None, label: str | None = None, key: str | None = None
 ) -> Proposal:
-    """What the columns seem to be for; those that are named are taken as named."""
+    """Guess the purpose of the columns that are not named."""
     if sample.events:
         return Proposal(tuple(sample.columns), _usable(sample.own_labels))
     columns = sample.columns
@@ -253,7 +253,7 @@ def propose(
 
 
 def headless(sample: Sample) -> str | None:
-    """The name of a column that seems to be a value of its first line, None where the header seems to be one."""
+    """Return a column name that looks like a value of a first line, or None if the header looks like one."""
     for name, each in sample.columns.items():
         few = each.counts is not None and len(each.counts) <= each.filled / 2
         if (
@@ -266,7 +266,7 @@ def headless(sample: Sample) -> str | None:
 
 
 def _label(few: list[Column], *, others: list[str]) -> str | None:
-    """The column that says what is right: by its name, or because nothing else stands beside the text."""
+    """Return the column with labels: by its name, or as the only one besides the text."""
     named = [each for each in few if LABELS.fullmatch(each.name)]
     alone = few if len(few) == 1 and len(others) == 2 else []
     return next((each.name for each in (*named, *alone) if PROPERTY.fullmatch(each.name)), None)

@@ -79,7 +79,7 @@ class Admitted:
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
-    """The fields of every line of a file, in order, or the reason why it has none. Empty lines are passed over.
+    """Yield the fields of every line of a file, in order, or why it has none; empty lines are skipped.
 
     Raises:
         ValueError: as `read_lines`.
@@ -117,10 +117,10 @@ def read_lines(
 
 
 def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> FileLine:
-    """The item that one JSON object describes, as a line of a file would.
+    """Return the item that a JSON object describes, as a line of a file would.
 
     Raises:
-        Refused: it describes none.
+        Refused: it is not an item.
     """
     return _line(_json_fields(text, "it"), workload, layout, place, now)
 
@@ -141,7 +141,7 @@ def _line(
 def _arranged(
     row: Mapping[str, Any], layout: Layout
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """A row as an event's fields, and its label."""
+    """Return a row as the fields of an event, and its label."""
     expected = _expected(row, layout)
     problem = why_unfit_label(expected)
     if problem is not None:
@@ -186,7 +186,7 @@ def _expected(row: Mapping[str, Any], layout: Layout) -> dict[str, Any] | None:
 
 
 def _own_label(row: Mapping[str, Any]) -> str | None:
-    """The name of the field in which a line brings its own label, an object."""
+    """Return the name of the field in which a line has its own label, an object."""
     return "label" if isinstance(row.get("label"), dict) else None
 
 
@@ -238,7 +238,7 @@ def _json_fields(text: str, what: str) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
-    """Records of a CSV file below its header; one record may span lines, and is known by its first."""
+    """Yield the records of a CSV file below its header; a record may span lines, and is named by its first."""
     header: list[str] | None = None
     for number, record, shown in _csv_records(path):
         if header is None:
@@ -275,7 +275,7 @@ def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> 
 
 
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
-    """A record takes as many lines as its quotes need; one that cannot be read spoils its first line only."""
+    """Read a record with as many lines as its quotes need; an unreadable one spoils only its first line."""
     lines = _text_lines(path)
     ahead: deque[TextLine] = deque(itertools.islice(lines, 1))
     while ahead:

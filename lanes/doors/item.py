@@ -57,7 +57,7 @@ class Submission:
     ack: bool = False
 
     def as_row(self) -> dict[str, Any]:
-        """The JSON object that `lanes.admit` reads; what was not said is left out."""
+        """Return the JSON object that `lanes.admit` reads, without missing fields."""
         row: dict[str, Any] = {
             "workload": self.workload,
             "payload": self.payload,
@@ -104,7 +104,7 @@ class Refusal:
 def read_submission(
     workload: str, fields: Mapping[str, Any], *, place: str, sent_at: datetime
 ) -> Submission:
-    """The submission that an event's payload or a file's line describes.
+    """Return the submission that an event's payload or a file's line describes.
 
     `due_in_s` counts from `sent_at`; a naive time is UTC, and times lie in the years 2 to 9998.
 
@@ -170,8 +170,9 @@ class Amendment:
 def read_amendment(
     workload: str, fields: Mapping[str, Any], *, place: str | None, sent_at: datetime | None = None
 ) -> Amendment:
-    """The amendment that an event's payload describes: `{key, payload, occurred_at}`. It occurred when it says, else when
-    it was sent.
+    """Return the amendment that an event's payload describes: `{key, payload, occurred_at}`.
+
+    Without `occurred_at` it occurred when it was sent.
 
     Raises:
         Refused: reason `malformed`, naming the field and what it should hold.
@@ -248,7 +249,7 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
 
 
 def _within_calendar(moment: datetime) -> datetime:
-    """A day's distance from either end of the calendar, so that zones and spans never lead beyond it."""
+    """Return whether a moment is a day away from both ends of the calendar, so that zones and spans stay in it."""
     if not 1 < moment.year < 9999:
         raise OverflowError
     return moment

@@ -62,7 +62,7 @@ class Stream(Generic[E]):
         return subject in self._kept
 
     def keep(self, event: E, subject: Hashable) -> None:
-        """The event met a lock, or one of its subject did before it; where too many are kept it is missed."""
+        """Keep an event that met a lock, or whose subject did before; if too many are kept, it counts as missed."""
         if len(self._ids) >= MOST_KEPT:
             self.missed(event)
             return
@@ -70,11 +70,11 @@ class Stream(Generic[E]):
         self._ids.add(event.id)
 
     def next_kept(self, most: int) -> list[tuple[Hashable, E]]:
-        """The first kept event of each subject, of up to `most` subjects: those that were tried longest ago."""
+        """Return the first kept event of up to `most` subjects, those tried longest ago first."""
         return [(subject, self._kept[subject][0]) for subject in list(self._kept)[:most]]
 
     def tried(self, subject: Hashable, *, admitted: bool) -> None:
-        """The subject's first kept event was admitted, or met the lock again and comes after the other subjects."""
+        """Drop the subject's first event once it was admitted, or try it after the other subjects."""
         if not admitted:
             self._kept.move_to_end(subject)
             return
@@ -119,7 +119,7 @@ class Stream(Generic[E]):
 
 
 def span_of(moment: datetime) -> datetime:
-    """The start of the span that holds the moment, in UTC."""
+    """Return the start of the span that holds the moment, in UTC."""
     return datetime.fromtimestamp(
         moment.timestamp() // SPAN.total_seconds() * SPAN.total_seconds(), UTC
     )
@@ -128,7 +128,7 @@ def span_of(moment: datetime) -> datetime:
 def behind(
     stored: Mapping[datetime, int], read: Mapping[datetime, int], now: datetime
 ) -> list[datetime]:
-    """The spans that hold more events than were read of them, the newest first; those that go on only while they are small."""
+    """Return the spans with unread events, newest first; a span that is not over counts only while it is small."""
     more = (start for start, events in stored.items() if events > read.get(start, 0))
     return sorted(
         (each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL),

@@ -1,4 +1,4 @@
-"""What each of the provider's errors means for the work: the error policy. It needs no SDK."""
+"""The error policy: what each of the provider's errors means for the work. It needs no SDK."""
 
 from enum import StrEnum
 
@@ -91,20 +91,20 @@ class CallFailed(LanesError):
 
     @property
     def as_create(self) -> NotCreated:
-        """What it means that the create of a batch failed so. One that may have created its batch is never tried again."""
+        """The meaning for the create of a batch; one that may have succeeded is never tried again."""
         if self.maybe_billed or (self.action is Action.RETRY and not self.innocent):
             return NotCreated.MAYBE
         return NotCreated.FOR_NOW if self.action in _BUSY or self.innocent else NotCreated.FOR_GOOD
 
 
 def unforeseen(error: Exception, *, unsent: bool = False) -> CallFailed:
-    """The failure that an exception without an answer of the provider stands for; `unsent` where no request left us."""
+    """Return the failure for an exception without an answer; `unsent` means that no request left this machine."""
     detail = f"no answer from the provider: {type(error).__name__}: {plain(error, most=500)}"
     return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
 
 
 def told(kind: str | None, message: str, code: str | None = None) -> Action:
-    """What an error's type, text and code say, wherever they stand: in the answer to a call or in a line of a batch.
+    """Return what an error's type, text and code mean, in the answer to a call or in a line of a batch.
 
     Source: the error types and codes of anthropic 2.13; a spend limit can come as any of several types.
     """

@@ -1,5 +1,7 @@
-"""Fences in a prompt: where an item, an earlier one of its history, or a field begins and ends. No input closes its own fence
-or opens another."""
+"""Fences in a prompt: where an item, a part of its history, or a field begins and ends.
+
+No input closes its own fence or opens another.
+"""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +18,7 @@ BETWEEN = f"(?:[^\\w{BRACKET}]|_)*"  # what is neither letter nor digit
 
 
 def _spelled(word: str) -> str:
-    """A pattern of the word in any case and width, whatever that is no letter stands within it."""
+    """Return a pattern of the word in any case and width, with anything but letters in between."""
     letters = (
         f"[{ALIKE.get(letter, letter)}{chr(ord(letter) + WIDE)}]"
         for letter in word.lower()
@@ -60,10 +62,10 @@ def _has_bracket(text: str) -> bool:
 
 
 def item(id: str, content: str) -> str:
-    """An item of a pack; its content is escaped, but for fences of ours within."""
+    """Return an item of a pack; its content must be escaped, except for our own fences."""
     return f'<{ITEM} id="{id}">\n{content}\n</{ITEM}>'
 
 
 def history(content: str) -> str:
-    """An earlier payload, escaped."""
+    """Return an earlier payload, which must be escaped."""
     return f"<{HISTORY}>\n{content}\n</{HISTORY}>\n"

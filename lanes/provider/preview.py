@@ -1,4 +1,4 @@
-"""What one item would ask, cost, and go through, before it is sent. The requests are built by what really sends them."""
+"""What an item would ask and cost, and its route, before it is sent; the real code builds the requests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +21,10 @@ from lanes.workload.version import Version
 
 @dataclass(frozen=True)
 class Asked:
-    """One lane's request for the item alone. Tokens and price are estimates, as routing makes them: for its part of a full
-    pack of `pack` items, and with the history that a batch reads."""
+    """A lane's request for the item alone.
+
+    Tokens and price are routing's estimates for its part of a full pack of `pack` items, with the history that a batch reads.
+    """
 
     lane: Lane
     model: str

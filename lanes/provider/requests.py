@@ -37,8 +37,10 @@ class Question:
 def parameters(
     version: Version, lane: Lane, questions: Sequence[Question], *, marked: bool = False
 ) -> dict[str, Any]:
-    """The body of one Messages request that asks `questions`; more than one makes a pack. `marked`: the provider is to cache
-    what it shares with others."""
+    """Return the body of a Messages request that asks `questions`; several make a pack.
+
+    If `marked`, the provider caches what requests share.
+    """
     before, after = _shared(version, lane, len(questions), _told(questions), marked)
     return {**before, "messages": [{"role": "user", "content": _content(questions)}], **after}
 
@@ -52,7 +54,7 @@ class Writer:
         self._frames: dict[tuple[int, bool, bool], tuple[bytes, bytes]] = {}
 
     def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
-        """The body of one request as JSON; `marked`: the provider is to cache what it shares with others."""
+        """Return the body of a request as JSON; if `marked`, the provider caches what requests share."""
         kind = (len(questions), _told(questions), marked)
         frame = self._frames.get(kind) or self._frame(kind)
         return _json(_content(questions)).join(frame)
@@ -73,7 +75,7 @@ class Writers:
         self._kept: dict[VersionId, Writer] = {}
 
     def of(self, version: Version) -> Writer:
-        """The version's, which is made when it is first asked for."""
+        """Return the writer of a version, created on first use."""
         writer = self._kept.get(version.id)
         if writer is None:
             while len(self._kept) >= KEPT:
@@ -121,7 +123,7 @@ def _shared(
 
 @lru_cache(maxsize=256)
 def _askable(schema: str, packed: bool) -> dict[str, Any]:
-    """The schema as the provider takes it; nobody changes it, because it is the same for each call."""
+    """Return the schema as the provider accepts it; it must not be changed, because all calls share it."""
     from anthropic import transform_schema  # loads the SDK
 
     answer = self_contained(json.loads(schema))
@@ -159,7 +161,7 @@ def _fields(payload: dict[str, Any]) -> str:
 
 
 def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of the answers of a pack. References of `schema` lead to its `$defs`, which stand at the root here too."""
+    """Return the schema of a pack's answers; the `$defs` of `schema` are at the root here too."""
     element = {
         "type": "object",
         "properties": {

@@ -83,10 +83,9 @@ async def results(
     most_bytes: int = MOST_BYTES,
     requests: int | None = None,
 ) -> AsyncGenerator[list[RequestResult | Unreadable]]:
-    """The requests' results, in whatever order the provider sends them, in chunks of up to `most` lines, or of fewer once
-    they have `most_bytes`. Whether all came is for the caller to count.
+    """Yield the results in the provider's order, in chunks of up to `most` lines or about `most_bytes`.
 
-    At most `requests` times the longest line is read; further bytes are no results of the batch.
+    The caller counts whether all arrived. At most `requests` times the longest line is read; further bytes are not results.
 
     Raises:
         CallFailed: the results could not be opened.
@@ -124,10 +123,10 @@ async def _opened(client: AsyncAnthropic, batch_id: str) -> httpx2.Response:
 
 
 def fate(fault: RequestFault, *, items: int, others_answered: bool) -> Judgment:
-    """What a fault means for each of the `items` of its request.
+    """Return what a fault means for each of the `items` of its request.
 
-    Trouble of the account, the rate or the load is never the item's; a failure at the provider is the request's own only
-    where others are answered (`lanes.realtime.health`). Any item of a pack may be at fault: each is asked alone.
+    Trouble of the account, the rate or the load is never the item's. A failure at the provider is the request's own only if
+    others are answered (`lanes.realtime.health`). Any item of a pack may be at fault, so each is asked alone.
     """
     alone = items == 1
     match fault.action:
@@ -165,7 +164,7 @@ async def _chunks(
 
 
 async def _bounded(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[bytes]:
-    """The blocks, up to the first that makes them longer than `most` bytes."""
+    """Yield the blocks up to `most` bytes."""
     read = 0
     async for block in blocks:
         read += len(block)
@@ -175,8 +174,10 @@ async def _bounded(blocks: AsyncIterator[bytes], most: float) -> AsyncIterator[b
 
 
 async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """The lines that are not blank, those that end in a block together. They end at LF: a line separator of Unicode within
-    an answer ends none. Of a line that is too long its beginning is kept."""
+    """Yield the lines that are not blank, those that end in a block together.
+
+    Lines end at LF, not at line separators of Unicode. Only the beginning of a line that is too long is kept.
+    """
     begun = _LineParts()
     async for block in blocks:
         first, *others = block.split(b"\n")

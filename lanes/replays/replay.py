@@ -101,7 +101,7 @@ class Diff:
 
 
 def diff(answers: Iterable[Answers], compare_fields: Sequence[str] = ()) -> Diff:
-    """What the replayed answers would change; an item differs when one of `compare_fields` (empty = all) does."""
+    """Return what the replayed answers would change, by `compare_fields` (empty: all fields)."""
     found = Diff()
     for each in answers:
         found.items += 1

@@ -163,7 +163,7 @@ def longest_out(spec: "Spec", lane: Lane) -> timedelta:
 
 
 def lower_bound(wrong: int, samples: int, *, confidence: float = CONFIDENCE) -> float:
-    """The share that the true one exceeds with this confidence: one-sided Clopper-Pearson (Biometrika 1934), 0 to 1."""
+    """Return the one-sided lower bound of a share with this confidence (Clopper-Pearson, Biometrika 1934), 0 to 1."""
     if wrong <= 0 or samples <= 0:
         return 0.0
     from scipy.special import betaincinv  # takes half a second, and only who judges needs it
@@ -172,7 +172,7 @@ def lower_bound(wrong: int, samples: int, *, confidence: float = CONFIDENCE) -> 
 
 
 def worst(judgements: Sequence[Judgement]) -> Judgement | None:
-    """The judgement that decides: a failed one, else one in error, else an inconclusive one; None without any."""
+    """Return the judgement that decides: failed before error before inconclusive; None if all passed."""
     order = (Verdict.FAILED, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASSED)
     return min(judgements, key=lambda each: order.index(each.verdict), default=None)
 

@@ -105,7 +105,7 @@ class Playbook(BaseModel):
         return self
 
     def first_step(self, basis_points: int) -> int | None:
-        """The first step that does not lead back from the share in force; None when every step does."""
+        """Return the first step that does not lead back from the share in force, if any."""
         share = basis_points / 100
         return next(
             (
@@ -117,7 +117,7 @@ class Playbook(BaseModel):
         )
 
     def passed_over(self, first: int) -> int | None:
-        """The last step before `first` that asks for approval: whoever begins at `first` owes it. None: no such step."""
+        """Return the last step before `first` that asks for approval, which a start at `first` still owes."""
         return max(
             (number for number, step in enumerate(self.steps[:first]) if step.approval),
             default=None,
@@ -129,10 +129,10 @@ class Playbook(BaseModel):
 
 
 def parse(name: str, text: str) -> Playbook:
-    """The playbook that a file holds; `name` is the file's, without its ending.
+    """Read the playbook of a file; `name` is the file's, without its ending.
 
     Raises:
-        PlaybookInvalid: naming the line and the field of every problem.
+        PlaybookInvalid: it names the line and the field of every problem.
     """
     try:
         root, data = yaml_places.read(text)

@@ -92,7 +92,7 @@ class Rollout:
         return self.step if passed_over is None else passed_over
 
     def situation(self, answered: int, hindrances: Sequence[str] = ()) -> "Situation":
-        """What its next move depends on."""
+        """Return what its next move depends on."""
         is_last = self.step + 1 == len(self.playbook.steps)
         within = timedelta(hours=self.playbook.approval_within_hours)
         return Situation(
@@ -302,7 +302,7 @@ def is_overdue(at: Situation, now: datetime) -> bool:
 def _lacking(
     at: Situation, judgements: Sequence[Judgement], decides: Judgement | None
 ) -> Hold | None:
-    """The reason to hold for lack of evidence, None when all of it is there."""
+    """Return the reason to hold for lack of evidence, if any."""
     if at.answered < at.step.hold.items:
         return Hold(
             HoldReason.GATHERING,

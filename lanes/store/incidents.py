@@ -1,7 +1,7 @@
-"""Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction.
+"""Incidents: one is open per promise, workload and subject, and its events are written in the same transaction.
 
-What an outage of the provider, a refusal of the account or a used-up budget explains has that incident for its parent. Slack is
-told of it once the parent is over, where it breaks its promise still; where it does not, it ends untold.
+An incident that an outage of the provider, a refusal of the account or a used-up budget explains has that incident as its
+parent. Slack is told of it if it outlasts the parent.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -68,7 +68,7 @@ select f.name, c.id, c.promise,
 """
 
 
-class Standstill(NamedTuple):
+class ExplainedStandstill(NamedTuple):
     """Lanes of a workload that stand still because of an incident; `ended_at` is when they went on."""
 
     workload: str
@@ -93,9 +93,9 @@ class Standstill(NamedTuple):
 def record(
     connection: Connection, assessments: Sequence[Assessment], *, now: datetime
 ) -> IncidentChanges:
-    """Open an incident for every breach among the assessments, and resolve those that are over and were open long enough.
+    """Open an incident for every breach, and resolve those that are over and were open long enough.
 
-    Each stands alone: one that the database refuses harms no other.
+    Each is written alone, so that one that the database refuses harms no other.
     """
     untold = and_(
         incident.c.parent_id.is_not(None),
@@ -116,7 +116,9 @@ def record(
     )
     found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
     others = [each for each in assessments if each.promise not in CAUSES]
-    _record(connection, others, standing, [Standstill(*row) for row in found], recorded, now)
+    _record(
+        connection, others, standing, [ExplainedStandstill(*row) for row in found], recorded, now
+    )
     return recorded
 
 
@@ -124,7 +126,7 @@ def _record(
     connection: Connection,
     assessments: Iterable[Assessment],
     standing: Mapping[Any, Any],
-    causes: Sequence[Standstill],
+    causes: Sequence[ExplainedStandstill],
     recorded: IncidentChanges,
     now: datetime,
 ) -> None:
@@ -153,10 +155,9 @@ def open(
     parent_id: IncidentId | None = None,
     now: datetime,
 ) -> IncidentId | None:
-    """The breach has its open incident: a new one, whose id is returned, or the open one with the newest figures.
+    """Open an incident for the breach and return its id, or update the open one and return None.
 
-    A new one is announced, and waits for Slack where no other explains it (`parent_id`), or as soon as none does any more. The
-    severity of an open one never falls.
+    A new one is announced, and put in the Slack outbox unless `parent_id` explains it. The severity of an open one never falls.
     """
     figures: dict[str, Any] = {
         "severity": breach.severity,
@@ -209,7 +210,7 @@ def _added(
     parent_id: IncidentId | None,
     now: datetime,
 ) -> IncidentId | None:
-    """The id of a new incident, which is announced; None where somebody else has opened it meanwhile."""
+    """Insert and announce an incident and return its id, or None if another transaction has opened it meanwhile."""
     added = connection.execute(
         upsert(incident)
         .values(
@@ -243,9 +244,9 @@ def resolve(
     sentence: str,
     now: datetime,
 ) -> IncidentId | None:
-    """The open incident is resolved and the world told; its id, None when none was open.
+    """Resolve and announce the open incident and return its id, or None if none was open.
 
-    It keeps the last value that broke the promise, and why it was broken.
+    It keeps the last value that broke the promise, and the reason.
     """
     of_key = zip(KEY, (promise, workload, subject), strict=True)
     ended = connection.execute(
@@ -263,7 +264,7 @@ def resolve(
 def record_invalid(
     connection: Connection, breaches: Iterable[Assessment], *, now: datetime
 ) -> IncidentChanges:
-    """Exactly the workloads whose block is invalid have an open incident of that kind; of several breaches the first."""
+    """Keep an incident open for each workload whose block is invalid, by its first breach."""
     invalid, recorded = dict[str, Assessment](), IncidentChanges()
     for each in breaches:
         invalid.setdefault(each.workload, each)
@@ -284,7 +285,7 @@ def record_invalid(
 def listed(
     connection: Connection, *, states: Collection[IncidentState], limit: int = MOST
 ) -> list[Incident]:
-    """The newest incidents in these states, newest first."""
+    """Return the newest incidents in these states, newest first."""
     rows = connection.execute(
         select(incident)
         .where(incident.c.state.in_(list(states)))
@@ -318,7 +319,7 @@ def _alone(
 
 
 def _to_be_told(connection: Connection, id: IncidentId, now: datetime) -> None:
-    """Slack is told of it, once."""
+    """Put the incident in the Slack outbox, once."""
     connection.execute(
         upsert(slack_post).values(incident_id=id, next_try_at=now).on_conflict_do_nothing()
     )
@@ -342,7 +343,7 @@ def _open() -> ColumnElement[bool]:
 
 
 def read_incident(row: Any) -> Incident:
-    """A row with the columns of `incident`."""
+    """Return the incident of a row."""
     return Incident(
         row.id,
         str(row.uid),
@@ -369,7 +370,7 @@ def read_incident(row: Any) -> Incident:
 
 
 def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
-    """The incident keeps what is told of its cause, its stakes and its trend."""
+    """Store the briefing of an incident."""
     connection.execute(update(incident).where(incident.c.id == id).values(briefing=dict(briefing)))
 
 

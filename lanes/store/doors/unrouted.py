@@ -39,12 +39,12 @@ URGENT: Part = (item.c.urgent,)
 
 
 def due(since: ColumnElement[datetime]) -> Part:
-    """What is not urgent, and due then or later."""
+    """Match items that are not urgent and due at that moment or later."""
     return (~item.c.urgent, item.c.due_at >= since)
 
 
 def behind(after: ColumnElement[int]) -> Part:
-    """What is neither urgent nor due, and came after that item."""
+    """Match items that are neither urgent nor due, and came after that item."""
     return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
 
 
@@ -78,8 +78,10 @@ Since = Mapping[str, Taken]
 
 @dataclass(frozen=True)
 class Begins:
-    """Where that begins which a workload has received: whether some is urgent, when the next of the others is due, and which
-    is the first that is neither."""
+    """The beginning of a workload's unrouted items.
+
+    It says whether one is urgent, when the next of the others is due, and which is the first that is neither.
+    """
 
     urgent: bool
     due_at: datetime | None
@@ -103,19 +105,21 @@ def _any_received() -> Select[*tuple[Any, ...]]:
 
 
 def which_have_received(connection: Connection, *, since: Since | None = None) -> dict[str, Begins]:
-    """The workloads that have items which no router has seen, and where these begin. Of those that `since` names, only what is
-    urgent, what is due then or later, and what came after that item is looked for."""
+    """Return the workloads with unrouted items, and where these begin.
+
+    For workloads in `since`, only urgent items, items due then or later, and items after that one are looked for.
+    """
     return begins(connection.execute(have_received(), seen(since)))
 
 
 def begins(rows: Iterable[Any]) -> dict[str, Begins]:
-    """What `have_received` says, by workload."""
+    """Return the result of `have_received`, by workload."""
     return {row.name: Begins(row.urgent, row.due_at, row.id) for row in rows}
 
 
 @cache
 def have_received() -> Select[*tuple[Any, ...]]:
-    """The same as a query: three steps in the index for each workload, behind what :seen_id and :seen_due say of it."""
+    """Return the query: three index steps for each workload, after its :seen_id and :seen_due."""
     seen = (
         func.unnest(
             bindparam("seen_workload", type_=ARRAY(Text)),
@@ -154,7 +158,7 @@ def have_received() -> Select[*tuple[Any, ...]]:
 
 
 def seen(since: Since | None) -> dict[str, Any]:
-    """The parameters of `have_received`."""
+    """Return the parameters of `have_received`."""
     known = since or {}
     return {
         "seen_workload": list(known),
@@ -173,13 +177,12 @@ def received(
     unread: Collection[str] = (),
     since: Since | None = None,
 ) -> list[ReceivedItem]:
-    """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
-    `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
+    """Lock and return unrouted items, urgent and due ones first: about `limit`, with payloads of about `most_bytes`.
 
-    The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others; who knows which have some, and where these begin, says so by `waiting`, and otherwise
-    `since` bounds what is looked for. What other transactions hold is passed over. Of those named in `unread` the payloads are
-    measured, and stay where they are.
+    They cannot be canceled or amended until this transaction ends. The workloads (those in `of`, or all) share the number and
+    the bytes, so that a flood of one never delays the others. `waiting` says which workloads have some and where these begin;
+    otherwise `since` bounds the search. Items that other transactions hold are skipped. Payloads of workloads in `unread` are
+    only measured.
     """
     there = which_have_received(connection, since=since) if waiting is None else waiting
     asked = sorted(name for name in there if of is None or name in of)
@@ -203,8 +206,10 @@ def received(
 
 
 def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, Taken]:
-    """How far each workload's items were taken: what waits comes behind it, but for what is urgent, and what others held, or is
-    due sooner. What was taken before of a workload is `before`."""
+    """Return how far each workload's items were taken, beyond `before`.
+
+    Waiting items come after that, except urgent ones, those that others held, and those due sooner.
+    """
     due: dict[str, datetime] = {}
     plain: dict[str, ItemId] = {}
     for each in sorted((each for each in of if not each.arrived.urgent), key=attrgetter("id")):
@@ -221,8 +226,7 @@ def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, Taken]:
 
 
 def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
-    """The most urgent items of a workload, or of a part of it, that no router has seen, locked; those locked by others are
-    passed over."""
+    """Select and lock the most urgent unrouted items of a workload, or of a part of it, skipping locked ones."""
     return _headed(literal(name), limit, read=read, part=part)
 
 
@@ -255,7 +259,7 @@ def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
 
 
 def _received(row: Any, *, read: bool) -> ReceivedItem:
-    """What routing knows of a row of `head`, whose values are taken by their place: a name is looked up for each of them."""
+    """Return the item of a row of `head`; values are read by position, because names are looked up for each."""
     (
         id_,
         revision,

@@ -26,7 +26,7 @@ AT_ONCE = 500  # rows held while comparing
 
 
 def compared(connection: Connection, of: Generation) -> Diff:
-    """What the replay's answers so far would change of what is shown (once promoted: of what was shown)."""
+    """Return what the replay's answers so far would change of the current results, or have changed once promoted."""
     fields = one(connection, of.version_id).spec.compare_fields
     return diff(_answers(connection, of), fields)
 
@@ -34,10 +34,10 @@ def compared(connection: Connection, of: Generation) -> Diff:
 def choose(
     connection: Connection, name: str, number: int | None, *, preferred: tuple[ReplayState, ...]
 ) -> Generation:
-    """That generation of the workload; without a number its newest in a preferred state, else its newest.
+    """Return that generation of the workload; without a number its newest in a preferred state, or its newest.
 
     Raises:
-        ActionRefused: there is none.
+        ActionRefused: the workload has no such replay.
     """
     if number is not None:
         id_ = connection.execute(
@@ -59,13 +59,13 @@ def choose(
 def promote(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> tuple[Generation, int]:
-    """The replay's results are current, and what they replaced is remembered; how many items changed.
+    """Make the replay's results current, remember what they replaced, and return the number of changed items.
 
-    Settled items of the replayed revision only: what is still open, or was amended meanwhile, keeps its live result.
+    Only settled items of the replayed revision change: open items and those amended meanwhile keep their live result.
 
     Raises:
         ActionRefused: its work is open, or it is not complete.
-        StillLocked: somebody's open transaction holds one of its items.
+        StillLocked: another open transaction holds one of its items.
     """
     finish(connection, now=now)
     of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
@@ -96,13 +96,13 @@ def promote(
 def demote(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> tuple[Generation, int]:
-    """What was current before the promotion is current again; how many items changed.
+    """Make the results before the promotion current again, and return the number of changed items.
 
-    An item that got a newer result since keeps it.
+    An item with a newer result keeps it.
 
     Raises:
         ActionRefused: it is not promoted, or another replay was promoted over it.
-        StillLocked: somebody's open transaction holds one of its items.
+        StillLocked: another open transaction holds one of its items.
     """
     of = _locked(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
     check_demotable(of, _promoted_later(connection, of))
@@ -122,13 +122,13 @@ def demote(
 def drop(
     connection: Connection, name: str, number: int | None = None, *, now: datetime
 ) -> tuple[Generation, int]:
-    """The replay is forgotten and its open work canceled; how much that was.
+    """Drop the replay, cancel its open work, and return how much work that was.
 
-    What a batch holds already is billed and recorded, never shown.
+    Work in a batch is still billed and recorded, but never shown.
 
     Raises:
         ActionRefused: it is promoted, or was dropped before.
-        StillLocked: somebody's open transaction holds some of its work.
+        StillLocked: another open transaction holds some of its work.
     """
     of = _locked(
         connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED))

@@ -63,7 +63,7 @@ def preview(
     last: int | None,
     now: datetime,
 ) -> Preview:
-    """What such a replay would read and cost; nothing is written.
+    """Return what such a replay would read and cost, without writing anything.
 
     Raises:
         UnknownWorkload, ActionRefused: there is no such workload or version, or items of the range were emptied.
@@ -96,7 +96,7 @@ def begin(
     why: str,
     now: datetime,
 ) -> Generation:
-    """The workload's open replay: a new one, or the one like it whose reader went away.
+    """Return the workload's open replay: a new one, or an equal one whose reader is gone.
 
     Raises:
         UnknownWorkload, ActionRefused: no such workload or version, nothing to read, what there was to read was emptied,
@@ -157,7 +157,7 @@ def begin(
 def read_some(
     connection: Connection, id: GenerationId, *, limit: int = CHUNK, now: datetime
 ) -> Generation:
-    """The next items of the range have their work and the cursor has moved past them; the replay as it is now.
+    """Create the work of the next items of the range, move the cursor past them, and return the replay.
 
     A replay that was dropped meanwhile stays as it is.
     """
@@ -186,7 +186,7 @@ def read_some(
 
 
 def finish(connection: Connection, *, now: datetime) -> list[Generation]:
-    """The replays whose last work ended are complete; these, each told once."""
+    """Complete the replays whose last work ended, and return each once."""
     still_open = exists().where(of_generation(), is_open_work())
     done = connection.execute(
         update(generation)
@@ -215,14 +215,14 @@ def open_work_of(of: Generation) -> ColumnElement[bool]:
 
 
 def get(connection: Connection, id: GenerationId) -> Generation:
-    """The replay with that id."""
+    """Return the replay with that id."""
     return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
 
 
 def find(
     connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)
 ) -> Generation | None:
-    """The workload's newest replay in one of those states, None without one."""
+    """Return the workload's newest replay in one of those states, if any."""
     row = connection.execute(
         _generations()
         .where(generation.c.workload == name, is_among(generation.c.state, states))
@@ -265,7 +265,7 @@ def _generation(row: Any) -> Generation:
 
 
 def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
-    """The items of the workload within a range of the stream."""
+    """Match the items of the workload within a range of the stream."""
     return select(item.c.id, item.c.position).where(
         item.c.workload == name,
         item.c.position > after,
@@ -294,10 +294,10 @@ def _refuse_emptied(connection: Connection, name: str, first: int, last: int) ->
 
 
 def _owe(connection: Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:
-    """The items' newest revisions have replay work; their number.
+    """Create replay work for the items' newest revisions, and return their number.
 
-    Nobody amends or cancels them meanwhile. Where somebody is at it and does not end, it is owed for what stands now:
-    an answer to a revision that is not the newest is never shown.
+    They cannot be amended or canceled meanwhile. If another transaction is doing that and does not end, the work is for the
+    committed revision: an answer to an older revision is never shown.
     """
     wanted = (
         select(item.c.id, item.c.revision)
@@ -332,7 +332,7 @@ def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
 
 
 def _version(connection: Connection, name: str, number: int | None) -> Version:
-    """That version of the workload, or the one in force."""
+    """Return that version of the workload, or the one in force."""
     known = connection.execute(select(workload.c.version_id).where(workload.c.name == name)).first()
     if known is None or known.version_id is None:
         raise UnknownWorkload(
@@ -351,7 +351,7 @@ def _version(connection: Connection, name: str, number: int | None) -> Version:
 
 
 def _last(connection: Connection, name: str, asked: int | None) -> int:
-    """The end of the range: as asked, but never beyond the newest item of the workload."""
+    """Return the end of the range, at most the newest item of the workload."""
     end = (
         connection.execute(
             select(func.max(item.c.position)).where(item.c.workload == name)

@@ -52,9 +52,9 @@ def start(
     run_id: UUID | None,
     now: datetime,
 ) -> Rollout:
-    """The rollout of workload `name` is open, and the share of its first step is in force.
+    """Open a rollout of workload `name` and put the share of its first step in force.
 
-    Where the share was past a step that asks for approval, it stays until that approval was given.
+    If the share is already past a step that asks for approval, it stays until the approval is given.
 
     Raises:
         UnknownWorkload: no version of the workload is published.
@@ -112,7 +112,7 @@ def start(
 def apply(
     connection: Connection, seen: Rollout, move: Move, judged: Sequence[Judgement], *, now: datetime
 ) -> bool:
-    """The move that was decided on `seen` is made. False, and nothing changed, when the rollout moved meanwhile."""
+    """Make the move that was decided on `seen`; return False, without a change, if the rollout moved meanwhile."""
     if _locked(connection, seen) is None:
         return False
     _record(connection, seen, judged, always=not isinstance(move, Hold), now=now)
@@ -185,7 +185,7 @@ def apply(
 
 
 def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: datetime) -> bool:
-    """A person's answer is in the row; a no has taken the share back. False when nobody waits for it any more."""
+    """Record a person's answer, and roll back after a no; return False if the rollout no longer waits for it."""
     present = _locked(connection, seen)
     if present is None or present.state is not RolloutState.WAITING_APPROVAL:
         return False
@@ -212,7 +212,7 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
 
 
 def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime) -> None:
-    """The answer could not be used: the question is asked anew, under a new number."""
+    """Ask the question again under a new number, because the answer could not be used."""
     if _locked(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
         points, who = seen.basis_points, f"playbook {seen.playbook.name}"
@@ -257,7 +257,7 @@ def _locked_open(connection: Connection, name: str) -> Rollout:
 
 
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
-    """The row, locked; None when it is no longer what was seen."""
+    """Return the locked row, or None if it has changed since it was read."""
     present = of_row(
         connection.execute(
             select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
@@ -336,7 +336,7 @@ def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
 
 
 def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
-    """Nobody is told any longer that somebody has to answer."""
+    """Resolve the incident that asks for an answer."""
     incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
 
 
@@ -377,7 +377,7 @@ def _tell(
     why: str,
     now: datetime,
 ) -> None:
-    """The log has a line, and Prefect will have the event `lanes.rollout.<event>`."""
+    """Write a line to the log, and the event `lanes.rollout.<event>` to the outbox."""
     connection.execute(
         insert(rollout_event).values(
             rollout_id=of.id,

@@ -1,4 +1,4 @@
-"""Versions never change: each is read from a database once, and kept for whoever asks for it again."""
+"""A cache of versions, which never change: each is read from a database once."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -24,17 +24,17 @@ _lock = Lock()
 
 
 @dataclass(frozen=True)
-class Known:
-    """Versions by their id, and what is wrong with those that cannot be read, each for itself."""
+class KnownVersions:
+    """Versions by their id, and the problems of those that cannot be read."""
 
     versions: dict[VersionId, Version]
     unreadable: list[SpecInvalid]
 
 
-def known(connection: Connection, ids: Iterable[VersionId]) -> Known:
-    """Those versions. The database is only asked for what this program did not read of it yet, or long ago."""
+def known(connection: Connection, ids: Iterable[VersionId]) -> KnownVersions:
+    """Return those versions; the database is asked only for those that are not cached."""
     wanted = set(ids)
-    found = Known(_remembered(connection.engine, wanted), [])
+    found = KnownVersions(_remembered(connection.engine, wanted), [])
     unknown = wanted - found.versions.keys()
     if not unknown:
         return found
@@ -70,7 +70,11 @@ def _remember(engine: Engine, read: Sequence[Version]) -> None:
 
 
 def _read(row: Any) -> Version:
-    """The version of a row; SpecInvalid where it cannot be read, naming what is wrong."""
+    """Return the version of a row.
+
+    Raises:
+        SpecInvalid: it cannot be read.
+    """
     try:
         return Version(row.id, row.workload, row.number, Spec.stored(row.spec))
     except ValidationError as error:

@@ -41,12 +41,12 @@ class InForce:
 
 
 def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
-    """The version with this content is in force. New content gets the next number; known content its old one.
+    """Put the version with this content in force; new content gets the next number, known content its old one.
 
-    A workload's first version also sets its first split. Where the content is in force already, nothing is locked.
+    A workload's first version also sets its first split. If the content is in force already, nothing is locked.
 
     Raises:
-        StillLocked: somebody else is publishing it, and does not end.
+        StillLocked: another transaction is publishing it, and does not end.
     """
     content = content_hash(spec)
     standing = connection.execute(_standing(name, content)).first()
@@ -66,7 +66,7 @@ def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
 
 
 def _standing(name: str, content: str) -> Select[Any, int]:
-    """The version in force of a workload, if it has this content."""
+    """Return the version in force of a workload, if it has this content."""
     return (
         select(version.c.id, version.c.number)
         .join(workload, workload.c.version_id == version.c.id)
@@ -110,7 +110,7 @@ def _publish(connection: Connection, name: str, spec: Spec, content: str, now: d
 
 
 def _columns(spec: Spec) -> dict[str, Any]:
-    """What SQL reads of a version, which never looks into its spec."""
+    """Return the columns of a version for SQL, which never reads its spec."""
     return {
         "mode": spec.mode,
         "realtime_model": spec.realtime_model,
@@ -129,12 +129,12 @@ def _columns(spec: Spec) -> dict[str, Any]:
 
 
 def in_force(connection: Connection) -> dict[str, Version]:
-    """The version in force of every workload, by name; without those that cannot be read."""
+    """Return the readable version in force of every workload, by name."""
     return read_in_force(connection).versions
 
 
 def read_in_force(connection: Connection) -> InForce:
-    """The version in force of every workload, and what is wrong with those that cannot be read."""
+    """Return the version in force of every workload, and the problems of those that cannot be read."""
     rows = connection.execute(
         select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
@@ -146,7 +146,7 @@ def read_in_force(connection: Connection) -> InForce:
 
 
 def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
-    """The versions in force of these workloads, and the splits in force of theirs."""
+    """Return the versions in force of these workloads, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     read = known(connection, {row.id for row in rows})
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
@@ -174,10 +174,10 @@ def _to_route() -> Select[*tuple[Any, ...]]:
 
 
 def current(connection: Connection, name: str) -> Version | None:
-    """The version in force of that workload, None when nothing was published under the name.
+    """Return the version in force of that workload, or None if none was published.
 
     Raises:
-        SpecInvalid: it cannot be read any more, and why.
+        SpecInvalid: it cannot be read any more.
     """
     id_ = connection.execute(
         select(version.c.id)
@@ -193,10 +193,10 @@ def versions(connection: Connection, ids: Iterable[VersionId]) -> dict[VersionId
 
 
 def one(connection: Connection, id: VersionId) -> Version:
-    """That version.
+    """Return that version.
 
     Raises:
-        SpecInvalid: it cannot be read any more, and why.
+        SpecInvalid: it cannot be read any more.
     """
     read = known(connection, [id])
     for problem in read.unreadable:
@@ -205,13 +205,13 @@ def one(connection: Connection, id: VersionId) -> Version:
 
 
 def as_stored(connection: Connection, spec: Spec) -> Spec:
-    """The spec as it would be read back once it was published: the database keeps an object's keys in an order of its own."""
+    """Return the spec as the database would return it, with keys in its own order."""
     kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
     return Spec.stored(kept)
 
 
 def check_known(connection: Connection, name: str) -> None:
-    """A version of the workload was published.
+    """Check that a version of the workload was published.
 
     Raises:
         UnknownWorkload: none was.
