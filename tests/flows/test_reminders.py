@@ -93,7 +93,7 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
     assert first.text.startswith(
         "A rollout waits for approval: letters, for 24 h so far. Without an answer, it is rolled back <!date^"
     )
-    assert "for 2.0 d now" in second.text
+    assert "for 2.0 d so far" in second.text
     assert f"{UI}/v2/runs/flow-run/{RUN}" in str(first.blocks)
     await clock.run(rollout_moves.hear, waiting, Approval(True, "bob", "fine"), now=later(hours=50))
     assert await tick(clock, bot, hours=99) == 0
