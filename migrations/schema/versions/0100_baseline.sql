@@ -795,6 +795,7 @@ create table lanes.publisher (
   paced_until timestamptz,
   constraint ck_publisher_finite check (isfinite(lease_until) and isfinite(paced_until))
 );
+insert into lanes.publisher (name) values ('events');
 
 create table lanes.watermark (
   name text constraint pk_watermark primary key,
