@@ -12,7 +12,7 @@ from cyclopts import Parameter, Token
 
 from lanes.doors.filedoor import Layout
 from lanes.json_data import why_unstorable
-from lanes.workload.version import TIME_OF_DAY
+from lanes.workload.window import TIME_OF_DAY
 
 SPAN = re.compile(r"(\d{1,9})\s*(s|m|h|d|w)", re.IGNORECASE)
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}

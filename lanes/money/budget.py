@@ -230,5 +230,5 @@ def refusal(budget: Budget) -> str | None:
     ):
         return f"soft_usd ({usd(budget.soft_usd)}) is above hard_usd ({usd(budget.hard_usd)}): nothing would go to batch"
     if budget.zone not in available_timezones():
-        return f'"{budget.zone}" is no IANA time zone; for example Europe/Berlin'
+        return f'"{budget.zone}" is not an IANA time zone; for example Europe/Berlin'
     return None

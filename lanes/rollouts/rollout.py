@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 from lanes.ids import RolloutId
@@ -326,3 +326,35 @@ def _lacking(
             return None
         case _:
             assert_never(decides.verdict)
+
+
+def rollout_of(row: Any) -> Rollout:
+    """Return the rollout of a row that has the columns of `rollout`."""
+    approval = (
+        Approval(True, row.approved_by, row.approved_why or "")
+        if row.approved_by is not None
+        else None
+    )
+    return Rollout(
+        row.id,
+        Playbook.model_validate(row.content),
+        row.workload,
+        row.consumer,
+        RolloutState(row.state),
+        row.step,
+        row.step_started_at,
+        row.routes_before,
+        row.share_before,
+        HoldReason(row.holds) if row.holds else None,
+        row.asked,
+        approval,
+        row.started_by,
+        row.why,
+        row.started_at,
+        row.ended_at,
+        row.flow_run_id,
+        row.entered,
+        row.asked_at,
+        row.inherited_before,
+        row.approved_at,
+    )

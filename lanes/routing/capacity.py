@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from lanes.money.cost import FRAME_TOKENS, shared_tokens, tokens
-from lanes.workload.version import Spec
+
+if TYPE_CHECKING:  # `lanes status` reads figures without loading what publishes versions
+    from lanes.workload.version import Spec
 
 WINDOW = timedelta(minutes=1)  # a bucket fills within it; no call is held back for longer
 WINDOW_S = WINDOW.total_seconds()
@@ -188,21 +191,21 @@ class Prediction:
     frame: float = 0
     tries: int = 0
 
-    def input_of(self, spec: Spec, characters: int) -> float:
+    def input_of(self, spec: "Spec", characters: int) -> float:
         """Return the input tokens of a call whose items have this many characters."""
         return self.frame + self.input_ratio * (shared_tokens(spec) + tokens(characters))
 
-    def usual(self, spec: Spec, characters: int, items: int) -> Need:
+    def usual(self, spec: "Spec", characters: int, items: int) -> Need:
         """Return what a call of `items` items takes once it has ended."""
         return Need(self.input_of(spec, characters), self.output * items)
 
 
-def unlearned(spec: Spec) -> Prediction:
+def unlearned(spec: "Spec") -> Prediction:
     """Return the assumption for a workload without measurements: a frame around each request, and the expected answer."""
     return Prediction(1.0, spec.expected_output_tokens, FRAME_TOKENS)
 
 
-def learn(spec: Spec, tries: Sequence[MeasuredTry]) -> Prediction:
+def learn(spec: "Spec", tries: Sequence[MeasuredTry]) -> Prediction:
     """Return what the newest tries of a workload teach: quantiles, so that few calls take more than predicted."""
     if len(tries) < FEWEST:
         return unlearned(spec)

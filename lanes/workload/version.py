@@ -21,13 +21,12 @@ from lanes.workload.schemas import (
     check_input_schema,
     check_output_schema,
 )
-from lanes.workload.window import Window, zone_of
+from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 STORED = {
     "stored": True
 }  # validation context of a published version, which was valid when it was published
-TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Spec(BaseModel):

@@ -1,9 +1,11 @@
 """The off-peak window of a workload, and when batches leave in it."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 LEAD = timedelta(minutes=2)  # runs are requested at most once a minute, and begin within another
 
 
@@ -16,7 +18,7 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # unknown, not a path, or a folder
-        raise ValueError(f'"{name}" is no IANA time zone; for example Europe/Berlin') from None
+        raise ValueError(f'"{name}" is not an IANA time zone; for example Europe/Berlin') from None
 
 
 @dataclass(frozen=True)

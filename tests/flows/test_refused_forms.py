@@ -119,7 +119,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     (
         "set_budget",
         {"zone": "Mars/Olympus"},
-        '"Mars/Olympus" is no IANA time zone; for example Europe/Berlin',
+        '"Mars/Olympus" is not an IANA time zone; for example Europe/Berlin',
     ),
     ("set_overhead", {"from_date": "2099-01-01"}, "2099-01-01 is after today"),
     ("set_overhead", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),

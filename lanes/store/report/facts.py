@@ -75,11 +75,10 @@ def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
     rows = ask(ROLLOUTS, since=since)
     if not rows:
         return []
-    from lanes.store.rollouts.rollouts import (
-        of_row,
-    )  # what reads playbooks is loaded for those that there are
+    # A playbook's model is loaded only where there is a rollout.
+    from lanes.rollouts.rollout import rollout_of
 
-    return [of_row(row) for row in rows]
+    return [rollout_of(row) for row in rows]
 
 
 OF_LATE = timedelta(minutes=5)  # the present rate is that of the minutes since then

@@ -28,12 +28,13 @@ from lanes.rollouts.rollout import (
     Move,
     RollBack,
     Rollout,
+    rollout_of,
 )
 from lanes.routing.split import Split
 from lanes.store import incidents, outbox
 from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
-from lanes.store.rollouts.rollouts import find, of_row, open_of
+from lanes.store.rollouts.rollouts import find, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads
 from lanes.words import RolloutState
@@ -102,7 +103,7 @@ def start(
         )
         .returning(rollout)
     ).one()
-    begun = of_row(row)
+    begun = rollout_of(row)
     if begun.entered:
         _set_share(connection, begun, begun.basis_points, who=who, why=why, now=now)
     _tell(connection, begun, Happened.STARTED, begun.basis_points, who=who, why=why, now=now)
@@ -253,12 +254,12 @@ def _locked_open(connection: Connection, name: str) -> Rollout:
         raise ActionRefused(
             f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended'
         )
-    return of_row(row)
+    return rollout_of(row)
 
 
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
     """Return the locked row, or None if it has changed since it was read."""
-    present = of_row(
+    present = rollout_of(
         connection.execute(
             select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
         ).one()

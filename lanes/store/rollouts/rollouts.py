@@ -3,7 +3,6 @@
 `rollout_moves` moves them.
 """
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, and_, exists, literal_column, or_, select, update
@@ -11,15 +10,13 @@ from sqlalchemy import Connection, and_, exists, literal_column, or_, select, up
 from lanes.ids import RolloutId
 from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
-from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.refusals import hindering
-from lanes.rollouts.rollout import OPEN, Approval, HoldReason, LogEntry, Rollout
+from lanes.rollouts.rollout import OPEN, LogEntry, Rollout, rollout_of
 from lanes.routing.split import SplitRecord
 from lanes.store.incidents import read_incident
 from lanes.store.literals import is_among
 from lanes.store.tables import incident, outage, rollout, rollout_event, split
 from lanes.store.workload import workloads
-from lanes.words import RolloutState
 
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
 OPEN_AND_CRITICAL = and_(
@@ -33,41 +30,9 @@ def lock_key(rollout_id: RolloutId) -> int:
     return LOCKS_FROM + rollout_id % 1_000_000_000
 
 
-def of_row(row: Any) -> Rollout:
-    """Return the rollout of a row that has the columns of `rollout`."""
-    approval = (
-        Approval(True, row.approved_by, row.approved_why or "")
-        if row.approved_by is not None
-        else None
-    )
-    return Rollout(
-        row.id,
-        Playbook.model_validate(row.content),
-        row.workload,
-        row.consumer,
-        RolloutState(row.state),
-        row.step,
-        row.step_started_at,
-        row.routes_before,
-        row.share_before,
-        HoldReason(row.holds) if row.holds else None,
-        row.asked,
-        approval,
-        row.started_by,
-        row.why,
-        row.started_at,
-        row.ended_at,
-        row.flow_run_id,
-        row.entered,
-        row.asked_at,
-        row.inherited_before,
-        row.approved_at,
-    )
-
-
 def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
     """Return the rollout as it is now."""
-    return of_row(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
+    return rollout_of(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
 
 
 def open_of(connection: Connection, name: str) -> Rollout | None:
@@ -75,7 +40,7 @@ def open_of(connection: Connection, name: str) -> Rollout | None:
     row = connection.execute(
         select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))
     ).first()
-    return of_row(row) if row is not None else None
+    return rollout_of(row) if row is not None else None
 
 
 def all_open(connection: Connection) -> list[Rollout]:
@@ -83,7 +48,7 @@ def all_open(connection: Connection) -> list[Rollout]:
     rows = connection.execute(
         select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id)
     )
-    return [of_row(row) for row in rows]
+    return [rollout_of(row) for row in rows]
 
 
 def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
@@ -95,7 +60,7 @@ def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
         .limit(1)
     )
     row = connection.execute(newest).first()
-    return of_row(row) if row is not None else None
+    return rollout_of(row) if row is not None else None
 
 
 def newest_run_of(connection: Connection, name: str) -> UUID | None:

@@ -230,8 +230,8 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
     ("given", "said"),
     [
         ({"by": "soon"}, "write a time of day such as 06:00"),
-        ({"by": "2020-01-01"}, "is over"),
-        ({"by": "06:00", "zone": "Mars/Olympus"}, "is no IANA time zone"),
+        ({"by": "2020-01-01"}, "has passed"),
+        ({"by": "06:00", "zone": "Mars/Olympus"}, "is not an IANA time zone"),
     ],
 )
 def test_a_time_that_cannot_be_read_is_a_usage_error(

@@ -281,8 +281,9 @@ def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Conn
     of = story.records(connection, "letters", "k", now=LATE)
     (told,) = [each for each in happenings(of) if each.what == "rescued"]
     assert told.at == LATE
-    assert told.detail.startswith("to realtime, rescue: due 2026-11-24T20:00:00+00:00, ")
-    assert f" chance that batch {batch_id}, out for 7.5 h, is back by " in told.detail
+    assert told.detail.startswith("to realtime, rescue: 6.3 % chance ")
+    back = f" chance that batch {batch_id}, out for 7.5 h, is back by 2026-11-24T20:00:00+00:00, "
+    assert back in told.detail
     then = next_step(of, LATE)
     assert then.startswith(
         f"answer work on the batch lane is in batch {batch_id}: batch {batch_id} has been at the provider"

@@ -56,7 +56,7 @@ def test_every_route_has_both_costs_a_reason_and_a_sentence(connection: Connecti
     decided = row(connection, "route_log")
     assert 0 < decided.batch_usd == decided.realtime_usd / 2
     assert decided.reason
-    assert decided.explanation.startswith("bucket ")
+    assert decided.explanation.startswith("the split sends 0 % to real time, and bucket ")
 
 
 def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(

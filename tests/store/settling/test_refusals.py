@@ -67,7 +67,7 @@ def test_the_first_few_identical_refusals_stop_the_version_and_keep_every_item(
         )
     assert stands(connection) == dict.fromkeys(KEYS, ("routed", 0))
     assert incident(connection) == [("version 1", "open")]
-    assert "3 different calls met the same" in row(connection, "incident").sentence
+    assert "3 different calls failed alike" in row(connection, "incident").sentence
     told = next_step(
         story.records(connection, "letters", "a", now=later(minutes=1)), later(minutes=1)
     )

@@ -138,7 +138,7 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
         (
             "patience_s: 30",
             "timezone: Mars/Base",
-            'line 8, column 1, timezone: "Mars/Base" is no IANA time zone',
+            'line 8, column 1, timezone: "Mars/Base" is not an IANA time zone',
         ),
         (
             "patience_s: 30",
