@@ -10,7 +10,7 @@ from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 
 
-class Question(Form):
+class AdviceQuestion(Form):
     """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
 
     workload: SignedLine = Field(
@@ -44,7 +44,7 @@ class Question(Form):
     flow_run_name="advise on {question.workload}, {question.days} days",
     persist_result=False,
 )
-async def advise(question: Question) -> str | State[str]:
+async def advise(question: AdviceQuestion) -> str | State[str]:
     """Write the advice as the newest version of artifact `lanes-advice-<workload>` and return its headline.
 
     An unpublished workload ends the run as refused.

@@ -111,6 +111,6 @@ async def explain(action: actions.Explain) -> Ended:
 
 
 @flow(name="preview", flow_run_name="{action.what}", persist_result=False)
-async def preview(action: actions.Preview) -> Ended:
+async def preview(action: actions.PreviewAction) -> Ended:
     """Tell what an item would ask and cost on each lane, with nothing sent."""
     return await by_hand(action)

@@ -12,7 +12,7 @@ from pydantic import Field
 from lanes.workload.form import Form, UncheckedLine, of_workloads
 from tasks.approval import ask
 from tasks.database import database
-from tasks.migrate import Wanted, leading, name_run
+from tasks.migrate import RolloutOrder, leading, name_run
 from tasks.refusal import REFUSALS, refused
 
 
@@ -53,7 +53,7 @@ class Order(Form):
         by = PurePath(self.file).name or self.playbook
         return f"{self.workload} by {by}" if self.workload else "an open rollout without a run"
 
-    def wanted(self) -> Wanted | None:
+    def wanted(self) -> RolloutOrder | None:
         """Return the rollout to start, or None without a workload.
 
         Raises:
@@ -61,7 +61,7 @@ class Order(Form):
         """
         if not self.workload:
             return None
-        return Wanted(
+        return RolloutOrder(
             self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why
         ).checked()
 

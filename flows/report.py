@@ -12,7 +12,7 @@ from tasks.refusal import REFUSALS, refused
 from tasks.report import begins, write_report
 
 
-class Period(Form):
+class ReportPeriod(Form):
     """Which items the report covers."""
 
     since: datetime | None = Field(
@@ -35,7 +35,7 @@ class Period(Form):
 
 
 @flow(name="report", flow_run_name="report, {period.what}", persist_result=False)
-async def report(period: Period = Period()) -> str | State[str]:  # noqa: B008
+async def report(period: ReportPeriod = ReportPeriod()) -> str | State[str]:  # noqa: B008
     """Write the report of the period as the newest version of artifact `lanes-report`, and return its headline.
 
     A period that is still to come ends the run as refused.

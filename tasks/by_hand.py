@@ -5,7 +5,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.commands.actions import AbortRollout, Action
+from lanes.commands.actions import AbortRollout, PersonAction
 from lanes.store.database import Database
 from lanes.store.rollouts import rollouts
 from tasks.approval import withdraw
@@ -14,7 +14,7 @@ from tasks.outgoing import publish_events
 from tasks.refusal import REFUSALS, refused
 
 
-async def by_hand(action: Action) -> str | State[str]:
+async def by_hand(action: PersonAction) -> str | State[str]:
     """Return what is true after the action, or the refused state of a run whose action is impossible."""
     try:
         async with database() as db:
@@ -24,7 +24,7 @@ async def by_hand(action: Action) -> str | State[str]:
 
 
 @task(name="act", task_run_name="{action.what}", cache_policy=NO_CACHE, persist_result=False)
-async def perform(db: Database, action: Action) -> str:
+async def perform(db: Database, action: PersonAction) -> str:
     """Perform the action and return the sentence that says what is true now.
 
     Raises:

@@ -74,7 +74,7 @@ SPLITS_SHOWN = 15
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RolloutOrder:
     """A rollout that a person asks for."""
 
     playbook: str
@@ -84,7 +84,7 @@ class Wanted:
     who: str
     why: str
 
-    def checked(self) -> "Wanted":
+    def checked(self) -> "RolloutOrder":
         """Return the order after a check.
 
         Raises:
@@ -259,7 +259,9 @@ async def make_move(
 
 
 @asynccontextmanager
-async def leading(db: Database, wanted: Wanted | None, run_id: UUID) -> AsyncIterator[Lead | None]:
+async def leading(
+    db: Database, wanted: RolloutOrder | None, run_id: UUID
+) -> AsyncIterator[Lead | None]:
     """Yield the rollout that this run leads: its own from before, a new one, or an open one without a run; None without any.
 
     Raises:
@@ -281,7 +283,7 @@ async def leading(db: Database, wanted: Wanted | None, run_id: UUID) -> AsyncIte
         yield Lead(db, rollout)
 
 
-async def _start(db: Database, wanted: Wanted, run_id: UUID) -> Rollout:
+async def _start(db: Database, wanted: RolloutOrder, run_id: UUID) -> Rollout:
     playbook = load(wanted.playbook, wanted.file)
     async with db.transaction() as run:
         return await run(

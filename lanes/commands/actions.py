@@ -59,7 +59,7 @@ class Done:
     whole: bool = True
 
 
-class Action(Form):
+class PersonAction(Form):
     """An action on a workload, signed with a name and a reason."""
 
     workload: SignedLine = Field(
@@ -71,7 +71,7 @@ class Action(Form):
     @property
     def what(self) -> str:
         """The name of the run: the action in words, and the workload."""
-        words = re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__).lower()
+        words = re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__.removesuffix("Action")).lower()
         return f"{words} {self.workload}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -83,21 +83,21 @@ class Action(Form):
         raise NotImplementedError
 
 
-class Pause(Action):
+class Pause(PersonAction):
     """Which workload to stop serving."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         return Done(steering.pause(connection, self.workload, now=now))
 
 
-class Resume(Action):
+class Resume(PersonAction):
     """Which paused workload to serve again."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         return Done(steering.resume(connection, self.workload))
 
 
-class SetSplit(Action):
+class SetSplit(PersonAction):
     """Whose undecided items go to real time, and which share of them."""
 
     percent: float = Field(
@@ -123,7 +123,7 @@ class SetSplit(Action):
         )
 
 
-class EndSplit(Action):
+class EndSplit(PersonAction):
     """Which consumer follows the workload's split again."""
 
     consumer: SignedLine = Field(title="Consumer", description="Whose own split ends.")
@@ -136,7 +136,7 @@ class EndSplit(Action):
         )
 
 
-class BudgetAction(Action):
+class BudgetAction(PersonAction):
     """Which budget of a workload."""
 
     consumer: Consumer = Field(
@@ -190,7 +190,7 @@ class RemoveBudget(BudgetAction):
         )
 
 
-class SetOverhead(Action):
+class SetOverhead(PersonAction):
     """What keeping a lane takes a month, beside the provider's bill."""
 
     workload: SignedLine = Field(
@@ -228,7 +228,7 @@ class SetOverhead(Action):
         return Done(said, {"overhead": asdict(wanted) | {"monthly_usd": float(self.monthly_usd)}})
 
 
-class DecideBatch(Action):
+class DecideBatch(PersonAction):
     """What becomes of an open batch that does not come home."""
 
     batch: int = Field(
@@ -238,7 +238,7 @@ class DecideBatch(Action):
         description="Its number, from 1; `lanes batches` and lanes.batch_status show it.",
     )
     action: Literal["adopt", "resubmit", "give_up"] = Field(
-        title="Action",
+        title="PersonAction",
         description="adopt: it is the batch named below. resubmit: its items wait for the next batch and may be paid twice. "
         "give_up: its items fail.",
     )
@@ -281,7 +281,7 @@ class DecideBatch(Action):
         return Done(decide(connection, batch, who=self.who, why=self.why, **whose))
 
 
-class AbortRollout(Action):
+class AbortRollout(PersonAction):
     """Whose open rollout to end. The share before it is in force again."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -289,7 +289,7 @@ class AbortRollout(Action):
         return Done(where_it_stands(ended))
 
 
-class HoldRollout(Action):
+class HoldRollout(PersonAction):
     """Whose open rollout to hold at its step until a person approves that it goes on."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -297,7 +297,7 @@ class HoldRollout(Action):
         return Done(where_it_stands(held))
 
 
-class ReplayAction(Action):
+class ReplayAction(PersonAction):
     """Which replay of a workload."""
 
     generation: int | None = Field(
@@ -334,7 +334,7 @@ REPLAY_DECISIONS: dict[type[ReplayAction], tuple[Callable[..., tuple[Generation,
 }
 
 
-class Retry(Action):
+class Retry(PersonAction):
     """Which failed items get another chance, with a whole retry budget and the version in force."""
 
     keys: list[SignedLine] = Field(
@@ -355,7 +355,7 @@ class Retry(Action):
         return Done("\n".join(said), data, whole=not left)
 
 
-class ItemAction(Action):
+class ItemAction(PersonAction):
     """Which item of a workload."""
 
     key: SignedLine = Field(title="Key", description="The key of the item.")
@@ -408,7 +408,7 @@ class Explain(ItemAction):
         return Done(then, page="\n\n".join(page), key=f"lanes-explain-{self.workload}")
 
 
-class Preview(ItemAction):
+class PreviewAction(ItemAction):
     """Of which item to tell what it would ask and cost on each lane if it arrived now. Nothing is sent."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:

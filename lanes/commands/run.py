@@ -18,7 +18,7 @@ from rich.text import Text
 
 from lanes.commands.running import guarded, screen
 from lanes.doors.filedoor import Layout, count_lines
-from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import onlooker
 from lanes.mainjob.samples.files import sample_workloads
 from lanes.report import examples as shown_examples
@@ -45,7 +45,7 @@ QUESTION = "Where is my parcel? The tracking has not moved since Monday."
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunOrder:
     """The items that a run sends, and whether the stand stays up afterwards. Without a file it sends the samples."""
 
     file: Path | None
@@ -60,7 +60,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """Something to do next, and the command that does it."""
 
     title: str
@@ -122,7 +122,7 @@ def run(
         print(f'there is no file "{input}"', file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
-    wanted = Wanted(
+    wanted = RunOrder(
         input, workload, Layout(field=field, label=label), stay or (not once and attended())
     )
     given = dict(os.environ)
@@ -153,7 +153,7 @@ def run(
         return 2
 
 
-def _main_job(wanted: Wanted, up: StandInfo, at: Surroundings) -> tuple[int, bool]:
+def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, bool]:
     """Return the exit code, and whether the stand stays up now."""
     url = Settings.read().database_url
     assert url is not None
@@ -199,7 +199,7 @@ def _published(job: MainJob, figures: Snapshot) -> tuple[str | None, str]:
         return None, str(reason)
 
 
-def _send(job: MainJob, wanted: Wanted) -> Sent:
+def _send(job: MainJob, wanted: RunOrder) -> SentItems:
     if wanted.file is None:
         return job.send_samples()
     return job.send_file(
@@ -216,7 +216,7 @@ def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
     return any(each is not None and not each.closed and each.isatty() for each in of)
 
 
-def _print_doors(console: Console, sent: Sent) -> None:
+def _print_doors(console: Console, sent: SentItems) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
     if sent.earlier:
@@ -258,19 +258,22 @@ def next_steps(
     *,
     field: str = "text",
     now: datetime,
-) -> list[Step]:
+) -> list[NextStep]:
     """Commands for the answers, for the story of one of the items, and for an event of one's own."""
-    steps = [Step("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
+    steps = [NextStep("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
     told = [
         each for each in examples if plain(each.key, most=200) == each.key
     ]  # what can be copied from a terminal
     for each in sorted(told, key=lambda each: not each.was)[:1]:
         story = f"{at.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
-        steps.append(Step("see what happened to one item, and why", story))
+        steps.append(NextStep("see what happened to one item, and why", story))
     mine = f"mine-{now:%m%d-%H%M%S}"
     story = f"{at.lanes} explain {shlex.quote(workload)} {mine}"
     event = own_event(at, workload, field, mine, now)
-    return [*steps, Step(f"send an event of your own; seconds later `{story}` tells of it", event)]
+    return [
+        *steps,
+        NextStep(f"send an event of your own; seconds later `{story}` tells of it", event),
+    ]
 
 
 def own_event(at: Surroundings, workload: str, field: str, key: str, now: datetime) -> str:
@@ -290,7 +293,7 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
 
 
 def print_farewell(
-    console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool
+    console: Console, at: Surroundings, steps: Sequence[NextStep], *, report_page: str, stays: bool
 ) -> None:
     """Links and steps, as they can be clicked and copied: never wrapped by us, never read as markup."""
 

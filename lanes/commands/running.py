@@ -16,7 +16,7 @@ from lanes.text import in_json
 if TYPE_CHECKING:  # a program that asks for JSON does not wait for what draws
     from sqlalchemy import Engine
 
-    from lanes.commands.actions import Action, Done
+    from lanes.commands.actions import Done, PersonAction
     from lanes.stand.console import Console
 
 MARKS = {
@@ -91,7 +91,9 @@ def _tell_whose_database() -> None:
                 print(each.sentence, file=sys.stderr)
 
 
-def perform(kind: "type[Action]", workload: str, why: str, as_json: bool, **given: Any) -> int:
+def perform(
+    kind: "type[PersonAction]", workload: str, why: str, as_json: bool, **given: Any
+) -> int:
     """Perform an action that a person types, and say what is true then; exit code 1 where a part of it was not done."""
     from lanes.store.database import clock
     from lanes.store.locks import repeated

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.doors.filedoor import BadLine, Layout
 from lanes.errors import SetupError
 from lanes.mainjob.onlooker import Onlooker
-from lanes.mainjob.scene import Sample, Scene, amendments, appeals, samples, send
+from lanes.mainjob.scene import SampleSubmission, Scene, amendments, appeals, samples, send
 from lanes.report import markdown
 from lanes.report.links import REPORT
 from lanes.report.snapshot import Snapshot
@@ -63,7 +63,7 @@ select f.name from lanes.workload f
 
 
 @dataclass
-class Sent:
+class SentItems:
     """What this run sent, and what its doors said."""
 
     keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
@@ -78,7 +78,7 @@ class Sent:
     def total(self) -> int:
         return sum(map(len, self.keys.values()))
 
-    def joined_by(self, more: Sequence[Sample]) -> None:
+    def joined_by(self, more: Sequence[SampleSubmission]) -> None:
         """Count these items as items of the run."""
         for each in more:
             self.keys.setdefault(each.workload, []).append(each.key)
@@ -106,7 +106,7 @@ class MainJob:
             self._waits(lambda: "waiting for a drain: no run of `answer` reads events yet")
             time.sleep(POLL_S)
 
-    def send_samples(self) -> Sent:
+    def send_samples(self) -> SentItems:
         """Send every ready-made item through the event door and wait until all are admitted; send lost events again.
 
         What goes on beside them begins here and continues while they are followed.
@@ -115,7 +115,7 @@ class MainJob:
             SetupError: some were not admitted within three minutes.
         """
         now = self.now()
-        run, sent = f"{now:%m%d-%H%M%S}", Sent()
+        run, sent = f"{now:%m%d-%H%M%S}", SentItems()
         mine, late = samples(run, now=now), amendments(run, now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
@@ -147,7 +147,9 @@ class MainJob:
         self._label([*mine, *late])  # what is added last is right
         return sent
 
-    def _paced(self, waiting: Sequence[Sample], unsent: int) -> Sequence[Sample]:
+    def _paced(
+        self, waiting: Sequence[SampleSubmission], unsent: int
+    ) -> Sequence[SampleSubmission]:
         """Wait until few of the events that were sent are still to be admitted, `PACED_S` at most. Return those that wait."""
         until = time.monotonic() + PACED_S
         while len(waiting) - unsent > IN_FLIGHT and time.monotonic() < until:
@@ -155,9 +157,9 @@ class MainJob:
             waiting = self._not_admitted(waiting)
         return waiting
 
-    def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> Sent:
+    def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> SentItems:
         """Send every line through the file door, which admits it or refuses it with its number and a reason."""
-        sent = Sent()
+        sent = SentItems()
         for admitted in admit_file(self._pool, path, workload, layout, now=self.now()):
             sent.keys.setdefault(workload, []).extend(admitted.keys)
             sent.outcomes += admitted.outcomes
@@ -165,7 +167,7 @@ class MainJob:
             self._onlooker.counts("read", sent.total + len(sent.bad), lines)
         return sent
 
-    def follow(self, sent: Sent) -> Counter[str]:
+    def follow(self, sent: SentItems) -> Counter[str]:
         """Return the states of the run's items when all of them are over, or when nothing has moved for three minutes."""
         states, moved, departing = Counter[str](), time.monotonic(), None
         movers = Movers(
@@ -190,7 +192,7 @@ class MainJob:
             self._waits(partial(self.awaits, sent, replace(movers, departing=departing)))
             time.sleep(POLL_S)
 
-    def _look(self, sent: Sent) -> None:
+    def _look(self, sent: SentItems) -> None:
         """Do what goes on beside the items sent; those that entered meanwhile are of the run."""
         if sent.scene is not None and (entered := sent.scene.look()):
             sent.joined_by(entered)
@@ -198,13 +200,13 @@ class MainJob:
             sent.outcomes["accepted"] += len(entered)
             self._label(entered)
 
-    def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
+    def awaits(self, sent: SentItems, movers: Movers | None = None) -> str:
         """Return what is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
             now = clock(connection)
             return sentence(story.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
-    def depart(self, sent: Sent) -> DepartRun | None:
+    def depart(self, sent: SentItems) -> DepartRun | None:
         """Ask for a run of `depart` once batch work of this run may leave, and return it; None while nothing may.
 
         One run takes everything where all that waits is of this run's workloads: it takes seconds to start, in which the rest
@@ -226,7 +228,7 @@ class MainJob:
         workload = ready[0] if alone else None
         return DepartRun(workload, self._api.run(runs.depart(workload)), "SCHEDULED")
 
-    def _ready_to_leave(self, connection: Connection, sent: Sent, now: datetime) -> list[str]:
+    def _ready_to_leave(self, connection: Connection, sent: SentItems, now: datetime) -> list[str]:
         return [
             workload
             for workload, keys in sent.keys.items()
@@ -236,7 +238,7 @@ class MainJob:
             ).scalar_one()
         ]
 
-    def examples(self, sent: Sent) -> list[AnswerExample]:
+    def examples(self, sent: SentItems) -> list[AnswerExample]:
         """Return some real answers of the run, of every lane."""
         with self._pool.begin() as connection:
             found = [
@@ -248,7 +250,7 @@ class MainJob:
             ]
         return choose(found)
 
-    def received_since(self, sent: Sent) -> datetime:
+    def received_since(self, sent: SentItems) -> datetime:
         """Return when the first item of the run was received; earlier than the run where its file was sent before."""
         own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
         with self._pool.begin() as connection:
@@ -288,7 +290,7 @@ class MainJob:
             return every_s if isinstance(every_s, int | float) else None
         return None
 
-    def _label(self, of: Sequence[Sample]) -> None:
+    def _label(self, of: Sequence[SampleSubmission]) -> None:
         """Store the labels; of two with one key the later counts."""
         with self._pool.begin() as connection:
             for workload in {each.workload for each in of}:
@@ -299,7 +301,7 @@ class MainJob:
                 }
                 items.label(connection, workload, right, source="samples")
 
-    def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:
+    def _not_admitted(self, waiting: Sequence[SampleSubmission]) -> list[SampleSubmission]:
         with self._pool.begin() as connection:
             found = connection.execute(
                 text("select workload, key from lanes.item where key = any(:keys)"),
@@ -308,7 +310,7 @@ class MainJob:
             admitted = {(row.workload, row.key) for row in found}
         return [each for each in waiting if (each.workload, each.key) not in admitted]
 
-    def _states(self, sent: Sent) -> Counter[str]:
+    def _states(self, sent: SentItems) -> Counter[str]:
         states: Counter[str] = Counter()
         with self._pool.begin() as connection:
             for workload, keys in sent.keys.items():

@@ -33,7 +33,7 @@ ARRIVED, AMENDED = "lanes.item.arrived", "lanes.item.amended"
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleSubmission:
     """One ready-made item, or what is added to one, as it is sent in this run."""
 
     workload: str
@@ -42,7 +42,7 @@ class Sample:
     expected: dict[str, Any] | None
 
 
-def samples(run: str, *, now: datetime) -> list[Sample]:
+def samples(run: str, *, now: datetime) -> list[SampleSubmission]:
     """Return every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
     return [
         _sample(workload, each, run, now)
@@ -51,7 +51,7 @@ def samples(run: str, *, now: datetime) -> list[Sample]:
     ]
 
 
-def amendments(run: str, *, now: datetime) -> list[Sample]:
+def amendments(run: str, *, now: datetime) -> list[SampleSubmission]:
     """Return what customers add to items of this run, and what is right then."""
     return [
         _sample(workload, each, run, now)
@@ -60,7 +60,7 @@ def amendments(run: str, *, now: datetime) -> list[Sample]:
     ]
 
 
-def appeals(run: str, *, now: datetime) -> list[Sample]:
+def appeals(run: str, *, now: datetime) -> list[SampleSubmission]:
     """Return the items of this run that came some minutes before it."""
     return [
         _sample(workload, each, run, now)
@@ -70,7 +70,7 @@ def appeals(run: str, *, now: datetime) -> list[Sample]:
 
 
 def send(
-    api: PrefectApi, sent: Sequence[Sample], *, now: datetime, event: str = ARRIVED
+    api: PrefectApi, sent: Sequence[SampleSubmission], *, now: datetime, event: str = ARRIVED
 ) -> Iterator[int]:
     """The number of samples sent so far, after each request."""
     for start in range(0, len(sent), PER_REQUEST):
@@ -79,17 +79,17 @@ def send(
         yield start + len(chunk)
 
 
-def _sample(workload: str, item: dict[str, Any], run: str, now: datetime) -> Sample:
+def _sample(workload: str, item: dict[str, Any], run: str, now: datetime) -> SampleSubmission:
     fields = {
         name: value for name, value in item.items() if name not in ("label", "age_days", "key")
     }
     if "age_days" in item:
         fields["occurred_at"] = (now - timedelta(days=item["age_days"])).isoformat()
     key = f"{item['key']}-{run}"
-    return Sample(workload, key, {"key": key, **fields}, item.get("label"))
+    return SampleSubmission(workload, key, {"key": key, **fields}, item.get("label"))
 
 
-def _event(sample: Sample, event: str, event_id: UUID, now: datetime) -> dict[str, Any]:
+def _event(sample: SampleSubmission, event: str, event_id: UUID, now: datetime) -> dict[str, Any]:
     return {
         "id": str(event_id),
         "event": event,
@@ -111,7 +111,7 @@ MOST = 1_000  # items that no router has seen, among which those are looked for
 
 
 def admit_earlier(
-    connection: Connection, workload: str, given: Sequence[Sample], *, now: datetime
+    connection: Connection, workload: str, given: Sequence[SampleSubmission], *, now: datetime
 ) -> list[str] | None:
     """Return the keys of those that are received and routed now, and due soon; none of a workload that is not in force.
 
@@ -181,9 +181,9 @@ class Scene:
         self,
         pool: Engine,
         api: PrefectApi,
-        sent: Sequence[Sample],
-        late: Sequence[Sample],
-        before: Sequence[Sample] = (),
+        sent: Sequence[SampleSubmission],
+        late: Sequence[SampleSubmission],
+        before: Sequence[SampleSubmission] = (),
         *,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -193,7 +193,7 @@ class Scene:
         self._before, self._entered = [*before], set[tuple[str, str]]()
         self._told: float | None = None
 
-    def look(self) -> list[Sample]:
+    def look(self) -> list[SampleSubmission]:
         """Read new answers, amend answered items, admit earlier items, and return their keys."""
         entered = self._enter() if self.expects_more else []
         if not self._unread and not self._late:
@@ -217,7 +217,7 @@ class Scene:
         awaited = {of for of, _ in (*self._late, *self._entered)}.union(early)
         return workload in awaited and self._elapsed() - self._began < GIVEN_UP_AFTER_S
 
-    def _enter(self) -> list[Sample]:
+    def _enter(self) -> list[SampleSubmission]:
         """Admit the earlier items and return their keys; none while no run rescues late items, or another router is at work."""
         with self._pool.begin() as connection:
             if not holder_exists(connection, Role.COLLECTOR):
@@ -241,7 +241,7 @@ class Scene:
                 del self._unread[asked.workload, asked.key]
                 self._entered.discard((asked.workload, asked.key))
 
-    def _ready(self, connection: Connection) -> list[Sample]:
+    def _ready(self, connection: Connection) -> list[SampleSubmission]:
         """Return the amendments whose items are all answered, so that none is late."""
         if not self._late:
             return []
@@ -257,7 +257,7 @@ class Scene:
         return self._told is None or self._elapsed() - self._told >= SENT_AGAIN_AFTER_S
 
 
-def _read_at_once(sent: Sequence[Sample]) -> dict[tuple[str, str], ResultRequest]:
+def _read_at_once(sent: Sequence[SampleSubmission]) -> dict[tuple[str, str], ResultRequest]:
     return {
         (each.workload, each.key): ResultRequest(each.workload, each.key, reader)
         for each in sent

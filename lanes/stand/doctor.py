@@ -16,7 +16,7 @@ from lanes.stand.runs_with import runs_with
 from lanes.stand.whereabouts import find_checkout, find_home
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """How a check came out. "Could not look" is not "well"."""
 
     OK = "ok"
@@ -29,7 +29,7 @@ class Finding:
     """One check's outcome, in one sentence."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     sentence: str
 
 
@@ -64,27 +64,27 @@ def examine(
         try:
             settings = Settings.read()
         except ValidationError as error:
-            return [Finding("settings", Verdict.WRONG, _unreadable(error))]
+            return [Finding("settings", CheckVerdict.WRONG, _unreadable(error))]
     checkout = (checkout or find_checkout()).resolve()
     home = home or find_home(settings, checkout)
     patient = Patient(runs_with(settings, home), home, checkout)
     with ThreadPoolExecutor(max_workers=len(CHECKS)) as pool:
         findings = pool.map(lambda each: _look(each[0], each[1], patient), CHECKS)
-        return [Finding("settings", Verdict.OK, "every variable can be read"), *findings]
+        return [Finding("settings", CheckVerdict.OK, "every variable can be read"), *findings]
 
 
 def all_well(findings: Sequence[Finding]) -> bool:
     """Return whether every check was made and came out well."""
-    return all(finding.verdict is Verdict.OK for finding in findings)
+    return all(finding.verdict is CheckVerdict.OK for finding in findings)
 
 
 def _look(name: str, check: Callable[[Patient], str], patient: Patient) -> Finding:
     try:
-        return Finding(name, Verdict.OK, check(patient))
+        return Finding(name, CheckVerdict.OK, check(patient))
     except NotLooked as reason:
-        return Finding(name, Verdict.NOT_LOOKED, str(reason))
+        return Finding(name, CheckVerdict.NOT_LOOKED, str(reason))
     except StandError as error:
-        return Finding(name, Verdict.WRONG, str(error))
+        return Finding(name, CheckVerdict.WRONG, str(error))
 
 
 def _unreadable(error: ValidationError) -> str:

@@ -17,7 +17,7 @@ from lanes.stand.console import Console
 EVERY_S = 5.0  # lines of a log in which nothing else is said
 
 
-class Progress(Protocol):
+class StepProgress(Protocol):
     """Hears of steps; several may be under way at once, each from a thread of its own."""
 
     def began(self, title: str) -> None: ...
@@ -133,7 +133,7 @@ class Steps:
 
 
 @contextmanager
-def progress() -> Iterator[Progress]:
+def progress() -> Iterator[StepProgress]:
     """The way to show steps that fits where standard error goes."""
     console = Console(stderr=True)
     if not console.is_terminal:

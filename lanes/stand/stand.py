@@ -17,9 +17,9 @@ from lanes.stand.local import ENDPOINT, POSTGRES, SERVER, Users, file_lock
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
-from lanes.stand.progress import Progress, Silent
+from lanes.stand.progress import Silent, StepProgress
 from lanes.stand.runs_with import less_own, runs_with
-from lanes.stand.steps import Step, all_steps, run_steps
+from lanes.stand.steps import StandStep, all_steps, run_steps
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.stand.worksite import Site
 from lanes.standing.roles import STANDING
@@ -47,7 +47,7 @@ class Stand:
         home: Path | None = None,
         checkout: Path | None = None,
         *,
-        steps: Sequence[Step] | None = None,
+        steps: Sequence[StandStep] | None = None,
         try_key: Callable[[Settings], str | None] = key,
     ) -> None:
         self.settings = settings
@@ -59,7 +59,7 @@ class Stand:
         self.processes = Processes(self.home / "processes", self.home / "logs")
 
     def up(
-        self, progress: Progress | None = None, *, keep: bool = True, samples: bool = False
+        self, progress: StepProgress | None = None, *, keep: bool = True, samples: bool = False
     ) -> Up:
         """Start what is missing; keep what runs.
 
@@ -107,7 +107,7 @@ class Stand:
             info.save()
         return Up(info, tuple(site.started))
 
-    def leave(self, progress: Progress | None = None) -> tuple[str, ...]:
+    def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:
         """This process no longer uses the stand; when the last user leaves, what was started for users only
         ends. Returns the names of what ended.
         """
@@ -118,7 +118,7 @@ class Stand:
                 return ()
             return self._stop(set(info.transient), progress)
 
-    def down(self, progress: Progress | None = None) -> tuple[str, ...]:
+    def down(self, progress: StepProgress | None = None) -> tuple[str, ...]:
         """Everything the stand started has ended; what is the user's own was not touched."""
         if not self.home.exists():
             return ()
@@ -142,7 +142,9 @@ class Stand:
         with file_lock(self.home / "stand.lock", on_wait=on_wait):
             yield
 
-    def _stop(self, names: set[str] | None, progress: Progress | None = None) -> tuple[str, ...]:
+    def _stop(
+        self, names: set[str] | None, progress: StepProgress | None = None
+    ) -> tuple[str, ...]:
         """Stop those of `names` (None: all) that run: workers first, so that their flow runs can end
         while Prefect still listens; Postgres last. Standing runs are cancelled before their workers end: none crashed.
         """
@@ -210,7 +212,9 @@ def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Setting
     return less_own(runs.settings, before)
 
 
-def _changed(settings: Settings, before: StandInfo | None, progress: Progress) -> tuple[str, ...]:
+def _changed(
+    settings: Settings, before: StandInfo | None, progress: StepProgress
+) -> tuple[str, ...]:
     """Return the variables in which a stand that is up changes now; each is told.
 
     A part that is the user's own is not replaced by one of the stand's because a shell does not name it: StandError.

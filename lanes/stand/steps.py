@@ -14,7 +14,7 @@ from lanes.stand import chain
 from lanes.stand.database import check_answers, read_address, shown
 from lanes.stand.errors import StandError
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
-from lanes.stand.progress import Progress
+from lanes.stand.progress import StepProgress
 from lanes.stand.services import endpoint, server, supervisor, worker
 from lanes.stand.supervisor import ask_for_standing
 from lanes.stand.worksite import Site, python
@@ -64,7 +64,7 @@ INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
 
 
 @dataclass(frozen=True)
-class Step:
+class StandStep:
     """One thing that `up` makes true. `run` returns, in a few words, how it became true."""
 
     name: str
@@ -73,23 +73,23 @@ class Step:
     after: tuple[str, ...] = ()
 
 
-def all_steps() -> list[Step]:
+def all_steps() -> list[StandStep]:
     """Return everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
     return [
-        Step("database", "Postgres", database),
-        Step("schema", "Schema", schema, after=("database",)),
-        Step("endpoint", "Model provider", endpoint),
-        Step("server", "Prefect server", server, after=("database",)),
-        Step("pools", "Work pools", pools, after=("server",)),
-        Step(
+        StandStep("database", "Postgres", database),
+        StandStep("schema", "Schema", schema, after=("database",)),
+        StandStep("endpoint", "Model provider", endpoint),
+        StandStep("server", "Prefect server", server, after=("database",)),
+        StandStep("pools", "Work pools", pools, after=("server",)),
+        StandStep(
             "install",
             "Deployments, blocks, workloads",
             install,
             after=("pools", "schema", "endpoint"),
         ),
-        Step("standing", "Standing runs", standing, after=("install",)),
+        StandStep("standing", "Standing runs", standing, after=("install",)),
         *(
-            Step(
+            StandStep(
                 f"worker-{pool}",
                 f"Worker {pool}",
                 partial(worker, pool=pool),
@@ -97,7 +97,7 @@ def all_steps() -> list[Step]:
             )
             for pool in POOLS
         ),
-        Step("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
+        StandStep("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
     ]
 
 
@@ -212,14 +212,14 @@ def _standing_now(site: Site) -> tuple[set[int], datetime]:
         engine.dispose()
 
 
-def run_steps(steps: Sequence[Step], site: Site, progress: Progress) -> None:
+def run_steps(steps: Sequence[StandStep], site: Site, progress: StepProgress) -> None:
     """Every step has run after those it needs. The first failure cancels the others and is raised.
 
     A need that is not among `steps` counts as met.
     """
     names = {step.name for step in steps}
     waiting = list(steps)
-    running: dict[Future[None], Step] = {}
+    running: dict[Future[None], StandStep] = {}
     done: set[str] = set()
     with ThreadPoolExecutor(max_workers=max(1, len(steps))) as pool:
         try:
@@ -240,7 +240,7 @@ def run_steps(steps: Sequence[Step], site: Site, progress: Progress) -> None:
             raise
 
 
-def _run(step: Step, site: Site, progress: Progress) -> None:
+def _run(step: StandStep, site: Site, progress: StepProgress) -> None:
     site.check_canceled()
     progress.began(step.title)
     begin = time.monotonic()

@@ -15,10 +15,10 @@ from anthropic_standin.testing import Endpoint
 from flows.migrate import Order
 from lanes.commands.actions import (
     AbortRollout,
-    Action,
     EndSplit,
     HoldRollout,
     Pause,
+    PersonAction,
     Resume,
     SetSplit,
 )
@@ -36,7 +36,7 @@ from lanes.words import Outcome, RolloutState, Verdict
 from tasks import collect
 from tasks.automations import BROKEN, ENDED
 from tasks.connections import Connections
-from tasks.migrate import Lead, Wanted, leading, load
+from tasks.migrate import Lead, RolloutOrder, leading, load
 from tasks.refusal import refused
 from tasks.send_batch import send_batch
 from tests.conftest import NOON, later
@@ -46,8 +46,8 @@ from tests.rollouts import NAME, begin, playbook, step, write
 from tests.store.tries import claim, save, tried
 
 
-def wanted(file: str, workload: str = "letters") -> Wanted:
-    return Wanted(NAME, file, workload, None, "ada", "trial")
+def wanted(file: str, workload: str = "letters") -> RolloutOrder:
+    return RolloutOrder(NAME, file, workload, None, "ada", "trial")
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_the_ready_made_playbooks_are_found_by_name() -> None:
 
 
 def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -> None:
-    def act(kind: type[Action], **given: Any) -> str:
+    def act(kind: type[PersonAction], **given: Any) -> str:
         signed = {"workload": "letters", "who": "bob", "why": "trial"}
         return kind(**signed | given).perform(connection, NOON).said
 

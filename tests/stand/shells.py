@@ -9,7 +9,7 @@ import pytest
 from lanes.settings import Settings
 from lanes.stand.progress import Silent
 from lanes.stand.stand import Stand
-from lanes.stand.steps import Step
+from lanes.stand.steps import StandStep
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
 
@@ -51,5 +51,5 @@ def put_up(
 
     heard = HeardProgress()
     with shell(**variables) as settings:
-        Stand(settings, home, home, steps=[Step("server", "Prefect server", server)]).up(heard)
+        Stand(settings, home, home, steps=[StandStep("server", "Prefect server", server)]).up(heard)
     return heard

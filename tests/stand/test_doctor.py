@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
 from lanes.stand import local
-from lanes.stand.doctor import Finding, Verdict, all_well, examine
+from lanes.stand.doctor import CheckVerdict, Finding, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
 from lanes.store.realtime import circuits
@@ -75,19 +75,21 @@ def found(home: Path, check: str, **environment: str) -> Finding:
 def test_nothing_running_is_said_once_and_what_depends_on_it_is_not_looked_at(home: Path) -> None:
     by_name = {finding.check: finding for finding in examine(None, home, home)}
     assert by_name["database"].sentence.endswith("does not run: start it with `lanes up`")
-    assert by_name["schema"].verdict is Verdict.NOT_LOOKED
-    assert by_name["prefect"].verdict is Verdict.WRONG
-    assert by_name["workers"].verdict is Verdict.NOT_LOOKED
+    assert by_name["schema"].verdict is CheckVerdict.NOT_LOOKED
+    assert by_name["prefect"].verdict is CheckVerdict.WRONG
+    assert by_name["workers"].verdict is CheckVerdict.NOT_LOOKED
     assert not all_well(list(by_name.values()))
 
 
 def test_not_looked_is_not_well() -> None:
-    assert not all_well([Finding("a", Verdict.OK, ""), Finding("b", Verdict.NOT_LOOKED, "")])
+    assert not all_well(
+        [Finding("a", CheckVerdict.OK, ""), Finding("b", CheckVerdict.NOT_LOOKED, "")]
+    )
 
 
 def test_a_variable_that_cannot_be_read_is_named(home: Path) -> None:
     finding = found(home, "settings", LANES_LOCAL_TURNAROUND_S="soon")
-    assert finding.verdict is Verdict.WRONG
+    assert finding.verdict is CheckVerdict.WRONG
     assert "LANES_LOCAL_TURNAROUND_S" in finding.sentence
 
 
@@ -103,13 +105,13 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
     home: Path, database_url: str, pool: Engine
 ) -> None:
     well = found(home, "circuits", LANES_DATABASE_URL=database_url)
-    assert (well.verdict, well.sentence) == (Verdict.OK, "every model is asked")
+    assert (well.verdict, well.sentence) == (CheckVerdict.OK, "every model is asked")
     fault = Fault("the provider answered 529: Overloaded", 3, NOON, NOON)
     with pool.begin() as connection:
         circuits.faulted(connection, "acme", "claude-haiku-5-5", fault, now=NOON)
         circuits.faulted(connection, "acme", "claude-sonnet-5-5", fault, now=later(seconds=1))
     down = found(home, "circuits", LANES_DATABASE_URL=database_url)
-    assert down.verdict is Verdict.WRONG
+    assert down.verdict is CheckVerdict.WRONG
     first, second, what_helps = down.sentence.split("; ", 2)
     assert first == (
         "claude-haiku-5-5 of account acme answers nobody since 2026-11-24 12:00 UTC (3 calls in a row, the last met: the "
@@ -120,7 +122,7 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
     with pool.begin() as connection:
         circuits.answered(connection, "acme", "claude-haiku-5-5", began_at=later(seconds=2))
         circuits.answered(connection, "acme", "claude-sonnet-5-5", began_at=later(seconds=2))
-    assert found(home, "circuits", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
+    assert found(home, "circuits", LANES_DATABASE_URL=database_url).verdict is CheckVerdict.OK
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_a_wrong_database_address_has_a_sentence_of_its_own(
     home: Path, address: str, said: str
 ) -> None:
     finding = found(home, "database", LANES_DATABASE_URL=address)
-    assert finding.verdict is Verdict.WRONG
+    assert finding.verdict is CheckVerdict.WRONG
     assert said in finding.sentence
     assert "u:p" not in finding.sentence
 
@@ -163,29 +165,29 @@ def test_a_session_of_another_user_that_holds_a_role_is_named(
     take = f"select pg_advisory_lock({CLASS}, {int(Role.WATCHER)})"
     with pool.connect() as ours:
         ours.execute(text(take))
-        assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
+        assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is CheckVerdict.OK
     pool.dispose()
     with psycopg.connect(
         databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql"
     ) as foreign:
         foreign.execute(take.encode())
         finding = found(home, "standing", LANES_DATABASE_URL=database_url)
-        assert finding.verdict is Verdict.WRONG
+        assert finding.verdict is CheckVerdict.WRONG
         assert (
             f"role watcher is held by session {foreign.info.backend_pid} of user postgres"
             in finding.sentence
         )
         assert f'application "psql", address {local.LOOPBACK}' in finding.sentence
-    assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
+    assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is CheckVerdict.OK
 
 
 def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -> None:
     with psycopg.connect(postgres.url("postgres", None), autocommit=True) as connection:
         connection.execute("CREATE DATABASE bare")
     address = postgres.url("bare", None)
-    assert found(home, "database", LANES_DATABASE_URL=address).verdict is Verdict.OK
+    assert found(home, "database", LANES_DATABASE_URL=address).verdict is CheckVerdict.OK
     finding = found(home, "schema", LANES_DATABASE_URL=address)
-    assert finding.verdict is Verdict.WRONG
+    assert finding.verdict is CheckVerdict.WRONG
     assert finding.sentence.endswith("run `lanes up`")
 
 
@@ -266,20 +268,28 @@ def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers]
 @pytest.mark.parametrize(
     ("variables", "verdict", "said"),
     [
-        ({}, Verdict.OK, "not set: alerts stay in incident_log"),
-        ({"SLACK_BOT_TOKEN": "xoxb"}, Verdict.WRONG, "SLACK_CHANNEL is not"),
-        ({"SLACK_CHANNEL": "#ops"}, Verdict.WRONG, "SLACK_BOT_TOKEN is not"),
-        ({"SLACK_BOT_TOKEN": "xoxb", "SLACK_CHANNEL": "#ops"}, Verdict.OK, "alerts go to #ops"),
-        ({"SLACK_WEBHOOK_URL": "https://hooks.example/1"}, Verdict.OK, "alerts go to the webhook"),
+        ({}, CheckVerdict.OK, "not set: alerts stay in incident_log"),
+        ({"SLACK_BOT_TOKEN": "xoxb"}, CheckVerdict.WRONG, "SLACK_CHANNEL is not"),
+        ({"SLACK_CHANNEL": "#ops"}, CheckVerdict.WRONG, "SLACK_BOT_TOKEN is not"),
+        (
+            {"SLACK_BOT_TOKEN": "xoxb", "SLACK_CHANNEL": "#ops"},
+            CheckVerdict.OK,
+            "alerts go to #ops",
+        ),
+        (
+            {"SLACK_WEBHOOK_URL": "https://hooks.example/1"},
+            CheckVerdict.OK,
+            "alerts go to the webhook",
+        ),
         (
             {"SLACK_WEBHOOK_URL": "hooks.example/1"},
-            Verdict.WRONG,
+            CheckVerdict.WRONG,
             "SLACK_WEBHOOK_URL is not an http address",
         ),
     ],
 )
 def test_half_a_slack_setting_is_wrong_and_none_is_a_note(
-    home: Path, variables: dict[str, str], verdict: Verdict, said: str
+    home: Path, variables: dict[str, str], verdict: CheckVerdict, said: str
 ) -> None:
     finding = found(home, "slack", **variables)
     assert finding.verdict is verdict

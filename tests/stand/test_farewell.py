@@ -12,7 +12,7 @@ import pytest
 
 from lanes.cli import app
 from lanes.commands.run import (
-    Step,
+    NextStep,
     Surroundings,
     next_steps,
     own_event,
@@ -47,7 +47,7 @@ FIRST = AnswerExample(
 CORRECTED = replace(FIRST, key="T-2", was={"urgency": "high"})
 
 
-def farewell(*steps: Step, at: Surroundings = AT, stays: bool) -> str:
+def farewell(*steps: NextStep, at: Surroundings = AT, stays: bool) -> str:
     console = Console(file=io.StringIO(), width=60)
     print_farewell(console, at, steps, report_page="/v2/artifacts/artifact/a1", stays=stays)
     return console.file.getvalue()  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.progress import Lines
 from lanes.stand.stand import Stand
-from lanes.stand.steps import Step
+from lanes.stand.steps import StandStep
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
 
@@ -54,7 +54,7 @@ def batch_worker(home: Path, prefect: PrefectStandIn) -> Stand:
         site.ensure("worker-batch", ["sleep", "600"], environment=os.environ, depends_on={})
         return "up"
 
-    return Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
+    return Stand(Settings(), home, home, steps=[StandStep("worker-batch", "Worker", worker)])
 
 
 def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(

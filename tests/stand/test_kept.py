@@ -10,7 +10,7 @@ from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand import whereabouts
 from lanes.stand.checks import PREFECT_SERIES
-from lanes.stand.doctor import Verdict, examine
+from lanes.stand.doctor import CheckVerdict, examine
 from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, StandInfo, load_info
 from lanes.stand.postgres import Running
@@ -65,7 +65,7 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
     assert database.condition is Condition.UNKNOWN
     assert "yours at db.invalid:5432/letters" in database.detail
     by_name = {each.check: each for each in examine(None, home, home)}
-    assert by_name["database"].verdict is by_name["schema"].verdict is Verdict.NOT_LOOKED
+    assert by_name["database"].verdict is by_name["schema"].verdict is CheckVerdict.NOT_LOOKED
     assert (
         "tells LANES_DATABASE_URL: set it as where `lanes up` ran" in by_name["database"].sentence
     )

@@ -19,7 +19,7 @@ from lanes.stand.local import POSTGRES, Users, birth_mark
 from lanes.stand.postgres import Running
 from lanes.stand.progress import Silent
 from lanes.stand.stand import Stand
-from lanes.stand.steps import Step, database, run_steps
+from lanes.stand.steps import StandStep, database, run_steps
 from lanes.stand.worksite import Site
 from tests.waiting import until
 
@@ -27,7 +27,7 @@ MINIMAL = """
 import sys
 from pathlib import Path
 from lanes.stand.stand import Stand
-from lanes.stand.steps import Step
+from lanes.stand.steps import StandStep
 from lanes.stand.worksite import Site
 from lanes.settings import Settings
 
@@ -35,7 +35,7 @@ def serve(site: Site) -> str:
     site.ensure("service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={})
     return "up"
 
-stand = Stand(Settings(), Path(sys.argv[1]), Path(sys.argv[1]), steps=[Step("service", "Service", serve)])
+stand = Stand(Settings(), Path(sys.argv[1]), Path(sys.argv[1]), steps=[StandStep("service", "Service", serve)])
 up = stand.up(keep=False)
 print(up.info.processes[0].pid, len(up.started), flush=True)
 sys.stdin.readline()
@@ -49,22 +49,22 @@ def ended(home: Path) -> Iterator[None]:
     Stand(Settings(), home, home).down()
 
 
-def a_service(value: str = "1", name: str = "service") -> Step:
+def a_service(value: str = "1", name: str = "service") -> StandStep:
     """A step whose process lives on until it is stopped, and depends on `value`."""
 
     def run(site: Site) -> str:
         site.ensure(name, ["sleep", "600"], environment=os.environ, depends_on={"value": value})
         return "up"
 
-    return Step(name, name, run)
+    return StandStep(name, name, run)
 
 
-def stand(home: Path, *steps: Step) -> Stand:
+def stand(home: Path, *steps: StandStep) -> Stand:
     return Stand(Settings(), home, home, steps=steps)
 
 
-def recording(name: str, into: list[str], after: tuple[str, ...] = ()) -> Step:
-    return Step(name, name, lambda _: into.append(name) or "done", after)
+def recording(name: str, into: list[str], after: tuple[str, ...] = ()) -> StandStep:
+    return StandStep(name, name, lambda _: into.append(name) or "done", after)
 
 
 def test_a_step_runs_after_those_it_needs(home: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_step_runs_after_those_it_needs(home: Path) -> None:
 
 def test_steps_that_need_nothing_of_each_other_run_at_once(home: Path) -> None:
     both = threading.Barrier(2, timeout=10)
-    steps = [Step(name, name, lambda _: str(both.wait())) for name in ("left", "right")]
+    steps = [StandStep(name, name, lambda _: str(both.wait())) for name in ("left", "right")]
     run_steps(steps, Site(Settings(), home, home), Silent())
 
 
@@ -117,7 +117,7 @@ def test_a_failed_up_stops_what_it_had_started_and_nothing_else(home: Path) -> N
         return ""
 
     with pytest.raises(StandError, match="broken failed with exit code 3") as caught:
-        stand(home, a_service(), Step("fail", "fail", fail)).up()
+        stand(home, a_service(), StandStep("fail", "fail", fail)).up()
     assert "it was the disk" in caught.value.tail()
     assert [process.name for process in stand(home).processes.recorded()] == ["service"]
     assert birth_mark(kept.pid) is not None
@@ -137,7 +137,7 @@ def test_the_first_failure_ends_the_waiting_of_the_other_steps(home: Path) -> No
         raise StandError("the cause")
 
     with pytest.raises(StandError, match="the cause"):
-        stand(home, Step("wait", "wait", wait), Step("fail", "fail", fail)).up()
+        stand(home, StandStep("wait", "wait", wait), StandStep("fail", "fail", fail)).up()
     assert stand(home).processes.recorded() == []
 
 
@@ -148,7 +148,7 @@ def test_a_process_that_ends_before_it_answers_is_a_sentence(home: Path) -> None
         return ""
 
     with pytest.raises(StandError, match="brief ended before it answered"):
-        stand(home, Step("brief", "brief", run)).up()
+        stand(home, StandStep("brief", "brief", run)).up()
 
 
 def test_a_changed_setting_replaces_the_process(home: Path) -> None:
@@ -209,7 +209,7 @@ def test_putting_up_a_run_s_stand_makes_it_stay(home: Path) -> None:
 
 
 def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
-    ours = stand(home, a_service(), Step("database", "Postgres", database))
+    ours = stand(home, a_service(), StandStep("database", "Postgres", database))
     ours.up()
     assert ours.down() == ("service", POSTGRES)
     assert ours.down() == ()
@@ -217,7 +217,7 @@ def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
 
 
 def test_the_stand_s_file_is_private_and_holds_no_secret(home: Path) -> None:
-    info = stand(home, Step("database", "Postgres", database)).up().info
+    info = stand(home, StandStep("database", "Postgres", database)).up().info
     file = home / "stand.json"
     secret = (home / "postgres.secret").read_text()
     password = password_of(owner_of("lanes"), secret)
@@ -233,7 +233,7 @@ def test_a_database_of_the_user_s_own_is_checked_and_not_stopped(
     url = postgres.url("lanes", None)
     monkeypatch.setenv("LANES_DATABASE_URL", url)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    ours = Stand(Settings.read(), home, home, steps=[Step("database", "Postgres", database)])
+    ours = Stand(Settings.read(), home, home, steps=[StandStep("database", "Postgres", database)])
     info = ours.up().info
     assert info.embedded == ("provider",)
     assert url.split("@")[1] == info.database
@@ -273,7 +273,7 @@ def test_a_command_that_waits_for_another_says_so(home: Path) -> None:
         leave.wait(10)
         return ""
 
-    first = threading.Thread(target=stand(home, Step("hold", "hold", hold)).up)
+    first = threading.Thread(target=stand(home, StandStep("hold", "hold", hold)).up)
     second = threading.Thread(target=stand(home, a_service()).up, args=(Listener(),))
     first.start()
     assert inside.wait(10)

@@ -18,7 +18,7 @@ from lanes.stand.info import load_info
 from lanes.stand.local import Users, birth_mark
 from lanes.stand.progress import Silent
 from lanes.stand.stand import Stand
-from lanes.stand.steps import Step, installing
+from lanes.stand.steps import StandStep, installing
 from lanes.stand.worksite import Site
 
 OWN = "postgresql://me@127.0.0.1:5432/mine"
@@ -39,7 +39,7 @@ def settings(**variables: Any) -> Settings:
 
 
 @pytest.fixture
-def steps() -> tuple[list[Settings], list[Step]]:
+def steps() -> tuple[list[Settings], list[StandStep]]:
     """The settings with which the only step was run, and that step."""
     ran: list[Settings] = []
 
@@ -47,7 +47,7 @@ def steps() -> tuple[list[Settings], list[Step]]:
         ran.append(site.settings)
         return "done"
 
-    return ran, [Step("step", "Step", run)]
+    return ran, [StandStep("step", "StandStep", run)]
 
 
 @contextmanager

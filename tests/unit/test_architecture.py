@@ -25,25 +25,15 @@ LONGEST = 450  # lines of a file that needs no reason
 REASON = "one file because"
 # Class names that still occur more than once: this list may only shrink.
 REPEATED = {
-    "Action",
     "Caching",
     "Database",
     "InForce",
     "Line",
     "Lines",
     "Needs",
-    "Period",
     "Preview",
-    "Progress",
-    "Question",
-    "Sample",
-    "Sent",
     "Standstill",
-    "Step",
     "Taken",
-    "Told",
-    "Verdict",
-    "Wanted",
     "_Line",
 }
 

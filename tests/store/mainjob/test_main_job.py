@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import Lines
 from lanes.mainjob.scene import Scene
 from lanes.settling.awaited import Movers
@@ -17,7 +17,7 @@ from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import claim, save, tried
 
-MINE = Sent(keys={"tickets": ["mine"]})
+MINE = SentItems(keys={"tickets": ["mine"]})
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectSta
 def test_nothing_departs_where_only_others_wait(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
-    assert job.depart(Sent(keys={"tickets": ["answered"]})) is None
+    assert job.depart(SentItems(keys={"tickets": ["answered"]})) is None
     with pool.begin() as connection:
         connection.execute(text("update lanes.work set state = 'done' where workload = 'tickets'"))
     assert job.depart(MINE) is None
@@ -68,7 +68,7 @@ def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
 def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
     job: MainJob, prefect: PrefectStandIn
 ) -> None:
-    departing = job.depart(Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}))
+    departing = job.depart(SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]}))
     assert departing is not None
     assert prefect.asked("depart") == [{"departure": {"workload": None}}]
     assert job.awaits(MINE, Movers(departing)).endswith("`depart` takes them, its run is scheduled")
@@ -77,7 +77,7 @@ def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
 def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
-    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]})
     with pool.begin() as connection:
         admit(connection, "now", now=NOON, workload="archive", lane=Lane.REALTIME)
         route(connection, now=NOON)
@@ -89,7 +89,7 @@ def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
     job: MainJob, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(job._pool, job._api, [], [])  # pyright: ignore[reportPrivateUsage]
-    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}, scene=scene)
+    both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]}, scene=scene)
     monkeypatch.setattr(scene, "holds_back", {"archive"}.__contains__)
     assert job.depart(both) is None
     assert prefect.asked("depart") == []
@@ -101,7 +101,7 @@ def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
 def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_of_others(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
-    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]})
     with pool.begin() as connection:
         publish(connection, "night", now=NOON)
         admit(connection, "others", now=NOON, workload="night", lane=Lane.BATCH)
@@ -129,13 +129,15 @@ def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) 
 
 
 def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engine) -> None:
-    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]})
     assert job.examples(both) == []
     with pool.begin() as connection:
         save(connection, *(tried(each) for each in claim(connection, Lane.BATCH)))
     assert [each.key for each in job.examples(both)] == ["theirs", "mine"]
     assert [each.key for each in job.examples(MINE)] == ["mine"]
-    assert job.examples(Sent(keys={"tickets": []})) == []  # a file of which every line was refused
+    assert (
+        job.examples(SentItems(keys={"tickets": []})) == []
+    )  # a file of which every line was refused
 
 
 def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(
@@ -144,5 +146,5 @@ def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(
     with pool.begin() as connection:
         admit(connection, "before", now=later(minutes=-5), workload="tickets", lane=Lane.BATCH)
     both = {"tickets": ["before", "mine"]}
-    assert job.received_since(Sent(both, earlier=["before"])) == NOON
-    assert job.received_since(Sent(both)) == later(minutes=-5)
+    assert job.received_since(SentItems(both, earlier=["before"])) == NOON
+    assert job.received_since(SentItems(both)) == later(minutes=-5)

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import Lines
 from lanes.mainjob.samples.files import sample_workloads
 from lanes.mainjob.scene import (
     ENTERED_WITHIN_S,
     GIVEN_UP_AFTER_S,
     SENT_AGAIN_AFTER_S,
-    Sample,
+    SampleSubmission,
     Scene,
     appeals,
 )
@@ -24,9 +24,9 @@ from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import claim, rows, save, tried
 
-DESK = Sample("tickets", "desk", {"key": "desk", "consumer": "support-desk"}, None)
-DIGEST = Sample("tickets", "digest", {"key": "digest", "consumer": "weekly-digest"}, None)
-ADDED = Sample(
+DESK = SampleSubmission("tickets", "desk", {"key": "desk", "consumer": "support-desk"}, None)
+DIGEST = SampleSubmission("tickets", "digest", {"key": "digest", "consumer": "weekly-digest"}, None)
+ADDED = SampleSubmission(
     "tickets", "desk", {"key": "desk", "payload": {"text": "and more"}}, {"category": "b"}
 )
 
@@ -132,7 +132,7 @@ def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
     scene: Scene, pool: Engine, api: PrefectApi, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
     answer(pool)
-    job, sent = MainJob(pool, api, Lines()), Sent({"tickets": ["desk", "digest"]}, scene=scene)
+    job, sent = MainJob(pool, api, Lines()), SentItems({"tickets": ["desk", "digest"]}, scene=scene)
     assert job.depart(sent) is None
     elapsed.at_s = GIVEN_UP_AFTER_S
     assert job.depart(sent) is not None

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.commands import items as items_commands
-from lanes.commands.actions import Action, RemoveBudget, SetBudget
+from lanes.commands.actions import PersonAction, RemoveBudget, SetBudget
 from lanes.commands.spending import budget
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.budget import Period
@@ -27,7 +27,7 @@ def letters(pool: Engine, address: str) -> None:
         publish(connection, now=NOON)
 
 
-def act(connection: Connection, kind: type[Action], **given: Any) -> str:
+def act(connection: Connection, kind: type[PersonAction], **given: Any) -> str:
     """Fill the form in, perform it, and return what is true then."""
     signed = {"workload": "letters", "who": "ada", "why": "because"}
     return kind(**signed | given).perform(connection, NOON).said
