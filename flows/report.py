@@ -1,4 +1,4 @@
-"""The report: what the lanes did, what it cost, and what it would have cost."""
+"""The report: what the lanes did, and what it cost against the alternatives."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ class ReportPeriod(Form):
     since: datetime | None = Field(
         default=None,
         title="Since",
-        description="Items received from then on, a moment that is over; empty covers the last hours.",
+        description="Items received from then on, a past moment; empty covers the last hours.",
     )
     hours: int = Field(
         default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720."
@@ -26,7 +26,7 @@ class ReportPeriod(Form):
 
     @property
     def what(self) -> str:
-        """What the run's name says."""
+        """The period in the run's name."""
         return (
             f"{self.hours} h"
             if self.since is None
@@ -36,9 +36,9 @@ class ReportPeriod(Form):
 
 @flow(name="report", flow_run_name="report, {period.what}", persist_result=False)
 async def report(period: ReportPeriod = ReportPeriod()) -> str | State[str]:  # noqa: B008
-    """Write the report of the period as the newest version of artifact `lanes-report`, and return its headline.
+    """Write the report of the period as artifacts `lanes-report` and `lanes-report-details`, and return its headline.
 
-    A period that is still to come ends the run as refused.
+    A period in the future ends the run as refused.
     """
     try:
         async with database() as db:

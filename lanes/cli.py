@@ -16,6 +16,7 @@ COMMANDS = (
     "stand:up",
     "stand:down",
     "status:status",
+    "status:report",
     "stand:doctor",
     "run:run",
     "submit:submit",

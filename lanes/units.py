@@ -1,7 +1,7 @@
 """Numbers in words: US dollars, durations, shares and counts, with "-" for a missing value."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -36,11 +36,11 @@ def dollars(amount: float | None) -> str:
     return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
 
 
-def aligned_usd(amounts: Sequence[Decimal | None]) -> list[str]:
-    """Return the amounts of a column without a sign, all with the decimals that its smallest amount needs, 2 to 6."""
+def aligned_usd(amounts: Sequence[Decimal | None]) -> Callable[[Decimal | None], str]:
+    """Return how to write the amounts of one column: all with the decimals that the smallest needs, 2 to 6."""
     known = [Decimal(amount) for amount in amounts if amount]
     decimals = max((_decimals(amount, MOST_ALIGNED_DECIMALS) for amount in known), default=2)
-    return [MISSING if amount is None else f"{amount:,.{decimals}f}" for amount in amounts]
+    return lambda amount: MISSING if amount is None else f"${amount:,.{decimals}f}"
 
 
 def seconds(duration: float | None) -> str:

@@ -7,7 +7,8 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from lanes.advice.recommendation import advise
-from lanes.report import advice_markdown, advice_summary
+from lanes.report.advice import in_page
+from lanes.report.advice_numbers import headline
 from lanes.store.advice.advice import asked
 from lanes.store.database import Database
 
@@ -29,8 +30,8 @@ async def write_advice(
     now = await db.now()
     seen, kept = await db.run(asked, workload, since=now - timedelta(days=days), now=now)
     advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
-    said = advice_summary.headline(advice)
+    said = headline(advice)
     await acreate_markdown_artifact(
-        advice_markdown.render(advice), key=f"lanes-advice-{workload}", description=said
+        in_page(advice), key=f"lanes-advice-{workload}", description=said
     )
     return said

@@ -16,7 +16,7 @@ from lanes.advice.recommendation import advise as decide
 from lanes.advice.spread import spread
 from lanes.commands.options import AsJson
 from lanes.commands.running import on_database, screen
-from lanes.report.advice_terminal import render
+from lanes.report.advice import in_console
 from lanes.store.advice.advice import asked
 from lanes.store.database import clock
 
@@ -60,7 +60,7 @@ def advise(
         if as_json:
             print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
         else:
-            screen(120).print(render(advice))
+            screen(120).print(in_console(advice))
         return 0
 
     return on_database(look)

@@ -12,7 +12,7 @@ from lanes.commands.options import AsJson
 from lanes.commands.running import on_database, print_json, screen
 from lanes.errors import SetupError
 from lanes.promises.incident import Incident, IncidentState, Severity, in_words
-from lanes.report.section import Legend, explained
+from lanes.report.table import explained
 from lanes.settings import Settings
 from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
@@ -24,7 +24,7 @@ from lanes.text import plain
 from lanes.units import clock as written
 from lanes.units import seconds
 
-LEGEND: Legend = {"Figure": "as it was measured last", "Limit": "what is promised"}
+LEGEND = {"Figure": "as it was measured last", "Limit": "what is promised"}
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 NO_SLACK = (
     "Slack is not set: set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SLACK_WEBHOOK_URL. Until then incidents stay in "

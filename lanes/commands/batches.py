@@ -18,7 +18,7 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import on_database, print_json, screen
 from lanes.ids import BatchId
 from lanes.report.links import run_page
-from lanes.report.section import Legend, explained
+from lanes.report.table import explained
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.standing import runs
@@ -33,7 +33,7 @@ Sure = Annotated[
     bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")
 ]
 Batch = Annotated[int, Parameter(help="Its number, as `lanes batches` says it.")]
-LEGEND: Legend = {
+LEGEND = {
     "Items": "that it still owns",
     "Since": "intended",
     "Again": "what sending them again costs, estimated",

@@ -22,7 +22,7 @@ from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
 from lanes.errors import UnknownWorkload
 from lanes.json_data import characters
-from lanes.report import forecast_terminal as faces
+from lanes.report import forecast as report
 from lanes.routing.forecast import Forecast, forecast
 from lanes.routing.load import Load
 from lanes.store import asking
@@ -73,7 +73,7 @@ def quote(
         file,
         workload,
         columns,
-        faces.costs,
+        report.costs,
         as_json,
         by,
         zone,
@@ -146,7 +146,7 @@ def dry_run(
         file,
         workload,
         columns,
-        faces.routes,
+        report.routes,
         as_json,
     )
 
@@ -212,7 +212,7 @@ def _look(
             if found.items:
                 console = screen(110, highlight=False)
                 console.print(show(found, there))
-                if show is faces.costs:
+                if show is report.costs:
                     console.print(f"K{kept.said[1:]}.")
             for each in found.bad[:SHOWN]:
                 print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)

@@ -21,8 +21,7 @@ from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import onlooker
 from lanes.mainjob.samples.files import sample_workloads
-from lanes.report import examples as shown_examples
-from lanes.report import in_brief, terminal
+from lanes.report import terminal
 from lanes.report.links import report_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
@@ -166,20 +165,15 @@ def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, b
         states = job.follow(sent)
         since = job.received_since(sent)
         figures, examples, now = job.snapshot(since), job.examples(sent), job.now()
-        artifact, not_written = _published(job, figures)
+        artifact, not_written = _published(job, figures, examples)
         left = sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled"))
         awaits = job.awaits(sent) if left else ""
     pool.dispose()
     stays = wanted.stays and not not_written and not left
     console = screen(100)
     _print_doors(console, sent)
-    for said in in_brief.sentences(figures):
-        console.print(f"  {said}", highlight=False, markup=False)
     console.print()
-    console.print(terminal.render(figures, report_url=None))
-    if examples:
-        console.print()
-        console.print(shown_examples.render(examples))
+    console.print(terminal.main_page(figures, examples))
     steps = next_steps(at, wanted.workload, examples, field=wanted.layout.field or "text", now=now)
     print_farewell(console, at, steps, report_page=report_page(artifact), stays=stays)
     if not_written:
@@ -191,10 +185,12 @@ def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, b
     return 0, stays
 
 
-def _published(job: MainJob, figures: Snapshot) -> tuple[str | None, str]:
+def _published(
+    job: MainJob, figures: Snapshot, examples: Sequence[AnswerExample]
+) -> tuple[str | None, str]:
     """Return the id of the report's artifact, or why Prefect did not take it."""
     try:
-        return job.publish_report(figures), ""
+        return job.publish_report(figures, examples), ""
     except StandError as reason:
         return None, str(reason)
 

@@ -16,7 +16,8 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why, dollars
 from lanes.commands.running import on_database, print_json, screen
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.overhead import ASSUMED_USD, EVERY, DatedOverhead, Overhead, OverheadKind
-from lanes.report import sections
+from lanes.report import details
+from lanes.report.table import in_terminal
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.money import budgets, overheads
@@ -129,17 +130,11 @@ def _derived(of: BudgetStatus) -> dict[str, object]:
 
 def _show_budgets(found: Sequence[BudgetStatus]) -> None:
     console = screen(120, markup=False)
-    section = sections.budgets(found)
-    if not section.rows:
+    if not found:
         console.print("No budget is set: `lanes budget WORKLOAD --hard USD` sets one.")
         return
-    table = Table()
-    for head, side in zip(section.heads, section.sides, strict=True):
-        table.add_column(head, justify="left" if side == "l" else "right")
-    for row in section.rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print(section.explained)
+    table = details.budgets(found)
+    console.print(in_terminal(table, below=table.legend, most=len(found)))
 
 
 def overhead(

@@ -1,4 +1,4 @@
-"""`lanes status`: whether the stand answers, and what the lanes do."""
+"""`lanes status` and `lanes report`: whether the stand answers, and what the lanes do."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,34 +12,36 @@ import psycopg
 from cyclopts import Parameter, validators
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import guarded, print_json, print_line
+from lanes.commands.running import guarded, on_database, print_json, print_line
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import find_checkout, find_home
+from lanes.store import asking
 from lanes.store.asking import by_driver, clock
 from lanes.workload import prices
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from lanes.report.snapshot import Snapshot
 
 WELL = {Condition.RUNNING, Condition.YOURS}
 PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
 
 
-def status(
-    *,
-    hours: Annotated[
-        int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours looked back.")
-    ] = 24,
-    as_json: AsJson = False,
-) -> int:
-    """Show each component of the stand, with its log, what it runs with, and the figures of the last hours.
+Hours = Annotated[
+    int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours to look back.")
+]
 
-    All of that is the stand's, whatever this shell says: where the two differ, the variable is named, and what to do.
-    The figures are those of the report: lanes, cost, incidents, rollouts, replays, batches, reads, advice.
+
+def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
+    """Show each component of the stand, with its log and settings, and the report's first page.
+
+    All of that is about the stand, not about this shell: where their settings differ, the variable is named with what to do.
+    `lanes report` has sample answers too, and `lanes report --all` everything else. JSON has all figures.
     Exit code 1 when something that should run does not answer.
     """
 
@@ -89,13 +91,56 @@ def status(
                 )
             if figures is not None:
                 print()
-                shown = terminal.render(
-                    figures, report_url=_newest_report(runs), named="Newest report"
-                )
-                Console(width=None if sys.stdout.isatty() else 110).print(shown)
+                wide = Console(width=None if sys.stdout.isatty() else 110)
+                wide.print(terminal.main_page(figures))
+                if url := _newest_report(runs):
+                    wide.print(f"Newest report, with charts: {url}", soft_wrap=True)
         return 0 if all(each.condition in WELL for each in found) else 1
 
     return guarded(look)
+
+
+def report(
+    *,
+    all_: Annotated[
+        bool, Parameter(name="--all", negative="", help="Show everything else: the second page.")
+    ] = False,
+    hours: Hours = 24,
+    as_json: AsJson = False,
+) -> int:
+    """Show what the lanes did: what needs a person, the lanes, cost, deadlines, quality and three sample answers.
+
+    With --all it shows the second page: routing, batches, packing, caching, capacity, budgets, splits, replays, reads, advice,
+    failures and refusals. The deployment `report` writes both pages with charts into Prefect.
+
+    Examples:
+
+    `lanes report --hours 1`
+
+    `lanes report --all`
+    """
+
+    def show(pool: "Engine") -> int:
+        from lanes.report import terminal
+        from lanes.stand.console import Console
+        from lanes.store.report import snapshot
+        from lanes.store.settling import listing
+
+        with pool.begin() as connection:
+            now = clock(asking.through(connection))
+            since = now - timedelta(hours=hours)
+            figures = snapshot.take(connection, since=since, now=now)
+            samples = listing.samples(connection, since=since)
+        if as_json:
+            from pydantic_core import to_jsonable_python
+
+            print_json({"figures": to_jsonable_python(figures), "samples": [*map(asdict, samples)]})
+            return 0
+        page = terminal.details_page(figures) if all_ else terminal.main_page(figures, samples)
+        Console(width=None if sys.stdout.isatty() else 110).print(page)
+        return 0
+
+    return on_database(show)
 
 
 def _settings(runs: RunsWith) -> dict[str, Said]:
@@ -103,7 +148,7 @@ def _settings(runs: RunsWith) -> dict[str, Said]:
 
 
 def _kept(runs: RunsWith) -> dict[str, object]:
-    """Return what the stand runs with, and where this shell differs."""
+    """Return the stand's settings, and where this shell differs."""
     return {
         "settings": {variable: asdict(value) for variable, value in _settings(runs).items()},
         "differences": [{**asdict(each), "sentence": each.sentence} for each in runs.differences],
@@ -111,7 +156,7 @@ def _kept(runs: RunsWith) -> dict[str, object]:
 
 
 def _newest_report(runs: RunsWith) -> str | None:
-    """Return the page of the newest report in the Prefect UI; None without one, or while Prefect does not answer."""
+    """Return the newest report's address in the Prefect UI; None without one, or while Prefect does not answer."""
     from lanes.report.links import REPORT, report_page
     from lanes.stand.prefect_api import PrefectApi
 

@@ -18,9 +18,8 @@ from lanes.commands.outlet import counting
 from lanes.commands.running import on_database, print_json, screen
 from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
-from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.titled import titled
+from lanes.report.table import explained, titled
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Trial, TrialRun, TrialSide
 from lanes.store.database import clock
@@ -37,7 +36,7 @@ from lanes.workload.version import Version
 SINCE = "7d"
 MOST = 50_000
 CHANGED = VersionId(0)  # of what no database knows
-LEGEND: Legend = {
+LEGEND = {
     "Items": "that went by the version in force as the first column says, and by the file as the second",
     "Share": "of all that were tried",
     "Cost as routed": "with the authoritative pass where one is owed",

@@ -15,8 +15,8 @@ from lanes.doors.filedoor import BadLine, Layout
 from lanes.errors import SetupError
 from lanes.mainjob.onlooker import Onlooker
 from lanes.mainjob.scene import SampleSubmission, Scene, amendments, appeals, samples, send
-from lanes.report import markdown
-from lanes.report.links import REPORT
+from lanes.report import page, summary
+from lanes.report.links import DETAILS, REPORT, artifact_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.awaited import DepartRun, Movers, sentence
@@ -265,17 +265,20 @@ class MainJob:
         with self._pool.begin() as connection:
             return snapshot.take(connection, since=since, now=clock(connection))
 
-    def publish_report(self, figures: Snapshot) -> str:
-        """Write the newest version of artifact `lanes-report` and return its id.
+    def publish_report(self, figures: Snapshot, samples: Sequence[AnswerExample]) -> str:
+        """Write both pages of the report as Prefect artifacts and return the id of the first.
 
         A run of `report` writes the same, after the seconds that its process takes to start.
 
         Raises:
             StandError: Prefect did not take it.
         """
-        return self._api.write_artifact(
-            REPORT, markdown.render(figures), description=markdown.headline(figures)
+        headline = summary.headline(figures)
+        details = self._api.write_artifact(
+            DETAILS, page.details_page(figures), description=f"Everything else: {headline}"
         )
+        main = page.main_page(figures, samples, details_page=artifact_page(DETAILS, details))
+        return self._api.write_artifact(REPORT, main, description=headline)
 
     def _waits(self, said: Callable[[], str]) -> None:
         """Tell the onlooker what the run waits for, at most once a second, because finding out costs queries."""

@@ -181,7 +181,7 @@ TERMS: Mapping[Promise, Terms] = {
         "Due times are missed",
         "percent",
         4,
-        "`lanes status`, section Deadlines, says on which lane and for which reason. With more confidence asked for, or by a "
+        "`lanes report --all`, section Deadlines by reason, says where they were missed. With a higher confidence, or by a "
         "rule, more of what is due goes to real-time.",
     ),
     Promise.DEADLINE_AT_RISK: Terms(

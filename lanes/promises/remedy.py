@@ -11,9 +11,7 @@ from lanes.promises.incident import EVERYBODY, Incident, Promise, batch_of_subje
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
-DEADLINES = (
-    "lanes status   # section Deadlines: by lane and reason, and how right the probabilities were"
-)
+DEADLINES = "lanes report --all   # section Deadlines by reason, and Predicted batch times"
 SPENT = (
     "select s.lane, s.purpose, s.model, count(*) as responses, sum(s.cost_usd) as usd from lanes.spend s"
     " where s.workload = '{0}' and s.billed_at >= (select max(began_at) from lanes.budget_status where workload = '{0}'"

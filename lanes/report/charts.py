@@ -4,27 +4,31 @@ import base64
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from html import escape as escape_xml
-from math import ceil
+from math import floor, log10
 
 from lanes.text import plain
+from lanes.units import clock, seconds
 
 WIDTH = 690
 PADDING = 16
 INNER = WIDTH - 2 * PADDING
 ROW = 24
-LEGEND_ROW = 20
+LEAST = 3  # px of a bar that is not zero
 LETTER = 6.7  # px; a generous width at 12 px, so that an unknown font still fits
 INK, FAINT, RULE = "#1f2937", "#6b7280", "#e5e7eb"
 REALTIME, BATCH, NEUTRAL = "#2563eb", "#047857", "#6b7280"
-REALTIME_SHADES = ("#1d4ed8", "#3b82f6", "#1e3a8a", "#60a5fa", "#6366f1", "#93c5fd")
-BATCH_SHADES = ("#047857", "#34d399", "#064e3b", "#6ee7b7")
+PANEL = 112  # px, heading included
+PLOT = 64
+MOST_POINTS = 100
+JOINED_WITHIN = 5  # steps between two points that a line may bridge
 FONT = 'font-family="Geist,Inter,system-ui,sans-serif" font-size="12"'
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One horizontal bar: `value` sets its length, `shown` stands at its end."""
+    """A horizontal bar: `value` sets its length, `shown` is written at its end."""
 
     label: str
     value: float
@@ -34,32 +38,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Group:
-    """Bars under one heading; an empty heading takes no room."""
+    """Bars under one heading, which may be empty."""
 
     heading: str
     bars: Sequence[Bar]
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One part of a mix."""
-
-    label: str
-    value: float
-    shown: str
-    color: str
-
-
-@dataclass(frozen=True)
-class Mix:
-    """One whole made of segments."""
-
-    heading: str
-    segments: Sequence[Segment]
-
-
 def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no data yet") -> str:
-    """Horizontal bars in groups. Without `same_scale` each group's longest bar fills the width."""
+    """Draw horizontal bars in groups; without `same_scale` each group's longest bar fills the width."""
     if not any(group.bars for group in groups):
         return nothing(empty)
     every = [bar for group in groups for bar in group.bars]
@@ -75,7 +61,7 @@ def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no d
         top = longest if same_scale else max((bar.value for bar in group.bars), default=0)
         for bar in group.bars:
             width = room * bar.value / top if top > 0 and bar.value > 0 else 0
-            width = max(width, 1.5) if bar.value > 0 else 0
+            width = max(width, LEAST) if bar.value > 0 else 0
             body += text(PADDING, y + 15, fit(bar.label, label_width - 10))
             body += rect(left, y + 3, width, ROW - 8, bar.color)
             body += text(left + width + 8, y + 15, bar.shown, weight=600)
@@ -84,50 +70,19 @@ def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no d
     return card(y - 8 + PADDING, body)
 
 
-def mix(mixes: Sequence[Mix], *, empty: str = "no data yet") -> str:
-    """One stacked bar a mix, its parts named inside where they fit and in a row below where they do not."""
-    drawn = [each for each in mixes if sum(segment.value for segment in each.segments) > 0]
-    if not drawn:
-        return nothing(empty)
-    y, body = float(PADDING), ""
-    for each in drawn:
-        if each.heading:
-            body += text(PADDING, y + 13, fit(each.heading, INNER), weight=600)
-            y += 22
-        shown = [segment for segment in each.segments if segment.value > 0]
-        below: list[Segment] = []
-        x = float(PADDING)
-        for segment, width in zip(
-            shown, _widths([segment.value for segment in shown], INNER), strict=True
-        ):
-            body += rect(x, y, max(width - 2, 1), 28, segment.color)
-            label = f"{segment.label} {segment.shown}"
-            if text_width(label) + 16 <= width:
-                body += text(x + 8, y + 18, label, fill=_ink_on(segment.color))
-            else:
-                below.append(segment)
-            x += width
-        y += 28
-        if below:
-            body += _legend(below, y + 8)
-            y += 8 + LEGEND_ROW * ceil(len(below) / _legend_columns(below))
-        y += 16
-    return card(y - 16 + PADDING, body)
-
-
 def nothing(sentence: str) -> str:
-    """A card that says why there is no chart."""
+    """Draw a card that says why there is no chart."""
     return card(56, text(PADDING, 33, fit(sentence, INNER), fill=FAINT))
 
 
 def data_uri(svg: str, alt: str) -> str:
-    """The chart as a Markdown image, carried whole in a data: URI."""
+    """Return the chart as a Markdown image, carried whole in a data: URI."""
     described = "".join(char for char in plain(alt, most=300) if char not in "[]\\`<>&|!*_~")
     return f"![{described}](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})"
 
 
 def card(height: float, body: str) -> str:
-    """A white card around `body`: readable on a light and on a dark page."""
+    """Draw a white card around `body`, readable on a light and on a dark page."""
     high = round(height)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{high}" viewBox="0 0 {WIDTH} {high}">'
@@ -139,21 +94,21 @@ def card(height: float, body: str) -> str:
 def text(
     x: float, y: float, words: str, *, fill: str = "", anchor: str = "", weight: int = 0
 ) -> str:
-    """A line of text with its baseline at `y`, dark unless `fill` says otherwise."""
+    """Draw a line of text with its baseline at `y`, dark unless `fill` says otherwise."""
     given = (("fill", fill), ("text-anchor", anchor), ("font-weight", weight))
     more = "".join(f' {name}="{value}"' for name, value in given if value)
     return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape_xml(plain(words))}</text>'
 
 
 def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
-    """A filled rectangle, nothing when it has no width."""
+    """Draw a filled rectangle; nothing without a width."""
     if width <= 0:
         return ""
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.0f}" rx="2" fill="{fill}"/>'
 
 
 def text_width(words: str) -> float:
-    """Roughly how many px a line takes at 12 px; on the generous side."""
+    """Estimate the width in px of a line at 12 px, on the generous side."""
     return sum(
         2 * LETTER if unicodedata.east_asian_width(char) in "WF" else LETTER
         for char in plain(words)
@@ -161,7 +116,7 @@ def text_width(words: str) -> float:
 
 
 def fit(words: str, width: float) -> str:
-    """The words, cut with "..." when they would be wider than `width` px."""
+    """Return the words, cut with "..." where they are wider than `width` px."""
     words = plain(words)
     if text_width(words) <= width:
         return words
@@ -170,31 +125,103 @@ def fit(words: str, width: float) -> str:
     return words.rstrip() + "..."
 
 
-def _legend(segments: Sequence[Segment], top: float) -> str:
-    columns = _legend_columns(segments)
+@dataclass(frozen=True)
+class Series:
+    """Durations in seconds at moments, ordered by time."""
+
+    heading: str
+    points: Sequence[tuple[datetime, float]]
+    color: str
+
+
+def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data yet") -> str:
+    """Draw panels over one time axis. Points that are `step` or a little more apart are joined.
+
+    Above 100 points a panel shows the highest value of each span, so that no peak is lost.
+    """
+    drawn = [each for each in series if each.points]
+    if not drawn:
+        return nothing(empty)
+    first = min(each.points[0][0] for each in drawn)
+    last = max(each.points[-1][0] for each in drawn)
+    last = max(last, first + step)
+    span = (last - first).total_seconds()
+    stride = max(step.total_seconds(), span / MOST_POINTS)
+    scales = [_scale(max(value for _, value in each.points)) for each in drawn]
+    left = PADDING + max(text_width(seconds(tick)) for scale in scales for tick in scale) + 10
+    room = WIDTH - PADDING - 10 - left
     body = ""
-    for place, segment in enumerate(segments):
-        x = PADDING + place % columns * INNER / columns
-        y = top + place // columns * LEGEND_ROW
-        label = fit(f"{segment.label} {segment.shown}", INNER / columns - 24)
-        body += rect(x, y + 3, 10, 10, segment.color) + text(x + 16, y + 12, label)
-    return body
+    for place, (each, scale) in enumerate(zip(drawn, scales, strict=True)):
+        top = PADDING + place * PANEL
+        floor_y = top + 28 + PLOT
+        points = [
+            (
+                left + room * (moment - first).total_seconds() / span,
+                floor_y - PLOT * value / scale[-1],
+                value,
+            )
+            for moment, value in _thinned(each.points, first, stride)
+        ]
+        body += _panel_heading(each, top, beside=last)
+        for tick in scale:
+            body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], seconds(tick))
+        body += _curve(points, each.color, bridge=JOINED_WITHIN * room * stride / span)
+    height = PADDING + len(drawn) * PANEL
+    body += text(left, height, clock(first, beside=last), fill=FAINT)
+    body += text(left + room, height, clock(last, beside=last), fill=FAINT, anchor="end")
+    return card(height + PADDING, body)
 
 
-def _legend_columns(segments: Sequence[Segment]) -> int:
-    widest = max(text_width(f"{segment.label} {segment.shown}") for segment in segments)
-    return max(1, min(3, int(INNER / (widest + 24))))
+def _panel_heading(series: Series, top: float, *, beside: datetime) -> str:
+    peak = max(value for _, value in series.points)
+    at, last = series.points[-1]
+    said = f"{series.heading}: {seconds(last)} at {clock(at, beside=beside)}, the last one; highest {seconds(peak)}"
+    return text(PADDING, top + 11, fit(said, WIDTH - 2 * PADDING), fill=series.color, weight=600)
 
 
-def _widths(values: Sequence[float], room: float) -> list[float]:
-    """Px for each value, in proportion, none below 5 px as long as there is room."""
-    least = min(5.0, room / len(values))
-    spare = room - least * len(values)
-    whole = sum(values)
-    return [least + spare * value / whole for value in values]
+def _gridline(left: float, right: float, y: float, label: str) -> str:
+    line = f'<line x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{RULE}"/>'
+    return line + text(left - 8, y + 4, label, fill=FAINT, anchor="end")
 
 
-def _ink_on(color: str) -> str:
-    """White on dark colours, black on light ones, by relative luminance."""
-    red, green, blue = (int(color[start : start + 2], 16) for start in (1, 3, 5))
-    return "#ffffff" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 140 else "#111827"
+def _curve(points: Sequence[tuple[float, float, float]], color: str, *, bridge: float) -> str:
+    """Draw runs of neighbouring points as lines, and points as dots where there are few or they stand alone."""
+    runs: list[list[tuple[float, float]]] = []
+    for x, y, _ in points:
+        if runs and x - runs[-1][-1][0] <= bridge:
+            runs[-1].append((x, y))
+        else:
+            runs.append([(x, y)])
+    drawn = ""
+    for run in runs:
+        if len(run) > 1:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
+            drawn += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
+        if len(run) == 1 or len(points) <= 30:
+            drawn += "".join(
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in run
+            )
+    return drawn
+
+
+def _thinned(
+    points: Sequence[tuple[datetime, float]], first: datetime, stride: float
+) -> list[tuple[datetime, float]]:
+    highest: dict[int, tuple[datetime, float]] = {}
+    for moment, value in points:
+        span = floor((moment - first).total_seconds() / stride)
+        if span not in highest or value > highest[span][1]:
+            highest[span] = (moment, value)
+    return list(highest.values())
+
+
+def _scale(highest: float) -> list[float]:
+    """Return zero, the middle and a top at or above `highest`, round in the unit it is written in."""
+    if highest <= 0:
+        return [0, 1]
+    unit = next(
+        (size for size, up_to in ((1, 120), (60, 7200), (3600, 172_800)) if highest < up_to), 86_400
+    )
+    power = 10 ** floor(log10(highest / unit)) * unit
+    top = next((step * power for step in (1, 2, 4, 6, 8) if step * power >= highest), 10 * power)
+    return [0, top / 2, top]

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 REPORT = "lanes-report"  # key of the report's versions
+DETAILS = "lanes-report-details"  # and of its second page's
 
 
 def versions_page(key: str) -> str:

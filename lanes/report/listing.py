@@ -3,21 +3,28 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 from rich.table import Table
 from rich.text import Text
 
 from lanes.doors.item import KEY_LIMIT
-from lanes.report.columns import OutputColumns
-from lanes.report.spreadsheet import cell
 from lanes.settling.listing import SHOWN, Listed
-from lanes.text import in_json, plain
+from lanes.text import CONTROLS, in_json, plain
 from lanes.units import MISSING, usd
 
+Place = tuple[str, ...]  # of a field in an output: its name, below those of the objects around it
+# A spreadsheet shows every cell as it is: what begins like a formula gets an apostrophe in front, as in
+# https://owasp.org/www-community/attacks/CSV_Injection. So does what follows a line break or a semicolon, because a
+# spreadsheet that parts cells there begins a new one.
+UNSEEN = r"[^\S\n]|[\u200b-\u200f\u2060\ufeff]"  # what some programs drop from the front of a cell
+FORMULA = re.compile(rf"(\A|[;\n])((?:{UNSEEN})*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 OF_SCHEMA = (
     "output",
     "label",
@@ -175,3 +182,109 @@ def _lines(rows: Iterable[Iterable[Any]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([[cell(value) for value in row] for row in rows])
     return out.getvalue()
+
+
+def cell(value: Any) -> str | int | float:
+    """Numbers as they are, moments in UTC, lists and objects as JSON, nothing for None, text made harmless."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return value
+        case Decimal():
+            return f"{value.normalize():f}"
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case str():
+            return harmless(value)
+        case _:
+            return harmless(json.dumps(value, ensure_ascii=False))
+
+
+def harmless(text: str) -> str:
+    """The text with line breaks as line feeds, a blank for each other control character, and no formula in it."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return FORMULA.sub(r"\1'\2", CONTROLS.sub(" ", lines.replace("\t", " ")))
+
+
+class OutputColumns:
+    """A column for every field that one of the schemas names: those of the first schema first.
+
+    An object with named fields gives its fields' columns; a list, and whatever else has no fixed fields, is one value.
+    """
+
+    def __init__(self, schemas: Iterable[Mapping[str, Any]]) -> None:
+        self.paths = list(dict.fromkeys(path for schema in schemas for path in _leaves(schema)))
+        self._known = set(self.paths)
+        self._inner = {path[:length] for path in self.paths for length in range(1, len(path))}
+
+    @property
+    def names(self) -> list[str]:
+        """`address.city` for the field `city` of the object `address`."""
+        return [".".join(map(_quoted_name, path)) for path in self.paths]
+
+    def cells(self, output: Mapping[str, Any]) -> list[Any]:
+        """The value of each column, None where the output has none."""
+        return [self._cell(output, path) for path in self.paths]
+
+    def rest(self, output: Mapping[str, Any]) -> dict[str, Any]:
+        """What of the output has no column; with `cells` it is the whole output but for nulls."""
+        return self._rest(output, ())
+
+    def _cell(self, output: Mapping[str, Any], path: Place) -> Any:
+        value: Any = output
+        for name in path:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
+        return None if path in self._inner and isinstance(value, dict) else value
+
+    def _rest(self, output: Mapping[str, Any], above: Place) -> dict[str, Any]:
+        left: dict[str, Any] = {}
+        for name, value in output.items():
+            path = (*above, name)
+            if path in self._inner and isinstance(value, dict):
+                value = self._rest(value, path)
+                if not value:
+                    continue
+            elif path in self._known or (path in self._inner and value is None):
+                continue
+            left[name] = value
+        return left
+
+
+def _leaves(schema: Mapping[str, Any]) -> Iterator[Place]:
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(dict(schema))).resolver()
+
+    def walk(part: Any, path: Place, met: frozenset[str]) -> Iterator[Place]:
+        while isinstance(part, dict):
+            if (reference := part.get("$ref")) is not None:
+                if reference in met:  # a schema that holds itself has no end
+                    break
+                met, part = met | {reference}, resolver.lookup(reference).contents
+            elif (only := _only_choice(part)) is not None:
+                part = only
+            else:
+                break
+        fields = part.get("properties") if isinstance(part, dict) and "$ref" not in part else None
+        if not fields:
+            yield path
+            return
+        for name, field in fields.items():
+            yield from walk(field, (*path, name), met)
+
+    return walk(schema, (), frozenset())
+
+
+def _only_choice(part: Mapping[str, Any]) -> Any:
+    """What a field is that may also be null; None where it is not made so."""
+    choices = [
+        each for each in part.get("anyOf") or part.get("oneOf") or () if each != {"type": "null"}
+    ]
+    return choices[0] if len(choices) == 1 and "properties" not in part else None
+
+
+def _quoted_name(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False) if "." in name or '"' in name else name

@@ -1,4 +1,4 @@
-"""What a drain's run says in Prefect while nobody answers it: the message of its state, and a Markdown artifact."""
+"""What a drain's run shows in Prefect while a model or the account does not answer: its state's message and an artifact."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,12 +6,14 @@ from datetime import datetime
 from lanes.promises.briefing import Stake
 from lanes.realtime.health import Standstill
 from lanes.report.links import REPORT, versions_page
-from lanes.text import cell, plain
+from lanes.report.table import LEFT, RIGHT, Column, Table, in_markdown
+from lanes.text import plain
 from lanes.units import clock, counted
 
 KEY = "lanes-outage"  # of the artifact's versions
 MOST_ERROR = 300
-KEPT = "What asks them waits, keeps its rank, spends no retry budget and is asked again by itself"
+MOST_ROWS = 50
+KEPT = "Waiting items keep their rank and their retry budget, and are asked again automatically"
 LINKS = " · ".join(
     f"[{name}]({page})"
     for name, page in (
@@ -23,36 +25,36 @@ LINKS = " · ".join(
 
 
 def message(standing: Sequence[Standstill], *, now: datetime) -> str:
-    """The message of the run's state: who answers nothing, since when, and what the last call met."""
+    """Return the message of the run's state: what has not answered, since when, and the last error."""
     if not standing:
         return f"The provider answers again, since {clock(now, beside=now)}"
-    said = [
-        f"{each.whom} answers nothing since {clock(each.since, beside=now)}: {plain(each.why, most=MOST_ERROR)}"
+    parts = [
+        f"{each.whom} has not answered since {clock(each.since, beside=now)}: {plain(each.why, most=MOST_ERROR)}"
         for each in standing
     ]
-    return f"{'; '.join(said)}. {KEPT}"
+    return f"{'; '.join(parts)}. {KEPT}"
 
 
 def headline(standing: Sequence[Standstill]) -> str:
-    """What the artifact's header says."""
+    """Return the artifact's header."""
     if not standing:
         return "The provider answers again"
-    return f"{' and '.join(plain(each.whom, most=60) for each in standing)} answer{'s' if len(standing) == 1 else ''} nothing"
+    verb = "does" if len(standing) == 1 else "do"
+    return f"{' and '.join(plain(each.whom, most=60) for each in standing)} {verb} not answer"
 
 
 def render(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> str:
-    """The artifact's Markdown; `stake` is what waits for the real-time lane."""
-    lines = [f"## {headline(standing)}", "", f"As of {clock(now, beside=now)}.", ""]
+    """Return the artifact's Markdown; `stake` is what waits for the real-time lane."""
+    parts = [f"## {headline(standing)}", f"As of {clock(now, beside=now)}."]
     if standing:
-        lines += [
-            "| Who | Answers nothing since | How bad | The last call met |",
-            "|---|---|---:|---|",
-        ]
-        lines += [
-            f"| {cell(each.whom)} | {clock(each.since, beside=now)} | {each.bad or counted(each.calls, 'call')} "
-            f"| {cell(each.why, most=MOST_ERROR)} |"
-            for each in standing
-        ]
-        lines += ["", f"{KEPT}."]
+        table = Table(
+            "Not answering",
+            standing,
+            Column("Model or account", LEFT, "", lambda of: of.whom),
+            Column("Has not answered since", LEFT, "", lambda of: clock(of.since, beside=now)),
+            Column("Extent", RIGHT, "", lambda of: of.bad or counted(of.calls, "call")),
+            Column("Last error", LEFT, "", lambda of: plain(of.why, most=MOST_ERROR)),
+        )
+        parts += [in_markdown(table, most=MOST_ROWS), f"{KEPT}."]
     waits = stake.in_words(lambda moment: clock(moment, beside=now))
-    return "\n".join([*lines, "", f"On the real-time lane: {waits}.", "", LINKS])
+    return "\n\n".join([*parts, f"On the real-time lane: {waits}.", LINKS])

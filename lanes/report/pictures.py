@@ -3,55 +3,51 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from lanes.report import legends, summary
+from lanes.report import summary
 from lanes.report.charts import (
     BATCH,
-    BATCH_SHADES,
     NEUTRAL,
     REALTIME,
-    REALTIME_SHADES,
     Bar,
     Group,
-    Mix,
-    Segment,
+    Series,
     bars,
     data_uri,
-    mix,
+    lines,
 )
 from lanes.report.figures import BatchFigures, CostFigures, LaneFigures, RouteFigures
-from lanes.report.linechart import Series, lines
 from lanes.report.snapshot import Snapshot
+from lanes.report.summary import lane_name, reason_name, title_of
 from lanes.units import count, counted, rate, seconds, share, usd
 from lanes.words import Lane
 
+ROUTING_CHART = "Blue went to real time, green to batch."
+LATENCY_CHART = "p95: 95 % of the answers came within this time of their item being received."
+LATENCY_BARS = "p50, p95, p99: 50 %, 95 % and 99 % of the answers came within this time of their item being received."
+BATCH_CHART = "Items per minute from submitted to ended; in brackets, to collected."
+NEAR = 0.05  # of the longest bar: a workload below it gets its own scale
 MOST_WORKLOADS = 4  # in one chart
-MOST_REASONS = 6  # of a lane in a bar: the least frequent of more are one part
+MOST_REASONS = 8  # of a workload: the least frequent of more are one bar
 POINTS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day"}
 COLORS = {Lane.REALTIME: REALTIME, Lane.BATCH: BATCH}
-SHADES = {Lane.REALTIME: REALTIME_SHADES, Lane.BATCH: BATCH_SHADES}
 
 
-def routing(snapshot: Snapshot) -> str:
-    """For each workload, how its decisions divide among lanes and reasons; blue is real-time, green is batch."""
-    workloads = sorted({each.workload for each in snapshot.routes})
-    mixes = [
-        _mix(name, [each for each in snapshot.routes if each.workload == name])
-        for name in workloads
+def routing(snapshot: Snapshot, _: int = 0) -> str:
+    """Draw how the decisions of each workload divide among lanes and reasons."""
+    groups = [
+        _decisions(name, [each for each in snapshot.routes if each.workload == name])
+        for name in {each.workload: None for each in snapshot.routes}
     ]
-    mixes.sort(key=lambda each: -sum(segment.value for segment in each.segments))
-    shown = mixes[:MOST_WORKLOADS]
-    described = "; ".join(
-        f"{each.heading}: " + ", ".join(f"{part.label} {part.shown}" for part in each.segments)
-        for each in shown
-    )
-    chart = mix(shown, empty="Nothing was routed in this period.")
+    groups.sort(key=lambda each: -sum(bar.value for bar in each.bars))
+    chart = bars(groups[:MOST_WORKLOADS], same_scale=False)
+    described = _described(groups[:MOST_WORKLOADS])
     return data_uri(chart, f"Routing mix. {described}") + _below(
-        legends.ROUTING_CHART, _largest_only(len(mixes))
+        ROUTING_CHART, _largest_only(len(groups))
     )
 
 
 def costs(snapshot: Snapshot) -> str:
-    """What was paid beside what each lane alone would have cost, all workloads first when there are several."""
+    """Draw what was paid beside what each lane alone would have cost, all workloads first where there are several."""
     several = len(snapshot.costs) > 1
     charted = [
         *([summary.total_costs(snapshot)] if several else []),
@@ -73,14 +69,17 @@ def costs(snapshot: Snapshot) -> str:
         )
         for each in charted
     ]
-    chart = bars(groups, empty="Nothing was received in this period.")
+    longest = [max(bar.value for bar in each.bars) for each in groups]
+    same_scale = min(longest, default=0) >= NEAR * max(longest, default=0)
+    chart = bars(groups, same_scale=same_scale, empty="Nothing was received in this period.")
+    scales = "" if same_scale else "Each workload has its own scale."
     return data_uri(chart, f"Cost. {_described(groups)}") + _below(
-        _largest_only(len(snapshot.costs))
+        scales, _largest_only(len(snapshot.costs))
     )
 
 
 def latency(snapshot: Snapshot) -> str:
-    """Each lane's p95 over time; with less than two minutes of answers, the percentiles of each lane."""
+    """Draw each lane's p95 over time; the percentiles of each lane where answers span less than two minutes."""
     series = [_minutes(snapshot, lane) for lane in (Lane.REALTIME, Lane.BATCH)]
     if any(len(each.points) > 1 for each in series):
         highest = "; ".join(
@@ -89,33 +88,29 @@ def latency(snapshot: Snapshot) -> str:
             if each.points
         )
         return data_uri(lines(series, step=snapshot.point), f"Latency. {highest}") + _below(
-            legends.LATENCY_CHART
+            LATENCY_CHART
         )
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
-    groups = [Group(summary.title_of(each), _percentiles(each)) for each in answered]
+    groups = [Group(title_of(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
-    scales = "Each lane has a scale of its own." if len(groups) > 1 else ""
-    return data_uri(chart, f"Latency. {_described(groups)}") + _below(legends.LATENCY_BARS, scales)
+    scales = "Each lane has its own scale." if len(groups) > 1 else ""
+    return data_uri(chart, f"Latency. {_described(groups)}") + _below(LATENCY_BARS, scales)
 
 
-def throughput(batches: Sequence[BatchFigures]) -> str:
-    """Items a minute of each batch that ended, the newest first, beside the others of its workload; empty without batches.
-
-    Where no workload has several, they are beside each other.
-    """
-    if not batches:
-        return ""
+def throughput(snapshot: Snapshot, most: int) -> str:
+    """Draw the items a minute of each batch that ended, the newest first, by workload."""
+    batches = snapshot.batches[:most]
     groups = by_batch(batches)
     alone = all(len(each.bars) == 1 for each in groups)
     chart = bars(groups, same_scale=alone, empty="None of these batches has ended.")
-    scales = "" if alone or len(groups) == 1 else "Each workload has a scale of its own."
+    scales = "" if alone or len(groups) == 1 else "Each workload has its own scale."
     return data_uri(chart, f"Throughput, items a minute. {_described(groups)}") + _below(
-        legends.BATCH_CHART, scales
+        BATCH_CHART, scales
     )
 
 
 def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
-    """A bar for each batch that ended, grouped by workload: items a minute until then, in brackets until it was collected."""
+    """Return a bar for each batch that ended, grouped by workload: items a minute."""
     ended = [each for each in batches if each.items_per_minute_until_ended is not None]
     workloads = dict.fromkeys(each.workload for each in ended)
     return [
@@ -125,27 +120,27 @@ def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
 
 
 def by_cost(snapshot: Snapshot) -> list[CostFigures]:
-    """The workloads' costs, the dearest on the real-time lane first."""
+    """Return the workloads' costs, the most expensive in real time first."""
     return sorted(snapshot.costs, key=lambda each: -each.all_realtime_usd)
 
 
-def _mix(workload: str, routes: Sequence[RouteFigures]) -> Mix:
+def _decisions(workload: str, routes: Sequence[RouteFigures]) -> Group:
+    """Return a bar for each lane and reason, the most frequent first; those of more reasons are one."""
     whole = sum(each.items for each in routes)
-    segments = []
-    for lane in (Lane.REALTIME, Lane.BATCH):
-        of_lane = sorted(
-            (each for each in routes if each.lane == lane), key=lambda each: -each.items
-        )
-        parts = [(summary.reason_name(each.reason), each.items) for each in of_lane]
-        if len(parts) > MOST_REASONS:
-            parts[MOST_REASONS - 1 :] = [
-                ("other reasons", sum(items for _, items in parts[MOST_REASONS - 1 :]))
-            ]
-        for place, (reason, items) in enumerate(parts):
-            label = f"{summary.lane_name(lane)}, {reason}"
-            shown = f"{count(items)} ({share(items / whole if whole else 0)})"
-            segments.append(Segment(label, items, shown, SHADES[lane][place % len(SHADES[lane])]))
-    return Mix(f"{workload}: {counted(whole, 'decision')}", segments)
+    ordered = sorted(routes, key=lambda each: (each.lane == Lane.BATCH, -each.items))
+    parts = [
+        (f"{lane_name(each.lane)}, {reason_name(each.reason)}", each.items, COLORS[each.lane])
+        for each in ordered
+    ]
+    if len(parts) > MOST_REASONS:
+        parts.sort(key=lambda part: -part[1])
+        rest = sum(items for _, items, _ in parts[MOST_REASONS - 1 :])
+        parts[MOST_REASONS - 1 :] = [("other reasons", rest, NEUTRAL)]
+    shown = [
+        Bar(label, items, f"{count(items)} ({share(items / whole if whole else 0)})", color)
+        for label, items, color in parts
+    ]
+    return Group(f"{workload}: {counted(whole, 'decision')}", shown)
 
 
 def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
@@ -153,9 +148,7 @@ def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
         (each for each in snapshot.minutes if each.lane == lane), key=lambda each: each.minute
     )
     points = [(each.minute, float(each.p95_s)) for each in minutes]
-    return Series(
-        f"{summary.lane_name(lane)}, p95 of each {POINTS[snapshot.point]}", points, COLORS[lane]
-    )
+    return Series(f"{lane_name(lane)}, p95 of each {POINTS[snapshot.point]}", points, COLORS[lane])
 
 
 def _throughput(batch: BatchFigures) -> Bar:
@@ -192,6 +185,6 @@ def _largest_only(workloads: int) -> str:
 
 
 def _below(*sentences: str) -> str:
-    """A paragraph below a chart; none where there is nothing to say."""
+    """Return a paragraph below a chart; empty without sentences."""
     said = " ".join(filter(None, sentences))
     return f"\n\n{said}" if said else ""

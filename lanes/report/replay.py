@@ -1,35 +1,29 @@
 """A replay as a Prefect Markdown artifact: how far it is, what it would change, and what can be decided."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from lanes.replays.replay import Diff, Generation
-from lanes.report.section import Legend, explained
-from lanes.text import cell
+from lanes.replays.replay import Agreement, Diff, Generation
+from lanes.report.table import LEFT, RIGHT, Column, Table, explained, in_markdown
+from lanes.text import cell, plain
 from lanes.units import MISSING, count, counted, share
 from lanes.words import ReplayState
 
 MOST_BYTES = 50_000
 LONGEST_OUTPUT = 240
-FACTS: Legend = {
-    "Read": "positions of the stream, of those asked for",
+FACTS = {
+    "Read": "positions of the stream, of those requested",
     "Items with work": "that the replay answers",
-    "Answered by both": "items with an answer that is shown, and one of the replay",
+    "Answered by both": "items with a current answer and one of the replay",
     "Would change": "where a compared field differs",
 }
-FIELDS: Legend = {
-    "Changed": "items in which the field differs, compared or not",
-    "Share": "of the items answered by both",
-    "Labels": "where somebody said what is right",
-    "Right now, Right in the replay": "the share of labels that the answer agrees with",
-}
 NEXT = {
-    ReplayState.RUNNING: "Its work is under way. Nothing that readers see changes until it is promoted.",
-    ReplayState.COMPLETE: "Promote it with `lanes promote {workload}`, or forget it with `lanes drop {workload}`.",
-    ReplayState.PROMOTED: "Its results are current. `lanes demote {workload}` restores what was shown before.",
-    ReplayState.DEMOTED: "What was shown before is shown again. It may be promoted again, or dropped.",
-    ReplayState.DROPPED: "It is forgotten.",
+    ReplayState.RUNNING: "Its work is in progress. Readers see no change until it is promoted.",
+    ReplayState.COMPLETE: "Promote it with `lanes promote {workload}`, or drop it with `lanes drop {workload}`.",
+    ReplayState.PROMOTED: "Its results are current. `lanes demote {workload}` restores the earlier ones.",
+    ReplayState.DEMOTED: "The earlier results are shown again. Promote it again, or drop it.",
+    ReplayState.DROPPED: "It is dropped.",
 }
 
 
@@ -77,7 +71,7 @@ def _facts(of: Generation, found: Diff) -> str:
             "Would change",
             f"{count(found.differing)} ({share(found.share)})" if found.items else MISSING,
         ),
-        ("Asked by", cell(of.who)),
+        ("Requested by", cell(of.who)),
         ("Why", cell(of.why)),
     ]
     return "\n".join(
@@ -99,39 +93,59 @@ def _fields(found: Diff) -> str:
     )
     if not names:
         return "### Fields\n\nEvery answer is the same."
-    rows = [
-        "| Field | Changed | Share | Labels | Right now | Right in the replay |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
-    for name in names:
-        changed, known = found.fields.get(name, 0), found.agreement.get(name)
-        labels = (
-            [
-                count(known.labels),
-                share(known.current_right / known.labels),
-                share(known.replayed_right / known.labels),
-            ]
-            if known
-            else [MISSING] * 3
-        )
-        rows.append(
-            f"| {cell(name)} | {count(changed)} | {share(changed / found.items)} | {' | '.join(labels)} |"
-        )
-    return "\n".join(["### Fields", "", *rows, "", explained(FIELDS)])
+
+    def labelled(said: Callable[[Agreement], str]) -> Callable[[str], str]:
+        return lambda name: said(found.agreement[name]) if name in found.agreement else MISSING
+
+    def changed(name: str) -> int:
+        return found.fields.get(name, 0)
+
+    table = Table(
+        "Fields",
+        names,
+        Column("Field", LEFT, "", lambda name: name),
+        Column(
+            "Changed",
+            RIGHT,
+            "items in which it differs, compared or not",
+            lambda name: count(changed(name)),
+        ),
+        Column(
+            "Share",
+            RIGHT,
+            "of the items answered by both",
+            lambda name: share(changed(name) / found.items),
+        ),
+        Column("Labels", RIGHT, "labels for the field", labelled(lambda of: count(of.labels))),
+        Column(
+            "Right now",
+            RIGHT,
+            "share of labels that the current answer agrees with",
+            labelled(lambda of: share(of.current_right / of.labels)),
+        ),
+        Column(
+            "Right in the replay",
+            RIGHT,
+            "the same for the replay's answer",
+            labelled(lambda of: share(of.replayed_right / of.labels)),
+        ),
+    )
+    return f"### Fields\n\n{in_markdown(table, most=len(names))}\n\n{table.legend}"
 
 
 def _examples(found: Diff, most: int) -> str:
     if not most:
         return ""
-    rows = [
-        f"| {cell(each.key, most=60)} | {_some(each.current, each.changed_fields)} | "
-        f"{_some(each.replayed, each.changed_fields)} |"
-        for each in found.examples[:most]
-    ]
-    title = f"### Examples of {counted(found.differing, 'changed answer')}"
-    return "\n".join([title, "", "| Key | Now | In the replay |", "|---|---|---|", *rows])
+    table = Table(
+        f"Examples of {counted(found.differing, 'changed answer')}",
+        found.examples[:most],
+        Column("Key", LEFT, "", lambda of: plain(of.key, most=60)),
+        Column("Now", LEFT, "", lambda of: _some(of.current, of.changed_fields)),
+        Column("In the replay", LEFT, "", lambda of: _some(of.replayed, of.changed_fields)),
+    )
+    return f"### {table.title}\n\n{in_markdown(table, most=most)}"
 
 
 def _some(output: Mapping[str, Any], names: list[str]) -> str:
     shown = {name: output[name] for name in names if name in output}
-    return cell(json.dumps(shown, ensure_ascii=False), most=LONGEST_OUTPUT)
+    return plain(json.dumps(shown, ensure_ascii=False), most=LONGEST_OUTPUT)

@@ -1,17 +1,17 @@
-"""A rollout as a Prefect Markdown artifact: where it stands, what its gates say, and who set which share."""
+"""A rollout as a Prefect Markdown artifact: its state, its gates' verdicts, and who set which share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORT, artifact_page, versions_page
-from lanes.report.rollout_legends import BAR_MEANS, GATES, HISTORY, MEASURES, STEPS
-from lanes.report.section import Legend, explained
+from lanes.report.table import LEFT, RIGHT, Column, Table, explained, in_markdown
 from lanes.rollouts.gates import Gate, Judgement, Measure
-from lanes.rollouts.rollout import Rollout
-from lanes.text import cell, code
+from lanes.rollouts.rollout import LogEntry, Rollout
+from lanes.routing.split import SplitRecord
+from lanes.text import cell, code, plain
 from lanes.units import MISSING, clock, counted, seconds, share
 from lanes.words import RolloutState, Verdict
 
@@ -33,38 +33,16 @@ LINKS = (
     ("Runs of migrate", "/v2/runs?tags=rollout"),
     ("Reports", versions_page(REPORT)),
 )
+MEASURES = {
+    Measure.ERROR_RATE: "share of items with a failed attempt, or that the lane gave away",
+    Measure.P95_S: "95 % of the answers came within this time; what still waits longer counts as slow",
+    Measure.DEADLINES_MET: "share of the due items that were answered in time",
+    Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed",
+}
+BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
+FROM_THEN_ON = "the share from then on"
+MOST_ROWS = 50
 BAR = 20  # characters of the progress bar
-NO_BREAK = "\u00a0"  # a space at which no line ends
-
-
-class Line(Protocol):
-    """A line of the rollout's log."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def basis_points(self) -> int: ...
-    @property
-    def who(self) -> str: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def at(self) -> datetime: ...
-
-
-class SplitLine(Protocol):
-    """A split that was set; without basis points its consumer inherits the workload's."""
-
-    @property
-    def basis_points(self) -> int | None: ...
-    @property
-    def who(self) -> str: ...
-    @property
-    def why(self) -> str: ...
-    @property
-    def set_at(self) -> datetime: ...
 
 
 @dataclass(frozen=True)
@@ -78,19 +56,19 @@ class Progress:
     answered: int
     judged: Sequence[Judgement]
     says: str
-    log: Sequence[Line]
-    splits: Sequence[SplitLine]
+    log: Sequence[LogEntry]
+    splits: Sequence[SplitRecord]
     now: datetime
     hindrances: Sequence[Incident] = ()
 
 
 def headline(progress: Progress) -> str:
-    """The rollout in one line, for the description of the artifact."""
+    """Return the rollout in one line, for the description of the artifact."""
     return where_it_stands(progress.rollout)
 
 
 def where_it_stands(of: Rollout) -> str:
-    """Where a rollout stands, in one line."""
+    """Return where a rollout stands, in one line."""
     where = f"step {of.asks_about + 1} of {len(of.playbook.steps)}"
     match of.state:
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
@@ -104,7 +82,7 @@ def where_it_stands(of: Rollout) -> str:
 
 
 def render(progress: Progress) -> str:
-    """The whole artifact."""
+    """Return the whole artifact."""
     of = progress.rollout
     whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
     started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
@@ -128,17 +106,17 @@ def render(progress: Progress) -> str:
 
 
 def key(workload: str) -> str:
-    """The key of the artifacts of its rollouts."""
+    """Return the key of the artifacts of a workload's rollouts."""
     return f"lanes-rollout-{workload}"
 
 
 def page(rollout: Rollout, artifact_id: str | None) -> str:
-    """The newest artifact of the rollout; the list of all where its id is not known."""
+    """Return the address of the rollout's newest artifact; of the list of all where its id is not known."""
     return artifact_page(key(rollout.workload), artifact_id)
 
 
 def question(progress: Progress, *, artifact_id: str | None = None) -> str:
-    """What a person is asked who has to approve: the gates, what a yes and a no lead to, and where all of it stands."""
+    """Return what the approver is asked: the gates, what a yes and a no lead to, and a link to the artifact."""
     of = progress.rollout
     following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
     yes = (
@@ -160,13 +138,13 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
             *_incidents(progress),
             evidence,
             f"Approve: {yes}, {terms}. Decline, or leave it for {of.playbook.approval_within_hours:g} h: {of.back_to}.",
-            f"All of it: [{key(of.workload)}]({page(of, artifact_id)})",
+            f"The whole rollout: [{key(of.workload)}]({page(of, artifact_id)})",
         ]
     )
 
 
 def bar(progress: Progress) -> str:
-    """How much of the playbook is done, as a bar of text: whole steps, and the answered part of the one in force."""
+    """Return a text bar: the whole steps that are done, and the answered part of the step in force."""
     of = progress.rollout
     part = (
         1.0
@@ -179,16 +157,31 @@ def bar(progress: Progress) -> str:
 
 
 def _steps(progress: Progress) -> str:
-    lines = ["| Step | Real-time | Hold | Approval | State |", "|---:|---:|---|---|---|"]
-    for number, step in enumerate(progress.rollout.playbook.steps):
-        approval = _approval(progress, number) if step.approval else MISSING
-        hold, state = _hold(progress, number), _state(progress, number)
-        lines.append(f"| {number + 1} | {step.percent:g} % | {hold} | {approval} | {state} |")
-    return _with(lines, STEPS)
+    steps = progress.rollout.playbook.steps
+    table = Table(
+        "Steps",
+        range(len(steps)),
+        Column("Step", RIGHT, "", lambda number: str(number + 1)),
+        Column(
+            "Real-time",
+            RIGHT,
+            "of the undecided items",
+            lambda number: f"{steps[number].percent:g} %",
+        ),
+        Column(
+            "Hold",
+            LEFT,
+            "answers of the receiving lane that it waits for, and for how long at most; an approval restarts that time",
+            lambda number: _hold(progress, number),
+        ),
+        Column("Approval", LEFT, "", lambda number: _approval(progress, number)),
+        Column("State", LEFT, "", lambda number: _state(progress, number)),
+    )
+    return _shown(table)
 
 
 def _incidents(progress: Progress) -> list[str]:
-    """What holds it, where something does."""
+    """Return the critical incidents that hold it, if any."""
     if not progress.hindrances:
         return []
     lines = [
@@ -196,15 +189,15 @@ def _incidents(progress: Progress) -> list[str]:
         f"{cell(each.sentence, most=300)}"
         for each in progress.hindrances
     ]
-    heading = (
-        f"**🔴 It holds: {counted(len(lines), 'critical incident')} open where its traffic goes**"
-    )
+    heading = f"**🔴 Held by {counted(len(lines), 'critical incident')} where its traffic goes**"
     return [heading + "\n\n" + "\n".join(lines)]
 
 
 def _approval(progress: Progress, number: int) -> str:
-    """Of a step that asks: needed, waiting since when, answered by whom, or passed over."""
+    """Return a step's approval: none, needed, waiting since when, answered by whom, or passed over."""
     of = progress.rollout
+    if not of.playbook.steps[number].approval:
+        return MISSING
     said = [
         each
         for each in progress.log
@@ -212,7 +205,7 @@ def _approval(progress: Progress, number: int) -> str:
     ]
     if said:
         mark = "✅" if said[-1].event == "approved" else "❌"
-        return f"{mark} {said[-1].event} by {cell(said[-1].who, most=60)}"
+        return f"{mark} {said[-1].event} by {plain(said[-1].who, most=60)}"
     if number == of.asks_about and of.state is RolloutState.WAITING_APPROVAL:
         since = f" since {clock(of.asked_at, beside=progress.now)}" if of.asked_at else ""
         return f"✋ waiting{since}"
@@ -252,48 +245,65 @@ def _state(progress: Progress, number: int) -> str:
 
 def _gates(progress: Progress) -> str:
     judged = {each.gate.measure: each for each in progress.judged}
-    lines = ["| Gate | Limit | Needs | Verdict | Why |", "|---|---|---:|---|---|"]
-    for gate in progress.rollout.now_at.gates:
-        found = judged.get(gate.measure)
-        verdict = _whole(MARKS[found.verdict]) if found is not None else MISSING
-        why = cell(found.explanation) if found is not None else "not judged yet"
-        lines.append(
-            f"| {NAMES[gate.measure]} | {_limit(gate)} | {gate.at_least} | {verdict} | {why} |"
-        )
-    asked = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in progress.rollout.now_at.gates}
-    return _with(lines, {**GATES, **asked})
+    gates = progress.rollout.now_at.gates
+
+    def verdict(gate: Gate) -> str:
+        return MARKS[judged[gate.measure].verdict] if gate.measure in judged else MISSING
+
+    def why(gate: Gate) -> str:
+        return judged[gate.measure].explanation if gate.measure in judged else "not judged yet"
+
+    table = Table(
+        "Gates of this step",
+        gates,
+        Column("Gate", LEFT, "", lambda gate: NAMES[gate.measure]),
+        Column("Limit", RIGHT, "what the measure must keep", _limit),
+        Column("Needs", RIGHT, "measurements to pass", lambda gate: str(gate.at_least)),
+        Column(
+            "Verdict",
+            RIGHT,
+            "failed only when 99 % sure; inconclusive and error hold the step",
+            verdict,
+        ),
+        Column("Why", LEFT, "", why),
+    )
+    meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
+    return f"{_shown(table)} {explained(meanings)}"
 
 
-def _with(lines: Sequence[str], legend: Legend) -> str:
-    """A table with what its figures mean below it."""
-    return "\n".join(lines) + f"\n\n{explained(legend)}"
+def _shown(table: Table[Any]) -> str:
+    """Return a table with what its figures mean below it."""
+    return f"{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
 def _limit(gate: Gate) -> str:
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
-    return _whole(f"{'≤' if gate.max is not None else '≥'} {value}")
-
-
-def _whole(words: str) -> str:
-    """Never broken over two lines, as a narrow column of the approval's form would."""
-    return words.replace(" ", NO_BREAK)
+    return f"{'≤' if gate.max is not None else '≥'} {value}"
 
 
 def _log(progress: Progress) -> str:
-    lines = ["| When | What | Real-time | Who | Why |", "|---|---|---:|---|---|"]
-    for each in progress.log[-30:]:
-        when = clock(each.at, beside=progress.now)
-        what = each.event.replace("_", " ")
-        lines.append(
-            f"| {when} | {what} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |"
-        )
-    return _with(lines, HISTORY)
+    table = Table(
+        "Log",
+        progress.log[-30:],
+        Column("When", LEFT, "", lambda of: clock(of.at, beside=progress.now)),
+        Column("What", LEFT, "", lambda of: of.event.replace("_", " ")),
+        Column("Real-time", RIGHT, FROM_THEN_ON, lambda of: f"{of.basis_points / 100:g} %"),
+        Column("Who", LEFT, "", lambda of: of.who),
+        Column("Why", LEFT, "", lambda of: of.why),
+    )
+    return _shown(table)
 
 
 def _splits(progress: Progress) -> str:
-    lines = ["| Set at | Real-time | Who | Why |", "|---|---:|---|---|"]
-    for each in progress.splits:
-        when = clock(each.set_at, beside=progress.now)
-        percent = "inherited" if each.basis_points is None else f"{each.basis_points / 100:g} %"
-        lines.append(f"| {when} | {percent} | {cell(each.who)} | {cell(each.why)} |")
-    return _with(lines, HISTORY)
+    def percent(of: SplitRecord) -> str:
+        return "inherited" if of.basis_points is None else f"{of.basis_points / 100:g} %"
+
+    table = Table(
+        "Split history",
+        progress.splits,
+        Column("Set at", LEFT, "", lambda of: clock(of.set_at, beside=progress.now)),
+        Column("Real-time", RIGHT, FROM_THEN_ON, percent),
+        Column("Who", LEFT, "", lambda of: of.who),
+        Column("Why", LEFT, "", lambda of: of.why),
+    )
+    return _shown(table)

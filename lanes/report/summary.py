@@ -1,80 +1,100 @@
-"""What a snapshot means: savings, latency in a few words, and how far batches are. Pure, read by both renderings."""
+"""What a snapshot means, in words: the headline, a run in brief, savings, and how far batches are."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from lanes.promises import batches
 from lanes.promises.incident import IncidentState
 from lanes.report.figures import BatchFigures, CallFigures, CostFigures
 from lanes.report.snapshot import Snapshot
-from lanes.units import clock, count, counted, seconds, share, usd
+from lanes.units import clock, count, counted, ratio, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}
+ALL_WORKLOADS = "all workloads"
+MULTIPLE = 2.0  # from which on a cost is told as a multiple
 NEARLY_ALL = 0.02  # share of items still to pay below which a saving is called final
 
 
 @dataclass(frozen=True)
 class Saving:
-    """What was saved against all-real-time: negative when more was spent, None without a cost to compare."""
+    """The actual cost against that of all items in real time; `part` is their ratio, None without a cost."""
 
-    share: float | None
+    part: float | None
     open_items: int  # whose cost is not complete yet
     items: int
 
     @property
     def final(self) -> bool:
-        """Whether nearly every item was paid for, so that the share means something."""
+        """Whether nearly every item was paid for, so that the ratio means something."""
         return self.open_items <= NEARLY_ALL * self.items
 
     def __str__(self) -> str:
-        if self.share is None:
+        if self.part is None:
             return "no cost yet"
         if not self.final:
             return f"saving open: {count(self.open_items)} of {counted(self.items, 'item')} still to pay"
-        if self.share < 0:
-            return f"{share(-self.share)} dearer than all real-time"
-        return f"{share(self.share)} saved"
+        if self.part >= MULTIPLE:
+            return f"{times(self.part)} the cost of all real-time"
+        if self.part > 1:
+            return f"{share(self.part - 1)} dearer than all real-time"
+        return f"{share(1 - self.part)} saved"
+
+
+def times(ratio: float) -> str:
+    """Return a multiple as it is read: "11.8 times", "1,204 times"."""
+    return f"{ratio:.1f} times" if ratio < 100 else f"{round(ratio):,} times"
 
 
 def saving_of(costs: CostFigures, snapshot: Snapshot) -> Saving:
-    """The saving of one workload."""
-    return _saving([costs], snapshot, {costs.workload})
+    """Return the saving of one workload, or of all workloads for their total."""
+    states = [each for each in snapshot.states if costs.workload in (each.workload, ALL_WORKLOADS)]
+    actual, alone = costs.actual_usd, costs.all_realtime_usd
+    return Saving(
+        part=float(actual / alone) if actual and alone else None,
+        open_items=sum(each.items for each in states if each.state in STILL_TO_PAY),
+        items=sum(each.items for each in states),
+    )
 
 
 def saving(snapshot: Snapshot) -> Saving:
-    """The saving of all workloads together."""
-    return _saving(snapshot.costs, snapshot, {each.workload for each in snapshot.costs})
+    """Return the saving of all workloads together."""
+    return saving_of(total_costs(snapshot), snapshot)
 
 
 def total_costs(snapshot: Snapshot) -> CostFigures:
-    """The costs of all workloads, added up under the name "all workloads"."""
+    """Return the costs of all workloads, added up under the name "all workloads"."""
+
+    def total(amount: Callable[[CostFigures], Decimal]) -> Decimal:
+        return sum(map(amount, snapshot.costs), Decimal(0))
+
     return CostFigures(
-        "all workloads",
-        snapshot.actual_usd,
-        sum((each.all_realtime_usd for each in snapshot.costs), Decimal(0)),
-        sum((each.all_batch_usd for each in snapshot.costs), Decimal(0)),
-        sum((each.unknown_usd for each in snapshot.costs), Decimal(0)),
-        sum((each.aside_usd for each in snapshot.costs), Decimal(0)),
+        ALL_WORKLOADS,
+        total(lambda of: of.actual_usd),
+        total(lambda of: of.all_realtime_usd),
+        total(lambda of: of.all_batch_usd),
+        total(lambda of: of.unknown_usd),
+        total(lambda of: of.aside_usd),
     )
 
 
 def items(snapshot: Snapshot, states: Iterable[str] | None = None) -> int:
-    """How many items the period has, or how many of them stand in `states`."""
+    """Return how many items the period has, or how many of them stand in `states`."""
     wanted = None if states is None else set(states)
     return sum(each.items for each in snapshot.states if wanted is None or each.state in wanted)
 
 
 def period(snapshot: Snapshot) -> str:
-    """The span of the figures in words: "since 16:05 UTC (60 min)"."""
+    """Return the span of the figures in words: "since 16:05 UTC (60 min)"."""
     length = seconds((snapshot.taken_at - snapshot.since).total_seconds())
     return f"since {clock(snapshot.since, beside=snapshot.taken_at)} ({length})"
 
 
 def aside(snapshot: Snapshot) -> str:
-    """What replays and shadows cost beside the lanes; empty where they cost nothing."""
+    """Return what shadows and replays cost in addition; empty where they cost nothing."""
     cost = total_costs(snapshot).aside_usd
     return (
         f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them."
@@ -84,17 +104,17 @@ def aside(snapshot: Snapshot) -> str:
 
 
 def lane_name(lane: str) -> str:
-    """The lane as it is read: "real-time" or "batch"."""
+    """Return the lane as it is read: "real-time" or "batch"."""
     return "real-time" if lane == Lane.REALTIME else str(lane)
 
 
 def reason_name(reason: str) -> str:
-    """A route's reason as words."""
+    """Return a route's reason as words."""
     return str(reason).replace("_", " ")
 
 
 class OfLane(Protocol):
-    """Whatever is told of a workload's lane."""
+    """Figures of a workload's lane."""
 
     @property
     def workload(self) -> str: ...
@@ -103,12 +123,12 @@ class OfLane(Protocol):
 
 
 def title_of(figures: OfLane) -> str:
-    """A workload's lane in one name."""
+    """Return a workload's lane as one name."""
     return f"{figures.workload} / {lane_name(figures.lane)}"
 
 
 def realtime_p95(snapshot: Snapshot) -> str | None:
-    """The real-time lane's p95 in words, the worst when several workloads have one; None without answers."""
+    """Return the real-time lane's p95, the worst of several workloads; None without answers."""
     known = [
         each.p95_s
         for each in snapshot.lanes
@@ -120,25 +140,25 @@ def realtime_p95(snapshot: Snapshot) -> str | None:
 
 
 def open_incidents(snapshot: Snapshot) -> str | None:
-    """How many promises are broken now, None when none is."""
+    """Return how many incidents are open, None when none is."""
     number = sum(each.state is IncidentState.OPEN for each in snapshot.incidents)
     return counted(number, "open incident") if number else None
 
 
 def cached(calls: CallFigures) -> float | None:
-    """The share of the input tokens that came from the provider's cache, 0 to 1; None without any."""
+    """Return the share of the input tokens that came from the provider's cache, 0 to 1; None without any."""
     return calls.cache_read_tokens / calls.prompt_tokens if calls.prompt_tokens else None
 
 
 def done_share(batch: BatchFigures) -> float:
-    """How far a batch is, 0 to 1: by the provider's own count until it ended."""
+    """Return the share of a batch that is done, 0 to 1, by the provider's count until it ended."""
     if batch.state in (BatchState.ENDED, BatchState.COLLECTED):
         return 1.0
     return min(batch.processed / batch.requests, 1.0) if batch.requests else 0.0
 
 
 def batch_time(batch: BatchFigures, now: datetime) -> str:
-    """How long a batch took, or how long it has been under way and when it is expected back."""
+    """Return how long a batch took, or its age and when it is expected back."""
     start = batch.submitted_at or batch.intended_at
     end = batch.ended_at or batch.collected_at
     if end is not None:
@@ -152,12 +172,77 @@ def batch_time(batch: BatchFigures, now: datetime) -> str:
     return f"{age}, expected {clock(batch.expected_end_at, beside=now)}"
 
 
-def _saving(costs: list[CostFigures], snapshot: Snapshot, workloads: set[str]) -> Saving:
-    actual = sum((each.actual_usd for each in costs), Decimal(0))
-    alone = sum((each.all_realtime_usd for each in costs), Decimal(0))
-    states = [each for each in snapshot.states if each.workload in workloads]
-    return Saving(
-        share=float(1 - actual / alone) if actual and alone else None,
-        open_items=sum(each.items for each in states if each.state in STILL_TO_PAY),
-        items=sum(each.items for each in states),
-    )
+def headline(snapshot: Snapshot) -> str:
+    """Return the report in one line, for the description of the artifact."""
+    if not items(snapshot):
+        parts = [open_incidents(snapshot), f"Nothing arrived {period(snapshot)}"]
+        return " · ".join(part for part in parts if part)
+    failed = items(snapshot, [ItemState.FAILED])
+    parts = [
+        open_incidents(snapshot),
+        str(saving(snapshot)),
+        batches.health(snapshot.batches, snapshot.incidents),
+        realtime_p95(snapshot),
+        f"{counted(failed, 'item')} failed" if failed else None,
+        period(snapshot),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def sentences(snapshot: Snapshot) -> list[str]:
+    """Return a run in brief: lanes, sharing, corrections, due times, rescues and cost, as far as there was any."""
+    parts = (_lanes, _shared, _corrected, _due, _rescued, _saved)
+    return [sentence for part in parts for sentence in part(snapshot)]
+
+
+def _lanes(snapshot: Snapshot) -> list[str]:
+    def of(lane: Lane, how: str) -> str | None:
+        there = [each for each in snapshot.lanes if each.lane == lane and each.answered]
+        halves = [each.p50_s for each in there if each.p50_s is not None]
+        if not halves:
+            return None
+        low, high = seconds(min(halves)), seconds(max(halves))
+        span = low if low == high else f"{low} to {high}, by workload"
+        return f"{counted(sum(each.answered for each in there), 'item')} {how}, half of them within {span}."
+
+    found = of(Lane.REALTIME, "answered in real time"), of(Lane.BATCH, "answered in batches")
+    return [each for each in found if each]
+
+
+def _shared(snapshot: Snapshot) -> list[str]:
+    return [
+        f"{counted(each.items, 'item')} of {each.workload} shared calls, {ratio(each.items_per_call)} items a call."
+        for each in snapshot.windows
+        if each.items_per_call > 1
+    ]
+
+
+def _corrected(snapshot: Snapshot) -> list[str]:
+    return [
+        f"{count(each.corrected)} of {count(each.compared)} early answers of {each.workload} were corrected by a batch."
+        for each in snapshot.agreement
+        if each.corrected
+    ]
+
+
+def _due(snapshot: Snapshot) -> list[str]:
+    met = sum(each.met for each in snapshot.deadlines)
+    all_due = met + sum(each.missed + each.overdue for each in snapshot.deadlines)
+    return [f"{count(met)} of {counted(all_due, 'due item')} answered in time."] if all_due else []
+
+
+def _rescued(snapshot: Snapshot) -> list[str]:
+    return [
+        f"{counted(each.items, 'item')} of {each.workload} were rescued from a late batch; {count(each.met)} of them in time."
+        for each in snapshot.rescues
+        if each.items
+    ]
+
+
+def _saved(snapshot: Snapshot) -> list[str]:
+    costs, saving_ = total_costs(snapshot), saving(snapshot)
+    if saving_.part is None:
+        return []
+    return [
+        f"Cost {usd(costs.actual_usd)}; all of it in real time would have cost {usd(costs.all_realtime_usd)}: {saving_}."
+    ]

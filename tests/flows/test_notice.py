@@ -59,12 +59,12 @@ async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
     down(endpoint)
     async with drain(at, standing=False) as opened:
         said = await until_it_says(opened, prefect, "Provider down")
-        assert said.startswith(f"{MODEL} answers nothing since ")
+        assert said.startswith(f"{MODEL} has not answered since ")
         assert "the provider answered 529: Overloaded" in said
         assert prefect.runs[0].state == "RUNNING"
         (page,) = prefect.artifacts
         assert (page["key"], page["flow_run_id"]) == ("lanes-outage", str(RUN))
-        assert page["description"] == f"{MODEL} answers nothing"
+        assert page["description"] == f"{MODEL} does not answer"
         assert (
             "On the real-time lane: 8 unanswered items; none of them has a due time to come."
             in page["data"]
@@ -117,7 +117,7 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
     )
     async with drain(at, standing=False) as opened:
         said = await until_it_says(opened, prefect, "Provider down")
-        assert said.startswith("the account answers nothing since ")
+        assert said.startswith("the account has not answered since ")
         assert "Your credit balance is too low" in said
 
 

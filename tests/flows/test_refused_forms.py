@@ -163,7 +163,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     (
         "report",
         {"since": "2099-01-01T00:00:00Z"},
-        "since: 2099-01-01 00:00 UTC is still to come .* choose a moment",
+        "since: 2099-01-01 00:00 UTC is in the future .* choose an earlier moment",
     ),
 ]
 TASKS = [

@@ -15,8 +15,7 @@ from lanes.doors.item import read_submission
 from lanes.errors import Refused
 from lanes.ids import ItemId
 from lanes.provider.preview import preview
-from lanes.report.listing import Csv, Jsonl, table
-from lanes.report.spreadsheet import FORMULA
+from lanes.report.listing import FORMULA, Csv, Jsonl, table
 from lanes.routing.route import ArrivedItem
 from lanes.routing.split import Splits
 from lanes.settling.listing import Listed

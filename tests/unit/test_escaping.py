@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes import cli
-from lanes.report.spreadsheet import harmless
+from lanes.report.listing import harmless
 from lanes.stand.console import Console
 from lanes.text import CONTROLS, VisibleRecord, VisibleStream, in_json, visible
 from tests.unit.modules import ROOT

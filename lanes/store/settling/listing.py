@@ -5,6 +5,7 @@ slow reader holds back neither vacuum nor other transactions.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
@@ -18,6 +19,7 @@ from lanes.settling.listing import (
     Listed,
     ListingPage,
     ListingQuery,
+    choose,
 )
 from lanes.store.tables import item, version, workload
 from lanes.store.workload import workloads
@@ -156,6 +158,28 @@ select k.*,
  where k.place <= :most
  order by k.id
 """)
+
+
+NEWEST = text("""
+select i.workload, array_agg(distinct i.key) as keys
+  from (select item_id, created_at from lanes.result order by id desc limit :looked_at) r
+  join lanes.item i on i.id = r.item_id
+ where r.created_at >= :since
+ group by 1
+""")
+NEWEST_RESULTS = 400  # among which samples are chosen
+SAMPLES = 3  # of a report
+
+
+def samples(connection: Connection, *, since: datetime) -> list[AnswerExample]:
+    """Return three answers given since then that stand for the others, of different kinds where there are."""
+    rows = connection.execute(NEWEST, {"since": since, "looked_at": NEWEST_RESULTS}).all()
+    found = [
+        each
+        for row in rows
+        for each in of_each_kind(connection, row.workload, row.keys, most=SAMPLES)
+    ]
+    return choose(found, SAMPLES)
 
 
 def of_each_kind(

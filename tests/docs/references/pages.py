@@ -10,6 +10,7 @@ from tests.docs.references import (
     events,
     playbooks,
     promises,
+    report,
     settings,
     views,
     workload,
@@ -28,5 +29,6 @@ def pages(connection: Connection) -> dict[str, str]:
         "commands.md": commands.page(),
         "events.md": events.page(),
         "promises.md": promises.page(),
+        "report.md": report.page(),
         "errors.md": errors.page(),
     }

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment, Refusal
 from lanes.json_data import LARGEST_LABEL, why_unfit_label
-from lanes.report import legends
+from lanes.report import details
 from lanes.store.doors import items
 from lanes.store.report import snapshot
 from tests.conftest import NOON, later
@@ -81,13 +81,12 @@ def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection)
 def test_the_report_counts_what_was_only_counted(connection: Connection) -> None:
     publish(connection, now=NOON)
     refuse(connection, QUOTA + 7)
-    found = snapshot.take(connection, since=NOON, now=later(hours=1)).refusals
-    assert {(each.workload, each.reason, each.inputs) for each in found} == {
+    report = snapshot.take(connection, since=NOON, now=later(hours=1))
+    assert {(each.workload, each.reason, each.inputs) for each in report.refusals} == {
         ("ghosts", "unknown_workload", QUOTA),
         ("unknown", "only_counted", 7),
     }
-    assert "only_counted" in legends.of_refusals(each.reason for each in found)
-    assert legends.of_refusals(["malformed"]) == legends.REFUSALS
+    assert details.refusals(report).note == details.ONLY_COUNTED
 
 
 def test_a_sender_that_counts_and_keeps_its_transaction_open_delays_no_other(pool: Engine) -> None:

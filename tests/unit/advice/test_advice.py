@@ -18,7 +18,8 @@ from lanes.advice.plans import Corrections, cheapest, correction_price_usd, poss
 from lanes.advice.recommendation import Advice, advise
 from lanes.commands.advise import as_data
 from lanes.money.overhead import Overheads
-from lanes.report import advice_chart, advice_markdown, advice_summary, advice_terminal
+from lanes.report import advice as report
+from lanes.report import advice_charts
 from lanes.words import Lane, Mode
 
 CRITERIA = 13
@@ -56,7 +57,7 @@ def leanings(advice: Advice) -> dict[str, Leaning]:
 
 def shown(advice: Advice) -> str:
     page = StringIO()
-    Console(file=page, width=240).print(advice_terminal.render(advice))
+    Console(file=page, width=240).print(report.in_console(advice))
     return page.getvalue()
 
 
@@ -181,11 +182,11 @@ def test_no_worth_of_a_correction_is_made_up_and_the_second_pass_stays_as_it_is(
     assert {each.wrong_usd for each in advice.plans} == {None}
     assert all(each.expected_usd == each.paid_usd for each in advice.plans)
     assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.UNKNOWN
-    for page in (shown(advice), advice_markdown.render(advice)):
+    for page in (shown(advice), report.in_page(advice)):
         assert "Lost by wrong answers" not in page
         assert "A corrected answer is worth" not in page
     stated = advise(advice.evidence or evidence(), correction_usd=1)
-    for page in (shown(stated), advice_markdown.render(stated)):
+    for page in (shown(stated), report.in_page(stated)):
         assert "Lost by wrong answers" in page
 
 
@@ -199,18 +200,15 @@ def test_it_is_said_which_version_the_figures_are_about_where_others_answered_to
             version=3, of_others=4_210, realtime=LaneUse(12, 1.0, 1.0), batch=LaneUse(), **ESTIMATED
         )
     )
-    for page in (" ".join(shown(few).split()), advice_markdown.render(few)):
+    for page in (" ".join(shown(few).split()), report.in_page(few)):
         assert (
-            "About version 3, which is in force: 12 answers of it; 4,210 answers of other versions are left out"
+            "About version 3, which is in force: 12 answers of it. 4,210 answers of other versions are left out"
             in page
         )
-        assert (
-            "Too few of its answers were billed (20 on a lane are needed): prices are estimates."
-            in page
-        )
+        assert "Prices are estimates: a lane needs 20 billed answers of this version." in page
     assert {each.basis for each in few.lanes} == {"estimated"}
     enough = advise(evidence(version=3, of_others=1))
-    assert "prices are estimates" not in shown(enough)
+    assert "Prices are estimates" not in shown(enough)
     assert "About version" not in shown(advise(evidence()))
 
 
@@ -234,7 +232,7 @@ def test_who_reads_late_can_be_moved_and_who_reads_seldom_is_not_judged() -> Non
     )
     advice = advise(evidence(*consumers))
     assert [each.consumer for each in advice.movable] == ["digest"]
-    assert advice_summary.consumer_rows(advice) == [("digest", "200", "25 h", "1 %", "3", "500")]
+    assert "| digest | 200 | 25\u00a0h | 1\u00a0% | 3 | 500 |" in report.in_page(advice)
 
 
 def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once() -> None:
@@ -274,7 +272,7 @@ def test_of_an_unused_workload_nothing_is_claimed() -> None:
     assert len(advice.criteria) == CRITERIA
     assert set(leanings(advice).values()) == {Leaning.UNKNOWN}
     assert "inconclusive" in shown(advice)
-    assert "no break-even to draw" in advice_chart.break_even(advice.break_even, None)
+    assert "no break-even to draw" in advice_charts.break_even(advice.break_even, None)
     json.dumps(as_data(advice), allow_nan=False)
 
 
@@ -302,7 +300,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
     name = "[red]<b>|desk"
     late = ConsumerUse(name, 304_000, realtime=304_000, reads=100, median_s=9_000.0)
     advice = advise(evidence(late))
-    markdown = advice_markdown.render(advice)
+    markdown = report.in_page(advice)
     assert name not in markdown
     assert "&lt;b&gt;" in markdown
     assert name in shown(advice)
@@ -444,5 +442,5 @@ def test_whatever_was_seen_every_criterion_is_told_and_everything_can_be_shown(
     )
     assert len(advice.criteria) == CRITERIA
     assert all(each.evidence for each in advice.criteria)
-    assert advice_markdown.render(advice).startswith("# Advice on letters")
+    assert report.in_page(advice).startswith("# Advice on letters")
     json.dumps(as_data(advice), allow_nan=False)

@@ -14,13 +14,8 @@ from lanes.advice.savings import Savings
 from lanes.advice.spread import Interval
 from lanes.commands.advise import as_data
 from lanes.money.overhead import OverheadKind, Overheads
-from lanes.report import (
-    advice_chart,
-    advice_markdown,
-    advice_summary,
-    advice_terminal,
-    savings_chart,
-)
+from lanes.report import advice as report
+from lanes.report import advice_charts, advice_numbers
 from lanes.words import Lane, Mode
 from tests.unit.advice.test_advice import evidence, shown
 from tests.unit.advice.test_spread import day, lived
@@ -51,7 +46,7 @@ def whole() -> Advice:
 
 
 def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) -> None:
-    terminal, artifact = shown(whole), advice_markdown.render(whole)
+    terminal, artifact = shown(whole), report.in_page(whole)
     for page in (terminal, artifact):
         for said in (
             "Total with 95 %",
@@ -84,8 +79,8 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
     figures = set[str]()
     for of in (whole, late):
         for page in (
-            in_terminal(advice_terminal.render(of)),
-            in_artifact(advice_markdown.render(of)),
+            in_terminal(report.in_console(of)),
+            in_artifact(report.in_page(of)),
         ):
             assert unexplained(page) == []
             figures |= {name for each in page for name in each.figures}
@@ -103,7 +98,7 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
 def test_the_artifact_is_small_and_its_charts_are_well_formed_and_690_px_wide(
     whole: Advice,
 ) -> None:
-    artifact = advice_markdown.render(whole)
+    artifact = report.in_page(whole)
     assert len(artifact.encode()) < 50_000
     drawn = [base64.b64decode(each) for each in re.findall(r"base64,([A-Za-z0-9+/=]+)\)", artifact)]
     assert [ElementTree.fromstring(each).get("width") for each in drawn] == ["690"] * 3
@@ -130,20 +125,20 @@ def test_json_has_every_part_and_amounts_as_numbers(whole: Advice) -> None:
 
 
 def test_the_steps_of_the_savings_lead_from_the_first_to_the_last(whole: Advice) -> None:
-    parts = advice_summary.saving_parts(whole)
+    parts = advice_numbers.saving_parts(whole)
     assert parts[0][1] - sum(amount for _, amount in parts[1:-1]) == parts[-1][1]
-    assert advice_summary.saving_rows(whole)[1] == ("saved by packing", "$4.00", "40 %")
-    assert "+$1.00" in savings_chart.steps(parts)
-    assert "nothing was saved" in savings_chart.steps([])
+    assert advice_numbers.saving_rows(whole)[1] == ("saved by packing", "$4.00", "40 %")
+    assert "+$1.00" in advice_charts.steps(parts)
+    assert "nothing was saved" in advice_charts.steps([])
 
 
 def test_of_what_is_not_known_no_number_is_told() -> None:
     nothing = advise(Evidence("letters", Mode.PLAIN, days=0, items=0))
-    for page in (shown(nothing), advice_markdown.render(nothing)):
+    for page in (shown(nothing), report.in_page(nothing)):
         assert "No intervals: 0 days seen; they need 7 with billed calls." in page
         assert "twice the volume" not in page
         assert "as it is" not in page
-    artifact = advice_markdown.render(nothing)
+    artifact = report.in_page(nothing)
     assert artifact.count("Not enough data") >= 3
     told = as_data(nothing)
     assert (told["plan"], told["now"], told["savings"], told["plans"], told["sensitivities"]) == (
@@ -159,7 +154,7 @@ def test_of_what_is_not_known_no_number_is_told() -> None:
 def test_the_break_even_is_shaded_where_it_surely_lies() -> None:
     even = advise(evidence()).break_even
     plain, shaded = (
-        advice_chart.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000))
+        advice_charts.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000))
     )
     assert shaded.count("<rect") == plain.count("<rect") + 1
 

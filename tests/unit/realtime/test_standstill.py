@@ -49,7 +49,7 @@ def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> No
     seen.met(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
     said = outage.message(seen.all, now=later(minutes=1))
     assert said.startswith(
-        f"{MODEL} answers nothing since 12:00 UTC: the provider answered 529: Overloaded. What asks them"
+        f"{MODEL} has not answered since 12:00 UTC: the provider answered 529: Overloaded. Waiting items"
     )
     assert outage.message([], now=later(minutes=1)) == "The provider answers again, since 12:01 UTC"
 

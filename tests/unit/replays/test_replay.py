@@ -141,7 +141,7 @@ def test_the_artifact_says_what_would_change_and_what_to_do_next() -> None:
         report.headline(COMPLETE, found)
         == "Generation 2, version 3: complete, 50 % of 2 items would change"
     )
-    said = report.render(COMPLETE, found)
+    said = report.render(COMPLETE, found).replace("\u00a0", " ")
     assert "`lanes promote letters`" in said
     assert "| category | 1 | 50 % | 1 | 0 % | 100 % |" in said
     assert '| k1 | {"category": "a"} | {"category": "b"} |' in said

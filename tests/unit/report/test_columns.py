@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.report.columns import OutputColumns
+from lanes.report.listing import OutputColumns
 
 
 def schema(**properties: Any) -> dict[str, Any]:

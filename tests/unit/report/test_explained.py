@@ -1,5 +1,6 @@
-"""Every figure that a page shows is explained where it is shown: in the lines below its table, by its name."""
+"""Every figure is explained: of the report in the reference, of other pages below its table."""
 
+import io
 from collections import Counter
 from dataclasses import fields, replace
 from datetime import datetime
@@ -7,21 +8,25 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
+from rich.console import Console
 
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
 from lanes.replays.replay import diff
-from lanes.report import forecast_terminal, legends, markdown, replay, rollout, summary, terminal
-from lanes.report.figures import CircuitFigures, StateFigures
-from lanes.report.section import explained, of_shown
+from lanes.report import details, forecast, page, replay, rollout
+from lanes.report.figures import CircuitFigures
 from lanes.report.snapshot import Snapshot
+from lanes.report.table import LEFT, Column, Table, explained
+from lanes.report.table import in_terminal as in_console
 from lanes.routing.forecast import FilePlan, Forecast
 from lanes.words import ItemState, Lane, Reason
 from tests.conftest import NOON, later
+from tests.docs.references.report import first_page
 from tests.rollouts import ERRORS, playbook, step
+from tests.unit.modules import ROOT
 from tests.unit.replays.test_replay import COMPLETE, answers
-from tests.unit.report.explaining import in_artifact, in_terminal, unexplained
-from tests.unit.report.test_report import two_workloads, written
+from tests.unit.report.explaining import NAMES, in_artifact, in_terminal, unexplained
+from tests.unit.report.test_report import two_workloads
 from tests.unit.report.test_report_sections import steered
 from tests.unit.report.test_rollout_report import progress
 
@@ -53,32 +58,26 @@ def test_the_sample_has_every_figure_that_a_snapshot_can_have() -> None:
     assert [each.name for each in fields(Snapshot) if getattr(everything(), each.name) == []] == []
 
 
-def test_every_figure_of_the_report_is_explained_on_both_faces() -> None:
-    for shown in (
-        in_terminal(terminal.render(everything(), report_url=None)),
-        in_artifact(markdown.render(everything())),
-    ):
-        assert unexplained(shown) == []
-        assert len(shown) >= 29
+def test_a_figure_of_the_report_is_a_name_or_says_what_it_means() -> None:
+    for table in (*first_page(), *details.tables(everything())):
+        unknown = [each.head for each in table.columns if not each.meaning]
+        assert set(unknown) <= NAMES, table.title
+        assert all(len(each.meaning) <= 320 for each in table.columns)
 
 
-def test_every_chart_and_the_headline_of_the_report_are_explained() -> None:
-    _, headline, *blocks = markdown.render(everything()).split("\n\n")
-    charts = [place for place, each in enumerate(blocks) if each.startswith("![")]
-    assert len(charts) == 4
-    assert [
-        blocks[place + 1] for place in charts if blocks[place + 1].startswith(("#", "!", "<"))
-    ] == []
-    for said in ("Received: ", "Answered: ", "Dollars: ", "Saved: ", "Real-time p95: "):
-        assert said in headline
+def test_the_pages_have_no_glossary_but_say_where_it_is() -> None:
+    for shown in (page.main_page(everything()), page.details_page(everything())):
+        assert shown.endswith(f"{page.MEANINGS}\n")
+        assert "billed, in US dollars" not in shown
+    assert (ROOT / "docs/reference/report.md").exists()
 
 
 def test_every_figure_of_a_rollout_is_explained_and_of_the_form_that_asks_for_approval() -> None:
     of = progress()
     of = replace(of, rollout=replace(of.rollout, playbook=playbook(step(10), step(50, *GATES))))
-    for page in (rollout.render(of), rollout.question(of)):
-        assert unexplained(in_artifact(page)) == []
-        assert "| agreement with the authoritative pass |" in page
+    for shown in (rollout.render(of), rollout.question(of)):
+        assert unexplained(in_artifact(shown)) == []
+        assert "| agreement with the authoritative pass |" in shown
     assert "Bar: " in rollout.render(of)
 
 
@@ -104,7 +103,7 @@ def test_every_figure_of_a_quote_and_a_dry_run_is_explained(by: datetime | None)
     found = Forecast(
         "letters", 3, by, items=40, as_routed_usd=Decimal("0.2"), plans=plans, routes=routes
     )
-    for face in (forecast_terminal.costs, forecast_terminal.routes):
+    for face in (forecast.costs, forecast.routes):
         (shown,) = in_terminal(face(found, ZoneInfo("Europe/Berlin")))
         assert shown.figures
         assert shown.unexplained == []
@@ -124,31 +123,12 @@ def test_a_legend_is_one_line_that_begins_with_the_note() -> None:
     assert explained({}) == ""
 
 
-def test_a_legend_is_read_at_a_glance() -> None:
-    for shown in (
-        in_terminal(terminal.render(everything(), report_url=None)),
-        in_artifact(markdown.render(everything())),
-    ):
-        assert [each.said for each in shown if len(each.said) > 300] == []
-    said = [len(each.said) for each in in_terminal(terminal.render(everything(), report_url=None))]
-    assert sum(said) / len(said) < 140
-
-
-def test_what_is_not_shown_is_not_explained() -> None:
-    legend = {"Met": "in time", "p50, p95": "how long"}
-    assert of_shown(legend, ["Workload", "p95"]) == {"p50, p95": "how long"}
-    settled = replace(everything(), states=[StateFigures("tickets", ItemState.SETTLED, 9)])
-    for page in (
-        in_terminal(terminal.render(settled, report_url=None)),
-        in_artifact(markdown.render(settled)),
-    ):
-        (said,) = [each.said.strip() for each in page if "Where they stand" in each.figures]
-        assert said == "Items: of the period. Where they stand: settled has its final answer."
-    assert all(legends.STATES[each] for each in ItemState)
+def test_every_state_of_an_item_has_its_meaning() -> None:
+    assert all(details.STATES[each] for each in ItemState)
 
 
 def test_a_title_wider_than_its_table_stays_one_line() -> None:
-    of = replace(everything(), since=later(hours=-7 * 24))
-    assert f"Cost in USD: items received {summary.period(of)}" in [
-        line.rstrip() for line in written(of).splitlines()
-    ]
+    table = Table("A title that is longer than its table", ["a"], Column("X", LEFT, "", str))
+    console = Console(width=100, file=io.StringIO())
+    console.print(in_console(table))
+    assert console.file.getvalue().splitlines()[0] == table.title  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from lanes.report import in_brief
+from lanes.report import summary
 from lanes.report.figures import (
     AgreementFigures,
     CostFigures,
@@ -26,7 +26,7 @@ def lane(workload: str, lane: Lane, p50_s: float) -> LaneFigures:
 
 
 def test_nothing_is_said_of_a_run_that_did_nothing() -> None:
-    assert in_brief.sentences(EMPTY) == []
+    assert summary.sentences(EMPTY) == []
 
 
 def test_a_run_is_told_by_lanes_sharing_corrections_due_times_rescues_and_cost() -> None:
@@ -45,12 +45,12 @@ def test_a_run_is_told_by_lanes_sharing_corrections_due_times_rescues_and_cost()
         rescues=[RescueFigures("b", 2, 2, 0, Decimal("0.1"), Decimal(0))],
         costs=[CostFigures("a", Decimal("3"), Decimal("4"), Decimal("2"), Decimal(0))],
     )
-    assert in_brief.sentences(run) == [
+    assert summary.sentences(run) == [
         "20 items answered in real time, half of them within 1.0 s to 2.0 s, by workload.",
         "10 items answered in batches, half of them within 30 s.",
-        "48 items of b shared calls, 9.6 to each.",
+        "48 items of b shared calls, 9.6 items a call.",
         "38 of 107 early answers of a were corrected by a batch.",
         "3 of 4 due items answered in time.",
-        "2 items of b rescued by real time from a late batch; 2 in time.",
-        "Cost $3.00 in all; real time alone $4.00: 25 % saved.",
+        "2 items of b were rescued from a late batch; 2 of them in time.",
+        "Cost $3.00; all of it in real time would have cost $4.00: 25 % saved.",
     ]

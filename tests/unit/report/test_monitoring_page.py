@@ -1,47 +1,38 @@
-"""docs/concepts/monitoring.md says what the figures of both lanes mean, by the names under which the report shows them."""
+"""docs/concepts/monitoring.md names the figures of both lanes as the report does."""
 
 import re
-from collections.abc import Iterator
 
-from lanes.report import legends
-from lanes.report.section import Legend
+from lanes.report import details, tables
+from tests.docs.references.report import EMPTY, first_page
 from tests.unit.modules import ROOT
 from tests.unit.report import monitoring_chart
 
 PAGE = (ROOT / "docs/concepts/monitoring.md").read_text()
 ROW = re.compile(r"^\| [^|]+ \| (\*[^|]+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 OF_BOTH_LANES = (
-    legends.LANES,
-    legends.THROUGHPUT,
-    legends.BATCHES,
-    legends.BATCH_TOTALS,
-    legends.ROUTES,
-    legends.DEADLINES,
-    legends.AGREEMENT,
-    legends.ACCURACY,
+    tables.lanes(EMPTY),
+    details.throughput(EMPTY),
+    details.batches(EMPTY),
+    details.batch_totals(EMPTY),
+    details.routes(EMPTY),
+    tables.deadlines(EMPTY),
+    *tables.quality(EMPTY),
 )
 
 
-def names(*of: Legend) -> Iterator[str]:
-    for legend in of:
-        for heads in legend:
-            yield from heads.split(", ")
-
-
-def told() -> set[str]:
+def named() -> set[str]:
     """The figures that the page's tables name."""
     return {name for figures in ROW.findall(PAGE) for name in re.findall(r"\*([^*]+)\*", figures)}
 
 
 def test_every_figure_of_lanes_batches_and_decisions_stands_on_the_page() -> None:
-    assert set(names(*OF_BOTH_LANES)) - told() == set()
+    wanted = {each.head for table in OF_BOTH_LANES for each in table.columns if each.meaning}
+    assert wanted - named() == set()
 
 
 def test_the_page_names_no_figure_that_the_report_does_not_show() -> None:
-    every = [
-        each for name, each in vars(legends).items() if name.isupper() and isinstance(each, dict)
-    ]
-    assert told() - set(names(*every)) == set()
+    every = [*first_page(), *details.tables(EMPTY)]
+    assert named() - {head for table in every for head in table.heads} == set()
 
 
 def test_both_columns_of_throughput_stand_on_the_page() -> None:

@@ -15,8 +15,17 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from lanes.ids import BatchId
-from lanes.report import markdown, summary, terminal
-from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
+from lanes.report import page, summary, terminal
+from lanes.report.charts import (
+    Bar,
+    Group,
+    Series,
+    bars,
+    data_uri,
+    fit,
+    lines,
+    text_width,
+)
 from lanes.report.figures import (
     AccuracyFigures,
     AgreementFigures,
@@ -29,12 +38,12 @@ from lanes.report.figures import (
     RouteFigures,
     StateFigures,
 )
-from lanes.report.linechart import Series, lines
 from lanes.report.snapshot import Snapshot
 from lanes.text import cell, code, plain
 from lanes.units import aligned_usd, clock, counted, seconds, share, usd
 from lanes.words import BatchState, Lane, Reason
 from tests.unit.report.test_report_sections import steered
+from tests.unit.settling.test_examples import PLAIN as EXAMPLE
 
 NOW = datetime(2026, 12, 3, 15, 5, tzinfo=UTC)
 HOSTILE = "a|b\nc <img src=x onerror=alert(1)> [go](http://evil.example) `tick` **bold** \\| \x1b[31m\u202eend"
@@ -210,9 +219,15 @@ SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
 
 def written(snapshot: Snapshot, *, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(
-        terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1")
-    )
+    console.print(terminal.main_page(snapshot))
+    console.print(terminal.details_page(snapshot))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def written_samples() -> str:
+    console = Console(width=100, file=io.StringIO())
+    console.print(terminal.main_page(two_workloads(), [EXAMPLE]))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -220,6 +235,11 @@ def written(snapshot: Snapshot, *, width: int = 100) -> str:
 def charts_in(artifact: str) -> list[ET.Element]:
     found = re.findall(r"\(data:image/svg\+xml;base64,([^)]*)\)", artifact)
     return [ET.fromstring(base64.b64decode(each, validate=True)) for each in found]
+
+
+def both(snapshot: Snapshot) -> str:
+    """Both pages, one after the other."""
+    return page.main_page(snapshot) + page.details_page(snapshot)
 
 
 def html_of(artifact: str) -> str:
@@ -238,20 +258,20 @@ def test_the_terminal_report_fits_100_columns_without_control_characters(snapsho
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert "With charts: http://127.0.0.1:4200/v2/artifacts/artifact/a1" in text
+    assert "Everything else: lanes report --all" in text
 
 
 def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
     text = written(two_workloads())
-    line = next(line for line in text.splitlines() if line.startswith("tickets   real-time"))
+    line = next(line for line in text.splitlines() if line.startswith("tickets / real-time"))
     assert (
         " ".join(line.split())
-        == "tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 7 (6.2 %) 0.01912 0.1821"
+        == "tickets / real-time 105 of 106 0.40 s / 2.1 s / 3.0 s 35 7 (6.2 %) $0.01912 $0.1821"
     )
     for said in (
         "32 % saved",
         "26 % saved",
-        "up to $0.000410 more",
+        "up to $0.000410",
         "batch rule",
         "92 %",
         "529 overloaded",
@@ -262,10 +282,10 @@ def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
 
 def test_a_lane_never_answered_more_items_than_it_holds_and_all_its_answers_stand_in_its_throughput():
     lines_ = [" ".join(line.split()) for line in written(two_workloads()).splitlines()]
-    assert any(line.startswith("tickets batch 105 of 107 ") for line in lines_)
+    assert any(line.startswith("tickets / batch 105 of 107 ") for line in lines_)
     assert "tickets / batch 210 25 s 210" in lines_
     assert "tickets / real-time 105 3.0 min 35" in lines_
-    assert "| tickets / batch | 210 | 25 s | 210 |" in markdown.render(two_workloads())
+    assert "| tickets / batch | 210 | 25\u00a0s | 210 |" in page.details_page(two_workloads())
 
 
 def test_a_burst_of_answers_is_no_rate_beyond_what_was_answered():
@@ -278,19 +298,20 @@ def test_what_a_replay_cost_stands_beside_the_saving():
     costs = [replace(each, aside_usd=Decimal("0.5")) for each in two_workloads().costs]
     replayed = replace(two_workloads(), costs=costs)
     assert str(summary.saving(replayed)) == str(summary.saving(two_workloads()))
-    for report in (" ".join(written(replayed).split()), markdown.render(replayed)):
+    for report in (" ".join(written(replayed).split()), page.main_page(replayed)):
         assert "Shadows and replays of these items cost $1.00 more" in report
     assert "Shadows and replays" not in written(two_workloads())
 
 
-def test_figures_say_over_which_time_they_are():
-    text = " ".join(written(two_workloads()).split())
-    for title in ("Lanes", "Cost in USD", "Accuracy against labels"):
-        assert f"{title}: items received since 14:05 UTC (60 min)" in text
-    assert markdown.headline(two_workloads()).endswith(" · since 14:05 UTC (60 min)")
-    assert "Of items received since 14:05 UTC (60 min) that have a label." in markdown.render(
-        two_workloads()
-    )
+def test_both_pages_say_over_which_time_their_figures_are():
+    said = "since 14:05 UTC (60 min)"
+    assert summary.headline(two_workloads()).endswith(said)
+    for shown in (
+        page.main_page(two_workloads()),
+        page.details_page(two_workloads()),
+        written(two_workloads()),
+    ):
+        assert said in shown
 
 
 def test_the_newest_point_of_a_line_says_when_it_was():
@@ -304,33 +325,70 @@ def test_the_terminal_report_stays_readable_at_80_columns():
 
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
-def test_the_artifact_stays_below_50_kb(snapshot):
-    assert len(markdown.render(snapshot()).encode()) < 50_000
+def test_the_artifacts_stay_below_50_kb(snapshot):
+    for shown in (page.main_page(snapshot()), page.details_page(snapshot())):
+        assert len(shown.encode()) < 50_000
 
 
 def test_a_report_of_far_too_much_is_cut_and_not_left_out():
-    artifact = markdown.render(far_too_much())
-    assert len(artifact) > len(markdown.TOO_LONG)
-    assert "10 more are not shown." in artifact  # batches, whose chart is cut with their table
+    for shown in (page.main_page(far_too_much()), page.details_page(far_too_much())):
+        assert len(shown) > len(page.TOO_LONG)
+        assert "more are not shown." in shown
 
 
-def test_the_artifact_with_200_failures_and_12_batches_shows_50_and_says_how_many_are_missing():
+def test_the_first_page_is_short_whatever_the_snapshot_holds():
+    crowded = replace(far_too_much(), lanes=two_workloads().lanes * 20)
+    rows = [
+        line
+        for line in page.main_page(crowded).splitlines()
+        if re.match(r"\| (tickets|archive) /", line)
+    ]
+    assert len(rows) == page.MOST_ROWS
+
+
+def test_the_second_page_shows_50_of_200_failures_and_says_how_many_are_missing():
     failures = [
         Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded")
         for n in range(200)
     ]
     batches = [a_batch(n) for n in range(12)]
-    artifact = markdown.render(replace(two_workloads(), failures=failures, batches=batches))
-    assert len(artifact.encode()) < 50_000
-    assert "`T-49`" in artifact
-    assert "`T-50`" not in artifact
-    assert "150 more are not shown." in artifact
-    assert artifact.count("| tickets | collected |") == 12
+    shown = page.details_page(replace(two_workloads(), failures=failures, batches=batches))
+    assert len(shown.encode()) < 50_000
+    assert "| T-49 |" in shown
+    assert "| T-50 |" not in shown
+    assert "150 more are not shown." in shown
+    assert shown.count("| tickets | collected |") == 12
+
+
+def test_the_first_page_is_what_people_read_in_this_order():
+    headings = re.findall(r"^### (.*)$", page.main_page(two_workloads(), [EXAMPLE]), re.MULTILINE)
+    assert headings == [
+        "What needs a person",
+        "Lanes",
+        "Cost against the alternatives",
+        "Corrections",
+        "Accuracy against labels",
+        "Sample answers",
+    ]
+    links, *_ = [line for line in page.main_page(two_workloads()).splitlines() if "](" in line]
+    assert links.startswith("[Everything else](/v2/artifacts/key/lanes-report-details) · ")
+
+
+def test_the_first_page_says_when_nothing_needs_a_person():
+    assert page.NOTHING_OPEN in page.main_page(one_lane())
+    assert "3 items failed: " in page.main_page(two_workloads())
+
+
+def test_a_sample_of_an_artifact_has_its_answer_and_not_its_payload():
+    shown = page.main_page(two_workloads(), [EXAMPLE])
+    assert "category: delivery" in shown
+    assert "Where is my parcel?" not in shown
+    assert "Where is my parcel?" in written_samples()
 
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_every_table_of_the_artifact_has_as_many_cells_as_heads_and_at_most_seven(snapshot):
-    html = html_of(markdown.render(snapshot()))
+    html = html_of(both(snapshot()))
     for table in re.findall(r"<table>.*?</table>", html, re.DOTALL):
         heads, *rows = [
             row.count("</t") - 1 for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)
@@ -340,7 +398,7 @@ def test_every_table_of_the_artifact_has_as_many_cells_as_heads_and_at_most_seve
 
 
 def test_the_artifact_links_to_the_pages_of_the_v2_interface():
-    html = html_of(markdown.render(two_workloads()))
+    html = html_of(both(two_workloads()))
     for address in (
         "/v2/runs?tags=batch",
         "/v2/runs?tags=realtime",
@@ -368,7 +426,7 @@ def test_what_an_item_said_neither_becomes_markup_nor_breaks_a_table():
         splits=steered(HOSTILE).splits,
         advice=steered(HOSTILE).advice,
     )
-    html = html_of(markdown.render(named))
+    html = html_of(both(named))
     assert "onerror=alert(1)&gt;" in html
     assert not re.search(r"<img(?! src=\"data:)", html)
     assert 'evil.example"' not in html
@@ -393,7 +451,7 @@ def test_any_text_is_shown_as_it_is(text):
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
-    charts = charts_in(markdown.render(snapshot()))
+    charts = charts_in(both(snapshot()))
     assert len(charts) == {nothing: 0, steered: 0, one_lane: 3}.get(snapshot, 4)
     for chart in charts:
         assert chart.get("width") == "690"
@@ -401,7 +459,7 @@ def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
 
 @pytest.mark.parametrize("snapshot", [one_lane, two_workloads, far_too_much])
 def test_no_two_labels_of_a_chart_overlap_and_none_leaves_the_card(snapshot):
-    for chart in charts_in(markdown.render(snapshot())):
+    for chart in charts_in(both(snapshot())):
         boxes = []
         for each in texts_of(chart):
             width = text_width(each.text or "")
@@ -422,14 +480,26 @@ def test_no_two_labels_of_a_chart_overlap_and_none_leaves_the_card(snapshot):
 
 
 def test_latency_is_drawn_over_time_from_two_minutes_on_and_as_percentiles_before():
-    assert "p50 0.40 s" in markdown.render(one_lane())
-    assert "p95 of each minute" in markdown.render(two_workloads())
+    assert "p50 0.40 s" in page.details_page(one_lane())
+    assert "p95 of each minute" in page.details_page(two_workloads())
 
 
 def test_a_chart_without_values_says_so():
     assert "no data yet" in bars([])
-    assert "no data yet" in mix([Mix("tickets", [Segment("none", 0, "0", "#000000")])])
     assert "no data yet" in lines([Series("batch", [], "#000000")], step=timedelta(minutes=1))
+
+
+def test_bars_of_a_workload_that_costs_little_beside_another_stay_visible():
+    small = CostFigures(
+        "notes", Decimal("0.0002"), Decimal("0.0004"), Decimal("0.0001"), Decimal(0)
+    )
+    large = CostFigures("tickets", Decimal(200), Decimal(400), Decimal(100), Decimal(0))
+    shown = page.main_page(replace(two_workloads(), costs=[small, large]))
+    assert "Each workload has its own scale." in shown
+    (chart,) = charts_in(shown)
+    widths = [float(each.get("width", 0)) for each in chart.iter() if each.get("rx") == "2"]
+    assert min(widths) > 50
+    assert "own scale" not in page.main_page(two_workloads())
 
 
 def test_bars_of_zero_have_their_label_and_no_length():
@@ -458,10 +528,10 @@ def test_a_label_is_cut_to_its_room():
 
 
 def test_the_headline_is_the_saving_the_batches_and_the_worst_realtime_p95():
-    assert markdown.headline(two_workloads()) == (
+    assert summary.headline(two_workloads()) == (
         "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed · since 14:05 UTC (60 min)"
     )
-    assert markdown.headline(nothing()) == "Nothing arrived since 14:05 UTC (60 min)"
+    assert summary.headline(nothing()) == "Nothing arrived since 14:05 UTC (60 min)"
 
 
 def test_no_saving_is_claimed_while_items_are_still_to_pay():
@@ -470,12 +540,19 @@ def test_no_saving_is_claimed_while_items_are_still_to_pay():
     assert said == "saving open: 107 of 213 items still to pay"
 
 
-def test_what_costs_more_than_realtime_alone_is_called_dearer():
-    costs = [CostFigures("tickets", Decimal(3), Decimal(2), Decimal(1), Decimal(0))]
-    assert (
-        str(summary.saving(replace(two_workloads(), costs=costs)))
-        == "50 % dearer than all real-time"
-    )
+@pytest.mark.parametrize(
+    ("actual", "said"),
+    [
+        (1, "50 % saved"),
+        (3, "50 % dearer than all real-time"),
+        (4, "2.0 times the cost of all real-time"),
+        (Decimal("23.636"), "11.8 times the cost of all real-time"),
+        (2_408, "1,204 times the cost of all real-time"),
+    ],
+)
+def test_a_cost_beyond_twice_that_of_realtime_alone_is_told_as_a_multiple(actual, said):
+    costs = [CostFigures("tickets", Decimal(actual), Decimal(2), Decimal(1), Decimal(0))]
+    assert str(summary.saving(replace(two_workloads(), costs=costs))) == said
 
 
 def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
@@ -512,12 +589,8 @@ def test_small_amounts_keep_significant_digits(amount, said):
 
 
 def test_the_amounts_of_a_column_share_their_decimals():
-    assert aligned_usd([Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]) == [
-        "0.00212",
-        "-",
-        "1.50000",
-        "0.00000",
-    ]
+    amounts = [Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]
+    assert [*map(aligned_usd(amounts), amounts)] == ["$0.00212", "-", "$1.50000", "$0.00000"]
 
 
 @pytest.mark.parametrize(

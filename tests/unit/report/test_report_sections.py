@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
@@ -10,7 +11,8 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.money.always_valid import NOTHING, SampleShare
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
-from lanes.report import markdown
+from lanes.report import summary
+from lanes.report.details import tables
 from lanes.report.figures import (
     AmendmentFigures,
     BatchTotals,
@@ -27,9 +29,9 @@ from lanes.report.figures import (
     WaitFigures,
     WindowFigures,
 )
-from lanes.report.section import Section
-from lanes.report.sections import further, pressing
 from lanes.report.snapshot import Snapshot
+from lanes.report.table import Table
+from lanes.report.tables import attention, deadlines
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.routing.prospect import StatedBin, calibrations
@@ -145,96 +147,105 @@ def steered(text: str = "trial") -> Snapshot:
     )
 
 
-def said(section: Section) -> list[str]:
-    return [" ".join(row) for row in section.rows]
+def said(table: Table[Any]) -> list[str]:
+    return [" ".join(row) for row in table.cells]
 
 
-def test_what_may_need_a_person_comes_first() -> None:
-    incidents, rollouts = pressing(steered())
+def details(snapshot: Snapshot) -> dict[str, list[str]]:
+    return {each.title: said(each) for each in tables(snapshot) if each.rows}
+
+
+def test_only_what_needs_a_person_now_is_on_the_first_page() -> None:
+    (incidents,) = attention(steered())
     assert incidents.title == "Incidents: 1 open incident"
     assert said(incidents)[0].startswith(
         "#7 letters Batch runs too long, batch 41 warning, open 12:00 UTC"
     )
-    assert said(incidents)[1].startswith("#6 letters Batch runs too long resolved")
-    assert said(rollouts) == [
-        "letters: 10 % to real-time, step 1 of 2, runs batch-to-realtime trial trial trial"
+    asking = replace(MOVING, state=RolloutState.WAITING_APPROVAL)
+    incidents, waiting = attention(replace(steered(), rollouts=[asking, MOVING]))
+    assert said(waiting) == [
+        "letters: 10 % to real-time, step 1 of 2, waits for approval batch-to-realtime desk ada gathering"
     ]
 
 
-def test_models_that_answer_nobody_are_shown_with_what_was_met_last() -> None:
+def test_models_that_do_not_answer_are_shown_with_their_last_error() -> None:
     seen = CircuitFigures(
         "acme", "claude-haiku-5-5", CircuitState.PROBING, NOON, 1_204, "the provider answered 529"
     )
-    (section,) = pressing(Snapshot(later(minutes=5), NOON, circuits=[seen]))
-    assert section.title == "The provider does not answer"
-    assert said(section) == [
+    (table,) = attention(Snapshot(later(minutes=5), NOON, circuits=[seen]))
+    assert table.title == "The provider does not answer"
+    assert said(table) == [
         "claude-haiku-5-5 acme probing 12:00 UTC 1,204 the provider answered 529"
     ]
 
 
 def test_an_incident_that_another_explains_says_so() -> None:
     explained = replace(steered(), incidents=[replace(BREACH, parent_id=IncidentId(5))])
-    assert " warning, open, because of incident 5 12:00 UTC " in said(pressing(explained)[0])[0]
+    (table,) = attention(explained)
+    assert " warning, open, because of incident 5 12:00 UTC " in said(table)[0]
 
 
-def test_each_ability_has_its_section() -> None:
-    (
-        batches,
-        due,
-        told,
-        rescued,
-        shed,
-        waits,
-        packs,
-        windows,
-        calls,
-        cached,
-        room,
-        splits,
-        replays,
-        late,
-        reads,
-        advice,
-    ) = further(steered("nightly"))
-    assert said(batches) == ["letters 3 of 4 800 33 min 50 min 5.0 10 %", "new 0 of 1 5 - - - -"]
-    assert said(due) == [
-        "letters / real-time rescue 40 1 0 98 %",
-        "letters / batch split 297 2 1 99 %",
+def test_each_ability_has_its_table_on_the_second_page() -> None:
+    found = details(steered("nightly"))
+    advice = found.pop("Advice")
+    assert advice[0].startswith("nightly ")
+    assert advice[0].endswith(" nightly")
+    assert found.pop("Incidents: 1 open incident")[1].startswith(
+        "#6 letters Batch runs too long resolved"
+    )
+    assert found == {
+        "Rollouts": [
+            "letters: 10 % to real-time, step 1 of 2, runs batch-to-realtime nightly nightly nightly"
+        ],
+        "Batches by workload": [
+            "letters 3 of 4 800 33 min 50 min 5.0 10 %",
+            "new 0 of 1 5 - - - -",
+        ],
+        "Deadlines by reason": [
+            "letters / real-time rescue 40 1 0 98 %",
+            "letters / batch split 297 2 1 99 %",
+        ],
+        "Predicted batch times": [
+            "letters all 300 97.5 % 97.7 % 0.023",
+            "letters 95 % to 98 % 200 97.0 % 97.5 % ",
+            "letters 98 % to 99 % 100 98.5 % 98.0 % ",
+        ],
+        "Rescued from late batches": ["letters 40 37 of 38 $0.0200 $0.0150"],
+        "Shed to batches": ["letters 1,200 $0.600 990 of 1,000 25 min / 40 min nightly"],
+        "Waits for a real-time call": ["letters 900 0.05 s 2.1 s"],
+        "Pack sizes": [
+            "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.0200",
+            "new / real-time as allowed 1.00 (n 3) - - - $0",
+        ],
+        "Real-time windows": ["letters 12 0.80 s 75 % 0 % 0 % 25 %"],
+        "Calls and packing": ["letters / batch 10 20 20 20 50 %"],
+        "Shared context": [
+            "letters / real-time on 93 % 22 % 1,204 60 min ago $1.50",
+            "letters / batch off - - 0 60 min ago $0",
+        ],
+        "Capacity of real time": ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"],
+        "Splits in force": ["letters all 30.5 % ada nightly 12:00 UTC"],
+        "Replays": ["letters 2 5 complete 39 of 40 1 $0.0125"],
+        "Late data": ["letters 4 1"],
+        "Reads of real-time answers": ["nightly nightly 300 2.0 h 1 % 12"],
+    }
+
+
+def test_deadlines_of_the_first_page_are_those_of_each_lane() -> None:
+    rescued = DeadlineFigures("letters", Lane.BATCH, "rescue", 3, 1, 0)
+    of = replace(steered(), deadlines=[*steered().deadlines, rescued])
+    assert said(deadlines(of)) == [
+        "letters / real-time 40 1 0 98 %",
+        "letters / batch 300 3 1 99 %",
     ]
-    assert said(told) == [
-        "letters all 300 97.5 % 97.7 % 0.023",
-        "letters 95 % to 98 % 200 97.0 % 97.5 % ",
-        "letters 98 % to 99 % 100 98.5 % 98.0 % ",
-    ]
-    assert said(rescued) == ["letters 40 37 of 38 $0.0200 $0.0150"]
-    assert said(waits) == ["letters 900 0.05 s 2.1 s"]
-    assert said(packs) == [
-        "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.0200",
-        "new / real-time as allowed 1.00 (n 3) - - - $0",
-    ]
-    assert said(windows) == ["letters 12 0.80 s 75 % 0 % 0 % 25 %"]
-    assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
-    assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
-    assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
-    assert said(cached) == [
-        "letters / real-time on 93 % 22 % 1,204 60 min ago $1.50",
-        "letters / batch off - - 0 60 min ago $0",
-    ]
-    assert said(room) == ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"]
-    assert said(shed) == ["letters 1,200 $0.600 990 of 1,000 25 min 40 min nightly"]
-    assert said(late) == ["letters 4 1"]
-    assert said(reads) == ["nightly nightly 300 2.0 h 1 % 12"]
-    assert said(advice)[0].startswith("nightly ")
-    assert said(advice)[0].endswith(" nightly")
 
 
 def test_nothing_to_say_is_not_said() -> None:
     quiet = Snapshot(NOON, NOON)
-    assert (pressing(quiet), further(quiet)) == ([], [])
+    assert (list(attention(quiet)), details(quiet)) == ([], {})
 
 
 def test_the_headline_begins_with_open_incidents() -> None:
-    assert markdown.headline(steered()).startswith("1 open incident · Nothing arrived since")
-    assert markdown.headline(replace(steered(), incidents=[OVER])).startswith(
-        "Nothing arrived since"
-    )
+    assert summary.headline(steered()).startswith("1 open incident · Nothing arrived since")
+    over = replace(steered(), incidents=[OVER])
+    assert summary.headline(over).startswith("Nothing arrived since")

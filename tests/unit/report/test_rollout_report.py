@@ -132,7 +132,7 @@ def test_a_critical_incident_stands_on_the_form_and_on_the_page() -> None:
     )
     held = replace(progress(), hindrances=[incident])
     for shown in (question(held), render(held)):
-        assert "It holds: 1 critical incident open where its traffic goes" in shown
+        assert "Held by 1 critical incident where its traffic goes" in shown
         assert "- #7 Real-time is slow, since 12:00 UTC: It is slow. &lt;b&gt;" in shown
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.report.spreadsheet import cell, harmless
+from lanes.report.listing import cell, harmless
 from tests.conftest import NOON
 
 

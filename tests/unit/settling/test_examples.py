@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from lanes.report.examples import asked, how, render, said
+from lanes.report.examples import answer, asked, how, render
 from lanes.settling.listing import AnswerExample, choose
 from lanes.words import Lane, Standing
 
@@ -57,7 +57,7 @@ def test_every_workload_has_its_turn_before_any_has_a_second() -> None:
 
 def test_fewer_answers_than_five_are_all_shown_and_counted() -> None:
     assert keys(PLAIN) == ["T-1"]
-    assert shown(PLAIN).startswith("One answer of this run")
+    assert shown(PLAIN).startswith("Sample answers")
     assert choose([]) == []
 
 
@@ -84,7 +84,7 @@ def test_an_example_says_what_was_asked_answered_and_taken() -> None:
         (REALTIME, "real-time after 1.9 s, confirmed by batch after 41 s, $0.000210"),
         (
             replace(REALTIME, lane=Lane.REALTIME, standing=Standing.PROVISIONAL),
-            "real-time after 1.9 s, provisional: its authoritative pass in a batch is still to come, $0.000210",
+            "real-time after 1.9 s, provisional until its batch ends, $0.000210",
         ),
     ],
 )
@@ -95,7 +95,8 @@ def test_what_became_of_an_answer_is_said(example: AnswerExample, sentence: str)
 def test_an_input_is_its_longest_text_or_all_of_it() -> None:
     assert asked({"a": "short", "text": "the longer one", "n": 3}) == "the longer one"
     assert asked({"n": 3, "of": [1]}) == '{"n": 3, "of": [1]}'
-    assert said({"b": [1], "a": "x"}, ("a",)) == "a: x, b: [1]"
+    of = replace(PLAIN, output={"b": [1], "a": "x"}, fields=("a",))
+    assert answer(of) == "a: x, b: [1]"
 
 
 def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> None:

@@ -1,5 +1,6 @@
-"""The money of an advice as charts: what a month costs at a volume, with one lane and with both, and what it costs by plan."""
+"""The money of an advice as charts: a month by volume and by plan, and what each part saved."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from math import isfinite
 
@@ -8,14 +9,16 @@ from lanes.advice.evidence import Pattern
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval
-from lanes.report import advice_summary as summary
+from lanes.report.advice_numbers import plan_name
 from lanes.report.charts import (
     BATCH,
     FAINT,
     INK,
+    INNER,
     NEUTRAL,
     PADDING,
     REALTIME,
+    ROW,
     RULE,
     WIDTH,
     Bar,
@@ -26,17 +29,21 @@ from lanes.report.charts import (
     nothing,
     rect,
     text,
+    text_width,
 )
 from lanes.units import count, dollars, usd
 
+COST = "#b91c1c"  # of a part that added to the cost
 PLOT = 150
 LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64
 MOST_STRETCH = 20  # a break-even farther than this many times the volume is named, not drawn
 
 
 def break_even(even: BreakEven | None, share: float | None, surely: Interval | None = None) -> str:
-    """Two lines over the volume; they cross where the second lane pays, and `surely` within the shaded volumes. Without a price
-    or volume, a card says so."""
+    """Draw a month with one lane and with both over the volume; they cross where the second lane pays.
+
+    The true crossing lies within the shaded volumes (`surely`). Without a price or volume, a card says so.
+    """
     if even is None or share is None or even.items <= 0 or even.realtime_usd <= 0:
         return nothing("no break-even to draw: no monthly volume or no price is known")
     crossing = even.volume(share)
@@ -87,7 +94,7 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
 
 
 def plans(advice: Advice) -> str:
-    """What is paid in a month, lanes included: as it is, and by each plan that serves what needs real-time."""
+    """Draw what is paid in a month, lanes included: as it is, and by each plan that serves what needs real-time."""
 
     def bar(name: str, plan: Plan, color: str) -> Bar:
         return Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
@@ -95,12 +102,53 @@ def plans(advice: Advice) -> str:
     colors = {Pattern.REALTIME: REALTIME, Pattern.BATCH: BATCH}
     now = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
     by_plan = [
-        bar(summary.plan_name(advice, each), each, colors.get(each.pattern, INK))
-        for each in advice.plans
+        bar(plan_name(advice, each), each, colors.get(each.pattern, INK)) for each in advice.plans
     ]
     return bars([Group("Paid in a month, lanes included", [*now, *by_plan])])
+
+
+def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
+    """Draw a bar for the first amount, one for each part that lowered or raised it, and one for the last.
+
+    `parts` are US dollars; the first less all between is the last.
+    """
+    if len(parts) < 2 or max(amount for _, amount in parts) <= 0:
+        return nothing("nothing was answered, so nothing was saved")
+    spans = _spans([amount for _, amount in parts])
+    most = max(end for _, end in spans)
+    shown = [
+        usd(amount) if place in (0, len(parts) - 1) else _signed(-amount)
+        for place, (_, amount) in enumerate(parts)
+    ]
+    label_width = min(max(text_width(name) for name, _ in parts), 0.45 * INNER) + 12
+    room = INNER - label_width - max(text_width(each) for each in shown) - 10
+    left, body = PADDING + label_width, ""
+    for place, ((name, amount), (start, end), value) in enumerate(
+        zip(parts, spans, shown, strict=True)
+    ):
+        y = PADDING + place * ROW
+        is_end = place in (0, len(parts) - 1)
+        color = (INK if place == 0 else NEUTRAL) if is_end else (BATCH if amount >= 0 else COST)
+        x, width = left + room * float(start / most), max(room * float((end - start) / most), 1.5)
+        body += text(PADDING, y + 15, fit(name, label_width - 10), weight=600 if is_end else 0)
+        body += rect(x, y + 3, width, ROW - 8, color)
+        body += text(x + width + 8, y + 15, value, fill="" if is_end else FAINT, weight=600)
+    return card(len(parts) * ROW + 2 * PADDING, body)
 
 
 def _mark(x: float, y: float, floor: float, color: str) -> str:
     line = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{floor:.1f}" stroke="{color}" stroke-dasharray="3 3"/>'
     return line + f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{color}"/>'
+
+
+def _spans(amounts: Sequence[Decimal]) -> list[tuple[Decimal, Decimal]]:
+    """Return both ends of each bar: whole amounts start at zero, parts where the bar before ended."""
+    spans, level = [(Decimal(0), amounts[0])], amounts[0]
+    for amount in amounts[1:-1]:
+        spans.append((max(Decimal(0), min(level, level - amount)), max(level, level - amount)))
+        level -= amount
+    return [*spans, (Decimal(0), max(Decimal(0), amounts[-1]))]
+
+
+def _signed(amount: Decimal) -> str:
+    return f"+{usd(amount)}" if amount > 0 else usd(amount)

@@ -1,0 +1,253 @@
+"""The advice on a workload for a terminal and as a Prefect Markdown artifact: recommendation, criteria, money, consumers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lanes.advice.evidence import MIN_BILLED, ConsumerUse, Criterion, Leaning
+from lanes.advice.plans import Plan
+from lanes.advice.recommendation import Advice, LaneCost
+from lanes.advice.sensitivity import Sensitivity
+from lanes.advice.spread import Spread, spread
+from lanes.report import advice_charts, charts
+from lanes.report.advice_numbers import (
+    PATTERNS,
+    SURE,
+    Figure,
+    assumed,
+    break_even,
+    headline,
+    interval,
+    plan_name,
+    saving_parts,
+    saving_rows,
+    uncertainty,
+)
+from lanes.report.links import REPORT, versions_page
+from lanes.report.table import LEFT, RIGHT, Column, Table, explained, in_markdown, in_terminal
+from lanes.text import cell, plain
+from lanes.units import MISSING, counted, dollars, seconds, sentence, share
+from lanes.words import Lane
+
+MOST_ROWS = 20
+MARKS = {
+    Leaning.REALTIME: "🔵 for real-time",
+    Leaning.BATCH: "🟢 for batch",
+    Leaning.HYBRID: "🔵🟢 for hybrid",
+    Leaning.LAMBDA: "🔵🟢 for lambda",
+    Leaning.UNKNOWN: "⏳ not enough data",
+}
+SAVED = (
+    "All parts add up to the whole. Shared tokens are estimated from instructions and schema; "
+    "shadows and replays are left out."
+)
+MIXED = "Other versions answered in the period too, and calls cannot be split by version."
+UNKNOWN = "Not enough data."
+LINKS = f"[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Reports]({versions_page(REPORT)})"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table of the advice, its chart (SVG and description) in the artifact, and what is said without rows."""
+
+    table: Table[Any]
+    empty: str = UNKNOWN
+    chart: tuple[str, str] | None = None
+    below: str = ""
+
+
+def in_page(advice: Advice) -> str:
+    """Return the whole artifact."""
+    title, *sentences = _sentences(advice)
+    parts = [f"# Advice on {cell(advice.workload)}", f"**{cell(title)}.**"]
+    parts += [cell(each, most=400) for each in sentences]
+    for part in _parts(advice):
+        parts.append(f"## {part.table.title}")
+        if part.chart:
+            parts.append(charts.data_uri(*part.chart))
+        if part.table.rows:
+            parts += [in_markdown(part.table, most=MOST_ROWS), part.table.legend, part.below]
+        else:
+            parts.append(part.empty)
+    return "\n\n".join(filter(None, [*parts, LINKS])) + "\n"
+
+
+def in_console(advice: Advice) -> RenderableType:
+    """Return the advice for a terminal; names are shown as they are, never read as markup."""
+    title, *sentences = _sentences(advice)
+    shown: list[RenderableType] = [Text(plain(title), style="bold")]
+    shown += [Text(plain(each, most=400)) for each in sentences]
+    for part in _parts(advice):
+        if part.table.rows:
+            shown += [Text(), in_terminal(part.table, below=part.table.legend)]
+        elif part.empty is not UNKNOWN:
+            shown += [Text(), Text(f"{part.table.title}: {part.empty}", style="dim")]
+        shown += [Text(each, style="dim") for each in (part.below,) if each]
+    return Group(*shown)
+
+
+def _sentences(advice: Advice) -> list[str]:
+    """Return the recommendation, why, the month beside the one as it is, and which version the figures are about."""
+    against = [sentence(advice.against)] if advice.against else []
+    return [headline(advice), sentence(advice.because), *against, *_of_version(advice)]
+
+
+def _of_version(advice: Advice) -> list[str]:
+    seen = advice.evidence
+    if seen is None or not seen.is_mixed:
+        return []
+    own = seen.realtime.answered + seen.batch.answered
+    said = (
+        f"About version {seen.version}, which is in force: {counted(own, 'answer')} of it. "
+        f"{counted(seen.of_others, 'answer')} of other versions are left out of costs, tokens and corrections, "
+        "and the savings cannot be split by version."
+    )
+    if any(each.basis == "estimated" for each in advice.lanes):
+        said += f" Prices are estimates: a lane needs {MIN_BILLED} billed answers of this version."
+    return [said]
+
+
+def _parts(advice: Advice) -> list[Part]:
+    known = spread(advice)
+    even = advice_charts.break_even(
+        advice.break_even, advice.needs.low if advice.needs else None, known.volume
+    )
+    numbers = break_even(advice, known)
+    return [
+        Part(_criteria(advice.criteria)),
+        Part(_lanes(advice, known), "No item was billed or estimated in the period."),
+        Part(
+            _figures("Break-even", numbers),
+            chart=(even, "Cost of a month over its volume, with one lane and with both"),
+            below=f"{uncertainty(known)} {assumed(advice)}".strip(),
+        ),
+        _plans(advice),
+        _savings(advice),
+        Part(_cases(advice.sensitivities)),
+        Part(
+            _consumers(advice.movable),
+            "No consumer has enough recorded reads to show that it does not read at once.",
+            below="Move them with the playbook `realtime-to-batch`, or set their split with `set_split`."
+            if advice.movable
+            else "",
+        ),
+    ]
+
+
+def _criteria(found: Sequence[Criterion]) -> Table[Criterion]:
+    return Table(
+        "Criteria",
+        found,
+        Column("Criterion", LEFT, "", lambda of: of.name),
+        Column("Evidence", LEFT, "", lambda of: of.evidence),
+        Column("Speaks", LEFT, "for which pattern", lambda of: MARKS[of.leaning]),
+    )
+
+
+def _lanes(advice: Advice, known: Spread) -> Table[LaneCost]:
+    totals = {Lane.REALTIME: known.realtime_total_usd, Lane.BATCH: known.batch_total_usd}
+    fixed = "the lane's monthly cost over its monthly items"
+    return Table(
+        "Cost of an item",
+        advice.lanes,
+        Column("Lane", LEFT, "", lambda of: PATTERNS[of.lane].removesuffix(" only")),
+        Column("API", RIGHT, "the provider's bill, US dollars", lambda of: dollars(of.api_usd)),
+        Column("Infrastructure", RIGHT, fixed, lambda of: dollars(of.infra_usd)),
+        Column("Engineering", RIGHT, fixed, lambda of: dollars(of.engineering_usd)),
+        Column("Total", RIGHT, "all three", lambda of: dollars(of.total_usd)),
+        Column(f"Total with {SURE}", RIGHT, "its interval", lambda of: interval(totals[of.lane])),
+        Column("API price", LEFT, "billed, or estimated where too little was", lambda of: of.basis),
+    )
+
+
+def _figures(title: str, figures: Sequence[Figure]) -> Table[Figure]:
+    return Table(
+        title,
+        figures,
+        Column("What", LEFT, "", lambda of: of.name),
+        Column("Number", LEFT, "", lambda of: of.value),
+        note=explained({each.name: each.meaning for each in figures}),
+    )
+
+
+def _plans(advice: Advice) -> Part:
+    now = advice.now
+    rows = [] if now is None else [(f"as it is: {PATTERNS[now.pattern]}", now)]
+    rows += [(plan_name(advice, each), each) for each in advice.plans if now is not None]
+    columns: list[Column[tuple[str, Plan]]] = [
+        Column("A month", LEFT, "", lambda of: of[0]),
+        Column("In real-time", RIGHT, "of the items", lambda of: share(of[1].share)),
+        Column("Provider", RIGHT, "monthly bill in USD", lambda of: dollars(of[1].provider_usd)),
+        Column("Lanes", RIGHT, "their monthly upkeep", lambda of: dollars(of[1].lanes_usd)),
+        Column("Paid", RIGHT, "both", lambda of: dollars(of[1].paid_usd)),
+    ]
+    if advice.corrections.each_usd is not None:
+        is_known = advice.corrections.rate is not None
+
+        def wrong(of: tuple[str, Plan]) -> str:
+            return dollars(of[1].wrong_usd) if is_known else MISSING
+
+        columns.append(
+            Column("Lost by wrong answers", RIGHT, "worth of missing corrections", wrong)
+        )
+    chart = advice_charts.plans(advice), "What is paid in a month, as it is and by plan"
+    table = Table("A month, by plan", rows, *columns)
+    return Part(table, chart=chart if rows else None)
+
+
+def _savings(advice: Advice) -> Part:
+    rows = saving_rows(advice)
+    table = Table(
+        "What was saved",
+        rows,
+        Column("Counted in this order", LEFT, "", lambda of: of[0]),
+        Column("USD", RIGHT, "in the period, each part after those above it", lambda of: of[1]),
+        Column("Of the first", RIGHT, "its share of the first line", lambda of: of[2]),
+        note=SAVED,
+    )
+    if not rows:
+        seen = advice.evidence
+        is_mixed = seen is not None and seen.is_mixed
+        return Part(
+            table,
+            "Other versions answered in the period too, and calls cannot be split by version."
+            if is_mixed
+            else UNKNOWN,
+        )
+    drawn = advice_charts.steps(saving_parts(advice))
+    return Part(table, chart=(drawn, "What each part saved of the full cost"))
+
+
+def _cases(found: Sequence[Sensitivity]) -> Table[Sensitivity]:
+    def recommended(of: Sensitivity) -> str:
+        return PATTERNS[of.plan.pattern] if of.holds else "inconclusive"
+
+    return Table(
+        "If something were otherwise",
+        found,
+        Column("If", LEFT, "", lambda of: of.case),
+        Column("Recommended", LEFT, "the cheapest plan then", recommended),
+        Column("Paid a month", RIGHT, "provider and lanes", lambda of: dollars(of.plan.paid_usd)),
+        Column("Note", LEFT, "", lambda of: of.note),
+    )
+
+
+def _consumers(movable: Sequence[ConsumerUse]) -> Table[ConsumerUse]:
+    return Table(
+        "Consumers who do not read at once",
+        movable,
+        Column("Consumer", LEFT, "", lambda of: of.consumer or "unnamed"),
+        Column("Reads", RIGHT, "of real-time answers", lambda of: f"{of.reads:,}"),
+        Column("Median until read", RIGHT, "from answered", lambda of: seconds(of.median_s)),
+        Column(
+            "Within 60 s, of all",
+            RIGHT,
+            "including unread ones",
+            lambda of: share(of.at_once_share),
+        ),
+        Column("Never read", RIGHT, "after more than a minute", lambda of: f"{of.unread:,}"),
+        Column("Items on real-time", RIGHT, "routed there", lambda of: f"{of.realtime:,}"),
+    )

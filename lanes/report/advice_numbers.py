@@ -1,0 +1,212 @@
+"""The numbers of an advice in words: break-even with intervals, plans, and what saved what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
+
+from lanes.advice.plans import Plan
+from lanes.advice.recommendation import Advice
+from lanes.advice.spread import Interval, Spread
+from lanes.units import MISSING, counted, dollars, share, usd
+from lanes.words import Lane
+
+PATTERNS = {
+    "realtime": "real-time only",
+    "batch": "batch only",
+    "hybrid": "hybrid",
+    "lambda": "lambda",
+}
+SURE = "95 %"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its name and what it means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def headline(advice: Advice) -> str:
+    """Return the recommendation in a few words."""
+    return f"{advice.workload}: {pattern(advice)}"
+
+
+def pattern(advice: Advice) -> str:
+    """Return the recommended pattern as words."""
+    return "inconclusive" if advice.pattern is None else PATTERNS[advice.pattern]
+
+
+def plan_name(advice: Advice, plan: Plan) -> str:
+    """Return a plan's pattern, marked where it is the recommended one."""
+    return PATTERNS[plan.pattern] + (" (recommended)" if plan is advice.plan else "")
+
+
+def break_even(advice: Advice, known: Spread) -> list[Figure]:
+    """Return the numbers of the break-even, with their intervals where these are known."""
+    needs, even = advice.needs, advice.break_even
+    upkeep = "what keeping it costs, beside the provider's bill"
+    found = [
+        Figure(
+            "Items a month",
+            _volume(advice, known),
+            "at the pace of the period, or as stated",
+        ),
+        Figure("Batch lane a month", _lane_month(Lane.BATCH, advice), upkeep),
+        Figure("Real-time lane a month", _lane_month(Lane.REALTIME, advice), upkeep),
+        Figure(
+            "Items that need real-time",
+            MISSING if needs is None else _between(needs.low, needs.high),
+            "requested, due too soon for a batch, or read at once",
+        ),
+    ]
+    if even is not None:
+        found += [
+            Figure(
+                "Batch is cheaper by", share(even.discount), "of the provider's bill for an item"
+            ),
+            Figure(
+                "Break-even share r*",
+                f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}",
+                "with fewer items that need real-time, a second lane pays",
+            ),
+        ]
+        if needs is not None:
+            volume = even.volume(needs.low)
+            said = f"{counted(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
+            found.append(
+                Figure(
+                    "A second lane pays from",
+                    f"{said}{_surely(known.volume, _items)}",
+                    "where it saves its own cost",
+                )
+            )
+    found.append(
+        Figure(
+            "20 % rule",
+            _rule(advice, known),
+            "a second lane pays below 20 % that need real-time; the ledger uses this workload's r*",
+        )
+    )
+    each_usd = advice.corrections.each_usd
+    if each_usd is not None:
+        meaning = "as stated, by the share of its fields that change"
+        found.append(Figure("A corrected answer is worth", _worth(advice, each_usd), meaning))
+    return found
+
+
+def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
+    """Return what each part took off the first amount, down to the last, in US dollars of the period; empty if unknown.
+
+    The first less all parts is the last, exactly. Parts that are zero are left out.
+    """
+    found = advice.evidence.savings if advice.evidence else None
+    if found is None:
+        return []
+    parts = [
+        ("packing", found.packing_usd),
+        ("caching", found.caching_usd),
+        ("another model on batch", found.model_usd),
+        ("discount, of what had to be batch", found.discount_usd),
+        ("discount, of what routing sent to batch", found.routing_usd),
+        ("other prices than today's", found.prices_usd),
+        ("second passes", found.second_usd),
+        ("retries", found.repeats_usd),
+    ]
+    first, last = ("all real-time, alone, uncached", found.alone_usd), ("paid", found.paid_usd)
+    return [first, *((name, amount) for name, amount in parts if amount), last]
+
+
+def saving_rows(advice: Advice) -> list[tuple[str, str, str]]:
+    """Return the same as text: what each part saved or added, its amount, and its share of the first."""
+    parts = saving_parts(advice)
+
+    def row(place: int, name: str, amount: Decimal) -> tuple[str, str, str]:
+        if 0 < place < len(parts) - 1:
+            name = f"{'saved' if amount >= 0 else 'added'} by {name}"
+        whole = parts[0][1]
+        return name, usd(abs(amount)), share(float(abs(amount) / whole)) if whole else MISSING
+
+    return [row(place, *part) for place, part in enumerate(parts)]
+
+
+def assumed(advice: Advice) -> str:
+    """Return which monthly costs of the lanes are assumed; empty where all are set."""
+    names = [
+        f"{PATTERNS[lane].removesuffix(' only')} {kind}" for lane, kind in advice.overheads.assumed
+    ]
+    return (
+        f"Assumed monthly costs: {', '.join(names)}. Set them with `lanes overhead set`."
+        if names
+        else ""
+    )
+
+
+def uncertainty(known: Spread) -> str:
+    """Return what the intervals rest on, or why there are none."""
+    if known.realtime_usd is not None:
+        return f"Intervals hold with {SURE} confidence, by how {known.days} days differ (jackknife by days)."
+    return f"No intervals: {counted(known.days, 'day')} seen; they need 7 with billed calls."
+
+
+def interval(found: Interval | None) -> str:
+    """Return both ends of an interval of US dollars."""
+    if found is None:
+        return MISSING
+    high = dollars(found.high) if isfinite(found.high) else "any"
+    return f"{dollars(found.low)} to {high}"
+
+
+def _volume(advice: Advice, known: Spread) -> str:
+    if advice.items_per_month is None:
+        return MISSING
+    how = "stated" if advice.is_volume_stated else "projected"
+    return f"{round(advice.items_per_month):,} ({how}){_surely(known.items_per_month, _items)}"
+
+
+def _lane_month(lane: Lane, advice: Advice) -> str:
+    return advice.overheads.of(lane).removeprefix(f"{lane} ")
+
+
+def _worth(advice: Advice, each_usd: float) -> str:
+    of, said = advice.corrections, dollars(each_usd)
+    if of.distance == 1:
+        return said
+    return f"{said}: {share(of.distance)} of its fields change, {dollars(of.whole_usd)} for all"
+
+
+def _rule(advice: Advice, known: Spread) -> str:
+    """Return what the rule of thumb says, what the workload's own numbers say, and how surely."""
+    words = {True: "a second lane pays", False: "it does not pay", None: "undecided"}
+    said = f"the rule says: {words[advice.rule.says_hybrid]}; the ledger says: {words[advice.rule.computed_hybrid]}"
+    if known.share is not None and advice.rule.computed_hybrid is not None:
+        said += ", not surely" if known.pays(advice) is None else ", surely"
+    verdict = {
+        True: "they agree",
+        False: "the rule misleads here",
+        None: "not enough data to compare",
+    }
+    return f"{said}; {verdict[advice.rule.agrees]}"
+
+
+def _surely(found: Interval | None, said: Callable[[float], str]) -> str:
+    if found is None:
+        return ""
+    low, high = said(found.low), said(found.high)
+    return f"; {SURE} surely" if low == high else f"; {SURE}: {low} to {high}"
+
+
+def _share(break_even: float, of: str = "") -> str:
+    return "none: it never pays" if break_even <= 0 else share(break_even) + of
+
+
+def _items(number: float) -> str:
+    return f"{round(number):,}" if isfinite(number) else "none"
+
+
+def _between(low: float, high: float) -> str:
+    if share(low) == share(high):
+        return share(low)
+    return f"{share(low)} to {share(high)}, depending on unrecorded reads"

@@ -1,0 +1,531 @@
+"""The tables of the report's second page: how the lanes work, and how they are steered and used.
+
+One file because it is read as one: a table is a title, its rows and a line for each figure.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lanes.advice.evidence import ConsumerUse
+from lanes.advice.recommendation import Advice
+from lanes.money.always_valid import SampleShare
+from lanes.money.budget import BudgetStatus
+from lanes.promises.batches import health, trouble
+from lanes.report import advice_numbers, summary
+from lanes.report.figures import (
+    AmendmentFigures,
+    BatchFigures,
+    BatchTotals,
+    CachingFigures,
+    CallFigures,
+    CapacityFigures,
+    DeadlineFigures,
+    Failure,
+    LaneFigures,
+    PackFigures,
+    RefusalFigures,
+    ReplayFigures,
+    RescueFigures,
+    RouteFigures,
+    ShedFigures,
+    SplitFigures,
+    StateFigures,
+    WaitFigures,
+    WindowFigures,
+)
+from lanes.report.snapshot import Snapshot
+from lanes.report.summary import reason_name
+from lanes.report.table import LEFT, RIGHT, Column, Table, out_of
+from lanes.report.tables import (
+    LANE,
+    WORKLOAD,
+    deadline_columns,
+    incidents,
+    rate_or_dash,
+    rollouts,
+    slashed,
+)
+from lanes.routing.capacity import Limit
+from lanes.units import MISSING, clock, count, counted, ratio, seconds, share, usd
+from lanes.words import BatchState, FlushReason, ItemState, Lane, Reason
+
+ROUTES, BATCHES = "Routing mix", "Batches"
+ADVISED = "items received in the last 30 days"  # what advice looks at
+ONLY_COUNTED = "only_counted: those of a source and day after its first 1,000, which are not kept."
+STEPS = 6  # of the bar of the fastest batch
+STATES = {
+    ItemState.RECEIVED: "waits for the router",
+    ItemState.ROUTED: "waits for its lane",
+    ItemState.WORKING: "is in a call or a batch",
+    ItemState.ANSWERED: "has a provisional answer",
+    ItemState.SETTLED: "has its final answer",
+    ItemState.FAILED: "gets no answer unless it is retried",
+    ItemState.CANCELED: "was withdrawn",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The items of a workload that were predicted to be back in time with about the same probability."""
+
+    workload: str
+    label: str
+    items: int
+    stated: float
+    back: float
+    brier: str
+
+
+def tables(snapshot: Snapshot) -> list[Table[Any]]:
+    """Return every table of the page in its order; those without rows have nothing to show."""
+    return [
+        incidents(snapshot, snapshot.incidents),
+        rollouts(snapshot.rollouts),
+        routes(snapshot),
+        throughput(snapshot),
+        batches(snapshot),
+        batch_totals(snapshot),
+        deadlines(snapshot),
+        calibration(snapshot),
+        rescues(snapshot),
+        sheds(snapshot),
+        waits(snapshot),
+        pack_sizes(snapshot),
+        windows(snapshot),
+        calls(snapshot),
+        caching(snapshot),
+        capacity(snapshot),
+        budgets(snapshot.budgets),
+        splits(snapshot),
+        replays(snapshot),
+        amendments(snapshot),
+        reads(snapshot),
+        advice(snapshot),
+        states(snapshot),
+        failures(snapshot),
+        refusals(snapshot),
+    ]
+
+
+def routes(snapshot: Snapshot) -> Table[RouteFigures]:
+    """Return how the decisions of the period divide among lanes and reasons."""
+    whole = Counter[str]()
+    for each in snapshot.routes:
+        whole[each.workload] += each.items
+    rows = sorted(snapshot.routes, key=lambda of: (of.workload, of.lane == Lane.BATCH, -of.items))
+    return Table(
+        ROUTES,
+        rows,
+        LANE,
+        Column("Reason", LEFT, "", lambda of: reason_name(of.reason)),
+        Column("Decisions", RIGHT, "each new decision counts", lambda of: count(of.items)),
+        Column("Share", RIGHT, "of its workload", lambda of: share(of.items / whole[of.workload])),
+    )
+
+
+def throughput(snapshot: Snapshot) -> Table[LaneFigures]:
+    """Return how much each lane answers while it is busy."""
+    return Table(
+        "Throughput",
+        snapshot.lanes,
+        LANE,
+        Column("Answers", RIGHT, "including authoritative passes", lambda of: count(of.answers)),
+        Column("Busy", RIGHT, "from first attempt to last answer", lambda of: seconds(of.busy_s)),
+        Column(
+            "Answers per minute", RIGHT, "over that time", lambda of: rate_or_dash(of.per_minute)
+        ),
+    )
+
+
+def batches(snapshot: Snapshot) -> Table[BatchFigures]:
+    """Return the newest batches, and every open one."""
+    speeds = [of.items_per_minute_until_ended for of in snapshot.batches]
+    fastest = max((each for each in speeds if each), default=0.0)
+
+    def state(of: BatchFigures) -> str:
+        wrong = trouble(of, snapshot.incidents)
+        done = f"{share(summary.done_share(of))} done" if of.state == BatchState.SUBMITTED else ""
+        return ", ".join(filter(None, (of.state, done, wrong if wrong != of.state else "")))
+
+    def speed(of: BatchFigures) -> str:
+        rate_ = of.items_per_minute_until_ended
+        bar = "█" * max(1, round(STEPS * rate_ / fastest)) if rate_ else ""
+        return f"{bar} {rate_or_dash(rate_)}".strip()
+
+    def time(of: BatchFigures) -> str:
+        return summary.batch_time(of, snapshot.taken_at)
+
+    return Table(
+        f"{BATCHES}: {health(snapshot.batches, snapshot.incidents)}",
+        snapshot.batches,
+        Column("Batch", LEFT, "", lambda of: f"#{of.batch_id}"),
+        WORKLOAD,
+        Column("State", LEFT, "with the share of its requests that is done", state),
+        Column(
+            "Valid", RIGHT, "items with a valid answer", lambda of: out_of(of.succeeded, of.items)
+        ),
+        Column("Time", LEFT, "from submitted to ended", time),
+        Column("Items a minute", RIGHT, "its items over that time", speed),
+        Column("Note", LEFT, "", lambda of: of.note or MISSING),
+    )
+
+
+def batch_totals(snapshot: Snapshot) -> Table[BatchTotals]:
+    """Return the batches of each workload together, once a workload has several."""
+    has_several = any(of.batches > 1 for of in snapshot.batch_totals)
+    return Table(
+        "Batches by workload",
+        snapshot.batch_totals if has_several else (),
+        WORKLOAD,
+        Column(
+            "Batches that ended",
+            RIGHT,
+            "of those intended",
+            lambda of: out_of(of.ended, of.batches),
+        ),
+        Column("Items", RIGHT, "in all of them", lambda of: count(of.items)),
+        Column("p50", RIGHT, "from submitted to ended", lambda of: seconds(of.p50_s)),
+        Column("p95", RIGHT, "from submitted to ended", lambda of: seconds(of.p95_s)),
+        Column("Items a minute", RIGHT, "while submitted", lambda of: rate_or_dash(of.per_minute)),
+        Column(
+            "Failed", RIGHT, "returned without a valid answer", lambda of: share(of.failure_share)
+        ),
+    )
+
+
+def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
+    """Return due times met and missed, by the lane and the reason of the newest route."""
+    reason = Column[DeadlineFigures]("Reason", LEFT, "", lambda of: reason_name(of.reason))
+    lane, *figures = deadline_columns()
+    is_late = any(of.reason == Reason.OVERDUE for of in snapshot.deadlines)
+    note = "Reason overdue: due before the item arrived." if is_late else ""
+    return Table("Deadlines by reason", snapshot.deadlines, lane, reason, *figures, note=note)
+
+
+def calibration(snapshot: Snapshot) -> Table[Prediction]:
+    """Return how right the predicted on-time probabilities were: all of a workload, then bin by bin."""
+    rows = [
+        Prediction(of.workload, label, part.items, part.stated, part.back, brier)
+        for of in snapshot.calibration
+        for label, part, brier in (
+            ("all", of, f"{of.brier:.3f}"),
+            *((f"{share(bin.low)} to {share(bin.high)}", bin, "") for bin in of.bins),
+        )
+    ]
+    return Table(
+        "Predicted batch times",
+        rows,
+        WORKLOAD,
+        Column("Predicted probability", RIGHT, "of being back in time", lambda of: of.label),
+        Column("Items", RIGHT, "with that prediction", lambda of: count(of.items)),
+        Column("Mean prediction", RIGHT, "of the items", lambda of: f"{of.stated * 100:.1f} %"),
+        Column("Were in time", RIGHT, "share of the items", lambda of: f"{of.back * 100:.1f} %"),
+        Column("Brier score", RIGHT, "0 is perfect, 0.25 is a coin toss", lambda of: of.brier),
+        note="A sample of the due items that went to a batch.",
+    )
+
+
+def rescues(snapshot: Snapshot) -> Table[RescueFigures]:
+    """Return what real time took over from late batches, whether that was in time, and its cost."""
+    return Table(
+        "Rescued from late batches",
+        snapshot.rescues,
+        WORKLOAD,
+        Column("Rescued", RIGHT, "their batch would be late", lambda of: count(of.items)),
+        Column(
+            "In time",
+            RIGHT,
+            "of those due or answered",
+            lambda of: out_of(of.met, of.items - of.waiting),
+        ),
+        Column("Cost in real time", RIGHT, "billed there", lambda of: usd(of.usd)),
+        Column("Paid twice", RIGHT, "where the batch was billed too", lambda of: usd(of.twice_usd)),
+    )
+
+
+def sheds(snapshot: Snapshot) -> Table[ShedFigures]:
+    """Return what real time gave to batches because it had no capacity, and when that was answered."""
+    return Table(
+        "Shed to batches",
+        snapshot.sheds,
+        WORKLOAD,
+        Column("Items", RIGHT, "that real time had no capacity for", lambda of: count(of.items)),
+        Column("Saved", RIGHT, "as estimated", lambda of: usd(of.saved_usd)),
+        Column(
+            "Answered",
+            RIGHT,
+            "of the newest thousand",
+            lambda of: out_of(of.answered, of.looked_at),
+        ),
+        Column("p50, p95", RIGHT, "from shed to answered", lambda of: slashed(of.p50_s, of.p95_s)),
+        Column("Reason of the newest", LEFT, "", lambda of: of.why),
+    )
+
+
+def waits(snapshot: Snapshot) -> Table[WaitFigures]:
+    """Return how long real-time items wait for their call."""
+    return Table(
+        "Waits for a real-time call",
+        snapshot.waits,
+        WORKLOAD,
+        Column("Items", RIGHT, "that a call asked for", lambda of: count(of.items)),
+        Column("p50", RIGHT, "from received to asked", lambda of: seconds(of.p50_s)),
+        Column("p95", RIGHT, "from received to asked", lambda of: seconds(of.p95_s)),
+    )
+
+
+def pack_sizes(snapshot: Snapshot) -> Table[PackFigures]:
+    """Return how many items share a call, and whether that harms their answers."""
+
+    def size(of: PackFigures) -> str:
+        return "as allowed" if of.size is None else f"{of.size} of {of.allowed}"
+
+    def since(of: PackFigures) -> str:
+        return MISSING if of.since is None else clock(of.since, beside=snapshot.taken_at)
+
+    return Table(
+        "Pack sizes",
+        snapshot.packs,
+        LANE,
+        Column("Items a call", RIGHT, "at most, of those allowed", size),
+        Column(
+            "Packed agrees", RIGHT, "same answer alone; n compared", lambda of: _agreed(of.packed)
+        ),
+        Column("Single agrees", RIGHT, "items asked alone twice", lambda of: _agreed(of.alone)),
+        Column("Since", LEFT, "", since),
+        Column("Because", LEFT, "", lambda of: of.why or MISSING),
+        Column("Checks", RIGHT, "cost of the comparisons", lambda of: usd(of.checks_usd)),
+    )
+
+
+def windows(snapshot: Snapshot) -> Table[WindowFigures]:
+    """Return how long real-time items gather, and why their window ends."""
+
+    def ended(why: FlushReason) -> Callable[[WindowFigures], str]:
+        return lambda of: share(of.left.get(why, 0) / of.items)
+
+    return Table(
+        "Real-time windows",
+        snapshot.windows,
+        WORKLOAD,
+        Column("Items per call", RIGHT, "the mean", lambda of: ratio(of.items_per_call)),
+        Column("Mean wait", RIGHT, "for items to share a call", lambda of: seconds(of.mean_wait_s)),
+        Column("Full", RIGHT, "share of items whose call was full", ended(FlushReason.FULL)),
+        Column("Pressed", RIGHT, "one of them could not wait longer", ended(FlushReason.PRESSED)),
+        Column("Time up", RIGHT, "the window had ended", ended(FlushReason.OVER)),
+        Column("No more expected", RIGHT, "no other item was likely", ended(FlushReason.HOPELESS)),
+    )
+
+
+def calls(snapshot: Snapshot) -> Table[CallFigures]:
+    """Return how well calls are used: items that share one, and tokens per item."""
+    return Table(
+        "Calls and packing",
+        snapshot.calls,
+        LANE,
+        Column("Calls", RIGHT, "billed, including shadows and replays", lambda of: count(of.calls)),
+        Column("Items per call", RIGHT, "the mean", lambda of: ratio(of.items_per_call)),
+        Column(
+            "Input tokens / item",
+            RIGHT,
+            "with cached",
+            lambda of: ratio(of.prompt_tokens / of.items),
+        ),
+        Column(
+            "Output tokens / item", RIGHT, "the mean", lambda of: ratio(of.output_tokens / of.items)
+        ),
+        Column("From cache", RIGHT, "of the input tokens", lambda of: share(summary.cached(of))),
+    )
+
+
+def caching(snapshot: Snapshot) -> Table[CachingFigures]:
+    """Return whether calls mark what they share for the provider's cache, and what that saved."""
+
+    def ago(moment: datetime) -> str:
+        return f"{seconds((snapshot.taken_at - moment).total_seconds())} ago"
+
+    return Table(
+        "Shared context",
+        snapshot.caching,
+        LANE,
+        Column("Cache", LEFT, "whether calls mark what they share", lambda of: of.state),
+        Column("Hit rate", RIGHT, "marked tokens that were cached", lambda of: share(of.hit_rate)),
+        Column("Pays from", RIGHT, "hit rate that breaks even", lambda of: share(of.pays_from)),
+        Column("Calls", RIGHT, "the hit rate was measured in", lambda of: count(of.calls)),
+        Column("Reviewed", RIGHT, "when decided last", lambda of: ago(of.looked_at)),
+        Column("Saved", RIGHT, "against no cache", lambda of: usd(of.saved_usd)),
+    )
+
+
+def capacity(snapshot: Snapshot) -> Table[tuple[CapacityFigures, Limit]]:
+    """Return what the provider's limits leave of each model, and how long its waiting work takes."""
+
+    def ago(moment: datetime) -> str:
+        return f"{seconds((snapshot.taken_at - moment).total_seconds())} ago"
+
+    return Table(
+        "Capacity of real time",
+        [(of, limit) for of in snapshot.capacity for limit in of.limits],
+        Column("Model", LEFT, "", lambda of: of[0].model),
+        Column("Limit", LEFT, "", lambda of: of[1].kind.said),
+        Column("Per minute", RIGHT, "what the provider allows", lambda of: count(of[1].limit)),
+        Column("Left", RIGHT, "when last reported", lambda of: count(int(of[1].remaining))),
+        Column("Reported", RIGHT, "when the provider said so", lambda of: ago(of[1].seen_at)),
+        Column("Waiting", RIGHT, "items that need this model", lambda of: count(of[0].waiting)),
+        Column("Drain time", RIGHT, "until they are answered", lambda of: seconds(of[0].drain_s)),
+    )
+
+
+def budgets(found: Sequence[BudgetStatus]) -> Table[BudgetStatus]:
+    """Return what each budget has spent and reserved in its period, and what is left."""
+    return Table(
+        "Budgets",
+        found,
+        Column("Budget", LEFT, "", lambda of: f"{of.budget.workload}: {of.budget.subject}"),
+        Column("Spent", RIGHT, "billed, or possibly billed", lambda of: usd(of.used_usd)),
+        Column("Reserved", RIGHT, "at most, for work in progress", lambda of: usd(of.reserved_usd)),
+        Column("Left", RIGHT, "neither spent nor reserved", lambda of: usd(of.rest_usd)),
+        Column("Soft", RIGHT, "above it, batch is preferred", lambda of: usd(of.budget.soft_usd)),
+        Column("Hard", RIGHT, "never exceeded", lambda of: usd(of.budget.hard_usd)),
+        Column("State", RIGHT, "share spent, or why nothing is paid", lambda of: of.state),
+    )
+
+
+def splits(snapshot: Snapshot) -> Table[SplitFigures]:
+    """Return which share of the undecided items goes to real time, and who set it."""
+    return Table(
+        "Splits in force",
+        snapshot.splits,
+        WORKLOAD,
+        Column("Consumer", LEFT, "", lambda of: of.consumer or "all"),
+        Column(
+            "To real-time", RIGHT, "if no rule decides", lambda of: f"{of.basis_points / 100:g} %"
+        ),
+        Column("Set by", LEFT, "", lambda of: of.who),
+        Column("Why", LEFT, "", lambda of: of.why),
+        Column("Since", LEFT, "", lambda of: clock(of.set_at, beside=snapshot.taken_at)),
+    )
+
+
+def replays(snapshot: Snapshot) -> Table[ReplayFigures]:
+    """Return open replays, and those of the period."""
+    return Table(
+        "Replays",
+        snapshot.replays,
+        WORKLOAD,
+        Column("Generation", RIGHT, "", lambda of: str(of.generation)),
+        Column("Version", RIGHT, "", lambda of: str(of.version)),
+        Column("State", LEFT, "", lambda of: of.state),
+        Column(
+            "Answered", RIGHT, "of the items it has read", lambda of: out_of(of.answered, of.items)
+        ),
+        Column("Failed", RIGHT, "work without an answer", lambda of: count(of.failed)),
+        Column("Cost", RIGHT, "billed so far", lambda of: usd(of.cost_usd)),
+        note="Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it.",
+    )
+
+
+def amendments(snapshot: Snapshot) -> Table[AmendmentFigures]:
+    """Return the late data of the period."""
+    return Table(
+        "Late data",
+        snapshot.amendments,
+        WORKLOAD,
+        Column("Amendments applied", RIGHT, "in the period", lambda of: count(of.applied)),
+        Column("Waiting for their item", RIGHT, "now", lambda of: count(of.waiting)),
+    )
+
+
+def reads(snapshot: Snapshot) -> Table[tuple[str, ConsumerUse]]:
+    """Return who reads real-time answers, and how soon."""
+    return Table(
+        "Reads of real-time answers",
+        [
+            (of.workload, consumer)
+            for of in snapshot.advice
+            if of.evidence is not None
+            for consumer in of.evidence.consumers
+            if consumer.reads
+        ],
+        Column("Workload", LEFT, "", lambda of: of[0]),
+        Column("Consumer", LEFT, "", lambda of: of[1].consumer or "unnamed"),
+        Column("Reads", RIGHT, "answers that were read", lambda of: count(of[1].reads)),
+        Column("Median until read", RIGHT, "from answered", lambda of: seconds(of[1].median_s)),
+        Column("Within 60 s", RIGHT, "of the reads", lambda of: share(of[1].at_once / of[1].reads)),
+        Column("Never read", RIGHT, "after more than a minute", lambda of: count(of[1].unread)),
+        note=f"Of {ADVISED}.",
+    )
+
+
+def advice(snapshot: Snapshot) -> Table[Advice]:
+    """Return the recommended pattern of each workload."""
+    return Table(
+        "Advice",
+        snapshot.advice,
+        WORKLOAD,
+        Column("Pattern", LEFT, "", advice_numbers.pattern),
+        Column("Because", LEFT, "", lambda of: of.because),
+        Column("Could move to batch", LEFT, "", lambda of: _movable(of.movable)),
+        note=f"By {ADVISED}. Every criterion with its evidence: `lanes advise WORKLOAD`.",
+    )
+
+
+def states(snapshot: Snapshot) -> Table[str]:
+    """Return where the items of each workload stand now."""
+
+    def of(workload: str) -> list[StateFigures]:
+        return [each for each in snapshot.states if each.workload == workload]
+
+    def number(workload: str) -> str:
+        return count(sum(each.items for each in of(workload)))
+
+    def listed(workload: str) -> str:
+        return ", ".join(f"{count(each.items)} {each.state}" for each in of(workload))
+
+    meanings = "; ".join(f"{state} {meaning}" for state, meaning in STATES.items())
+    return Table(
+        "Items",
+        snapshot.workloads,
+        Column("Workload", LEFT, "", lambda name: name),
+        Column("Items", RIGHT, "received in the period", number),
+        Column("Where they stand", LEFT, meanings, listed),
+    )
+
+
+def failures(snapshot: Snapshot) -> Table[Failure]:
+    """Return the newest items without an answer, or whose authoritative pass failed."""
+    return Table(
+        "Items without an answer, or whose authoritative pass failed",
+        snapshot.failures,
+        WORKLOAD,
+        Column("Key", LEFT, "", lambda of: of.key),
+        Column("Reason", LEFT, "", lambda of: of.reason),
+    )
+
+
+def refusals(snapshot: Snapshot) -> Table[RefusalFigures]:
+    """Return how many inputs the doors refused, by reason."""
+    reasons = {of.reason for of in snapshot.refusals}
+    return Table(
+        "Inputs refused at the doors",
+        snapshot.refusals,
+        WORKLOAD,
+        Column("Reason", LEFT, "", lambda of: of.reason),
+        Column("Inputs", RIGHT, "listed in `lanes.rejected_log`", lambda of: count(of.inputs)),
+        note=ONLY_COUNTED if "only_counted" in reasons else "",
+    )
+
+
+def _movable(consumers: Sequence[ConsumerUse]) -> str:
+    if not consumers:
+        return MISSING
+    first = consumers[0].consumer or "items without a consumer"
+    more = len(consumers) - 1
+    return f"{first} and {counted(more, 'more consumer')}" if more else first
+
+
+def _agreed(of: SampleShare) -> str:
+    return MISSING if of.value is None else f"{of.value:.2f} (n {of.samples:,})"

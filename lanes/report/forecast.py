@@ -1,0 +1,98 @@
+"""A forecast for a terminal: what a file costs on each lane, and where its items would go."""
+
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lanes.report.summary import lane_name, reason_name
+from lanes.report.table import LEFT, RIGHT, Column, Table, in_terminal
+from lanes.routing.forecast import FilePlan, Forecast
+from lanes.routing.prospect import percent
+from lanes.text import plain
+from lanes.units import MISSING, count, counted, seconds, share, usd
+from lanes.words import Lane
+
+ANSWERED = "real time after what already waits; a batch with the workload's `confidence`"
+BY = "real time after what already waits; a batch with this probability"
+
+
+def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
+    """Show each way to answer all items, and how they would be routed: calls, cost, and when they are done."""
+    done, meaning = (
+        ("Answered", ANSWERED) if found.by is None else (f"By {_moment(found.by, zone)}", BY)
+    )
+    table = Table[FilePlan | None](
+        f"{_items(found)}: estimates in USD",
+        [*found.plans, None],  # None: as routed now
+        Column("", LEFT, "", lambda plan: "As routed now" if plan is None else _name(plan)),
+        Column("Calls", RIGHT, "to the provider", lambda plan: count(plan.calls) if plan else ""),
+        Column(
+            "Cost",
+            RIGHT,
+            "at the current pack sizes and cache hits",
+            lambda plan: usd(_usd(plan, found)),
+        ),
+        Column("Per 1,000", RIGHT, "items", lambda plan: _each(_usd(plan, found), found)),
+        Column(done, LEFT, meaning, lambda plan: _done(plan, zone) if plan else ""),
+    )
+    legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
+    notes = (Text(each, "yellow") for each in found.notes)
+    return Group(in_terminal(table, below=legend), *notes)
+
+
+def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
+    """Show where the items would go if they arrived now, with each reason, its share and an example."""
+
+    def example(way: tuple[Lane, str]) -> str:
+        one = next((each for each in found.examples if (each.lane, each.reason) == way), None)
+        return f"{one.place}: {one.explanation}" if one else MISSING
+
+    table = Table(
+        f"{_items(found)}, if they arrived now",
+        sorted(found.routes, key=lambda way: -found.routes[way]),
+        Column("Lane", LEFT, "", lambda way: lane_name(way[0])),
+        Column("Reason", LEFT, "", lambda way: reason_name(way[1])),
+        Column("Items", RIGHT, "that would go there", lambda way: count(found.routes[way])),
+        Column(
+            "Share",
+            RIGHT,
+            "of the items of the file",
+            lambda way: share(found.routes[way] / found.items),
+        ),
+        Column("For example", LEFT, "", example),
+    )
+    return in_terminal(table, below=table.legend)
+
+
+def _items(found: Forecast) -> str:
+    return f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}"
+
+
+def _usd(plan: FilePlan | None, found: Forecast) -> Decimal:
+    return found.as_routed_usd if plan is None else plan.usd
+
+
+def _name(plan: FilePlan) -> str:
+    name = "All real-time" if plan.lane is Lane.REALTIME else "All batch"
+    return f"{name}, each alone" if plan.pack == 1 else f"{name}, {plan.pack} a call"
+
+
+def _each(amount: Decimal, found: Forecast) -> str:
+    return usd(amount / found.items * 1000) if found.items else MISSING
+
+
+def _done(plan: FilePlan, zone: ZoneInfo) -> str:
+    """Return when the items of a plan are answered, or with which probability by the due time."""
+    if plan.lane is Lane.REALTIME:
+        return MISSING if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"
+    if plan.probability is not None:
+        return f"{percent(plan.probability)} chance"
+    return MISSING if plan.back_at is None else f"back by {_moment(plan.back_at, zone)}"
+
+
+def _moment(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"

@@ -1,0 +1,104 @@
+"""The report as two Prefect Markdown artifacts: the page that people read, and a second one with everything else.
+
+Tables have at most seven columns, charts are images, and a page stays below 50 KB.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from lanes.report import details, examples, pictures, summary, tables
+from lanes.report.links import DETAILS, REPORT, versions_page
+from lanes.report.snapshot import Snapshot
+from lanes.report.table import Table, in_markdown
+from lanes.settling.listing import AnswerExample
+from lanes.text import cell
+from lanes.units import counted
+from lanes.words import ItemState
+
+MOST_BYTES = 50_000
+ROWS = (50, 25, 10, 4, 2)  # of a table; the first that keeps a page below MOST_BYTES
+MOST_ROWS = 12  # of a table of the first page
+TOO_LONG = "The report is longer than an artifact can be; `lanes report --all` shows it.\n"
+NOTHING_OPEN = (
+    "Nothing. No incident is open, every model answers and no rollout waits for approval."
+)
+MEANINGS = "What each figure means: `docs/reference/report.md`."
+LINKS = (
+    ("Failed items", '/v2/events?events=["lanes.item.failed"]'),
+    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
+    ("Real-time runs", "/v2/runs?tags=realtime"),
+    ("Batch runs", "/v2/runs?tags=batch"),
+    ("Rollouts", "/v2/runs?tags=rollout"),
+    ("Replays", "/v2/runs?tags=replay"),
+    ("All reports", versions_page(REPORT)),
+)
+
+
+def main_page(
+    snapshot: Snapshot,
+    samples: Sequence[AnswerExample] = (),
+    *,
+    details_page: str = versions_page(DETAILS),
+) -> str:
+    """Return the page that people read; `details_page` is the address of everything else."""
+    links = [("Everything else", details_page), *LINKS]
+    return _fitted(lambda most: _main_parts(snapshot, samples, links, min(most, MOST_ROWS)))
+
+
+def details_page(snapshot: Snapshot) -> str:
+    """Return the page with everything else."""
+    return _fitted(lambda most: _detail_parts(snapshot, most))
+
+
+def _fitted(parts: Callable[[int], Iterable[str]]) -> str:
+    """Return a page below 50 KB: tables are cut, and say so, until it is."""
+    pages = ("\n\n".join(filter(None, parts(most))) + "\n" for most in ROWS)
+    return next((page for page in pages if len(page.encode()) < MOST_BYTES), TOO_LONG)
+
+
+def _main_parts(
+    snapshot: Snapshot,
+    samples: Sequence[AnswerExample],
+    links: Sequence[tuple[str, str]],
+    most: int,
+) -> Iterator[str]:
+    yield f"**{cell(summary.headline(snapshot), most=400)}**"
+    yield " · ".join(f"[{name}]({address})" for name, address in links)
+    yield "\n".join(f"- {cell(each, most=300)}" for each in summary.sentences(snapshot))
+    yield "### What needs a person"
+    pressing = [*tables.attention(snapshot)]
+    failed = summary.items(snapshot, [ItemState.FAILED])
+    for each in pressing:
+        yield _section(each, most, level=4)
+    if failed:
+        yield f"{counted(failed, 'item')} failed: the second page has their reasons; `lanes retry` tries them again."
+    if not pressing and not failed:
+        yield NOTHING_OPEN
+    if snapshot.lanes:
+        yield _section(tables.lanes(snapshot), most)
+    if snapshot.costs:
+        cost = tables.costs(snapshot)
+        yield _section(cost, most, above=pictures.costs(snapshot))
+    for each in (tables.deadlines(snapshot), *tables.quality(snapshot)):
+        if each.rows:
+            yield _section(each, most)
+    if samples:
+        yield "### Sample answers\n\n" + in_markdown(examples.as_table(samples), most=most)
+    yield MEANINGS
+
+
+def _detail_parts(snapshot: Snapshot, most: int) -> Iterator[str]:
+    charts = {details.ROUTES: pictures.routing, details.BATCHES: pictures.throughput}
+    yield f"[The report]({versions_page(REPORT)}) · figures {summary.period(snapshot)}"
+    if snapshot.lanes:
+        yield "### Latency, received to answered\n\n" + pictures.latency(snapshot)
+    for each in details.tables(snapshot):
+        if each.rows:
+            chart = charts.get(each.title.partition(":")[0])
+            yield _section(each, most, above=chart(snapshot, most) if chart else "")
+    yield MEANINGS
+
+
+def _section(table: Table[Any], most: int, *, above: str = "", level: int = 3) -> str:
+    parts = (f"{'#' * level} {table.title}", above, in_markdown(table, most=most), table.note)
+    return "\n\n".join(filter(None, parts))

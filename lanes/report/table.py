@@ -1,0 +1,112 @@
+"""Tables that a terminal and a Markdown page show alike, and what each of their figures means."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lanes.text import cell, plain
+from lanes.units import count
+
+Row = TypeVar("Row")
+Row_contra = TypeVar("Row_contra", contravariant=True)
+Side = Literal["left", "right"]
+LEFT: Side = "left"
+RIGHT: Side = "right"
+LONGEST = 300  # characters of a cell
+MOST_ROWS = 20  # of a table in a terminal; the others are counted
+NO_BREAK = "\u00a0"  # a space at which no line ends
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row_contra]):
+    """A figure of a table: its heading, its side, what it means, and its text for a row.
+
+    `cell` returns plain text, which each rendering escapes. A name (a workload, a reason) has no meaning to explain.
+    """
+
+    head: str
+    side: Side
+    meaning: str
+    cell: Callable[[Row_contra], str]
+
+
+class Table(Generic[Row]):
+    """Rows under a title, with a column for each figure; `note` is a sentence below them."""
+
+    def __init__(
+        self, title: str, rows: Sequence[Row], *columns: Column[Row], note: str = ""
+    ) -> None:
+        self.title, self.rows, self.columns, self.note = title, rows, columns, note
+
+    @property
+    def heads(self) -> list[str]:
+        """The headings."""
+        return [each.head for each in self.columns]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The text of every row, not escaped yet."""
+        return [[each.cell(row) for each in self.columns] for row in self.rows]
+
+    @property
+    def legend(self) -> str:
+        """The note, and what each figure means, in one line."""
+        return explained({each.head: each.meaning for each in self.columns}, self.note)
+
+
+def explained(meanings: Mapping[str, str], note: str = "") -> str:
+    """Return a legend in one line: "Met: in time. Missed: late, or failed."; names without a meaning are left out."""
+    said = [f"{head}: {meaning}." for head, meaning in meanings.items() if meaning]
+    return " ".join([note, *said] if note else said)
+
+
+def in_terminal(table: Table[Row], *, below: str = "", most: int = MOST_ROWS) -> RenderableType:
+    """Return a table for a terminal, with its title above it on one line and `below` under it."""
+    shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+    shown.pad_edge, shown.show_edge, shown.collapse_padding = False, False, True
+    for each in table.columns:
+        shown.add_column(each.head, justify=each.side, no_wrap=each.side == RIGHT)
+    for row in table.cells[:most]:
+        shown.add_row(*(Text(plain(text, most=LONGEST), overflow="fold") for text in row))
+    notes = [below, left_out(len(table.rows), most)]
+    return Group(*titled(shown), *(Text(each, "dim") for each in notes if each))
+
+
+def titled(table: RichTable) -> tuple[Text, RichTable]:
+    """Return the title in bold, and the table without it: rich would wrap a title to the table's width."""
+    title, table.title = str(table.title), None
+    return Text(title, style="bold"), table
+
+
+def in_markdown(table: Table[Row], *, most: int) -> str:
+    """Return a Markdown table of at most `most` rows; numbers never break over two lines."""
+    if not table.rows:
+        return "Nothing yet."
+    rules = [":--" if each.side == LEFT else "--:" for each in table.columns]
+    rows = [
+        [_escaped(text, each.side) for text, each in zip(row, table.columns, strict=True)]
+        for row in table.cells[:most]
+    ]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in [table.heads, rules, *rows])
+    more = left_out(len(table.rows), most)
+    return f"{lines}\n\n{more}" if more else lines
+
+
+def out_of(part: int, whole: int) -> str:
+    """Return "3 of 1,204"."""
+    return f"{count(part)} of {count(whole)}"
+
+
+def left_out(number: int, most: int) -> str:
+    """Return how many of `number` rows are not shown; empty where all are."""
+    return f"{count(number - most)} more are not shown." if number > most else ""
+
+
+def _escaped(text: str, side: Side) -> str:
+    safe = cell(text, most=LONGEST)
+    return safe.replace(" ", NO_BREAK) if side == RIGHT else safe

@@ -1,0 +1,240 @@
+"""The tables of the report's first page: what needs a person, the lanes, cost, deadlines and quality."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+from lanes.promises.incident import TERMS, Incident, IncidentState
+from lanes.report import summary
+from lanes.report.figures import (
+    AccuracyFigures,
+    AgreementFigures,
+    CircuitFigures,
+    CostFigures,
+    DeadlineFigures,
+    LaneFigures,
+)
+from lanes.report.rollout import where_it_stands
+from lanes.report.snapshot import Snapshot
+from lanes.report.summary import OfLane, lane_name, title_of
+from lanes.report.table import LEFT, RIGHT, Column, Table, out_of
+from lanes.rollouts.rollout import Rollout
+from lanes.units import MISSING, aligned_usd, clock, count, rate, seconds, share, usd
+from lanes.words import RolloutState
+
+
+class OfWorkload(Protocol):
+    """Figures of a workload."""
+
+    @property
+    def workload(self) -> str: ...
+
+
+WORKLOAD: Column[OfWorkload] = Column("Workload", LEFT, "", lambda of: of.workload)
+LANE: Column[OfLane] = Column("Lane", LEFT, "", title_of)
+
+
+def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
+    """Yield what needs a person now: open incidents, models that do not answer, rollouts that wait for approval."""
+    open_ones = [each for each in snapshot.incidents if each.state is IncidentState.OPEN]
+    waiting = [each for each in snapshot.rollouts if each.state is RolloutState.WAITING_APPROVAL]
+    if open_ones:
+        yield incidents(snapshot, open_ones)
+    if snapshot.circuits:
+        yield circuits(snapshot)
+    if waiting:
+        yield rollouts(waiting, "Rollouts that wait for approval")
+
+
+def incidents(snapshot: Snapshot, shown: Sequence[Incident]) -> Table[Incident]:
+    """Return broken promises, open ones first."""
+    return Table(
+        f"Incidents: {summary.open_incidents(snapshot) or 'none open'}",
+        shown,
+        Column("Incident", LEFT, "", lambda of: f"#{of.id}"),
+        WORKLOAD,
+        Column("Promise", LEFT, "", _promise),
+        Column("State", LEFT, "", _incident_state),
+        Column("Since", LEFT, "", lambda of: clock(of.opened_at, beside=snapshot.taken_at)),
+        Column("What is wrong", LEFT, "", lambda of: of.sentence),
+    )
+
+
+def circuits(snapshot: Snapshot) -> Table[CircuitFigures]:
+    """Return the models that do not answer."""
+
+    def since(of: CircuitFigures) -> str:
+        return clock(of.since, beside=snapshot.taken_at)
+
+    return Table(
+        "The provider does not answer",
+        snapshot.circuits,
+        Column("Model", LEFT, "", lambda of: of.model),
+        Column("Account", LEFT, "", lambda of: of.account),
+        Column("Circuit", LEFT, "", lambda of: of.state),
+        Column("Has not answered since", LEFT, "when its circuit opened", since),
+        Column("Failed calls in a row", RIGHT, "provider faults", lambda of: count(of.faults)),
+        Column("Last error", LEFT, "", lambda of: of.why),
+        note="One call at a time probes whether the model answers again. Its work waits until then.",
+    )
+
+
+def rollouts(shown: Sequence[Rollout], title: str = "Rollouts") -> Table[Rollout]:
+    """Return playbooks in progress, or those that ended in the period."""
+    return Table(
+        title,
+        shown,
+        Column("Rollout", LEFT, "share sent to real time, step in force", where_it_stands),
+        Column("Playbook", LEFT, "", lambda of: of.playbook.name),
+        Column("Consumer", LEFT, "", lambda of: of.consumer or "all"),
+        Column("Started by", LEFT, "", lambda of: of.started_by),
+        Column("Held because", LEFT, "", lambda of: of.holds or MISSING),
+    )
+
+
+def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
+    """Return what each lane of each workload answered, how fast, and at what cost."""
+    cost = aligned_usd([each.cost_usd for each in snapshot.lanes])
+    per_1000 = aligned_usd([each.usd_per_1000 for each in snapshot.lanes])
+    return Table(
+        "Lanes",
+        snapshot.lanes,
+        LANE,
+        Column(
+            "Answered", RIGHT, "of the items routed here", lambda of: out_of(of.answered, of.items)
+        ),
+        Column("p50, p95, p99", RIGHT, "from received to answered, in percentiles", _percentiles),
+        Column("Per minute", RIGHT, "answers while busy", lambda of: rate_or_dash(of.per_minute)),
+        Column("Failed", RIGHT, "attempts without a valid answer", _failed),
+        Column("Cost", RIGHT, "billed, in US dollars", lambda of: cost(of.cost_usd)),
+        Column("Per 1,000", RIGHT, "cost of 1,000 answers", lambda of: per_1000(of.usd_per_1000)),
+    )
+
+
+def costs(snapshot: Snapshot) -> Table[CostFigures]:
+    """Return what was billed beside what each lane alone would have cost; all workloads first where there are several."""
+    rows = sorted(snapshot.costs, key=lambda of: -of.all_realtime_usd)
+    if len(rows) > 1:
+        rows.insert(0, summary.total_costs(snapshot))
+    amount = aligned_usd(
+        [
+            usd
+            for each in rows
+            for usd in (each.actual_usd, each.all_realtime_usd, each.all_batch_usd)
+        ]
+    )
+
+    def saving(of: CostFigures) -> str:
+        return str(summary.saving_of(of, snapshot))
+
+    return Table(
+        "Cost against the alternatives",
+        rows,
+        WORKLOAD,
+        Column("Actual", RIGHT, "billed, in US dollars", lambda of: amount(of.actual_usd)),
+        Column("All real-time", RIGHT, "estimated, scaled", lambda of: amount(of.all_realtime_usd)),
+        Column("All batch", RIGHT, "estimated, scaled", lambda of: amount(of.all_batch_usd)),
+        Column("Against all real-time", LEFT, "actual cost compared", saving),
+        Column("Possibly billed", RIGHT, "at most, for calls without an answer", _unknown),
+        note=summary.aside(snapshot),
+    )
+
+
+def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
+    """Return due times met and missed on each lane; the second page has them by reason."""
+    return Table("Deadlines", [*_by_lane(snapshot.deadlines)], *deadline_columns())
+
+
+def deadline_columns() -> list[Column[DeadlineFigures]]:
+    """Return the columns that both tables of deadlines have."""
+    return [
+        LANE,
+        Column("Met", RIGHT, "answered by the due time", lambda of: count(of.met)),
+        Column("Missed", RIGHT, "answered late, or failed", lambda of: count(of.missed)),
+        Column("Overdue now", RIGHT, "neither answered nor failed", lambda of: count(of.overdue)),
+        Column("In time", RIGHT, "met, of all three", lambda of: share(of.met_share)),
+    ]
+
+
+def quality(snapshot: Snapshot) -> list[Table[Any]]:
+    """Return how right the answers were: corrections, and accuracy against labels."""
+    return [agreement(snapshot), accuracy(snapshot)]
+
+
+def agreement(snapshot: Snapshot) -> Table[AgreementFigures]:
+    """Return how often the authoritative pass changed an early answer."""
+    return Table(
+        "Corrections",
+        snapshot.agreement,
+        WORKLOAD,
+        Column("Compared", RIGHT, "with the authoritative answer", lambda of: count(of.compared)),
+        Column("Corrected", RIGHT, "replaced by it", lambda of: count(of.corrected)),
+        Column("Agreed", RIGHT, "confirmed by it", lambda of: share(of.agreement)),
+    )
+
+
+def accuracy(snapshot: Snapshot) -> Table[AccuracyFigures]:
+    """Return how often labelled fields were right."""
+    return Table(
+        "Accuracy against labels",
+        snapshot.accuracy,
+        WORKLOAD,
+        Column("Lane", LEFT, "", lambda of: lane_name(of.lane)),
+        Column("Version", RIGHT, "", lambda of: str(of.version)),
+        Column("Field", LEFT, "", lambda of: of.field),
+        Column("Labels", RIGHT, "of fields the lane answered", lambda of: count(of.labels)),
+        Column("Right", RIGHT, "share answered as labelled", lambda of: share(of.share)),
+        Column("95 % interval", RIGHT, "of the true share (Wilson)", _interval),
+    )
+
+
+def rate_or_dash(per_minute: float | None) -> str:
+    """Return a number per minute, a dash where there is none."""
+    return MISSING if per_minute is None else rate(per_minute)
+
+
+def slashed(*durations: float | None) -> str:
+    """Return durations side by side: "0.40 s / 2.1 s"."""
+    return " / ".join(map(seconds, durations))
+
+
+def _promise(of: Incident) -> str:
+    return TERMS[of.promise].title + (f", {of.subject}" if of.subject else "")
+
+
+def _incident_state(of: Incident) -> str:
+    severity = of.severity if of.state is IncidentState.OPEN else ""
+    return ", ".join(filter(None, (severity, of.state, of.because)))
+
+
+def _failed(lane: LaneFigures) -> str:
+    failed = lane.failed_attempts
+    return f"{count(failed)} ({share(lane.failure_share)})" if failed else "0"
+
+
+def _unknown(costs: CostFigures) -> str:
+    return f"up to {usd(costs.unknown_usd)}" if costs.unknown_usd else MISSING
+
+
+def _interval(of: AccuracyFigures) -> str:
+    return f"{share(of.low)} to {share(of.high)}"
+
+
+def _percentiles(lane: LaneFigures) -> str:
+    if not lane.answers:
+        return MISSING
+    return slashed(lane.p50_s, lane.p95_s, lane.p99_s)
+
+
+def _by_lane(figures: Iterable[DeadlineFigures]) -> Iterator[DeadlineFigures]:
+    ordered = sorted(figures, key=lambda of: (of.workload, of.lane != "realtime"))
+    for (workload, lane), group in groupby(ordered, key=lambda of: (of.workload, of.lane)):
+        due = [*group]
+        yield DeadlineFigures(
+            workload,
+            lane,
+            "",
+            sum(each.met for each in due),
+            sum(each.missed for each in due),
+            sum(each.overdue for each in due),
+        )
