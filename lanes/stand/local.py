@@ -1,6 +1,5 @@
 """What a stand keeps on this machine: private files, ports, locks, and which processes are still ours."""
 
-import fcntl
 import hmac
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 
 import psutil
+from filelock import FileLock, Timeout
 
 POSTGRES = "postgres"
 ENDPOINT = "endpoint"
@@ -128,17 +128,17 @@ def is_same(pid: int, mark: str) -> bool:
 def file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock inside the block; call `on_wait` once if another process holds it first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    lock = FileLock(path, mode=0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if on_wait is not None:
-                on_wait()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait is not None:
+            on_wait()
+        lock.acquire()
+    try:
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 class Users:
