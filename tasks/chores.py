@@ -15,7 +15,7 @@ from lanes.words import Lane
 from tasks.answer import Answering
 from tasks.background import BackgroundTasks
 from tasks.guard import Guard
-from tasks.making_known import KnownVersions
+from tasks.making_known import VersionsToPrefect
 from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
@@ -43,7 +43,7 @@ class Chores:
             wakes,
         )
         self._guard, self._publisher = Guard(db), Publisher(db, wake=wakes.telling)
-        self._told, self._said = KnownVersions(), set[str]()
+        self._told, self._said = VersionsToPrefect(), set[str]()
         self._summed_up = 0
         self._beside = BackgroundTasks()
         self._beside.keep("routing", self._route, every_s=0)

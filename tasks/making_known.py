@@ -136,7 +136,7 @@ MOST_TRIES = 3
 
 
 @dataclass
-class KnownVersions:
+class VersionsToPrefect:
     """What Prefect knew when it was asked last, for one who publishes often and asks no more while that is fresh."""
 
     known: frozenset[str] | None = None
@@ -149,7 +149,9 @@ class KnownVersions:
         self.known, self.at = _told_of(stored), time.monotonic()
 
 
-async def unknown(db: Database, stored: InForce, told: KnownVersions | None = None) -> str | None:
+async def unknown(
+    db: Database, stored: InForce, told: VersionsToPrefect | None = None
+) -> str | None:
     """None once Prefect knows of these versions, as by `make_known`, or was `told` of them lately; else a sentence that says
     why not.
 

@@ -17,7 +17,7 @@ from lanes.store.workload import workloads
 from lanes.workload.definition import parse
 from lanes.workload.version import Version
 from tasks import making_known
-from tasks.making_known import KnownVersions
+from tasks.making_known import VersionsToPrefect
 
 SLUG = Workload.get_block_type_slug()
 MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
@@ -33,7 +33,7 @@ class Published:
     untold: str | None = None
 
 
-async def publish(db: Database, told: KnownVersions | None = None) -> Published:
+async def publish(db: Database, told: VersionsToPrefect | None = None) -> Published:
     """Put every valid block in force as a version; an invalid one leaves its last version in force and is an incident, as
     is a version in force that cannot be read any more. `depart` runs in the windows of those in force, and forms offer them,
     once Prefect knows; it is not asked what it was `told` lately.

@@ -13,7 +13,7 @@ from lanes.store.workload import workloads
 from tasks import making_known
 from tasks.connections import Connections
 from tasks.install import RETIRED, remove_retired
-from tasks.making_known import KnownVersions
+from tasks.making_known import VersionsToPrefect
 from tasks.publish import publish
 from tests.examples import spec
 from tests.flows.deployed import offered, schema_of
@@ -185,7 +185,7 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deployed(prefect, "depart")
-    told = KnownVersions()
+    told = VersionsToPrefect()
 
     async def asked() -> int:
         before = prefect.requests.count(FORMS)
@@ -208,7 +208,7 @@ async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart")
-    told = KnownVersions()
+    told = VersionsToPrefect()
     prefect.refused_forms = {"depart"}
     assert (await publish(at.db, told)).untold
     prefect.refused_forms = set()

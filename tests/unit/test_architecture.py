@@ -28,11 +28,9 @@ REPEATED = {
     "Caching",
     "Database",
     "InForce",
-    "Line",
     "Lines",
     "Needs",
     "Preview",
-    "Standstill",
     "Taken",
     "_Line",
 }
