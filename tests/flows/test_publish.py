@@ -223,7 +223,7 @@ async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_f
     deployed(prefect, "replay", "depart", "pause")
     prefect.refused_forms = {"pause"}
     untold = (await publish(at.db)).untold or ""
-    assert "form `act`: " in untold
+    assert "form `pause`: " in untold
     assert "'gone' is not one of ['letters']" in untold
     assert "replay" not in untold
     assert offered(prefect.forms["replay"]) == offered(prefect.forms["depart"]) == ["letters"]

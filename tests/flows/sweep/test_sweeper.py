@@ -19,6 +19,7 @@ from tasks.sweep.duties import duties, sweeping
 from tasks.sweep.sweeper import BackgroundRequests, Duty, Sweeper
 from tests.conftest import NOON, later
 from tests.flows.conftest import RunLog, Sender, until
+from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 
 PROMPTLY_S = 3
@@ -119,7 +120,7 @@ async def test_a_duty_whose_time_has_not_come_has_no_turn(at: Connections) -> No
 
 
 @pytest.fixture
-async def neglected(at: Connections, sender: Sender) -> None:
+async def neglected(at: Connections, sender: Sender, passing_time: PassingTime) -> None:
     """A batch without an answer, batch work that was put off until now, and a claim whose lease is over."""
     await sender.items("in batch", lane=Lane.BATCH)
     now = await at.db.now()
@@ -137,6 +138,7 @@ async def neglected(at: Connections, sender: Sender) -> None:
         now=await at.db.now(),
     )
     assert len(lost) == 1
+    passing_time.passes(seconds=30)  # no lease ends shortly after the start of the server
 
 
 @pytest.mark.usefixtures("neglected")
