@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lanes.authoring.guessing import MOST_VALUES, Column, Proposal, Sample
+from lanes.authoring.guessing import MOST_VALUES, InputColumn, Proposal, Sample
 from lanes.money.cost import tokens
 from lanes.text import plain
 from lanes.units import count, counted
@@ -183,7 +183,9 @@ def _told(sent: Sequence[str]) -> str:
     return f"You read one record at a time; its fields are {', '.join(names)}."
 
 
-def _examples(column: Column, kind: str, value: Any, proposal: Proposal, most: int | None) -> str:
+def _examples(
+    column: InputColumn, kind: str, value: Any, proposal: Proposal, most: int | None
+) -> str:
     lines = column.lines.get((kind, value), [])[:most]
     shown = (
         " / ".join(str(line[each]) for each in proposal.sent if line.get(each)) for line in lines
@@ -193,18 +195,18 @@ def _examples(column: Column, kind: str, value: Any, proposal: Proposal, most: i
     )
 
 
-def _values(column: Column) -> list[tuple[str, Any]]:
+def _values(column: InputColumn) -> list[tuple[str, Any]]:
     """Its values in a steady order; none where they are too many to list, or can be told by their type."""
     if column.counts is None or {kind for kind, _ in column.counts} & {"bool", "float"}:
         return []
     return sorted(column.counts, key=lambda known: (known[0], known[1]))
 
 
-def _schema(labels: Mapping[str, Column]) -> dict[str, Any]:
+def _schema(labels: Mapping[str, InputColumn]) -> dict[str, Any]:
     return _object({label: _property(column) for label, column in labels.items()})
 
 
-def _property(column: Column) -> dict[str, Any]:
+def _property(column: InputColumn) -> dict[str, Any]:
     names = {"str": "string", "int": "integer", "bool": "boolean", "float": "number"}
     kinds = {"str"} if column.counts is None else {kind for kind, _ in column.counts}
     types = [{"type": names[kind]} for kind in sorted(kinds)]
@@ -275,7 +277,7 @@ def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str
     return said
 
 
-def _number(column: Column) -> str:
+def _number(column: InputColumn) -> str:
     if column.counts is None:
         return f" (more than {MOST_VALUES} values, so that none is listed)"
     return f" ({counted(len(column.counts), 'value')})"

@@ -41,7 +41,7 @@ Value = tuple[str, Any]  # the type's name beside the value, because True equals
 
 
 @dataclass
-class Column:
+class InputColumn:
     """What one column held so far: `counts` of its distinct values, None once they are too many, and some `lines` of each."""
 
     name: str
@@ -141,8 +141,8 @@ class Sample:
     """
 
     lines: int = 0
-    columns: dict[str, Column] = field(default_factory=dict)
-    own_labels: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, InputColumn] = field(default_factory=dict)
+    own_labels: dict[str, InputColumn] = field(default_factory=dict)
     bad: list[tuple[int, str]] = field(default_factory=list)
     whole: bool = True
     events: bool = False
@@ -175,10 +175,10 @@ def _add(sample: Sample, row: Mapping[str, Any]) -> None:
     if sample.events:
         shown = row["payload"] if isinstance(row.get("payload"), dict) else {}
     for name, value in shown.items():
-        sample.columns.setdefault(name, Column(name)).add(value, shown)
+        sample.columns.setdefault(name, InputColumn(name)).add(value, shown)
     if isinstance(label, dict):
         for name, value in label.items():
-            sample.own_labels.setdefault(name, Column(name)).add(value, shown)
+            sample.own_labels.setdefault(name, InputColumn(name)).add(value, shown)
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Proposal:
     """
 
     sent: tuple[str, ...]
-    labels: Mapping[str, Column]
+    labels: Mapping[str, InputColumn]
     field: str | None = None
     label: str | None = None
     key: str | None = None
@@ -265,14 +265,14 @@ def headless(sample: Sample) -> str | None:
     return None
 
 
-def _label(few: list[Column], *, others: list[str]) -> str | None:
+def _label(few: list[InputColumn], *, others: list[str]) -> str | None:
     """Return the column with labels: by its name, or as the only one besides the text."""
     named = [each for each in few if LABELS.fullmatch(each.name)]
     alone = few if len(few) == 1 and len(others) == 2 else []
     return next((each.name for each in (*named, *alone) if PROPERTY.fullmatch(each.name)), None)
 
 
-def _usable(labels: Mapping[str, Column]) -> dict[str, Column]:
+def _usable(labels: Mapping[str, InputColumn]) -> dict[str, InputColumn]:
     return {name: each for name, each in labels.items() if PROPERTY.fullmatch(name) and each.filled}
 
 

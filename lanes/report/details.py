@@ -68,7 +68,7 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class Prediction:
+class CalibrationRow:
     """The items of a workload that were predicted to be back in time with about the same probability."""
 
     workload: str
@@ -205,10 +205,10 @@ def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
     return Table("Deadlines by reason", snapshot.deadlines, lane, reason, *figures, note=note)
 
 
-def calibration(snapshot: Snapshot) -> Table[Prediction]:
+def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
     """Return how right the predicted on-time probabilities were: all of a workload, then bin by bin."""
     rows = [
-        Prediction(of.workload, label, part.items, part.stated, part.back, brier)
+        CalibrationRow(of.workload, label, part.items, part.stated, part.back, brier)
         for of in snapshot.calibration
         for label, part, brier in (
             ("all", of, f"{of.brier:.3f}"),
