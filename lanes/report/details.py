@@ -1,7 +1,4 @@
-"""The tables of the report's second page: how the lanes work, and how they are steered and used.
-
-One file because it is read as one: a table is a title, its rows and a line for each figure.
-"""
+"""The tables of the report's second page, in one file because each is only a title, its rows and a line for each figure."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ import yaml
 
 from lanes.cli import app
 from lanes.report import outage
-from lanes.report.links import REPORT
+from lanes.report.links import DETAILS, REPORT
 from lanes.standing.runs import Deployment
 
 CHECKOUT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def test_every_link_of_a_description_leads_to_what_there_is(name: str) -> None:
             case ["runs"]:
                 assert asked["tags"] in TAGS, link
             case ["artifacts", "key", key]:
-                assert key in (REPORT, outage.KEY), link
+                assert key in (REPORT, DETAILS, outage.KEY), link
             case ["artifacts"]:
                 assert f'f"{asked["name"]}{{' in SOURCE, link
             case ["deployments"]:

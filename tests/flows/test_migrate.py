@@ -195,7 +195,7 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
             HoldReason.INCIDENT,
             "critical incident 1 is open: Real-time is slow",
         )
-        assert "1 critical incident open where its traffic goes" in await lead.question()
+        assert "1 critical incident where its traffic goes" in await lead.question()
         over = replace(breach, verdict=Verdict.PASSED, value=1)
         await db.run(incidents.record, [over], now=later(minutes=20))
         assert isinstance(await lead.decide(later(minutes=21)), AskApproval)

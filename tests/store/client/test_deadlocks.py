@@ -198,6 +198,6 @@ def test_a_deadlock_that_comes_back_is_raised_after_some_tries(quick: Engine) ->
 def test_a_lock_that_is_held_too_long_is_no_deadlock(pool: Engine, database_url: str) -> None:
     with pool.connect() as holder, Lanes(database_url, patience_s=0.001) as lanes:
         admit(holder, "k", now=NOON)
-        with pytest.raises(StillLocked, match="open transaction") as told:
+        with pytest.raises(StillLocked, match="another transaction") as told:
             lanes.submit("letters", {"text": "letter k"}, key="k")
         assert not isinstance(told.value, Deadlocked)

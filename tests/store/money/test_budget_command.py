@@ -76,7 +76,7 @@ def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: To
         (
             {"workload": "letters", "hard": Decimal(1), "zone": "Mars/Olympus"},
             1,
-            "no IANA time zone",
+            "not an IANA time zone",
         ),
         ({"workload": "letters", "remove": True}, 1, "no such budget"),
         ({"hard": Decimal(1)}, 2, "of which workload"),

@@ -28,6 +28,7 @@ from tests.unit.promises.test_remedy import parsed
 Act = Callable[[Connection, Incident], None]
 SHOWS = {
     "status",
+    "report",
     "batches",
     "doctor",
     "psql",

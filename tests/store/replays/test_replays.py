@@ -270,7 +270,7 @@ def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_trans
     connection.commit()
     with pool.connect() as caller, pool.begin() as operator:
         items.amend(caller, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
-        with pytest.raises(StillLocked, match="open transaction"):
+        with pytest.raises(StillLocked, match="another transaction"):
             promotions.promote(operator, "letters", now=AT)
         caller.rollback()
         assert promotions.promote(operator, "letters", now=AT)[1] == 4
