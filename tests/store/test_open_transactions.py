@@ -407,7 +407,7 @@ def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_do
     with pool.connect() as other:
         other.execute(text(f"select from lanes.{held} order by id limit 1 for no key update"))
         with (
-            pytest.raises(StillLocked, match="another (open )?transaction"),
+            pytest.raises(StillLocked, match=r"another (open )?transaction"),
             pool.begin() as operator,
         ):
             decide(operator, batch_id, who="ada", why="lost", now=NOON)
