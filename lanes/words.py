@@ -42,25 +42,25 @@ class Announces(StrEnum):
 class Purpose(StrEnum):
     """Why some work exists."""
 
-    ANSWER = "answer"  # somebody waits for it: the first valid one stands
+    ANSWER = "answer"  # the answer that is owed: the first valid one stands
     AUTHORITATIVE = "authoritative"  # the batch pass that settles a provisional answer
     SHADOW = "shadow"  # answers alone what shared a call, to measure packing; it moves no item
     REPLAY = "replay"  # reads an item again, for its own generation
 
 
 class WorkState(StrEnum):
-    """Where some work stands; the comment says who moves it on."""
+    """The state of a piece of work; each comment names what changes it next."""
 
     READY = "ready"  # from `ready_at`; a drain claims it (realtime), `depart` claims it (batch)
     CLAIMED = "claimed"  # until `lease_until`; its claimer saves it or gives it back, and once lost a rescuer ends the claim
     SUBMITTED = (
         "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
     )
-    DONE = "done"  # an attempt was saved that ended it; nobody moves it on
+    DONE = "done"  # a saved attempt ended it; final
     FAILED = (
         "failed"  # the retry budget is spent or the input is poison; `lanes retry` makes it ready
     )
-    CANCELED = "canceled"  # its item was canceled or amended; nobody moves it on
+    CANCELED = "canceled"  # its item was canceled or amended; final
 
 
 class ItemState(StrEnum):
@@ -73,7 +73,7 @@ class ItemState(StrEnum):
     SETTLED = (
         "settled"  # an authoritative result stands, or the provisional one was confirmed for good
     )
-    FAILED = "failed"  # no answer will come unless somebody retries it
+    FAILED = "failed"  # no answer will come unless a person retries it
     CANCELED = "canceled"  # withdrawn by its owner
 
 
@@ -103,24 +103,24 @@ class Reason(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where a batch stands; the comment says who moves it on."""
+    """The state of a batch; each comment names what changes it next."""
 
     INTENDED = "intended"  # committed before the paid call; `depart` records the id, else `collect` reconciles
     SUBMITTED = "submitted"  # the provider has it; `collect` polls until it ended
     ENDED = "ended"  # results can be read; `collect` applies them
-    COLLECTED = "collected"  # every result was applied; nobody moves it on
-    HELD = "held"  # nobody knows which batch at the provider it is; `collect` goes on searching, a person decides
+    COLLECTED = "collected"  # every result was applied; final
+    HELD = "held"  # its batch at the provider is not identified; `collect` goes on searching, a person decides
     SUPERSEDED = "superseded"  # its work went elsewhere; `collect` cancels it, books what it billed and closes it
-    RELEASED = "released"  # over without its work: never created, or superseded and booked; nobody moves it on
+    RELEASED = "released"  # closed without its work: never created, or superseded and booked; final
 
 
 class FlushReason(StrEnum):
     """Why items left the window in which they gathered."""
 
-    FULL = "full"  # so many as may share a call were there
-    PRESSED = "pressed"  # the most pressing of them had to be asked
-    OVER = "over"  # the window was over
-    HOPELESS = "hopeless"  # nobody else was expected before it would have been over
+    FULL = "full"  # the pack had reached its largest size
+    PRESSED = "pressed"  # the most pressing item had to be asked
+    OVER = "over"  # the window had passed
+    HOPELESS = "hopeless"  # no other item was expected before the end of the window
 
 
 class Outcome(StrEnum):
@@ -152,25 +152,25 @@ class Verdict(StrEnum):
 
 
 class RolloutState(StrEnum):
-    """Where a rollout stands; the comment says who moves it on."""
+    """The state of a rollout; each comment names what changes it next."""
 
     RUNNING = "running"  # a run of `migrate` measures, judges and moves it
     WAITING_APPROVAL = (
         "waiting_approval"  # a person resumes its suspended run; failed gates still take it back
     )
-    FINISHED = "finished"  # every step passed and its share stays; nobody moves it on
+    FINISHED = "finished"  # every step passed and its share stays; final
     ROLLED_BACK = "rolled_back"  # a gate failed, time ran out or a person declined; the share before is in force
     ABORTED = "aborted"  # a person ended it; the share before is in force
 
 
 class ReplayState(StrEnum):
-    """Where a replay stands; the comment says who moves it on."""
+    """The state of a replay; each comment names what changes it next."""
 
     RUNNING = "running"  # reading the stream, or its work is open; `collect` sees when the last of it ended
     COMPLETE = "complete"  # a person promotes or drops it
     PROMOTED = "promoted"  # its results are current; `demote` takes that back
     DEMOTED = "demoted"  # what was current before is again; it may be promoted again or dropped
-    DROPPED = "dropped"  # forgotten; nobody moves it on
+    DROPPED = "dropped"  # a person dropped it; final
 
 
 # Named sets of states; `lanes.store.states` has them as SQL.

@@ -1,6 +1,6 @@
-"""Events become items and amendments. Amendments are read beside arrivals, and taken after those that came with them.
+"""Admit events as items and amendments. Amendments are read beside arrivals, and applied after the arrivals of the same read.
 
-Nobody waits for long: a chunk that meets a lock is halved until what is locked stands alone, and that is handed back.
+No event waits for long: a chunk that meets a lock is halved until the locked event is alone, and that event is handed back.
 """
 
 import json
@@ -22,9 +22,7 @@ ARRIVED = "lanes.item.arrived"
 AMENDED = "lanes.item.amended"
 DOOR = "event"
 PREFIX = "lanes.workload."
-FIRST_WAIT = timedelta(
-    milliseconds=100
-)  # longer than whoever sends the same key at the same time takes
+FIRST_WAIT = timedelta(milliseconds=100)  # longer than a concurrent sender of the same key takes
 NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
 MOST = 500  # arrivals admitted in one transaction, or fewer where they are large
 MOST_WAITS = 40  # of one call, so that many locked keys cost half a second; a single one is found with ten in 500 events

@@ -1,7 +1,7 @@
-"""The real-time lane's calls: packs are asked beside each other, and what comes back is saved as it comes in.
+"""The real-time lane's calls: packs are asked concurrently, and their answers are saved as they come in.
 
-No pack waits for another, and no answer for somebody's open transaction: whatever a call meets ends in attempts, and what
-cannot be saved yet is kept, renewed and saved later.
+No pack waits for another, and no answer waits for another session's open transaction. Every call ends in attempts, even a
+failed one. Attempts that cannot be saved yet are kept, their leases are renewed, and they are saved later.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = (
     0.5  # how long a save may keep the next one waiting; after that they go on beside each other
 )
-MANY = 16  # calls under way of which so many end in a moment that their answers
-APART_S = 0.05  # are saved together: so long from the beginning of one save to the next
+MANY = 16  # from this many calls in flight on, answers that end close together are saved together
+APART_S = 0.05  # between the starts of two such saves
 AGAIN_S = 1.0  # between two tries to save what others hold
 CLOSING_S = 120.0  # how long a closing drain waits for those others
 T = TypeVar("T")
@@ -179,7 +179,7 @@ class Answering:
                     well = called.response is not None
             if not requests:
                 self._health.circuits.not_asked(version.spec.realtime_model, work_of(pack))
-        except Exception as error:  # nobody foresaw it: its items have their attempts all the same
+        except Exception as error:  # an unforeseen error: its items get their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait(
                 (
@@ -200,7 +200,7 @@ class Answering:
                 self._follow()
 
     async def _save_what_ends(self) -> None:
-        """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
+        """Save packs that have ended together in one transaction; a save that waits for a lock delays no other save."""
         while True:
             ended, began = [await self._ended.get()], time.monotonic()
             while not self._ended.empty() and len(ended) < MOST:

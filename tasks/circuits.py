@@ -39,7 +39,7 @@ class Circuits:
         return again
 
     async def probe(self, run: Run, due: Mapping[str, Circuit], now: datetime) -> None:
-        """The probes of these models, of which something could be asked, are ours where nobody was quicker."""
+        """Take the probes of the circuits in `due`, whose models have work to ask, unless another drain was faster."""
         for model, circuit in due.items():
             try:
                 taken = await run(circuits.take_probe, circuit, now=now)
@@ -117,7 +117,7 @@ class Circuits:
                 await self.give_back(model, turn, asked=False)
 
     async def close(self) -> None:
-        """No probe is held that nobody asks; where that cannot be told, others wait for it for 15 seconds."""
+        """Give back every probe that is not asked; if that cannot be saved, other drains wait 15 seconds for it."""
         with suppress(DBAPIError, NoConnectionFree):
             await self.give_back_unasked()
 

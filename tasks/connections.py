@@ -42,7 +42,7 @@ async def connections() -> AsyncIterator[Connections]:
     loading = asyncio.create_task(asyncio.to_thread(load))
     loading.add_done_callback(
         lambda done: done.cancelled() or done.exception()
-    )  # whoever opens a client meets it again
+    )  # opening a client raises it again
     provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)

@@ -103,17 +103,17 @@ class Drain:
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
     async def look_round(self) -> None:
-        """It knows what others know of models that answer nobody, where that can be told, before it asks them."""
+        """Read the shared circuits before the first call, so that no model in an outage is asked; skip it if the read fails."""
         with suppress(DBAPIError):
             await self._share_circuits()
 
     @property
     def answered(self) -> int:
-        """How many items it has brought to an attempt."""
+        """The number of items that it has brought to an attempt."""
         return self._answering.answered
 
     def ending(self) -> int | State[int]:
-        """What its run ends with: how many items it has brought to an attempt, or that nobody answers them."""
+        """Return the result of the run: the number of items with an attempt, or the state that no model answers them."""
         return self._notice.ending(self.answered)
 
     async def stays(self) -> bool:
@@ -125,11 +125,11 @@ class Drain:
         return await self._staying.goes_on()
 
     async def claim(self) -> None:
-        """As much of the most urgent work is ours as there are places, and windows that gather, for it.
+        """Claim the most urgent work, as much as there are places and open windows for it.
 
-        It is claimed once the provider's client is open, and so can be asked. Nothing is looked for where nothing was left, and
-        nobody knows of anything new; and where every place is taken and enough was claimed ahead, a moment later. What was
-        claimed ahead of a rest is not kept through it.
+        Claim only once the provider's client is open, so that the work can be asked. Skip the query if the last one left
+        nothing and no signal of new work has come. If every place is taken and enough was claimed ahead, query a moment later.
+        Give back work that was claimed ahead when a rest begins.
         """
         await self._at.client()
         if measuring := self._turns.give_up_measuring():
@@ -170,7 +170,7 @@ class Drain:
             async with asyncio.timeout(pause):
                 await self._wakes.loop.wait()
         except TimeoutError:
-            self._wakes.work_is_ready()  # or may be: its rest is over, or nobody told us
+            self._wakes.work_is_ready()  # or may be: its rest is over, or no signal reached us
         self._wakes.loop.clear()
 
     async def close(self) -> None:

@@ -69,10 +69,10 @@ class Holding:
         self.leases = Leases(db, self.claims)
 
     async def claim(self, give_back: GiveBack) -> Taken:
-        """As much of the most urgent work is ours as there are turns for it.
+        """Claim the most urgent work, as much as there are turns for it.
 
-        A claim is committed before its versions are known. Where they cannot be asked for, what was claimed goes to
-        `give_back`: nobody was asked about it, and it waits for no lease.
+        A claim is committed before its versions are read. If that read fails, `give_back` returns the claimed work: no call was
+        made for it, and it need not wait for its lease to expire.
         """
         async with self._db.statements() as run:
             now, began = run.now, time.monotonic()

@@ -173,11 +173,11 @@ async def unknown(
 
 
 async def make_known(client: PrefectClient, db: Database, stored: InForce) -> InForce:
-    """`depart` runs in each workload's off-peak window, and forms offer each workload by name; of which versions.
+    """Write the off-peak schedules of `depart` and the workload choices of forms to Prefect; return the last versions read.
 
-    Of workloads whose version cannot be read, schedules and choices stay as they are. One question is asked, and nothing
-    written, where all is known already. Two may publish at once, and one of them know less: whoever wrote, or met the other at
-    it, reads what is in force again, so that what is written last leaves nobody's version out.
+    A workload whose version cannot be read keeps its schedules and choices. If Prefect is up to date, this makes one request
+    and writes nothing. Two processes may publish at once, and one may know fewer versions. So after a write or a conflict, a
+    process reads the versions in force again: the last write then includes every version.
     """
     for left in reversed(range(MOST_TRIES)):
         try:

@@ -1,7 +1,7 @@
-"""Publishes events out, beside everything else: whatever Prefect does, nobody waits for it and nothing is locked.
+"""Publish events to Prefect in the background: a slow Prefect delays no other task and holds no lock.
 
-None is dropped before Prefect took it, but one that it refuses for good. Publishing twice, after an answer was lost,
-shows an event once: its id is stable.
+An event is dropped only after Prefect accepted it or refused it for good. An event that is published twice, because an answer
+was lost, shows once: its id is stable.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ MOST = 50  # events in one request: an urgent one waits no longer for the pace t
 MOST_BYTES = 2_000_000  # of one request with several events
 LARGEST = 1_500_000  # bytes of one event: Prefect takes a larger one with its thanks, and loses it
 POST_S = 5.0  # the longest that one request may take
-LAST_S = 5.0  # the last try of a publisher that ends, and the only one of somebody who passes by
+LAST_S = 5.0  # the last try of a publisher that ends, and the only one of a short-lived process
 LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
 APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
-ANSWERS = "answers"  # nobody asked for them: so many that the places of those published are looked past (`Heads`)
+ANSWERS = "answers"  # unsolicited and frequent, so a look begins behind those that were published (`Heads`)
 REFUSED = (
     400,
     413,
@@ -115,9 +115,9 @@ class Publisher:
             self.wake.clear()
 
     async def publish(self, *, within_s: float = math.inf) -> int:
-        """Every event that waited is with Prefect, or another publisher sees to it; how many we published.
+        """Publish every waiting event, except those that another publisher handles; return how many we published.
 
-        They leave at the pace that all publishers share: whoever has no more than `within_s` leaves the rest.
+        All publishers share one pace. If the pace does not allow an event within `within_s` seconds, the rest is left.
 
         Raises:
             TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect takes none now; those not taken wait.

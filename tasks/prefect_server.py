@@ -2,9 +2,9 @@
 
     python -m tasks.prefect_server --port 4200
 
-A request is refused where a foreign name leads here (somebody else's DNS), and a web socket where a foreign page opens it:
-browsers apply CORS to no socket. A page that a person opens begins with our login, which Prefect's own follows only without a
-query. Everything else is Prefect's: 401 without a login, and no CORS header for a foreign page.
+The server refuses a request for a foreign host name (DNS rebinding), and a web socket that a foreign page opens, since browsers
+do not apply CORS to web sockets. A page that a person opens begins with our login, which Prefect's own follows only without a
+query. Prefect does the rest: 401 without a login, and no CORS header for a foreign page.
 """
 
 import argparse

@@ -34,12 +34,14 @@ class Published:
 
 
 async def publish(db: Database, told: VersionsToPrefect | None = None) -> Published:
-    """Put every valid block in force as a version; an invalid one leaves its last version in force and is an incident, as
-    is a version in force that cannot be read any more. `depart` runs in the windows of those in force, and forms offer them,
-    once Prefect knows; it is not asked what it was `told` lately.
+    """Put every valid block in force as a version.
 
-    Blocks may be saved and published while they are read: whoever put a version in force looks at them again, so that no
-    older one stays.
+    An invalid block leaves its last version in force and opens an incident, as does a version in force that can no longer be
+    read. Then write the versions in force to Prefect, so that `depart` runs in their windows and forms offer them; skip this if
+    `told` shows that Prefect got the same versions lately.
+
+    Blocks may be saved and published during the read. So a publisher that put a version in force reads the blocks again, and no
+    older version stays in force.
 
     Raises:
         StillLocked: another transaction holds a workload that changed; every other one is published.

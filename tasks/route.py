@@ -57,7 +57,7 @@ def halves(of: Sequence[T]) -> list[Sequence[T]]:
     return [of] if len(of) < HALVED else [of[:middle], of[middle:]]
 
 
-WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
+WAIT = timedelta(seconds=1)  # longest wait for a lock; no other process may route meanwhile
 _told: set[str] = set()
 
 
@@ -71,8 +71,11 @@ class Rooms:
         self._looked_at: datetime | None = None
 
     async def of(self, run: Run, versions: Iterable[Version], splits: Splits) -> Room | None:
-        """What real time has room for. Where no item of these versions goes there but what must, nobody looks anew: such items
-        take of the room that is still known, if any is."""
+        """Return the room on the real-time lane, None if it is unknown.
+
+        The last result counts while it is fresh. After that, query the load again, unless no item of these versions may choose
+        real time: their routes do not depend on the room.
+        """
         if (
             self._looked_at is not None
             and self._looked_at <= run.now < self._looked_at + LOOK_EVERY
@@ -90,12 +93,12 @@ class Rooms:
 async def route_received(
     db: Database, most: int = MOST, *, heads: Heads[Taken] | None = None, rooms: Rooms | None = None
 ) -> int:
-    """Some of what was received, about `most` items, is routed, urgent and due ones first; their number, 0 when nothing waits.
+    """Route about `most` received items, urgent and due ones first; return how many, 0 if none waits.
 
-    One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
-    items in somebody's open transaction, and those of a workload that cannot be read or priced, wait. Where `heads` says so,
-    what came before the items that were routed last is not looked for, until the next look through all of it. `rooms` tells
-    the load of real time, by which some of what may wait goes to batch.
+    This is one bounded transaction: call it again while it routes something. It routes nothing while another router is at work.
+    Items that another transaction has locked wait, and so do items of a workload that cannot be read or priced. `heads` may
+    skip items that came before those that were routed last, until the next full look. `rooms` reports the load of real time,
+    by which some items that may wait go to batch.
     """
     try:
         return await _route_some(db, most, Heads[Taken]() if heads is None else heads, rooms)

@@ -17,7 +17,7 @@ LOOK_EVERY_S = 0.5  # how often the role is looked at: what is routed beside ano
 
 
 class Router:
-    """Routes while it holds the role, and wakes whoever has work by it; `busy` says whether answers are under way."""
+    """Routes items while it holds the role and wakes the parts that get work from it; `busy` tells whether calls run."""
 
     def __init__(
         self,

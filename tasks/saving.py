@@ -1,6 +1,6 @@
-"""The one road by which tasks save attempts: it outlasts a lost connection, and comes back for what others hold.
+"""The one path by which tasks save attempts: it survives a lost connection, and retries attempts whose rows are locked.
 
-Saving is idempotent, so a save whose end nobody knows is done again.
+Saving is idempotent, so a save with an unknown outcome is repeated.
 """
 
 import asyncio
@@ -43,11 +43,12 @@ async def save(
     now: datetime | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> SaveResult:
-    """Save what attempts led to, but for those in `passed_over`, which others held to the last, and those `refused`.
+    """Save the consequences of attempts; the result lists those that stayed locked (`passed_over`) and those `refused`.
 
-    What nobody holds is committed before anything is waited for. `now` is the database's time unless given; `flow_run_id`
-    is the run that made them. Where the database refuses a save for what it says, the attempts are halved until the one at
-    fault stands alone; that one is saved without its answer. Shares of a bill are fixed before, so that the parts add up.
+    Attempts on unlocked rows are committed first, before any wait for a lock. `now` is the database's time unless given;
+    `flow_run_id` is the run that made the attempts. If the database refuses a save because of its content, the attempts are
+    halved until the one at fault is alone; that one is saved without its answer. Shares of a bill are computed before the
+    halving, so that the parts add up.
     """
     by = {"batch_id": batch_id, "flow_run_id": flow_run_id, "now": now}
 

@@ -84,7 +84,7 @@ class Staying:
         )
 
     async def close(self) -> None:
-        """Nobody looks any more."""
+        """Cancel the look that is running, and wait for its end."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

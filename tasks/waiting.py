@@ -15,7 +15,7 @@ WAIT_S = 600.0
 
 @asynccontextmanager
 async def sole_submitter(at: Connections) -> AsyncIterator[None]:
-    """Nobody else creates batches meanwhile, and what an earlier submitter left unresolved was looked into.
+    """Hold the right to create batches, after reconciling the batches that an earlier submitter left unresolved.
 
     Raises:
         LanesError: another submitter took longer than ten minutes.

@@ -15,8 +15,11 @@ class Wakes:
         self._later: asyncio.TimerHandle | None = None
 
     def others_committed(self) -> None:
-        """Something was received, work is ready, an event waits: nobody knows which. What was received is routed first, so
-        that one look finds it; where that takes long, the work that is there does not wait for it."""
+        """Wake every part after a foreign commit: it may have brought an item, ready work or an event.
+
+        Received items are routed first, so that one look for work finds them too. If routing takes long, the look does not wait
+        for it.
+        """
         self.routing.set()
         self.telling.set()
         if self._later is None:
@@ -35,7 +38,7 @@ class Wakes:
         self.loop.set()
 
     def all_is_routed(self) -> None:
-        """What was received is routed, and whoever routed it said so: what else may be ready is looked for now."""
+        """Look for work now if a look was waiting for routing to end: the router has routed every received item."""
         if self._later is not None:
             self.work_is_ready()
 
@@ -50,6 +53,6 @@ class Wakes:
         self.loop.set()
 
     def looks(self) -> bool:
-        """Whether work is to be looked for; whoever asks does it."""
+        """Return whether to look for work, and reset the request: the caller must look."""
         look, self._look = self._look, False
         return look

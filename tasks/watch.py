@@ -1,4 +1,4 @@
-"""Keeps an eye on the promises: measure, judge, record; tell Slack, and whoever waits for our heartbeat."""
+"""Watch the promises: measure, judge and record them, notify Slack, and ping the heartbeat URL."""
 
 import asyncio
 import time

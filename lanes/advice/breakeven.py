@@ -35,7 +35,7 @@ class BreakEven:
         return 1 - self.fixed_usd / possible if possible > 0 else -inf
 
     def bill(self, items: float, share: float) -> float:
-        """What the provider bills for so many items, that share of them on real-time and the others on batch."""
+        """Return the provider's bill in US dollars for `items` items: `share` of them on real-time, the others on batch."""
         return items * self.realtime_usd * (1 - (1 - share) * self.discount)
 
     def volume(self, share: float) -> float:
@@ -57,9 +57,9 @@ class BreakEven:
         return self.net(0) + self.realtime_fixed_usd
 
     def realtime_month(self, items: float) -> float:
-        """A month of so many items, all on the real-time lane, the lane paid."""
+        """Return the monthly cost in US dollars of `items` items on real-time alone, including the lane's fixed cost."""
         return self.bill(items, 1) + self.realtime_fixed_usd
 
     def hybrid_month(self, items: float, share: float) -> float:
-        """A month of so many items on both lanes, both lanes paid."""
+        """Return the monthly cost in US dollars of `items` items on both lanes, including the fixed costs of both."""
         return self.bill(items, share) + self.realtime_fixed_usd + self.fixed_usd

@@ -63,10 +63,10 @@ class LaneUse:
 
 @dataclass(frozen=True)
 class ConsumerUse:
-    """The items of one consumer (None: of nobody named), by how they were first routed, and how they were read.
+    """The items of one consumer (None: items without a consumer), by their first route and by how they were read.
 
-    Reads count items that real-time answered first: the first read since, whoever read it. `unread` were never read,
-    though a minute passed.
+    Reads count items that real-time answered first: the first read after that answer, by any reader. `unread` counts
+    answers that had no read although a minute has passed.
     """
 
     consumer: str | None
@@ -91,9 +91,9 @@ class ConsumerUse:
 
     @property
     def at_once_share(self) -> float | None:
-        """The share of the answers that were read within a minute; None: too few reads to say.
+        """Return the share of the answers that were read within a minute; None: too few reads to tell.
 
-        An answer that nobody reads is one that nobody waits for.
+        An unread answer counts against the share: its consumer did not wait for it.
         """
         return self.at_once / self.seen if self.reads >= MIN_READS else None
 

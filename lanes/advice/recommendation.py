@@ -37,7 +37,7 @@ from lanes.money.overhead import Overheads
 from lanes.units import dollars, share
 from lanes.words import Lane, Mode
 
-UNSTATED = Overheads()  # as they are assumed where nobody stated any
+UNSTATED = Overheads()  # the defaults for a workload without stated overheads
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ less to discount.
 1. packing: the answers' calls with the items that shared them, instead of each with the shared tokens of its own;
 2. caching: their tokens at the prices of cache reads and writes, instead of all as input;
 3. model: batch's at the full price of batch's model, instead of that of real-time's;
-4. the discount: batch's at the price of batch, divided by who sent its items there: whoever bound them, or routing;
+4. the discount: batch's at the price of batch, divided by what sent its items there: a binding (sender or rule), or routing;
 5. prices: what was paid for them, instead of today's list (prices, models or versions were others, or a prompt had a tier);
 6. what was paid beside the first answers: second passes, and tries again that gave none.
 
-Source of telescoping: a price-volume variance in a fixed order (Horngren, Cost Accounting, ch. 7); the order decides what of a
-joint effect each part is given, and not the sum. The shared tokens are an estimate from the instructions and the output schema.
+Source of telescoping: a price-volume variance in a fixed order (Horngren, Cost Accounting, ch. 7). The order decides how a
+joint effect is divided between the parts; it does not change the sum. The shared tokens are an estimate from the instructions
+and the output schema.
 """
 
 from collections.abc import Iterable, Mapping
@@ -77,7 +78,7 @@ class Savings:
     packing_usd: Decimal
     caching_usd: Decimal
     model_usd: Decimal
-    discount_usd: Decimal  # of items that somebody bound to batch: their sender, or a rule
+    discount_usd: Decimal  # of items that their sender or a rule bound to batch
     routing_usd: Decimal  # the discount of items that routing sent to batch, though it might have chosen real-time
     prices_usd: Decimal
     second_usd: Decimal

@@ -17,7 +17,7 @@ from lanes.workload.version import Spec
 MODEL = "claude-haiku-5-5"
 LEAST_OUTPUT_TOKENS = 64
 LONGEST_EXAMPLE = 100
-MANY_VALUES = 20  # from so many on, each has one example
+MANY_VALUES = 20  # at least this many values: one example each
 MOST_OTHERS = 5  # columns that could be labels too
 KINDS = {
     "question": "Asks for information.",

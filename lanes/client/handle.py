@@ -180,14 +180,15 @@ class Lanes:
     ) -> Generator[Listed]:
         """Return the workload's items with their current answers, in the order in which they were received.
 
-        Only those in one of the `states`, where some are named, and which stand as they do since `since`. They come in pages:
-        between two of them nothing is open. With a `reader` it is recorded that they read the answers, as a page is fetched;
-        of an item that somebody has locked just then it is not, or later where one follows.
+        `states` keeps only items in one of these states, and `since` only items whose current state began at or after that
+        time. The items are fetched in pages; no transaction stays open between two pages. With a `reader`, each page records
+        that this reader has read its answers. The read of an item that another transaction has locked is not recorded; with
+        `follow`, it is recorded later.
 
-        With `follow` it goes on with each item whose answer comes, is corrected or settled, or that fails, as it stands then,
-        however late that is committed: an item may come again, and its last one counts. It is over once nothing has come for
-        `quiet_s` seconds, or when whoever follows leaves. A program that begins again names in `since` when it ended, less
-        the longest transaction.
+        With `follow`, the generator goes on: it yields an item whenever its answer comes, is corrected or settled, or when the
+        item fails, however late that change is committed. An item may come more than once; its last occurrence counts. The
+        generator ends after `quiet_s` seconds without a new item, or when its caller closes it. To resume, pass as `since`
+        the time at which the last program ended, less the duration of the longest transaction.
 
             for item in lanes.results("tickets", follow=True, reader="dashboard"):
                 print(item.key, item.state, item.output)

@@ -42,9 +42,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class FileLine:
-    """One well-formed line: the item it describes and what somebody says is right.
+    """One well-formed line: the item it describes and, if the line gives one, the expected output.
 
-    `earlier` are the lengths of the payloads of earlier items of its entity, newest first, where they were looked for.
+    `earlier` holds the payload lengths of earlier items of its entity, newest first, if they were looked up.
     """
 
     submission: Submission

@@ -159,9 +159,7 @@ AT_ONCE = frozenset(
     {"support-desk", "page", "appeals"}
 )  # consumers that read an answer as soon as it is there
 SENT_AGAIN_AFTER_S = 10.0  # an amendment that was not applied by then
-GIVEN_UP_AFTER_S = (
-    45.0  # nobody waits longer for late data: whoever lost an event finds it in the report
-)
+GIVEN_UP_AFTER_S = 45.0  # the longest wait for late data; the report shows a lost event
 ENTERED_WITHIN_S = (
     30.0  # `collect`, which takes late items to real time, begins within seconds of a start
 )
@@ -173,9 +171,12 @@ select workload, key, answered_at is not null as answered, revision > 0 as amend
 
 
 class Scene:
-    """The answers to `sent` are read by who waits for them, and `late` reaches items that real time has answered: the batch,
-    which sees it, corrects them. `before`, of one workload, enter as if they had come minutes ago, once somebody is there who
-    takes what its batch would answer too late to real time."""
+    """The readers and the late data of a demonstration.
+
+    Waiting consumers read the answers to `sent`. `late` amends items that real time has answered; the batch sees the late data
+    and corrects them. The items of `before`, all of one workload, are entered as if they had come minutes ago, once `collect`
+    runs and can move items whose batch would be late to real time.
+    """
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
-"""Request buffering: real-time items are collected for a short window and leave as one micro-batch. They wait only while
-somebody else is expected, and never past the moment from which their call would end after the first of them is due: as
-BentoML's dispatcher, which waits for one more only where that is worth it. What it is worth here is the window (`service`).
+"""Request buffering: collect real-time items for a short window and send them as one micro-batch.
+
+The items wait only while another item is expected, and never so long that their call would end after the earliest due time
+among them. BentoML's dispatcher works alike: it waits for one more request only if that is worth the delay. Here the window
+states what the delay is worth (`service`).
 """
 
 import math
@@ -15,9 +17,7 @@ from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.words import FlushReason, Lane
 from lanes.workload.version import Version
 
-SURPRISE = (
-    7.0  # mean gaps without an arrival: one of a thousand is longer, so whoever was coming has come
-)
+SURPRISE = 7.0  # mean gaps without an arrival: one gap in a thousand is longer, so no further item is expected
 SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
 MOST_GROUPS = 10_000  # whose arrivals are remembered: senders choose the names of consumers
 Size = Callable[[Version], int]  # how many items of a version may share a call
@@ -26,7 +26,7 @@ Group = tuple[
 ]  # a version, and the consumer whose items alone share a call, None where any may
 Takes = Callable[
     [VersionId, int], float
-]  # seconds that a call of so many items of a version takes; 0: nobody knows
+]  # seconds that a call with this number of items of a version takes; 0: unknown
 
 
 def allowed(version: Version) -> int:
@@ -44,8 +44,10 @@ class Waiting:
 
 @dataclass
 class Gathering:
-    """The items of one group that wait together, never empty. The clock of each starts when it comes; the window is that of
-    the first. `per_s` is how quickly others arrived when the last of them came, None while nobody knows.
+    """The items of one group that wait together, never empty.
+
+    Each item's clock starts when it arrives; the window is that of the first item. `per_s` is the arrival rate of other items
+    when the last one came, None while it is unknown.
     """
 
     waiting: list[Waiting] = field(default_factory=list)
@@ -53,8 +55,10 @@ class Gathering:
     per_s: float | None = None
 
     def leaves(self, version: Version, takes: Takes) -> tuple[datetime, FlushReason]:
-        """When it leaves at the latest if nobody comes, and why then: the window is over, the most pressing item must be
-        asked, or nobody is expected any more."""
+        """Return the latest departure if no other item arrives, and its reason.
+
+        The window has passed, the most pressing item must be asked, or no other item is expected any more.
+        """
         over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
             (over, FlushReason.OVER),
@@ -73,8 +77,10 @@ class Gathering:
         return min((*ranks, *dues))
 
     def _hopeless_at(self, over: datetime) -> datetime:
-        """From when on nobody else is expected in what is left of the window: a mean gap before its end, or after a silence
-        that chance hardly explains."""
+        """Return the time from which no other item is expected within the rest of the window.
+
+        That is a mean gap before its end, or earlier, after a silence that chance hardly explains.
+        """
         if self.per_s is None or self.last_at is None:
             return over
         left_s = (over - self.last_at).total_seconds()
@@ -200,21 +206,21 @@ LEAST_S = 1.0  # so long has to be looked at least: a burst of a moment is no ra
 
 @dataclass
 class Arrivals:
-    """The arrivals of one kind at one place, by the clock of whoever counts them."""
+    """The arrivals of one kind at one place; the caller supplies the clock."""
 
     _faded: float = field(default=0.0, init=False)
     _since: datetime | None = field(default=None, init=False)
     _at: datetime | None = field(default=None, init=False)
 
     def came(self, number: int, now: datetime) -> None:
-        """So many more arrived."""
+        """Count `number` arrivals at `now`."""
         self._faded = self._faded * self._fading(now) + number
         self._since, self._at = self._since or now, max(self._at or now, now)
 
     def per_s(self, now: datetime, *, but: datetime) -> float | None:
-        """Arrivals a second, but for the one that came at `but`: that somebody is there makes no other likelier.
+        """Return the arrivals per second without the one at `but`: one arrival does not make another more likely.
 
-        None where nothing was there before that one: then nobody knows.
+        None if no earlier arrival was counted: the rate is unknown.
         """
         if self._since is None or self._since >= but:
             return None
@@ -256,7 +262,7 @@ class _Line:
         self.products = MEMORY * self.products + items * seconds
 
     def at(self, items: int) -> float:
-        """Seconds of a call of so many items: never fewer for more items, nor below 0."""
+        """Return the expected seconds of a call with `items` items: at least 0, and never less for more items."""
         usual, mean_s = self.items / self.calls, self.seconds / self.calls
         spread = self.squares / self.calls - usual * usual
         a_item = (
@@ -274,10 +280,10 @@ class ServiceTimes:
         self._lines: dict[VersionId, _Line] = {}
 
     def answered(self, version_id: VersionId, items: int, seconds: float) -> None:
-        """A call of so many items was answered after so long."""
+        """Record that a call with `items` items was answered after `seconds`."""
         self._lines.setdefault(version_id, _Line()).add(items, seconds)
 
     def takes_s(self, version_id: VersionId, items: int) -> float:
-        """Seconds within which nearly every call of so many items is answered; 0 while nothing is known."""
+        """Return the seconds within which nearly every call with `items` items is answered; 0 while unknown."""
         line = self._lines.get(version_id)
         return 0.0 if line is None else UNSURE * line.at(items)

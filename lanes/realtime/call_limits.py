@@ -30,7 +30,7 @@ class CallLimits:
         )
 
     def begun(self, version: Version, pack: Sequence[ClaimedWork], now: datetime) -> None:
-        """The call is under way, whoever let it begin."""
+        """Charge a call that is in flight, even if these limits did not admit it."""
         if not self.rates.is_under_way(_key(pack)):
             self.rates.begun(
                 _key(pack), version.spec.realtime_model, self.needs.of(version, pack), now=now
@@ -60,8 +60,11 @@ class CallLimits:
         requests: int,
         maybe_billed: bool = False,
     ) -> None:
-        """The pack is over: it took so many requests, none where it was never asked, and their answers used so much.
-        `maybe_billed`: nobody knows what it used beside that."""
+        """Settle the charge of a pack that has ended.
+
+        It took `requests` requests (0: it was never asked), whose answers report the usage `used`. With `maybe_billed`, the
+        provider may have billed more than that, so the usage counts as unknown.
+        """
         answers = list(used)
         counted = sum(each.input + each.cache_write for each in answers)
         need = Need(counted, sum(each.output for each in answers), requests)

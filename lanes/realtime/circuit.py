@@ -1,16 +1,16 @@
 """The circuit of one model of an account, shared by all drains: whether it is asked, and by whom. Pure: `now` comes in.
 
-                a drain met faults in a row, and nobody is answered
+                a drain met faults in a row, and no call is answered
      CLOSED ---------------------------------------------------------> RESTING <-------------------------------+
        ^                                                                  |                                    |
        |                               its rest is over: one drain of all |     its probe faulted, told nothing, |
        |                                                                  v     or was not asked at all          |
        +--------------------------------------------------------------- PROBING -------------------------------+
           a call is answered that began after the last fault,
-          whoever asked it, from RESTING too                    a prober that is not heard of: the next one probes
+          by any drain, from RESTING too                        a prober that is not heard of: the next one probes
 
-What began before the last fault says nothing of now: neither its answer, nor its fault. Limits of the provider are no faults.
-Nobody probes a model for which nothing waits, nor where something else holds back what would ask it.
+A call that began before the last fault is no evidence about the present: its answer and its fault are both ignored. Limits of
+the provider are no faults. A drain probes a model only if work waits for it and nothing else holds that work back.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -35,7 +35,7 @@ class CircuitState(StrEnum):
     """How a model is asked; the comment says who moves it on."""
 
     CLOSED = "closed"  # as far as there are places; a drain whose calls fault in a row opens it
-    RESTING = "resting"  # by nobody until `next_probe_at`; then the first drain that has work for it takes the probe
+    RESTING = "resting"  # not at all until `next_probe_at`; then the first drain that has work for it takes the probe
     PROBING = "probing"  # by one call of one drain, whose end moves it on; from `next_probe_at` the next drain may
 
 
@@ -92,7 +92,10 @@ class Circuit:
         return self._moved(CircuitState.PROBING, now + PROBE)
 
     def faulted(self, fault: Fault, now: datetime) -> "Circuit":
-        """A fault lengthens the rest, or begins it; itself, where it says nothing of now, or of a probe of somebody else's."""
+        """Return the circuit after a fault: its rest begins or gets longer.
+
+        It stays as it is if the fault is no evidence about the present, or if a probe runs and the fault is not the probe's.
+        """
         of_another = self.state is CircuitState.PROBING and fault.turn != self.turn
         if of_another or fault.began_at <= self.faulted_at:
             return self
@@ -161,7 +164,7 @@ class KnownCircuits:
         self._heard_at: datetime | None = None
 
     def of(self, model: str, now: datetime) -> Circuit | None:
-        """The circuit of the model where it is open; None: it is closed, or nobody can tell."""
+        """Return the circuit of the model if it is open; None: it is closed, or its state is unknown."""
         known = self._known.get(model)
         fresh = self._heard_at is not None and now - self._heard_at <= STALE
         return known if fresh and known is not None and known.is_open else None
@@ -238,7 +241,7 @@ class KnownCircuits:
         self._probes[model] = _Probe(probed.turn, now)
 
     def missed(self, model: str, circuit: Circuit, now: datetime) -> None:
-        """Somebody else was quicker, or has its row locked: for all we know they probe it, until it is heard how it stands."""
+        """Record that another drain took the probe or holds the row lock: assume that it probes until its state is read."""
         self._learn(model, replace(circuit, state=CircuitState.PROBING, next_probe_at=now + PROBE))
 
     def began(self, model: str, work: Iterable[WorkId]) -> None:

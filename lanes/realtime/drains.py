@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-LINGER = timedelta(seconds=90)  # how long a drain that nobody follows waits for something to do
+LINGER = timedelta(seconds=90)  # how long a drain without a successor waits for something to do
 MOST_DRAINS = 4  # at once; each is a process with places of its own
 PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
 LATE = timedelta(
@@ -16,7 +16,7 @@ class Sight:
     """What a drain sees of itself and of the others."""
 
     keeps: bool  # it holds the role that stays warm
-    wanted_by_successor: bool  # somebody waits to take that role over
+    wanted_by_successor: bool  # another drain waits to take that role over
     keeper_exists: bool  # some drain holds that role
     idle_since: datetime  # when it last did something
     busy: bool  # it has calls in flight
@@ -55,13 +55,13 @@ class Unserved:
     """What stands on the real-time lane while no drain reads."""
 
     ready: int  # work that could be claimed
-    received: bool  # items that nobody routed yet
+    received: bool  # some items are not routed yet
     keep_warm: bool  # a drain is to live even where nothing waits
     unread: bool = False  # events that are stored, and that no drain has read
 
     @property
     def needs_a_drain(self) -> bool:
-        """Whether somebody has to come for it."""
+        """Return whether a drain must start to serve it."""
         return bool(self.ready or self.received or self.keep_warm or self.unread)
 
 

@@ -3,8 +3,8 @@
 Claimed work, and an item that was routed, leave their place in the index behind for as long as an open snapshot may still see
 it: a report that runs for minutes, a dump. Half a million such places take a tenth of a second, and every claim, and every
 chunk that is routed, would read past them. So a look from the head of the queue that was slow rests for a second. Looks in
-between begin behind what was taken last. Places are ranks of work, what of the received items was taken last, or numbers of
-events that were published.
+between begin behind what was taken last. A place is a rank of work, the received item that was taken last, or the number of a
+published event.
 """
 
 from collections.abc import Mapping

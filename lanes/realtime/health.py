@@ -1,4 +1,4 @@
-"""Whose fault a failed call is, and how a model that answers nobody rests. Pure: what happened and `now` come in.
+"""Whose fault a failed call is, and how a model that answers no calls rests. Pure: what happened and `now` come in.
 
 A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrably answers others: some call of it was
 answered within the last minute, and no other item's call faulted since. Everything else is the provider's. No item fails

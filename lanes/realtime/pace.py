@@ -14,8 +14,8 @@ from lanes.workload.version import Entitlement
 DEFAULT_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again sooner
 FREEZE = timedelta(seconds=30)
-UNTOLD = 64  # calls in flight where nobody set a bound and the provider tells no limits
-MOST = 500  # and where it does: more than a drain keeps up with are never needed
+UNTOLD = 64  # calls in flight if no bound is set and the provider reports no limits
+MOST = 500  # calls in flight if it does: a drain never needs more than it can keep up with
 LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
 AHEAD_S = 0.2  # how long a claim may take until what it brings is asked
@@ -37,7 +37,7 @@ class Pace:
     """
 
     most: int = UNTOLD
-    bounded: bool = True  # somebody set the bound: it stands, whatever the provider tells
+    bounded: bool = True  # the bound was set explicitly: the provider's limits do not change it
     call_s: float = field(default=0, init=False)  # how long a call takes, in seconds; smoothed
     rests_until: datetime | None = field(default=None, init=False)
     _workloads: Counter[str] = field(default_factory=Counter, init=False)
@@ -69,12 +69,15 @@ class Pace:
 
     @property
     def owed(self) -> Mapping[str, int]:
-        """Those of them that somebody waits for."""
+        """The calls in flight whose answers are owed, by workload; calls that only measure are left out."""
         return self._workloads - self._measuring
 
     def limits_are_told(self) -> None:
-        """The provider tells its limits, and calls are admitted by them: unless somebody set a bound, only their length bounds
-        their number. That of a model which the provider slowed down creeps there."""
+        """Note that the provider reports its limits and that calls are admitted by them.
+
+        Unless a bound was set, only the duration of the calls then bounds their number. The number of a model that the provider
+        slowed down rises to it by degrees.
+        """
         if not self.bounded:
             self.most = MOST
 
@@ -97,13 +100,13 @@ class Pace:
         return self._models[model]
 
     def began(self, workload: str, model: str, *, measures: bool = False) -> None:
-        """A call is under way; nobody waits for what only `measures`."""
+        """Count a call that is now in flight; with `measures` it only measures, and its answer is not owed."""
         self._measuring[workload] += measures
         self._workloads[workload] += 1
         self._models[model] += 1
 
     def ended(self, workload: str, model: str, *, measures: bool = False) -> None:
-        """It no longer is."""
+        """Stop counting a call that has ended."""
         self._measuring.subtract({workload: measures})
         self._workloads.subtract({workload: 1})
         self._models.subtract({model: 1})
@@ -182,9 +185,10 @@ class Pace:
 def items_per_s(
     call_s: float, *, items_a_call: float, most_calls: int, told: bool, drains: int = 1
 ) -> float:
-    """By Little's law, where calls take `call_s` seconds on average, above 0, and carry so many items, at least 1.
+    """Return the items per second that `drains` drains can ask, by Little's law.
 
-    `most_calls` is the bound that somebody set for a drain, 0 for none; `told`: the provider tells its limits.
+    `call_s` is the mean duration of a call in seconds, above 0; `items_a_call` is at least 1. `most_calls` is the bound set for
+    a drain, 0 for none; `told`: the provider reports its limits.
     """
     pace = Pace(most_calls or (MOST if told else UNTOLD))
     pace.call_s = call_s
@@ -199,12 +203,12 @@ def divide(
     places: int,
     rooms: Mapping[str, int],
 ) -> dict[str, int]:
-    """How many of the `free` places each workload gets, never more than there are; what gets none is left out.
+    """Return how many of the `free` places each workload gets; a workload that gets none is left out.
 
-    A place goes to whom holds the least by its weight, what is `in_flight` included, so slow calls gather no places. None
-    holds more than its largest share of all `places` while another waits or is served, but always one; one that is alone
-    takes everything. `rooms` bounds some workloads further. Among those that are owed an answer, what only measures is no
-    part of `in_flight`: it holds a place, and nobody's share.
+    Each place goes to the workload that holds the fewest places by its weight. `in_flight` counts as held, so slow calls gather
+    no places. While another workload waits or is served, no workload holds more than its largest share of all `places`, but
+    always at least one; a workload that is alone takes everything. `rooms` bounds some workloads further. Among workloads that
+    are owed an answer, leave calls that only measure out of `in_flight`: each holds a place but counts against no share.
     """
     alone = len(waiting.keys() | {name for name, calls in in_flight.items() if calls}) == 1
 

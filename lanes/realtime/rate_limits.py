@@ -28,7 +28,9 @@ NEW, AMPLE = (
     timedelta(seconds=0.2),
     0.5,
 )  # a picture's age, and the share of each limit that is left
-MOST_NOTES = 50  # told by one drain; whoever lies in ever new ways is not quoted for ever
+MOST_NOTES = (
+    50  # of one drain, so that a provider that reports ever new nonsense cannot flood the log
+)
 
 
 @dataclass(slots=True)
@@ -115,7 +117,7 @@ class RateLimits:
         return len(self._calls)
 
     def take_notes(self) -> list[str]:
-        """What is wrong with what was told, and nobody has taken yet; each is noted once."""
+        """Take the notes on wrong limits of the provider that were not taken before; each fault is noted once."""
         notes, self._untold = self._untold, []
         return notes
 
@@ -203,7 +205,7 @@ class RateLimits:
     def _share(
         self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime
     ) -> float:
-        """What of a limit is left to calls of this drain that need so much of it each."""
+        """Return the part of a limit that is left to this drain for calls that need `wanted` of it each."""
         return (limit.left(now) - kept_back(limit, wanted, presses=presses)) / self.drains - used
 
     def _waited(self, model: str, now: datetime) -> bool:

@@ -76,8 +76,10 @@ class Turns:
     def take_in(
         self, claimed: Iterable[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
     ) -> None:
-        """The items, all of these versions, the most urgent first, gather in their windows; those that wait for nobody wait for
-        a place."""
+        """Put claimed items, the most urgent first, into their windows.
+
+        `versions` holds the version of every item. An item that needs no window waits for a place at once.
+        """
         claimed = list(claimed)
         last = {each.workload: each.measures for each in claimed}
         if any(name in self._measured and not measures for name, measures in last.items()):
@@ -218,7 +220,7 @@ class Turns:
         )
 
     def _owed(self, workload: str) -> list[list[ClaimedWork]]:
-        """The packs of a workload that wait for a place, and somebody for them."""
+        """Return the packs of a workload that wait for a place and whose answers are owed: they do not only measure."""
         return [
             pack for pack in self._leaving if pack[0].workload == workload and not pack[0].measures
         ]

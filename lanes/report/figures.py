@@ -51,10 +51,10 @@ class LaneFigures:
 
 @dataclass(frozen=True)
 class CostFigures:
-    """What the items of a workload cost that were received in the period, and what they would have cost on one lane alone:
-    each item's estimate at routing, scaled by how the estimates of the lanes in use compared with what was billed.
+    """The cost of a workload's items that were received in the period, and their cost on one lane alone.
 
-    Shadows and replays are nobody's answer: what they cost for these items stands beside it.
+    The cost on one lane is each item's estimate at routing, scaled by the ratio of the bill to the estimates of the lanes in
+    use. Shadows and replays answer no request: their cost is reported separately (`aside_usd`).
     """
 
     workload: str
@@ -259,9 +259,9 @@ class CallFigures:
 
 @dataclass(frozen=True)
 class CachingFigures:
-    """How a lane of a workload caches, by the version in force, and what that saved in the period, by all of them; US dollars.
+    """How a lane of a workload caches with the version in force, and the US dollars that caching by all versions saved.
 
-    `hit_rate` was measured last, in about so many calls, and looked at then; `pays_from` is None where it never pays.
+    `hit_rate` is the latest measurement, made over about `calls` calls; `pays_from` is None if caching never pays.
     """
 
     workload: str
@@ -312,7 +312,7 @@ class CapacityFigures:
 
 @dataclass(frozen=True)
 class CircuitFigures:
-    """A model of an account that answers nobody: `faults` calls in a row, the last of which met `why`."""
+    """A model of an account that answers no calls: `faults` calls in a row failed, the last one because of `why`."""
 
     account: str
     model: str

@@ -1,4 +1,4 @@
-"""An incident as a Prefect Markdown artifact: all that is known of it, for whoever follows the link of its message."""
+"""An incident as a Prefect Markdown artifact: everything known about it. The incident's message links to it."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -226,11 +226,11 @@ class OutputColumns:
         return [".".join(map(_quoted_name, path)) for path in self.paths]
 
     def cells(self, output: Mapping[str, Any]) -> list[Any]:
-        """The value of each column, None where the output has none."""
+        """Return the value of each column, None where the output has none."""
         return [self._cell(output, path) for path in self.paths]
 
     def rest(self, output: Mapping[str, Any]) -> dict[str, Any]:
-        """What of the output has no column; with `cells` it is the whole output but for nulls."""
+        """Return the part of the output that has no column; together with `cells` it is the whole output except nulls."""
         return self._rest(output, ())
 
     def _cell(self, output: Mapping[str, Any], path: Place) -> Any:

@@ -73,7 +73,7 @@ class PlaybookStep(BaseModel):
 class Playbook(BaseModel):
     """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
 
-    It applies too when nobody answers within `approval_within_hours` of being asked to approve.
+    `on_failure` also applies when a request for approval stays unanswered for `approval_within_hours`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -150,7 +150,8 @@ class PrefectApi:
     def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
         """Cancel the runs of these flows' deployments that a worker has taken, and return their number.
 
-        They are told nothing and go on: it is for whoever ends their processes, so that none of them counts as crashed.
+        Prefect does not notify the runs, so they go on. Call this before ending their processes: otherwise Prefect counts the
+        runs as crashed.
         """
         wanted = {
             "deployments": {"name": {"any_": list(flows)}},

@@ -121,7 +121,7 @@ class Processes:
     def stop(self, process: Process, *, grace_s: float = 10.0) -> bool:
         """End the process and what it started: ask first, kill after `grace_s` seconds.
 
-        False, and nobody is signalled, when the pid no longer means this process.
+        Return False, and send no signal, if the pid no longer belongs to this process.
         """
         ours = self.is_alive(process)
         if ours:

@@ -188,10 +188,10 @@ def supervisor(site: Site) -> str:
 
 
 def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[int, bool]:
-    """(the port, whether it was started now) of a service that `serve` put there.
+    """Start a service with `serve` if needed; return its port and whether it was started now.
 
-    The port is that of the running process, else that of the last run, else a new one; a new one too when
-    somebody else took it between our look and the start.
+    The port is that of the running process, else that of the last run, else a new one. It is also a new one if another process
+    took the port between the check and the start.
     """
     remembered = site.home / f"{name}.port"
     current = site.processes.find(name)

@@ -1,1 +1,1 @@
-"""Roles that one run at a time holds, and what is asked for when nobody holds them."""
+"""Roles that one run at a time holds, and the runs that are requested when a role is free."""

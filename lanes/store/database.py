@@ -13,7 +13,7 @@ from lanes.store.engines import discreet_async_engine, discreet_engine, give_out
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-KEPT = 8  # connections that a process keeps: a drain uses so many at once, and opening one takes longer than a query
+KEPT = 8  # connections that a process keeps: a drain uses this many at once, and opening one takes longer than a query
 MOST = 12
 _CLOCK = text(CLOCK)
 

@@ -247,10 +247,10 @@ def _mean(rows: Sequence[Any], measure: str) -> float | None:
 def _consumers(
     counted: Iterable[Any], read: Mapping[str | None, Durations], young: Iterable[Any]
 ) -> list[ConsumerUse]:
-    """How an item was routed first says what it asked for; later routes follow from what happened to it.
+    """Return the use by each consumer, from counts and read times.
 
-    Only answers that real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a
-    read.
+    An item's first route shows what it asked for; later routes follow from what happened to it. Only answers that real-time
+    gave first show whether a reader waited. A read before the answer is an attempt to read and does not count as a read.
     """
     rows = defaultdict[str | None, list[Any]](list)
     for each in counted:

@@ -183,7 +183,7 @@ def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID 
 
 
 def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeFindings:
-    """Count what is at stake with the incident, or what of it is still to come once it is over."""
+    """Count what is at stake in an open incident, or what is still to come after a closed one."""
     promise = of.promise
     if promise in UNSTAKED:
         return StakeFindings(unstaked=UNSTAKED[promise])

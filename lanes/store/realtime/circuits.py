@@ -1,6 +1,6 @@
-"""The circuits of all accounts, as drains share them: what is known of them, and how they are moved on.
+"""The circuits of all accounts, which drains share: read them and save their changes.
 
-What a change is, `lanes.realtime.circuit` decides from what was read; it is written where nobody changed that meanwhile.
+`lanes.realtime.circuit` decides the change from the row that was read. A change is saved only if the row is still the same.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -23,7 +23,7 @@ from lanes.workload.version import Version
 
 HEARD_OF = timedelta(
     minutes=1
-)  # an open circuit that nobody probes for longer says nothing: nothing waits for its model
+)  # an open circuit without a probe for longer is no evidence: nothing waits for its model
 TRIES = 5  # to change one that others change at the same time
 
 # Whether some call of the model was answered since the drain's calls were not, and lately: then the trouble is the drain's own.
@@ -91,9 +91,9 @@ def needed(connection: Connection, models: Collection[str], *, now: datetime) ->
 
 
 def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
-    """The circuits that rest or are probed, by account and model: what asks these models waits.
+    """Return the circuits that rest or are probed, by account and model: work for these models waits.
 
-    Those that nobody has probed for a minute are left out: whatever would ask them could find them closed.
+    Circuits without a probe for a minute are left out: the next call could find them closed.
     """
     since = now - HEARD_OF
     return {
@@ -119,9 +119,9 @@ def known(connection: Connection, account: str) -> dict[str, Circuit]:
 
 
 def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circuit | None:
-    """The circuit whose probe is the caller's; None where somebody else was quicker, or the rest is not over.
+    """Take the probe of a circuit; return the probed circuit, or None if another drain was faster or the rest goes on.
 
-    Nothing is waited for: where somebody else holds the row, the probe is theirs.
+    The query does not wait for locks: a drain that holds the row also gets the probe.
     """
     if not seen.may_be_probed(now):
         return None
@@ -141,9 +141,9 @@ def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circu
 def faulted(
     connection: Connection, account: str, model: str, fault: Fault, *, now: datetime
 ) -> tuple[Circuit | None, bool]:
-    """The circuit after a fault, and whether that moved it on; None: it is closed, because others are answered.
+    """Return the circuit after a fault, and whether the fault changed it; None: closed, because other drains get answers.
 
-    To be done in a transaction of its own: it waits for a second at most for whoever changes it at the same time.
+    Must run in a transaction of its own: it waits up to a second for a concurrent change of the circuit.
     """
     wait_at_most(connection, PATIENCE)
     for _ in range(TRIES):
@@ -210,7 +210,7 @@ def _others_are_answered(connection: Connection, model: str, fault: Fault, now: 
 
 
 def _opened(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:
-    """The id of its outage; None where somebody else opened one."""
+    """Open an outage for the circuit; return its id, or None if another drain opened one first."""
     return connection.execute(
         insert(outage)
         .values(account=account, model=model, began_at=circuit.since, **_written(circuit))
@@ -222,7 +222,7 @@ def _opened(connection: Connection, account: str, model: str, circuit: Circuit) 
 
 
 def _moved(connection: Connection, before: Circuit, after: Circuit) -> bool:
-    """Whether nobody else did, and its outage is not over."""
+    """Save the change; return False if another drain changed the circuit first or its outage is over."""
     return (
         connection.execute(
             update(outage).where(*_unchanged(before)).values(_written(after))

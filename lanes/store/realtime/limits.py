@@ -25,7 +25,7 @@ KEY = ("account", "model", "kind")
 def exchange(
     connection: Connection, account: str, seen: Mapping[str, Sequence[Limit]], *, now: datetime
 ) -> dict[str, list[Limit]]:
-    """What this drain saw is known to all, where nobody saw anything newer; and the newest of the account, by model."""
+    """Share the limits that this drain saw, unless newer ones are known; return the account's newest limits by model."""
     rows = [
         {
             "account": account,

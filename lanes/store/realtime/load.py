@@ -79,7 +79,7 @@ select v.realtime_model as model, count(*) as tries, count(distinct a.message_id
 
 
 def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: datetime) -> Load:
-    """The lane as it is now: `most_calls` is the bound that somebody set for the calls of a drain, 0 for none."""
+    """Return the load of the lane at `now`; `most_calls` is the bound set for the calls of a drain, 0 for none."""
     refused = budgets.used_up(connection, now=now)
     unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(seconds=each) for each in STEPS_S]
@@ -109,7 +109,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
         drains=holders(connection, Role.DRAIN),
     )
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
-    # One that nobody probes rests too: it is the queue that is empty, and nobody knows whether the model answers.
+    # A circuit without probes rests too: its queue is empty, so no call shows whether the model answers.
     known_circuits = circuits.known(connection, account)
     rests = {
         name: ModelRest(name, each.since, each.why)

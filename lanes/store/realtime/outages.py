@@ -1,7 +1,7 @@
-"""Outages of the provider: which models of an account answer nobody, since when; and the one incident of an account.
+"""Outages of the provider: which models of an account answer no calls, since when; and the one incident of an account.
 
-An outage is over when calls are answered again and what it made wait has been asked, or when nothing waits any more and nobody
-has asked for ten minutes. Meanwhile its circuit says who asks (`circuits`).
+An outage is over when calls are answered again and every item that waited for it has been asked, or when nothing waits any more
+and no call was made for ten minutes. Until then its circuit decides which drain asks (`circuits`).
 """
 
 from collections.abc import Sequence
@@ -64,9 +64,9 @@ def faulted(
     flow_run_id: UUID | None = None,
     now: datetime,
 ) -> Circuit | None:
-    """The model answers nobody, and the account's one incident says so; or None, because others are answered.
+    """Record a fault and open or update the account's incident; return the circuit, or None because other drains get answers.
 
-    `flow_run_id` is the run that asked. As `circuits.faulted`, in a transaction of its own.
+    `flow_run_id` is the run that asked. Must run in a transaction of its own, like `circuits.faulted`.
     """
     circuit, moved = circuits.faulted(connection, account, model, fault, now=now)
     if moved:

@@ -83,7 +83,7 @@ def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
 
 OF_LATE = timedelta(minutes=5)  # the present rate is that of the minutes since then
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
-SHOWN_FOR = timedelta(days=1)  # limits that nobody saw for longer are not shown
+SHOWN_FOR = timedelta(days=1)  # limits that no drain has seen for longer are not shown
 
 LIMITS = """
 select account, model, kind, limit_, remaining, reset_at, seen_at

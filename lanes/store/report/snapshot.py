@@ -131,12 +131,12 @@ F = TypeVar("F")
 
 
 def take(connection: "Connection", *, since: datetime, now: datetime) -> Snapshot:
-    """The figures of items received from the minute of `since` on, read in one transaction."""
+    """Return the figures of items received from the minute of `since` on, read in one transaction."""
     return asked(asking.through(connection), since=since, now=now)
 
 
 def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
-    """The same, of whoever asks the database."""
+    """Return the same figures, read through `ask`."""
     since = since.replace(second=0, microsecond=0)
     grain = next(grain for grain, longest in POINTS.items() if now - since <= longest)
 

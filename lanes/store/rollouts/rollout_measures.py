@@ -15,8 +15,8 @@ from lanes.words import Lane
 DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
-# moves. Neither do the items of a consumer that has a split of its own. An item that nobody answered yet and that is
-# older than the p95 limit counts as slow: otherwise a lane that answers few things quickly would look quick.
+# moves. Neither do the items of a consumer that has a split of its own. An item that is still unanswered and is older
+# than the p95 limit counts as slow: otherwise a lane that answers few things quickly would look quick.
 # Every figure counts items, however often one was tried or amended. A try that the account, the provider or a neighbour
 # in its pack was in the way of says nothing of the item; but one that the lane had to shed is one that it failed, whatever
 # was in the way: a lane that gives away what it cannot serve would look well by that. It stays unanswered by the lane, and so

@@ -104,9 +104,9 @@ def last(
 
 
 def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:
-    """Move what of this work is still free and ready to the batch lane; return how much that is.
+    """Move the work of `leaving` that is still free and ready to the batch lane; return how many rows were moved.
 
-    Once shed or rescued, an item stays where that led it.
+    An item that was shed or rescued before is not moved again.
     """
     free = lane_changes.free_to_move(
         connection, dict.fromkeys(leaving), off=Lane.REALTIME, once=(Reason.SHED, Reason.RESCUE)

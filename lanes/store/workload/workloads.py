@@ -75,10 +75,10 @@ def _standing(name: str, content: str) -> Select[Any, int]:
 
 
 def lock(connection: Connection, name: str) -> None:
-    """Nobody else changes the workload until this transaction ends; whoever submits to it goes on.
+    """Lock the workload against other changes until this transaction ends; submissions to it go on.
 
     Raises:
-        StillLocked: somebody else is changing it, and does not end.
+        StillLocked: another transaction is changing it and does not end in time.
     """
     with waiting_at_most(connection, PATIENCE):
         connection.execute(
