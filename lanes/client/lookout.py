@@ -301,6 +301,7 @@ def _reason(error: BaseException) -> BaseException:
 
 
 _lookouts: dict[str, Lookout] = {}  # the last of each address; it may have ended
+_inherited: list[object] = []
 _guard = threading.Lock()
 
 
@@ -344,9 +345,13 @@ def _enter(url: str, join: Callable[[Lookout], bool]) -> Lookout:
 
 
 def _forget_threads() -> None:
-    """A forked process has none of the threads, and leaves the connections to the one that opened them."""
+    """Start without the threads, which a forked process does not have, and keep their connections unused.
+
+    psycopg warns of an open connection that is collected.
+    """
     global _guard
     _guard = threading.Lock()
+    _inherited.extend(_lookouts.values())
     _lookouts.clear()
 
 

@@ -256,11 +256,13 @@ def _address(url: URL) -> str:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_inherited: list[object] = []  # kept: psycopg warns of an open connection that is collected
 
 
 def _forget_connections() -> None:
-    """A forked process leaves the connections to the one that opened them."""
+    """Leave the connections to the process that opened them, in a forked one."""
     for each in list(_engines):
+        _inherited.append(each.pool)
         each.dispose(close=False)
 
 

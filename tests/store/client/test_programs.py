@@ -21,6 +21,7 @@ SESSIONS = text(
 )
 
 FORKS = """
+import gc
 import os
 from lanes import client
 client.submit("letters", {"text": "x"}, key="k")
@@ -34,6 +35,7 @@ except BaseException as error:
     print(repr(error), flush=True)
     os._exit(1)
 if not child:
+    gc.collect()
     os._exit(0)
 _, status = os.waitpid(child, 0)
 assert os.waitstatus_to_exitcode(status) == 0
