@@ -238,7 +238,7 @@ class DecideBatch(PersonAction):
         description="Its number, from 1; `lanes batches` and lanes.batch_status show it.",
     )
     action: Literal["adopt", "resubmit", "give_up"] = Field(
-        title="PersonAction",
+        title="Action",
         description="adopt: it is the batch named below. resubmit: its items wait for the next batch and may be paid twice. "
         "give_up: its items fail.",
     )

@@ -100,7 +100,7 @@ def moves_it_to_batch(page: Page) -> None:
 
 
 def gives_the_batch_up(page: Page) -> None:
-    choose(page, "Action", "give_up_batch")
+    choose(page, "Action", "give_up")
     field(page, "Sure").click()
     signs_and_submits(page)
 
