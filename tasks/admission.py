@@ -35,8 +35,10 @@ def subject(event: Event) -> tuple[str, str]:
 
 
 async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) -> list[Event]:
-    """Each event is an item or an amendment now, or a refusal with its reason; but for those returned, which met a lock
-    or come after one of their item that did."""
+    """Admit events as items or amendments, or refuse each with its reason.
+
+    Returns those that met a lock, or that follow an event of the same item that did.
+    """
     arrivals: list[tuple[Event, Submission]] = []
     late: list[tuple[Event, Amendment]] = []
     refusals: list[Refusal] = []

@@ -47,10 +47,12 @@ T = TypeVar("T")
 
 
 class Answering:
-    """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
-    saved, and `follow` is called where a call was answered; `clock` carries the database's time on. `marks` says whether the
-    next call marks what it shares; `times` learns how long calls take. A call begins only for claims that were `renewed`
-    lately."""
+    """The packs under way.
+
+    `held` are the claims that this process answers for; `wakes` hears of free places and of what is saved, and `follow`
+    is called where a call was answered; `clock` carries the database's time on. `marks` says whether the next call
+    marks what it shares; `times` learns how long calls take. A call begins only for claims that were `renewed` lately.
+    """
 
     def __init__(
         self,

@@ -25,8 +25,10 @@ class BackgroundTasks:
         every_s: float | None = None,
         after_s: float = 0,
     ) -> None:
-        """`act` is done again and again from now on, or from `after_s` seconds on, `every_s` seconds apart; None: it never ends
-        by itself."""
+        """Repeat `act` every `every_s` seconds, from now or from `after_s` seconds on.
+
+        With `every_s` None it runs once and never ends by itself.
+        """
         self._tasks.add(asyncio.create_task(self._keep(name, act, every_s, after_s), name=name))
 
     async def close(self) -> None:
@@ -95,8 +97,10 @@ async def _done(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.
 
 @asynccontextmanager
 async def bounded_tasks(most: int) -> AsyncIterator[BoundedTasks]:
-    """What the block began has ended when the block has. What fails, or a block that does, stops none that is under way; a
-    block that is cancelled cancels them."""
+    """What the block began has ended when the block has.
+
+    What fails, or a block that does, stops none that is under way; a block that is cancelled cancels them.
+    """
     work = BoundedTasks(most)
     try:
         yield work

@@ -110,8 +110,10 @@ class Circuits:
     async def give_back_unasked(
         self, *, now: datetime | None = None, but: Collection[str] = ()
     ) -> None:
-        """The probes that are not asked are free for others, where it is `now` those of more than a second ago; `but`: of these
-        models something is held."""
+        """Release the probes that were not used.
+
+        With `now`, only those of more than a second ago; models in `but` keep theirs, because work of them is held.
+        """
         for model, turn in self._known.unasked(now).items():
             if model not in but:
                 await self.give_back(model, turn, asked=False)

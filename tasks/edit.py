@@ -24,8 +24,10 @@ from tasks.troubles import described
 
 
 async def edit(db: Database, wished: Edit) -> EditReply:
-    """Save the block and put the version in force, the block first, because
-    the next publisher reads it. Where the block is not what the author saw, nothing is changed."""
+    """Save the block and put the version in force, the block first, because the next publisher reads it.
+
+    Where the block is not what the author saw, nothing is changed.
+    """
     spec = Spec.model_validate(wished.definition)
     try:
         async with get_client() as client:

@@ -42,8 +42,10 @@ Probe = Callable[
 
 @dataclass(frozen=True)
 class Taken:
-    """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read. `all`: nothing that
-    could be claimed was left."""
+    """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read.
+
+    `all`: nothing that could be claimed was left.
+    """
 
     claimed: Sequence[ClaimedWork]
     versions: Mapping[VersionId, Version]

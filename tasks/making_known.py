@@ -152,8 +152,9 @@ class VersionsToPrefect:
 async def unknown(
     db: Database, stored: InForce, told: VersionsToPrefect | None = None
 ) -> str | None:
-    """None once Prefect knows of these versions, as by `make_known`, or was `told` of them lately; else a sentence that says
-    why not.
+    """Return None once Prefect knows these versions, else a sentence that says why it does not.
+
+    It knows them through `make_known`, or because it was `told` of them lately.
 
     Publishing waits a few seconds for it at most.
     """

@@ -25,8 +25,10 @@ MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
 
 @dataclass
 class Published:
-    """The versions in force, the sentences about what could not be published or read, and one where Prefect does not know of
-    them yet."""
+    """The versions in force, and sentences about those that could not be published or read.
+
+    `untold` says why Prefect does not know of them yet.
+    """
 
     versions: dict[str, Version] = field(default_factory=dict)
     problems: list[SpecInvalid] = field(default_factory=list)

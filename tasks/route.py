@@ -62,8 +62,10 @@ _told: set[str] = set()
 
 
 class Rooms:
-    """The room of the newest look, with what was routed since; of one account, whose drains ask `most_calls` at once (0: as
-    many as they can)."""
+    """The room found by the newest look, less the work routed since.
+
+    It is that of one account, whose drains make up to `most_calls` calls at once (0: no limit).
+    """
 
     def __init__(self, account: str, most_calls: int = 0) -> None:
         self._account, self._most_calls = account, most_calls
@@ -176,8 +178,10 @@ def _decided(
     room: Room | None,
     estimates: Estimates,
 ) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
-    """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these. What goes to
-    real time takes of its room."""
+    """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these.
+
+    What goes to real time takes of its room.
+    """
     decided: list[tuple[ReceivedItem, Version, Route]] = []
     problems: set[str] = set()
     for item in waiting:

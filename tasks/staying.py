@@ -45,8 +45,10 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
 
 
 class Staying:
-    """Looks at the roles every half second, beside the answers. `busy` says whether this drain has calls under way, or claims,
-    `idle_since` when it last did something."""
+    """Looks at the roles every half second, beside the answers.
+
+    `busy` says whether this drain has calls under way, or claims, `idle_since` when it last did something.
+    """
 
     def __init__(
         self,

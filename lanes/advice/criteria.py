@@ -34,7 +34,7 @@ def criteria(
     """Every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
     known = [each for each in evidence.consumers if each.at_once_share is not None]
     return [
-        _somebody_waits(evidence, known),
+        _a_reader_waits(evidence, known),
         _value_decays(evidence),
         _fits_limits(evidence),
         _budget(evidence, even, needs),
@@ -50,8 +50,8 @@ def criteria(
     ]
 
 
-def _somebody_waits(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
-    name, answers = "Somebody waits", sum(each.seen for each in known)
+def _a_reader_waits(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
+    name, answers = "A reader waits", sum(each.seen for each in known)
     if not known:
         every = sum(each.reads for each in evidence.consumers)
         said = f"{counted(every, 'read')} recorded; {MIN_READS} of one consumer are needed"

@@ -206,7 +206,7 @@ def _choice(
     if least.pattern is most.pattern:
         return Choice(_reason(evidence, least, plans, corrections), least, plans)
     return Choice(
-        f"it is {least.pattern} if the items whose reads nobody recorded can wait, and {most.pattern} if somebody waits for "
+        f"it is {least.pattern} if the items without recorded reads can wait, and {most.pattern} if a reader waits for "
         "them: read results with lanes.read_result or client.wait, or declare the urgency"
     )
 

@@ -62,8 +62,10 @@ class TokenPrices:
 
 @dataclass(frozen=True)
 class PriceList:
-    """Today's list prices: of the real-time lane's model in real-time, by the lane whose cache it is; of batch's model at full
-    price; and of it on batch."""
+    """Today's list prices of the models of both lanes.
+
+    The real-time model's prices are by the lane that its cache serves; the batch model's are at full price and in a batch.
+    """
 
     realtime: Mapping[Lane, TokenPrices]
     batch_full: TokenPrices

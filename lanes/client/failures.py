@@ -95,7 +95,7 @@ def _told_by_the_driver(error: DBAPIError) -> LanesError | None:
         case _ if state.startswith(AWAY):
             return DatabaseAway(f"the database does not answer: {said}")
         case _ if state.startswith("28") or state == "3D000":
-            return SetupError(f"the database lets nobody in by this address: {said}")
+            return SetupError(f"the database accepts no connection at this address: {said}")
     return None
 
 

@@ -20,8 +20,10 @@ from lanes.store.workload import workloads
 
 
 class Lanes:
-    """Sends items and reads their answers. It keeps its connections: make one for a program, share it between threads, and
-    close it at the end, or use it as a context manager.
+    """Sends items and reads their answers.
+
+    It keeps its connections: make one for a program, share it between threads, and close it at the end, or use it as a
+    context manager.
 
         with Lanes() as lanes:
             lanes.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
@@ -109,8 +111,10 @@ class Lanes:
         *,
         occurred_at: datetime | None = None,
     ) -> Sent:
-        """Replace the item's payload; `outcome` is `amended`, `duplicate`, `waiting` (no item yet) or `outdated` (an amendment
-        that occurred later is in force; this one is kept).
+        """Replace the item's payload.
+
+        `outcome` is `amended`, `duplicate`, `waiting` (no item yet) or `outdated` (a later amendment is in force;
+        this one is kept).
 
         Raises:
             UnknownWorkload: no workload of that name has a published version.

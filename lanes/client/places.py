@@ -1,5 +1,7 @@
-"""Where a handle works: in transactions of its own, each committed at its end, or in one of the caller's, which only the
-caller ends."""
+"""The transactions of a handle: its own, or one of its caller.
+
+Each of its own is committed at its end; only the caller ends the caller's.
+"""
 
 import os
 import weakref

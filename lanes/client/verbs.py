@@ -89,8 +89,11 @@ class Sent:
 
 
 class Verbs:
-    """The verbs, with the patience for what other transactions hold; `ours`: each has a transaction to itself, else it is one
-    of the caller's, in which a verb that fails leaves no trace."""
+    """The verbs, and how long they wait for the locks of other transactions.
+
+    With `ours` each verb has a transaction of its own; otherwise it runs in the caller's, and one that fails leaves
+    no trace there.
+    """
 
     def __init__(self, patience: timedelta, *, ours: bool) -> None:
         self._patience, self._ours = patience, ours

@@ -114,7 +114,6 @@ def dry_run(
     Exit code 1 when some lines are no items or the definition cannot be published, 2 when there is nothing to look at.
 
     Examples:
-
     `lanes dry-run tickets.jsonl --workload tickets`
 
     `lanes dry-run --since 7d --with tickets.yaml`

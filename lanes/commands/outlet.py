@@ -59,8 +59,10 @@ class Outlet:
 
 
 class Counting:
-    """Says on standard error how many rows were written, where standard output is redirected and it takes a while; or how many
-    of something else there were, wherever it goes."""
+    """The note on standard error of how many rows were written.
+
+    It is shown for rows where standard output is redirected and writing takes a while, and for other things always.
+    """
 
     def __init__(self, what: str, done: str | None = None) -> None:
         self._what, self._done, self._count = what, done or "written so far", 0

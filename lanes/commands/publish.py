@@ -218,7 +218,7 @@ def _said(name: str, told: EditReply) -> str | None:
         case EditOutcome.ONLY_SAVED:
             return f'the block "{name}" is saved, but its version is not in force yet{why}; the next publishing takes it'
         case EditOutcome.OVERTAKEN:
-            return f'somebody saved the block "{name}" right after: what they say is in force; see `lanes export {name}`'
+            return f'the block "{name}" was saved again right after: that version is in force; see `lanes export {name}`'
 
 
 def _end(

@@ -114,7 +114,6 @@ def report(
     failures and refusals. The deployment `report` writes both pages with charts into Prefect.
 
     Examples:
-
     `lanes report --hours 1`
 
     `lanes report --all`

@@ -161,8 +161,11 @@ class Buffer:
         return [each.item for group in list(self._open) for each in self._open.pop(group).waiting]
 
     def _gathers(self, version: Version) -> bool:
-        """Whether items of the version wait for each other. Where calls are not shared though they may be, there is nothing to
-        wait for; a window of single calls is what its workload asks for."""
+        """Whether items of the version wait for each other.
+
+        Where calls are not shared though they may be, there is nothing to wait for; a window of single calls is what
+        its workload asks for.
+        """
         return version.spec.buffer_s > 0 and (self._size(version) > 1 or allowed(version) == 1)
 
     def _taken(self, group: Group, version: Version, now: datetime) -> list[ClaimedWork]:
@@ -187,8 +190,11 @@ class Buffer:
 
 
 def _presses_at(item: ClaimedWork, over: datetime) -> datetime:
-    """When it must be asked. What is urgent goes before others, and gathers all the same, until its window is over or for its
-    due time: where everything is urgent, calls would never be shared otherwise."""
+    """When it must be asked.
+
+    What is urgent goes before others, and gathers all the same, until its window is over or for its due time: where
+    everything is urgent, calls would never be shared otherwise.
+    """
     if not item.urgent:
         return item.rank_at
     return over if item.due_at is None else item.due_at - EXPECTED_CALL

@@ -43,8 +43,10 @@ class CallLimits:
         headers: Mapping[str, str],
         now: datetime,
     ) -> None:
-        """An answer to the call, whatever its status, came with these headers. Reading them takes a moment: while much is left,
-        a few a second are read."""
+        """An answer to the call, whatever its status, came with these headers.
+
+        Reading them takes a moment: while much is left, a few a second are read.
+        """
         if self.rates.is_ample(version.spec.realtime_model, now):
             return
         self.rates.told(

@@ -41,8 +41,11 @@ class CircuitState(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A call that began at `began_at` got no answer. The drain that asked was answered nothing since `failing_since`, in
-    `faults` calls in a row. `turn` is that of the circuit whose probe it was, None: it was none."""
+    """A call that began at `began_at` got no answer.
+
+    The drain that asked was answered nothing since `failing_since`, in `faults` calls in a row. `turn` is that of the
+    circuit whose probe it was, None: it was none.
+    """
 
     why: str
     faults: int
@@ -79,7 +82,7 @@ class Circuit:
         elif due_s > 0:
             asked = f"is asked by one call in {seconds(due_s)}, if something waits for it then"
         return (
-            f"{model} of account {account} answers nobody since {clock(self.since, beside=now)} "
+            f"{model} of account {account} has not answered since {clock(self.since, beside=now)} "
             f"({counted(self.faults, 'call')} in a row, the last met: {self.why}), and {asked}"
         )
 
@@ -174,8 +177,10 @@ class KnownCircuits:
         return any(self.of(model, now) is not None for model in self._known)
 
     def room(self, model: str, now: datetime) -> int | None:
-        """How many calls of the model may begin: one, where this drain holds the probe and has asked nothing yet; None: its
-        circuit holds nothing back."""
+        """Return how many calls of the model may start; None where its circuit sets no limit.
+
+        It is one where this drain holds the probe and has not called yet.
+        """
         if self.of(model, now) is None:
             return None
         probe = self._probes.get(model)

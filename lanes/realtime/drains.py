@@ -24,8 +24,10 @@ class Sight:
 
 
 def stays(sight: Sight, now: datetime) -> bool:
-    """Whether the drain goes on. A keeper stays until its successor waits; the others until they have been idle,
-    and not at all when more drains run than are of use.
+    """Whether the drain goes on.
+
+    A keeper stays until its successor waits; the others until they have been idle, and not at all when more drains run
+    than are of use.
     """
     if sight.busy:
         return True
@@ -38,8 +40,10 @@ def stays(sight: Sight, now: datetime) -> bool:
 
 
 def needs_more(waits_since: datetime | None, now: datetime, *, drains: int) -> bool:
-    """Whether waiting work needs another drain beside those that run; `waits_since` is when the oldest of it could have been
-    claimed."""
+    """Return whether waiting work needs another drain beside those that run.
+
+    `waits_since` is when the oldest of it could have been claimed.
+    """
     return waits_since is not None and now - waits_since > LATE and drains < MOST_DRAINS
 
 
@@ -77,8 +81,10 @@ class Calls:
         self._called_at, self._number = None, 0
 
     def due(self, now: datetime) -> bool:
-        """Whether it is time to look, and to call: at once, soon again in case the call was lost, and then as often as the
-        trigger may hear it."""
+        """Return whether it is time to look for work and call for another drain.
+
+        At once, then soon again in case the call was lost, then as often as the trigger may run.
+        """
         if self._called_at is None:
             return True
         return now - self._called_at >= (IN_VAIN_AFTER if self._number == 1 else CALLS_THROTTLE)

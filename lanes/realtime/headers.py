@@ -33,8 +33,10 @@ class Told:
 
 
 def told(headers: Mapping[str, str], *, now: datetime) -> Told:
-    """What an answer that came `now` says. Headers that are missing say nothing; what cannot be true is left out, with a note,
-    but a remainder beyond its limit is the whole limit, and a window longer than a minute is one of a minute.
+    """What an answer that came `now` says.
+
+    Headers that are missing say nothing; what cannot be true is left out, with a note, but a remainder beyond its limit
+    is the whole limit, and a window longer than a minute is one of a minute.
 
     Resets are told in the provider's clock, and measured from its own `date`.
     """

@@ -99,8 +99,11 @@ class Health:
         return self._models.setdefault(model, ModelHealth())
 
     def answered(self, model: str, *, most: int, quick: bool = True, now: datetime) -> None:
-        """Note that a call was answered, well or not. A model that rested gets its `most` calls back by degrees; one that
-        answers `quick`ly (within half of the time that a call may take) needs no more patience."""
+        """Note that a call was answered, well or not.
+
+        A model that rested gets its `most` calls back by degrees; one that answers `quick`ly (within half of the time
+        that a call may take) needs no more patience.
+        """
         seen = self.of(model)
         if quick:
             seen.patience = 1

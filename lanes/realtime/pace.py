@@ -32,8 +32,10 @@ class _Slowed:
 
 @dataclass
 class Pace:
-    """Places for calls. Little's law gives their number from the calls' length; a limit of the provider halves those of its
-    model, and they creep back (additive increase, multiplicative decrease: Chiu and Jain, 1989).
+    """Places for calls.
+
+    Little's law gives their number from the calls' length; a limit of the provider halves those of its model, and they
+    creep back (additive increase, multiplicative decrease: Chiu and Jain, 1989).
     """
 
     most: int = UNTOLD
@@ -55,8 +57,9 @@ class Pace:
 
     @property
     def ahead(self) -> int:
-        """How many calls are claimed beyond the places, so that one that ends is followed at once: as many as end while the
-        next are claimed. Of long calls none, because their work may find a place elsewhere meanwhile.
+        """Return how many calls to claim beyond the free places, so that a call that ends is followed at once.
+
+        As many as end while the next are claimed. Long calls are not claimed ahead: another drain may have room for them.
         """
         if self.call_s == 0:
             return 0

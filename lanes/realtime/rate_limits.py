@@ -47,8 +47,11 @@ class _Call:
 
 @dataclass(slots=True)
 class _Picture:
-    """The newest limits of a model. `counted` is the number of the last call that they count; those that began later are
-    `uncounted`, in their order, and use so much."""
+    """The newest limits of a model.
+
+    `counted` is the number of the last call that they count; those that began later are `uncounted`, in their order,
+    and use so much.
+    """
 
     limits: dict[LimitKind, Limit] = field(default_factory=dict)
     counted: int = 0

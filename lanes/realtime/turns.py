@@ -29,8 +29,10 @@ STEPS_BACK = timedelta(
 
 
 class Turns:
-    """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place, or for the provider's
-    limits to hold them. `sizes` says how many items may share a call, `times` how long it takes then."""
+    """The work that one drain has claimed and not yet sent: gathering windows, and packs that wait for a place or a limit.
+
+    `sizes` holds the items that may share a call, `times` how long a call of that size takes.
+    """
 
     def __init__(
         self,
@@ -58,8 +60,10 @@ class Turns:
         self._leaving: list[list[ClaimedWork]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        """How many items to claim of each workload that waits, by its version: for its free places and a few that are soon
-        free, or for the window it gathers in; one, which may be owed, where what measures waits already and was all there was.
+        """Return how many items to claim of each waiting workload, by its version.
+
+        Enough for its free places and those that are soon free, or for the window that it gathers in; one, which may
+        be owed, where only work that measures was waiting.
         """
         direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
         places = self._soon_free(direct, now)
@@ -196,8 +200,10 @@ class Turns:
         return [each for pack in stranded for each in pack]
 
     def give_up_measuring(self) -> list[ClaimedWork]:
-        """What only measures, where something that is owed waits for a place, and else what is more than all places would hold:
-        no longer waiting here."""
+        """Return the claimed work to give back.
+
+        That is work that only measures while owed work waits for a place, and otherwise what exceeds all places.
+        """
         measuring = [pack for pack in self._leaving if pack[0].measures]
         owed = [pack for pack in self._leaving if not pack[0].measures]
         kept = 0 if owed else self._pace.all_places

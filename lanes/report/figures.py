@@ -16,8 +16,10 @@ from lanes.words import FlushReason, Lane
 
 @dataclass(frozen=True)
 class LaneFigures:
-    """One lane of one workload, of the items received in the period, without shadows and replays. `answers` are all that came
-    from the lane, authoritative passes too: of them are latency (s from received to answered; None without) and throughput.
+    """One lane of one workload, of the items received in the period, without shadows and replays.
+
+    `answers` are all that came from the lane, authoritative passes too: of them are latency (s from received to
+    answered; None without) and throughput.
     """
 
     workload: str
@@ -357,9 +359,11 @@ class DeadlineFigures:
 
 @dataclass(frozen=True)
 class PackFigures:
-    """How many items of a workload share a call on a lane, and what is known of that: of packed items how many said the same
-    alone, and of answers alone how many were repeated. `size` and `allowed` are None while nothing was ever decided: as many
-    as the workload allows. `checks_usd` is what finding out cost for the items of the period.
+    """The pack size of a workload on a lane, and the evidence for it.
+
+    Of packed items, how many gave the same answer alone; of answers alone, how many were repeated. `size` and
+    `allowed` are None before the first decision: then the workload's own limit holds. `checks_usd` is the cost of the
+    checks for the items of the period.
     """
 
     workload: str
@@ -375,8 +379,10 @@ class PackFigures:
 
 @dataclass(frozen=True)
 class WindowFigures:
-    """The windows of a workload's real-time items: how long one gathered on average, how many shared a call, and why they
-    left, as counts of items."""
+    """The windows of a workload's real-time items.
+
+    How long one gathered on average, how many items shared a call, and, as counts of items, why windows were closed.
+    """
 
     workload: str
     items: int

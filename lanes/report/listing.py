@@ -76,8 +76,10 @@ class JsonList:
 
 
 class Csv:
-    """A row an item, after a row of names. The fields of the output are columns `output.<field>` after its schemas, and those
-    of the newest label `label.<field>`.
+    """A row an item, after a row of names.
+
+    The fields of the output are columns `output.<field>` after its schemas, and those of the newest label
+    `label.<field>`.
 
     What a spreadsheet would take as a formula gets an apostrophe in front.
     """

@@ -238,7 +238,7 @@ def _open_move(
         return RollBack(f"declined by {approval.who}: {approval.why}")
     if approval is None and is_unanswered(at, now):
         return RollBack(
-            f"nobody answered within {_days(at.approval_within)} of being asked to approve"
+            f"no answer came within {_days(at.approval_within)} of being asked to approve"
         )
     if not at.entered:
         return _entry(at, approval)

@@ -1,3 +1,4 @@
-"""The embedded stand of one checkout: Postgres, model endpoint, Prefect server and workers; it reaches Prefect by its command
-and its HTTP API alone.
+"""The embedded stand of one checkout: Postgres, model endpoint, Prefect server and workers.
+
+It reaches Prefect through its command and its HTTP API alone.
 """

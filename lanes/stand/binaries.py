@@ -30,8 +30,9 @@ class Account:
 
 
 def server_account(data: Path) -> Account | None:
-    """Return the user that runs the server: None (this user) unless we are root; then the owner of the data, else `postgres`
-    or `nobody`.
+    """Return the user that runs the server; None means this user.
+
+    Only root needs another one: the owner of the data, else `postgres` or `nobody`.
     """
     if os.geteuid() != 0:
         return None

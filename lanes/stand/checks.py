@@ -345,7 +345,7 @@ def heartbeat(patient: Patient) -> str:
         return f"pinged at {patient.runs.unknown[HEARTBEAT].shown}"
     url = patient.settings.heartbeat_url
     if url is None:
-        return "not set: nobody outside notices when the watch itself stops"
+        return "not set: nothing outside notices when the watch itself stops"
     _check_address("LANES_HEARTBEAT_URL", url)
     return f"pinged at {urlsplit(url).hostname}"
 

@@ -162,4 +162,4 @@ def load_info(home: Path) -> StandInfo | None:
 
 def _check_texts(*said: object) -> None:
     if not all(isinstance(each, str) for each in said):
-        raise TypeError("a text is missing: somebody else wrote this file")
+        raise TypeError("a text is missing: another program wrote this file")

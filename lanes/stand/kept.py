@@ -106,8 +106,9 @@ class Difference:
 
 
 def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, Said]:
-    """Return what these settings say, by variable, with what Prefect reads by itself: credentials of one's own server, or
-    settings for the stand's own.
+    """Return the variables that these settings set, with those that Prefect reads itself.
+
+    These are the login for an own server, or the settings of the stand's server.
     """
     found: dict[str, Said] = {}
     for variable, value in settings.variables().items():

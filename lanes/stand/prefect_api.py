@@ -48,8 +48,9 @@ class PrefectApi:
 
     @classmethod
     def at(cls, url: str, stand: StandInfo | None, *, timeout_s: float = 10) -> Self:
-        """Return a client of the server at that address: with the login of the stand where it is the stand's, else with what
-        this process says.
+        """Return a client of the Prefect server at that address.
+
+        It uses the stand's login for the stand's server, and this process's settings for another.
         """
         if stand is not None and url.rstrip("/") == stand.prefect_api_url.rstrip("/"):
             return cls.of_stand(stand, timeout_s=timeout_s)

@@ -108,8 +108,9 @@ class Stand:
         return Up(info, tuple(site.started))
 
     def leave(self, progress: StepProgress | None = None) -> tuple[str, ...]:
-        """This process no longer uses the stand; when the last user leaves, what was started for users only
-        ends. Returns the names of what ended.
+        """This process no longer uses the stand; when the last user leaves, what was started for users only ends.
+
+        Returns the names of what ended.
         """
         with self._lock():
             self.users.leave()
@@ -145,8 +146,10 @@ class Stand:
     def _stop(
         self, names: set[str] | None, progress: StepProgress | None = None
     ) -> tuple[str, ...]:
-        """Stop those of `names` (None: all) that run: workers first, so that their flow runs can end
-        while Prefect still listens; Postgres last. Standing runs are cancelled before their workers end: none crashed.
+        """Stop the running processes of `names` (None: all).
+
+        Workers stop first, so that their flow runs can end while Prefect still listens, and Postgres last. Standing
+        runs are cancelled before their workers stop, so that they do not count as crashed.
         """
         progress = progress or Silent()
         ended: list[str] = []

@@ -1,5 +1,6 @@
-"""How each component of a stand is at this moment. What a question needs is loaded when it is asked: where nothing was ever
-put up, nothing is.
+"""How each component of a stand is at this moment.
+
+What a question needs is loaded when it is asked: where nothing was ever put up, nothing is.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -117,7 +117,7 @@ class Supervisor:
         self._troubles.pop(run.flow, None)
         if asked:
             self._vacancies.asked(run.role, now)
-            self._say(f"nobody held the role of {run.flow}: asked for a run of it")
+            self._say(f"no process held the role of {run.flow}: asked for a run of it")
 
     def _met(self, what: str, error: Exception) -> None:
         trouble = (

@@ -48,7 +48,7 @@ async def test_a_run_is_asked_for_whose_role_is_free(
     assert [prefect.asked(flow) for flow in FLOWS] == [
         [each.next.parameters] if each is free else [] for each in STANDING
     ]
-    assert said == [f"nobody held the role of {free.flow}: asked for a run of it"]
+    assert said == [f"no process held the role of {free.flow}: asked for a run of it"]
 
 
 def test_all_three_are_asked_for_when_nobody_lives(

@@ -22,8 +22,10 @@ class Backlog:
 
 
 def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
-    """What could be claimed now, and be asked: no drain changes anything for what waits for money, and none is started for what
-    only measures."""
+    """Return how much work can be claimed and sent now, and since when.
+
+    Work that waits for a budget is left out, because no drain can change that, and so is work that only measures.
+    """
     paid = work.c.workload != all_(literal(budgets.unpaid(connection, now=now), ARRAY(Text)))
     row = connection.execute(
         select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))

@@ -23,7 +23,7 @@ select id, create_ended_at, searched_at, unknown_since, short_reads, short_read_
 MOVED = (
     "create_ended_at", "searched_at", "unknown_since", "short_reads", "short_read_lacking", "short_read_at",
     "adopted_at", "proved_at", "pack_ids",
-)  # fmt: skip
+)
 
 
 def upgrade() -> None:

@@ -40,7 +40,7 @@ from tests.store.tries import (
 )
 
 HAIKU = "claude-haiku-5-5"
-DOWN = Shed("claude-haiku-5-5 answers nobody since 11:58 UTC: 529")
+DOWN = Shed("claude-haiku-5-5 has not answered since 11:58 UTC: 529")
 
 
 def free(connection: Connection, *names: str, **fields: Any) -> Version:

@@ -141,7 +141,7 @@ def test_items_that_all_press_are_for_real_time() -> None:
     )
     advice = advise(pressing)
     assert advice.pattern is Pattern.REALTIME
-    assert leanings(advice)["Somebody waits"] is Leaning.REALTIME
+    assert leanings(advice)["A reader waits"] is Leaning.REALTIME
     assert leanings(advice)["An answer in under 5 s is needed"] is Leaning.REALTIME
     assert advice.movable == []
 
@@ -246,9 +246,7 @@ def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once
 def test_a_pattern_that_hangs_on_unrecorded_reads_is_inconclusive() -> None:
     advice = advise(evidence(ConsumerUse(None, 304_000)))
     assert advice.pattern is None
-    assert (
-        "batch if the items whose reads nobody recorded can wait, and realtime if" in advice.because
-    )
+    assert "batch if the items without recorded reads can wait, and realtime if" in advice.because
     assert advice.rule.agrees is None
     assert leanings(advice)["Work can run off-peak"] is Leaning.UNKNOWN
 
@@ -341,7 +339,7 @@ def test_what_nobody_reads_nobody_waits_for() -> None:
     assert [each.consumer for each in advice.movable] == ["desk"]
     spoken = {each.name: (each.evidence, each.leaning) for each in advice.criteria}
     said = "2 % of 1,000 answers were read within 60 s; 980 of them were never read"
-    assert spoken["Somebody waits"] == (said, Leaning.BATCH)
+    assert spoken["A reader waits"] == (said, Leaning.BATCH)
     assert spoken["Minutes to hours are fine"][1] is Leaning.BATCH
 
 

@@ -134,7 +134,7 @@ def test_what_real_time_cannot_take_says_how_long_it_needs() -> None:
     )
 
 
-REST = UnservedReason("claude answers nobody since 11:59 UTC: 529", outage=True)
+REST = UnservedReason("claude has not answered since 11:59 UTC: 529", outage=True)
 UNPAID = UnservedReason('the budget of "letters" is used up', outage=False)
 
 

@@ -140,7 +140,7 @@ def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
     assert isinstance(next_move(waits, WELL, None, later(hours=71.9)), Hold)
     move = next_move(waits, WELL, None, later(hours=72))
     assert isinstance(move, RollBack)
-    assert move.why == "nobody answered within 3 days of being asked to approve"
+    assert move.why == "no answer came within 3 days of being asked to approve"
     assert isinstance(
         next_move(replace(waits, hindrances=BROKEN), WELL, None, later(hours=72)), RollBack
     )

@@ -33,7 +33,7 @@ comment on column lanes.batch_status.collected_at is 'When every result was appl
 comment on column lanes.batch_status.processed is 'Requests that the provider is no longer processing';
 comment on column lanes.batch_status.intended_at is 'When its intent was committed, before the paid call';
 comment on column lanes.batch_status.note is 'What a person should know of it; null: nothing';
-comment on column lanes.batch_status.flow_run_id is 'The run of `submit` in Prefect that intended it; null: not known';
+comment on column lanes.batch_status.flow_run_id is 'The run of `depart` in Prefect that intended it; null: not known';
 comment on column lanes.batch_status.items_per_minute_until_ended is
   'Items that it carries for each minute from submitted_at to ended_at; null: not ended, or its work went elsewhere';
 comment on column lanes.batch_status.items_per_minute_until_collected is
