@@ -1,4 +1,4 @@
-"""Runs an action of a person."""
+"""The task that performs an action of a person."""
 
 from prefect import State, task
 from prefect.artifacts import acreate_markdown_artifact

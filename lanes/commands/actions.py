@@ -84,31 +84,32 @@ class PersonAction(Form):
 
 
 class Pause(PersonAction):
-    """Which workload to stop serving."""
+    """Stop serving a workload; its items are admitted and routed, and wait."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         return Done(steering.pause(connection, self.workload, now=now))
 
 
 class Resume(PersonAction):
-    """Which paused workload to serve again."""
+    """Serve a paused workload again."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         return Done(steering.resume(connection, self.workload))
 
 
 class SetSplit(PersonAction):
-    """Whose undecided items go to real time, and which share of them."""
+    """Set the share of undecided items that goes to real time."""
 
     percent: float = Field(
         ge=0,
         le=100,
         title="Percent to real-time",
-        description="0 to 100, of items that neither their sender, their due time, a rule nor their value decides about. The "
-        "others go to batch.",
+        description="0 to 100. It applies to items whose lane is not decided by their sender, due time, a rule or their "
+        "value; the rest go to batch.",
     )
     consumer: Consumer = Field(
-        default="", description="Whose items; empty sets the split of everyone else."
+        default="",
+        description="Set it for this consumer's items alone. Empty: for all consumers without a split of their own.",
     )
 
     @property
@@ -124,9 +125,9 @@ class SetSplit(PersonAction):
 
 
 class EndSplit(PersonAction):
-    """Which consumer follows the workload's split again."""
+    """End a consumer's own split; it follows the workload's split again."""
 
-    consumer: SignedLine = Field(title="Consumer", description="Whose own split ends.")
+    consumer: SignedLine = Field(title="Consumer", description="The consumer whose own split ends.")
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         return Done(
@@ -137,19 +138,19 @@ class EndSplit(PersonAction):
 
 
 class BudgetAction(PersonAction):
-    """Which budget of a workload."""
+    """A budget of a workload."""
 
     consumer: Consumer = Field(
         default="",
-        description="Whose items it pays; empty is the budget of all of them together.",
+        description="The consumer whose items it pays. Empty: the budget of all consumers together.",
     )
     period: Literal["day", "month"] = Field(
-        default="day", title="Period", description="Day or month, which begin at midnight."
+        default="day", title="Period", description="A day or a month; each begins at midnight."
     )
 
 
 class SetBudget(BudgetAction):
-    """What a workload may cost. The limits replace both limits of the budget of that period."""
+    """Set what a workload may cost. The limits replace both limits of the budget of that period."""
 
     zone: Line = Field(
         default="",
@@ -181,7 +182,7 @@ class SetBudget(BudgetAction):
 
 
 class RemoveBudget(BudgetAction):
-    """Which budget to remove."""
+    """Remove a budget."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         period = Period(self.period)
@@ -191,16 +192,19 @@ class RemoveBudget(BudgetAction):
 
 
 class SetOverhead(PersonAction):
-    """What keeping a lane takes a month, beside the provider's bill."""
+    """Set the monthly cost of keeping a lane, beside the provider's bill."""
 
     workload: SignedLine = Field(
         title="Workload",
-        description="A published workload; * is every one that has no amount of its own.",
+        description="A published workload, or * for all that have no amount of their own.",
         json_schema_extra=of_workloads(EVERY),
     )
-    lane: Literal["realtime", "batch"] = Field(title="Lane", description="Which lane it keeps up.")
+    lane: Literal["realtime", "batch"] = Field(
+        title="Lane", description="The lane that it keeps up."
+    )
     kind: Literal["infrastructure", "engineering"] = Field(
-        title="Kind", description="What it runs on, or the work that keeps it running."
+        title="Kind",
+        description="Infrastructure that it runs on, or engineering that keeps it running.",
     )
     monthly_usd: Usd = Field(
         title="A month", description="US dollars a month, 0 to 1,000,000,000; 0 ends an amount."
@@ -229,7 +233,7 @@ class SetOverhead(PersonAction):
 
 
 class DecideBatch(PersonAction):
-    """What becomes of an open batch that does not come home."""
+    """Decide about an open batch that does not come back."""
 
     batch: int = Field(
         ge=1,
@@ -245,7 +249,7 @@ class DecideBatch(PersonAction):
     provider_batch: Line = Field(
         default="",
         title="Batch at the provider",
-        description="Needed to adopt: its id there, such as msgbatch_01ab.",
+        description="Its id at the provider, such as msgbatch_01ab; required to adopt.",
     )
     sure: bool = Field(
         default=False,
@@ -282,7 +286,7 @@ class DecideBatch(PersonAction):
 
 
 class AbortRollout(PersonAction):
-    """Whose open rollout to end. The share before it is in force again."""
+    """End the open rollout of a workload. The share before it is in force again."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         ended = rollout_moves.abort(connection, self.workload, who=self.who, why=self.why, now=now)
@@ -290,7 +294,7 @@ class AbortRollout(PersonAction):
 
 
 class HoldRollout(PersonAction):
-    """Whose open rollout to hold at its step until a person approves that it goes on."""
+    """Hold the open rollout of a workload at its step until a person approves it."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         held = rollout_moves.hold(connection, self.workload, who=self.who, why=self.why, now=now)
@@ -298,7 +302,7 @@ class HoldRollout(PersonAction):
 
 
 class ReplayAction(PersonAction):
-    """Which replay of a workload."""
+    """A replay of a workload."""
 
     generation: int | None = Field(
         default=None,
@@ -316,15 +320,15 @@ class ReplayAction(PersonAction):
 
 
 class Promote(ReplayAction):
-    """Which complete replay's results readers get from now on."""
+    """Let readers get the results of a complete replay from now on."""
 
 
 class Demote(ReplayAction):
-    """Which promotion to take back: readers get what they got before it."""
+    """Take a promotion back; readers get the results from before it."""
 
 
 class Drop(ReplayAction):
-    """Which replay to forget: its open work is canceled."""
+    """Drop a replay; its open work is canceled."""
 
 
 REPLAY_DECISIONS: dict[type[ReplayAction], tuple[Callable[..., tuple[Generation, int]], str]] = {
@@ -335,12 +339,12 @@ REPLAY_DECISIONS: dict[type[ReplayAction], tuple[Callable[..., tuple[Generation,
 
 
 class Retry(PersonAction):
-    """Which failed items get another chance, with a whole retry budget and the version in force."""
+    """Try failed items again, with a full retry budget and the version in force."""
 
     keys: list[SignedLine] = Field(
         default=[],
         title="Keys",
-        description="Which items. Empty: every failed item of the workload, and failed authoritative pass.",
+        description="Keys of the items. Empty: every failed item and failed authoritative pass of the workload.",
     )
 
     def perform(self, connection: Connection, now: datetime) -> Done:
@@ -356,13 +360,13 @@ class Retry(PersonAction):
 
 
 class ItemAction(PersonAction):
-    """Which item of a workload."""
+    """An item of a workload."""
 
     key: SignedLine = Field(title="Key", description="The key of the item.")
 
 
 class Cancel(ItemAction):
-    """Which item to withdraw. What a batch already holds is billed, recorded and never shown."""
+    """Withdraw an item. A batch that already holds it is billed; its answer is recorded and never shown."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         outcome = by_itself(connection, OWN_PATIENCE, items.cancel, self.workload, self.key)
@@ -377,7 +381,7 @@ class Cancel(ItemAction):
 
 
 class Forget(ItemAction):
-    """Which item to withdraw and erase: input, revisions, answers, labels. Its key and its costs stay."""
+    """Withdraw an item and erase its input, revisions, answers and labels. Its key and its costs stay."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         emptying.forget(connection, self.workload, self.key, now=now)
@@ -386,7 +390,7 @@ class Forget(ItemAction):
 
 
 class Explain(ItemAction):
-    """Of which item to tell what happened, and who moves it on."""
+    """Show what happened to an item, and what moves it on."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         found = story.records(connection, self.workload, self.key, now=now)
@@ -409,7 +413,7 @@ class Explain(ItemAction):
 
 
 class PreviewAction(ItemAction):
-    """Of which item to tell what it would ask and cost on each lane if it arrived now. Nothing is sent."""
+    """Show what an item would ask and cost on each lane if it arrived now. Nothing is sent."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         from lanes.commands.preview import previewed
