@@ -92,7 +92,7 @@ class RolloutOrder:
         """
         if not (self.who and self.why):
             raise ActionRefused(
-                "who and why: a rollout is signed with a name and a reason; fill in both"
+                "who and why: a rollout is signed with a name and a reason; fill both in"
             )
         for name, said in asdict(self).items():
             if (problem := why_unstorable(said, name)) is not None:
