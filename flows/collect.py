@@ -16,7 +16,7 @@ from tasks.sweep.waker import waking
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)
 async def collect() -> int:
-    """Batches were brought home until the next run took over; the number of items."""
+    """Collect batches until the next run takes over; return the number of items."""
     async with (
         connections() as at,
         Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
@@ -30,5 +30,5 @@ async def collect() -> int:
         async for _ in tenure.ticks():
             await collector.tick()
             await sweeper.sweep()
-    get_run_logger().info("%d items brought home by this run", collector.items)
+    get_run_logger().info("%d items collected by this run", collector.items)
     return collector.items

@@ -357,10 +357,10 @@ class ResultReading:
         if complete and complete.verdict is Verdict.FAILED:
             get_run_logger().error("%s", complete.sentence)
         if strays := self._lines.strays():
-            get_run_logger().error("batch %d came home%s", self._batch.id, strays)
+            get_run_logger().error("batch %d came back%s", self._batch.id, strays)
         if self._failures.total:
             get_run_logger().warning(
-                "batch %d of %s came home, and %d of its %d items have no usable answer: %s",
+                "batch %d of %s came back, and %d of its %d items have no usable answer: %s",
                 self._batch.id,
                 self._batch.workload,
                 self._failures.total,

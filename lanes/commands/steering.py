@@ -31,7 +31,7 @@ LOOK_S = 2.0
 
 
 def pause(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
-    """Serve nothing of a workload from now on. Items are admitted and routed, and wait; what is under way comes home.
+    """Serve nothing of a workload from now on. Items are admitted and routed, and wait; what is under way comes back.
 
     Exit code 2 when there is no such workload.
     """

@@ -1,4 +1,4 @@
-"""Promises about batches: they leave in time, run in time, and bring every item home with a usable answer.
+"""Promises about batches: they leave in time, run in time, and bring every item back with a usable answer.
 
 This module also says how healthy the batch lane is, in the few words that every report shows.
 """
@@ -73,7 +73,7 @@ def batch_slow(version: Version, batch: BatchProgress, now: datetime) -> Assessm
     open_for, promised = seconds(minutes * 60), seconds(limit * 60)
     match batch.state:
         case BatchState.COLLECTED:
-            said = f"Batch {batch.id} came home after {open_for}; {promised} were promised."
+            said = f"Batch {batch.id} came back after {open_for}; {promised} were promised."
         case BatchState.RELEASED | BatchState.SUPERSEDED:
             said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
         case _ if batch.cancelled:
@@ -114,7 +114,7 @@ def _stuck_at(batch: BatchProgress) -> str:
 
 
 def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Assessment:
-    """Return the breach that a batch of `items` cannot be brought home until a person decides."""
+    """Return the breach that a batch of `items` cannot be collected until a person decides."""
     said = (
         f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
         "resubmitting or giving it up may cost."
@@ -132,7 +132,7 @@ def incomplete(
     if tally.surplus:
         said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {items}."
     if tally.missing:
-        lost = f"{tally.missing:,} of {items} of batch {batch_id} came home without a result"
+        lost = f"{tally.missing:,} of {items} of batch {batch_id} came back without a result"
         rest = f" {said}" if tally.surplus else ""
         said = f"{lost}, however often the results were read.{rest}"
     judged = Verdict.FAILED if tally.wrong else Verdict.PASSED

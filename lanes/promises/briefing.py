@@ -100,7 +100,7 @@ GROWS_UNTIL: Mapping[Promise, str] = {
 }
 STAYS: Mapping[Promise, str] = {
     Promise.BATCH_UNCLEAR: "it keeps its items until a person decides",
-    Promise.BATCH_INCOMPLETE: "a batch is counted once, when it comes home",
+    Promise.BATCH_INCOMPLETE: "a batch is counted once, when it comes back",
     Promise.WORKLOAD_INVALID: "it stays so until the block is corrected",
     Promise.ROLE_TAKEN: "the role stays taken until that session ends",
 }

@@ -25,7 +25,7 @@ class Promise(StrEnum):
     BATCH_SLOW = "batch_slow"  # no batch is open longer than its limit
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
-    BATCH_UNCLEAR = "batch_unclear"  # every batch can be brought home without a person
+    BATCH_UNCLEAR = "batch_unclear"  # every batch can be collected without a person
     BATCH_INCOMPLETE = (
         "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
     )

@@ -144,7 +144,7 @@ def check_promotable(of: Generation, open_work: int) -> None:
     if open_work:
         raise ActionRefused(
             f"{of.name} has open work ({open_work:,} items): let the deployment `depart` send what waits and its "
-            "batches come home, then promote it"
+            "batches come back, then promote it"
         )
 
 

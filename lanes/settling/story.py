@@ -200,4 +200,4 @@ def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
                 if of.item["settled_at"] is not None
                 else ""
             )
-            return f"{name} is in batch {work['batch_id']}: {cause or '`collect` brings it home'}{late}"
+            return f"{name} is in batch {work['batch_id']}: {cause or '`collect` fetches its results'}{late}"

@@ -78,7 +78,7 @@ def all_settled(stand: RunningStand) -> bool:
 
 
 def settle_everything(stand: RunningStand) -> None:
-    """Everything that waited for a batch was submitted and came home."""
+    """Everything that waited for a batch was submitted and came back."""
 
     def settled() -> bool:
         if not all_settled(stand) and stand.value(
@@ -233,7 +233,7 @@ def test_four_callers_who_leave_their_transactions_open_hold_up_nothing_but_thei
         )
         stand.endpoint.delete(
             "_control/faults"
-        ).raise_for_status()  # their answers come home to rows that are held
+        ).raise_for_status()  # their answers come back to rows that are held
         disturbed_s = beside(stand)
         assert disturbed_s <= 3 * undisturbed_s + 2, (disturbed_s, undisturbed_s)
         assert stand.state("tickets", read) == "answered"  # who reads an item only names it

@@ -32,7 +32,7 @@ TOLD = {
     Promise.BATCH_FAILING: ("The scanner is jammed", "[Pause it]"),
     Promise.BATCH_INVALID: ("break the output schema", "[Edit the workload]"),
     Promise.BATCH_UNCLEAR: ("the provider offers no results of", "[Decide about the batch]"),
-    Promise.BATCH_INCOMPLETE: ("came home without a result", "lanes psql -c"),
+    Promise.BATCH_INCOMPLETE: ("came back without a result", "lanes psql -c"),
     Promise.BATCH_NEVER_STARTED: ("is paused in Prefect", "[Its work pool]"),
     Promise.REALTIME_SLOW: ("the calls themselves take", "[Move its traffic]"),
     Promise.REALTIME_FAILING: ("The image is upside down", "[Move its traffic]"),

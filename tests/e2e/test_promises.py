@@ -1,4 +1,4 @@
-"""Promises in a whole stand: a batch that stalls at the provider is one Slack message, edited when it came home."""
+"""Promises in a whole stand: a batch that stalls at the provider is one Slack message, edited when it came back."""
 
 from typing import Any
 from uuid import uuid4

@@ -24,7 +24,7 @@ def test_a_stand_started_again_answers_and_settles(open_folder: Path) -> None:
         again.run("depart", {"departure": {"workload": "tickets"}})
         until(
             lambda: again.state("tickets", "after") == "settled",
-            what="the batch that a new collect brings home",
+            what="the batch that a new collect brings back",
         )
     finally:
         take_down(again)

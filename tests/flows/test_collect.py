@@ -165,7 +165,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     ((sentence,),) = await sender.rows("select sentence from lanes.incident")
     assert (
         sentence
-        == "2 of 12 items of batch 1 came home without a result, however often the results were read."
+        == "2 of 12 items of batch 1 came back without a result, however often the results were read."
     )
     await evaluate(at.db)
     assert ("batch_incomplete", 2, "warning") in await sender.rows(INCIDENTS)

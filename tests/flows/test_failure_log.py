@@ -96,7 +96,7 @@ async def test_a_batch_that_comes_home_with_failures_says_how_many_and_which(
     await collect.bring_home(at, batch)
     (only,) = said
     assert only.startswith(
-        f"batch {batch.id} of letters came home, and 4 of its 12 items have no usable answer: "
+        f"batch {batch.id} of letters came back, and 4 of its 12 items have no usable answer: "
         "3x expired: the batch expired before it ran; 1x poison: invalid_request_error ("
     )
     assert SECRET not in only

@@ -36,7 +36,7 @@ BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, 
 SHED = {"letters": (1, Decimal(0))}
 BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=1)}
 PACKED = VersionId(1), PackPlace("letters", Lane.REALTIME, "claude-haiku-5-5")
-KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
+KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came back.")
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
     outcomes = {name: row._mapping[name] for name in COUNTS}
     payload = {"items": row.all_items, **outcomes}
     batches.announce(connection, "lanes.batch.collected", batch_id, row.workload, payload, now=now)
-    doubts.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
+    doubts.over(connection, batch_id, f"Batch {batch_id} came back.", now=now)
     return (
         Tally(row.all_items, sum(outcomes.values()), row.missing)
         if row.state == BatchState.COLLECTED

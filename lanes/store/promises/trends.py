@@ -139,7 +139,7 @@ def _of_batches(connection: Connection, of: Incident) -> str:
         share = 100 * (row.failed if failing else row.invalid) / of_these if of_these else 0.0
         if enough(of_these) and abs(share - of.value) > 1e-6:
             return compared(of, share, when=f"in batch {row.id}")
-    return "not known: no batch of another figure came home before"
+    return "not known: no batch of another figure came back before"
 
 
 def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:

@@ -53,7 +53,7 @@ def set_split_by_hand(
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
-    """Claim and submit nothing of the workload from now on; what is under way comes home.
+    """Claim and submit nothing of the workload from now on; what is under way comes back.
 
     Raises:
         UnknownWorkload: there is no such workload.

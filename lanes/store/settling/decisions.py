@@ -95,7 +95,7 @@ def _adopt(
         adoption.let_go(connection, batch_id)
     expected = now + timedelta(minutes=batches.expected_minutes(connection, row.version_id))
     adoption.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
-    return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` brings it home when it has ended"
+    return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` fetches its results when it has ended"
 
 
 def resubmit(

@@ -1,4 +1,4 @@
-"""View `batch_status` says how many items a minute a batch brought home: until it ended, and until it was collected."""
+"""View `batch_status` says how many items a minute a batch brought back: until it ended, and until it was collected."""
 
 import pytest
 from sqlalchemy import Connection, text

@@ -44,7 +44,7 @@ def answers(connection: Connection) -> None:
 
 
 def departs(connection: Connection, of: Incident) -> None:
-    """A batch takes what waits, with a usual number of other items, and comes home well."""
+    """A batch takes what waits, with a usual number of other items, and comes back well."""
     admit(connection, *(f"new{number}" for number in range(20)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, work = submit(connection, workloads.in_force(connection)["letters"], now=SOON)

@@ -42,7 +42,7 @@ def said(
 
 
 def answer(pool: Engine, letters: Version) -> None:
-    """The replay's work comes home."""
+    """The replay's work comes back."""
     with pool.begin() as connection:
         _, waiting = submit(connection, letters, now=later(days=999))
         save(connection, *(tried(each, output=B) for each in waiting))

@@ -100,7 +100,7 @@ def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() ->
     )
     assert home.verdict is Verdict.PASSED
     assert home.ends
-    assert "came home after 8.0 h" in home.sentence
+    assert "came back after 8.0 h" in home.sentence
 
 
 def test_a_batch_twice_beyond_its_limit_is_critical() -> None:

@@ -1,4 +1,4 @@
-"""How many items a minute each batch job brought home: a chart in the artifact, a bar in the terminal."""
+"""How many items a minute each batch job brought back: a chart in the artifact, a bar in the terminal."""
 
 from dataclasses import replace
 

@@ -91,7 +91,7 @@ def test_what_is_paused_names_the_command_and_is_waited_for_by_nobody_else() -> 
     )
     assert "batch 2 is in progress" in told(
         replace(INSIDE, paused=True), batches=(BATCH,)
-    )  # what is out comes home
+    )  # what is out comes back
 
 
 def test_many_batches_are_counted() -> None:

@@ -46,7 +46,7 @@ OPEN = Incident(
     None,
 )
 OVER = replace(
-    OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home."
+    OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came back."
 )
 BRIEFING = Briefing(
     causes=(Cause(error="it expired", times=12), Cause(error="no credit")),
@@ -84,7 +84,7 @@ def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
     said = message(OVER, ui_url=UI)
     assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
     assert "60 min" in json.dumps(said.blocks)
-    assert "Batch 41 came home." in json.dumps(said.blocks)
+    assert "Batch 41 came back." in json.dumps(said.blocks)
     assert "3.0 h" not in json.dumps(
         said.blocks
     )  # the last bad figure beside how it ended misleads
