@@ -264,7 +264,7 @@ def _generation(row: Any) -> Generation:
     )
 
 
-def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
+def _stream(name: str, after: int, last: int) -> Select[ItemId, int | None]:
     """Match the items of the workload within a range of the stream."""
     return select(item.c.id, item.c.position).where(
         item.c.workload == name,

@@ -1,34 +1,44 @@
 """The schema `lanes`, and the types that its tables share."""
 
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, TypeVar, cast
+from inspect import get_annotations
+from types import NoneType
+from typing import Any, NewType, TypeVar, cast, get_args, get_origin
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Identity,
     Index,
+    Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     Table,
     Text,
     TypedColumns,
     TypeDecorator,
+    Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
-N = TypeVar("N", bound=int)
 W = TypeVar("W", bound=StrEnum)
 C = TypeVar("C", bound=TypedColumns)
-T = TypeVar("T")
 
 SCHEMA = "lanes"
 metadata = MetaData(
@@ -44,21 +54,6 @@ metadata = MetaData(
 
 Moment = DateTime(timezone=True)
 Usd = Numeric(20, 10)
-
-
-def id_of(kind: Callable[[int], N]) -> TypeEngine[N]:
-    """Return the type of numbers that are ids of this kind."""
-    return cast(TypeEngine[N], BigInteger())
-
-
-def identity(kind: Callable[[int], N]) -> Column[N]:
-    """Return the primary key that the database numbers."""
-    return Column(id_of(kind), Identity(always=True), primary_key=True)
-
-
-def list_of(kind: type[TypeEngine[T]]) -> TypeEngine[list[T]]:
-    """Return the type of arrays of this kind, read as lists."""
-    return cast(TypeEngine[list[T]], ARRAY(kind))
 
 
 class _Members(dict[str | None, Any]):
@@ -94,24 +89,59 @@ class Word(TypeDecorator[W]):
         return self._members.__getitem__
 
 
+# The types of columns by the annotations of their classes. Ids are numbers, and a StrEnum is a closed set of words.
+TYPES: dict[Any, TypeEngine[Any]] = {
+    str: Text(),
+    int: Integer(),
+    bool: Boolean(),
+    float: Double(),
+    bytes: LargeBinary(),
+    date: Date(),
+    datetime: Moment,
+    Decimal: Usd,
+    UUID: Uuid(),
+    Any: JSONB(),
+}
+
+
+def type_of(annotation: Any) -> TypeEngine[Any]:
+    """Return the type of a column by its annotation, such as `Named[datetime | None]`."""
+    (kind,) = get_args(annotation)
+    if NoneType in get_args(kind):
+        kind = get_args(kind)[0]
+    if get_origin(kind) is list:
+        return ARRAY(type_of(kind))
+    if isinstance(kind, NewType):
+        return BigInteger()
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return Word(kind)
+    return TYPES[kind]
+
+
 def column(
-    kind: TypeEngine[T] | type[TypeEngine[T]],
-    comment: str | None = None,
-    *parts: SchemaItem,
-    default: str | None = None,
-    **options: Any,
-) -> Column[T]:
-    """Return a column with its comment and, as SQL, its default in the database."""
+    comment: str | None = None, *parts: SchemaItem, default: str | None = None, **options: Any
+) -> Column[Any]:
+    """Return a column with its comment and, as SQL, its default in the database.
+
+    Its annotation gives its type, unless `type_` does.
+    """
     if default is not None:
         options["server_default"] = text(default)
-    return Column(kind, *parts, comment=comment, **options)
+    return Column(*parts, comment=comment, **options)
 
 
-def index(name: str | None, *columns: Any, where: str | None = None, **options: Any) -> Index:
-    """Return an index; `where` makes it partial."""
+def identity() -> Column[Any]:
+    """Return the primary key that the database numbers."""
+    return Column(BigInteger(), Identity(always=True), primary_key=True)
+
+
+def index(
+    name: str | None, columns: str, *parts: Any, where: str | None = None, **options: Any
+) -> Index:
+    """Return an index on these columns, and on expressions behind them; `where` makes it partial."""
     if where is not None:
         options["postgresql_where"] = text(where)
-    return Index(name, *columns, **options)
+    return Index(name, *columns.split(", "), *parts, **options)
 
 
 def unenforced(of: Column[Any]) -> ForeignKey:
@@ -120,20 +150,40 @@ def unenforced(of: Column[Any]) -> ForeignKey:
 
 
 def table(
-    name: str,
-    columns: type[C],
-    comment: str,
-    *parts: SchemaItem,
-    checked_moments: Sequence[str] | None = None,
-    **options: Any,
-) -> Table[C]:
-    """Return a table of schema `lanes` with its checks.
+    *parts: SchemaItem, checked_moments: Sequence[str] | None = None, **options: Any
+) -> Callable[[type[C]], Table[C]]:
+    """Make the table of schema `lanes` that a class describes: its name, its columns and, as docstring, its comment.
 
     Columns of a closed set hold its words. Moments are finite: an infinite one comes before or after all others, which would
     stop whatever goes by order or age. Postgres parses a check anew for every statement, so a table whose rows are inserted
     one by one names the moments to check; the clock of Lanes writes the others.
     """
-    made = Table(name, metadata, columns, *parts, comment=comment, **options)
+
+    def make(of: type[C]) -> Table[C]:
+        comment = (of.__doc__ or "").removesuffix(".")
+        made = Table(of.__name__, metadata, _typed(of), *parts, comment=comment, **options)
+        _check(made, checked_moments)
+        return cast(Table[C], made)
+
+    return make
+
+
+def _typed(of: type[TypedColumns]) -> type[TypedColumns]:
+    """Return the class with a column for each annotation of it and its bases, in their order, and a type for each column."""
+    columns: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
+    for base in reversed(of.__mro__[: of.__mro__.index(TypedColumns)]):
+        for name, annotation in get_annotations(base).items():
+            made = vars(base).get(name)
+            columns[name] = made = Column() if made is None else made
+            annotations[name] = annotation
+            if isinstance(made.type, NullType):
+                made.type = type_of(annotation)
+    return type(of.__name__, (TypedColumns,), {**columns, "__annotations__": annotations})
+
+
+def _check(made: Table[Any], checked_moments: Sequence[str] | None) -> None:
+    """Add the checks of its moments and of its words."""
     moments = checked_moments or [
         each.name for each in made.columns if isinstance(each.type, DateTime)
     ]
@@ -146,4 +196,3 @@ def table(
             known = ", ".join(repr(word.value) for word in words)
             check = CheckConstraint(f"{each.name} in ({known})", name=f"{each.name}_known")
             made.append_constraint(check)
-    return made
