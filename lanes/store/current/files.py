@@ -1,4 +1,8 @@
-"""The files of migrations/schema/current/: each defines one function, view, type or trigger of schema `lanes`."""
+"""The files of migrations/schema/current/: each defines one function, view, type or trigger of schema `lanes`.
+
+Lines before it that begin with `---` are its comment in the database, and those of the form `---   name: ...` the comments of
+its columns; both may go on in lines that are indented further.
+"""
 
 import hashlib
 import re
@@ -18,6 +22,7 @@ _HEAD = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _COMMENT = re.compile(r"^comment on ", re.MULTILINE)
+_COLUMN_SAYS = re.compile(r"^---   (\w+): (.*)")
 _FOR_READERS = re.compile(r"^--.*\n", re.MULTILINE)
 _NAMED = re.compile(
     rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.",
@@ -74,7 +79,23 @@ def read(file: str, sql: str) -> SqlFile:
     (head,) = heads
     if head["trigger"]:
         return SqlFile(file, "trigger", f"{head['table']}_{head['trigger']}", sql, head["table"])
-    return SqlFile(file, head["kind"], head["name"], sql)
+    return SqlFile(
+        file, head["kind"], head["name"], sql + _comments(head["kind"], head["name"], sql)
+    )
+
+
+def _comments(kind: str, name: str, sql: str) -> str:
+    """Return the statements that comment on an object and its columns as the lines before it say."""
+    said: dict[str, list[str]] = {}
+    of = f"{kind} {SCHEMA}.{name}"
+    for line in sql.splitlines():
+        if column := _COLUMN_SAYS.match(line):
+            of = f"column {SCHEMA}.{name}.{column[1]}"
+            said[of] = [column[2]]
+        elif line.startswith("---"):
+            said.setdefault(of, []).append(line.removeprefix("---").strip())
+    quoted = {of: " ".join(lines).replace("'", "''") for of, lines in said.items()}
+    return "".join(f"comment on {of} is '{text}';\n" for of, text in quoted.items())
 
 
 def in_order(files: list[SqlFile]) -> list[SqlFile]:

@@ -50,3 +50,15 @@ def test_the_fingerprint_changes_with_definitions_and_not_with_comments() -> Non
     commented = replace(A, sql=f"-- One.\n{A.sql}\ncomment on view lanes.a is 'One';\n")
     assert fingerprint([commented]) == fingerprint([A])
     assert fingerprint([replace(A, sql=A.sql.replace("1", "2"))]) != fingerprint([A])
+
+
+def test_the_comments_of_an_object_and_its_columns_stand_before_it() -> None:
+    said = read(
+        "a",
+        f"-- For readers.\n--- What it\n--- is.\n---   one: One's\n---     number\n{A.sql}",
+    )
+    assert said.sql.endswith(
+        f"{A.sql}comment on view lanes.a is 'What it is.';\n"
+        "comment on column lanes.a.one is 'One''s number';\n"
+    )
+    assert said.definition == A.definition

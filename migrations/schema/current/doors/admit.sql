@@ -1,6 +1,7 @@
 -- Admission. An input is screened once: what was found then is what happens to it, whatever is published meanwhile. Every door
 -- ends here with a list, or in lanes.admit_one with a single input. Items are numbered in the order of the list, which is their
 -- order in the stream, and inserted in the order of their keys: two senders of the same keys never wait for each other.
+--- Admits a list of inputs: accepted, duplicate (same key and content), or refused with its reason and kept in rejected_log
 create or replace function lanes.admit(inputs jsonb, door text, at timestamptz default clock_timestamp(),
                                        of_workload text default null, nameless text default null)
 returns table (place int, outcome text, detail text, key text)
@@ -67,6 +68,3 @@ begin
   perform pg_notify('lanes', '');
   return query select t.place, t.outcome, t.detail, t.key from unnest(told) t;
 end $$;
-
-comment on function lanes.admit is
-  'Admits a list of inputs: accepted, duplicate (same key and content), or refused with its reason and kept in rejected_log';

@@ -1,4 +1,6 @@
 -- The same for a single input: there is no list to take apart, so that a caller may send row by row.
+--- Admits one input as lanes.admit does; without a key it is known by its content, where its workload asks so, or by a
+--- made-up one
 create or replace function lanes.admit_one(workload text, payload jsonb, key text, due_at timestamptz, consumer text, entity text,
                                            urgent boolean, lane text, occurred_at timestamptz, door text,
                                            at timestamptz default clock_timestamp())
@@ -48,6 +50,3 @@ begin
   perform pg_notify('lanes', '');
   return row(wrong[1], known_as, wrong[2])::lanes.admitted;
 end $$;
-
-comment on function lanes.admit_one is
-  'Admits one input as lanes.admit does; without a key it is known by its content, where its workload asks so, or by a made-up one';

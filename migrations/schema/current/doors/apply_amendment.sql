@@ -1,4 +1,6 @@
 -- Of two amendments the one that occurred later is in force, whichever is read first.
+--- The item's revision in force is this payload, and what it owes is owed for it: amended, duplicate, canceled, or outdated
+--- (kept: the amendment in force occurred later)
 create or replace function lanes.apply_amendment(item_id bigint, payload jsonb, source text, place text, received_at timestamptz,
                                       at timestamptz, occurred_at timestamptz default null)
 returns text
@@ -65,6 +67,3 @@ begin
   end if;
   return 'amended';
 end $$;
-
-comment on function lanes.apply_amendment is
-  'The item''s revision in force is this payload, and what it owes is owed for it: amended, duplicate, canceled, or outdated (kept: the amendment in force occurred later)';

@@ -1,4 +1,5 @@
 -- The router and the sweep apply waiting amendments, some at a time; those in another open transaction come later.
+--- Amendments that came before their items are applied to those that exist now
 create or replace function lanes.apply_waiting(at timestamptz default clock_timestamp())
 returns int
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -23,5 +24,3 @@ begin
   end loop;
   return applied;
 end $$;
-
-comment on function lanes.apply_waiting is 'Amendments that came before their items are applied to those that exist now';

@@ -1,3 +1,4 @@
+--- A refused input is kept whatever it is called: its workload, place and key are cut at 512 characters, which an index takes
 create or replace function lanes.bound_refusal()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -7,6 +8,3 @@ begin
   new.key := left(new.key, 512);
   return new;
 end $$;
-
-comment on function lanes.bound_refusal is
-  'A refused input is kept whatever it is called: its workload, place and key are cut at 512 characters, which an index takes';

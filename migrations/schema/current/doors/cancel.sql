@@ -1,4 +1,5 @@
 -- No key of an item changes here, so a transaction that only refers to the item (a read, a label) waits for nothing.
+--- Withdraws an item that is not settled; what a batch already holds is billed, recorded and never shown
 create or replace function lanes.cancel(workload text, key text, at timestamptz default clock_timestamp())
 returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -16,6 +17,3 @@ begin
   perform pg_notify('lanes', '');
   return 'canceled';
 end $$;
-
-comment on function lanes.cancel is
-  'Withdraws an item that is not settled; what a batch already holds is billed, recorded and never shown';

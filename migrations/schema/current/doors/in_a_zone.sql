@@ -1,3 +1,5 @@
+--- The text of a time for a cast: UTC where it names no zone, whatever the session's is, and cut at microseconds as Python
+--- cuts it
 create or replace function lanes.in_a_zone(said text)
 returns text
 language sql immutable
@@ -6,6 +8,3 @@ begin atomic
               then regexp_replace(said, '([.][0-9]{6})[0-9]+', '\1') else said end
          || case when translate(substr(said, 17), 'Z+-', '') = substr(said, 17) then ' UTC' else '' end;
 end;
-
-comment on function lanes.in_a_zone is
-  'The text of a time for a cast: UTC where it names no zone, whatever the session''s is, and cut at microseconds as Python cuts it';

@@ -1,4 +1,5 @@
 -- What `MOMENT` in lanes/doors/item.py takes: ISO 8601, none of the words that a cast takes too.
+--- Whether a text names a time, in ISO 8601, that every reader can hold; infinity is none. Null when there is no text
 create or replace function lanes.is_a_moment(said text)
 returns boolean
 language sql stable
@@ -9,6 +10,3 @@ begin atomic
               then lanes.in_a_zone(said)::timestamptz <@ tstzrange('0002-01-01 00:00Z', '9999-01-01 00:00Z')
               when said is not null then false end;
 end;
-
-comment on function lanes.is_a_moment is
-  'Whether a text names a time, in ISO 8601, that every reader can hold; infinity is none. Null when there is no text';

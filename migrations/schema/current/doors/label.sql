@@ -1,3 +1,5 @@
+--- Records what is right for an item, by fields with names of 1 to 512 characters, in 64 KiB; the newest label of a source
+--- counts, and an item has those of 100 sources
 create or replace function lanes.label(workload text, key text, expected jsonb, source text default 'sql',
                                        at timestamptz default clock_timestamp())
 returns text
@@ -21,5 +23,3 @@ begin
   on conflict on constraint uq_label_item_id_source do update set expected = excluded.expected, labeled_at = excluded.labeled_at;
   return 'labeled';
 end $$;
-
-comment on function lanes.label is 'Records what is right for an item, by fields with names of 1 to 512 characters, in 64 KiB; the newest label of a source counts, and an item has those of 100 sources';

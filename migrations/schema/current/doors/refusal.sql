@@ -1,6 +1,8 @@
 -- Why an input is refused stands here alone: the first of these checks that finds something is its reason. One expression,
 -- so that it becomes a part of the query, or of the statement, that asks. `read_submission` in lanes/doors/item.py says the same
 -- of what it reads before, in the same order and words.
+--- Why an input with these fields cannot be admitted, as a reason and a sentence; null when it can. A version in force has a
+--- max_payload_kib; said is the payload as text
 create or replace function lanes.refusal(only_arguments boolean, input jsonb, workload text, max_payload_kib int, payload jsonb,
                                          said text, key text, consumer text, entity text, lane text, due_at text,
                                          occurred_at text)
@@ -35,6 +37,3 @@ begin atomic
       octet_length(said), workload, max_payload_kib)]
   end;
 end;
-
-comment on function lanes.refusal is
-  'Why an input with these fields cannot be admitted, as a reason and a sentence; null when it can. A version in force has a max_payload_kib; said is the payload as text';

@@ -1,3 +1,4 @@
+--- Records a refused input and tells its sender. 1,000 refusals of a source are kept per day; the rest is only counted
 create or replace function lanes.refuse(door text, place text, workload text, key text, reason text, sentence text, content text,
                                         at timestamptz)
 returns void
@@ -30,5 +31,3 @@ begin
           jsonb_strip_nulls(jsonb_build_object('key', left(refuse.key, 512), 'outcome', refuse.reason, 'detail', sentence,
                                                'source', door, 'place', left(refuse.place, 512))), at);
 end $$;
-
-comment on function lanes.refuse is 'Records a refused input and tells its sender. 1,000 refusals of a source are kept per day; the rest is only counted';

@@ -1,5 +1,6 @@
 -- The part of JSON Schema that an input_schema may use (lanes/workload/input_schema.py refuses the rest when it is published).
 -- Strict: a workload without an input_schema pays nothing.
+--- Where and how a value breaks a schema, a clause that names the path and no value; null when it does not
 create or replace function lanes.schema_fault(schema jsonb, value jsonb, path text default 'payload')
 returns text
 language plpgsql immutable strict set search_path = pg_catalog, pg_temp as $$
@@ -73,6 +74,3 @@ begin
   end case;
   return null;
 end $$;
-
-comment on function lanes.schema_fault is
-  'Where and how a value breaks a schema, a clause that names the path and no value; null when it does not';

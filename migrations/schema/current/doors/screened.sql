@@ -1,4 +1,6 @@
 -- Each step has its expressions evaluated once: `offset 0` keeps it from being merged into the next.
+--- Each input of a list with its key and hash, and with a refusal where it cannot be admitted. Where nameless is given they
+--- are of that workload, hold what lanes.submit takes, and are called nameless and their number if they have no key
 create or replace function lanes.screened(inputs jsonb, of_workload text default null, nameless text default null)
 returns table (place int, workload text, key text, payload jsonb, content_hash bytea, due_at timestamptz,
                occurred_at timestamptz, urgent boolean, consumer text, entity text, lane text, ack boolean,
@@ -41,6 +43,3 @@ begin atomic
          wrong[1], wrong[2]
     from judged j;
 end;
-
-comment on function lanes.screened is
-  'Each input of a list with its key and hash, and with a refusal where it cannot be admitted. Where nameless is given they are of that workload, hold what lanes.submit takes, and are called nameless and their number if they have no key';

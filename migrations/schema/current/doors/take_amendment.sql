@@ -1,4 +1,6 @@
 -- Late data. One path amends: every door, in SQL or Python, ends here.
+--- Amends an item: amended, duplicate (the newest payload, or an event taken before), waiting (no such item yet), outdated,
+--- or refused
 create or replace function lanes.take_amendment(workload text, key text, payload jsonb, source text,
                                                 place text default null, at timestamptz default clock_timestamp(),
                                                 occurred_at timestamptz default null)
@@ -62,6 +64,3 @@ begin
   perform pg_notify('lanes', '');
   return next;
 end $$;
-
-comment on function lanes.take_amendment is
-  'Amends an item: amended, duplicate (the newest payload, or an event taken before), waiting (no such item yet), outdated, or refused';

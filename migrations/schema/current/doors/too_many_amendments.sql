@@ -1,4 +1,5 @@
 -- What senders can have kept without an end is bounded: the revisions of an item, and what waits for items that never come.
+--- Why no further amendment of this item (null: there is none yet) is kept, as a reason and a sentence; null while one more is
 create or replace function lanes.too_many_amendments(item_id bigint, workload text, key text)
 returns text[]
 language sql stable
@@ -18,6 +19,3 @@ begin atomic
         '10,000 amendments of workload "%s" wait for their items; submit the items first', workload)]
   end;
 end;
-
-comment on function lanes.too_many_amendments is
-  'Why no further amendment of this item (null: there is none yet) is kept, as a reason and a sentence; null while one more is';

@@ -1,3 +1,4 @@
+--- Why a value that jsonb takes cannot be read in Python, a clause; null when it can
 create or replace function lanes.unreadable(value jsonb)
 returns text
 language sql immutable
@@ -6,5 +7,3 @@ begin atomic
               when jsonb_path_exists(value, 'strict $.** ? (@.type() == "number" && (@ > 1e308 || @ < -1e308))')
                 then 'holds a number beyond 1e308' end;
 end;
-
-comment on function lanes.unreadable is 'Why a value that jsonb takes cannot be read in Python, a clause; null when it can';

@@ -1,3 +1,4 @@
+--- What batches count for that stood like `before` and stand like `after`, in the minute in which each was intended
 create or replace function lanes.batch_figures(before lanes.batch[], after lanes.batch[])
 returns table (at timestamptz, workload text, version_id bigint, kind text, word text, n bigint, items bigint, buckets int[],
                counts bigint[])
@@ -24,6 +25,3 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     from each e
    group by e.at, e.workload, e.version_id, e.kind, e.word
 $$;
-
-comment on function lanes.batch_figures is
-  'What batches count for that stood like `before` and stand like `after`, in the minute in which each was intended';

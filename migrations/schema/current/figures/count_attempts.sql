@@ -1,4 +1,5 @@
 -- A valid try is held against what the route in force when it ended had said, or else the first.
+--- Counts new attempts in the figures
 create or replace function lanes.count_attempts()
 returns trigger
 language plpgsql security definer
@@ -47,5 +48,3 @@ begin
    group by 1, 2, 3, 4, 5, 7;
   return null;
 end $$;
-
-comment on function lanes.count_attempts is 'Counts new attempts in the figures';

@@ -1,3 +1,4 @@
+--- Counts new and changed batches in the figures
 create or replace function lanes.count_batches()
 returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -9,5 +10,3 @@ begin
   select 'batch', f.* from lanes.batch_figures(gone, array(select row(a.*)::lanes.batch from added a)) f;
   return null;
 end $$;
-
-comment on function lanes.count_batches is 'Counts new and changed batches in the figures';

@@ -1,3 +1,4 @@
+--- Counts new corrections in the figures
 create or replace function lanes.count_corrections()
 returns trigger
 language plpgsql security definer
@@ -23,5 +24,3 @@ begin
    group by 1, 2, 3, 4;
   return null;
 end $$;
-
-comment on function lanes.count_corrections is 'Counts new corrections in the figures';

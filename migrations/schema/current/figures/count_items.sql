@@ -1,4 +1,5 @@
 -- Most updates of an item move it nowhere. How it stood is joined by hash (`enable_nestloop`), also where a plan was made for one.
+--- Counts each change of items in the figures
 create or replace function lanes.count_items()
 returns trigger
 language plpgsql security definer
@@ -85,5 +86,3 @@ begin
     from due group by 1, 2, 3, 6;
   return null;
 end $$;
-
-comment on function lanes.count_items is 'Counts each change of items in the figures';

@@ -1,4 +1,5 @@
 -- The first read of what real time answered first counts: an earlier one takes the place of a later one.
+--- Counts new reads in the figures
 create or replace function lanes.count_reads()
 returns trigger
 language plpgsql security definer
@@ -26,5 +27,3 @@ begin
    group by 1, 2, 3;
   return null;
 end $$;
-
-comment on function lanes.count_reads is 'Counts new reads in the figures';

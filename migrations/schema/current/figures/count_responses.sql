@@ -1,3 +1,4 @@
+--- Counts new responses in the figures
 create or replace function lanes.count_responses()
 returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp set enable_sort = off as $$
@@ -8,5 +9,3 @@ begin
     from added a group by 1, 2, 3, 4;
   return null;
 end $$;
-
-comment on function lanes.count_responses is 'Counts new responses in the figures';

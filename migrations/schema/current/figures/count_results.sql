@@ -1,4 +1,5 @@
 -- Where both lanes answered a revision of an item, that comparison counts instead of the one before it.
+--- Counts new results in the figures
 create or replace function lanes.count_results()
 returns trigger
 language plpgsql security definer
@@ -50,5 +51,3 @@ begin
    group by 1, 2, 3, 5;
   return null;
 end $$;
-
-comment on function lanes.count_results is 'Counts new results in the figures';

@@ -1,6 +1,7 @@
 -- How counting looks things up, here and in the functions beside this one: a plan is made once for a session, perhaps while the
 -- tables are empty. So each look-up is a lateral query of its own (`offset 0`, `limit 1`) that names what an index begins with,
 -- and orders by what no index has (`id + 0`): there is no other plan for it, and none that walks through a table.
+--- Counts new routes, and their items, in the figures
 create or replace function lanes.count_routes()
 returns trigger
 language plpgsql security definer
@@ -51,5 +52,3 @@ begin
    group by 1, 2;
   return null;
 end $$;
-
-comment on function lanes.count_routes is 'Counts new routes, and their items, in the figures';

@@ -1,3 +1,4 @@
+--- How long what these kinds count took, from the minute of `since` on, to be summed; what is not folded yet too
 create or replace function lanes.figure_hist_since(kinds text[], since timestamptz)
 returns setof lanes.figure_spread
 language sql stable
@@ -21,6 +22,3 @@ begin atomic
     from lanes.figure_delta d
    where d.buckets is not null and d.kind = any (figure_hist_since.kinds) and d.at >= (select date_trunc('minute', figure_hist_since.since, 'UTC'));
 end;
-
-comment on function lanes.figure_hist_since is
-  'How long what these kinds count took, from the minute of `since` on, to be summed; what is not folded yet too';

@@ -1,3 +1,4 @@
+--- How an item stands, as far as its own row says
 create or replace function lanes.figure_stands(answered_at timestamptz, settled_at timestamptz, failed_at timestamptz,
                                                canceled_at timestamptz)
 returns text
@@ -6,5 +7,3 @@ begin atomic
   select case when canceled_at is not null then 'canceled' when settled_at is not null then 'settled'
               when failed_at is not null then 'failed' when answered_at is not null then 'answered' else 'open' end;
 end;
-
-comment on function lanes.figure_stands is 'How an item stands, as far as its own row says';

@@ -1,5 +1,6 @@
 -- Days, with the hours before the first whole one and the minutes before those; what is not folded yet is added. What is folded
 -- into hours and days alone is asked from a whole hour on.
+--- The figures of these kinds from the minute of `since` on, to be summed: as few rows as hold them, what is not folded yet too
 create or replace function lanes.figures_since(kinds text[], since timestamptz)
 returns setof lanes.figure
 language sql stable
@@ -23,6 +24,3 @@ begin atomic
     from lanes.figure_delta d
    where d.kind = any (figures_since.kinds) and d.at >= (select date_trunc('minute', figures_since.since, 'UTC'));
 end;
-
-comment on function lanes.figures_since is
-  'The figures of these kinds from the minute of `since` on, to be summed: as few rows as hold them, what is not folded yet too';

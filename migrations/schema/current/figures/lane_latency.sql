@@ -1,4 +1,13 @@
 -- One pass over counts and durations, so that a condition on workload, lane or minute reaches all of them.
+--- Seconds from received to answered, right within 2 %, and the share of failed tries, by minute
+---   workload: Name of the workload
+---   lane: The lane that answered
+---   minute: The minute in which the answers came and the tries ended
+---   items: How many items were answered in it
+---   p50_s: Seconds from received to answered that half of them kept; null: none was answered
+---   p95_s: Seconds from received to answered that 95 % of them kept; null: none was answered
+---   p99_s: Seconds from received to answered that 99 % of them kept; null: none was answered
+---   error_rate: Share of the tries that ended without a valid answer, 0 to 1
 create or replace view lanes.lane_latency as
 with counted as (
   select workload, lane, at as minute, kind, word, n, null::int as bucket from lanes.figure
@@ -33,18 +42,3 @@ select workload, lane, minute, sum(answers)::bigint as items,
   from ranked
  group by workload, lane, minute
 having sum(answers) <> 0 or sum(tries) <> 0;
-
-comment on view lanes.lane_latency is
-  'Seconds from received to answered, right within 2 %, and the share of failed tries, by minute';
-
-comment on column lanes.lane_latency.workload is 'Name of the workload';
-comment on column lanes.lane_latency.lane is 'The lane that answered';
-comment on column lanes.lane_latency.minute is 'The minute in which the answers came and the tries ended';
-comment on column lanes.lane_latency.items is 'How many items were answered in it';
-comment on column lanes.lane_latency.p50_s is
-  'Seconds from received to answered that half of them kept; null: none was answered';
-comment on column lanes.lane_latency.p95_s is
-  'Seconds from received to answered that 95 % of them kept; null: none was answered';
-comment on column lanes.lane_latency.p99_s is
-  'Seconds from received to answered that 99 % of them kept; null: none was answered';
-comment on column lanes.lane_latency.error_rate is 'Share of the tries that ended without a valid answer, 0 to 1';

@@ -1,5 +1,7 @@
 -- A period is known by the midnight at which it begins in the budget's zone, whatever the clocks do in it. What is spent and
 -- what is reserved are read in one snapshot, so that a call that is just saved counts as one of both, and only as one.
+--- Every budget in the period of that moment: what was billed, what may have been, and what is reserved for calls and batches
+--- under way
 create or replace function lanes.budgets_at(at timestamptz)
 returns table (budget_id bigint, workload text, consumer text, period text, zone text, began_at timestamptz, ends_at timestamptz,
                spent_usd numeric, unknown_usd numeric, calls_usd numeric, batches_usd numeric, soft_usd numeric, hard_usd numeric,
@@ -29,6 +31,3 @@ begin atomic
        from lanes.budget_hold x join lanes.batch t on t.id = x.batch_id
       where x.budget_id = b.id and t.state not in ('collected', 'released')) h;
 end;
-
-comment on function lanes.budgets_at is
-  'Every budget in the period of that moment: what was billed, what may have been, and what is reserved for calls and batches under way';

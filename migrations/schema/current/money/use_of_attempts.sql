@@ -1,3 +1,4 @@
+--- Counts new attempts against the budgets: a consumer's share of a bill, and the bound of a call without an answer
 create or replace function lanes.use_of_attempts()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -28,6 +29,3 @@ begin
    group by 1, 2;
   return null;
 end $$;
-
-comment on function lanes.use_of_attempts is
-  'Counts new attempts against the budgets: a consumer''s share of a bill, and the bound of a call without an answer';

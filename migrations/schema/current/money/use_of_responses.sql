@@ -1,4 +1,5 @@
 -- A bill counts against the budgets of its workload as a whole; those of a consumer count its attempts' parts.
+--- Counts new responses against the budgets
 create or replace function lanes.use_of_responses()
 returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -12,5 +13,3 @@ begin
    group by 1, 2;
   return null;
 end $$;
-
-comment on function lanes.use_of_responses is 'Counts new responses against the budgets';

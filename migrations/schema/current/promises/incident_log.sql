@@ -1,3 +1,25 @@
+--- One row an incident: a promise that was broken, and whether Slack was told
+---   incident_id: The incident's number, as `lanes alerts` says it
+---   promise: Which promise is broken
+---   workload: Whose; * = every workload
+---   severity: warning or critical; the worst so far
+---   state: open: `watch` resolves it once it is over; resolved is final
+---   value: The newest measurement, in the unit of the promise
+---   limit_value: What was promised, in the same unit; 0: any is too much
+---   opened_at: When it was found
+---   resolved_at: When it was over; null: it goes on
+---   subject: Part of the workload, such as batch 41; empty: all of it
+---   unit: minutes, percent, seconds, items, calls, fields or sessions
+---   sentence: What is wrong, for a person; after the end: how it ended
+---   updated_at: When value, severity, state or sentence last changed
+---   uid: Its name outside this database, as in Slack's metadata
+---   slack_says: What its message in Slack says: open or resolved; null: Slack was not told
+---   slack_posted_at: When its message was last posted or edited; null: never
+---   slack_error: Why the last try to tell Slack failed, and what to do; null: it went well
+---   why: The cause, where its opener met it; null: the briefing says why
+---   briefing: Cause, stakes and trend as they were told last, as JSON; null: nothing yet
+---   flow_run_id: The run in Prefect that met it; null: it was measured
+---   parent_id: The incident that explains it; null: none
 create or replace view lanes.incident_log as
 select i.id as incident_id, i.promise, i.workload, i.severity, i.state, i.value, i.limit_value, i.opened_at, i.resolved_at,
        i.subject, i.unit, i.sentence, i.updated_at, i.uid,
@@ -5,27 +27,3 @@ select i.id as incident_id, i.promise, i.workload, i.severity, i.state, i.value,
        i.why, i.briefing, i.flow_run_id, i.parent_id
   from lanes.incident i
   left join lanes.slack_post p on p.incident_id = i.id;
-
-comment on view lanes.incident_log is 'One row an incident: a promise that was broken, and whether Slack was told';
-
-comment on column lanes.incident_log.incident_id is 'The incident''s number, as `lanes alerts` says it';
-comment on column lanes.incident_log.promise is 'Which promise is broken';
-comment on column lanes.incident_log.workload is 'Whose; * = every workload';
-comment on column lanes.incident_log.severity is 'warning or critical; the worst so far';
-comment on column lanes.incident_log.state is 'open: `watch` resolves it once it is over; resolved is final';
-comment on column lanes.incident_log.value is 'The newest measurement, in the unit of the promise';
-comment on column lanes.incident_log.limit_value is 'What was promised, in the same unit; 0: any is too much';
-comment on column lanes.incident_log.opened_at is 'When it was found';
-comment on column lanes.incident_log.resolved_at is 'When it was over; null: it goes on';
-comment on column lanes.incident_log.subject is 'Part of the workload, such as batch 41; empty: all of it';
-comment on column lanes.incident_log.unit is 'minutes, percent, seconds, items, calls, fields or sessions';
-comment on column lanes.incident_log.sentence is 'What is wrong, for a person; after the end: how it ended';
-comment on column lanes.incident_log.updated_at is 'When value, severity, state or sentence last changed';
-comment on column lanes.incident_log.uid is 'Its name outside this database, as in Slack''s metadata';
-comment on column lanes.incident_log.slack_says is 'What its message in Slack says: open or resolved; null: Slack was not told';
-comment on column lanes.incident_log.slack_posted_at is 'When its message was last posted or edited; null: never';
-comment on column lanes.incident_log.slack_error is 'Why the last try to tell Slack failed, and what to do; null: it went well';
-comment on column lanes.incident_log.why is 'The cause, where its opener met it; null: the briefing says why';
-comment on column lanes.incident_log.briefing is 'Cause, stakes and trend as they were told last, as JSON; null: nothing yet';
-comment on column lanes.incident_log.flow_run_id is 'The run in Prefect that met it; null: it was measured';
-comment on column lanes.incident_log.parent_id is 'The incident that explains it; null: none';

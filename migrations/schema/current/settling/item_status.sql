@@ -1,6 +1,26 @@
 -- Lane and state follow the work that is open for the newest revision; an item without any stands where its newest route
 -- sent it, and so does one that was rescued and is answered, whose batch owes the pass. Replays and shadows never move an item.
 -- That revision can fail while an older answer is still shown: failed is asked before answered.
+--- One row an item: where it stands now
+---   workload: Name of the workload
+---   key: Names the item within its workload
+---   lane: The lane of its open work, else of its newest route; null: not routed yet
+---   state: received, routed, working, answered (provisional), settled, failed or canceled
+---   route_reason: Which rule decided its newest route; null: not routed yet
+---   received_at: When its admission was committed
+---   due_at: When its answer is due; null: at no time
+---   answered_at: When a first answer stood; null: none yet
+---   settled_at: When an authoritative answer stood; null: none yet
+---   attempts: How often it was tried, on any lane and for any purpose
+---   cost_usd: What its tries cost so far, US dollars
+---   item_id: The item's number in this database
+---   consumer: Who reads its result; null: not named
+---   entity: What it is about; keeps its bucket of the split; null: its key does
+---   revision: Which revision of its input is in force: 0, or an amendment's
+---   position: Its place in the stream, given by the router; null: not routed yet
+---   source: The door it came by: event, sql, client or a file's name
+---   failure: Why it failed, or why its authoritative pass did; null: neither
+---   emptied_at: When what it said was emptied by its age; null: it is still kept
 create or replace view lanes.item_status as
 select i.workload, i.key,
        coalesce((select w.lane from lanes.work w
@@ -27,25 +47,3 @@ select i.workload, i.key,
   left join lateral (select lane, reason from lanes.route where item_id = i.id order by id desc limit 1) r on true
   left join lateral (select count(*) as attempts, sum(cost_usd) as cost_usd
                        from lanes.attempt where item_id = i.id) a on true;
-
-comment on view lanes.item_status is 'One row an item: where it stands now';
-
-comment on column lanes.item_status.workload is 'Name of the workload';
-comment on column lanes.item_status.key is 'Names the item within its workload';
-comment on column lanes.item_status.lane is 'The lane of its open work, else of its newest route; null: not routed yet';
-comment on column lanes.item_status.state is 'received, routed, working, answered (provisional), settled, failed or canceled';
-comment on column lanes.item_status.route_reason is 'Which rule decided its newest route; null: not routed yet';
-comment on column lanes.item_status.received_at is 'When its admission was committed';
-comment on column lanes.item_status.due_at is 'When its answer is due; null: at no time';
-comment on column lanes.item_status.answered_at is 'When a first answer stood; null: none yet';
-comment on column lanes.item_status.settled_at is 'When an authoritative answer stood; null: none yet';
-comment on column lanes.item_status.attempts is 'How often it was tried, on any lane and for any purpose';
-comment on column lanes.item_status.cost_usd is 'What its tries cost so far, US dollars';
-comment on column lanes.item_status.item_id is 'The item''s number in this database';
-comment on column lanes.item_status.consumer is 'Who reads its result; null: not named';
-comment on column lanes.item_status.entity is 'What it is about; keeps its bucket of the split; null: its key does';
-comment on column lanes.item_status.revision is 'Which revision of its input is in force: 0, or an amendment''s';
-comment on column lanes.item_status.position is 'Its place in the stream, given by the router; null: not routed yet';
-comment on column lanes.item_status.source is 'The door it came by: event, sql, client or a file''s name';
-comment on column lanes.item_status.failure is 'Why it failed, or why its authoritative pass did; null: neither';
-comment on column lanes.item_status.emptied_at is 'When what it said was emptied by its age; null: it is still kept';

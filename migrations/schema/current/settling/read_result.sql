@@ -1,3 +1,5 @@
+--- The current result of an item (no row: none yet; output null: emptied by its age); the read is recorded, of each result
+--- 1,000
 create or replace function lanes.read_result(workload text, key text, reader text,
                                              at timestamptz default clock_timestamp())
 returns table (output jsonb, standing text, generation int, lane text, created_at timestamptz)
@@ -17,5 +19,3 @@ begin
                                            and r.result_id is not distinct from shown limit 1000) kept) < 1000;
   return query select r.output, r.standing, r.generation, r.lane, r.created_at from lanes.result r where r.id = shown;
 end $$;
-
-comment on function lanes.read_result is 'The current result of an item (no row: none yet; output null: emptied by its age); the read is recorded, of each result 1,000';
