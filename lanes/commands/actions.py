@@ -25,7 +25,7 @@ from lanes.routing.split import Split
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.doors import emptying, items
 from lanes.store.locks import OWN_PATIENCE, by_itself
-from lanes.store.money import budgets, overheads, sharing
+from lanes.store.money import budgets, overheads
 from lanes.store.replays import promotions
 from lanes.store.rollouts import rollout_moves, steering
 from lanes.store.settling import decisions, retries, story
@@ -416,20 +416,13 @@ class PreviewAction(ItemAction):
     """Show what an item would ask and cost on each lane if it arrived now. Nothing is sent."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        from lanes.commands.preview import previewed
+        from lanes.commands.preview import conditions, previewed
 
         version = workloads.current(connection, self.workload)
         if version is None:
             raise UnknownWorkload(f'workload "{self.workload}" has no published version')
         sent = items.submission(connection, self.workload, self.key)
-        told, _ = previewed(
-            connection,
-            version,
-            workloads.splits(connection),
-            sharing.known(connection, now=now),
-            sent,
-            now,
-        )
+        told, _ = previewed(connection, version, conditions(connection, now), sent, now)
         route, why = told.route, cell(told.route.explanation)
         said = f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)})"
         rows = [

@@ -8,21 +8,20 @@ from math import isfinite
 from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
-from sqlalchemy import Engine
 
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.recommendation import advise as decide
 from lanes.advice.spread import spread
 from lanes.commands.options import AsJson
-from lanes.commands.running import on_database, screen
+from lanes.commands.running import command, screen, transaction
 from lanes.report.advice import in_console
 from lanes.store.advice.advice import asked
-from lanes.store.database import clock
 
 NotNegative = validators.Number(gte=0, lte=1e12)
 
 
+@command
 def advise(
     workload: str,
     *,
@@ -44,26 +43,20 @@ def advise(
         ),
     ] = None,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Recommend real-time, batch, hybrid or lambda for a workload, with every criterion and its evidence.
 
     It tells what an item costs on each lane, the break-even with intervals, what was saved by what, and what would change it.
     What the lanes take a month is set with `lanes overhead set`. Inconclusive when too little was seen. Exit code 2 when there
     is no such workload.
     """
-
-    def look(pool: Engine) -> int:
-        with pool.begin() as connection:
-            now = clock(connection)
-            seen, kept = asked(connection, workload, since=now - timedelta(days=days), now=now)
-        advice = decide(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
-        if as_json:
-            print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
-        else:
-            screen(120).print(in_console(advice))
-        return 0
-
-    return on_database(look)
+    with transaction() as (connection, now):
+        seen, kept = asked(connection, workload, since=now - timedelta(days=days), now=now)
+    advice = decide(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
+    if as_json:
+        print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
+    else:
+        screen(120).print(in_console(advice))
 
 
 def as_data(advice: Advice) -> dict[str, Any]:
@@ -99,11 +92,9 @@ def as_data(advice: Advice) -> dict[str, Any]:
 
 
 def _plan(plan: Plan | None) -> dict[str, Any] | None:
-    return (
-        None
-        if plan is None
-        else {**asdict(plan), "paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd}
-    )
+    if plan is None:
+        return None
+    return {**asdict(plan), "paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd}
 
 
 def _written(value: Any) -> Any:

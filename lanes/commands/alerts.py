@@ -1,37 +1,33 @@
 """`lanes alerts`: the incidents, and whether Slack can be told of them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.table import Table
-from rich.text import Text
-from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import on_database, print_json, screen
+from lanes.commands.running import command, print_json, print_table, transaction
 from lanes.errors import SetupError
-from lanes.promises.incident import Incident, IncidentState, Severity, in_words
-from lanes.report.table import explained
+from lanes.promises.incident import Incident, IncidentState, in_words
+from lanes.report.table import LEFT, LONGEST, Column, Table
 from lanes.settings import Settings
 from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
 from lanes.stand.whereabouts import stand_info
 from lanes.store import incidents
-from lanes.store.database import clock
 from lanes.store.promises import slack_posts
 from lanes.text import plain
-from lanes.units import clock as written
-from lanes.units import seconds
+from lanes.units import MISSING, clock, seconds
 
-LEGEND = {"Figure": "as it was measured last", "Limit": "what is promised"}
-STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 NO_SLACK = (
     "Slack is not set: set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SLACK_WEBHOOK_URL. Until then incidents stay in "
     "lanes.incident_log"
 )
 
 
+@command
 def alerts(
     *,
     all: Annotated[
@@ -41,51 +37,45 @@ def alerts(
         bool, Parameter(name="--test", negative="", help="Send one test message to Slack.")
     ] = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Show the open incidents: which promise of which workload is broken, since when, and by how much.
 
     With --test, one test message goes to Slack as the environment sets it, and what happened is said.
     Exit code 1 when Slack does not take the test message.
     """
-    if test:
-        return on_database(lambda pool: _test(pool, as_json))
-    return on_database(lambda pool: _show(pool, all, as_json))
-
-
-def _show(pool: Engine, all: bool, as_json: bool) -> int:
-    with pool.begin() as connection:
+    with transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)
-        found, now = incidents.listed(connection, states=states), clock(connection)
-        untold = slack_posts.untold(connection)
-    if as_json:
+        found, untold = incidents.listed(connection, states=states), slack_posts.untold(connection)
+    if test:
+        _test(now, as_json)
+    elif as_json:
         print_json([{**asdict(each), "slack_error": untold.get(each.id)} for each in found])
-        return 0
-    console = screen(140)
-    if not found:
-        console.print("No incident was ever opened." if all else "No incident is open.")
-        return 0
-    table = Table(
-        "Incident", "Severity", "Promise", "Workload", "Figure", "Limit", "Since", "State", "What"
+    elif not found:
+        print("No incident was ever opened." if all else "No incident is open.")
+    else:
+        print_table(_table(found, now), width=140)
+        for id_, problem in untold.items():
+            print(plain(f"Slack was not told of incident {id_} yet: {problem}", most=LONGEST))
+
+
+def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
+    def limit(of: Incident) -> str:
+        return in_words(of.promise, of.limit_value) if of.limit_value else MISSING
+
+    measured = "as it was measured last"
+    return Table(
+        "Incidents",
+        found,
+        Column("Incident", LEFT, "", lambda of: str(of.id)),
+        Column("Severity", LEFT, "", lambda of: of.severity),
+        Column("Promise", LEFT, "", lambda of: of.promise),
+        Column("Workload", LEFT, "", lambda of: plain(of.whose, most=40)),
+        Column("Figure", LEFT, measured, lambda of: in_words(of.promise, of.value)),
+        Column("Limit", LEFT, "what is promised", limit),
+        Column("Since", LEFT, "", lambda of: clock(of.opened_at, beside=now)),
+        Column("State", LEFT, "", _state),
+        Column("What", LEFT, "", lambda of: of.sentence),
     )
-    for each in found:
-        since = written(each.opened_at, beside=now)
-        figure, limit = in_words(each.promise, each.value), in_words(each.promise, each.limit_value)
-        table.add_row(
-            str(each.id),
-            Text(each.severity, STYLES[each.severity]),
-            each.promise,
-            Text(plain(each.whose, most=40)),
-            figure,
-            limit if each.limit_value else "-",
-            since,
-            _state(each),
-            Text(plain(each.sentence, most=300)),
-        )
-    console.print(table)
-    console.print(explained(LEGEND))
-    for id_, problem in untold.items():
-        console.print(Text(f"Slack was not told of incident {id_} yet: {problem}", "yellow"))
-    return 0
 
 
 def _state(each: Incident) -> str:
@@ -94,7 +84,7 @@ def _state(each: Incident) -> str:
     return f"resolved after {seconds((each.resolved_at - each.opened_at).total_seconds())}"
 
 
-def _test(pool: Engine, as_json: bool) -> int:
+def _test(now: datetime, as_json: bool) -> None:
     settings = Settings.read()
     slack = messenger(
         bot_token=settings.slack_bot_token,
@@ -104,8 +94,6 @@ def _test(pool: Engine, as_json: bool) -> int:
     )
     if slack is None:
         raise SetupError(NO_SLACK)
-    with pool.begin() as connection:
-        now = clock(connection)
     try:
         place = slack.post(trial(now, ui_url=_ui_url(settings)))
     except DeliveryError as problem:
@@ -118,7 +106,6 @@ def _test(pool: Engine, as_json: bool) -> int:
         print(
             "the webhook took the test message; an alert is one message when it opens and one when it ends"
         )
-    return 0
 
 
 def _ui_url(settings: Settings) -> str:

@@ -3,7 +3,7 @@
 import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import islice
 from operator import itemgetter
@@ -13,18 +13,24 @@ from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 from rich.console import RenderableType
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Columns
 from lanes.commands.options import by as moment
-from lanes.commands.running import on_database, print_json, screen
+from lanes.commands.running import (
+    WrongUsage,
+    check_file,
+    command,
+    database,
+    print_json,
+    screen,
+)
 from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
-from lanes.errors import UnknownWorkload
+from lanes.errors import SetupError, UnknownWorkload
 from lanes.json_data import characters
 from lanes.report import forecast as report
-from lanes.routing.forecast import Forecast, forecast
-from lanes.routing.load import Load
+from lanes.routing.forecast import Forecast, LaneConditions, forecast
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.doors import history
@@ -42,20 +48,29 @@ SHOWN = 20  # bad lines
 AT_ONCE = 500  # lines whose history is looked for by one statement
 
 
-def quote(
-    file: Path,
-    *,
-    workload: str,
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Due:
+    """When the items of a file are due that do not say so."""
+
     by: Annotated[
         str | None,
         Parameter(
             help="When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment."
         ),
-    ] = None,
+    ] = None
     zone: Annotated[
         str | None,
         Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's."),
-    ] = None,
+    ] = None
+
+
+@command
+def quote(
+    file: Path,
+    *,
+    workload: str,
+    due: Due = Due(),
     columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> int:
@@ -69,17 +84,10 @@ def quote(
 
     Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
-    return _look(
-        file,
-        workload,
-        columns,
-        report.costs,
-        as_json,
-        by,
-        zone,
-    )
+    return _look(file, workload, columns, report.costs, as_json, due)
 
 
+@command
 def dry_run(
     file: Path | None = None,
     *,
@@ -122,32 +130,23 @@ def dry_run(
     of_traffic = _given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
-            print(
-                f"{of_lines}: that is about the lines of a file, and --with looks at what came",
-                file=sys.stderr,
+            raise WrongUsage(
+                f"{of_lines}: that is about the lines of a file, and --with looks at what came"
             )
-            return 2
-        return try_definition(
+        try_definition(
             with_,
             workload,
             since=SINCE if since is None else since,
             most=MOST if most is None else most,
             as_json=as_json,
         )
+        return 0
     if file is None or workload is None or with_ is not None:
         wanted = "FILE with --workload W, for a file; or --with DEFINITION, for what came"
-        print(f"say what to look at: {wanted}", file=sys.stderr)
-        return 2
+        raise WrongUsage(f"say what to look at: {wanted}")
     if of_traffic:
-        print(f"{of_traffic}: that is about what came, and belongs to --with", file=sys.stderr)
-        return 2
-    return _look(
-        file,
-        workload,
-        columns,
-        report.routes,
-        as_json,
-    )
+        raise WrongUsage(f"{of_traffic}: that is about what came, and belongs to --with")
+    return _look(file, workload, columns, report.routes, as_json, Due())
 
 
 def _given(options: Mapping[str, object]) -> str:
@@ -155,74 +154,49 @@ def _given(options: Mapping[str, object]) -> str:
     return ", ".join(name for name, value in options.items() if value is not None)
 
 
-def _look(
-    file: Path,
-    workload: str,
-    layout: Layout,
-    show: Show,
-    as_json: bool,
-    by: str | None = None,
-    zone: str | None = None,
-) -> int:
-    if not file.is_file():
-        print(f'there is no file "{file}"', file=sys.stderr)
-        return 2
-
-    def look(pool: Engine) -> int:
+def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, due: Due) -> int:
+    check_file(file)
+    with database() as pool:
         with pool.begin() as connection:
-            version, splits = (
-                workloads.in_force(connection).get(workload),
-                workloads.splits(connection),
-            )
             now = clock(connection)
-            prospects, load = turnarounds.prospects(connection, now=now), _load(connection, now)
-            limited, shares = (
+            version = workloads.in_force(connection).get(workload)
+            lanes = LaneConditions(
+                workloads.splits(connection),
+                turnarounds.prospects(connection, now=now),
                 budgets.statuses(connection, [workload], now=now),
+                lane_load.snapshot(  # by the limits of the account that asked last
+                    connection, account=limits.newest_account(connection) or "", now=now
+                ),
                 sharing.known(connection, now=now),
             )
             kept = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
-            there = zone_of(zone or version.spec.timezone)
-            due_at = None if by is None else moment(by, now, there)
+            zone = zone_of(due.zone or version.spec.timezone)
+            due_at = None if due.by is None else moment(due.by, now, zone)
             read = read_lines(file, workload, layout, now=now)
             lines = _with_history(pool, read, version, now)
-            found = forecast(
-                lines,
-                version,
-                splits,
-                now=now,
-                prospects=prospects,
-                budgets=limited,
-                load=load,
-                by=due_at,
-                sharing=shares,
-            )
+            found = forecast(lines, version, lanes, now=now, by=due_at)
         except ValueError as error:
-            print(str(error), file=sys.stderr)
-            return 2
+            raise WrongUsage(error) from error
         except LookupError as error:
-            print(f'workload "{workload}" cannot be priced: {error}', file=sys.stderr)
-            return 1
-        if as_json:
-            print_json({**_data(found), "overheads": asdict(kept)})
-        else:
-            if found.items:
-                console = screen(110, highlight=False)
-                console.print(show(found, there))
-                if show is report.costs:
-                    console.print(f"K{kept.said[1:]}.")
-            for each in found.bad[:SHOWN]:
-                print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
-            if len(found.bad) > SHOWN:
-                print(f"and {counted(len(found.bad) - SHOWN, 'line')} more", file=sys.stderr)
-        if not found.items and not found.bad:
-            print(f'"{file}" has no items', file=sys.stderr)
-            return 2
-        return 1 if found.bad else 0
-
-    return on_database(look)
+            raise SetupError(f'workload "{workload}" cannot be priced: {error}') from error
+    if as_json:
+        print_json({**_data(found), "overheads": asdict(kept)})
+    else:
+        if found.items:
+            console = screen(110, highlight=False)
+            console.print(show(found, zone))
+            if show is report.costs:
+                console.print(f"K{kept.said[1:]}.")
+        for each in found.bad[:SHOWN]:
+            print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
+        if len(found.bad) > SHOWN:
+            print(f"and {counted(len(found.bad) - SHOWN, 'line')} more", file=sys.stderr)
+    if not found.items and not found.bad:
+        raise WrongUsage(f'"{file}" has no items')
+    return 1 if found.bad else 0
 
 
 def _with_history(
@@ -232,11 +206,8 @@ def _with_history(
 
     A batch reads them, which costs.
     """
-    most, reading, told = (
-        version.spec.history_items,
-        iter(lines),
-        dict[str, list[tuple[datetime, int]]](),
-    )
+    most, reading = version.spec.history_items, iter(lines)
+    told = dict[str, list[tuple[datetime, int]]]()
     while most and (part := list(islice(reading, AT_ONCE))):
         asking = {
             place: (entity, each.submission.occurred_at or now)
@@ -256,11 +227,6 @@ def _with_history(
             insort(of_file, (at, characters(line.submission.payload)), key=itemgetter(0))
         yield from part
     yield from reading
-
-
-def _load(connection: Connection, now: datetime) -> Load:
-    """That of real time, by the limits of the account that asked last."""
-    return lane_load.snapshot(connection, account=limits.newest_account(connection) or "", now=now)
 
 
 def _data(found: Forecast) -> dict[str, Any]:

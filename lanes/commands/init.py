@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from rich.markup import escape
 from lanes.authoring.draft import Draft, blank, from_columns, next_commands, what_was_seen
 from lanes.authoring.guessing import Proposal, Sample, headless, look, propose
 from lanes.commands.options import AsJson, Overwrite
-from lanes.commands.running import print_json, put
+from lanes.commands.running import WrongUsage, check_file, command, print_json, put
 from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
 from lanes.stand.console import Console
@@ -36,6 +35,7 @@ Label = Annotated[
 Key = Annotated[str | None, Parameter(help="The column that names the item, if not as guessed.")]
 
 
+@command
 def init(
     name: Named,
     *,
@@ -45,7 +45,7 @@ def init(
     key: Key = None,
     force: Overwrite = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Write NAME.yaml, a commented workload file that can be published as it is, and say what to do with it.
 
     With --from, a bounded sample of the file's lines proposes text, labels, schema and prompt. Nothing is sent or published.
@@ -54,57 +54,38 @@ def init(
     Example: lanes init comments --from comments.csv
     """
     if not NAME.fullmatch(name):
-        print(
-            f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", {_instead(name)}',
-            file=sys.stderr,
+        raise WrongUsage(
+            f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", {_instead(name)}'
         )
-        return 2
-    sample = proposal = None
+    proposal, seen, draft = None, list[str](), None
     try:
         if from_ is not None:
             with Console(stderr=True).status(f"Looking at {escape(from_.name)}"):
                 sample = _looked_at(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
-        draft = (
-            _drafted(name, sample, proposal, from_)
-            if sample and proposal and from_
-            else blank(name)
-        )
+            draft = _drafted(name, sample, proposal, from_)
+            seen = what_was_seen(sample, proposal, lines=count_lines(from_))
     except ValueError as error:
-        print(str(error), file=sys.stderr)
-        return 2
+        raise WrongUsage(error) from error
     out = Path(f"{name}.yaml")
-    code = put(draft.text(), out, force=force)
-    if code:
-        return code
+    put((draft or blank(name)).text(), out, force=force)
     then = next_commands(name, str(out), from_ and str(from_), proposal)
     if as_json:
         names = ("field", "label", "key", "occurred_at")
         columns = (
             {each: getattr(proposal, each) for each in names} if proposal else {"field": "text"}
         )
-        print_json(
-            {
-                "workload": name,
-                "file": str(out),
-                **columns,
-                "next": [command for command, _ in then],
-            }
-        )
-    else:
-        seen = (
-            what_was_seen(sample, proposal, lines=count_lines(from_))
-            if sample and proposal and from_
-            else []
-        )
-        _say([f"{out} is written.", *seen], then)
-    return 0
+        commands = [command for command, _ in then]
+        print_json({"workload": name, "file": str(out), **columns, "next": commands})
+        return
+    print(f"{out} is written.", *seen, "\nNext:", sep="\n")
+    for typed, what in then:
+        print(f"  {typed}\n      {what}")
 
 
 def _looked_at(file: Path, layout: Layout) -> Sample:
     """Return a sample of the file. ValueError where it is none that the file door reads."""
-    if not file.is_file():
-        raise ValueError(f'there is no file "{file}"')
+    check_file(file)
     is_csv = file.suffix.lower() == ".csv"
     if is_csv:
         _check_separator(file)
@@ -164,13 +145,6 @@ def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft
         raise ValueError(
             f'no workload can be made of "{file.name}" ({why}): try `lanes init {name}`'
         ) from None
-
-
-def _say(sentences: Sequence[str], then: Sequence[tuple[str, str]]) -> None:
-    print(*sentences, sep="\n")
-    print("\nNext:")
-    for command, what in then:
-        print(f"  {command}\n      {what}")
 
 
 def _instead(name: str) -> str:

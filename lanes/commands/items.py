@@ -4,62 +4,51 @@ from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich import box
-from rich.table import Table
-from rich.text import Text
-from sqlalchemy import Engine
 
 from lanes.commands.actions import Cancel, Forget, Retry
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
-from lanes.commands.running import on_database, perform, print_json, refuse, screen
+from lanes.commands.running import (
+    WrongUsage,
+    command,
+    perform,
+    print_json,
+    print_table,
+    transaction,
+)
+from lanes.report.table import LEFT, Column, Table
 from lanes.settling.story import happenings, next_step, shared_context
-from lanes.store.database import clock
 from lanes.store.settling import story
 from lanes.text import plain
 from lanes.units import usd
 
 
-def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
+@command
+def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
     """Say what happened to an item, in order, and who moves it on.
 
     Exit code 2 when there is no such item.
     """
-
-    def tell(pool: Engine) -> int:
-        with pool.begin() as connection:
-            now = clock(connection)
-            found = story.records(connection, workload, key, now=now)
-        told, then, shared = happenings(found), next_step(found, now), shared_context(found)
-        if as_json:
-            print_json(
-                {
-                    "item": found.item,
-                    "happenings": [asdict(each) for each in told],
-                    "next": then,
-                    "cache": shared,
-                }
-            )
-            return 0
-        table = Table(
-            "When (UTC)", "What", "How", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-        )
-        for each in told:
-            table.add_row(
-                f"{each.at:%Y-%m-%d %H:%M:%S}", each.what, Text(plain(each.detail, most=300))
-            )
-        console = screen(120, highlight=False, markup=False)
-        console.print(
-            f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}"
-        )
-        console.print(table)
-        console.print(f"Next: {plain(then, most=400)}")
-        for each in shared:
-            console.print(f"Cache: {plain(each, most=400)}")
-        return 0
-
-    return on_database(tell)
+    with transaction() as (connection, now):
+        found = story.records(connection, workload, key, now=now)
+    told, then, shared = happenings(found), next_step(found, now), shared_context(found)
+    if as_json:
+        happened = [asdict(each) for each in told]
+        print_json({"item": found.item, "happenings": happened, "next": then, "cache": shared})
+        return
+    table = Table(
+        f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}",
+        told,
+        Column("When (UTC)", LEFT, "", lambda of: f"{of.at:%Y-%m-%d %H:%M:%S}"),
+        Column("What", LEFT, "", lambda of: of.what),
+        Column("How", LEFT, "", lambda of: of.detail),
+    )
+    print_table(table, width=120)
+    print(f"Next: {plain(then, most=400)}")
+    for each in shared:
+        print(f"Cache: {plain(each, most=400)}")
 
 
+@command
 def retry(
     workload: str,
     *,
@@ -82,10 +71,11 @@ def retry(
     Exit code 1 when an item named is not failed, 2 when there is no such workload.
     """
     if bool(key) == all:
-        return refuse("say which items: --key KEY, or --all")
+        raise WrongUsage("say which items: --key KEY, or --all")
     return perform(Retry, workload, why, as_json, keys=key or [])
 
 
+@command
 def cancel(workload: str, key: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
     """Withdraw an item that is not settled. What a batch already holds is billed, recorded and never shown.
 
@@ -94,6 +84,7 @@ def cancel(workload: str, key: str, *, why: Why = NONE_GIVEN, as_json: AsJson = 
     return perform(Cancel, workload, why, as_json, key=key)
 
 
+@command
 def forget(workload: str, key: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
     """Withdraw an item and erase what it said: input, revisions, answers, labels. Its key and its costs stay.
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter, Token
 
+from lanes.commands.running import WrongUsage
 from lanes.doors.filedoor import Layout
 from lanes.json_data import why_unstorable
 from lanes.workload.window import TIME_OF_DAY
@@ -82,11 +83,11 @@ def dollars(_: object, tokens: Sequence[Token]) -> Decimal:
     return amount
 
 
-def since(text: str, now: datetime) -> datetime:
+def since(text: str, now: datetime, option: str = "") -> datetime:
     """Return the moment that `2h`, `1d` or an ISO 8601 moment names; one without an offset is in UTC.
 
     Raises:
-        ValueError: it names none, or one beyond the calendar; the sentence says what to write.
+        WrongUsage: it names none, or one beyond the calendar; the sentence says what to write for the option.
     """
     try:
         if span := SPAN.fullmatch(text.strip()):
@@ -94,8 +95,8 @@ def since(text: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(text.strip())
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(
-            f'"{text}" is no moment: write a span such as 30m, 2h or 1d, or a moment such as 2026-12-24 or '
+        raise WrongUsage(
+            f'{option}"{text}" is no moment: write a span such as 30m, 2h or 1d, or a moment such as 2026-12-24 or '
             "2026-12-24T18:00:00+01:00"
         ) from None
 
@@ -106,16 +107,16 @@ def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     A moment without an offset is in that zone. A time that the clocks skip is moved on by as much.
 
     Raises:
-        ValueError: it names none, or one that has passed; the sentence says what to write.
+        WrongUsage: it names none, or one that has passed; the sentence says what to write.
     """
     try:
         moment = _coming(text.strip(), now, zone)
     except (ValueError, OverflowError):
-        raise ValueError(
+        raise WrongUsage(
             f'"{text}" is no moment: write a time of day such as 06:00, a span such as 8h, or a moment such as 2026-12-24T06:00'
         ) from None
     if moment <= now:
-        raise ValueError(
+        raise WrongUsage(
             f'"{text}" has passed: it was {moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})'
         )
     return moment

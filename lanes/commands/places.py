@@ -2,22 +2,24 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import guarded, print_json
+from lanes.commands.running import WrongUsage, command, print_json, tell
 from lanes.settings import Settings
 from lanes.stand import addresses, reaching
-from lanes.stand.addresses import Address, find, names
+from lanes.stand.addresses import find, names
 from lanes.stand.console import Console
 from lanes.stand.database import read_address
 from lanes.stand.info import SUPERUSER
 from lanes.stand.whereabouts import database_url, stand_info
 
 
+@command
 def url(
     name: Annotated[
         str | None, Parameter(help="prefect, report, database or provider. The default: all.")
@@ -47,37 +49,34 @@ def url(
     Exit code 1 when there is no such address now, 2 when there is no such name.
     """
     if name is not None and name not in names():
-        print(f'"{name}" has no address; these have: {", ".join(names())}', file=sys.stderr)
-        return 2
-
+        raise WrongUsage(f'"{name}" has no address; these have: {", ".join(names())}')
     if curl_config and (name != "prefect" or as_json):
-        print("--curl-config is for `lanes url prefect` alone", file=sys.stderr)
-        return 2
-
-    def look() -> int:
-        settings = Settings.read()
-        if curl_config:
-            print(reaching.curl_config(settings))
-            return 0
-        found = [find(each, settings) for each in ([name] if name else names())]
-        if as_json:
-            print_json({each.name: each.url for each in found})
-        elif name is None:
-            _print_all(found)
-        elif found[0].url is not None:
-            print(found[0].url)
-        if name is not None and found[0].url is None:
-            print(found[0].why, file=sys.stderr)
-        return 0 if any(each.url for each in found) else 1
-
-    return guarded(look)
+        raise WrongUsage("--curl-config is for `lanes url prefect` alone")
+    settings = Settings.read()
+    if curl_config:
+        print(reaching.curl_config(settings))
+        return 0
+    found = [find(each, settings) for each in ([name] if name else names())]
+    if as_json:
+        print_json({each.name: each.url for each in found})
+    elif name is None:
+        console = Console(highlight=False, soft_wrap=True)
+        for each in found:
+            why = (f"  {each.why}" if each.why else "", "dim")
+            console.print(Text.assemble(f"{each.name:<10}", each.url or "-", why))
+    elif found[0].url is not None:
+        print(found[0].url)
+    if name is not None and found[0].url is None:
+        print(found[0].why, file=sys.stderr)
+    return 0 if any(each.url for each in found) else 1
 
 
+@command
 def psql(
     *arguments: Annotated[
         str, Parameter(allow_leading_hyphen=True, help="What psql is told besides.")
     ],
-) -> int:
+) -> None:
     """Open psql on the database of Lanes. The password is on no command line.
 
     `lanes psql`
@@ -86,21 +85,17 @@ def psql(
 
     It is the psql of the embedded Postgres, else the one on the PATH. The exit code is its own; 1 when there is none.
     """
-
-    def become() -> int:
-        database = read_address(database_url())
-        command = addresses.psql_command(addresses.psql_program(), database, arguments)
-        sys.stdout.flush()
-        os.execve(command[0], command, addresses.psql_environment(database, os.environ))
-
-    return guarded(become)
+    database = read_address(database_url())
+    command_line = addresses.psql_command(addresses.psql_program(), database, arguments)
+    _become(command_line, addresses.psql_environment(database, os.environ))
 
 
+@command
 def prefect(
     *arguments: Annotated[
         str, Parameter(allow_leading_hyphen=True, help="What Prefect's command is told.")
     ],
-) -> int:
+) -> None:
     """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
 
     `lanes prefect deployment run report/report`
@@ -109,25 +104,16 @@ def prefect(
 
     The exit code is its own; 1 when no server is known.
     """
-
-    def become() -> int:
-        environment = reaching.environment(Settings.read())
-        sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, "-m", "prefect", *arguments], environment)
-
-    return guarded(become)
+    _become([sys.executable, "-m", "prefect", *arguments], reaching.environment(Settings.read()))
 
 
-def _print_all(addresses: list[Address]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    for each in addresses:
-        console.print(
-            Text.assemble(
-                f"{each.name:<10}", each.url or "-", (f"  {each.why}" if each.why else "", "dim")
-            )
-        )
+def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
+    """Replace this process by the command."""
+    sys.stdout.flush()
+    os.execve(command_line[0], command_line, environment)
 
 
+@command
 def roles(
     *,
     shared: Annotated[
@@ -138,7 +124,7 @@ def roles(
         ),
     ] = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Create the database roles lanes_intake, lanes_reader, lanes_worker and lanes_owner, and give each what it may do.
 
     The schema is brought up to date and belongs to lanes_owner from then on. Only members of the roles may connect. Grant a
@@ -149,26 +135,15 @@ def roles(
 
     Exit code 1 when the user may not do that.
     """
+    from lanes.store.current.roles import DatabaseRole
+    from lanes.store.schema import set_up_roles
 
-    def set_up() -> int:
-        from lanes.store.current.roles import DatabaseRole
-        from lanes.store.schema import set_up_roles
-
-        created = set_up_roles(_administrator(), shared=shared)
-        if as_json:
-            print_json({"roles": list(DatabaseRole), "created": created, "shared": shared})
-        else:
-            print(
-                f"{', '.join(DatabaseRole)}: {'created ' + ', '.join(created) if created else 'all were there'}"
-            )
-            print(
-                "who could connect still can"
-                if shared
-                else "only members of these roles may connect to the database"
-            )
-        return 0
-
-    return guarded(set_up)
+    created = set_up_roles(_administrator(), shared=shared)
+    made = f"created {', '.join(created)}" if created else "all were there"
+    who = "only members of these roles may connect to the database"
+    said = f"{', '.join(DatabaseRole)}: {made}\n{'who could connect still can' if shared else who}"
+    data = {"roles": list(DatabaseRole), "created": created, "shared": shared}
+    tell(said, data, as_json=as_json)
 
 
 def _administrator() -> str:

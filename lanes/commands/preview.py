@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -9,24 +10,29 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
-from rich import box
-from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from lanes.commands.options import AsJson, Columns
-from lanes.commands.running import on_database, print_json, screen
+from lanes.commands.running import (
+    WrongUsage,
+    check_file,
+    command,
+    print_json,
+    print_table,
+    screen,
+    transaction,
+)
 from lanes.doors.filedoor import LONGEST_LINE, BadLine, FileLine, Layout, read_item, read_lines
 from lanes.doors.item import Submission
-from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
+from lanes.errors import Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
-from lanes.money.estimates import Sharing
-from lanes.provider.preview import Preview
+from lanes.provider.preview import Asked, ItemPreview
 from lanes.provider.preview import preview as preview_item
 from lanes.report.summary import lane_name, reason_name
-from lanes.routing.forecast import arrived
+from lanes.report.table import LEFT, Column, Table
+from lanes.routing.forecast import LaneConditions, arrived
 from lanes.routing.split import Split, Splits
-from lanes.store.database import clock
 from lanes.store.doors import history, items
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
@@ -44,10 +50,7 @@ AtLine = Annotated[
 ]
 
 
-class NoItem(LanesError):
-    """The file holds no item there."""
-
-
+@command
 def preview(
     workload: Annotated[
         str, Parameter(help="Name of a published workload, or path of a workload file.")
@@ -63,7 +66,7 @@ def preview(
     line: AtLine = None,
     columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Show the exact request of one item on each lane, its tokens and price (estimates), and the route it would get.
 
     WORKLOAD is a published one, or the path of a workload file. Nothing is sent, nothing is written.
@@ -73,63 +76,67 @@ def preview(
     """
     file = None if NAME.fullmatch(workload) else Path(workload)
     for each in (file, item):
-        if each is not None and each != STDIN and not each.is_file():
-            print(f'there is no file "{each}"', file=sys.stderr)
-            return 2
+        if each is not None and each != STDIN:
+            check_file(each)
+    with transaction() as (connection, now):
+        connection.execute(text("set transaction read only"))
+        version, lanes = _definition(connection, workload, file, now)
+        try:
+            found = _item(item, version.workload, columns, line, now)
+            sent = found.submission
+            if said := items.schema_refusal(
+                connection, version.workload, version.spec.input_schema, sent.payload
+            ):
+                raise Refused("schema_mismatch", said)
+        except Refused as refusal:
+            raise SetupError(f"{plain(item)}: {refusal}") from refusal
+        except ValueError as error:
+            raise WrongUsage(error) from error
+        told, payload = previewed(connection, version, lanes, sent, now)
+    if as_json:
+        print_json(_data(version, found, payload, told))
+    else:
+        _print(version, found, told)
 
-    def show(pool: Engine) -> int:
-        with pool.begin() as connection:
-            connection.execute(text("set transaction read only"))
-            now = clock(connection)
-            version, splits, shares = _definition(connection, workload, file, now)
-            try:
-                found = _item(item, version.workload, columns, line, now)
-                _check_input(connection, version, found)
-            except Refused as refusal:
-                print(f"{plain(item)}: {refusal}", file=sys.stderr)
-                return 1
-            except (ValueError, NoItem) as error:
-                print(str(error), file=sys.stderr)
-                return 2
-            told, payload = previewed(connection, version, splits, shares, found.submission, now)
-        if as_json:
-            print_json(_data(version, found, payload, told))
-        else:
-            _print(version, found, told)
-        return 0
 
-    return on_database(show)
+def conditions(connection: Connection, now: datetime) -> LaneConditions:
+    """Return what routing weighs besides an item, budgets and load apart."""
+    return LaneConditions(
+        workloads.splits(connection),
+        turnarounds.prospects(connection, now=now),
+        sharing=sharing.known(connection, now=now),
+    )
 
 
 def _definition(
     connection: Connection, name: str, file: Path | None, now: datetime
-) -> tuple[Version, Splits, Sharing]:
-    """Return the version in force, or the one that the file would make, with the splits and the sharing of calls."""
-    splits, shares = workloads.splits(connection), sharing.known(connection, now=now)
+) -> tuple[Version, LaneConditions]:
+    """Return the version in force, or the one that the file would make, with what routing weighs besides."""
+    lanes = conditions(connection, now)
     if file is None:
         version = workloads.current(connection, name)
         if version is None:
             raise UnknownWorkload(
                 f'workload "{name}" has no published version; a workload file is named by its path'
             )
-        return version, splits, shares
+        return version, lanes
     wanted = workload_file.read(workload_file.bytes_of(file), file=str(file))
+    made = Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec))
     try:
         in_force = workloads.current(connection, wanted.name)
-        known = in_force is not None
     except SpecInvalid:
-        in_force, known = None, True
-    if not known:
-        splits = Splits([Split(wanted.name, None, round(wanted.spec.split_percent * 100))])
-    made = Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec))
-    return made, splits, shares if in_force is None else shares.like(in_force, made)
+        return made, lanes
+    if in_force is not None:
+        return made, replace(lanes, sharing=lanes.sharing.like(in_force, made))
+    split = Split(wanted.name, None, round(wanted.spec.split_percent * 100))
+    return made, replace(lanes, splits=Splits([split]))
 
 
 def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> FileLine:
     """Return the item in that line, or the first.
 
     Raises:
-        ValueError, NoItem: there is none.
+        ValueError: there is none.
         Refused: a door would refuse it.
     """
     if file == STDIN or file.suffix.lower() == ".json":
@@ -145,26 +152,18 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
         if isinstance(each, BadLine):
             raise Refused(each.reason, f"line {place.rpartition(':')[2]}: {each.detail}")
         return each
-    raise NoItem(f'"{file.name}" has no item' + (f" that begins in line {line}" if line else ""))
-
-
-def _check_input(connection: Connection, version: Version, found: FileLine) -> None:
-    """Raise Refused where the doors would refuse the item by its workload's input schema."""
-    of = version.workload
-    if said := items.schema_refusal(
-        connection, of, version.spec.input_schema, found.submission.payload
-    ):
-        raise Refused("schema_mismatch", said)
+    raise WrongUsage(
+        f'"{file.name}" has no item' + (f" that begins in line {line}" if line else "")
+    )
 
 
 def previewed(
     connection: Connection,
     version: Version,
-    splits: Splits,
-    shares: Sharing,
+    lanes: LaneConditions,
     sent: Submission,
     now: datetime,
-) -> tuple[Preview, dict[str, Any]]:
+) -> tuple[ItemPreview, dict[str, Any]]:
     """Return what the item would ask and cost, and its payload as the database would hold it.
 
     Raises:
@@ -184,13 +183,11 @@ def previewed(
         told = preview_item(
             arrived(replace(sent, payload=payload), now),
             version,
-            splits,
+            lanes,
             keyed=sent.key is not None,
             payload_bytes=size,
             history=earlier,
             now=now,
-            prospects=turnarounds.prospects(connection, now=now),
-            sharing=shares,
         )
     except LookupError as unpriced:
         raise SetupError(
@@ -199,7 +196,7 @@ def previewed(
     return told, payload
 
 
-def _print(version: Version, found: FileLine, told: Preview) -> None:
+def _print(version: Version, found: FileLine, told: ItemPreview) -> None:
     console = screen(110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
     console.print(
@@ -212,20 +209,28 @@ def _print(version: Version, found: FileLine, told: Preview) -> None:
     console.print(
         Text(f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)}): {why}")
     )
-    lanes = [lane_name(each.lane) for each in told.lanes]
-    table = Table("Estimates", *lanes, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_row("Model", *(plain(each.model) for each in told.lanes))
-    table.add_row("Input tokens", *(f"about {count(each.input_tokens)}" for each in told.lanes))
-    table.add_row("Output tokens", *(f"about {count(each.output_tokens)}" for each in told.lanes))
-    table.add_row("Price", *(f"about {usd(each.usd)}" for each in told.lanes))
-    console.print(table)
+    figures: list[tuple[str, Callable[[Asked], str]]] = [
+        ("Model", lambda of: of.model),
+        ("Input tokens", lambda of: f"about {count(of.input_tokens)}"),
+        ("Output tokens", lambda of: f"about {count(of.output_tokens)}"),
+        ("Price", lambda of: f"about {usd(of.usd)}"),
+    ]
+    realtime, batch = told.lanes
+    estimates = Table(
+        "",
+        figures,
+        Column("Estimates", LEFT, "", lambda of: of[0]),
+        Column(lane_name(realtime.lane), LEFT, "", lambda of: of[1](realtime)),
+        Column(lane_name(batch.lane), LEFT, "", lambda of: of[1](batch)),
+    )
+    print_table(estimates, width=110)
     for note in told.notes:
         console.print(Text(f"Note: {note}"))
-    realtime, batch = told.lanes
-    print(f"\nThe {lanes[0]} request:\n{_pretty(realtime.request)}")
+    print(f"\nThe {lane_name(realtime.lane)} request:\n{_pretty(realtime.request)}")
     same = batch.request == realtime.request
     print(
-        f"\nThe {lanes[1]} request" + (" is the same." if same else f":\n{_pretty(batch.request)}")
+        f"\nThe {lane_name(batch.lane)} request"
+        + (" is the same." if same else f":\n{_pretty(batch.request)}")
     )
 
 
@@ -234,7 +239,7 @@ def _pretty(request: dict[str, Any]) -> str:
 
 
 def _data(
-    version: Version, found: FileLine, payload: dict[str, Any], told: Preview
+    version: Version, found: FileLine, payload: dict[str, Any], told: ItemPreview
 ) -> dict[str, Any]:
     route = told.route
     return {

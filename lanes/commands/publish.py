@@ -14,7 +14,14 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Overwrite
-from lanes.commands.running import on_database, print_json, put, screen
+from lanes.commands.running import (
+    command,
+    database,
+    print_json,
+    put,
+    read_definition,
+    screen,
+)
 from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report import definition
@@ -28,7 +35,6 @@ from lanes.store.routing import traffic
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import counted
-from lanes.workload import definition_file as workload_file
 from lanes.workload.definition import (
     BlockState,
     Comparison,
@@ -42,6 +48,7 @@ from lanes.workload.definition import (
 from lanes.workload.definition_file import NamedSpec, written
 from lanes.workload.version import NAME, Spec, Version
 
+NOTHING_DIFFERS = "nothing_differs"
 RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
 TRIED_OF = timedelta(days=30)
@@ -56,6 +63,7 @@ Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
 
+@command
 def publish(file: Path, *, yes: Yes = False, force: Anyway = False, as_json: AsJson = False) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
 
@@ -66,50 +74,64 @@ def publish(file: Path, *, yes: Yes = False, force: Anyway = False, as_json: AsJ
 
     Example: lanes publish tickets.yaml
     """
-    if not file.is_file():
-        print(f'there is no file "{file}"', file=sys.stderr)
-        return 2
-    try:
-        wanted = workload_file.read(workload_file.bytes_of(file), file=file.name)
-    except SpecInvalid as invalid:
-        print(f"{file} cannot be published; nothing was changed:", file=sys.stderr)
-        print(*(f"  {each}" for each in invalid.problems), sep="\n", file=sys.stderr)
-        return 1
-    return on_database(lambda pool: _publish(pool, wanted, yes, force, as_json))
+    wanted = read_definition(file, "cannot be published; nothing was changed")
+    with database() as pool:
+        editor = Editor(Settings.read())
+        seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
+        version = stands if isinstance(stands, Version) else None
+        found = compare(wanted.name, wanted.spec, version, seen)
+        if not as_json:
+            console = screen(140, highlight=False, soft_wrap=True)
+            console.print(*_shown(wanted, found, stands), sep="\n")
+        faults = [] if found.nothing_differs else _tried(pool, wanted, found)
+        outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
+        if outcome is None:
+            outcome = _save(editor, Edit(wanted.name, wanted.spec.model_dump(mode="json"), seen))
+        now_stands = _standing(pool, wanted.name)
+    number = now_stands.number if isinstance(now_stands, Version) else None
+    if as_json:
+        print_json({**_data(wanted, found, outcome, number), "faults": faults})
+    elif outcome == EditOutcome.PUBLISHED:
+        print(
+            f"{wanted.name}: version {number} is in force; its batches depart {_hours(wanted.spec)}"
+        )
+    return 0 if outcome in (EditOutcome.PUBLISHED, NOTHING_DIFFERS) else 1
 
 
-def _publish(pool: Engine, wanted: NamedSpec, yes: bool, force: bool, as_json: bool) -> int:
-    editor = Editor(Settings.read())
-    seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
-    found = compare(wanted.name, wanted.spec, stands if isinstance(stands, Version) else None, seen)
-    if not as_json:
-        console = screen(140, highlight=False, soft_wrap=True)
-        console.print(*_shown(wanted, found, stands), sep="\n")
+def _refusal(
+    found: Comparison, faults: Sequence[str], *, yes: bool, force: bool, as_json: bool
+) -> str | None:
+    """Return why nothing is published, after saying so; None where it is."""
     if found.nothing_differs:
-        return _end(pool, wanted, found, "nothing_differs", as_json)
-    faults = _tried(pool, wanted, found)
+        return NOTHING_DIFFERS
     for each in faults:
         print(each, file=sys.stderr)
     if faults and not force:
-        print(
-            "nothing was changed; correct it, or add --force to publish it all the same",
-            file=sys.stderr,
-        )
-        return _end(pool, wanted, found, "fails_on_items", as_json, faults)
+        sentence = "nothing was changed; correct it, or add --force to publish it all the same"
+        print(sentence, file=sys.stderr)
+        return "fails_on_items"
     asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-    if not yes and not (asks and _agreed()):
-        print(
-            "nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr
-        )
-        return _end(pool, wanted, found, "not_agreed", as_json, faults)
+    if yes or (asks and _agreed()):
+        return None
+    print("nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr)
+    return "not_agreed"
+
+
+def _save(editor: Editor, edit: Edit) -> EditOutcome:
     with progress() as shown:
-        shown.began(title := f"Publishing {wanted.name}")
+        shown.began(title := f"Publishing {edit.name}")
         began = time.monotonic()
-        told = editor.save(Edit(wanted.name, wanted.spec.model_dump(mode="json"), seen))
+        told = editor.save(edit)
         shown.ended(title, told.outcome.replace("_", " "), time.monotonic() - began)
-    if said := _said(wanted.name, told):
+    if said := _said(edit.name, told):
         print(said, file=sys.stderr)
-    return _end(pool, wanted, found, told.outcome, as_json, faults)
+    return told.outcome
+
+
+def _hours(spec: Spec) -> str:
+    window = spec.window
+    span = f"from {window.start:%H:%M} to {window.end:%H:%M}"
+    return f"{'at any hour' if window.start == window.end else span} ({window.zone.key})"
 
 
 def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
@@ -166,35 +188,26 @@ def _shown(
     if found.in_force is None:
         title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
         told += [Text(title), *definition.lines(beyond_defaults(wanted.spec))]
-    elif found.changed:
-        differ = (
-            "1 field differs" if len(found.changed) == 1 else f"{len(found.changed)} fields differ"
-        )
-        told += [Text(f"{name}: {differ} from version {found.in_force.number}, which is in force")]
-        told += [*definition.lines(found.changed)]
     else:
-        told += [
-            Text(f"{name}: nothing differs from version {found.in_force.number}, which is in force")
-        ]
+        number = len(found.changed)
+        differ = f"{number} fields differ" if number > 1 else "1 field differs"
+        version = f"version {found.in_force.number}, which is in force"
+        told += [Text(f"{name}: {differ if number else 'nothing differs'} from {version}")]
+        told += [*definition.lines(found.changed)]
     if any(each.field == "split_percent" for each in found.changed):
         told += [Text(SPLIT_STAYS, "yellow")]
-    if found.block is BlockState.INVALID:
-        told += [
-            Text(
-                f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}",
-                "yellow",
-            )
-        ]
-    elif found.block is BlockState.EDITED:
-        told += [
-            Text(
-                "its block in Prefect says something else that is not in force, and is replaced:",
-                "yellow",
-            )
-        ]
-        told += [*definition.lines(found.overwritten)]
-    elif found.block is BlockState.MISSING and found.in_force is not None:
-        told += [Text("it has no block in Prefect; one is made", "yellow")]
+    match found.block:
+        case BlockState.INVALID:
+            why = "; ".join(found.problems)
+            said = f"its block in Prefect is not valid, and is replaced: {why}"
+            told += [Text(said, "yellow")]
+        case BlockState.EDITED:
+            said = "its block in Prefect says something else that is not in force, and is replaced:"
+            told += [Text(said, "yellow"), *definition.lines(found.overwritten)]
+        case BlockState.MISSING if found.in_force is not None:
+            told += [Text("it has no block in Prefect; one is made", "yellow")]
+        case _:
+            pass
     return told
 
 
@@ -221,31 +234,6 @@ def _said(name: str, told: EditReply) -> str | None:
             return f'the block "{name}" was saved again right after: that version is in force; see `lanes export {name}`'
 
 
-def _end(
-    pool: Engine,
-    wanted: NamedSpec,
-    found: Comparison,
-    outcome: str,
-    as_json: bool,
-    faults: Sequence[str] = (),
-) -> int:
-    stands = _standing(pool, wanted.name)
-    number = stands.number if isinstance(stands, Version) else None
-    if as_json:
-        print_json({**_data(wanted, found, outcome, number), "faults": list(faults)})
-    elif outcome == EditOutcome.PUBLISHED:
-        window = wanted.spec.window
-        hours = (
-            "at any hour"
-            if window.start == window.end
-            else f"from {window.start:%H:%M} to {window.end:%H:%M}"
-        )
-        print(
-            f"{wanted.name}: version {number} is in force; its batches depart {hours} ({window.zone.key})"
-        )
-    return 0 if outcome in (EditOutcome.PUBLISHED, "nothing_differs") else 1
-
-
 def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:
     changed = beyond_defaults(wanted.spec) if found.in_force is None else found.changed
     return {
@@ -265,6 +253,7 @@ OfBlock = Annotated[
 ]
 
 
+@command
 def export(
     workload: str,
     *,
@@ -272,7 +261,7 @@ def export(
     block: OfBlock = False,
     force: Overwrite = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Write the definition of a workload that is in force as a commented YAML file; `lanes publish` takes it back.
 
     Where the block in Prefect says something else that is not in force, that is told on standard error.
@@ -280,22 +269,19 @@ def export(
 
     Example: lanes export tickets --out tickets.yaml
     """
-
-    def write(pool: Engine) -> int:
+    with database() as pool:
         if not NAME.fullmatch(workload):
             raise UnknownWorkload(f'"{workload}" is no name of a workload')
         spec = _of_block(workload) if block else _in_force(pool, workload)
-        if as_json:
-            print_json({"name": workload, **spec.model_dump(mode="json")})
-            return 0
-        file = out.name if out else f"{workload}.yaml"
-        heading = [
-            f"The workload {workload}: what it asks, whom, and when.",
-            f"Edit it and run `lanes publish {file}`. Its block in the Prefect UI is the same definition.",
-        ]
-        return put(written(workload, spec, heading=heading), out, force=force)
-
-    return on_database(write)
+    if as_json:
+        print_json({"name": workload, **spec.model_dump(mode="json")})
+        return
+    file = out.name if out else f"{workload}.yaml"
+    heading = [
+        f"The workload {workload}: what it asks, whom, and when.",
+        f"Edit it and run `lanes publish {file}`. Its block in the Prefect UI is the same definition.",
+    ]
+    put(written(workload, spec, heading=heading), out, force=force)
 
 
 def _in_force(pool: Engine, name: str) -> Spec:

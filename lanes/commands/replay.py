@@ -2,7 +2,7 @@
 
 import getpass
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,10 +12,9 @@ from sqlalchemy import Engine
 
 from lanes.commands.actions import Demote, Drop, Promote
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
-from lanes.commands.running import on_database, perform, print_json, tell
+from lanes.commands.running import command, database, perform, print_json, tell, transaction
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
-from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.stand.console import Console
 from lanes.stand.errors import StandError
@@ -32,18 +31,27 @@ Number = Annotated[
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class StreamPart:
+    """The part of a workload's stream that a replay reads."""
+
+    first: Annotated[int | None, Parameter(name="--from", help="First position of the stream.")] = (
+        None
+    )
+    last: Annotated[
+        int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")
+    ] = None
+
+
+@command
 def replay(
     workload: str,
     *,
     version: Annotated[
         int | None, Parameter(help="Number of the version that answers; else the one in force.")
     ] = None,
-    first: Annotated[
-        int | None, Parameter(name="--from", help="First position of the stream.")
-    ] = None,
-    last: Annotated[
-        int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")
-    ] = None,
+    part: StreamPart = StreamPart(),
     why: Why = NONE_GIVEN,
     preview: Annotated[
         bool, Parameter(negative="", help="Only say how many items and what they would cost.")
@@ -52,64 +60,49 @@ def replay(
         bool, Parameter(help="Send its batches at once rather than in the off-peak window.")
     ] = True,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Read a workload's stream again with a version of choice, on the batch lane, beside what is shown.
 
     A replay that was cut short goes on where it stopped. Exit code 1 when it is refused: unknown version, another
     replay open, nothing to read.
     """
-
-    def read(pool: Engine) -> int:
+    which = {"version_no": version, "first": part.first, "last": part.last}
+    with database() as pool:
         with pool.begin() as connection:
             now = clock(connection)
             if preview:
-                seen = replays.preview(
-                    connection, workload, version_no=version, first=first, last=last, now=now
-                )
+                seen = replays.preview(connection, workload, **which, now=now)
                 said = (
                     f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with "
                     f"version {seen.version}, about {usd(seen.batch_usd)} on the batch lane"
                 )
-                return tell(said, asdict(seen), as_json=as_json)
+                tell(said, asdict(seen), as_json=as_json)
+                return
             who = getpass.getuser()
-            begun = replays.begin(
-                connection,
-                workload,
-                version_no=version,
-                first=first,
-                last=last,
-                who=who,
-                why=why,
-                now=now,
-            )
+            begun = replays.begin(connection, workload, **which, who=who, why=why, now=now)
         whole = _read_whole(pool, begun)
-        asked = depart and _ask_to_depart(workload)
-        said = f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"
-        said += (
-            "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
-        )
-        return tell(said, {**asdict(whole), "departure_asked": asked}, as_json=as_json)
-
-    return on_database(read)
+    asked = depart and _ask_to_depart(workload)
+    said = (
+        f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"
+    )
+    said += "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
+    tell(said, {**asdict(whole), "departure_asked": asked}, as_json=as_json)
 
 
-def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
+@command
+def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -> None:
     """Show what a replay would change: share of items, by field, with examples and agreement with labels."""
-
-    def compare(pool: Engine) -> int:
-        with pool.begin() as connection:
-            replays.finish(connection, now=clock(connection))
-            of = promotions.choose(connection, workload, generation, preferred=DECIDED)
-            found = promotions.compared(connection, of)
-        if as_json:
-            print_json({**asdict(of), "share": found.share, "diff": asdict(found)})
-            return 0
+    with transaction() as (connection, now):
+        replays.finish(connection, now=now)
+        of = promotions.choose(connection, workload, generation, preferred=DECIDED)
+        found = promotions.compared(connection, of)
+    if as_json:
+        print_json({**asdict(of), "share": found.share, "diff": asdict(found)})
+    else:
         Console().print(Markdown(report.render(of, found)))
-        return 0
-
-    return on_database(compare)
 
 
+@command
 def promote(
     workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
@@ -120,6 +113,7 @@ def promote(
     return perform(Promote, workload, why, as_json, generation=generation)
 
 
+@command
 def demote(
     workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
@@ -127,6 +121,7 @@ def demote(
     return perform(Demote, workload, why, as_json, generation=generation)
 
 
+@command
 def drop(
     workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
@@ -148,8 +143,7 @@ def _read_whole(pool: Engine, of: Generation) -> Generation:
 def _ask_to_depart(workload: str) -> bool:
     """Return whether a Prefect that is known took the request for a run of `depart`; the work waits either way."""
     try:
-        with reaching.prefect(Settings.read()) as api:
-            api.run(runs.depart(workload))
+        reaching.ask_for(runs.depart(workload))
     except StandError as error:
         print(str(error), file=sys.stderr)
         return False

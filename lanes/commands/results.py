@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from lanes.commands.options import AsJson
 from lanes.commands.options import since as moment
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
-from lanes.commands.running import on_database
+from lanes.commands.running import WrongUsage, command, database
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import TOLD, Listed, ListingQuery
 from lanes.stand.console import Console
@@ -31,6 +31,7 @@ OUTAGE_S = 60.0  # how long a database that is away is waited for while followin
 Write = Callable[[Sequence[Listed]], None]
 
 
+@command
 def results(
     workload: str,
     *,
@@ -86,71 +87,51 @@ def results(
 
     Exit code 2 when there is no such workload, or a moment or a state cannot be read.
     """
-    try:
-        states = _states(state or [], follow)
-        _check_form(csv, jsonl, as_json, follow)
-    except ValueError as error:
-        print(str(error), file=sys.stderr)
-        return 2
-
-    def get_out(pool: Engine) -> int:
-        pool = pool.execution_options(
-            isolation_level="READ COMMITTED"
-        )  # `News` counts on what each statement sees
-        with pool.begin() as connection:
-            schemas = listing.schemas(connection, workload)
-            try:
-                wanted = ListingQuery(
-                    workload,
-                    states,
-                    moment(since, clock(connection)) if since is not None else None,
-                )
-            except ValueError as error:
-                print(f"--since {error}", file=sys.stderr)
-                return 2
-            news = News(connection, workload) if follow else None
-        form = (
-            Csv(schemas)
-            if csv
-            else JsonList()
-            if as_json
-            else Jsonl()
-            if jsonl or not sys.stdout.isatty()
-            else None
-        )
-        if form is None:
-            _show(pool, wanted, news)
-        else:
-            _write(pool, wanted, news, form)
-        return 0
-
+    states = _states(state or [], follow)
+    _check_form(csv, jsonl, as_json, follow)
     if follow:
         _listen_to_signals()
     try:
-        return on_database(get_out)
+        with database() as pool:
+            pool = pool.execution_options(
+                isolation_level="READ COMMITTED"
+            )  # `News` counts on what each statement sees
+            with pool.begin() as connection:
+                schemas = listing.schemas(connection, workload)
+                since_ = moment(since, clock(connection), "--since ") if since is not None else None
+                wanted = ListingQuery(workload, states, since_)
+                news = News(connection, workload) if follow else None
+            if csv:
+                _write(pool, wanted, news, Csv(schemas))
+            elif as_json:
+                _write(pool, wanted, news, JsonList())
+            elif jsonl or not sys.stdout.isatty():
+                _write(pool, wanted, news, Jsonl())
+            else:
+                _show(pool, wanted, news)
     except ReaderLeft:
         return 0
     except KeyboardInterrupt:
-        if follow:
-            return 0
-        print("interrupted: this is not all of it", file=sys.stderr)
-        return 1
+        if not follow:
+            print("interrupted: this is not all of it", file=sys.stderr)
+            return 1
+    return 0
 
 
 def _check_form(csv: bool, jsonl: bool, as_json: bool, follow: bool) -> None:
     if csv + jsonl + as_json > 1:
-        raise ValueError("give one of --csv, --jsonl and --json")
+        raise WrongUsage("give one of --csv, --jsonl and --json")
     if follow and as_json:
-        raise ValueError("a JSON list that is followed has no end: give --jsonl with --follow")
+        raise WrongUsage("a JSON list that is followed has no end: give --jsonl with --follow")
 
 
 def _states(given: list[str], follow: bool) -> list[ItemState]:
     names = [name.strip() for each in given for name in each.split(",")]
     for name in names:
         if name not in list(ItemState):
-            raise ValueError(f'--state "{name}" is none: {", ".join(ItemState)}')
+            raise WrongUsage(f'--state "{name}" is none: {", ".join(ItemState)}')
     if follow and names and not set(names) & set(TOLD):
-        raise ValueError(
+        raise WrongUsage(
             f"--follow tells of items that are {', '.join(TOLD)}: name one of these states, or leave --state out"
         )
     return [ItemState(name) for name in names]

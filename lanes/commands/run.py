@@ -16,7 +16,7 @@ from uuid import uuid4
 from cyclopts import Parameter
 from rich.text import Text
 
-from lanes.commands.running import guarded, screen
+from lanes.commands.running import WrongUsage, check_file, command, screen
 from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import onlooker
@@ -84,6 +84,7 @@ class Surroundings:
         return cls(called, api_url, up.ui_url, own, stays_up=not up.transient)
 
 
+@command
 def run(
     *,
     stay: Annotated[
@@ -115,41 +116,31 @@ def run(
     AnswerExample: lanes run --once --input messages.csv --workload tickets --field text --label category
     """
     if stay and once:
-        print("--stay keeps everything up and --once ends it: give one of the two", file=sys.stderr)
-        return 2
-    if input is not None and not input.is_file():
-        print(f'there is no file "{input}"', file=sys.stderr)
-        return 2
+        raise WrongUsage("--stay keeps everything up and --once ends it: give one of the two")
+    if input is not None:
+        check_file(input)
     signal.signal(signal.SIGTERM, _interrupt)
-    wanted = RunOrder(
-        input, workload, Layout(field=field, label=label), stay or (not once and attended())
-    )
-    given = dict(os.environ)
-
-    def put_up_and_run() -> int:
-        stand = Stand(Settings.read())
-        try:
-            with progress() as shown:
-                up = stand.up(shown, keep=False, samples=wanted.samples)
-            try:
-                os.environ |= up.info.environment()
-                code, stays = _main_job(wanted, up.info, Surroundings.of(given, up.info))
-                if stays:
-                    print("\nThe stand stays up. Ctrl-C stops it.", flush=True)
-                    stand.until_down()
-                    print("The stand was taken down by another command.")
-                return code
-            finally:
-                with progress() as shown:
-                    stand.leave(shown)
-        except KeyboardInterrupt:
-            return 0
-
+    stays = stay or (not once and attended())
+    wanted = RunOrder(input, workload, Layout(field=field, label=label), stays)
+    given, stand = dict(os.environ), Stand(Settings.read())
     try:
-        return guarded(put_up_and_run)
+        with progress() as shown:
+            up = stand.up(shown, keep=False, samples=wanted.samples)
+        try:
+            os.environ |= up.info.environment()
+            code, stays = _main_job(wanted, up.info, Surroundings.of(given, up.info))
+            if stays:
+                print("\nThe stand stays up. Ctrl-C stops it.", flush=True)
+                stand.until_down()
+                print("The stand was taken down by another command.")
+            return code
+        finally:
+            with progress() as shown:
+                stand.leave(shown)
+    except KeyboardInterrupt:
+        return 0
     except ValueError as error:  # a file that cannot be read at all
-        print(str(error), file=sys.stderr)
-        return 2
+        raise WrongUsage(error) from error
 
 
 def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, bool]:

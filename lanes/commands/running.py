@@ -3,22 +3,28 @@
 import getpass
 import json
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from pydantic import ValidationError
 
-from lanes.errors import LanesError, SetupError, UnknownItem, UnknownWorkload
+from lanes.errors import LanesError, SetupError, SpecInvalid, UnknownItem, UnknownWorkload
 from lanes.text import in_json
 
 if TYPE_CHECKING:  # a program that asks for JSON does not wait for what draws
-    from sqlalchemy import Engine
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Engine
 
     from lanes.commands.actions import Done, PersonAction
+    from lanes.report.table import Table
     from lanes.stand.console import Console
+    from lanes.workload.definition_file import NamedSpec
 
+P = ParamSpec("P")
 MARKS = {
     "running": "green",
     "yours": "green",
@@ -29,28 +35,38 @@ MARKS = {
 }
 
 
-def guarded(command: Callable[[], int]) -> int:
-    """Return the exit code of a command of the stand; print the end of a log that explains a failure."""
-    try:
-        return command()
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        print(f"the variable {first['loc'][0]} cannot be read: {first['msg']}", file=sys.stderr)
-        return 2
-    except SetupError as error:
-        tail = getattr(error, "tail", lambda: "")()
-        log = getattr(error, "log", None)
-        if tail:
-            print(f"--- the end of {log}\n{tail}\n---", file=sys.stderr)
-        print(str(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: what this command had started was stopped again", file=sys.stderr)
-        return 1
+class WrongUsage(ValueError):
+    """A call that asks for something impossible; the sentence says what to write."""
 
 
-def on_database(command: "Callable[[Engine], int]") -> int:
-    """Return the exit code of a command on the database: 1 when it is refused, 2 for an unknown workload or item."""
+def command(run: Callable[P, int | None]) -> Callable[P, int]:
+    """Turn the function into a command: it returns its exit code, and an error becomes one sentence on standard error.
+
+    0 unless the function says otherwise; 2 for wrong usage, an unknown workload or item; 1 for any other error of Lanes.
+    """
+
+    @wraps(run)
+    def ended(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return run(*args, **kwargs) or 0
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            return refuse(f"the variable {first['loc'][0]} cannot be read: {first['msg']}")
+        except WrongUsage as error:
+            return refuse(error)
+        except LanesError as error:
+            tail = getattr(error, "tail", lambda: "")()
+            log = f"--- the end of {getattr(error, 'log', None)}\n{tail}\n---" if tail else ""
+            notes = getattr(error, "__notes__", ())
+            print(*filter(None, [log, str(error), *notes]), sep="\n", file=sys.stderr)
+            return 2 if isinstance(error, UnknownWorkload | UnknownItem) else 1
+
+    return ended
+
+
+@contextmanager
+def database() -> "Iterator[Engine]":
+    """Open the database of Lanes; an error within names the variable by which this shell differs from the stand."""
     from sqlalchemy.exc import DBAPIError
 
     from lanes.stand.whereabouts import database_url
@@ -59,26 +75,30 @@ def on_database(command: "Callable[[Engine], int]") -> int:
     try:
         pool = engine(database_url())
         try:
-            return command(pool)
+            yield pool
+        except DBAPIError as error:
+            raise SetupError(
+                f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`"
+            ) from error
         finally:
             pool.dispose()
-    except (UnknownWorkload, UnknownItem) as error:
-        print(str(error), file=sys.stderr)
-        _tell_whose_database()
-        return 2
     except LanesError as error:
-        print(str(error), file=sys.stderr)
-    except DBAPIError as error:
-        print(
-            f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`",
-            file=sys.stderr,
-        )
-    _tell_whose_database()
-    return 1
+        for sentence in _conflicts():
+            error.add_note(sentence)
+        raise
 
 
-def _tell_whose_database() -> None:
-    """Say where this shell names another database than the stand's."""
+@contextmanager
+def transaction() -> "Iterator[tuple[Connection, datetime]]":
+    """Open one transaction on the database of Lanes, and read its clock."""
+    from lanes.store.database import clock
+
+    with database() as pool, pool.begin() as connection:
+        yield connection, clock(connection)
+
+
+def _conflicts() -> list[str]:
+    """Return where this shell names another database than the stand's."""
     from lanes.settings import Settings
     from lanes.stand.kept import DATABASE
     from lanes.stand.runs_with import conflicts
@@ -86,9 +106,9 @@ def _tell_whose_database() -> None:
 
     with suppress(ValidationError):
         settings = Settings.read()
-        for each in conflicts(settings, find_home(settings, find_checkout().resolve())):
-            if each.variable == DATABASE:
-                print(each.sentence, file=sys.stderr)
+        found = conflicts(settings, find_home(settings, find_checkout().resolve()))
+        return [each.sentence for each in found if each.variable == DATABASE]
+    return []
 
 
 def perform(
@@ -98,21 +118,21 @@ def perform(
     from lanes.store.database import clock
     from lanes.store.locks import repeated
 
-    def attempt(pool: "Engine") -> int:
+    try:
+        action = kind(workload=workload, who=getpass.getuser(), why=why, **given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise WrongUsage(f"{first['loc'][0]}: {first['msg']}") from None
+
+    with database() as pool:
+
         def once() -> "Done":
             with pool.begin() as connection:
                 return action.perform(connection, clock(connection))
 
-        try:
-            action = kind(workload=workload, who=getpass.getuser(), why=why, **given)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            return refuse(f"{first['loc'][0]}: {first['msg']}")
         done = repeated(once)
-        tell(done.said, {"workload": workload, "said": done.said, **done.data}, as_json=as_json)
-        return 0 if done.whole else 1
-
-    return on_database(attempt)
+    tell(done.said, {"workload": workload, "said": done.said, **done.data}, as_json=as_json)
+    return 0 if done.whole else 1
 
 
 def refuse(sentence: object) -> int:
@@ -126,13 +146,30 @@ def print_json(value: object) -> None:
     print(in_json(json.dumps(value, indent=2, default=str)))
 
 
-def tell(said: str, data: Mapping[str, Any], *, as_json: bool) -> int:
-    """Print the data for programs or the sentence for people, and return exit code 0."""
+def tell(said: str, data: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print the data for programs or the sentence for people."""
     if as_json:
         print_json(data)
     else:
         print(said)
-    return 0
+
+
+def check_file(file: Path) -> None:
+    """Check that there is a file of that name, else the call is wrong."""
+    if not file.is_file():
+        raise WrongUsage(f'there is no file "{file}"')
+
+
+def read_definition(file: Path, refusal: str) -> "NamedSpec":
+    """Return the workload that a YAML file defines; what is wrong with it is told below the refusal."""
+    from lanes.workload import definition_file
+
+    check_file(file)
+    try:
+        return definition_file.read(definition_file.bytes_of(file), file=file.name)
+    except SpecInvalid as invalid:
+        told = [f"{file} {refusal}:", *(f"  {each}" for each in invalid.problems)]
+        raise SetupError("\n".join(told)) from None
 
 
 def screen(width: int, **how: Any) -> "Console":
@@ -142,6 +179,14 @@ def screen(width: int, **how: Any) -> "Console":
     return Console(width=None if sys.stdout.isatty() else width, **how)
 
 
+def print_table(table: "Table[Any]", *, width: int) -> None:
+    """Print every row of a table, with what its figures mean."""
+    from lanes.report.table import in_terminal
+
+    shown = in_terminal(table, below=table.legend, most=len(table.rows))
+    screen(width, highlight=False, markup=False).print(shown)
+
+
 def print_line(console: "Console", state: str, name: str, sentence: str) -> None:
     """Print one thing and its state."""
     from rich.markup import escape
@@ -149,20 +194,18 @@ def print_line(console: "Console", state: str, name: str, sentence: str) -> None
     console.print(f"[{MARKS.get(state, 'yellow')}]{state:<10}[/] {name:<15} {escape(sentence)}")
 
 
-def put(text: str, out: Path | None, *, force: bool) -> int:
-    """Write the text to the file or to standard output; overwrite a file that says something else only by force."""
+def put(text: str, out: Path | None, *, force: bool) -> None:
+    """Write the text to the file or to standard output; overwrite a file that says something else only by force.
+
+    Raises:
+        SetupError: it says something else, or cannot be written.
+    """
     if out is None:
         print(text, end="")
-        return 0
+        return
     if out.exists() and not force and out.read_bytes() != text.encode():
-        print(
-            f'"{out}" is there already and says something else; --force overwrites it',
-            file=sys.stderr,
-        )
-        return 1
+        raise SetupError(f'"{out}" is there already and says something else; --force overwrites it')
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        print(f'"{out}" cannot be written: {error.strerror}', file=sys.stderr)
-        return 1
-    return 0
+        raise SetupError(f'"{out}" cannot be written: {error.strerror}') from error

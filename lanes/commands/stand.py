@@ -6,11 +6,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import guarded, print_json, print_line
+from lanes.commands.running import command, print_json, print_line, tell
 from lanes.settings import Settings
 from lanes.stand.console import Console
+from lanes.stand.errors import StandError
 
 
+@command
 def up(
     *,
     samples: Annotated[
@@ -21,7 +23,7 @@ def up(
         ),
     ] = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Start what is missing of the stand: Postgres, schema, model endpoint, Prefect, deployments, workers.
 
     The provider is asked first whether it accepts the key: where it refuses, nothing is started or written, exit code 1.
@@ -30,37 +32,33 @@ def up(
     from lanes.stand.progress import progress
     from lanes.stand.stand import Stand
 
-    def put_up() -> int:
-        with progress() as shown:
+    with progress() as shown:
+        try:
             result = Stand(Settings.read()).up(shown, samples=samples)
-        if as_json:
-            print_json(
-                {**asdict(result.info), "ui_url": result.info.ui_url, "started": result.started}
-            )
-        else:
-            print(f"Prefect UI: {result.info.ui_url}")
-        return 0
-
-    return guarded(put_up)
+        except KeyboardInterrupt:
+            raise StandError(
+                "interrupted: what this command had started was stopped again"
+            ) from None
+    info = result.info
+    data = {**asdict(info), "ui_url": info.ui_url, "started": result.started}
+    tell(f"Prefect UI: {info.ui_url}", data, as_json=as_json)
 
 
-def down(*, as_json: AsJson = False) -> int:
+@command
+def down(*, as_json: AsJson = False) -> None:
     """Stop everything that the stand started. Your own database and Prefect are not touched."""
     from lanes.stand.progress import progress
     from lanes.stand.stand import Stand
 
-    def take_down() -> int:
-        with progress() as shown:
-            ended = Stand(Settings.read()).down(shown)
-        if as_json:
-            print_json({"stopped": ended})
-        elif not ended:
-            print("nothing was running")
-        return 0
-
-    return guarded(take_down)
+    with progress() as shown:
+        ended = Stand(Settings.read()).down(shown)
+    if as_json:
+        print_json({"stopped": ended})
+    elif not ended:
+        print("nothing was running")
 
 
+@command
 def doctor(*, as_json: AsJson = False) -> int:
     """Check settings, database, schema, Prefect, workers, deployments, blocks, provider, models and Slack.
 

@@ -1,6 +1,5 @@
 """`lanes status` and `lanes report`: whether the stand answers, and what the lanes do."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
@@ -12,21 +11,21 @@ import psycopg
 from cyclopts import Parameter, validators
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import guarded, on_database, print_json, print_line
+from lanes.commands.running import command, print_json, print_line, screen, transaction
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import find_checkout, find_home
-from lanes.store import asking
 from lanes.store.asking import by_driver, clock
 from lanes.workload import prices
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Sequence
 
     from lanes.report.snapshot import Snapshot
+    from lanes.stand.status import ComponentStatus
 
 WELL = {Condition.RUNNING, Condition.YOURS}
 PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
@@ -37,6 +36,7 @@ Hours = Annotated[
 ]
 
 
+@command
 def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     """Show each component of the stand, with its log and settings, and the report's first page.
 
@@ -44,62 +44,53 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     `lanes report` has sample answers too, and `lanes report --all` everything else. JSON has all figures.
     Exit code 1 when something that should run does not answer.
     """
+    settings = Settings.read()
+    home = find_home(settings, find_checkout().resolve())
+    runs = runs_with(settings, home)
+    with ThreadPoolExecutor(2) as beside:
+        asked = beside.submit(components, runs, home)
+        beside.submit(
+            prices.load
+        )  # while the database answers: advice asks for prices, and for the law of batches
+        beside.submit(import_module, "lanes.routing.turnaround")
+        figures = _figures(hours, runs)
+        found = asked.result()
+    if as_json:
+        from pydantic_core import to_jsonable_python
 
-    def look() -> int:
-        settings = Settings.read()
-        home = find_home(settings, find_checkout().resolve())
-        runs = runs_with(settings, home)
-        with ThreadPoolExecutor(2) as beside:
-            asked = beside.submit(components, runs, home)
-            beside.submit(
-                prices.load
-            )  # while the database answers: advice asks for prices, and for the law of batches
-            beside.submit(import_module, "lanes.routing.turnaround")
-            figures = _figures(hours, runs)
-            found = asked.result()
-        if as_json:
-            from pydantic_core import to_jsonable_python
-
-            shown = None if figures is None else to_jsonable_python(figures)
-            print_json(
-                {"components": [asdict(each) for each in found], **_kept(runs), "figures": shown}
-            )
-        else:
-            from lanes.report import terminal
-            from lanes.stand.console import Console
-
-            console = Console(highlight=False, soft_wrap=True)
-            for each in found:
-                where = {"port": each.port, "pid": each.pid, "log": each.log}
-                said = ", ".join(
-                    f"{name} {value}" for name, value in where.items() if value is not None
-                )
-                print_line(
-                    console,
-                    each.condition,
-                    each.name,
-                    f"{each.detail}{f' ({said})' if said else ''}",
-                )
-            for variable, value in _settings(runs).items():
-                print_line(console, "set", variable, str(value))
-            for each in runs.differences:
-                print_line(
-                    console,
-                    "differs",
-                    each.variable,
-                    each.sentence.removeprefix(f"{each.variable}: "),
-                )
-            if figures is not None:
-                print()
-                wide = Console(width=None if sys.stdout.isatty() else 110)
-                wide.print(terminal.main_page(figures))
-                if url := _newest_report(runs):
-                    wide.print(f"Newest report, with charts: {url}", soft_wrap=True)
-        return 0 if all(each.condition in WELL for each in found) else 1
-
-    return guarded(look)
+        shown = None if figures is None else to_jsonable_python(figures)
+        print_json(
+            {"components": [asdict(each) for each in found], **_kept(runs), "figures": shown}
+        )
+    else:
+        _print(found, runs, figures)
+    return 0 if all(each.condition in WELL for each in found) else 1
 
 
+def _print(found: "Sequence[ComponentStatus]", runs: RunsWith, figures: "Snapshot | None") -> None:
+    from lanes.report import terminal
+    from lanes.stand.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for each in found:
+        where = {"port": each.port, "pid": each.pid, "log": each.log}
+        said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
+        detail = f"{each.detail} ({said})" if said else each.detail
+        print_line(console, each.condition, each.name, detail)
+    for variable, value in _settings(runs).items():
+        print_line(console, "set", variable, str(value))
+    for each in runs.differences:
+        sentence = each.sentence.removeprefix(f"{each.variable}: ")
+        print_line(console, "differs", each.variable, sentence)
+    if figures is not None:
+        print()
+        wide = screen(110)
+        wide.print(terminal.main_page(figures))
+        if url := _newest_report(runs):
+            wide.print(f"Newest report, with charts: {url}", soft_wrap=True)
+
+
+@command
 def report(
     *,
     all_: Annotated[
@@ -107,7 +98,7 @@ def report(
     ] = False,
     hours: Hours = 24,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Show what the lanes did: what needs a person, the lanes, cost, deadlines, quality and three sample answers.
 
     With --all it shows the second page: routing, batches, packing, caching, capacity, budgets, splits, replays, reads, advice,
@@ -118,28 +109,21 @@ def report(
 
     `lanes report --all`
     """
+    from lanes.report import terminal
+    from lanes.store.report import snapshot
+    from lanes.store.settling import listing
 
-    def show(pool: "Engine") -> int:
-        from lanes.report import terminal
-        from lanes.stand.console import Console
-        from lanes.store.report import snapshot
-        from lanes.store.settling import listing
+    with transaction() as (connection, now):
+        since = now - timedelta(hours=hours)
+        figures = snapshot.take(connection, since=since, now=now)
+        samples = listing.samples(connection, since=since)
+    if as_json:
+        from pydantic_core import to_jsonable_python
 
-        with pool.begin() as connection:
-            now = clock(asking.through(connection))
-            since = now - timedelta(hours=hours)
-            figures = snapshot.take(connection, since=since, now=now)
-            samples = listing.samples(connection, since=since)
-        if as_json:
-            from pydantic_core import to_jsonable_python
-
-            print_json({"figures": to_jsonable_python(figures), "samples": [*map(asdict, samples)]})
-            return 0
-        page = terminal.details_page(figures) if all_ else terminal.main_page(figures, samples)
-        Console(width=None if sys.stdout.isatty() else 110).print(page)
-        return 0
-
-    return on_database(show)
+        print_json({"figures": to_jsonable_python(figures), "samples": [*map(asdict, samples)]})
+        return
+    page = terminal.details_page(figures) if all_ else terminal.main_page(figures, samples)
+    screen(110).print(page)
 
 
 def _settings(runs: RunsWith) -> dict[str, Said]:

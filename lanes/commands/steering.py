@@ -9,27 +9,33 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from lanes.commands.actions import EndSplit, HoldRollout, Pause, Resume, SetSplit
+from lanes.commands.actions import AbortRollout, EndSplit, HoldRollout, Pause, Resume, SetSplit
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
-from lanes.commands.running import on_database, perform, print_json, refuse, tell
+from lanes.commands.running import (
+    WrongUsage,
+    command,
+    database,
+    perform,
+    tell,
+    transaction,
+)
 from lanes.errors import ActionRefused
-from lanes.report.links import run_page
 from lanes.report.rollout import where_it_stands
 from lanes.rollouts.rollout import Rollout
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.stand.errors import StandError
 from lanes.standing import runs
-from lanes.store.database import clock
-from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.store.rollouts import rollouts
 from lanes.store.workload import workloads
 from lanes.words import RolloutState
 
 LOOK_S = 2.0
 
 
+@command
 def pause(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
     """Serve nothing of a workload from now on. Items are admitted and routed, and wait; what is under way comes back.
 
@@ -38,6 +44,7 @@ def pause(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> i
     return perform(Pause, workload, why, as_json)
 
 
+@command
 def resume(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
     """Serve a paused workload again.
 
@@ -46,6 +53,7 @@ def resume(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> 
     return perform(Resume, workload, why, as_json)
 
 
+@command
 def split(
     workload: str,
     *,
@@ -70,28 +78,26 @@ def split(
     Exit code 1 while an open rollout moves this split, 2 when there is no such workload or something is missing.
     """
     if end and (consumer is None or percent is not None):
-        return refuse("--end takes a --consumer and no --percent")
+        raise WrongUsage("--end takes a --consumer and no --percent")
     if end:
         return perform(EndSplit, workload, why, as_json, consumer=consumer)
     if percent is not None:
         of = {"percent": percent, "consumer": consumer or ""}
         return perform(SetSplit, workload, why, as_json, **of)
     if consumer is not None:
-        return refuse("say --percent, or --end")
-
-    def show(pool: Engine) -> int:
-        with pool.begin() as connection:
-            workloads.check_known(connection, workload)
-            found = workloads.splits(connection).of_workload(workload)
-        said = [
-            f"{each.consumer or 'everyone else'}: {each.basis_points / 100:g} % to real-time"
-            for each in found
-        ]
-        return tell("\n".join(said), {"splits": [asdict(each) for each in found]}, as_json=as_json)
-
-    return on_database(show)
+        raise WrongUsage("say --percent, or --end")
+    with transaction() as (connection, _):
+        workloads.check_known(connection, workload)
+        found = workloads.splits(connection).of_workload(workload)
+    said = [
+        f"{each.consumer or 'everyone else'}: {each.basis_points / 100:g} % to real-time"
+        for each in found
+    ]
+    tell("\n".join(said), {"splits": [asdict(each) for each in found]}, as_json=as_json)
+    return 0
 
 
+@command
 def rollout(
     do: Annotated[
         Literal["start", "approve", "decline", "hold", "abort", "watch"],
@@ -122,38 +128,37 @@ def rollout(
     Exit code 1 when it is refused, or when a watched rollout was taken back or aborted; 2 when there is no such workload.
     """
     who = getpass.getuser()
-    signed = {"who": who, "why": why}
     match do:
         case "start":
-            order = {"workload": workload, "playbook": playbook, **signed}
+            order = {"workload": workload, "playbook": playbook, "who": who, "why": why}
             order |= {"file": str(file)} if file else {}
             order |= {"consumer": consumer} if consumer else {}
-            return on_database(lambda pool: _start(pool, order, as_json))
+            return _start(order, as_json)
         case "approve" | "decline":
-            answer = {do: True, **signed}
-            return on_database(lambda pool: _answer(pool, workload, answer, as_json))
+            return _answer(workload, {do: True, "who": who, "why": why}, as_json)
         case "hold":
             return perform(HoldRollout, workload, why, as_json)
         case "abort":
-            return on_database(lambda pool: _abort(pool, workload, signed, as_json))
+            ended = perform(AbortRollout, workload, why, as_json)
+            _cancel_run_of(workload, f"aborted by {who}")
+            return ended
         case "watch":
-            return on_database(lambda pool: _watch(pool, workload, as_json))
+            return _watch(workload, as_json)
 
 
-def _start(pool: Engine, order: dict[str, str], as_json: bool) -> int:
-    with pool.begin() as connection:
+def _start(order: dict[str, str], as_json: bool) -> int:
+    with transaction() as (connection, _):
         workloads.check_known(connection, order["workload"])
-    with reaching.prefect(Settings.read()) as api:
-        run = api.run(runs.migrate(**order))
-        page = f"{reaching.ui_url(api.url)}{run_page(run)}"
+    run, page = reaching.ask_for(runs.migrate(**order))
     said = f"{order['workload']}: asked for a rollout by {order.get('file') or order['playbook']}"
     data = {"workload": order["workload"], "said": said, "run": run, "url": page}
-    return tell(f"{said}\nrun: {page}", data, as_json=as_json)
+    tell(f"{said}\nrun: {page}", data, as_json=as_json)
+    return 0
 
 
-def _answer(pool: Engine, workload: str, answer: dict[str, Any], as_json: bool) -> int:
+def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
     """Resume the suspended run that asks, with the answer."""
-    with pool.begin() as connection:
+    with transaction() as (connection, _):
         found = _open(connection, workload)
     if found.state is not RolloutState.WAITING_APPROVAL or found.flow_run_id is None:
         raise ActionRefused(f"{where_it_stands(found)}: it asks no question now")
@@ -163,44 +168,38 @@ def _answer(pool: Engine, workload: str, answer: dict[str, Any], as_json: bool) 
         raise ActionRefused(f"the run that asks cannot take the answer yet: {refusal}")
     word = "approved" if "approve" in answer else "declined"
     said = f"{workload}: {word} by {answer['who']}"
-    return tell(said, {"workload": workload, "said": said}, as_json=as_json)
+    tell(said, {"workload": workload, "said": said}, as_json=as_json)
+    return 0
 
 
-def _abort(pool: Engine, workload: str, signed: dict[str, str], as_json: bool) -> int:
-    with pool.begin() as connection:
-        ended = rollout_moves.abort(connection, workload, **signed, now=clock(connection))
-    with suppress(
-        StandError
-    ):  # Prefect is away: a run that is resumed later finds its rollout ended
-        if ended.flow_run_id is not None:
-            _cancel(str(ended.flow_run_id), f"aborted by {signed['who']}")
-    said = where_it_stands(ended)
-    return tell(said, {"workload": workload, "said": said}, as_json=as_json)
+def _cancel_run_of(workload: str, why: str) -> None:
+    """Cancel the suspended run of the newest rollout; where Prefect is away, the run finds its rollout ended."""
+    with transaction() as (connection, _):
+        run_id = rollouts.newest_run_of(connection, workload)
+    with suppress(StandError):
+        if run_id is not None:
+            with reaching.prefect(Settings.read()) as api:
+                api.cancel_suspended(str(run_id), why=why)
 
 
-def _cancel(run_id: str, why: str) -> None:
-    with reaching.prefect(Settings.read()) as api:
-        api.cancel_suspended(run_id, why=why)
-
-
-def _watch(pool: Engine, workload: str, as_json: bool) -> int:
-    with pool.begin() as connection:
-        seen, told = _open(connection, workload), 0
-    while True:
+def _watch(workload: str, as_json: bool) -> int:
+    with database() as pool:
         with pool.begin() as connection:
-            seen, log = rollouts.find(connection, seen.id), rollouts.log(connection, seen.id)
-        for each in log[told:]:
-            if as_json:
-                print_json({"event": each.event, "at": each.at, "who": each.who, "why": each.why})
-            else:
+            seen, told = _open(connection, workload), 0
+        while True:
+            with pool.begin() as connection:
+                seen, log = rollouts.find(connection, seen.id), rollouts.log(connection, seen.id)
+            for each in log[told:]:
                 share = f"{each.basis_points / 100:g} % to real-time"
-                print(f"{each.at:%Y-%m-%d %H:%M:%S} {each.event}: {share}; {each.why} ({each.who})")
-        told = len(log)
-        if not seen.is_open:
-            print(where_it_stands(seen), file=sys.stderr)
-            return 0 if seen.state is RolloutState.FINISHED else 1
-        sys.stdout.flush()
-        time.sleep(LOOK_S)
+                line = f"{each.at:%Y-%m-%d %H:%M:%S} {each.event}: {share}; {each.why} ({each.who})"
+                entry = {"event": each.event, "at": each.at, "who": each.who, "why": each.why}
+                tell(line, entry, as_json=as_json)
+            told = len(log)
+            if not seen.is_open:
+                print(where_it_stands(seen), file=sys.stderr)
+                return 0 if seen.state is RolloutState.FINISHED else 1
+            sys.stdout.flush()
+            time.sleep(LOOK_S)
 
 
 def _open(connection: Connection, workload: str) -> Rollout:

@@ -9,7 +9,7 @@ from rich.progress import Progress
 from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Columns
-from lanes.commands.running import on_database, print_json
+from lanes.commands.running import WrongUsage, check_file, command, database, print_json
 from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.stand.console import Console
 from lanes.store.database import clock
@@ -18,6 +18,7 @@ from lanes.store.doors.items import admit_file
 SHOWN = 20
 
 
+@command
 def submit(
     file: Path,
     *,
@@ -31,20 +32,23 @@ def submit(
     text. A bad line is reported with its number and kept in lanes.rejected_log; the others are admitted.
     Exit code 0 all admitted, 1 some refused, 2 the file cannot be read at all.
     """
-    if not file.is_file():
-        print(f'there is no file "{file}"', file=sys.stderr)
-        return 2
-
-    def send(pool: Engine) -> int:
+    check_file(file)
+    with database() as pool:
         try:
             outcomes, bad = _admitted(pool, file, workload, columns)
         except ValueError as error:
-            print(str(error), file=sys.stderr)
-            return 2
-        _say(outcomes, bad, as_json)
-        return 1 if bad else 0
-
-    return on_database(send)
+            raise WrongUsage(error) from error
+    if as_json:
+        lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
+        print_json({"outcomes": outcomes, "refused": lines})
+    else:
+        told = (f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+        print(", ".join(told) or "no lines")
+        for each in bad[:SHOWN]:
+            print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
+        if len(bad) > SHOWN:
+            print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)
+    return 1 if bad else 0
 
 
 def _admitted(
@@ -61,18 +65,3 @@ def _admitted(
             bad += admitted.bad
             bars.update(bar, completed=sum(outcomes.values()))
     return outcomes, bad
-
-
-def _say(outcomes: Counter[str], bad: list[BadLine], as_json: bool) -> None:
-    if as_json:
-        lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
-        print_json({"outcomes": outcomes, "refused": lines})
-        return
-    print(
-        ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
-        or "no lines"
-    )
-    for each in bad[:SHOWN]:
-        print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
-    if len(bad) > SHOWN:
-        print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)

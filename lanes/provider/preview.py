@@ -1,6 +1,6 @@
 """What an item would ask and cost, and its route, before it is sent; the real code builds the requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -8,10 +8,10 @@ from typing import Any
 
 from lanes.json_data import characters
 from lanes.money.cost import prompt_tokens
-from lanes.money.estimates import Estimates, Sharing
+from lanes.money.estimates import Estimates
 from lanes.packing import history_chars
 from lanes.provider.requests import Question, parameters
-from lanes.routing.prospect import Prospects
+from lanes.routing.forecast import LaneConditions
 from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import BUCKETS, Splits
 from lanes.units import counted
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Preview:
+class ItemPreview:
     """The route that the item would get if it arrived now, and what each lane would ask."""
 
     route: Route
@@ -47,28 +47,26 @@ class Preview:
 def preview(
     item: ArrivedItem,
     version: Version,
-    splits: Splits,
+    lanes: LaneConditions,
     *,
     keyed: bool,
     payload_bytes: int,
     history: Sequence[dict[str, Any]],
     now: datetime,
-    prospects: Prospects | None = None,
-    sharing: Sharing | None = None,
-) -> Preview:
+) -> ItemPreview:
     """Return what the item would ask and cost: `item` and `history` are as the database would hold them, oldest first.
 
-    `keyed` says that the sender named the item. Calls are `sharing` at present.
+    `keyed` says that the sender named the item. Budgets and the load of real time are left out.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    sharing = sharing or Sharing()
     item = replace(item, earlier=tuple(characters(payload) for payload in reversed(history)))
+    estimates = Estimates(now, lanes.sharing)
     route = decide(
-        item, version, splits, now=now, estimates=Estimates(now, sharing), prospects=prospects
+        item, version, lanes.splits, now=now, estimates=estimates, prospects=lanes.prospects
     )
-    packs = {lane: sharing.pack_of(version, lane) for lane in Lane}
+    packs = {lane: lanes.sharing.pack_of(version, lane) for lane in Lane}
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
     asked = tuple(
@@ -90,43 +88,40 @@ def preview(
         )
         for lane in Lane
     )
-    notes = _notes(item, version, splits, route, packs, keyed, payload_bytes, len(history), now)
-    return Preview(route, asked, tuple(notes))
+    notes = [
+        *_of_size(version, payload_bytes),
+        *_of_route(item, version, route, lanes.splits, keyed=keyed, now=now),
+        *(
+            f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone"
+            for lane, pack in packs.items()
+            if pack > 1
+        ),
+    ]
+    if history:
+        seen = counted(len(history), "earlier item")
+        notes.append(f"a batch also sees {seen} of its entity, which its estimates count")
+    return ItemPreview(route, asked, tuple(notes))
 
 
-def _notes(
+def _of_size(version: Version, payload_bytes: int) -> Iterator[str]:
+    most = version.spec.max_payload_kib
+    if payload_bytes > most * 1024:
+        yield f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {most} KiB"
+
+
+def _of_route(
     item: ArrivedItem,
     version: Version,
-    splits: Splits,
     route: Route,
-    packs: Mapping[Lane, int],
+    splits: Splits,
+    *,
     keyed: bool,
-    payload_bytes: int,
-    earlier: int,
     now: datetime,
-) -> list[str]:
-    spec, said = version.spec, list[str]()
-    if payload_bytes > spec.max_payload_kib * 1024:
-        said.append(
-            f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {spec.max_payload_kib} KiB"
-        )
+) -> Iterator[str]:
     if route.lane is Lane.BATCH:
-        window = spec.window
+        window = version.spec.window
         leaves = window.next_departure(now).astimezone(window.zone)
-        said.append(
-            f"its batch leaves on {leaves:%Y-%m-%d at %H:%M} ({window.zone.key}), or earlier for a deadline"
-        )
+        yield f"its batch leaves on {leaves:%Y-%m-%d at %H:%M} ({window.zone.key}), or earlier for a deadline"
     share = splits.of(item.workload, item.consumer).basis_points
     if route.reason is Reason.SPLIT and not keyed and item.entity is None and 0 < share < BUCKETS:
-        said.append(
-            "it has no key: which side of the split it falls on is known only once it is sent"
-        )
-    for lane, pack in packs.items():
-        if pack > 1:
-            said.append(
-                f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone"
-            )
-    if earlier:
-        seen = counted(earlier, "earlier item")
-        said.append(f"a batch also sees {seen} of its entity, which its estimates count")
-    return said
+        yield "it has no key: which side of the split it falls on is known only once it is sent"

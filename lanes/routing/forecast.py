@@ -24,6 +24,20 @@ MOST_EXAMPLES = 20
 
 
 @dataclass(frozen=True)
+class LaneConditions:
+    """What routing weighs besides the item and its version: splits, times of batches, budgets, load, and shared calls.
+
+    Without a load, real time has room; without prospects, batches take as long as the version says.
+    """
+
+    splits: Splits
+    prospects: Prospects | None = None
+    budgets: Sequence[BudgetStatus] = ()
+    load: Load | None = None
+    sharing: Sharing = field(default_factory=Sharing)
+
+
+@dataclass(frozen=True)
 class FilePlan:
     """All items on one lane, `pack` of them in a call; costs are estimates in US dollars.
 
@@ -44,8 +58,8 @@ class FilePlan:
 class FilePlans:
     """The plans of one file, summed item by item; `alone` is the version that packs nothing."""
 
-    def __init__(self, version: Version, sharing: Sharing | None = None) -> None:
-        self._version, self._sharing = version, sharing or Sharing()
+    def __init__(self, version: Version, sharing: Sharing) -> None:
+        self._version, self._sharing = version, sharing
         # It has an id of its own, because estimates are cached by version.
         self.alone = replace(
             version,
@@ -151,27 +165,21 @@ def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
 def forecast(
     lines: Iterable[FileLine | BadLine],
     version: Version,
-    splits: Splits,
+    lanes: LaneConditions,
     *,
     now: datetime,
-    prospects: Prospects | None = None,
-    budgets: Sequence[BudgetStatus] = (),
-    load: Load | None = None,
     by: datetime | None = None,
-    sharing: Sharing | None = None,
 ) -> Forecast:
     """Forecast the well-formed lines as if they arrived now, with calls as they share at present.
 
     Lines without a due time are due `by`, where that is given. Budgets beyond their soft limits and the load of real
     time count.
     """
-    sharing = sharing or Sharing()
-    found, plans = Forecast(version.workload, version.number, by), FilePlans(version, sharing)
-    prospects, estimates = (
-        prospects or Prospects.assumed(now),
-        Estimates(now, sharing.like(version, plans.alone)),
-    )
-    room = None if load is None else Room(load, sharing)
+    found = Forecast(version.workload, version.number, by)
+    plans = FilePlans(version, lanes.sharing)
+    prospects = lanes.prospects or Prospects.assumed(now)
+    estimates = Estimates(now, lanes.sharing.like(version, plans.alone))
+    room = None if lanes.load is None else Room(lanes.load, lanes.sharing)
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)
@@ -180,11 +188,11 @@ def forecast(
         route = decide(
             item,
             version,
-            splits,
+            lanes.splits,
             now=now,
             estimates=estimates,
             prospects=prospects,
-            budgets=budgets,
+            budgets=lanes.budgets,
             room=room,
         )
         if room is not None and route.lane is Lane.REALTIME:
@@ -194,8 +202,8 @@ def forecast(
         plans.add(
             alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)
         )
-    found.plans = plans.found(prospects, load, by=by)
-    found.notes = [*_beyond(budgets, found.as_routed_usd)]
+    found.plans = plans.found(prospects, lanes.load, by=by)
+    found.notes = [*_beyond(lanes.budgets, found.as_routed_usd)]
     return found
 
 

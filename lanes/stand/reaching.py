@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.stand import login
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.whereabouts import find_checkout, find_home, stand_info
 from lanes.stand.worksite import NOT_INHERITED
+from lanes.standing.runs import WantedRun
 
 
 def prefect_url(settings: Settings) -> str:
@@ -31,6 +33,17 @@ def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
         StandError: no server is known.
     """
     return PrefectApi.at(prefect_url(settings), stand_info(settings), timeout_s=timeout_s)
+
+
+def ask_for(wanted: WantedRun) -> tuple[str, str]:
+    """Ask Prefect for a run; return its id and the address of its page.
+
+    Raises:
+        StandError: no server is known, or it does not answer.
+    """
+    with prefect(Settings.read()) as api:
+        run = api.run(wanted)
+        return run, f"{ui_url(api.url)}{run_page(run)}"
 
 
 def environment(settings: Settings) -> dict[str, str]:

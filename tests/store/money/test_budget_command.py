@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.commands import items as items_commands
+from lanes.commands import spending
 from lanes.commands.actions import PersonAction, RemoveBudget, SetBudget
-from lanes.commands.spending import budget
+from lanes.commands.spending import BudgetOptions
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.budget import Period
 from lanes.store.report import snapshot
@@ -25,6 +26,12 @@ Told = pytest.CaptureFixture[str]
 def letters(pool: Engine, address: str) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
+
+
+def budget(workload: str | None = None, *, remove: bool = False, **given: Any) -> int:
+    """Type the command with these options."""
+    as_json = given.pop("as_json", False)
+    return spending.budget(workload, of=BudgetOptions(**given), remove=remove, as_json=as_json)
 
 
 def act(connection: Connection, kind: type[PersonAction], **given: Any) -> str:

@@ -4,17 +4,18 @@ import json
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine
 
+from lanes.commands import spending
 from lanes.commands.actions import SetOverhead
 from lanes.commands.advise import advise
 from lanes.commands.forecast import quote
 from lanes.commands.options import Columns
-from lanes.commands.spending import overhead
+from lanes.commands.spending import OverheadOptions
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.overhead import Overhead, OverheadKind
 from lanes.store import asking
@@ -107,6 +108,12 @@ def test_the_form_refuses_what_makes_no_sense(
     with pytest.raises(error, match=why):
         act(connection, **given)
     assert rows(connection, "overhead") == []
+
+
+def overhead(do: Literal["list", "set"] = "list", workload: str | None = None, **given: Any) -> int:
+    """Type the command with these options."""
+    told = {name: given.pop(name) for name in ("why", "as_json") if name in given}
+    return spending.overhead(do, workload, of=OverheadOptions(**given), **told)
 
 
 @pytest.fixture

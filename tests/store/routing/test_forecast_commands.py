@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from lanes.commands import forecast as commands
+from lanes.commands.forecast import Due
 from lanes.commands.options import Columns
 from lanes.money.budget import Budget, Period
 from lanes.money.estimates import Estimates
@@ -103,7 +104,9 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
 ) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, batch_pack=20, timezone="Europe/Berlin")
-    commands.quote(file, workload="letters", by="8h", as_json=True, columns=Columns(field="text"))
+    commands.quote(
+        file, workload="letters", due=Due(by="8h"), as_json=True, columns=Columns(field="text")
+    )
     said = told(capsys)
     plans = {(each["lane"], each["pack"]): each for each in said["plans"]}
     assert list(plans) == [("realtime", 1), ("batch", 1), ("batch", 20)]
@@ -115,17 +118,18 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
     )
     assert 0.9 < plans["batch", 1]["probability"] < 1
     assert plans["realtime", 1]["probability"] is None
-    commands.quote(file, workload="letters", by="10m", as_json=True, columns=Columns(field="text"))
+    commands.quote(
+        file, workload="letters", due=Due(by="10m"), as_json=True, columns=Columns(field="text")
+    )
     soon = told(capsys)
     assert {(each["lane"], each["reason"]) for each in soon["routes"]} == {("realtime", "deadline")}
     assert all(each["probability"] < 0.05 for each in soon["plans"] if each["lane"] == "batch")
-    commands.quote(file, workload="letters", by="06:00", columns=Columns(field="text"))
+    commands.quote(file, workload="letters", due=Due(by="06:00"), columns=Columns(field="text"))
     assert re.search(r"By \d{4}-\d\d-\d\d 06:00 CES?T", capsys.readouterr().out)
     commands.quote(
         file,
         workload="letters",
-        by="2031-01-02T06:00",
-        zone="Asia/Tokyo",
+        due=Due("2031-01-02T06:00", "Asia/Tokyo"),
         columns=Columns(field="text"),
     )
     assert "By 2031-01-02 06:00 JST" in capsys.readouterr().out
@@ -237,7 +241,10 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
 def test_a_time_that_cannot_be_read_is_a_usage_error(
     file: Path, capsys: Told, given: dict[str, Any], said: str
 ) -> None:
-    assert commands.quote(file, workload="letters", **given, columns=Columns(field="text")) == 2
+    assert (
+        commands.quote(file, workload="letters", due=Due(**given), columns=Columns(field="text"))
+        == 2
+    )
     assert said in capsys.readouterr().err
 
 
