@@ -3,13 +3,13 @@
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr
 
-from lanes.store.database import Database as Connection
+from lanes.store.database import Database
 
 
-class Database(Block):
+class DatabaseBlock(Block):
     """The Postgres that holds items, work, results and the ledger."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(title="Database", hide_input_in_errors=True)
 
     _block_type_name = "Lanes database"
     _block_type_slug = "lanes-database"
@@ -19,6 +19,6 @@ class Database(Block):
         title="Address", description="postgresql+psycopg://user:password@host:port/database"
     )
 
-    def connect(self) -> Connection:
+    def connect(self) -> Database:
         """Return a pool of connections; close it, or use it as a context manager."""
-        return Connection(self.url.get_secret_value())
+        return Database(self.url.get_secret_value())

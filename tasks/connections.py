@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from blocks.database import Database as Block
+from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from lanes.provider.client import load
 from lanes.store.database import Database
@@ -43,7 +43,7 @@ async def connections() -> AsyncIterator[Connections]:
     loading.add_done_callback(
         lambda done: done.cancelled() or done.exception()
     )  # opening a client raises it again
-    provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
+    provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)
         yield Connections(db, client, provider, this_run())

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from blocks.database import Database as Block
+from blocks.database import DatabaseBlock
 from lanes.store.database import Database
 
 BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
@@ -12,6 +12,6 @@ BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
 @asynccontextmanager
 async def database() -> AsyncIterator[Database]:
     """The database of block `lanes`."""
-    block = await Block.aload(BLOCK)
+    block = await DatabaseBlock.aload(BLOCK)
     async with block.connect() as db:
         yield db

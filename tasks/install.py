@@ -10,7 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
-from blocks.database import Database
+from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
@@ -23,7 +23,7 @@ from tasks.making_known import make_known
 from tasks.publish import publish
 
 RETIRED = ("submit", "act")  # deployments of earlier releases; their runs stay
-BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
+BLOCK_TYPES: Sequence[type[Block]] = (Workload, DatabaseBlock, Provider, SlackChannel)
 
 
 async def install(*, samples: bool) -> None:
@@ -53,7 +53,7 @@ async def remove_retired(client: PrefectClient) -> None:
 async def _write_connections(settings: Settings) -> None:
     """Write the blocks as the environment says; without a key in it, the provider block stays as it is."""
     if settings.database_url is not None:
-        await Database(url=settings.database_url).asave(BLOCK, overwrite=True)
+        await DatabaseBlock(url=settings.database_url).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
         await _provider(settings, settings.anthropic_api_key, await _named_account()).asave(
             BLOCK, overwrite=True
@@ -101,7 +101,7 @@ async def _write_workloads(client: PrefectClient) -> None:
 
 
 async def _publish(client: PrefectClient) -> None:
-    async with (await Database.aload(BLOCK)).connect() as db:
+    async with (await DatabaseBlock.aload(BLOCK)).connect() as db:
         published = await publish(db)
         await make_known(client, db, await db.run(workloads.read_in_force))
     for problem in published.problems:

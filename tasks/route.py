@@ -20,7 +20,7 @@ from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database, Run
 from lanes.store.doors import history, items, unrouted
-from lanes.store.doors.unrouted import Taken
+from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.store.money import budgets, sharing
 from lanes.store.realtime import load
 from lanes.store.routing import routes, turnarounds
@@ -93,7 +93,11 @@ class Rooms:
 
 
 async def route_received(
-    db: Database, most: int = MOST, *, heads: Heads[Taken] | None = None, rooms: Rooms | None = None
+    db: Database,
+    most: int = MOST,
+    *,
+    heads: Heads[RoutedUpTo] | None = None,
+    rooms: Rooms | None = None,
 ) -> int:
     """Route about `most` received items, urgent and due ones first; return how many, 0 if none waits.
 
@@ -103,7 +107,7 @@ async def route_received(
     by which some items that may wait go to batch.
     """
     try:
-        return await _route_some(db, most, Heads[Taken]() if heads is None else heads, rooms)
+        return await _route_some(db, most, Heads[RoutedUpTo]() if heads is None else heads, rooms)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -113,7 +117,9 @@ async def route_received(
         return 0
 
 
-async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms | None) -> int:
+async def _route_some(
+    db: Database, most: int, heads: Heads[RoutedUpTo], rooms: Rooms | None
+) -> int:
     async with db.transaction() as run:
         began = time.monotonic()
         look = heads.look(began)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lanes.realtime.heads import Heads
 from lanes.store.database import Database
 from lanes.store.doors import unrouted
-from lanes.store.doors.unrouted import Taken
+from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
 from tasks.route import Portions, Rooms, route_received
@@ -31,7 +31,7 @@ class Router:
     ) -> None:
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
-        self._heads, self._rooms = Heads[Taken](), rooms
+        self._heads, self._rooms = Heads[RoutedUpTo](), rooms
         self._reading: asyncio.Task[None] | None = None
 
     @property

@@ -15,8 +15,8 @@ from lanes.advice.evidence import (
     Criterion,
     Evidence,
     Leaning,
-    Needs,
     Pattern,
+    RealtimeNeed,
 )
 from lanes.advice.plans import Corrections, cheapest, correction_price_usd, possible
 from lanes.units import count, counted, dollars, seconds, share
@@ -29,7 +29,7 @@ MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has bo
 
 
 def criteria(
-    evidence: Evidence, needs: Needs | None, even: BreakEven | None, corrections: Corrections
+    evidence: Evidence, needs: RealtimeNeed | None, even: BreakEven | None, corrections: Corrections
 ) -> list[Criterion]:
     """Every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
     known = [each for each in evidence.consumers if each.at_once_share is not None]
@@ -98,7 +98,7 @@ def _fits_limits(evidence: Evidence) -> Criterion:
     return Criterion(name, said, Leaning.REALTIME if takes <= 1 else Leaning.BATCH)
 
 
-def _budget(evidence: Evidence, even: BreakEven | None, needs: Needs | None) -> Criterion:
+def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
     """The provider's bill against the narrowest budget: that is what budgets bound."""
     name = "Volume fits the budget"
     if even is None:
@@ -145,7 +145,7 @@ def _read_later(known: list[ConsumerUse]) -> Criterion:
     return Criterion(name, said, Leaning.BATCH if later >= MOST else Leaning.REALTIME)
 
 
-def _is_large(even: BreakEven | None, needs: Needs | None) -> Criterion:
+def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
     name = "Volume is large"
     if even is None or needs is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
@@ -170,7 +170,7 @@ def _is_predictable(evidence: Evidence) -> Criterion:
     return Criterion(name, said, Leaning.BATCH if spread <= STEADY else Leaning.REALTIME)
 
 
-def _cost_matters(even: BreakEven | None, needs: Needs | None) -> Criterion:
+def _cost_matters(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
     name = "Cost matters more than speed"
     if even is None or needs is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
@@ -187,7 +187,7 @@ def _cost_matters(even: BreakEven | None, needs: Needs | None) -> Criterion:
     return Criterion(name, said, Leaning.BATCH if net > 0 else Leaning.REALTIME)
 
 
-def _off_peak(evidence: Evidence, needs: Needs | None) -> Criterion:
+def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
     name = "Work can run off-peak"
     if needs is None:
         return Criterion(name, "nothing was routed", Leaning.UNKNOWN)
@@ -234,7 +234,7 @@ def _hours_are_fine(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
     return Criterion(name, "too few reads and due times" + takes, Leaning.UNKNOWN)
 
 
-def _urgency_differs(needs: Needs | None, evidence: Evidence) -> Criterion:
+def _urgency_differs(needs: RealtimeNeed | None, evidence: Evidence) -> Criterion:
     name = "Inputs of one system differ in urgency"
     routed = sum(each.routed for each in evidence.consumers)
     if needs is None or routed < MIN_ITEMS:
@@ -251,7 +251,7 @@ def _kind(need: float) -> Leaning:
 
 
 def _is_corrected(
-    evidence: Evidence, even: BreakEven | None, needs: Needs | None, corrections: Corrections
+    evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None, corrections: Corrections
 ) -> Criterion:
     """What corrections changed, against what the second pass costs for each of them."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share

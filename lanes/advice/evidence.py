@@ -200,14 +200,14 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Needs:
+class RealtimeNeed:
     """Which share of the items needs real-time: at least `low`, at most `high`; the difference was never observed."""
 
     low: float
     high: float
 
 
-def needs(evidence: Evidence) -> Needs | None:
+def needs(evidence: Evidence) -> RealtimeNeed | None:
     """The share that needs real-time; None when nothing was routed.
 
     Demanded items need it. Undecided items need it as often as their consumer reads at once; without enough reads
@@ -223,7 +223,7 @@ def needs(evidence: Evidence) -> Needs | None:
             unknown += each.undecided
         else:
             needed += each.undecided * each.at_once_share
-    return Needs(needed / routed, (needed + unknown) / routed)
+    return RealtimeNeed(needed / routed, (needed + unknown) / routed)
 
 
 @dataclass(frozen=True)

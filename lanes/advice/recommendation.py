@@ -16,9 +16,9 @@ from lanes.advice.evidence import (
     ConsumerUse,
     Criterion,
     Evidence,
-    Needs,
     Pattern,
     Prices,
+    RealtimeNeed,
     needs,
     prices,
     projected,
@@ -87,7 +87,7 @@ class Advice:
     is_volume_stated: bool
     overheads: Overheads
     corrections: Corrections
-    needs: Needs | None
+    needs: RealtimeNeed | None
     break_even: BreakEven | None
     against: str = ""  # the recommended month beside the one as it is
     now: Plan | None = None  # a month as it is routed
@@ -182,7 +182,7 @@ def _break_even(
 
 def _choice(
     evidence: Evidence,
-    needed: Needs | None,
+    needed: RealtimeNeed | None,
     even: BreakEven | None,
     corrections: Corrections,
     *,
@@ -231,7 +231,7 @@ def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: 
     )
 
 
-def _against(plan: Plan, now: Plan, needed: Needs) -> str:
+def _against(plan: Plan, now: Plan, needed: RealtimeNeed) -> str:
     """The recommended month beside the one as it is, as a sentence."""
     month = f"a month of it ({_named(plan)}) costs {dollars(plan.paid_usd)}, lanes included"
     stays = f"as it is ({_named(now)}) {dollars(now.paid_usd)}"
@@ -260,7 +260,7 @@ _REASONS = {
 }
 
 
-def _rule(needed: Needs | None, even: BreakEven | None) -> RuleOfThumb:
+def _rule(needed: RealtimeNeed | None, even: BreakEven | None) -> RuleOfThumb:
     def both(limit: float) -> bool | None:
         assert needed is not None
         return needed.low < limit if (needed.low < limit) == (needed.high < limit) else None
@@ -271,7 +271,7 @@ def _rule(needed: Needs | None, even: BreakEven | None) -> RuleOfThumb:
 
 
 def _lane_costs(
-    priced: Prices | None, volume: float | None, needed: Needs | None, overheads: Overheads
+    priced: Prices | None, volume: float | None, needed: RealtimeNeed | None, overheads: Overheads
 ) -> list[LaneCost]:
     if priced is None:
         return []

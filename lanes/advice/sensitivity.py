@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lanes.advice.breakeven import BreakEven
-from lanes.advice.evidence import Evidence, ModelPrice, Needs
+from lanes.advice.evidence import Evidence, ModelPrice, RealtimeNeed
 from lanes.advice.plans import Corrections, Plan, cheapest, possible
 from lanes.units import count, share
 
@@ -25,7 +25,7 @@ class Sensitivity:
 
 
 def sensitivities(
-    evidence: Evidence, needs: Needs, even: BreakEven, corrections: Corrections
+    evidence: Evidence, needs: RealtimeNeed, even: BreakEven, corrections: Corrections
 ) -> list[Sensitivity]:
     """Each change by itself, all else as it is; the same tokens are assumed of another model."""
     found: list[Sensitivity] = []

@@ -30,7 +30,7 @@ class Onlooker(Protocol):
     def waits(self, sentence: str) -> None: ...
 
 
-class Lines:
+class CountLines:
     """A line whenever another tenth is done, and what is waited for where five seconds passed without one; for logs."""
 
     def __init__(
@@ -78,7 +78,7 @@ def onlooker() -> Iterator[Onlooker]:
     """The way to show a run that fits where standard error goes; the last wait is gone at its end."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Lines()
+        yield CountLines()
         return
     columns = (
         TextColumn("{task.description:>16}"),

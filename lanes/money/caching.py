@@ -126,7 +126,7 @@ class CacheUse:
 
 
 @dataclass(frozen=True)
-class Caching:
+class CachingDecision:
     """How a version's lane marks, since when and why; `decided_at` is the time of the last decision.
 
     It did not pay `losses` times in a row, and is not tried again before `again_at`. `hit_rate` was measured last, in about
@@ -159,14 +159,16 @@ class Caching:
         return f"{STATES[self.marks]} {where} ({', '.join([*measured, pays])})"
 
 
-def begun(prices: CachePrices, *, now: datetime) -> Caching:
+def begun(prices: CachePrices, *, now: datetime) -> CachingDecision:
     """Return the first state: nothing is marked before anything was measured."""
-    return Caching(Marks.NONE, "nothing was seen yet", prices.pays_from, since=now, decided_at=now)
+    return CachingDecision(
+        Marks.NONE, "nothing was seen yet", prices.pays_from, since=now, decided_at=now
+    )
 
 
 def decide(
-    before: Caching, seen: CacheUse, prices: CachePrices, *, lane: Lane, now: datetime
-) -> Caching:
+    before: CachingDecision, seen: CacheUse, prices: CachePrices, *, lane: Lane, now: datetime
+) -> CachingDecision:
     """Decide how the lane marks from now on, by what was measured since it marks as `before`.
 
     A lane that is off is tried with a few calls: in real time once enough calls come, in batches at once, and after its
@@ -187,7 +189,7 @@ def decide(
     return kept
 
 
-def _begin(kept: Caching, seen: CacheUse, lane: Lane, now: datetime) -> Caching:
+def _begin(kept: CachingDecision, seen: CacheUse, lane: Lane, now: datetime) -> CachingDecision:
     if kept.again_at is not None and now < kept.again_at:
         return kept
     if not math.isfinite(kept.pays_from):
@@ -202,7 +204,7 @@ def _begin(kept: Caching, seen: CacheUse, lane: Lane, now: datetime) -> Caching:
     return _on(kept, Marks.SOME, f"a few calls find out: {why}", now)
 
 
-def _measured(kept: Caching, lane: Lane, now: datetime) -> Caching:
+def _measured(kept: CachingDecision, lane: Lane, now: datetime) -> CachingDecision:
     on, hit_rate = kept.marks is Marks.ALL, kept.hit_rate or 0.0
     why = f"hit rate {hit_rate:.2f} of {counted(kept.calls, 'call')}, it pays from {kept.pays_from:.2f}"
     if hit_rate >= kept.pays_from + (0 if on else MARGIN):
@@ -227,11 +229,13 @@ def _at_most(hit_rate: float, calls: int) -> float:
     return (hit_rate + Z**2 / (2 * calls) + spread) / (1 + Z**2 / calls)
 
 
-def _on(kept: Caching, marks: Marks, why: str, now: datetime) -> Caching:
+def _on(kept: CachingDecision, marks: Marks, why: str, now: datetime) -> CachingDecision:
     return replace(kept, marks=marks, why=why, since=now, again_at=None)
 
 
-def _off(kept: Caching, why: str, again_at: datetime | None, now: datetime) -> Caching:
+def _off(
+    kept: CachingDecision, why: str, again_at: datetime | None, now: datetime
+) -> CachingDecision:
     return replace(kept, marks=Marks.NONE, why=why, since=now, again_at=again_at)
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from lanes.ids import BatchId
 from lanes.money.always_valid import SampleShare
-from lanes.money.caching import STATES, CacheSavings, Caching
+from lanes.money.caching import STATES, CacheSavings, CachingDecision
 from lanes.realtime.circuit import CircuitState
 from lanes.routing.capacity import Limit
 from lanes.words import FlushReason, Lane
@@ -278,7 +278,7 @@ class CachingFigures:
 
 
 def caching_figures(
-    stands: Iterable[tuple[str, Lane, Caching]], saved: Iterable[CacheSavings]
+    stands: Iterable[tuple[str, Lane, CachingDecision]], saved: Iterable[CacheSavings]
 ) -> list[CachingFigures]:
     """A row for each lane that was looked at."""
     usd = {(each.workload, each.lane): each.usd for each in saved}

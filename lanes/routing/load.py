@@ -86,7 +86,7 @@ class _Other(NamedTuple):
     most: float
 
 
-class _Line(NamedTuple):
+class _QueueAhead(NamedTuple):
     """A workload's own items, the items of others served meanwhile, and the places that all of them take."""
 
     own: int
@@ -213,11 +213,11 @@ class Load:
         until: datetime | None,
         more: AddedItems | None,
         beside: Mapping[str, AddedItems],
-    ) -> _Line:
+    ) -> _QueueAhead:
         own = self._before(workload, until)[0] + (0 if more is None else more.items)
         others = self._beside(workload, beside)
         if not own or not others:
-            return _Line(own, (), own)
+            return _QueueAhead(own, (), own)
         waits, wait, served = 0, 0.0, list[tuple[_Other, float]]()
         for other in others:
             joins = beside.get(other.name)
@@ -226,7 +226,7 @@ class Load:
                 wait = max(wait, items / other.most)
                 served.append((other, min(items, own * other.served)))
         places = own + sum(items for _, items in served)
-        return _Line(own, served, max(places, self._bounded(workload, own, waits, wait)))
+        return _QueueAhead(own, served, max(places, self._bounded(workload, own, waits, wait)))
 
     def _bounded(self, workload: str, own: int, waits: int, wait: float) -> float:
         """Return the places that pass until its own items are answered, when its largest share bounds it while others wait.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from lanes.money.caching import Caching
+from lanes.money.caching import CachingDecision
 from lanes.settling.holds import Holds, Row, held
 from lanes.units import counted, seconds, usd
 from lanes.words import OPEN_WORK, ItemState, Lane, Outcome, Purpose, Reason, WorkState
@@ -34,7 +34,9 @@ class ItemRecords:
     reads: Sequence[Row]
     checks: Sequence[Row]  # pack_check
     holds: Holds  # what may hold its open work
-    caching: Sequence[tuple[Lane, Caching]] = ()  # of the version of its workload that is in force
+    caching: Sequence[
+        tuple[Lane, CachingDecision]
+    ] = ()  # of the version of its workload that is in force
 
 
 def happenings(of: ItemRecords) -> list[StoryEvent]:

@@ -41,7 +41,7 @@ class Silent:
     def says(self, sentence: str) -> None: ...
 
 
-class Lines:
+class StepLines:
     """One plain line when a step ends; for logs and pipes."""
 
     def __init__(
@@ -137,7 +137,7 @@ def progress() -> Iterator[StepProgress]:
     """The way to show steps that fits where standard error goes."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        with _reminded(lines := Lines()):
+        with _reminded(lines := StepLines()):
             yield lines
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
@@ -147,7 +147,7 @@ def progress() -> Iterator[StepProgress]:
 
 
 @contextmanager
-def _reminded(lines: Lines) -> Iterator[None]:
+def _reminded(lines: StepLines) -> Iterator[None]:
     """Meanwhile the lines say every second what is under way, if it is time to."""
     over = threading.Event()
 

@@ -30,7 +30,7 @@ from lanes.routing.turnaround import ObservedBatches, Turnarounds
 from lanes.store.asking import plain_url
 from lanes.store.database import Database, clock
 from lanes.store.doors import items
-from lanes.store.doors.unrouted import Taken
+from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.route import MOST, Rooms, route_received
@@ -149,7 +149,7 @@ class Intake:
         os.environ["LANES_DATABASE_URL"] = url
         async with Database(url) as db:
             await db.now()
-            heads, rooms, left = Heads[Taken](), Rooms("acme"), self._number
+            heads, rooms, left = Heads[RoutedUpTo](), Rooms("acme"), self._number
             began = time.perf_counter()
             with disable_run_logger():
                 while left > 0:

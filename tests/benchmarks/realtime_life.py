@@ -24,7 +24,7 @@ from lanes.settling.attempts import CallTimes, answered
 from lanes.settling.outcome import Attempt, Response, SaveResult
 from lanes.store import work
 from lanes.store.database import Database
-from lanes.store.doors.unrouted import Taken
+from lanes.store.doors.unrouted import RoutedUpTo
 from lanes.store.signals import listening
 from lanes.words import Lane
 from lanes.workload.prices import Usage
@@ -48,7 +48,7 @@ class RealtimeLife:
         self._url = url
         self._led = 0
         self._received, self._ranked = (
-            Heads[Taken](),
+            Heads[RoutedUpTo](),
             Heads[datetime](),
         )  # as long as those of a drain
         self._rooms = Rooms("acme")

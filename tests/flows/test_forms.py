@@ -10,7 +10,7 @@ import yaml
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 from pydantic import ValidationError as Invalid
 
-from blocks.database import Database
+from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
@@ -105,7 +105,7 @@ def shown(model: Mapping[str, Any]) -> list[str]:
     return sorted(properties, key=lambda name: properties[name].get("position", 0))
 
 
-BLOCKS = {each.__name__: each for each in (Database, Provider, SlackChannel, Workload)}
+BLOCKS = {each.__name__: each for each in (DatabaseBlock, Provider, SlackChannel, Workload)}
 APPROVAL = RolloutApproval.with_initial_data(description="Go on?").model_json_schema()
 
 

@@ -9,7 +9,7 @@ from lanes.commands.run import attended
 from lanes.report.links import report_page
 from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.progress import Lines
+from lanes.stand.progress import StepLines
 from lanes.stand.stand import Stand
 from lanes.stand.steps import StandStep
 from lanes.stand.worksite import Site
@@ -41,7 +41,7 @@ def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
     read, written = os.pipe()
     os.close(read)
     gone = os.fdopen(written, "w")
-    Lines(gone).says("stopped worker-batch")
+    StepLines(gone).says("stopped worker-batch")
     with suppress(BrokenPipeError):  # its own buffer still holds the line
         gone.close()
 

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from lanes.mainjob.onlooker import Bars, Lines
+from lanes.mainjob.onlooker import Bars, CountLines
 from lanes.stand import progress
 
 
@@ -23,7 +23,7 @@ def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_fi
     None
 ):
     clock, out = OnlookerClock(), io.StringIO()
-    lines = Lines(out, clock=clock)
+    lines = CountLines(out, clock=clock)
     for second in range(12):
         clock.now = 100.0 + second
         lines.waits(f"waiting since {second} s")
@@ -37,7 +37,7 @@ def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_fi
 
 def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
     clock, out = OnlookerClock(), io.StringIO()
-    lines = Lines(out, clock=clock)
+    lines = CountLines(out, clock=clock)
     clock.now += 6
     lines.counts("settled", 50, 100)
     lines.waits("waiting for the rest")
@@ -59,7 +59,7 @@ def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
 
 def test_a_log_of_the_start_says_what_is_under_way_every_five_seconds() -> None:
     clock, out = OnlookerClock(), io.StringIO()
-    lines = progress.Lines(out, clock=clock)
+    lines = progress.StepLines(out, clock=clock)
     lines.began("Prefect server")
     for _ in range(11):
         clock.now += 1

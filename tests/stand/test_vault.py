@@ -1,6 +1,6 @@
 """A stand's secrets are looked for where its blocks hold them."""
 
-from blocks.database import Database
+from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from lanes.stand import vault
@@ -10,7 +10,7 @@ from tasks.database import BLOCK
 def test_every_secret_of_a_block_is_looked_for_where_the_block_has_it() -> None:
     secrets = {
         (block.get_block_type_slug(), name)
-        for block in (Database, Provider, SlackChannel)
+        for block in (DatabaseBlock, Provider, SlackChannel)
         for name, field in block.model_fields.items()
         if "SecretStr" in str(field.annotation)
     }

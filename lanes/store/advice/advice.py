@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class InForce:
+class AdvisedVersion:
     """What advice on a workload takes from the columns of its version in force."""
 
     workload: str
@@ -46,10 +46,10 @@ class InForce:
     confidence: float  # that a batch is back when it is expected
 
 
-def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
+def in_force(ask: Ask, workload: str | None = None) -> list[AdvisedVersion]:
     """The version in force of that workload, or of each, by name."""
     return [
-        InForce(
+        AdvisedVersion(
             row.workload,
             row.version_id,
             row.number,
@@ -110,7 +110,7 @@ def asked(
 
 def of_each(
     ask: Ask,
-    versions: Sequence[InForce],
+    versions: Sequence[AdvisedVersion],
     *,
     since: datetime,
     now: datetime,
@@ -154,7 +154,7 @@ def of_each(
 
 
 def _of(
-    version: InForce,
+    version: AdvisedVersion,
     seen: Mapping[str, Sequence[Any]],
     laws: "Turnarounds",
     now: datetime,

@@ -66,14 +66,14 @@ _KNOWN = (
 
 
 @dataclass(frozen=True)
-class Taken:
+class RoutedUpTo:
     """How far what a workload received was taken: the due time of the last that was not urgent, and the last that had none."""
 
     due_at: datetime | None = None
     id: ItemId | None = None
 
 
-Since = Mapping[str, Taken]
+Since = Mapping[str, RoutedUpTo]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def received(
     return found
 
 
-def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, Taken]:
+def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedUpTo]:
     """Return how far each workload's items were taken, beyond `before`.
 
     Waiting items come after that, except urgent ones, those that others held, and those due sooner.
@@ -218,9 +218,9 @@ def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, Taken]:
             plain[name] = each.id
         else:
             due[name] = max(due_at, due.get(name, due_at))
-    earlier = {name: before.get(name, Taken()) for name in {*due, *plain}}
+    earlier = {name: before.get(name, RoutedUpTo()) for name in {*due, *plain}}
     return {
-        name: Taken(due.get(name, last.due_at), plain.get(name, last.id))
+        name: RoutedUpTo(due.get(name, last.due_at), plain.get(name, last.id))
         for name, last in earlier.items()
     }
 

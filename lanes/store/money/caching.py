@@ -10,7 +10,7 @@ from lanes.money.caching import (
     TERMS,
     CacheSavings,
     CacheUse,
-    Caching,
+    CachingDecision,
     HitRates,
     Marks,
     begun,
@@ -76,7 +76,9 @@ select f.workload, f.lane, case f.lane when 'batch' then v.batch_model else v.re
 """
 
 
-def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: datetime) -> Caching:
+def weigh(
+    connection: "Connection", version: "Version", lane: Lane, *, now: datetime
+) -> CachingDecision:
     """Decide how calls of the version's lane mark their prefix, or return a recent decision.
 
     A decision that another transaction is making is left to it.
@@ -94,13 +96,13 @@ def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: date
     return decided if _written(connection, version.id, lane, decided, known) else before
 
 
-def state(ask: Ask, version: VersionId, lane: Lane) -> Caching | None:
+def state(ask: Ask, version: VersionId, lane: Lane) -> CachingDecision | None:
     """Return the last decision, None before the first."""
     rows = ask(STATE, version=version, lane=lane)
     return _caching(rows[0]) if rows else None
 
 
-def states(ask: Ask, workload: str | None = None) -> list[tuple[str, Lane, Caching]]:
+def states(ask: Ask, workload: str | None = None) -> list[tuple[str, Lane, CachingDecision]]:
     """Return the last decisions of the versions in force, with workload and lane."""
     return [(row.workload, Lane(row.lane), _caching(row)) for row in ask(STATES, workload=workload)]
 
@@ -110,7 +112,9 @@ def hit_rates(ask: Ask) -> HitRates:
     return {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in ask(CACHED)}
 
 
-def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: datetime) -> CacheUse:
+def _measured(
+    ask: Ask, version: "Version", lane: Lane, before: CachingDecision, now: datetime
+) -> CacheUse:
     """Return the measurements since the lane marks as it does, as far back as they count."""
     of = {"workload": version.workload, "lane": lane}
     per_s = 0.0
@@ -146,8 +150,8 @@ def _written(
     connection: "Connection",
     version: VersionId,
     lane: Lane,
-    decided: Caching,
-    known: Caching | None,
+    decided: CachingDecision,
+    known: CachingDecision | None,
 ) -> bool:
     """Write the decision; return False where another transaction decides, or did meanwhile."""
     from sqlalchemy import and_, select, update
@@ -172,8 +176,8 @@ def _written(
     return True
 
 
-def _caching(row: Any) -> Caching:
-    return Caching(
+def _caching(row: Any) -> CachingDecision:
+    return CachingDecision(
         Marks(row.marks),
         row.why,
         row.pays_from,

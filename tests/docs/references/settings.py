@@ -1,6 +1,6 @@
 """docs/reference/settings.md: the environment, and the blocks of the Prefect UI that hold settings."""
 
-from blocks.database import Database
+from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from lanes.settings import Settings
@@ -30,7 +30,7 @@ up` keeps the account's name alone; without `ANTHROPIC_API_KEY` in the environme
 block of type *Lanes workload* is [a page of its own](workload.md).
 """
 OF_BLOCKS = {
-    "Lanes database": Database,
+    "Lanes database": DatabaseBlock,
     "Lanes provider": Provider,
     "Lanes Slack channel": SlackChannel,
 }
@@ -57,6 +57,6 @@ def page() -> str:
     )
 
 
-def _fields(block: type[Database | Provider | SlackChannel]) -> str:
+def _fields(block: type[DatabaseBlock | Provider | SlackChannel]) -> str:
     own = {name: field.description or "" for name, field in block.model_fields.items()}
     return model_table(block, own)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lanes.mainjob.mainjob import MainJob, SentItems
-from lanes.mainjob.onlooker import Lines
+from lanes.mainjob.onlooker import CountLines
 from lanes.mainjob.scene import Scene
 from lanes.settling.awaited import Movers
 from lanes.stand.prefect_api import PrefectApi
@@ -30,7 +30,7 @@ def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
         admit(connection, "mine", now=NOON, workload="tickets", lane=Lane.BATCH)
         route(connection, now=NOON)
     with PrefectApi(prefect.api_url) as api:
-        yield MainJob(pool, api, Lines())
+        yield MainJob(pool, api, CountLines())
 
 
 def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectStandIn) -> None:

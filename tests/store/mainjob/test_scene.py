@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lanes.mainjob.mainjob import MainJob, SentItems
-from lanes.mainjob.onlooker import Lines
+from lanes.mainjob.onlooker import CountLines
 from lanes.mainjob.samples.files import sample_workloads
 from lanes.mainjob.scene import (
     ENTERED_WITHIN_S,
@@ -132,7 +132,10 @@ def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
     scene: Scene, pool: Engine, api: PrefectApi, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
     answer(pool)
-    job, sent = MainJob(pool, api, Lines()), SentItems({"tickets": ["desk", "digest"]}, scene=scene)
+    job, sent = (
+        MainJob(pool, api, CountLines()),
+        SentItems({"tickets": ["desk", "digest"]}, scene=scene),
+    )
     assert job.depart(sent) is None
     elapsed.at_s = GIVEN_UP_AFTER_S
     assert job.depart(sent) is not None

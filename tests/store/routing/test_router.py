@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from lanes.json_data import characters
 from lanes.routing.route import decide
 from lanes.store.doors import items, unrouted
-from lanes.store.doors.unrouted import Begins, Taken
+from lanes.store.doors.unrouted import Begins, RoutedUpTo
 from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
@@ -320,7 +320,7 @@ def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_ur
         each for each in unrouted.received(connection, 10) if each.arrived.key in ("passed", "last")
     )
     since = unrouted.came_last([last, passed], before={})
-    assert since == {"letters": Taken(None, last.id)}
+    assert since == {"letters": RoutedUpTo(None, last.id)}
     assert [each.arrived.key for each in unrouted.received(connection, 10, since=since)] == [
         "urgent",
         "due",
@@ -344,8 +344,8 @@ def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_al
         admit(connection, f"due in {hours} h", now=NOON, due_at=later(hours=hours))
     admit(connection, "plain", now=NOON)
     (first, second) = unrouted.received(connection, 2)
-    since = unrouted.came_last([second, first], before={"letters": Taken(None, first.id)})
-    assert since == {"letters": Taken(later(hours=2), first.id)}
+    since = unrouted.came_last([second, first], before={"letters": RoutedUpTo(None, first.id)})
+    assert since == {"letters": RoutedUpTo(later(hours=2), first.id)}
     keys = [each.arrived.key for each in unrouted.received(connection, 10, since=since)]
     assert keys == ["due in 2 h", "due in 3 h", "plain"]
     admit(connection, "urgent", now=NOON, urgent=True, due_at=later(minutes=1))
@@ -385,5 +385,5 @@ def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_a
     since = unrouted.came_last([only], before={})
     assert unrouted.received(connection, 10, since=since) == []
     assert not unrouted.any_received(connection, since=since)
-    assert unrouted.any_received(connection, since={"other": Taken(None, only.id)})
+    assert unrouted.any_received(connection, since={"other": RoutedUpTo(None, only.id)})
     assert unrouted.any_received(connection)

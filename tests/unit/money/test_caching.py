@@ -19,7 +19,7 @@ from lanes.money.caching import (
     TERMS,
     CachePrices,
     CacheUse,
-    Caching,
+    CachingDecision,
     Marking,
     Marks,
     begun,
@@ -43,7 +43,7 @@ def measured(hit_rate: float, calls: int = 1_000, *, per_s: float = OFTEN) -> Ca
     return CacheUse(read, calls * 4_000 - read, calls, calls, per_s)
 
 
-def marking(marks: Marks, prices: CachePrices = REALTIME) -> Caching:
+def marking(marks: Marks, prices: CachePrices = REALTIME) -> CachingDecision:
     return replace(begun(prices, now=NOON), marks=marks)
 
 
