@@ -70,9 +70,8 @@ def main() -> None:
         code = (_commands(summaries=True) if overview else app)() or 0
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # the rest is flushed as the process ends
+        # the rest is flushed as the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)
 

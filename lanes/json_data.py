@@ -12,9 +12,8 @@ from typing import Any
 
 import orjson
 
-DEEPEST = (
-    100  # levels of lists and objects that a door takes; JSON libraries give up at about 1,000
-)
+# levels of lists and objects that a door takes; JSON libraries give up at about 1,000
+DEEPEST = 100
 LONGEST_FIELD = 512  # characters of the name of a labelled field
 LARGEST_LABEL = 65_536  # bytes as JSON, as `lanes.label` has it
 MODEST = 1 << 63

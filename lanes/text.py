@@ -39,9 +39,8 @@ QUOTED = re.compile(
     r"""(?<!\w)(?:'[^'\n]*(?:'(?!\w)|$)|"[^"\n]*(?:"|$)|`[^`\n]*(?:`|$)|“[^”\n]*(?:”|$))"""
 )
 WORD = re.compile(r"\d{4,}|\w{5,}")
-ATTEMPTS_NOTE = re.compile(
-    r" \(after [\d,]+ failed attempts?\)$"
-)  # added to the error of a failed item
+# added to the error of a failed item
+ATTEMPTS_NOTE = re.compile(r" \(after [\d,]+ failed attempts?\)$")
 WITHHELD = "its words may quote the input: see `lanes explain`"
 
 

@@ -53,13 +53,11 @@ class WorkState(StrEnum):
 
     READY = "ready"  # from `ready_at`; a drain claims it (realtime), `depart` claims it (batch)
     CLAIMED = "claimed"  # until `lease_until`; its claimer saves it or gives it back, and once lost a rescuer ends the claim
-    SUBMITTED = (
-        "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
-    )
+    # owned by a batch; `collect` applies its result or returns it to `ready`
+    SUBMITTED = "submitted"
     DONE = "done"  # a saved attempt ended it; final
-    FAILED = (
-        "failed"  # the retry budget is spent or the input is poison; `lanes retry` makes it ready
-    )
+    # the retry budget is spent or the input is poison; `lanes retry` makes it ready
+    FAILED = "failed"
     CANCELED = "canceled"  # its item was canceled or amended; final
 
 
@@ -70,9 +68,8 @@ class ItemState(StrEnum):
     ROUTED = "routed"  # its work is ready; a drain or `depart` moves it
     WORKING = "working"  # claimed or in a batch; its claimer or `collect` moves it
     ANSWERED = "answered"  # a provisional result stands; the authoritative pass moves it
-    SETTLED = (
-        "settled"  # an authoritative result stands, or the provisional one was confirmed for good
-    )
+    # an authoritative result stands, or the provisional one was confirmed for good
+    SETTLED = "settled"
     FAILED = "failed"  # no answer will come unless a person retries it
     CANCELED = "canceled"  # withdrawn by its owner
 
@@ -155,9 +152,8 @@ class RolloutState(StrEnum):
     """The state of a rollout; each comment names what changes it next."""
 
     RUNNING = "running"  # a run of `migrate` measures, judges and moves it
-    WAITING_APPROVAL = (
-        "waiting_approval"  # a person resumes its suspended run; failed gates still take it back
-    )
+    # a person resumes its suspended run; failed gates still take it back
+    WAITING_APPROVAL = "waiting_approval"
     FINISHED = "finished"  # every step passed and its share stays; final
     ROLLED_BACK = "rolled_back"  # a gate failed, time ran out or a person declined; the share before is in force
     ABORTED = "aborted"  # a person ended it; the share before is in force

@@ -79,10 +79,8 @@ def _value_decays(evidence: Evidence) -> Criterion:
 
 def _fits_limits(evidence: Evidence) -> Criterion:
     """The busiest minute against each limit that the provider told: the scarcest decides."""
-    name, peak = (
-        "Volume fits the rate limits",
-        f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute",
-    )
+    name = "Volume fits the rate limits"
+    peak = f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute"
     scarcest = evidence.scarcest
     if scarcest is None:
         return Criterion(

@@ -155,27 +155,22 @@ class Evidence:
     due_before_batch: int = 0  # due before a batch is surely enough back
     batch_expected_s: float = 3600  # in which it is, with the confidence that the workload asks for
     peak_per_minute: int = 0
-    days_arrivals: Sequence[
-        int
-    ] = ()  # items of each whole day, the first and last cut days left out
+    # items of each whole day, the first and last cut days left out
+    days_arrivals: Sequence[int] = ()
     days_seen: Sequence[DayUse] = ()
     compared: int = 0
     corrected: int = 0
-    distance: float | None = (
-        None  # mean share of the fields that the newest corrections changed; None: there are none
-    )
+    # mean share of the fields that the newest corrections changed; None: there are none
+    distance: float | None = None
     consumers: Sequence[ConsumerUse] = ()
-    budget_month_usd: float | None = (
-        None  # what the workload's narrowest budget allows in a month; None: there is none
-    )
+    # what the workload's narrowest budget allows in a month; None: there is none
+    budget_month_usd: float | None = None
     limits: Sequence[LimitUse] = ()  # of the provider; none where none were told
     provider_discount: float = 0.5  # by which a token of batch's model is cheaper on batch
-    models: Sequence[
-        ModelPrice
-    ] = ()  # other models whose price is known; none where nothing was billed
-    savings: Savings | None = (
-        None  # None: nothing was answered, by other versions too, or what its calls share is not known
-    )
+    # other models whose price is known; none where nothing was billed
+    models: Sequence[ModelPrice] = ()
+    # None: nothing was answered, by other versions too, or what its calls share is not known
+    savings: Savings | None = None
     version: int = 1
     of_others: int = 0
 
@@ -245,10 +240,8 @@ def prices(evidence: Evidence) -> Prices | None:
     """
     realtime, batch, ratio = evidence.realtime, evidence.batch, _estimated_ratio(evidence)
     if _has_bill(realtime) and _has_bill(batch):
-        level, batch_level = (
-            realtime.billed_usd / realtime.list_usd,
-            batch.billed_usd / batch.list_usd,
-        )
+        level = realtime.billed_usd / realtime.list_usd
+        batch_level = batch.billed_usd / batch.list_usd
         packing = (ratio / evidence.batch_list_share) if ratio else 1.0
         whole_usd = realtime.list_usd + batch.list_usd / packing
         return Prices(

@@ -55,10 +55,8 @@ def _cases(evidence: Evidence, even: BreakEven) -> Iterator[tuple[str, BreakEven
 
 
 def _with(model: ModelPrice, even: BreakEven) -> BreakEven:
-    realtime_usd, batch_usd = (
-        even.realtime_usd * model.realtime_factor,
-        even.batch_usd * model.batch_factor,
-    )
+    realtime_usd = even.realtime_usd * model.realtime_factor
+    batch_usd = even.batch_usd * model.batch_factor
     return replace(
         even,
         realtime_usd=realtime_usd,

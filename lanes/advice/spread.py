@@ -46,9 +46,8 @@ class Spread:
 
     days: int
     items_per_month: Interval | None = None  # None too where the volume was stated
-    realtime_usd: Interval | None = (
-        None  # the provider's part, as all of it on a lane in the next two
-    )
+    # the provider's part, as all of it on a lane in the next two
+    realtime_usd: Interval | None = None
     batch_usd: Interval | None = None
     realtime_total_usd: Interval | None = None
     batch_total_usd: Interval | None = None
@@ -144,9 +143,8 @@ def _jackknife(without: Sequence[float], figure: float, least: float) -> Interva
     """The interval of a figure by what it is without each of the days; no lower than `least`."""
     if not all(isfinite(each) for each in (*without, figure)):
         return None
-    from scipy.special import (
-        stdtrit,
-    )  # takes half a second, and only who asks for an interval needs it
+    # takes half a second, and only who asks for an interval needs it
+    from scipy.special import stdtrit
 
     n = len(without)
     mean = fsum(without) / n

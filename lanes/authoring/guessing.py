@@ -53,9 +53,8 @@ class InputColumn:
     times: int = 0
     counts: Counter[Value] | None = field(default_factory=Counter)
     lines: dict[Value, list[Mapping[str, Any]]] = field(default_factory=dict)
-    _seen: set[int] | None = (
-        None  # of its values, while none came twice; only where its name may be that of a key
-    )
+    # of its values, while none came twice; only where its name may be that of a key
+    _seen: set[int] | None = None
 
     def __post_init__(self) -> None:
         if KEYS.fullmatch(self.name):

@@ -3,12 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import (
-    DBAPIError,
-    InvalidRequestError,
-    ResourceClosedError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, ResourceClosedError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.errors import (
@@ -21,12 +16,8 @@ from lanes.errors import (
 )
 from lanes.store.locks import DEADLOCK
 
-AWAY = (
-    "08",
-    "53",
-    "57",
-    "58",
-)  # classes: connection, resources, operator's intervention (restart, time limit), system
+# classes: connection, resources, operator's intervention (restart, time limit), system
+AWAY = ("08", "53", "57", "58")
 NO_SCHEMA = ("3F000", "42P01", "42703", "42883")  # no such schema, table, column, function
 
 

@@ -45,12 +45,10 @@ class Following:
         self._began_at = clock(connection)
         self._news = News(connection, wanted.workload)
         self._heard = False
-        self._shown: dict[
-            ItemId, Listed
-        ] = {}  # of the pages, what changed meanwhile: it is no news
-        self._unread: Sequence[
-            Listed
-        ] = ()  # others had them locked when their read was to be recorded
+        # of the pages, what changed meanwhile: it is no news
+        self._shown: dict[ItemId, Listed] = {}
+        # others had them locked when their read was to be recorded
+        self._unread: Sequence[Listed] = ()
         self._locked: Sequence[Listed] = ()  # the same of the last look
 
     def look(self, connection: Connection) -> list[Listed]:

@@ -160,12 +160,10 @@ class Lookout:
         self._guard = threading.Lock()
         self._waiting: set[Waiter] = set()
         self._owed: set[Waiter] = set()  # a look at once: those who came, or whose time is up
-        self._roused: set[Callable[[], object]] = (
-            set()
-        )  # whenever something may have been committed
-        self._stir: Callable[[], object] = (
-            int  # tells the thread that looks are owed, once it is there
-        )
+        # whenever something may have been committed
+        self._roused: set[Callable[[], object]] = set()
+        # tells the thread that looks are owed, once it is there
+        self._stir: Callable[[], object] = int
         self._ended = False
 
     def start(self) -> None:

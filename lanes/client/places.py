@@ -21,9 +21,8 @@ from lanes.store.locks import TRIES, repeated
 from lanes.store.signals import LIMITS
 
 KEPT = 2  # connections that stay open between two calls
-COMMITTED = (
-    "READ COMMITTED"  # admission looks again at what others committed while it waited for them
-)
+# admission looks again at what others committed while it waited for them
+COMMITTED = "READ COMMITTED"
 NO_WAITING = (
     "who waits within a transaction waits in vain: what it sent is answered only after its commit, and what it reads may be "
     "old; commit, then wait on a handle of the database's address"

@@ -252,9 +252,7 @@ class DecideBatch(PersonAction):
         description="Its id at the provider, such as msgbatch_01ab; required to adopt.",
     )
     sure: bool = Field(
-        default=False,
-        title="Sure",
-        description="On: do it. Off: only say what it may cost.",
+        default=False, title="Sure", description="On: do it. Off: only say what it may cost."
     )
 
     @property

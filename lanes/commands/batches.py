@@ -105,9 +105,7 @@ def _decide(
         said = do(connection, BatchId(batch), now=now) if yes else sentence(decision, at_stake)
     data = {**asdict(at_stake), "decision": decision, "done": yes, "said": said}
     tell(
-        said if yes else f"{said}.\nNothing was changed; add --yes to do it.",
-        data,
-        as_json=as_json,
+        said if yes else f"{said}.\nNothing was changed; add --yes to do it.", data, as_json=as_json
     )
 
 

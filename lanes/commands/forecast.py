@@ -17,14 +17,7 @@ from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Columns
 from lanes.commands.options import by as moment
-from lanes.commands.running import (
-    WrongUsage,
-    check_file,
-    command,
-    database,
-    print_json,
-    screen,
-)
+from lanes.commands.running import WrongUsage, check_file, command, database, print_json, screen
 from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
 from lanes.errors import SetupError, UnknownWorkload

@@ -158,11 +158,7 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
 
 
 def previewed(
-    connection: Connection,
-    version: Version,
-    lanes: LaneConditions,
-    sent: Submission,
-    now: datetime,
+    connection: Connection, version: Version, lanes: LaneConditions, sent: Submission, now: datetime
 ) -> tuple[ItemPreview, dict[str, Any]]:
     """Return what the item would ask and cost, and its payload as the database would hold it.
 

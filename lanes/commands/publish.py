@@ -14,14 +14,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Overwrite
-from lanes.commands.running import (
-    command,
-    database,
-    print_json,
-    put,
-    read_definition,
-    screen,
-)
+from lanes.commands.running import command, database, print_json, put, read_definition, screen
 from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report import definition

@@ -93,9 +93,8 @@ def results(
         _listen_to_signals()
     try:
         with database() as pool:
-            pool = pool.execution_options(
-                isolation_level="READ COMMITTED"
-            )  # `News` counts on what each statement sees
+            # `News` counts on what each statement sees
+            pool = pool.execution_options(isolation_level="READ COMMITTED")
             with pool.begin() as connection:
                 schemas = listing.schemas(connection, workload)
                 since_ = moment(since, clock(connection), "--since ") if since is not None else None

@@ -207,10 +207,8 @@ def _print_doors(console: Console, sent: SentItems) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
     if sent.earlier:
-        now, before = (
-            counted(sent.total - len(sent.earlier), "item"),
-            counted(len(sent.earlier), "item"),
-        )
+        now = counted(sent.total - len(sent.earlier), "item")
+        before = counted(len(sent.earlier), "item")
         parts = f"{now} sent now, which the figures below are about, and {before} that entered as if they had come minutes ago"
         console.print(f"  {parts}: no batch is back in time for these", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:
@@ -248,9 +246,8 @@ def next_steps(
 ) -> list[NextStep]:
     """Commands for the answers, for the story of one of the items, and for an event of one's own."""
     steps = [NextStep("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
-    told = [
-        each for each in examples if plain(each.key, most=200) == each.key
-    ]  # what can be copied from a terminal
+    # what can be copied from a terminal
+    told = [each for each in examples if plain(each.key, most=200) == each.key]
     for each in sorted(told, key=lambda each: not each.was)[:1]:
         story = f"{at.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
         steps.append(NextStep("see what happened to one item, and why", story))

@@ -49,9 +49,8 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     runs = runs_with(settings, home)
     with ThreadPoolExecutor(2) as beside:
         asked = beside.submit(components, runs, home)
-        beside.submit(
-            prices.load
-        )  # while the database answers: advice asks for prices, and for the law of batches
+        # while the database answers: advice asks for prices, and for the law of batches
+        beside.submit(prices.load)
         beside.submit(import_module, "lanes.routing.turnaround")
         figures = _figures(hours, runs)
         found = asked.result()

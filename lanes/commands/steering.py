@@ -13,14 +13,7 @@ from sqlalchemy import Connection
 
 from lanes.commands.actions import AbortRollout, EndSplit, HoldRollout, Pause, Resume, SetSplit
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
-from lanes.commands.running import (
-    WrongUsage,
-    command,
-    database,
-    perform,
-    tell,
-    transaction,
-)
+from lanes.commands.running import WrongUsage, command, database, perform, tell, transaction
 from lanes.errors import ActionRefused
 from lanes.report.rollout import where_it_stands
 from lanes.rollouts.rollout import Rollout

@@ -15,9 +15,8 @@ from lanes.errors import Refused
 from lanes.json_data import why_unfit_label
 from lanes.units import counted
 
-LONGEST_LINE = (
-    16 * 1024**2
-)  # bytes; a payload has 4 MiB at most, and JSON may write a byte with several
+# bytes; a payload has 4 MiB at most, and JSON may write a byte with several
+LONGEST_LINE = 16 * 1024**2
 MOST_COLUMNS = 1_000  # of a CSV file
 NAMED_COLUMNS = 30  # where one is missing
 SHOWN_BYTES = 4 * 1024  # what is kept of a line that is too long
@@ -63,9 +62,8 @@ class BadLine:
     key: str | None = None
 
 
-Row = tuple[
-    int, str, "dict[str, Any] | Refused"
-]  # number, what can be shown, the fields or why there are none
+# number, what can be shown, the fields or why there are none
+Row = tuple[int, str, "dict[str, Any] | Refused"]
 TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
 
 
@@ -99,9 +97,8 @@ def read_lines(
         ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
             one twice.
     """
-    name = path.name.encode(
-        errors="replace"
-    ).decode()  # a file's name need not be Unicode, a key must
+    # a file's name need not be Unicode, a key must
+    name = path.name.encode(errors="replace").decode()
     for number, content, fields in read_rows(path, layout):
         place = f"{name}:{number}"
         if isinstance(fields, Refused):

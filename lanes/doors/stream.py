@@ -17,9 +17,8 @@ OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes
 
 LOOK_BACK = timedelta(days=1)  # how long after it occurred an event is still found
 SPAN = timedelta(minutes=5)  # of stored events that are counted together
-SMALL = (
-    1_000  # events; a span that goes on is read again whenever it has grown, while it holds no more
-)
+# events; a span that goes on is read again whenever it has grown, while it holds no more
+SMALL = 1_000
 
 
 class Occurrence(Protocol):

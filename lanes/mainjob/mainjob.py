@@ -67,9 +67,8 @@ class SentItems:
     """What this run sent, and what its doors said."""
 
     keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
-    earlier: list[str] = field(
-        default_factory=list
-    )  # of these, the keys of what came before the run
+    # of these, the keys of what came before the run
+    earlier: list[str] = field(default_factory=list)
     scene: Scene | None = None  # what goes on beside them
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)

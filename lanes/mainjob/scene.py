@@ -102,9 +102,8 @@ def _event(sample: SampleSubmission, event: str, event_id: UUID, now: datetime) 
     }
 
 
-DUE_IN = timedelta(
-    seconds=26
-)  # from now on: the second look takes an item over about 22 s before it is due
+# from now on: the second look takes an item over about 22 s before it is due
+DUE_IN = timedelta(seconds=26)
 SPARE = timedelta(seconds=10)  # by which it came earlier than a batch would have needed
 PATIENCE = timedelta(seconds=1)  # with the locks of others
 MOST = 1_000  # items that no router has seen, among which those are looked for
@@ -136,11 +135,9 @@ def admit_earlier(
         for each in unrouted.received(connection, MOST, of=[workload])
         if each.arrived.key in keys
     ]
-    splits, estimates, prospects = (
-        workloads.splits(connection),
-        sharing.estimates(connection, now=now),
-        Prospects(laws, then),
-    )
+    splits = workloads.splits(connection)
+    estimates = sharing.estimates(connection, now=now)
+    prospects = Prospects(laws, then)
     decided = [
         (
             each,
@@ -155,14 +152,12 @@ def admit_earlier(
     return [each.arrived.key for each in received]
 
 
-AT_ONCE = frozenset(
-    {"support-desk", "page", "appeals"}
-)  # consumers that read an answer as soon as it is there
+# consumers that read an answer as soon as it is there
+AT_ONCE = frozenset({"support-desk", "page", "appeals"})
 SENT_AGAIN_AFTER_S = 10.0  # an amendment that was not applied by then
 GIVEN_UP_AFTER_S = 45.0  # the longest wait for late data; the report shows a lost event
-ENTERED_WITHIN_S = (
-    30.0  # `collect`, which takes late items to real time, begins within seconds of a start
-)
+# `collect`, which takes late items to real time, begins within seconds of a start
+ENTERED_WITHIN_S = 30.0
 
 LATE = text("""
 select workload, key, answered_at is not null as answered, revision > 0 as amended from lanes.item

@@ -14,14 +14,12 @@ from lanes.money.always_valid import SampleShare, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
 from lanes.words import Lane, Verdict
 
-FALSE_ALARM = (
-    0.01  # probability that a share at its limit breaks a promise, however often it is looked at
-)
+# probability that a share at its limit breaks a promise, however often it is looked at
+FALSE_ALARM = 0.01
 TOO_SURE = 0.05  # a share is below its limit if a share at the limit gave so few hits with at most this probability
 LEAST_HITS = 5  # of a breach: tries of the same item are alike and count as one
-LEAST_CLEAN = (
-    20  # samples without a hit that end an incident of batches, for which time proves nothing
-)
+# samples without a hit that end an incident of batches, for which time proves nothing
+LEAST_CLEAN = 20
 STAYS = timedelta(minutes=15)  # minimum duration of a share's incident, against flapping
 STAYS_DOUBTFUL = timedelta(hours=2)  # the same if it ends without hits among few samples
 NOWHERE = frozenset[Lane]()

@@ -21,22 +21,14 @@ from lanes.promises.assessment import (
     share_verdict,
     verdict,
 )
-from lanes.promises.incident import (
-    TERMS,
-    Incident,
-    IncidentState,
-    Promise,
-    batch_subject,
-    lane_of,
-)
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, batch_subject, lane_of
 from lanes.units import clock, counted, seconds, share
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload.version import Version
 
 JUDGED_FOR = timedelta(hours=24)  # how long a collected batch counts for its workload
-START_WITHIN = timedelta(
-    minutes=10
-)  # of a departure: the opening of the off-peak window, and hourly in it
+# of a departure: the opening of the off-peak window, and hourly in it
+START_WITHIN = timedelta(minutes=10)
 # States in which no item waits for the batch any more.
 CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
 

@@ -79,7 +79,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.PROVIDER_FROZEN: "the sentence above is what the last call met",
 }
 UNSTAKED: Mapping[Promise, str] = {
-    Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
+    Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays"
 }
 UNSAMPLED: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "it is about a block, not about an item",

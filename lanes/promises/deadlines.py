@@ -16,9 +16,8 @@ from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
 
 MISSED_WITHIN = timedelta(hours=1)  # the window of the share of missed due times
-CALM_FOR = timedelta(
-    minutes=10
-)  # without new items at risk, before the incident ends, against flapping
+# without new items at risk, before the incident ends, against flapping
+CALM_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)

@@ -26,17 +26,14 @@ class Promise(StrEnum):
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
     BATCH_UNCLEAR = "batch_unclear"  # every batch can be collected without a person
-    BATCH_INCOMPLETE = (
-        "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
-    )
+    # every item of a collected batch has exactly one outcome, from a result
+    BATCH_INCOMPLETE = "batch_incomplete"
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
-    REALTIME_SLOW = (
-        "realtime_slow"  # 95 % of the answers come within the limit, from received to answered
-    )
+    # 95 % of the answers come within the limit, from received to answered
+    REALTIME_SLOW = "realtime_slow"
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
-    AUTHORITATIVE_FAILED = (
-        "authoritative_failed"  # every provisional answer gets its authoritative pass
-    )
+    # every provisional answer gets its authoritative pass
+    AUTHORITATIVE_FAILED = "authoritative_failed"
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
     ITEMS_FAILED = "items_failed"  # no item ends without an answer
     PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model

@@ -271,11 +271,9 @@ def read_batch(view: Any) -> ProviderBatch:
     """
     if not isinstance(view, dict):
         raise ValueError("the view of a batch is not an object")
-    batch_id, status, told = (
-        view.get("id"),
-        view.get("processing_status"),
-        view.get("request_counts"),
-    )
+    batch_id = view.get("id")
+    status = view.get("processing_status")
+    told = view.get("request_counts")
     if not (isinstance(batch_id, str) and BATCH_ID.fullmatch(batch_id)):
         raise ValueError("the view of a batch has no id that can be asked for")
     counts = (

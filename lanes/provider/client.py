@@ -26,13 +26,10 @@ if TYPE_CHECKING:
 
 MESSAGES = "/v1/messages"
 SILENCE_S = 60.0  # the longest silence of a connection
-REFUSED = (
-    Action.SPLIT,
-    Action.POISON,
-)  # the request itself is refused: a smaller one may be accepted
-Hear = Callable[
-    [Mapping[str, str]], object
-]  # receives the headers of every answer, whatever its status
+# the request itself is refused: a smaller one may be accepted
+REFUSED = (Action.SPLIT, Action.POISON)
+# receives the headers of every answer, whatever its status
+Hear = Callable[[Mapping[str, str]], object]
 # Returns the items of a pack for which a call may begin.
 Begin = Callable[[Sequence[ClaimedWork]], Awaitable[Sequence[ClaimedWork]]]
 
@@ -204,7 +201,6 @@ def _body(writer: Writer, part: Sequence[ClaimedWork], ids: Sequence[str], marke
     try:
         return writer.write(questions(part, ids), marked=marked)
     except Exception as error:
-        detail = (
-            f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
-        )
+        # its text may quote the input
+        detail = f"the request cannot be written: {type(error).__name__}"
         raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

@@ -22,11 +22,8 @@ class Action(StrEnum):
 
 
 OF_MODEL = (Action.FORBIDDEN, Action.UNKNOWN_MODEL)  # say nothing of the account's other models
-FREEZES = (
-    Action.STOP_PAYING,
-    Action.MISCONFIGURED,
-    *OF_MODEL,
-)  # the work is kept and spends no retry budget
+# the work is kept and spends no retry budget
+FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, *OF_MODEL)
 _BUSY = (Action.SLOW_DOWN, Action.SHED)
 
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")

@@ -6,12 +6,10 @@ from lanes.settling.outcome import Response
 from lanes.text import plain
 from lanes.workload.prices import Usage
 
-MOST_BYTES = (
-    8 * 1024 * 1024
-)  # of one answer, or one line of results: more than the longest answer of a model takes
-MOST_TOKENS = (
-    100_000_000  # of one kind in one message: a hundred times the longest prompt that a model takes
-)
+# of one answer, or one line of results: more than the longest answer of a model takes
+MOST_BYTES = 8 * 1024 * 1024
+# of one kind in one message: a hundred times the longest prompt that a model takes
+MOST_TOKENS = 100_000_000
 LONGEST_NAME = 256  # characters of the id of a message or a batch, and of a model
 LONGEST_SAID = 500  # characters that are kept of an error's text
 
@@ -98,11 +96,9 @@ def _tokens(used: dict[str, Any], name: str, *, required: bool = False) -> int:
 
 def _answer(message: dict[str, Any]) -> tuple[str, str | None]:
     """Return (the text of the message, why its answer cannot be read)."""
-    kind, stop_reason, content = (
-        message.get("type", "message"),
-        message.get("stop_reason"),
-        message.get("content"),
-    )
+    kind = message.get("type", "message")
+    stop_reason = message.get("stop_reason")
+    content = message.get("content")
     if kind != "message":
         return "", f"the answer is no message: its type is {_kind(kind)}"
     if not isinstance(stop_reason, str | None):

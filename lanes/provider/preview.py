@@ -110,13 +110,7 @@ def _of_size(version: Version, payload_bytes: int) -> Iterator[str]:
 
 
 def _of_route(
-    item: ArrivedItem,
-    version: Version,
-    route: Route,
-    splits: Splits,
-    *,
-    keyed: bool,
-    now: datetime,
+    item: ArrivedItem, version: Version, route: Route, splits: Splits, *, keyed: bool, now: datetime
 ) -> Iterator[str]:
     if route.lane is Lane.BATCH:
         window = version.spec.window

@@ -260,11 +260,9 @@ def _said(result: dict[str, Any]) -> Response | RequestFault | Judgment:
 
 def _fault(result: dict[str, Any]) -> RequestFault:
     error = _object(_object(result.get("error")).get("error"))
-    kind, message, code = (
-        error.get("type"),
-        error.get("message"),
-        _object(error.get("details")).get("error_code"),
-    )
+    kind = error.get("type")
+    message = error.get("message")
+    code = _object(error.get("details")).get("error_code")
     return RequestFault(
         told(kind, message if isinstance(message, str) else "", code),
         f"{quoted(kind)}: {quoted(message)}",

@@ -49,11 +49,7 @@ def break_even(advice: Advice, known: Spread) -> list[Figure]:
     needs, even = advice.needs, advice.break_even
     upkeep = "what keeping it costs, beside the provider's bill"
     found = [
-        Figure(
-            "Items a month",
-            _volume(advice, known),
-            "at the pace of the period, or as stated",
-        ),
+        Figure("Items a month", _volume(advice, known), "at the pace of the period, or as stated"),
         Figure("Batch lane a month", _lane_month(Lane.BATCH, advice), upkeep),
         Figure("Real-time lane a month", _lane_month(Lane.REALTIME, advice), upkeep),
         Figure(

@@ -35,10 +35,8 @@ def _parts(before: Any, after: Any) -> Iterator[Text]:
         if before.splitlines() == after.splitlines():
             yield Text("the end of a line")
     elif isinstance(before, list) and isinstance(after, list):
-        went, came = (
-            [each for each in before if each not in after],
-            [each for each in after if each not in before],
-        )
+        went = [each for each in before if each not in after]
+        came = [each for each in after if each not in before]
         yield from (_line("-", _shown(each)) for each in went)
         yield from (_line("+", _shown(each)) for each in came)
         if not went and not came:

@@ -25,10 +25,8 @@ Place = tuple[str, ...]  # of a field in an output: its name, below those of the
 # spreadsheet that parts cells there begins a new one.
 UNSEEN = r"[^\S\n]|[\u200b-\u200f\u2060\ufeff]"  # what some programs drop from the front of a cell
 FORMULA = re.compile(rf"(\A|[;\n])((?:{UNSEEN})*[=+\-@\uff1d\uff0b\uff0d\uff20])")
-OF_SCHEMA = (
-    "output",
-    "label",
-)  # have a column for each field of the schema, and one for the rest, as JSON
+# have a column for each field of the schema, and one for the rest, as JSON
+OF_SCHEMA = ("output", "label")
 MOST_SHOWN = 400  # characters of an answer in a table
 WIDE = 110  # columns of a terminal that shows the standing too
 

@@ -4,17 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from lanes.report import summary
-from lanes.report.charts import (
-    BATCH,
-    NEUTRAL,
-    REALTIME,
-    Bar,
-    Group,
-    Series,
-    bars,
-    data_uri,
-    lines,
-)
+from lanes.report.charts import BATCH, NEUTRAL, REALTIME, Bar, Group, Series, bars, data_uri, lines
 from lanes.report.figures import BatchFigures, CostFigures, LaneFigures, RouteFigures
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import lane_name, reason_name, title_of
@@ -152,10 +142,8 @@ def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
 
 
 def _throughput(batch: BatchFigures) -> Bar:
-    per_minute, home = (
-        batch.items_per_minute_until_ended or 0.0,
-        batch.items_per_minute_until_collected,
-    )
+    per_minute = batch.items_per_minute_until_ended or 0.0
+    home = batch.items_per_minute_until_collected
     shown = rate(per_minute) + ("" if home is None else f" ({rate(home)})")
     return Bar(f"#{batch.batch_id}, {counted(batch.items, 'item')}", per_minute, shown, BATCH)
 

@@ -40,9 +40,8 @@ class Measure(StrEnum):
     ERROR_RATE = "error_rate"  # share of the items of which a try failed, which it shed, or which are out too long
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
-    AGREEMENT = (
-        "agreement"  # share of the items whose authoritative pass confirmed the provisional answer
-    )
+    # share of the items whose authoritative pass confirmed the provisional answer
+    AGREEMENT = "agreement"
 
 
 UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a `min`

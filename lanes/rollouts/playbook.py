@@ -165,9 +165,8 @@ def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
             ):
                 continue  # its parts were refused, which made it short
             said = WORDING.get(each["type"], each["msg"]).removeprefix("Value error, ")
-            if not path and said.startswith(
-                "steps."
-            ):  # a rule over the whole file names its place itself
+            # a rule over the whole file names its place itself
+            if not path and said.startswith("steps."):
                 where, said = said.split(": ", 1)
                 path = [int(part) if part.isdigit() else part for part in where.split(".")]
             problems.append(

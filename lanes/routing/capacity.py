@@ -159,14 +159,10 @@ def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
 
 
 FEWEST = 20  # with fewer tries the workload's settings say more
-INPUT_QUANTILE, OUTPUT_QUANTILE = (
-    0.9,
-    0.95,
-)  # the next answer's headers correct for larger calls
-LOWEST, HIGHEST = (
-    0.01,
-    10.0,
-)  # bounds within which a learned ratio is believed
+# the next answer's headers correct for larger calls
+INPUT_QUANTILE, OUTPUT_QUANTILE = (0.9, 0.95)
+# bounds within which a learned ratio is believed
+LOWEST, HIGHEST = (0.01, 10.0)
 
 
 @dataclass(frozen=True, slots=True)

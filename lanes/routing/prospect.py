@@ -53,10 +53,8 @@ class Prospect:
         requests: int | None = None,
     ) -> None:
         spec = version.spec
-        self.confidence, self._asked = (
-            spec.confidence,
-            f"; {percent(spec.confidence)} is required",
-        )
+        self.confidence = spec.confidence
+        self._asked = f"; {percent(spec.confidence)} is required"
         batches = BatchProfile.of(version)
         self._scheduled = BatchDeparture(
             batches, turnarounds, spec.window.next_departure(now) + LEAD, requests

@@ -40,11 +40,9 @@ class Room:
         """Return why an item that may wait would not be asked within that time, None where it would, as far as is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._known, now + within
-        since_s, more, beside = (
-            max(0.0, (now - load.at).total_seconds()),
-            self._one_more(version),
-            self._added,
-        )
+        since_s = max(0.0, (now - load.at).total_seconds())
+        more = self._one_more(version)
+        beside = self._added
         workload, model = version.workload, version.spec.realtime_model
         takes_s = load.drain_s(workload, model, until=until, more=more, beside=beside)
         if takes_s - since_s <= within_s:
@@ -80,9 +78,8 @@ class Room:
 
     def _part_of_a_call(self, version: Version) -> Need:
         spec, pack = version.spec, self._sharing.pack_of(version, Lane.REALTIME)
-        read = shared_tokens(spec) * self._sharing.hit_rates.get(
-            (version.id, Lane.REALTIME), 0.0
-        )  # which no limit counts
+        # which no limit counts
+        read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)
         return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
     def _one_more(self, version: Version) -> AddedItems:

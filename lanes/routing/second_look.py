@@ -29,12 +29,10 @@ COMMITS = timedelta(seconds=1)  # until rescued work can be claimed
 SLACK = timedelta(seconds=14)  # a try may fail, and a micro-batch gathers for some seconds
 MARGIN = LOOKS_EVERY + COMMITS + SLACK
 UNSURE = 1.25  # times what real time needs for what goes before: the rate is an estimate, too
-BOUND_AHEAD = timedelta(
-    hours=12
-)  # items bound to batch are reported as at risk this early, because only people can help
-AHEAD = (
-    3 * LOOKS_EVERY
-)  # real time is given this much work; the rest may wait for its batch until the next look
+# items bound to batch are reported as at risk this early, because only people can help
+BOUND_AHEAD = timedelta(hours=12)
+# real time is given this much work; the rest may wait for its batch until the next look
+AHEAD = 3 * LOOKS_EVERY
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +203,8 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
     added = dict[str, AddedItems]()
     chosen: list[tuple[DoubtfulItem, float]] = []
     at_risk: list[DoubtfulItem] = []
-    presses = Counter[
-        str | None
-    ]()  # how many of the chosen have to begin, of all models and of each
+    # how many of the chosen have to begin, of all models and of each
+    presses = Counter[str | None]()
     for each in candidates:
         of, call = each.of, load.call_of(each.model)
         workload = of.version.workload

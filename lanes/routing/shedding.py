@@ -20,9 +20,8 @@ from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 SETTLED = timedelta(seconds=5)  # nothing is shed for a model that has rested for less
-SOON = timedelta(
-    seconds=10
-)  # work that is served by then stays, however late: the next claims take it
+# work that is served by then stays, however late: the next claims take it
+SOON = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +67,8 @@ class Shedding:
     ) -> None:
         known = {each.model: each for each in rests}
         self._rests = {model: each for model, each in known.items() if now - each.since >= SETTLED}
-        served = [
-            each for each in load.queues if each.model not in known
-        ]  # models that rest take no places
+        # models that rest take no places
+        served = [each for each in load.queues if each.model not in known]
         self._load = replace(load, queues=served).as_known()
         self._budgets, self._prospects, self._now = budgets, prospects, now
 

@@ -23,10 +23,8 @@ ENOUGH = 20.0  # weight of the batches of an hour from which its own law is used
 HOURS_BESIDE = 1  # this many hours before and after count as the same hour
 LARGER = (100, 10_000)  # requests from which a batch is of the next size class
 ALARM = 5.0  # log likelihood ratio from which a change of the provider is assumed
-DOUBT, A_DAY_S = (
-    2.0,
-    86_400.0,
-)  # a change for the better needs more evidence and a whole day, because nights are quicker too
+# a change for the better needs more evidence and a whole day, because nights are quicker too
+DOUBT, A_DAY_S = (2.0, 86_400.0)
 STATED = 0.95  # probability at which statements are checked
 GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds for each miss, and at most
 LONGEST = 1e9  # seconds: no batch is awaited longer
@@ -94,9 +92,8 @@ class Turnaround:
             len(weight), None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0))
         )
         first = _kaplan_meier(seen, weight, usual.total_seconds())
-        out = (
-            _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first
-        )  # the prior lies around what was seen
+        # the prior lies around what was seen
+        out = _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first
         odds = math.exp(shift)
         self._out: list[float] = [1.0, *(out * odds / (1.0 + out * (odds - 1.0))).tolist()]
 
@@ -161,10 +158,8 @@ class Turnarounds:
     ) -> Turnaround:
         seen, median = self._in_force(model, usual), usual
         if size is not None:
-            seen, median = (
-                seen.only(_size_classes(seen) == size),
-                self._law(model, None, None, usual).within(0.5),
-            )
+            seen = seen.only(_size_classes(seen) == size)
+            median = self._law(model, None, None, usual).within(0.5)
         if hour is not None:
             left_hour = (self.read_at.timestamp() - seen.age_s) // 3_600 % 24
             seen = seen.only(numpy.abs((left_hour - hour + 12) % 24 - 12) <= HOURS_BESIDE)
@@ -194,16 +189,13 @@ def since_change(seen: ObservedBatches, usual: timedelta) -> int:
     found, most, newer = number, ALARM, 2
     while newer <= number - 2:
         is_newer = numpy.arange(number) >= number - newer
-        expected, back, known = (
-            0.0,
-            float(seen.back[is_newer].sum()),
-            float(weight[~is_newer].sum()),
-        )
+        expected = 0.0
+        back = float(seen.back[is_newer].sum())
+        known = float(weight[~is_newer].sum())
         for those, median_s in zip(alike, medians, strict=True):
             out = _kaplan_meier(seen.only(those & ~is_newer), weight[those & ~is_newer], median_s)
-            cells = place[
-                those & is_newer
-            ]  # between the hazards before and after their cell, where many are back at once
+            # between the hazards before and after their cell, where many are back at once
+            cells = place[those & is_newer]
             expected -= float(numpy.log(out[cells] * out[numpy.maximum(cells - 1, 0)]).sum()) / 2
         ratio = (back * math.log(back / expected) if back else 0.0) - back + expected
         ratio *= known / (known + expected)
@@ -220,9 +212,8 @@ def correction(seen: ObservedBatches) -> float:
     Hits and misses both count from when the stated time has passed, because hits alone are known before.
     """
     missed = seen.took_s > seen.stated_s
-    decided = (seen.age_s >= seen.stated_s) & (
-        missed | (seen.back == 1)
-    )  # other ends before that time show nothing
+    # other ends before that time show nothing
+    decided = (seen.age_s >= seen.stated_s) & (missed | (seen.back == 1))
     surprise = (seen.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
     return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
 

@@ -14,16 +14,13 @@ from lanes.settling.outcome import Attempt, Judgment, Response, judge
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
-UNANSWERABLE = (
-    "it could not be answered for"  # starts the error of work that was given up automatically
-)
+# starts the error of work that was given up automatically
+UNANSWERABLE = "it could not be answered for"
 LOST_LEASE = "claim timeout"  # starts the error of an attempt whose claim was not renewed in time
-LEAST_REFUSED = (
-    3  # refusals in the same words: of several calls they blame the version, of one item the item
-)
-MOST_REFUSED = (
-    20  # refused calls of a version that was answered before, because single items may be to blame
-)
+# refusals in the same words: of several calls they blame the version, of one item the item
+LEAST_REFUSED = 3
+# refused calls of a version that was answered before, because single items may be to blame
+MOST_REFUSED = 20
 LASTING = timedelta(minutes=10)  # how long they are refused without an answer of the version
 LOST = Judgment(Outcome.MISSING, error="the batch ended without a result for it")
 

@@ -20,9 +20,8 @@ class Holds:
 
     paused_at: datetime | None = None  # of its workload
     budgets: Sequence[BudgetStatus] = ()  # that pay for it
-    incidents: Sequence[
-        Row
-    ] = ()  # open ones of the promises that hold work: promise, subject, why, opened_at
+    # open ones of the promises that hold work: promise, subject, why, opened_at
+    incidents: Sequence[Row] = ()
     # open ones by model, with the account
     circuits: Mapping[str, tuple[str, Circuit]] = field(
         default_factory=dict[str, tuple[str, Circuit]]
@@ -100,10 +99,8 @@ def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
     ]
     if not found:
         return None
-    since, why = (
-        clock(found[0]["opened_at"], beside=now),
-        found[0]["why"] or "the provider refuses every call",
-    )
+    since = clock(found[0]["opened_at"], beside=now)
+    why = found[0]["why"] or "the provider refuses every call"
     return (
         f"waits: the provider has refused calls since {since} ({why}); it ends with the first call that is accepted: correct "
         "the setting (after a new key, `lanes up`), `lanes doctor` names it"

@@ -11,11 +11,8 @@ from typing import Any
 from lanes.ids import ItemId
 from lanes.words import ItemState, Lane, Standing
 
-TOLD = (
-    ItemState.ANSWERED,
-    ItemState.SETTLED,
-    ItemState.FAILED,
-)  # the states that followers hear of
+# the states that followers hear of
+TOLD = (ItemState.ANSWERED, ItemState.SETTLED, ItemState.FAILED)
 
 
 @dataclass(frozen=True)

@@ -223,8 +223,7 @@ def _broken_rule(fault: AnswerFault) -> str:
     if not fault.keyword:
         return fault.message
     where = "/".join(map(str, fault.path))[:200] or "the root"
-    lacks = (
-        fault.message if fault.keyword == "required" else None
-    )  # it names a property of the schema
+    # it names a property of the schema
+    lacks = fault.message if fault.keyword == "required" else None
     rule = lacks or f"its rule is {fault.keyword} {json.dumps(fault.value, ensure_ascii=False)}"
     return f"the answer breaks the schema at {where}: {rule:.300}"

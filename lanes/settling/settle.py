@@ -11,23 +11,13 @@ from lanes.units import counted
 from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))  # of work, and of batches
-FREE = (  # the item was not tried, or not alone: these spend no retry budget
-    Outcome.CANCELED,
-    Outcome.EXPIRED,
-    Outcome.PACK_REFUSED,
-    Outcome.UNSERVED,
-)
-ANSWERED = (  # the provider works: no rest is needed
-    Outcome.INVALID,
-    Outcome.REFUSED,
-    Outcome.TRUNCATED,
-    Outcome.PACK_REFUSED,
-)
+# the item was not tried, or not alone: these spend no retry budget
+FREE = (Outcome.CANCELED, Outcome.EXPIRED, Outcome.PACK_REFUSED, Outcome.UNSERVED)
+# the provider works: no rest is needed
+ANSWERED = (Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.PACK_REFUSED)
 HOPELESS = (Outcome.POISON,)  # the same input will fail again, on either lane
-FINAL = (
-    *HOPELESS,
-    Outcome.GIVEN_UP,
-)  # not tried again on this lane, even with retry budget left
+# not tried again on this lane, even with retry budget left
+FINAL = (*HOPELESS, Outcome.GIVEN_UP)
 
 
 class BatchDebt(StrEnum):
@@ -139,9 +129,8 @@ def _answered(
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
         if provisional is not None:
             return done
-        owes = (
-            None if of.others_open else BatchDebt.PASS
-        )  # open batch work is the pass that is owed
+        # open batch work is the pass that is owed
+        owes = None if of.others_open else BatchDebt.PASS
         return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes=owes)
     shown = earlier if provisional is None else provisional
     correction = compare(shown, output, of.compare_fields) if shown is not None else None
@@ -163,9 +152,8 @@ def _unanswered(
     aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
     if of.item_settled and not aside:  # another answer was first
         return Consequence(WorkState.DONE, failures)
-    if (
-        not judged.spends
-    ):  # the provider, a neighbour or the version may be to blame: the item does not fail
+    # the provider, a neighbour or the version may be to blame: the item does not fail
+    if not judged.spends:
         rest = timedelta(0) if judged.refused_call is None else BACKOFF.first
         return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
     if judged.outcome not in FINAL and failures < of.max_failures:

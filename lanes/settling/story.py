@@ -34,9 +34,8 @@ class ItemRecords:
     reads: Sequence[Row]
     checks: Sequence[Row]  # pack_check
     holds: Holds  # what may hold its open work
-    caching: Sequence[
-        tuple[Lane, CachingDecision]
-    ] = ()  # of the version of its workload that is in force
+    # of the version of its workload that is in force
+    caching: Sequence[tuple[Lane, CachingDecision]] = ()
 
 
 def happenings(of: ItemRecords) -> list[StoryEvent]:

@@ -22,11 +22,8 @@ PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
 PROVIDER_URL = "ANTHROPIC_BASE_URL"
-OWN = {
-    DATABASE: "its own Postgres",
-    PREFECT: "its own server",
-    PROVIDER: "its local stand-in",
-}  # where it is not set
+# where it is not set
+OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}
 SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
 PREFECT_CREDENTIALS = (login.KEY, login.PAIR)  # Prefect reads them itself
@@ -159,9 +156,8 @@ def _public(variable: str, clear: str) -> str:
 
 
 def _place(url: str) -> str:
-    from lanes.stand.database import (
-        shown,
-    )  # loads a lot, for addresses that are not of the simple kind
+    # loads a lot, for addresses that are not of the simple kind
+    from lanes.stand.database import shown
 
     read = _read(url)
     return "no address" if read is None else shown(read)

@@ -33,9 +33,8 @@ _making_key = Lock()  # steps of one `up` run beside each other; two runs never 
 
 def write_private(file: Path, text: str) -> None:
     """Write the file whole or not at all, readable by its owner only."""
-    descriptor, draft = tempfile.mkstemp(
-        dir=file.parent, prefix=f"{file.name}."
-    )  # its mode is 0600
+    # its mode is 0600
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
     with os.fdopen(descriptor, "w") as out:
         out.write(text)
     Path(draft).replace(file)

@@ -159,10 +159,8 @@ class EmbeddedPostgres:
                 f"{self.data} holds files but no Postgres data: move them away, or choose another LANES_HOME"
             )
         secret = self._secret()
-        draft, password = (
-            self.data.with_name(f"{self.data.name}.init"),
-            self._beside("init.password"),
-        )
+        draft = self.data.with_name(f"{self.data.name}.init")
+        password = self._beside("init.password")
         shutil.rmtree(draft, ignore_errors=True)
         password.unlink(missing_ok=True)
         draft.mkdir(mode=0o700)
@@ -316,9 +314,8 @@ class EmbeddedPostgres:
 
 def _give_to_owner(running: Running, database: str) -> None:
     """What an earlier version, which ran as superuser, made in a database belongs to the database's owner."""
-    from lanes.store.current.roles import (
-        GIVE,  # imports SQLAlchemy, which most commands do not need
-    )
+    # imports SQLAlchemy, which most commands do not need
+    from lanes.store.current.roles import GIVE
 
     superuser = running.url(database, None, role=SUPERUSER)
     with psycopg.connect(superuser, autocommit=True, row_factory=scalar_row) as connection:

@@ -65,9 +65,8 @@ class StepLines:
         self.says(f"{title}: failed ({seconds:.1f} s)")
 
     def says(self, sentence: str) -> None:
-        with suppress(
-            BrokenPipeError
-        ):  # the reader has ended, as `tee` does after Ctrl-C: the work goes on
+        # the reader has ended, as `tee` does after Ctrl-C: the work goes on
+        with suppress(BrokenPipeError):
             print(sentence, file=self.out, flush=True)
         self._said_at = self._clock()
 

@@ -87,11 +87,8 @@ def _own_database(url: str) -> ComponentStatus:
     place = place_of(url)
     if place is not None and _is_new_enough(url):
         return ComponentStatus(POSTGRES, Condition.YOURS, place)
-    from lanes.stand.database import (
-        check_answers,
-        read_address,
-        shown,
-    )  # says what is wrong, and loads a lot for it
+    # says what is wrong, and loads a lot for it
+    from lanes.stand.database import check_answers, read_address, shown
 
     try:
         address = read_address(url)

@@ -70,9 +70,8 @@ class Supervisor:
         self._vacancies = vacancies or Vacancies()
         self._watched = never_free(keep_warm=keep_warm)
         self._troubles: dict[str, str] = {}
-        self._foreign: list[
-            str
-        ] = []  # sessions that hold a role and are none of Lanes, as they were told last
+        # sessions that hold a role and are none of Lanes, as they were told last
+        self._foreign: list[str] = []
 
     def run(self) -> None:
         """Looks for as long as its process lives."""

@@ -14,9 +14,8 @@ from lanes.standing.runs import WantedRun
 
 LOOK_EVERY_S = 5.0
 FREE_FOR = timedelta(seconds=20)  # longer than a run requested otherwise takes to begin
-AGAIN_AFTER = timedelta(
-    seconds=60
-)  # between requests; at least the minute in the key of a `replacement`
+# between requests; at least the minute in the key of a `replacement`
+AGAIN_AFTER = timedelta(seconds=60)
 PENDING_FOR = timedelta(seconds=60)  # a worker took the run and starts its process
 BEGINNING_FOR = timedelta(seconds=60)  # the process loads its packages and opens its connections
 OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at

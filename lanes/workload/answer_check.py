@@ -17,12 +17,10 @@ from lanes.workload.patterns import pattern, schema_validator
 from lanes.workload.schemas import Path, SchemaFault, resolver_of
 
 MOST_STEPS = 3_000_000  # some 0.2 s
-MOST_WORDED = (
-    30_000  # steps of a check that `jsonschema` may repeat; it takes some hundred times as long
-)
-UNREAD = (
-    "patternProperties"  # `jsonschema` matches these with an engine that may take exponential time
-)
+# steps of a check that `jsonschema` may repeat; it takes some hundred times as long
+MOST_WORDED = 30_000
+# `jsonschema` matches these with an engine that may take exponential time
+UNREAD = "patternProperties"
 DEEPEST = 100  # levels of an answer; none that can be stored has more
 MOST_PARTS = 3_000  # values of a schema
 MODEST = 10  # levels of a schema up to which the depth of an answer is not asked for
@@ -39,10 +37,8 @@ OF_ANY_MEMBER = (
     "unevaluatedItems",
     "propertyNames",
 )
-SECOND_VISIT = (
-    "unevaluatedProperties",
-    "unevaluatedItems",
-)  # they ask again which members the rest of the schema looked at
+# they ask again which members the rest of the schema looked at
+SECOND_VISIT = ("unevaluatedProperties", "unevaluatedItems")
 
 
 @dataclass(frozen=True)

@@ -235,9 +235,8 @@ class EditOutcome(StrEnum):
     """The outcome of an edit."""
 
     PUBLISHED = "published"  # the block holds it, and the version is in force
-    EDITED_MEANWHILE = (
-        "edited_meanwhile"  # the block has changed since its author looked: nothing was done
-    )
+    # the block has changed since its author looked: nothing was done
+    EDITED_MEANWHILE = "edited_meanwhile"
     NOT_SAVED = "not_saved"  # Prefect refused it: nothing was published
     ONLY_SAVED = "only_saved"  # the block holds it; the router publishes it as soon as it can
     OVERTAKEN = "overtaken"  # the block was saved again right after, or holds something else

@@ -12,9 +12,8 @@ NULL = {"type": "null"}
 LAST = ("who", "why")  # every form ends with them
 LARGEST = 2_147_483_647  # of the numbers of batches and versions
 FARTHEST = 1_000_000_000_000_000  # of positions in a stream
-BESIDE = (
-    "choices_beside_workloads"  # the further choices of a field that offers the published workloads
-)
+# the further choices of a field that offers the published workloads
+BESIDE = "choices_beside_workloads"
 
 
 def arrange(schema: dict[str, Any]) -> None:

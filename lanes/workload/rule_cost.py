@@ -234,10 +234,8 @@ class _Reader:
         self._bound += 1
         element = f"{variable}#{self._bound}"
         body = self._listed((*names, (variable, element)), ")")
-        each, visits = (
-            _each(body.size, element, of.size),
-            _each(body.cost + _number(LOOP), element, of.size),
-        )
+        each = _each(body.size, element, of.size)
+        visits = _each(body.cost + _number(LOOP), element, of.size)
         spent = of.cost + of.size + visits
         if name not in COPYING:
             return Value(_number(1), _checked(spent))

@@ -22,16 +22,14 @@ from lanes.workload.rule_cost import Token, TooComplex
 FAULT = re.compile(
     r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)"
 )
-BINDS = re.compile(
-    r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,"
-)  # variables of CEL's macros
+# variables of CEL's macros
+BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")
 MOST_CHARACTERS = 4_096  # of a rule
 MOST_UNITS = 200_000  # of `rule_cost` an evaluation: 60 ms at most
 LEAST_INPUT = 50  # values that a rule must be able to read
 MOST_INPUT = 1 << 24
-MOST_COMPARED = (
-    2_000_000  # characters of texts times KiB of their patterns: 0.3 s at worst, usually 2 ms
-)
+# characters of texts times KiB of their patterns: 0.3 s at worst, usually 2 ms
+MOST_COMPARED = 2_000_000
 # Our `matches`, as long as the name, so that faults keep their columns; CEL's own compiles a pattern each time.
 MATCHES, OURS = "matches", "_match_"
 PAYLOAD = re.compile(r"\bpayload\b")

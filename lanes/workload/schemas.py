@@ -62,9 +62,8 @@ class SchemaFault(ValueError):
         return f"{name}, line {line}, column {column}: {self.words}"
 
 
-_sound: set[bytes] = (
-    set()
-)  # digests of checked schemas: versions are read far more often than they change
+# digests of checked schemas: versions are read far more often than they change
+_sound: set[bytes] = set()
 
 
 def check_output_schema(schema: dict[str, Any]) -> None:

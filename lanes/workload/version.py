@@ -24,9 +24,8 @@ from lanes.workload.schemas import (
 from lanes.workload.window import TIME_OF_DAY, Window, zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-STORED = {
-    "stored": True
-}  # validation context of a published version, which was valid when it was published
+# validation context of a published version, which was valid when it was published
+STORED = {"stored": True}
 
 
 class Spec(BaseModel):
