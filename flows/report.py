@@ -27,11 +27,9 @@ class ReportPeriod(Form):
     @property
     def what(self) -> str:
         """The period in the run's name."""
-        return (
-            f"{self.hours} h"
-            if self.since is None
-            else f"since {self.since.isoformat(' ', 'minutes')}"
-        )
+        if self.since is None:
+            return f"{self.hours} h"
+        return f"since {self.since.isoformat(' ', 'minutes')}"
 
 
 @flow(name="report", flow_run_name="report, {period.what}", persist_result=False)

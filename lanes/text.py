@@ -141,11 +141,9 @@ def split_login(address: str) -> tuple[str, str | None]:
 
 def basic_auth(login: str | None) -> dict[str, str]:
     """Return the HTTP header that sends the login; empty without one."""
-    return (
-        {}
-        if login is None
-        else {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
-    )
+    if login is None:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
 
 
 def mask_address(address: str) -> str:

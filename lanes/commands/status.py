@@ -147,11 +147,9 @@ def _newest_report(runs: RunsWith) -> str | None:
         return None
     with suppress(StandError), PrefectApi.at(url, runs.info, timeout_s=PREFECT_S) as api:
         newest = api.newest_artifact(REPORT)
-        return (
-            None
-            if newest is None
-            else f"{url.rstrip('/').removesuffix('/api')}{report_page(newest)}"
-        )
+        if newest is None:
+            return None
+        return f"{url.rstrip('/').removesuffix('/api')}{report_page(newest)}"
     return None
 
 

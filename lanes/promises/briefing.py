@@ -233,22 +233,18 @@ def since_opening(of: Incident, now: datetime) -> str:
     if promise in STAYS:
         return f"steady: {STAYS[promise]}"
     if of.opened_value is None or of.opened_value == of.value:
-        return (
-            JUST_OPENED
-            if now - of.opened_at < SOON
-            else f"steady: {in_words(promise, of.value)} as when it opened"
-        )
+        if now - of.opened_at < SOON:
+            return JUST_OPENED
+        return f"steady: {in_words(promise, of.value)} as when it opened"
     return compared(of, of.opened_value, when="when it opened")
 
 
 def usual_turnaround(batches: int, median_s: float) -> str:
     """Return how long the batches before took."""
     took = seconds(median_s)
-    return (
-        f"the batch before took {took}"
-        if batches == 1
-        else f"the {batches} batches before took {took} at the median"
-    )
+    if batches == 1:
+        return f"the batch before took {took}"
+    return f"the {batches} batches before took {took} at the median"
 
 
 def kind_of(error: str) -> str:

@@ -49,11 +49,9 @@ def read_response(message: Any, *, request_id: str | None = None) -> Response:
 
 def readable_name(value: Any) -> str | None:
     """Return the value where it can name something of the provider's: one line of printable text, not too long."""
-    return (
-        value
-        if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable()
-        else None
-    )
+    if isinstance(value, str) and 1 <= len(value) <= LONGEST_NAME and value.isprintable():
+        return value
+    return None
 
 
 def quoted(said: Any) -> str:

@@ -133,11 +133,9 @@ def assumed(advice: Advice) -> str:
     names = [
         f"{PATTERNS[lane].removesuffix(' only')} {kind}" for lane, kind in advice.overheads.assumed
     ]
-    return (
-        f"Assumed monthly costs: {', '.join(names)}. Set them with `lanes overhead set`."
-        if names
-        else ""
-    )
+    if names:
+        return f"Assumed monthly costs: {', '.join(names)}. Set them with `lanes overhead set`."
+    return ""
 
 
 def uncertainty(known: Spread) -> str:

@@ -165,11 +165,9 @@ def _described(groups: Sequence[Group]) -> str:
 
 
 def _largest_only(workloads: int) -> str:
-    return (
-        f"The {MOST_WORKLOADS} largest of {workloads} workloads."
-        if workloads > MOST_WORKLOADS
-        else ""
-    )
+    if workloads > MOST_WORKLOADS:
+        return f"The {MOST_WORKLOADS} largest of {workloads} workloads."
+    return ""
 
 
 def _below(*sentences: str) -> str:

@@ -96,11 +96,9 @@ def period(snapshot: Snapshot) -> str:
 def aside(snapshot: Snapshot) -> str:
     """Return what shadows and replays cost in addition; empty where they cost nothing."""
     cost = total_costs(snapshot).aside_usd
-    return (
-        f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them."
-        if cost
-        else ""
-    )
+    if cost:
+        return f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them."
+    return ""
 
 
 def lane_name(lane: str) -> str:

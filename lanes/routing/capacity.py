@@ -100,11 +100,9 @@ class Limit:
     def per_s(self) -> float:
         """Return how much comes back in a second, until the limit is whole again."""
         whole_s = (self.reset_at - self.seen_at).total_seconds()
-        return (
-            min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S)
-            if whole_s > 0
-            else 0.0
-        )
+        if whole_s > 0:
+            return min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S)
+        return 0.0
 
     def returned(self, amount: float) -> "Limit":
         """Return the limit after the provider charged `amount` less than it had reserved."""

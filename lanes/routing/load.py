@@ -42,11 +42,9 @@ class AddedItems:
 
     def plus(self, other: "AddedItems | None") -> "AddedItems":
         """Return both of one workload."""
-        return (
-            self
-            if other is None
-            else AddedItems(self.model, self.items + other.items, self.taking.plus(other.taking))
-        )
+        if other is None:
+            return self
+        return AddedItems(self.model, self.items + other.items, self.taking.plus(other.taking))
 
 
 NONE: Mapping[str, AddedItems] = {}

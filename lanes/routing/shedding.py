@@ -169,8 +169,6 @@ class QueueAhead:
     def before_s(self, workload: str) -> float:
         """Return the seconds until real time has answered the queue ahead; 0 for a workload that it does not serve now."""
         left = self._left.get(workload)
-        return (
-            0.0
-            if left is None
-            else self._lane.drain_s(workload, left.model, more=left, beside=self._left)
-        )
+        if left is None:
+            return 0.0
+        return self._lane.drain_s(workload, left.model, more=left, beside=self._left)

@@ -24,11 +24,9 @@ def owner_of(database: str) -> str:
 
 def password_of(role: str, secret: str) -> str:
     """Return a role's password: the superuser's is the server's secret, and no other reveals it."""
-    return (
-        secret
-        if role == SUPERUSER
-        else hmac.new(secret.encode(), role.encode(), "sha256").hexdigest()[:40]
-    )
+    if role == SUPERUSER:
+        return secret
+    return hmac.new(secret.encode(), role.encode(), "sha256").hexdigest()[:40]
 
 
 def address(

@@ -168,11 +168,9 @@ def _as_one_writes_it(url: str) -> str:
     if place_of(url) is not None:
         return plain_url(url)
     read = _read(url)
-    return (
-        url
-        if read is None
-        else read.set(drivername="postgresql").render_as_string(hide_password=False)
-    )
+    if read is None:
+        return url
+    return read.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _read(url: str) -> "URL | None":
