@@ -28,14 +28,12 @@ class Wake(Form):
 
 @flow(name="answer", flow_run_name="realtime drain", persist_result=False)
 async def answer(wake: Wake = Wake()) -> int | State[int]:  # noqa: B008
-    """Real-time work was claimed and answered until this drain was no longer needed; the number of items.
+    """Claim and answer real-time work until this drain is no longer needed; return the number of items.
 
-    A run that the provider answers nothing says so in its state, while it goes on and when it ends.
+    While the provider answers nothing, the state of the run says so, and so does its last state.
     """
     async with connections() as at, drain(at, standing=wake.standing) as open_drain:
         while await open_drain.stays():
-            await open_drain.claim()
-            await open_drain.ask()
-            await open_drain.wait()
+            await open_drain.turn()
         get_run_logger().info("%d items answered by this drain", open_drain.answered)
         return open_drain.ending()

@@ -6,14 +6,13 @@ from contextlib import suppress
 from prefect.logging import get_run_logger
 
 from lanes.realtime.drains import needs_more
-from lanes.realtime.turns import Turns
 from lanes.store.database import Database
 from lanes.store.realtime import backlog
 from lanes.store.realtime.backlog import call_for_drain
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
-from tasks.answer import Answering
 from tasks.background import BackgroundTasks
+from tasks.effects import Performer
 from tasks.guard import Guard
 from tasks.making_known import VersionsToPrefect
 from tasks.outgoing import Publisher
@@ -32,16 +31,8 @@ PREFECT_S = 10.0  # what a chore may wait for Prefect
 class Chores:
     """They have begun; each goes on alone until they are closed."""
 
-    def __init__(
-        self, db: Database, router: Router, turns: Turns, answering: Answering, wakes: Wakes
-    ) -> None:
-        self._db, self._router, self._turns, self._answering, self._wakes = (
-            db,
-            router,
-            turns,
-            answering,
-            wakes,
-        )
+    def __init__(self, db: Database, router: Router, performer: Performer, wakes: Wakes) -> None:
+        self._db, self._router, self._performer, self._wakes = db, router, performer, wakes
         self._guard, self._publisher = Guard(db), Publisher(db, wake=wakes.telling)
         self._told, self._said = VersionsToPrefect(), set[str]()
         self._summed_up = 0
@@ -97,7 +88,7 @@ class Chores:
     async def _call_for_more(self) -> None:
         """Another drain is called for when work waits too long, though the provider takes what is asked."""
         now = await self._db.now()
-        if not self._router.holds or self._turns.held_back(now):
+        if not self._router.holds or self._performer.state.held_back(now):
             return
         waits = await self._db.look(backlog.backlog, Lane.REALTIME, now=now)
         if needs_more(waits.ready_since, now, drains=await self._db.look(holders, Role.DRAIN)):
@@ -105,9 +96,8 @@ class Chores:
 
     async def _sum_up(self) -> None:
         """Once a minute the run's log says what was done, where anything was."""
-        if (done := self._answering.answered - self._summed_up) > 0:
-            get_run_logger().info(
-                "%d items since the last summary, %d in all", done, self._answering.answered
-            )
-        self._summed_up = self._answering.answered
-        self._answering.sum_up()
+        answered = self._performer.state.answered
+        if (done := answered - self._summed_up) > 0:
+            get_run_logger().info("%d items since the last summary, %d in all", done, answered)
+        self._summed_up = answered
+        self._performer.failures.sum_up()

@@ -74,6 +74,10 @@ class HostClock:
     """The database's time, carried on by this host between two readings."""
 
     def __init__(self, now: datetime) -> None:
+        self.read(now)
+
+    def read(self, now: datetime) -> None:
+        """Set the clock to the database's time, which was read just now."""
         self._now, self._read_at = now, time.monotonic()
 
     def __call__(self) -> datetime:

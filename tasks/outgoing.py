@@ -23,7 +23,7 @@ from prefect.logging import get_run_logger
 
 from lanes.backoff import Backoff
 from lanes.errors import LanesError
-from lanes.realtime.heads import Heads
+from lanes.realtime.cursor import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from lanes.store.outbox import OutboxTurn, Outgoing
@@ -38,7 +38,7 @@ LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
 APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
-ANSWERS = "answers"  # unsolicited and frequent, so a look begins behind those that were published (`Heads`)
+ANSWERS = "answers"  # unsolicited and frequent, so a look begins behind those that were published (`QueueCursor`)
 REFUSED = (
     400,
     413,
@@ -79,7 +79,7 @@ class Publisher:
         self._db, self._post_s, self._every_s = db, post_s, every_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._troubles = Troubles()
-        self._heads = Heads[UUID]()
+        self._heads = QueueCursor[UUID]()
         self._kept: AsyncExitStack | None = None  # what a run leaves open between two requests
         self._client: PrefectClient | None = None
 

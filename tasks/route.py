@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from lanes.money.budget import BudgetStatus
 from lanes.money.estimates import Estimates
-from lanes.realtime.heads import Heads
+from lanes.realtime.cursor import QueueCursor
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
 from lanes.routing.route import ReceivedItem, Route, decide, looks_inside
@@ -96,7 +96,7 @@ async def route_received(
     db: Database,
     most: int = MOST,
     *,
-    heads: Heads[RoutedUpTo] | None = None,
+    heads: QueueCursor[RoutedUpTo] | None = None,
     rooms: Rooms | None = None,
 ) -> int:
     """Route about `most` received items, urgent and due ones first; return how many, 0 if none waits.
@@ -107,7 +107,9 @@ async def route_received(
     by which some items that may wait go to batch.
     """
     try:
-        return await _route_some(db, most, Heads[RoutedUpTo]() if heads is None else heads, rooms)
+        return await _route_some(
+            db, most, QueueCursor[RoutedUpTo]() if heads is None else heads, rooms
+        )
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -118,7 +120,7 @@ async def route_received(
 
 
 async def _route_some(
-    db: Database, most: int, heads: Heads[RoutedUpTo], rooms: Rooms | None
+    db: Database, most: int, heads: QueueCursor[RoutedUpTo], rooms: Rooms | None
 ) -> int:
     async with db.transaction() as run:
         began = time.monotonic()

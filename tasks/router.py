@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from lanes.realtime.heads import Heads
+from lanes.realtime.cursor import QueueCursor
 from lanes.store.database import Database
 from lanes.store.doors import unrouted
 from lanes.store.doors.unrouted import RoutedUpTo
@@ -31,7 +31,7 @@ class Router:
     ) -> None:
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
-        self._heads, self._rooms = Heads[RoutedUpTo](), rooms
+        self._heads, self._rooms = QueueCursor[RoutedUpTo](), rooms
         self._reading: asyncio.Task[None] | None = None
 
     @property

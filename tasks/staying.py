@@ -77,13 +77,14 @@ class Staying:
             self._looking = None
         return self._goes_on is not False
 
-    def outlasts(self, error: Exception) -> None:
-        """The database is away, and was seen within two minutes. Raises the error where it was not."""
+    def outlasts(self, error: Exception) -> bool:
+        """Return whether the database was seen within the last two minutes; then log that it is away."""
         if time.monotonic() - self._database_seen > AWAY_S:
-            raise error
+            return False
         get_run_logger().warning(
-            "the database is away (%s); calls under way go on", type(error).__name__
+            "the database is away (%s); calls in flight go on", type(error).__name__
         )
+        return True
 
     async def close(self) -> None:
         """Cancel the look that is running, and wait for its end."""
@@ -95,7 +96,8 @@ class Staying:
         try:
             goes_on = await look
         except (DBAPIError, NoConnectionFree, psycopg.Error) as error:
-            self.outlasts(error)
+            if not self.outlasts(error):
+                raise
             return True
         self._database_seen = time.monotonic()
         return goes_on

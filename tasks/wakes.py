@@ -46,10 +46,9 @@ class Wakes:
         """A call ended: what waits for its place can be asked."""
         self.loop.set()
 
-    def saved(self, *, again: bool) -> None:
-        """What calls led to is committed, events too; `again`: some of it may be work that is to be tried once more."""
+    def saved(self) -> None:
+        """Wake the publisher and the loop: attempts are committed, and events with them."""
         self.telling.set()
-        self._look = self._look or again
         self.loop.set()
 
     def looks(self) -> bool:

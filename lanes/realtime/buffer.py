@@ -250,7 +250,7 @@ ALIKE = 1e-6  # spread of the sizes below which they tell nothing of more or few
 
 
 @dataclass
-class _Line:
+class _CallTimes:
     """Sums over calls, fading: their number, items, seconds, items squared, and items times seconds."""
 
     calls: float = 0
@@ -283,11 +283,11 @@ class ServiceTimes:
     """What calls of one drain took, by version."""
 
     def __init__(self) -> None:
-        self._lines: dict[VersionId, _Line] = {}
+        self._lines: dict[VersionId, _CallTimes] = {}
 
     def answered(self, version_id: VersionId, items: int, seconds: float) -> None:
         """Record that a call with `items` items was answered after `seconds`."""
-        self._lines.setdefault(version_id, _Line()).add(items, seconds)
+        self._lines.setdefault(version_id, _CallTimes()).add(items, seconds)
 
     def takes_s(self, version_id: VersionId, items: int) -> float:
         """Return the seconds within which nearly every call with `items` items is answered; 0 while unknown."""

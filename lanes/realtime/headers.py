@@ -25,18 +25,18 @@ LONGEST_WAIT_S = (
 
 
 @dataclass(frozen=True)
-class Told:
+class ToldLimits:
     """The limits that can be believed, and what is wrong with the others, a sentence each."""
 
     limits: list[Limit]
     notes: list[str]
 
 
-def told(headers: Mapping[str, str], *, now: datetime) -> Told:
-    """What an answer that came `now` says.
+def told(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
+    """Return the limits that the headers of an answer that came `now` report.
 
-    Headers that are missing say nothing; what cannot be true is left out, with a note, but a remainder beyond its limit
-    is the whole limit, and a window longer than a minute is one of a minute.
+    Missing headers report nothing. Impossible values are left out, with a note; but a remainder beyond its limit is taken as
+    the whole limit, and a window longer than a minute as one of a minute.
 
     Resets are told in the provider's clock, and measured from its own `date`.
     """
@@ -47,7 +47,7 @@ def told(headers: Mapping[str, str], *, now: datetime) -> Told:
             limits.append(_limit(kind, known, now, notes))
         except ValueError as problem:
             notes.append(f"{PREFIX}{NAMES[kind]}: {problem}; it is not believed")
-    return Told(limits, notes)
+    return ToldLimits(limits, notes)
 
 
 def retry_after_s(value: object) -> float | None:

@@ -1,17 +1,17 @@
-"""Whose fault a failed call is, and how a model that answers no calls rests. Pure: what happened and `now` come in.
+"""Whose fault a failed call is, and how a model that answers no calls rests.
 
 A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrably answers others: some call of it was
-answered within the last minute, and no other item's call faulted since. Everything else is the provider's. No item fails
-on old evidence: the fault that would end it counts only when others were answered after its fault before.
+answered within the last minute, and no other item's call has faulted since. Every other fault is the provider's. No item
+fails on old evidence: the fault that would end it counts only if others were answered after its previous fault.
 
-A call that we cut ourselves (it took longer than it may) is a fault of the provider only where the model answered no call at
-all meanwhile. Otherwise the model is well, and the next try of the item may take longer.
+A call that we cut ourselves, because it took longer than it may, is a fault of the provider only if the model answered no call
+at all meanwhile. Otherwise the model is well, and the next try of the item may take longer.
 
-Within a batch, a fault is a request's own where other requests of the batch were answered; where none was, `at_fault` judges by
-what became of others since the request first faulted.
+Within a batch, a fault is a request's own if other requests of the batch were answered. If none was, `at_fault` judges by what
+became of other requests since this one first faulted.
 
-What this drain sees is its own; whether a model is asked at all, drains decide together, by its circuit. Where that cannot be
-told, each rests by itself.
+Each drain judges by what it sees. Whether a model is asked at all, all drains decide together by its circuit; a drain that
+cannot read circuits rests by itself.
 """
 
 import random
@@ -24,6 +24,9 @@ from lanes.backoff import Backoff
 from lanes.ids import WorkId
 from lanes.realtime.calltime import MOST_PATIENCE
 from lanes.realtime.circuit import Circuit, Fault, KnownCircuits
+from lanes.realtime.limiter import MAY_START, Limiter, MayStart, Pack, Wait, WaitReason
+from lanes.routing.capacity import Need
+from lanes.workload.version import Version
 
 FRESH = timedelta(minutes=1)  # how long an answer proves that a model answers
 FIRST_PAUSE_S = 0.25
@@ -73,36 +76,34 @@ class ModelHealth:
     """How one model answers, as one drain sees it."""
 
     answered_at: datetime | None = None
-    faulted: set[WorkId] = field(
-        default_factory=set
-    )  # the work whose calls faulted since the last answer
-    faults: int = 0  # of the provider, since the last answer, or since others were answered
+    # the work whose calls faulted since the last answer
+    faulted: set[WorkId] = field(default_factory=set[WorkId])
+    faults: int = 0  # of the provider, since the last answer here or in another drain
     failing_since: datetime | None = (
-        None  # when the first call began that faulted since the last answer
+        None  # start of the first call that faulted since the last answer
     )
     rests_until: datetime | None = None
-    patience: int = 1  # how many times as long as usual its calls may take, because such calls were cut in silence
-    at_once: int | None = (
-        None  # calls allowed while it recovers: one, then one more an answer; None = no bound
-    )
+    patience: int = 1  # how many times as long as usual its calls may take, because calls were cut
+    at_once: int | None = None  # calls in flight while it recovers: one, then one more an answer
+    in_flight: int = 0
 
 
-class Health:
-    """The models of one account."""
+class Health(Limiter):
+    """How the models of one account answer, and the circuits that all drains share."""
 
     def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
         self._jitter, self.circuits = jitter, KnownCircuits()
         self._models: dict[str, ModelHealth] = {}
 
     def of(self, model: str) -> ModelHealth:
-        """What was seen of the model."""
+        """Return what this drain saw of the model."""
         return self._models.setdefault(model, ModelHealth())
 
     def answered(self, model: str, *, most: int, quick: bool = True, now: datetime) -> None:
-        """Note that a call was answered, well or not.
+        """Learn from an answered call, valid or not.
 
-        A model that rested gets its `most` calls back by degrees; one that answers `quick`ly (within half of the time
-        that a call may take) needs no more patience.
+        A model that rested gets its `most` calls back one by one. One that answers `quick`ly (within half of the time that a
+        call may take) needs no more patience.
         """
         seen = self.of(model)
         if quick:
@@ -113,7 +114,7 @@ class Health:
         seen.faulted.clear()
 
     def others_are_answered(self, model: str) -> None:
-        """Another drain found that the model answers: it is asked again, by degrees, and its faults are counted anew."""
+        """Start the model again, one call at a time: another drain found that it answers."""
         seen = self.of(model)
         seen.at_once, seen.rests_until, seen.faults = 1, None, 0
 
@@ -128,10 +129,10 @@ class Health:
         began_at: datetime | None = None,
         now: datetime,
     ) -> Blame:
-        """Return whose fault a call of these items was, and act on it.
+        """Learn from a call that faulted, and return whose fault it was.
 
-        `innocent`: no item can cause such a fault (an overload, a refused connection), as none is while the circuit is open.
-        `last_chance`: it would end an item. `cut`: we gave the call up. `began_at`: when the call did; None: just now.
+        `innocent`: no item can cause such a fault (an overload, a refused connection), as none can while the circuit is open.
+        `last_chance`: the fault would end an item. `cut`: we gave the call up. `began_at`: when it started; None: just now.
         """
         seen = self.of(model)
         if cut and seen.answered_at is not None and seen.answered_at >= (began_at or now):
@@ -149,37 +150,61 @@ class Health:
         self._rest(seen, now)
         return Blame.PROVIDER
 
-    def room(self, model: str, in_flight: int, *, now: datetime) -> int | None:
-        """How many more calls of the model may begin now; None when nothing holds them back."""
+    def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
+        """Admit a pack whose circuit is closed, or which probes it, and whose model has recovered enough."""
+        if self.calls(pack.model, now) != 0:
+            return MAY_START
+        if (circuit := self.circuits.of(pack.model, now)) is not None:
+            return Wait(circuit.next_probe_at, WaitReason.CIRCUIT)
+        until = self.of(pack.model).rests_until
+        return Wait(until if until is not None and until > now else None, WaitReason.RECOVERING)
+
+    def room(self, version: Version, now: datetime) -> int | None:
+        """Return how many more calls of the version's model may start; None when it is well."""
+        return self.calls(version.spec.realtime_model, now)
+
+    def calls(self, model: str, now: datetime) -> int | None:
+        """Return how many more calls of the model may start; None when it is well."""
         seen, shared = self.of(model), self.circuits.room(model, now)
         if shared is not None:
             return shared
         if seen.rests_until is not None and now < seen.rests_until:
             return 0
-        return None if seen.at_once is None else max(0, seen.at_once - in_flight)
+        return None if seen.at_once is None else max(0, seen.at_once - seen.in_flight)
+
+    def started(self, pack: Pack, now: datetime) -> None:
+        """Count a call in flight, which is the probe if one is held."""
+        self.of(pack.model).in_flight += 1
+        self.circuits.began(pack.model, pack.work)
+
+    def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
+        """Count the call no longer; a pack that was never asked leaves its probe to another."""
+        self.of(pack.model).in_flight -= 1
+        if used is not None and used.requests == 0:
+            self.circuits.not_asked(pack.model, pack.work)
 
     def patience(self, model: str, failures: int) -> int:
-        """Return how many times as long as usual a call of the model may take, whose items failed so often at most."""
+        """Return how many times as long as usual a call may take, whose items failed up to `failures` times."""
         return min(MOST_PATIENCE, max(self.of(model).patience, 2**failures))
 
     def is_down(self, model: str) -> bool:
-        """Whether it is an outage."""
+        """Return whether the model is in an outage."""
         return self.of(model).faults >= DOWN_AFTER
 
     def fault(self, model: str, why: str, *, began_at: datetime, turn: int | None) -> Fault | None:
-        """What others should know of a fault of the provider: in an outage, or of a probe. None: it was a hiccup."""
+        """Return what other drains should know of a fault of the provider: in an outage, or of a probe; None of a hiccup."""
         seen = self.of(model)
         if turn is None and not self.is_down(model):
             return None
         return Fault(why, seen.faults, began_at, seen.failing_since or began_at, turn)
 
     def took_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
-        """One call of the model may be asked, by this drain alone; if it is answered, more by degrees."""
+        """Let this drain alone start one call of the model; if it is answered, more follow one by one."""
         self.of(model).at_once = 1
         self.circuits.took(model, circuit, now)
 
-    def next_try(self, now: datetime) -> datetime | None:
-        """When the first resting model may be asked again, None when none rests."""
+    def next_change(self, now: datetime) -> datetime | None:
+        """Return when the first resting model may be asked again; None when none rests."""
         alone = (
             each.rests_until
             for model, each in self._models.items()
@@ -189,11 +214,11 @@ class Health:
         return min((until for until in rests if until is not None and until > now), default=None)
 
     def holds_back(self, now: datetime) -> bool:
-        """Whether some model is not asked as much as there are places, because it does not answer."""
-        return self.next_try(now) is not None or self.circuits.any_open(now)
+        """Return whether some model is asked less than there are places, because it does not answer."""
+        return self.next_change(now) is not None or self.circuits.any_open(now)
 
     def _rest(self, seen: ModelHealth, now: datetime) -> None:
-        """Grows with each fault, but not with the calls that were in flight when it began."""
+        """Let the model rest, longer with each fault, but not with calls that were in flight when the rest began."""
         seen.at_once = 1
         seen.faults += 1
         if seen.rests_until is not None and now < seen.rests_until:
@@ -207,9 +232,9 @@ ACCOUNT = "the account"
 
 @dataclass(frozen=True)
 class Standstill:
-    """A model or the account that does not answer; `calls` is how many in a row, `why` what the last met.
+    """A model, or the account, that does not answer: `calls` in a row, of which the last met `why`.
 
-    `bad` says the same as its incident does, where that is known: a number of calls, or of held items.
+    `bad` is the figure of its incident, in words, once there is one: a number of calls, or of held items.
     """
 
     whom: str
@@ -220,7 +245,7 @@ class Standstill:
 
 
 class Standstills:
-    """Those of one drain."""
+    """The standstills that one drain met."""
 
     def __init__(self) -> None:
         self._open: dict[str, Standstill] = {}
@@ -228,7 +253,7 @@ class Standstills:
 
     @property
     def all(self) -> Sequence[Standstill]:
-        """The oldest first."""
+        """The open standstills, the oldest first."""
         return sorted(self._open.values(), key=lambda each: (each.since, each.whom))
 
     @property
@@ -239,18 +264,18 @@ class Standstills:
         )
 
     def met(self, whom: str, why: str, *, calls: int | None = None, now: datetime) -> None:
-        """It is not answered; `calls` in a row, where that is known, else one more than before."""
+        """Note a call without an answer; `calls` in a row if that is known, else one more than before."""
         known = self._open.get(whom) or Standstill(whom, now, 0, why)
         self._open[whom] = replace(
             known, calls=known.calls + 1 if calls is None else calls, why=why
         )
 
     def over(self, model: str) -> None:
-        """Others are answered by the model."""
+        """Close the standstill of a model that answers other drains."""
         self._open.pop(model, None)
 
     def answered(self, model: str, now: datetime) -> None:
-        """Note that a call was answered by the model, and so by the account."""
+        """Close the standstills of a model that answered, and of its account."""
         self._answered_at = now
         for whom in (model, ACCOUNT):
             self._open.pop(whom, None)

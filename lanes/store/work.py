@@ -244,7 +244,7 @@ def claim(
     """Claim up to `most` of the most urgent work of each workload for `worker` until the lease ends, most urgent first.
 
     The workloads share `most_bytes`: each has at least one claim, and at most one beyond its part. The returned claim number
-    fences every later write. Work that ranks before `since` of its workload is not looked for (`lanes.realtime.heads`), nor
+    fences every later write. Work that ranks before `since` of its workload is not looked for (`lanes.realtime.cursor`), nor
     work of the versions in `but`; where `only` names versions, only theirs is.
     """
     if not most:

@@ -19,7 +19,7 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import create_engine
 
 from lanes.money.estimates import Estimates
-from lanes.realtime.heads import Heads
+from lanes.realtime.cursor import QueueCursor
 from lanes.routing.capacity import WINDOW, Limit, LimitKind
 from lanes.routing.load import Load, RankedQueue
 from lanes.routing.prospect import Prospects
@@ -149,7 +149,7 @@ class Intake:
         os.environ["LANES_DATABASE_URL"] = url
         async with Database(url) as db:
             await db.now()
-            heads, rooms, left = Heads[RoutedUpTo](), Rooms("acme"), self._number
+            heads, rooms, left = QueueCursor[RoutedUpTo](), Rooms("acme"), self._number
             began = time.perf_counter()
             with disable_run_logger():
                 while left > 0:

@@ -112,12 +112,10 @@ async def _urgent(
         async with asyncio.timeout(PROMPTLY_S):
             while await _settled(ground) < done:
                 assert await opened.stays()
-                await opened.claim()
-                await opened.ask()
-                opened._wakes.work_is_ready()
-                await opened.wait()
+                opened.wakes.work_is_ready()
+                await opened.turn()
         ground.time.passes(seconds=sizes.apart_s)
-        await opened._caching.look()
+        await opened.marks.look()
     return done
 
 

@@ -31,9 +31,7 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
         print("READY", flush=True)
         while not over.is_set():
             await opened.stays()
-            await opened.claim()
-            await opened.ask()
-            await opened.wait()
+            await opened.turn()
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from sqlalchemy import Connection, text
 from lanes.packing import ClaimedWork, packs
 from lanes.provider.client import CallResult, answer
 from lanes.provider.requests import Writer
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.limiter import Pack
 from lanes.settling import attempts
 from lanes.settling.attempts import CallTimes
 from lanes.store import work
@@ -25,14 +24,13 @@ from lanes.store.doors import items as door
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.answer import Answering
-from tasks.connections import HostClock
 from tasks.route import route_received
 from tasks.saving import save
-from tasks.wakes import Wakes
 from tests.benchmarks.at_its_time import Ground, standing
 from tests.benchmarks.bank_messages import Messages
+from tests.conftest import NOON
 from tests.examples import publish, submission
+from tests.flows.realtime import a_state, ask_packs
 
 PACKS = {"alone": 1, "packed": 5}  # workloads, by their packs
 EACH = 500  # items of each workload that are sent to each lane in a turn
@@ -143,19 +141,8 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
         asked += [(version, pack) for pack in packs([*theirs], version.spec.pack_of(Lane.REALTIME))]
     late = [await _asked(ground, version, pack, marked) for version, pack in asked[::LATE]]
     in_time = [each for place, each in enumerate(asked) if place % LATE]
-    held = {each.claim.work_id: each.claim for _, pack in in_time for each in pack}
-    answering = Answering(
-        ground.at,
-        Pace(),
-        Health(),
-        held=held,
-        wakes=Wakes(),
-        clock=HostClock(await ground.at.db.now()),
-        marks=lambda _: marked,
-    )
-    for version, pack in in_time:
-        answering.begin(version, pack, now=await ground.at.db.now())
-    await answering.close()
+    made = [Pack(version, pack, NOON) for version, pack in in_time]
+    await ask_packs(ground.at, made, a_state(), marks=lambda _: marked)
     ground.time.passes(seconds=2 * LEASE.total_seconds())
     now = await ground.at.db.now()
     await save(ground.at.db, await ground.at.db.run(work.abandoned, now=now))

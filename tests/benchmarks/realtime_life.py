@@ -19,7 +19,7 @@ from prefect.logging import disable_run_logger
 from lanes import client
 from lanes.money.estimates import Estimates
 from lanes.packing import ClaimedWork
-from lanes.realtime.heads import Heads
+from lanes.realtime.cursor import QueueCursor
 from lanes.settling.attempts import CallTimes, answered
 from lanes.settling.outcome import Attempt, Response, SaveResult
 from lanes.store import work
@@ -30,7 +30,6 @@ from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.background import bounded_tasks
-from tasks.drain import TICK_S
 from tasks.route import Rooms, route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
@@ -48,8 +47,8 @@ class RealtimeLife:
         self._url = url
         self._led = 0
         self._received, self._ranked = (
-            Heads[RoutedUpTo](),
-            Heads[datetime](),
+            QueueCursor[RoutedUpTo](),
+            QueueCursor[datetime](),
         )  # as long as those of a drain
         self._rooms = Rooms("acme")
 
@@ -140,7 +139,7 @@ class RealtimeLife:
 async def _heard(event: asyncio.Event) -> None:
     """Wait until it is set, or for a second, as in a drain."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(TICK_S):
+        async with asyncio.timeout(1.0):
             await event.wait()
     event.clear()
 

@@ -3,20 +3,28 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import text
 
 from lanes.money.pack_size import PackSizes
 from lanes.packing import ClaimedWork, packs
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.events import AskPack
+from lanes.realtime.limiter import Pack
+from lanes.realtime.state import DrainState
 from lanes.store import work
 from lanes.store.money import sharing
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
-from tasks.answer import Answering
 from tasks.connections import Connections, HostClock
+from tasks.effects import Performer
 from tasks.wakes import Wakes
+from tests.conftest import NOON
+
+
+def a_state(**how: Any) -> DrainState:
+    """The state of a drain that has seen nothing; rests are as long as they can be."""
+    return DrainState(NOON, jitter=lambda: 1.0, **how)
 
 
 async def claim(at: Connections, *, limit: int = 50) -> list[ClaimedWork]:
@@ -29,28 +37,53 @@ async def claim(at: Connections, *, limit: int = 50) -> list[ClaimedWork]:
     )
 
 
-async def answer(
-    at: Connections, pace: Pace | None = None, health: Health | None = None
-) -> Counter[Outcome]:
+async def answer(at: Connections, state: DrainState | None = None) -> Counter[Outcome]:
     """What waits is asked once and saved; the attempts that this added, by outcome."""
     before = await outcomes(at)
-    await ask(at, await claim(at), pace or Pace(), health or Health())
+    await ask(at, await claim(at), state)
     return await outcomes(at) - before
 
 
-async def ask(at: Connections, claimed: Sequence[ClaimedWork], pace: Pace, health: Health) -> None:
-    """Ask what was claimed once, all of it at once, and save what comes."""
-    versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
+async def ask(
+    at: Connections, claimed: Sequence[ClaimedWork], state: DrainState | None = None
+) -> None:
+    """AskPack what was claimed once, all of it at once, and save what comes."""
     sizes = PackSizes(await at.db.run(sharing.in_force))
-    held = {each.claim.work_id: each.claim for each in claimed}
-    clock = HostClock(await at.db.now())
-    answering = Answering(at, pace, health, held=held, wakes=Wakes(), clock=clock)
-    for version_id, version in versions.items():
-        theirs = [each for each in claimed if each.version_id == version_id]
-        for pack in packs(theirs, sizes.of(version, Lane.REALTIME), scope=version.spec.pack_scope):
-            answering.begin(version, pack, now=await at.db.now())
-    await answering.close()
-    assert (pace.in_flight, held) == ({}, {})
+    made: list[Pack] = []
+    for version in (await versions_of(at, claimed)).values():
+        theirs = [each for each in claimed if each.version_id == version.id]
+        size, scope = sizes.of(version, Lane.REALTIME), version.spec.pack_scope
+        made += [Pack(version, items, NOON) for items in packs(theirs, size, scope=scope)]
+    await ask_packs(at, made, state or a_state())
+
+
+async def versions_of(at: Connections, claimed: Sequence[ClaimedWork]) -> Any:
+    """The versions of claimed work by their ids."""
+    return await at.db.run(workloads.versions, {each.version_id for each in claimed})
+
+
+async def begun(at: Connections, made: Sequence[Pack], state: DrainState, **how: Any) -> Performer:
+    """A performer that asks these packs now, whatever the limiters say."""
+    now = await at.db.now()
+    performer = Performer(at, state, HostClock(now), Wakes(), **how)
+    begin(performer, made)
+    return performer
+
+
+def begin(performer: Performer, made: Sequence[Pack]) -> None:
+    """AskPack these packs too."""
+    for pack in made:
+        performer.state.claims.update({each.claim.work_id: each.claim for each in pack.items})
+        performer.state.scheduler.begin(pack, performer.clock())
+        failures = max(each.failures for each in pack.items)
+        patience = performer.state.health.patience(pack.model, failures)
+        performer.perform([AskPack(pack, patience)])
+
+
+async def ask_packs(at: Connections, made: Sequence[Pack], state: DrainState, **how: Any) -> None:
+    """AskPack these packs, and save what comes; nothing is held afterwards."""
+    await (await begun(at, made, state, **how)).close()
+    assert (state.places.in_flight, state.claims) == ({}, {})
 
 
 async def outcomes(at: Connections) -> Counter[Outcome]:

@@ -7,29 +7,25 @@ import pytest
 from sqlalchemy import Connection, text
 
 from anthropic_standin.testing import Endpoint
-from lanes.ids import WorkId
 from lanes.json_data import call_bytes
 from lanes.money.budget import Budget, Period
 from lanes.money.cost import pack_bound, upper_bound
-from lanes.packing import Claim
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime import state
+from lanes.realtime.limiter import Pack
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import backlog, paid_claims
 from lanes.store.realtime.paid_claims import PaidClaims
-from lanes.store.workload import workloads
 from lanes.words import Lane
-from tasks.answer import Answering
-from tasks.connections import Connections, HostClock
+from tasks.connections import Connections
 from tasks.departure import send_waiting
 from tasks.drain import drain
 from tasks.route import route_received
-from tasks.wakes import Wakes
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import admit, publish, version
 from tests.flows.conftest import Nap, Sender
+from tests.flows.realtime import a_state, ask_packs, versions_of
 from tests.flows.test_drain import turns, until_answered
 from tests.prefect_standin import PrefectStandIn
 
@@ -60,7 +56,7 @@ class Paying:
     """A drain's parts that claim and ask, a step at a time."""
 
     def __init__(self, at: Connections) -> None:
-        self.at, self.held = at, dict[WorkId, Claim]()
+        self.at = at
 
     async def step(self, *, together: bool = False) -> PaidClaims:
         """What its budgets pay for is claimed and asked, each item alone or all in one call; what came of it is saved."""
@@ -75,22 +71,9 @@ class Paying:
         packs = (
             [list(then.claimed)] if together and then.claimed else [[each] for each in then.claimed]
         )
-        versions = await self.at.db.run(
-            workloads.versions, {each.version_id for each in then.claimed}
-        )
-        self.held |= {each.claim.work_id: each.claim for each in then.claimed}
-        answering = Answering(
-            self.at,
-            Pace(),
-            Health(),
-            held=self.held,
-            wakes=Wakes(),
-            clock=HostClock(await self.at.db.now()),
-        )
-        for pack in packs:
-            answering.begin(versions[pack[0].version_id], pack, now=await self.at.db.now())
-        await answering.close()
-        assert self.held == {}
+        versions = await versions_of(self.at, then.claimed)
+        made = [Pack(versions[pack[0].version_id], pack, NOON) for pack in packs]
+        await ask_packs(self.at, made, a_state())
         return then
 
 
@@ -217,7 +200,7 @@ async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sende
 async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
     at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.holding.STOPPED_S", 0.1)
+    monkeypatch.setattr(state, "USED_UP", timedelta(seconds=0.1))
     await sender.items(*KEYS, lane=Lane.REALTIME)
     await put(at.db, "0")
 

@@ -46,7 +46,7 @@ async def answered(
 async def looks(opened: Drain, sender: Sender, **after: float) -> None:
     """The drain looks at its cache, so much later."""
     sender.time.passes(**after)
-    await opened._caching.look()
+    await opened.marks.look()
 
 
 @pytest.fixture(autouse=True)

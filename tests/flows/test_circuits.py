@@ -11,15 +11,16 @@ from sqlalchemy import text
 
 from anthropic_standin.testing import Endpoint
 from lanes.realtime.circuit import LONGEST_REST_S, PROBE, Fault
-from lanes.realtime.health import Health
+from lanes.realtime.events import CircuitNews, TakeProbes
 from lanes.store.database import Database
 from lanes.store.realtime import circuits, outages
 from lanes.words import Lane
-from tasks import circuits as sharing
+from tasks import sharing
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
+from tests.flows.realtime import a_state
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 
@@ -52,10 +53,8 @@ async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bo
     async def goes_on(opened: Drain) -> None:
         while not done.is_set():
             assert await opened.stays()
-            await opened.claim()
-            await opened.ask()
-            opened._wakes.work_is_ready()
-            await opened.wait()
+            opened.wakes.work_is_ready()
+            await opened.turn()
             await asyncio.sleep(0.02)
 
     async def looks() -> None:
@@ -192,7 +191,7 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     now = await at.db.now()
     await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
     async with drain(at, standing=False) as opened:
-        assert opened._health.circuits.any_open(opened._now())  # before it claims anything
+        assert opened.state.health.circuits.any_open(await at.db.now())  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
 
@@ -202,18 +201,21 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
 ) -> None:
     now = await at.db.now()
     await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
-    health = Health()
-    shared = sharing.Circuits(at, health)
-    await shared.share()
+    state = a_state()
+    state.on(await sharing.hear_circuits(at), now)
     sender.time.passes(seconds=2)
     async with at.db.statements() as run:
-        await shared.probe(run, health.circuits.to_probe(run.now), run.now)
-    await shared.share()
-    assert health.room(MODEL, 0, now=await at.db.now()) == 1
+        due = TakeProbes(state.health.circuits.to_probe(run.now))
+        (taken,) = await sharing.take_probes(run, due, run.now)
+        state.on(taken, run.now)
+    now = await at.db.now()
+    assert state.on(await sharing.hear_circuits(at), now) == []
+    assert state.health.calls(MODEL, now) == 1
     sender.time.passes(seconds=2)
-    await shared.share(held=[MODEL])
+    (news,) = state.on(await sharing.hear_circuits(at), await at.db.now())
+    assert isinstance(news, CircuitNews)
     assert await sender.rows("select state from lanes.outage") == [("probing",)]
-    await shared.share()
+    await sharing.publish_circuit(at, state, news)
     assert await sender.rows(
         "select state, next_probe_at <= :now from lanes.outage", now=await at.db.now()
     ) == [("resting", True)]

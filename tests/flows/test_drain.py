@@ -58,9 +58,7 @@ async def turns(opened: Drain, done: Callable[[], Awaitable[bool]]) -> None:
     """The drain goes on as `flows.answer` has it, until it is done."""
     while not await done():
         assert await opened.stays()
-        await opened.claim()
-        await opened.ask()
-        await opened.wait()
+        await opened.turn()
 
 
 async def until_answered(opened: Drain, sender: Sender, *keys: str) -> None:
@@ -115,9 +113,7 @@ async def test_a_drain_that_ends_gives_back_what_gathers(
 ) -> None:
     await sender.items("a", "b", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
-        await opened.claim()
-        await opened.ask()
-        assert await sender.rows("select distinct state from lanes.work") == [("claimed",)]
+        await turns(opened, lambda: work_is(sender, claimed=2))
     assert await sender.rows("select distinct state, failures, claimed_by from lanes.work") == [
         ("ready", 0, None)
     ]
@@ -190,14 +186,15 @@ async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_c
                 "select", {}, Exception("the connection is gone"), connection_invalidated=True
             )
 
+        async def given_back() -> bool:
+            seen = (
+                "select distinct state, claim_no, failures, claimed_by, lease_until from lanes.work"
+            )
+            return await sender.rows(seen) == [("ready", 1, 0, None, None)]
+
         with monkeypatch.context() as broken:
             broken.setattr(workloads, "versions", lost)
-            await opened.claim()
-        await until_work_is(sender, ready=2)
-        given_back = await sender.rows(
-            "select distinct claim_no, failures, claimed_by, lease_until from lanes.work"
-        )
-        assert given_back == [(1, 0, None, None)]
+            await turns(opened, given_back)
         await until_answered(opened, sender, "a", "b")
     assert await sender.rows("select distinct outcome, claim_no from lanes.attempt") == [
         ("valid", 2)

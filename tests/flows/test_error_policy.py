@@ -14,8 +14,7 @@ from sqlalchemy import text
 
 from anthropic_standin.testing import Endpoint
 from lanes.provider import client as provider_client
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.state import DrainState
 from lanes.settling import attempts
 from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
@@ -24,12 +23,15 @@ from tasks.departure import send_waiting
 from tasks.sweep.duties import move_refused
 from tasks.waiting import waiting_kinds
 from tasks.watch import evaluate
+from tests.conftest import NOON
+from tests.examples import version
 from tests.flows import raw_provider
 from tests.flows.conftest import Nap, Sender
 from tests.flows.raw_provider import Say, saying
-from tests.flows.realtime import answer
+from tests.flows.realtime import a_state, answer
 
 MODEL = "claude-haiku-5-5"
+HAIKU, OPUS = version(realtime_model=MODEL), version(realtime_model="claude-opus-5-5")
 PATIENCE_S = 1.0  # how long a call may take where the provider never ends it
 
 
@@ -184,8 +186,8 @@ async def test_a_refused_connection_was_never_billed(at: Connections, sender: Se
 async def met(at: Connections, sender: Sender, then: Then) -> None:
     """A lone item is asked once; everything that the table says is so."""
     await sender.items("a", lane=Lane.REALTIME)
-    pace, health = Pace(), Health(jitter=lambda: 1.0)
-    outcomes = await answer(at, pace, health)
+    state = a_state()
+    outcomes = await answer(at, state)
     await evaluate(at.db)
     now = await at.db.now()
     assert outcomes == ({then.outcome: 1} if then.outcome else {})
@@ -195,16 +197,11 @@ async def met(at: Connections, sender: Sender, then: Then) -> None:
     assert await sender.rows("select count(*) from lanes.attempt where bound_usd > 0") == [
         (int(then.bounded),)
     ]
-    resting = {
-        "account": pace.is_resting(now),
-        "model": health.room(MODEL, 0, now=now) is not None
-        or (pace.room(MODEL, now) == 0 and not pace.is_resting(now)),
-    }
+    frozen = state.backpressure.is_frozen(now)
+    asked = [limiter.room(HAIKU, now) for limiter in (state.health, state.backpressure)]
+    resting = {"account": frozen, "model": asked != [None, None] and not frozen}
     if then.rests != "account":
-        assert (pace.room("claude-opus-5-5", now), health.room("claude-opus-5-5", 0, now=now)) == (
-            None,
-            None,
-        )
+        assert state.health.room(OPUS, now) is state.backpressure.room(OPUS, now) is None
     assert [what for what, rests in resting.items() if rests] == (
         [then.rests] if then.rests != "nothing" else []
     )
@@ -240,11 +237,10 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
     await sender.items("far", lane=Lane.BATCH, realtime_pack=4)
     await sender.items(*keys, lane=Lane.REALTIME, realtime_pack=4)
     await sender.items("x", "y", lane=Lane.REALTIME, workload="others")
-    pace = Pace()
+    state = a_state()
     for _ in range(4):
-        await answer(at, pace)
+        await answer(at, state)
         await sender.work_rests()
-    assert pace.resting(await at.db.now()) in (["letters"], [])
     calls = endpoint.bill()["responses"]
     assert await waiting_kinds(at, None) == []
     await evaluate(at.db)
@@ -275,10 +271,10 @@ async def test_a_rate_limit_is_obeyed_as_long_as_it_says(
 ) -> None:
     endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=7)
     await sender.items("a", lane=Lane.REALTIME)
-    pace = Pace()
-    await answer(at, pace)
+    state = a_state()
+    await answer(at, state)
     now = await at.db.now()
-    assert 5 < (pace.next_try("letters", MODEL, now) - now).total_seconds() <= 7
+    assert 5 < (state.backpressure.rests_until(HAIKU, now) - now).total_seconds() <= 7
     assert await sender.rows("select ready_at > :now from lanes.work", now=await at.db.now()) == [
         (True,)
     ]
@@ -287,16 +283,16 @@ async def test_a_rate_limit_is_obeyed_as_long_as_it_says(
 async def test_a_fault_beside_answered_neighbours_is_the_items_own(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    health = Health()
+    state = a_state()
     endpoint.fault("messages", "status", status=500, match="letter bad")
     await sender.items("bad", lane=Lane.REALTIME, max_failures=3)
     for turn in range(3):
         await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
         await at.db.run(steering.pause, "letters", now=await at.db.now())
-        await answer(at, health=health)
+        await answer(at, state)
         await at.db.run(steering.resume, "letters")
         await sender.work_rests()
-        await answer(at, health=health)
+        await answer(at, state)
     states = await sender.states()
     assert states.pop("bad") == "failed"
     assert set(states.values()) == {"settled"}
@@ -306,15 +302,15 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     """Twelve faults an item, four times its retry budget."""
-    health = Health(jitter=lambda: 0.0)
+    state = DrainState(NOON, jitter=lambda: 0.0)
     await sender.items("before", lane=Lane.REALTIME, max_failures=3)
-    await answer(at, health=health)
+    await answer(at, state)
     endpoint.fault("messages", "status", status=503)
     keys = [f"k{number}" for number in range(6)]
     await sender.items(*keys, lane=Lane.REALTIME, max_failures=3)
     for _ in range(12):
         await sender.work_rests()
-        await answer(at, health=health)
+        await answer(at, state)
         await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled", "routed"}
     assert await sender.rows(
@@ -322,7 +318,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
     ) == [("provider_down", "*", at.provider.account, "open")]
     endpoint.reset()
     await sender.work_rests()
-    await answer(at, health=health)
+    await answer(at, state)
     await evaluate(at.db)
     await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled"}
@@ -335,16 +331,16 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
 async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_alone_and_spends_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    health = Health()
+    state = a_state()
     await sender.items("fine", lane=Lane.REALTIME, workload="others")
-    await answer(at, health=health)
+    await answer(at, state)
     endpoint.fault("messages", "status", status=500, match="letter p2")
     await sender.items("p1", "p2", "p3", lane=Lane.REALTIME, realtime_pack=10)
-    await answer(at, health=health)
+    await answer(at, state)
     assert await sender.rows(
         "select distinct failures, alone, state from lanes.work where workload = 'letters'"
     ) == [(0, True, "ready")]
-    assert await answer(at, health=health) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
+    assert await answer(at, state) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
 
 
 async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(

@@ -4,8 +4,6 @@ import pytest
 
 from anthropic_standin.testing import Endpoint
 from lanes.promises.briefing import FailureReport
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
@@ -127,7 +125,7 @@ async def test_every_attempt_and_every_batch_names_its_run(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
-    await answer(at, Pace(), Health())
+    await answer(at)
     await sender.items("b", lane=Lane.BATCH)
     await collect.bring_home(at, await submit(at, endpoint))
     assert await sender.rows("select distinct flow_run_id from lanes.attempt_log") == [

@@ -13,7 +13,7 @@ from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import drain
 from tests.flows.conftest import Sender
-from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, until_work_is, work_is
+from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, work_is
 from tests.prefect_standin import PrefectStandIn
 
 END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
@@ -31,8 +31,7 @@ async def test_a_drain_whose_calls_are_slow_renews_its_leases(
     endpoint.fault("messages", "stall")
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
-        await opened.claim()
-        await opened.ask()
+        await turns(opened, lambda: work_is(sender, claimed=1))
         ((first,),) = await sender.rows("select lease_until from lanes.work")
 
         async def renewed() -> bool:
@@ -86,7 +85,7 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
     await sender.items(*"abcdef", lane=Lane.REALTIME, max_failures=1)
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: work_is(sender, claimed=6))
-        await opened.ask()
+        opened.advance()
         with pool.begin() as connection:
             connection.execute(text(END_OTHERS))
         await at.db.close()  # what its pool kept of those sessions
@@ -112,8 +111,8 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
-        await opened.claim()
-        leases = opened._holding.leases
+        await turns(opened, lambda: work_is(sender, claimed=1))
+        leases = opened.leases
         await asyncio.to_thread(leases.renew)
         ((until,),) = await sender.rows("select lease_until from lanes.work")
         with monkeypatch.context() as still:
@@ -133,11 +132,14 @@ async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
     monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
+
+        async def given_back() -> bool:
+            seen = "select state, claim_no > 0 from lanes.work"
+            return await sender.rows(seen) == [("ready", True)]
+
         with monkeypatch.context() as away:
             away.setattr(tasks.leases, "RENEWED_WITHIN_S", -1.0)
-            await opened.claim()
-            await opened.ask()
-            await until_work_is(sender, ready=1)
+            await turns(opened, given_back)
         assert endpoint.bill()["responses"] == 0
         await until_answered(opened, sender, "a")
     assert await sender.rows("select claim_no > 1, failures from lanes.work") == [(True, 0)]

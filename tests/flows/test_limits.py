@@ -5,16 +5,19 @@ from collections.abc import Callable
 
 import pytest
 
-import tasks.limits
+import tasks.sharing
 from anthropic_standin.limits import AccountLimits
 from anthropic_standin.testing import Endpoint
+from lanes.realtime.limiter import Pack
 from lanes.routing.capacity import LimitKind
 from lanes.store.realtime import limits
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
+from tests.conftest import NOON
 from tests.flows.conftest import RunLog, Sender
 from tests.prefect_standin import PrefectStandIn
+from tests.unit.realtime.work import claimed
 
 PROMPTLY_S = 20
 DONE = "select count(*) from lanes.item where settled_at is not null and "
@@ -34,10 +37,8 @@ async def until_answered(
     async with asyncio.timeout(PROMPTLY_S):
         while await counted(sender, DONE + among) < number:
             assert await opened.stays()
-            await opened.claim()
-            await opened.ask()
-            opened._wakes.work_is_ready()
-            await opened.wait()
+            opened.wakes.work_is_ready()
+            await opened.turn()
             sender.time.passes(seconds=by_step_s)
 
 
@@ -121,11 +122,11 @@ async def test_headers_that_lie_stop_no_lane(
         "headers",
         lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)],
     )
-    monkeypatch.setattr(tasks.limits, "get_run_logger", lambda: RunLog(said))
+    monkeypatch.setattr(tasks.sharing, "get_run_logger", lambda: RunLog(said))
     await sender.items(*(f"k{n}" for n in range(18)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 18, by_step_s=20)
-        await opened._limits.share()
+        await opened.share_limits()
     assert len(said) == len(set(said))
     assert said or lie == "nothing remains for ever"
 
@@ -137,11 +138,11 @@ async def test_drains_share_what_one_saw(
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as one, drain(at, standing=False) as other:
         await until_answered(one, sender, 1)
-        await one._limits.share()
-        await other._limits.share()
-        ((model, seen),) = other._of_calls.seen().items()
+        await one.share_limits()
+        await other.share_limits()
+        ((model, seen),) = other.state.rates.buckets.seen().items()
         assert {each.kind: each.limit for each in seen}[LimitKind.REQUESTS] == 30
-        assert other._of_calls.rates.drains == 2
+        assert other.state.rates.buckets.drains == 2
     rows = await sender.rows(
         "select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'"
     )
@@ -153,10 +154,10 @@ async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_c
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
-        assert opened._pace.most == 64
+        assert opened.state.places.most == 64
         await until_answered(opened, sender, 1)
-        await opened._limits.share()
-        assert opened._pace.most == 500
+        await opened.share_limits()
+        assert opened.state.places.most == 500
 
 
 async def test_what_calls_took_is_learned_for_the_next(
@@ -165,9 +166,9 @@ async def test_what_calls_took_is_learned_for_the_next(
     await sender.items(*(f"k{n}" for n in range(25)), lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 25)
-        await opened._limits.learn()
-        (version,) = opened._of_calls.needs.met
+        await opened.learn_needs()
+        (version,) = opened.state.rates.needs.versions
         seen = await at.db.look(limits.tries, "letters", now=await at.db.now())
         assert len(seen) == 25
-        predicted = opened._of_calls.needs.of(version, [])
+        predicted = opened.state.rates.needs.of(Pack(version, [claimed(1, version)], NOON))
         assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw

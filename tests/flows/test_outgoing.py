@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
-from lanes.realtime import heads
+from lanes.realtime import cursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from tasks import outgoing
@@ -199,8 +199,8 @@ async def test_answers_are_looked_for_behind_those_published_while_looking_past_
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outgoing, "MOST", 2)
-    monkeypatch.setattr(heads, "SLOW_S", -1.0)
-    monkeypatch.setattr(heads, "REST_S", 1e9)  # but for the first, no look is through all of them
+    monkeypatch.setattr(cursor, "SLOW_S", -1.0)
+    monkeypatch.setattr(cursor, "REST_S", 1e9)  # but for the first, no look is through all of them
     publisher, later = Publisher(db), Publisher(db)
     await add(db, "a", "b", "c")
     assert await publisher.publish() == 3

@@ -8,24 +8,22 @@ from typing import Any
 
 import pytest
 
-import tasks.answer
+import tasks.effects
 from anthropic_standin.testing import Endpoint
 from lanes.provider import client as provider_client
 from lanes.provider.errors import Action, CallFailed
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.limiter import Pack
 from lanes.settling.outcome import Response
-from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
-from tasks.answer import Answering
-from tasks.connections import Connections, HostClock
-from tasks.wakes import Wakes
+from tasks.connections import Connections
 from tasks.watch import evaluate
+from tests.conftest import NOON
+from tests.examples import version
 from tests.flows.conftest import Sender, until
-from tests.flows.realtime import answer, claim
+from tests.flows.realtime import a_state, answer, begin, begun, claim, versions_of
 
 FROZEN = "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
-MODEL = "claude-haiku-5-5"
+HAIKU, SONNET = version(), version(realtime_model="claude-sonnet-5-5")
 KEYS = [f"r{n:02d}" for n in range(8)]
 
 
@@ -130,26 +128,20 @@ async def test_six_calls_longer_than_their_items_had_are_billed_once_each_and_op
 async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.answer, "MANY", 1)
-    monkeypatch.setattr(tasks.answer, "APART_S", 2.0)
+    monkeypatch.setattr(tasks.effects, "MANY", 1)
+    monkeypatch.setattr(tasks.effects, "APART_S", 2.0)
     endpoint.fault("messages", "stall", match="letter slow")
     await sender.items("slow", "a", "b", "c", lane=Lane.REALTIME)
-    claimed = {each.key: each for each in await claim(at)}
-    held = {each.claim.work_id: each.claim for each in claimed.values()}
-    (of,) = (
-        await at.db.run(workloads.versions, {each.version_id for each in claimed.values()})
-    ).values()
-    now = await at.db.now()
-    answering = Answering(at, Pace(), Health(), held=held, wakes=Wakes(), clock=HostClock(now))
-    for key in ("slow", "a"):
-        answering.begin(of, [claimed[key]], now=now)
-    await until(lambda: claimed["a"].claim.work_id not in held)
+    (of, *_), state = (await versions_of(at, all_ := await claim(at))).values(), a_state()
+    packs = {each.key: Pack(of, [each], NOON) for each in all_}
+    performer = await begun(at, [packs["slow"], packs["a"]], state)
+    await until(lambda: len(state.claims) == 1)
     for responses, key in enumerate(("b", "c"), start=2):
-        answering.begin(of, [claimed[key]], now=now)
+        begin(performer, [packs[key]])
         await until(lambda responses=responses: endpoint.bill()["responses"] == responses)
-    await until(lambda: len(held) == 1)
+    await until(lambda: len(state.claims) == 1)
     endpoint.reset()
-    await answering.close()
+    await performer.close()
     saved = await sender.rows(
         "select key, dense_rank() over (order by attempt.xmin::text::bigint)"
         " from lanes.attempt join lanes.item on item.id = item_id order by key"
@@ -168,12 +160,13 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
         "retry_after_s": 7,
     }
     endpoint.fault("messages", "status", **limited)
-    pace = Pace(most=16)
-    await answer(at, pace)
+    state = a_state(most_calls=16)
+    await answer(at, state)
     now = await at.db.now()
-    until = pace.next_try("letters", MODEL, now)
+    until = state.backpressure.rests_until(HAIKU, now)
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
-    assert (pace.room(MODEL, now), pace.room(MODEL, until), pace.places(now)) == (0, 8, 16)
+    rooms = [state.backpressure.room(HAIKU, moment) for moment in (now, until)]
+    assert (rooms, state.places.free) == ([0, 8], 16)
 
 
 async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
@@ -186,9 +179,9 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
         "message": "Your credit balance is too low",
     }
     endpoint.fault("messages", "status", **broke)
-    pace = Pace()
-    await answer(at, pace)
-    assert pace.rests_until is not None
+    state = a_state()
+    await answer(at, state)
+    assert state.backpressure.is_frozen(await at.db.now())
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     ((severity, subject, sentence),) = await sender.rows(FROZEN)
     assert (severity, subject) == ("critical", at.provider.account)
@@ -211,15 +204,12 @@ async def test_a_model_that_is_unknown_rests_alone(
     )
     unknown = {"status": 404, "error_type": "not_found_error", "message": "model: claude-none"}
     endpoint.fault("messages", "status", match="letter a", **unknown)
-    pace = Pace()
-    await answer(at, pace)
+    state = a_state()
+    await answer(at, state)
     assert await sender.states() == {"a": "routed", "b": "settled"}
     now = await at.db.now()
-    assert (pace.room(MODEL, now), pace.room("claude-sonnet-5-5", now), pace.places(now)) == (
-        0,
-        None,
-        pace.all_places,
-    )
+    rooms = [state.backpressure.room(of, now) for of in (HAIKU, SONNET)]
+    assert (rooms, state.places.free) == ([0, None], state.places.all)
 
 
 async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lanes.realtime import heads
+from lanes.realtime import cursor
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import drain
@@ -48,9 +48,9 @@ async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
     at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        heads, "SLOW_S", -1
+        cursor, "SLOW_S", -1
     )  # a look through the whole queue takes long, and is not repeated
-    monkeypatch.setattr(heads, "REST_S", 1_000_000)
+    monkeypatch.setattr(cursor, "REST_S", 1_000_000)
     packed = {"realtime_pack": 20, "pack_check_share": 0.2}
     await sender.items(*KEYS, lane=Lane.REALTIME, **packed)
     async with drain(at, standing=False) as opened:

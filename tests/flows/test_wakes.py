@@ -58,13 +58,12 @@ async def test_a_look_after_what_was_routed_is_not_repeated_when_all_of_it_is() 
     assert not wakes.looks()
 
 
-@pytest.mark.parametrize("again", [False, True])
-async def test_after_a_save_work_is_looked_for_where_some_of_it_is_tried_again(again: bool) -> None:
+async def test_after_a_save_its_events_are_published_and_the_loop_goes_on() -> None:
     wakes = asleep()
-    wakes.saved(again=again)
+    wakes.saved()
     assert wakes.loop.is_set()
     assert wakes.telling.is_set()
-    assert wakes.looks() is again
+    assert not wakes.looks()
 
 
 async def test_a_place_that_is_free_is_for_what_waits_for_one() -> None:

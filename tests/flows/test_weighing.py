@@ -6,13 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from anthropic_standin.testing import Endpoint
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
 from lanes.words import Lane, Outcome
 from tasks import weighing
 from tasks.connections import Connections
 from tests.flows.conftest import Sender
-from tests.flows.realtime import answer
+from tests.flows.realtime import a_state, answer
 
 
 def broken(key: str) -> Any:
@@ -34,9 +32,9 @@ async def test_an_answer_is_saved_though_nothing_can_be_learned_from_its_call(
         raise RuntimeError("not foreseen")
 
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
-    pace = Pace()
-    monkeypatch.setattr(pace, "succeeded", breaks)
-    assert await answer(at, pace) == {Outcome.VALID: 3}
+    state = a_state()
+    monkeypatch.setattr(state.places, "answered", breaks)
+    assert await answer(at, state) == {Outcome.VALID: 3}
     assert set((await sender.states()).values()) == {"settled"}
     assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
 
@@ -66,6 +64,6 @@ async def test_a_failure_that_cannot_be_weighed_is_an_attempt_with_a_bound_and_i
     endpoint.fault("messages", "drop", match="letter b", times=1)
     monkeypatch.setattr(weighing, "failed", broken("b"))
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
-    assert await answer(at, health=Health()) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
+    assert await answer(at) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
     bounded = "select bound_usd > 0 from lanes.attempt where outcome = 'unknown'"
     assert await at.db.run(lambda c: c.execute(text(bounded)).scalars().all()) == [True]

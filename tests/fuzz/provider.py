@@ -20,8 +20,6 @@ from sqlalchemy import Connection, create_engine, text
 from anthropic_standin.testing import Endpoint, Host
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
-from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from lanes.store.workload import workloads
@@ -150,7 +148,7 @@ class BothLanes:
         broke: list[str] = []
         try:
             claimed = await claim(self._at, limit=len(texts))
-            await ask(self._at, claimed, Pace(), Health())
+            await ask(self._at, claimed)
         except Exception as error:
             broke.append(f"{type(error).__name__}: {error}")
         billed = {

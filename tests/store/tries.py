@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from lanes.batch.batch import BatchKind, Intent
 from lanes.ids import BatchId
 from lanes.packing import Claim, ClaimedWork
-from lanes.realtime.pace import divide
+from lanes.realtime.limiter import divide
 from lanes.settling.outcome import Attempt, Judgment, Response, SaveResult
 from lanes.store import work
 from lanes.store.batch import collection, creates, ready_work

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -14,12 +13,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from lanes.ids import VersionId
 from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
+from lanes.realtime.events import Needed
 from lanes.store.bulk import one_of
 from lanes.store.literals import differs
 from lanes.store.locks import PATIENCE, wait_at_most
 from lanes.store.tables import outage, version
 from lanes.store.workload.workloads import versions
-from lanes.workload.version import Version
 
 HEARD_OF = timedelta(
     minutes=1
@@ -55,14 +54,6 @@ select first.version_id, first.rank_at
 """
 LATELY = timedelta(minutes=1)  # an answer from before says nothing of now
 SOON = timedelta(minutes=1)  # nothing of this moment is later
-
-
-@dataclass(frozen=True)
-class Needed:
-    """The most urgent claimable work of a workload that would ask a certain model: its version and its rank."""
-
-    version: Version
-    rank_at: datetime
 
 
 def by_models(connection: Connection, models: Collection[str]) -> list[VersionId]:

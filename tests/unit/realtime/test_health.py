@@ -92,8 +92,8 @@ def test_a_model_rests_longer_with_each_fault_and_never_longer_than_five_seconds
     one, now, pauses = health(answered=None), NOON, []
     for _ in range(9):
         one.faulted(MODEL, [WorkId(1)], now=now)
-        assert one.room(MODEL, 0, now=now) == 0
-        until = one.next_try(now)
+        assert one.calls(MODEL, now) == 0
+        until = one.next_change(now)
         assert until is not None
         pauses.append((until - now).total_seconds())
         now = until
@@ -104,19 +104,21 @@ def test_the_calls_that_were_in_flight_when_a_rest_began_do_not_lengthen_it() ->
     one = health(answered=None)
     for work in range(64):
         one.faulted(MODEL, [WorkId(work)], now=NOON)
-    assert one.next_try(NOON) == NOON + timedelta(seconds=0.25)
+    assert one.next_change(NOON) == NOON + timedelta(seconds=0.25)
 
 
 def test_a_model_that_rested_is_asked_one_call_at_a_time_then_more_with_each_answer() -> None:
     one = health(answered=None)
     one.faulted(MODEL, [WorkId(1)], now=NOON)
-    assert one.room(MODEL, 0, now=later(seconds=1)) == 1
-    assert one.room(MODEL, 1, now=later(seconds=1)) == 0
+    assert one.calls(MODEL, later(seconds=1)) == 1
+    one.of(MODEL).in_flight = 1
+    assert one.calls(MODEL, later(seconds=1)) == 0
+    one.of(MODEL).in_flight = 0
     one.answered(MODEL, most=3, now=later(seconds=2))
-    assert one.room(MODEL, 0, now=later(seconds=2)) == 2
+    assert one.calls(MODEL, later(seconds=2)) == 2
     one.answered(MODEL, most=3, now=later(seconds=3))
     one.answered(MODEL, most=3, now=later(seconds=3))
-    assert one.room(MODEL, 99, now=later(seconds=3)) is None
+    assert one.calls(MODEL, later(seconds=3)) is None
 
 
 def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
@@ -127,7 +129,7 @@ def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
     assert one.is_down(MODEL)
     one.answered(MODEL, most=64, now=later(seconds=1))
     assert not one.is_down(MODEL)
-    assert one.next_try(later(seconds=1)) is None
+    assert one.next_change(later(seconds=1)) is None
 
 
 def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhile() -> None:
@@ -138,7 +140,7 @@ def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhil
         for n in range(6)
     ]
     assert blames == [Blame.ITEM] * 6
-    assert one.room(MODEL, 0, now=later(seconds=37)) is None
+    assert one.calls(MODEL, later(seconds=37)) is None
     assert not one.is_down(MODEL)
 
 

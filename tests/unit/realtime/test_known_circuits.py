@@ -130,14 +130,14 @@ def test_no_fault_is_an_items_while_the_circuit_is_open() -> None:
 def test_a_model_that_others_found_to_answer_is_asked_by_degrees() -> None:
     health = Health(jitter=lambda: 1.0)
     health.circuits.heard({MODEL: circuit()}, NOON)
-    assert (health.room(MODEL, 0, now=NOON), health.next_try(NOON), health.holds_back(NOON)) == (
+    assert (health.calls(MODEL, NOON), health.next_change(NOON), health.holds_back(NOON)) == (
         0,
         later(seconds=1),
         True,
     )
     assert health.circuits.heard({}, later(seconds=1)) == [MODEL]
     health.others_are_answered(MODEL)
-    assert health.room(MODEL, 0, now=later(seconds=1)) == 1
+    assert health.calls(MODEL, later(seconds=1)) == 1
     assert not health.holds_back(later(seconds=1))
 
 
@@ -147,7 +147,7 @@ def test_what_a_drain_sees_alone_holds_back_where_no_circuit_is_known() -> None:
         health.faulted(MODEL, [WorkId(work)], began_at=later(seconds=-2), now=NOON)
     told = health.fault(MODEL, "529", began_at=NOON, turn=None)
     assert told == Fault("529", 3, NOON, later(seconds=-2), None)
-    assert health.room(MODEL, 0, now=NOON) == 0
+    assert health.calls(MODEL, NOON) == 0
 
 
 def test_a_hiccup_is_not_told_unless_it_was_the_probe() -> None:

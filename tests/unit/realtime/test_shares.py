@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.pace import divide
+from lanes.realtime.limiter import divide
 from lanes.workload.version import Entitlement
 
 NAMES = "abcdefgh"

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lanes.realtime.pace import divide
+from lanes.realtime.limiter import divide
 from lanes.routing.capacity import WINDOW, Limit, LimitKind, Need
 from lanes.routing.lane_rules import LONG_OVERDUE
 from lanes.routing.load import A_CALL, AddedItems, Load, RankedQueue

@@ -1,6 +1,6 @@
 """Calls begin only where the provider's limits hold them, and none is held for ever. The limits are the stand-in's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -11,15 +11,24 @@ from hypothesis import strategies as st
 
 from anthropic_standin.errors import ApiError
 from anthropic_standin.limits import AccountLimits, EndpointSettings
-from lanes.realtime.headers import Told, told
-from lanes.realtime.rate_limits import RateLimits, presses
+from lanes.realtime.headers import ToldLimits, told
+from lanes.realtime.token_buckets import TokenBuckets
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
 from tests.conftest import NOON, later
-from tests.unit.realtime.test_turns import claimed
 
 MODEL = "claude-haiku-5-5"
 STEP = timedelta(milliseconds=250)
 Headers = dict[str, str]
+
+
+def begins(
+    mine: TokenBuckets, key: Hashable, model: str, need: Need, *, presses: bool, now: datetime
+) -> bool:
+    """Whether a call that has waited since noon fits now: then it is in flight."""
+    fits = mine.wait(model, need, presses=presses, since=NOON, now=now) is None
+    if fits:
+        mine.begun(key, model, need, now=now)
+    return fits
 
 
 @dataclass
@@ -42,7 +51,7 @@ class LimitedProvider:
         )
         set_.output_tokens_per_minute = self.output
         self.provider = AccountLimits(set_)
-        self.known = [RateLimits(drains=self.drains) for _ in range(self.drains)]
+        self.known = [TokenBuckets(drains=self.drains) for _ in range(self.drains)]
 
     def headers(self) -> Headers:
         stamp = self.provider.headers(self.now.timestamp())
@@ -73,8 +82,8 @@ class LimitedProvider:
             still, resting = [], set[int]()
             for number, need, drain in sorted(waiting, key=lambda each: each[0] not in press):
                 mine = self.known[drain]
-                if drain in resting or not mine.begins(
-                    number, MODEL, need, presses=number in press, now=self.now
+                if drain in resting or not begins(
+                    mine, number, MODEL, need, presses=number in press, now=self.now
                 ):
                     still.append((number, need, drain))
                     continue
@@ -207,10 +216,9 @@ def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_n
 def test_the_reserve_is_kept_for_what_presses() -> None:
     world = warmed(LimitedProvider(50, call_s=100))
     world.run([Need(1, 1)] * 100, minutes=0.01)
-    begun = 100 - sum(not world.known[0].is_under_way(number) for number in range(100))
-    assert begun == 50 * (1 - RESERVE) - FIRST
-    assert world.known[0].begins("urgent", MODEL, Need(1, 1), presses=True, now=world.now)
-    assert not world.known[0].begins("other", MODEL, Need(1, 1), presses=False, now=world.now)
+    assert world.known[0].charged == 50 * (1 - RESERVE) - FIRST
+    assert begins(world.known[0], "urgent", MODEL, Need(1, 1), presses=True, now=world.now)
+    assert not begins(world.known[0], "other", MODEL, Need(1, 1), presses=False, now=world.now)
 
 
 def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> (
@@ -219,27 +227,27 @@ def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_
     world = warmed(LimitedProvider(output=10_000))
     mine = world.known[0]
     begun = [
-        key for key in range(10) if mine.begins(key, MODEL, Need(1, 1_000), presses=True, now=NOON)
+        key for key in range(10) if begins(mine, key, MODEL, Need(1, 1_000), presses=True, now=NOON)
     ]
     assert len(begun) == 9  # one token is gone
     mine.ended(0, Need(1, 20), now=NOON)
-    assert mine.begins("next", MODEL, Need(1, 980), presses=True, now=NOON)
-    assert not mine.begins("after", MODEL, Need(1, 1_000), presses=True, now=NOON)
+    assert begins(mine, "next", MODEL, Need(1, 980), presses=True, now=NOON)
+    assert not begins(mine, "after", MODEL, Need(1, 1_000), presses=True, now=NOON)
 
 
 def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
-    mine = RateLimits()
+    mine = TokenBuckets()
     for key in ("old", "new"):
         mine.begun(key, MODEL, Need(1, 1), now=NOON)
     mine.told(
         MODEL,
-        Told([Limit(LimitKind.REQUESTS, 50, 3, later(minutes=1), NOON)], []),
+        ToldLimits([Limit(LimitKind.REQUESTS, 50, 3, later(minutes=1), NOON)], []),
         key="new",
         now=NOON,
     )
     mine.told(
         MODEL,
-        Told([Limit(LimitKind.REQUESTS, 50, 40, later(minutes=1), NOON)], []),
+        ToldLimits([Limit(LimitKind.REQUESTS, 50, 40, later(minutes=1), NOON)], []),
         key="old",
         now=NOON,
     )
@@ -248,36 +256,26 @@ def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
 
 def test_a_call_that_needs_more_than_a_whole_limit_begins_alone_once_it_is_full() -> None:
     mine = warmed(LimitedProvider(output=500)).known[0]
-    assert not mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=NOON)
-    assert mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
-    assert not mine.begins("huge too", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
+    assert not begins(mine, "huge", MODEL, Need(1, 5_000), presses=False, now=NOON)
+    assert begins(mine, "huge", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
+    assert not begins(mine, "huge too", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
 
 
-def test_when_something_that_is_held_fits_is_known() -> None:
+def test_when_something_that_waits_fits_is_known() -> None:
     mine = warmed(LimitedProvider(60)).known[0]
-    assert mine.next_moment(NOON) is None
-    while mine.begins(object(), MODEL, Need(1, 1), presses=True, now=NOON):
+    while begins(mine, object(), MODEL, Need(1, 1), presses=True, now=NOON):
         pass
-    assert mine.next_moment(NOON) == later(seconds=1)
-    assert mine.begins("next", MODEL, Need(1, 1), presses=True, now=later(seconds=1))
-    mine.still_held(())
-    assert mine.next_moment(NOON) is None
-
-
-def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
-    usual = claimed(1, rank_at=NOON)
-    assert not presses([usual], NOON)
-    assert presses([usual], NOON + WINDOW)
-    assert presses([usual, claimed(2, urgent=True)], NOON)
-    assert presses([claimed(3, due_at=later(hours=9))], NOON)
+    until = mine.wait(MODEL, Need(1, 1), presses=True, since=NOON, now=NOON)
+    assert until == later(seconds=1)
+    assert begins(mine, "next", MODEL, Need(1, 1), presses=True, now=later(seconds=1))
 
 
 def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> (
     None
 ):
-    mine = RateLimits()
+    mine = TokenBuckets()
     for key in range(5_000):
-        assert mine.begins(key, MODEL, Need(1, 1), presses=False, now=NOON)
+        assert begins(mine, key, MODEL, Need(1, 1), presses=False, now=NOON)
         mine.ended(key, Need(1, 1), now=NOON)
-    assert mine.begins("next", MODEL, Need(1, 1), presses=False, now=later(minutes=2))
+    assert begins(mine, "next", MODEL, Need(1, 1), presses=False, now=later(minutes=2))
     assert mine.charged == 1

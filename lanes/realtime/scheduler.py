@@ -1,0 +1,367 @@
+"""The scheduler of a drain: how much of each workload to claim, and which packs start now. It asks the limiters in order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from lanes.ids import VersionId
+from lanes.money.pack_size import PackSizes
+from lanes.packing import ClaimedWork, packs
+from lanes.realtime.buffer import Buffer, ServiceTimes
+from lanes.realtime.circuit import Circuit
+from lanes.realtime.health import Health
+from lanes.realtime.limiter import (
+    BudgetLimit,
+    FairShare,
+    Limiter,
+    Pack,
+    Wait,
+    WaitReason,
+    divide,
+)
+from lanes.realtime.pace import Backpressure, Places
+from lanes.realtime.rate_limits import RateLimits
+from lanes.routing.capacity import Need
+from lanes.words import Lane
+from lanes.workload.version import Version
+
+PEEK = timedelta(
+    seconds=0.5
+)  # how often a workload's first item is claimed to see if it may use the reserve
+AGAIN = timedelta(
+    seconds=0.05
+)  # until the next claim, once work that is owed was found behind shadows
+
+
+class Scheduler:
+    """The work that a drain has claimed and not asked: in windows, or in packs that wait for a limiter.
+
+    `sizes` says how many items may share a call, `times` how long it takes then.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        backpressure: Backpressure,
+        health: Health,
+        rates: RateLimits,
+        *,
+        sizes: PackSizes,
+        times: ServiceTimes,
+    ) -> None:
+        self._places, self._backpressure, self._health, self._rates = (
+            places,
+            backpressure,
+            health,
+            rates,
+        )
+        self._sizes, self._share, self.budget = sizes, FairShare(), BudgetLimit()
+        # in the order in which they are asked: the first that says `Wait` gives the reason
+        self._limiters: tuple[Limiter, ...] = (
+            backpressure,
+            health,
+            places,
+            self._share,
+            rates,
+        )
+        self._bounds: tuple[Limiter, ...] = (backpressure, health, rates)
+        self._buffer = Buffer(self._size, times.takes_s)
+        self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits
+        self._waiting: list[Pack] = []
+        self.waits: list[
+            tuple[Pack, Wait]
+        ] = []  # why each pack did not start when it was tried last
+        self._peeked_at: dict[str, datetime] = {}  # workloads for which only the reserve is left
+        # workloads of which the last claim found only shadows
+        self._only_shadows: set[str] = set()
+        self._claims_again_at: datetime | None = None
+
+    # Claiming
+
+    def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        """Return how many items to claim of each workload that has work, by its version.
+
+        Enough for its free places and a few that are soon free, or for the window that it gathers in. One item, which may be
+        owed, if shadows wait here and the last claim found nothing else.
+        """
+        direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
+        most = {
+            name: number * self._size(waiting[name])
+            for name, number in self._soon_free(direct, now).items()
+        }
+        for name in waiting.keys() - direct.keys():
+            room = self._room(waiting[name], now, claims=True)
+            calls = self._places.all if room is None else min(self._places.all, room)
+            gathered = self._buffer.of(name) + sum(len(pack.items) for pack in self._owed(name))
+            most[name] = max(0, calls * self._size(waiting[name]) - gathered)
+        self._peek(direct, most, now)
+        if any(pack.measures for pack in self._waiting):
+            most |= {name: min(most[name], 1) for name in self._only_shadows & most.keys()}
+        return {name: number for name, number in most.items() if number > 0}
+
+    def take_in(
+        self, claimed: Sequence[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
+    ) -> None:
+        """Put claimed work, the most urgent first, into its windows; work without a window waits for a place."""
+        last = {each.workload: each.measures for each in claimed}
+        if any(name in self._only_shadows and not measures for name, measures in last.items()):
+            self._claims_again_at = now + AGAIN
+        self._only_shadows = (self._only_shadows - last.keys()) | {
+            name for name, measures in last.items() if measures
+        }
+        self._versions = {each.id: each for each in self.held} | dict(versions)
+        self._add(self._buffer.add(claimed, self._versions, now), now)
+
+    def is_supplied(self, now: datetime) -> bool:
+        """Return whether no place is free and the work claimed ahead lasts for a while: skipping a claim loses nothing."""
+        taken = self._places.free == 0 and not self.held_back(now)
+        return taken and self._ahead.total() > self._places.ahead // 2
+
+    # Starting
+
+    def start(self, now: datetime) -> list[Pack]:
+        """Start the packs that every limiter admits, the most urgent first; the others wait, each with its reason.
+
+        Packs are tried while a place is free; those behind keep the reason of their last try.
+        """
+        self._add(self._buffer.take(self._versions, now), now)
+        if not self._waiting or self._places.free == 0:
+            return []
+        self._plan_shares(now)
+        started, waits, owed_waits = list[Pack](), list[tuple[Pack, Wait]](), False
+        for pack in self._waiting:
+            if self._places.free == 0:
+                break
+            wait = self._wait(pack, now, owed_waits=owed_waits)
+            if wait is None:
+                self.begin(pack, now)
+                started.append(pack)
+            else:
+                owed_waits = owed_waits or not pack.measures
+                waits.append((pack, wait))
+        tried = len(started) + len(waits)
+        self._waiting = [*(pack for pack, _ in waits), *self._waiting[tried:]]
+        self.waits = waits
+        return started
+
+    def begin(self, pack: Pack, now: datetime) -> None:
+        """Tell all limiters that a call starts."""
+        for limiter in self._limiters:
+            limiter.started(pack, now)
+
+    def ended(self, pack: Pack, used: Need | None, now: datetime) -> None:
+        """Tell all limiters that a call has ended; `used`: what it took, None when that is unknown."""
+        for limiter in self._limiters:
+            limiter.ended(pack, used, now)
+
+    def reasons(self, now: datetime) -> Counter[tuple[str, WaitReason]]:
+        """Return how many packs wait now, by workload and reason."""
+        reasons, owed_waits = Counter[tuple[str, WaitReason]](), False
+        for pack in self._waiting:
+            if (wait := self._wait(pack, now, owed_waits=owed_waits)) is not None:
+                reasons[pack.workload, wait.reason] += 1
+            owed_waits = owed_waits or not pack.measures
+        return reasons
+
+    def next_moment(self, now: datetime) -> datetime | None:
+        """Return when something changes by itself: a window or a rest ends, or more is claimed; None when nothing does."""
+        moments = [
+            self._buffer.next_leave(self._versions),
+            self._claims_again_at,
+            *(limiter.next_change(now) for limiter in self._limiters),
+            *(wait.until for _, wait in self.waits),
+        ]
+        return min((each for each in moments if each is not None and each > now), default=None)
+
+    def held_back(self, now: datetime) -> bool:
+        """Return whether the provider takes less than this drain would ask: another drain would change nothing."""
+        limited = any(
+            wait.reason is WaitReason.RATE_LIMIT and not pack.measures for pack, wait in self.waits
+        )
+        return (
+            limited
+            or self._backpressure.next_change(now) is not None
+            or self._health.holds_back(now)
+        )
+
+    # Circuits
+
+    @property
+    def held(self) -> list[Version]:
+        """The versions of what gathers or waits here."""
+        waiting = self._buffer.version_ids | {pack.version.id for pack in self._waiting}
+        return [self._versions[id_] for id_ in waiting]
+
+    @property
+    def held_models(self) -> set[str]:
+        """The models that what gathers or waits here asks."""
+        return {each.spec.realtime_model for each in self.held}
+
+    def due_probes(self, now: datetime) -> Mapping[str, Circuit]:
+        """Return the circuits that may be probed now, by model."""
+        can_ask = self._places.free > 0 and not self._backpressure.is_frozen(now)
+        return self._health.circuits.to_probe(now) if can_ask else {}
+
+    def unasked_probes(self, now: datetime) -> set[str]:
+        """Return the models whose probe this drain holds, without work to ask."""
+        return set(self._health.circuits.probes(now)) - self.held_models
+
+    def is_askable(self, version: Version, now: datetime) -> bool:
+        """Return whether a call of this version could start now, but for its model's circuit."""
+        rests = self._backpressure.rests_until(version, now) > now
+        return not rests and self._rates.room(version, now) != 0
+
+    def passed_over(self, now: datetime) -> set[str]:
+        """Return the models of which nothing is claimed now, so that work for other models is found behind theirs."""
+        return {
+            *self._health.circuits.open_models(now),
+            *self._backpressure.resting_models(now),
+        }
+
+    # Giving up
+
+    def give_up_stranded(self, now: datetime) -> list[ClaimedWork]:
+        """Give up packs that may not start soon: those claimed ahead of a rest, and those that left a window in an outage."""
+        probes = self._probes(now)
+        return self._give_up(
+            lambda pack: (
+                self._stays(pack, now)
+                if pack.version.spec.buffer_s == 0
+                else self._outlasts_window(pack, probes, now)
+            )
+        )
+
+    def give_up_shadows(self) -> list[ClaimedWork]:
+        """Give up shadows while owed work waits for a place; otherwise those beyond the number of places."""
+        owed = any(not pack.measures for pack in self._waiting)
+        kept = [] if owed else [pack for pack in self._waiting if pack.measures]
+        stay = set(map(id, kept[: self._places.all]))
+        return self._give_up(lambda pack: not pack.measures or id(pack) in stay)
+
+    def give_up_all(self) -> list[ClaimedWork]:
+        """Give up everything that was not asked."""
+        return [*self._give_up(lambda _: False), *self._buffer.drain()]
+
+    def _give_up(self, keeps: Callable[[Pack], bool]) -> list[ClaimedWork]:
+        given_up = [pack for pack in self._waiting if not keeps(pack)]
+        if given_up:
+            gone = set(map(id, given_up))
+            self._waiting = [pack for pack in self._waiting if id(pack) not in gone]
+            self.waits = [(pack, wait) for pack, wait in self.waits if id(pack) not in gone]
+        return [each for pack in given_up for each in pack.items]
+
+    def _stays(self, pack: Pack, now: datetime) -> bool:
+        """Return whether a pack may start soon enough to be kept; one that only lacks the reserve makes way for another."""
+        if self._room(pack.version, now) == 0:
+            return False
+        return pack.presses(now) or not self._rates.only_reserve(pack.version, now)
+
+    def _outlasts_window(self, pack: Pack, probes: Mapping[str, Pack], now: datetime) -> bool:
+        """Return whether a pack that left its window stays. In an outage only a probe does: others may leave for a batch."""
+        return self._health.circuits.of(pack.model, now) is None or probes.get(pack.model) is pack
+
+    def _probes(self, now: datetime) -> Mapping[str, Pack]:
+        """Return by model the most urgent pack, for models whose probe this drain holds."""
+        first: dict[str, Pack] = {}
+        if not self._health.circuits.any_open(now):
+            return first
+        for pack in self._waiting:
+            first.setdefault(pack.model, pack)
+        return {
+            model: pack for model, pack in first.items() if self._health.circuits.room(model, now)
+        }
+
+    # Rooms and shares
+
+    @property
+    def _ahead(self) -> Counter[str]:
+        """The packs that wait for a place and have no window, by workload, without shadows."""
+        return Counter(
+            pack.workload
+            for pack in self._waiting
+            if pack.version.spec.buffer_s == 0 and not pack.measures
+        )
+
+    def _owed(self, workload: str) -> list[Pack]:
+        return [pack for pack in self._waiting if pack.workload == workload and not pack.measures]
+
+    def _wait(self, pack: Pack, now: datetime, *, owed_waits: bool) -> Wait | None:
+        """Return the first limiter's `Wait`; None when all admit the pack. A shadow waits while owed work does."""
+        if pack.measures and owed_waits:
+            return Wait(None, WaitReason.MEASURES)
+        for limiter in self._limiters:
+            if isinstance(said := limiter.admits(pack, now), Wait):
+                return said
+        return None
+
+    def _room(self, version: Version, now: datetime, *, claims: bool = False) -> int | None:
+        """Return how many calls of the version may start soon; None without a bound. A budget bounds only what is claimed."""
+        limiters = (*self._bounds, self.budget) if claims else self._bounds
+        rooms = (limiter.room(version, now) for limiter in limiters)
+        return min((room for room in rooms if room is not None), default=None)
+
+    def _rooms(
+        self, of: Mapping[str, Version], now: datetime, *, claims: bool = False
+    ) -> dict[str, int]:
+        rooms = {name: self._room(version, now, claims=claims) for name, version in of.items()}
+        return {name: room for name, room in rooms.items() if room is not None}
+
+    def _plan_shares(self, now: datetime) -> None:
+        """Divide the free places among the workloads that wait: those that are owed an answer, else the shadows'."""
+        owed = {pack.workload: pack.version for pack in self._waiting if not pack.measures}
+        of = owed or {pack.workload: pack.version for pack in self._waiting}
+        self._share.plan(
+            divide(
+                self._places.free,
+                {name: version.entitlement for name, version in of.items()},
+                in_flight=self._places.owed if owed else self._places.in_flight,
+                places=self._places.all,
+                rooms=self._rooms(of, now),
+            )
+        )
+
+    def _soon_free(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        """Return how many places each workload gets beyond the packs that wait for one, of those free now or soon."""
+        if self._backpressure.is_frozen(now):
+            return {}
+        held, more = self._ahead, self._places.ahead
+        rooms = self._rooms(of, now, claims=True)
+        return divide(
+            self._places.free + max(0, more - held.total()),
+            {name: version.entitlement for name, version in of.items()},
+            in_flight=held + Counter(self._places.owed),
+            places=self._places.all + more,
+            rooms={name: max(0, room - held[name]) for name, room in rooms.items()},
+        )
+
+    def _peek(self, direct: Mapping[str, Version], most: dict[str, int], now: datetime) -> None:
+        """Claim only a workload's first item, now and then, while only the reserve is left: it may press."""
+        for name in direct.keys() & most.keys():
+            if not self._rates.only_reserve(direct[name], now):
+                self._peeked_at.pop(name, None)
+            elif now - self._peeked_at.get(name, now - PEEK) >= PEEK:
+                self._peeked_at[name] = now
+                most[name] = min(most[name], self._size(direct[name]))
+            else:
+                most[name] = 0
+
+    def _add(self, claimed: Iterable[ClaimedWork], now: datetime) -> None:
+        """Let claimed work wait for a place, in its order among what waits."""
+        if made := self._packed(claimed, now):
+            self._waiting = sorted([*self._waiting, *made], key=lambda pack: pack.rank)
+
+    def _packed(self, claimed: Iterable[ClaimedWork], now: datetime) -> list[Pack]:
+        by_version: dict[VersionId, list[ClaimedWork]] = {}
+        for each in claimed:
+            by_version.setdefault(each.version_id, []).append(each)
+        made: list[Pack] = []
+        for id_, theirs in by_version.items():
+            version = self._versions[id_]
+            most = self._sizes.most_bytes(version, Lane.REALTIME, now)
+            calls = packs(theirs, self._size(version), most=most, scope=version.spec.pack_scope)
+            made += [Pack(version, items, now) for items in calls]
+        return made
+
+    def _size(self, version: Version) -> int:
+        """Return how many items of a version may share a call."""
+        return self._sizes.of(version, Lane.REALTIME)

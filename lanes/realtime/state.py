@@ -1,0 +1,375 @@
+"""The state machine of a drain: `on` takes an event and returns effects. It does no I/O, and time comes in with the event.
+
+    Tick -> LookAtQueue -> QueueSeen [-> TakeProbes -> ProbesTaken] -> ClaimWork -> WorkClaimed
+    Tick, WorkClaimed, PackEnded -> AskPack -> HeadersHeard, CallEnded (one for each call), PackEnded
+    CallEnded -> Save or GiveBack -> AttemptsSaved, ClaimsReturned
+    Stop -> GiveBack
+
+The claims that the drain answers for are held here alone: from `WorkClaimed` until `AttemptsSaved` or `ClaimsReturned`.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from lanes.ids import WorkId
+from lanes.money.pack_size import PackSizes
+from lanes.packing import Claim, ClaimedWork
+from lanes.realtime import events
+from lanes.realtime.buffer import ServiceTimes
+from lanes.realtime.circuit import Circuit, Fault
+from lanes.realtime.cursor import QueueCursor, QueueLook
+from lanes.realtime.health import ACCOUNT, Health, Standstills
+from lanes.realtime.limiter import Pack
+from lanes.realtime.pace import UNTOLD, Backpressure, Places
+from lanes.realtime.rate_limits import RateLimits
+from lanes.realtime.scheduler import Scheduler
+
+TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
+SHADOW_REST = timedelta(seconds=30)  # how long a shadow makes way for owed work
+UNREADABLE_REST = timedelta(minutes=1)  # of work whose version cannot be read
+USED_UP = timedelta(
+    seconds=2
+)  # between two looks at a used-up budget: it may be raised, or a new period begin
+SEEK_EVERY = timedelta(seconds=0.5)  # how often work for the models of open circuits is looked for
+
+
+class DrainState:
+    """What one drain knows and holds. `most_calls` is the bound that a person set for its calls, 0 for none."""
+
+    def __init__(
+        self,
+        now: datetime,
+        *,
+        most_calls: int = 0,
+        sizes: PackSizes | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.places = Places(most_calls or UNTOLD, bounded=most_calls > 0)
+        self.backpressure, self.health = Backpressure(self.places), Health(jitter=jitter)
+        self.rates, self.sizes = RateLimits(), sizes or PackSizes()
+        self.times, self.standstills = ServiceTimes(), Standstills()
+        self.scheduler = Scheduler(
+            self.places,
+            self.backpressure,
+            self.health,
+            self.rates,
+            sizes=self.sizes,
+            times=self.times,
+        )
+        self.claims: dict[WorkId, Claim] = {}
+        self.answered = 0  # items that were brought to an attempt
+        self.idle_since = now  # when there was last something to do
+        self._stopped = False
+        self._cursor = QueueCursor[datetime]()
+        self._look: QueueLook[datetime] | None = None  # under way
+        self._seen = events.QueueSeen({}, {})
+        self._wanted: dict[str, int] = {}
+        self._probing: dict[str, Circuit] = {}
+        self._claimed_at = datetime.min.replace(tzinfo=UTC)
+        self._news = True  # work may be ready that no look has seen
+        self._left = False  # the last look left work unclaimed, as far as it could tell
+        self._changed = False  # since the last look, so that left work may be claimed
+        self._needed: Sequence[
+            events.Needed
+        ] = []  # work for the models of open circuits, as last seen
+        self._sought_at = datetime.min.replace(tzinfo=UTC)
+
+    def on(self, event: events.Event, now: datetime) -> list[events.Effect]:
+        """Take an event and return what to do about it."""
+        match event:
+            case events.Tick():
+                return self._tick(event, now)
+            case events.WorkMayBeReady():
+                self._news = True
+            case events.QueueSeen():
+                return self._queue_seen(event, now)
+            case events.ProbesTaken():
+                return self._probes_taken(event, now)
+            case events.WorkClaimed():
+                return self._work_claimed(event, now)
+            case events.LookFailed():
+                self._look, self._left = None, True
+                return self._give_back(event.claimed, now)
+            case events.HeadersHeard():
+                self.rates.heard(event.pack, event.headers, now)
+            case events.CallEnded():
+                return self._call_ended(event, now)
+            case events.PackEnded():
+                self.scheduler.ended(event.pack, event.used, now)
+                self._changed = True
+                not_asked = [each.claim for each in event.not_asked]
+                return [*self._give_back(not_asked, now), *self._start(now)]
+            case events.AttemptsSaved():
+                self._saved(event, now)
+            case events.ClaimsReturned():
+                self._release(event.claims)
+                self._news = self._news or event.again
+            case events.LimitsHeard():
+                self._limits_heard(event)
+            case events.EstimatesLearned():
+                if event.predictions is not None:
+                    self.rates.needs.learn(event.predictions)
+                if event.sizes is not None:
+                    self.sizes.learn(event.sizes)
+            case events.CircuitsHeard():
+                return self._circuits_heard(event, now)
+            case events.CircuitMoved():
+                self.health.circuits.moved(event.model, event.circuit, now)
+            case events.CircuitsLost():
+                self.health.circuits.forget()
+            case events.Stop():
+                self._stopped = True
+                unasked = [each.claim for each in self.scheduler.give_up_all()]
+                return [*self._give_back(unasked, now), *self._free_probes(None)]
+        return []
+
+    def held_back(self, now: datetime) -> bool:
+        """Return whether the provider takes less than is asked: another drain would change nothing."""
+        return self.scheduler.held_back(now)
+
+    def is_news(self, model: str, fault: Fault, now: datetime) -> bool:
+        """Return whether other drains do not know of the fault yet, and the model was not answered since."""
+        return self.health.of(model).faults > 0 and self.health.circuits.is_news(model, fault, now)
+
+    # Claiming
+
+    def _tick(self, tick: events.Tick, now: datetime) -> list[events.Effect]:
+        if self._stopped:
+            return []
+        self._news = self._news or tick.expired
+        shadows = [each.claim for each in self.scheduler.give_up_shadows()]
+        effects = [
+            *self._give_back(shadows, now + SHADOW_REST),
+            *self._look_at_queue(now),
+            *self._start(now),
+        ]
+        wakes = (
+            now + TICK,
+            self.scheduler.next_moment(now),
+            now + timedelta(seconds=self._cursor.rest_s(now.timestamp()) or 1),
+        )
+        return [*effects, events.Sleep(min(each for each in wakes if each is not None))]
+
+    def _look_at_queue(self, now: datetime) -> list[events.Effect]:
+        """Look for work, unless a look is under way, enough was claimed ahead, or nothing new can be found.
+
+        Packs claimed ahead of a rest are given up first.
+        """
+        if self._look is not None:
+            return []
+        if now - self._claimed_at < TICK and self.scheduler.is_supplied(now):
+            return []
+        stranded = [each.claim for each in self.scheduler.give_up_stranded(now)]
+        effects = self._give_back(stranded, now)
+        if not self._news and not (self._left and self._changed):
+            return effects
+        self._news = self._changed = False
+        self._claimed_at, self._left = now, True
+        self._look = self._cursor.look(now.timestamp())
+        needed = set(self.health.circuits.open_models(now))
+        if not needed:
+            self._needed = []
+        elif self._needed and now - self._sought_at < SEEK_EVERY:
+            needed.clear()
+        passed_over = self.scheduler.passed_over(now)
+        return [*effects, events.LookAtQueue(self._look.since, passed_over, needed)]
+
+    def _queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
+        self._seen = seen
+        if seen.needed is not None:
+            self._needed, self._sought_at = seen.needed, now
+        if self.health.circuits.any_open(now):
+            # Work is judged by its own version: no version in force may ask its model any more.
+            versions = (*(each.version for each in self._needed), *self.scheduler.held)
+            askable = {
+                each.spec.realtime_model
+                for each in versions
+                if self.scheduler.is_askable(each, now)
+            }
+            due = self.scheduler.due_probes(now)
+            self._probing = {model: due[model] for model in due.keys() & askable}
+            if self._probing:
+                return [events.TakeProbes(self._probing)]
+        return self._claim(now)
+
+    def _probes_taken(self, taken: events.ProbesTaken, now: datetime) -> list[events.Effect]:
+        for model, circuit in taken.circuits.items():
+            if circuit is None:
+                self.health.circuits.missed(model, self._probing[model], now)
+            else:
+                self.health.took_probe(model, circuit, now)
+        return self._claim(now)
+
+    def _claim(self, now: datetime) -> list[events.Effect]:
+        probes: list[events.ClaimOrder] = []
+        self._wanted = self.scheduler.wanted(self._seen.waiting, now)
+        unasked = self.scheduler.unasked_probes(now) if self._needed else set[str]()
+        for first in self._needed:
+            name = first.version.workload
+            if first.version.spec.realtime_model in unasked and (
+                most := self.scheduler.wanted({name: first.version}, now)
+            ):
+                probes = [events.ClaimOrder(most, {name: first.rank_at}, [first.version.id])]
+                self._needed = []  # the probe is claimed, and what was seen is outdated
+                break
+        if not probes and not self._wanted:
+            return self._work_claimed(events.WorkClaimed([], {}), now)
+        return [events.ClaimWork(probes, events.ClaimOrder(self._wanted, self._seen.since))]
+
+    def _work_claimed(self, event: events.WorkClaimed, now: datetime) -> list[events.Effect]:
+        look, self._look = self._look, None
+        if look is None or self._stopped:
+            return self._give_back([each.claim for each in event.claimed], now)
+        self._move_cursor(look, event, now)
+        self.scheduler.budget.used_up(event.used_up, now + USED_UP)
+        taken = Counter(each.workload for each in event.claimed)
+        all_taken = all(taken[name] < self._wanted.get(name, 0) for name in self._seen.waiting)
+        self._left = bool(not all_taken or event.is_full or event.held_back or self._needed)
+        if event.claimed or (self._left and self.health.circuits.any_open(now)):
+            self.idle_since = now  # work that waits for a circuit is this drain's too
+        readable = [each for each in event.claimed if each.version_id in event.versions]
+        unreadable = [e.claim for e in event.claimed if e.version_id not in event.versions]
+        self.claims |= {each.claim.work_id: each.claim for each in event.claimed}
+        if readable:
+            self.scheduler.take_in(readable, event.versions, now)
+        return [*self._give_back(unreadable, now + UNREADABLE_REST), *self._start(now)]
+
+    def _move_cursor(
+        self, look: QueueLook[datetime], event: events.WorkClaimed, now: datetime
+    ) -> None:
+        """Remember up to which rank each workload's queue was claimed.
+
+        Shadows rank behind everything that is still to come, so they move nothing, nor does work of a budget that holds back.
+        """
+        behind = [
+            each
+            for each in event.claimed[event.probes :]
+            if not each.measures and each.workload not in event.held_back
+        ]
+        last = {each.workload: each.rank_at for each in behind}
+        if not look.whole:  # urgent work was found before the cursor, and leaves it where it is
+            last = {name: max(at, look.since.get(name, at)) for name, at in last.items()}
+        self._cursor.looked(look, last, took_s=self._seen.took_s, at=now.timestamp())
+
+    # Calls
+
+    def _start(self, now: datetime) -> list[events.Effect]:
+        """Ask the packs that may start now."""
+        return [] if self._stopped else [self._ask(pack) for pack in self.scheduler.start(now)]
+
+    def _ask(self, pack: Pack) -> events.AskPack:
+        failures = max(each.failures for each in pack.items)
+        return events.AskPack(pack, self.health.patience(pack.model, failures))
+
+    def _call_ended(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
+        model = call.pack.model
+        if call.ending is events.CallEnding.ANSWERED:
+            self.health.answered(model, most=self.places.most, quick=call.is_quick, now=now)
+            self.standstills.answered(model, now)
+            self.backpressure.answered(model)
+            self.places.answered(call.seconds)
+            self.times.answered(call.pack.version.id, len(call.items), call.seconds)
+            if self.health.circuits.answered(model, call.began_at):
+                return [
+                    events.Save(call),
+                    events.CircuitNews(model, answered_began_at=call.began_at),
+                ]
+            return [events.Save(call)]
+        turn = self.health.circuits.turn_of(model, _work_of(call.items))
+        if turn is not None:
+            self.health.circuits.let_go(model)
+        if call.ending is events.CallEnding.FAULTED:
+            return self._faulted(call, turn, now)
+        freed = [] if turn is None else [events.CircuitNews(model, free_turn=turn)]
+        if call.ending is events.CallEnding.REFUSED:
+            return [events.Save(call), *freed]
+        return [*self._held_up(call, now), *freed]
+
+    def _held_up(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
+        """Give back what the provider limited, or refuses until a person acts: neither is the fault of an item."""
+        version, model = call.pack.version, call.pack.model
+        held = [*call.items, *call.untried]
+        reports: list[events.Effect] = []
+        if call.ending is events.CallEnding.LIMITED:
+            self.backpressure.slow_down(model, retry_after_s=call.retry_after_s, now=now)
+        else:
+            of = model if call.ending is events.CallEnding.FROZEN_MODEL else None
+            self.backpressure.freeze(now, model=of)
+            self.standstills.met(of or ACCOUNT, call.why, now=now)
+            reports.append(events.ReportFreeze(version.workload, of, len(held), call.why))
+        ready_at = self.backpressure.rests_until(version, now)
+        return [events.GiveBack([each.claim for each in held], ready_at, again=True), *reports]
+
+    def _faulted(
+        self, call: events.CallEnded, turn: int | None, now: datetime
+    ) -> list[events.Effect]:
+        model, most = call.pack.model, call.pack.version.spec.max_failures
+        blame = self.health.faulted(
+            model,
+            _work_of(call.items),
+            innocent=call.innocent,
+            last_chance=any(each.failures + 1 >= most for each in call.items),
+            cut=call.cut,
+            began_at=call.began_at,
+            now=now,
+        )
+        effects: list[events.Effect] = [events.Save(call, blame)]
+        if call.untried:
+            effects.append(events.GiveBack([each.claim for each in call.untried], now, again=True))
+        fault = self.health.fault(model, call.why, began_at=call.began_at, turn=turn)
+        if fault is not None:
+            self.standstills.met(model, fault.why, calls=fault.faults, now=now)
+            effects.append(events.CircuitNews(model, fault=fault))
+        return effects
+
+    # Claims
+
+    def _saved(self, event: events.AttemptsSaved, now: datetime) -> None:
+        self._release(event.claims)
+        self.answered += event.count
+        for workload in event.refused:
+            self.backpressure.freeze_workload(workload, now)
+        self._changed = True
+        self._news = self._news or event.again
+
+    def _release(self, claims: Iterable[Claim]) -> None:
+        """Hold the claims no longer; a newer claim of the same work stays held."""
+        for claim in claims:
+            if self.claims.get(claim.work_id) == claim:
+                del self.claims[claim.work_id]
+
+    def _give_back(self, claims: Sequence[Claim], ready_at: datetime) -> list[events.Effect]:
+        return [events.GiveBack(claims, ready_at)] if claims else []
+
+    # What other drains know
+
+    def _limits_heard(self, event: events.LimitsHeard) -> None:
+        for model, limits in event.limits.items():
+            self.rates.buckets.shared(model, limits)
+        if event.limits:
+            self.places.limits_are_told()
+        if event.drains is not None:
+            self.rates.buckets.drains = max(1, event.drains)
+
+    def _circuits_heard(self, event: events.CircuitsHeard, now: datetime) -> list[events.Effect]:
+        for model in self.health.circuits.heard(event.circuits, now):
+            self.health.others_are_answered(model)
+            self.standstills.over(model)
+            self._news = True
+        return self._free_probes(now)
+
+    def _free_probes(self, now: datetime | None) -> list[events.Effect]:
+        """Free the probes without anything to ask: those older than a second, or all if the drain ends."""
+        kept = self.scheduler.held_models if now is not None else set[str]()
+        freed: list[events.Effect] = []
+        for model, turn in self.health.circuits.unasked(now).items():
+            if model not in kept:
+                self.health.circuits.let_go(model)
+                freed.append(events.CircuitNews(model, free_turn=turn, was_asked=False))
+        return freed
+
+
+def _work_of(items: Iterable[ClaimedWork]) -> list[WorkId]:
+    return [each.claim.work_id for each in items]

@@ -1,0 +1,246 @@
+"""What one drain knows of each model's limits: the provider's token buckets, and the calls that they do not count yet.
+
+    told (headers of an answer, or what another drain saw) -> the newest picture of a model
+    begun                                                  -> the need of a call is charged against it, output by `max_tokens`
+    ended                                                  -> the part that the answer did not use is given back
+
+A picture counts every call that began before the call which saw it. Calls that began later are charged here, until the next
+picture. So a picture never counts too little for long, however long calls are.
+"""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from lanes.realtime.headers import ToldLimits
+from lanes.routing.capacity import WINDOW, Limit, LimitKind, Need, fits_at, kept_back
+
+SHORTEST_WAIT = timedelta(milliseconds=50)
+ON_ITS_WAY = timedelta(
+    seconds=1
+)  # a call this much older may be missing in the picture of another drain
+DISBELIEF = timedelta(minutes=5)  # how long a limit is ignored that was exceeded without a refusal
+NOTHING = Need(0, 0, 0)
+NEW = timedelta(seconds=0.2)  # the age up to which a picture
+AMPLE = 0.5  # with this share of each limit left needs no update
+MOST_NOTES = 50  # that one drain logs, however many new ways a provider finds to tell nonsense
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call of ours that may be missing in the picture of its model."""
+
+    key: Hashable
+    number: int
+    model: str
+    need: Need
+    at: datetime
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Picture:
+    """The newest limits of a model.
+
+    `counted` is the number of the last call that they count; later calls are `uncounted`, in their order, and use `used`.
+    """
+
+    limits: dict[LimitKind, Limit] = field(default_factory=dict)
+    counted: int = 0
+    seen_at: datetime | None = None
+    uncounted: dict[int, _Call] = field(default_factory=dict)
+    used: Need = NOTHING
+    under_way: int = 0
+    begun_at: datetime | None = None
+
+
+class TokenBuckets:
+    """The limits of one account, as one of its `drains` knows them. Without a picture nothing waits."""
+
+    def __init__(self, *, drains: int = 1) -> None:
+        self.drains = drains
+        self._pictures: dict[str, _Picture] = {}
+        self._calls: dict[Hashable, _Call] = {}
+        self._number = 0
+        self._disbelieved: dict[tuple[str, LimitKind], datetime] = {}
+        self._noted: set[str] = set()
+        self._untold: list[str] = []
+
+    def told(self, model: str, told: ToldLimits, *, key: Hashable, now: datetime) -> None:
+        """Take the limits that the answer to call `key` told, unless a newer call has told them."""
+        for note in told.notes:
+            self._note(f"{model}: {note}")
+        call, picture = self._calls.get(key), self._of(model)
+        if told.limits and call is not None and call.number >= picture.counted:
+            self._see(picture, told.limits, call.number, now)
+
+    def is_ample(self, model: str, now: datetime) -> bool:
+        """Return whether the newest picture is new and shows so much left that the next answer need not be read."""
+        seen_at = self._of(model).seen_at
+        if seen_at is None or not timedelta(0) <= now - seen_at < NEW:
+            return False
+        return all(
+            limit.left(now) - used >= AMPLE * limit.limit for limit, used in self._known(model, now)
+        )
+
+    def shared(self, model: str, limits: Sequence[Limit]) -> None:
+        """Take the limits that another drain saw, if they are newer than what this drain saw."""
+        seen_at, picture = max(each.seen_at for each in limits), self._of(model)
+        if picture.seen_at is not None and seen_at <= picture.seen_at:
+            return
+        surely = [
+            each.number for each in picture.uncounted.values() if each.at <= seen_at - ON_ITS_WAY
+        ]
+        self._see(picture, limits, max(surely, default=picture.counted), seen_at)
+
+    def seen(self) -> dict[str, list[Limit]]:
+        """Return the newest limits of each model."""
+        return {
+            model: [*picture.limits.values()]
+            for model, picture in self._pictures.items()
+            if picture.limits
+        }
+
+    @property
+    def charged(self) -> int:
+        """The number of calls in flight, or that no picture counts yet."""
+        return len(self._calls)
+
+    def take_notes(self) -> list[str]:
+        """Return what was wrong with told limits since the last time; each problem is noted once."""
+        notes, self._untold = self._untold, []
+        return notes
+
+    def begun(self, key: Hashable, model: str, need: Need, *, now: datetime) -> None:
+        """Charge a call that starts; `ended` must follow."""
+        self._number += 1
+        call = self._calls[key] = _Call(key, self._number, model, need, now)
+        picture = self._of(model)
+        picture.under_way += 1
+        picture.begun_at = now
+        self._forget(picture, now)
+        picture.uncounted[call.number] = call
+        picture.used = picture.used.plus(need)
+
+    def ended(self, key: Hashable, used: Need | None, *, now: datetime) -> None:
+        """End a call. `used` is what its answer counts; without an answer (None) it stays charged for a window."""
+        call = self._calls.get(key)
+        if call is None or call.ended:
+            return
+        call.ended, picture = True, self._of(call.model)
+        picture.under_way -= 1
+        if used is not None:
+            self._settle(picture, call, used, now)
+        if call.number not in picture.uncounted:
+            del self._calls[key]
+
+    def room(self, model: str, need: Need, *, presses: bool, now: datetime) -> int | None:
+        """Return how many calls of this need may start now; None when no limit is known."""
+        rooms = [
+            int(self._share(limit, used, wanted, presses, now) / wanted)
+            for limit, used in self._known(model, now)
+            if (wanted := need.of(limit.kind)) > 0
+        ]
+        if not rooms:
+            return None
+        return max(0, min(rooms)) or int(self._takes(model, need, presses, None, now))
+
+    def wait(
+        self, model: str, need: Need, *, presses: bool, since: datetime, now: datetime
+    ) -> datetime | None:
+        """Return when a call that has waited `since` may fit; None when it fits now. A call that `presses` has the reserve."""
+        if self._takes(model, need, presses, since, now):
+            return None
+        begun = self._of(model).begun_at
+        bound = max(since, begun or since) + WINDOW
+        wanted = [
+            fits_at(
+                limit, (each + used) * self.drains + kept_back(limit, each, presses=presses), now
+            )
+            for limit, used in self._known(model, now)
+            for each in [need.of(limit.kind)]
+        ]
+        return max(now + SHORTEST_WAIT, min(bound, max(wanted, default=now)))
+
+    def _takes(
+        self, model: str, need: Need, presses: bool, since: datetime | None, now: datetime
+    ) -> bool:
+        known = self._known(model, now)
+        if all(
+            (wanted := need.of(limit.kind)) <= self._share(limit, used, wanted, presses, now)
+            for limit, used in known
+        ):
+            return True
+        if self._of(model).under_way:
+            return False
+        is_full = all(limit.left(now) - used >= limit.limit for limit, used in known)
+        return is_full or self._waited(model, since, now)
+
+    def _share(
+        self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime
+    ) -> float:
+        """Return what a limit leaves to calls of this drain that need `wanted` of it each."""
+        return (limit.left(now) - kept_back(limit, wanted, presses=presses)) / self.drains - used
+
+    def _waited(self, model: str, since: datetime | None, now: datetime) -> bool:
+        """Return whether no call of the model started for a window: then one does, whatever was told."""
+        moments = [each for each in (self._of(model).begun_at, since) if each is not None]
+        return now - max(moments, default=now) >= WINDOW
+
+    def _known(self, model: str, now: datetime) -> list[tuple[Limit, float]]:
+        """Return the limits of a model that are believed, each with what our uncounted calls use of it."""
+        picture = self._of(model)
+        self._forget(picture, now)
+        return [
+            (limit, picture.used.of(kind))
+            for kind, limit in picture.limits.items()
+            if self._disbelieved.get((model, kind), now) <= now
+        ]
+
+    def _of(self, model: str) -> _Picture:
+        picture = self._pictures.get(model)
+        if picture is None:
+            picture = self._pictures[model] = _Picture()
+        return picture
+
+    def _see(
+        self, picture: _Picture, limits: Iterable[Limit], counted: int, seen_at: datetime
+    ) -> None:
+        picture.limits, picture.counted, picture.seen_at = (
+            {each.kind: each for each in limits},
+            counted,
+            seen_at,
+        )
+        self._forget(picture, seen_at)
+
+    def _forget(self, picture: _Picture, now: datetime) -> None:
+        """Forget calls that the picture counts, or that began more than a window ago."""
+        while picture.uncounted:
+            number = next(iter(picture.uncounted))
+            call = picture.uncounted[number]
+            if number > picture.counted and now - call.at <= WINDOW:
+                return
+            del picture.uncounted[number]
+            picture.used = picture.used.less(call.need) if picture.uncounted else NOTHING
+            if call.ended:
+                self._calls.pop(call.key, None)
+
+    def _settle(self, picture: _Picture, call: _Call, used: Need, now: datetime) -> None:
+        """Give back what was reserved and not used: to our charges, or to a picture that counted the reservation."""
+        for kind, limit in [*picture.limits.items()]:
+            if used.of(kind) > limit.limit:
+                self._disbelieved[call.model, kind] = now + DISBELIEF
+                self._note(
+                    f"{call.model}: a call took {used.of(kind):,.0f} of {limit.limit:,} {kind} a minute; "
+                    "that limit is ignored for five minutes"
+                )
+            if call.number < picture.counted and kind in (LimitKind.OUTPUT, LimitKind.TOKENS):
+                picture.limits[kind] = limit.returned(call.need.of(kind) - used.of(kind))
+        if call.number in picture.uncounted:
+            picture.used = picture.used.less(call.need).plus(used)
+        call.need = used
+
+    def _note(self, note: str) -> None:
+        if note not in self._noted and len(self._noted) < MOST_NOTES:
+            self._noted.add(note)
+            self._untold.append(note)

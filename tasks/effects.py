@@ -1,0 +1,286 @@
+"""Perform the effects of a drain's state: ask packs, and write what ended calls mean.
+
+Packs are asked beside each other. No pack waits for another, and no answer for an open transaction of another session:
+whatever cannot be saved yet is kept, renewed and saved later.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from prefect.logging import get_run_logger
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from lanes.packing import Claim, ClaimedWork
+from lanes.promises.breaches import frozen, unknown_model
+from lanes.provider.client import CallResult, answer
+from lanes.provider.errors import unforeseen
+from lanes.provider.requests import Writers
+from lanes.realtime import events
+from lanes.realtime.state import DrainState
+from lanes.routing.capacity import Need
+from lanes.settling.outcome import Attempt
+from lanes.store import incidents
+from lanes.words import Lane, Outcome
+from lanes.workload.prices import Usage
+from lanes.workload.version import Version
+from tasks.connections import Connections, HostClock
+from tasks.saving import give_back, passes, save
+from tasks.sharing import publish_circuit
+from tasks.wakes import Wakes
+from tasks.weighing import FailureLog, attempts_of, call_ended
+
+MOST = 500  # calls whose items are saved in one transaction
+BESIDE_S = 0.5  # how long a write may delay the next one; after that they go on beside each other
+MANY = 16  # with this many calls in flight, answers that end in a moment are saved together:
+APART_S = 0.05  # from the start of one write to that of the next
+AGAIN_S = 1.0  # between two tries to write what others hold
+CLOSING_S = 120.0  # how long a drain that ends waits for others
+T = TypeVar("T")
+
+
+@dataclass
+class WriteBatch:
+    """Effects that are written together."""
+
+    saves: list[events.Save] = field(default_factory=list[events.Save])
+    claims: dict[tuple[datetime, bool], list[Claim]] = field(default_factory=dict)  # given back
+    freezes: dict[str, events.ReportFreeze] = field(default_factory=dict[str, events.ReportFreeze])
+    circuits: dict[str, events.CircuitNews] = field(default_factory=dict[str, events.CircuitNews])
+
+    def add(self, effect: events.Effect) -> None:
+        """Join an effect to the others; of each incident and circuit the last news stays, as far as it says more."""
+        match effect:
+            case events.Save():
+                self.saves.append(effect)
+            case events.GiveBack(claims, ready_at, again):
+                self.claims.setdefault((ready_at, again), []).extend(claims)
+            case events.ReportFreeze():
+                self.freezes[effect.workload if effect.model else ""] = effect
+            case events.CircuitNews():
+                before = self.circuits.get(effect.model)
+                self.circuits[effect.model] = effect if before is None else before.joined(effect)
+            case _:
+                raise TypeError(f"{type(effect).__name__} is not written")
+
+
+class Performer:
+    """Performs effects, and tells the state their results.
+
+    `renewed` says whether claims were renewed recently enough for a call to start, `marks` whether a call marks its shared part
+    for the provider's cache.
+    """
+
+    def __init__(
+        self,
+        at: Connections,
+        state: DrainState,
+        clock: HostClock,
+        wakes: Wakes,
+        *,
+        renewed: Callable[[Iterable[Claim]], bool] = lambda _: True,
+        marks: Callable[[Version], bool] = lambda _: False,
+    ) -> None:
+        self.state, self.clock, self.failures = state, clock, FailureLog()
+        self._at, self._wakes, self._renewed, self._marks = at, wakes, renewed, marks
+        self._calls, self._writes = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
+        self._queue = asyncio.Queue[events.Effect]()
+        self._writers = Writers(Lane.REALTIME)
+        self._writing = asyncio.create_task(self._write_on())
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are in flight, or something is not written yet."""
+        return bool(self._calls or self._writes) or not self._queue.empty()
+
+    def tell(self, event: events.Event) -> list[events.Effect]:
+        """Tell the state of an event, perform the effects, and return those that only the drain's loop performs.
+
+        What a call cost is kept even if the state cannot learn from it.
+        """
+        try:
+            effects = self.state.on(event, self.clock())
+        except Exception as error:
+            if not isinstance(event, events.CallEnded):
+                raise
+            name = event.pack.workload
+            get_run_logger().error("nothing is learned from a call of %s", name, exc_info=error)
+            untried = [each.claim for each in event.untried]
+            effects = [events.Save(event), events.GiveBack(untried, self.clock(), again=True)]
+        return self.perform(effects)
+
+    def perform(self, effects: Iterable[events.Effect]) -> list[events.Effect]:
+        """Begin calls and writes; return the other effects."""
+        others: list[events.Effect] = []
+        for effect in effects:
+            match effect:
+                case events.AskPack():
+                    self._run(self._ask(effect), self._calls)
+                case (
+                    events.Save() | events.GiveBack() | events.ReportFreeze() | events.CircuitNews()
+                ):
+                    self._queue.put_nowait(effect)
+                case _:
+                    others.append(effect)
+        return others
+
+    async def close(self) -> None:
+        """Wait until calls in flight have ended and everything is written, but for what others hold to the last."""
+        try:
+            await asyncio.gather(*self._calls)
+            async with asyncio.timeout(CLOSING_S):
+                while self.busy:
+                    if under_way := {*self._calls, *self._writes}:
+                        await asyncio.wait(under_way, timeout=BESIDE_S)
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            get_run_logger().error(
+                "%d items are locked by open transactions of others: their cost is in the ledger, and they will be asked again",
+                len(self.state.claims),
+            )
+        finally:
+            for task in (self._writing, *self._writes):
+                task.cancel()
+            await asyncio.gather(self._writing, *self._writes, return_exceptions=True)
+            self.failures.sum_up()
+
+    async def _ask(self, ask: events.AskPack) -> None:
+        """Ask a pack, and tell the state of each call and of the end, whatever happens."""
+        pack, left = ask.pack, {each.claim: each for each in ask.pack.items}
+        not_asked, used = list[ClaimedWork](), list[Usage]()
+        requests, is_known = 0, True
+
+        def hear(headers: Mapping[str, str]) -> None:
+            self.tell(events.HeadersHeard(pack, headers))
+
+        async def begin(part: Sequence[ClaimedWork]) -> Sequence[ClaimedWork]:
+            if self._renewed(each.claim for each in part):
+                return part
+            not_asked.extend(part)
+            for each in part:
+                left.pop(each.claim, None)
+            return []
+
+        try:
+            if kept := await begin(pack.items):
+                async for called in answer(
+                    await self._at.client(),
+                    self._writers.of(pack.version),
+                    kept,
+                    patience=ask.patience,
+                    hear=hear,
+                    marked=self._marks(pack.version),
+                    begin=begin,
+                ):
+                    requests += 1
+                    used += [] if called.response is None else [called.response.usage]
+                    is_known = is_known and not (called.failure and called.failure.maybe_billed)
+                    for each in (*called.pack, *called.untried):
+                        left.pop(each.claim, None)
+                    self.tell(call_ended(pack, called, self.clock()))
+        except Exception as error:  # unforeseen: its items have their attempts all the same
+            get_run_logger().error("a pack of %s broke", pack.workload, exc_info=error)
+            broken = CallResult([*left.values()], 0, time.monotonic(), failure=unforeseen(error))
+            self.tell(call_ended(pack, broken, self.clock()))
+            requests, is_known = requests + 1, False
+        finally:
+            counted = sum(each.input + each.cache_write for each in used)
+            need = Need(counted, sum(each.output for each in used), requests)
+            self.tell(events.PackEnded(pack, need if is_known else None, not_asked))
+            self._wakes.place_is_free()
+
+    async def _write_on(self) -> None:
+        """Write effects, as many together as have come; a write that must wait for others delays no later one."""
+        while True:
+            batch, began = WriteBatch(), time.monotonic()
+            batch.add(await self._queue.get())
+            while not self._queue.empty() and len(batch.saves) < MOST:
+                batch.add(self._queue.get_nowait())
+            await asyncio.wait({self._run(self._write(batch), self._writes)}, timeout=BESIDE_S)
+            if len(self._calls) >= MANY:
+                await asyncio.sleep(began + APART_S - time.monotonic())
+
+    async def _write(self, batch: WriteBatch) -> None:
+        """Write everything, and try again until it is written."""
+        attempts: list[Attempt] = []
+        for each in batch.saves:
+            made, failures = attempts_of(each)
+            attempts += made
+            self.failures.met(failures)
+        await asyncio.gather(
+            self._save(attempts),
+            *(self._give_back(*how, claims) for how, claims in batch.claims.items()),
+            *(self._outlasting(lambda it=it: self._report(it)) for it in batch.freezes.values()),
+            *(self._outlasting(lambda it=it: self._publish(it)) for it in batch.circuits.values()),
+        )
+        self._wakes.saved()
+
+    async def _save(self, some: Sequence[Attempt]) -> None:
+        """Save the attempts. Claims that cannot be saved at all are let go: their leases end, and they are booked as lost."""
+        again = any(each.judged.outcome is not Outcome.VALID for each in some)
+        try:
+            while some:
+                done = await self._outlasting(
+                    lambda some=some: save(self._at.db, some, flow_run_id=self._at.flow_run_id)
+                )
+                left = {each.claim for each in done.passed_over}
+                claims = [each.claim for each in some if each.claim not in left]
+                count = len(claims) - len(done.refused)
+                self.tell(events.AttemptsSaved(claims, count, again, [*done.stopped]))
+                if some := done.passed_over:
+                    await asyncio.sleep(AGAIN_S)
+        except Exception:
+            self.tell(events.AttemptsSaved([each.claim for each in some]))
+            raise
+
+    async def _give_back(self, ready_at: datetime, again: bool, claims: Sequence[Claim]) -> None:
+        left = claims
+        while left:
+            left = await self._outlasting(
+                lambda left=left: give_back(self._at.db, left, ready_at=ready_at)
+            )
+            if left:
+                await asyncio.sleep(AGAIN_S)
+        self.tell(events.ClaimsReturned(claims, again))
+
+    async def _report(self, freeze: events.ReportFreeze) -> None:
+        run_id, items = self._at.flow_run_id, freeze.items
+        if freeze.model is None:
+            breach = frozen(self._at.provider.account, items, freeze.why, flow_run_id=run_id)
+        else:
+            breach = unknown_model(
+                freeze.workload, freeze.model, items, freeze.why, flow_run_id=run_id
+            )
+        await self._at.db.run(incidents.open, breach, now=await self._at.db.now())
+
+    async def _publish(self, news: events.CircuitNews) -> None:
+        for event in await publish_circuit(self._at, self.state, news):
+            self.tell(event)
+
+    async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
+        """Return what `act` returns, however long the database is away: what was paid for is kept until it is saved."""
+        while True:
+            try:
+                return await act()
+            except (DBAPIError, NoConnectionFree) as error:
+                if not passes(error):
+                    raise
+                await asyncio.sleep(AGAIN_S)
+
+    def _run(
+        self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        among.add(task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            among.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                get_run_logger().error("%s broke", task.get_name(), exc_info=error)
+
+        task.add_done_callback(ended)
+        return task
