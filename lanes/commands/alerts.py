@@ -11,7 +11,7 @@ from lanes.commands.options import AsJson
 from lanes.commands.running import command, print_json, print_table, transaction
 from lanes.errors import SetupError
 from lanes.promises.incident import Incident, IncidentState, in_words
-from lanes.report.table import LEFT, LONGEST, Column, Table
+from lanes.report.table import LEFT, LONGEST, Column, Table, label
 from lanes.settings import Settings
 from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
@@ -66,15 +66,15 @@ def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
     return Table(
         "Incidents",
         found,
-        Column("Incident", LEFT, "", lambda of: str(of.id)),
-        Column("Severity", LEFT, "", lambda of: of.severity),
-        Column("Promise", LEFT, "", lambda of: of.promise),
-        Column("Workload", LEFT, "", lambda of: plain(of.whose, most=40)),
+        label("Incident", lambda of: str(of.id)),
+        label("Severity", lambda of: of.severity),
+        label("Promise", lambda of: of.promise),
+        label("Workload", lambda of: plain(of.whose, most=40)),
         Column("Figure", LEFT, measured, lambda of: in_words(of.promise, of.value)),
         Column("Limit", LEFT, "what is promised", limit),
-        Column("Since", LEFT, "", lambda of: clock(of.opened_at, beside=now)),
-        Column("State", LEFT, "", _state),
-        Column("What", LEFT, "", lambda of: of.sentence),
+        label("Since", lambda of: clock(of.opened_at, beside=now)),
+        label("State", _state),
+        label("What", lambda of: of.sentence),
     )
 
 

@@ -15,7 +15,7 @@ from lanes.batch.departure import announcement
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import command, print_json, print_table, tell, transaction
 from lanes.ids import BatchId
-from lanes.report.table import LEFT, RIGHT, Column, Table
+from lanes.report.table import LEFT, Column, Table, figure, label
 from lanes.stand import reaching
 from lanes.standing import runs
 from lanes.store.batch.batches import outstanding
@@ -51,15 +51,15 @@ def _table(found: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
     return Table(
         "Open batches",
         found,
-        Column("Batch", LEFT, "", lambda of: str(of[0].batch_id)),
-        Column("Workload", LEFT, "", lambda of: plain(of[0].workload, most=40)),
-        Column("State", LEFT, "", lambda of: of[0].state),
-        Column("Items", RIGHT, "that it still owns", lambda of: count(of[0].items)),
+        label("Batch", lambda of: str(of[0].batch_id)),
+        label("Workload", lambda of: plain(of[0].workload, most=40)),
+        label("State", lambda of: of[0].state),
+        figure("Items", "that it still owns", lambda of: count(of[0].items)),
         Column("Since", LEFT, "intended", lambda of: clock(of[1], beside=now)),
-        Column("At the provider", LEFT, "", lambda of: of[0].provider_batch_id or MISSING),
-        Column("Again", RIGHT, again, lambda of: usd(of[0].again_usd)),
-        Column("At most", RIGHT, "what can be billed for them", lambda of: usd(of[0].most_usd)),
-        Column("Note", LEFT, "", lambda of: of[2] or ""),
+        label("At the provider", lambda of: of[0].provider_batch_id or MISSING),
+        figure("Again", again, lambda of: usd(of[0].again_usd)),
+        figure("At most", "what can be billed for them", lambda of: usd(of[0].most_usd)),
+        label("Note", lambda of: of[2] or ""),
     )
 
 

@@ -15,7 +15,7 @@ from lanes.commands.running import (
     print_table,
     transaction,
 )
-from lanes.report.table import LEFT, Column, Table
+from lanes.report.table import Table, label
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.settling import story
 from lanes.text import plain
@@ -38,9 +38,9 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
     table = Table(
         f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}",
         told,
-        Column("When (UTC)", LEFT, "", lambda of: f"{of.at:%Y-%m-%d %H:%M:%S}"),
-        Column("What", LEFT, "", lambda of: of.what),
-        Column("How", LEFT, "", lambda of: of.detail),
+        label("When (UTC)", lambda of: f"{of.at:%Y-%m-%d %H:%M:%S}"),
+        label("What", lambda of: of.what),
+        label("How", lambda of: of.detail),
     )
     print_table(table, width=120)
     print(f"Next: {plain(then, most=400)}")

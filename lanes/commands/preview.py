@@ -30,7 +30,7 @@ from lanes.ids import VersionId
 from lanes.provider.preview import Asked, ItemPreview
 from lanes.provider.preview import preview as preview_item
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.table import LEFT, Column, Table
+from lanes.report.table import Table, label
 from lanes.routing.forecast import LaneConditions, arrived
 from lanes.routing.split import Split, Splits
 from lanes.store.doors import history, items
@@ -215,9 +215,9 @@ def _print(version: Version, found: FileLine, told: ItemPreview) -> None:
     estimates = Table(
         "",
         figures,
-        Column("Estimates", LEFT, "", lambda of: of[0]),
-        Column(lane_name(realtime.lane), LEFT, "", lambda of: of[1](realtime)),
-        Column(lane_name(batch.lane), LEFT, "", lambda of: of[1](batch)),
+        label("Estimates", lambda of: of[0]),
+        label(lane_name(realtime.lane), lambda of: of[1](realtime)),
+        label(lane_name(batch.lane), lambda of: of[1](batch)),
     )
     print_table(estimates, width=110)
     for note in told.notes:

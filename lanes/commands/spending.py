@@ -14,7 +14,7 @@ from lanes.commands.running import WrongUsage, command, print_json, print_table,
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.overhead import ASSUMED_USD, EVERY, DatedOverhead, Overhead, OverheadKind
 from lanes.report import details
-from lanes.report.table import LEFT, RIGHT, Column, Table
+from lanes.report.table import Table, figure, label
 from lanes.store import asking
 from lanes.store.money import budgets, overheads
 from lanes.store.workload import workloads
@@ -214,11 +214,11 @@ def _table(rows: Sequence[DatedOverhead]) -> Table[DatedOverhead]:
     return Table(
         "Monthly costs of the lanes",
         rows,
-        Column("Workload", LEFT, "", lambda of: of.overhead.workload or "every other"),
-        Column("Lane", LEFT, "", lambda of: of.overhead.lane),
-        Column("Kind", LEFT, "", lambda of: of.overhead.kind),
-        Column("A month", RIGHT, "", lambda of: usd_text(of.overhead.monthly_usd)),
-        Column("From", LEFT, "", lambda of: str(of.overhead.from_date)),
-        Column("Who", LEFT, "", lambda of: of.who),
-        Column("Why", LEFT, "", lambda of: of.why),
+        label("Workload", lambda of: of.overhead.workload or "every other"),
+        label("Lane", lambda of: of.overhead.lane),
+        label("Kind", lambda of: of.overhead.kind),
+        figure("A month", "", lambda of: usd_text(of.overhead.monthly_usd)),
+        label("From", lambda of: str(of.overhead.from_date)),
+        label("Who", lambda of: of.who),
+        label("Why", lambda of: of.why),
     )

@@ -21,7 +21,7 @@ from lanes.commands.running import (
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.table import LEFT, RIGHT, Column, Table
+from lanes.report.table import LEFT, Column, Table, figure, label
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Trial, TrialRun, TrialSide
 from lanes.store.database import clock
@@ -133,8 +133,8 @@ def _moves(trial: Trial, span: timedelta) -> Table[tuple[tuple[Place, Place], in
         sorted(trial.routes.items(), key=lambda each: -each[1]),
         Column("In force", LEFT, "by the version in force", lambda of: _place(of[0][0])),
         Column("With the file", LEFT, "by the changed definition", lambda of: _place(of[0][1])),
-        Column("Items", RIGHT, "that went so", lambda of: count(of[1])),
-        Column("Share", RIGHT, "of all that were tried", lambda of: share(of[1] / trial.items)),
+        figure("Items", "that went so", lambda of: count(of[1])),
+        figure("Share", "of all that were tried", lambda of: share(of[1] / trial.items)),
     )
 
 
@@ -147,9 +147,9 @@ def _sides(trial: Trial) -> Table[tuple[str, Callable[[TrialSide], str]]]:
     return Table(
         "What both cost",
         rows,
-        Column("", LEFT, "", lambda of: of[0]),
-        Column("In force", RIGHT, "", lambda of: of[1](trial.before)),
-        Column("With the file", RIGHT, "", lambda of: of[1](trial.after)),
+        label("", lambda of: of[0]),
+        figure("In force", "", lambda of: of[1](trial.before)),
+        figure("With the file", "", lambda of: of[1](trial.after)),
         note=SIDES,
     )
 

@@ -27,7 +27,16 @@ from lanes.report.advice_numbers import (
     uncertainty,
 )
 from lanes.report.links import REPORT, versions_page
-from lanes.report.table import LEFT, RIGHT, Column, Table, explained, in_markdown, in_terminal
+from lanes.report.table import (
+    LEFT,
+    Column,
+    Table,
+    explained,
+    figure,
+    in_markdown,
+    in_terminal,
+    label,
+)
 from lanes.text import cell, plain
 from lanes.units import MISSING, counted, dollars, seconds, sentence, share
 from lanes.words import Lane
@@ -141,8 +150,8 @@ def _criteria(found: Sequence[Criterion]) -> Table[Criterion]:
     return Table(
         "Criteria",
         found,
-        Column("Criterion", LEFT, "", lambda of: of.name),
-        Column("Evidence", LEFT, "", lambda of: of.evidence),
+        label("Criterion", lambda of: of.name),
+        label("Evidence", lambda of: of.evidence),
         Column("Speaks", LEFT, "for which pattern", lambda of: MARKS[of.leaning]),
     )
 
@@ -153,12 +162,12 @@ def _lanes(advice: Advice, known: Spread) -> Table[LaneCost]:
     return Table(
         "Cost of an item",
         advice.lanes,
-        Column("Lane", LEFT, "", lambda of: PATTERNS[of.lane].removesuffix(" only")),
-        Column("API", RIGHT, "the provider's bill, US dollars", lambda of: dollars(of.api_usd)),
-        Column("Infrastructure", RIGHT, fixed, lambda of: dollars(of.infra_usd)),
-        Column("Engineering", RIGHT, fixed, lambda of: dollars(of.engineering_usd)),
-        Column("Total", RIGHT, "all three", lambda of: dollars(of.total_usd)),
-        Column(f"Total with {SURE}", RIGHT, "its interval", lambda of: interval(totals[of.lane])),
+        label("Lane", lambda of: PATTERNS[of.lane].removesuffix(" only")),
+        figure("API", "the provider's bill, US dollars", lambda of: dollars(of.api_usd)),
+        figure("Infrastructure", fixed, lambda of: dollars(of.infra_usd)),
+        figure("Engineering", fixed, lambda of: dollars(of.engineering_usd)),
+        figure("Total", "all three", lambda of: dollars(of.total_usd)),
+        figure(f"Total with {SURE}", "its interval", lambda of: interval(totals[of.lane])),
         Column("API price", LEFT, "billed, or estimated where too little was", lambda of: of.basis),
     )
 
@@ -167,8 +176,8 @@ def _figures(title: str, figures: Sequence[Figure]) -> Table[Figure]:
     return Table(
         title,
         figures,
-        Column("What", LEFT, "", lambda of: of.name),
-        Column("Number", LEFT, "", lambda of: of.value),
+        label("What", lambda of: of.name),
+        label("Number", lambda of: of.value),
         note=explained({each.name: each.meaning for each in figures}),
     )
 
@@ -178,11 +187,11 @@ def _plans(advice: Advice) -> Part:
     rows = [] if now is None else [(f"as it is: {PATTERNS[now.pattern]}", now)]
     rows += [(plan_name(advice, each), each) for each in advice.plans if now is not None]
     columns: list[Column[tuple[str, Plan]]] = [
-        Column("A month", LEFT, "", lambda of: of[0]),
-        Column("In real-time", RIGHT, "of the items", lambda of: share(of[1].share)),
-        Column("Provider", RIGHT, "monthly bill in USD", lambda of: dollars(of[1].provider_usd)),
-        Column("Lanes", RIGHT, "their monthly upkeep", lambda of: dollars(of[1].lanes_usd)),
-        Column("Paid", RIGHT, "both", lambda of: dollars(of[1].paid_usd)),
+        label("A month", lambda of: of[0]),
+        figure("In real-time", "of the items", lambda of: share(of[1].share)),
+        figure("Provider", "monthly bill in USD", lambda of: dollars(of[1].provider_usd)),
+        figure("Lanes", "their monthly upkeep", lambda of: dollars(of[1].lanes_usd)),
+        figure("Paid", "both", lambda of: dollars(of[1].paid_usd)),
     ]
     if advice.corrections.each_usd is not None:
         is_known = advice.corrections.rate is not None
@@ -190,9 +199,7 @@ def _plans(advice: Advice) -> Part:
         def wrong(of: tuple[str, Plan]) -> str:
             return dollars(of[1].wrong_usd) if is_known else MISSING
 
-        columns.append(
-            Column("Lost by wrong answers", RIGHT, "worth of missing corrections", wrong)
-        )
+        columns.append(figure("Lost by wrong answers", "worth of missing corrections", wrong))
     chart = advice_charts.plans(advice), "What is paid in a month, as it is and by plan"
     table = Table("A month, by plan", rows, *columns)
     return Part(table, chart=chart if rows else None)
@@ -203,9 +210,9 @@ def _savings(advice: Advice) -> Part:
     table = Table(
         "What was saved",
         rows,
-        Column("Counted in this order", LEFT, "", lambda of: of[0]),
-        Column("USD", RIGHT, "in the period, each part after those above it", lambda of: of[1]),
-        Column("Of the first", RIGHT, "its share of the first line", lambda of: of[2]),
+        label("Counted in this order", lambda of: of[0]),
+        figure("USD", "in the period, each part after those above it", lambda of: of[1]),
+        figure("Of the first", "its share of the first line", lambda of: of[2]),
         note=SAVED,
     )
     if not rows:
@@ -228,10 +235,10 @@ def _cases(found: Sequence[Sensitivity]) -> Table[Sensitivity]:
     return Table(
         "If something were otherwise",
         found,
-        Column("If", LEFT, "", lambda of: of.case),
+        label("If", lambda of: of.case),
         Column("Recommended", LEFT, "the cheapest plan then", recommended),
-        Column("Paid a month", RIGHT, "provider and lanes", lambda of: dollars(of.plan.paid_usd)),
-        Column("Note", LEFT, "", lambda of: of.note),
+        figure("Paid a month", "provider and lanes", lambda of: dollars(of.plan.paid_usd)),
+        label("Note", lambda of: of.note),
     )
 
 
@@ -239,15 +246,14 @@ def _consumers(movable: Sequence[ConsumerUse]) -> Table[ConsumerUse]:
     return Table(
         "Consumers who do not read at once",
         movable,
-        Column("Consumer", LEFT, "", lambda of: of.consumer or "unnamed"),
-        Column("Reads", RIGHT, "of real-time answers", lambda of: f"{of.reads:,}"),
-        Column("Median until read", RIGHT, "from answered", lambda of: seconds(of.median_s)),
-        Column(
+        label("Consumer", lambda of: of.consumer or "unnamed"),
+        figure("Reads", "of real-time answers", lambda of: f"{of.reads:,}"),
+        figure("Median until read", "from answered", lambda of: seconds(of.median_s)),
+        figure(
             "Within 60 s, of all",
-            RIGHT,
             "including unread ones",
             lambda of: share(of.at_once_share),
         ),
-        Column("Never read", RIGHT, "after more than a minute", lambda of: f"{of.unread:,}"),
-        Column("Items on real-time", RIGHT, "routed there", lambda of: f"{of.realtime:,}"),
+        figure("Never read", "after more than a minute", lambda of: f"{of.unread:,}"),
+        figure("Items on real-time", "routed there", lambda of: f"{of.realtime:,}"),
     )

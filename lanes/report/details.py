@@ -35,7 +35,7 @@ from lanes.report.figures import (
 )
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import reason_name
-from lanes.report.table import LEFT, RIGHT, Column, Table, out_of
+from lanes.report.table import LEFT, Column, Table, figure, label, out_of
 from lanes.report.tables import (
     LANE,
     WORKLOAD,
@@ -117,9 +117,9 @@ def routes(snapshot: Snapshot) -> Table[RouteFigures]:
         ROUTES,
         rows,
         LANE,
-        Column("Reason", LEFT, "", lambda of: reason_name(of.reason)),
-        Column("Decisions", RIGHT, "each new decision counts", lambda of: count(of.items)),
-        Column("Share", RIGHT, "of its workload", lambda of: share(of.items / whole[of.workload])),
+        label("Reason", lambda of: reason_name(of.reason)),
+        figure("Decisions", "each new decision counts", lambda of: count(of.items)),
+        figure("Share", "of its workload", lambda of: share(of.items / whole[of.workload])),
     )
 
 
@@ -129,11 +129,9 @@ def throughput(snapshot: Snapshot) -> Table[LaneFigures]:
         "Throughput",
         snapshot.lanes,
         LANE,
-        Column("Answers", RIGHT, "including authoritative passes", lambda of: count(of.answers)),
-        Column("Busy", RIGHT, "from first attempt to last answer", lambda of: seconds(of.busy_s)),
-        Column(
-            "Answers per minute", RIGHT, "over that time", lambda of: rate_or_dash(of.per_minute)
-        ),
+        figure("Answers", "including authoritative passes", lambda of: count(of.answers)),
+        figure("Busy", "from first attempt to last answer", lambda of: seconds(of.busy_s)),
+        figure("Answers per minute", "over that time", lambda of: rate_or_dash(of.per_minute)),
     )
 
 
@@ -158,15 +156,13 @@ def batches(snapshot: Snapshot) -> Table[BatchFigures]:
     return Table(
         f"{BATCHES}: {health(snapshot.batches, snapshot.incidents)}",
         snapshot.batches,
-        Column("Batch", LEFT, "", lambda of: f"#{of.batch_id}"),
+        label("Batch", lambda of: f"#{of.batch_id}"),
         WORKLOAD,
         Column("State", LEFT, "with the share of its requests that is done", state),
-        Column(
-            "Valid", RIGHT, "items with a valid answer", lambda of: out_of(of.succeeded, of.items)
-        ),
+        figure("Valid", "items with a valid answer", lambda of: out_of(of.succeeded, of.items)),
         Column("Time", LEFT, "from submitted to ended", time),
-        Column("Items a minute", RIGHT, "its items over that time", speed),
-        Column("Note", LEFT, "", lambda of: of.note or MISSING),
+        figure("Items a minute", "its items over that time", speed),
+        label("Note", lambda of: of.note or MISSING),
     )
 
 
@@ -177,25 +173,22 @@ def batch_totals(snapshot: Snapshot) -> Table[BatchTotals]:
         "Batches by workload",
         snapshot.batch_totals if has_several else (),
         WORKLOAD,
-        Column(
+        figure(
             "Batches that ended",
-            RIGHT,
             "of those intended",
             lambda of: out_of(of.ended, of.batches),
         ),
-        Column("Items", RIGHT, "in all of them", lambda of: count(of.items)),
-        Column("p50", RIGHT, "from submitted to ended", lambda of: seconds(of.p50_s)),
-        Column("p95", RIGHT, "from submitted to ended", lambda of: seconds(of.p95_s)),
-        Column("Items a minute", RIGHT, "while submitted", lambda of: rate_or_dash(of.per_minute)),
-        Column(
-            "Failed", RIGHT, "returned without a valid answer", lambda of: share(of.failure_share)
-        ),
+        figure("Items", "in all of them", lambda of: count(of.items)),
+        figure("p50", "from submitted to ended", lambda of: seconds(of.p50_s)),
+        figure("p95", "from submitted to ended", lambda of: seconds(of.p95_s)),
+        figure("Items a minute", "while submitted", lambda of: rate_or_dash(of.per_minute)),
+        figure("Failed", "returned without a valid answer", lambda of: share(of.failure_share)),
     )
 
 
 def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
     """Return due times met and missed, by the lane and the reason of the newest route."""
-    reason = Column[DeadlineFigures]("Reason", LEFT, "", lambda of: reason_name(of.reason))
+    reason: Column[DeadlineFigures] = label("Reason", lambda of: reason_name(of.reason))
     lane, *figures = deadline_columns()
     is_late = any(of.reason == Reason.OVERDUE for of in snapshot.deadlines)
     note = "Reason overdue: due before the item arrived." if is_late else ""
@@ -216,11 +209,11 @@ def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
         "Predicted batch times",
         rows,
         WORKLOAD,
-        Column("Predicted probability", RIGHT, "of being back in time", lambda of: of.label),
-        Column("Items", RIGHT, "with that prediction", lambda of: count(of.items)),
-        Column("Mean prediction", RIGHT, "of the items", lambda of: f"{of.stated * 100:.1f} %"),
-        Column("Were in time", RIGHT, "share of the items", lambda of: f"{of.back * 100:.1f} %"),
-        Column("Brier score", RIGHT, "0 is perfect, 0.25 is a coin toss", lambda of: of.brier),
+        figure("Predicted probability", "of being back in time", lambda of: of.label),
+        figure("Items", "with that prediction", lambda of: count(of.items)),
+        figure("Mean prediction", "of the items", lambda of: f"{of.stated * 100:.1f} %"),
+        figure("Were in time", "share of the items", lambda of: f"{of.back * 100:.1f} %"),
+        figure("Brier score", "0 is perfect, 0.25 is a coin toss", lambda of: of.brier),
         note="A sample of the due items that went to a batch.",
     )
 
@@ -231,15 +224,14 @@ def rescues(snapshot: Snapshot) -> Table[RescueFigures]:
         "Rescued from late batches",
         snapshot.rescues,
         WORKLOAD,
-        Column("Rescued", RIGHT, "their batch would be late", lambda of: count(of.items)),
-        Column(
+        figure("Rescued", "their batch would be late", lambda of: count(of.items)),
+        figure(
             "In time",
-            RIGHT,
             "of those due or answered",
             lambda of: out_of(of.met, of.items - of.waiting),
         ),
-        Column("Cost in real time", RIGHT, "billed there", lambda of: usd(of.usd)),
-        Column("Paid twice", RIGHT, "where the batch was billed too", lambda of: usd(of.twice_usd)),
+        figure("Cost in real time", "billed there", lambda of: usd(of.usd)),
+        figure("Paid twice", "where the batch was billed too", lambda of: usd(of.twice_usd)),
     )
 
 
@@ -249,16 +241,15 @@ def sheds(snapshot: Snapshot) -> Table[ShedFigures]:
         "Shed to batches",
         snapshot.sheds,
         WORKLOAD,
-        Column("Items", RIGHT, "that real time had no capacity for", lambda of: count(of.items)),
-        Column("Saved", RIGHT, "as estimated", lambda of: usd(of.saved_usd)),
-        Column(
+        figure("Items", "that real time had no capacity for", lambda of: count(of.items)),
+        figure("Saved", "as estimated", lambda of: usd(of.saved_usd)),
+        figure(
             "Answered",
-            RIGHT,
             "of the newest thousand",
             lambda of: out_of(of.answered, of.looked_at),
         ),
-        Column("p50, p95", RIGHT, "from shed to answered", lambda of: slashed(of.p50_s, of.p95_s)),
-        Column("Reason of the newest", LEFT, "", lambda of: of.why),
+        figure("p50, p95", "from shed to answered", lambda of: slashed(of.p50_s, of.p95_s)),
+        label("Reason of the newest", lambda of: of.why),
     )
 
 
@@ -268,9 +259,9 @@ def waits(snapshot: Snapshot) -> Table[WaitFigures]:
         "Waits for a real-time call",
         snapshot.waits,
         WORKLOAD,
-        Column("Items", RIGHT, "that a call asked for", lambda of: count(of.items)),
-        Column("p50", RIGHT, "from received to asked", lambda of: seconds(of.p50_s)),
-        Column("p95", RIGHT, "from received to asked", lambda of: seconds(of.p95_s)),
+        figure("Items", "that a call asked for", lambda of: count(of.items)),
+        figure("p50", "from received to asked", lambda of: seconds(of.p50_s)),
+        figure("p95", "from received to asked", lambda of: seconds(of.p95_s)),
     )
 
 
@@ -287,14 +278,12 @@ def pack_sizes(snapshot: Snapshot) -> Table[PackFigures]:
         "Pack sizes",
         snapshot.packs,
         LANE,
-        Column("Items a call", RIGHT, "at most, of those allowed", size),
-        Column(
-            "Packed agrees", RIGHT, "same answer alone; n compared", lambda of: _agreed(of.packed)
-        ),
-        Column("Single agrees", RIGHT, "items asked alone twice", lambda of: _agreed(of.alone)),
-        Column("Since", LEFT, "", since),
-        Column("Because", LEFT, "", lambda of: of.why or MISSING),
-        Column("Checks", RIGHT, "cost of the comparisons", lambda of: usd(of.checks_usd)),
+        figure("Items a call", "at most, of those allowed", size),
+        figure("Packed agrees", "same answer alone; n compared", lambda of: _agreed(of.packed)),
+        figure("Single agrees", "items asked alone twice", lambda of: _agreed(of.alone)),
+        label("Since", since),
+        label("Because", lambda of: of.why or MISSING),
+        figure("Checks", "cost of the comparisons", lambda of: usd(of.checks_usd)),
     )
 
 
@@ -308,12 +297,12 @@ def windows(snapshot: Snapshot) -> Table[WindowFigures]:
         "Real-time windows",
         snapshot.windows,
         WORKLOAD,
-        Column("Items per call", RIGHT, "the mean", lambda of: ratio(of.items_per_call)),
-        Column("Mean wait", RIGHT, "for items to share a call", lambda of: seconds(of.mean_wait_s)),
-        Column("Full", RIGHT, "share of items whose call was full", ended(FlushReason.FULL)),
-        Column("Pressed", RIGHT, "one of them could not wait longer", ended(FlushReason.PRESSED)),
-        Column("Time up", RIGHT, "the window had ended", ended(FlushReason.OVER)),
-        Column("No more expected", RIGHT, "no other item was likely", ended(FlushReason.HOPELESS)),
+        figure("Items per call", "the mean", lambda of: ratio(of.items_per_call)),
+        figure("Mean wait", "for items to share a call", lambda of: seconds(of.mean_wait_s)),
+        figure("Full", "share of items whose call was full", ended(FlushReason.FULL)),
+        figure("Pressed", "one of them could not wait longer", ended(FlushReason.PRESSED)),
+        figure("Time up", "the window had ended", ended(FlushReason.OVER)),
+        figure("No more expected", "no other item was likely", ended(FlushReason.HOPELESS)),
     )
 
 
@@ -323,18 +312,15 @@ def calls(snapshot: Snapshot) -> Table[CallFigures]:
         "Calls and packing",
         snapshot.calls,
         LANE,
-        Column("Calls", RIGHT, "billed, including shadows and replays", lambda of: count(of.calls)),
-        Column("Items per call", RIGHT, "the mean", lambda of: ratio(of.items_per_call)),
-        Column(
+        figure("Calls", "billed, including shadows and replays", lambda of: count(of.calls)),
+        figure("Items per call", "the mean", lambda of: ratio(of.items_per_call)),
+        figure(
             "Input tokens / item",
-            RIGHT,
             "with cached",
             lambda of: ratio(of.prompt_tokens / of.items),
         ),
-        Column(
-            "Output tokens / item", RIGHT, "the mean", lambda of: ratio(of.output_tokens / of.items)
-        ),
-        Column("From cache", RIGHT, "of the input tokens", lambda of: share(summary.cached(of))),
+        figure("Output tokens / item", "the mean", lambda of: ratio(of.output_tokens / of.items)),
+        figure("From cache", "of the input tokens", lambda of: share(summary.cached(of))),
     )
 
 
@@ -349,11 +335,11 @@ def caching(snapshot: Snapshot) -> Table[CachingFigures]:
         snapshot.caching,
         LANE,
         Column("Cache", LEFT, "whether calls mark what they share", lambda of: of.state),
-        Column("Hit rate", RIGHT, "marked tokens that were cached", lambda of: share(of.hit_rate)),
-        Column("Pays from", RIGHT, "hit rate that breaks even", lambda of: share(of.pays_from)),
-        Column("Calls", RIGHT, "the hit rate was measured in", lambda of: count(of.calls)),
-        Column("Reviewed", RIGHT, "when decided last", lambda of: ago(of.looked_at)),
-        Column("Saved", RIGHT, "against no cache", lambda of: usd(of.saved_usd)),
+        figure("Hit rate", "marked tokens that were cached", lambda of: share(of.hit_rate)),
+        figure("Pays from", "hit rate that breaks even", lambda of: share(of.pays_from)),
+        figure("Calls", "the hit rate was measured in", lambda of: count(of.calls)),
+        figure("Reviewed", "when decided last", lambda of: ago(of.looked_at)),
+        figure("Saved", "against no cache", lambda of: usd(of.saved_usd)),
     )
 
 
@@ -366,13 +352,13 @@ def capacity(snapshot: Snapshot) -> Table[tuple[CapacityFigures, Limit]]:
     return Table(
         "Capacity of real time",
         [(of, limit) for of in snapshot.capacity for limit in of.limits],
-        Column("Model", LEFT, "", lambda of: of[0].model),
-        Column("Limit", LEFT, "", lambda of: of[1].kind.said),
-        Column("Per minute", RIGHT, "what the provider allows", lambda of: count(of[1].limit)),
-        Column("Left", RIGHT, "when last reported", lambda of: count(int(of[1].remaining))),
-        Column("Reported", RIGHT, "when the provider said so", lambda of: ago(of[1].seen_at)),
-        Column("Waiting", RIGHT, "items that need this model", lambda of: count(of[0].waiting)),
-        Column("Drain time", RIGHT, "until they are answered", lambda of: seconds(of[0].drain_s)),
+        label("Model", lambda of: of[0].model),
+        label("Limit", lambda of: of[1].kind.said),
+        figure("Per minute", "what the provider allows", lambda of: count(of[1].limit)),
+        figure("Left", "when last reported", lambda of: count(int(of[1].remaining))),
+        figure("Reported", "when the provider said so", lambda of: ago(of[1].seen_at)),
+        figure("Waiting", "items that need this model", lambda of: count(of[0].waiting)),
+        figure("Drain time", "until they are answered", lambda of: seconds(of[0].drain_s)),
     )
 
 
@@ -381,13 +367,13 @@ def budgets(found: Sequence[BudgetStatus]) -> Table[BudgetStatus]:
     return Table(
         "Budgets",
         found,
-        Column("Budget", LEFT, "", lambda of: f"{of.budget.workload}: {of.budget.subject}"),
-        Column("Spent", RIGHT, "billed, or possibly billed", lambda of: usd(of.used_usd)),
-        Column("Reserved", RIGHT, "at most, for work in progress", lambda of: usd(of.reserved_usd)),
-        Column("Left", RIGHT, "neither spent nor reserved", lambda of: usd(of.rest_usd)),
-        Column("Soft", RIGHT, "above it, batch is preferred", lambda of: usd(of.budget.soft_usd)),
-        Column("Hard", RIGHT, "never exceeded", lambda of: usd(of.budget.hard_usd)),
-        Column("State", RIGHT, "share spent, or why nothing is paid", lambda of: of.state),
+        label("Budget", lambda of: f"{of.budget.workload}: {of.budget.subject}"),
+        figure("Spent", "billed, or possibly billed", lambda of: usd(of.used_usd)),
+        figure("Reserved", "at most, for work in progress", lambda of: usd(of.reserved_usd)),
+        figure("Left", "neither spent nor reserved", lambda of: usd(of.rest_usd)),
+        figure("Soft", "above it, batch is preferred", lambda of: usd(of.budget.soft_usd)),
+        figure("Hard", "never exceeded", lambda of: usd(of.budget.hard_usd)),
+        figure("State", "share spent, or why nothing is paid", lambda of: of.state),
     )
 
 
@@ -397,13 +383,11 @@ def splits(snapshot: Snapshot) -> Table[SplitFigures]:
         "Splits in force",
         snapshot.splits,
         WORKLOAD,
-        Column("Consumer", LEFT, "", lambda of: of.consumer or "all"),
-        Column(
-            "To real-time", RIGHT, "if no rule decides", lambda of: f"{of.basis_points / 100:g} %"
-        ),
-        Column("Set by", LEFT, "", lambda of: of.who),
-        Column("Why", LEFT, "", lambda of: of.why),
-        Column("Since", LEFT, "", lambda of: clock(of.set_at, beside=snapshot.taken_at)),
+        label("Consumer", lambda of: of.consumer or "all"),
+        figure("To real-time", "if no rule decides", lambda of: f"{of.basis_points / 100:g} %"),
+        label("Set by", lambda of: of.who),
+        label("Why", lambda of: of.why),
+        label("Since", lambda of: clock(of.set_at, beside=snapshot.taken_at)),
     )
 
 
@@ -413,14 +397,12 @@ def replays(snapshot: Snapshot) -> Table[ReplayFigures]:
         "Replays",
         snapshot.replays,
         WORKLOAD,
-        Column("Generation", RIGHT, "", lambda of: str(of.generation)),
-        Column("Version", RIGHT, "", lambda of: str(of.version)),
-        Column("State", LEFT, "", lambda of: of.state),
-        Column(
-            "Answered", RIGHT, "of the items it has read", lambda of: out_of(of.answered, of.items)
-        ),
-        Column("Failed", RIGHT, "work without an answer", lambda of: count(of.failed)),
-        Column("Cost", RIGHT, "billed so far", lambda of: usd(of.cost_usd)),
+        figure("Generation", "", lambda of: str(of.generation)),
+        figure("Version", "", lambda of: str(of.version)),
+        label("State", lambda of: of.state),
+        figure("Answered", "of the items it has read", lambda of: out_of(of.answered, of.items)),
+        figure("Failed", "work without an answer", lambda of: count(of.failed)),
+        figure("Cost", "billed so far", lambda of: usd(of.cost_usd)),
         note="Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it.",
     )
 
@@ -431,8 +413,8 @@ def amendments(snapshot: Snapshot) -> Table[AmendmentFigures]:
         "Late data",
         snapshot.amendments,
         WORKLOAD,
-        Column("Amendments applied", RIGHT, "in the period", lambda of: count(of.applied)),
-        Column("Waiting for their item", RIGHT, "now", lambda of: count(of.waiting)),
+        figure("Amendments applied", "in the period", lambda of: count(of.applied)),
+        figure("Waiting for their item", "now", lambda of: count(of.waiting)),
     )
 
 
@@ -447,12 +429,12 @@ def reads(snapshot: Snapshot) -> Table[tuple[str, ConsumerUse]]:
             for consumer in of.evidence.consumers
             if consumer.reads
         ],
-        Column("Workload", LEFT, "", lambda of: of[0]),
-        Column("Consumer", LEFT, "", lambda of: of[1].consumer or "unnamed"),
-        Column("Reads", RIGHT, "answers that were read", lambda of: count(of[1].reads)),
-        Column("Median until read", RIGHT, "from answered", lambda of: seconds(of[1].median_s)),
-        Column("Within 60 s", RIGHT, "of the reads", lambda of: share(of[1].at_once / of[1].reads)),
-        Column("Never read", RIGHT, "after more than a minute", lambda of: count(of[1].unread)),
+        label("Workload", lambda of: of[0]),
+        label("Consumer", lambda of: of[1].consumer or "unnamed"),
+        figure("Reads", "answers that were read", lambda of: count(of[1].reads)),
+        figure("Median until read", "from answered", lambda of: seconds(of[1].median_s)),
+        figure("Within 60 s", "of the reads", lambda of: share(of[1].at_once / of[1].reads)),
+        figure("Never read", "after more than a minute", lambda of: count(of[1].unread)),
         note=f"Of {ADVISED}.",
     )
 
@@ -463,9 +445,9 @@ def advice(snapshot: Snapshot) -> Table[Advice]:
         "Advice",
         snapshot.advice,
         WORKLOAD,
-        Column("Pattern", LEFT, "", advice_numbers.pattern),
-        Column("Because", LEFT, "", lambda of: of.because),
-        Column("Could move to batch", LEFT, "", lambda of: _movable(of.movable)),
+        label("Pattern", advice_numbers.pattern),
+        label("Because", lambda of: of.because),
+        label("Could move to batch", lambda of: _movable(of.movable)),
         note=f"By {ADVISED}. Every criterion with its evidence: `lanes advise WORKLOAD`.",
     )
 
@@ -486,8 +468,8 @@ def states(snapshot: Snapshot) -> Table[str]:
     return Table(
         "Items",
         snapshot.workloads,
-        Column("Workload", LEFT, "", lambda name: name),
-        Column("Items", RIGHT, "received in the period", number),
+        label("Workload", lambda name: name),
+        figure("Items", "received in the period", number),
         Column("Where they stand", LEFT, meanings, listed),
     )
 
@@ -498,8 +480,8 @@ def failures(snapshot: Snapshot) -> Table[Failure]:
         "Items without an answer, or whose authoritative pass failed",
         snapshot.failures,
         WORKLOAD,
-        Column("Key", LEFT, "", lambda of: of.key),
-        Column("Reason", LEFT, "", lambda of: of.reason),
+        label("Key", lambda of: of.key),
+        label("Reason", lambda of: of.reason),
     )
 
 
@@ -510,8 +492,8 @@ def refusals(snapshot: Snapshot) -> Table[RefusalFigures]:
         "Inputs refused at the doors",
         snapshot.refusals,
         WORKLOAD,
-        Column("Reason", LEFT, "", lambda of: of.reason),
-        Column("Inputs", RIGHT, "listed in `lanes.rejected_log`", lambda of: count(of.inputs)),
+        label("Reason", lambda of: of.reason),
+        figure("Inputs", "listed in `lanes.rejected_log`", lambda of: count(of.inputs)),
         note=ONLY_COUNTED if "only_counted" in reasons else "",
     )
 

@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lanes.report.summary import lane_name
-from lanes.report.table import LEFT, Column, Table
+from lanes.report.table import Table, label
 from lanes.settling.listing import AnswerExample
 from lanes.text import plain
 from lanes.units import seconds, usd
@@ -39,9 +39,9 @@ def as_table(examples: Sequence[AnswerExample]) -> Table[AnswerExample]:
     return Table(
         TITLE,
         examples,
-        Column("Item", LEFT, "", lambda of: f"{of.workload}: {plain(of.key, most=60)}"),
-        Column("Answer", LEFT, "", lambda of: plain(answer(of), most=SHOWN)),
-        Column("How", LEFT, "", how),
+        label("Item", lambda of: f"{of.workload}: {plain(of.key, most=60)}"),
+        label("Answer", lambda of: plain(answer(of), most=SHOWN)),
+        label("How", how),
     )
 
 

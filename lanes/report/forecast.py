@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.table import LEFT, RIGHT, Column, Table, in_terminal
+from lanes.report.table import LEFT, Column, Table, figure, in_terminal, label
 from lanes.routing.forecast import FilePlan, Forecast
 from lanes.routing.prospect import percent
 from lanes.text import plain
@@ -27,15 +27,14 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     table = Table[FilePlan | None](
         f"{_items(found)}: estimates in USD",
         [*found.plans, None],  # None: as routed now
-        Column("", LEFT, "", lambda plan: "As routed now" if plan is None else _name(plan)),
-        Column("Calls", RIGHT, "to the provider", lambda plan: count(plan.calls) if plan else ""),
-        Column(
+        label("", lambda plan: "As routed now" if plan is None else _name(plan)),
+        figure("Calls", "to the provider", lambda plan: count(plan.calls) if plan else ""),
+        figure(
             "Cost",
-            RIGHT,
             "at the current pack sizes and cache hits",
             lambda plan: usd(_usd(plan, found)),
         ),
-        Column("Per 1,000", RIGHT, "items", lambda plan: _each(_usd(plan, found), found)),
+        figure("Per 1,000", "items", lambda plan: _each(_usd(plan, found), found)),
         Column(done, LEFT, meaning, lambda plan: _done(plan, zone) if plan else ""),
     )
     legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
@@ -53,16 +52,15 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
     table = Table(
         f"{_items(found)}, if they arrived now",
         sorted(found.routes, key=lambda way: -found.routes[way]),
-        Column("Lane", LEFT, "", lambda way: lane_name(way[0])),
-        Column("Reason", LEFT, "", lambda way: reason_name(way[1])),
-        Column("Items", RIGHT, "that would go there", lambda way: count(found.routes[way])),
-        Column(
+        label("Lane", lambda way: lane_name(way[0])),
+        label("Reason", lambda way: reason_name(way[1])),
+        figure("Items", "that would go there", lambda way: count(found.routes[way])),
+        figure(
             "Share",
-            RIGHT,
             "of the items of the file",
             lambda way: share(found.routes[way] / found.items),
         ),
-        Column("For example", LEFT, "", example),
+        label("For example", example),
     )
     return in_terminal(table, below=table.legend)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from lanes.promises.briefing import Stake
 from lanes.realtime.health import Standstill
 from lanes.report.links import REPORT, versions_page
-from lanes.report.table import LEFT, RIGHT, Column, Table, in_markdown
+from lanes.report.table import Table, figure, in_markdown, label
 from lanes.text import plain
 from lanes.units import clock, counted
 
@@ -50,10 +50,10 @@ def render(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> st
         table = Table(
             "Not answering",
             standing,
-            Column("Model or account", LEFT, "", lambda of: of.whom),
-            Column("Has not answered since", LEFT, "", lambda of: clock(of.since, beside=now)),
-            Column("Extent", RIGHT, "", lambda of: of.bad or counted(of.calls, "call")),
-            Column("Last error", LEFT, "", lambda of: plain(of.why, most=MOST_ERROR)),
+            label("Model or account", lambda of: of.whom),
+            label("Has not answered since", lambda of: clock(of.since, beside=now)),
+            figure("Extent", "", lambda of: of.bad or counted(of.calls, "call")),
+            label("Last error", lambda of: plain(of.why, most=MOST_ERROR)),
         )
         parts += [in_markdown(table, most=MOST_ROWS), f"{KEPT}."]
     waits = stake.in_words(lambda moment: clock(moment, beside=now))

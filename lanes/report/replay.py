@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lanes.replays.replay import Agreement, Diff, Generation
-from lanes.report.table import LEFT, RIGHT, Column, Table, explained, in_markdown
+from lanes.report.table import Table, explained, figure, in_markdown, label
 from lanes.text import cell, plain
 from lanes.units import MISSING, count, counted, share
 from lanes.words import ReplayState
@@ -103,29 +103,25 @@ def _fields(found: Diff) -> str:
     table = Table(
         "Fields",
         names,
-        Column("Field", LEFT, "", lambda name: name),
-        Column(
+        label("Field", lambda name: name),
+        figure(
             "Changed",
-            RIGHT,
             "items in which it differs, compared or not",
             lambda name: count(changed(name)),
         ),
-        Column(
+        figure(
             "Share",
-            RIGHT,
             "of the items answered by both",
             lambda name: share(changed(name) / found.items),
         ),
-        Column("Labels", RIGHT, "labels for the field", labelled(lambda of: count(of.labels))),
-        Column(
+        figure("Labels", "labels for the field", labelled(lambda of: count(of.labels))),
+        figure(
             "Right now",
-            RIGHT,
             "share of labels that the current answer agrees with",
             labelled(lambda of: share(of.current_right / of.labels)),
         ),
-        Column(
+        figure(
             "Right in the replay",
-            RIGHT,
             "the same for the replay's answer",
             labelled(lambda of: share(of.replayed_right / of.labels)),
         ),
@@ -139,9 +135,9 @@ def _examples(found: Diff, most: int) -> str:
     table = Table(
         f"Examples of {counted(found.differing, 'changed answer')}",
         found.examples[:most],
-        Column("Key", LEFT, "", lambda of: plain(of.key, most=60)),
-        Column("Now", LEFT, "", lambda of: _some(of.current, of.changed_fields)),
-        Column("In the replay", LEFT, "", lambda of: _some(of.replayed, of.changed_fields)),
+        label("Key", lambda of: plain(of.key, most=60)),
+        label("Now", lambda of: _some(of.current, of.changed_fields)),
+        label("In the replay", lambda of: _some(of.replayed, of.changed_fields)),
     )
     return f"### {table.title}\n\n{in_markdown(table, most=most)}"
 

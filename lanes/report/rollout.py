@@ -7,7 +7,7 @@ from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORT, artifact_page, versions_page
-from lanes.report.table import LEFT, RIGHT, Column, Table, explained, in_markdown
+from lanes.report.table import LEFT, Column, Table, explained, figure, in_markdown, label
 from lanes.rollouts.gates import Gate, Judgement, Measure
 from lanes.rollouts.rollout import LogEntry, Rollout
 from lanes.routing.split import SplitRecord
@@ -161,10 +161,9 @@ def _steps(progress: Progress) -> str:
     table = Table(
         "Steps",
         range(len(steps)),
-        Column("Step", RIGHT, "", lambda number: str(number + 1)),
-        Column(
+        figure("Step", "", lambda number: str(number + 1)),
+        figure(
             "Real-time",
-            RIGHT,
             "of the undecided items",
             lambda number: f"{steps[number].percent:g} %",
         ),
@@ -174,8 +173,8 @@ def _steps(progress: Progress) -> str:
             "answers of the receiving lane that it waits for, and for how long at most; an approval restarts that time",
             lambda number: _hold(progress, number),
         ),
-        Column("Approval", LEFT, "", lambda number: _approval(progress, number)),
-        Column("State", LEFT, "", lambda number: _state(progress, number)),
+        label("Approval", lambda number: _approval(progress, number)),
+        label("State", lambda number: _state(progress, number)),
     )
     return _shown(table)
 
@@ -256,16 +255,15 @@ def _gates(progress: Progress) -> str:
     table = Table(
         "Gates of this step",
         gates,
-        Column("Gate", LEFT, "", lambda gate: NAMES[gate.measure]),
-        Column("Limit", RIGHT, "what the measure must keep", _limit),
-        Column("Needs", RIGHT, "measurements to pass", lambda gate: str(gate.at_least)),
-        Column(
+        label("Gate", lambda gate: NAMES[gate.measure]),
+        figure("Limit", "what the measure must keep", _limit),
+        figure("Needs", "measurements to pass", lambda gate: str(gate.at_least)),
+        figure(
             "Verdict",
-            RIGHT,
             "failed only when 99 % sure; inconclusive and error hold the step",
             verdict,
         ),
-        Column("Why", LEFT, "", why),
+        label("Why", why),
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}
     return f"{_shown(table)} {explained(meanings)}"
@@ -285,11 +283,11 @@ def _log(progress: Progress) -> str:
     table = Table(
         "Log",
         progress.log[-30:],
-        Column("When", LEFT, "", lambda of: clock(of.at, beside=progress.now)),
-        Column("What", LEFT, "", lambda of: of.event.replace("_", " ")),
-        Column("Real-time", RIGHT, FROM_THEN_ON, lambda of: f"{of.basis_points / 100:g} %"),
-        Column("Who", LEFT, "", lambda of: of.who),
-        Column("Why", LEFT, "", lambda of: of.why),
+        label("When", lambda of: clock(of.at, beside=progress.now)),
+        label("What", lambda of: of.event.replace("_", " ")),
+        figure("Real-time", FROM_THEN_ON, lambda of: f"{of.basis_points / 100:g} %"),
+        label("Who", lambda of: of.who),
+        label("Why", lambda of: of.why),
     )
     return _shown(table)
 
@@ -301,9 +299,9 @@ def _splits(progress: Progress) -> str:
     table = Table(
         "Split history",
         progress.splits,
-        Column("Set at", LEFT, "", lambda of: clock(of.set_at, beside=progress.now)),
-        Column("Real-time", RIGHT, FROM_THEN_ON, percent),
-        Column("Who", LEFT, "", lambda of: of.who),
-        Column("Why", LEFT, "", lambda of: of.why),
+        label("Set at", lambda of: clock(of.set_at, beside=progress.now)),
+        figure("Real-time", FROM_THEN_ON, percent),
+        label("Who", lambda of: of.who),
+        label("Why", lambda of: of.why),
     )
     return _shown(table)

@@ -35,6 +35,16 @@ class Column(Generic[Row_contra]):
     cell: Callable[[Row_contra], str]
 
 
+def label(head: str, cell: Callable[[Row], str]) -> Column[Row]:
+    """Return a column of names, which need no explanation."""
+    return Column(head, LEFT, "", cell)
+
+
+def figure(head: str, meaning: str, cell: Callable[[Row], str]) -> Column[Row]:
+    """Return a column of numbers and what they mean."""
+    return Column(head, RIGHT, meaning, cell)
+
+
 class Table(Generic[Row]):
     """Rows under a title, with a column for each figure; `note` is a sentence below them."""
 

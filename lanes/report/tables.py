@@ -17,7 +17,7 @@ from lanes.report.figures import (
 from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import OfLane, lane_name, title_of
-from lanes.report.table import LEFT, RIGHT, Column, Table, out_of
+from lanes.report.table import LEFT, Column, Table, figure, label, out_of
 from lanes.rollouts.rollout import Rollout
 from lanes.units import MISSING, aligned_usd, clock, count, rate, seconds, share, usd
 from lanes.words import RolloutState
@@ -30,8 +30,8 @@ class OfWorkload(Protocol):
     def workload(self) -> str: ...
 
 
-WORKLOAD: Column[OfWorkload] = Column("Workload", LEFT, "", lambda of: of.workload)
-LANE: Column[OfLane] = Column("Lane", LEFT, "", title_of)
+WORKLOAD: Column[OfWorkload] = label("Workload", lambda of: of.workload)
+LANE: Column[OfLane] = label("Lane", title_of)
 
 
 def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
@@ -51,12 +51,12 @@ def incidents(snapshot: Snapshot, shown: Sequence[Incident]) -> Table[Incident]:
     return Table(
         f"Incidents: {summary.open_incidents(snapshot) or 'none open'}",
         shown,
-        Column("Incident", LEFT, "", lambda of: f"#{of.id}"),
+        label("Incident", lambda of: f"#{of.id}"),
         WORKLOAD,
-        Column("Promise", LEFT, "", _promise),
-        Column("State", LEFT, "", _incident_state),
-        Column("Since", LEFT, "", lambda of: clock(of.opened_at, beside=snapshot.taken_at)),
-        Column("What is wrong", LEFT, "", lambda of: of.sentence),
+        label("Promise", _promise),
+        label("State", _incident_state),
+        label("Since", lambda of: clock(of.opened_at, beside=snapshot.taken_at)),
+        label("What is wrong", lambda of: of.sentence),
     )
 
 
@@ -69,12 +69,12 @@ def circuits(snapshot: Snapshot) -> Table[CircuitFigures]:
     return Table(
         "The provider does not answer",
         snapshot.circuits,
-        Column("Model", LEFT, "", lambda of: of.model),
-        Column("Account", LEFT, "", lambda of: of.account),
-        Column("Circuit", LEFT, "", lambda of: of.state),
+        label("Model", lambda of: of.model),
+        label("Account", lambda of: of.account),
+        label("Circuit", lambda of: of.state),
         Column("Has not answered since", LEFT, "when its circuit opened", since),
-        Column("Failed calls in a row", RIGHT, "provider faults", lambda of: count(of.faults)),
-        Column("Last error", LEFT, "", lambda of: of.why),
+        figure("Failed calls in a row", "provider faults", lambda of: count(of.faults)),
+        label("Last error", lambda of: of.why),
         note="One call at a time probes whether the model answers again. Its work waits until then.",
     )
 
@@ -85,10 +85,10 @@ def rollouts(shown: Sequence[Rollout], title: str = "Rollouts") -> Table[Rollout
         title,
         shown,
         Column("Rollout", LEFT, "share sent to real time, step in force", where_it_stands),
-        Column("Playbook", LEFT, "", lambda of: of.playbook.name),
-        Column("Consumer", LEFT, "", lambda of: of.consumer or "all"),
-        Column("Started by", LEFT, "", lambda of: of.started_by),
-        Column("Held because", LEFT, "", lambda of: of.holds or MISSING),
+        label("Playbook", lambda of: of.playbook.name),
+        label("Consumer", lambda of: of.consumer or "all"),
+        label("Started by", lambda of: of.started_by),
+        label("Held because", lambda of: of.holds or MISSING),
     )
 
 
@@ -100,14 +100,12 @@ def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
         "Lanes",
         snapshot.lanes,
         LANE,
-        Column(
-            "Answered", RIGHT, "of the items routed here", lambda of: out_of(of.answered, of.items)
-        ),
-        Column("p50, p95, p99", RIGHT, "from received to answered, in percentiles", _percentiles),
-        Column("Per minute", RIGHT, "answers while busy", lambda of: rate_or_dash(of.per_minute)),
-        Column("Failed", RIGHT, "attempts without a valid answer", _failed),
-        Column("Cost", RIGHT, "billed, in US dollars", lambda of: cost(of.cost_usd)),
-        Column("Per 1,000", RIGHT, "cost of 1,000 answers", lambda of: per_1000(of.usd_per_1000)),
+        figure("Answered", "of the items routed here", lambda of: out_of(of.answered, of.items)),
+        figure("p50, p95, p99", "from received to answered, in percentiles", _percentiles),
+        figure("Per minute", "answers while busy", lambda of: rate_or_dash(of.per_minute)),
+        figure("Failed", "attempts without a valid answer", _failed),
+        figure("Cost", "billed, in US dollars", lambda of: cost(of.cost_usd)),
+        figure("Per 1,000", "cost of 1,000 answers", lambda of: per_1000(of.usd_per_1000)),
     )
 
 
@@ -131,11 +129,11 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
         "Cost against the alternatives",
         rows,
         WORKLOAD,
-        Column("Actual", RIGHT, "billed, in US dollars", lambda of: amount(of.actual_usd)),
-        Column("All real-time", RIGHT, "estimated, scaled", lambda of: amount(of.all_realtime_usd)),
-        Column("All batch", RIGHT, "estimated, scaled", lambda of: amount(of.all_batch_usd)),
+        figure("Actual", "billed, in US dollars", lambda of: amount(of.actual_usd)),
+        figure("All real-time", "estimated, scaled", lambda of: amount(of.all_realtime_usd)),
+        figure("All batch", "estimated, scaled", lambda of: amount(of.all_batch_usd)),
         Column("Against all real-time", LEFT, "actual cost compared", saving),
-        Column("Possibly billed", RIGHT, "at most, for calls without an answer", _unknown),
+        figure("Possibly billed", "at most, for calls without an answer", _unknown),
         note=summary.aside(snapshot),
     )
 
@@ -149,10 +147,10 @@ def deadline_columns() -> list[Column[DeadlineFigures]]:
     """Return the columns that both tables of deadlines have."""
     return [
         LANE,
-        Column("Met", RIGHT, "answered by the due time", lambda of: count(of.met)),
-        Column("Missed", RIGHT, "answered late, or failed", lambda of: count(of.missed)),
-        Column("Overdue now", RIGHT, "neither answered nor failed", lambda of: count(of.overdue)),
-        Column("In time", RIGHT, "met, of all three", lambda of: share(of.met_share)),
+        figure("Met", "answered by the due time", lambda of: count(of.met)),
+        figure("Missed", "answered late, or failed", lambda of: count(of.missed)),
+        figure("Overdue now", "neither answered nor failed", lambda of: count(of.overdue)),
+        figure("In time", "met, of all three", lambda of: share(of.met_share)),
     ]
 
 
@@ -167,9 +165,9 @@ def agreement(snapshot: Snapshot) -> Table[AgreementFigures]:
         "Corrections",
         snapshot.agreement,
         WORKLOAD,
-        Column("Compared", RIGHT, "with the authoritative answer", lambda of: count(of.compared)),
-        Column("Corrected", RIGHT, "replaced by it", lambda of: count(of.corrected)),
-        Column("Agreed", RIGHT, "confirmed by it", lambda of: share(of.agreement)),
+        figure("Compared", "with the authoritative answer", lambda of: count(of.compared)),
+        figure("Corrected", "replaced by it", lambda of: count(of.corrected)),
+        figure("Agreed", "confirmed by it", lambda of: share(of.agreement)),
     )
 
 
@@ -179,12 +177,12 @@ def accuracy(snapshot: Snapshot) -> Table[AccuracyFigures]:
         "Accuracy against labels",
         snapshot.accuracy,
         WORKLOAD,
-        Column("Lane", LEFT, "", lambda of: lane_name(of.lane)),
-        Column("Version", RIGHT, "", lambda of: str(of.version)),
-        Column("Field", LEFT, "", lambda of: of.field),
-        Column("Labels", RIGHT, "of fields the lane answered", lambda of: count(of.labels)),
-        Column("Right", RIGHT, "share answered as labelled", lambda of: share(of.share)),
-        Column("95 % interval", RIGHT, "of the true share (Wilson)", _interval),
+        label("Lane", lambda of: lane_name(of.lane)),
+        figure("Version", "", lambda of: str(of.version)),
+        label("Field", lambda of: of.field),
+        figure("Labels", "of fields the lane answered", lambda of: count(of.labels)),
+        figure("Right", "share answered as labelled", lambda of: share(of.share)),
+        figure("95 % interval", "of the true share (Wilson)", _interval),
     )
 
 
