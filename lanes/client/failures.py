@@ -6,14 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, ResourceClosedError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.errors import (
-    DatabaseAway,
-    Deadlocked,
-    LanesError,
-    SetupError,
-    StillLocked,
-    TransactionUnfit,
-)
+from lanes import errors
 from lanes.store.locks import DEADLOCK
 
 # classes: connection, resources, operator's intervention (restart, time limit), system
@@ -33,60 +26,60 @@ def typed() -> Iterator[None]:
         raise told from error
 
 
-def tell(error: Exception) -> LanesError | None:
+def tell(error: Exception) -> errors.LanesError | None:
     """Return the error of Lanes for a driver's error; None where the fault is ours."""
     match error:
         case NoConnectionFree():
-            return DatabaseAway(
+            return errors.DatabaseAway(
                 "every connection of this handle is busy; let it open more, or ask for less at once"
             )
         case DBAPIError():
             return _told_by_the_driver(error)
         case ResourceClosedError() | InvalidRequestError():
-            return TransactionUnfit(
+            return errors.TransactionUnfit(
                 "the connection that this handle was given cannot be used as it is (closed, or its transaction has ended): "
                 "begin another transaction, and give the handle that one"
             )
     return None
 
 
-def _told_by_the_driver(error: DBAPIError) -> LanesError | None:
+def _told_by_the_driver(error: DBAPIError) -> errors.LanesError | None:
     state = getattr(error.orig, "sqlstate", None)
     said = _first_line(error)
     if state is None and (
         error.connection_invalidated
         or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
     ):
-        return DatabaseAway(f"the database does not answer: {said}")
+        return errors.DatabaseAway(f"the database does not answer: {said}")
     match state:
         case None:
             return None
         case "40P01":
-            return Deadlocked(DEADLOCK)
+            return errors.Deadlocked(DEADLOCK)
         case "55P03":
-            return StillLocked("another transaction holds what this one needs; try again")
+            return errors.StillLocked("another transaction holds what this one needs; try again")
         case "40001":
-            return StillLocked(
+            return errors.StillLocked(
                 "another transaction changed it meanwhile: begin yours again (READ COMMITTED has no need to)"
             )
         case "25P02":
-            return TransactionUnfit(
+            return errors.TransactionUnfit(
                 "the transaction that this handle joined has failed already: roll it back, and begin again"
             )
         case "25006":
-            return SetupError(
+            return errors.SetupError(
                 "the database only reads, as a standby does: give the address of the one that writes"
             )
         case "42501":
-            return SetupError(f"the user of this address may not do that: {said}")
+            return errors.SetupError(f"the user of this address may not do that: {said}")
         case _ if state in NO_SCHEMA:
-            return SetupError(
+            return errors.SetupError(
                 f"the schema of Lanes is not there, or not this version's: {said}; `lanes up` brings it up to date"
             )
         case _ if state.startswith(AWAY):
-            return DatabaseAway(f"the database does not answer: {said}")
+            return errors.DatabaseAway(f"the database does not answer: {said}")
         case _ if state.startswith("28") or state == "3D000":
-            return SetupError(f"the database accepts no connection at this address: {said}")
+            return errors.SetupError(f"the database accepts no connection at this address: {said}")
     return None
 
 

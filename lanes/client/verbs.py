@@ -9,16 +9,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
+from lanes import errors
 from lanes.doors.item import Admission, Refusal, Submission, read_amendment, read_submission
-from lanes.errors import (
-    AnswerEmptied,
-    ItemCanceled,
-    ItemFailed,
-    LanesError,
-    Refused,
-    UnknownItem,
-    UnknownWorkload,
-)
 from lanes.json_data import why_unfit_label, why_unstorable
 from lanes.settling.listing import (
     TOLD,
@@ -82,9 +74,9 @@ class Sent:
             Refused: the input was refused for another reason; `reason` is the outcome.
         """
         if self.outcome == "unknown_workload":
-            raise UnknownWorkload(self.detail or "there is no such workload")
+            raise errors.UnknownWorkload(self.detail or "there is no such workload")
         if self.refused:
-            raise Refused(self.outcome, self.detail or self.outcome)
+            raise errors.Refused(self.outcome, self.detail or self.outcome)
         return self
 
 
@@ -127,7 +119,7 @@ class Verbs:
         now = clock(connection)
         try:
             asked = read_amendment(workload, fields, place=None)
-        except Refused as refused:
+        except errors.Refused as refused:
             refusal = _refusal(workload, fields, refused)
             items.refuse(connection, [refusal], door=DOOR, now=now)
             return _not_sent(refusal)
@@ -154,17 +146,17 @@ class Verbs:
         workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
         right, source = plain(expected), text_of(source, "source")
         if not isinstance(right, dict):
-            raise Refused(
+            raise errors.Refused(
                 "malformed", f"a label is a JSON object (a dict), not {type(right).__name__}"
             )
         problem = why_unfit_label(right)
         if problem is not None:
-            raise Refused("malformed", problem)
+            raise errors.Refused("malformed", problem)
         match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:
             case "unknown_item":
                 raise missing(connection, workload, key)
             case "malformed":
-                raise Refused(
+                raise errors.Refused(
                     "malformed",
                     "a label is a JSON object, and its source a text of 1 to 512 characters",
                 )
@@ -194,7 +186,7 @@ def read(workload: str, fields: object, now: datetime) -> Submission | Refusal:
     """Return the input as a submission, or its refusal where it is malformed."""
     try:
         if not isinstance(fields, Mapping):
-            raise Refused(
+            raise errors.Refused(
                 "malformed",
                 f'an input is a JSON object (a dict) with a "payload", not {type(fields).__name__}',
             )
@@ -202,7 +194,7 @@ def read(workload: str, fields: object, now: datetime) -> Submission | Refusal:
         return read_submission(
             workload, given, place=str(given.get("key") or uuid4()), sent_at=now.astimezone(UTC)
         )
-    except Refused as refused:
+    except errors.Refused as refused:
         return _refusal(workload, fields, refused)
 
 
@@ -211,7 +203,7 @@ def plain(payload: object) -> Any:
     return dict(payload) if isinstance(payload, Mapping) else payload
 
 
-def _refusal(workload: object, fields: object, refused: Refused) -> Refusal:
+def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refusal:
     """Return the refusal of a malformed input, which has a place of its own: each is kept, also under one key."""
     key = fields.get("key") if isinstance(fields, Mapping) else None
     try:
@@ -273,11 +265,11 @@ def wanted(
             text_of(workload, "the workload's name"), [ItemState(each) for each in states], since
         )
     except ValueError as error:
-        raise Refused(
+        raise errors.Refused(
             "malformed", f"{error}; an item's state is one of {', '.join(ItemState)}"
         ) from None
     if follow and not asked.told().states:
-        raise Refused(
+        raise errors.Refused(
             "malformed",
             f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none",
         )
@@ -306,22 +298,22 @@ def text_of(value: object, where: str) -> str:
     """
     problem = why_unstorable(said := str(value), where)
     if problem is not None:
-        raise Refused("malformed", problem)
+        raise errors.Refused("malformed", problem)
     return said
 
 
-def never(asked: ResultRequest, why: NoResult) -> LanesError | None:
+def never(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
     """Return the reason why waiting is pointless, None while it is not."""
     item = f'item "{asked.key}" of workload "{asked.workload}"'
     match why:
         case NoResult.NOT_YET:
             return None
         case NoResult.CANCELED:
-            return ItemCanceled(f"{item} was canceled: it gets no further answer")
+            return errors.ItemCanceled(f"{item} was canceled: it gets no further answer")
         case NoResult.EMPTIED:
-            return AnswerEmptied(emptied(asked.workload, asked.key))
+            return errors.AnswerEmptied(emptied(asked.workload, asked.key))
         case NoResult.FAILED:
-            return ItemFailed(
+            return errors.ItemFailed(
                 f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why"
             )
         case NoResult.NO_ITEM:
@@ -330,23 +322,25 @@ def never(asked: ResultRequest, why: NoResult) -> LanesError | None:
             return _unknown(asked.workload)
 
 
-def missing(connection: Connection, workload: str, key: str) -> UnknownWorkload | UnknownItem:
+def missing(
+    connection: Connection, workload: str, key: str
+) -> errors.UnknownWorkload | errors.UnknownItem:
     """Return the error that says whether the workload or the item is missing."""
     try:
         workloads.check_known(connection, workload)
-    except UnknownWorkload as unknown:
+    except errors.UnknownWorkload as unknown:
         return unknown
     return _no_item(workload, key)
 
 
-def _no_item(workload: str, key: str) -> UnknownItem:
-    return UnknownItem(
+def _no_item(workload: str, key: str) -> errors.UnknownItem:
+    return errors.UnknownItem(
         f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
     )
 
 
-def _unknown(name: str) -> UnknownWorkload:
-    return UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+def _unknown(name: str) -> errors.UnknownWorkload:
+    return errors.UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
 
 
 def _not_sent(refusal: Refusal) -> Sent:

@@ -6,14 +6,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from lanes.money.budget import BudgetStatus
-from lanes.promises.answers import (
-    RealtimeFigures,
-    RecentItems,
-    authoritative_failed,
-    items_failed,
-    realtime_failing,
-    realtime_slow,
-)
+from lanes.promises import answers
 from lanes.promises.assessment import Assessment
 from lanes.promises.batches import (
     BatchProgress,
@@ -41,10 +34,10 @@ class PromiseMeasurements:
     """
 
     batches: Sequence[BatchProgress] = ()
-    realtime: Sequence[RealtimeFigures] = ()
+    realtime: Sequence[answers.RealtimeFigures] = ()
     waiting: Sequence[WaitingBatchWork] = ()
-    settled: Sequence[RecentItems] = ()
-    failed: Sequence[RecentItems] = ()
+    settled: Sequence[answers.RecentItems] = ()
+    failed: Sequence[answers.RecentItems] = ()
     due: Sequence[DueCounts] = ()
     budgets: Sequence[BudgetStatus] = ()
     paused: frozenset[str] = field(default_factory=frozenset)
@@ -70,8 +63,8 @@ def _of_workload(
         yield batch_slow(version, batch, now)
         if batch.state is BatchState.COLLECTED:
             yield batch_incomplete(batch, now)
-    yield authoritative_failed(name, next(_of(measured.settled, name), None))
-    yield items_failed(name, next(_of(measured.failed, name), None))
+    yield answers.authoritative_failed(name, next(_of(measured.settled, name), None))
+    yield answers.items_failed(name, next(_of(measured.failed, name), None))
     yield from (budget_lasts(each) for each in measured.budgets if each.budget.workload == name)
     if name in measured.paused:
         return
@@ -81,7 +74,10 @@ def _of_workload(
     yield never_started(version, next(_of(measured.waiting, name), None), now)
     unanswered = any(_of(measured.failed, name))
     for realtime in _of(measured.realtime, name):
-        for judged in (realtime_slow(version, realtime), realtime_failing(version, realtime)):
+        for judged in (
+            answers.realtime_slow(version, realtime),
+            answers.realtime_failing(version, realtime),
+        ):
             yield replace(judged, quiet=judged.quiet and (judged.samples > 0 or not unanswered))
 
 

@@ -11,28 +11,7 @@ from lanes.advice.recommendation import Advice
 from lanes.money.always_valid import SampleShare
 from lanes.money.budget import BudgetStatus
 from lanes.promises.batches import health, trouble
-from lanes.report import advice_numbers, summary
-from lanes.report.figures import (
-    AmendmentFigures,
-    BatchFigures,
-    BatchTotals,
-    CachingFigures,
-    CallFigures,
-    CapacityFigures,
-    DeadlineFigures,
-    Failure,
-    LaneFigures,
-    PackFigures,
-    RefusalFigures,
-    ReplayFigures,
-    RescueFigures,
-    RouteFigures,
-    ShedFigures,
-    SplitFigures,
-    StateFigures,
-    WaitFigures,
-    WindowFigures,
-)
+from lanes.report import advice_numbers, figures, summary
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import reason_name
 from lanes.report.table import LEFT, Column, Table, figure, label, out_of
@@ -107,7 +86,7 @@ def tables(snapshot: Snapshot) -> list[Table[Any]]:
     ]
 
 
-def routes(snapshot: Snapshot) -> Table[RouteFigures]:
+def routes(snapshot: Snapshot) -> Table[figures.RouteFigures]:
     """Return how the decisions of the period divide among lanes and reasons."""
     whole = Counter[str]()
     for each in snapshot.routes:
@@ -123,7 +102,7 @@ def routes(snapshot: Snapshot) -> Table[RouteFigures]:
     )
 
 
-def throughput(snapshot: Snapshot) -> Table[LaneFigures]:
+def throughput(snapshot: Snapshot) -> Table[figures.LaneFigures]:
     """Return how much each lane answers while it is busy."""
     return Table(
         "Throughput",
@@ -135,22 +114,22 @@ def throughput(snapshot: Snapshot) -> Table[LaneFigures]:
     )
 
 
-def batches(snapshot: Snapshot) -> Table[BatchFigures]:
+def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
     """Return the newest batches, and every open one."""
     speeds = [of.items_per_minute_until_ended for of in snapshot.batches]
     fastest = max((each for each in speeds if each), default=0.0)
 
-    def state(of: BatchFigures) -> str:
+    def state(of: figures.BatchFigures) -> str:
         wrong = trouble(of, snapshot.incidents)
         done = f"{share(summary.done_share(of))} done" if of.state == BatchState.SUBMITTED else ""
         return ", ".join(filter(None, (of.state, done, wrong if wrong != of.state else "")))
 
-    def speed(of: BatchFigures) -> str:
+    def speed(of: figures.BatchFigures) -> str:
         rate_ = of.items_per_minute_until_ended
         bar = "█" * max(1, round(STEPS * rate_ / fastest)) if rate_ else ""
         return f"{bar} {rate_or_dash(rate_)}".strip()
 
-    def time(of: BatchFigures) -> str:
+    def time(of: figures.BatchFigures) -> str:
         return summary.batch_time(of, snapshot.taken_at)
 
     return Table(
@@ -166,7 +145,7 @@ def batches(snapshot: Snapshot) -> Table[BatchFigures]:
     )
 
 
-def batch_totals(snapshot: Snapshot) -> Table[BatchTotals]:
+def batch_totals(snapshot: Snapshot) -> Table[figures.BatchTotals]:
     """Return the batches of each workload together, once a workload has several."""
     has_several = any(of.batches > 1 for of in snapshot.batch_totals)
     return Table(
@@ -186,13 +165,13 @@ def batch_totals(snapshot: Snapshot) -> Table[BatchTotals]:
     )
 
 
-def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
+def deadlines(snapshot: Snapshot) -> Table[figures.DeadlineFigures]:
     """Return due times met and missed, by the lane and the reason of the newest route."""
-    reason: Column[DeadlineFigures] = label("Reason", lambda of: reason_name(of.reason))
-    lane, *figures = deadline_columns()
+    reason: Column[figures.DeadlineFigures] = label("Reason", lambda of: reason_name(of.reason))
+    lane, *columns = deadline_columns()
     is_late = any(of.reason == Reason.OVERDUE for of in snapshot.deadlines)
     note = "Reason overdue: due before the item arrived." if is_late else ""
-    return Table("Deadlines by reason", snapshot.deadlines, lane, reason, *figures, note=note)
+    return Table("Deadlines by reason", snapshot.deadlines, lane, reason, *columns, note=note)
 
 
 def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
@@ -218,7 +197,7 @@ def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
     )
 
 
-def rescues(snapshot: Snapshot) -> Table[RescueFigures]:
+def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
     """Return what real time took over from late batches, whether that was in time, and its cost."""
     return Table(
         "Rescued from late batches",
@@ -235,7 +214,7 @@ def rescues(snapshot: Snapshot) -> Table[RescueFigures]:
     )
 
 
-def sheds(snapshot: Snapshot) -> Table[ShedFigures]:
+def sheds(snapshot: Snapshot) -> Table[figures.ShedFigures]:
     """Return what real time gave to batches because it had no capacity, and when that was answered."""
     return Table(
         "Shed to batches",
@@ -253,7 +232,7 @@ def sheds(snapshot: Snapshot) -> Table[ShedFigures]:
     )
 
 
-def waits(snapshot: Snapshot) -> Table[WaitFigures]:
+def waits(snapshot: Snapshot) -> Table[figures.WaitFigures]:
     """Return how long real-time items wait for their call."""
     return Table(
         "Waits for a real-time call",
@@ -265,13 +244,13 @@ def waits(snapshot: Snapshot) -> Table[WaitFigures]:
     )
 
 
-def pack_sizes(snapshot: Snapshot) -> Table[PackFigures]:
+def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
     """Return how many items share a call, and whether that harms their answers."""
 
-    def size(of: PackFigures) -> str:
+    def size(of: figures.PackFigures) -> str:
         return "as allowed" if of.size is None else f"{of.size} of {of.allowed}"
 
-    def since(of: PackFigures) -> str:
+    def since(of: figures.PackFigures) -> str:
         return MISSING if of.since is None else clock(of.since, beside=snapshot.taken_at)
 
     return Table(
@@ -287,10 +266,10 @@ def pack_sizes(snapshot: Snapshot) -> Table[PackFigures]:
     )
 
 
-def windows(snapshot: Snapshot) -> Table[WindowFigures]:
+def windows(snapshot: Snapshot) -> Table[figures.WindowFigures]:
     """Return how long real-time items gather, and why their window ends."""
 
-    def ended(why: FlushReason) -> Callable[[WindowFigures], str]:
+    def ended(why: FlushReason) -> Callable[[figures.WindowFigures], str]:
         return lambda of: share(of.left.get(why, 0) / of.items)
 
     return Table(
@@ -306,7 +285,7 @@ def windows(snapshot: Snapshot) -> Table[WindowFigures]:
     )
 
 
-def calls(snapshot: Snapshot) -> Table[CallFigures]:
+def calls(snapshot: Snapshot) -> Table[figures.CallFigures]:
     """Return how well calls are used: items that share one, and tokens per item."""
     return Table(
         "Calls and packing",
@@ -324,7 +303,7 @@ def calls(snapshot: Snapshot) -> Table[CallFigures]:
     )
 
 
-def caching(snapshot: Snapshot) -> Table[CachingFigures]:
+def caching(snapshot: Snapshot) -> Table[figures.CachingFigures]:
     """Return whether calls mark what they share for the provider's cache, and what that saved."""
 
     def ago(moment: datetime) -> str:
@@ -343,7 +322,7 @@ def caching(snapshot: Snapshot) -> Table[CachingFigures]:
     )
 
 
-def capacity(snapshot: Snapshot) -> Table[tuple[CapacityFigures, Limit]]:
+def capacity(snapshot: Snapshot) -> Table[tuple[figures.CapacityFigures, Limit]]:
     """Return what the provider's limits leave of each model, and how long its waiting work takes."""
 
     def ago(moment: datetime) -> str:
@@ -377,7 +356,7 @@ def budgets(found: Sequence[BudgetStatus]) -> Table[BudgetStatus]:
     )
 
 
-def splits(snapshot: Snapshot) -> Table[SplitFigures]:
+def splits(snapshot: Snapshot) -> Table[figures.SplitFigures]:
     """Return which share of the undecided items goes to real time, and who set it."""
     return Table(
         "Splits in force",
@@ -391,7 +370,7 @@ def splits(snapshot: Snapshot) -> Table[SplitFigures]:
     )
 
 
-def replays(snapshot: Snapshot) -> Table[ReplayFigures]:
+def replays(snapshot: Snapshot) -> Table[figures.ReplayFigures]:
     """Return open replays, and those of the period."""
     return Table(
         "Replays",
@@ -407,7 +386,7 @@ def replays(snapshot: Snapshot) -> Table[ReplayFigures]:
     )
 
 
-def amendments(snapshot: Snapshot) -> Table[AmendmentFigures]:
+def amendments(snapshot: Snapshot) -> Table[figures.AmendmentFigures]:
     """Return the late data of the period."""
     return Table(
         "Late data",
@@ -455,7 +434,7 @@ def advice(snapshot: Snapshot) -> Table[Advice]:
 def states(snapshot: Snapshot) -> Table[str]:
     """Return where the items of each workload stand now."""
 
-    def of(workload: str) -> list[StateFigures]:
+    def of(workload: str) -> list[figures.StateFigures]:
         return [each for each in snapshot.states if each.workload == workload]
 
     def number(workload: str) -> str:
@@ -474,7 +453,7 @@ def states(snapshot: Snapshot) -> Table[str]:
     )
 
 
-def failures(snapshot: Snapshot) -> Table[Failure]:
+def failures(snapshot: Snapshot) -> Table[figures.Failure]:
     """Return the newest items without an answer, or whose authoritative pass failed."""
     return Table(
         "Items without an answer, or whose authoritative pass failed",
@@ -485,7 +464,7 @@ def failures(snapshot: Snapshot) -> Table[Failure]:
     )
 
 
-def refusals(snapshot: Snapshot) -> Table[RefusalFigures]:
+def refusals(snapshot: Snapshot) -> Table[figures.RefusalFigures]:
     """Return how many inputs the doors refused, by reason."""
     reasons = {of.reason for of in snapshot.refusals}
     return Table(

@@ -8,32 +8,7 @@ from typing import TYPE_CHECKING
 from lanes.advice.recommendation import Advice
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
-from lanes.report.figures import (
-    AccuracyFigures,
-    AgreementFigures,
-    AmendmentFigures,
-    BatchFigures,
-    BatchTotals,
-    CachingFigures,
-    CallFigures,
-    CapacityFigures,
-    CircuitFigures,
-    CostFigures,
-    DeadlineFigures,
-    Failure,
-    LaneFigures,
-    MinuteFigures,
-    PackFigures,
-    RefusalFigures,
-    ReplayFigures,
-    RescueFigures,
-    RouteFigures,
-    ShedFigures,
-    SplitFigures,
-    StateFigures,
-    WaitFigures,
-    WindowFigures,
-)
+from lanes.report import figures
 from lanes.routing.prospect import Calibration
 
 if TYPE_CHECKING:
@@ -49,36 +24,38 @@ class Snapshot:
 
     taken_at: datetime
     since: datetime
-    lanes: list[LaneFigures] = field(default_factory=list)
-    costs: list[CostFigures] = field(default_factory=list)
-    states: list[StateFigures] = field(default_factory=list)
-    routes: list[RouteFigures] = field(default_factory=list)
-    sheds: list[ShedFigures] = field(default_factory=list)
-    batches: list[BatchFigures] = field(default_factory=list)
-    batch_totals: list[BatchTotals] = field(default_factory=list)
-    packs: list[PackFigures] = field(default_factory=list)
-    windows: list[WindowFigures] = field(default_factory=list)
-    waits: list[WaitFigures] = field(default_factory=list)
-    deadlines: list[DeadlineFigures] = field(default_factory=list)
+    lanes: list[figures.LaneFigures] = field(default_factory=list)
+    costs: list[figures.CostFigures] = field(default_factory=list)
+    states: list[figures.StateFigures] = field(default_factory=list)
+    routes: list[figures.RouteFigures] = field(default_factory=list)
+    sheds: list[figures.ShedFigures] = field(default_factory=list)
+    batches: list[figures.BatchFigures] = field(default_factory=list)
+    batch_totals: list[figures.BatchTotals] = field(default_factory=list)
+    packs: list[figures.PackFigures] = field(default_factory=list)
+    windows: list[figures.WindowFigures] = field(default_factory=list)
+    waits: list[figures.WaitFigures] = field(default_factory=list)
+    deadlines: list[figures.DeadlineFigures] = field(default_factory=list)
     calibration: list[Calibration] = field(default_factory=list)
-    agreement: list[AgreementFigures] = field(default_factory=list)
-    accuracy: list[AccuracyFigures] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    refusals: list[RefusalFigures] = field(default_factory=list)
-    minutes: list[MinuteFigures] = field(default_factory=list)
+    agreement: list[figures.AgreementFigures] = field(default_factory=list)
+    accuracy: list[figures.AccuracyFigures] = field(default_factory=list)
+    failures: list[figures.Failure] = field(default_factory=list)
+    refusals: list[figures.RefusalFigures] = field(default_factory=list)
+    minutes: list[figures.MinuteFigures] = field(default_factory=list)
     point: timedelta = timedelta(minutes=1)  # how long each of `minutes` is
     incidents: list[Incident] = field(default_factory=list)
     rollouts: "list[Rollout]" = field(default_factory=list)
-    splits: list[SplitFigures] = field(default_factory=list)
-    replays: list[ReplayFigures] = field(default_factory=list)
-    calls: list[CallFigures] = field(default_factory=list)
-    amendments: list[AmendmentFigures] = field(default_factory=list)
+    splits: list[figures.SplitFigures] = field(default_factory=list)
+    replays: list[figures.ReplayFigures] = field(default_factory=list)
+    calls: list[figures.CallFigures] = field(default_factory=list)
+    amendments: list[figures.AmendmentFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
-    capacity: list[CapacityFigures] = field(default_factory=list)
-    rescues: list[RescueFigures] = field(default_factory=list)
-    circuits: list[CircuitFigures] = field(default_factory=list)  # those that are not closed
-    caching: list[CachingFigures] = field(default_factory=list)
+    capacity: list[figures.CapacityFigures] = field(default_factory=list)
+    rescues: list[figures.RescueFigures] = field(default_factory=list)
+    circuits: list[figures.CircuitFigures] = field(
+        default_factory=list
+    )  # those that are not closed
+    caching: list[figures.CachingFigures] = field(default_factory=list)
 
     @property
     def workloads(self) -> list[str]:

@@ -19,14 +19,7 @@ from lanes.promises.breaches import taken
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
-from lanes.standing.roles import (
-    LOOK_EVERY_S,
-    StandingRun,
-    Vacancies,
-    may_take_role,
-    never_free,
-    replacement,
-)
+from lanes.standing import roles
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
@@ -42,15 +35,15 @@ DATABASE = {
 Say = Callable[[str], None]
 
 
-def ask_for_standing(api: PrefectApi, run: StandingRun, now: datetime) -> bool:
+def ask_for_standing(api: PrefectApi, run: roles.StandingRun, now: datetime) -> bool:
     """A new standing run was asked for, unless one is on its way; whether it was.
 
     Raises:
         StandError: Prefect did not say that it will run.
     """
-    if may_take_role(api.open_runs(run.next.deployment, due_before=now), now):
+    if roles.may_take_role(api.open_runs(run.next.deployment, due_before=now), now):
         return False
-    api.run(replacement(run, now))
+    api.run(roles.replacement(run, now))
     return True
 
 
@@ -63,12 +56,12 @@ class Supervisor:
         api: PrefectApi,
         *,
         say: Say,
-        vacancies: Vacancies | None = None,
+        vacancies: roles.Vacancies | None = None,
         keep_warm: bool = True,
     ) -> None:
         self._pool, self._api, self._say = pool, api, say
-        self._vacancies = vacancies or Vacancies()
-        self._watched = never_free(keep_warm=keep_warm)
+        self._vacancies = vacancies or roles.Vacancies()
+        self._watched = roles.never_free(keep_warm=keep_warm)
         self._troubles: dict[str, str] = {}
         # sessions that hold a role and are none of Lanes, as they were told last
         self._foreign: list[str] = []
@@ -77,7 +70,7 @@ class Supervisor:
         """Looks for as long as its process lives."""
         while True:
             self.look()
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(roles.LOOK_EVERY_S)
 
     def look(self) -> None:
         """Ask for each run whose role has been free for a while, as far as database and Prefect answer; record taken roles."""
@@ -107,7 +100,7 @@ class Supervisor:
                 self._say(sentence)
         self._foreign = foreign
 
-    def _ask_for(self, run: StandingRun, now: datetime) -> None:
+    def _ask_for(self, run: roles.StandingRun, now: datetime) -> None:
         try:
             asked = ask_for_standing(self._api, run, now)
         except StandError as error:
