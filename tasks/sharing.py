@@ -18,7 +18,7 @@ from lanes.realtime.state import DrainState
 from lanes.routing.capacity import learn
 from lanes.store.database import Database, Run
 from lanes.store.money import caching, sharing
-from lanes.store.realtime import circuits, limits, outages
+from lanes.store.realtime import call_waits, circuits, limits, outages
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -43,7 +43,10 @@ class LimitSharing:
         self._rounds = 0
 
     async def exchange(self) -> events.Event:
-        """Publish the limits that this drain saw, and return the newest of all. Log what cannot be true of them."""
+        """Publish why calls wait and the limits that this drain saw, and return the newest limits of all drains.
+
+        Log what cannot be true of the limits.
+        """
         buckets = self._state.rates.buckets
         for note in buckets.take_notes():
             get_run_logger().warning("limits of the provider: %s", note)
@@ -54,6 +57,8 @@ class LimitSharing:
         }
         drains = None
         async with self._at.db.statements() as run:
+            if waits := self._state.scheduler.reasons(run.now):
+                await run(call_waits.report, waits, now=run.now)
             newest = await run(limits.exchange, self._at.provider.account, news, now=run.now)
             if self._rounds % COUNT_DRAINS_EVERY == 0:
                 drains = await run(holders, Role.DRAIN)

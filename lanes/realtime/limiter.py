@@ -7,32 +7,14 @@ A limiter holds the state of one concern. It learns which calls start and end, s
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 
 from lanes.ids import WorkId
 from lanes.json_data import characters
 from lanes.packing import Claim, ClaimedWork
+from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import WINDOW, Need
 from lanes.workload.version import Entitlement, Version
-
-
-class WaitReason(StrEnum):
-    """Why a pack waits; the comment says what ends the wait."""
-
-    FROZEN = (
-        "frozen"  # the provider refuses the account, or the version: a person, or time, ends it
-    )
-    SLOWED = "slowed"  # the provider limited or refused the model: the time that it named
-    CIRCUIT = "circuit"  # an outage: one answered probe ends it for all drains
-    RECOVERING = (
-        "recovering"  # the model faulted lately: a rest, then one more call for each answer
-    )
-    BUDGET = "budget"  # the hard budget is used up: money that is released, or a new period
-    MEASURES = "measures"  # a shadow waits for work that somebody needs
-    PLACES = "places"  # every place of this drain is taken: a call that ends
-    SHARE = "share"  # the places belong to other workloads: a call of theirs that ends
-    RATE_LIMIT = "rate limit"  # the provider's token buckets: they fill within a minute
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lanes.advice.recommendation import Advice
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
+from lanes.realtime.waits import CallWait
 from lanes.report import figures
 from lanes.routing.prospect import Calibration
 
@@ -51,6 +52,7 @@ class Snapshot:
     advice: list[Advice] = field(default_factory=list)
     budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
     capacity: list[figures.CapacityFigures] = field(default_factory=list)
+    call_waits: list[CallWait] = field(default_factory=list)  # as drains report them now
     rescues: list[figures.RescueFigures] = field(default_factory=list)
     circuits: list[figures.CircuitFigures] = field(
         default_factory=list

@@ -188,8 +188,8 @@ def headline(snapshot: Snapshot) -> str:
 
 
 def sentences(snapshot: Snapshot) -> list[str]:
-    """Return a run in brief: lanes, sharing, corrections, due times, rescues and cost, as far as there was any."""
-    parts = (_lanes, _shared, _corrected, _due, _rescued, _saved)
+    """Return a run in brief, as far as there was any: lanes, waits, sharing, corrections, due times, rescues and cost."""
+    parts = (_lanes, _waiting, _shared, _corrected, _due, _rescued, _saved)
     return [sentence for part in parts for sentence in part(snapshot)]
 
 
@@ -205,6 +205,13 @@ def _lanes(snapshot: Snapshot) -> list[str]:
 
     found = of(Lane.REALTIME, "answered in real time"), of(Lane.BATCH, "answered in batches")
     return [each for each in found if each]
+
+
+def _waiting(snapshot: Snapshot) -> list[str]:
+    return [
+        f"{counted(each.calls, 'call')} of {each.workload} {'waits' if each.calls == 1 else 'wait'} now: {each.reason.said}."
+        for each in snapshot.call_waits
+    ]
 
 
 def _shared(snapshot: Snapshot) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lanes.money.budget import BudgetStatus
 from lanes.realtime.circuit import Circuit
+from lanes.realtime.waits import CallWait
 from lanes.routing.capacity import RESERVE, Limit
 from lanes.units import clock, counted, usd
 from lanes.words import BatchState, Lane, WorkState
@@ -30,6 +31,9 @@ class Holds:
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     batches: Mapping[int, Row] = field(default_factory=dict[int, Row])  # those that own its work
     departs_at: datetime | None = None  # when `depart` is next scheduled for its workload
+    waits: Sequence[
+        CallWait
+    ] = ()  # of its workload, as drains report them now, the most calls first
 
 
 def held(work: Row, by: Holds, now: datetime) -> str | None:
@@ -49,10 +53,13 @@ def held(work: Row, by: Holds, now: datetime) -> str | None:
                 _back_off,
                 _limit,
                 _window,
+                _turn,
             )
             return next(
                 (said for cause in causes if (said := cause(work, by, now)) is not None), None
             )
+        case WorkState.CLAIMED:
+            return _turn(work, by, now)
         case WorkState.SUBMITTED:
             return _batch(work, by, now)
         case _:
@@ -165,6 +172,14 @@ def _limit(work: Row, by: Holds, now: datetime) -> str | None:
         f"waits: the provider's limit of {last.limit} {kind} a minute for {work['model']} has been reached since "
         f"{clock(last.seen_at, beside=now)}; it ends by itself, at {clock(last.reset_at, beside=now)} at the latest"
     )
+
+
+def _turn(work: Row, by: Holds, now: datetime) -> str | None:
+    """Explain what holds its workload's calls back in the drains, by the reason that most of them wait for."""
+    if work["lane"] != Lane.REALTIME or not by.waits:
+        return None
+    most = by.waits[0]
+    return f"waits for its turn among {counted(most.calls, 'call')} of its workload: {most.reason.said}"
 
 
 def _window(work: Row, by: Holds, now: datetime) -> str | None:

@@ -194,7 +194,9 @@ def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
         case WorkState.READY:
             return f"{name} is ready{failures}: a drain claims it"
         case WorkState.CLAIMED:
-            return f"{name} is claimed by {work['claimed_by']} until {work['lease_until']:%H:%M:%S} UTC"
+            until = f"until {work['lease_until']:%H:%M:%S} UTC"
+            waits = "" if cause is None else f"; if it is not asked yet, it {cause}"
+            return f"{name} is claimed by {work['claimed_by']} {until}{waits}"
         case _:
             late = (
                 "; its answer is billed and recorded, never shown"

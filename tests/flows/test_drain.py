@@ -13,6 +13,9 @@ from sqlalchemy.exc import DBAPIError
 import tasks.background
 from anthropic_standin.testing import Endpoint
 from lanes.realtime import pace
+from lanes.realtime.waits import WaitReason
+from lanes.settling.story import next_step
+from lanes.store.settling.story import records
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -106,6 +109,24 @@ async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fil
         )
         await until_answered(opened, sender, "p00", "p19")
     assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
+
+
+async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
+    two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("first", lane=Lane.REALTIME)
+    async with drain(two_places, standing=False) as opened:
+        await until_answered(opened, sender, "first")
+        endpoint.fault("messages", "stall")
+        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1))
+        await opened.share_limits()
+        now = await two_places.db.now()
+        kept = await two_places.db.run(records, "letters", "d", now=now)
+        said = next_step(kept, now)
+        endpoint.reset()
+    assert "is claimed by" in said
+    assert f"among 2 calls of its workload: {WaitReason.PLACES.said}" in said
 
 
 async def test_a_drain_that_ends_gives_back_what_gathers(

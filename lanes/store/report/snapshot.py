@@ -25,6 +25,7 @@ from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.reading import added_up
 from lanes.store.money import budget_status, caching, overheads
+from lanes.store.realtime import call_waits
 from lanes.store.report import facts
 from lanes.store.report.counted import Counted
 from lanes.store.routing import turnarounds
@@ -178,6 +179,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
         capacity=facts.capacity(ask, now=now),
+        call_waits=call_waits.known(ask, now=now),
         rescues=facts.rescues(ask, since=since, now=now),
         circuits=facts.circuits(ask),
         caching=caching_figures(

@@ -12,7 +12,7 @@ from lanes.settling.holds import Holds, Row
 from lanes.settling.story import ItemRecords
 from lanes.store import asking
 from lanes.store.money import budgets, caching
-from lanes.store.realtime import circuits, limits
+from lanes.store.realtime import call_waits, circuits, limits
 from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Purpose, WorkState
@@ -107,6 +107,11 @@ def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: dateti
         limits.known(connection, account, since=now - limits.FRESH) if account else {},
         {each["id"]: each for each in batches},
         in_force.spec.window.next_departure(now) if in_force else None,
+        [
+            each
+            for each in call_waits.known(asking.through(connection), now=now)
+            if each.workload == workload
+        ],
     )
 
 

@@ -35,6 +35,7 @@ from lanes.store.tables.money import (
     budget_spent,
     budget_use,
     caching,
+    call_wait,
     capacity,
     overhead,
 )

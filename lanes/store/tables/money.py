@@ -9,6 +9,7 @@ from lanes.ids import BatchId, BudgetId, VersionId
 from lanes.money.budget import Period
 from lanes.money.caching import Marks
 from lanes.money.overhead import OverheadKind
+from lanes.realtime.waits import WaitReason
 from lanes.routing.capacity import LimitKind
 from lanes.store.tables.base import column, identity, index, table
 from lanes.store.tables.work import batch
@@ -131,3 +132,13 @@ class capacity(TypedColumns):
     remaining: Named[int] = column("What was left at seen_at", type_=BigInteger)
     reset_at: Named[datetime] = column("When it is whole again if unused")
     seen_at: Named[datetime] = column("When the response came; the newest wins")
+
+
+@table(prefixes=["UNLOGGED"], postgresql_with={"fillfactor": 50})
+class call_wait(TypedColumns):
+    """Why claimed work is not asked yet, as the drain that reported last says; a crash empties it."""
+
+    workload: Named[str] = column("Its workload", primary_key=True)
+    reason: Named[WaitReason] = column("What holds the calls back", primary_key=True)
+    calls: Named[int] = column("Calls that waited at seen_at")
+    seen_at: Named[datetime] = column("When the drain reported it; it counts for a few seconds")

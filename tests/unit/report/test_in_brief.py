@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+from lanes.realtime.waits import CallWait, WaitReason
 from lanes.report import summary
 from lanes.report.figures import (
     AgreementFigures,
@@ -29,7 +30,7 @@ def test_nothing_is_said_of_a_run_that_did_nothing() -> None:
     assert summary.sentences(EMPTY) == []
 
 
-def test_a_run_is_told_by_lanes_sharing_corrections_due_times_rescues_and_cost() -> None:
+def test_a_run_is_told_by_lanes_waits_sharing_corrections_due_times_rescues_and_cost() -> None:
     run = Snapshot(
         taken_at=NOON,
         since=NOON - timedelta(minutes=1),
@@ -42,12 +43,14 @@ def test_a_run_is_told_by_lanes_sharing_corrections_due_times_rescues_and_cost()
         windows=[WindowFigures("b", 48, 0.4, 9.6, {}), WindowFigures("a", 3, 0.1, 1.0, {})],
         agreement=[AgreementFigures("a", 107, 38), AgreementFigures("b", 5, 0)],
         deadlines=[DeadlineFigures("a", Lane.REALTIME, "deadline", 3, 1, 0)],
+        call_waits=[CallWait("a", WaitReason.PLACES, 3)],
         rescues=[RescueFigures("b", 2, 2, 0, Decimal("0.1"), Decimal(0))],
         costs=[CostFigures("a", Decimal("3"), Decimal("4"), Decimal("2"), Decimal(0))],
     )
     assert summary.sentences(run) == [
         "20 items answered in real time, half of them within 1.0 s to 2.0 s, by workload.",
         "10 items answered in batches, half of them within 30 s.",
+        f"3 calls of a wait now: {WaitReason.PLACES.said}.",
         "48 items of b shared calls, 9.6 items a call.",
         "38 of 107 early answers of a were corrected by a batch.",
         "3 of 4 due items answered in time.",

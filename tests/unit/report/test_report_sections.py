@@ -11,6 +11,7 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.money.always_valid import NOTHING, SampleShare
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
+from lanes.realtime.waits import CallWait, WaitReason
 from lanes.report import summary
 from lanes.report.details import tables
 from lanes.report.figures import (
@@ -140,6 +141,7 @@ def steered(text: str = "trial") -> Snapshot:
             CachingFigures("letters", Lane.BATCH, "off", "never", None, None, 0, NOON, Decimal(0)),
         ],
         capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
+        call_waits=[CallWait("letters", WaitReason.PLACES, 3)],
         rescues=[RescueFigures("letters", 40, 37, 2, Decimal("0.02"), Decimal("0.015"))],
         sheds=[ShedFigures("letters", 1_200, Decimal("0.6"), 1_000, 990, 1_500.0, 2_400.0, text)],
         amendments=[AmendmentFigures("letters", 4, 1)],

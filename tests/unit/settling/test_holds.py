@@ -8,6 +8,7 @@ import pytest
 
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import Circuit, CircuitState
+from lanes.realtime.waits import CallWait, WaitReason
 from lanes.routing.capacity import Limit, LimitKind
 from lanes.settling.holds import Holds, held
 from lanes.words import Lane
@@ -126,6 +127,15 @@ CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
         ["held since 11:00 UTC", "two batches fit", "`lanes batches`"],
     ),
 ]
+
+
+@pytest.mark.parametrize("state", ["ready", "claimed"])
+def test_work_that_only_waits_for_its_turn_is_told_the_reason_of_the_drains(state: str) -> None:
+    waits = [CallWait("letters", WaitReason.SHARE, 12), CallWait("letters", WaitReason.PLACES, 1)]
+    told = held(work(state=state), Holds(waits=waits), NOON) or ""
+    assert told.startswith("waits for its turn among 12 calls of its workload")
+    assert WaitReason.SHARE.said in told
+    assert held(BATCHED, Holds(waits=waits), NOON) is None
 
 
 @pytest.mark.parametrize(("of", "by", "said"), CASES)
