@@ -104,5 +104,6 @@ class QueueReader:
         self.claimed += claimed
 
     def _how(self, order: events.ClaimOrder) -> dict[str, Any]:
-        by = {"worker": f"{socket.gethostname()}:{os.getpid()}", "lease": LEASE}
-        return by | {"since": order.since, "but": self._but, "only": order.only}
+        within = work.ClaimBounds(order.since, self._but, order.only)
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        return {"worker": worker, "lease": LEASE, "within": within}

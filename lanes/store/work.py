@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -228,6 +228,20 @@ def _urgent(
     return select(asked.c.workload, *head.c).select_from(asked.join(head, true()))
 
 
+@dataclass(frozen=True)
+class ClaimBounds:
+    """What a claim looks for: work from the rank `since` of its workload on, and not that of the versions in `but`.
+
+    Where `only` names versions, only their work. The workloads share `most_bytes`: each has at least one claim, and at most one
+    beyond its part.
+    """
+
+    since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    but: Sequence[VersionId] = ()
+    only: Sequence[VersionId] = ()
+    most_bytes: int = MOST_BYTES
+
+
 def claim(
     connection: Connection,
     lane: Lane,
@@ -235,30 +249,25 @@ def claim(
     *,
     worker: str,
     lease: timedelta,
-    most_bytes: int = MOST_BYTES,
-    since: Mapping[str, datetime] | None = None,
-    but: Sequence[VersionId] = (),
-    only: Sequence[VersionId] = (),
+    within: ClaimBounds | None = None,
     now: datetime,
 ) -> list[ClaimedWork]:
     """Claim up to `most` of the most urgent work of each workload for `worker` until the lease ends, most urgent first.
 
-    The workloads share `most_bytes`: each has at least one claim, and at most one beyond its part. The returned claim number
-    fences every later write. Work that ranks before `since` of its workload is not looked for (`lanes.realtime.cursor`), nor
-    work of the versions in `but`; where `only` names versions, only theirs is.
+    The returned claim number fences every later write. Why a claim starts at a rank: `lanes.realtime.cursor`.
     """
     if not most:
         return []
-    asked = {_LISTS[each].key: value for each, value in _asked(most, since).items()} | {
+    of = within or ClaimBounds()
+    asked = {_LISTS[each].key: value for each, value in _asked(most, of.since).items()} | {
         "now": now,
         "by": worker,
         "until": now + lease,
-        "bytes": most_bytes // len(most),
-        **({"only": list(only)} if only else {"but": list(but)}),
+        "bytes": of.most_bytes // len(most),
+        **({"only": list(of.only)} if of.only else {"but": list(of.but)}),
     }
-    return [
-        claimed(row) for row in connection.execute(_claim(lane, chosen=bool(only)), asked).all()
-    ]
+    statement = _claim(lane, chosen=bool(of.only))
+    return [claimed(row) for row in connection.execute(statement, asked).all()]
 
 
 @cache

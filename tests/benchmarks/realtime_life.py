@@ -128,7 +128,7 @@ class RealtimeLife:
                 most,
                 worker="bench",
                 lease=LEASE,
-                since=waiting.since,
+                within=work.ClaimBounds(waiting.since),
                 now=now,
             )
         last = {each.workload: each.rank_at for each in claimed}

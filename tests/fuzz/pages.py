@@ -16,6 +16,7 @@ from lanes.errors import Refused
 from lanes.ids import ItemId
 from lanes.provider.preview import preview
 from lanes.report.listing import FORMULA, Csv, Jsonl, table
+from lanes.routing.forecast import LaneConditions
 from lanes.routing.route import ArrivedItem
 from lanes.routing.split import Splits
 from lanes.settling.listing import Listed
@@ -80,7 +81,7 @@ class HostilePages:
         told = preview(
             item,
             self._version,
-            Splits([]),
+            LaneConditions(Splits([])),
             keyed=given.key is not None,
             payload_bytes=size,
             history=[given.payload],

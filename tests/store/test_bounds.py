@@ -92,7 +92,13 @@ def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, pl
 def claimed(connection: Connection, most: dict[str, int], *, most_bytes: int) -> Counter[str]:
     lease = timedelta(minutes=2)
     found = work.claim(
-        connection, Lane.REALTIME, most, worker="w", lease=lease, most_bytes=most_bytes, now=NOON
+        connection,
+        Lane.REALTIME,
+        most,
+        worker="w",
+        lease=lease,
+        within=work.ClaimBounds(most_bytes=most_bytes),
+        now=NOON,
     )
     return Counter(each.workload for each in found)
 
@@ -121,7 +127,7 @@ def test_what_a_claim_leaves_is_the_least_urgent(connection: Connection) -> None
         {"letters": 4},
         worker="w",
         lease=lease,
-        most_bytes=150_000,
+        within=work.ClaimBounds(most_bytes=150_000),
         now=NOON,
     )
     assert keys(found) == ["a", "b"]

@@ -23,7 +23,7 @@ from lanes.store.literals import is_
 from lanes.store.money import budget_status, budgets, holds
 from lanes.store.payload import octets
 from lanes.store.tables import item, work
-from lanes.store.work import MOST_BYTES, claimed, most_urgent
+from lanes.store.work import ClaimBounds, claimed, most_urgent
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, WorkState
 from lanes.workload.version import Version
@@ -48,10 +48,7 @@ def claim(
     *,
     worker: str,
     lease: timedelta,
-    most_bytes: int = MOST_BYTES,
-    since: Mapping[str, datetime] | None = None,
-    but: Sequence[VersionId] = (),
-    only: Sequence[VersionId] = (),
+    within: ClaimBounds | None = None,
     now: datetime,
 ) -> PaidClaims:
     """Claim up to `most` of the most urgent real-time work of each workload, as far as its hard budgets pay for it.
@@ -60,7 +57,7 @@ def claim(
     what it would pay for is held back.
     """
     of = [each for each in budgets.limited(connection) if each.workload in most]
-    rows = _candidates(connection, most, _asked_of(but, only), since, most_bytes, now)
+    rows = _candidates(connection, most, within or ClaimBounds(), now)
     readers = {row.consumer for row in rows}
     wanted = [each.id for each in of if each.consumer is None or each.consumer in readers]
     locked = holds.lock_free(connection, wanted)
@@ -96,23 +93,16 @@ def end_reserves(connection: Connection, ended: Sequence[WorkId]) -> None:
         connection.execute(update(work).where(*reserved).values(bound_usd=None, lease_until=None))
 
 
-def _asked_of(but: Sequence[VersionId], only: Sequence[VersionId]) -> list[ColumnElement[bool]]:
-    """Which versions may be asked: only those that are named, or else all but those."""
-    if only:
-        return [one_of(list(only), work.c.version_id)]
-    return [~one_of(list(but), work.c.version_id)] if but else []
-
-
 def _candidates(
-    connection: Connection,
-    most: Mapping[str, int],
-    of: Sequence[ColumnElement[bool]],
-    since: Mapping[str, datetime] | None,
-    most_bytes: int,
-    now: datetime,
+    connection: Connection, most: Mapping[str, int], within: ClaimBounds, now: datetime
 ) -> Sequence[Any]:
-    """The most urgent work of each workload, locked, within its part of the bytes; one item at least."""
-    picked = most_urgent(Lane.REALTIME, most, *of, since=since, now=now).cte("picked")
+    """Return the most urgent work of each workload, locked, within its part of the bytes; one item at least."""
+    of: list[ColumnElement[bool]] = []
+    if within.only:
+        of = [one_of(list(within.only), work.c.version_id)]
+    elif within.but:
+        of = [~one_of(list(within.but), work.c.version_id)]
+    picked = most_urgent(Lane.REALTIME, most, *of, since=within.since, now=now).cte("picked")
     size = octets(item.c.payload)
     before = (
         func.sum(size).over(
@@ -143,7 +133,7 @@ def _candidates(
     )
     query = (
         select(weighed)
-        .where(weighed.c.bytes_before < most_bytes // len(most))
+        .where(weighed.c.bytes_before < within.most_bytes // len(most))
         .order_by(weighed.c.rank_at, weighed.c.id)
     )
     return connection.execute(query).all()

@@ -182,13 +182,18 @@ def test_which_models_are_needed_is_judged_by_the_versions_of_ready_work(
     assert needed() == {MODEL, OTHER}
     of_old = circuits.by_models(connection, [MODEL])
     assert [
-        each.key for each in work.claim(connection, Lane.REALTIME, {"letters": 9}, but=of_old, **BY)
+        each.key
+        for each in work.claim(
+            connection, Lane.REALTIME, {"letters": 9}, within=work.ClaimBounds(but=of_old), **BY
+        )
     ] == ["new"]
     assert needed() == {MODEL}
     assert work.waiting(connection, Lane.REALTIME, but=of_old, now=later()).versions == {}
     assert [
         each.key
-        for each in work.claim(connection, Lane.REALTIME, {"letters": 9}, only=of_old, **BY)
+        for each in work.claim(
+            connection, Lane.REALTIME, {"letters": 9}, within=work.ClaimBounds(only=of_old), **BY
+        )
     ] == ["old"]
     assert needed() == set()
 

@@ -33,7 +33,9 @@ def test_what_is_urgent_is_found_however_far_the_queue_was_taken(connection: Con
     found = work.waiting(connection, Lane.REALTIME, since=begin, now=NOON)
     assert found.since == {"letters": NOON}
     how = {"worker": "w", "lease": timedelta(minutes=1), "now": NOON}
-    (first,) = work.claim(connection, Lane.REALTIME, {"letters": 1}, since=found.since, **how)
+    (first,) = work.claim(
+        connection, Lane.REALTIME, {"letters": 1}, within=work.ClaimBounds(found.since), **how
+    )
     assert first.key == "urgent"
     assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).since == {}
 
@@ -119,7 +121,9 @@ def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_i
         {"letters": 9, "bills": 9},
         {"worker": "ada", "lease": timedelta(minutes=2), "now": NOON},
     )
-    assert keys(work.claim(connection, Lane.REALTIME, most, since=begin, **how)) == [
+    assert keys(
+        work.claim(connection, Lane.REALTIME, most, within=work.ClaimBounds(begin), **how)
+    ) == [
         "bill",
         "due in 20 s",
         "due in 30 s",
