@@ -2,18 +2,20 @@
 
 import os
 import re
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 
-from lanes.stand import local, login
+from lanes.stand import chain, local, login
 from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
 from lanes.stand.kept import server_settings
-from lanes.stand.local import ENDPOINT, SERVER, SUPERVISOR
+from lanes.stand.local import ENDPOINT, POOLS, SERVER, SUPERVISOR
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process
-from lanes.stand.worksite import Site, python
+from lanes.stand.worksite import POLL_S, Site, python
 from lanes.text import mask_address
 
 ENDPOINT_LIMIT_S = 60
@@ -130,6 +132,7 @@ def server(site: Site) -> str:
             SERVER, command, environment=environment, depends_on=said, port=port
         )
         login.keep(site.home, pair)
+        site.prefect_api_url = said["PREFECT_API_URL"]
         with PrefectApi(
             said["PREFECT_API_URL"], environment={login.PAIR: pair}, timeout_s=5
         ) as api:
@@ -141,23 +144,26 @@ def server(site: Site) -> str:
         return started
 
     port, started = _on_its_port(site, SERVER, serve)
-    site.prefect_api_url = f"http://{local.LOOPBACK}:{port}/api"
     return f"{_how(started)} port {port}"
 
 
+def warm_workers(site: Site) -> str:
+    """Start the workers while the server starts: they load Prefect, and wait until `worker` lets them begin."""
+    while not site.prefect_api_url:
+        site.check_canceled()
+        time.sleep(POLL_S)
+    started = [pool for pool in POOLS if _ensure_worker(site, pool)[1]]
+    return f"loading {' and '.join(started)}" if started else "run on"
+
+
 def worker(site: Site, pool: str) -> str:
-    """Start a worker of the pool, and wait until Prefect sees it online."""
-    name = f"{pool}-1"
-    environment = site.environment(**WORKER_SETTINGS)
-    depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
-    command = python(
-        "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name
-    )
+    """Let the worker of the pool begin, and wait until Prefect sees it online."""
+    name, begins = f"{pool}-1", _begins(site, pool)
     with site.prefect() as api:
         before = {each["name"]: each["last_heartbeat_time"] for each in api.workers(pool)}
-        process, started = site.ensure(
-            f"worker-{pool}", command, environment=environment, depends_on=depends_on
-        )
+        process, _ = _ensure_worker(site, pool)
+        started = not begins.exists()
+        begins.touch()
 
         def is_online() -> bool:
             """Return whether the new worker is online: one that ended lately counts as online too, but its heartbeat is old."""
@@ -172,6 +178,25 @@ def worker(site: Site, pool: str) -> str:
 
         site.wait(is_online, process=process, what="Prefect saw it online", limit_s=WORKER_LIMIT_S)
     return "online" if started else "online already"
+
+
+def _ensure_worker(site: Site, pool: str) -> tuple[Process, bool]:
+    """Return the process of the pool's worker, and whether it was started now; a new one waits for its file."""
+    environment = site.environment(**WORKER_SETTINGS)
+    depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
+    begins, name = _begins(site, pool), f"worker-{pool}"
+    start = ("worker", "start", "--pool", pool, "--type", "process", "--name", f"{pool}-1")
+    commands = [("tasks.warm_worker", str(begins)), ("prefect", *start)]
+    command = python("-m", "lanes.stand.chain", *chain.join(commands))
+    process, started = site.ensure(name, command, environment=environment, depends_on=depends_on)
+    if started:
+        begins.unlink(missing_ok=True)
+    return process, started
+
+
+def _begins(site: Site, pool: str) -> Path:
+    """Return the file that a worker of the pool waits for."""
+    return site.home / f"worker-{pool}.begins"
 
 
 def supervisor(site: Site) -> str:

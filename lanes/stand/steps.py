@@ -15,7 +15,7 @@ from lanes.stand.database import check_answers, read_address, shown
 from lanes.stand.errors import StandError
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
 from lanes.stand.progress import StepProgress
-from lanes.stand.services import endpoint, server, supervisor, worker
+from lanes.stand.services import endpoint, server, supervisor, warm_workers, worker
 from lanes.stand.supervisor import ask_for_standing
 from lanes.stand.worksite import Site, python
 from lanes.standing.roles import STANDING
@@ -80,6 +80,7 @@ def all_steps() -> list[StandStep]:
         StandStep("schema", "Schema", schema, after=("database",)),
         StandStep("endpoint", "Model provider", endpoint),
         StandStep("server", "Prefect server", server, after=("database",)),
+        StandStep("warm", "Workers", warm_workers, after=("database", "endpoint")),
         StandStep("pools", "Work pools", pools, after=("server",)),
         StandStep(
             "install",
@@ -93,7 +94,7 @@ def all_steps() -> list[StandStep]:
                 f"worker-{pool}",
                 f"Worker {pool}",
                 partial(worker, pool=pool),
-                after=("pools", "install"),
+                after=("pools", "install", "warm"),
             )
             for pool in POOLS
         ),
