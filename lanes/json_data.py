@@ -7,7 +7,7 @@ The standard library's `json` decides what a text means. orjson does the same se
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -207,3 +207,19 @@ def weight(value: Any) -> int:
             break
         level = below
     return held
+
+
+def members(value: Any) -> Iterable[tuple[str | int, Any]]:
+    """Return the members of an object or a list, by name or number; nothing else has any."""
+    if isinstance(value, dict):
+        return value.items()
+    return enumerate(value) if isinstance(value, list) else ()
+
+
+def nested(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield a value and everything within it, each with the path that leads to it."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while waiting:
+        path, part = waiting.pop()
+        yield path, part
+        waiting += (((*path, step), each) for step, each in members(part))

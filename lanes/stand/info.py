@@ -1,11 +1,11 @@
 """What a running stand tells the rest of Lanes: addresses, ports, pids, what belongs to whom, and the roles of its Postgres."""
 
 import hmac
-import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from lanes.stand import login
 from lanes.stand.kept import Said
@@ -83,7 +83,7 @@ class StandInfo:
     provider_base_url: str | None = None
     postgres: PostgresInfo | None = None
     processes: tuple[ProcessInfo, ...] = ()
-    transient: tuple[str, ...] = field(default=())
+    transient: tuple[str, ...] = ()
     settings: dict[str, Said] | None = None
 
     @property
@@ -118,7 +118,11 @@ class StandInfo:
 
     def save(self) -> None:
         """Write `stand.json` in the home, whole or not at all, readable by its owner only."""
-        write_private(self.home / FILE, json.dumps(asdict(self), indent=2, default=str))
+        text = AS_JSON.dump_json(self, indent=2).decode()
+        write_private(self.home / FILE, text)
+
+
+AS_JSON = TypeAdapter(StandInfo)
 
 
 def prefect_client_environment(home: Path) -> dict[str, str]:
@@ -134,30 +138,6 @@ def prefect_client_environment(home: Path) -> dict[str, str]:
 def load_info(home: Path) -> StandInfo | None:
     """Return what the last `up` left in this home; None when nothing is up or the file is unreadable."""
     try:
-        fields: dict[str, Any] = json.loads((home / FILE).read_text())
-        postgres, settings = fields.pop("postgres"), fields.pop("settings", None)
-        _check_texts(fields["database"], fields["prefect_api_url"])
-        _check_texts(*(said for each in (settings or {}).values() for said in each.values()))
-        return StandInfo(
-            home=Path(fields.pop("home")),
-            checkout=Path(fields.pop("checkout")),
-            embedded=tuple(fields.pop("embedded")),
-            transient=tuple(fields.pop("transient")),
-            postgres=PostgresInfo(**{**postgres, "data": Path(postgres["data"])})
-            if postgres
-            else None,
-            processes=tuple(
-                ProcessInfo(**{**p, "log": Path(p["log"])}) for p in fields.pop("processes")
-            ),
-            settings=None
-            if settings is None
-            else {variable: Said(**each) for variable, each in settings.items()},
-            **fields,
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return AS_JSON.validate_json((home / FILE).read_bytes())
+    except (OSError, ValidationError):
         return None
-
-
-def _check_texts(*said: object) -> None:
-    if not all(isinstance(each, str) for each in said):
-        raise TypeError("a text is missing: another program wrote this file")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import LiteralString
 
 import psutil
 import psycopg
@@ -126,19 +127,8 @@ class EmbeddedPostgres:
             port = local.choose_port(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
             options = f"-p {port} -c unix_socket_directories='{self._socket_folder()}'"
             try:
-                self._run(
-                    "pg_ctl",
-                    "-D",
-                    self.data,
-                    "-w",
-                    "-t",
-                    "120",
-                    "-l",
-                    self.log,
-                    "-o",
-                    options,
-                    "start",
-                )
+                where = ("-D", self.data, "-l", self.log, "-o", options)
+                self._run("pg_ctl", *where, "-w", "-t", "120", "start")
             except StandError:
                 if attempt == START_ATTEMPTS - 1:
                     raise
@@ -169,21 +159,8 @@ class EmbeddedPostgres:
             os.chown(draft, self.account.uid, self.account.gid)
             os.chown(password, self.account.uid, self.account.gid)
         try:
-            self._run(
-                "initdb",
-                "-D",
-                draft,
-                "-U",
-                SUPERUSER,
-                "-E",
-                "UTF8",
-                "--no-locale",
-                "-A",
-                "scram-sha-256",
-                "--pwfile",
-                password,
-                "--no-instructions",
-            )
+            how = f"-U {SUPERUSER} -E UTF8 --no-locale -A scram-sha-256 --no-instructions"
+            self._run("initdb", "-D", draft, "--pwfile", password, *how.split())
         finally:
             password.unlink(missing_ok=True)
         with (draft / "postgresql.auto.conf").open("a") as conf:
@@ -227,38 +204,25 @@ class EmbeddedPostgres:
                     [SUPERUSER],
                 )
             )
+
+            def execute(statement: LiteralString, *names: str, **values: sql.Composable) -> None:
+                parts = map(sql.Identifier, names)
+                connection.execute(sql.SQL(statement).format(*parts, **values))
+
             for name in self.databases:
                 role = owner_of(name)
                 if role not in roles:
                     password = sql.Literal(password_of(role, running.secret))
-                    connection.execute(
-                        sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                            sql.Identifier(role), password
-                        )
-                    )
-                    connection.execute(
-                        sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role))
-                    )
+                    execute("CREATE ROLE {} LOGIN PASSWORD {password}", role, password=password)
+                    execute("GRANT pg_read_all_stats TO {}", role)
                     roles.add(role)
                 if name not in present:
-                    connection.execute(
-                        sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                            *map(sql.Identifier, (name, role))
-                        )
-                    )
+                    execute("CREATE DATABASE {} OWNER {}", name, role)
                 elif name not in owned:
                     _give_to_owner(running, name)
-                    connection.execute(
-                        sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
-                            *map(sql.Identifier, (name, role))
-                        )
-                    )
+                    execute("ALTER DATABASE {} OWNER TO {}", name, role)
                 if name not in owned:
-                    connection.execute(
-                        sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(
-                            sql.Identifier(name)
-                        )
-                    )
+                    execute("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", name)
 
     @property
     def _secret_file(self) -> Path:

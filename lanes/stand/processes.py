@@ -1,17 +1,16 @@
 """Processes that outlive the command that started them, and are stopped only when they are still ours."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
+from pydantic import TypeAdapter, ValidationError
 
 from lanes.stand.errors import StandError
 from lanes.stand.local import birth_mark, is_same, write_private
@@ -48,6 +47,9 @@ class Process:
                 return log.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
+
+
+AS_JSON = TypeAdapter(Process)
 
 
 class Processes:
@@ -161,15 +163,13 @@ class Processes:
 
     def _write(self, process: Process) -> None:
         file = self.records / f"{process.name}.json"
-        write_private(file, json.dumps({**asdict(process), "log": str(process.log)}, indent=2))
+        write_private(file, AS_JSON.dump_json(process, indent=2).decode())
 
     @staticmethod
     def _read(file: Path) -> Process | None:
         try:
-            fields: dict[str, Any] = json.loads(file.read_text())
-            command, log = tuple(fields.pop("command")), Path(fields.pop("log"))
-            return Process(command=command, log=log, **fields)
-        except (OSError, ValueError, TypeError, KeyError):
+            return AS_JSON.validate_json(file.read_bytes())
+        except (OSError, ValidationError):
             return None
 
 

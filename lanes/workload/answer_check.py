@@ -13,8 +13,9 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
+from lanes.json_data import members, nested
 from lanes.workload.patterns import pattern, schema_validator
-from lanes.workload.schemas import Path, SchemaFault, resolver_of
+from lanes.workload.schemas import SchemaFault, resolver_of
 
 MOST_STEPS = 3_000_000  # some 0.2 s
 # steps of a check that `jsonschema` may repeat; it takes some hundred times as long
@@ -96,14 +97,7 @@ class AnswerCheck:
         """Return the fault in the words of `jsonschema_rs`, with the value of its rule unless a reference leads there."""
         value: Any = self._schema
         for step in error.schema_path:
-            inside = (
-                value
-                if isinstance(value, dict)
-                else dict(enumerate(value))
-                if isinstance(value, list)
-                else {}
-            )
-            value = inside.get(step)
+            value = dict(members(value)).get(step)
         return AnswerFault(tuple(error.instance_path), error.kind.name, value, error.message)
 
 
@@ -113,14 +107,9 @@ def check_affordable(schema: dict[str, Any]) -> None:
     Raises:
         SchemaFault: they cannot; the sentence says why, where, and what to write instead.
     """
-    waiting: list[tuple[Path, Any]] = [((), schema)]
-    while waiting:
-        path, part = waiting.pop()
-        if isinstance(part, list):
-            waiting += (((*path, number), each) for number, each in enumerate(part))
+    for path, part in nested(schema):
         if not isinstance(part, dict):
             continue
-        waiting += (((*path, name), each) for name, each in part.items())
         of_members = part.get(UNREAD)
         for wanted in (part.get("pattern"), *(of_members if isinstance(of_members, dict) else ())):
             try:
@@ -155,12 +144,10 @@ def _unique() -> Any:
 _SECOND = extend(Draft202012Validator, {"pattern": _matches, "uniqueItems": _is_unique})
 
 
-def _mentions(schema: Any, keyword: str) -> bool:
-    inner = (
-        schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
-    )
-    return (isinstance(schema, dict) and keyword in schema) or any(
-        _mentions(each, keyword) for each in inner
+def _mentions(schema: Any, *keywords: str) -> bool:
+    return any(
+        isinstance(part, dict) and not part.keys().isdisjoint(keywords)
+        for _, part in nested(schema)
     )
 
 
@@ -177,7 +164,7 @@ class SchemaCosts:
         self._by_depth: list[dict[int, int]] = []  # steps of each part at each depth below
         self.steps = list[int]()  # of the schema, by the depth of an answer
         for depth in range(
-            1 + (DEEPEST if _refers(schema) else min(_measured(schema)[1], DEEPEST))
+            1 + (DEEPEST if _mentions(schema, *REFERENCES) else min(_measured(schema)[1], DEEPEST))
         ):
             self._by_depth.append({})
             self.steps.append(self._steps(schema, depth, ()))
@@ -239,13 +226,6 @@ class SchemaCosts:
             if name in part:
                 yield part[name]
         yield from part.get("dependentSchemas", {}).values()
-
-
-def _refers(part: Any) -> bool:
-    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    return (isinstance(part, dict) and any(name in part for name in REFERENCES)) or any(
-        map(_refers, inner)
-    )
 
 
 def _weight(name: str, value: Any) -> int:

@@ -16,6 +16,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+from lanes.json_data import nested
+
 MOST_SOUND = 256  # schemas that are remembered
 MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
 PLAIN = re.compile(r"[A-Za-z0-9_.-]+")  # a name that stands in a JSON pointer as it is
@@ -206,27 +208,14 @@ def _is_value(value: Any) -> bool:
 def _check_references(schema: dict[str, Any]) -> None:
     """Refuse references that lead elsewhere: they would break every check, or use the network."""
     resolver = resolver_of(schema)
-    waiting: list[tuple[Path, Any]] = [((), schema)]
-    while waiting:
-        path, part = waiting.pop()
-        inner = (
-            part.items()
-            if isinstance(part, dict)
-            else enumerate(part)
-            if isinstance(part, list)
-            else ()
-        )
-        waiting += (((*path, name), each) for name, each in inner)
+    for path, part in nested(schema):
         reference = part.get("$ref") if isinstance(part, dict) else None
         if isinstance(reference, str):
             try:
                 resolver.lookup(reference)
             except Unresolvable:
-                raise SchemaFault(
-                    f'"$ref": "{reference}" leads to no place in the schema',
-                    schema,
-                    (*path, "$ref"),
-                ) from None
+                said = f'"$ref": "{reference}" leads to no place in the schema'
+                raise SchemaFault(said, schema, (*path, "$ref")) from None
 
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:
