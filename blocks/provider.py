@@ -18,26 +18,20 @@ if TYPE_CHECKING:
 class Provider(Block):
     """The Anthropic account, or the local stand-in that takes its place."""
 
-    model_config = ConfigDict(json_schema_extra=in_order, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        json_schema_extra=in_order, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     _block_type_name = "Lanes provider"
     _block_type_slug = "lanes-provider"
     _description = "The Anthropic account that answers and is billed."
 
-    api_key: SecretStr = Field(
-        title="API key", description="An Anthropic API key of a workspace used by nothing else."
-    )
-    base_url: str = Field(
-        default="https://api.anthropic.com",
-        title="Base URL",
-        description="Another address than Anthropic's own.",
-    )
-    login: SecretStr | None = Field(
-        default=None,
-        title="Login",
-        description="user:password of a gateway before the provider. One that stands in the base "
-        "URL is taken out of it.",
-    )
+    api_key: SecretStr = Field(title="API key")
+    """An Anthropic API key of a workspace used by nothing else."""
+    base_url: str = Field(default="https://api.anthropic.com", title="Base URL")
+    """Another address than Anthropic's own."""
+    login: SecretStr | None = Field(default=None, title="Login")
+    """user:password of a gateway before the provider. One that stands in the base URL is taken out of it."""
     account: str = Field(
         default="",
         max_length=200,
@@ -53,13 +47,8 @@ class Provider(Block):
         description="Real-time calls in flight of one drain, 1 to 500. 0: as many as their length asks for and the provider's "
         "limits hold; 64 while it tells none.",
     )
-    poll_s: float = Field(
-        default=30,
-        ge=0.2,
-        le=600,
-        title="Poll every (seconds)",
-        description="How often open batches are looked up, 0.2 to 600.",
-    )
+    poll_s: float = Field(default=30, ge=0.2, le=600, title="Poll every (seconds)")
+    """How often open batches are looked up, 0.2 to 600."""
     listing_grace_s: int = Field(
         default=600,
         ge=1,
@@ -68,13 +57,8 @@ class Provider(Block):
         description="A created batch is listed within this time, 1 to 86400. After a lost answer, one that is not "
         "listed by then was never created and its items are submitted again.",
     )
-    create_within_s: int = Field(
-        default=600,
-        ge=1,
-        le=3_600,
-        title="Create within (seconds)",
-        description="Creating a batch is given up after this time, 1 to 3600. The grace period begins when the create ends.",
-    )
+    create_within_s: int = Field(default=600, ge=1, le=3_600, title="Create within (seconds)")
+    """Creating a batch is given up after this time, 1 to 3600. The grace period begins when the create ends."""
 
     @model_validator(mode="after")
     def _is_named(self) -> Self:

@@ -20,33 +20,26 @@ def in_order(schema: dict[str, Any], model: type[Block]) -> None:
 class SlackChannel(Block):
     """A Slack channel, reached by a bot's token (one message an incident, edited in place) or by a webhook."""
 
-    model_config = ConfigDict(json_schema_extra=in_order, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        json_schema_extra=in_order, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     _block_type_name = "Lanes Slack channel"
     _block_type_slug = "lanes-slack-channel"
     _description = "The Slack channel that is told of incidents."
 
-    bot_token: SecretStr | None = Field(
-        default=None,
-        title="Bot token",
-        description="xoxb-..., of a bot with chat:write and channels:history that was invited to the channel.",
-    )
-    channel: str | None = Field(
-        default=None,
-        title="Channel",
-        description="Its id (C0123ABCD) or #name. Used with a bot token.",
-    )
+    bot_token: SecretStr | None = Field(default=None, title="Bot token")
+    """xoxb-..., of a bot with chat:write and channels:history that was invited to the channel."""
+    channel: str | None = Field(default=None, title="Channel")
+    """Its id (C0123ABCD) or #name. Used with a bot token."""
     webhook_url: SecretStr | None = Field(
         default=None,
         title="Webhook",
         description="Address of an incoming webhook, used without a bot token: one message when an incident opens "
         "and one when it ends.",
     )
-    api_url: str | None = Field(
-        default=None,
-        title="API base",
-        description="Another base of the Slack Web API, for a stand-in.",
-    )
+    api_url: str | None = Field(default=None, title="API base")
+    """Another base of the Slack Web API, for a stand-in."""
 
     def connect(self) -> "Messenger | None":
         """Return the way to Slack: the bot where token and channel are known, else the webhook; None without either."""

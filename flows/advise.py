@@ -13,21 +13,12 @@ from tasks.refusal import REFUSALS, refused
 class AdviceQuestion(Form):
     """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
 
-    workload: SignedLine = Field(
-        title="Workload",
-        description="The published workload to advise on.",
-        json_schema_extra=of_workloads(),
-    )
-    days: int = Field(
-        default=30, ge=1, le=365, title="Days", description="How far to look back, 1 to 365."
-    )
-    items_per_month: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e12,
-        title="Items a month",
-        description="A volume to assume; empty: projected from the period, which must span a day.",
-    )
+    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
+    """The published workload to advise on."""
+    days: int = Field(default=30, ge=1, le=365, title="Days")
+    """How far to look back, 1 to 365."""
+    items_per_month: float | None = Field(default=None, gt=0, le=1e12, title="Items a month")
+    """A volume to assume; empty: projected from the period, which must span a day."""
     correction_usd: float | None = Field(
         default=None,
         ge=0,

@@ -14,16 +14,10 @@ from tasks.drain import drain
 class Wake(Form):
     """Why this drain runs."""
 
-    standing: bool = Field(
-        default=False,
-        title="Standing",
-        description="Take over from the drain that is kept warm, and stay warm.",
-    )
-    event_id: UUID | None = Field(
-        default=None,
-        title="Event",
-        description="Id of the event that woke it; empty for a run by hand.",
-    )
+    standing: bool = Field(default=False, title="Standing")
+    """Take over from the drain that is kept warm, and stay warm."""
+    event_id: UUID | None = Field(default=None, title="Event")
+    """Id of the event that woke it; empty for a run by hand."""
 
 
 @flow(name="answer", flow_run_name="realtime drain", persist_result=False)

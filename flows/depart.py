@@ -16,12 +16,8 @@ from tasks.waiting import sole_submitter
 class Departure(Form):
     """Which batch work to send."""
 
-    workload: str | None = Field(
-        default=None,
-        title="Workload",
-        description="A published one whose items leave; without one, everything that waits.",
-        json_schema_extra=of_workloads(),
-    )
+    workload: str | None = Field(default=None, title="Workload", json_schema_extra=of_workloads())
+    """A published one whose items leave; without one, everything that waits."""
 
     @property
     def what(self) -> str:

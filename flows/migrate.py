@@ -22,30 +22,21 @@ class Order(Form):
     # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
     # and be replaced by one without an order.
     workload: UncheckedLine | None = Field(
-        default=None,
-        title="Workload",
-        description="Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on.",
-        json_schema_extra=of_workloads(),
+        default=None, title="Workload", json_schema_extra=of_workloads()
     )
+    """Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on."""
     playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
-        default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
+        default="batch-to-realtime", title="Playbook"
     )
-    file: UncheckedLine = Field(
-        default="",
-        title="Another playbook",
-        description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
-    )
-    consumer: UncheckedLine = Field(
-        default="",
-        title="Consumer",
-        description="Moves one consumer's split; empty moves everybody's.",
-    )
-    who: UncheckedLine = Field(
-        default="", title="Who", description="Your name, at most 500 characters; needed to start."
-    )
-    why: UncheckedLine = Field(
-        default="", title="Why", description="Your reason, at most 500 characters; needed to start."
-    )
+    """A file of migrations/playbooks."""
+    file: UncheckedLine = Field(default="", title="Another playbook")
+    """Path of a playbook of your own, as the worker sees it; it takes the place of the one above."""
+    consumer: UncheckedLine = Field(default="", title="Consumer")
+    """Moves one consumer's split; empty moves everybody's."""
+    who: UncheckedLine = Field(default="", title="Who")
+    """Your name, at most 500 characters; needed to start."""
+    why: UncheckedLine = Field(default="", title="Why")
+    """Your reason, at most 500 characters; needed to start."""
 
     @property
     def what(self) -> str:

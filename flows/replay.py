@@ -13,45 +13,20 @@ from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
 class Reading(Form):
     """Which workload to read again, by which version, from where to where, and on whose word."""
 
-    workload: SignedLine = Field(
-        title="Workload",
-        description="The published workload to read again.",
-        json_schema_extra=of_workloads(),
-    )
-    version: int | None = Field(
-        default=None,
-        ge=1,
-        le=LARGEST,
-        title="Version",
-        description="Number of the version that answers; empty: the one in force.",
-    )
-    from_position: int | None = Field(
-        default=None,
-        ge=1,
-        le=FARTHEST,
-        title="From position",
-        description="First place in the stream; empty: its beginning.",
-    )
-    to_position: int | None = Field(
-        default=None,
-        ge=1,
-        le=FARTHEST,
-        title="To position",
-        description="Last place in the stream; empty is the newest item.",
-    )
-    depart: bool = Field(
-        default=True,
-        title="Depart at once",
-        description="Yes sends its batches now; no leaves them for the off-peak window.",
-    )
-    who: SignedLine = Field(
-        default="operator", title="Who", description="Who asks for it, 1 to 500 characters."
-    )
-    why: Line = Field(
-        default="",
-        title="Why",
-        description="Kept with the replay for those who decide about it, at most 500 characters.",
-    )
+    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
+    """The published workload to read again."""
+    version: int | None = Field(default=None, ge=1, le=LARGEST, title="Version")
+    """Number of the version that answers; empty: the one in force."""
+    from_position: int | None = Field(default=None, ge=1, le=FARTHEST, title="From position")
+    """First place in the stream; empty: its beginning."""
+    to_position: int | None = Field(default=None, ge=1, le=FARTHEST, title="To position")
+    """Last place in the stream; empty is the newest item."""
+    depart: bool = Field(default=True, title="Depart at once")
+    """Yes sends its batches now; no leaves them for the off-peak window."""
+    who: SignedLine = Field(default="operator", title="Who")
+    """Who asks for it, 1 to 500 characters."""
+    why: Line = Field(default="", title="Why")
+    """Kept with the replay for those who decide about it, at most 500 characters."""
 
     @property
     def what(self) -> str:

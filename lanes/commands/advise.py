@@ -25,22 +25,10 @@ NotNegative = validators.Number(gte=0, lte=1e12)
 def advise(
     workload: str,
     *,
-    days: Annotated[
-        int,
-        Parameter(validator=validators.Number(gte=1, lte=365), help="Days looked back, 1 to 365."),
-    ] = 30,
-    correction_usd: Annotated[
-        float | None,
-        Parameter(
-            validator=NotNegative,
-            help="What it is worth to correct a wrong answer later, USD; else not counted.",
-        ),
-    ] = None,
+    days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=365))] = 30,
+    correction_usd: Annotated[float | None, Parameter(validator=NotNegative)] = None,
     items_per_month: Annotated[
-        float | None,
-        Parameter(
-            validator=validators.Number(gt=0, lte=1e12), help="Volume to assume; else projected."
-        ),
+        float | None, Parameter(validator=validators.Number(gt=0, lte=1e12))
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -49,6 +37,11 @@ def advise(
     It tells what an item costs on each lane, the break-even with intervals, what was saved by what, and what would change it.
     What the lanes take a month is set with `lanes overhead set`. Inconclusive when too little was seen. Exit code 2 when there
     is no such workload.
+
+    Args:
+        days: Days looked back, 1 to 365.
+        correction_usd: What it is worth to correct a wrong answer later, USD; else not counted.
+        items_per_month: Volume to assume; else projected.
     """
     with transaction() as (connection, now):
         seen, kept = asked(connection, workload, since=now - timedelta(days=days), now=now)

@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from lanes.commands.options import AsJson
 from lanes.commands.running import command, print_json, print_table, transaction
@@ -30,18 +27,18 @@ NO_SLACK = (
 @command
 def alerts(
     *,
-    all: Annotated[
-        bool, Parameter(name="--all", negative="", help="Resolved incidents too, the newest 200.")
-    ] = False,
-    test: Annotated[
-        bool, Parameter(name="--test", negative="", help="Send one test message to Slack.")
-    ] = False,
+    all: bool = False,
+    test: bool = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the open incidents: which promise of which workload is broken, since when, and by how much.
 
     With --test, one test message goes to Slack as the environment sets it, and what happened is said.
     Exit code 1 when Slack does not take the test message.
+
+    Args:
+        all: Resolved incidents too, the newest 200.
+        test: Send one test message to Slack.
     """
     with transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)

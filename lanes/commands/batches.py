@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from lanes.batch.batch import BatchDecision, Stakes, sentence
 from lanes.batch.departure import announcement
@@ -24,10 +21,6 @@ from lanes.text import plain
 from lanes.units import MISSING, clock, count, usd
 
 OpenBatch = tuple[Stakes, datetime, str | None]  # when it was intended, and its note
-Sure = Annotated[
-    bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")
-]
-Batch = Annotated[int, Parameter(help="Its number, as `lanes batches` says it.")]
 
 
 @command
@@ -64,10 +57,14 @@ def _table(found: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
 
 
 @command
-def adopt(batch: Batch, provider_batch: str, *, yes: Sure = False, as_json: AsJson = False) -> None:
+def adopt(batch: int, provider_batch: str, *, yes: bool = False, as_json: AsJson = False) -> None:
     """Say which batch at the provider an open one is, such as msgbatch_01ab. Its first result proves or disproves it.
 
     Exit code 1 when it cannot be: no such open batch, or it is another for certain.
+
+    Args:
+        batch: Its number, as `lanes batches` says it.
+        yes: Do it. Without, only say what it may cost.
     """
     do = partial(decisions.adopt, provider_batch_id=provider_batch)
     _decide(BatchDecision.ADOPT, batch, do, yes, as_json)
@@ -75,11 +72,15 @@ def adopt(batch: Batch, provider_batch: str, *, yes: Sure = False, as_json: AsJs
 
 @command
 def resubmit(
-    batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False
+    batch: int, *, why: Why = NONE_GIVEN, yes: bool = False, as_json: AsJson = False
 ) -> None:
     """Send the items of an open batch again with the next one. What the provider works off all the same is paid twice.
 
     Exit code 1 when there is no such open batch.
+
+    Args:
+        batch: Its number, as `lanes batches` says it.
+        yes: Do it. Without, only say what it may cost.
     """
     do = partial(decisions.resubmit, who=getpass.getuser(), why=why)
     _decide(BatchDecision.RESUBMIT, batch, do, yes, as_json)
@@ -87,11 +88,15 @@ def resubmit(
 
 @command
 def give_up(
-    batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False
+    batch: int, *, why: Why = NONE_GIVEN, yes: bool = False, as_json: AsJson = False
 ) -> None:
     """Fail the items of an open batch; `lanes retry` brings them back.
 
     Exit code 1 when there is no such open batch.
+
+    Args:
+        batch: Its number, as `lanes batches` says it.
+        yes: Do it. Without, only say what it may cost.
     """
     do = partial(decisions.give_up, who=getpass.getuser(), why=why)
     _decide(BatchDecision.GIVE_UP, batch, do, yes, as_json)

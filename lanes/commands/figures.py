@@ -1,9 +1,8 @@
 """`lanes figures`: the figures of a period are made anew from the facts."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
 from rich.progress import Progress
 
 from lanes.commands.options import AsJson
@@ -18,20 +17,22 @@ from lanes.units import counted
 
 @command
 def figures(
-    what: Annotated[Literal["rebuild"], Parameter(help="What is done with them.")],
+    what: Literal["rebuild"],
     /,
     *,
-    since: Annotated[
-        str | None,
-        Parameter(help="A span such as 2h or 7d, or a moment; else from the first fact on."),
-    ] = None,
-    until: Annotated[str | None, Parameter(help="As --since; else until now.")] = None,
+    since: str | None = None,
+    until: str | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the figures of a period anew from the facts, whole days of UTC at a time; nothing else is changed.
 
     The lanes go on meanwhile, and readers see each day as it was or as it is. Reads that were deleted by age are no longer
     counted afterwards. Exit code 1 while another process rebuilds, 2 when a moment cannot be read.
+
+    Args:
+        what: What is done with them.
+        since: A span such as 2h or 7d, or a moment; else from the first fact on.
+        until: As --since; else until now.
     """
     with database() as pool:
         with pool.begin() as connection:

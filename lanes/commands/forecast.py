@@ -44,18 +44,15 @@ AT_ONCE = 500  # lines whose history is looked for by one statement
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Due:
-    """When the items of a file are due that do not say so."""
+    """When the items of a file are due that do not say so.
 
-    by: Annotated[
-        str | None,
-        Parameter(
-            help="When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment."
-        ),
-    ] = None
-    zone: Annotated[
-        str | None,
-        Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's."),
-    ] = None
+    Attributes:
+        by: When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment.
+        zone: Time zone of --by, as Europe/Berlin; by default the workload's.
+    """
+
+    by: str | None = None
+    zone: str | None = None
 
 
 @command
@@ -85,13 +82,7 @@ def dry_run(
     file: Path | None = None,
     *,
     workload: str | None = None,
-    with_: Annotated[
-        Path | None,
-        Parameter(
-            name="--with",
-            help="A changed definition (YAML), tried on the items that came since --since.",
-        ),
-    ] = None,
+    with_: Path | None = None,
     since: Annotated[
         str | None,
         Parameter(
@@ -118,6 +109,9 @@ def dry_run(
     `lanes dry-run tickets.jsonl --workload tickets`
 
     `lanes dry-run --since 7d --with tickets.yaml`
+
+    Args:
+        with_: A changed definition (YAML), tried on the items that came since --since.
     """
     of_lines = _given({f"--{n.replace('_', '-')}": v for n, v in asdict(columns).items()})
     of_traffic = _given({"--since": since, "--most": most})

@@ -3,9 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.markup import escape
 
 from lanes.authoring.draft import Draft, blank, from_columns, next_commands, what_was_seen
@@ -22,27 +20,15 @@ from lanes.workload.version import NAME
 SHOWN = 5  # bad lines
 MOST_HEADER = 1 << 20  # bytes
 
-Named = Annotated[str, Parameter(help="Name of the new workload.")]
-Source = Annotated[
-    Path | None, Parameter(name="--from", help="A CSV or JSONL file of items to look at.")
-]
-TextField = Annotated[
-    str | None, Parameter(name="--field", help="The column that holds the text, if not as guessed.")
-]
-Label = Annotated[
-    str | None, Parameter(help="The column that says what is right, if not as guessed.")
-]
-Key = Annotated[str | None, Parameter(help="The column that names the item, if not as guessed.")]
-
 
 @command
 def init(
-    name: Named,
+    name: str,
     *,
-    from_: Source = None,
-    field: TextField = None,
-    label: Label = None,
-    key: Key = None,
+    from_: Path | None = None,
+    field: str | None = None,
+    label: str | None = None,
+    key: str | None = None,
     force: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -52,6 +38,13 @@ def init(
     Exit code 1 when the file is there already, 2 when the name is none or the file cannot be read.
 
     Example: lanes init comments --from comments.csv
+
+    Args:
+        name: Name of the new workload.
+        from_: A CSV or JSONL file of items to look at.
+        field: The column that holds the text, if not as guessed.
+        label: The column that says what is right, if not as guessed.
+        key: The column that names the item, if not as guessed.
     """
     if not NAME.fullmatch(name):
         raise WrongUsage(

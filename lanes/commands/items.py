@@ -1,9 +1,6 @@
 """The commands about single items: explain, retry, cancel, forget."""
 
 from dataclasses import asdict
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from lanes.commands.actions import Cancel, Forget, Retry
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
@@ -52,23 +49,18 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
 def retry(
     workload: str,
     *,
-    key: Annotated[
-        list[str] | None, Parameter(negative="", help="Which item; may be given more than once.")
-    ] = None,
-    all: Annotated[
-        bool,
-        Parameter(
-            name="--all",
-            negative="",
-            help="Every failed item of the workload, and failed authoritative pass.",
-        ),
-    ] = False,
+    key: list[str] | None = None,
+    all: bool = False,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
     """Give failed items another chance, with a whole retry budget and the version in force.
 
     Exit code 1 when an item named is not failed, 2 when there is no such workload.
+
+    Args:
+        key: Which item; may be given more than once.
+        all: Every failed item of the workload, and failed authoritative pass.
     """
     if bool(key) == all:
         raise WrongUsage("say which items: --key KEY, or --all")

@@ -20,33 +20,30 @@ SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 MOST = 500  # characters of a reason
 NONE_GIVEN = "no reason given"
 
-AsJson = Annotated[
-    bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")
-]
-Overwrite = Annotated[
-    bool, Parameter(name="--force", negative="", help="Overwrite a file that is there.")
-]
+AsJson = Annotated[bool, Parameter(name="--json", help="Print data as JSON on standard output.")]
+Overwrite = Annotated[bool, Parameter(name="--force", help="Overwrite a file that is there.")]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Columns(Layout):
-    """The columns of a file whose lines are rows."""
+    """The columns of a file whose lines are rows.
 
-    field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None
-    label: Annotated[
-        str | None, Parameter(help="Column that says what is right; it is not sent.")
-    ] = None
-    key: Annotated[
-        str | None, Parameter(help="Column that names the item; else file name and line.")
-    ] = None
-    occurred_at: Annotated[str | None, Parameter(help="Column with the event time, ISO 8601.")] = (
-        None
-    )
-    lane: Annotated[
-        Literal["realtime", "batch"] | None, Parameter(help="Pins every line to a lane.")
-    ] = None
-    consumer: Annotated[str | None, Parameter(help="Who reads the results.")] = None
+    Attributes:
+        field: Column or field that holds the text.
+        label: Column that says what is right; it is not sent.
+        key: Column that names the item; else file name and line.
+        occurred_at: Column with the event time, ISO 8601.
+        lane: Pins every line to a lane.
+        consumer: Who reads the results.
+    """
+
+    field: str | None = None
+    label: str | None = None
+    key: str | None = None
+    occurred_at: str | None = None
+    lane: Literal["realtime", "batch"] | None = None
+    consumer: str | None = None
 
 
 def check_reason(_: object, said: str) -> None:

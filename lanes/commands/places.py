@@ -21,18 +21,10 @@ from lanes.stand.whereabouts import database_url, stand_info
 
 @command
 def url(
-    name: Annotated[
-        str | None, Parameter(help="prefect, report, database or provider. The default: all.")
-    ] = None,
+    name: str | None = None,
     /,
     *,
-    curl_config: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="With prefect: the file that logs curl in to it, instead of its address.",
-        ),
-    ] = False,
+    curl_config: bool = False,
     as_json: AsJson = False,
 ) -> int:
     """Print where everything is: the Prefect UI, the newest report, the database without its password, the provider.
@@ -47,6 +39,10 @@ def url(
     readable by its owner only; in the stand's own UI type what stands there between the quotation marks.
 
     Exit code 1 when there is no such address now, 2 when there is no such name.
+
+    Args:
+        name: prefect, report, database or provider. The default: all.
+        curl_config: With prefect: the file that logs curl in to it, instead of its address.
     """
     if name is not None and name not in names():
         raise WrongUsage(f'"{name}" has no address; these have: {", ".join(names())}')
@@ -73,9 +69,7 @@ def url(
 
 @command
 def psql(
-    *arguments: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="What psql is told besides.")
-    ],
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> None:
     """Open psql on the database of Lanes. The password is on no command line.
 
@@ -84,6 +78,9 @@ def psql(
     `lanes psql -c "select workload, state, count(*) from lanes.item_status group by 1, 2"`
 
     It is the psql of the embedded Postgres, else the one on the PATH. The exit code is its own; 1 when there is none.
+
+    Args:
+        arguments: What psql is told besides.
     """
     database = read_address(database_url())
     command_line = addresses.psql_command(addresses.psql_program(), database, arguments)
@@ -92,9 +89,7 @@ def psql(
 
 @command
 def prefect(
-    *arguments: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="What Prefect's command is told.")
-    ],
+    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
 ) -> None:
     """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
 
@@ -103,6 +98,9 @@ def prefect(
     `lanes prefect flow-run ls`
 
     The exit code is its own; 1 when no server is known.
+
+    Args:
+        arguments: What Prefect's command is told.
     """
     _become([sys.executable, "-m", "prefect", *arguments], reaching.environment(Settings.read()))
 
@@ -116,13 +114,7 @@ def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
 @command
 def roles(
     *,
-    shared: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="Other programs use this database: logins that may connect now keep that right.",
-        ),
-    ] = False,
+    shared: bool = False,
     as_json: AsJson = False,
 ) -> None:
     """Create the database roles lanes_intake, lanes_reader, lanes_worker and lanes_owner, and give each what it may do.
@@ -134,6 +126,9 @@ def roles(
     Example: LANES_DATABASE_URL=postgresql://admin:secret@db.example.com/lanes lanes roles
 
     Exit code 1 when the user may not do that.
+
+    Args:
+        shared: Other programs use this database: logins that may connect now keep that right.
     """
     from lanes.store.current.roles import DatabaseRole
     from lanes.store.schema import set_up_roles

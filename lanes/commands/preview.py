@@ -44,26 +44,14 @@ from lanes.workload.version import NAME, Version
 
 STDIN = Path("-")
 Positive = validators.Number(gte=1)
-AtLine = Annotated[
-    int | None,
-    Parameter(validator=Positive, help="Its line in a JSONL or CSV file; else the first."),
-]
 
 
 @command
 def preview(
-    workload: Annotated[
-        str, Parameter(help="Name of a published workload, or path of a workload file.")
-    ],
+    workload: str,
     *,
-    item: Annotated[
-        Path,
-        Parameter(
-            allow_leading_hyphen=True,
-            help="A JSON, JSONL or CSV file; - is JSON on standard input.",
-        ),
-    ],
-    line: AtLine = None,
+    item: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    line: Annotated[int | None, Parameter(validator=Positive)] = None,
     columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +61,11 @@ def preview(
     Exit code 1 when the item or the workload file is not valid, 2 when there is no such workload, file or line.
 
     Example: lanes preview tickets.yaml --item messages.csv --field text
+
+    Args:
+        workload: Name of a published workload, or path of a workload file.
+        item: A JSON, JSONL or CSV file; - is JSON on standard input.
+        line: Its line in a JSONL or CSV file; else the first.
     """
     file = None if NAME.fullmatch(workload) else Path(workload)
     for each in (file, item):

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
@@ -45,19 +44,11 @@ NOTHING_DIFFERS = "nothing_differs"
 RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
 TRIED_OF = timedelta(days=30)
-Anyway = Annotated[
-    bool,
-    Parameter(
-        negative="",
-        help="Publish although a changed rule or input schema fails on items that came.",
-    ),
-]
-Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without asking.")]
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
 
 @command
-def publish(file: Path, *, yes: Yes = False, force: Anyway = False, as_json: AsJson = False) -> int:
+def publish(file: Path, *, yes: bool = False, force: bool = False, as_json: AsJson = False) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
 
     What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
@@ -66,6 +57,10 @@ def publish(file: Path, *, yes: Yes = False, force: Anyway = False, as_json: AsJ
     Exit code 0 when it is in force, also when nothing differed; 1 when not; 2 when there is no such file.
 
     Example: lanes publish tickets.yaml
+
+    Args:
+        yes: Publish without asking.
+        force: Publish although a changed rule or input schema fails on items that came.
     """
     wanted = read_definition(file, "cannot be published; nothing was changed")
     with database() as pool:
@@ -240,18 +235,12 @@ def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None
     }
 
 
-Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]
-OfBlock = Annotated[
-    bool, Parameter(name="--block", negative="", help="What the block says, in force or not.")
-]
-
-
 @command
 def export(
     workload: str,
     *,
-    out: Out = None,
-    block: OfBlock = False,
+    out: Path | None = None,
+    block: bool = False,
     force: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -261,6 +250,10 @@ def export(
     Exit code 1 when it cannot be written, 2 when there is no such workload.
 
     Example: lanes export tickets --out tickets.yaml
+
+    Args:
+        out: The file to write; else standard output.
+        block: What the block says, in force or not.
     """
     with database() as pool:
         if not NAME.fullmatch(workload):

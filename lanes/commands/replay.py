@@ -24,47 +24,43 @@ from lanes.store.replays import promotions, replays
 from lanes.units import counted, usd
 from lanes.words import ReplayState
 
-Number = Annotated[
-    int | None,
-    Parameter(name="--generation", help="Which replay; else the one to be decided about."),
-]
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class StreamPart:
-    """The part of a workload's stream that a replay reads."""
+    """The part of a workload's stream that a replay reads.
 
-    first: Annotated[int | None, Parameter(name="--from", help="First position of the stream.")] = (
-        None
-    )
-    last: Annotated[
-        int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")
-    ] = None
+    Attributes:
+        first: First position of the stream.
+        last: Last position of the stream; else the newest.
+    """
+
+    first: Annotated[int | None, Parameter(name="--from")] = None
+    last: Annotated[int | None, Parameter(name="--to")] = None
 
 
 @command
 def replay(
     workload: str,
     *,
-    version: Annotated[
-        int | None, Parameter(help="Number of the version that answers; else the one in force.")
-    ] = None,
+    version: int | None = None,
     part: StreamPart = StreamPart(),
     why: Why = NONE_GIVEN,
-    preview: Annotated[
-        bool, Parameter(negative="", help="Only say how many items and what they would cost.")
-    ] = False,
-    depart: Annotated[
-        bool, Parameter(help="Send its batches at once rather than in the off-peak window.")
-    ] = True,
+    preview: bool = False,
+    depart: Annotated[bool, Parameter(negative="--no-depart")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Read a workload's stream again with a version of choice, on the batch lane, beside what is shown.
 
     A replay that was cut short goes on where it stopped. Exit code 1 when it is refused: unknown version, another
     replay open, nothing to read.
+
+    Args:
+        version: Number of the version that answers; else the one in force.
+        preview: Only say how many items and what they would cost.
+        depart: Send its batches at once rather than in the off-peak window.
     """
     which = {"version_no": version, "first": part.first, "last": part.last}
     with database() as pool:
@@ -90,8 +86,12 @@ def replay(
 
 
 @command
-def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -> None:
-    """Show what a replay would change: share of items, by field, with examples and agreement with labels."""
+def diff(workload: str, *, generation: int | None = None, as_json: AsJson = False) -> None:
+    """Show what a replay would change: share of items, by field, with examples and agreement with labels.
+
+    Args:
+        generation: Which replay; else the one to be decided about.
+    """
     with transaction() as (connection, now):
         replays.finish(connection, now=now)
         of = promotions.choose(connection, workload, generation, preferred=DECIDED)
@@ -104,28 +104,39 @@ def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -
 
 @command
 def promote(
-    workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
+    workload: str, *, generation: int | None = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
     """Make a complete replay's results the current ones; what they replace is remembered.
 
     Settled items only: what is open or was amended meanwhile keeps its live result.
+
+    Args:
+        generation: Which replay; else the one to be decided about.
     """
     return perform(Promote, workload, why, as_json, generation=generation)
 
 
 @command
 def demote(
-    workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
+    workload: str, *, generation: int | None = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
-    """Take a promotion back: what was current before it is current again."""
+    """Take a promotion back: what was current before it is current again.
+
+    Args:
+        generation: Which replay; else the one to be decided about.
+    """
     return perform(Demote, workload, why, as_json, generation=generation)
 
 
 @command
 def drop(
-    workload: str, *, generation: Number = None, why: Why = NONE_GIVEN, as_json: AsJson = False
+    workload: str, *, generation: int | None = None, why: Why = NONE_GIVEN, as_json: AsJson = False
 ) -> int:
-    """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown."""
+    """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown.
+
+    Args:
+        generation: Which replay; else the one to be decided about.
+    """
     return perform(Drop, workload, why, as_json, generation=generation)
 
 

@@ -4,9 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.markup import escape
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
@@ -35,37 +33,12 @@ Write = Callable[[Sequence[Listed]], None]
 def results(
     workload: str,
     *,
-    since: Annotated[
-        str | None,
-        Parameter(
-            help="Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment."
-        ),
-    ] = None,
-    state: Annotated[
-        list[str] | None,
-        Parameter(
-            negative="",
-            help="Only items in this state; several by commas, or given more than once.",
-        ),
-    ] = None,
-    csv: Annotated[
-        bool,
-        Parameter(
-            name="--csv", negative="", help="CSV with a column for each field of the output."
-        ),
-    ] = False,
-    jsonl: Annotated[
-        bool, Parameter(name="--jsonl", negative="", help="A JSON object a line.")
-    ] = False,
+    since: str | None = None,
+    state: list[str] | None = None,
+    csv: bool = False,
+    jsonl: bool = False,
     as_json: AsJson = False,
-    follow: Annotated[
-        bool,
-        Parameter(
-            name="--follow",
-            negative="",
-            help="Go on with new and corrected answers as they come, until Ctrl-C.",
-        ),
-    ] = False,
+    follow: bool = False,
 ) -> int:
     """Get a workload's items out, each with its current answer, in the order in which they were received.
 
@@ -86,6 +59,13 @@ def results(
     its transaction is committed; of several lines with one key the last counts. Ctrl-C ends it with exit code 0.
 
     Exit code 2 when there is no such workload, or a moment or a state cannot be read.
+
+    Args:
+        since: Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment.
+        state: Only items in this state; several by commas, or given more than once.
+        csv: CSV with a column for each field of the output.
+        jsonl: A JSON object a line.
+        follow: Go on with new and corrected answers as they come, until Ctrl-C.
     """
     states = _states(state or [], follow)
     _check_form(csv, jsonl, as_json, follow)

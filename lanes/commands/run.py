@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Self, TextIO
+from typing import Self, TextIO
 from uuid import uuid4
 
-from cyclopts import Parameter
 from rich.text import Text
 
 from lanes.commands.running import WrongUsage, check_file, command, screen
@@ -87,26 +86,12 @@ class Surroundings:
 @command
 def run(
     *,
-    stay: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="Keep everything up after the report, until Ctrl-C. The default on a terminal.",
-        ),
-    ] = False,
-    once: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="End after the report and stop what this run started. The default without one.",
-        ),
-    ] = False,
-    input: Annotated[
-        Path | None, Parameter(name="--input", help="A JSONL or CSV file instead of the samples.")
-    ] = None,
-    workload: Annotated[str, Parameter(help="The workload of the file's lines.")] = "tickets",
-    field: Annotated[str | None, Parameter(help="The column or field that holds the text.")] = None,
-    label: Annotated[str | None, Parameter(help="The column that says what is right.")] = None,
+    stay: bool = False,
+    once: bool = False,
+    input: Path | None = None,
+    workload: str = "tickets",
+    field: str | None = None,
+    label: str | None = None,
 ) -> int:
     """Run the main job: start the stand, send items, answer and batch them, settle, and print the report.
 
@@ -114,6 +99,14 @@ def run(
     with. Any standard stream may be the terminal: `make run | tee log` stays up. Without one it ends, as Ctrl-C is impossible.
 
     AnswerExample: lanes run --once --input messages.csv --workload tickets --field text --label category
+
+    Args:
+        stay: Keep everything up after the report, until Ctrl-C. The default on a terminal.
+        once: End after the report and stop what this run started. The default without one.
+        input: A JSONL or CSV file instead of the samples.
+        workload: The workload of the file's lines.
+        field: The column or field that holds the text.
+        label: The column that says what is right.
     """
     if stay and once:
         raise WrongUsage("--stay keeps everything up and --once ends it: give one of the two")

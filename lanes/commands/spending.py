@@ -26,23 +26,21 @@ from lanes.words import Lane
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BudgetOptions:
-    """The limits of a budget, and which budget it is."""
+    """The limits of a budget, and which budget it is.
 
-    hard: Annotated[
-        Decimal | None,
-        Parameter(converter=dollars, help="US dollars that are never exceeded; 0 pays nothing."),
-    ] = None
-    soft: Annotated[
-        Decimal | None,
-        Parameter(converter=dollars, help="US dollars from which on what may wait goes to batch."),
-    ] = None
-    consumer: Annotated[
-        str | None, Parameter(help="Whose items it pays. The default: all of the workload.")
-    ] = None
-    period: Annotated[Period, Parameter(help="From midnight in the zone on.")] = Period.DAY
-    zone: Annotated[
-        str | None, Parameter(help="IANA time zone. The default: as it is; UTC of a new budget.")
-    ] = None
+    Attributes:
+        hard: US dollars that are never exceeded; 0 pays nothing.
+        soft: US dollars from which on what may wait goes to batch.
+        consumer: Whose items it pays. The default: all of the workload.
+        period: From midnight in the zone on.
+        zone: IANA time zone. The default: as it is; UTC of a new budget.
+    """
+
+    hard: Annotated[Decimal | None, Parameter(converter=dollars)] = None
+    soft: Annotated[Decimal | None, Parameter(converter=dollars)] = None
+    consumer: str | None = None
+    period: Period = Period.DAY
+    zone: str | None = None
 
     @property
     def sets(self) -> bool:
@@ -55,7 +53,7 @@ def budget(
     workload: str | None = None,
     *,
     of: BudgetOptions = BudgetOptions(),
-    remove: Annotated[bool, Parameter(negative="", help="Have this budget no more.")] = False,
+    remove: bool = False,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> None:
@@ -68,6 +66,9 @@ def budget(
     Example: lanes budget tickets --hard 20 --soft 15 --period day --zone Europe/Berlin
 
     Exit code 1 when it is refused, 2 when there is no such workload.
+
+    Args:
+        remove: Have this budget no more.
     """
     if workload is None and (remove or of.sets):
         raise WrongUsage("say of which workload")
@@ -118,22 +119,19 @@ def _budget_json(of: BudgetStatus) -> dict[str, object]:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class OverheadOptions:
-    """The overhead that a command sets."""
+    """The overhead that a command sets.
 
-    lane: Annotated[Lane | None, Parameter(help="To set: which lane.")] = None
-    kind: Annotated[
-        OverheadKind | None,
-        Parameter(help="To set: what it runs on, or the work that keeps it running."),
-    ] = None
-    usd: Annotated[
-        Decimal | None, Parameter(converter=dollars, help="To set: US dollars a month.")
-    ] = None
-    from_date: Annotated[
-        str | None,
-        Parameter(
-            name="--from", help="To set: the day from which it is so, UTC. The default: today."
-        ),
-    ] = None
+    Attributes:
+        lane: To set: which lane.
+        kind: To set: what it runs on, or the work that keeps it running.
+        usd: To set: US dollars a month.
+        from_date: To set: the day from which it is so, UTC. The default: today.
+    """
+
+    lane: Lane | None = None
+    kind: OverheadKind | None = None
+    usd: Annotated[Decimal | None, Parameter(converter=dollars)] = None
+    from_date: Annotated[str | None, Parameter(name="--from")] = None
 
     def day(self) -> date | None:
         """Return the day from which the amount is in force; None where none was given."""
@@ -145,13 +143,8 @@ class OverheadOptions:
 
 @command
 def overhead(
-    do: Annotated[
-        Literal["list", "set"], Parameter(help="Show what was set, or set an amount.")
-    ] = "list",
-    workload: Annotated[
-        str | None,
-        Parameter(help="Whose. The default, and *: every workload without an amount of its own."),
-    ] = None,
+    do: Literal["list", "set"] = "list",
+    workload: str | None = None,
     *,
     of: OverheadOptions = OverheadOptions(),
     why: Why = NONE_GIVEN,
@@ -165,6 +158,10 @@ def overhead(
     Example: lanes overhead set tickets --lane batch --kind engineering --usd 250 --from 2026-11-01 --why "two hours less"
 
     Exit code 1 when it is refused, 2 when there is no such workload or something is missing.
+
+    Args:
+        do: Show what was set, or set an amount.
+        workload: Whose. The default, and *: every workload without an amount of its own.
     """
     given = {"--lane": of.lane, "--kind": of.kind, "--usd": of.usd}
     whose = None if workload == EVERY else workload

@@ -1,9 +1,6 @@
 """The commands that put up, take down and examine the stand of this checkout."""
 
 from dataclasses import asdict
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from lanes.commands.options import AsJson
 from lanes.commands.running import command, print_json, print_line, tell
@@ -15,19 +12,16 @@ from lanes.stand.errors import StandError
 @command
 def up(
     *,
-    samples: Annotated[
-        bool,
-        Parameter(
-            negative="",
-            help="Publish the sample workloads into your own database. An embedded one has them.",
-        ),
-    ] = False,
+    samples: bool = False,
     as_json: AsJson = False,
 ) -> None:
     """Start what is missing of the stand: Postgres, schema, model endpoint, Prefect, deployments, workers.
 
     The provider is asked first whether it accepts the key: where it refuses, nothing is started or written, exit code 1.
     What runs already is kept. Safe to repeat, and to call from several shells at once, also beside `make run`.
+
+    Args:
+        samples: Publish the sample workloads into your own database. An embedded one has them.
     """
     from lanes.stand.progress import progress
     from lanes.stand.stand import Stand

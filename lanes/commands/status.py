@@ -31,18 +31,20 @@ WELL = {Condition.RUNNING, Condition.YOURS}
 PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
 
 
-Hours = Annotated[
-    int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours to look back.")
-]
-
-
 @command
-def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
+def status(
+    *,
+    hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))] = 24,
+    as_json: AsJson = False,
+) -> int:
     """Show each component of the stand, with its log and settings, and the report's first page.
 
     All of that is about the stand, not about this shell: where their settings differ, the variable is named with what to do.
     `lanes report` has sample answers too, and `lanes report --all` everything else. JSON has all figures.
     Exit code 1 when something that should run does not answer.
+
+    Args:
+        hours: Hours to look back.
     """
     settings = Settings.read()
     home = find_home(settings, find_checkout().resolve())
@@ -92,10 +94,8 @@ def _print(found: "Sequence[ComponentStatus]", runs: RunsWith, figures: "Snapsho
 @command
 def report(
     *,
-    all_: Annotated[
-        bool, Parameter(name="--all", negative="", help="Show everything else: the second page.")
-    ] = False,
-    hours: Hours = 24,
+    all_: bool = False,
+    hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))] = 24,
     as_json: AsJson = False,
 ) -> None:
     """Show what the lanes did: what needs a person, the lanes, cost, deadlines, quality and three sample answers.
@@ -107,6 +107,10 @@ def report(
     `lanes report --hours 1`
 
     `lanes report --all`
+
+    Args:
+        all_: Show everything else: the second page.
+        hours: Hours to look back.
     """
     from lanes.report import terminal
     from lanes.store.report import snapshot

@@ -50,17 +50,9 @@ def resume(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> 
 def split(
     workload: str,
     *,
-    percent: Annotated[
-        float | None,
-        Parameter(
-            validator=validators.Number(gte=0, lte=100),
-            help="Share of undecided items that goes to real-time, 0 to 100. Without it, the splits are shown.",
-        ),
-    ] = None,
-    consumer: Annotated[
-        str | None, Parameter(help="Whose items. The default: everyone without an own split.")
-    ] = None,
-    end: Annotated[bool, Parameter(negative="", help="End the consumer's own split.")] = False,
+    percent: Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=100))] = None,
+    consumer: str | None = None,
+    end: bool = False,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
@@ -69,6 +61,11 @@ def split(
     Example: lanes split tickets --percent 25 --consumer howto --why "a quarter"
 
     Exit code 1 while an open rollout moves this split, 2 when there is no such workload or something is missing.
+
+    Args:
+        percent: Share of undecided items that goes to real-time, 0 to 100. Without it, the splits are shown.
+        consumer: Whose items. The default: everyone without an own split.
+        end: End the consumer's own split.
     """
     if end and (consumer is None or percent is not None):
         raise WrongUsage("--end takes a --consumer and no --percent")
@@ -92,22 +89,12 @@ def split(
 
 @command
 def rollout(
-    do: Annotated[
-        Literal["start", "approve", "decline", "hold", "abort", "watch"],
-        Parameter(help="What to do with the rollout."),
-    ],
+    do: Literal["start", "approve", "decline", "hold", "abort", "watch"],
     workload: str,
     *,
-    playbook: Annotated[
-        Literal["batch-to-realtime", "realtime-to-batch"],
-        Parameter(help="To start: a file of migrations/playbooks."),
-    ] = "batch-to-realtime",
-    file: Annotated[
-        Path | None, Parameter(help="To start: a playbook of your own, as the worker sees it.")
-    ] = None,
-    consumer: Annotated[
-        str | None, Parameter(help="To start: moves this consumer's split only.")
-    ] = None,
+    playbook: Literal["batch-to-realtime", "realtime-to-batch"] = "batch-to-realtime",
+    file: Path | None = None,
+    consumer: str | None = None,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
@@ -119,6 +106,12 @@ def rollout(
     Example: lanes rollout start archive --playbook batch-to-realtime --why "readers want it sooner"
 
     Exit code 1 when it is refused, or when a watched rollout was taken back or aborted; 2 when there is no such workload.
+
+    Args:
+        do: What to do with the rollout.
+        playbook: To start: a file of migrations/playbooks.
+        file: To start: a playbook of your own, as the worker sees it.
+        consumer: To start: moves this consumer's split only.
     """
     who = getpass.getuser()
     match do:

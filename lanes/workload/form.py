@@ -40,7 +40,9 @@ class Form(BaseModel):
     Unknown fields are refused, because a misspelt optional field would silently keep its default.
     """
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=arrange)
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra=arrange, use_attribute_docstrings=True
+    )
 
 
 def of_workloads(*beside: str) -> dict[str, Any]:
@@ -77,39 +79,22 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 class Promises(Form):
     """The promises of a workload to its consumers; a breach opens an incident, and a limit of 0 is no promise."""
 
-    batch_max_minutes: int = Field(
-        default=120,
-        ge=0,
-        title="Batch: longest run (minutes)",
-        description="A batch that is still open after this many minutes opens an incident. 0 = no promise.",
-    )
+    batch_max_minutes: int = Field(default=120, ge=0, title="Batch: longest run (minutes)")
+    """A batch that is still open after this many minutes opens an incident. 0 = no promise."""
     batch_max_failure_percent: float = Field(
-        default=5,
-        ge=0,
-        le=100,
-        title="Batch: largest share of failures (%)",
-        description="Of the items of one batch: errored, expired, canceled or missing. 0 = no promise.",
+        default=5, ge=0, le=100, title="Batch: largest share of failures (%)"
     )
+    """Of the items of one batch: errored, expired, canceled or missing. 0 = no promise."""
     batch_max_invalid_percent: float = Field(
-        default=5,
-        ge=0,
-        le=100,
-        title="Batch: largest share of invalid outputs (%)",
-        description="Of the answers of one batch: those that break the output schema. 0 = no promise.",
+        default=5, ge=0, le=100, title="Batch: largest share of invalid outputs (%)"
     )
-    realtime_p95_s: float = Field(
-        default=5,
-        ge=0,
-        title="Real-time: p95 latency (seconds)",
-        description="From received to answered, over the last 15 minutes. 0 = no promise.",
-    )
+    """Of the answers of one batch: those that break the output schema. 0 = no promise."""
+    realtime_p95_s: float = Field(default=5, ge=0, title="Real-time: p95 latency (seconds)")
+    """From received to answered, over the last 15 minutes. 0 = no promise."""
     realtime_max_error_percent: float = Field(
-        default=5,
-        ge=0,
-        le=100,
-        title="Real-time: largest share of errors (%)",
-        description="Of the attempts of the last 15 minutes. 0 = no promise.",
+        default=5, ge=0, le=100, title="Real-time: largest share of errors (%)"
     )
+    """Of the attempts of the last 15 minutes. 0 = no promise."""
     deadline_max_missed_percent: float = Field(
         default=5,
         ge=0,

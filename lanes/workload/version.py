@@ -31,38 +31,24 @@ STORED = {"stored": True}
 class Spec(BaseModel):
     """A definition as an operator edits it; titles and descriptions are all that the form shows."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    description: str = Field(
-        default="", title="Description", description="One sentence for people."
-    )
-    instructions: str = Field(
-        min_length=1,
-        title="Instructions",
-        description="The system prompt. It is shared by every item, so keep what varies in the payload.",
-    )
-    output_schema: dict[str, Any] = Field(
-        title="Output schema",
-        description="JSON Schema (draft 2020-12) of one answer; its root is an object.",
-    )
+    description: str = Field(default="", title="Description")
+    """One sentence for people."""
+    instructions: str = Field(min_length=1, title="Instructions")
+    """The system prompt. It is shared by every item, so keep what varies in the payload."""
+    output_schema: dict[str, Any] = Field(title="Output schema")
+    """JSON Schema (draft 2020-12) of one answer; its root is an object."""
     input_schema: dict[str, Any] = Field(
         default_factory=dict,
         title="Input schema",
         description="JSON Schema of one payload, checked at every door: an input that breaks it is refused. It may use type, "
         "properties, required, additionalProperties, items, enum, const, and lengths and bounds. Empty = any JSON object.",
     )
-    realtime_model: str = Field(
-        default="claude-haiku-5-5",
-        min_length=1,
-        title="Real-time model",
-        description="Model of the real-time lane, for example claude-haiku-5-5.",
-    )
-    batch_model: str = Field(
-        default="claude-haiku-5-5",
-        min_length=1,
-        title="Batch model",
-        description="Model of the batch lane, for example claude-opus-5-5.",
-    )
+    realtime_model: str = Field(default="claude-haiku-5-5", min_length=1, title="Real-time model")
+    """Model of the real-time lane, for example claude-haiku-5-5."""
+    batch_model: str = Field(default="claude-haiku-5-5", min_length=1, title="Batch model")
+    """Model of the batch lane, for example claude-opus-5-5."""
     mode: Mode = Field(
         default=Mode.PLAIN,
         title="Mode (plain or lambda)",
@@ -75,11 +61,8 @@ class Spec(BaseModel):
         description="True sends an item to real-time. Over payload, age_s, due_in_s (may be null), consumer. "
         'Example: payload.channel == "chat". Empty = never.',
     )
-    batch_when: str = Field(
-        default="",
-        title="Batch when (CEL)",
-        description="True sends an item to batch unless it must be real-time. Example: age_s > 86400. Empty = never.",
-    )
+    batch_when: str = Field(default="", title="Batch when (CEL)")
+    """True sends an item to batch unless it must be real-time. Example: age_s > 86400. Empty = never."""
     split_percent: float = Field(
         default=0,
         ge=0,
@@ -88,13 +71,8 @@ class Spec(BaseModel):
         description="Share of undecided items that go to real-time when the workload is first published, 0 to 100. "
         "Afterwards playbooks and `lanes split` move it.",
     )
-    patience_s: int = Field(
-        default=60,
-        ge=0,
-        le=86_400,
-        title="Patience (seconds)",
-        description="How long an item without a due time may wait behind others, 0 to 86400; an urgent one goes first.",
-    )
+    patience_s: int = Field(default=60, ge=0, le=86_400, title="Patience (seconds)")
+    """How long an item without a due time may wait behind others, 0 to 86400; an urgent one goes first."""
     buffer_s: float = Field(
         default=0,
         ge=0,
@@ -103,20 +81,10 @@ class Spec(BaseModel):
         description="The longest that real-time items gather into one micro-batch, 0 to 5: only while others are expected. "
         "0 = answer at once.",
     )
-    realtime_pack: int = Field(
-        default=1,
-        ge=1,
-        le=50,
-        title="Items per real-time call",
-        description="How many items may share one real-time call, 1 to 50.",
-    )
-    batch_pack: int = Field(
-        default=1,
-        ge=1,
-        le=50,
-        title="Items per batch request",
-        description="How many items may share one request of a batch, 1 to 50.",
-    )
+    realtime_pack: int = Field(default=1, ge=1, le=50, title="Items per real-time call")
+    """How many items may share one real-time call, 1 to 50."""
+    batch_pack: int = Field(default=1, ge=1, le=50, title="Items per batch request")
+    """How many items may share one request of a batch, 1 to 50."""
     pack_scope: PackScope = Field(
         default=PackScope.WORKLOAD,
         title="Items that may share a call (workload or consumer)",
@@ -131,27 +99,12 @@ class Spec(BaseModel):
         description="Such a share of the items that shared a call is also answered alone, 0 to 0.2: where packing hurts, fewer "
         "share a call than may. What that costs is shown apart; a third of it is asked twice. 0 = never checked.",
     )
-    max_output_tokens: int = Field(
-        default=300,
-        ge=16,
-        le=32_000,
-        title="Longest answer (tokens)",
-        description="Upper bound of one answer, 16 to 32000. Keep it tight: rate limits charge it in advance.",
-    )
-    expected_output_tokens: int = Field(
-        default=80,
-        ge=1,
-        le=32_000,
-        title="Usual answer (tokens)",
-        description="Used to estimate what an item would cost on each lane.",
-    )
-    max_failures: int = Field(
-        default=5,
-        ge=1,
-        le=20,
-        title="Retry budget",
-        description="Failed attempts after which an item's work is given up, 1 to 20.",
-    )
+    max_output_tokens: int = Field(default=300, ge=16, le=32_000, title="Longest answer (tokens)")
+    """Upper bound of one answer, 16 to 32000. Keep it tight: rate limits charge it in advance."""
+    expected_output_tokens: int = Field(default=80, ge=1, le=32_000, title="Usual answer (tokens)")
+    """Used to estimate what an item would cost on each lane."""
+    max_failures: int = Field(default=5, ge=1, le=20, title="Retry budget")
+    """Failed attempts after which an item's work is given up, 1 to 20."""
     give_up_after_h: int = Field(
         default=24,
         ge=1,
@@ -161,33 +114,18 @@ class Spec(BaseModel):
         "in an incident, 1 to 720. The hours count from its first return, and three returns are needed; in an outage of its "
         "real-time model they count from when the outage began. `lanes retry` brings it back.",
     )
-    max_payload_kib: int = Field(
-        default=256,
-        ge=1,
-        le=4096,
-        title="Largest payload (KiB)",
-        description="A larger input is rejected at the door, 1 to 4096.",
-    )
-    off_peak_start: str = Field(
-        default="22:00",
-        title="Off-peak from",
-        description="Local time HH:MM at which batches are submitted.",
-    )
-    off_peak_end: str = Field(
-        default="06:00",
-        title="Off-peak until",
-        description="Local time HH:MM. Equal to the start = all day.",
-    )
-    timezone: str = Field(
-        default="UTC", title="Time zone", description="IANA name, for example Europe/Berlin."
-    )
+    max_payload_kib: int = Field(default=256, ge=1, le=4096, title="Largest payload (KiB)")
+    """A larger input is rejected at the door, 1 to 4096."""
+    off_peak_start: str = Field(default="22:00", title="Off-peak from")
+    """Local time HH:MM at which batches are submitted."""
+    off_peak_end: str = Field(default="06:00", title="Off-peak until")
+    """Local time HH:MM. Equal to the start = all day."""
+    timezone: str = Field(default="UTC", title="Time zone")
+    """IANA name, for example Europe/Berlin."""
     batch_expected_minutes: int = Field(
-        default=60,
-        ge=1,
-        le=1440,
-        title="Batch: usual turnaround (minutes)",
-        description="Within which half of the batches are back, 1 to 1440: assumed until Lanes has seen enough of them.",
+        default=60, ge=1, le=1440, title="Batch: usual turnaround (minutes)"
     )
+    """Within which half of the batches are back, 1 to 1440: assumed until Lanes has seen enough of them."""
     confidence: float = Field(
         default=0.95,
         ge=0.5,
@@ -212,44 +150,24 @@ class Spec(BaseModel):
         description="Within which an answer loses half of its value, counted from when its item occurred, 1 to 31536000. "
         "It matters only where the value is stated.",
     )
-    dedupe: str = Field(
-        default="key",
-        pattern="^(key|content)$",
-        title="Items without a key",
-        description="key: the event or line names them. content: equal payloads are one item.",
-    )
-    compare_fields: list[str] = Field(
-        default_factory=list,
-        title="Fields that make a correction",
-        description="Top-level output fields whose difference counts as a correction. Empty = all.",
-    )
+    dedupe: str = Field(default="key", pattern="^(key|content)$", title="Items without a key")
+    """key: the event or line names them. content: equal payloads are one item."""
+    compare_fields: list[str] = Field(default_factory=list, title="Fields that make a correction")
+    """Top-level output fields whose difference counts as a correction. Empty = all."""
     announces: Announces = Field(
         default=Announces.REALTIME,
         title="Answers that are announced",
         description="Which answers send the event lanes.item.answered. each: every one. realtime: those of the real-time lane. "
         "summary: none. Failures, corrections, rejections, counts of batches, and items sent with `ack` always send theirs.",
     )
-    history_items: int = Field(
-        default=0,
-        ge=0,
-        le=50,
-        title="History for the authoritative pass",
-        description="How many earlier items of the same entity the authoritative pass sees, 0 to 50.",
-    )
-    weight: int = Field(
-        default=1,
-        ge=1,
-        le=100,
-        title="Weight",
-        description="Share of the real-time lane relative to other workloads when all of them wait, 1 to 100.",
-    )
+    history_items: int = Field(default=0, ge=0, le=50, title="History for the authoritative pass")
+    """How many earlier items of the same entity the authoritative pass sees, 0 to 50."""
+    weight: int = Field(default=1, ge=1, le=100, title="Weight")
+    """Share of the real-time lane relative to other workloads when all of them wait, 1 to 100."""
     max_share_percent: int = Field(
-        default=75,
-        ge=1,
-        le=100,
-        title="Largest share of the real-time lane (%)",
-        description="Bound on what one workload may take while others wait, 1 to 100.",
+        default=75, ge=1, le=100, title="Largest share of the real-time lane (%)"
     )
+    """Bound on what one workload may take while others wait, 1 to 100."""
     keep_payload_days: int = Field(
         default=0,
         ge=0,
@@ -258,11 +176,8 @@ class Spec(BaseModel):
         description="So long after an item was received, amended or settled, whichever came last, its input, answers, errors "
         "and explanations are emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
     )
-    promises: Promises = Field(
-        default_factory=Promises,
-        title="Promises (limits)",
-        description="Limits that open incidents.",
-    )
+    promises: Promises = Field(default_factory=Promises, title="Promises (limits)")
+    """Limits that open incidents."""
 
     @field_validator("output_schema")
     @classmethod

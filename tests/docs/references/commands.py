@@ -50,9 +50,8 @@ def summary(command: App) -> str:
 
 def section(name: str, command: App) -> str:
     """All of a command."""
-    arguments = [
-        each for each in command.assemble_argument_collection() if each.show and each.names
-    ]
+    found = command.assemble_argument_collection(parse_docstring=True)
+    arguments = [each for each in found if each.show and each.names]
     placed = [each for each in arguments if _is_placed(each)]
     usage = " ".join(
         [
@@ -74,9 +73,8 @@ def section(name: str, command: App) -> str:
 
 
 def _help(command: App) -> str:
-    return EXAMPLE.sub(
-        lambda found: f"Example: {code(found['typed'])}", inspect.cleandoc(command.help or "")
-    )
+    said = inspect.cleandoc(command.help or "").partition("\n\nArgs:\n")[0]
+    return EXAMPLE.sub(lambda found: f"Example: {code(found['typed'])}", said)
 
 
 def _is_placed(argument: Argument) -> bool:
