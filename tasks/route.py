@@ -10,11 +10,10 @@ from typing import TypeVar
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.money.budget import BudgetStatus
 from lanes.money.estimates import Estimates
 from lanes.realtime.cursor import QueueCursor
 from lanes.routing.prospect import Prospects
-from lanes.routing.room import Room
+from lanes.routing.room import Guards, Room
 from lanes.routing.route import ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
@@ -148,22 +147,17 @@ async def _route_some(
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in stored.versions.values())
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
-        statuses = (
-            await run(budgets.statuses, begun.workloads.keys(), now=run.now)
-            if begun.limited
-            else []
-        )
-        room = (
-            await rooms.of(run, stored.versions.values(), splits)
-            if waiting and rooms is not None
-            else None
-        )
+        limited = begun.workloads.keys() if begun.limited else []
+        statuses = await run(budgets.statuses, limited, now=run.now) if limited else []
+        looks = rooms if waiting else None
+        room = None if looks is None else await looks.of(run, stored.versions.values(), splits)
+        guards = Guards(statuses, room)
         estimates = await run(sharing.estimates, now=run.now)
         routed, problems = 0, set[str]()
         async with bounded_tasks(1) as saving:
             for part in halves(waiting):
                 decided, unpriced = _decided(
-                    part, stored.versions, splits, run.now, prospects, statuses, room, estimates
+                    part, stored.versions, splits, run.now, prospects, guards, estimates
                 )
                 await saving.begin(run, routes.save, decided, now=run.now)
                 await asyncio.sleep(
@@ -182,8 +176,7 @@ def _decided(
     splits: Splits,
     now: datetime,
     prospects: Prospects | None,
-    statuses: list[BudgetStatus],
-    room: Room | None,
+    guards: Guards,
     estimates: Estimates,
 ) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these.
@@ -202,11 +195,10 @@ def _decided(
                 now=now,
                 estimates=estimates,
                 prospects=prospects,
-                budgets=statuses,
-                room=room,
+                guards=guards,
             )
-            if room is not None and route.lane is Lane.REALTIME:
-                room.add(version)
+            if guards.room is not None and route.lane is Lane.REALTIME:
+                guards.room.add(version)
             decided.append((item, version, route))
         except LookupError as error:
             problems.add(

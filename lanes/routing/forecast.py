@@ -13,7 +13,7 @@ from lanes.money.budget import BudgetStatus
 from lanes.money.estimates import Estimate, Estimates, Sharing
 from lanes.routing.load import Load
 from lanes.routing.prospect import Prospects
-from lanes.routing.room import Room
+from lanes.routing.room import Guards, Room
 from lanes.routing.route import ArrivedItem, Route, decide
 from lanes.routing.split import Splits
 from lanes.units import usd
@@ -180,6 +180,7 @@ def forecast(
     prospects = lanes.prospects or Prospects.assumed(now)
     estimates = Estimates(now, lanes.sharing.like(version, plans.alone))
     room = None if lanes.load is None else Room(lanes.load, lanes.sharing)
+    guards = Guards(lanes.budgets, room)
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)
@@ -192,8 +193,7 @@ def forecast(
             now=now,
             estimates=estimates,
             prospects=prospects,
-            budgets=lanes.budgets,
-            room=room,
+            guards=guards,
         )
         if room is not None and route.lane is Lane.REALTIME:
             room.add(version)

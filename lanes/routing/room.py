@@ -1,10 +1,11 @@
 """Whether real time has room for items that may wait: behind its queue, within its limits and without the reserve."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
+from lanes.money.budget import BudgetStatus
 from lanes.money.cost import shared_tokens
 from lanes.money.estimates import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need, unlearned
@@ -89,6 +90,17 @@ class Room:
             one = AddedItems(version.spec.realtime_model, 1, self.need_of(version))
             more = self._next[version.id] = one.plus(self._added.get(version.workload))
         return more
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What may send an item that may wait to a batch: a budget beyond its soft limit, or real time without room."""
+
+    budgets: Sequence[BudgetStatus] = ()
+    room: Room | None = None  # None: real time has room
+
+
+NO_GUARDS = Guards()
 
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:

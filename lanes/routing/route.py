@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
 from lanes.json_data import characters
-from lanes.money.budget import BudgetStatus, over_soft
+from lanes.money.budget import over_soft
 from lanes.money.estimates import Estimate, Estimates
 from lanes.packing import history_chars
 from lanes.routing.lane_rules import MAY_WAIT, binds, may_wait_for
 from lanes.routing.prospect import Chance, Prospects
-from lanes.routing.room import Room
+from lanes.routing.room import NO_GUARDS, Guards
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.units import counted, dollars
 from lanes.words import Lane, Mode, Outcome, Reason
@@ -91,17 +91,15 @@ def decide(
     now: datetime,
     estimates: Estimates | None = None,
     prospects: Prospects | None = None,
-    budgets: Sequence[BudgetStatus] = (),
-    room: Room | None = None,
+    guards: Guards = NO_GUARDS,
 ) -> Route:
     """Decide the route of an item.
 
     The first of these decides: its pin; what must be real-time; what must be batch; its value, where the version states one;
-    the split. If value or split then choose real time, a guard may still send it to batch: a budget beyond its soft limit, or
-    lacking `room`.
+    the split. If value or split then choose real time, one of the `guards` may still send it to batch.
 
-    For many items pass the same `estimates` and `prospects`, those of `now`, and add to `room` what goes to real time. Without
-    prospects, batches are assumed to take as long as the version says; without room, real time has some.
+    For many items pass the same `estimates` and `prospects`, those of `now`, and add to the guards' room what goes to real
+    time. Without prospects, batches are assumed to take as long as the version says.
 
     Raises:
         LookupError: no price is known for one of its models.
@@ -109,8 +107,8 @@ def decide(
     costs = (estimates or Estimates(now)).of(version, item.characters, item.history_chars(version))
     choice = _choose(item, version, splits, now, prospects, costs)
     chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
-    if chosen and choice.lane is Lane.REALTIME and (budgets or room is not None):
-        choice = _guarded(choice, item, version, now, budgets, room)
+    if chosen and choice.lane is Lane.REALTIME and guards is not NO_GUARDS:
+        choice = _guarded(choice, item, version, now, guards)
     probability = None if choice.chance is None else choice.chance.probability
     return Route(choice.lane, choice.reason, choice.said, costs.realtime, costs.batch, probability)
 
@@ -216,13 +214,14 @@ def _guarded(
     item: ArrivedItem,
     version: Version,
     now: datetime,
-    budgets: Sequence[BudgetStatus],
-    room: Room | None,
+    guards: Guards,
 ) -> _Choice:
     """Let the guards check an item that may wait, and that only its value or the split sent to real time."""
-    if (spent := over_soft(budgets, item.workload, item.consumer)) is not None:
+    if (spent := over_soft(guards.budgets, item.workload, item.consumer)) is not None:
         return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.said}; {choice.said}", choice.chance)
-    full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
+    if guards.room is None:
+        return choice
+    full = guards.room.lacks(version, may_wait_for(item, version, now), now=now)
     if full is None:
         return choice
     return _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)

@@ -15,7 +15,7 @@ from lanes.money.estimates import Sharing
 from lanes.money.pack_size import PackDecision, PackPlace, PackSizes
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, LimitKind, Need
 from lanes.routing.load import Load, RankedQueue
-from lanes.routing.room import Room
+from lanes.routing.room import Guards, Room
 from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.words import Lane, Reason
@@ -46,7 +46,7 @@ def item(**fields: Any) -> ArrivedItem:
 
 
 def lane(seen: Load, each: ArrivedItem | None = None, of: Version = LETTERS) -> tuple[Lane, Reason]:
-    route = decide(each or item(), of, ALL_REALTIME, now=NOON, room=Room(seen))
+    route = decide(each or item(), of, ALL_REALTIME, now=NOON, guards=Guards(room=Room(seen)))
     return route.lane, route.reason
 
 
@@ -54,7 +54,9 @@ def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_i
     None
 ):
     assert lane(load(590, per_s=10)) == (Lane.REALTIME, Reason.SPLIT)
-    route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=Room(load(999, per_s=10)))
+    route = decide(
+        item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=Room(load(999, per_s=10)))
+    )
     assert (route.lane, route.reason, route.binds) == (Lane.BATCH, Reason.CAPACITY, None)
     assert route.explanation.startswith(
         "real time is full: with 999 items before it, it would be asked in 100 s by 10 a second, and may wait 60 s there; "
@@ -84,7 +86,9 @@ def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
         Reason.CAPACITY,
     )
     assert lane(load(500, limit(600, 0))) == (Lane.REALTIME, Reason.SPLIT)  # 50 s of the limit
-    full = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=Room(load(700, limit(600, 0))))
+    full = decide(
+        item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=Room(load(700, limit(600, 0))))
+    )
     assert full.reason is Reason.CAPACITY
     assert f"by the limits of {MODEL}, less the reserve" in full.explanation
 
@@ -92,7 +96,7 @@ def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
 def test_what_is_added_counts_so_that_a_flood_fills_real_time_and_no_more() -> None:
     room, went = Room(load(0, limit(60, 60))), list[Lane]()
     for _ in range(300):
-        route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=room)
+        route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=room))
         went.append(route.lane)
         if route.lane is Lane.REALTIME:
             room.add(LETTERS)
@@ -185,7 +189,7 @@ def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
 ) -> None:
     splits = Splits([Split("letters", None, points)])
     free = decide(each, of, splits, now=NOON)
-    guarded = decide(each, of, splits, now=NOON, budgets=soft, room=Room(seen))
+    guarded = decide(each, of, splits, now=NOON, guards=Guards(soft, Room(seen)))
     if free.binds is not None or free.lane is Lane.BATCH:
         assert guarded == free
     elif guarded != free:
@@ -208,8 +212,7 @@ def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_an
             of,
             Splits([Split("letters", None, points)]),
             now=NOON,
-            budgets=soft,
-            room=Room(seen),
+            guards=Guards(soft, Room(seen)),
         )
         for points in sorted((one, other))
     )
@@ -227,7 +230,8 @@ def test_more_that_waits_moves_what_may_wait_only_to_batch(
         ranks_from=-600,
     )
     calm, busy = (
-        decide(each, of, ALL_REALTIME, now=NOON, room=Room(one)) for one in (seen, busier)
+        decide(each, of, ALL_REALTIME, now=NOON, guards=Guards(room=Room(one)))
+        for one in (seen, busier)
     )
     assert (calm.lane, busy.lane) != (Lane.BATCH, Lane.REALTIME)
 
