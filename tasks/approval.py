@@ -18,9 +18,8 @@ from lanes.workload.form import Who, Why, arrange
 
 def _form(schema: dict[str, Any]) -> None:
     arrange(schema)
-    schema["minProperties"] = (
-        3  # who, why, and one of the switches: an untouched switch is not sent
-    )
+    # who, why, and one of the switches: an untouched switch is not sent
+    schema["minProperties"] = 3
 
 
 class RolloutApproval(RunInput):
@@ -83,9 +82,8 @@ async def withdraw(run_id: UUID | None, why: str) -> None:
     """Cancel a run that is suspended for an answer that is not needed any more."""
     if run_id is None:
         return
-    with suppress(
-        Exception
-    ):  # Prefect is away: when the run is resumed, it finds the rollout ended
+    # Prefect is away: when the run is resumed, it finds the rollout ended
+    with suppress(Exception):
         async with get_client() as client:
             run = await client.read_flow_run(run_id)
             if run.state is not None and run.state.is_paused():

@@ -18,9 +18,8 @@ ENDED = {
     *BROKEN,
     *(f"prefect.flow-run.{name}" for name in ("Completed", "Cancelled", REFUSED, UNANSWERED)),
 }
-SUSPENDED = (
-    "prefect.flow-run.Suspended"  # waits for a person, without a process and so without a heartbeat
-)
+# waits for a person, without a process and so without a heartbeat
+SUSPENDED = "prefect.flow-run.Suspended"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 REST = timedelta(seconds=3)  # so that a run that cannot start does not spin
 SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds (prefect.yaml)

@@ -193,10 +193,8 @@ class ResultReading:
     async def apply(self, ours: Sequence[RequestResult]) -> None:
         """Save the consequences of these results."""
         async with self._at.db.transaction() as run:
-            members, now = (
-                await run(collection.members, self._batch.id, [each.number for each in ours]),
-                run.now,
-            )
+            members = await run(collection.members, self._batch.id, [each.number for each in ours])
+            now = run.now
             faulted = {each.number: members.get(each.number, []) for each in ours if each.is_fault}
             self._own |= await run(collection.own_faults, self._batch, faulted)
         made = [
@@ -217,9 +215,8 @@ class ResultReading:
             StillLocked, Unsaved: some have none, because others hold their rows, or the database refuses them.
         """
         outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
-        given_up = await self._at.db.run(
-            collection.given_up, self._batch.id
-        )  # what became of these is still to be booked
+        # what became of these is still to be booked
+        given_up = await self._at.db.run(collection.given_up, self._batch.id)
         awaited = {number: list[Claim]() for number in given_up} | outstanding
         lacking = {
             number: claims for number, claims in awaited.items() if number not in self._lines.seen
@@ -287,10 +284,8 @@ class ResultReading:
         `unknown` where it may be paid.
         """
         async with self._at.db.transaction() as run:
-            short, now = (
-                await run(collection.short_read, self._batch.id, lacking, now=run.now),
-                run.now,
-            )
+            short = await run(collection.short_read, self._batch.id, lacking, now=run.now)
+            now = run.now
         if not short.is_repeated:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "

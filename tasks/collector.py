@@ -34,10 +34,8 @@ class Collector:
     def __init__(self, at: Connections, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._at, self._clock = at, clock
         self._looking: dict[BatchId, asyncio.Task[None]] = {}
-        self._polling, self._collecting = (
-            asyncio.Semaphore(POLLED_AT_ONCE),
-            asyncio.Semaphore(COLLECTED_AT_ONCE),
-        )
+        self._polling = asyncio.Semaphore(POLLED_AT_ONCE)
+        self._collecting = asyncio.Semaphore(COLLECTED_AT_ONCE)
         self._rests = Backoffs(BACKOFF)
         self.items = 0
 

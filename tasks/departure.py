@@ -21,9 +21,8 @@ from tasks.connections import Connections
 from tasks.send_batch import MOST_ITEMS, Blocked, TooLarge, send_batch
 from tasks.waiting import waiting_kinds
 
-MONEY_AGAIN = timedelta(
-    minutes=5
-)  # when a used-up budget is looked at again: other batches may have given back
+# when a used-up budget is looked at again: other batches may have given back
+MONEY_AGAIN = timedelta(minutes=5)
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
 Sleep = Callable[[float], Awaitable[None]]

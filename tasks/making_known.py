@@ -129,9 +129,8 @@ def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[
 
 
 KNOWN_WITHIN_S = 5.0
-ASKED_AGAIN_S = (
-    15.0  # a deploy removes schedules and choices, so those who publish often look again
-)
+# a deploy removes schedules and choices, so those who publish often look again
+ASKED_AGAIN_S = 15.0
 MOST_TRIES = 3
 
 

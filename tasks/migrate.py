@@ -66,9 +66,8 @@ def load(name: str, file: str = "") -> Playbook:
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
 HANDOVER_S = 30.0  # a run that was resumed at once meets its own process of before, on its way out
-LOOK_SHARE = (
-    0.05  # looking takes at most this share of a run's time, however much was routed under a step
-)
+# looking takes at most this share of a run's time, however much was routed under a step
+LOOK_SHARE = 0.05
 SHOW_EVERY = timedelta(minutes=1)
 SPLITS_SHOWN = 15
 
@@ -179,11 +178,9 @@ class Lead:
 
     def headline(self) -> str:
         """Return where the rollout stands, in one line."""
-        return (
-            f"{report.where_it_stands(self.rollout)}; {self._says}"
-            if self._says
-            else report.where_it_stands(self.rollout)
-        )
+        if self._says:
+            return f"{report.where_it_stands(self.rollout)}; {self._says}"
+        return report.where_it_stands(self.rollout)
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """Return the hindrances of a forward move as sentences; a failed look is one too."""
@@ -213,10 +210,8 @@ class Lead:
     async def _show(self, now: datetime) -> None:
         """Write the artifact when something important has changed, and once a minute while items come in."""
         of = self.rollout
-        verdicts, held_by = (
-            (each.verdict for each in self._judged),
-            (each.id for each in self._hindrances),
-        )
+        verdicts = (each.verdict for each in self._judged)
+        held_by = (each.id for each in self._hindrances)
         matters = (of.state, of.step, of.asked, of.entered, *verdicts, *held_by)
         is_old = self._shown_at is None or now - self._shown_at >= SHOW_EVERY
         if matters == self._shown and not is_old:

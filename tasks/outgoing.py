@@ -39,11 +39,8 @@ EVERY_S = 1.0
 APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
 ANSWERS = "answers"  # unsolicited and frequent, so a look begins behind those that were published (`QueueCursor`)
-REFUSED = (
-    400,
-    413,
-    422,
-)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
+# of one event alone: what it says is at fault. Everything else is Prefect's own trouble
+REFUSED = (400, 413, 422)
 
 
 Packed = tuple[Outgoing, bytes]  # an event, and what is posted of it
@@ -107,9 +104,8 @@ class Publisher:
             self._troubles.over("events")
             failures = 0
             await asyncio.sleep(APART_S)
-            with suppress(
-                TimeoutError
-            ):  # not wait_for, which on Python 3.11 can swallow our cancellation
+            # not wait_for, which on Python 3.11 can swallow our cancellation
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._every_s):
                     await self.wake.wait()
             self.wake.clear()
@@ -134,9 +130,8 @@ class Publisher:
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
                 await self._db.run(outbox.drop, offered.taken)
-                if len(offered.taken) == len(
-                    fitting
-                ):  # else those that were not taken begin the queue
+                # else those that were not taken begin the queue
+                if len(offered.taken) == len(fitting):
                     self._heads.take(
                         dict(
                             [

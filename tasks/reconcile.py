@@ -42,9 +42,8 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
     before = await at.db.now()
     listing = await provider.listing(await at.client())
     ahead = _ahead(listing.answered_at, before, await at.db.now())
-    if (
-        abs(ahead) > MOST_AHEAD
-    ):  # by such a clock nothing would be found, and ours be taken for never created
+    # by such a clock nothing would be found, and ours be taken for never created
+    if abs(ahead) > MOST_AHEAD:
         raise CallFailed(
             Action.RETRY,
             f"the provider's clock cannot be believed: it is off by {ahead}",
@@ -88,11 +87,9 @@ def create_of(at: Connections, batch: OpenBatch) -> LostCreate:
 
 def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:
     """Return how far the provider's clock, which tells whole seconds, is ahead of the database's."""
-    return (
-        timedelta(0)
-        if told is None
-        else told + timedelta(seconds=0.5) - (before + (after - before) / 2)
-    )
+    if told is None:
+        return timedelta(0)
+    return told + timedelta(seconds=0.5) - (before + (after - before) / 2)
 
 
 async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:

@@ -12,9 +12,8 @@ from lanes.store.database import Database
 from lanes.store.replays import promotions, replays
 from tasks.asking import ask_for_run
 
-ASK_S = (
-    30.0  # no caller waits for this run, and without the request its work would wait for the night
-)
+# no caller waits for this run, and without the request its work would wait for the night
+ASK_S = 30.0
 
 
 @task(name="begin replay", cache_policy=NO_CACHE, persist_result=False)

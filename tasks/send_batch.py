@@ -50,9 +50,8 @@ from tasks.reconcile import create_of
 MOST_ITEMS = 100_000  # of one batch
 MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
 HISTORIES = 500  # works whose history is loaded at once, or fewer
-HISTORY_BYTES = (
-    1024**2
-)  # of their own payloads: those of their entities are of that kind, and there are several each
+# of their own payloads: those of their entities are of that kind, and there are several each
+HISTORY_BYTES = 1024**2
 DECIDED_AFTER = timedelta(minutes=10)  # how often a held batch is looked at for a decision
 
 

@@ -94,9 +94,8 @@ class LookBack:
             shrunk = {
                 start: stored.get(start, 0) for start in read if stored.get(start, 0) < read[start]
             }
-            await self._db.run(
-                watermarks.read_spans, shrunk, since=since
-            )  # the server has deleted some
+            # the server has deleted some
+            await self._db.run(watermarks.read_spans, shrunk, since=since)
             for start in behind(stored, read, now):
                 if taken >= MOST_PAGES:
                     break

@@ -25,12 +25,7 @@ NO_SLACK = (
 
 
 @command
-def alerts(
-    *,
-    all: bool = False,
-    test: bool = False,
-    as_json: AsJson = False,
-) -> None:
+def alerts(*, all: bool = False, test: bool = False, as_json: AsJson = False) -> None:
     """Show the open incidents: which promise of which workload is broken, since when, and by how much.
 
     With --test, one test message goes to Slack as the environment sets it, and what happened is said.

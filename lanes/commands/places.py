@@ -20,13 +20,7 @@ from lanes.stand.whereabouts import database_url, stand_info
 
 
 @command
-def url(
-    name: str | None = None,
-    /,
-    *,
-    curl_config: bool = False,
-    as_json: AsJson = False,
-) -> int:
+def url(name: str | None = None, /, *, curl_config: bool = False, as_json: AsJson = False) -> int:
     """Print where everything is: the Prefect UI, the newest report, the database without its password, the provider.
 
     With one of the names prefect, report, database, provider: that address alone.
@@ -68,9 +62,7 @@ def url(
 
 
 @command
-def psql(
-    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
-) -> None:
+def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     """Open psql on the database of Lanes. The password is on no command line.
 
     `lanes psql`
@@ -88,9 +80,7 @@ def psql(
 
 
 @command
-def prefect(
-    *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
-) -> None:
+def prefect(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
 
     `lanes prefect deployment run report/report`
@@ -112,11 +102,7 @@ def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
 
 
 @command
-def roles(
-    *,
-    shared: bool = False,
-    as_json: AsJson = False,
-) -> None:
+def roles(*, shared: bool = False, as_json: AsJson = False) -> None:
     """Create the database roles lanes_intake, lanes_reader, lanes_worker and lanes_owner, and give each what it may do.
 
     The schema is brought up to date and belongs to lanes_owner from then on. Only members of the roles may connect. Grant a

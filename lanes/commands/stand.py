@@ -10,11 +10,7 @@ from lanes.stand.errors import StandError
 
 
 @command
-def up(
-    *,
-    samples: bool = False,
-    as_json: AsJson = False,
-) -> None:
+def up(*, samples: bool = False, as_json: AsJson = False) -> None:
     """Start what is missing of the stand: Postgres, schema, model endpoint, Prefect, deployments, workers.
 
     The provider is asked first whether it accepts the key: where it refuses, nothing is started or written, exit code 1.

@@ -152,11 +152,7 @@ def batch_totals(snapshot: Snapshot) -> Table[figures.BatchTotals]:
         "Batches by workload",
         snapshot.batch_totals if has_several else (),
         WORKLOAD,
-        figure(
-            "Batches that ended",
-            "of those intended",
-            lambda of: out_of(of.ended, of.batches),
-        ),
+        figure("Batches that ended", "of those intended", lambda of: out_of(of.ended, of.batches)),
         figure("Items", "in all of them", lambda of: count(of.items)),
         figure("p50", "from submitted to ended", lambda of: seconds(of.p50_s)),
         figure("p95", "from submitted to ended", lambda of: seconds(of.p95_s)),
@@ -205,9 +201,7 @@ def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
         WORKLOAD,
         figure("Rescued", "their batch would be late", lambda of: count(of.items)),
         figure(
-            "In time",
-            "of those due or answered",
-            lambda of: out_of(of.met, of.items - of.waiting),
+            "In time", "of those due or answered", lambda of: out_of(of.met, of.items - of.waiting)
         ),
         figure("Cost in real time", "billed there", lambda of: usd(of.usd)),
         figure("Paid twice", "where the batch was billed too", lambda of: usd(of.twice_usd)),
@@ -222,11 +216,7 @@ def sheds(snapshot: Snapshot) -> Table[figures.ShedFigures]:
         WORKLOAD,
         figure("Items", "that real time had no capacity for", lambda of: count(of.items)),
         figure("Saved", "as estimated", lambda of: usd(of.saved_usd)),
-        figure(
-            "Answered",
-            "of the newest thousand",
-            lambda of: out_of(of.answered, of.looked_at),
-        ),
+        figure("Answered", "of the newest thousand", lambda of: out_of(of.answered, of.looked_at)),
         figure("p50, p95", "from shed to answered", lambda of: slashed(of.p50_s, of.p95_s)),
         label("Reason of the newest", lambda of: of.why),
     )
@@ -293,11 +283,7 @@ def calls(snapshot: Snapshot) -> Table[figures.CallFigures]:
         LANE,
         figure("Calls", "billed, including shadows and replays", lambda of: count(of.calls)),
         figure("Items per call", "the mean", lambda of: ratio(of.items_per_call)),
-        figure(
-            "Input tokens / item",
-            "with cached",
-            lambda of: ratio(of.prompt_tokens / of.items),
-        ),
+        figure("Input tokens / item", "with cached", lambda of: ratio(of.prompt_tokens / of.items)),
         figure("Output tokens / item", "the mean", lambda of: ratio(of.output_tokens / of.items)),
         figure("From cache", "of the input tokens", lambda of: share(summary.cached(of))),
     )

@@ -24,15 +24,14 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     done, meaning = (
         ("Answered", ANSWERED) if found.by is None else (f"By {_moment(found.by, zone)}", BY)
     )
+    # None: as routed now
     table = Table[FilePlan | None](
         f"{_items(found)}: estimates in USD",
-        [*found.plans, None],  # None: as routed now
+        [*found.plans, None],
         label("", lambda plan: "As routed now" if plan is None else _name(plan)),
         figure("Calls", "to the provider", lambda plan: count(plan.calls) if plan else ""),
         figure(
-            "Cost",
-            "at the current pack sizes and cache hits",
-            lambda plan: usd(_usd(plan, found)),
+            "Cost", "at the current pack sizes and cache hits", lambda plan: usd(_usd(plan, found))
         ),
         figure("Per 1,000", "items", lambda plan: _each(_usd(plan, found), found)),
         Column(done, LEFT, meaning, lambda plan: _done(plan, zone) if plan else ""),
@@ -56,9 +55,7 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
         label("Reason", lambda way: reason_name(way[1])),
         figure("Items", "that would go there", lambda way: count(found.routes[way])),
         figure(
-            "Share",
-            "of the items of the file",
-            lambda way: share(found.routes[way] / found.items),
+            "Share", "of the items of the file", lambda way: share(found.routes[way] / found.items)
         ),
         label("For example", example),
     )

@@ -163,9 +163,7 @@ def _steps(progress: Progress) -> str:
         range(len(steps)),
         figure("Step", "", lambda number: str(number + 1)),
         figure(
-            "Real-time",
-            "of the undecided items",
-            lambda number: f"{steps[number].percent:g} %",
+            "Real-time", "of the undecided items", lambda number: f"{steps[number].percent:g} %"
         ),
         Column(
             "Hold",
@@ -259,9 +257,7 @@ def _gates(progress: Progress) -> str:
         figure("Limit", "what the measure must keep", _limit),
         figure("Needs", "measurements to pass", lambda gate: str(gate.at_least)),
         figure(
-            "Verdict",
-            "failed only when 99 % sure; inconclusive and error hold the step",
-            verdict,
+            "Verdict", "failed only when 99 % sure; inconclusive and error hold the step", verdict
         ),
         label("Why", why),
     )

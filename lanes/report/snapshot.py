@@ -54,9 +54,8 @@ class Snapshot:
     capacity: list[figures.CapacityFigures] = field(default_factory=list)
     call_waits: list[CallWait] = field(default_factory=list)  # as drains report them now
     rescues: list[figures.RescueFigures] = field(default_factory=list)
-    circuits: list[figures.CircuitFigures] = field(
-        default_factory=list
-    )  # those that are not closed
+    # those that are not closed
+    circuits: list[figures.CircuitFigures] = field(default_factory=list)
     caching: list[figures.CachingFigures] = field(default_factory=list)
 
     @property

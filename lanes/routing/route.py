@@ -210,11 +210,7 @@ def _choose(
 
 
 def _guarded(
-    choice: _Choice,
-    item: ArrivedItem,
-    version: Version,
-    now: datetime,
-    guards: Guards,
+    choice: _Choice, item: ArrivedItem, version: Version, now: datetime, guards: Guards
 ) -> _Choice:
     """Let the guards check an item that may wait, and that only its value or the split sent to real time."""
     if (spent := over_soft(guards.budgets, item.workload, item.consumer)) is not None:

@@ -65,11 +65,9 @@ class Waker:
         ready = (await self._db.run(backlog.backlog, Lane.REALTIME, now=now)).ready
         received = await self._db.run(unrouted.any_received)
         seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
-        return (
-            seen
-            if seen.needs_a_drain
-            else Unserved(0, False, keep_warm=False, unread=await self._unread(now))
-        )
+        if seen.needs_a_drain:
+            return seen
+        return Unserved(0, False, keep_warm=False, unread=await self._unread(now))
 
     async def _unread(self, now: datetime) -> bool:
         """Return whether Prefect has stored events that no drain has read; an error is tried again at the next look."""
