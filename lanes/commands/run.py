@@ -98,7 +98,7 @@ def run(
     It says what it waits for, and ends with five answers, the links to the report and the runs, and three commands to go on
     with. Any standard stream may be the terminal: `make run | tee log` stays up. Without one it ends, as Ctrl-C is impossible.
 
-    AnswerExample: lanes run --once --input messages.csv --workload tickets --field text --label category
+    Example: lanes run --once --input messages.csv --workload tickets --field text --label category
 
     Args:
         stay: Keep everything up after the report, until Ctrl-C. The default on a terminal.
