@@ -1,6 +1,6 @@
 """The story of one item: what happened to it, in order, and what moves it on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -42,43 +42,30 @@ def happenings(of: ItemRecords) -> list[StoryEvent]:
     """Return everything that happened to the item, oldest first."""
     item = of.item
     told = [StoryEvent(item["received_at"], "received", _door(item))]
-    told += [StoryEvent(each["received_at"], "amended", _revision(each)) for each in of.revisions]
-    told += [StoryEvent(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
-    told += [StoryEvent(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
+    told += _each(of.revisions, "received_at", "amended", _revision)
+    told += _each(of.routes[:1], "decided_at", "routed", _route)
+    told += _each(of.attempts, "ended_at", "tried", _attempt)
     told += [
         StoryEvent(each["decided_at"], _moved(before, each), _route(each))
         for before, each in pairwise(of.routes)
     ]
-    told += [StoryEvent(each["created_at"], "answered", _result(each)) for each in of.results]
-    told += [
-        StoryEvent(
-            each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])
-        )
-        for each in of.corrections
-    ]
-    told += [StoryEvent(each["read_at"], "read", _read(each)) for each in of.reads]
-    told += [
-        StoryEvent(each["compared_at"], "compared", _check(each))
-        for each in of.checks
-        if each["compared_at"]
-    ]
-    told += [
-        StoryEvent(each["repeated_at"], "compared", _repeated(each))
-        for each in of.checks
-        if each["repeated_at"]
-    ]
+    told += _each(of.results, "created_at", "answered", _result)
+    told += _each(of.corrections, "corrected_at", "corrected", _correction)
+    told += _each(of.reads, "read_at", "read", _read)
+    told += _each(of.checks, "compared_at", "compared", _check)
+    told += _each(of.checks, "repeated_at", "compared", _repeated)
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
         told.append(StoryEvent(item["settled_at"], "settled", why))
     if item["emptied_at"] is not None:
-        told.append(
-            StoryEvent(
-                item["emptied_at"],
-                "emptied",
-                "by its age: its workload keeps what items say for a while only",
-            )
-        )
+        why = "by its age: its workload keeps what items say for a while only"
+        told.append(StoryEvent(item["emptied_at"], "emptied", why))
     return sorted(told, key=lambda each: each.at)
+
+
+def _each(rows: Sequence[Row], at: str, what: str, say: Callable[[Row], str]) -> list[StoryEvent]:
+    """Return an event for each of the rows in which it happened; the column `at` says when."""
+    return [StoryEvent(row[at], what, say(row)) for row in rows if row[at] is not None]
 
 
 def next_step(of: ItemRecords, now: datetime) -> str:
@@ -135,17 +122,12 @@ def _route(route: Row) -> str:
 
 
 def _attempt(attempt: Row) -> str:
-    where = (
-        f"in batch {attempt['batch_id']}"
-        if attempt["batch_id"] is not None
-        else f"on the {attempt['lane']} lane"
-    )
+    where = f"on the {attempt['lane']} lane"
+    if attempt["batch_id"] is not None:
+        where = f"in batch {attempt['batch_id']}"
     error = f" ({attempt['error']})" if attempt["error"] else ""
-    late = (
-        ""
-        if attempt["shown"] or attempt["outcome"] != Outcome.VALID
-        else ", late: billed, not shown"
-    )
+    is_late = attempt["outcome"] == Outcome.VALID and not attempt["shown"]
+    late = ", late: billed, not shown" if is_late else ""
     if attempt["purpose"] == Purpose.SHADOW:
         late = ", alone, to check packing: billed, never shown"
     took = seconds(attempt["latency_ms"] / 1000)
@@ -165,6 +147,10 @@ def _packed(attempt: Row) -> str:
 def _result(result: Row) -> str:
     replayed = f", replay {result['generation']}" if result["generation"] else ""
     return f"{result['standing']} on the {result['lane']} lane by version {result['version']}{replayed}"
+
+
+def _correction(correction: Row) -> str:
+    return "changed: " + ", ".join(correction["changed_fields"])
 
 
 def _read(read: Row) -> str:
