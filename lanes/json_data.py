@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -223,3 +224,22 @@ def nested(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
         path, part = waiting.pop()
         yield path, part
         waiting += (((*path, step), each) for step, each in members(part))
+
+
+def is_same_json(one: Any, other: Any) -> bool:
+    """Return whether two values are the same JSON: 1 equals 1.0, as in a database, and true does not equal 1."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(
+                is_same_json(one[key], other[key]) for key in one
+            )
+        case list(), list():
+            return len(one) == len(other) and all(map(is_same_json, one, other))
+        case bool(), _:
+            return one is other
+        case (int() | float(), bool()):
+            return False
+        case (int() | float(), int() | float()):
+            return Decimal(str(one)) == Decimal(str(other))
+        case _:
+            return type(one) is type(other) and one == other

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from lanes.backoff import Backoff
+from lanes.json_data import is_same_json
 from lanes.settling.outcome import Judgment
 from lanes.units import counted
 from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
@@ -99,18 +100,11 @@ def compare(
     names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
     missing = object()
     changed = [
-        n for n in names if not _same(provisional.get(n, missing), authoritative.get(n, missing))
+        n
+        for n in names
+        if not is_same_json(provisional.get(n, missing), authoritative.get(n, missing))
     ]
     return Correction(changed, len(changed) / len(names)) if changed else None
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Compare JSON values: 1 and 1.0 are the same number, true is no number."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _answered(

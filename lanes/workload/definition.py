@@ -4,14 +4,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import ValidationError
 
 from lanes.errors import SpecInvalid
-from lanes.json_data import why_unstorable
+from lanes.json_data import is_same_json, why_unstorable
 from lanes.workload.rules import RuleSyntaxError
 from lanes.workload.schemas import SchemaFault
 from lanes.workload.version import NAME, Spec, Version
@@ -158,30 +157,13 @@ def beyond_defaults(spec: Spec) -> list[FieldDifference]:
 
 def _between(path: str, before: Any, after: Any) -> Iterator[FieldDifference]:
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
-        if not _same(before, after):
+        if not is_same_json(before, after):
             yield FieldDifference(path, before, after)
         return
     for key in [*before, *(key for key in after if key not in before)]:
         yield from _between(
             f"{path}.{key}" if path else key, before.get(key, ABSENT), after.get(key, ABSENT)
         )
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Return whether two values are the same JSON: 1 equals 1.0, as in a database, and true does not equal 1."""
-    match one, other:
-        case dict(), dict():
-            return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-        case list(), list():
-            return len(one) == len(other) and all(map(_same, one, other))
-        case bool(), _:
-            return one is other
-        case (int() | float(), bool()):
-            return False
-        case (int() | float(), int() | float()):
-            return Decimal(str(one)) == Decimal(str(other))
-        case _:
-            return type(one) is type(other) and one == other
 
 
 class BlockState(StrEnum):
