@@ -3,15 +3,17 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, create_engine, text
 from xdist.scheduler import LoadScopeScheduling
@@ -21,7 +23,7 @@ from lanes.store import schema
 from lanes.store.database import Database
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
-from tests.databases import OWNER_MAY, Databases, Reused, Roaming
+from tests.databases import OWNER_MAY, Databases, Recycled, Reused, Roaming
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.rewriting import rewrite_share
@@ -57,7 +59,15 @@ settings.load_profile("quick")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 ONE_STAND_AT_A_TIME = "whole stands"
-SET_UP_ONCE = {"tests/store/test_plans.py", "tests/store/report/test_recount.py"}
+SET_UP_ONCE = {
+    "tests/store/test_plans.py",
+    "tests/store/report/test_recount.py",
+    "tests/store/current/test_roles.py",
+    "tests/store/promises/test_taken_roles.py",
+    "tests/store/client/test_installed.py",
+    "tests/provider/test_bounds.py",
+    "tests/flows/test_prefect_server.py",
+}
 ENDING = pytest.StashKey["Ending"]()  # of the shared stand
 
 
@@ -97,14 +107,47 @@ gc.disable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Divide the rewriting of test files among the processes."""
+    """Divide the rewriting of test files among the processes.
+
+    With our handler of Ctrl-C asyncio sets none for each test: the `signal` module would write out the whole test for it.
+    """
+    signal.signal(signal.SIGINT, interrupt)
     rewrite_share(config)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of the shared stand follow each other: it goes down after the last of them."""
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, as Python's own handler does."""
+    signal.default_int_handler(number, frame)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no test file of a folder whose tests are all slow, unless slow tests are asked for."""
+    slow = collection_path in {Path(__file__).with_name(each) for each in ("chaos", "deployments")}
+    return True if slow and config.option.markexpr == "not slow" else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Leave cases that repeat a whole lane to the slow tests, and let the tests of the shared stand follow each other."""
+    for each in repetitions(items):
+        each.add_marker("slow")
+    yield
     items[:] = one_after_the_other(items)
+
+
+def repetitions(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield all but the first case of each test of flows on a database, unless the test itself says which are slow.
+
+    Which case has which consequence is held by the unit tests, without a database.
+    """
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for each in items:
+        of_flows = each.nodeid.startswith("tests/flows/") and each.nodeid.endswith("]")
+        if of_flows and "db" in getattr(each, "fixturenames", ()):
+            cases[each.nodeid.partition("[")[0]].append(each)
+    for of_one in cases.values():
+        if not any(each.get_closest_marker("slow") for each in of_one):
+            yield from of_one[1:]
 
 
 def pytest_collection_finish() -> None:
@@ -228,26 +271,34 @@ def databases(postgres: Running) -> Iterator[Databases]:
     opened.close()
 
 
-@pytest.fixture
-def database_url(databases: Databases) -> Iterator[str]:
-    """Make a fresh database and return its address."""
-    url = databases.make()
-    yield url
-    databases.drop(url)
-
-
 @pytest.fixture(scope="session")
 def roaming() -> Roaming:
     """Return the engines of all tests."""
     return Roaming()
 
 
+@pytest.fixture(scope="session")
+def recycled(databases: Databases, roaming: Roaming) -> Iterator[Recycled]:
+    """Return the database that tests with commits use one after the other."""
+    opened = Recycled(databases, roaming)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
+def database_url(databases: Databases, roaming: Roaming) -> Iterator[str]:
+    """Make a fresh database and return its address."""
+    roaming.leave()
+    url = databases.make()
+    yield url
+    roaming.leave()
+    databases.drop(url)
+
+
+@pytest.fixture
+def pool(database_url: str, roaming: Roaming) -> Engine:
     """Open connections to a fresh database."""
-    engine = roaming.engine(database_url)
-    yield engine
-    engine.dispose()
+    return roaming.engine(database_url)
 
 
 @pytest.fixture
@@ -256,15 +307,15 @@ def passing_time() -> PassingTime:
     return PassingTime()
 
 
-@pytest_asyncio.fixture
-async def db(
-    database_url: str, roaming: Roaming, passing_time: PassingTime
-) -> AsyncIterator[Database]:
-    """Open a fresh database for asynchronous callers."""
+@pytest.fixture
+def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> Database:
+    """Open a fresh database for asynchronous callers; its connections serve the next test too."""
     engine = roaming.async_engine(database_url)
     sharing.forget(engine.sync_engine)
-    async with Database(database_url, engine=engine, clock=passing_time.of_database) as opened:
-        yield opened
+    opened = Database(database_url, engine=engine, clock=passing_time.of_database)
+    assert isinstance(opened.sessions, set)
+    opened.sessions.update(roaming.async_sessions())
+    return opened
 
 
 @pytest.fixture(scope="session")
@@ -299,12 +350,6 @@ def prefect() -> Iterator[PrefectStandIn]:
     running = PrefectStandIn()
     yield running
     running.stop()
-
-
-@pytest.fixture
-def noon() -> datetime:
-    """Return a fixed moment."""
-    return NOON
 
 
 def later(**how_much: float) -> datetime:

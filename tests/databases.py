@@ -6,9 +6,11 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from lanes.stand.info import SUPERUSER, owner_of, password_of
 from lanes.stand.postgres import Running
@@ -28,6 +30,45 @@ NOWHERE = "postgresql+psycopg://"
 MOST_TESTS = 100  # that use one database: the rows they rolled back still lie in its files
 AT_ONCE = "set scram_iterations = 1"  # a password is proved by 4,096 rounds of hashing: 2 ms of each connection
 RESTARTED = "select setval(seqrelid, seqstart, false) from pg_sequence"
+MOST_COMMITTING_TESTS = 50  # that use one database: their rows are deleted, and no vacuum follows
+MOST_BYTES = 4 * 1024**2  # of its tables, for the same reason
+FILLED = """
+    select format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid)
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = 'r' and c.oid >= 16384 and n.nspname !~ '^pg_' and pg_relation_size(c.oid) > 0
+"""
+# What a test left changed, unless it changed rows only; `reltuples` shows an `analyze`. Our objects have numbers from 16384.
+CATALOGS = {
+    "pg_class": "oid",
+    "pg_attribute": "attrelid",
+    "pg_attrdef": "adrelid",
+    "pg_proc": "oid",
+    "pg_trigger": "oid",
+    "pg_constraint": "oid",
+    "pg_index": "indexrelid",
+    "pg_type": "oid",
+    "pg_namespace": "oid",
+    "pg_rewrite": "oid",
+    "pg_policy": "oid",
+    "pg_default_acl": "oid",
+}
+SHAPE = (
+    "select "
+    + " || ' ' || ".join(
+        f"(select concat(count(*), ':', max(xmin::text::bigint)) from {name} where {number} >= 16384)"
+        for name, number in CATALOGS.items()
+    )
+    + " || ' ' || (select sum(reltuples) from pg_class where oid >= 16384)"
+)
+STRAYS = """
+    select pg_terminate_backend(pid, 5000) from pg_stat_activity
+     where datname = current_database() and backend_type = 'client backend' and pid <> all(%s)
+"""
+# Everything of `discard all` but the plans: each test would make them anew.
+SESSION_RESET = (
+    b"set session authorization default; reset all; close all; unlisten *;"
+    b" select pg_advisory_unlock_all(); discard temp; discard sequences"
+)
 
 
 def another(engine: Engine) -> Engine:
@@ -131,17 +172,122 @@ class Reused:
         used.close()
 
 
+class Recycled:
+    """A database that tests use one after the other, although they commit: each finds it as if it were new.
+
+    A test that changed more than rows, or left a session that cannot be ended, spoils it: the next test gets another.
+    """
+
+    def __init__(self, databases: Databases, roaming: "Roaming") -> None:
+        self._databases, self._roaming = databases, roaming
+        self._url = ""
+        self._tests = 0
+        self._shape = ""
+        self._seeds: dict[str, bytes] = {}  # rows of the template, by table
+
+    def begin(self) -> str:
+        """Return the address of a database without rows of any test."""
+        if not self._url:
+            self._url, self._tests = self._databases.make(), 0
+            with self._session() as session:
+                self._shape = _shape(session)
+                self._seeds = {table: _rows(session, table) for table, _ in _filled(session)}
+        return self._url
+
+    def end(self) -> None:
+        """Remove what the test left, or the database."""
+        self._tests += 1
+        if self._tests == MOST_COMMITTING_TESTS or not self._is_clean():
+            self.close()
+
+    def close(self) -> None:
+        """Drop the database, if there is one."""
+        self._roaming.leave()
+        if self._url:
+            self._databases.drop(self._url)
+            self._url = ""
+
+    def _is_clean(self) -> bool:
+        """Clean the database; return whether it is as it was."""
+        if not self._roaming.reset_sessions():
+            return False
+        try:
+            with self._session() as session:
+                session.execute(STRAYS, [self._roaming.sessions()])
+                if _shape(session) != self._shape:
+                    return False
+                filled = _filled(session)
+                if sum(size for _, size in filled) > MOST_BYTES:
+                    return False
+                session.execute("set session_replication_role = replica")
+                for table, _ in filled:
+                    self._restore(session, table)
+                session.execute(RESTARTED)
+                session.execute("reset session_replication_role")
+        except psycopg.Error:
+            return False
+        return True
+
+    def _restore(self, session: psycopg.Connection, table: str) -> None:
+        seed = self._seeds.get(table)
+        if seed is not None and _rows(session, table) == seed:
+            return
+        session.execute(f"delete from {table}".encode())
+        if seed is not None:
+            with session.cursor().copy(f"copy {table} from stdin".encode()) as copy:
+                copy.write(seed)
+
+    @contextmanager
+    def _session(self) -> Iterator[psycopg.Connection]:
+        """Open a session of the pool of tests, which commits each statement."""
+        used = self._roaming.engine(self._url).raw_connection()
+        session = used.driver_connection
+        assert isinstance(session, psycopg.Connection)
+        session.autocommit = True
+        try:
+            yield session
+        finally:
+            if not session.closed:
+                session.autocommit = False
+            used.close()
+
+
+def _shape(session: psycopg.Connection) -> str:
+    ((shape,),) = session.execute(SHAPE.encode()).fetchall()
+    return shape
+
+
+def _filled(session: psycopg.Connection) -> list[tuple[str, int]]:
+    """Return the tables that have pages, with their bytes."""
+    return [(table, size) for table, size in session.execute(FILLED)]
+
+
+def _rows(session: psycopg.Connection, table: str) -> bytes:
+    with session.cursor().copy(f"copy {table} to stdout".encode()) as copy:
+        return b"".join(map(bytes, copy))
+
+
+def _is_bound(waited_for: object) -> bool:
+    """Return whether a lock or a queue was waited for in the event loop of a test: no other loop can use it."""
+    return getattr(waited_for, "_loop", None) is not None
+
+
 class Roaming:
-    """Engines that lead to whichever database they were asked for last: a statement is compiled once for all tests."""
+    """Engines that lead to whichever database they were asked for last: a statement is compiled once for all tests.
+
+    Their sessions stay open as long as tests use the same database: a new one has to load and plan everything anew.
+    """
 
     def __init__(self) -> None:
-        self._engine = create_engine(NOWHERE)
+        self._engine = create_engine(NOWHERE, pool_use_lifo=True)
         self._async_engine = discreet_async_engine(
-            NOWHERE, pool_size=4, max_overflow=8, pool_pre_ping=True
+            NOWHERE, pool_size=4, max_overflow=8, pool_pre_ping=True, pool_use_lifo=True
         )
         self._parameters: dict[str, object] = {}
+        self._opened: list[psycopg.Connection | psycopg.AsyncConnection] = []
         for each in (self._engine, self._async_engine.sync_engine):
             event.listen(each, "do_connect", self._lead)
+            event.listen(each, "connect", self._keep)
 
     def engine(self, url: str) -> Engine:
         """One whose new connections lead there."""
@@ -152,6 +298,49 @@ class Roaming:
         """One for asynchronous callers; its errors quote nothing."""
         self._to(url)
         return self._async_engine.execution_options()
+
+    def leave(self) -> None:
+        """Close all sessions; the next ones lead to another database."""
+        for each in self._opened:
+            each.pgconn.finish()
+        self._opened.clear()
+        self._engine.dispose(close=False)
+        self._async_engine.sync_engine.dispose(close=False)
+
+    def sessions(self) -> list[int]:
+        """Return the database sessions of the open connections."""
+        return [each.info.backend_pid for each in self._open()]
+
+    def async_sessions(self) -> list[int]:
+        """Return those of the connections for asynchronous callers."""
+        return [
+            each.info.backend_pid
+            for each in self._open()
+            if isinstance(each, psycopg.AsyncConnection)
+        ]
+
+    def reset_sessions(self) -> bool:
+        """Make all sessions as new ones; return whether all of them could be, and none is in use."""
+        pools = (self._engine.pool, self._async_engine.sync_engine.pool)
+        for pool in pools:
+            assert isinstance(pool, QueuePool)
+            if pool.checkedout() or _is_bound(getattr(pool._pool, "_queue", None)):
+                return False
+        for each in self._open():
+            if _is_bound(each.lock) or each.info.transaction_status != TransactionStatus.IDLE:
+                return False
+            if each.pgconn.exec_(SESSION_RESET).status != ExecStatus.COMMAND_OK:
+                return False
+        return True
+
+    def _open(self) -> list[psycopg.Connection | psycopg.AsyncConnection]:
+        self._opened = [each for each in self._opened if not each.closed]
+        return self._opened
+
+    def _keep(self, _: object, record: ConnectionPoolEntry) -> None:
+        driver = record.driver_connection
+        assert isinstance(driver, psycopg.Connection | psycopg.AsyncConnection)
+        self._opened.append(driver)
 
     def _to(self, url: str) -> None:
         self._parameters = dict(self._engine.dialect.create_connect_args(make_url(url))[1])

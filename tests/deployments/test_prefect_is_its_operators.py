@@ -25,6 +25,7 @@ from tests.browser import Browser, log_in, shown
 from tests.foreign_pages import attack, foreign_site
 from tests.running_stand import RunningStand
 
+pytestmark = pytest.mark.slow
 FOREIGN = "https://foreign.test"
 OPEN = {("get", "/health"), ("get", "/ready")}  # says that the server lives, and nothing else
 SOCKETS = ("events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled")
@@ -160,7 +161,6 @@ def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_noth
     )  # three calls and a form reach a server that lets them
 
 
-@pytest.mark.slow
 def test_a_foreign_name_for_the_server_opens_no_page(stand: RunningStand, browser: Browser) -> None:
     port = urlsplit(stand.info.ui_url).port
     said = browser.visit(
@@ -172,7 +172,6 @@ def test_a_foreign_name_for_the_server_opens_no_page(stand: RunningStand, browse
 # -- the operator
 
 
-@pytest.mark.slow
 def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(
     stand: RunningStand, browser: Browser
 ) -> None:
@@ -206,7 +205,6 @@ def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(
     assert again is None
 
 
-@pytest.mark.slow
 def test_the_start_page_leads_to_the_dashboard(stand: RunningStand, browser: Browser) -> None:
     def look(page: Page) -> str:
         shown(page, page.get_by_role("link", name="Dashboard"))

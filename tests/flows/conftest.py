@@ -1,7 +1,7 @@
 """Both lanes without Prefect's server: tasks are called as functions, against a real Postgres and a real endpoint."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from _pytest.mark import ParameterSet
 from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import disable_run_logger
 from pydantic import SecretStr
@@ -20,11 +21,19 @@ from lanes.store.database import Database
 from lanes.words import Lane
 from tasks import departure
 from tasks.connections import Connections, opening
+from tests.databases import Recycled
 from tests.examples import admit, publish, route
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
+
+
+@pytest.fixture
+def database_url(recycled: Recycled) -> Iterator[str]:
+    """Return the address of a database that is as fresh as a new one, and whose sessions know their plans."""
+    yield recycled.begin()
+    recycled.end()
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +51,8 @@ def endpoint(host: Host, tmp_path: Path, passing_time: PassingTime) -> Iterator[
         yield running
 
 
-@pytest_asyncio.fixture
-async def db(db: Database) -> AsyncIterator[Database]:
+@pytest.fixture
+def db(db: Database) -> Iterator[Database]:
     """A fresh database, as a run has it."""
     with disable_run_logger():
         yield db
@@ -134,6 +143,11 @@ class Sender:
 @pytest.fixture
 def sender(at: Connections, passing_time: PassingTime, pool: Engine) -> Sender:
     return Sender(at, passing_time, pool)
+
+
+def quick(cases: Iterable[str], kept: Collection[str]) -> list[ParameterSet]:
+    """Return the cases of a table; those that are not `kept` repeat a rule and run with the slow tests."""
+    return [pytest.param(each, marks=() if each in kept else pytest.mark.slow) for each in cases]
 
 
 class RunLog:

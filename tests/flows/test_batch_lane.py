@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import Connection
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import BatchKind
 from lanes.batch.collection import REPEATED
 from lanes.batch.reconcile import BatchFinding
 from lanes.packing import ClaimedWork
@@ -16,7 +15,7 @@ from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.settling.outcome import Attempt, SaveResult
-from lanes.store.batch import batches, ready_work
+from lanes.store.batch import batches
 from lanes.store.doors import history
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
@@ -24,29 +23,13 @@ from tasks import collect
 from tasks import send_batch as submitting
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved, unconfirmed
-from tasks.send_batch import prepare, send_batch
+from tasks.send_batch import prepare
 from tasks.watch import evaluate
 from tests.examples import admit, batch_body, publish, route
+from tests.flows.batches import collect_all, kind, submit
 from tests.flows.conftest import Sender
 
 KEYS = [f"k{n:02d}" for n in range(12)]
-
-
-async def kind(at: Connections) -> BatchKind:
-    (only,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    return only
-
-
-async def submit(at: Connections) -> int:
-    return await send_batch.fn(at, await kind(at))
-
-
-async def collect_all(at: Connections, endpoint: Endpoint) -> None:
-    for batch in await at.db.run(batches.open_batches):
-        if batch.provider_batch_id is not None:
-            endpoint.ended(batch.provider_batch_id)
-            assert await collect.poll(at, batch)
-            await collect.bring_home(at, batch)
 
 
 async def test_a_batch_settles_its_items_and_its_bill_equals_the_endpoints(

@@ -18,12 +18,11 @@ from anthropic_standin.testing import Endpoint
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
 from lanes.ids import BatchId
-from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks.connections import Connections, opening
-from tasks.send_batch import send_batch
+from tests.flows.batches import submit_and_end
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.flows.tampering import Tampering
@@ -67,13 +66,7 @@ async def submitted(
 ) -> OpenBatch:
     """A batch of these items that has ended at the provider."""
     await sender.items(*keys, lane=Lane.BATCH, **spec)
-    (kind,) = await at.db.run(ready_work.waiting_kinds, spec.get("workload"), now=await at.db.now())
-    await send_batch.fn(at, kind)
-    batch = (await at.db.run(batches.open_batches))[-1]
-    assert batch.provider_batch_id is not None
-    endpoint.ended(batch.provider_batch_id)
-    assert await collect.poll(at, batch)
-    return batch
+    return await submit_and_end(at, endpoint, spec.get("workload"))
 
 
 async def brought_home(at: Connections, sender: Sender, batch: OpenBatch) -> None:

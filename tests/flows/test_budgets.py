@@ -103,8 +103,8 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
 async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceeded(
     at: Connections, sender: Sender
 ) -> None:
-    await sender.items(*(f"r{n:03d}" for n in range(400)), lane=Lane.REALTIME)
-    hard = 6 * CALL
+    await sender.items(*(f"r{n:03d}" for n in range(200)), lane=Lane.REALTIME)
+    hard = 3 * CALL
     await put(at.db, str(hard))
     paying, parts = Paying(at), list[int]()
     while (then := await paying.step()).claimed:

@@ -29,6 +29,7 @@ from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import send_batch
 from tasks.watch import evaluate
+from tests.flows.batches import submit_and_end
 from tests.flows.conftest import Sender
 from tests.flows.tampering import Lines, Tampering
 from tests.flows.test_saving import refuse
@@ -54,24 +55,13 @@ async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
         yield Connections(db, client, block)
 
 
-async def submit(at: Connections, endpoint: Endpoint) -> OpenBatch:
-    """Everything that waits, in a batch that has ended."""
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    await send_batch.fn(at, kind)
-    batch = (await at.db.run(batches.open_batches))[-1]
-    assert batch.provider_batch_id is not None
-    endpoint.ended(batch.provider_batch_id)
-    assert await collect.poll(at, batch)
-    return batch
-
-
 @pytest.mark.parametrize("ahead_s", [-180, 180])
 async def test_a_batch_took_as_long_as_its_provider_says_whatever_its_clock_says(
     at: Connections, endpoint: Endpoint, sender: Sender, ahead_s: int
 ) -> None:
     endpoint.reset(clock_ahead_s=ahead_s)
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     ((begun, ended),) = await sender.rows(
         "select submitted_at, ended_at from lanes.batch where id = :id", id=batch.id
     )
@@ -87,7 +77,7 @@ async def test_an_ended_batch_of_which_nobody_says_when_ended_when_that_was_seen
     await sender.items(*KEYS, lane=Lane.BATCH)
     tampering.view = lambda view: view | {"ended_at": None}
     before = await at.db.now()
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     ((ended,),) = await sender.rows("select ended_at from lanes.batch where id = :id", id=batch.id)
     assert isinstance(ended, datetime)
     assert before < ended <= await at.db.now()
@@ -110,7 +100,7 @@ async def test_results_that_end_before_their_last_line_are_not_believed_and_noth
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.body = lambda body: body[: body.rstrip(b"\n").rindex(b"\n") + 1]
     for _ in range(5):
         with pytest.raises(
@@ -150,7 +140,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.lines(without(3, 7))
     tampering.view = counting(succeeded=10)
     await read_short(at, sender, batch)
@@ -183,7 +173,7 @@ async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing
     lacking: Sequence[int],
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.lines(without(*lacking))
     await read_short(at, sender, batch, times=5)
     assert await sender.rows("select missing, state from lanes.batch_status") == [(0, "ended")]
@@ -217,7 +207,7 @@ async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_a
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.body = lambda _: b""
     await read_short(at, sender, batch, times=3)
     await at.db.run(decide, batch.id, who="ada", why="cannot be read", now=await at.db.now())
@@ -243,22 +233,12 @@ async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
     spoiled: dict[str, Any],
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.lines(lambda lines: [{"custom_id": lines[0]["custom_id"], **spoiled}, *lines[1:]])
     with pytest.raises(collect.ShortRead, match="with 1 line that cannot be read"):
         await collect.bring_home(at, batch)
     assert list((await sender.states()).values()).count("settled") == 11
     tampering.honest()
-    await collect.bring_home(at, batch)
-    assert set((await sender.states()).values()) == {"settled"}
-
-
-async def test_blank_lines_and_carriage_returns_are_no_results(
-    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
-) -> None:
-    await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
-    tampering.body = lambda body: b"\n \n" + body.replace(b"\n", b"\r\n\r\n")
     await collect.bring_home(at, batch)
     assert set((await sender.states()).values()) == {"settled"}
 
@@ -277,7 +257,7 @@ async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
     endpoint.fault("batch_request", "wrong_ids", times=1)
     endpoint.fault("batch_request", "expire", times=1)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.lines(
         lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)]
     )  # within a chunk, and across
@@ -298,7 +278,7 @@ async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_n
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
 
     def add(lines: Lines) -> Lines:
         ids = [
@@ -321,7 +301,7 @@ async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ou
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     tampering.lines(
         lambda lines: [{**line, "custom_id": f"their-{n}"} for n, line in enumerate(lines)]
     )
@@ -336,7 +316,7 @@ async def test_outcomes_that_do_not_add_up_open_an_incident_and_stop_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     await run_sql(at, "update lanes.batch set expired = 3")
     await collect.bring_home(at, batch)
     assert await sender.rows("select state from lanes.batch_status") == [("collected",)]
@@ -344,19 +324,6 @@ async def test_outcomes_that_do_not_add_up_open_an_incident_and_stop_nothing(
     assert await sender.rows("select sentence from lanes.incident") == [
         ("Batch 1 has 15 outcomes of 12 items.",)
     ]
-
-
-async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
-    await sender.rows("select lanes.cancel('letters', 'k04')")
-    await collect.bring_home(at, batch)
-    assert await sender.rows("select succeeded, items, state from lanes.batch_status") == [
-        (12, 12, "collected")
-    ]
-    assert await sender.rows(INCIDENTS) == []
 
 
 # -- batches that were adopted, and batches whose items went elsewhere
@@ -424,7 +391,7 @@ async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batch_request", "expire", times=1)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     await at.db.run(decide, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
     (batch,) = await at.db.run(batches.open_batches)
     before = await sender.states()
@@ -451,7 +418,7 @@ async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refu
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
     fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
     endpoint.fault("batch_request", "status", match="letter k05", **fault)
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     states = await sender.states()
     assert sorted(key for key, state in states.items() if state != "settled") == [
         "k04",
@@ -463,7 +430,7 @@ async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refu
         "select distinct state, failures, alone from lanes.work where state <> 'done'"
     ) == [("ready", 0, True)]
     assert await sender.rows("select succeeded, errored from lanes.batch_status") == [(8, 4)]
-    again = await submit(at, endpoint)
+    again = await submit_and_end(at, endpoint)
     assert (again.requests, again.items) == (4, 4)
     await collect.bring_home(at, again)
     states = await sender.states()
@@ -492,7 +459,7 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
     endpoint.fault("batch_request", "status", status=status, error_type=error_type, message=message)
     before = await at.db.now()
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     assert await sender.rows("select distinct state, failures, alone from lanes.work") == [
         ("ready", 0, False)
     ]
@@ -501,7 +468,7 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]
     endpoint.reset()
     await sender.work_rests()
-    again = await submit(at, endpoint)
+    again = await submit_and_end(at, endpoint)
     await at.db.run(lambda c: recording.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == [
         ("provider_frozen", 12, "critical")
@@ -521,7 +488,7 @@ async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batch_request", "status", status=status, error_type=error_type)
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     assert await sender.rows("select distinct state, failures, alone from lanes.work") == [
         ("ready", 0, False)
     ]
@@ -533,7 +500,7 @@ async def test_a_request_at_which_the_provider_fails_while_others_are_answered_s
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     endpoint.fault("batch_request", "status", status=500, match="letter k03")
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [
         ("ready", 1)
     ]
@@ -544,7 +511,7 @@ async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_a
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
     endpoint.fault("batch_request", "status", status=500, match="letter k05")
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     back = "select count(*), max(failures), bool_and(alone) from lanes.work where state = 'ready'"
     assert await sender.rows(back) == [(4, 0, True)]
 
@@ -564,7 +531,7 @@ async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
     save = collect.save
     monkeypatch.setattr(collect, "save", counting)
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     assert batch.provider_batch_id is not None
     client = await at.client()
     async with client.messages.batches.with_streaming_response.results(
@@ -822,7 +789,7 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
 ) -> None:
     monkeypatch.setattr(saving, "WAIT", timedelta(milliseconds=20))
     await sender.items(*KEYS, lane=Lane.BATCH)
-    await submit(at, endpoint)
+    await submit_and_end(at, endpoint)
     async with at.db.transaction() as run:
         await run(lambda c: c.execute(text("select lanes.cancel('letters', 'k04')")))
         for _ in range(8):
@@ -852,7 +819,7 @@ async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighb
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     ((bad,),) = await sender.rows("select min(id) from lanes.work")
     await at.db.run(refuse, "result", f"new.work_id = {bad}")
     await collect.bring_home(at, batch)
@@ -866,7 +833,7 @@ async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_no_
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     ((bad,),) = await sender.rows("select min(id) from lanes.work")
     await at.db.run(refuse, "attempt", f"new.work_id = {bad}")
     with pytest.raises(
@@ -900,7 +867,7 @@ async def test_answers_under_ids_that_an_input_guessed_are_nobodys(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
 
     def obeyed(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The model did as an input bade it: it answered for its neighbours too, under the ids that one would guess."""

@@ -18,8 +18,9 @@ from tasks.connections import Connections, opening
 from tasks.departure import Departed, NotSubmitted, send_waiting
 from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import prepare
+from tests.flows.batches import collect_all, kind
 from tests.flows.conftest import Nap, Sender
-from tests.flows.test_batch_lane import KEYS, collect_all, kind
+from tests.flows.test_batch_lane import KEYS
 
 OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"}
 LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}

@@ -9,9 +9,9 @@ from tasks import collect
 from tasks.connections import Connections
 from tasks.departure import send_waiting
 from tasks.weighing import FailureLog
+from tests.flows.batches import submit_and_end
 from tests.flows.conftest import Nap, RunLog, Sender
 from tests.flows.realtime import answer
-from tests.flows.test_collect import submit
 
 SECRET = "Winterbourne"
 ROOMS = ("tasks.weighing", "tasks.collect", "tasks.send_batch", "tasks.departure")
@@ -90,7 +90,7 @@ async def test_a_batch_that_comes_home_with_failures_says_how_many_and_which(
     endpoint.fault(
         "batch_request", "status", status=400, message=f"there is {SECRET} in it", times=1
     )
-    batch = await submit(at, endpoint)
+    batch = await submit_and_end(at, endpoint)
     await collect.bring_home(at, batch)
     (only,) = said
     assert only.startswith(
@@ -104,7 +104,7 @@ async def test_a_batch_that_came_home_well_says_nothing_of_failures(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     await sender.items("a", lane=Lane.BATCH)
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     assert said == []
 
 
@@ -127,7 +127,7 @@ async def test_every_attempt_and_every_batch_names_its_run(
     await sender.items("a", lane=Lane.REALTIME)
     await answer(at)
     await sender.items("b", lane=Lane.BATCH)
-    await collect.bring_home(at, await submit(at, endpoint))
+    await collect.bring_home(at, await submit_and_end(at, endpoint))
     assert await sender.rows("select distinct flow_run_id from lanes.attempt_log") == [
         (at.flow_run_id,)
     ]

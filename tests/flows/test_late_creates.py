@@ -13,8 +13,9 @@ from lanes.words import BatchState, Lane
 from tasks import collect
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved
+from tests.flows.batches import collect_all, submit
 from tests.flows.conftest import Sender
-from tests.flows.test_batch_lane import KEYS, collect_all, submit
+from tests.flows.test_batch_lane import KEYS
 
 
 class Killed(BaseException):

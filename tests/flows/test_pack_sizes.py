@@ -5,14 +5,12 @@ from decimal import Decimal
 import pytest
 
 from anthropic_standin.testing import Endpoint
-from lanes.batch.batch import BatchKind
-from lanes.store.batch import batches, ready_work
 from lanes.store.money import sharing
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
-from tasks.send_batch import send_batch
 from tasks.sweep.duties import decide_pack_sizes
+from tests.flows.batches import collect_all, submit, submit_and_end
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 
@@ -40,6 +38,7 @@ async def seen(sender: Sender) -> list[list[int]]:
     return [[int(str(number)) for number in row] for row in found]
 
 
+@pytest.mark.slow
 async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_packs_are_right(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
@@ -69,13 +68,8 @@ async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sende
     endpoint.fault("batch_request", "shift", above_items=5)
     await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)
     for _ in range(3):  # the items, then a sample of them alone, then some of it again
-        (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        assert await send_batch.fn(at, BatchKind(kind.workload, kind.version_id))
-        for batch in await at.db.run(batches.open_batches):
-            assert batch.provider_batch_id is not None
-            endpoint.ended(batch.provider_batch_id)
-            assert await collect.poll(at, batch)
-            await collect.bring_home(at, batch)
+        assert await submit(at)
+        await collect_all(at, endpoint)
     ((pack, checked, agreed, again, repeated),) = await seen(sender)
     assert (pack, agreed) == (10, 0)
     assert checked > 40
@@ -94,13 +88,7 @@ async def test_no_call_holds_items_of_two_consumers_where_the_workload_says_so(
     if lane is Lane.REALTIME:
         await answer_all(at)
     else:
-        (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-        await send_batch.fn(at, kind)
-        (batch,) = await at.db.run(batches.open_batches)
-        assert batch.provider_batch_id is not None
-        endpoint.ended(batch.provider_batch_id)
-        await collect.poll(at, batch)
-        await collect.bring_home(at, batch)
+        await collect.bring_home(at, await submit_and_end(at, endpoint))
     answered = await sender.rows(
         "select a.message_id, count(distinct i.consumer) from lanes.attempt a join lanes.work w on w.id = a.work_id"
         " join lanes.item i on i.id = w.item_id group by 1"

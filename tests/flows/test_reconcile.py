@@ -21,8 +21,9 @@ from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
 from tasks.send_batch import Prepared, prepare
 from tests.examples import batch_body
+from tests.flows.batches import collect_all, kind, submit
 from tests.flows.conftest import Sender
-from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit
+from tests.flows.test_batch_lane import KEYS
 
 BODY = {
     "model": "claude-haiku-5-5",

@@ -15,9 +15,9 @@ from tasks.replay import begin_replay, read_stream
 from tasks.route import route_received
 from tasks.send_batch import prepare
 from tests.examples import SCHEMA, admit, publish, route, version
+from tests.flows.batches import collect_all, kind, submit
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
-from tests.flows.test_batch_lane import collect_all, kind, submit
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 TURNED = {

@@ -8,15 +8,15 @@ import pytest
 from anthropic_standin.testing import Endpoint
 from lanes.realtime.circuit import Fault
 from lanes.routing.load import Load
-from lanes.store.batch import batches, ready_work
+from lanes.store.batch import batches
 from lanes.store.database import Database
 from lanes.store.realtime import circuits, load
 from lanes.words import Mode, Outcome
 from tasks import collect, second_look
 from tasks.connections import Connections
 from tasks.second_look import look_again, looking_again, rescue_late
-from tasks.send_batch import send_batch
 from tests.examples import version
+from tests.flows.batches import end, submit
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 
@@ -28,8 +28,7 @@ async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode)
     endpoint.fault("batch_request", "stall")
     due_at = await at.db.now() + timedelta(hours=6)
     await sender.items(*KEYS, lane=None, due_at=due_at, split_percent=0, mode=mode)
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
-    await send_batch.fn(at, kind)
+    await submit(at)
     (batch,) = await at.db.run(batches.open_batches)
     return batch.id
 
@@ -59,11 +58,7 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
     assert late == 0
 
     endpoint.reset()
-    (batch,) = await at.db.run(batches.open_batches)
-    assert batch.provider_batch_id is not None
-    endpoint.ended(batch.provider_batch_id)
-    assert await collect.poll(at, batch)
-    assert await collect.bring_home(at, batch) == len(KEYS)
+    assert await collect.bring_home(at, await end(at, endpoint)) == len(KEYS)
     assert set((await sender.states()).values()) == {"settled"}
     shown = await sender.rows(
         "select lane, count(*) filter (where shown) from lanes.attempt_log group by 1 order by 1"

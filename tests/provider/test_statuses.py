@@ -72,6 +72,30 @@ async def test_any_other_status_is_passing_trouble(status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "error", "action"),
+    [
+        (401, {"type": "authentication_error"}, Action.MISCONFIGURED),
+        (402, {"type": "billing_error"}, Action.STOP_PAYING),
+        (403, {"type": "permission_error"}, Action.FORBIDDEN),
+        (404, {"type": "not_found_error"}, Action.UNKNOWN_MODEL),
+        (429, {"type": "rate_limit_error"}, Action.SLOW_DOWN),
+        (429, {"details": {"error_code": "ramp_limit_exceeded"}}, Action.SLOW_DOWN),
+        (429, {"details": {"error_code": "enforced_spend_limit_reached"}}, Action.STOP_PAYING),
+        (429, {"details": {"error_code": "contract_spend_limit_reached"}}, Action.STOP_PAYING),
+        (400, {"details": {"error_code": "organization_on_hold"}}, Action.STOP_PAYING),
+        (400, {"details": {"error_code": "cmek_key_disabled"}}, Action.MISCONFIGURED),
+        (400, {"message": "Your credit balance is too low to go on"}, Action.STOP_PAYING),
+        (400, {"message": "You have reached your specified API usage limits"}, Action.STOP_PAYING),
+        (529, {"type": "overloaded_error"}, Action.SHED),
+    ],
+)
+async def test_what_the_provider_says_of_the_account_or_the_model_is_no_fault_of_the_item(
+    status: int, error: dict[str, Any], action: Action
+) -> None:
+    assert (await failure(status, {"error": {"message": "no", **error}})).action is action
+
+
+@pytest.mark.parametrize(
     ("said", "waits"),
     [
         ("7", 7),

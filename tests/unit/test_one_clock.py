@@ -42,15 +42,15 @@ MOVED = re.compile(
 
 def wall_clocks(module: str) -> list[str]:
     """Where a module reads the host's clock, however it imported it."""
-    tree = ast.parse(module)
+    nodes = list(ast.walk(ast.parse(module)))
     imported = {
         alias.asname or alias.name: f"{node.module.rpartition('.')[2]}.{alias.name}"
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
     } | {
         alias.asname: alias.name
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Import)
         for alias in node.names
         if alias.asname
@@ -71,7 +71,7 @@ def wall_clocks(module: str) -> list[str]:
             case _:
                 return False
 
-    named = (node for node in ast.walk(tree) if may_be_one(node))
+    named = (node for node in nodes if may_be_one(node))
     found = {(node.lineno, full(ast.unparse(node))) for node in named}
     return [
         f"{line}: {name}"

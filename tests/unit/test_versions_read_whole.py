@@ -27,9 +27,8 @@ ALLOWED = {
 
 def looks(module: str) -> list[str]:
     """Where a module looks into a spec by key, in Python or in the text of a query, or takes a stored one."""
-    tree = ast.parse(module)
     found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(module)) if "spec" in module else ():
         match node:
             case ast.Subscript(value=of) if _is_spec(of):
                 found.append((node.lineno, ast.unparse(node)))
