@@ -65,7 +65,7 @@ def test_from_a_file_of_items_to_their_answers(
     form = stand.prefect.get("deployments/name/set_split/set_split").json()[
         "parameter_openapi_schema"
     ]
-    assert name in form["definitions"]["Share"]["properties"]["workload"]["enum"]
+    assert name in form["definitions"]["SetSplit"]["properties"]["workload"]["enum"]
     sent = stand.cli(
         "submit", str(items), "--workload", name, "--field", "text", "--label", "category", "--json"
     )
