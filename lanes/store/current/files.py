@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from lanes.store.current.counts import filled_in
 from lanes.store.tables import SCHEMA
 
 FOLDER = Path(__file__).resolve().parents[3] / "migrations" / "schema" / "current"
@@ -121,7 +122,9 @@ def sql_files() -> tuple[SqlFile, ...]:
     return tuple(
         in_order(
             [
-                read(each.relative_to(FOLDER).with_suffix("").as_posix(), each.read_text())
+                read(
+                    each.relative_to(FOLDER).with_suffix("").as_posix(), filled_in(each.read_text())
+                )
                 for each in found
             ]
         )

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from lanes.figures.kinds import HOURLY, Kind
+from lanes.figures.kinds import Kind
+from lanes.store.current.counts import OF, SUMS
 from lanes.store.engines import is_refusal
-from lanes.store.figures.facts import CONSUMERS, FILLED
+from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED, SUMMED, TIMED
 from lanes.store.locks import PATIENCE, waiting_at_most
 
 log = logging.getLogger(__name__)
@@ -41,37 +42,27 @@ named as (
   select m.id, g.grain collate "C" as grain, date_trunc(g.grain, m.at, 'UTC') as at, m.workload collate "C" as workload,
          m.version_id, m.lane collate "C" as lane, m.purpose collate "C" as purpose,
          case when m.consumer is null or a.consumer is not null then m.consumer else 'other' end collate "C" as consumer,
-         m.kind collate "C" as kind, m.word collate "C" as word,
-         m.n, m.items, m.usd, m.bound_usd, m.realtime_usd, m.batch_usd, m.input, m.output, m.cached, m.written, m.first_at,
-         m.last_at, m.buckets, m.counts
+         m.kind collate "C" as kind, m.word collate "C" as word, {MEASURED}, m.buckets, m.counts
     from moved m
     left join apart a on a.workload = m.workload and a.consumer = m.consumer
    cross join (values ('minute'), ('hour'), ('day')) g (grain)
-   where g.grain <> 'minute' or m.kind not in ({", ".join(repr(each.value) for each in HOURLY)})),
+   where g.grain <> 'minute' or m.{IS_BY_MINUTE}),
 counted as (
-  insert into lanes.figure as f (grain, at, workload, version_id, lane, purpose, consumer, kind, word, n, items, usd, bound_usd,
-                                 realtime_usd, batch_usd, input, output, cached, written, first_at, last_at)
-  select grain, at, workload, version_id, lane, purpose, consumer, kind, word, sum(n), sum(items), sum(usd), sum(bound_usd),
-         sum(realtime_usd), sum(batch_usd), sum(input), sum(output), sum(cached), sum(written), min(first_at), max(last_at)
-    from named
-   group by grain, at, workload, version_id, lane, purpose, consumer, kind, word
-  on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id) do update
-     set n = f.n + excluded.n, items = f.items + excluded.items, usd = f.usd + excluded.usd,
-         bound_usd = f.bound_usd + excluded.bound_usd, realtime_usd = f.realtime_usd + excluded.realtime_usd,
-         batch_usd = f.batch_usd + excluded.batch_usd, input = f.input + excluded.input, output = f.output + excluded.output,
-         cached = f.cached + excluded.cached, written = f.written + excluded.written,
+  insert into lanes.figure as f (grain, at, {OF}, {MEASURED})
+  select grain, at, {OF}, {SUMMED} from named group by grain, at, {OF}
+  on conflict (grain, at, {OF}) do update
+     set {", ".join(f"{name} = f.{name} + excluded.{name}" for name in ("n", *SUMS))},
          first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at)),
 timed as (
-  insert into lanes.figure_spread as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, buckets, counts)
-  select grain, at, workload, version_id, lane, purpose, consumer, kind, word, array_agg(bucket), array_agg(n)
+  insert into lanes.figure_spread as h (grain, at, {OF}, buckets, counts)
+  select grain, at, {OF}, array_agg(bucket), array_agg(n)
     from (
-      -- first answers are timed for all consumers together
-      select grain, at, workload, version_id, lane, purpose, case when kind <> '{Kind.FIRST}' then consumer end as consumer,
-             kind, word, b.bucket, sum(b.n)::bigint as n
-        from named cross join lateral unnest(buckets, counts) b (bucket, n)
-       group by 1, 2, 3, 4, 5, 6, 7, kind, word, b.bucket) each
-   group by grain, at, workload, version_id, lane, purpose, consumer, kind, word
-  on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id) do update
+      select grain, at, {OF}, b.bucket, sum(b.n)::bigint as n
+        from (select grain, at, {TIMED}, buckets, counts from named) each
+       cross join lateral unnest(buckets, counts) b (bucket, n)
+       group by grain, at, {OF}, b.bucket) of_bucket
+   group by grain, at, {OF}
+  on conflict (grain, at, {OF}) do update
      set (buckets, counts) = (
        select coalesce(array_agg(bucket), '{{}}'), coalesce(array_agg(n), '{{}}')
          from (select bucket, sum(n)::bigint as n

@@ -5,8 +5,8 @@ returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off as $$
 begin
-  insert into lanes.figure_delta (at, workload, consumer, kind, n, items, buckets, counts)
-  with taken as materialized (
+  insert into lanes.figure_delta ({columns})
+  with found as materialized (
     select i.at, i.workload, i.consumer, i.answered_at, t.read_at, t.read_before
       from (select a.item_id, min(a.id) as first_id from added a where a.result_id is not null group by 1) d
      cross join lateral (
@@ -18,12 +18,10 @@ begin
      cross join lateral (
         select min(r.read_at) as read_at, min(r.read_at) filter (where r.id < d.first_id) as read_before from lanes.read r
          where r.item_id = d.item_id and r.result_id is not null and r.read_at >= i.answered_at) t
-     where a.lane = 'realtime' and t.read_at is distinct from t.read_before)
-  select at, workload, consumer, 'read', sum(n)::bigint, sum(items)::bigint, array_agg(bucket), array_agg(n)
-    from (select t.at, t.workload, t.consumer, lanes.figure_bucket(s.read_at - t.answered_at) as bucket, sum(s.sign)::bigint as n,
-                 coalesce(sum(s.sign) filter (where s.read_at <= t.answered_at + interval '1 minute'), 0) as items
-            from taken t cross join lateral (values (-1, t.read_before), (1, t.read_at)) s (sign, read_at)
-           where s.read_at is not null group by 1, 2, 3, 4) read
-   group by 1, 2, 3;
+     where a.lane = 'realtime' and t.read_at is distinct from t.read_before),
+  taken as (
+    select f.at as received_at, f.workload, f.consumer, s.n, s.read_at - f.answered_at as read_in
+      from found f cross join lateral (values (-1, f.read_before), (1, f.read_at)) s (n, read_at))
+  {counted taken};
   return null;
 end $$;

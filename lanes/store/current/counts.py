@@ -1,0 +1,222 @@
+"""What facts count for in the figures, once for all: the triggers that count them and the rebuild are made of it.
+
+Both look their facts up in ways of their own, and name what they found alike: relations such as `tried` or `asked`, whose rows
+say a minute, what is counted, and how often (`n`; negative: no longer). `COUNTS` says what these rows count for. Files in
+migrations/schema/current/ take in what stands here by its name in braces (`filled_in`).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lanes.figures.kinds import HOURLY, Grain, Kind
+
+KEYS = {
+    "workload": "text",
+    "version_id": "bigint",
+    "lane": "text",
+    "purpose": "text",
+    "consumer": "text",
+    "word": "text",
+}
+COSTS = ("realtime_usd", "batch_usd")
+TOKENS = ("input", "output", "cached", "written")
+SUMS = ("items", "usd", "bound_usd", *COSTS, *TOKENS)
+WHOLE = ("items", *TOKENS)  # numbers; the others are US dollars
+OF = f"{', '.join(KEYS)}, kind"
+COLUMNS = f"at, {OF}, n, {', '.join(SUMS)}, first_at, last_at, buckets, counts"
+IN_PERIOD = "{at} >= :since and {at} < :until"
+BYTES = (
+    'collate "C"'  # comparing words by a language's rules would take longer than everything else
+)
+MOMENTS = {"first_at": "min", "last_at": "max"}
+
+
+@dataclass(frozen=True)
+class Count:
+    """What the rows of a relation count for, as one kind of figure, in the minute `at`.
+
+    Columns in `same` are counted as they are called. `word`, `items` and the bucket of the time that each row `took` are
+    expressions. Kinds in `HOURLY` are rebuilt by the hour.
+    """
+
+    kind: Kind
+    of: str
+    at: str
+    same: Sequence[str] = ()
+    where: str = "true"
+    word: str | None = None
+    items: str | None = None
+    took: str | None = None
+
+    def select(self, *, rebuilt: bool) -> str:
+        """Return a query of what the rows count for, as `COLUMNS`: in their minutes or, `rebuilt`, within :since and :until."""
+        grain = Grain.HOUR if self.kind in HOURLY else Grain.MINUTE
+        at = f"date_trunc('{grain}', {self.at}, 'UTC')" if rebuilt else self.at
+        where = f"{self.where} and {IN_PERIOD.format(at=self.at)}" if rebuilt else self.where
+        own = {"workload": "workload", "word": self.word, "items": self.items, "n": "n"}
+        own |= {name: name for name in self.same}
+        keys = [name for name in KEYS if own.get(name)]
+        sums = [name for name in ("n", *SUMS) if own.get(name)]
+        each = [f"{at} as at"]
+        for name in keys:
+            each.append(
+                f"{own[name]} {BYTES if rebuilt and KEYS[name] == 'text' else ''} as {name}"
+            )
+        if self.took is not None:
+            each.append(f"{self.took} as bucket")
+        by = ", ".join(str(place + 1) for place in range(len(each)))
+        each += [f"{_added(name, own[name])} as {name}" for name in sums]
+        each += [f"{way}({name}) as {name}" for name, way in MOMENTS.items() if name in self.same]
+        told = ["at", *(name if name in keys else f"null::{KEYS[name]}" for name in KEYS)]
+        told.append(f"'{self.kind}'::text")
+        added = _added if self.took is not None else lambda _, value: value
+        told += [added(name, name) if name in sums else "0" for name in ("n", *SUMS)]
+        told += [name if name in self.same else "null::timestamptz" for name in MOMENTS]
+        together = f"group by {', '.join(['at', *keys])}"
+        if self.took is None:
+            told, together = [*told, "null::int[]", "null::bigint[]"], ""
+        else:
+            told += ["array_agg(bucket)", "array_agg(n)"]
+        return f"""
+  select {", ".join(told)}
+    from (select {", ".join(each)}
+            from {self.of} where {where} group by {by}) each {together}"""
+
+
+def _added(name: str, value: str | None) -> str:
+    return f"sum({value})::bigint" if name in ("n", *WHOLE) else f"sum({value})"
+
+
+TRY = ("version_id", "lane", "purpose")
+SPENT = ("items", "usd", "bound_usd", *COSTS, *TOKENS)
+COUNTS = (
+    Count(Kind.ROUTE, "routed", "decided_at", ("version_id", "lane", *COSTS), word="reason"),
+    Count(Kind.ATTEMPT, "tried", "ended_at", (*TRY, *SPENT), word="outcome"),
+    Count(
+        Kind.TRY,
+        "tried",
+        "received_at",
+        (*TRY, *SPENT, "first_at", "last_at"),
+        word="outcome",
+    ),
+    Count(Kind.BUFFER, "tried", "ended_at", TRY, "waited is not null", took="waited"),
+    Count(
+        Kind.GATHERED,
+        "tried",
+        "ended_at",
+        TRY,
+        "gathered is not null",
+        word="left_because",
+        took="gathered",
+    ),
+    Count(Kind.CALL, "billed", "billed_at", ("lane", "purpose", "items", "usd", *TOKENS)),
+    Count(Kind.RESULT, "given", "created_at", ("version_id", "lane"), word="standing", took="took"),
+    Count(
+        Kind.ANSWER, "given", "received_at", ("version_id", "lane"), word="standing", took="took"
+    ),
+    Count(Kind.AGREEMENT, "compared", "created_at", ("version_id", "items")),
+    Count(Kind.COMPARED, "compared", "received_at", ("version_id", "items"), "generation = 0"),
+    Count(Kind.CORRECTION, "corrected", "corrected_at", ("version_id",)),
+    Count(Kind.ITEM, "stood", "received_at", ("lane", "items", *COSTS), word="word"),
+    Count(Kind.ASKED, "asked", "received_at", ("lane", "consumer", *COSTS), word="reason"),
+    Count(Kind.URGENT, "asked", "received_at", where="urgent"),
+    Count(
+        Kind.DUE,
+        "asked",
+        "received_at",
+        where="due_in is not null",
+        took="lanes.figure_bucket(due_in)",
+    ),
+    Count(
+        Kind.FIRST,
+        "answered",
+        "received_at",
+        ("lane", "consumer"),
+        took="lanes.figure_bucket(took)",
+    ),
+    Count(
+        Kind.READ,
+        "taken",
+        "received_at",
+        ("consumer",),
+        "read_in is not null",
+        items="case when read_in <= interval '1 minute' then n else 0 end",
+        took="lanes.figure_bucket(read_in)",
+    ),
+    Count(Kind.DEADLINE, "decided", "decided_at", ("lane", "items"), word="reason"),
+)
+
+
+def counted(*relations: str, rebuilt: bool = False) -> str:
+    """Return a query, as `COLUMNS`, of everything that the rows of these relations, or of all, count for."""
+    return "\n  union all".join(
+        each.select(rebuilt=rebuilt) for each in COUNTS if not relations or each.of in relations
+    )
+
+
+# The route in force at a moment, or else the first.
+ROUTE_AT = """(
+      select r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
+       where {of}
+       order by r.decided_at > {at}, case when r.decided_at > {at} then r.id else -r.id end limit 1) r"""
+
+# Relations that are made alike of others: of `routes`, `tries`, `responses` and `results` as their tables have them (tries
+# and results with workload and received_at of their item), and of `ends`: due items that were answered or failed.
+MADE = {
+    "routed": """routed as (
+    select r.decided_at, v.workload, r.version_id, r.lane, r.reason, r.n, r.realtime_usd, r.batch_usd
+      from (select date_trunc('minute', r.decided_at, 'UTC') as decided_at, r.version_id, r.lane, r.reason, count(*) as n,
+                   sum(r.realtime_usd) as realtime_usd, sum(r.batch_usd) as batch_usd
+              from routes r group by 1, 2, 3, 4) r
+     cross join lateral (select v.workload from lanes.version v where v.id = r.version_id offset 0) v)""",
+    # a valid try is held against what the route in force when it ended had said
+    "tried": f"""tried as materialized (
+    select date_trunc('minute', a.ended_at, 'UTC') as ended_at, date_trunc('minute', a.received_at, 'UTC') as received_at,
+           a.workload, a.version_id, a.lane, a.purpose, a.outcome,
+           case when a.lane = 'realtime' and a.purpose = 'answer' and a.message_id is not null
+                then lanes.figure_bucket(a.started_at - a.received_at) end as waited,
+           a.left_because, case when a.gathered_ms is not null
+                                then lanes.figure_bucket(a.gathered_ms * interval '1 millisecond') end as gathered,
+           count(*) as n, count(*) filter (where a.shown) as items, sum(a.cost_usd) as usd, sum(a.bound_usd) as bound_usd,
+           coalesce(sum(r.realtime_usd), 0) as realtime_usd, coalesce(sum(r.batch_usd), 0) as batch_usd,
+           sum(a.input_tokens) as input, sum(a.output_tokens) as output, sum(a.cache_read_tokens) as cached,
+           sum(a.cache_write_tokens) as written, min(a.started_at) as first_at, max(a.ended_at) as last_at
+      from tries a left join lateral {
+        ROUTE_AT.format(of="r.item_id = a.item_id and a.outcome = 'valid'", at="a.ended_at")
+    } on true
+     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)""",
+    "billed": """billed as (
+    select date_trunc('minute', billed_at, 'UTC') as billed_at, workload, lane, purpose, 1 as n, items, cost_usd as usd,
+           input_tokens as input, output_tokens as output, cache_read_tokens as cached, cache_write_tokens as written
+      from responses)""",
+    "given": """given as materialized (
+    select date_trunc('minute', r.created_at, 'UTC') as created_at, date_trunc('minute', r.received_at, 'UTC') as received_at,
+           r.workload, r.version_id, r.lane, r.standing, lanes.figure_bucket(r.created_at - r.received_at) as took,
+           count(*) as n
+      from results r where r.generation = 0 group by 1, 2, 3, 4, 5, 6, 7)""",
+    # `overdue` means due before it arrived: a route's reason also covers items that became due before they were routed
+    "decided": f"""decided as (
+    select date_trunc('minute', e.at, 'UTC') as decided_at, e.workload, r.lane, e.n,
+           case when e.answered_at <= e.due_at then e.n else 0 end as items,
+           case when e.due_at <= e.received_at then 'overdue' when r.reason = 'overdue' then 'deadline'
+                else r.reason end as reason
+      from ends e cross join lateral {ROUTE_AT.format(of="r.item_id = e.item_id", at="e.at")})""",
+}
+_PIECE = re.compile(r"\{(columns|made|counted)((?: \w+)*)\}")
+
+
+def filled_in(sql: str) -> str:
+    """Return SQL with `{columns}`, `{made NAME}` and `{counted NAMES}` replaced by what they name."""
+
+    def piece(found: re.Match[str]) -> str:
+        names = found[2].split()
+        match found[1]:
+            case "columns":
+                return COLUMNS
+            case "made":
+                return MADE[names[0]]
+            case _:
+                return counted(*names).strip()
+
+    return _PIECE.sub(piece, sql)
