@@ -1,5 +1,7 @@
 """The glossary as types: lanes, states, standings and reasons, one word for one thing."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -176,3 +178,12 @@ OUTSIDE_BATCHES = (WorkState.READY, WorkState.CLAIMED)  # open, and no batch own
 UNCLAIMED = (WorkState.READY, WorkState.SUBMITTED)  # open, and no drain has it: it may change lanes
 FINISHED_WORK = (WorkState.DONE, WorkState.FAILED, WorkState.CANCELED)
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)  # work that can move its item
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who decided something, why, and when."""
+
+    who: str
+    why: str
+    now: datetime

@@ -28,7 +28,7 @@ from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
 from lanes.store.signals import RoleLock, holder_exists
-from lanes.words import RolloutState
+from lanes.words import RolloutState, Signature
 from tasks.approval import is_asking, withdraw
 from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
@@ -286,10 +286,8 @@ async def _start(db: Database, wanted: RolloutOrder, run_id: UUID) -> Rollout:
             playbook,
             name=wanted.workload,
             consumer=wanted.consumer,
-            who=wanted.who,
-            why=wanted.why,
+            by=Signature(wanted.who, wanted.why, run.now),
             run_id=run_id,
-            now=run.now,
         )
 
 

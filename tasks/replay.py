@@ -10,6 +10,7 @@ from lanes.report import replay as report
 from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.replays import promotions, replays
+from lanes.words import Signature
 from tasks.asking import ask_for_run
 
 # no caller waits for this run, and without the request its work would wait for the night
@@ -39,9 +40,7 @@ async def begin_replay(
             version_no=version_no,
             first=first,
             last=last,
-            who=who,
-            why=why,
-            now=run.now,
+            by=Signature(who, why, run.now),
         )
     get_run_logger().info(
         "%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from lanes.rollouts.playbook import Playbook, parse
 from lanes.rollouts.rollout import Rollout
 from lanes.store.rollouts import rollout_moves
+from lanes.words import Signature
 from tests.conftest import NOON
 
 NAME = "batch-to-realtime"
@@ -60,8 +61,6 @@ def begin(
         book or playbook(),
         name="letters",
         consumer=consumer,
-        who="ada",
-        why="trial",
+        by=Signature("ada", "trial", now),
         run_id=None,
-        now=now,
     )

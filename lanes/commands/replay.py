@@ -22,7 +22,7 @@ from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.replays import promotions, replays
 from lanes.units import counted, usd
-from lanes.words import ReplayState
+from lanes.words import ReplayState, Signature
 
 DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
 
@@ -75,7 +75,7 @@ def replay(
                 tell(said, asdict(seen), as_json=as_json)
                 return
             who = getpass.getuser()
-            begun = replays.begin(connection, workload, **which, who=who, why=why, now=now)
+            begun = replays.begin(connection, workload, **which, by=Signature(who, why, now))
         whole = _read_whole(pool, begun)
     asked = depart and _ask_to_depart(workload)
     said = (

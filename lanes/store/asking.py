@@ -6,14 +6,17 @@ A command that only reads starts in half the time without SQLAlchemy.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lanes import json_data
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 CLOCK = "select clock_timestamp() as now"
 NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as in SQLAlchemy: a cast is none
@@ -35,6 +38,13 @@ def through(connection: "Connection") -> Ask:
         return connection.execute(text(question), given).all()
 
     return ask
+
+
+def read_as(kind: type[T], row: Any, **others: Any) -> T:
+    """Return a dataclass of a row, whose columns are called as its fields; `others` are fields that are read otherwise."""
+    of: Any = kind  # no type says that a class is a dataclass
+    names = (each.name for each in fields(of) if each.name not in others)
+    return kind(**{name: getattr(row, name) for name in names if hasattr(row, name)}, **others)
 
 
 def clock(ask: Ask) -> datetime:

@@ -27,6 +27,7 @@ from lanes.promises.incident import (
     Severity,
 )
 from lanes.store import outbox
+from lanes.store.asking import read_as
 from lanes.store.literals import is_
 from lanes.store.outbox import EventOut
 from lanes.store.tables import incident, slack_post
@@ -344,29 +345,7 @@ def _open() -> ColumnElement[bool]:
 
 def read_incident(row: Any) -> Incident:
     """Return the incident of a row."""
-    return Incident(
-        row.id,
-        str(row.uid),
-        row.promise,
-        row.workload,
-        row.subject,
-        row.severity,
-        row.state,
-        row.value,
-        row.limit_value,
-        row.samples,
-        row.unit,
-        row.sentence,
-        row.opened_at,
-        row.updated_at,
-        row.resolved_at,
-        row.why,
-        row.opened_value,
-        row.flow_run_id,
-        row.block_id,
-        row.briefing,
-        row.parent_id,
-    )
+    return read_as(Incident, row, uid=str(row.uid))
 
 
 def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:

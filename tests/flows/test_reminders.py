@@ -10,6 +10,7 @@ from lanes.rollouts.rollout import Approval, AskApproval, Rollout
 from lanes.slack.messenger import Bot, Messenger, Webhook
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.words import Signature
 from tasks.deliver import remind, tell
 from tests.conftest import later
 from tests.examples import publish
@@ -52,10 +53,8 @@ async def asks(clock: ClockedDatabase) -> Rollout:
         playbook(step(100, approval=True)),
         name="letters",
         consumer=None,
-        who="ada",
-        why="trial",
+        by=Signature("ada", "trial", later()),
         run_id=RUN,
-        now=later(),
     )
     await clock.run(
         rollout_moves.apply, begun, AskApproval("every gate passed at 100 %"), [], now=later()

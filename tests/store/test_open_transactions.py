@@ -22,7 +22,7 @@ from lanes.store.rollouts import rollout_moves, steering
 from lanes.store.settling import decisions, outcomes, results, retries
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
-from lanes.words import Lane, Outcome
+from lanes.words import Lane, Outcome, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import playbook, step
@@ -357,10 +357,8 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
                 playbook(step(50)),
                 name="letters",
                 consumer=None,
-                who="ada",
-                why="",
+                by=Signature("ada", "", NOON),
                 run_id=None,
-                now=NOON,
             )
             replays.begin(
                 operator,
@@ -368,9 +366,7 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
                 version_no=None,
                 first=None,
                 last=None,
-                who="ada",
-                why="",
-                now=NOON,
+                by=Signature("ada", "", NOON),
             )
         with unwilling(pool) as lanes:
             admit(lanes, "new", now=NOON)
@@ -452,7 +448,7 @@ def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None
         admit(setup, "held", "free", now=NOON)
         route(setup, now=NOON)
         of = replays.begin(
-            setup, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+            setup, "letters", version_no=None, first=None, last=None, by=Signature("ada", "", NOON)
         )
     with pool.connect() as caller, pool.begin() as reader:
         cancels(caller)

@@ -11,6 +11,7 @@ from lanes.batch.departure import OutstandingWork
 from lanes.errors import UnknownWorkload
 from lanes.ids import BatchId, VersionId
 from lanes.store import outbox
+from lanes.store.asking import read_as
 from lanes.store.literals import is_, is_none_of
 from lanes.store.outbox import EventOut
 from lanes.store.states import is_open_work
@@ -36,24 +37,7 @@ def with_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
 
 def open_batch(row: Any) -> OpenBatch:
     """Read a row of `with_doubts`."""
-    return OpenBatch(
-        id=row.id,
-        nonce=row.nonce,
-        account=row.account,
-        workload=row.workload,
-        version_id=row.version_id,
-        model=row.model,
-        state=row.state,
-        requests=row.requests,
-        items=row.items,
-        provider_batch_id=row.provider_batch_id,
-        intended_at=row.intended_at,
-        submitted_at=row.submitted_at,
-        create_ended_at=row.create_ended_at,
-        unproved=row.unproved,
-        unknown_since=row.unknown_since,
-        cancel_at=row.cancel_at,
-    )
+    return read_as(OpenBatch, row)
 
 
 def announce(

@@ -1,6 +1,8 @@
 """Measurements that promises are judged by; `lanes.promises` says what they mean."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 
@@ -16,11 +18,13 @@ from lanes.promises.batches import JUDGED_FOR, BatchProgress, WaitingBatchWork
 from lanes.promises.deadlines import MISSED_WITHIN, DueCounts
 from lanes.promises.judge import PromiseMeasurements
 from lanes.settling.attempts import UNANSWERABLE
+from lanes.store.asking import read_as
 from lanes.store.figures import due
 from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
+T = TypeVar("T")
 FREED_WITHIN = timedelta(days=2)  # after a refusal, waiting batch work departs within a day
 SOON = timedelta(minutes=1)  # an upper bound of now: generic plans expect few rows in a range
 
@@ -199,8 +203,6 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "failed_since": now - FAILED_FOR,
         "fell_back_since": now - FELL_BACK_WITHIN,
     }
-    missed = {"now": now, "since": now - MISSED_WITHIN}
-    batches = connection.execute(text(BATCHES), at).mappings()
     spent = budgets.statuses(connection, now=now)
     of_consumers = [
         each.budget for each in spent if each.is_used_up and each.budget.consumer is not None
@@ -211,19 +213,20 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "unpaid_workloads": [each.workload for each in of_consumers],
         "unpaid_consumers": [each.consumer for each in of_consumers],
     }
+
+    def read(kind: type[T], query: str, given: Mapping[str, Any] = at) -> list[T]:
+        return [read_as(kind, row) for row in connection.execute(text(query), given)]
+
     return PromiseMeasurements(
-        batches=[BatchProgress(**{**row, "state": BatchState(row["state"])}) for row in batches],
-        realtime=[
-            RealtimeFigures(**row) for row in connection.execute(text(REALTIME), at).mappings()
+        batches=[
+            read_as(BatchProgress, row, state=BatchState(row.state))
+            for row in connection.execute(text(BATCHES), at)
         ],
-        waiting=[
-            WaitingBatchWork(**row) for row in connection.execute(text(WAITING), unpaid).mappings()
-        ],
-        settled=[RecentItems(**row) for row in connection.execute(text(SETTLED), at).mappings()],
-        failed=[RecentItems(**row) for row in connection.execute(text(FAILED), at).mappings()],
-        due=[
-            DueCounts(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()
-        ],
+        realtime=read(RealtimeFigures, REALTIME),
+        waiting=read(WaitingBatchWork, WAITING, unpaid),
+        settled=read(RecentItems, SETTLED),
+        failed=read(RecentItems, FAILED),
+        due=read(DueCounts, due.BY_WORKLOAD, {"now": now, "since": now - MISSED_WITHIN}),
         budgets=spent,
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
     )

@@ -1,12 +1,13 @@
 """The status of budgets in their periods."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from lanes.ids import BudgetId
 from lanes.money.budget import Budget, BudgetStatus, Period
-from lanes.store.asking import Ask
+from lanes.store.asking import Ask, read_as
 
 STATUS = """
 select budget_id, workload, consumer, period, zone, began_at, ends_at, spent_usd, unknown_usd, calls_usd, batches_usd, soft_usd,
@@ -37,21 +38,7 @@ def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetI
 
 def _status(row: Any) -> BudgetStatus:
     """Read a row of `lanes.budgets_at`."""
-    of = Budget(
-        row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd
-    )
-    refused = (
-        (row.refused_at, row.refused_usd)
-        if row.refused_at is not None and row.refused_at >= row.began_at
-        else ()
-    )
-    return BudgetStatus(
-        of,
-        row.began_at,
-        row.ends_at,
-        row.spent_usd,
-        row.unknown_usd,
-        row.calls_usd,
-        row.batches_usd,
-        *refused,
-    )
+    status = read_as(BudgetStatus, row, budget=read_as(Budget, row, period=Period(row.period)))
+    if row.refused_at is not None and row.refused_at >= row.began_at:
+        return status
+    return replace(status, refused_at=None, refused_usd=None)

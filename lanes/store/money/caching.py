@@ -20,7 +20,7 @@ from lanes.money.caching import (
 )
 from lanes.money.cost import shared_tokens
 from lanes.store import asking
-from lanes.store.asking import Ask
+from lanes.store.asking import Ask, read_as
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -177,17 +177,7 @@ def _written(
 
 
 def _caching(row: Any) -> CachingDecision:
-    return CachingDecision(
-        Marks(row.marks),
-        row.why,
-        row.pays_from,
-        row.since,
-        row.decided_at,
-        row.hit_rate,
-        row.calls,
-        row.losses,
-        row.again_at,
-    )
+    return read_as(CachingDecision, row, marks=Marks(row.marks))
 
 
 def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavings]:

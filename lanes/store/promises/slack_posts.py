@@ -31,6 +31,7 @@ from lanes.promises.incident import (
     Reminder,
     SlackPost,
 )
+from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
 from lanes.store.tables import incident, slack_post
@@ -69,16 +70,7 @@ def all_of_them() -> Select[Any]:
 
 def read_post(row: Any) -> SlackPost:
     """Return the post of a row of `all_of_them`."""
-    return SlackPost(
-        read_incident(row),
-        row.channel,
-        row.ts,
-        row.posted_state,
-        row.posted_severity,
-        row.posted_at,
-        row.unsure,
-        row.attempts,
-    )
+    return read_as(SlackPost, row, incident=read_incident(row))
 
 
 def _is_outdated(now: datetime) -> ColumnElement[bool]:

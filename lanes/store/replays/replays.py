@@ -24,6 +24,7 @@ from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
 from lanes.packing import HISTORY_FRAME_CHARS
 from lanes.replays.replay import Generation, Preview
+from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
@@ -32,7 +33,7 @@ from lanes.store.states import is_open_work
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import workloads
 from lanes.units import counted
-from lanes.words import Lane, Purpose, ReplayState, WorkState
+from lanes.words import Lane, Purpose, ReplayState, Signature, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 1000  # items that get their work in one transaction
@@ -92,9 +93,7 @@ def begin(
     version_no: int | None,
     first: int | None,
     last: int | None,
-    who: str,
-    why: str,
-    now: datetime,
+    by: Signature,
 ) -> Generation:
     """Return the workload's open replay: a new one, or an equal one whose reader is gone.
 
@@ -103,7 +102,7 @@ def begin(
             or another replay is open.
     """
     workloads.lock(connection, name)
-    by = _version(connection, name, version_no)
+    version_ = _version(connection, name, version_no)
     present = find(connection, name, states=OPEN_STATES)
     if present is not None:
         alike = (
@@ -139,14 +138,14 @@ def begin(
         insert(generation).values(
             workload=name,
             number=number.scalar_subquery(),
-            version_id=by.id,
+            version_id=version_.id,
             state=ReplayState.RUNNING,
             from_position=first,
             to_position=last,
             cursor_position=first - 1,
-            who=who,
-            why=why,
-            created_at=now,
+            who=by.who,
+            why=by.why,
+            created_at=by.now,
         )
     )
     begun = find(connection, name, states=OPEN_STATES)
@@ -247,21 +246,7 @@ def _generations() -> Select[Any]:
 
 
 def _generation(row: Any) -> Generation:
-    return Generation(
-        row.id,
-        row.workload,
-        row.number,
-        row.version_id,
-        row.version_no,
-        row.state,
-        row.from_position,
-        row.to_position,
-        row.cursor_position,
-        row._mapping[generation.c["items"]],
-        row.who,
-        row.why,
-        row.created_at,
-    )
+    return read_as(Generation, row, version=row.version_no)
 
 
 def _stream(name: str, after: int, last: int) -> Select[ItemId, int | None]:

@@ -19,7 +19,7 @@ from lanes.report.figures import (
 )
 from lanes.routing.capacity import Limit, LimitKind, Need, WaitingItems, drain_time_s
 from lanes.routing.lane_rules import MAY_WAIT
-from lanes.store.asking import Ask
+from lanes.store.asking import Ask, read_as
 from lanes.store.money import sharing as sizes
 from lanes.words import Lane
 
@@ -50,13 +50,12 @@ select * from lanes.rollout where state in ('running', 'waiting_approval') or en
 def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
     """Every open incident, newest first, and then the newest `most` of those that were opened since then and ended."""
     return [
-        Incident(
-            **row._asdict()
-            | {
-                "promise": Promise(row.promise),
-                "severity": Severity(row.severity),
-                "state": IncidentState(row.state),
-            }
+        read_as(
+            Incident,
+            row,
+            promise=Promise(row.promise),
+            severity=Severity(row.severity),
+            state=IncidentState(row.state),
         )
         for row in ask(INCIDENTS, since=since, most=most)
     ]
@@ -64,10 +63,7 @@ def incidents(ask: Ask, since: datetime, *, most: int) -> list[Incident]:
 
 def circuits(ask: Ask) -> list[CircuitFigures]:
     """Those that are not closed."""
-    return [
-        CircuitFigures(**row._asdict() | {"state": CircuitState(row.state)})
-        for row in ask(CIRCUITS)
-    ]
+    return [read_as(CircuitFigures, row, state=CircuitState(row.state)) for row in ask(CIRCUITS)]
 
 
 def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
@@ -224,7 +220,7 @@ select r.workload, count(*) as items, count(*) filter (where r.answered_at <= r.
 
 def rescues(ask: Ask, *, since: datetime, now: datetime) -> list[RescueFigures]:
     """Of the items that were rescued since then, by workload: of the newest `MOST_RESCUED`."""
-    return [RescueFigures(**row._asdict()) for row in ask(RESCUED, since=since, now=now)]
+    return [read_as(RescueFigures, row) for row in ask(RESCUED, since=since, now=now)]
 
 
 MOST_SHED = 1_000  # of the newest: enough to say how long they take

@@ -1,6 +1,7 @@
 """Moves of a rollout: each writes row, split, log and event in one transaction. The row is the truth."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
@@ -25,6 +26,7 @@ from lanes.rollouts.rollout import (
     Happened,
     Hold,
     HoldReason,
+    LogEntry,
     Move,
     RollBack,
     Rollout,
@@ -37,7 +39,7 @@ from lanes.store.outbox import EventOut
 from lanes.store.rollouts.rollouts import find, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads
-from lanes.words import RolloutState
+from lanes.words import RolloutState, Signature
 
 WORTH_TELLING = (HoldReason.INCONCLUSIVE, HoldReason.ERROR, HoldReason.INCIDENT)
 
@@ -48,10 +50,8 @@ def start(
     *,
     name: str,
     consumer: str | None,
-    who: str,
-    why: str,
+    by: Signature,
     run_id: UUID | None,
-    now: datetime,
 ) -> Rollout:
     """Open a rollout of workload `name` and put the share of its first step in force.
 
@@ -91,13 +91,13 @@ def start(
             consumer=consumer,
             state=RolloutState.RUNNING,
             step=first,
-            step_started_at=now,
+            step_started_at=by.now,
             routes_before=_newest_route(connection),
             share_before=share,
             inherited_before=consumer is not None and not splits.has_own(name, consumer),
-            started_by=who,
-            why=why,
-            started_at=now,
+            started_by=by.who,
+            why=by.why,
+            started_at=by.now,
             flow_run_id=run_id,
             entered=playbook.passed_over(first) is None,
         )
@@ -105,8 +105,8 @@ def start(
     ).one()
     begun = rollout_of(row)
     if begun.entered:
-        _set_share(connection, begun, begun.basis_points, who=who, why=why, now=now)
-    _tell(connection, begun, Happened.STARTED, begun.basis_points, who=who, why=why, now=now)
+        _set_share(connection, begun, begun.basis_points, by)
+    _tell(connection, begun, Happened.STARTED, begun.basis_points, by)
     return begun
 
 
@@ -117,69 +117,31 @@ def apply(
     if _locked(connection, seen) is None:
         return False
     _record(connection, seen, judged, always=not isinstance(move, Hold), now=now)
-    playbook = f"playbook {seen.playbook.name}"
-    who = seen.approval.who if seen.approval is not None else playbook
+    by = _of_playbook(seen, move.why, now)
+    approved = by if seen.approval is None else replace(by, who=seen.approval.who)
     match move:
-        case Hold(reason, why):
-            _hold(connection, seen, reason, why, now)
-        case Advance(why):
-            following = seen.playbook.steps[seen.step + 1]
+        case Hold(reason):
+            _hold(connection, seen, reason, by)
+        case Advance():
+            points = seen.playbook.steps[seen.step + 1].basis_points
             _begin_step(connection, seen, now, step=seen.step + 1)
-            _set_share(connection, seen, following.basis_points, who=who, why=why, now=now)
-            moved = find(connection, seen.id)
-            _tell(
-                connection,
-                moved,
-                Happened.STEPPED,
-                following.basis_points,
-                who=who,
-                why=why,
-                now=now,
-            )
-        case Enter(why):
+            _set_share(connection, seen, points, approved)
+            _tell(connection, find(connection, seen.id), Happened.STEPPED, points, approved)
+        case Enter():
+            points = seen.now_at.basis_points
             _begin_step(connection, seen, now, entered=True)
-            _set_share(connection, seen, seen.now_at.basis_points, who=who, why=why, now=now)
-            _tell(
-                connection,
-                find(connection, seen.id),
-                Happened.STEPPED,
-                seen.now_at.basis_points,
-                who=who,
-                why=why,
-                now=now,
-            )
+            _set_share(connection, seen, points, approved)
+            _tell(connection, find(connection, seen.id), Happened.STEPPED, points, approved)
         case AskApproval(why):
-            _write(
-                connection,
-                seen,
-                state=RolloutState.WAITING_APPROVAL,
-                holds=HoldReason.APPROVAL,
-                asked=seen.asked + 1,
-                asked_at=now,
-            )
-            _tell(
-                connection,
-                seen,
-                Happened.APPROVAL_ASKED,
-                seen.basis_points,
-                who=playbook,
-                why=why,
-                now=now,
-            )
+            state, holds = RolloutState.WAITING_APPROVAL, HoldReason.APPROVAL
+            _write(connection, seen, state=state, holds=holds, asked=seen.asked + 1, asked_at=now)
+            _tell(connection, seen, Happened.APPROVAL_ASKED, seen.basis_points, by)
             incidents.open(connection, _waits(seen, why, timedelta(0)), now=now)
-        case RollBack(why):
-            _take_back(connection, seen, RolloutState.ROLLED_BACK, who=playbook, why=why, now=now)
-        case Finish(why):
+        case RollBack():
+            _take_back(connection, seen, RolloutState.ROLLED_BACK, by)
+        case Finish():
             _write(connection, seen, state=RolloutState.FINISHED, holds=None, ended_at=now)
-            _tell(
-                connection,
-                seen,
-                Happened.FINISHED,
-                seen.now_at.basis_points,
-                who=who,
-                why=why,
-                now=now,
-            )
+            _tell(connection, seen, Happened.FINISHED, seen.now_at.basis_points, approved)
         case _:
             assert_never(move)
     return True
@@ -190,25 +152,24 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
     present = _locked(connection, seen)
     if present is None or present.state is not RolloutState.WAITING_APPROVAL:
         return False
-    points, who, why = seen.basis_points, answer.who, answer.why
+    points, by = seen.basis_points, Signature(answer.who, answer.why, now)
     if answer.approved:
         _write(
             connection,
             seen,
             state=RolloutState.RUNNING,
             holds=None,
-            approved_by=who,
-            approved_why=why,
+            approved_by=by.who,
+            approved_why=by.why,
             approved_at=now,
             asked_at=None,
         )
-        _tell(connection, seen, Happened.APPROVED, points, who=who, why=why, now=now)
-        _answered(connection, seen, f"Approved by {who}: {why}", now)
+        _tell(connection, seen, Happened.APPROVED, points, by)
+        _answered(connection, seen, f"Approved by {by.who}: {by.why}", now)
     else:
-        _tell(connection, seen, Happened.DECLINED, points, who=who, why=why, now=now)
-        _take_back(
-            connection, seen, RolloutState.ROLLED_BACK, who=who, why=f"declined: {why}", now=now
-        )
+        _tell(connection, seen, Happened.DECLINED, points, by)
+        declined = replace(by, why=f"declined: {by.why}")
+        _take_back(connection, seen, RolloutState.ROLLED_BACK, declined)
     return True
 
 
@@ -216,8 +177,8 @@ def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime)
     """Ask the question again under a new number, because the answer could not be used."""
     if _locked(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
-        points, who = seen.basis_points, f"playbook {seen.playbook.name}"
-        _tell(connection, seen, Happened.APPROVAL_ASKED, points, who=who, why=why, now=now)
+        by = _of_playbook(seen, why, now)
+        _tell(connection, seen, Happened.APPROVAL_ASKED, seen.basis_points, by)
 
 
 def hold(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
@@ -240,8 +201,12 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
         ActionRefused: it has none.
     """
     present = _locked_open(connection, name)
-    _take_back(connection, present, RolloutState.ABORTED, who=who, why=why, now=now)
+    _take_back(connection, present, RolloutState.ABORTED, Signature(who, why, now))
     return find(connection, present.id)
+
+
+def _of_playbook(of: Rollout, why: str, now: datetime) -> Signature:
+    return Signature(f"playbook {of.playbook.name}", why, now)
 
 
 def _locked_open(connection: Connection, name: str) -> Rollout:
@@ -295,20 +260,16 @@ def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: 
     )
 
 
-def _hold(
-    connection: Connection, seen: Rollout, holds: HoldReason, why: str, now: datetime
-) -> None:
+def _hold(connection: Connection, seen: Rollout, holds: HoldReason, by: Signature) -> None:
     """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
-        incidents.open(
-            connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now
-        )
+        waits = _waits(seen, _asked_why(connection, seen), by.now - seen.asked_at)
+        incidents.open(connection, waits, now=by.now)
     if seen.holds == holds or seen.state is RolloutState.WAITING_APPROVAL:
         return
     _write(connection, seen, holds=holds)
     if holds in WORTH_TELLING:
-        who = f"playbook {seen.playbook.name}"
-        _tell(connection, seen, Happened.HELD, seen.basis_points, who=who, why=why, now=now)
+        _tell(connection, seen, Happened.HELD, seen.basis_points, by)
 
 
 def _asked_why(connection: Connection, seen: Rollout) -> str:
@@ -341,27 +302,21 @@ def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -
     incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
 
 
-def _take_back(
-    connection: Connection, seen: Rollout, state: RolloutState, *, who: str, why: str, now: datetime
-) -> None:
-    _write(connection, seen, state=state, holds=None, ended_at=now, asked_at=None)
-    _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {why}", now)
+def _take_back(connection: Connection, seen: Rollout, state: RolloutState, by: Signature) -> None:
+    _write(connection, seen, state=state, holds=None, ended_at=by.now, asked_at=None)
+    _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {by.why}", by.now)
     if seen.inherited_before and seen.consumer is not None:
-        said = _said(seen, why)
-        workloads.inherit_split(
-            connection, seen.workload, seen.consumer, who=who, why=said, now=now
-        )
+        signed = {"who": by.who, "why": _said(seen, by.why)}
+        workloads.inherit_split(connection, seen.workload, seen.consumer, **signed, now=by.now)
     else:
-        _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
+        _set_share(connection, seen, seen.share_before, by)
     share = workloads.splits(connection).of(seen.workload, seen.consumer).basis_points
-    _tell(connection, seen, Happened(state), share, who=who, why=why, now=now)
+    _tell(connection, seen, Happened(state), share, by)
 
 
-def _set_share(
-    connection: Connection, of: Rollout, basis_points: int, *, who: str, why: str, now: datetime
-) -> None:
+def _set_share(connection: Connection, of: Rollout, basis_points: int, by: Signature) -> None:
     split = Split(of.workload, of.consumer, basis_points)
-    workloads.set_split(connection, split, who=who, why=_said(of, why), now=now)
+    workloads.set_split(connection, split, who=by.who, why=_said(of, by.why), now=by.now)
 
 
 def _said(of: Rollout, why: str) -> str:
@@ -369,27 +324,11 @@ def _said(of: Rollout, why: str) -> str:
 
 
 def _tell(
-    connection: Connection,
-    of: Rollout,
-    event: Happened,
-    basis_points: int,
-    *,
-    who: str,
-    why: str,
-    now: datetime,
+    connection: Connection, of: Rollout, event: Happened, basis_points: int, by: Signature
 ) -> None:
     """Write a line to the log, and the event `lanes.rollout.<event>` to the outbox."""
-    connection.execute(
-        insert(rollout_event).values(
-            rollout_id=of.id,
-            event=event,
-            step=of.asks_about,
-            basis_points=basis_points,
-            who=who,
-            why=why,
-            at=now,
-        )
-    )
+    line = LogEntry(event, of.asks_about, basis_points, by.who, by.why, by.now)
+    connection.execute(insert(rollout_event).values(rollout_id=of.id, **asdict(line)))
     payload = {
         "rollout_id": of.id,
         "playbook": of.playbook.name,
@@ -397,12 +336,11 @@ def _tell(
         "step": of.asks_about + 1,
         "steps": len(of.playbook.steps),
         "percent": basis_points / 100,
-        "who": who,
-        "why": why,
+        "who": by.who,
+        "why": by.why,
     }
-    outbox.add(
-        connection, [EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)], now=now
-    )
+    told = EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)
+    outbox.add(connection, [told], now=by.now)
 
 
 def _record(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, column, func, select, text
 
 from lanes.errors import AnswerEmptied
 from lanes.settling.listing import NoResult, ResultRequest, emptied
+from lanes.store.asking import read_as
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
 
@@ -49,16 +50,7 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
         return None
     if row.output is None:
         raise AnswerEmptied(emptied(workload, key))
-    return Result(
-        workload,
-        key,
-        row.output,
-        row.standing,
-        row.lane,
-        row.generation,
-        row.created_at,
-        row.settled_at is not None,
-    )
+    return read_as(Result, row, workload=workload, key=key, is_settled=row.settled_at is not None)
 
 
 STANDINGS = text("""
@@ -110,16 +102,7 @@ def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result
     }
     for row in connection.execute(TAKEN, taken):
         place, _ = answered[row.nth - 1]
-        found[place] = Result(
-            row.workload,
-            row.key,
-            row.output,
-            Standing(row.standing),
-            Lane(row.lane),
-            row.generation,
-            row.created_at,
-            row.is_settled,
-        )
+        found[place] = read_as(Result, row, standing=Standing(row.standing), lane=Lane(row.lane))
     return found
 
 

@@ -11,6 +11,7 @@ from lanes.settling.awaited import FollowedBatch, OpenCounts, OpenWork
 from lanes.settling.holds import Holds, Row
 from lanes.settling.story import ItemRecords
 from lanes.store import asking
+from lanes.store.asking import read_as
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import call_waits, circuits, limits
 from lanes.store.states import OPEN_WORK, UNROUTED_ITEM
@@ -146,15 +147,13 @@ def look(
         of = {"workload": workload, "keys": list(keys), "now": now}
         unrouted += connection.execute(UNROUTED, of).scalar_one()
         owed += [
-            OpenWork(
-                workload,
-                Lane(row.lane),
-                Purpose(row.purpose),
-                WorkState(row.state),
-                row.items,
-                row.batch_id,
-                row.rests,
-                row.paused,
+            read_as(
+                OpenWork,
+                row,
+                workload=workload,
+                lane=Lane(row.lane),
+                purpose=Purpose(row.purpose),
+                state=WorkState(row.state),
             )
             for row in connection.execute(OWED, of)
         ]
@@ -166,15 +165,5 @@ def look(
         }
     )
     rows = connection.execute(OUT, {"ids": ids}) if ids else ()
-    out = [
-        FollowedBatch(
-            row.id,
-            BatchState(row.state),
-            row.requests,
-            row.processed,
-            row.since,
-            row.expected_end_at,
-        )
-        for row in rows
-    ]
+    out = [read_as(FollowedBatch, row, state=BatchState(row.state)) for row in rows]
     return OpenCounts(unrouted, owed, out)

@@ -17,7 +17,7 @@ from lanes.store.doors import items
 from lanes.store.realtime import circuits
 from lanes.store.replays import replays
 from lanes.store.signals import Role, RoleLock, holder_exists
-from lanes.words import Lane
+from lanes.words import Lane, Signature
 from tasks import collect
 from tasks.connections import Connections
 from tasks.saving import end_lost_claims
@@ -212,7 +212,7 @@ def answered_again(connection: Connection) -> None:
     route(connection, now=NOON)
     save(connection, *map(tried, claim(connection)))
     begun = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+        connection, "letters", version_no=None, first=None, last=None, by=Signature("ada", "", NOON)
     )
     replays.read_some(connection, begun.id, now=NOON)
     _, waiting = submit(connection, letters)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from lanes.store.batch.deadlines import pressing, put_off
 from lanes.store.replays import replays
 from lanes.store.workload import workloads
-from lanes.words import Lane, Outcome
+from lanes.words import Lane, Outcome, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import claim, rows, save, tried
@@ -95,7 +95,7 @@ def test_a_replay_presses_nobody(connection: Connection) -> None:
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(days=1, minutes=1))
     route(connection, now=NOON)
     begun = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, who="w", why="y", now=NOON
+        connection, "letters", version_no=None, first=None, last=None, by=Signature("w", "y", NOON)
     )
     replays.read_some(connection, begun.id, now=NOON)
     assert pressing(connection, now=later(hours=23)) == []

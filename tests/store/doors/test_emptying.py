@@ -1,6 +1,7 @@
 """What items say is kept as long as their workload says; their keys, hashes and costs for ever."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from lanes.store.doors import emptying, history, items
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
 from lanes.store.settling import results, retries
-from lanes.words import Lane, Outcome
+from lanes.words import Lane, Outcome, Signature
 from lanes.workload import definition
 from tasks.tidy import empty_out
 from tests.conftest import NOON, later
@@ -148,11 +149,13 @@ def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(
     settle(connection, "c", now=later(days=30))
     assert empty(connection, before=later(days=1)) == 2
     newest = max(each.position for each in rows(connection, "item") if each.emptied_at is not None)
-    asked: dict[str, Any] = {"version_no": None, "last": None, "now": LATER}
-    for look in (replays.preview, lambda *of, **by: replays.begin(*of, **by, who="ada", why="")):
+    asked: dict[str, Any] = {"version_no": None, "last": None}
+    by = Signature("ada", "", LATER)
+    looks = (partial(replays.preview, now=LATER), partial(replays.begin, by=by))
+    for look in looks:
         with pytest.raises(ActionRefused, match=f"2 items.*replay from position {newest + 1} on"):
             look(connection, "letters", first=None, **asked)
-    begun = replays.begin(connection, "letters", first=newest + 1, **asked, who="ada", why="")
+    begun = replays.begin(connection, "letters", first=newest + 1, **asked, by=by)
     assert empty(connection, before=LATER) == 0, "an open replay reads what its items say"
     assert begun.from_position == newest + 1
 
@@ -219,7 +222,12 @@ def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_someth
     settle(connection, "a")
     settle(connection, "b", now=later(days=30))
     of = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=LATER
+        connection,
+        "letters",
+        version_no=None,
+        first=None,
+        last=None,
+        by=Signature("ada", "", LATER),
     )
     of = replays.read_some(connection, of.id, now=LATER)
     _, works = submit(connection, letters, now=LATER)

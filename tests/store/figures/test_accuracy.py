@@ -9,7 +9,7 @@ from lanes.json_data import why_unfit_label
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import outcomes
-from lanes.words import Lane
+from lanes.words import Lane, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claimed_item, row, rows, save, submit, tried
@@ -48,9 +48,7 @@ def replayed(connection: Connection, *, answer: dict[str, str]) -> None:
         version_no=None,
         first=None,
         last=None,
-        who="ada",
-        why="",
-        now=later(hours=1),
+        by=Signature("ada", "", later(hours=1)),
     )
     replays.read_some(connection, of.id, now=later(hours=1))
     version = publish(connection, now=NOON)

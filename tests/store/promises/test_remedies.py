@@ -18,7 +18,7 @@ from lanes.store.promises import recording
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import decisions, retries
 from lanes.store.workload import workloads
-from lanes.words import Lane
+from lanes.words import Lane, Signature
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.promises.test_endings import broken, look, state
@@ -78,9 +78,7 @@ def replays_and_promotes(connection: Connection, of: Incident) -> None:
         version_no=None,
         first=None,
         last=None,
-        who="ada",
-        why="test",
-        now=SOON,
+        by=Signature("ada", "test", SOON),
     )
     replays.read_some(connection, begun.id, now=SOON)
     batch_id, work = submit(connection, workloads.in_force(connection)[of.workload], now=SOON)

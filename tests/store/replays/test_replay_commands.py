@@ -11,7 +11,7 @@ from lanes import client
 from lanes.commands import replay as commands
 from lanes.errors import Refused, UnknownWorkload
 from lanes.store.replays import replays
-from lanes.words import Lane
+from lanes.words import Lane, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -95,7 +95,7 @@ def test_commands_speak_in_sentences_and_refuse_with_the_reason(
 def test_a_command_goes_on_with_a_replay_whose_reader_was_killed(
     pool: Engine, capsys: Told
 ) -> None:
-    asked = {"version_no": None, "first": None, "last": None, "who": "ada", "why": "", "now": NOON}
+    asked = {"version_no": None, "first": None, "last": None, "by": Signature("ada", "", NOON)}
     with pool.begin() as connection:
         begun = replays.begin(connection, "letters", **asked)
         replays.read_some(connection, begun.id, limit=1, now=NOON)

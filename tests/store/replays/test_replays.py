@@ -14,7 +14,7 @@ from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.replays.replay import Generation
 from lanes.store.doors import items
 from lanes.store.replays import promotions, replays
-from lanes.words import Lane, Outcome, ReplayState
+from lanes.words import Lane, Outcome, ReplayState, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -53,11 +53,10 @@ def begin(connection: Connection, **asked: Any) -> Generation:
         "version_no": None,
         "first": None,
         "last": None,
-        "who": "ada",
-        "why": "",
+        "by": Signature("ada", "", AT),
         **asked,
     }
-    return replays.begin(connection, "letters", now=AT, **wanted)
+    return replays.begin(connection, "letters", **wanted)
 
 
 def read(connection: Connection, of: Generation, limit: int = 2) -> Generation:
@@ -447,8 +446,9 @@ def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: En
         notes = publish(connection, "notes", now=NOON)
         admit(connection, "k", now=NOON, workload="notes")
         route(connection, now=NOON)
-        asked = {"version_no": None, "first": None, "last": None, "who": "ada", "why": ""}
-        of = replays.begin(connection, notes.workload, now=AT, **asked)
+        asked = {"version_no": None, "first": None, "last": None}
+        by = Signature("ada", "", AT)
+        of = replays.begin(connection, notes.workload, **asked, by=by)
     with ThreadPoolExecutor(1) as beside, pool.connect() as amending, pool.connect() as reading:
         items.amend(amending, Amendment("notes", "k", {"text": "late"}), door="client", now=AT)
         backend_id = backend(reading)

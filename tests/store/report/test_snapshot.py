@@ -23,7 +23,7 @@ from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_moves
 from lanes.store.routing import sheds
 from lanes.store.workload import workloads
-from lanes.words import Lane, Outcome, Verdict
+from lanes.words import Lane, Outcome, Signature, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
 from tests.rollouts import begin
@@ -269,9 +269,7 @@ def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
         version_no=None,
         first=None,
         last=None,
-        who="ada",
-        why="a test",
-        now=later(hours=1),
+        by=Signature("ada", "a test", later(hours=1)),
     )
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=2))
     assert [(each.applied, each.waiting) for each in seen.amendments] == [(1, 1)]

@@ -14,7 +14,7 @@ from lanes.store.doors import emptying, items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import listing
 from lanes.store.settling.listing import among, page, page_before, schemas
-from lanes.words import ItemState, Lane, Outcome
+from lanes.words import ItemState, Lane, Outcome, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -147,7 +147,7 @@ def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) ->
     version = publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
     again = replays.begin(
-        connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON
+        connection, "letters", version_no=None, first=None, last=None, by=Signature("ada", "", NOON)
     )
     replays.read_some(connection, again.id, now=NOON)
     batch_id, (work,) = submit(connection, version)

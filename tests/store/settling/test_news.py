@@ -10,7 +10,7 @@ from lanes.store.replays import promotions, replays
 from lanes.store.settling import news as news_
 from lanes.store.settling import results, retries
 from lanes.store.settling.news import News
-from lanes.words import Lane, Outcome
+from lanes.words import Lane, Outcome, Signature
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -165,9 +165,7 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
             version_no=None,
             first=None,
             last=None,
-            who="ada",
-            why="",
-            now=NOON,
+            by=Signature("ada", "", NOON),
         )
         replays.read_some(connection, again.id, now=NOON)
         batch_id, members = submit(connection, letters)
