@@ -11,23 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    JSON,
-    ColumnClause,
-    ColumnElement,
-    FromClause,
-    Select,
-    Table,
-    Text,
-    any_,
-    bindparam,
-    column,
-    func,
-    literal,
-    select,
-    true,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lanes import json_data
@@ -37,35 +21,38 @@ ROWS, ALIKE = "own", "alike"
 _ABSENT = object()
 
 
-def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
+def rows_of(table: sa.FromClause, rows: Sequence[Row]) -> sa.FromClause:
     """Return the rows as a table `given` with the columns of `table` that they name. Bytes are not supported."""
     return records(
-        [column(name, table.c[name].type) for name in rows[0]], literal(document_of(rows), Text)
+        [sa.column(name, table.c[name].type) for name in rows[0]],
+        sa.literal(document_of(rows), sa.Text),
     )
 
 
-def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
+def records(
+    columns: Sequence[sa.ColumnClause[Any]], document: sa.ColumnElement[str]
+) -> sa.FromClause:
     """Return a document as a table `given` with these columns; missing values are null."""
     return (
-        func.json_to_recordset(document.cast(JSON))
+        sa.func.json_to_recordset(document.cast(sa.JSON))
         .table_valued(*columns, name="given")
         .render_derived(with_types=True)
     )
 
 
-def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ...]]:
+def split_records(columns: Sequence[sa.ColumnClause[Any]]) -> sa.Select[*tuple[Any, ...]]:
     """Return the rows of the two documents of `split` with these columns; missing values are null."""
     each, alike = (
-        of(bindparam(name, type_=Text).cast(JSON))
+        of(sa.bindparam(name, type_=sa.Text).cast(sa.JSON))
         .table_valued(*columns, name=name)
         .render_derived(with_types=True)
-        for of, name in ((func.json_to_recordset, ROWS), (func.json_to_record, ALIKE))
+        for of, name in ((sa.func.json_to_recordset, ROWS), (sa.func.json_to_record, ALIKE))
     )
     both = (
-        func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
+        sa.func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name)
         for of in columns
     )
-    return select(*both).select_from(each.join(alike, true()))
+    return sa.select(*both).select_from(each.join(alike, sa.true()))
 
 
 def split(rows: Sequence[Row]) -> dict[str, str]:
@@ -103,12 +90,12 @@ def _plain(value: Any) -> Any:
             )
 
 
-def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:
+def insert_rows(table: sa.Table, rows: Sequence[Row]) -> Insert:
     """Return an insert of every row; it returns them in any order."""
     given = rows_of(table, rows)
-    return insert(table).from_select(list(rows[0]), select(*given.c))
+    return insert(table).from_select(list(rows[0]), sa.select(*given.c))
 
 
-def one_of(values: Sequence[Any] | set[Any], of: ColumnElement[Any]) -> ColumnElement[bool]:
+def one_of(values: Sequence[Any] | set[Any], of: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     """Match a column that holds one of the values, which travel as one array."""
-    return of == any_(literal(list(values), ARRAY(of.type, dimensions=1)))
+    return of == sa.any_(sa.literal(list(values), sa.ARRAY(of.type, dimensions=1)))

@@ -7,18 +7,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    CompoundSelect,
-    Connection,
-    Select,
-    delete,
-    or_,
-    select,
-    text,
-    true,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.store import signals
 from lanes.store.bulk import insert_rows, one_of
@@ -68,7 +57,7 @@ class OutboxTurn:
     after: timedelta = timedelta(0)
 
 
-def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) -> None:
+def add(connection: sa.Connection, events: Sequence[EventOut], *, now: datetime) -> None:
     """Add events, which are published after this transaction has committed, and wake the publishers."""
     if not events:
         return
@@ -86,7 +75,7 @@ def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) ->
 
 
 def take(
-    connection: Connection,
+    connection: sa.Connection,
     most: int,
     *,
     behind: Behind = NONE,
@@ -110,66 +99,66 @@ def take(
     if not timedelta(0) < after <= timedelta(seconds=most / PER_S):  # a clock was set back
         after = timedelta(0)
     until = now + (after or timedelta(seconds=len(rows) / PER_S))
-    ours = update(turns).where(turns.c.name == EVENTS)
+    ours = sa.update(turns).where(turns.c.name == EVENTS)
     connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
     return OutboxTurn(after=after) if after else OutboxTurn([_outgoing(row) for row in rows])
 
 
 @cache
-def _first(most: int) -> CompoundSelect[Any]:
+def _first(most: int) -> sa.CompoundSelect[Any]:
     return _both(most, NONE)
 
 
-def _both(most: int, behind: Behind) -> CompoundSelect[Any]:
+def _both(most: int, behind: Behind) -> sa.CompoundSelect[Any]:
     """Select up to `most` events of each kind; the first `most` of all are among them."""
-    return union_all(
+    return sa.union_all(
         urgent(most, behind).subquery().select(), answers(most, behind).subquery().select()
     )
 
 
-def urgent(most: int, behind: Behind = NONE) -> Select[Any]:
+def urgent(most: int, behind: Behind = NONE) -> sa.Select[Any]:
     """Select the first events other than answers without ack."""
     of, id_ = event_outbox.c.precedence, event_outbox.c.id
-    there = [or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
+    there = [sa.or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
     return (
-        select(event_outbox)
-        .where(text(f"precedence < {LAST}"), *there)
+        sa.select(event_outbox)
+        .where(sa.text(f"precedence < {LAST}"), *there)
         .order_by(of, id_)
         .limit(most)
     )
 
 
-def answers(most: int, behind: Behind = NONE) -> Select[Any]:
+def answers(most: int, behind: Behind = NONE) -> sa.Select[Any]:
     """Select the oldest answers without ack."""
-    there = event_outbox.c.id > behind[LAST] if LAST in behind else true()
+    there = event_outbox.c.id > behind[LAST] if LAST in behind else sa.true()
     return (
-        select(event_outbox)
+        sa.select(event_outbox)
         .where(event_outbox.c.precedence == LAST, there)
         .order_by(event_outbox.c.id)
         .limit(most)
     )
 
 
-def drop(connection: Connection, published: Sequence[Outgoing]) -> None:
+def drop(connection: sa.Connection, published: Sequence[Outgoing]) -> None:
     """Delete published events."""
     connection.execute(
-        delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id))
+        sa.delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id))
     )
 
 
-def leave(connection: Connection, *, publisher: str, now: datetime) -> None:
+def leave(connection: sa.Connection, *, publisher: str, now: datetime) -> None:
     """Let another publisher publish from now on."""
     ours = turns.c.name == EVENTS, turns.c.holder == publisher
-    connection.execute(update(turns).where(*ours).values(lease_until=now))
+    connection.execute(sa.update(turns).where(*ours).values(lease_until=now))
 
 
-def _turn(publisher: str, now: datetime) -> Select[Any]:
+def _turn(publisher: str, now: datetime) -> sa.Select[Any]:
     """Select the turn, unless another publisher has it or is taking it now."""
-    free = or_(
+    free = sa.or_(
         turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now
     )
     return (
-        select(turns.c.paced_until)
+        sa.select(turns.c.paced_until)
         .where(turns.c.name == EVENTS, free)
         .with_for_update(skip_locked=True)
     )

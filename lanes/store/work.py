@@ -8,31 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Integer,
-    Select,
-    Text,
-    all_,
-    and_,
-    any_,
-    bindparam,
-    case,
-    column,
-    exists,
-    func,
-    literal,
-    or_,
-    select,
-    text,
-    true,
-    union_all,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
 from lanes.ids import VersionId, WorkId
@@ -64,26 +40,28 @@ with held as (
 update lanes.work w set lease_until = :until from held where w.id = held.id
 returning w.id
 """
-_now = bindparam("now", type_=Moment)
-_but, _only = (bindparam(name, type_=ARRAY(BigInteger)) for name in ("but", "only"))  # versions
-_askable = work.c.version_id + 0 != all_(
+_now = sa.bindparam("now", type_=Moment)
+_but, _only = (
+    sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only")
+)  # versions
+_askable = work.c.version_id + 0 != sa.all_(
     _but
 )  # `+ 0`: without statistics, by which one version in use would be all or nothing
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
-    "workload": bindparam("of_workload", type_=ARRAY(Text)),
-    "places": bindparam("of_places", type_=ARRAY(Integer)),
-    "since": bindparam("of_since", type_=ARRAY(Moment)),
+    "workload": sa.bindparam("of_workload", type_=sa.ARRAY(sa.Text)),
+    "places": sa.bindparam("of_places", type_=sa.ARRAY(sa.Integer)),
+    "since": sa.bindparam("of_since", type_=sa.ARRAY(Moment)),
 }
 
 
-def ready_on(lane: Lane) -> ColumnElement[bool]:
+def ready_on(lane: Lane) -> sa.ColumnElement[bool]:
     """Match work that is ready on this lane; the state is a literal, so that a plan kept by the server knows it."""
-    return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
+    return sa.and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
 
 
-def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+def claimable(lane: Lane, now: datetime | sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
     """Match work that is ready on this lane and whose rest is over."""
-    return and_(ready_on(lane), work.c.ready_at <= now)
+    return sa.and_(ready_on(lane), work.c.ready_at <= now)
 
 
 @dataclass(frozen=True)
@@ -99,7 +77,7 @@ class WaitingWork:
 
 
 def waiting(
-    connection: Connection,
+    connection: sa.Connection,
     lane: Lane,
     *,
     since: Mapping[str, datetime] | None = None,
@@ -128,71 +106,75 @@ def waiting(
 
 
 @cache
-def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
+def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
     """Select the workloads with claimable work :now of no version of :but, with the version and rank of their most urgent.
 
     For each :of_workload, work is looked for from the rank :of_since on.
     """
-    heads = _table("heads", _LISTS, workload=Text(), since=Moment)
+    heads = _table("heads", _LISTS, workload=sa.Text(), since=Moment)
     here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
     head = (
-        select(work.c.rank_at, work.c.version_id)
+        sa.select(work.c.rank_at, work.c.version_id)
         .where(*here)
         .order_by(work.c.rank_at, work.c.id)
         .limit(1)
     )
     first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
-    urgent = head.where(text("work.urgent")).lateral(
+    urgent = head.where(sa.text("work.urgent")).lateral(
         "urgent"
     )  # by its own index, whatever was taken behind it
-    before = func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
-    limited = exists().where(budget.c.workload == workload.c.name, budget.c.hard_usd.is_not(None))
+    before = sa.func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
+    limited = sa.exists().where(
+        budget.c.workload == workload.c.name, budget.c.hard_usd.is_not(None)
+    )
     return (
-        select(
+        sa.select(
             workload.c.name,
-            case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
-            func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"),
+            sa.case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
+            sa.func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"),
             limited.label("limited"),
         )
         .outerjoin(heads, heads.c.workload == workload.c.name)
-        .outerjoin(first, true())
-        .outerjoin(urgent, true())
+        .outerjoin(first, sa.true())
+        .outerjoin(urgent, sa.true())
         .where(
             workload.c.paused_at.is_(None),
-            func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None),
+            sa.func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None),
         )
     )
 
 
 def _table(
-    name: str, given: Mapping[str, ColumnElement[Any]], **columns: TypeEngine[Any]
-) -> FromClause:
+    name: str, given: Mapping[str, sa.ColumnElement[Any]], **columns: TypeEngine[Any]
+) -> sa.FromClause:
     """Return lists as a table with those columns."""
-    named = (column(each, kind) for each, kind in columns.items())
+    named = (sa.column(each, kind) for each, kind in columns.items())
     return (
-        func.unnest(*(given[each] for each in columns))
+        sa.func.unnest(*(given[each] for each in columns))
         .table_valued(*named, name=name)
         .render_derived()
     )
 
 
-def _from(of: FromClause) -> ColumnElement[datetime]:
-    return func.coalesce(of.c.since, literal("-infinity", Text, literal_execute=True).cast(Moment))
+def _from(of: sa.FromClause) -> sa.ColumnElement[datetime]:
+    return sa.func.coalesce(
+        of.c.since, sa.literal("-infinity", sa.Text, literal_execute=True).cast(Moment)
+    )
 
 
 def most_urgent(
     lane: Lane,
     places: Mapping[str, int],
-    *only: ColumnElement[bool],
+    *only: sa.ColumnElement[bool],
     since: Mapping[str, datetime] | None = None,
     now: datetime,
-) -> Select[Any]:
+) -> sa.Select[Any]:
     """Select the most urgent work of each workload, locked; work locked by others is passed over."""
     given = _asked(places, since)
     return _urgent(
         lane,
-        {each: literal(given[each], kind.type) for each, kind in _LISTS.items()},
-        literal(now),
+        {each: sa.literal(given[each], kind.type) for each, kind in _LISTS.items()},
+        sa.literal(now),
         *only,
     )
 
@@ -207,13 +189,13 @@ def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> d
 
 def _urgent(
     lane: Lane,
-    given: Mapping[str, ColumnElement[Any]],
-    now: ColumnElement[datetime],
-    *only: ColumnElement[bool],
-) -> Select[*tuple[Any, ...]]:
-    asked = _table("asked", given, workload=Text(), places=Integer(), since=Moment)
+    given: Mapping[str, sa.ColumnElement[Any]],
+    now: sa.ColumnElement[datetime],
+    *only: sa.ColumnElement[bool],
+) -> sa.Select[*tuple[Any, ...]]:
+    asked = _table("asked", given, workload=sa.Text(), places=sa.Integer(), since=Moment)
     head = (
-        select(work.c.id, work.c.item_id, work.c.rank_at)
+        sa.select(work.c.id, work.c.item_id, work.c.rank_at)
         .where(
             work.c.workload == asked.c.workload,
             claimable(lane, now),
@@ -225,7 +207,7 @@ def _urgent(
         .with_for_update(key_share=True, skip_locked=True)
         .lateral("head")
     )
-    return select(asked.c.workload, *head.c).select_from(asked.join(head, true()))
+    return sa.select(asked.c.workload, *head.c).select_from(asked.join(head, sa.true()))
 
 
 @dataclass(frozen=True)
@@ -243,7 +225,7 @@ class ClaimBounds:
 
 
 def claim(
-    connection: Connection,
+    connection: sa.Connection,
     lane: Lane,
     most: Mapping[str, int],
     *,
@@ -271,20 +253,20 @@ def claim(
 
 
 @cache
-def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
+def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
     """Build the statement that claims the most urgent work of each :of_workload, up to :of_places and :bytes."""
     picked = _urgent(
-        lane, _LISTS, _now, work.c.version_id == any_(_only) if chosen else _askable
+        lane, _LISTS, _now, work.c.version_id == sa.any_(_only) if chosen else _askable
     ).cte("picked")
     size = octets(item.c.payload)
     before = (
-        func.sum(size).over(
+        sa.func.sum(size).over(
             partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)
         )
         - size
     )
     weighed = (
-        select(
+        sa.select(
             picked.c.id,
             before.label("bytes_before"),
             item.c.workload,
@@ -298,14 +280,15 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
         .cte("weighed")
     )
     taken = (
-        update(work)
+        sa.update(work)
         .where(
-            work.c.id == weighed.c.id, weighed.c.bytes_before < bindparam("bytes", type_=BigInteger)
+            work.c.id == weighed.c.id,
+            weighed.c.bytes_before < sa.bindparam("bytes", type_=sa.BigInteger),
         )
         .values(
             state=WorkState.CLAIMED,
-            claimed_by=bindparam("by", type_=Text),
-            lease_until=bindparam("until", type_=Moment),
+            claimed_by=sa.bindparam("by", type_=sa.Text),
+            lease_until=sa.bindparam("until", type_=Moment),
             claim_no=work.c.claim_no + 1,
         )
         .returning(
@@ -325,7 +308,7 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
         )
         .cte("taken")
     )
-    return select(taken).order_by(taken.c.rank_at, taken.c.id)
+    return sa.select(taken).order_by(taken.c.rank_at, taken.c.id)
 
 
 def claimed(row: Any) -> ClaimedWork:
@@ -347,19 +330,19 @@ def claimed(row: Any) -> ClaimedWork:
     )
 
 
-def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
+def abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
     """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, up to a bound.
 
     The bound is its reserve, or else what its item would cost. Work that moved on while it was claimed is included as long as
     money is reserved for it. No lease runs out within 20 s of the server's start: until then a live drain could not renew it.
     """
-    up = func.pg_postmaster_start_time(type_=Moment)
-    over = and_(work.c.lease_until < now, ~literal(now, Moment).between(up, up + LEASE))
-    claimed_ = select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), over)
+    up = sa.func.pg_postmaster_start_time(type_=Moment)
+    over = sa.and_(work.c.lease_until < now, ~sa.literal(now, Moment).between(up, up + LEASE))
+    claimed_ = sa.select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), over)
     moved_on = is_none_of(work.c.state, OUTSIDE_BATCHES)
-    reserved = select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
+    reserved = sa.select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
     rows = connection.execute(
-        select(
+        sa.select(
             work.c.id,
             work.c.claim_no,
             work.c.version_id,
@@ -369,7 +352,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
             item.c.payload,
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(work.c.id.in_(union_all(claimed_, reserved)))
+        .where(work.c.id.in_(sa.union_all(claimed_, reserved)))
         .order_by(work.c.id)
         .limit(limit)
     ).all()
@@ -393,18 +376,18 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     ]
 
 
-def ready_again() -> ColumnElement[str]:
+def ready_again() -> sa.ColumnElement[str]:
     """Return the state of work that is given back: ready, or canceled where its item was canceled, amended or settled."""
-    answered = and_(item.c.settled_at.is_not(None), work.c.purpose.in_(ANSWERING))
-    outdated = exists().where(
+    answered = sa.and_(item.c.settled_at.is_not(None), work.c.purpose.in_(ANSWERING))
+    outdated = sa.exists().where(
         item.c.id == work.c.item_id,
-        or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision, answered),
+        sa.or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision, answered),
     )
-    return case((outdated, WorkState.CANCELED), else_=WorkState.READY)
+    return sa.case((outdated, WorkState.CANCELED), else_=WorkState.READY)
 
 
 def give_back(
-    connection: Connection, claims: Sequence[Claim], *, ready_at: datetime
+    connection: sa.Connection, claims: Sequence[Claim], *, ready_at: datetime
 ) -> list[Claim]:
     """Make work that we still hold ready again from `ready_at`, with nothing spent; return the claims that others hold.
 
@@ -414,7 +397,7 @@ def give_back(
         return []
     numbers = {each.work_id: each.number for each in claims}
     free = connection.execute(
-        select(work.c.id, work.c.claim_no)
+        sa.select(work.c.id, work.c.claim_no)
         .join(item, item.c.id == work.c.item_id)
         .where(one_of(set(numbers), work.c.id))
         .order_by(work.c.item_id, work.c.id)
@@ -422,7 +405,7 @@ def give_back(
     ).all()
     ours = [row.id for row in free if row.claim_no == numbers[row.id]]
     connection.execute(
-        update(work)
+        sa.update(work)
         .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
         .values(
             state=ready_again(),
@@ -437,7 +420,7 @@ def give_back(
 
 
 def renew(
-    connection: Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime
+    connection: sa.Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime
 ) -> set[WorkId]:
     """Extend the leases of those claims that we still hold, by one statement; return the ids of their work.
 
@@ -448,4 +431,4 @@ def renew(
         "numbers": [each.number for each in claims],
         "until": now + lease,
     }
-    return set(connection.execute(text(RENEW), given).scalars()) if claims else set()
+    return set(connection.execute(sa.text(RENEW), given).scalars()) if claims else set()

@@ -3,19 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Connection,
-    Insert,
-    and_,
-    column,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.batch.batch import AT_PROVIDER, CreateAnswer, Intent
 from lanes.ids import BatchId
@@ -26,7 +14,7 @@ from lanes.words import BatchState, WorkState
 
 
 def intend(
-    connection: Connection,
+    connection: sa.Connection,
     intent: Intent,
     packs: Sequence[Sequence[Claim]],
     *,
@@ -39,7 +27,7 @@ def intend(
         IntegrityError: the account has an unresolved batch already.
     """
     batch_id = connection.execute(
-        insert(batch)
+        sa.insert(batch)
         .values(
             nonce=intent.nonce,
             account=intent.account,
@@ -59,9 +47,9 @@ def intend(
         .returning(batch.c.id)
     ).scalar_one()
     connection.execute(_members(batch_id, packs))
-    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
+    of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     connection.execute(
-        update(work)
+        sa.update(work)
         .where(of_batch)
         .values(
             state=WorkState.SUBMITTED,
@@ -73,7 +61,7 @@ def intend(
     return batch_id
 
 
-def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
+def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
     """Make every claim a member of the batch; numbers travel as texts, because the driver is slow with long lists of them."""
     columns = {
         "request_no": [number for number, pack in enumerate(packs) for _ in pack],
@@ -82,21 +70,21 @@ def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
         "claim_no": [claim.number for pack in packs for claim in pack],
     }
     numbers = [
-        func.string_to_array(",".join(map(str, each)), ",").cast(ARRAY(BigInteger))
+        sa.func.string_to_array(",".join(map(str, each)), ",").cast(sa.ARRAY(sa.BigInteger))
         for each in columns.values()
     ]
     given = (
-        func.unnest(*numbers)
-        .table_valued(*(column(name, BigInteger) for name in columns), name="given")
+        sa.func.unnest(*numbers)
+        .table_valued(*(sa.column(name, sa.BigInteger) for name in columns), name="given")
         .render_derived()
     )
-    return insert(batch_member).from_select(
-        ["batch_id", *columns], select(literal(batch_id, BigInteger), *given.c)
+    return sa.insert(batch_member).from_select(
+        ["batch_id", *columns], sa.select(sa.literal(batch_id, sa.BigInteger), *given.c)
     )
 
 
 def submitted(
-    connection: Connection,
+    connection: sa.Connection,
     batch_id: BatchId,
     provider_batch_id: str,
     *,
@@ -110,7 +98,7 @@ def submitted(
     provider's is for the caller to cancel.
     """
     row = connection.execute(
-        select(
+        sa.select(
             batch.c.state,
             batch.c.account,
             batch.c.workload,
@@ -124,7 +112,7 @@ def submitted(
         .with_for_update(key_share=True)
     ).one()
     if row.provider_batch_id == provider_batch_id:
-        connection.execute(update(batch).where(batch.c.id == batch_id).values(unproved=False))
+        connection.execute(sa.update(batch).where(batch.c.id == batch_id).values(unproved=False))
         return (
             CreateAnswer.SUBMITTED
             if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED
@@ -139,7 +127,7 @@ def submitted(
         f"{row.note}; its create was answered after that, so it is cancelled" if released else None
     )
     connection.execute(
-        update(batch)
+        sa.update(batch)
         .where(batch.c.id == batch_id)
         .values(
             state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED,

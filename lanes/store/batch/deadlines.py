@@ -3,19 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    Select,
-    Text,
-    column,
-    func,
-    literal,
-    or_,
-    select,
-    true,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.store.routing import turnarounds
@@ -26,15 +14,15 @@ from lanes.store.workload.workloads import in_force
 from lanes.words import ANSWERING, Lane
 
 
-def pressing(connection: Connection, *, now: datetime) -> list[str]:
+def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads whose batch work must leave now rather than by schedule: by due time, or put off until now.
 
     Paused workloads are left out, and so are those that were put off until later.
     """
-    names = select(workload.c.name).where(workload.c.paused_at.is_(None))
+    names = sa.select(workload.c.name).where(workload.c.paused_at.is_(None))
     going = set(
         connection.execute(
-            names.where(or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now))
+            names.where(sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now))
         ).scalars()
     )
     prospects = turnarounds.prospects(connection, now=now)
@@ -47,18 +35,21 @@ def pressing(connection: Connection, *, now: datetime) -> list[str]:
     return sorted(due | _put_off(connection, now))
 
 
-def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
+def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
     """Select the workloads with unanswered batch work that is due from now on and before the moment given for it.
 
     Work is ranked by due time, so only the ranks in between are read.
     """
     asked = (
-        func.unnest(literal(list(until), ARRAY(Text)), literal(list(until.values()), ARRAY(Moment)))
-        .table_valued(column("workload", Text), column("until", Moment), name="asked")
+        sa.func.unnest(
+            sa.literal(list(until), sa.ARRAY(sa.Text)),
+            sa.literal(list(until.values()), sa.ARRAY(Moment)),
+        )
+        .table_valued(sa.column("workload", sa.Text), sa.column("until", Moment), name="asked")
         .render_derived()
     )
     due = (
-        select(work.c.id)
+        sa.select(work.c.id)
         .join(item, item.c.id == work.c.item_id)
         .where(
             work.c.workload == asked.c.workload,
@@ -74,26 +65,28 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> Select[str]:
         .limit(1)
         .lateral("due")
     )
-    return select(asked.c.workload).select_from(asked.join(due, true()))
+    return sa.select(asked.c.workload).select_from(asked.join(due, sa.true()))
 
 
-def put_off(connection: Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
+def put_off(connection: sa.Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
     """Note after a run for one workload, or for all, when to ask for another; other workloads wait for their schedule."""
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
     connection.execute(
-        update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None)
+        sa.update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None)
     )
     for name, moment in until.items():
-        connection.execute(update(workload).where(workload.c.name == name).values(submit_at=moment))
+        connection.execute(
+            sa.update(workload).where(workload.c.name == name).values(submit_at=moment)
+        )
 
 
-def _put_off(connection: Connection, now: datetime) -> set[str]:
+def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
     waits = (
-        select(work.c.id)
+        sa.select(work.c.id)
         .where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
         .exists()
     )
-    put_off = select(workload.c.name).where(
+    put_off = sa.select(workload.c.name).where(
         workload.c.submit_at <= now, workload.c.paused_at.is_(None), waits
     )
     return set(connection.execute(put_off).scalars())

@@ -8,25 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Connection,
-    FromClause,
-    Integer,
-    Text,
-    and_,
-    cast,
-    column,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-)
+import sqlalchemy as sa
 
 from lanes.ids import ItemId, WorkId
 from lanes.packing import ClaimedWork
@@ -48,7 +30,7 @@ def is_apart(scope: PackScope) -> bool:
 
 
 def of_entity(
-    connection: Connection,
+    connection: sa.Connection,
     workload: str,
     entity: str | None,
     *,
@@ -61,21 +43,21 @@ def of_entity(
     if most == 0 or entity is None:
         return ()
     told = _earlier(
-        literal(workload),
-        literal(entity),
-        literal(before, Moment),
+        sa.literal(workload),
+        sa.literal(entity),
+        sa.literal(before, Moment),
         most,
-        literal(consumer, Text),
-        literal(is_apart(scope)),
+        sa.literal(consumer, sa.Text),
+        sa.literal(is_apart(scope)),
     )
     rows = connection.execute(
-        select(told.c.payload).order_by(told.c.occurred_at, told.c.id)
+        sa.select(told.c.payload).order_by(told.c.occurred_at, told.c.id)
     ).scalars()
     return tuple(rows)
 
 
 def load(
-    connection: Connection,
+    connection: sa.Connection,
     claimed: Sequence[ClaimedWork],
     most: int,
     *,
@@ -94,12 +76,12 @@ def load(
         this.c.occurred_at,
         most,
         this.c.consumer,
-        literal(is_apart(scope)),
+        sa.literal(is_apart(scope)),
     )
     rows = connection.execute(
-        select(work.c.id, earlier.c.payload)
+        sa.select(work.c.id, earlier.c.payload)
         .join(this, this.c.id == work.c.item_id)
-        .join(earlier, true())
+        .join(earlier, sa.true())
         .where(
             one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None)
         )
@@ -112,7 +94,7 @@ def load(
 
 
 def lengths(
-    connection: Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()
+    connection: sa.Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()
 ) -> Lengths:
     """Return the characters of what `load` would find for each item, newest first; `most` says how many of each are read.
 
@@ -123,12 +105,12 @@ def lengths(
     if not reading:
         return {}
     asked = (
-        func.unnest(
-            cast(list(reading), ARRAY(BigInteger)),
-            cast(list(reading.values()), ARRAY(Integer)),
-            cast([id_ in apart for id_ in reading], ARRAY(Boolean)),
+        sa.func.unnest(
+            sa.cast(list(reading), sa.ARRAY(sa.BigInteger)),
+            sa.cast(list(reading.values()), sa.ARRAY(sa.Integer)),
+            sa.cast([id_ in apart for id_ in reading], sa.ARRAY(sa.Boolean)),
         )
-        .table_valued("id", "most", column("apart", Boolean))
+        .table_valued("id", "most", sa.column("apart", sa.Boolean))
         .render_derived(name="asked")
     )
     this = item.alias("this")
@@ -141,9 +123,9 @@ def lengths(
         asked.c.apart,
     )
     rows = connection.execute(
-        select(asked.c.id, characters(earlier.c.payload).label("length"))
+        sa.select(asked.c.id, characters(earlier.c.payload).label("length"))
         .join(this, this.c.id == asked.c.id)
-        .join(earlier, true())
+        .join(earlier, sa.true())
         .order_by(asked.c.id, earlier.c.occurred_at.desc(), earlier.c.id.desc())
     )
     found: dict[ItemId, list[int]] = {}
@@ -152,7 +134,7 @@ def lengths(
     return {id_: tuple(each) for id_, each in found.items()}
 
 
-def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
+def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
     known = {id_: each.spec for id_, each in versions.items() if each is not None}
     apart = {id_ for id_, spec in known.items() if is_apart(spec.pack_scope)}
@@ -162,7 +144,7 @@ def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]
 
 
 def measured(
-    connection: Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
+    connection: sa.Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
     """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
     known = {
@@ -180,7 +162,7 @@ def measured(
 
 
 def lengths_before(
-    connection: Connection, workload: str, asked: Sequence[tuple[str, datetime]], most: int
+    connection: sa.Connection, workload: str, asked: Sequence[tuple[str, datetime]], most: int
 ) -> list[list[tuple[datetime, int]]]:
     """Return when the earlier items of an entity occurred before a moment, and their characters, newest first.
 
@@ -190,14 +172,14 @@ def lengths_before(
         return [[] for _ in asked]
     entities, moments = ([each[place] for each in asked] for place in (0, 1))
     of = (
-        func.unnest(cast(entities, ARRAY(Text)), cast(moments, ARRAY(Moment)))
+        sa.func.unnest(sa.cast(entities, sa.ARRAY(sa.Text)), sa.cast(moments, sa.ARRAY(Moment)))
         .table_valued("entity", "moment", with_ordinality="place")
         .render_derived(name="of")
     )
-    earlier = _earlier(literal(workload), of.c.entity, of.c.moment, most)
+    earlier = _earlier(sa.literal(workload), of.c.entity, of.c.moment, most)
     rows = connection.execute(
-        select(of.c.place, earlier.c.occurred_at, characters(earlier.c.payload).label("length"))
-        .join(earlier, true())
+        sa.select(of.c.place, earlier.c.occurred_at, characters(earlier.c.payload).label("length"))
+        .join(earlier, sa.true())
         .order_by(of.c.place, earlier.c.occurred_at.desc(), earlier.c.id.desc())
     )
     found: list[list[tuple[datetime, int]]] = [[] for _ in asked]
@@ -207,30 +189,30 @@ def lengths_before(
 
 
 def _earlier(
-    workload: ColumnElement[str],
-    entity: ColumnElement[Any],
-    moment: ColumnElement[datetime],
-    most: int | ColumnElement[int],
-    consumer: ColumnElement[Any] | None = None,
-    apart: ColumnElement[bool] | None = None,
-) -> FromClause:
+    workload: sa.ColumnElement[str],
+    entity: sa.ColumnElement[Any],
+    moment: sa.ColumnElement[datetime],
+    most: int | sa.ColumnElement[int],
+    consumer: sa.ColumnElement[Any] | None = None,
+    apart: sa.ColumnElement[bool] | None = None,
+) -> sa.FromClause:
     """Select the newest `most` items of an entity that occurred strictly before a moment.
 
     Canceled and emptied items tell nothing; where `apart` is true, nor do those of another consumer.
     """
     other = item.alias("other")
     may_tell = (
-        true()
+        sa.true()
         if apart is None
-        else or_(not_(apart), other.c.consumer.is_not_distinct_from(consumer))
+        else sa.or_(sa.not_(apart), other.c.consumer.is_not_distinct_from(consumer))
     )
     return (
-        select(other.c.payload, other.c.occurred_at, other.c.id)
+        sa.select(other.c.payload, other.c.occurred_at, other.c.id)
         .where(
             other.c.workload == workload,
             other.c.entity == entity,
             other.c.occurred_at < moment,
-            and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)),
+            sa.and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)),
             may_tell,
         )
         .order_by(other.c.occurred_at.desc(), other.c.id.desc())

@@ -7,18 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Select,
-    Text,
-    bindparam,
-    column,
-    func,
-    literal,
-    select,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import json_data
@@ -34,7 +23,7 @@ from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 CHUNK = 500  # lines of a file admitted in one transaction
-REFUSE = text("""
+REFUSE = sa.text("""
 select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.detail, r.content, :now)
   from jsonb_to_recordset(cast(:rows as jsonb))
        as r (workload text, place text, reason text, detail text, content text, key text)
@@ -42,7 +31,7 @@ select lanes.refuse(:door, r.place, r.workload, nullif(r.key, ''), r.reason, r.d
 
 
 def admit(
-    connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime
+    connection: sa.Connection, inputs: Sequence[Submission], *, door: str, now: datetime
 ) -> list[Admission]:
     """Admit the inputs and return the outcome of each, in order; refused ones are in `rejected_log`."""
     rows = json_data.dumps([each.as_row() for each in inputs])
@@ -51,48 +40,50 @@ def admit(
 
 
 @cache
-def _admitted() -> Select[*tuple[Any, ...]]:
+def _admitted() -> sa.Select[*tuple[Any, ...]]:
     """Select the outcomes of :rows, admitted by :door at :now."""
     given = (
-        bindparam("rows", type_=Text).cast(JSONB),
-        bindparam("door", type_=Text),
-        bindparam("now", type_=Moment),
+        sa.bindparam("rows", type_=sa.Text).cast(JSONB),
+        sa.bindparam("door", type_=sa.Text),
+        sa.bindparam("now", type_=Moment),
     )
-    verdicts = func.lanes.admit(*given).table_valued(
-        column("place"), column("outcome"), column("detail"), column("key")
+    verdicts = sa.func.lanes.admit(*given).table_valued(
+        sa.column("place"), sa.column("outcome"), sa.column("detail"), sa.column("key")
     )
-    return select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
+    return sa.select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(
+        verdicts.c.place
+    )
 
 
 def schema_refusal(
-    connection: Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
+    connection: sa.Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
 ) -> str | None:
     """Return why the doors would refuse the payload by this input schema, or None if they would not."""
     if not schema:
         return None
-    asked, told = (literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
+    asked, told = (sa.literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
     refused = connection.execute(
-        select(func.lanes.input_refusal(asked, of, told, type_=ARRAY(Text)))
+        sa.select(sa.func.lanes.input_refusal(asked, of, told, type_=ARRAY(sa.Text)))
     ).scalar_one()
     return None if refused is None else refused[1]
 
 
-def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def as_stored(connection: sa.Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Return the payload as the database would return it, with keys in its own order, and its size in bytes."""
-    kept = literal(json_data.dumps(payload)).cast(JSONB)
-    row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
+    kept = sa.literal(json_data.dumps(payload)).cast(JSONB)
+    row = connection.execute(sa.select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
 
 
 def refuse(
-    connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime
+    connection: sa.Connection, refusals: Sequence[Refusal], *, door: str, now: datetime
 ) -> None:
     """Keep inputs that could not be read, and tell their senders, once per (door, place).
 
     Characters that cannot be stored are replaced. `lanes.refuse` bounds how many inputs are kept.
     """
     by_place = {each.place: each for each in map(_kept, refusals)}
-    told = select(rejected.c.place).where(
+    told = sa.select(rejected.c.place).where(
         rejected.c.source == door, rejected.c.place.in_(list(by_place))
     )
     for known in connection.execute(told).scalars():
@@ -116,26 +107,26 @@ def _kept(refusal: Refusal) -> Refusal:
 
 
 def label(
-    connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str
+    connection: sa.Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str
 ) -> dict[str, str]:
     """Label items by key and return the outcome of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
-    right = func.jsonb_each(literal(json_data.dumps(expected)).cast(JSONB)).table_valued(
-        column("key"), column("value")
+    right = sa.func.jsonb_each(sa.literal(json_data.dumps(expected)).cast(JSONB)).table_valued(
+        sa.column("key"), sa.column("value")
     )
-    outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
-    return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
+    outcome = sa.func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
+    return {row.key: row.outcome for row in connection.execute(sa.select(right.c.key, outcome))}
 
 
-def submission(connection: Connection, of: str, key: str) -> Submission:
+def submission(connection: sa.Connection, of: str, key: str) -> Submission:
     """Return an admitted item as its sender could submit it now.
 
     Raises:
         UnknownItem: the workload has no item of that key, or what it said was erased.
     """
     row = connection.execute(
-        select(item).where(
+        sa.select(item).where(
             item.c.workload == of,
             item.c.key == key,
             item.c.forgotten_at.is_(None),
@@ -158,31 +149,31 @@ def submission(connection: Connection, of: str, key: str) -> Submission:
     )
 
 
-def cancel(connection: Connection, of: str, key: str) -> str:
+def cancel(connection: sa.Connection, of: str, key: str) -> str:
     """Cancel an item and return `canceled`, or why not: `unknown_item` or `settled`."""
-    return connection.execute(select(func.lanes.cancel(of, key))).scalar_one()
+    return connection.execute(sa.select(sa.func.lanes.cancel(of, key))).scalar_one()
 
 
-def amend(connection: Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:
+def amend(connection: sa.Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:
     """Apply late data and return the outcome.
 
     It is amended, duplicate, outdated (a later one is in force), waiting (no such item yet), or the reason of a refusal.
     """
-    payload: Any = literal(asked.payload, JSONB)
-    verdict = func.lanes.take_amendment(
+    payload: Any = sa.literal(asked.payload, JSONB)
+    verdict = sa.func.lanes.take_amendment(
         asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
-    ).table_valued(column("outcome"), column("detail"))
-    row = connection.execute(select(verdict.c.outcome, verdict.c.detail)).one()
+    ).table_valued(sa.column("outcome"), sa.column("detail"))
+    row = connection.execute(sa.select(verdict.c.outcome, verdict.c.detail)).one()
     return Admission(row.outcome, row.detail, asked.key)
 
 
-def apply_waiting(connection: Connection, *, now: datetime) -> int:
+def apply_waiting(connection: sa.Connection, *, now: datetime) -> int:
     """Apply the amendments that arrived before their items to those that exist now, and return their number."""
-    return connection.execute(select(func.lanes.apply_waiting(now))).scalar_one()
+    return connection.execute(sa.select(sa.func.lanes.apply_waiting(now))).scalar_one()
 
 
 def admit_file(
-    pool: Engine, path: Path, workload: str, layout: Layout, *, now: datetime
+    pool: sa.Engine, path: Path, workload: str, layout: Layout, *, now: datetime
 ) -> Iterator[Admitted]:
     """Admit the lines of a file, and yield the outcomes of each chunk once it is committed.
 
@@ -200,7 +191,11 @@ def _weight(line: FileLine | BadLine) -> int:
 
 
 def _admit_lines(
-    connection: Connection, chunk: list[FileLine | BadLine], door: str, workload: str, now: datetime
+    connection: sa.Connection,
+    chunk: list[FileLine | BadLine],
+    door: str,
+    workload: str,
+    now: datetime,
 ) -> Admitted:
     lines = [each for each in chunk if isinstance(each, FileLine)]
     told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])

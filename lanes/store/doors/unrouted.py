@@ -7,23 +7,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Integer,
-    Select,
-    Text,
-    bindparam,
-    column,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    true,
-)
+import sqlalchemy as sa
 
 from lanes.ids import ItemId
 from lanes.routing.route import ArrivedItem, ReceivedItem
@@ -34,22 +18,22 @@ from lanes.store.tables.base import Moment
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
-Part = tuple[ColumnElement[bool], ...]  # of a workload's items, in the order of the index
+Part = tuple[sa.ColumnElement[bool], ...]  # of a workload's items, in the order of the index
 URGENT: Part = (item.c.urgent,)
 
 
-def due(since: ColumnElement[datetime]) -> Part:
+def due(since: sa.ColumnElement[datetime]) -> Part:
     """Match items that are not urgent and due at that moment or later."""
     return (~item.c.urgent, item.c.due_at >= since)
 
 
-def behind(after: ColumnElement[int]) -> Part:
+def behind(after: sa.ColumnElement[int]) -> Part:
     """Match items that are neither urgent nor due, and came after that item."""
     return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
 
 
-_DUE = due(bindparam("due_since", type_=Moment))
-_BEHIND = behind(bindparam("after", type_=BigInteger))
+_DUE = due(sa.bindparam("due_since", type_=Moment))
+_BEHIND = behind(sa.bindparam("after", type_=sa.BigInteger))
 _KNOWN = (
     item.c.id,
     item.c.revision,
@@ -94,17 +78,19 @@ class Begins:
         return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
 
 
-def any_received(connection: Connection, *, since: Since | None = None) -> bool:
+def any_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
     """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
     return connection.execute(_any_received(), seen(since)).first() is not None
 
 
 @cache
-def _any_received() -> Select[*tuple[Any, ...]]:
+def _any_received() -> sa.Select[*tuple[Any, ...]]:
     return have_received().limit(1)
 
 
-def which_have_received(connection: Connection, *, since: Since | None = None) -> dict[str, Begins]:
+def which_have_received(
+    connection: sa.Connection, *, since: Since | None = None
+) -> dict[str, Begins]:
     """Return the workloads with unrouted items, and where these begin.
 
     For workloads in `since`, only urgent items, items due then or later, and items after that one are looked for.
@@ -118,41 +104,45 @@ def begins(rows: Iterable[Any]) -> dict[str, Begins]:
 
 
 @cache
-def have_received() -> Select[*tuple[Any, ...]]:
+def have_received() -> sa.Select[*tuple[Any, ...]]:
     """Return the query: three index steps for each workload, after its :seen_id and :seen_due."""
     seen = (
-        func.unnest(
-            bindparam("seen_workload", type_=ARRAY(Text)),
-            bindparam("seen_due", type_=ARRAY(Moment)),
-            bindparam("seen_id", type_=ARRAY(BigInteger)),
+        sa.func.unnest(
+            sa.bindparam("seen_workload", type_=sa.ARRAY(sa.Text)),
+            sa.bindparam("seen_due", type_=sa.ARRAY(Moment)),
+            sa.bindparam("seen_id", type_=sa.ARRAY(sa.BigInteger)),
         )
         .table_valued(
-            column("workload", Text),
-            column("due_at", Moment),
-            column("id", BigInteger),
+            sa.column("workload", sa.Text),
+            sa.column("due_at", Moment),
+            sa.column("id", sa.BigInteger),
             name="seen",
         )
         .render_derived()
     )
     urgent = _first(item.c.id, URGENT).lateral("urgent")
-    from_due = func.coalesce(seen.c.due_at, literal_column("'-infinity'::timestamptz"))
+    from_due = sa.func.coalesce(seen.c.due_at, sa.literal_column("'-infinity'::timestamptz"))
     first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
-    plain = _first(item.c.id, behind(func.coalesce(seen.c.id, literal_column("0")))).lateral(
+    plain = _first(item.c.id, behind(sa.func.coalesce(seen.c.id, sa.literal_column("0")))).lateral(
         "plain"
     )
     both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
     return (
-        select(
+        sa.select(
             workload.c.name,
             urgent.c.id.is_not(None).label("urgent"),
             first_due.c.due_at,
             plain.c.id,
         )
         .select_from(
-            both.outerjoin(urgent, true()).outerjoin(first_due, true()).outerjoin(plain, true())
+            both.outerjoin(urgent, sa.true())
+            .outerjoin(first_due, sa.true())
+            .outerjoin(plain, sa.true())
         )
         .where(
-            or_(urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None))
+            sa.or_(
+                urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None)
+            )
         )
     )
 
@@ -168,7 +158,7 @@ def seen(since: Since | None) -> dict[str, Any]:
 
 
 def received(
-    connection: Connection,
+    connection: sa.Connection,
     limit: int,
     *,
     most_bytes: int = MOST_BYTES,
@@ -225,26 +215,31 @@ def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedU
     }
 
 
-def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
+def head(
+    name: str, limit: int, *, read: bool = True, part: Part = ()
+) -> sa.Select[*tuple[Any, ...]]:
     """Select and lock the most urgent unrouted items of a workload, or of a part of it, skipping locked ones."""
-    return _headed(literal(name), limit, read=read, part=part)
+    return _headed(sa.literal(name), limit, read=read, part=part)
 
 
 @cache
-def _head(*, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
+def _head(*, read: bool, part: Part) -> sa.Select[*tuple[Any, ...]]:
     """As `head`, of :of_workload, and no more than :most."""
     return _headed(
-        bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read, part=part
+        sa.bindparam("of_workload", type_=sa.Text),
+        sa.bindparam("most", type_=sa.Integer),
+        read=read,
+        part=part,
     )
 
 
 def _headed(
-    name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool, part: Part
-) -> Select[*tuple[Any, ...]]:
+    name: sa.ColumnElement[str], limit: int | sa.ColumnElement[int], *, read: bool, part: Part
+) -> sa.Select[*tuple[Any, ...]]:
     payload = item.c.payload
-    size = size_of(payload) if read else literal(0).label("bytes")
+    size = size_of(payload) if read else sa.literal(0).label("bytes")
     return (
-        select(*_KNOWN, characters(payload).label("length"), size, *([payload] if read else []))
+        sa.select(*_KNOWN, characters(payload).label("length"), size, *([payload] if read else []))
         .where(item.c.workload == name, *_UNROUTED, *part)
         .order_by(*_URGENT_FIRST)
         .limit(limit)
@@ -252,9 +247,9 @@ def _headed(
     )
 
 
-def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
+def _first(of: sa.ColumnElement[Any], part: Part) -> sa.Select[*tuple[Any, ...]]:
     """Of the first of this part of a workload that no router has seen."""
-    here = select(of).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
+    here = sa.select(of).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
     return here.order_by(*_URGENT_FIRST).limit(1)
 
 

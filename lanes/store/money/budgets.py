@@ -6,17 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
@@ -107,7 +97,7 @@ class HardBudget:
     hard_usd: Decimal
 
 
-def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
+def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
     """Put the budget in force, with what its period has cost so far, and let what waited for it go on; return what is true now.
 
     A running drain obeys a new one within some two seconds.
@@ -122,7 +112,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         raise ActionRefused(no)
     wanted = kept(wanted)
     _require_zone(connection, wanted.zone, now)
-    known = select(budget.c.id, budget.c.zone).where(*_is(wanted))
+    known = sa.select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()
     so_far = (
         BudgetCount()
@@ -142,7 +132,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         there = connection.execute(known.with_for_update(key_share=True)).first()
         if there is not None:
             connection.execute(
-                update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values)
+                sa.update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values)
             )
         if there is None or there.zone != wanted.zone:
             _count_from(connection, wanted, None if there is None else there.id, values, so_far)
@@ -155,18 +145,18 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
     )
 
 
-def zone_of(connection: Connection, workload: str, consumer: str | None, period: Period) -> str:
+def zone_of(connection: sa.Connection, workload: str, consumer: str | None, period: Period) -> str:
     """Return the time zone of that budget; UTC where there is none."""
     it = Budget(workload, consumer, period, NEW_ZONE, None, None)
-    return connection.execute(select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
+    return connection.execute(sa.select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
-def _counted(connection: Connection, wanted: Budget, now: datetime) -> BudgetCount:
+def _counted(connection: sa.Connection, wanted: Budget, now: datetime) -> BudgetCount:
     """Sum what the budget's period has cost so far, which may take seconds; saves go on meanwhile."""
     with waiting_at_most(connection, ALONE):
         for_a_moment = connection.begin_nested()
-        connection.execute(text(LOCKED))
-        newest = connection.execute(text(NEWEST)).one()
+        connection.execute(sa.text(LOCKED))
+        newest = connection.execute(sa.text(NEWEST)).one()
         for_a_moment.rollback()
     return _sum(
         connection,
@@ -178,7 +168,7 @@ def _counted(connection: Connection, wanted: Budget, now: datetime) -> BudgetCou
 
 
 def _sum(
-    connection: Connection,
+    connection: sa.Connection,
     wanted: Budget,
     now: datetime,
     rows: Mapping[str, str],
@@ -194,26 +184,28 @@ def _sum(
         query, of = EVERYBODYS, {**of, "responses": before.responses}
     else:
         query, of = CONSUMERS, {**of, "consumer": wanted.consumer}
-    found = connection.execute(text(query.format(answered=ANSWERED, **rows)), of).one()
+    found = connection.execute(sa.text(query.format(answered=ANSWERED, **rows)), of).one()
     return replace(before, usd=before.usd + found.usd, bound_usd=before.bound_usd + found.bound_usd)
 
 
-def _began_at(connection: Connection, wanted: Budget, now: datetime) -> datetime:
-    return connection.execute(select(func.date_trunc(wanted.period, now, wanted.zone))).scalar_one()
+def _began_at(connection: sa.Connection, wanted: Budget, now: datetime) -> datetime:
+    return connection.execute(
+        sa.select(sa.func.date_trunc(wanted.period, now, wanted.zone))
+    ).scalar_one()
 
 
 def _count_from(
-    connection: Connection,
+    connection: sa.Connection,
     wanted: Budget,
     id_: BudgetId | None,
     values: dict[str, Any],
     so_far: BudgetCount,
 ) -> None:
     """Start counting what the budget's period has cost, including saves that were not counted yet."""
-    connection.execute(text(LOCKED))
+    connection.execute(sa.text(LOCKED))
     if id_ is None:
         id_ = connection.execute(
-            insert(budget)
+            sa.insert(budget)
             .values(
                 workload=wanted.workload,
                 consumer=wanted.consumer,
@@ -223,12 +215,12 @@ def _count_from(
             )
             .returning(budget.c.id)
         ).scalar_one()
-    connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
-    connection.execute(delete(budget_spent).where(budget_spent.c.budget_id == id_))
+    connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
+    connection.execute(sa.delete(budget_spent).where(budget_spent.c.budget_id == id_))
     now: datetime = values["set_at"]
     all_of_it = _sum(connection, wanted, now, AFTER, so_far)
     connection.execute(
-        insert(budget_spent).values(
+        sa.insert(budget_spent).values(
             budget_id=id_,
             began_at=_began_at(connection, wanted, now),
             usd=all_of_it.usd,
@@ -238,7 +230,7 @@ def _count_from(
 
 
 def remove(
-    connection: Connection, name: str, consumer: str | None, period: Period, *, now: datetime
+    connection: sa.Connection, name: str, consumer: str | None, period: Period, *, now: datetime
 ) -> str:
     """Remove the budget, and let what waited for it go on; return what is true now.
 
@@ -248,13 +240,13 @@ def remove(
     gone = Budget(name, consumer, period, "UTC", None, None)
     with waiting_at_most(connection, ALONE):
         id_ = connection.execute(
-            delete(budget).where(*_is(gone)).returning(budget.c.id)
+            sa.delete(budget).where(*_is(gone)).returning(budget.c.id)
         ).scalar_one_or_none()
         if id_ is None:
             raise ActionRefused(
                 f"there is no such budget: {gone.name}; `lanes budget` shows all of them"
             )
-        connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
+        connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
         _go_on(connection, name, now)
     said = f"{gone.name} is removed: it limits nothing any more"
     incidents.resolve(
@@ -264,27 +256,27 @@ def remove(
     return said
 
 
-def _go_on(connection: Connection, name: str, now: datetime) -> None:
+def _go_on(connection: sa.Connection, name: str, now: datetime) -> None:
     for each in (READY_NOW, SUBMIT_NOW):
-        connection.execute(text(each), {"workload": name, "now": now})
+        connection.execute(sa.text(each), {"workload": name, "now": now})
 
 
-def fold(connection: Connection, *, most: int = MOST) -> int:
+def fold(connection: sa.Connection, *, most: int = MOST) -> int:
     """Move up to `most` rows that transactions added into what is spent; return how many."""
-    return connection.execute(text(FOLD), {"most": most}).scalar_one()
+    return connection.execute(sa.text(FOLD), {"most": most}).scalar_one()
 
 
 def statuses(
-    connection: Connection, names: Iterable[str] | None = None, *, now: datetime
+    connection: sa.Connection, names: Iterable[str] | None = None, *, now: datetime
 ) -> list[BudgetStatus]:
     """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
     return budget_status.of(asking.through(connection), names, now=now)
 
 
-def limited(connection: Connection) -> list[HardBudget]:
+def limited(connection: sa.Connection) -> list[HardBudget]:
     """Return the budgets that have a hard limit."""
     rows = connection.execute(
-        select(
+        sa.select(
             budget.c.id, budget.c.workload, budget.c.consumer, budget.c.period, budget.c.hard_usd
         )
         .where(budget.c.hard_usd.is_not(None))
@@ -296,7 +288,7 @@ def limited(connection: Connection) -> list[HardBudget]:
     ]
 
 
-def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
+def used_up(connection: sa.Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
     """Return the workloads and consumers (None: all) for which nothing more is paid, whether they asked already or not."""
     return {
         (each.budget.workload, each.budget.consumer)
@@ -305,12 +297,12 @@ def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | No
     }
 
 
-def unpaid(connection: Connection, *, now: datetime) -> list[str]:
+def unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads for which nothing more is paid."""
     return sorted(name for name, consumer in used_up(connection, now=now) if consumer is None)
 
 
-def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
+def _is(wanted: Budget) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         budget.c.workload == wanted.workload,
         budget.c.consumer.is_not_distinct_from(wanted.consumer),
@@ -318,11 +310,11 @@ def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _require_zone(connection: Connection, zone: str, now: datetime) -> None:
+def _require_zone(connection: sa.Connection, zone: str, now: datetime) -> None:
     """Require that the database knows the zone, by which it divides spending."""
     try:
         with connection.begin_nested():
-            connection.execute(select(func.date_trunc("day", literal(now), zone)))
+            connection.execute(sa.select(sa.func.date_trunc("day", sa.literal(now), zone)))
     except DBAPIError as error:
         if error.connection_invalidated:
             raise

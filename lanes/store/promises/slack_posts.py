@@ -7,19 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    case,
-    delete,
-    false,
-    func,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.ids import IncidentId
 from lanes.promises.incident import (
@@ -42,30 +30,30 @@ REMIND_EVERY = timedelta(days=1)
 RETRY = timedelta(minutes=10)  # after a reminder that Slack refused
 
 
-def due(connection: Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
+def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
     """Return the incidents that `next_step` has something to tell of, those that changed first in front.
 
     Without `edits` a message cannot be changed. Incidents that wait after a failed try come later.
     """
     untold = slack_post.c.posted_state.is_(None)
     over = is_(incident.c.state, IncidentState.RESOLVED)
-    changed_at = case(
+    changed_at = sa.case(
         (untold, incident.c.opened_at), (over, incident.c.resolved_at), else_=incident.c.updated_at
     )
-    outdated = and_(slack_post.c.ts.is_not(None), _is_outdated(now)) if edits else false()
+    outdated = sa.and_(slack_post.c.ts.is_not(None), _is_outdated(now)) if edits else sa.false()
     unfinished = differs(slack_post.c.posted_state, IncidentState.RESOLVED)
     rows = connection.execute(
         all_of_them()
-        .where(unfinished, slack_post.c.next_try_at <= now, or_(untold, over, outdated))
+        .where(unfinished, slack_post.c.next_try_at <= now, sa.or_(untold, over, outdated))
         .order_by(changed_at, slack_post.c.incident_id)
         .limit(MOST)
     )
     return [read_post(row) for row in rows]
 
 
-def all_of_them() -> Select[Any]:
+def all_of_them() -> sa.Select[Any]:
     """Select every incident with what Slack was told of it."""
-    return select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
+    return sa.select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
 
 
 def read_post(row: Any) -> SlackPost:
@@ -73,31 +61,33 @@ def read_post(row: Any) -> SlackPost:
     return read_as(SlackPost, row, incident=read_incident(row))
 
 
-def _is_outdated(now: datetime) -> ColumnElement[bool]:
-    return or_(
+def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.or_(
         slack_post.c.posted_severity.is_distinct_from(incident.c.severity),
-        and_(
+        sa.and_(
             slack_post.c.posted_at <= now - EDIT_EVERY,
             incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN,
         ),
     )
 
 
-def begin(connection: Connection, incident_id: IncidentId, *, posts: bool, now: datetime) -> None:
+def begin(
+    connection: sa.Connection, incident_id: IncidentId, *, posts: bool, now: datetime
+) -> None:
     """Record that a try has begun; if it `posts` and its end is not recorded, the next one looks before it posts."""
     attempts, unsure = slack_post.c.attempts + 1, slack_post.c.unsure | posts
     _update(connection, incident_id, attempts=attempts, next_try_at=now + LEASE, unsure=unsure)
 
 
 def told(
-    connection: Connection, of: Incident, *, channel: str | None, ts: str | None, now: datetime
+    connection: sa.Connection, of: Incident, *, channel: str | None, ts: str | None, now: datetime
 ) -> None:
     """Record that a message at that place shows the incident as it is in `of`."""
     _told(connection, of.id, channel, ts, of.state, now, posted_severity=of.severity)
 
 
 def found(
-    connection: Connection,
+    connection: sa.Connection,
     incident_id: IncidentId,
     *,
     channel: str | None,
@@ -109,7 +99,7 @@ def found(
 
 
 def _told(
-    connection: Connection,
+    connection: sa.Connection,
     incident_id: IncidentId,
     channel: str | None,
     ts: str | None,
@@ -123,7 +113,7 @@ def _told(
 
 
 def not_told(
-    connection: Connection,
+    connection: sa.Connection,
     incident_id: IncidentId,
     error: str,
     *,
@@ -134,40 +124,40 @@ def not_told(
     _update(connection, incident_id, last_error=error, unsure=maybe, next_try_at=next_try_at)
 
 
-def forget(connection: Connection, incident_id: IncidentId) -> None:
+def forget(connection: sa.Connection, incident_id: IncidentId) -> None:
     """Record that the message is gone from Slack, so that a new one may be posted."""
     _update(connection, incident_id, ts=None, posted_state=None, posted_severity=None)
 
 
-def _update(connection: Connection, incident_id: IncidentId, **values: Any) -> None:
+def _update(connection: sa.Connection, incident_id: IncidentId, **values: Any) -> None:
     known = slack_post.c.incident_id == incident_id
-    connection.execute(update(slack_post).where(known).values(**values))
+    connection.execute(sa.update(slack_post).where(known).values(**values))
 
 
-def channel_id(connection: Connection) -> str | None:
+def channel_id(connection: sa.Connection) -> str | None:
     """Return the id of the channel of the newest message, if any."""
     return connection.execute(
-        select(slack_post.c.channel)
+        sa.select(slack_post.c.channel)
         .where(slack_post.c.channel.is_not(None))
         .order_by(slack_post.c.incident_id.desc())
         .limit(1)
     ).scalar()
 
 
-def drop_untold(connection: Connection) -> None:
+def drop_untold(connection: sa.Connection) -> None:
     """Forget the resolved incidents that Slack was never told of."""
-    over = select(incident.c.id).where(incident.c.state == IncidentState.RESOLVED)
+    over = sa.select(incident.c.id).where(incident.c.state == IncidentState.RESOLVED)
     connection.execute(
-        delete(slack_post).where(
+        sa.delete(slack_post).where(
             slack_post.c.posted_state.is_(None), slack_post.c.incident_id.in_(over)
         )
     )
 
 
-def untold(connection: Connection) -> dict[IncidentId, str]:
+def untold(connection: sa.Connection) -> dict[IncidentId, str]:
     """Return why the last try failed, by incident, for those that Slack has not been told of."""
     rows = connection.execute(
-        select(slack_post.c.incident_id, slack_post.c.last_error)
+        sa.select(slack_post.c.incident_id, slack_post.c.last_error)
         .where(
             slack_post.c.last_error.is_not(None),
             differs(slack_post.c.posted_state, IncidentState.RESOLVED),
@@ -177,12 +167,12 @@ def untold(connection: Connection) -> dict[IncidentId, str]:
     return {row.incident_id: row.last_error for row in rows}
 
 
-def due_reminders(connection: Connection, *, now: datetime) -> Sequence[Reminder]:
+def due_reminders(connection: sa.Connection, *, now: datetime) -> Sequence[Reminder]:
     """Return the open approvals whose message or last reminder is a day old, oldest first."""
-    told_last = func.coalesce(slack_post.c.reminded_at, incident.c.opened_at)
+    told_last = sa.func.coalesce(slack_post.c.reminded_at, incident.c.opened_at)
     state = slack_post.c.posted_state
     rows = connection.execute(
-        select(incident, slack_post.c.channel, slack_post.c.ts)
+        sa.select(incident, slack_post.c.channel, slack_post.c.ts)
         .join(slack_post, slack_post.c.incident_id == incident.c.id)
         .where(differs(state, IncidentState.RESOLVED), is_(state, IncidentState.OPEN))
         .where(slack_post.c.ts.is_not(None), told_last <= now - REMIND_EVERY)
@@ -193,11 +183,11 @@ def due_reminders(connection: Connection, *, now: datetime) -> Sequence[Reminder
     return [Reminder(read_incident(row), row.channel, row.ts) for row in rows]
 
 
-def begin_reminder(connection: Connection, incident_id: IncidentId, *, now: datetime) -> None:
+def begin_reminder(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
     """Count people as reminded before the try, so that they are reminded once a day at most."""
     _update(connection, incident_id, reminded_at=now)
 
 
-def retry_reminder(connection: Connection, incident_id: IncidentId, *, now: datetime) -> None:
+def retry_reminder(connection: sa.Connection, incident_id: IncidentId, *, now: datetime) -> None:
     """Let a reminder that Slack refused be tried again in ten minutes."""
     _update(connection, incident_id, reminded_at=now - REMIND_EVERY + RETRY)

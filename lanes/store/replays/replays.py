@@ -5,19 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    exists,
-    func,
-    insert,
-    literal_column,
-    select,
-    text,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
@@ -39,11 +27,11 @@ from lanes.workload.version import Version
 CHUNK = 1000  # items that get their work in one transaction
 AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
 OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
-IS_REPLAY = work.c.generation > literal_column(
+IS_REPLAY = work.c.generation > sa.literal_column(
     "0"
 )  # as the index has it, whatever number the plan was made for
 
-SIZES = text("""
+SIZES = sa.text("""
 select chars, history, count(*) as items
   from (select position, length(payload::text) as chars,
                case when entity is null then 0 else coalesce(sum(length(payload::text) + :frame) over (
@@ -56,7 +44,7 @@ select chars, history, count(*) as items
 
 
 def preview(
-    connection: Connection,
+    connection: sa.Connection,
     name: str,
     *,
     version_no: int | None,
@@ -87,7 +75,7 @@ def preview(
 
 
 def begin(
-    connection: Connection,
+    connection: sa.Connection,
     name: str,
     *,
     version_no: int | None,
@@ -126,16 +114,16 @@ def begin(
         raise ActionRefused(
             f'workload "{name}" has no items from position {first} on, {newest}: nothing to replay'
         )
-    if not connection.execute(select(exists(_stream(name, first - 1, last)))).scalar_one():
+    if not connection.execute(sa.select(sa.exists(_stream(name, first - 1, last)))).scalar_one():
         raise ActionRefused(
             f'workload "{name}" has no items at positions {first} to {last}: nothing to replay'
         )
     _refuse_emptied(connection, name, first, last)
-    number = select(func.coalesce(func.max(generation.c.number), 0) + 1).where(
+    number = sa.select(sa.func.coalesce(sa.func.max(generation.c.number), 0) + 1).where(
         generation.c.workload == name
     )
     connection.execute(
-        insert(generation).values(
+        sa.insert(generation).values(
             workload=name,
             number=number.scalar_subquery(),
             version_id=version_.id,
@@ -154,14 +142,14 @@ def begin(
 
 
 def read_some(
-    connection: Connection, id: GenerationId, *, limit: int = CHUNK, now: datetime
+    connection: sa.Connection, id: GenerationId, *, limit: int = CHUNK, now: datetime
 ) -> Generation:
     """Create the work of the next items of the range, move the cursor past them, and return the replay.
 
     A replay that was dropped meanwhile stays as it is.
     """
     locked = connection.execute(
-        select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True)
+        sa.select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True)
     )
     locked.one()
     of = get(connection, id)
@@ -177,18 +165,18 @@ def read_some(
         added = _owe(connection, of, [row.id for row in chunk], now)
     cursor = chunk[-1].position if len(chunk) == limit else of.to_position
     connection.execute(
-        update(generation)
+        sa.update(generation)
         .where(generation.c.id == id)
         .values(cursor_position=cursor, items=generation.c["items"] + added)
     )
     return get(connection, id)
 
 
-def finish(connection: Connection, *, now: datetime) -> list[Generation]:
+def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
     """Complete the replays whose last work ended, and return each once."""
-    still_open = exists().where(of_generation(), is_open_work())
+    still_open = sa.exists().where(of_generation(), is_open_work())
     done = connection.execute(
-        update(generation)
+        sa.update(generation)
         .where(
             is_(generation.c.state, ReplayState.RUNNING),
             generation.c.cursor_position >= generation.c.to_position,
@@ -200,26 +188,26 @@ def finish(connection: Connection, *, now: datetime) -> list[Generation]:
     return [get(connection, id_) for id_ in done.scalars().all()]
 
 
-def open_work(connection: Connection, of: Generation) -> int:
+def open_work(connection: sa.Connection, of: Generation) -> int:
     """How much of its work has not ended."""
     return connection.execute(
-        select(func.count()).select_from(work).where(open_work_of(of))
+        sa.select(sa.func.count()).select_from(work).where(open_work_of(of))
     ).scalar_one()
 
 
-def open_work_of(of: Generation) -> ColumnElement[bool]:
+def open_work_of(of: Generation) -> sa.ColumnElement[bool]:
     """Work of the replay that has not ended."""
-    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
-    return and_(mine, is_open_work())
+    mine = sa.and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
+    return sa.and_(mine, is_open_work())
 
 
-def get(connection: Connection, id: GenerationId) -> Generation:
+def get(connection: sa.Connection, id: GenerationId) -> Generation:
     """Return the replay with that id."""
     return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
 
 
 def find(
-    connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)
+    connection: sa.Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)
 ) -> Generation | None:
     """Return the workload's newest replay in one of those states, if any."""
     row = connection.execute(
@@ -233,25 +221,25 @@ def find(
 
 def of_generation() -> Any:
     """Work that belongs to the row of `generation` beside it."""
-    return and_(
+    return sa.and_(
         work.c.workload == generation.c.workload,
         work.c.generation == generation.c.number,
         IS_REPLAY,
     )
 
 
-def _generations() -> Select[Any]:
+def _generations() -> sa.Select[Any]:
     number = version.c.number.label("version_no")
-    return select(generation, number).join(version, version.c.id == generation.c.version_id)
+    return sa.select(generation, number).join(version, version.c.id == generation.c.version_id)
 
 
 def _generation(row: Any) -> Generation:
     return read_as(Generation, row, version=row.version_no)
 
 
-def _stream(name: str, after: int, last: int) -> Select[ItemId, int | None]:
+def _stream(name: str, after: int, last: int) -> sa.Select[ItemId, int | None]:
     """Match the items of the workload within a range of the stream."""
-    return select(item.c.id, item.c.position).where(
+    return sa.select(item.c.id, item.c.position).where(
         item.c.workload == name,
         item.c.position > after,
         item.c.position <= last,
@@ -259,13 +247,15 @@ def _stream(name: str, after: int, last: int) -> Select[ItemId, int | None]:
     )
 
 
-def _refuse_emptied(connection: Connection, name: str, first: int, last: int) -> None:
+def _refuse_emptied(connection: sa.Connection, name: str, first: int, last: int) -> None:
     """Nothing happens where every item of the range still says what it said.
 
     Raises:
         ActionRefused: some were emptied by their age; the sentence says from where on none was.
     """
-    emptied = select(func.count().label("items"), func.max(item.c.position).label("newest")).where(
+    emptied = sa.select(
+        sa.func.count().label("items"), sa.func.max(item.c.position).label("newest")
+    ).where(
         item.c.workload == name,
         item.c.position.between(first, last),
         item.c.emptied_at.is_not(None),
@@ -278,14 +268,14 @@ def _refuse_emptied(connection: Connection, name: str, first: int, last: int) ->
         )
 
 
-def _owe(connection: Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:
+def _owe(connection: sa.Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:
     """Create replay work for the items' newest revisions, and return their number.
 
     They cannot be amended or canceled meanwhile. If another transaction is doing that and does not end, the work is for the
     committed revision: an answer to an older revision is never shown.
     """
     wanted = (
-        select(item.c.id, item.c.revision)
+        sa.select(item.c.id, item.c.revision)
         .where(one_of(ids, item.c.id), item.c.canceled_at.is_(None))
         .order_by(item.c.id)
     )
@@ -316,30 +306,32 @@ def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
     }
 
 
-def _version(connection: Connection, name: str, number: int | None) -> Version:
+def _version(connection: sa.Connection, name: str, number: int | None) -> Version:
     """Return that version of the workload, or the one in force."""
-    known = connection.execute(select(workload.c.version_id).where(workload.c.name == name)).first()
+    known = connection.execute(
+        sa.select(workload.c.version_id).where(workload.c.name == name)
+    ).first()
     if known is None or known.version_id is None:
         raise UnknownWorkload(
             f'no workload "{name}" has a published version; correct the name or publish it'
         )
     wanted = version.c.id == known.version_id if number is None else version.c.number == number
     id_ = connection.execute(
-        select(version.c.id).where(version.c.workload == name, wanted)
+        sa.select(version.c.id).where(version.c.workload == name, wanted)
     ).scalar_one_or_none()
     if id_ is None:
-        most = select(func.max(version.c.number)).where(version.c.workload == name)
+        most = sa.select(sa.func.max(version.c.number)).where(version.c.workload == name)
         raise ActionRefused(
             f'workload "{name}" has no version {number}; its versions are 1 to {connection.execute(most).scalar_one()}'
         )
     return workloads.one(connection, id_)
 
 
-def _last(connection: Connection, name: str, asked: int | None) -> int:
+def _last(connection: sa.Connection, name: str, asked: int | None) -> int:
     """Return the end of the range, at most the newest item of the workload."""
     end = (
         connection.execute(
-            select(func.max(item.c.position)).where(item.c.workload == name)
+            sa.select(sa.func.max(item.c.position)).where(item.c.workload == name)
         ).scalar_one()
         or 0
     )

@@ -6,20 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Text,
-    bindparam,
-    column,
-    func,
-    insert,
-    literal,
-    select,
-    true,
-    update,
-)
+import sqlalchemy as sa
 
 from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import ReceivedItem, Route
@@ -42,8 +29,8 @@ TOLD = (
     "batch_usd",
     "probability",
 )
-GIVEN = [column(name, route.c[name].type) for name in TOLD] + [
-    column(name, work.c[name].type) for name in ("rank_at", "binds")
+GIVEN = [sa.column(name, route.c[name].type) for name in TOLD] + [
+    sa.column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the role of router changes hands
 
@@ -63,7 +50,7 @@ class RoutingStart:
 
 
 def begin(
-    connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None
+    connection: sa.Connection, wait: timedelta, *, since: unrouted.Since | None = None
 ) -> RoutingStart:
     """Start a routing transaction, which waits for no lock longer than `wait`; one transaction routes at a time.
 
@@ -81,11 +68,11 @@ def begin(
 
 
 @cache
-def _begun() -> Select[*tuple[Any, ...]]:
+def _begun() -> sa.Select[*tuple[Any, ...]]:
     there = unrouted.have_received().subquery("there")
-    lists = select(
+    lists = sa.select(
         *(
-            func.array_agg(of).label(name)
+            sa.func.array_agg(of).label(name)
             for name, of in {
                 "names": there.c.name,
                 "urgent": there.c.urgent,
@@ -94,18 +81,21 @@ def _begun() -> Select[*tuple[Any, ...]]:
             }.items()
         )
     ).subquery("lists")
-    return select(
-        func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
-        func.set_config("synchronous_commit", "off", true()),
-        func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
-        select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
-        select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
+    return sa.select(
+        sa.func.set_config("lock_timeout", sa.bindparam("wait", type_=sa.Text), sa.true()),
+        sa.func.set_config("synchronous_commit", "off", sa.true()),
+        sa.func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
+        sa.select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
+        sa.select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
         *lists.c,
     )
 
 
 def save(
-    connection: Connection, decided: Sequence[tuple[ReceivedItem, Version, Route]], *, now: datetime
+    connection: sa.Connection,
+    decided: Sequence[tuple[ReceivedItem, Version, Route]],
+    *,
+    now: datetime,
 ) -> None:
     """Give each item its position, its route and its work, and notify drains."""
     if not decided:
@@ -114,15 +104,15 @@ def save(
 
 
 @cache
-def _saved() -> Select[None]:
+def _saved() -> sa.Select[None]:
     """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
-    given, now = split_records(GIVEN).cte("given"), bindparam("now", type_=Moment)
-    ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
-    numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte(
+    given, now = split_records(GIVEN).cte("given"), sa.bindparam("now", type_=Moment)
+    ordered = sa.select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
+    numbered = sa.select(ordered.c.item_id, item_position.next_value().label("position")).cte(
         "numbered"
     )
     placed = (
-        update(item)
+        sa.update(item)
         .where(item.c.id == numbered.c.item_id)
         .values(position=numbered.c.position)
         .returning(item.c.id, item.c.workload, item.c.revision, item.c.due_at, item.c.urgent)
@@ -130,18 +120,18 @@ def _saved() -> Select[None]:
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
     routed = (
-        insert(route)
-        .from_select(list(of_route), select(*of_route.values()).order_by(given.c.item_id))
+        sa.insert(route)
+        .from_select(list(of_route), sa.select(*of_route.values()).order_by(given.c.item_id))
         .cte("routed")
     )
-    of_work: dict[str, ColumnElement[Any]] = {
+    of_work: dict[str, sa.ColumnElement[Any]] = {
         "item_id": placed.c.id,
         "workload": placed.c.workload,
         "version_id": given.c.version_id,
         "lane": given.c.lane,
-        "purpose": literal(Purpose.ANSWER),
+        "purpose": sa.literal(Purpose.ANSWER),
         "revision": placed.c.revision,
-        "state": literal(WorkState.READY),
+        "state": sa.literal(WorkState.READY),
         "ready_at": now,
         "rank_at": given.c.rank_at,
         "due_at": placed.c.due_at,
@@ -150,12 +140,12 @@ def _saved() -> Select[None]:
         "waits_since": now,
     }
     owed = (
-        select(*of_work.values())
+        sa.select(*of_work.values())
         .join_from(placed, given, given.c.item_id == placed.c.id)
         .order_by(placed.c.id)
     )
-    return select(signals.waking()).add_cte(
-        routed, insert(work).from_select(list(of_work), owed).cte("owing")
+    return sa.select(signals.waking()).add_cte(
+        routed, sa.insert(work).from_select(list(of_work), owed).cte("owing")
     )
 
 

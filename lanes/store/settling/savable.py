@@ -6,20 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    any_,
-    bindparam,
-    case,
-    func,
-    literal,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
@@ -37,7 +24,7 @@ from lanes.store.workload.workloads import versions
 from lanes.words import ANSWERING, Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 NONE = Chance(0.0, enough=False, said="its version cannot be read")
-_ids = bindparam("ids", type_=ARRAY(work.c.id.type))
+_ids = sa.bindparam("ids", type_=sa.ARRAY(work.c.id.type))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,7 +53,7 @@ class WorkTerms:
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
-def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
+def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
     """Return the terms of the attempts' work, by its id, without locking."""
     rows = connection.execute(
         _common(), {"ids": list({each.claim.work_id for each in attempts})}
@@ -75,10 +62,10 @@ def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId
 
 
 @cache
-def _common() -> Select[*tuple[Any, ...]]:
+def _common() -> sa.Select[*tuple[Any, ...]]:
     """Select what the work of :ids has in common."""
     of = (
-        select(
+        sa.select(
             work.c.id,
             work.c.workload,
             work.c.version_id,
@@ -87,7 +74,7 @@ def _common() -> Select[*tuple[Any, ...]]:
             work.c.generation,
             work.c.revision,
         )
-        .where(work.c.id == any_(_ids))
+        .where(work.c.id == sa.any_(_ids))
         .subquery("of")
     )
     of_work = (
@@ -99,7 +86,7 @@ def _common() -> Select[*tuple[Any, ...]]:
         of.c.revision,
     )
     return (
-        select(
+        sa.select(
             *of_work,
             version.c.mode,
             version.c.realtime_model,
@@ -107,29 +94,29 @@ def _common() -> Select[*tuple[Any, ...]]:
             version.c.max_failures,
             version.c.compare_fields,
             version.c.announces,
-            func.array_agg(of.c.id).label("ids"),
+            sa.func.array_agg(of.c.id).label("ids"),
         )
         .join(version, version.c.id == of.c.version_id)
         .group_by(*of_work, version.c.id)
     )
 
 
-def _purpose() -> ColumnElement[Purpose]:
+def _purpose() -> sa.ColumnElement[Purpose]:
     """Return what a try of the work is for; results are only read where it was rescued."""
-    provisional = select(result.c.id).where(
+    provisional = sa.select(result.c.id).where(
         result.c.item_id == work.c.item_id,
         result.c.generation == 0,
         result.c.revision == work.c.revision,
         is_(result.c.standing, Standing.PROVISIONAL),
     )
-    is_pass = and_(
+    is_pass = sa.and_(
         work.c.rescued,
         is_(work.c.lane, Lane.BATCH),
         is_(work.c.purpose, Purpose.ANSWER),
         provisional.exists(),
     )
-    return case(
-        (is_pass, literal(Purpose.AUTHORITATIVE, work.c.purpose.type)), else_=work.c.purpose
+    return sa.case(
+        (is_pass, sa.literal(Purpose.AUTHORITATIVE, work.c.purpose.type)), else_=work.c.purpose
     )
 
 
@@ -229,7 +216,7 @@ class LockedWork:
 
 
 def lock(
-    connection: Connection,
+    connection: sa.Connection,
     attempts: Iterable[Attempt],
     known: Mapping[WorkId, WorkTerms],
     *,
@@ -261,7 +248,7 @@ def lock(
 
 
 def _locked(
-    connection: Connection, known: Mapping[WorkId, WorkTerms], *, skip: bool
+    connection: sa.Connection, known: Mapping[WorkId, WorkTerms], *, skip: bool
 ) -> dict[WorkId, LockedWork]:
     rows = connection.execute(_locking(skip=skip), {"ids": list(known)}).all()
     items: dict[ItemId, LockedItem] = {}
@@ -295,10 +282,10 @@ def _locked(
 
 
 @cache
-def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
+def _locking(*, skip: bool) -> sa.Select[*tuple[Any, ...]]:
     """Select the work of :ids with its items, locked; `skip` passes over what others hold."""
     return (
-        select(
+        sa.select(
             work.c.id,
             work.c.item_id,
             work.c.state,
@@ -310,27 +297,27 @@ def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
             item.c.key,
             item.c.settled_at.is_not(None),
             item.c.canceled_at.is_not(None),
-            or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)),
+            sa.or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)),
             item.c.answered_at.is_not(None),
             item.c.ack,
             item.c.result_id,
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(work.c.id == any_(_ids))
+        .where(work.c.id == sa.any_(_ids))
         .order_by(work.c.item_id, work.c.id)
         .with_for_update(of=(item, work), key_share=True, skip_locked=skip)
     )
 
 
 def _show(
-    connection: Connection,
+    connection: sa.Connection,
     items: Mapping[ItemId, LockedItem],
     shown: Mapping[ItemId, tuple[ResultId, int]],
 ) -> None:
     """Tell the items what is shown of them; `shown` holds results and newest revisions, by item."""
     if not shown:
         return
-    wanted = select(result.c.item_id, result.c.id, result.c.revision, result.c.output)
+    wanted = sa.select(result.c.item_id, result.c.id, result.c.revision, result.c.output)
     for row in connection.execute(
         wanted.where(one_of([id_ for id_, _ in shown.values()], result.c.id))
     ).all():
@@ -339,14 +326,14 @@ def _show(
         of_item.is_earlier = row.revision != shown[row.item_id][1]
 
 
-def _look_around(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> None:
+def _look_around(connection: sa.Connection, rows: Sequence[LockedWork], now: datetime) -> None:
     """Load what else is owed for these rows' items, when they are due, what binds them, and whether a batch is soon enough."""
     of_items = {row.item_id: row.of_item for row in rows if row.terms.purpose in ANSWERING}
     if not of_items:
         return
     owed = connection.execute(
-        select(work.c.id, work.c.item_id, item.c.due_at)
-        .join(item, and_(item.c.id == work.c.item_id, item.c.revision == work.c.revision))
+        sa.select(work.c.id, work.c.item_id, item.c.due_at)
+        .join(item, sa.and_(item.c.id == work.c.item_id, item.c.revision == work.c.revision))
         .where(
             one_of(set(of_items), work.c.item_id),
             work.c.generation == 0,
@@ -359,7 +346,7 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork], now: dateti
         of_item.due_at = row.due_at
         of_item.open_work.add(row.id)
     newest = (
-        select(route.c.item_id, route.c.binds)
+        sa.select(route.c.item_id, route.c.binds)
         .where(one_of(set(of_items), route.c.item_id))
         .distinct(route.c.item_id)
         .order_by(route.c.item_id, route.c.id.desc())
@@ -369,7 +356,7 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork], now: dateti
     _look_ahead(connection, [row for row in rows if row.of_item.due_at is not None], now)
 
 
-def _look_ahead(connection: Connection, due: Sequence[LockedWork], now: datetime) -> None:
+def _look_ahead(connection: sa.Connection, due: Sequence[LockedWork], now: datetime) -> None:
     """Load the chance that a batch is back by these rows' due times."""
     if not due:
         return

@@ -3,17 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    Computed,
-    ForeignKey,
-    Named,
-    SmallInteger,
-    TypedColumns,
-    Uuid,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import IncidentId
@@ -26,84 +16,84 @@ from lanes.store.tables.base import column, identity, index, table
     index("uq_incident_open", "promise, workload, subject", unique=True, where="state = 'open'"),
     index(None, "opened_at"),
 )
-class incident(TypedColumns):
+class incident(sa.TypedColumns):
     """A breach of a promise; at most one is open per promise, workload and subject."""
 
-    id: Named[IncidentId] = identity()
-    uid: Named[Any] = column(
-        "Its name in Slack's metadata", type_=Uuid, default="uuidv7()", unique=True
+    id: sa.Named[IncidentId] = identity()
+    uid: sa.Named[Any] = column(
+        "Its name in Slack's metadata", type_=sa.Uuid, default="uuidv7()", unique=True
     )
-    promise: Named[Promise] = column("Which promise is broken")
-    workload: Named[str] = column("It may have no published version")
-    subject: Named[str] = column("Such as batch 41; empty: the whole workload", default="''")
-    severity: Named[Severity] = column("warning or critical; the worst so far")
-    state: Named[IncidentState] = column("open: `watch` resolves it; resolved is final")
-    value: Named[float] = column("The newest measurement, in the promise's unit")
-    limit_value: Named[float] = column("What was promised, in the same unit")
-    samples: Named[int] = column(
-        "Items, attempts or calls behind the value", type_=BigInteger, default="0"
+    promise: sa.Named[Promise] = column("Which promise is broken")
+    workload: sa.Named[str] = column("It may have no published version")
+    subject: sa.Named[str] = column("Such as batch 41; empty: the whole workload", default="''")
+    severity: sa.Named[Severity] = column("warning or critical; the worst so far")
+    state: sa.Named[IncidentState] = column("open: `watch` resolves it; resolved is final")
+    value: sa.Named[float] = column("The newest measurement, in the promise's unit")
+    limit_value: sa.Named[float] = column("What was promised, in the same unit")
+    samples: sa.Named[int] = column(
+        "Items, attempts or calls behind the value", type_=sa.BigInteger, default="0"
     )
-    unit: Named[str] = column("minutes, percent, seconds, items, calls, fields or sessions")
-    sentence: Named[str] = column("What is wrong; after the end, how it ended")
-    opened_at: Named[datetime]
-    updated_at: Named[datetime] = column("When anything of it last changed")
-    resolved_at: Named[datetime | None]
-    why: Named[str | None] = column("The cause; null: the briefing says it")
-    opened_value: Named[float | None] = column("The first measurement")
-    flow_run_id: Named[Any | None] = column(
-        "The newest run that met it; null: it was measured", type_=Uuid
+    unit: sa.Named[str] = column("minutes, percent, seconds, items, calls, fields or sessions")
+    sentence: sa.Named[str] = column("What is wrong; after the end, how it ended")
+    opened_at: sa.Named[datetime]
+    updated_at: sa.Named[datetime] = column("When anything of it last changed")
+    resolved_at: sa.Named[datetime | None]
+    why: sa.Named[str | None] = column("The cause; null: the briefing says it")
+    opened_value: sa.Named[float | None] = column("The first measurement")
+    flow_run_id: sa.Named[Any | None] = column(
+        "The newest run that met it; null: it was measured", type_=sa.Uuid
     )
-    block_id: Named[Any | None] = column("The block in Prefect that it is about", type_=Uuid)
-    parent_id: Named[IncidentId | None] = column(
+    block_id: sa.Named[Any | None] = column("The block in Prefect that it is about", type_=sa.Uuid)
+    parent_id: sa.Named[IncidentId | None] = column(
         "The incident that explains it; it is posted if it outlasts that",
-        ForeignKey("lanes.incident.id"),
+        sa.ForeignKey("lanes.incident.id"),
     )
-    briefing: Named[Any | None] = column(
+    briefing: sa.Named[Any | None] = column(
         "Cause, stakes and trend as last posted", type_=JSONB(none_as_null=True)
     )
 
 
 @table(
-    CheckConstraint("(state = 'closed') = (next_probe_at is null)", name="probed_while_open"),
+    sa.CheckConstraint("(state = 'closed') = (next_probe_at is null)", name="probed_while_open"),
     index("uq_outage_open", "account, model", unique=True, where="over_at is null"),
     index("ix_outage_over", "model, over_at"),
 )
-class outage(TypedColumns):
+class outage(sa.TypedColumns):
     """A time in which a model of an account did not answer, with its circuit."""
 
-    id: Named[int] = identity()
-    account: Named[str] = column("The account that got no answers")
-    model: Named[str]
-    began_at: Named[datetime]
-    faulted_at: Named[datetime] = column("When the last call failed")
-    faults: Named[int] = column("Failed calls in a row")
-    why: Named[str] = column("The last failure")
-    state: Named[CircuitState] = column(
+    id: sa.Named[int] = identity()
+    account: sa.Named[str] = column("The account that got no answers")
+    model: sa.Named[str]
+    began_at: sa.Named[datetime]
+    faulted_at: sa.Named[datetime] = column("When the last call failed")
+    faults: sa.Named[int] = column("Failed calls in a row")
+    why: sa.Named[str] = column("The last failure")
+    state: sa.Named[CircuitState] = column(
         "The circuit: closed (calls pass), resting (until a probe) or probing"
     )
-    next_probe_at: Named[datetime | None] = column(
+    next_probe_at: sa.Named[datetime | None] = column(
         "When a drain may probe; null: the circuit is closed"
     )
-    rests: Named[int] = column("Rests in a row, each longer than the last")
-    turn: Named[int] = column("Rises with each change of the circuit; fences older decisions")
-    over_at: Named[datetime | None] = column("When it ended; null: `watch` ends it")
+    rests: sa.Named[int] = column("Rests in a row, each longer than the last")
+    turn: sa.Named[int] = column("Rises with each change of the circuit; fences older decisions")
+    over_at: sa.Named[datetime | None] = column("When it ended; null: `watch` ends it")
 
 
 @table(index("ix_slack_post_due", "next_try_at", where="posted_state is distinct from 'resolved'"))
-class slack_post(TypedColumns):
+class slack_post(sa.TypedColumns):
     """The Slack outbox: one row per incident, until its end was posted."""
 
-    incident_id: Named[IncidentId] = Column(ForeignKey(incident.c.id), primary_key=True)
-    channel: Named[str | None] = column("Slack's id of the channel")
-    ts: Named[str | None] = column("Slack's id of the message; null: by webhook")
-    posted_state: Named[IncidentState | None] = column("The state in its message; null: none")
-    posted_severity: Named[Severity | None]
-    posted_at: Named[datetime | None]
-    unsure: Named[bool] = column("A post may have gone through: look first", default="false")
-    attempts: Named[int] = column("Failed tries in a row", default="0")
-    next_try_at: Named[datetime] = column("Not before")
-    last_error: Named[str | None] = column("Why the last try failed, and what to do")
-    reminded_at: Named[datetime | None] = column("When its thread was last reminded")
+    incident_id: sa.Named[IncidentId] = sa.Column(sa.ForeignKey(incident.c.id), primary_key=True)
+    channel: sa.Named[str | None] = column("Slack's id of the channel")
+    ts: sa.Named[str | None] = column("Slack's id of the message; null: by webhook")
+    posted_state: sa.Named[IncidentState | None] = column("The state in its message; null: none")
+    posted_severity: sa.Named[Severity | None]
+    posted_at: sa.Named[datetime | None]
+    unsure: sa.Named[bool] = column("A post may have gone through: look first", default="false")
+    attempts: sa.Named[int] = column("Failed tries in a row", default="0")
+    next_try_at: sa.Named[datetime] = column("Not before")
+    last_error: sa.Named[str | None] = column("Why the last try failed, and what to do")
+    reminded_at: sa.Named[datetime | None] = column("When its thread was last reminded")
 
 
 # An answer that was asked for by `ack` says so.
@@ -115,45 +105,45 @@ case when not starts_with(event, 'lanes.item.') then 0
 
 
 @table(index("ix_event_outbox_first", "precedence, id", where="precedence < 2"))
-class event_outbox(TypedColumns):
+class event_outbox(sa.TypedColumns):
     """Events out, written with the fact and deleted once Prefect has them."""
 
-    id: Named[Any] = column(
-        "The event's id in Prefect", type_=Uuid, default="uuidv7()", primary_key=True
+    id: sa.Named[Any] = column(
+        "The event's id in Prefect", type_=sa.Uuid, default="uuidv7()", primary_key=True
     )
-    event: Named[str]
-    resource: Named[str]
-    payload: Named[Any]
-    occurred_at: Named[datetime]
-    precedence: Named[int] = column(
+    event: sa.Named[str]
+    resource: sa.Named[str]
+    payload: sa.Named[Any]
+    occurred_at: sa.Named[datetime]
+    precedence: sa.Named[int] = column(
         "0: about a lane; 1: about an item; 2: answers without ack",
-        Computed(PRECEDENCE, persisted=True),
-        type_=SmallInteger,
+        sa.Computed(PRECEDENCE, persisted=True),
+        type_=sa.SmallInteger,
         nullable=False,
     )
 
 
 @table()
-class publisher(TypedColumns):
+class publisher(sa.TypedColumns):
     """Who may publish from an outbox now: a lease instead of a lock."""
 
-    name: Named[str] = column("The outbox: events", primary_key=True)
-    holder: Named[str | None] = column("Who publishes, or did last")
-    lease_until: Named[datetime | None] = column("When another may publish")
-    paced_until: Named[datetime | None] = column("The pace allows the next events from then on")
+    name: sa.Named[str] = column("The outbox: events", primary_key=True)
+    holder: sa.Named[str | None] = column("Who publishes, or did last")
+    lease_until: sa.Named[datetime | None] = column("When another may publish")
+    paced_until: sa.Named[datetime | None] = column("The pace allows the next events from then on")
 
 
 @table()
-class watermark(TypedColumns):
+class watermark(sa.TypedColumns):
     """How far the event stream was read."""
 
-    name: Named[str] = Column(primary_key=True)
-    seen_until: Named[datetime] = column("Events before it were read")
+    name: sa.Named[str] = sa.Column(primary_key=True)
+    seen_until: sa.Named[datetime] = column("Events before it were read")
 
 
 @table()
-class stored_span(TypedColumns):
+class stored_span(sa.TypedColumns):
     """Spans of the event stream that were read; one that grew is read again."""
 
-    start_at: Named[datetime] = column("Of five minutes", primary_key=True)
-    events: Named[int] = column("Events in it when it was read")
+    start_at: sa.Named[datetime] = column("Of five minutes", primary_key=True)
+    events: sa.Named[int] = column("Events in it when it was read")

@@ -6,20 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    Select,
-    Text,
-    and_,
-    any_,
-    bindparam,
-    cast,
-    func,
-    select,
-    true,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import SpecInvalid, UnknownWorkload
@@ -40,7 +27,7 @@ class InForce:
     unreadable: list[SpecInvalid]
 
 
-def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) -> Version:
     """Put the version with this content in force; new content gets the next number, known content its old one.
 
     A workload's first version also sets its first split. If the content is in force already, nothing is locked.
@@ -60,21 +47,21 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
     return _publish(connection, name, spec, content, now)
 
 
-def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
+def is_in_force(connection: sa.Connection, name: str, spec: Spec) -> bool:
     """Whether the workload's version in force has this content."""
     return connection.execute(_standing(name, content_hash(spec))).first() is not None
 
 
-def _standing(name: str, content: str) -> Select[Any, int]:
+def _standing(name: str, content: str) -> sa.Select[Any, int]:
     """Return the version in force of a workload, if it has this content."""
     return (
-        select(version.c.id, version.c.number)
+        sa.select(version.c.id, version.c.number)
         .join(workload, workload.c.version_id == version.c.id)
         .where(workload.c.name == name, version.c.hash == content)
     )
 
 
-def lock(connection: Connection, name: str) -> None:
+def lock(connection: sa.Connection, name: str) -> None:
     """Lock the workload against other changes until this transaction ends; submissions to it go on.
 
     Raises:
@@ -82,16 +69,20 @@ def lock(connection: Connection, name: str) -> None:
     """
     with waiting_at_most(connection, PATIENCE):
         connection.execute(
-            select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True)
+            sa.select(workload.c.name)
+            .where(workload.c.name == name)
+            .with_for_update(key_share=True)
         )
 
 
-def _publish(connection: Connection, name: str, spec: Spec, content: str, now: datetime) -> Version:
+def _publish(
+    connection: sa.Connection, name: str, spec: Spec, content: str, now: datetime
+) -> Version:
     of_this, row = version.c.workload == name, (version.c.id, version.c.number)
-    stored = connection.execute(select(*row).where(of_this, version.c.hash == content)).first()
+    stored = connection.execute(sa.select(*row).where(of_this, version.c.hash == content)).first()
     if stored is None:
         last = connection.execute(
-            select(func.coalesce(func.max(version.c.number), 0)).where(of_this)
+            sa.select(sa.func.coalesce(sa.func.max(version.c.number), 0)).where(of_this)
         ).scalar_one()
         values = {"hash": content, "spec": spec.model_dump(mode="json"), **_columns(spec)}
         stored = connection.execute(
@@ -104,8 +95,8 @@ def _publish(connection: Connection, name: str, spec: Spec, content: str, now: d
             set_split(
                 connection, Split(name, None, points), who="lanes", why="first published", now=now
             )
-    in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
-    connection.execute(update(workload).where(in_force).values(version_id=stored.id))
+    in_force = sa.and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
+    connection.execute(sa.update(workload).where(in_force).values(version_id=stored.id))
     return Version(stored.id, name, stored.number, spec)
 
 
@@ -128,15 +119,15 @@ def _columns(spec: Spec) -> dict[str, Any]:
     }
 
 
-def in_force(connection: Connection) -> dict[str, Version]:
+def in_force(connection: sa.Connection) -> dict[str, Version]:
     """Return the readable version in force of every workload, by name."""
     return read_in_force(connection).versions
 
 
-def read_in_force(connection: Connection) -> InForce:
+def read_in_force(connection: sa.Connection) -> InForce:
     """Return the version in force of every workload, and the problems of those that cannot be read."""
     rows = connection.execute(
-        select(workload.c.name, version.c.id)
+        sa.select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
         .order_by(workload.c.name)
     ).all()
@@ -145,7 +136,7 @@ def read_in_force(connection: Connection) -> InForce:
     return InForce(readable, read.unreadable)
 
 
-def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
+def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
     """Return the versions in force of these workloads, and their splits."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     read = known(connection, {row.id for row in rows})
@@ -154,45 +145,45 @@ def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Spl
 
 
 @cache
-def _to_route() -> Select[*tuple[Any, ...]]:
+def _to_route() -> sa.Select[*tuple[Any, ...]]:
     newest = (
-        select(split.c.consumer, split.c.basis_points)
+        sa.select(split.c.consumer, split.c.basis_points)
         .where(split.c.workload == workload.c.name)
         .distinct(split.c.consumer)
         .order_by(split.c.consumer, split.c.id.desc())
         .lateral("newest")
     )
     return (
-        select(workload.c.name, version.c.id, *newest.c)
+        sa.select(workload.c.name, version.c.id, *newest.c)
         .select_from(
             workload.join(version, version.c.id == workload.c.version_id).join(
-                newest, true(), isouter=True
+                newest, sa.true(), isouter=True
             )
         )
-        .where(workload.c.name == any_(bindparam("names", type_=ARRAY(Text))))
+        .where(workload.c.name == sa.any_(sa.bindparam("names", type_=sa.ARRAY(sa.Text))))
     )
 
 
-def current(connection: Connection, name: str) -> Version | None:
+def current(connection: sa.Connection, name: str) -> Version | None:
     """Return the version in force of that workload, or None if none was published.
 
     Raises:
         SpecInvalid: it cannot be read any more.
     """
     id_ = connection.execute(
-        select(version.c.id)
+        sa.select(version.c.id)
         .join(workload, workload.c.version_id == version.c.id)
         .where(workload.c.name == name)
     ).scalar_one_or_none()
     return None if id_ is None else one(connection, id_)
 
 
-def versions(connection: Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
+def versions(connection: sa.Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """Those versions, by id; without those that cannot be read."""
     return known(connection, ids).versions
 
 
-def one(connection: Connection, id: VersionId) -> Version:
+def one(connection: sa.Connection, id: VersionId) -> Version:
     """Return that version.
 
     Raises:
@@ -204,23 +195,28 @@ def one(connection: Connection, id: VersionId) -> Version:
     return read.versions[id]
 
 
-def as_stored(connection: Connection, spec: Spec) -> Spec:
+def as_stored(connection: sa.Connection, spec: Spec) -> Spec:
     """Return the spec as the database would return it, with keys in its own order."""
-    kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
+    kept: Any = connection.execute(
+        sa.select(sa.cast(spec.model_dump(mode="json"), JSONB))
+    ).scalar_one()
     return Spec.stored(kept)
 
 
-def check_known(connection: Connection, name: str) -> None:
+def check_known(connection: sa.Connection, name: str) -> None:
     """Check that a version of the workload was published.
 
     Raises:
         UnknownWorkload: none was.
     """
-    if connection.execute(select(workload.c.name).where(workload.c.name == name)).first() is None:
+    if (
+        connection.execute(sa.select(workload.c.name).where(workload.c.name == name)).first()
+        is None
+    ):
         raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
 
 
-def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
+def pause(connection: sa.Connection, name: str, *, since: datetime | None) -> bool:
     """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none.
 
     A version that the provider refused is asked again, too.
@@ -229,25 +225,25 @@ def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
     if since is None:
         values |= {"refused_version_id": None, "refused_lane": None, "refused_at": None}
     found = connection.execute(
-        update(workload).where(workload.c.name == name).values(values).returning(workload.c.name)
+        sa.update(workload).where(workload.c.name == name).values(values).returning(workload.c.name)
     )
     return found.first() is not None
 
 
-def set_split(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
+def set_split(connection: sa.Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
     """Put a split in force; the log says who set it and why."""
     _log_split(connection, new.workload, new.consumer, new.basis_points, who, why, now)
 
 
 def inherit_split(
-    connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
+    connection: sa.Connection, name: str, consumer: str, *, who: str, why: str, now: datetime
 ) -> None:
     """Let the workload's split count for a consumer again; the log says who wanted it and why."""
     _log_split(connection, name, consumer, None, who, why, now)
 
 
 def _log_split(
-    connection: Connection,
+    connection: sa.Connection,
     name: str,
     consumer: str | None,
     basis_points: int | None,
@@ -267,10 +263,10 @@ def _log_split(
     )
 
 
-def splits(connection: Connection) -> Splits:
+def splits(connection: sa.Connection) -> Splits:
     """Return the splits in force."""
     newest = (
-        select(split.c.workload.label("name"), split.c.consumer, split.c.basis_points)
+        sa.select(split.c.workload.label("name"), split.c.consumer, split.c.basis_points)
         .distinct(split.c.workload, split.c.consumer)
         .order_by(split.c.workload, split.c.consumer, split.c.id.desc())
     )
