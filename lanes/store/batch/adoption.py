@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED, OpenBatch
 from lanes.ids import BatchId
@@ -16,6 +16,7 @@ from lanes.words import BatchState
 SEARCH_EVERY = timedelta(
     minutes=10
 )  # for held batches; one that blocks its account is searched for at every tick
+LET_GO = {"provider_batch_id": None, "unproved": False, "submitted_at": None}
 LISTED_FOR = timedelta(days=29)  # how long the provider keeps results
 
 
@@ -50,26 +51,24 @@ def adopted(
     now: datetime,
 ) -> bool:
     """Adopt a listed batch until its first result proves or disproves it; return whether the batch needed one."""
-    row = connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
-        .values(
-            state=BatchState.SUBMITTED,
-            provider_batch_id=provider_batch_id,
-            unproved=True,
-            submitted_at=now,
-            expected_end_at=expected_end_at,
-            ended_at=None,
-        )
-        .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
-    ).first()
+    row = batches.change(
+        connection,
+        batch_id,
+        batch.c.state.in_(UNCONFIRMED),
+        state=BatchState.SUBMITTED,
+        provider_batch_id=provider_batch_id,
+        unproved=True,
+        submitted_at=now,
+        expected_end_at=expected_end_at,
+        ended_at=None,
+    )
     if row is None:
         return False
     doubts.note(connection, batch_id, unknown_since=None)
     doubts.over(
         connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now
     )
-    payload = {"requests": row.requests, "items": row.all_items}
+    payload = {"requests": row.requests, "items": row.items}
     batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return True
 
@@ -78,22 +77,20 @@ def proved(
     connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime
 ) -> None:
     """Note that the batch is the provider's of that id: its first result carries its nonce."""
-    this = and_(batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id)
-    connection.execute(update(batch).where(this, batch.c.unproved).values(unproved=False))
+    its = batch.c.provider_batch_id == provider_batch_id
+    batches.change(connection, batch_id, its, batch.c.unproved, unproved=False)
 
 
 def let_go(connection: Connection, batch_id: BatchId) -> None:
     """Let go of the adopted id, which is not the batch's, and hold the batch."""
-    connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), batch.c.unproved)
-        .values(
-            state=BatchState.HELD,
-            provider_batch_id=None,
-            unproved=False,
-            submitted_at=None,
-            ended_at=None,
-        )
+    batches.change(
+        connection,
+        batch_id,
+        batch.c.state.in_(AT_PROVIDER),
+        batch.c.unproved,
+        state=BatchState.HELD,
+        **LET_GO,
+        ended_at=None,
     )
 
 
@@ -104,28 +101,20 @@ def disproved(
 
     The batch keeps its work and is held, an incident says so, and the search goes on.
     """
-    row = connection.execute(
-        update(batch)
-        .where(
-            batch.c.id == batch_id,
-            batch.c.provider_batch_id == provider_batch_id,
-            batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]),
-            batch.c.unproved,
-        )
-        .values(
-            state=case(
-                (batch.c.state == BatchState.SUPERSEDED, BatchState.RELEASED), else_=BatchState.HELD
-            ),
-            ended_at=case((batch.c.state == BatchState.SUPERSEDED, now)),
-            provider_batch_id=None,
-            unproved=False,
-            submitted_at=None,
-            expected_end_at=None,
-            processed=0,
-            note=f"{provider_batch_id} was taken for it and is not ours",
-        )
-        .returning(batch.c.account, batch.c.state)
-    ).first()
+    superseded = batch.c.state == BatchState.SUPERSEDED
+    row = batches.change(
+        connection,
+        batch_id,
+        batch.c.provider_batch_id == provider_batch_id,
+        batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]),
+        batch.c.unproved,
+        state=case((superseded, BatchState.RELEASED), else_=BatchState.HELD),
+        ended_at=case((superseded, now)),
+        **LET_GO,
+        expected_end_at=None,
+        processed=0,
+        note=f"{provider_batch_id} was taken for it and is not ours",
+    )
     if row is None:
         return False
     doubts.note(connection, batch_id, unknown_since=None, searched_at=None)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, update
 
 from lanes.batch.batch import OVER, OpenBatch
 from lanes.batch.departure import OutstandingWork
@@ -33,6 +33,14 @@ def with_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
     doubtful = [column for column in batch_doubt.c if column is not batch_doubt.c.batch_id]
     joined = batch.outerjoin(batch_doubt, batch_doubt.c.batch_id == batch.c.id)
     return select(batch, *doubtful).select_from(joined).where(wanted).order_by(batch.c.id)
+
+
+def change(
+    connection: Connection, batch_id: BatchId, *only: ColumnElement[bool], **values: Any
+) -> Any | None:
+    """Change a batch where all conditions of `only` hold; return its row then, or None."""
+    this = update(batch).where(batch.c.id == batch_id, *only)
+    return connection.execute(this.values(**values).returning(batch)).first()
 
 
 def open_batch(row: Any) -> OpenBatch:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, or_, select, text, update
+from sqlalchemy import Connection, and_, case, exists, or_, select, text
 
 from lanes.batch.batch import OpenBatch
 from lanes.batch.collection import COUNTS, ShortReads, Tally, counted, counts
@@ -54,7 +54,7 @@ NOT_COUNTED: Mapping[str, int] = {}
 
 def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> None:
     """Note how many of the batch's requests the provider has finished."""
-    connection.execute(update(batch).where(batch.c.id == batch_id).values(processed=processed))
+    batches.change(connection, batch_id, processed=processed)
 
 
 def ended(
@@ -67,20 +67,17 @@ def ended(
 ) -> None:
     """Note that the provider finished the batch at `at`, and emit an event once, with how its requests ended."""
     superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
-    row = connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, or_(batch.c.state == BatchState.SUBMITTED, superseded))
-        .values(
-            state=case(
-                (batch.c.state == BatchState.SUBMITTED, BatchState.ENDED), else_=batch.c.state
-            ),
-            ended_at=at,
-            processed=batch.c.requests,
-        )
-        .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
-    ).first()
+    submitted = batch.c.state == BatchState.SUBMITTED
+    row = batches.change(
+        connection,
+        batch_id,
+        or_(submitted, superseded),
+        state=case((submitted, BatchState.ENDED), else_=batch.c.state),
+        ended_at=at,
+        processed=batch.c.requests,
+    )
     if row is not None:
-        payload = {"requests": row.requests, "items": row.all_items, **outcomes}
+        payload = {"requests": row.requests, "items": row.items, **outcomes}
         batches.announce(connection, "lanes.batch.ended", batch_id, row.workload, payload, now=now)
 
 
@@ -171,21 +168,15 @@ def short_read(
 
 def noted(connection: Connection, batch_id: BatchId, note: str | None) -> None:
     """Write what keeps the batch from being collected into its note; a collected one keeps its own."""
-    connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED]))
-        .values(note=note and replace_unstorable(note))
-    )
+    there = batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED])
+    batches.change(connection, batch_id, there, note=note and replace_unstorable(note))
 
 
 def count(connection: Connection, batch_id: BatchId, outcomes: Mapping[Outcome, int]) -> None:
     """Change the batch's counts of items by these outcomes; only `outcomes.save` calls it."""
     if sums := counts(outcomes):
-        connection.execute(
-            update(batch)
-            .where(batch.c.id == batch_id)
-            .values({name: batch.c[name] + n for name, n in sums.items()})
-        )
+        values = {name: batch.c[name] + n for name, n in sums.items()}
+        batches.change(connection, batch_id, **values)
 
 
 def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Tally | None:
@@ -194,27 +185,22 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
     A batch whose work went elsewhere is booked and released: items without an outcome of their own were never counted.
     """
     superseded = batch.c.state == BatchState.SUPERSEDED
-    counted_as = [batch.c[name] for name in COUNTS]
-    row = connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]))
-        .values(
-            state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED),
-            collected_at=now,
-            note=case((superseded, batch.c.note)),
-        )
-        .returning(
-            batch.c.state, batch.c.workload, batch.c["items"].label("all_items"), *counted_as
-        )
-    ).first()
+    row = batches.change(
+        connection,
+        batch_id,
+        batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]),
+        state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED),
+        collected_at=now,
+        note=case((superseded, batch.c.note)),
+    )
     if row is None:
         return None
-    outcomes = {name: row._mapping[name] for name in COUNTS}
-    payload = {"items": row.all_items, **outcomes}
+    outcomes: dict[str, int] = {name: getattr(row, name) for name in COUNTS}
+    payload = {"items": row.items, **outcomes}
     batches.announce(connection, "lanes.batch.collected", batch_id, row.workload, payload, now=now)
     doubts.over(connection, batch_id, f"Batch {batch_id} came back.", now=now)
     return (
-        Tally(row.all_items, sum(outcomes.values()), row.missing)
+        Tally(row.items, sum(outcomes.values()), row.missing)
         if row.state == BatchState.COLLECTED
         else None
     )

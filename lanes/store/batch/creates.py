@@ -1,6 +1,7 @@
 """A batch's one paid create: its intent is committed before it, and the provider's answer is recorded after it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -29,20 +30,12 @@ def intend(
     batch_id = connection.execute(
         sa.insert(batch)
         .values(
-            nonce=intent.nonce,
-            account=intent.account,
-            workload=intent.workload,
-            version_id=intent.version_id,
-            model=intent.model,
+            **asdict(intent),
             state=BatchState.INTENDED,
             requests=len(packs),
             items=sum(map(len, packs)),
             marked_requests=marked,
-            bytes=intent.bytes,
-            body_hash=intent.body_hash,
             intended_at=now,
-            flow_run_id=intent.flow_run_id,
-            stated_back_at=intent.stated_back_at,
         )
         .returning(batch.c.id)
     ).scalar_one()
@@ -98,26 +91,12 @@ def submitted(
     provider's is for the caller to cancel.
     """
     row = connection.execute(
-        sa.select(
-            batch.c.state,
-            batch.c.account,
-            batch.c.workload,
-            batch.c.requests,
-            batch.c["items"].label("all_items"),
-            batch.c.provider_batch_id,
-            batch.c.unproved,
-            batch.c.note,
-        )
-        .where(batch.c.id == batch_id)
-        .with_for_update(key_share=True)
+        sa.select(batch).where(batch.c.id == batch_id).with_for_update(key_share=True)
     ).one()
     if row.provider_batch_id == provider_batch_id:
-        connection.execute(sa.update(batch).where(batch.c.id == batch_id).values(unproved=False))
-        return (
-            CreateAnswer.SUBMITTED
-            if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED
-            else CreateAnswer.UNWANTED
-        )
+        batches.change(connection, batch_id, unproved=False)
+        wanted = row.state in (*AT_PROVIDER, BatchState.COLLECTED)
+        return CreateAnswer.SUBMITTED if wanted else CreateAnswer.UNWANTED
     if row.provider_batch_id is not None:
         if not row.unproved:
             return CreateAnswer.UNWANTED
@@ -126,28 +105,22 @@ def submitted(
     note = (
         f"{row.note}; its create was answered after that, so it is cancelled" if released else None
     )
-    connection.execute(
-        sa.update(batch)
-        .where(batch.c.id == batch_id)
-        .values(
-            state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED,
-            provider_batch_id=provider_batch_id,
-            submitted_at=now,
-            expected_end_at=expected_end_at,
-            ended_at=None,
-            unproved=False,
-            processed=0,
-            note=note,
-            cancel_at=now if released else batch.c.cancel_at,
-        )
-    )
-    doubts.note(connection, batch_id, unknown_since=None)
-    doubts.over(
+    batches.change(
         connection,
         batch_id,
-        f"Batch {batch_id} is {provider_batch_id}: its create was answered.",
-        now=now,
+        state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED,
+        provider_batch_id=provider_batch_id,
+        submitted_at=now,
+        expected_end_at=expected_end_at,
+        ended_at=None,
+        unproved=False,
+        processed=0,
+        note=note,
+        cancel_at=now if released else batch.c.cancel_at,
     )
-    payload = {"requests": row.requests, "items": row.all_items}
+    doubts.note(connection, batch_id, unknown_since=None)
+    said = f"Batch {batch_id} is {provider_batch_id}: its create was answered."
+    doubts.over(connection, batch_id, said, now=now)
+    payload = {"requests": row.requests, "items": row.items}
     batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return CreateAnswer.UNWANTED if released else CreateAnswer.SUBMITTED

@@ -12,7 +12,7 @@ from lanes.ids import BatchId
 from lanes.promises.batches import batch_unclear
 from lanes.promises.incident import Promise, batch_subject
 from lanes.store import incidents
-from lanes.store.batch import doubts
+from lanes.store.batch.batches import change
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.states import ANSWERING
@@ -36,14 +36,9 @@ def note(
 
 def hold(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
     """Hold a batch that cannot be identified at the provider: it keeps its work, and a person is asked to decide."""
-    held = connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
-        .values(state=BatchState.HELD, note=note)
-        .returning(batch.c.id)
-    )
-    if held.first() is not None:
-        doubts.tell(connection, batch_id, note, now=now)
+    unconfirmed = batch.c.state.in_(UNCONFIRMED)
+    if change(connection, batch_id, unconfirmed, state=BatchState.HELD, note=note):
+        tell(connection, batch_id, note, now=now)
 
 
 def unknown(
@@ -67,21 +62,19 @@ def unknown(
     if state == BatchState.SUPERSEDED:
         close(connection, batch_id, note=why, now=now)
     else:
-        doubts.tell(connection, batch_id, why, now=now)
+        tell(connection, batch_id, why, now=now)
 
 
 def known(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """Note that the provider has the batch after all."""
     note(connection, batch_id, unknown_since=None)
-    doubts.over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
+    over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
 
 
 def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) -> None:
     """Open the batch's incident, which says why and what to do."""
-    row = connection.execute(
-        select(batch.c.workload, batch.c["items"].label("all_items")).where(batch.c.id == batch_id)
-    ).one()
-    incidents.open(connection, batch_unclear(row.workload, batch_id, row.all_items, why), now=now)
+    row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
+    incidents.open(connection, batch_unclear(row.workload, batch_id, row.items, why), now=now)
 
 
 def over(connection: Connection, batch_id: BatchId, sentence: str, *, now: datetime) -> None:
@@ -104,13 +97,9 @@ def disown(
     now: datetime,
 ) -> None:
     """Note that the provider's batch of that id is a stranger's, though batch `batch_id` was taken for it."""
-    given = {
-        "account": account,
-        "provider_batch_id": provider_batch_id,
-        "batch_id": batch_id,
-        "disowned_at": now,
-    }
-    connection.execute(insert(disowned).values(**given).on_conflict_do_nothing())
+    given = {"account": account, "provider_batch_id": provider_batch_id}
+    added = insert(disowned).values(**given, batch_id=batch_id, disowned_at=now)
+    connection.execute(added.on_conflict_do_nothing())
 
 
 def strangers(connection: Connection, account: str, candidates: Sequence[str]) -> set[str]:
@@ -123,16 +112,11 @@ def strangers(connection: Connection, account: str, candidates: Sequence[str]) -
 
 def release(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:
     """Release a batch that was never created: its work is ready again, untried; False where the provider has it."""
-    released = connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
-        .values(state=BatchState.RELEASED, ended_at=now, note=note)
-        .returning(batch.c.id)
-    )
-    if released.first() is None:
+    released = {"state": BatchState.RELEASED, "ended_at": now, "note": note}
+    if not change(connection, batch_id, batch.c.state.in_(UNCONFIRMED), **released):
         return False
     _free(connection, batch_id, now=now)
-    doubts.over(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
+    over(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
     return True
 
 
@@ -143,28 +127,22 @@ def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: date
     where results are saved.
     """
     _free(connection, batch_id, now=now)
-    superseded = connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER))
-        .values(state=BatchState.SUPERSEDED, cancel_at=now, note=note)
-        .returning(batch.c.id)
-    )
-    if superseded.first() is None:
+    superseded = {"state": BatchState.SUPERSEDED, "cancel_at": now, "note": note}
+    if not change(connection, batch_id, batch.c.state.in_(AT_PROVIDER), **superseded):
         return False
-    doubts.over(connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now)
+    over(connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now)
     return True
 
 
 def close(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> None:
     """Close a superseded batch of which nothing can be booked any more."""
-    connection.execute(
-        update(batch)
-        .where(batch.c.id == batch_id, batch.c.state == BatchState.SUPERSEDED)
-        .values(
-            state=BatchState.RELEASED,
-            ended_at=func.coalesce(batch.c.ended_at, now),
-            note=batch.c.note + "; " + note,
-        )
+    change(
+        connection,
+        batch_id,
+        batch.c.state == BatchState.SUPERSEDED,
+        state=BatchState.RELEASED,
+        ended_at=func.coalesce(batch.c.ended_at, now),
+        note=batch.c.note + "; " + note,
     )
 
 

@@ -14,6 +14,7 @@ from lanes.routing.lane_rules import may_wait
 from lanes.routing.prospect import Chance
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
+from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.locks import waiting_at_most
@@ -53,6 +54,17 @@ class WorkTerms:
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
+OF_WORK = ("workload", "version_id", "lane", "purpose", "generation", "revision")
+OF_VERSION = (
+    "mode",
+    "realtime_model",
+    "batch_model",
+    "max_failures",
+    "compare_fields",
+    "announces",
+)
+
+
 def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
     """Return the terms of the attempts' work, by its id, without locking."""
     rows = connection.execute(
@@ -64,38 +76,16 @@ def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[Wor
 @cache
 def _common() -> sa.Select[*tuple[Any, ...]]:
     """Select what the work of :ids has in common."""
+    own = [work.c[name] for name in OF_WORK if name != "purpose"]
     of = (
-        sa.select(
-            work.c.id,
-            work.c.workload,
-            work.c.version_id,
-            work.c.lane,
-            _purpose().label("purpose"),
-            work.c.generation,
-            work.c.revision,
-        )
+        sa.select(work.c.id, *own, _purpose().label("purpose"))
         .where(work.c.id == sa.any_(_ids))
         .subquery("of")
     )
-    of_work = (
-        of.c.workload,
-        of.c.version_id,
-        of.c.lane,
-        of.c.purpose,
-        of.c.generation,
-        of.c.revision,
-    )
+    of_work = [of.c[name] for name in OF_WORK]
+    of_version = [version.c[name] for name in OF_VERSION]
     return (
-        sa.select(
-            *of_work,
-            version.c.mode,
-            version.c.realtime_model,
-            version.c.batch_model,
-            version.c.max_failures,
-            version.c.compare_fields,
-            version.c.announces,
-            sa.func.array_agg(of.c.id).label("ids"),
-        )
+        sa.select(*of_work, *of_version, sa.func.array_agg(of.c.id).label("ids"))
         .join(version, version.c.id == of.c.version_id)
         .group_by(*of_work, version.c.id)
     )
@@ -121,20 +111,7 @@ def _purpose() -> sa.ColumnElement[Purpose]:
 
 
 def _terms(row: Any) -> WorkTerms:
-    return WorkTerms(
-        row.workload,
-        row.version_id,
-        row.lane,
-        row.purpose,
-        row.generation,
-        row.revision,
-        row.mode,
-        row.realtime_model,
-        row.batch_model,
-        row.max_failures,
-        tuple(row.compare_fields),
-        row.announces,
-    )
+    return read_as(WorkTerms, row, compare_fields=tuple(row.compare_fields))
 
 
 @dataclass(frozen=True, slots=True)
