@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.figures.durations import Durations
+from lanes.figures.kinds import Kind
+from lanes.words import Lane
 
 
 def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: float) -> str:
@@ -25,6 +27,17 @@ def percentiles(durations: str, *, by: str, whole: str = "timed", **shares: floa
                   from (select {by}, bucket, sum(n)::bigint as n from {durations}
                          group by {by}, bucket having sum(n) > 0) of_bucket) ranked
          group by {by}"""
+
+
+def minutes(kind: Kind, columns: str, *, lane: Lane | None = None) -> str:
+    """Return the minutes of a kind in the :workload from :since until before :until, folded or not, as a relation."""
+    where = f"kind = '{kind}' and workload = :workload and at >= :since and at < :until"
+    if lane is not None:
+        where += f" and lane = '{lane}'"
+    return f"""(
+    select {columns} from lanes.figure where grain = 'minute' and {where}
+    union all
+    select {columns} from lanes.figure_delta where {where}) minutes"""
 
 
 def added_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:

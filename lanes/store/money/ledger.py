@@ -22,23 +22,7 @@ from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version
 
 NOTHING = BillPart()
-BOOKED = (
-    "message_id",
-    "workload",
-    "lane",
-    "purpose",
-    "model",
-    "batch_id",
-    "items",
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cost_usd",
-    "price_version",
-    "billed_at",
-    "digest",
-)
+BOOKED = [each.name for each in response.c if each.name != "id"]
 
 
 class Payer(Protocol):
@@ -156,7 +140,7 @@ def _inserted(
 def _booked() -> ReturningInsert[*tuple[Any, ...]]:
     """Build the statement that inserts responses once."""
     given = split_records([column(name, response.c[name].type) for name in BOOKED])
-    added = insert(response).from_select(list(BOOKED), given).on_conflict_do_nothing()
+    added = insert(response).from_select(BOOKED, given).on_conflict_do_nothing()
     return added.returning(response.c.message_id, response.c.digest)
 
 

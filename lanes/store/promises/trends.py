@@ -4,35 +4,26 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from lanes.figures.kinds import Kind
 from lanes.promises.answers import RECENT, SETTLED_FOR
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise
-from lanes.store.figures.reading import percentiles
+from lanes.store.figures.reading import minutes, percentiles
 from lanes.store.promises.causes import BATCHES
+from lanes.words import Lane
 
 MOST = 5_000  # passes, or failed items, that are looked at: the newest of their time
 BEFORE = "in the 15 minutes before"
 HOUR = timedelta(hours=1)
 
-TRIED = """
+TRIED = f"""
 select coalesce(sum(n), 0)::bigint as attempts, coalesce(sum(n) filter (where word <> 'valid'), 0)::bigint as failed
-  from (
-    select word, n from lanes.figure
-     where grain = 'minute' and kind = 'attempt' and workload = :workload and lane = 'realtime' and at >= :since and at < :until
-    union all
-    select word, n from lanes.figure_delta
-     where kind = 'attempt' and workload = :workload and lane = 'realtime' and at >= :since and at < :until) minutes
+  from {minutes(Kind.ATTEMPT, "word, n", lane=Lane.REALTIME)}
 """
-DUE = """
+DUE = f"""
 select coalesce(sum(n), 0)::bigint as due, coalesce(sum(n - items), 0)::bigint as missed
-  from (
-    select n, items, word from lanes.figure
-     where grain = 'minute' and kind = 'deadline' and workload = :workload and at >= :since and at < :until
-    union all
-    select n, items, word from lanes.figure_delta
-     where kind = 'deadline' and workload = :workload and at >= :since and at < :until) minutes
- where word <> 'overdue'
+  from {minutes(Kind.DEADLINE, "n, items, word")} where word <> 'overdue'
 """
 ANSWERED = percentiles(
     """(

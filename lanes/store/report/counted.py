@@ -8,16 +8,7 @@ from typing import Any
 
 from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
-from lanes.report.figures import (
-    AgreementFigures,
-    BatchTotals,
-    CallFigures,
-    CostFigures,
-    LaneFigures,
-    RouteFigures,
-    WaitFigures,
-    WindowFigures,
-)
+from lanes.report import figures
 from lanes.store.asking import Ask
 from lanes.store.figures.reading import added_up, of_kind, summed, usd_of
 from lanes.words import ANSWERING, BatchState, FlushReason, Lane, Outcome, Purpose, Reason
@@ -49,7 +40,7 @@ class Counted:
         self._timed = added_up(ask(TIMED, since=since), "kind", "workload")
         self._took = added_up(ask(TOOK, since=since), "workload", "lane")
 
-    def lanes(self) -> list[LaneFigures]:
+    def lanes(self) -> list[figures.LaneFigures]:
         """Each lane of each workload that had anything to do."""
         found = [
             self._lane(workload, lane, [each for each in rows if each.lane == lane])
@@ -58,13 +49,13 @@ class Counted:
         ]
         return [each for each in found if each.items > 0 or each.answers > 0 or each.attempts > 0]
 
-    def _lane(self, workload: str, lane: Lane, rows: Sequence[Any]) -> LaneFigures:
+    def _lane(self, workload: str, lane: Lane, rows: Sequence[Any]) -> figures.LaneFigures:
         items, answers = of_kind(rows, "item"), of_kind(rows, "answer")
         tries = [each for each in of_kind(rows, "try") if each.purpose in ANSWERING]
         took = self._took.get((workload, lane))
         began = min((each.first_at for each in tries if each.first_at), default=None)
         ended = max((each.last_at for each in tries if each.last_at), default=None)
-        return LaneFigures(
+        return figures.LaneFigures(
             workload,
             lane,
             items=summed(items, "n"),
@@ -79,7 +70,7 @@ class Counted:
             cost_usd=usd_of(tries, "usd"),
         )
 
-    def costs(self) -> list[CostFigures]:
+    def costs(self) -> list[figures.CostFigures]:
         """What was billed, and what each lane alone would have cost."""
         return [
             self._cost(workload, rows)
@@ -87,7 +78,7 @@ class Counted:
             if sum(each.n for each in rows if each.kind == "item" and each.lane) > 0
         ]
 
-    def _cost(self, workload: str, rows: Sequence[Any]) -> CostFigures:
+    def _cost(self, workload: str, rows: Sequence[Any]) -> figures.CostFigures:
         items = [each for each in of_kind(rows, "item") if each.lane]
         tries = of_kind(rows, "try")
         live = [each for each in tries if each.purpose in ANSWERING]
@@ -102,7 +93,7 @@ class Counted:
         def scaled(lane: Lane) -> Decimal:
             return next((scale for scale in (scales[lane], both) if scale is not None), Decimal(1))
 
-        return CostFigures(
+        return figures.CostFigures(
             workload,
             actual_usd=usd_of(live, "usd").quantize(DIGIT),
             all_realtime_usd=(usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(
@@ -115,20 +106,20 @@ class Counted:
             ).quantize(DIGIT),
         )
 
-    def batch_totals(self) -> list[BatchTotals]:
+    def batch_totals(self) -> list[figures.BatchTotals]:
         """The batches of each workload that had some."""
         return [
             self._batch_total(workload, rows)
             for workload, rows in self._by_workload("batch", "carried")
         ]
 
-    def _batch_total(self, workload: str, rows: Sequence[Any]) -> BatchTotals:
+    def _batch_total(self, workload: str, rows: Sequence[Any]) -> figures.BatchTotals:
         batches, carried = of_kind(rows, "batch"), of_kind(rows, "carried")
         ended, took = (
             [each for each in batches if each.word in ENDED],
             self._durations(Kind.BATCH).get(workload),
         )
-        return BatchTotals(
+        return figures.BatchTotals(
             workload,
             batches=summed(batches, "n"),
             ended=summed(ended, "n"),
@@ -141,10 +132,12 @@ class Counted:
             p95_s=took.percentile_s(0.95) if took else None,
         )
 
-    def waits(self) -> list[WaitFigures]:
+    def waits(self) -> list[figures.WaitFigures]:
         """How long items of each workload waited for their real-time call."""
         return [
-            WaitFigures(workload, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
+            figures.WaitFigures(
+                workload, each.timed, each.percentile_s(0.5), each.percentile_s(0.95)
+            )
             for workload, each in self._durations(Kind.BUFFER).items()
         ]
 
@@ -157,9 +150,9 @@ class Counted:
                 found[key] = found.get(key, Decimal(0)) + each.usd
         return found
 
-    def windows(self) -> list[WindowFigures]:
+    def windows(self) -> list[figures.WindowFigures]:
         """How long items of each workload gathered, why they left, and how many of them shared a call."""
-        found: list[WindowFigures] = []
+        found: list[figures.WindowFigures] = []
         for workload, took in self._durations(Kind.GATHERED).items():
             rows = [each for each in self.rows if each.workload == workload]
             calls = [
@@ -173,7 +166,9 @@ class Counted:
             }
             per_call = summed(calls, "items") / summed(calls, "n") if calls else 0.0
             found.append(
-                WindowFigures(workload, took.timed, took.total_s / took.timed, per_call, left)
+                figures.WindowFigures(
+                    workload, took.timed, took.total_s / took.timed, per_call, left
+                )
             )
         return found
 
@@ -184,26 +179,28 @@ class Counted:
             found[each.workload, each.word] = found.get((each.workload, each.word), 0) + each.n
         return found
 
-    def routes(self) -> list[RouteFigures]:
+    def routes(self) -> list[figures.RouteFigures]:
         """Decisions by their reason, the most frequent of a workload first."""
         rows = of_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
-        return [RouteFigures(each.workload, Lane(each.lane), each.word, each.n) for each in rows]
+        return [
+            figures.RouteFigures(each.workload, Lane(each.lane), each.word, each.n) for each in rows
+        ]
 
     def shed(self) -> dict[str, tuple[int, Decimal]]:
         """By workload, how many decisions shed an item, and what their batches save by the estimates."""
         rows = [each for each in of_kind(self.rows, "route") if each.word == Reason.SHED]
         return {each.workload: (each.n, each.realtime_usd - each.batch_usd) for each in rows}
 
-    def agreement(self) -> list[AgreementFigures]:
+    def agreement(self) -> list[figures.AgreementFigures]:
         """How often both lanes agreed, of each workload where both answered."""
         rows = [each for each in of_kind(self.rows, "agreement") if each.n > 0]
-        return [AgreementFigures(each.workload, each.n, each.items) for each in rows]
+        return [figures.AgreementFigures(each.workload, each.n, each.items) for each in rows]
 
-    def calls(self) -> list[CallFigures]:
+    def calls(self) -> list[figures.CallFigures]:
         """Billed calls by workload and lane."""
         return [
-            CallFigures(
+            figures.CallFigures(
                 workload,
                 lane,
                 *(

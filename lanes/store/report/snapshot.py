@@ -6,18 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
 from lanes.figures.kinds import Grain, Stands
-from lanes.report.figures import (
-    AccuracyFigures,
-    AmendmentFigures,
-    BatchFigures,
-    Failure,
-    MinuteFigures,
-    RefusalFigures,
-    ReplayFigures,
-    SplitFigures,
-    StateFigures,
-    caching_figures,
-)
+from lanes.report import figures
 from lanes.report.snapshot import Snapshot
 from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
@@ -154,10 +143,10 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         since=since,
         lanes=counted.lanes(),
         costs=counted.costs(),
-        states=_states(counted, read(STANDING, StateFigures)),
+        states=_states(counted, read(STANDING, figures.StateFigures)),
         routes=counted.routes(),
         sheds=facts.sheds(ask, counted.shed(), since=since),
-        batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
+        batches=read(BATCHES, figures.BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
         packs=facts.pack_sizes(ask, counted.checks(), now=now),
         windows=counted.windows(),
@@ -165,39 +154,39 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         deadlines=due.by_reason(ask, since=since, now=now),
         calibration=turnarounds.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
-        accuracy=read(ACCURACY, AccuracyFigures),
-        failures=read(FAILURES, Failure, most=MOST_FAILURES),
-        refusals=read(REFUSALS, RefusalFigures),
+        accuracy=read(ACCURACY, figures.AccuracyFigures),
+        failures=read(FAILURES, figures.Failure, most=MOST_FAILURES),
+        refusals=read(REFUSALS, figures.RefusalFigures),
         minutes=_minutes(ask(MINUTES, since=since, grain=grain)),
         point=LENGTHS[grain],
         incidents=facts.incidents(ask, since, most=MOST_INCIDENTS),
         rollouts=facts.rollouts(ask, since),
-        splits=read(SPLITS, SplitFigures),
-        replays=read(REPLAYS, ReplayFigures),
+        splits=read(SPLITS, figures.SplitFigures),
+        replays=read(REPLAYS, figures.ReplayFigures),
         calls=counted.calls(),
-        amendments=read(AMENDMENTS, AmendmentFigures),
+        amendments=read(AMENDMENTS, figures.AmendmentFigures),
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
         capacity=facts.capacity(ask, now=now),
         call_waits=call_waits.known(ask, now=now),
         rescues=facts.rescues(ask, since=since, now=now),
         circuits=facts.circuits(ask),
-        caching=caching_figures(
+        caching=figures.caching_figures(
             caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)
         ),
     )
 
 
-def _minutes(rows: Sequence[Any]) -> list[MinuteFigures]:
+def _minutes(rows: Sequence[Any]) -> list[figures.MinuteFigures]:
     """How many answers each lane gave, and how quickly, point by point."""
     took = added_up(rows, "minute", "lane")
     return [
-        MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95))
+        figures.MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95))
         for (minute, lane), each in sorted(took.items())
     ]
 
 
-def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures]:
+def _states(counted: Counted, standing: list[figures.StateFigures]) -> list[figures.StateFigures]:
     """What is over stands in the figures; of what is open, whatever is not under way waits."""
     found = counted.states()
     for each in standing:
@@ -209,7 +198,7 @@ def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures
         for (workload, word), items in found.items()
     }
     return [
-        StateFigures(workload, state, items)
+        figures.StateFigures(workload, state, items)
         for (workload, state), items in sorted(named.items())
         if items > 0
     ]

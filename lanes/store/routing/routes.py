@@ -19,16 +19,7 @@ from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
 # Of a route, by its decision.
-TOLD = (
-    "item_id",
-    "version_id",
-    "lane",
-    "reason",
-    "explanation",
-    "realtime_usd",
-    "batch_usd",
-    "probability",
-)
+TOLD = [each.name for each in route.c if each.name not in ("id", "decided_at", "binds")]
 GIVEN = [sa.column(name, route.c[name].type) for name in TOLD] + [
     sa.column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
