@@ -39,9 +39,8 @@ def discreet_engine(url: str | URL, **how: Any) -> Engine:
 
 def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
     """Return an engine for asynchronous callers."""
-    from sqlalchemy.ext.asyncio import (
-        create_async_engine,
-    )  # the mapper comes with it: a command does without
+    # The mapper comes with it: a command does without.
+    from sqlalchemy.ext.asyncio import create_async_engine
 
     engine = create_async_engine(
         url, hide_parameters=True, json_deserializer=json_data.loads, **how

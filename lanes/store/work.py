@@ -30,6 +30,9 @@ from lanes.workload.version import Version
 # Ready or claimed, each by its own index: as a table.
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
+# What `claimed` reads of work and of its item, beside id and claim_no.
+OF_WORK = ("version_id", "purpose", "failures", "rank_at", "alone")
+OF_ITEM = ("workload", "key", "payload", "due_at", "urgent", "consumer")
 RENEW = """
 with held as (
   select w.id
@@ -269,12 +272,7 @@ def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
         sa.select(
             picked.c.id,
             before.label("bytes_before"),
-            item.c.workload,
-            item.c.key,
-            item.c.payload,
-            item.c.due_at,
-            item.c.urgent,
-            item.c.consumer,
+            *(item.c[name] for name in OF_ITEM),
         )
         .join_from(picked, item, item.c.id == picked.c.item_id)
         .cte("weighed")
@@ -294,17 +292,8 @@ def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
         .returning(
             work.c.id,
             work.c.claim_no,
-            work.c.version_id,
-            work.c.purpose,
-            work.c.failures,
-            work.c.rank_at,
-            work.c.alone,
-            weighed.c.workload,
-            weighed.c.key,
-            weighed.c.payload,
-            weighed.c.due_at,
-            weighed.c.urgent,
-            weighed.c.consumer,
+            *(work.c[name] for name in OF_WORK),
+            *(weighed.c[name] for name in OF_ITEM),
         )
         .cte("taken")
     )

@@ -78,9 +78,8 @@ def evidence(
         raise UnknownWorkload(
             f'workload "{workload}" has no published version: see `lanes status` for those that have'
         )
-    from lanes.store.workload.known import (
-        known,
-    )  # a report that only reads loads neither SQLAlchemy nor schemas
+    # A report that only reads loads neither SQLAlchemy nor schemas.
+    from lanes.store.workload.known import known
 
     read = known(connection, [each.version for each in versions]).versions.values()
     shared = {each.workload: shared_tokens(each.spec) for each in read}

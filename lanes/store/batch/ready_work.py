@@ -11,7 +11,7 @@ from lanes.batch.batch import BatchKind
 from lanes.packing import ClaimedWork
 from lanes.store.payload import size_of, streamed
 from lanes.store.tables import item, work, workload
-from lanes.store.work import claimable, claimed
+from lanes.store.work import OF_ITEM, OF_WORK, claimable, claimed
 from lanes.words import Lane
 
 MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
@@ -68,17 +68,8 @@ def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> Select[*tuple[An
         select(
             work.c.id,
             (work.c.claim_no + 1).label("claim_no"),
-            work.c.version_id,
-            work.c.purpose,
-            work.c.failures,
-            work.c.rank_at,
-            work.c.alone,
-            item.c.workload,
-            item.c.key,
-            item.c.payload,
-            item.c.due_at,
-            item.c.urgent,
-            item.c.consumer,
+            *(work.c[name] for name in OF_WORK),
+            *(item.c[name] for name in OF_ITEM),
             size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)

@@ -168,10 +168,7 @@ def unread(
     asked = connection.execute(
         wanted.where(one_of([claim.work_id for claim in judged], work.c.id))
     ).all()
-    told = lengths_of(connection, {each.item_id: version for each in asked})
-    sizes: dict[WorkId, int] = {
-        each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in asked
-    }
+    sizes = _sizes(connection, version, asked)
     started = row.submitted_at or row.intended_at
     bounds = {claim: _bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in judged}
     return [
@@ -209,11 +206,10 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         if not owned:
             return
         last = owned[-1].id
-        told = lengths_of(connection, {each.item_id: version for each in owned})
         booked_later = row.provider_batch_id is not None and (row.short_reads or 0) < REPEATED
-        sizes = [each.size + _history_bytes(told.get(each.item_id, ())) for each in owned]
         bounds = [
-            Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in sizes
+            Decimal(0) if booked_later else _bound_of(version, size, row, now)
+            for size in _sizes(connection, version, owned).values()
         ]
         yield [
             attempts.given_up(
@@ -249,6 +245,14 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
                 (_bound(version, size, row, now) * many for size, many in sizes.items()), Decimal(0)
             )
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
+
+
+def _sizes(
+    connection: Connection, version: Version | None, rows: Sequence[Any]
+) -> dict[WorkId, int]:
+    """Return the most bytes of each row's item in a call, with its history, by id of the work and in their order."""
+    told = lengths_of(connection, {each.item_id: version for each in rows})
+    return {each.id: each.size + _history_bytes(told.get(each.item_id, ())) for each in rows}
 
 
 def _history_bytes(lengths: Sequence[int]) -> int:
