@@ -9,39 +9,16 @@ from types import NoneType
 from typing import Any, NewType, TypeVar, cast, get_args, get_origin
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    Date,
-    DateTime,
-    Dialect,
-    Double,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Numeric,
-    Table,
-    Text,
-    TypedColumns,
-    TypeDecorator,
-    Uuid,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import NullType, TypeEngine
 
 W = TypeVar("W", bound=StrEnum)
-C = TypeVar("C", bound=TypedColumns)
+C = TypeVar("C", bound=sa.TypedColumns)
 
 SCHEMA = "lanes"
-metadata = MetaData(
+metadata = sa.MetaData(
     schema=SCHEMA,
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -52,8 +29,8 @@ metadata = MetaData(
     },
 )
 
-Moment = DateTime(timezone=True)
-Usd = Numeric(20, 10)
+Moment = sa.DateTime(timezone=True)
+Usd = sa.Numeric(20, 10)
 
 
 class _Members(dict[str | None, Any]):
@@ -69,10 +46,10 @@ class _Members(dict[str | None, Any]):
         )
 
 
-class Word(TypeDecorator[W]):
+class Word(sa.TypeDecorator[W]):
     """Text of a closed set, read as members of its StrEnum by one dict lookup per value."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
     def __init__(self, words: type[W]) -> None:
@@ -84,22 +61,22 @@ class Word(TypeDecorator[W]):
     def python_type(self) -> type[W]:
         return self.words
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
         """Return the lookup itself, because claims and saves read many words."""
         return self._members.__getitem__
 
 
 # The types of columns by the annotations of their classes. Ids are numbers, and a StrEnum is a closed set of words.
 TYPES: dict[Any, TypeEngine[Any]] = {
-    str: Text(),
-    int: Integer(),
-    bool: Boolean(),
-    float: Double(),
-    bytes: LargeBinary(),
-    date: Date(),
+    str: sa.Text(),
+    int: sa.Integer(),
+    bool: sa.Boolean(),
+    float: sa.Double(),
+    bytes: sa.LargeBinary(),
+    date: sa.Date(),
     datetime: Moment,
     Decimal: Usd,
-    UUID: Uuid(),
+    UUID: sa.Uuid(),
     Any: JSONB(),
 }
 
@@ -110,9 +87,9 @@ def type_of(annotation: Any) -> TypeEngine[Any]:
     if NoneType in get_args(kind):
         kind = get_args(kind)[0]
     if get_origin(kind) is list:
-        return ARRAY(type_of(kind))
+        return sa.ARRAY(type_of(kind))
     if isinstance(kind, NewType):
-        return BigInteger()
+        return sa.BigInteger()
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return Word(kind)
     return TYPES[kind]
@@ -120,38 +97,38 @@ def type_of(annotation: Any) -> TypeEngine[Any]:
 
 def column(
     comment: str | None = None, *parts: SchemaItem, default: str | None = None, **options: Any
-) -> Column[Any]:
+) -> sa.Column[Any]:
     """Return a column with its comment and, as SQL, its default in the database.
 
     Its annotation gives its type, unless `type_` does.
     """
     if default is not None:
-        options["server_default"] = text(default)
-    return Column(*parts, comment=comment, **options)
+        options["server_default"] = sa.text(default)
+    return sa.Column(*parts, comment=comment, **options)
 
 
-def identity() -> Column[Any]:
+def identity() -> sa.Column[Any]:
     """Return the primary key that the database numbers."""
-    return Column(BigInteger(), Identity(always=True), primary_key=True)
+    return sa.Column(sa.BigInteger(), sa.Identity(always=True), primary_key=True)
 
 
 def index(
     name: str | None, columns: str, *parts: Any, where: str | None = None, **options: Any
-) -> Index:
+) -> sa.Index:
     """Return an index on these columns, and on expressions behind them; `where` makes it partial."""
     if where is not None:
-        options["postgresql_where"] = text(where)
-    return Index(name, *columns.split(", "), *parts, **options)
+        options["postgresql_where"] = sa.text(where)
+    return sa.Index(name, *columns.split(", "), *parts, **options)
 
 
-def unenforced(of: Column[Any]) -> ForeignKey:
+def unenforced(of: sa.Column[Any]) -> sa.ForeignKey:
     """Refer to a row that the writing statement reads or writes itself, so the database need not check it (NOT ENFORCED)."""
-    return ForeignKey(of)
+    return sa.ForeignKey(of)
 
 
 def table(
     *parts: SchemaItem, checked_moments: Sequence[str] | None = None, **options: Any
-) -> Callable[[type[C]], Table[C]]:
+) -> Callable[[type[C]], sa.Table[C]]:
     """Make the table of schema `lanes` that a class describes: its name, its columns and, as docstring, its comment.
 
     Columns of a closed set hold its words. Moments are finite: an infinite one comes before or after all others, which would
@@ -159,40 +136,40 @@ def table(
     one by one names the moments to check; the clock of Lanes writes the others.
     """
 
-    def make(of: type[C]) -> Table[C]:
+    def make(of: type[C]) -> sa.Table[C]:
         comment = (of.__doc__ or "").removesuffix(".")
-        made = Table(of.__name__, metadata, _typed(of), *parts, comment=comment, **options)
+        made = sa.Table(of.__name__, metadata, _typed(of), *parts, comment=comment, **options)
         _check(made, checked_moments)
-        return cast(Table[C], made)
+        return cast(sa.Table[C], made)
 
     return make
 
 
-def _typed(of: type[TypedColumns]) -> type[TypedColumns]:
+def _typed(of: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
     """Return the class with a column for each annotation of it and its bases, in their order, and a type for each column."""
     columns: dict[str, Any] = {}
     annotations: dict[str, Any] = {}
-    for base in reversed(of.__mro__[: of.__mro__.index(TypedColumns)]):
+    for base in reversed(of.__mro__[: of.__mro__.index(sa.TypedColumns)]):
         for name, annotation in get_annotations(base).items():
             made = vars(base).get(name)
-            columns[name] = made = Column() if made is None else made
+            columns[name] = made = sa.Column() if made is None else made
             annotations[name] = annotation
             if isinstance(made.type, NullType):
                 made.type = type_of(annotation)
-    return type(of.__name__, (TypedColumns,), {**columns, "__annotations__": annotations})
+    return type(of.__name__, (sa.TypedColumns,), {**columns, "__annotations__": annotations})
 
 
-def _check(made: Table[Any], checked_moments: Sequence[str] | None) -> None:
+def _check(made: sa.Table[Any], checked_moments: Sequence[str] | None) -> None:
     """Add the checks of its moments and of its words."""
     moments = checked_moments or [
-        each.name for each in made.columns if isinstance(each.type, DateTime)
+        each.name for each in made.columns if isinstance(each.type, sa.DateTime)
     ]
     if moments:
         finite = " and ".join(f"isfinite({name})" for name in moments)
-        made.append_constraint(CheckConstraint(finite, name="finite"))
+        made.append_constraint(sa.CheckConstraint(finite, name="finite"))
     for each in made.columns:
         if isinstance(each.type, Word) and each.computed is None:
             words: type[StrEnum] = each.type.words
             known = ", ".join(repr(word.value) for word in words)
-            check = CheckConstraint(f"{each.name} in ({known})", name=f"{each.name}_known")
+            check = sa.CheckConstraint(f"{each.name} in ({known})", name=f"{each.name}_known")
             made.append_constraint(check)
