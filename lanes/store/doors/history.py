@@ -3,25 +3,58 @@
 Where a workload keeps its consumers apart (`pack_scope: consumer`), an item is told only what the same consumer sent.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
+from sqlalchemy import Connection, text
 
 from lanes.ids import ItemId, WorkId
 from lanes.packing import ClaimedWork
 from lanes.routing.route import ReceivedItem
-from lanes.store.bulk import one_of
-from lanes.store.payload import characters
-from lanes.store.tables import item, work
-from lanes.store.tables.base import Moment
 from lanes.words import PackScope
 from lanes.workload.version import Version
 
 History = dict[WorkId, tuple[dict[str, Any], ...]]
 Lengths = dict[ItemId, tuple[int, ...]]
+
+# What is asked for, as a relation `a`: the entities of items that were not sent yet, by their number; items by their id; or
+# work by its id.
+UNSENT = """(
+  select s.*, v.*
+    from unnest(cast(:entities as text[]), cast(:moments as timestamptz[])) with ordinality s (entity, moment, place)
+   cross join (values (cast(:workload as text), cast(:most as int), cast(:consumer as text), cast(:apart as boolean))
+              ) v (workload, most, consumer, apart)) a"""
+SENT = """(
+  select i.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, s.most, s.apart
+    from unnest(cast(:ids as bigint[]), cast(:most as int[]), cast(:apart as boolean[])) s (id, most, apart)
+    join lanes.item i on i.id = s.id) a"""
+OF_WORK = """(
+  select w.id as place, i.workload, i.entity, i.occurred_at as moment, i.consumer, cast(:most as int) as most,
+         cast(:apart as boolean) as apart
+    from lanes.work w join lanes.item i on i.id = w.item_id
+   where w.id = any(cast(:works as bigint[])) and i.entity is not null) a"""
+# The newest items of the entity that occurred strictly before the moment. Canceled and emptied items tell nothing, and
+# `apart` nor do those of another consumer.
+EARLIER = """
+ cross join lateral (
+   select e.payload, e.occurred_at, e.id from lanes.item e
+    where e.workload = a.workload and e.entity = a.entity and e.occurred_at < a.moment
+      and e.canceled_at is null and e.emptied_at is null
+      and (not a.apart or e.consumer is not distinct from a.consumer)
+    order by e.occurred_at desc, e.id desc limit a.most) e"""
+
+
+def _said(of: str) -> str:
+    return f"select a.place, e.payload from {of} {EARLIER} order by a.place, e.occurred_at, e.id"
+
+
+def _lengths(of: str) -> str:
+    return f"""
+select a.place, e.occurred_at, length(e.payload::text) as length from {of} {EARLIER}
+ order by a.place, e.occurred_at desc, e.id desc"""
 
 
 def is_apart(scope: PackScope) -> bool:
@@ -29,8 +62,16 @@ def is_apart(scope: PackScope) -> bool:
     return scope is PackScope.CONSUMER
 
 
+def _found(connection: Connection, query: str, **asked: Any) -> Mapping[Any, Sequence[Any]]:
+    """Return the rows of a query by their `place`."""
+    found = defaultdict[Any, list[Any]](list)
+    for row in connection.execute(text(query), asked):
+        found[row.place].append(row)
+    return found
+
+
 def of_entity(
-    connection: sa.Connection,
+    connection: Connection,
     workload: str,
     entity: str | None,
     *,
@@ -42,22 +83,13 @@ def of_entity(
     """Return what `load` would find for an item that was not sent yet and occurred then."""
     if most == 0 or entity is None:
         return ()
-    told = _earlier(
-        sa.literal(workload),
-        sa.literal(entity),
-        sa.literal(before, Moment),
-        most,
-        sa.literal(consumer, sa.Text),
-        sa.literal(is_apart(scope)),
-    )
-    rows = connection.execute(
-        sa.select(told.c.payload).order_by(told.c.occurred_at, told.c.id)
-    ).scalars()
-    return tuple(rows)
+    asked = {"entities": [entity], "moments": [before], "workload": workload, "most": most}
+    who = {"consumer": consumer, "apart": is_apart(scope)}
+    return tuple(row.payload for row in _found(connection, _said(UNSENT), **asked, **who)[1])
 
 
 def load(
-    connection: sa.Connection,
+    connection: Connection,
     claimed: Sequence[ClaimedWork],
     most: int,
     *,
@@ -69,32 +101,13 @@ def load(
     """
     if most == 0 or not claimed:
         return {}
-    this = item.alias("this")
-    earlier = _earlier(
-        this.c.workload,
-        this.c.entity,
-        this.c.occurred_at,
-        most,
-        this.c.consumer,
-        sa.literal(is_apart(scope)),
-    )
-    rows = connection.execute(
-        sa.select(work.c.id, earlier.c.payload)
-        .join(this, this.c.id == work.c.item_id)
-        .join(earlier, sa.true())
-        .where(
-            one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None)
-        )
-        .order_by(work.c.id, earlier.c.occurred_at, earlier.c.id)
-    )
-    found: dict[WorkId, list[dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row.id, []).append(row.payload)
-    return {id_: tuple(payloads) for id_, payloads in found.items()}
+    asked = {"works": [each.claim.work_id for each in claimed], "most": most}
+    found = _found(connection, _said(OF_WORK), **asked, apart=is_apart(scope))
+    return {id_: tuple(row.payload for row in rows) for id_, rows in found.items()}
 
 
 def lengths(
-    connection: sa.Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()
+    connection: Connection, most: Mapping[ItemId, int], *, apart: Collection[ItemId] = ()
 ) -> Lengths:
     """Return the characters of what `load` would find for each item, newest first; `most` says how many of each are read.
 
@@ -104,37 +117,16 @@ def lengths(
     reading = {id_: number for id_, number in most.items() if number}
     if not reading:
         return {}
-    asked = (
-        sa.func.unnest(
-            sa.cast(list(reading), sa.ARRAY(sa.BigInteger)),
-            sa.cast(list(reading.values()), sa.ARRAY(sa.Integer)),
-            sa.cast([id_ in apart for id_ in reading], sa.ARRAY(sa.Boolean)),
-        )
-        .table_valued("id", "most", sa.column("apart", sa.Boolean))
-        .render_derived(name="asked")
-    )
-    this = item.alias("this")
-    earlier = _earlier(
-        this.c.workload,
-        this.c.entity,
-        this.c.occurred_at,
-        asked.c.most,
-        this.c.consumer,
-        asked.c.apart,
-    )
-    rows = connection.execute(
-        sa.select(asked.c.id, characters(earlier.c.payload).label("length"))
-        .join(this, this.c.id == asked.c.id)
-        .join(earlier, sa.true())
-        .order_by(asked.c.id, earlier.c.occurred_at.desc(), earlier.c.id.desc())
-    )
-    found: dict[ItemId, list[int]] = {}
-    for row in rows:
-        found.setdefault(row.id, []).append(row.length)
-    return {id_: tuple(each) for id_, each in found.items()}
+    asked = {
+        "ids": [*reading],
+        "most": [*reading.values()],
+        "apart": [id_ in apart for id_ in reading],
+    }
+    found = _found(connection, _lengths(SENT), **asked)
+    return {id_: tuple(row.length for row in rows) for id_, rows in found.items()}
 
 
-def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
+def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
     known = {id_: each.spec for id_, each in versions.items() if each is not None}
     apart = {id_ for id_, spec in known.items() if is_apart(spec.pack_scope)}
@@ -144,7 +136,7 @@ def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | No
 
 
 def measured(
-    connection: sa.Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
+    connection: Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
     """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
     known = {
@@ -162,7 +154,7 @@ def measured(
 
 
 def lengths_before(
-    connection: sa.Connection, workload: str, asked: Sequence[tuple[str, datetime]], most: int
+    connection: Connection, workload: str, asked: Sequence[tuple[str, datetime]], most: int
 ) -> list[list[tuple[datetime, int]]]:
     """Return when the earlier items of an entity occurred before a moment, and their characters, newest first.
 
@@ -171,51 +163,9 @@ def lengths_before(
     if most == 0 or not asked:
         return [[] for _ in asked]
     entities, moments = ([each[place] for each in asked] for place in (0, 1))
-    of = (
-        sa.func.unnest(sa.cast(entities, sa.ARRAY(sa.Text)), sa.cast(moments, sa.ARRAY(Moment)))
-        .table_valued("entity", "moment", with_ordinality="place")
-        .render_derived(name="of")
-    )
-    earlier = _earlier(sa.literal(workload), of.c.entity, of.c.moment, most)
-    rows = connection.execute(
-        sa.select(of.c.place, earlier.c.occurred_at, characters(earlier.c.payload).label("length"))
-        .join(earlier, sa.true())
-        .order_by(of.c.place, earlier.c.occurred_at.desc(), earlier.c.id.desc())
-    )
-    found: list[list[tuple[datetime, int]]] = [[] for _ in asked]
-    for row in rows:
-        found[row.place - 1].append((row.occurred_at, row.length))
-    return found
-
-
-def _earlier(
-    workload: sa.ColumnElement[str],
-    entity: sa.ColumnElement[Any],
-    moment: sa.ColumnElement[datetime],
-    most: int | sa.ColumnElement[int],
-    consumer: sa.ColumnElement[Any] | None = None,
-    apart: sa.ColumnElement[bool] | None = None,
-) -> sa.FromClause:
-    """Select the newest `most` items of an entity that occurred strictly before a moment.
-
-    Canceled and emptied items tell nothing; where `apart` is true, nor do those of another consumer.
-    """
-    other = item.alias("other")
-    may_tell = (
-        sa.true()
-        if apart is None
-        else sa.or_(sa.not_(apart), other.c.consumer.is_not_distinct_from(consumer))
-    )
-    return (
-        sa.select(other.c.payload, other.c.occurred_at, other.c.id)
-        .where(
-            other.c.workload == workload,
-            other.c.entity == entity,
-            other.c.occurred_at < moment,
-            sa.and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)),
-            may_tell,
-        )
-        .order_by(other.c.occurred_at.desc(), other.c.id.desc())
-        .limit(most)
-        .lateral("earlier")
-    )
+    of = {"entities": entities, "moments": moments, "workload": workload, "most": most}
+    found = _found(connection, _lengths(UNSENT), **of, consumer=None, apart=False)
+    return [
+        [(row.occurred_at, row.length) for row in found.get(place + 1, ())]
+        for place in range(len(asked))
+    ]
