@@ -47,9 +47,8 @@ class ArrivalReader:
         self._queued_bytes = 0
         self._no_room = False
         self.looking = LookBack(db, self._books, self.admit)
-        self._alone = (
-            asyncio.Lock()
-        )  # one admission at a time: they would wait for each other's keys
+        # one admission at a time: they would wait for each other's keys
+        self._alone = asyncio.Lock()
 
     async def run(self) -> None:
         """Follows the stream and sweeps the store until cancelled; an outage of the server is waited out."""
@@ -120,9 +119,8 @@ class ArrivalReader:
             self._read_until = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
         since = (self._read_until or began) - OVERLAP
         async with get_client() as client:
-            async for events in pages(
-                client, since, began + LOOK_BACK
-            ):  # beyond now: clocks differ
+            # beyond now: clocks differ
+            async for events in pages(client, since, began + LOOK_BACK):
                 await self.admit(events)
         await self.has_read(began)
 

@@ -40,9 +40,8 @@ class Connections:
 async def connections() -> AsyncIterator[Connections]:
     """The database and the provider of the blocks `lanes`. The SDK loads while Prefect is asked for them."""
     loading = asyncio.create_task(asyncio.to_thread(load))
-    loading.add_done_callback(
-        lambda done: done.cancelled() or done.exception()
-    )  # opening a client raises it again
+    # opening a client raises it again
+    loading.add_done_callback(lambda done: done.cancelled() or done.exception())
     provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)

@@ -27,9 +27,8 @@ class Leases:
         self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float | None = None
     ) -> None:
         self._db, self._held, self._every_s = db, held, EVERY_S if every_s is None else every_s
-        self._renewed_at: dict[
-            Claim, float
-        ] = {}  # when the statement began that claimed or renewed it last
+        # when the statement began that claimed or renewed it last
+        self._renewed_at: dict[Claim, float] = {}
         self._engine = engine(db.url, most=2)
         self._alive_at = time.monotonic()
         self._closed = threading.Event()

@@ -72,9 +72,8 @@ class Notice:
                 await run(outages.as_told, self._at.provider.account, self._standstills.all),
             )
         if not all(each.bad for each in standing) and not self._waited:
-            self._waited = (
-                True  # an incident is about to be written: the next look tells what it says
-            )
+            # an incident is about to be written: the next look tells what it says
+            self._waited = True
             return
         self._waited, self._standing = False, standing
         if whom != self._logged:

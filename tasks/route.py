@@ -160,9 +160,8 @@ async def _route_some(
                     part, stored.versions, splits, run.now, prospects, guards, estimates
                 )
                 await saving.begin(run, routes.save, decided, now=run.now)
-                await asyncio.sleep(
-                    0
-                )  # the statement leaves now: Postgres saves while the other half is decided
+                # the statement leaves now: Postgres saves while the other half is decided
+                await asyncio.sleep(0)
                 routed += len(decided)
                 problems |= unpriced
     heads.take(unrouted.came_last(waiting, before=heads.taken))

@@ -37,9 +37,8 @@ class LimitSharing:
 
     def __init__(self, at: Connections, state: DrainState) -> None:
         self._at, self._state = at, state
-        self._told: dict[
-            str, datetime
-        ] = {}  # when the limits told last of each model had been seen
+        # when the limits told last of each model had been seen
+        self._told: dict[str, datetime] = {}
         self._rounds = 0
 
     async def exchange(self) -> events.Event:

@@ -21,12 +21,10 @@ SURPRISE = 7.0  # mean gaps without an arrival: one gap in a thousand is longer,
 SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
 MOST_GROUPS = 10_000  # whose arrivals are remembered: senders choose the names of consumers
 Size = Callable[[Version], int]  # how many items of a version may share a call
-Group = tuple[
-    VersionId, str | None
-]  # a version, and the consumer whose items alone share a call, None where any may
-Takes = Callable[
-    [VersionId, int], float
-]  # seconds that a call with this number of items of a version takes; 0: unknown
+# a version, and the consumer whose items alone share a call, None where any may
+Group = tuple[VersionId, str | None]
+# seconds that a call with this number of items of a version takes; 0: unknown
+Takes = Callable[[VersionId, int], float]
 
 
 def allowed(version: Version) -> int:
@@ -97,9 +95,8 @@ class Buffer:
 
     def __init__(self, size: Size = allowed, takes: Takes = lambda _, __: 0.0) -> None:
         self._open: dict[Group, Gathering] = {}
-        self._arrivals: OrderedDict[Group, Arrivals] = (
-            OrderedDict()
-        )  # the group that items came of last comes last
+        # the group that items came of last comes last
+        self._arrivals: OrderedDict[Group, Arrivals] = OrderedDict()
         self._size, self._takes = size, takes
 
     def add(

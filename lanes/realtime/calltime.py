@@ -7,9 +7,8 @@ FIRST_TOKEN_S = 20.0  # the longest wait for a well provider's first token
 TOKENS_PER_S = 25.0  # the slowest that a model writes while it is well
 LONGEST_S = 600.0  # the provider asks for streaming beyond ten minutes
 MOST_PATIENCE = 4  # times as long: what was cut before may take so much longer
-LEASE = timedelta(
-    seconds=20
-)  # for how long work is claimed; renewed for as long as it is held, however long its call takes
+# for how long work is claimed; renewed for as long as it is held, however long its call takes
+LEASE = timedelta(seconds=20)
 RENEW_EVERY = timedelta(seconds=5)
 RENEWED_WITHIN_S = 10.0  # a call begins only for work that was claimed or renewed so lately: half of its lease is left
 

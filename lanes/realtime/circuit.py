@@ -23,12 +23,10 @@ from lanes.ids import WorkId
 from lanes.units import clock, counted, seconds
 
 FIRST_REST_S = 1.0
-LONGEST_REST_S = (
-    5.0  # rests double up to this, so that it is found soon that calls are answered again
-)
-PROBE = timedelta(
-    seconds=15
-)  # a prober that is not heard of for so long is dead, or its call hangs: another may probe
+# rests double up to this, so that it is found soon that calls are answered again
+LONGEST_REST_S = 5.0
+# a prober that is not heard of for so long is dead, or its call hangs: another may probe
+PROBE = timedelta(seconds=15)
 
 
 class CircuitState(StrEnum):
@@ -137,12 +135,10 @@ def rest(rests: int) -> timedelta:
     return Backoff.of_seconds(FIRST_REST_S, LONGEST_REST_S).after(max(rests, 1))
 
 
-STALE = timedelta(
-    seconds=5
-)  # what was heard before says nothing: drains hear each other once a second
-SOON = timedelta(
-    seconds=1
-)  # by then a probe that was taken is asked, where there is something to ask
+# what was heard before says nothing: drains hear each other once a second
+STALE = timedelta(seconds=5)
+# by then a probe that was taken is asked, where there is something to ask
+SOON = timedelta(seconds=1)
 
 
 @dataclass

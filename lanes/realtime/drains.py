@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 LINGER = timedelta(seconds=90)  # how long a drain without a successor waits for something to do
 MOST_DRAINS = 4  # at once; each is a process with places of its own
 PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
-LATE = timedelta(
-    seconds=5
-)  # work that waited this long, while the provider takes calls, needs another drain
+# work that waited this long, while the provider takes calls, needs another drain
+LATE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)

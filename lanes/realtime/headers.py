@@ -19,9 +19,8 @@ NAMES = {
 PARTS = ("limit", "remaining", "reset")
 MOST = 10**12  # a number beyond it is none
 MOST_DIGITS = 30  # of a header that is read
-LONGEST_WAIT_S = (
-    3_600.0  # the longest `retry-after` that is obeyed; callers have shorter limits of their own
-)
+# the longest `retry-after` that is obeyed; callers have shorter limits of their own
+LONGEST_WAIT_S = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,8 @@ def _limit(kind: LimitKind, known: _Known, now: datetime, notes: list[str]) -> L
         notes.append(f"{PREFIX}{NAMES[kind]}: {left:,} remain of {limit:,}; the limit is believed")
     reset = known.part(kind, "reset")
     fills = WINDOW if reset is None else _moment(reset) - _provider_now(known.get("date"), now)
-    if (
-        not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1)
-    ):  # its date has no fractions of a second
+    # its date has no fractions of a second
+    if not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1):
         notes.append(
             f"{PREFIX}{NAMES[kind]}-reset: it is not within the minute that limits are told for"
         )

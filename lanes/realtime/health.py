@@ -80,9 +80,8 @@ class ModelHealth:
     # the work whose calls faulted since the last answer
     faulted: set[WorkId] = field(default_factory=set[WorkId])
     faults: int = 0  # of the provider, since the last answer here or in another drain
-    failing_since: datetime | None = (
-        None  # start of the first call that faulted since the last answer
-    )
+    # start of the first call that faulted since the last answer
+    failing_since: datetime | None = None
     rests_until: datetime | None = None
     patience: int = 1  # how many times as long as usual its calls may take, because calls were cut
     at_once: int | None = None  # calls in flight while it recovers: one, then one more an answer

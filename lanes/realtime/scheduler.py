@@ -18,12 +18,10 @@ from lanes.routing.capacity import Need
 from lanes.words import Lane
 from lanes.workload.version import Version
 
-PEEK = timedelta(
-    seconds=0.5
-)  # how often a workload's first item is claimed to see if it may use the reserve
-AGAIN = timedelta(
-    seconds=0.05
-)  # until the next claim, once work that is owed was found behind shadows
+# how often a workload's first item is claimed to see if it may use the reserve
+PEEK = timedelta(seconds=0.5)
+# until the next claim, once work that is owed was found behind shadows
+AGAIN = timedelta(seconds=0.05)
 
 
 class Scheduler:
@@ -61,9 +59,8 @@ class Scheduler:
         self._buffer = Buffer(self._size, times.takes_s)
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits
         self._waiting: list[Pack] = []
-        self.waits: list[
-            tuple[Pack, Wait]
-        ] = []  # why each pack did not start when it was tried last
+        # why each pack did not start when it was tried last
+        self.waits: list[tuple[Pack, Wait]] = []
         self._peeked_at: dict[str, datetime] = {}  # workloads for which only the reserve is left
         # workloads of which the last claim found only shadows
         self._only_shadows: set[str] = set()

@@ -29,9 +29,8 @@ from lanes.realtime.scheduler import Scheduler
 TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
 SHADOW_REST = timedelta(seconds=30)  # how long a shadow makes way for owed work
 UNREADABLE_REST = timedelta(minutes=1)  # of work whose version cannot be read
-USED_UP = timedelta(
-    seconds=2
-)  # between two looks at a used-up budget: it may be raised, or a new period begin
+# between two looks at a used-up budget: it may be raised, or a new period begin
+USED_UP = timedelta(seconds=2)
 SEEK_EVERY = timedelta(seconds=0.5)  # how often work for the models of open circuits is looked for
 
 
@@ -71,9 +70,8 @@ class DrainState:
         self._news = True  # work may be ready that no look has seen
         self._left = False  # the last look left work unclaimed, as far as it could tell
         self._changed = False  # since the last look, so that left work may be claimed
-        self._needed: Sequence[
-            events.Needed
-        ] = []  # work for the models of open circuits, as last seen
+        # work for the models of open circuits, as last seen
+        self._needed: Sequence[events.Needed] = []
         self._sought_at = datetime.min.replace(tzinfo=UTC)
 
     def on(self, event: events.Event, now: datetime) -> list[events.Effect]:

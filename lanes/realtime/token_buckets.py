@@ -16,9 +16,8 @@ from lanes.realtime.headers import ToldLimits
 from lanes.routing.capacity import WINDOW, Limit, LimitKind, Need, fits_at, kept_back
 
 SHORTEST_WAIT = timedelta(milliseconds=50)
-ON_ITS_WAY = timedelta(
-    seconds=1
-)  # a call this much older may be missing in the picture of another drain
+# a call this much older may be missing in the picture of another drain
+ON_ITS_WAY = timedelta(seconds=1)
 DISBELIEF = timedelta(minutes=5)  # how long a limit is ignored that was exceeded without a refusal
 NOTHING = Need(0, 0, 0)
 NEW = timedelta(seconds=0.2)  # the age up to which a picture

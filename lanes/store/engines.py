@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message quotes the value,
 NO_VALUE = "22012"  # except for a division by zero
-REFUSES = (
-    "22",
-    "23",
-    "54",
-)  # classes of SQLSTATE: data, integrity, and limits such as the size of an index row
+# classes of SQLSTATE: data, integrity, and limits such as the size of an index row
+REFUSES = ("22", "23", "54")
 
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
@@ -60,9 +57,8 @@ def _say_less(context: ExceptionContext) -> None:
     error, wrapped = context.original_exception, context.sqlalchemy_exception
     if not isinstance(error, psycopg.Error):
         return
-    if (
-        error.sqlstate is None
-    ):  # libpq's own message, which may quote the part of the address that it cannot read
+    # libpq's own message, which may quote the part of the address that it cannot read
+    if error.sqlstate is None:
         for each in filter(None, (error, wrapped)):
             each.args = tuple(
                 mask_secrets(arg) if isinstance(arg, str) else arg for arg in each.args

@@ -44,12 +44,10 @@ update lanes.work w set lease_until = :until from held where w.id = held.id
 returning w.id
 """
 _now = sa.bindparam("now", type_=Moment)
-_but, _only = (
-    sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only")
-)  # versions
-_askable = work.c.version_id + 0 != sa.all_(
-    _but
-)  # `+ 0`: without statistics, by which one version in use would be all or nothing
+# versions
+_but, _only = (sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only"))
+# `+ 0`: without statistics, by which one version in use would be all or nothing
+_askable = work.c.version_id + 0 != sa.all_(_but)
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
     "workload": sa.bindparam("of_workload", type_=sa.ARRAY(sa.Text)),
     "places": sa.bindparam("of_places", type_=sa.ARRAY(sa.Integer)),
@@ -123,9 +121,8 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
         .limit(1)
     )
     first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
-    urgent = head.where(sa.text("work.urgent")).lateral(
-        "urgent"
-    )  # by its own index, whatever was taken behind it
+    # by its own index, whatever was taken behind it
+    urgent = head.where(sa.text("work.urgent")).lateral("urgent")
     before = sa.func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
     limited = sa.exists().where(
         budget.c.workload == workload.c.name, budget.c.hard_usd.is_not(None)

@@ -23,7 +23,7 @@ from lanes.realtime.cursor import QueueCursor
 from lanes.routing.capacity import WINDOW, Limit, LimitKind
 from lanes.routing.load import Load, RankedQueue
 from lanes.routing.prospect import Prospects
-from lanes.routing.room import Room
+from lanes.routing.room import Guards, Room
 from lanes.routing.route import ArrivedItem, decide
 from lanes.routing.split import Split, Splits
 from lanes.routing.turnaround import ObservedBatches, Turnarounds
@@ -85,13 +85,14 @@ def decisions(arrived: list[ArrivedItem], of: Version) -> float:
     model, queued = of.spec.realtime_model, timedelta(seconds=20)
     queues = [RankedQueue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]
     room = Room(Load(NOON, per_s=10_000, queues=queues, limits={model: limits}))
+    guards = Guards(room=room)
     began = time.process_time()
     rest = iter(arrived)
     while chunk := list(islice(rest, CHUNK)):
         estimates, prospects = Estimates(NOON), Prospects(turnarounds, NOON)
         for each in chunk:
             route = decide(
-                each, of, splits, now=NOON, estimates=estimates, prospects=prospects, room=room
+                each, of, splits, now=NOON, estimates=estimates, prospects=prospects, guards=guards
             )
             if route.lane is Lane.REALTIME:
                 room.add(of)

@@ -13,9 +13,8 @@ from lanes.store.literals import is_
 from lanes.store.tables import batch, batch_doubt
 from lanes.words import BatchState
 
-SEARCH_EVERY = timedelta(
-    minutes=10
-)  # for held batches; one that blocks its account is searched for at every tick
+# for held batches; one that blocks its account is searched for at every tick
+SEARCH_EVERY = timedelta(minutes=10)
 LET_GO = {"provider_batch_id": None, "unproved": False, "submitted_at": None}
 LISTED_FOR = timedelta(days=29)  # how long the provider keeps results
 

@@ -92,9 +92,8 @@ class Affording:
         self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
         self._readers: dict[WorkId, str | None] = {}
         self._sizes: dict[Claim, int] = {}
-        self._lacking: set[BudgetId] = (
-            set()
-        )  # budgets that cannot pay the smallest request while work waits
+        # budgets that cannot pay the smallest request while work waits
+        self._lacking: set[BudgetId] = set()
         self._waits = False  # whether some work stays behind for now
         self._read_all = False
         self._too_dear: dict[BudgetId, TooDear] = {}

@@ -26,9 +26,8 @@ WHOLE = ("items", *TOKENS)  # numbers; the others are US dollars
 OF = f"{', '.join(KEYS)}, kind"
 COLUMNS = f"at, {OF}, n, {', '.join(SUMS)}, first_at, last_at, buckets, counts"
 IN_PERIOD = "{at} >= :since and {at} < :until"
-BYTES = (
-    'collate "C"'  # comparing words by a language's rules would take longer than everything else
-)
+# comparing words by a language's rules would take longer than everything else
+BYTES = 'collate "C"'
 MOMENTS = {"first_at": "min", "last_at": "max"}
 
 

@@ -29,9 +29,8 @@ from lanes.store.current.files import SqlFile, fingerprint, sql_files
 from lanes.store.tables import SCHEMA, metadata
 
 PLUGIN = "lanes.current"
-IRREPLACEABLE = (
-    InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject
-)  # a column less, another return type, a type
+# a column less, another return type, a type
+IRREPLACEABLE = InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject
 
 _DEFINITIONS = text("""
 with found (kind, class, oid, name, definition) as (

@@ -30,9 +30,8 @@ if TYPE_CHECKING:
 
 LOOKED_EVERY = timedelta(seconds=15)  # the shortest time between two looks, by any process
 OF_LATE = timedelta(minutes=30)  # calls come as often as since then
-MARKING_AFTER = timedelta(
-    minutes=2
-)  # every drain marks as was decided, and calls from before are over
+# every drain marks as was decided, and calls from before are over
+MARKING_AFTER = timedelta(minutes=2)
 MOST_BATCHES = 100
 
 # Tokens of a version's tries since a moment, and how many of them were answered: a provider that fails caches nothing, either.

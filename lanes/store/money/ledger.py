@@ -118,9 +118,8 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     wanted = select(response.c.message_id, response.c.digest)
     known = wanted.where(response.c.message_id.in_({said.message_id for said in others}))
     digests = {row.message_id: row.digest for row in connection.execute(known)}
-    apart = {
-        said for said in others if digests[said.message_id] not in (None, said.digest)
-    }  # none: from before it was kept
+    # none: from before it was kept
+    apart = {said for said in others if digests[said.message_id] not in (None, said.digest)}
     if not apart:
         return {}
     named = {said: f"{said.message_id}~{said.digest}" for said in apart}

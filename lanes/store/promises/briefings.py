@@ -35,10 +35,8 @@ WITHIN = "1500ms"  # one look-up
 SAMPLES = 20  # items among which one is looked for whose key can be typed
 ITEMS = "select workload, key from lanes.item where id = any(:ids) order by array_position(cast(:ids as bigint[]), id)"
 RUN_OF_BATCH = "select flow_run_id from lanes.batch where id = :id"
-OWN_RUN = (
-    Promise.BATCH_SLOW,
-    Promise.BATCH_UNCLEAR,
-)  # the run that submitted it: nothing was tried yet
+# the run that submitted it: nothing was tried yet
+OWN_RUN = (Promise.BATCH_SLOW, Promise.BATCH_UNCLEAR)
 MOST = 10_000  # pieces of work that are counted, of each workload
 
 WAITING = f"""

@@ -20,9 +20,8 @@ from lanes.store.locks import PATIENCE, wait_at_most
 from lanes.store.tables import outage, version
 from lanes.store.workload.workloads import versions
 
-HEARD_OF = timedelta(
-    minutes=1
-)  # an open circuit without a probe for longer is no evidence: nothing waits for its model
+# an open circuit without a probe for longer is no evidence: nothing waits for its model
+HEARD_OF = timedelta(minutes=1)
 TRIES = 5  # to change one that others change at the same time
 
 # Whether some call of the model was answered since the drain's calls were not, and lately: then the trouble is the drain's own.

@@ -16,9 +16,8 @@ from lanes.words import Lane, Outcome
 
 MOST_TRIES = 200  # of a workload that are learned from
 OF_LATE = timedelta(days=1)
-FRESH = timedelta(
-    minutes=5
-)  # what is older says nothing of what is left: every limit has filled since
+# what is older says nothing of what is left: every limit has filled since
+FRESH = timedelta(minutes=5)
 KEY = ("account", "model", "kind")
 
 
@@ -71,6 +70,7 @@ def newest_account(connection: Connection) -> str | None:
 
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
     """The newest answered tries of a workload's real-time lane: at most 200, of the last day."""
+    # a plan kept for any number takes it for a tenth of all there are
     newest = (
         select(
             attempt.c.item_id,
@@ -86,9 +86,7 @@ def tries(connection: Connection, workload: str, *, now: datetime) -> list[Measu
             attempt.c.outcome == Outcome.VALID,
         )
         .order_by(attempt.c.ended_at.desc())
-        .limit(
-            literal_column(str(MOST_TRIES))
-        )  # a plan kept for any number takes it for a tenth of all there are
+        .limit(literal_column(str(MOST_TRIES)))
         .cte("newest")
     )
     rows = connection.execute(

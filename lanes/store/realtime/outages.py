@@ -23,9 +23,8 @@ from lanes.store.realtime import circuits
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
 
-NOBODY_ASKS = timedelta(
-    minutes=10
-)  # of a model for which nothing waits: what waited was answered elsewhere, or shed
+# of a model for which nothing waits: what waited was answered elsewhere, or shed
+NOBODY_ASKS = timedelta(minutes=10)
 
 # Attempts and work are of the model that their own version names, whichever version is in force. Work that failed by itself or
 # only measures, or whose workload is paused or has no money left, says nothing of the provider.

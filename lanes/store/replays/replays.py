@@ -27,9 +27,8 @@ from lanes.workload.version import Version
 CHUNK = 1000  # items that get their work in one transaction
 AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
 OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
-IS_REPLAY = work.c.generation > sa.literal_column(
-    "0"
-)  # as the index has it, whatever number the plan was made for
+# as the index has it, whatever number the plan was made for
+IS_REPLAY = work.c.generation > sa.literal_column("0")
 
 SIZES = sa.text("""
 select chars, history, count(*) as items

@@ -33,11 +33,8 @@ LENGTHS = {
     Grain.HOUR: timedelta(hours=1),
     Grain.DAY: timedelta(days=1),
 }
-POINTS = {
-    Grain.MINUTE: timedelta(days=2),
-    Grain.HOUR: timedelta(days=10),
-    Grain.DAY: timedelta.max,
-}  # of the longest period
+# of the longest period
+POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}
 
 # Where what is open stands now, its work says; what is not routed yet is in no figure.
 STANDING = f"""

@@ -75,10 +75,8 @@ def read(ask: Ask, *, now: datetime) -> "Turnarounds":
     )
 
 
-SLICES, OF_EACH = (
-    48,
-    50,
-)  # sample points of the period, and routes: enough to judge by, at a constant cost
+# sample points of the period, and routes: enough to judge by, at a constant cost
+SLICES, OF_EACH = (48, 50)
 
 # The first batch that carried an item after its route shows whether that was right, once the item is due: hits alone are known
 # before. An item that was answered without a batch shows nothing. What `back` means is said in `turnarounds.SEEN`.

@@ -133,9 +133,8 @@ class News:
                 continue
             if row.state == ReplayState.PROMOTED:
                 self._moved.append(MovedReplay(PROMOTED, {"id": id_}))
-            elif (
-                row.state == ReplayState.DEMOTED
-            ):  # what it replaced is not kept: all of its items may be shown anew
+            # what it replaced is not kept: all of its items may be shown anew
+            elif row.state == ReplayState.DEMOTED:
                 self._moved.append(
                     MovedReplay(OVERLAID, {"number": row.number, "workload": self._workload})
                 )

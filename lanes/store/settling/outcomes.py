@@ -140,9 +140,8 @@ class _Writes:
     def __init__(self, now: datetime, batch_id: BatchId | None) -> None:
         self.now, self.batch_id, self.saved = now, batch_id, SaveResult()
         self.given: list[dict[str, Any]] = []
-        self.attempts: list[
-            tuple[Attempt, bool]
-        ] = []  # the attempts of the rows, and whether each was late
+        # the attempts of the rows, and whether each was late
+        self.attempts: list[tuple[Attempt, bool]] = []
         self.owed: list[WorkId] = []
         self.handed_over: list[tuple[LockedWork, Outcome]] = []
         self.rescued: list[ItemId] = []  # rescued items that one of their lanes settled

@@ -7,6 +7,11 @@ revision = "0103"
 down_revision = "0102"
 sql_in_force = "40261a15eb79"  # migrations/schema/current/ after this revision
 
+KNOWN = (
+    "reason in ('frozen', 'slowed', 'circuit', 'recovering', 'budget', 'measures', 'places', "
+    "'share', 'rate_limit')"
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -15,6 +20,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("calls", sa.Integer(), nullable=False),
         sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(KNOWN, name=op.f("ck_call_wait_reason_known")),
         sa.CheckConstraint("isfinite(seen_at)", name=op.f("ck_call_wait_finite")),
         sa.PrimaryKeyConstraint("workload", "reason", name=op.f("pk_call_wait")),
         schema="lanes",
