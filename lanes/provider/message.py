@@ -18,8 +18,8 @@ class UnreadableBill(ValueError):
     """A message that does not say what it cost, or by which name it is booked."""
 
 
-def read_response(message: Any, *, request_id: str | None = None) -> Response:
-    """Return what we keep of a message's JSON.
+def read_response(message: Any, *, request_id: str | None = None, call: str = "") -> Response:
+    """Return what we keep of a message's JSON; `call` names the call, or the request of a batch, that it answers.
 
     A message whose bill can be read is a response, whatever it answers: where its answer cannot be read, `fault` says why.
 
@@ -44,6 +44,7 @@ def read_response(message: Any, *, request_id: str | None = None) -> Response:
         usage=usage,
         request_id=readable_name(request_id),
         fault=fault,
+        call=call,
     )
 
 

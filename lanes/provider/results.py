@@ -219,12 +219,7 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
             raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
         said = json_data.loads(line)
         nonce, number = _request(said["custom_id"])
-        result = _said(said["result"])
-        return RequestResult(
-            nonce,
-            number,
-            replace(result, call=said["custom_id"]) if isinstance(result, Response) else result,
-        )
+        return RequestResult(nonce, number, _said(said["result"], said["custom_id"]))
     except UnreadableBill as error:
         return Unreadable(str(error), nonce, number)
     except (
@@ -241,10 +236,10 @@ def _request(custom_id: str) -> tuple[str, int]:
     return (match["nonce"], int(match["number"])) if match else (custom_id, -1)
 
 
-def _said(result: dict[str, Any]) -> Response | RequestFault | Judgment:
+def _said(result: dict[str, Any], call: str) -> Response | RequestFault | Judgment:
     match result["type"]:
         case "succeeded":
-            return read_response(result["message"])
+            return read_response(result["message"], call=call)
         case "errored":
             return _fault(result)
         case "canceled":
@@ -255,7 +250,7 @@ def _said(result: dict[str, Any]) -> Response | RequestFault | Judgment:
             fault = f"its result is of no known type: {quoted(other)}"
             if "message" not in result:  # only that could say whether it is billed
                 raise ValueError(fault)
-            return replace(read_response(result["message"]), fault=fault)
+            return replace(read_response(result["message"], call=call), fault=fault)
 
 
 def _fault(result: dict[str, Any]) -> RequestFault:
