@@ -1,4 +1,4 @@
-"""Read what waits on the real-time lane and claim it, as a drain's state orders."""
+"""Read the waiting work of the real-time lane and claim it, as a drain's state requests."""
 
 import os
 import socket

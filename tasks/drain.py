@@ -1,6 +1,6 @@
-"""A running `answer`: a shell that performs the effects of a drain's state, and tells it what happens.
+"""A running `answer`: a shell that performs the effects of a drain's state, and reports events to it.
 
-What is decided stands in `lanes.realtime.state`. In the role of router, a drain also admits and routes what arrived.
+`lanes.realtime.state` makes the decisions. In the role of router, a drain also admits and routes what arrived.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from tasks.wakes import Wakes
 
 
 class Drain:
-    """The shell around one drain's state: its loop, and what goes on beside it."""
+    """The shell around one drain's state: its loop, and its background tasks."""
 
     def __init__(
         self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime, sizes: PackSizes

@@ -1,7 +1,7 @@
 """Perform the effects of a drain's state: ask packs, and write what ended calls mean.
 
-Packs are asked beside each other. No pack waits for another, and no answer for an open transaction of another session:
-whatever cannot be saved yet is kept, renewed and saved later.
+Packs are asked concurrently. No pack waits for another, and no answer waits for an open transaction of another session: what
+cannot be saved yet is kept, its claim is renewed, and it is saved later.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a drain's state machine hears (events), and what it asks its shell to do (effects)."""
+"""The events that a drain's state machine takes, and the effects that it requests of its shell."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ class Needed:
 
 
 class Event:
-    """What the state machine hears."""
+    """An input of the state machine."""
 
 
 class Effect:
-    """What the state machine asks its shell to do."""
+    """An action that the state machine requests of its shell."""
 
 
 # Events
@@ -47,7 +47,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Tick(Event):
-    """Time has passed; `expired`: as much as the drain wanted to sleep."""
+    """Time has passed. `expired`: the drain has slept as long as it intended to."""
 
     expired: bool = False
 
@@ -59,7 +59,7 @@ class WorkMayBeReady(Event):
 
 @dataclass(frozen=True)
 class QueueSeen(Event):
-    """What waits: by workload the version and rank of its most urgent work.
+    """The waiting work: by workload, the version and rank of its most urgent work.
 
     `needed`: work that would ask the models that `LookAtQueue` named, None where it named none. The look took `took_s`.
     """
@@ -72,14 +72,14 @@ class QueueSeen(Event):
 
 @dataclass(frozen=True)
 class ProbesTaken(Event):
-    """The probes that this drain took, by model, as the circuits stand now; None: another drain was quicker."""
+    """The probes that this drain tried to take: the circuit by model as it is now, None if another drain was quicker."""
 
     circuits: Mapping[str, Circuit | None]
 
 
 @dataclass(frozen=True)
 class WorkClaimed(Event):
-    """What was claimed, the most urgent first, and the versions of it that can be read.
+    """The claimed work, the most urgent first, and those of its versions that can be read.
 
     `probes`: how many of the claimed, at the front, are probes. Of workloads in `held_back` something waits for money; of
     those in `used_up` no call can be paid. `is_full`: the claim stopped at its limit of bytes.
@@ -143,7 +143,7 @@ class PackEnded(Event):
 
 @dataclass(frozen=True)
 class AttemptsSaved(Event):
-    """Attempts are saved, and their claims held no more.
+    """Attempts are saved, so their claims are no longer held.
 
     `count` of them count as answered. `again`: some work will be tried again. The versions of `refused` workloads are refused.
     """
@@ -156,7 +156,7 @@ class AttemptsSaved(Event):
 
 @dataclass(frozen=True)
 class ClaimsReturned(Event):
-    """Claims are ready again, and held no more. `again`: they may be claimable at once."""
+    """Claims were given back, so they are no longer held. `again`: their work may be claimable at once."""
 
     claims: Sequence[Claim]
     again: bool = False
@@ -172,7 +172,7 @@ class LimitsHeard(Event):
 
 @dataclass(frozen=True)
 class EstimatesLearned(Event):
-    """What was decided or measured of late, None where nothing new is known: predictions by workload, and pack sizes."""
+    """New predictions by workload, and new pack sizes; None if there is nothing new."""
 
     predictions: Mapping[str, Prediction] | None = None
     sizes: Mapping[PackPlace, PackDecision] | None = None
@@ -187,7 +187,7 @@ class CircuitsHeard(Event):
 
 @dataclass(frozen=True)
 class CircuitMoved(Event):
-    """The circuit of a model as this drain left or found it; None: it has none."""
+    """The circuit of a model after this drain changed or read it; None if it has none."""
 
     model: str
     circuit: Circuit | None
@@ -195,12 +195,12 @@ class CircuitMoved(Event):
 
 @dataclass(frozen=True)
 class CircuitsLost(Event):
-    """Circuits can be neither read nor written: the drain goes by what it sees itself."""
+    """Circuits can be neither read nor written, so the drain relies on its own calls."""
 
 
 @dataclass(frozen=True)
 class Stop(Event):
-    """The drain ends: nothing more is claimed or asked."""
+    """The drain ends: it claims and asks nothing more."""
 
 
 # Effects
@@ -208,7 +208,7 @@ class Stop(Event):
 
 @dataclass(frozen=True)
 class LookAtQueue(Effect):
-    """Read what waits, and answer with `QueueSeen`.
+    """Read the waiting work, and answer with `QueueSeen`.
 
     From the ranks `since` on, for workloads that are named; not what asks the models `passed_over`. If `needed` names models,
     also read the most urgent work for them.
@@ -283,7 +283,7 @@ class ReportFreeze(Effect):
 
 @dataclass(frozen=True)
 class CircuitNews(Effect):
-    """What the calls of one model mean for its circuit, for all drains: an answer, a fault, or a probe that is free again."""
+    """News for the circuit of a model, which all drains share: an answer, a fault, or a probe that is free again."""
 
     model: str
     answered_began_at: datetime | None = None

@@ -85,7 +85,7 @@ MAY_START = MayStart()
 
 
 class Limiter:
-    """One reason to wait. By default nothing waits, and nothing is learned."""
+    """One reason to wait. By default every pack is admitted, and nothing is learned."""
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
         """Return whether the pack may start now."""
@@ -107,7 +107,7 @@ class Limiter:
 
 
 class BudgetLimit(Limiter):
-    """A hard budget: while it is used up, nothing of its workload is claimed. Claimed work has its money and may start."""
+    """A hard budget. While it is used up, no work of its workload is claimed; claimed work has its money and may start."""
 
     def __init__(self) -> None:
         self._used_up: dict[str, datetime] = {}
@@ -152,8 +152,8 @@ def divide(
 
     Each place goes to the workload that holds the least by its weight, `in_flight` included, so slow calls gather no places.
     While another workload waits or is served, none holds more than its largest share of all `places`, but always one; a
-    workload that is alone takes everything. `rooms` bounds some workloads further. Shadows are no part of `in_flight` when
-    the division is for work that somebody needs: they hold a place, but use up no share.
+    workload that is alone takes everything. `rooms` bounds some workloads further. When the places are divided among owed
+    work, `in_flight` leaves shadows out: they hold places but use up no share.
     """
     alone = len(waiting.keys() | {name for name, calls in in_flight.items() if calls}) == 1
 

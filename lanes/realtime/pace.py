@@ -75,7 +75,7 @@ class Places(Limiter):
         if self.free == 0:
             return Wait(None, WaitReason.PLACES)
         if pack.measures and self._measuring.total() >= max(1, self.all // 2):
-            return Wait(None, WaitReason.MEASURES)
+            return Wait(None, WaitReason.SHADOW)
         return MAY_START
 
     def started(self, pack: Pack, now: datetime) -> None:

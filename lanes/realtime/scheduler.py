@@ -25,7 +25,7 @@ AGAIN = timedelta(seconds=0.05)
 
 
 class Scheduler:
-    """The work that a drain has claimed and not asked: in windows, or in packs that wait for a limiter.
+    """The claimed work that a drain has not asked yet: in windows, or in packs that wait for a limiter.
 
     `sizes` says how many items may share a call, `times` how long it takes then.
     """
@@ -178,13 +178,13 @@ class Scheduler:
 
     @property
     def held(self) -> list[Version]:
-        """The versions of what gathers or waits here."""
+        """The versions of the work held here, in windows or packs."""
         waiting = self._buffer.version_ids | {pack.version.id for pack in self._waiting}
         return [self._versions[id_] for id_ in waiting]
 
     @property
     def held_models(self) -> set[str]:
-        """The models that what gathers or waits here asks."""
+        """The models of the work held here."""
         return {each.spec.realtime_model for each in self.held}
 
     def due_probes(self, now: datetime) -> Mapping[str, Circuit]:
@@ -278,7 +278,7 @@ class Scheduler:
     def _wait(self, pack: Pack, now: datetime, *, owed_waits: bool) -> Wait | None:
         """Return the first limiter's `Wait`; None when all admit the pack. A shadow waits while owed work does."""
         if pack.measures and owed_waits:
-            return Wait(None, WaitReason.MEASURES)
+            return Wait(None, WaitReason.SHADOW)
         for limiter in self._limiters:
             if isinstance(said := limiter.admits(pack, now), Wait):
                 return said

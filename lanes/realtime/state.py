@@ -35,7 +35,7 @@ SEEK_EVERY = timedelta(seconds=0.5)  # how often work for the models of open cir
 
 
 class DrainState:
-    """What one drain knows and holds. `most_calls` is the bound that a person set for its calls, 0 for none."""
+    """The knowledge and the claims of one drain. `most_calls` is the bound that a person set for its calls, 0 for none."""
 
     def __init__(
         self,
@@ -333,7 +333,7 @@ class DrainState:
         self._news = self._news or event.again
 
     def _release(self, claims: Iterable[Claim]) -> None:
-        """Hold the claims no longer; a newer claim of the same work stays held."""
+        """Stop holding the claims; a newer claim of the same work stays held."""
         for claim in claims:
             if self.claims.get(claim.work_id) == claim:
                 del self.claims[claim.work_id]

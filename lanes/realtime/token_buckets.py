@@ -18,11 +18,11 @@ from lanes.routing.capacity import WINDOW, Limit, LimitKind, Need, fits_at, kept
 SHORTEST_WAIT = timedelta(milliseconds=50)
 # a call this much older may be missing in the picture of another drain
 ON_ITS_WAY = timedelta(seconds=1)
-DISBELIEF = timedelta(minutes=5)  # how long a limit is ignored that was exceeded without a refusal
+DISBELIEF = timedelta(minutes=5)  # how long to ignore a limit that was exceeded without a refusal
 NOTHING = Need(0, 0, 0)
-NEW = timedelta(seconds=0.2)  # the age up to which a picture
-AMPLE = 0.5  # with this share of each limit left needs no update
-MOST_NOTES = 50  # that one drain logs, however many new ways a provider finds to tell nonsense
+# a picture up to this age, with this share of each limit left, needs no update
+NEW, AMPLE = timedelta(seconds=0.2), 0.5
+MOST_NOTES = 50  # notes that one drain logs, so that ever new invalid limits cannot flood the log
 
 
 @dataclass(slots=True)

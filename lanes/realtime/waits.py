@@ -12,7 +12,7 @@ class WaitReason(StrEnum):
     CIRCUIT = "circuit"
     RECOVERING = "recovering"
     BUDGET = "budget"
-    MEASURES = "measures"
+    SHADOW = "shadow"
     PLACES = "places"
     SHARE = "share"
     RATE_LIMIT = "rate_limit"
@@ -29,9 +29,9 @@ SAID = {
     WaitReason.CIRCUIT: "its model is in an outage; it ends with the first call that is answered",
     WaitReason.RECOVERING: "its model failed lately and gets one more call for each answer; it ends by itself",
     WaitReason.BUDGET: "its hard budget is used up; it ends when the budget is raised or a new period begins",
-    WaitReason.MEASURES: "it is a shadow, and waits for work that an answer is owed for; it ends by itself",
-    WaitReason.PLACES: "every place for calls is taken; it ends with the next call that ends",
-    WaitReason.SHARE: "the free places are those of other workloads; it ends with the next of its own calls that ends",
+    WaitReason.SHADOW: "it is a shadow, and work that is owed an answer goes first; it ends by itself",
+    WaitReason.PLACES: "every place for calls is taken; it ends when a call ends",
+    WaitReason.SHARE: "the free places belong to other workloads; it ends when a call of its own workload ends",
     WaitReason.RATE_LIMIT: "the provider's rate limit leaves too little for it; it ends by itself within a minute",
 }
 

@@ -97,7 +97,7 @@ async def test_a_prefix_that_is_too_short_is_given_up(
 async def batched(
     at: Connections, endpoint: Endpoint, sender: Sender, items: int, prefix: str
 ) -> None:
-    """A batch of so many items leaves, and is collected."""
+    """Send a batch of `items` items, and collect it."""
     await sender.items(
         *(f"{prefix}{n:03d}" for n in range(items)), lane=Lane.BATCH, instructions=LONG
     )

@@ -111,15 +111,20 @@ async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fil
     assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
 
 
+async def claim_ahead(opened: Drain, endpoint: Endpoint, sender: Sender) -> None:
+    """Have both places of the drain taken by calls that stall, and two more items claimed."""
+    await until_answered(opened, sender, "first")
+    endpoint.fault("messages", "stall")
+    await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+    await turns(opened, lambda: work_is(sender, claimed=4, done=1))
+
+
 async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("first", lane=Lane.REALTIME)
     async with drain(two_places, standing=False) as opened:
-        await until_answered(opened, sender, "first")
-        endpoint.fault("messages", "stall")
-        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await turns(opened, lambda: work_is(sender, claimed=4, done=1))
+        await claim_ahead(opened, endpoint, sender)
         await opened.share_limits()
         now = await two_places.db.now()
         kept = await two_places.db.run(records, "letters", "d", now=now)
@@ -181,10 +186,7 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
     await sender.items("first", lane=Lane.REALTIME)
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(drain(two_places, standing=False))
-        await until_answered(opened, sender, "first")
-        endpoint.fault("messages", "stall")
-        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await turns(opened, lambda: work_is(sender, claimed=4, done=1))
+        await claim_ahead(opened, endpoint, sender)
         ending = asyncio.create_task(stack.aclose())
         await until_work_is(sender, claimed=2, done=1, ready=2)
         endpoint.reset()

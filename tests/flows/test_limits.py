@@ -33,7 +33,7 @@ async def counted(sender: Sender, query: str) -> int:
 async def until_answered(
     opened: Drain, sender: Sender, number: int, *, by_step_s: float = 0, among: str = "true"
 ) -> None:
-    """So many items are answered, soon; each turn of the drain takes so many seconds."""
+    """Run turns of `by_step_s` seconds until `number` items are answered."""
     async with asyncio.timeout(PROMPTLY_S):
         while await counted(sender, DONE + among) < number:
             assert await opened.stays()

@@ -14,3 +14,7 @@ def upgrade() -> None:
         "isfinite(as_of) and isfinite(due_at) and isfinite(occurred_at) and isfinite(received_at)"
     )
     op.create_check_constraint(op.f("ck_item_finite"), "item", finite, schema="lanes")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup")

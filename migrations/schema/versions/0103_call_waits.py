@@ -8,7 +8,7 @@ down_revision = "0102"
 sql_in_force = "40261a15eb79"  # migrations/schema/current/ after this revision
 
 KNOWN = (
-    "reason in ('frozen', 'slowed', 'circuit', 'recovering', 'budget', 'measures', 'places', "
+    "reason in ('frozen', 'slowed', 'circuit', 'recovering', 'budget', 'shadow', 'places', "
     "'share', 'rate_limit')"
 )
 
@@ -27,3 +27,7 @@ def upgrade() -> None:
         prefixes=["UNLOGGED"],
         postgresql_with={"fillfactor": 50},
     )
+
+
+def downgrade() -> None:
+    raise NotImplementedError("restore a backup")

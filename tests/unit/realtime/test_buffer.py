@@ -195,7 +195,7 @@ ARRIVALS = st.lists(
 def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and_no_pack_is_larger_than_may_be(
     arrivals: list[tuple[int, int, int, int]], size: int, buffer_s: float
 ) -> None:
-    """Arrivals: tenths of a second, a version, the rank after so many of them, and how many come at once."""
+    """Arrivals: tenths of a second, a version, the rank (tenths after each arrival), and how many come at once."""
     versions = {
         ONE: version(1, buffer_s=buffer_s, realtime_pack=8),
         VersionId(2): version(2, buffer_s=0.5, realtime_pack=3),
@@ -277,7 +277,7 @@ def waited_and_packed(
 ) -> tuple[float, float, float, float]:
     """Seconds that an item waits on average, and items of a pack: in the buffer, and in a window that always waits to its end.
 
-    Poisson arrivals of an hour, but 2,000 at least and so many at most.
+    Poisson arrivals of an hour, but between 2,000 and the given number.
     """
     drawn = random.Random(7)
     arrivals = [0.0]

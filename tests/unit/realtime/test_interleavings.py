@@ -457,7 +457,7 @@ class DrainInterleavings(RuleBasedStateMachine):
                 assert held == Claim(row.id, row.number) or given_back
 
     def teardown(self) -> None:
-        """Once the provider is well and nobody dies, all work ends: answered once, or failed by its own faults."""
+        """Check that all work ends once the provider is well and no drain dies: answered once, or failed by its own faults."""
         if not hasattr(self, "db"):
             return
         self.down.clear()

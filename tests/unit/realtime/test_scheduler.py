@@ -60,7 +60,7 @@ class Scheduling:
         self.health.faulted(MODEL, [WorkId(work)], now=NOON)
 
     def told(self, remaining: int, *, limit: int = 10) -> None:
-        """An answer to a call told that so many requests of a minute remain."""
+        """Report, by the answer to a call, that this number of requests of the minute remains."""
         pack = Pack(LETTERS, [claimed(-1)], NOON)
         self.rates.started(pack, NOON)
         reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
@@ -272,7 +272,7 @@ def test_each_pack_waits_for_the_first_limiter_that_does_not_admit_it() -> None:
     assert one.of.reasons(NOON) == {
         ("letters", WaitReason.RECOVERING): 1,
         ("others", WaitReason.PLACES): 1,
-        ("others", WaitReason.MEASURES): 1,
+        ("others", WaitReason.SHADOW): 1,
     }
     one.backpressure.freeze(NOON)
     assert one.of.reasons(NOON)["letters", WaitReason.FROZEN] == 1
