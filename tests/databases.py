@@ -273,7 +273,7 @@ def _is_bound(waited_for: object) -> bool:
 
 
 class Roaming:
-    """Engines that lead to whichever database they were asked for last: a statement is compiled once for all tests.
+    """Engines that connect to the database requested last, so that a statement is compiled once for all tests.
 
     Their sessions stay open as long as tests use the same database: a new one has to load and plan everything anew.
     """

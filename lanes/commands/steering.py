@@ -30,7 +30,7 @@ LOOK_S = 2.0
 
 @command
 def pause(workload: str, *, why: Why = NONE_GIVEN, as_json: AsJson = False) -> int:
-    """Serve nothing of a workload from now on. Items are admitted and routed, and wait; what is under way comes back.
+    """Stop serving a workload. Its items are admitted and routed, and wait; answers that are under way are collected.
 
     Exit code 2 when there is no such workload.
     """

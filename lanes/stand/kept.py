@@ -22,7 +22,7 @@ PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
 PROVIDER_URL = "ANTHROPIC_BASE_URL"
-# where it is not set
+# how the stand serves what is not set
 OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}
 SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
 KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"

@@ -44,7 +44,7 @@ update lanes.work w set lease_until = :until from held where w.id = held.id
 returning w.id
 """
 _now = sa.bindparam("now", type_=Moment)
-# versions
+# ids of the versions to leave out, or to claim alone
 _but, _only = (sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("but", "only"))
 # `+ 0`: without statistics, by which one version in use would be all or nothing
 _askable = work.c.version_id + 0 != sa.all_(_but)

@@ -1,8 +1,8 @@
-"""What facts count for in the figures, once for all: the triggers that count them and the rebuild are made of it.
+"""Declare which facts count for which figure. The triggers and the rebuild of the figures are generated from it.
 
-Both look their facts up in ways of their own, and name what they found alike: relations such as `tried` or `asked`, whose rows
-say a minute, what is counted, and how often (`n`; negative: no longer). `COUNTS` says what these rows count for. Files in
-migrations/schema/current/ take in what stands here by its name in braces (`filled_in`).
+The triggers and the rebuild find their facts by different queries, but under the same names: relations such as `tried` or
+`asked`, whose rows have a minute, what is counted, and a number (`n`; negative: counted no longer). `COUNTS` says for which
+figures these rows count. Files in migrations/schema/current/ include these parts by their names in braces (`filled_in`).
 """
 
 import re
@@ -33,10 +33,10 @@ MOMENTS = {"first_at": "min", "last_at": "max"}
 
 @dataclass(frozen=True)
 class Count:
-    """What the rows of a relation count for, as one kind of figure, in the minute `at`.
+    """One kind of figure for which the rows of the relation `of` count, in the minute `at`.
 
-    Columns in `same` are counted as they are called. `word`, `items` and the bucket of the time that each row `took` are
-    expressions. Kinds in `HOURLY` are rebuilt by the hour.
+    `same` names the columns that the figure has under the same name. `word`, `items` and `took` (the bucket of a duration) are
+    SQL expressions. Kinds in `HOURLY` are rebuilt by the hour.
     """
 
     kind: Kind
@@ -49,7 +49,7 @@ class Count:
     took: str | None = None
 
     def select(self, *, rebuilt: bool) -> str:
-        """Return a query of what the rows count for, as `COLUMNS`: in their minutes or, `rebuilt`, within :since and :until."""
+        """Return a query of the counts, as `COLUMNS`. `rebuilt`: of the facts between :since and :until."""
         grain = Grain.HOUR if self.kind in HOURLY else Grain.MINUTE
         at = f"date_trunc('{grain}', {self.at}, 'UTC')" if rebuilt else self.at
         where = f"{self.where} and {IN_PERIOD.format(at=self.at)}" if rebuilt else self.where
@@ -148,7 +148,7 @@ COUNTS = (
 
 
 def counted(*relations: str, rebuilt: bool = False) -> str:
-    """Return a query, as `COLUMNS`, of everything that the rows of these relations, or of all, count for."""
+    """Return a query of all counts of these relations, or of all relations, as `COLUMNS`."""
     return "\n  union all".join(
         each.select(rebuilt=rebuilt) for each in COUNTS if not relations or each.of in relations
     )
@@ -160,8 +160,9 @@ ROUTE_AT = """(
        where {of}
        order by r.decided_at > {at}, case when r.decided_at > {at} then r.id else -r.id end limit 1) r"""
 
-# Relations that are made alike of others: of `routes`, `tries`, `responses` and `results` as their tables have them (tries
-# and results with workload and received_at of their item), and of `ends`: due items that were answered or failed.
+# Relations that triggers and rebuild derive in the same way: from `routes`, `tries`, `responses` and `results`, which have the
+# columns of their tables (tries and results also workload and received_at of their item), and from `ends`: due items that were
+# answered or failed.
 MADE = {
     "routed": """routed as (
     select r.decided_at, v.workload, r.version_id, r.lane, r.reason, r.n, r.realtime_usd, r.batch_usd

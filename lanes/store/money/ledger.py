@@ -118,7 +118,7 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     wanted = select(response.c.message_id, response.c.digest)
     known = wanted.where(response.c.message_id.in_({said.message_id for said in others}))
     digests = {row.message_id: row.digest for row in connection.execute(known)}
-    # none: from before it was kept
+    # None: the response was booked before digests were kept
     apart = {said for said in others if digests[said.message_id] not in (None, said.digest)}
     if not apart:
         return {}

@@ -27,7 +27,7 @@ from lanes.workload.version import Version
 CHUNK = 1000  # items that get their work in one transaction
 AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
 OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
-# as the index has it, whatever number the plan was made for
+# written out as in the index, so that generic plans use it
 IS_REPLAY = work.c.generation > sa.literal_column("0")
 
 SIZES = sa.text("""

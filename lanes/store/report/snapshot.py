@@ -33,7 +33,7 @@ LENGTHS = {
     Grain.HOUR: timedelta(hours=1),
     Grain.DAY: timedelta(days=1),
 }
-# of the longest period
+# the longest period for which the report has a point of this length
 POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}
 
 # Where what is open stands now, its work says; what is not routed yet is in no figure.

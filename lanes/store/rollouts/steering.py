@@ -53,7 +53,7 @@ def set_split_by_hand(
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
-    """Claim and submit nothing of the workload from now on; what is under way comes back.
+    """Claim and submit no more work of the workload; answers that are under way are collected.
 
     Raises:
         UnknownWorkload: there is no such workload.
