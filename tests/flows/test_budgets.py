@@ -136,10 +136,13 @@ async def test_the_parts_of_a_refused_pack_are_asked_within_what_each_item_reser
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
     fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
-    endpoint.fault("messages", "status", match="letter r05", **fault)
+    endpoint.fault("messages", "status", match="letter r07", **fault)
     await put(at.db, str(8 * CALL))
     await Paying(at).step(together=True)
-    assert await sender.rows(STATES) == [("done", 7), ("failed", 1)]
+    assert await sender.rows(STATES) == [
+        ("done", 7),
+        ("ready", 1),
+    ]  # no answer began after the refusal, so the version may be to blame
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert (stands.reserved_usd, stands.unknown_usd) == (0, 0)
 
