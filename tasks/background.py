@@ -31,12 +31,15 @@ class BackgroundTasks:
         """
         self._tasks.add(asyncio.create_task(self._keep(name, act, every_s, after_s), name=name))
 
-    async def close(self) -> None:
-        """Nothing goes on. What swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again."""
+    async def close(self, *, again_s: float = CLOSING_S) -> None:
+        """Cancel everything, and wait until it ends.
+
+        What swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again after `again_s` seconds.
+        """
         while left := [task for task in self._tasks if not task.done()]:
             for task in left:
                 task.cancel()
-            await asyncio.wait(left, timeout=CLOSING_S)
+            await asyncio.wait(left, timeout=again_s)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep(

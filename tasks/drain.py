@@ -7,18 +7,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from lanes.money.caching import PROBED_EVERY_S
 from lanes.money.pack_size import PackSizes
 from lanes.realtime import events
 from lanes.realtime.state import DrainState
 from lanes.store.money.sharing import in_force
 from lanes.store.signals import listening
-from tasks import notice, sharing
+from tasks import leases, notice, sharing
 from tasks.background import BackgroundTasks
 from tasks.chores import FIRST_ANSWERS_S, Chores
 from tasks.claiming import QueueReader
@@ -34,16 +36,38 @@ from tasks.staying import Roles, Staying, roles
 from tasks.wakes import Wakes
 
 
+@dataclass(frozen=True)
+class DrainPace:
+    """How often a drain does what goes on beside its loop."""
+
+    renew_s: float = leases.EVERY_S
+    share_s: float = 1.0  # limits and circuits, with the other drains
+    learn_s: float = 60.0  # what calls need
+    sizes_s: float = 15.0  # of packs
+    caching_s: float = 15.0
+    trial_s: float = PROBED_EVERY_S  # between the marked calls of a version on trial
+    notice_s: float = 5.0
+    notice_limit_s: float = notice.LIMIT_S  # how long Prefect may take to accept a notice
+    first_answers_s: float = FIRST_ANSWERS_S
+
+
 class Drain:
     """The shell around one drain's state: its loop, and its background tasks."""
 
     def __init__(
-        self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime, sizes: PackSizes
+        self,
+        at: Connections,
+        held: Roles,
+        heard: asyncio.Event,
+        now: datetime,
+        sizes: PackSizes,
+        pace: DrainPace,
     ) -> None:
         self._at, self._heard, self.wakes = at, heard, Wakes()
         self.state = state = DrainState(now, most_calls=at.provider.most_calls, sizes=sizes)
-        self.leases = Leases(at.db, state.claims)
-        self.marks, self._limits = CacheMarks(at.db, state), LimitSharing(at, state)
+        self.leases = Leases(at.db, state.claims, every_s=pace.renew_s)
+        self.marks = CacheMarks(at.db, state, trial_s=pace.trial_s)
+        self._limits = LimitSharing(at, state)
         self.performer = performer = Performer(
             at,
             state,
@@ -61,23 +85,23 @@ class Drain:
             busy=lambda: performer.busy or bool(state.claims),
             idle_since=lambda: state.idle_since,
         )
-        self._notice = Notice(at, state.standstills)
+        self._notice = Notice(at, state.standstills, limit_s=pace.notice_limit_s)
         rooms = Rooms(at.provider.account, at.provider.most_calls)
         router = Router(at.db, held.router, self.wakes, busy=lambda: performer.busy, rooms=rooms)
         self._chores = Chores(at.db, router, performer, self.wakes)
         self._to_the_last, self._beside = BackgroundTasks(), BackgroundTasks()
         self._to_the_last.keep("leases", self.leases.live, every_s=1.0)
-        self._keep_beside()
+        self._keep_beside(pace)
 
-    def _keep_beside(self) -> None:
-        keep, late = self._beside.keep, FIRST_ANSWERS_S
-        keep("the provider's limits", self.share_limits, every_s=sharing.SHARE_EVERY_S)
-        keep("circuits", self.hear_circuits, every_s=sharing.SHARE_EVERY_S)
-        keep("what calls need", self.learn_needs, every_s=sharing.LEARN_EVERY_S, after_s=late)
-        keep("pack sizes", self._learn_sizes, every_s=sharing.SIZES_EVERY_S)
-        keep("cache marks", self.marks.look, every_s=sharing.CACHING_EVERY_S, after_s=late)
+    def _keep_beside(self, pace: DrainPace) -> None:
+        keep, late = self._beside.keep, pace.first_answers_s
+        keep("the provider's limits", self.share_limits, every_s=pace.share_s)
+        keep("circuits", self.hear_circuits, every_s=pace.share_s)
+        keep("what calls need", self.learn_needs, every_s=pace.learn_s, after_s=late)
+        keep("pack sizes", self._learn_sizes, every_s=pace.sizes_s)
+        keep("cache marks", self.marks.look, every_s=pace.caching_s, after_s=late)
         keep("what others commit", self._hear, every_s=0)
-        keep("the run's own state", self._notice.look, every_s=notice.EVERY_S)
+        keep("the run's own state", self._notice.look, every_s=pace.notice_s)
 
     async def share_limits(self) -> None:
         """Exchange the provider's limits with the other drains."""
@@ -183,14 +207,16 @@ class Drain:
 
 
 @asynccontextmanager
-async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
+async def drain(
+    at: Connections, *, standing: bool, pace: DrainPace = DrainPace()
+) -> AsyncIterator[Drain]:
     """Open a drain with its roles; a standing one first waits to take the place of the drain that is kept warm."""
     async with (
         listening(at.db.url, but=at.db.sessions) as heard,
         roles(at.db.url, standing=standing) as held,
     ):
         sizes = PackSizes(await at.db.look(in_force))
-        opened = Drain(at, held, heard, await at.db.now(), sizes)
+        opened = Drain(at, held, heard, await at.db.now(), sizes, pace)
         try:
             with suppress(DBAPIError):
                 await opened.hear_circuits()  # before anything is asked

@@ -24,9 +24,14 @@ class Leases:
     """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock."""
 
     def __init__(
-        self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float | None = None
+        self,
+        db: Database,
+        held: Mapping[WorkId, Claim],
+        *,
+        every_s: float = EVERY_S,
+        loop_s: float = LOOP_S,
     ) -> None:
-        self._db, self._held, self._every_s = db, held, EVERY_S if every_s is None else every_s
+        self._db, self._held, self._every_s, self._loop_s = db, held, every_s, loop_s
         # when the statement began that claimed or renewed it last
         self._renewed_at: dict[Claim, float] = {}
         self._engine = engine(db.url, most=2)
@@ -60,7 +65,7 @@ class Leases:
             DBAPIError: the database was away; the claims last for what is left of their leases.
         """
         held, began = list(self._held.values()), time.monotonic()
-        if began - self._alive_at > LOOP_S:
+        if began - self._alive_at > self._loop_s:
             return
         with self._engine.begin() as connection:
             ours = work.renew(connection, held, lease=LEASE, now=self._db.clock(connection))

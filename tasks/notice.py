@@ -23,7 +23,6 @@ from tasks.pages import write_artifact
 
 DOWN = "Provider down"  # name of the state of a run that goes on, and is answered nothing
 UNANSWERED = "Unanswered"  # and of one that ended so; Prefect's event is called after it, and no automation replaces it
-EVERY_S = 5.0
 AGAIN_S = 300.0  # how often the artifact is written anew while it lasts
 LIMIT_S = 10.0
 CLOSING_S = 3.0
@@ -32,8 +31,10 @@ CLOSING_S = 3.0
 class Notice:
     """The notice of one drain. `close` it before its run ends, so that nothing follows the run's last state."""
 
-    def __init__(self, at: Connections, standstills: Standstills) -> None:
-        self._at, self._standstills = at, standstills
+    def __init__(
+        self, at: Connections, standstills: Standstills, *, limit_s: float = LIMIT_S
+    ) -> None:
+        self._at, self._standstills, self._limit_s = at, standstills, limit_s
         self._told: tuple[str, ...] = ()
         self._logged: tuple[str, ...] = ()
         self._written = 0.0
@@ -81,7 +82,7 @@ class Notice:
             get_run_logger().warning("%s", outage.message(standing, now=now))
         if self._at.flow_run_id is None:
             return
-        async with asyncio.timeout(LIMIT_S), get_client() as client:
+        async with asyncio.timeout(self._limit_s), get_client() as client:
             if whom != self._told:
                 await self._say(client, standing, now)
             await self._write(client, standing, now)

@@ -25,10 +25,6 @@ from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.saving import passes
 
-SHARE_EVERY_S = 1.0
-SIZES_EVERY_S = 15.0
-CACHING_EVERY_S = 15.0
-LEARN_EVERY_S = 60.0
 COUNT_DRAINS_EVERY = 5  # rounds of sharing limits: each drain takes its part of what is left
 
 
@@ -142,8 +138,8 @@ def _lost(error: DBAPIError) -> events.Event:
 class CacheMarks:
     """Whether a drain's calls mark what they share for the provider's cache. Nothing is marked before the first look."""
 
-    def __init__(self, db: Database, state: DrainState) -> None:
-        self._db, self._state, self._marking = db, state, Marking()
+    def __init__(self, db: Database, state: DrainState, *, trial_s: float) -> None:
+        self._db, self._state, self._marking = db, state, Marking(trial_s)
 
     def marks(self, version: Version) -> bool:
         """Return whether the next call of the version marks what it shares."""

@@ -8,10 +8,10 @@ ROUTED_WITHIN_S = 0.1  # how long a look for work waits for the routing of what 
 class Wakes:
     """The parts of one drain that may have something to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, routed_within_s: float = ROUTED_WITHIN_S) -> None:
         self.loop, self.routing, self.telling = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.routing.set()  # what was received before it began
-        self._look = True
+        self._look, self._routed_within_s = True, routed_within_s
         self._later: asyncio.TimerHandle | None = None
 
     def others_committed(self) -> None:
@@ -23,7 +23,8 @@ class Wakes:
         self.routing.set()
         self.telling.set()
         if self._later is None:
-            self._later = asyncio.get_running_loop().call_later(ROUTED_WITHIN_S, self.work_is_ready)
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(self._routed_within_s, self.work_is_ready)
 
     def received(self) -> None:
         """Something waits for the router."""

@@ -255,9 +255,13 @@ def is_marked(marks: Marks, number: int) -> bool:
 
 
 class Marking:
-    """The marking of a drain's calls, by what was decided of their versions; `at` are seconds of one clock."""
+    """The marking of a drain's calls, by what was decided of their versions.
 
-    def __init__(self) -> None:
+    On trial a version marks one call in `trial_s` seconds; `at` are seconds of one clock.
+    """
+
+    def __init__(self, trial_s: float = PROBED_EVERY_S) -> None:
+        self._trial_s = trial_s
         self._of: Mapping[VersionId, Marks] = {}
         self._tried_at: dict[VersionId, float] = {}
 
@@ -270,10 +274,10 @@ class Marking:
         return self._of.get(version, Marks.NONE)
 
     def marks(self, version: VersionId, *, at: float) -> bool:
-        """Return whether the next call marks its prefix: during a trial, one in `PROBED_EVERY_S` does."""
+        """Return whether the next call marks its prefix: during a trial, one in `trial_s` seconds does."""
         if (marks := self.of(version)) is not Marks.SOME:
             return marks is Marks.ALL
-        if at - self._tried_at.get(version, -math.inf) < PROBED_EVERY_S:
+        if at - self._tried_at.get(version, -math.inf) < self._trial_s:
             return False
         self._tried_at[version] = at
         return True

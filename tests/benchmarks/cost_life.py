@@ -11,10 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-import lanes.money.caching
 from lanes.money.estimates import Estimates
 from lanes.store.doors import items as door
-from tasks.drain import Drain, drain
+from tasks.drain import Drain, DrainPace, drain
 from tasks.route import route_received
 from tests.benchmarks.at_its_time import Ground, standing
 from tests.benchmarks.bank_messages import Messages
@@ -67,9 +66,6 @@ def lead(
     hits: float,
 ) -> Led:
     """Run rounds through the database of that address; that share of a batch's requests finds a cached prompt."""
-    lanes.money.caching.PROBED_EVERY_S = (
-        0  # what comes is further apart by the time of the benchmark
-    )
     return asyncio.run(_lead(url, messages, fields, sizes, rounds, hits))
 
 
@@ -88,7 +84,8 @@ async def _lead(
         )
         Estimates(now).of(version, 0)  # the prices are read
         usd, done = list[Decimal](), 0
-        async with drain(ground.at, standing=False) as opened:
+        # what comes is further apart by the time of the benchmark
+        async with drain(ground.at, standing=False, pace=DrainPace(trial_s=0)) as opened:
             for number in range(rounds):
                 before = _billed(ground)
                 payloads = messages.payloads(sizes.items, first=number * sizes.items)

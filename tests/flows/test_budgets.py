@@ -3,15 +3,14 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-import pytest
 from sqlalchemy import Connection, text
 
 from anthropic_standin.testing import Endpoint
 from lanes.json_data import call_bytes
 from lanes.money.budget import Budget, Period
 from lanes.money.cost import pack_bound, upper_bound
-from lanes.realtime import state
 from lanes.realtime.limiter import Pack
+from lanes.realtime.state import USED_UP
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import backlog, paid_claims
@@ -201,9 +200,8 @@ async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sende
 
 
 async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
-    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    monkeypatch.setattr(state, "USED_UP", timedelta(seconds=0.1))
     await sender.items(*KEYS, lane=Lane.REALTIME)
     await put(at.db, "0")
 
@@ -214,6 +212,7 @@ async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
         await turns(opened, refused)
         assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
         await put(at.db, "1")
+        sender.time.passes(seconds=USED_UP.total_seconds())
         await until_answered(opened, sender, *KEYS)
     assert await sender.rows("select count(*) from lanes.work where bound_usd is not null") == [
         (0,)

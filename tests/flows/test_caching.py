@@ -4,8 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-import lanes.money.caching
-import tasks.drain
 from anthropic_standin.echo import EchoEngine
 from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import BatchKind
@@ -15,7 +13,7 @@ from lanes.store.database import Database
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
-from tasks.drain import Drain, drain
+from tasks.drain import Drain, DrainPace, drain
 from tasks.send_batch import send_batch
 from tests.examples import version
 from tests.flows.conftest import Sender
@@ -49,17 +47,14 @@ async def looks(opened: Drain, sender: Sender, **after: float) -> None:
     await opened.marks.look()
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls that find out need not be a second apart: each is asked after the other. A drain looks when a test says so."""
-    monkeypatch.setattr(lanes.money.caching, "PROBED_EVERY_S", 0)
-    monkeypatch.setattr(tasks.drain, "FIRST_ANSWERS_S", 3_600)
+# Calls on trial need not be a second apart: each is asked after the other. A drain looks when a test says so.
+AT_ONCE = DrainPace(trial_s=0, first_answers_s=3_600)
 
 
 async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=AT_ONCE) as opened:
         await answered(opened, sender, LONG, 12)
         assert await sender.rows(SPENT + " where cache_read_tokens > 0") == [(None, None, None)]
         await looks(opened, sender, seconds=20)
@@ -83,7 +78,7 @@ async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
 async def test_a_prefix_that_is_too_short_is_given_up(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=AT_ONCE) as opened:
         await answered(opened, sender, SHORT, 12)
         await looks(opened, sender, seconds=20)
         sender.time.passes(minutes=4)

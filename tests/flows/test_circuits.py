@@ -17,7 +17,7 @@ from lanes.store.realtime import circuits, outages
 from lanes.words import Lane
 from tasks import sharing
 from tasks.connections import Connections
-from tasks.drain import Drain, drain
+from tasks.drain import Drain, DrainPace, drain
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.realtime import a_state
@@ -29,10 +29,8 @@ SOON_S = 20
 STEP_S = 0.5  # that pass with each look
 
 
-@pytest.fixture(autouse=True)
-def shared_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second in which drains hear each other is a twentieth here: time passes as much quicker."""
-    monkeypatch.setattr(sharing, "SHARE_EVERY_S", 0.05)
+# A second in which drains hear each other is a twentieth here: time passes as much quicker.
+SHARED_OFTEN = DrainPace(share_s=0.05)
 
 
 @asynccontextmanager
@@ -40,8 +38,8 @@ async def two_drains(at: Connections, time: PassingTime) -> AsyncIterator[tuple[
     """Two that share nothing but Postgres: each has its own pool."""
     async with (
         Database(at.db.url, clock=time.of_database) as another,
-        drain(at, standing=False) as one,
-        drain(replace(at, db=another), standing=False) as other,
+        drain(at, standing=False, pace=SHARED_OFTEN) as one,
+        drain(replace(at, db=another), standing=False, pace=SHARED_OFTEN) as other,
     ):
         yield one, other
 
@@ -165,7 +163,7 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
 ) -> None:
     down(endpoint)
     await sender.items(*(f"k{n}" for n in range(6)), lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
         await turns(opened, sender=sender, until=is_open(sender))
     sender.time.passes(seconds=6)
     now = await at.db.now()
@@ -190,7 +188,7 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     await sender.items(*(f"k{n}" for n in range(40)), lane=Lane.REALTIME)
     now = await at.db.now()
     await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
         assert opened.state.health.circuits.any_open(await at.db.now())  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
@@ -227,7 +225,7 @@ async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
 ) -> None:
     endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=1)
     await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
         await turns(opened, sender=sender, until=after(20))
         assert hits(endpoint) >= 3
         assert await sender.rows("select count(*) from lanes.outage") == [(0,)]
@@ -252,7 +250,7 @@ async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
     await at.db.run(lambda c: c.execute(text(trouble)))
     down(endpoint)
     await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
         await turns(opened, sender=sender, until=after(8))
         assert 3 <= hits(endpoint) <= 12
         endpoint.reset()
@@ -267,7 +265,7 @@ async def test_models_of_one_account_do_not_wait_for_each_other(
         "messages", "status", status=529, error_type="overloaded_error", match="letter bad"
     )
     await sender.items("bad1", "bad2", "bad3", "bad4", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
         await turns(opened, sender=sender, until=is_open(sender))
         await sender.items(
             "fine1",
@@ -287,7 +285,7 @@ async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_
         "messages", "status", status=529, error_type="overloaded_error", match="letter old"
     )
     await sender.items("old1", "old2", "old3", "old4", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
         await turns(opened, sender=sender, until=is_open(sender))
         await sender.items("new", lane=Lane.REALTIME, realtime_model="claude-sonnet-5-5")
         await turns(opened, sender=sender, until=answered(sender, 1))
@@ -304,7 +302,7 @@ async def test_a_limit_of_one_model_holds_back_no_workload_of_another(
     limited = {"status": 429, "error_type": "rate_limit_error", "retry_after_s": 60}
     endpoint.fault("messages", "status", match="letter limited", **limited)
     await sender.items("limited", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
 
         async def refused() -> bool:
             return hits(endpoint) > 0

@@ -10,9 +10,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-import tasks.background
 from anthropic_standin.testing import Endpoint
-from lanes.realtime import pace
 from lanes.realtime.waits import WaitReason
 from lanes.settling.story import next_step
 from lanes.store.settling.story import records
@@ -111,9 +109,15 @@ async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fil
     assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
 
 
+async def first_answered(opened: Drain, sender: Sender) -> None:
+    """Answer the first item, by a call so short that two more calls are claimed ahead from then on."""
+    await until_answered(opened, sender, "first")
+    opened.state.places.call_s = 0.01
+
+
 async def claim_ahead(opened: Drain, endpoint: Endpoint, sender: Sender) -> None:
     """Have both places of the drain taken by calls that stall, and two more items claimed."""
-    await until_answered(opened, sender, "first")
+    await first_answered(opened, sender)
     endpoint.fault("messages", "stall")
     await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
     await turns(opened, lambda: work_is(sender, claimed=4, done=1))
@@ -161,9 +165,8 @@ async def until_work_is(sender: Sender, **states: int) -> None:
 
 
 @pytest.fixture
-def two_places(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
-    """A provider that takes two calls at once, and of whose calls two more are claimed ahead once one was answered."""
-    monkeypatch.setattr(pace, "AHEAD_S", 60.0)
+def two_places(at: Connections) -> Connections:
+    """Return a provider that takes two calls at once."""
     return replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
 
 
@@ -172,7 +175,7 @@ async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_any
 ) -> None:
     await sender.items("first", lane=Lane.REALTIME)
     async with drain(two_places, standing=False) as opened:
-        await until_answered(opened, sender, "first")
+        await first_answered(opened, sender)
         endpoint.fault("messages", "stall")
         await sender.items("a", "b", "c", "d", "e", lane=Lane.REALTIME)
         await turns(opened, lambda: work_is(sender, claimed=4, done=1, ready=1))
@@ -229,7 +232,7 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
 ) -> None:
     await sender.items("first", lane=Lane.REALTIME)
     async with drain(two_places, standing=False) as opened:
-        await until_answered(opened, sender, "first")
+        await first_answered(opened, sender)
         limited = {
             "status": 429,
             "error_type": "rate_limit_error",
@@ -260,10 +263,7 @@ async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
         ) == [(True,)]
 
 
-async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(tasks.background, "CLOSING_S", 0.01)
+async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation() -> None:
     woken, beside = asyncio.Event(), BackgroundTasks()
 
     async def deaf() -> None:
@@ -275,4 +275,4 @@ async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellatio
     await asyncio.sleep(0)
     woken.set()
     async with asyncio.timeout(5):
-        await beside.close()
+        await beside.close(again_s=0.01)

@@ -1,17 +1,17 @@
 """The lease alone tells that a drain lives: it is renewed beside the loop, and nothing is asked that could not be renewed."""
 
 import asyncio
+import time
 
-import pytest
 from sqlalchemy import Engine, text
 
-import tasks.leases
 from anthropic_standin.testing import Endpoint
-from lanes.realtime.calltime import LEASE
+from lanes.realtime.calltime import LEASE, RENEWED_WITHIN_S
 from lanes.store import work
 from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.drain import drain
+from tasks.drain import DrainPace, drain
+from tasks.leases import Leases
 from tests.flows.conftest import Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, work_is
 from tests.prefect_standin import PrefectStandIn
@@ -25,12 +25,10 @@ async def test_a_drain_whose_calls_are_slow_renews_its_leases(
     endpoint: Endpoint,
     sender: Sender,
     prefect: PrefectStandIn,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.02)
     endpoint.fault("messages", "stall")
     await sender.items("a", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=DrainPace(renew_s=0.02)) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
         ((first,),) = await sender.rows("select lease_until from lanes.work")
 
@@ -78,12 +76,10 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
     sender: Sender,
     prefect: PrefectStandIn,
     pool: Engine,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
     endpoint.fault("messages", "stall")
     await sender.items(*"abcdef", lane=Lane.REALTIME, max_failures=1)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=DrainPace(renew_s=0.05)) as opened:
         await turns(opened, lambda: work_is(sender, claimed=6))
         opened.advance()
         with pool.begin() as connection:
@@ -107,17 +103,16 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
 
 
 async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_or_it_ended(
-    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
-        leases = opened.leases
+        leases, still = opened.leases, Leases(at.db, opened.state.claims, loop_s=-1.0)
         await asyncio.to_thread(leases.renew)
         ((until,),) = await sender.rows("select lease_until from lanes.work")
-        with monkeypatch.context() as still:
-            still.setattr(tasks.leases, "LOOP_S", -1.0)
-            await asyncio.to_thread(leases.renew)
+        await asyncio.to_thread(still.renew)
+        still.close()
         assert await sender.rows("select lease_until from lanes.work") == [(until,)]
     assert not leases._thread.is_alive()
 
@@ -127,19 +122,22 @@ async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
     endpoint: Endpoint,
     sender: Sender,
     prefect: PrefectStandIn,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
-    await sender.items("a", lane=Lane.REALTIME)
+    packed = {"lane": Lane.REALTIME, "buffer_s": 5, "realtime_pack": 2}
+    await sender.items("a", **packed)
     async with drain(at, standing=False) as opened:
+        await turns(opened, lambda: work_is(sender, claimed=1))
+        long_ago = time.monotonic() - RENEWED_WITHIN_S
+        opened.leases.claimed(opened.state.claims.values(), at=long_ago)
+        await sender.items("b", **packed)  # it fills the pack
 
         async def given_back() -> bool:
-            seen = "select state, claim_no > 0 from lanes.work"
+            seen = "select distinct state, claim_no > 0 from lanes.work"
             return await sender.rows(seen) == [("ready", True)]
 
-        with monkeypatch.context() as away:
-            away.setattr(tasks.leases, "RENEWED_WITHIN_S", -1.0)
-            await turns(opened, given_back)
+        await turns(opened, given_back)
         assert endpoint.bill()["responses"] == 0
-        await until_answered(opened, sender, "a")
-    assert await sender.rows("select claim_no > 1, failures from lanes.work") == [(True, 0)]
+        await until_answered(opened, sender, "a", "b")
+    assert await sender.rows("select distinct claim_no > 1, failures from lanes.work") == [
+        (True, 0)
+    ]

@@ -1,6 +1,7 @@
 """A drain that nobody answers does not look well: its run says so once, in state and artifact, and Prefect delays no answer."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,18 +12,18 @@ from anthropic_standin.testing import Endpoint
 from lanes.words import Lane
 from tasks import notice
 from tasks.connections import Connections
-from tasks.drain import Drain, drain
+from tasks.drain import Drain, DrainPace, drain
 from tests.flows.conftest import RUN, Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
 from tests.prefect_standin import PrefectStandIn, StoredRun
 
 MODEL = "claude-haiku-5-5"
+LOOKS_ALWAYS = DrainPace(notice_s=0.05)  # a drain looks at itself all the time
 
 
 @pytest.fixture
-def prefect(prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch) -> PrefectStandIn:
-    """It has the run that the drain is part of; a drain looks at itself all the time."""
-    monkeypatch.setattr(notice, "EVERY_S", 0.05)
+def prefect(prefect: PrefectStandIn) -> PrefectStandIn:
+    """It has the run that the drain is part of."""
     prefect.runs.append(
         StoredRun(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1))
     )
@@ -57,7 +58,7 @@ async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
 ) -> None:
     await sender.items(*(f"k{n}" for n in range(8)), lane=Lane.REALTIME)
     down(endpoint)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=LOOKS_ALWAYS) as opened:
         said = await until_it_says(opened, prefect, "Provider down")
         assert said.startswith(f"{MODEL} has not answered since ")
         assert "the provider answered 529: Overloaded" in said
@@ -96,7 +97,7 @@ async def test_a_drain_that_ends_in_an_outage_ends_red_with_what_it_met(
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     down(endpoint)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=LOOKS_ALWAYS) as opened:
         await until_it_says(opened, prefect, "Provider down")
         ending: Any = opened.ending()
     assert isinstance(ending, State)
@@ -115,7 +116,7 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
         error_type="billing_error",
         message="Your credit balance is too low",
     )
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=LOOKS_ALWAYS) as opened:
         said = await until_it_says(opened, prefect, "Provider down")
         assert said.startswith("the account has not answered since ")
         assert "Your credit balance is too low" in said
@@ -129,13 +130,12 @@ async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_
     sender: Sender,
     prefect: PrefectStandIn,
     trouble: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(notice, "LIMIT_S", 0.5)
+    pace = replace(LOOKS_ALWAYS, notice_limit_s=0.5)
     prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
     await sender.items("a", "b", "c", lane=Lane.REALTIME)
     down(endpoint)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=pace) as opened:
         await turns(opened, lambda: _more(endpoint, 4))
         endpoint.reset()
         async with asyncio.timeout(PROMPTLY_S):
@@ -166,7 +166,7 @@ async def test_nothing_follows_the_last_state_of_a_run(
     monkeypatch.setattr(notice, "write_artifact", slowly)
     await sender.items("a", lane=Lane.REALTIME)
     down(endpoint)
-    async with drain(at, standing=False) as opened:
+    async with drain(at, standing=False, pace=LOOKS_ALWAYS) as opened:
         async with asyncio.timeout(20):
             await turns(opened, lambda: _set(begun))
         assert told == []

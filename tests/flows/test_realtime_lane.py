@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-import tasks.effects
 from anthropic_standin.testing import Endpoint
 from lanes.provider import client as provider_client
 from lanes.provider.errors import Action, CallFailed
@@ -16,6 +15,7 @@ from lanes.realtime.limiter import Pack
 from lanes.settling.outcome import Response
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections
+from tasks.effects import JointWrites
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import version
@@ -126,15 +126,14 @@ async def test_six_calls_longer_than_their_items_had_are_billed_once_each_and_op
 
 
 async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(
-    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    monkeypatch.setattr(tasks.effects, "MANY", 1)
-    monkeypatch.setattr(tasks.effects, "APART_S", 2.0)
     endpoint.fault("messages", "stall", match="letter slow")
     await sender.items("slow", "a", "b", "c", lane=Lane.REALTIME)
     (of, *_), state = (await versions_of(at, all_ := await claim(at))).values(), a_state()
     packs = {each.key: Pack(of, [each], NOON) for each in all_}
-    performer = await begun(at, [packs["slow"], packs["a"]], state)
+    joint = JointWrites(calls=1, apart_s=2.0)
+    performer = await begun(at, [packs["slow"], packs["a"]], state, joint=joint)
     await until(lambda: len(state.claims) == 1)
     for responses, key in enumerate(("b", "c"), start=2):
         begin(performer, [packs[key]])

@@ -3,19 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 
-import pytest
 from sqlalchemy import Engine
 
-import tasks.wakes
 from lanes.store.database import Database
 from lanes.store.signals import listening, wake
 from tasks.wakes import Wakes
 from tests.flows.conftest import until
 
 
-def asleep() -> Wakes:
+def asleep(**how: float) -> Wakes:
     """A drain that has looked, and routed, once."""
-    wakes = Wakes()
+    wakes = Wakes(**how)
     assert wakes.looks()
     for each in (wakes.loop, wakes.routing, wakes.telling):
         each.clear()
@@ -37,11 +35,8 @@ async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
     assert not wakes.looks()
 
 
-async def test_work_that_is_ready_does_not_wait_for_a_long_routing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(tasks.wakes, "ROUTED_WITHIN_S", 0.0)
-    wakes = asleep()
+async def test_work_that_is_ready_does_not_wait_for_a_long_routing() -> None:
+    wakes = asleep(routed_within_s=0.0)
     wakes.others_committed()
     await until(wakes.loop.is_set)
     assert wakes.looks()
