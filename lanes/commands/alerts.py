@@ -8,7 +8,7 @@ from lanes.commands.options import AsJson
 from lanes.commands.running import command, print_json, print_table, transaction
 from lanes.errors import SetupError
 from lanes.promises.incident import Incident, IncidentState, in_words
-from lanes.report.table import LEFT, LONGEST, Column, Table, label
+from lanes.report.table import LONGEST, Table, label, phrase
 from lanes.settings import Settings
 from lanes.slack.messenger import DeliveryError, messenger
 from lanes.slack.wording import trial
@@ -62,8 +62,8 @@ def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
         label("Severity", lambda of: of.severity),
         label("Promise", lambda of: of.promise),
         label("Workload", lambda of: plain(of.whose, most=40)),
-        Column("Figure", LEFT, measured, lambda of: in_words(of.promise, of.value)),
-        Column("Limit", LEFT, "what is promised", limit),
+        phrase("Figure", measured, lambda of: in_words(of.promise, of.value)),
+        phrase("Limit", "what is promised", limit),
         label("Since", lambda of: clock(of.opened_at, beside=now)),
         label("State", _state),
         label("What", lambda of: of.sentence),

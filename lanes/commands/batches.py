@@ -12,7 +12,7 @@ from lanes.batch.departure import announcement
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
 from lanes.commands.running import command, print_json, print_table, tell, transaction
 from lanes.ids import BatchId
-from lanes.report.table import LEFT, Column, Table, figure, label
+from lanes.report.table import Table, figure, label, phrase
 from lanes.stand import reaching
 from lanes.standing import runs
 from lanes.store.batch.batches import outstanding
@@ -48,7 +48,7 @@ def _table(found: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
         label("Workload", lambda of: plain(of[0].workload, most=40)),
         label("State", lambda of: of[0].state),
         figure("Items", "that it still owns", lambda of: count(of[0].items)),
-        Column("Since", LEFT, "intended", lambda of: clock(of[1], beside=now)),
+        phrase("Since", "intended", lambda of: clock(of[1], beside=now)),
         label("At the provider", lambda of: of[0].provider_batch_id or MISSING),
         figure("Again", again, lambda of: usd(of[0].again_usd)),
         figure("At most", "what can be billed for them", lambda of: usd(of[0].most_usd)),

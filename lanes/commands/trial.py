@@ -20,8 +20,8 @@ from lanes.commands.running import (
 )
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
-from lanes.report.summary import lane_name, reason_name
-from lanes.report.table import LEFT, Column, Table, figure, label
+from lanes.report.summary import way_name
+from lanes.report.table import Table, figure, label, phrase
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Trial, TrialRun, TrialSide
 from lanes.store.database import clock
@@ -131,8 +131,8 @@ def _moves(trial: Trial, span: timedelta) -> Table[tuple[tuple[Place, Place], in
     return Table(
         title,
         sorted(trial.routes.items(), key=lambda each: -each[1]),
-        Column("In force", LEFT, "by the version in force", lambda of: _place(of[0][0])),
-        Column("With the file", LEFT, "by the changed definition", lambda of: _place(of[0][1])),
+        phrase("In force", "by the version in force", lambda of: way_name(*of[0][0])),
+        phrase("With the file", "by the changed definition", lambda of: way_name(*of[0][1])),
         figure("Items", "that went so", lambda of: count(of[1])),
         figure("Share", "of all that were tried", lambda of: share(of[1] / trial.items)),
     )
@@ -152,10 +152,6 @@ def _sides(trial: Trial) -> Table[tuple[str, Callable[[TrialSide], str]]]:
         figure("With the file", "", lambda of: of[1](trial.after)),
         note=SIDES,
     )
-
-
-def _place(of: Place) -> str:
-    return f"{lane_name(of[0])}, {reason_name(of[1])}"
 
 
 def _data(

@@ -13,30 +13,10 @@ from lanes.advice.recommendation import Advice, LaneCost
 from lanes.advice.sensitivity import Sensitivity
 from lanes.advice.spread import Spread, spread
 from lanes.report import advice_charts, charts
-from lanes.report.advice_numbers import (
-    PATTERNS,
-    SURE,
-    Figure,
-    assumed,
-    break_even,
-    headline,
-    interval,
-    plan_name,
-    saving_parts,
-    saving_rows,
-    uncertainty,
-)
-from lanes.report.links import REPORT, versions_page
-from lanes.report.table import (
-    LEFT,
-    Column,
-    Table,
-    explained,
-    figure,
-    in_markdown,
-    in_terminal,
-    label,
-)
+from lanes.report import advice_numbers as numbers
+from lanes.report.advice_numbers import interval
+from lanes.report.links import REPORTS, linked
+from lanes.report.table import Table, explained, figure, in_markdown, in_terminal, label, phrase
 from lanes.text import cell, plain
 from lanes.units import MISSING, counted, dollars, seconds, sentence, share
 from lanes.words import Lane
@@ -55,7 +35,10 @@ SAVED = (
 )
 MIXED = "Other versions answered in the period too, and calls cannot be split by version."
 UNKNOWN = "Not enough data."
-LINKS = f"[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Reports]({versions_page(REPORT)})"
+EVEN_CHART = "Cost of a month over its volume, with one lane and with both"
+MOVABLE = "Move them with the playbook `realtime-to-batch`, or set their split with `set_split`."
+NONE_MOVABLE = "No consumer has enough recorded reads to show that it does not read at once."
+LINKS = (("Advice runs", "/v2/runs?tags=advise"), ("Rollouts", "/v2/runs?tags=rollout"), REPORTS)
 
 
 @dataclass(frozen=True)
@@ -81,7 +64,7 @@ def in_page(advice: Advice) -> str:
             parts += [in_markdown(part.table, most=MOST_ROWS), part.table.legend, part.below]
         else:
             parts.append(part.empty)
-    return "\n\n".join(filter(None, [*parts, LINKS])) + "\n"
+    return "\n\n".join(filter(None, [*parts, linked(LINKS)])) + "\n"
 
 
 def in_console(advice: Advice) -> RenderableType:
@@ -101,7 +84,7 @@ def in_console(advice: Advice) -> RenderableType:
 def _sentences(advice: Advice) -> list[str]:
     """Return the recommendation, why, the month beside the one as it is, and which version the figures are about."""
     against = [sentence(advice.against)] if advice.against else []
-    return [headline(advice), sentence(advice.because), *against, *_of_version(advice)]
+    return [numbers.headline(advice), sentence(advice.because), *against, *_of_version(advice)]
 
 
 def _of_version(advice: Advice) -> list[str]:
@@ -121,28 +104,19 @@ def _of_version(advice: Advice) -> list[str]:
 
 def _parts(advice: Advice) -> list[Part]:
     known = spread(advice)
-    even = advice_charts.break_even(
-        advice.break_even, advice.needs.low if advice.needs else None, known.volume
-    )
-    numbers = break_even(advice, known)
+    share = advice.needs.low if advice.needs else None
     return [
         Part(_criteria(advice.criteria)),
         Part(_lanes(advice, known), "No item was billed or estimated in the period."),
         Part(
-            _figures("Break-even", numbers),
-            chart=(even, "Cost of a month over its volume, with one lane and with both"),
-            below=f"{uncertainty(known)} {assumed(advice)}".strip(),
+            _figures("Break-even", numbers.break_even(advice, known)),
+            chart=(advice_charts.break_even(advice.break_even, share, known.volume), EVEN_CHART),
+            below=f"{numbers.uncertainty(known)} {numbers.assumed(advice)}".strip(),
         ),
         _plans(advice),
         _savings(advice),
         Part(_cases(advice.sensitivities)),
-        Part(
-            _consumers(advice.movable),
-            "No consumer has enough recorded reads to show that it does not read at once.",
-            below="Move them with the playbook `realtime-to-batch`, or set their split with `set_split`."
-            if advice.movable
-            else "",
-        ),
+        Part(_consumers(advice.movable), NONE_MOVABLE, below=MOVABLE if advice.movable else ""),
     ]
 
 
@@ -152,7 +126,7 @@ def _criteria(found: Sequence[Criterion]) -> Table[Criterion]:
         found,
         label("Criterion", lambda of: of.name),
         label("Evidence", lambda of: of.evidence),
-        Column("Speaks", LEFT, "for which pattern", lambda of: MARKS[of.leaning]),
+        phrase("Speaks", "for which pattern", lambda of: MARKS[of.leaning]),
     )
 
 
@@ -162,17 +136,17 @@ def _lanes(advice: Advice, known: Spread) -> Table[LaneCost]:
     return Table(
         "Cost of an item",
         advice.lanes,
-        label("Lane", lambda of: PATTERNS[of.lane].removesuffix(" only")),
+        label("Lane", lambda of: numbers.PATTERNS[of.lane].removesuffix(" only")),
         figure("API", "the provider's bill, US dollars", lambda of: dollars(of.api_usd)),
         figure("Infrastructure", fixed, lambda of: dollars(of.infra_usd)),
         figure("Engineering", fixed, lambda of: dollars(of.engineering_usd)),
         figure("Total", "all three", lambda of: dollars(of.total_usd)),
-        figure(f"Total with {SURE}", "its interval", lambda of: interval(totals[of.lane])),
-        Column("API price", LEFT, "billed, or estimated where too little was", lambda of: of.basis),
+        figure(f"Total with {numbers.SURE}", "its interval", lambda of: interval(totals[of.lane])),
+        phrase("API price", "billed, or estimated where too little was", lambda of: of.basis),
     )
 
 
-def _figures(title: str, figures: Sequence[Figure]) -> Table[Figure]:
+def _figures(title: str, figures: Sequence[numbers.Figure]) -> Table[numbers.Figure]:
     return Table(
         title,
         figures,
@@ -184,29 +158,30 @@ def _figures(title: str, figures: Sequence[Figure]) -> Table[Figure]:
 
 def _plans(advice: Advice) -> Part:
     now = advice.now
-    rows = [] if now is None else [(f"as it is: {PATTERNS[now.pattern]}", now)]
-    rows += [(plan_name(advice, each), each) for each in advice.plans if now is not None]
-    columns: list[Column[tuple[str, Plan]]] = [
+    rows = [] if now is None else [(f"as it is: {numbers.PATTERNS[now.pattern]}", now)]
+    rows += [(numbers.plan_name(advice, each), each) for each in advice.plans if now is not None]
+    is_known = advice.corrections.rate is not None
+
+    def wrong(of: tuple[str, Plan]) -> str:
+        return dollars(of[1].wrong_usd) if is_known else MISSING
+
+    lost = figure("Lost by wrong answers", "worth of missing corrections", wrong)
+    table = Table(
+        "A month, by plan",
+        rows,
         label("A month", lambda of: of[0]),
         figure("In real-time", "of the items", lambda of: share(of[1].share)),
         figure("Provider", "monthly bill in USD", lambda of: dollars(of[1].provider_usd)),
         figure("Lanes", "their monthly upkeep", lambda of: dollars(of[1].lanes_usd)),
         figure("Paid", "both", lambda of: dollars(of[1].paid_usd)),
-    ]
-    if advice.corrections.each_usd is not None:
-        is_known = advice.corrections.rate is not None
-
-        def wrong(of: tuple[str, Plan]) -> str:
-            return dollars(of[1].wrong_usd) if is_known else MISSING
-
-        columns.append(figure("Lost by wrong answers", "worth of missing corrections", wrong))
+        *([lost] if advice.corrections.each_usd is not None else []),
+    )
     chart = advice_charts.plans(advice), "What is paid in a month, as it is and by plan"
-    table = Table("A month, by plan", rows, *columns)
     return Part(table, chart=chart if rows else None)
 
 
 def _savings(advice: Advice) -> Part:
-    rows = saving_rows(advice)
+    rows = numbers.saving_rows(advice)
     table = Table(
         "What was saved",
         rows,
@@ -216,27 +191,21 @@ def _savings(advice: Advice) -> Part:
         note=SAVED,
     )
     if not rows:
-        seen = advice.evidence
-        is_mixed = seen is not None and seen.is_mixed
-        return Part(
-            table,
-            "Other versions answered in the period too, and calls cannot be split by version."
-            if is_mixed
-            else UNKNOWN,
-        )
-    drawn = advice_charts.steps(saving_parts(advice))
+        is_mixed = advice.evidence is not None and advice.evidence.is_mixed
+        return Part(table, MIXED if is_mixed else UNKNOWN)
+    drawn = advice_charts.steps(numbers.saving_parts(advice))
     return Part(table, chart=(drawn, "What each part saved of the full cost"))
 
 
 def _cases(found: Sequence[Sensitivity]) -> Table[Sensitivity]:
     def recommended(of: Sensitivity) -> str:
-        return PATTERNS[of.plan.pattern] if of.holds else "inconclusive"
+        return numbers.PATTERNS[of.plan.pattern] if of.holds else "inconclusive"
 
     return Table(
         "If something were otherwise",
         found,
         label("If", lambda of: of.case),
-        Column("Recommended", LEFT, "the cheapest plan then", recommended),
+        phrase("Recommended", "the cheapest plan then", recommended),
         figure("Paid a month", "provider and lanes", lambda of: dollars(of.plan.paid_usd)),
         label("Note", lambda of: of.note),
     )

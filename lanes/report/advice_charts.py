@@ -9,6 +9,7 @@ from lanes.advice.evidence import Pattern
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval
+from lanes.report import charts
 from lanes.report.advice_numbers import plan_name
 from lanes.report.charts import (
     BATCH,
@@ -21,15 +22,6 @@ from lanes.report.charts import (
     ROW,
     RULE,
     WIDTH,
-    Bar,
-    Group,
-    bars,
-    card,
-    fit,
-    nothing,
-    rect,
-    text,
-    text_width,
 )
 from lanes.units import count, dollars, usd
 
@@ -45,7 +37,7 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
     The true crossing lies within the shaded volumes (`surely`). Without a price or volume, a card says so.
     """
     if even is None or share is None or even.items <= 0 or even.realtime_usd <= 0:
-        return nothing("no break-even to draw: no monthly volume or no price is known")
+        return charts.nothing("no break-even to draw: no monthly volume or no price is known")
     crossing = even.volume(share)
     is_near = isfinite(crossing) and crossing <= MOST_STRETCH * even.items
     most = 1.25 * max(even.items, crossing if is_near else 0)
@@ -65,12 +57,14 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
     body = ""
     if is_near and surely is not None:
         left, right = (across(min(max(0.0, end), most)) for end in (surely.low, surely.high))
-        body += rect(left, TOP, max(right - left, 1.5), PLOT, RULE)
+        body += charts.rect(left, TOP, max(right - left, 1.5), PLOT, RULE)
     for cost in (0.0, highest / 2, highest):
         body += f'<line x1="{LEFT}" x2="{RIGHT}" y1="{up(cost):.1f}" y2="{up(cost):.1f}" stroke="{RULE}"/>'
-        body += text(LEFT - 8, up(cost) + 4, usd(Decimal(repr(cost))), fill=FAINT, anchor="end")
+        body += charts.text(
+            LEFT - 8, up(cost) + 4, usd(Decimal(repr(cost))), fill=FAINT, anchor="end"
+        )
     for place, (name, color, start, end) in enumerate(designs):
-        body += text(PADDING + 150 * place, PADDING + 11, name, fill=color, weight=600)
+        body += charts.text(PADDING + 150 * place, PADDING + 11, name, fill=color, weight=600)
         points = f"{LEFT},{up(start):.1f} {RIGHT},{up(end):.1f}"
         body += f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
     body += _mark(across(even.items), up(even.realtime_month(even.items)), floor, INK)
@@ -82,29 +76,24 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
         said += f"; pays from {count(round(crossing))}, far to the right"
     else:
         said += "; pays at no volume"
-    body += text(
-        PADDING,
-        PADDING + 31,
-        fit(f"USD a month over items a month: {said}", WIDTH - 2 * PADDING),
-        fill=FAINT,
-    )
-    body += text(LEFT, floor + 18, "0", fill=FAINT)
-    body += text(RIGHT, floor + 18, f"{count(round(most))} items", fill=FAINT, anchor="end")
-    return card(floor + 18 + PADDING, body)
+    said = charts.fit(f"USD a month over items a month: {said}", INNER)
+    body += charts.text(PADDING, PADDING + 31, said, fill=FAINT)
+    body += charts.text(LEFT, floor + 18, "0", fill=FAINT)
+    body += charts.text(RIGHT, floor + 18, f"{count(round(most))} items", fill=FAINT, anchor="end")
+    return charts.card(floor + 18 + PADDING, body)
 
 
 def plans(advice: Advice) -> str:
     """Draw what is paid in a month, lanes included: as it is, and by each plan that serves what needs real-time."""
 
-    def bar(name: str, plan: Plan, color: str) -> Bar:
-        return Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
+    def bar(name: str, plan: Plan, color: str) -> charts.Bar:
+        return charts.Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
 
     colors = {Pattern.REALTIME: REALTIME, Pattern.BATCH: BATCH}
-    now = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
-    by_plan = [
-        bar(plan_name(advice, each), each, colors.get(each.pattern, INK)) for each in advice.plans
-    ]
-    return bars([Group("Paid in a month, lanes included", [*now, *by_plan])])
+    shown = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
+    for each in advice.plans:
+        shown.append(bar(plan_name(advice, each), each, colors.get(each.pattern, INK)))
+    return charts.bars([charts.Group("Paid in a month, lanes included", shown)])
 
 
 def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
@@ -113,27 +102,28 @@ def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
     `parts` are US dollars; the first less all between is the last.
     """
     if len(parts) < 2 or max(amount for _, amount in parts) <= 0:
-        return nothing("nothing was answered, so nothing was saved")
+        return charts.nothing("nothing was answered, so nothing was saved")
     spans = _spans([amount for _, amount in parts])
     most = max(end for _, end in spans)
     shown = [
         usd(amount) if place in (0, len(parts) - 1) else _signed(-amount)
         for place, (_, amount) in enumerate(parts)
     ]
-    label_width = min(max(text_width(name) for name, _ in parts), 0.45 * INNER) + 12
-    room = INNER - label_width - max(text_width(each) for each in shown) - 10
+    label_width = min(max(charts.text_width(name) for name, _ in parts), 0.45 * INNER) + 12
+    room = INNER - label_width - max(charts.text_width(each) for each in shown) - 10
     left, body = PADDING + label_width, ""
-    for place, ((name, amount), (start, end), value) in enumerate(
-        zip(parts, spans, shown, strict=True)
-    ):
+    rows = zip(parts, spans, shown, strict=True)
+    for place, ((name, amount), (start, end), value) in enumerate(rows):
         y = PADDING + place * ROW
         is_end = place in (0, len(parts) - 1)
         color = (INK if place == 0 else NEUTRAL) if is_end else (BATCH if amount >= 0 else COST)
         x, width = left + room * float(start / most), max(room * float((end - start) / most), 1.5)
-        body += text(PADDING, y + 15, fit(name, label_width - 10), weight=600 if is_end else 0)
-        body += rect(x, y + 3, width, ROW - 8, color)
-        body += text(x + width + 8, y + 15, value, fill="" if is_end else FAINT, weight=600)
-    return card(len(parts) * ROW + 2 * PADDING, body)
+        body += charts.text(
+            PADDING, y + 15, charts.fit(name, label_width - 10), weight=600 if is_end else 0
+        )
+        body += charts.rect(x, y + 3, width, ROW - 8, color)
+        body += charts.text(x + width + 8, y + 15, value, fill="" if is_end else FAINT, weight=600)
+    return charts.card(len(parts) * ROW + 2 * PADDING, body)
 
 
 def _mark(x: float, y: float, floor: float, color: str) -> str:

@@ -18,6 +18,8 @@ PATTERNS = {
     "lambda": "lambda",
 }
 SURE = "95 %"
+UPKEEP = "what keeping it costs, beside the provider's bill"
+RULE = "a second lane pays below 20 % that need real-time; the ledger uses this workload's r*"
 
 
 @dataclass(frozen=True)
@@ -47,49 +49,33 @@ def plan_name(advice: Advice, plan: Plan) -> str:
 def break_even(advice: Advice, known: Spread) -> list[Figure]:
     """Return the numbers of the break-even, with their intervals where these are known."""
     needs, even = advice.needs, advice.break_even
-    upkeep = "what keeping it costs, beside the provider's bill"
-    found = [
-        Figure("Items a month", _volume(advice, known), "at the pace of the period, or as stated"),
-        Figure("Batch lane a month", _lane_month(Lane.BATCH, advice), upkeep),
-        Figure("Real-time lane a month", _lane_month(Lane.REALTIME, advice), upkeep),
-        Figure(
-            "Items that need real-time",
-            MISSING if needs is None else _between(needs.low, needs.high),
-            "requested, due too soon for a batch, or read at once",
-        ),
-    ]
+    found: list[Figure] = []
+
+    def add(name: str, value: str, meaning: str) -> None:
+        found.append(Figure(name, value, meaning))
+
+    add("Items a month", _volume(advice, known), "at the pace of the period, or as stated")
+    add("Batch lane a month", _lane_month(Lane.BATCH, advice), UPKEEP)
+    add("Real-time lane a month", _lane_month(Lane.REALTIME, advice), UPKEEP)
+    needed = MISSING if needs is None else _between(needs.low, needs.high)
+    add("Items that need real-time", needed, "requested, due too soon for a batch, or read at once")
     if even is not None:
-        found += [
-            Figure(
-                "Batch is cheaper by", share(even.discount), "of the provider's bill for an item"
-            ),
-            Figure(
-                "Break-even share r*",
-                f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}",
-                "with fewer items that need real-time, a second lane pays",
-            ),
-        ]
+        add("Batch is cheaper by", share(even.discount), "of the provider's bill for an item")
+        from_share = f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}"
+        add(
+            "Break-even share r*",
+            from_share,
+            "with fewer items that need real-time, a second lane pays",
+        )
         if needs is not None:
             volume = even.volume(needs.low)
             said = f"{counted(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
-            found.append(
-                Figure(
-                    "A second lane pays from",
-                    f"{said}{_surely(known.volume, _items)}",
-                    "where it saves its own cost",
-                )
-            )
-    found.append(
-        Figure(
-            "20 % rule",
-            _rule(advice, known),
-            "a second lane pays below 20 % that need real-time; the ledger uses this workload's r*",
-        )
-    )
-    each_usd = advice.corrections.each_usd
-    if each_usd is not None:
+            said += _surely(known.volume, _items)
+            add("A second lane pays from", said, "where it saves its own cost")
+    add("20 % rule", _rule(advice, known), RULE)
+    if (each_usd := advice.corrections.each_usd) is not None:
         meaning = "as stated, by the share of its fields that change"
-        found.append(Figure("A corrected answer is worth", _worth(advice, each_usd), meaning))
+        add("A corrected answer is worth", _worth(advice, each_usd), meaning)
     return found
 
 
@@ -130,9 +116,8 @@ def saving_rows(advice: Advice) -> list[tuple[str, str, str]]:
 
 def assumed(advice: Advice) -> str:
     """Return which monthly costs of the lanes are assumed; empty where all are set."""
-    names = [
-        f"{PATTERNS[lane].removesuffix(' only')} {kind}" for lane, kind in advice.overheads.assumed
-    ]
+    of_lane = {lane: PATTERNS[lane].removesuffix(" only") for lane in Lane}
+    names = [f"{of_lane[lane]} {kind}" for lane, kind in advice.overheads.assumed]
     if names:
         return f"Assumed monthly costs: {', '.join(names)}. Set them with `lanes overhead set`."
     return ""
@@ -173,16 +158,15 @@ def _worth(advice: Advice, each_usd: float) -> str:
 
 def _rule(advice: Advice, known: Spread) -> str:
     """Return what the rule of thumb says, what the workload's own numbers say, and how surely."""
+    rule, unsure = advice.rule, "not enough data to compare"
     words = {True: "a second lane pays", False: "it does not pay", None: "undecided"}
-    said = f"the rule says: {words[advice.rule.says_hybrid]}; the ledger says: {words[advice.rule.computed_hybrid]}"
-    if known.share is not None and advice.rule.computed_hybrid is not None:
+    verdict = {True: "they agree", False: "the rule misleads here", None: unsure}
+    said = (
+        f"the rule says: {words[rule.says_hybrid]}; the ledger says: {words[rule.computed_hybrid]}"
+    )
+    if known.share is not None and rule.computed_hybrid is not None:
         said += ", not surely" if known.pays(advice) is None else ", surely"
-    verdict = {
-        True: "they agree",
-        False: "the rule misleads here",
-        None: "not enough data to compare",
-    }
-    return f"{said}; {verdict[advice.rule.agrees]}"
+    return f"{said}; {verdict[rule.agrees]}"
 
 
 def _surely(found: Interval | None, said: Callable[[float], str]) -> str:

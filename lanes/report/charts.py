@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape as escape_xml
-from math import floor, log10
+from math import floor, inf, log10
 
 from lanes.text import plain
 from lanes.units import clock, seconds
@@ -60,8 +60,7 @@ def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no d
             y += ROW
         top = longest if same_scale else max((bar.value for bar in group.bars), default=0)
         for bar in group.bars:
-            width = room * bar.value / top if top > 0 and bar.value > 0 else 0
-            width = max(width, LEAST) if bar.value > 0 else 0
+            width = max(room * bar.value / top, LEAST) if bar.value > 0 else 0
             body += text(PADDING, y + 15, fit(bar.label, label_width - 10))
             body += rect(left, y + 3, width, ROW - 8, bar.color)
             body += text(left + width + 8, y + 15, bar.shown, weight=600)
@@ -109,10 +108,8 @@ def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
 
 def text_width(words: str) -> float:
     """Estimate the width in px of a line at 12 px, on the generous side."""
-    return sum(
-        2 * LETTER if unicodedata.east_asian_width(char) in "WF" else LETTER
-        for char in plain(words)
-    )
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in plain(words))
+    return LETTER * (len(plain(words)) + wide)
 
 
 def fit(words: str, width: float) -> str:
@@ -155,12 +152,8 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
         top = PADDING + place * PANEL
         floor_y = top + 28 + PLOT
         points = [
-            (
-                left + room * (moment - first).total_seconds() / span,
-                floor_y - PLOT * value / scale[-1],
-                value,
-            )
-            for moment, value in _thinned(each.points, first, stride)
+            (left + room * (at - first).total_seconds() / span, floor_y - PLOT * value / scale[-1])
+            for at, value in _thinned(each.points, first, stride)
         ]
         body += _panel_heading(each, top, beside=last)
         for tick in scale:
@@ -184,10 +177,10 @@ def _gridline(left: float, right: float, y: float, label: str) -> str:
     return line + text(left - 8, y + 4, label, fill=FAINT, anchor="end")
 
 
-def _curve(points: Sequence[tuple[float, float, float]], color: str, *, bridge: float) -> str:
+def _curve(points: Sequence[tuple[float, float]], color: str, *, bridge: float) -> str:
     """Draw runs of neighbouring points as lines, and points as dots where there are few or they stand alone."""
     runs: list[list[tuple[float, float]]] = []
-    for x, y, _ in points:
+    for x, y in points:
         if runs and x - runs[-1][-1][0] <= bridge:
             runs[-1].append((x, y))
         else:
@@ -198,9 +191,8 @@ def _curve(points: Sequence[tuple[float, float, float]], color: str, *, bridge: 
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
             drawn += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
         if len(run) == 1 or len(points) <= 30:
-            drawn += "".join(
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in run
-            )
+            for x, y in run:
+                drawn += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>'
     return drawn
 
 
@@ -219,9 +211,8 @@ def _scale(highest: float) -> list[float]:
     """Return zero, the middle and a top at or above `highest`, round in the unit it is written in."""
     if highest <= 0:
         return [0, 1]
-    unit = next(
-        (size for size, up_to in ((1, 120), (60, 7200), (3600, 172_800)) if highest < up_to), 86_400
-    )
+    sizes = ((1, 120), (60, 7200), (3600, 172_800), (86_400, inf))
+    unit = next(size for size, up_to in sizes if highest < up_to)
     power = 10 ** floor(log10(highest / unit)) * unit
     top = next((step * power for step in (1, 2, 4, 6, 8) if step * power >= highest), 10 * power)
     return [0, top / 2, top]

@@ -12,18 +12,11 @@ from lanes.money.always_valid import SampleShare
 from lanes.money.budget import BudgetStatus
 from lanes.promises.batches import health, trouble
 from lanes.report import advice_numbers, figures, summary
+from lanes.report import tables as first_page
 from lanes.report.snapshot import Snapshot
-from lanes.report.summary import reason_name
-from lanes.report.table import LEFT, Column, Table, figure, label, out_of
-from lanes.report.tables import (
-    LANE,
-    WORKLOAD,
-    deadline_columns,
-    incidents,
-    rate_or_dash,
-    rollouts,
-    slashed,
-)
+from lanes.report.summary import batch_time, reason_name
+from lanes.report.table import Column, Table, figure, label, out_of, phrase
+from lanes.report.tables import LANE, WORKLOAD, deadline_columns, rate_or_dash, slashed
 from lanes.routing.capacity import Limit
 from lanes.units import MISSING, clock, count, counted, ratio, seconds, share, usd
 from lanes.words import BatchState, FlushReason, ItemState, Lane, Reason
@@ -58,8 +51,8 @@ class CalibrationRow:
 def tables(snapshot: Snapshot) -> list[Table[Any]]:
     """Return every table of the page in its order; those without rows have nothing to show."""
     return [
-        incidents(snapshot, snapshot.incidents),
-        rollouts(snapshot.rollouts),
+        first_page.incidents(snapshot, snapshot.incidents),
+        first_page.rollouts(snapshot.rollouts),
         routes(snapshot),
         throughput(snapshot),
         batches(snapshot),
@@ -129,17 +122,14 @@ def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
         bar = "█" * max(1, round(STEPS * rate_ / fastest)) if rate_ else ""
         return f"{bar} {rate_or_dash(rate_)}".strip()
 
-    def time(of: figures.BatchFigures) -> str:
-        return summary.batch_time(of, snapshot.taken_at)
-
     return Table(
         f"{BATCHES}: {health(snapshot.batches, snapshot.incidents)}",
         snapshot.batches,
         label("Batch", lambda of: f"#{of.batch_id}"),
         WORKLOAD,
-        Column("State", LEFT, "with the share of its requests that is done", state),
+        phrase("State", "with the share of its requests that is done", state),
         figure("Valid", "items with a valid answer", lambda of: out_of(of.succeeded, of.items)),
-        Column("Time", LEFT, "from submitted to ended", time),
+        phrase("Time", "from submitted to ended", lambda of: batch_time(of, snapshot.taken_at)),
         figure("Items a minute", "its items over that time", speed),
         label("Note", lambda of: of.note or MISSING),
     )
@@ -195,14 +185,16 @@ def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
 
 def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
     """Return what real time took over from late batches, whether that was in time, and its cost."""
+
+    def in_time(of: figures.RescueFigures) -> str:
+        return out_of(of.met, of.items - of.waiting)
+
     return Table(
         "Rescued from late batches",
         snapshot.rescues,
         WORKLOAD,
         figure("Rescued", "their batch would be late", lambda of: count(of.items)),
-        figure(
-            "In time", "of those due or answered", lambda of: out_of(of.met, of.items - of.waiting)
-        ),
+        figure("In time", "of those due or answered", in_time),
         figure("Cost in real time", "billed there", lambda of: usd(of.usd)),
         figure("Paid twice", "where the batch was billed too", lambda of: usd(of.twice_usd)),
     )
@@ -291,29 +283,21 @@ def calls(snapshot: Snapshot) -> Table[figures.CallFigures]:
 
 def caching(snapshot: Snapshot) -> Table[figures.CachingFigures]:
     """Return whether calls mark what they share for the provider's cache, and what that saved."""
-
-    def ago(moment: datetime) -> str:
-        return f"{seconds((snapshot.taken_at - moment).total_seconds())} ago"
-
     return Table(
         "Shared context",
         snapshot.caching,
         LANE,
-        Column("Cache", LEFT, "whether calls mark what they share", lambda of: of.state),
+        phrase("Cache", "whether calls mark what they share", lambda of: of.state),
         figure("Hit rate", "marked tokens that were cached", lambda of: share(of.hit_rate)),
         figure("Pays from", "hit rate that breaks even", lambda of: share(of.pays_from)),
         figure("Calls", "the hit rate was measured in", lambda of: count(of.calls)),
-        figure("Reviewed", "when decided last", lambda of: ago(of.looked_at)),
+        figure("Reviewed", "when decided last", lambda of: _ago(of.looked_at, snapshot)),
         figure("Saved", "against no cache", lambda of: usd(of.saved_usd)),
     )
 
 
 def capacity(snapshot: Snapshot) -> Table[tuple[figures.CapacityFigures, Limit]]:
     """Return what the provider's limits leave of each model, and how long its waiting work takes."""
-
-    def ago(moment: datetime) -> str:
-        return f"{seconds((snapshot.taken_at - moment).total_seconds())} ago"
-
     return Table(
         "Capacity of real time",
         [(of, limit) for of in snapshot.capacity for limit in of.limits],
@@ -321,7 +305,7 @@ def capacity(snapshot: Snapshot) -> Table[tuple[figures.CapacityFigures, Limit]]
         label("Limit", lambda of: of[1].kind.said),
         figure("Per minute", "what the provider allows", lambda of: count(of[1].limit)),
         figure("Left", "when last reported", lambda of: count(int(of[1].remaining))),
-        figure("Reported", "when the provider said so", lambda of: ago(of[1].seen_at)),
+        figure("Reported", "when the provider said so", lambda of: _ago(of[1].seen_at, snapshot)),
         figure("Waiting", "items that need this model", lambda of: count(of[0].waiting)),
         figure("Drain time", "until they are answered", lambda of: seconds(of[0].drain_s)),
     )
@@ -385,15 +369,10 @@ def amendments(snapshot: Snapshot) -> Table[figures.AmendmentFigures]:
 
 def reads(snapshot: Snapshot) -> Table[tuple[str, ConsumerUse]]:
     """Return who reads real-time answers, and how soon."""
+    seen = [(of.workload, of.evidence.consumers) for of in snapshot.advice if of.evidence]
     return Table(
         "Reads of real-time answers",
-        [
-            (of.workload, consumer)
-            for of in snapshot.advice
-            if of.evidence is not None
-            for consumer in of.evidence.consumers
-            if consumer.reads
-        ],
+        [(name, each) for name, consumers in seen for each in consumers if each.reads],
         label("Workload", lambda of: of[0]),
         label("Consumer", lambda of: of[1].consumer or "unnamed"),
         figure("Reads", "answers that were read", lambda of: count(of[1].reads)),
@@ -435,7 +414,7 @@ def states(snapshot: Snapshot) -> Table[str]:
         snapshot.workloads,
         label("Workload", lambda name: name),
         figure("Items", "received in the period", number),
-        Column("Where they stand", LEFT, meanings, listed),
+        phrase("Where they stand", meanings, listed),
     )
 
 
@@ -461,6 +440,10 @@ def refusals(snapshot: Snapshot) -> Table[figures.RefusalFigures]:
         figure("Inputs", "listed in `lanes.rejected_log`", lambda of: count(of.inputs)),
         note=ONLY_COUNTED if "only_counted" in reasons else "",
     )
+
+
+def _ago(moment: datetime, snapshot: Snapshot) -> str:
+    return f"{seconds((snapshot.taken_at - moment).total_seconds())} ago"
 
 
 def _movable(consumers: Sequence[ConsumerUse]) -> str:

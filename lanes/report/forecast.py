@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.table import LEFT, Column, Table, figure, in_terminal, label
+from lanes.report.table import Table, figure, in_terminal, label, phrase
 from lanes.routing.forecast import FilePlan, Forecast
 from lanes.routing.prospect import percent
 from lanes.text import plain
@@ -21,20 +21,18 @@ BY = "real time after what already waits; a batch with this probability"
 
 def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     """Show each way to answer all items, and how they would be routed: calls, cost, and when they are done."""
-    done, meaning = (
-        ("Answered", ANSWERED) if found.by is None else (f"By {_moment(found.by, zone)}", BY)
-    )
+    done, meaning = "Answered", ANSWERED
+    if found.by is not None:
+        done, meaning = f"By {_moment(found.by, zone)}", BY
     # None: as routed now
     table = Table[FilePlan | None](
         f"{_items(found)}: estimates in USD",
         [*found.plans, None],
         label("", lambda plan: "As routed now" if plan is None else _name(plan)),
         figure("Calls", "to the provider", lambda plan: count(plan.calls) if plan else ""),
-        figure(
-            "Cost", "at the current pack sizes and cache hits", lambda plan: usd(_usd(plan, found))
-        ),
+        figure("Cost", "at the current pack sizes and cache hits", lambda of: usd(_usd(of, found))),
         figure("Per 1,000", "items", lambda plan: _each(_usd(plan, found), found)),
-        Column(done, LEFT, meaning, lambda plan: _done(plan, zone) if plan else ""),
+        phrase(done, meaning, lambda plan: _done(plan, zone) if plan else ""),
     )
     legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
     notes = (Text(each, "yellow") for each in found.notes)
@@ -43,6 +41,7 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
 
 def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
     """Show where the items would go if they arrived now, with each reason, its share and an example."""
+    ways = found.routes
 
     def example(way: tuple[Lane, str]) -> str:
         one = next((each for each in found.examples if (each.lane, each.reason) == way), None)
@@ -50,13 +49,11 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
 
     table = Table(
         f"{_items(found)}, if they arrived now",
-        sorted(found.routes, key=lambda way: -found.routes[way]),
+        sorted(ways, key=lambda way: -ways[way]),
         label("Lane", lambda way: lane_name(way[0])),
         label("Reason", lambda way: reason_name(way[1])),
-        figure("Items", "that would go there", lambda way: count(found.routes[way])),
-        figure(
-            "Share", "of the items of the file", lambda way: share(found.routes[way] / found.items)
-        ),
+        figure("Items", "that would go there", lambda way: count(ways[way])),
+        figure("Share", "of the items of the file", lambda way: share(ways[way] / found.items)),
         label("For example", example),
     )
     return in_terminal(table, below=table.legend)

@@ -2,22 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 
 from lanes.ids import IncidentId
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
 from lanes.promises.remedy import commands, explain
-from lanes.report import rollout
-from lanes.report.links import REPORT, block_page, pool_page, run_page, versions_page
+from lanes.report import links, rollout
 from lanes.text import cell, plain
 from lanes.units import MISSING, clock, count
 from lanes.words import Lane
 
 MOST_ERROR = 400
-LINKS = (
-    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
-    ("Reports", versions_page(REPORT)),
-)
+ATTEMPTS = "Every attempt stands in `lanes.attempt_log`, with its error and its `flow_run_id`."
 
 
 def key(incident_id: IncidentId) -> str:
@@ -39,21 +36,13 @@ def render(
     `remedy` is the label and the page of the form that helps.
     """
     todo = [] if of.resolved_at else _what_to_do(of, briefing, remedy)
-    return "\n".join(
-        [*_standing(of, briefing, now), *_why(of, briefing), *todo, *_where(of, briefing)]
-    )
+    parts = (_standing(of, briefing, now), _why(of, briefing), todo, _where(of, briefing))
+    return "\n".join(chain.from_iterable(parts))
 
 
 def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     subject = f", {cell(of.subject)}" if of.subject else ""
-    yield from (
-        f"## {cell(headline(of))}",
-        "",
-        cell(of.sentence, most=900),
-        "",
-        "| | |",
-        "|---|---|",
-    )
+    yield f"## {cell(headline(of))}\n\n{cell(of.sentence, most=900)}\n\n| | |\n|---|---|"
     yield f"| Workload | {cell(of.whose)}{subject} |"
     if of.because:
         yield f"| Why | {of.because} |"
@@ -61,16 +50,12 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     if of.resolved_at is not None:
         yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")
         return
-    stake = (
-        briefing.stake.in_words(lambda moment: clock(moment, beside=now))
-        if briefing.stake
-        else briefing.unstaked
-    )
+    stake = briefing.unstaked
+    if briefing.stake:
+        stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now))
     if of.promise == Promise.APPROVAL_WAITS:
-        yield from (
-            "| Who decides | Anyone who may resume runs in Prefect |",
-            f"| Unanswered | {how_bad(of)} |",
-        )
+        yield "| Who decides | Anyone who may resume runs in Prefect |"
+        yield f"| Unanswered | {how_bad(of)} |"
     else:
         yield f"| How bad | {how_bad(of)} |"
     yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")
@@ -81,10 +66,8 @@ def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
     if not briefing.causes:
         yield from (cell(of.why or f"{briefing.unexplained}.", most=MOST_ERROR), "")
         return
-    yield from (
-        f"| Times | Error{f' in {briefing.counted_over}' if briefing.counted_over else ''} |",
-        "|---:|---|",
-    )
+    over = f" in {briefing.counted_over}" if briefing.counted_over else ""
+    yield f"| Times | Error{over} |\n|---:|---|"
     for each in briefing.causes:
         times = MISSING if each.times is None else count(each.times)
         yield f"| {times} | {cell(each.error, most=MOST_ERROR)} |"
@@ -95,11 +78,9 @@ def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
 
 def _what_to_do(of: Incident, briefing: Briefing, remedy: tuple[str, str] | None) -> Iterator[str]:
     lines = list(commands(of))
-    if briefing.sample is not None:
-        lines.append(
-            explain(briefing.sample.workload, briefing.sample.key)
-            + "   # what happened to one of its items"
-        )
+    if (sample := briefing.sample) is not None:
+        said = explain(sample.workload, sample.key)
+        lines.append(f"{said}   # what happened to one of its items")
     yield from ("### What to do", "", TERMS[of.promise].advice, "")
     if remedy is not None:
         yield from ("[{}]({})".format(*remedy), "")
@@ -108,18 +89,15 @@ def _what_to_do(of: Incident, briefing: Briefing, remedy: tuple[str, str] | None
 
 
 def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
-    links = list(LINKS)
+    pages = [links.INCIDENTS, links.REPORTS]
     if briefing.flow_run_id is not None:
-        links.insert(0, ("The run", run_page(briefing.flow_run_id)))
+        pages.insert(0, ("The run", links.run_page(briefing.flow_run_id)))
     if of.promise == Promise.BATCH_NEVER_STARTED:
-        links.insert(0, ("Its work pool", pool_page(Lane.BATCH)))
+        pages.insert(0, ("Its work pool", links.pool_page(Lane.BATCH)))
     if of.promise == Promise.APPROVAL_WAITS:
-        links.insert(0, ("The rollout", versions_page(rollout.key(of.workload))))
+        pages.insert(0, ("The rollout", links.versions_page(rollout.key(of.workload))))
     if of.block_id is not None:
-        links.insert(0, ("The block", block_page(of.block_id)))
-    yield " · ".join(f"[{name}]({page})" for name, page in links)
+        pages.insert(0, ("The block", links.block_page(of.block_id)))
+    yield links.linked(pages)
     if of.subject.startswith("batch ") or of.promise.startswith((Lane.REALTIME, Lane.BATCH)):
-        yield from (
-            "",
-            "Every attempt stands in `lanes.attempt_log`, with its error and its `flow_run_id`.",
-        )
+        yield from ("", ATTEMPTS)

@@ -1,13 +1,20 @@
 """Pages of the Prefect UI that show what Lanes wrote there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 REPORT = "lanes-report"  # key of the report's versions
 DETAILS = "lanes-report-details"  # and of its second page's
+INCIDENTS = ("Incidents", '/v2/events?events=["lanes.incident.opened"]')
+REPORTS = ("Reports", f"/v2/artifacts/key/{REPORT}")
+
+
+def linked(pages: Iterable[tuple[str, str]]) -> str:
+    """Return a line of Markdown links from names and addresses."""
+    return " · ".join(f"[{name}]({address})" for name, address in pages)
 
 
 def versions_page(key: str) -> str:
@@ -47,7 +54,6 @@ def deployment_page(deployment_id: UUID | str) -> str:
 
 def form_page(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
     """The form by which a deployment is run, filled in with these parameters."""
-    given = (
-        f"?parameters={quote(json.dumps(parameters, separators=(',', ':')))}" if parameters else ""
-    )
-    return f"{deployment_page(deployment_id)}/run{given}"
+    page = f"{deployment_page(deployment_id)}/run"
+    filled = json.dumps(parameters, separators=(",", ":"))
+    return f"{page}?parameters={quote(filled)}" if parameters else page

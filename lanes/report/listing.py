@@ -86,13 +86,13 @@ class Csv:
         self._columns = OutputColumns(schemas)
 
     def begin(self) -> str:
-        named = [
-            [*(f"{each}.{name}" for name in self._columns.names), f"{each}_rest"]
-            if each in OF_SCHEMA
-            else [each]
-            for each in SHOWN
-        ]
-        return _lines([[name for names in named for name in names]])
+        names: list[str] = []
+        for each in SHOWN:
+            if each in OF_SCHEMA:
+                names += [*(f"{each}.{name}" for name in self._columns.names), f"{each}_rest"]
+            else:
+                names.append(each)
+        return _lines([names])
 
     def rows(self, items: Sequence[Listed]) -> str:
         return _lines(map(self._row, items))
@@ -114,9 +114,8 @@ class Csv:
 def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
     """Show items with their whole keys, in the same columns each time; a terminal less wide than 110 shows fewer columns."""
     wide = width >= WIDE
-    made = Table(
-        box=None, show_header=headed, pad_edge=False, expand=True, header_style="bold underline"
-    )
+    made = Table(box=None, show_header=headed, pad_edge=False, expand=True)
+    made.header_style = "bold underline"
     made.add_column("Key", ratio=2, overflow="fold", min_width=8)
     made.add_column("State", width=8, no_wrap=True)
     made.add_column("Lane", width=8, no_wrap=True)
@@ -141,14 +140,10 @@ def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
 
 def _answer(item: Listed) -> Text:
     """The fields of the answer, and beside one that the label contradicts what is right; without an answer, why not."""
-    if item.output is not None:
-        return Text(
-            plain(
-                ", ".join(_field(item, name, value) for name, value in item.output.items()),
-                most=MOST_SHOWN,
-            )
-        )
-    return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
+    if item.output is None:
+        return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
+    fields = (_field(item, name, value) for name, value in item.output.items())
+    return Text(plain(", ".join(fields), most=MOST_SHOWN))
 
 
 def _field(item: Listed, name: str, value: Any) -> str:
@@ -161,11 +156,8 @@ def _said(value: Any) -> str:
 
 
 def _json(item: Listed) -> str:
-    return in_json(
-        json.dumps(
-            {name: getattr(item, name) for name in SHOWN}, default=_plainly, ensure_ascii=False
-        )
-    )
+    shown = {name: getattr(item, name) for name in SHOWN}
+    return in_json(json.dumps(shown, default=_plainly, ensure_ascii=False))
 
 
 def _plainly(value: Any) -> str:
@@ -193,10 +185,8 @@ def cell(value: Any) -> str | int | float:
             return str(value).lower()
         case int() | float():
             return value
-        case Decimal():
-            return f"{value.normalize():f}"
-        case datetime():
-            return value.astimezone(UTC).isoformat()
+        case Decimal() | datetime():
+            return _plainly(value)
         case str():
             return harmless(value)
         case _:
@@ -280,9 +270,8 @@ def _leaves(schema: Mapping[str, Any]) -> Iterator[Place]:
 
 def _only_choice(part: Mapping[str, Any]) -> Any:
     """What a field is that may also be null; None where it is not made so."""
-    choices = [
-        each for each in part.get("anyOf") or part.get("oneOf") or () if each != {"type": "null"}
-    ]
+    offered = part.get("anyOf") or part.get("oneOf") or ()
+    choices = [each for each in offered if each != {"type": "null"}]
     return choices[0] if len(choices) == 1 and "properties" not in part else None
 
 

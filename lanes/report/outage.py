@@ -5,7 +5,7 @@ from datetime import datetime
 
 from lanes.promises.briefing import Stake
 from lanes.realtime.health import Standstill
-from lanes.report.links import REPORT, versions_page
+from lanes.report.links import INCIDENTS, REPORTS, linked
 from lanes.report.table import Table, figure, in_markdown, label
 from lanes.text import plain
 from lanes.units import clock, counted
@@ -14,14 +14,7 @@ KEY = "lanes-outage"  # of the artifact's versions
 MOST_ERROR = 300
 MOST_ROWS = 50
 KEPT = "Waiting items keep their rank and their retry budget, and are asked again automatically"
-LINKS = " · ".join(
-    f"[{name}]({page})"
-    for name, page in (
-        ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
-        ("Real-time runs", "/v2/runs?tags=realtime"),
-        ("Reports", versions_page(REPORT)),
-    )
-)
+LINKS = (INCIDENTS, ("Real-time runs", "/v2/runs?tags=realtime"), REPORTS)
 
 
 def message(standing: Sequence[Standstill], *, now: datetime) -> str:
@@ -57,4 +50,4 @@ def render(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> st
         )
         parts += [in_markdown(table, most=MOST_ROWS), f"{KEPT}."]
     waits = stake.in_words(lambda moment: clock(moment, beside=now))
-    return "\n\n".join([*parts, f"On the real-time lane: {waits}.", LINKS])
+    return "\n\n".join([*parts, f"On the real-time lane: {waits}.", linked(LINKS)])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from lanes.report import details, examples, pictures, summary, tables
-from lanes.report.links import DETAILS, REPORT, versions_page
+from lanes.report.links import DETAILS, INCIDENTS, REPORT, linked, versions_page
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import Table, in_markdown
 from lanes.settling.listing import AnswerExample
@@ -25,7 +25,7 @@ NOTHING_OPEN = (
 MEANINGS = "What each figure means: `docs/reference/report.md`."
 LINKS = (
     ("Failed items", '/v2/events?events=["lanes.item.failed"]'),
-    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
+    INCIDENTS,
     ("Real-time runs", "/v2/runs?tags=realtime"),
     ("Batch runs", "/v2/runs?tags=batch"),
     ("Rollouts", "/v2/runs?tags=rollout"),
@@ -63,7 +63,7 @@ def _main_parts(
     most: int,
 ) -> Iterator[str]:
     yield f"**{cell(summary.headline(snapshot), most=400)}**"
-    yield " · ".join(f"[{name}]({address})" for name, address in links)
+    yield linked(links)
     yield "\n".join(f"- {cell(each, most=300)}" for each in summary.sentences(snapshot))
     yield "### What needs a person"
     pressing = [*tables.attention(snapshot)]

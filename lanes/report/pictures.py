@@ -7,7 +7,7 @@ from lanes.report import summary
 from lanes.report.charts import BATCH, NEUTRAL, REALTIME, Bar, Group, Series, bars, data_uri, lines
 from lanes.report.figures import BatchFigures, CostFigures, LaneFigures, RouteFigures
 from lanes.report.snapshot import Snapshot
-from lanes.report.summary import lane_name, reason_name, title_of
+from lanes.report.summary import lane_name, title_of, way_name
 from lanes.units import count, counted, rate, seconds, share, usd
 from lanes.words import Lane
 
@@ -31,60 +31,35 @@ def routing(snapshot: Snapshot, _: int = 0) -> str:
     groups.sort(key=lambda each: -sum(bar.value for bar in each.bars))
     chart = bars(groups[:MOST_WORKLOADS], same_scale=False)
     described = _described(groups[:MOST_WORKLOADS])
-    return data_uri(chart, f"Routing mix. {described}") + _below(
-        ROUTING_CHART, _largest_only(len(groups))
-    )
+    return _drawn(chart, f"Routing mix. {described}", ROUTING_CHART, _largest_only(len(groups)))
 
 
 def costs(snapshot: Snapshot) -> str:
     """Draw what was paid beside what each lane alone would have cost, all workloads first where there are several."""
-    several = len(snapshot.costs) > 1
-    charted = [
-        *([summary.total_costs(snapshot)] if several else []),
-        *by_cost(snapshot)[:MOST_WORKLOADS],
-    ]
-    groups = [
-        Group(
-            each.workload,
-            [
-                Bar("actual", float(each.actual_usd), usd(each.actual_usd), NEUTRAL),
-                Bar(
-                    "all real-time",
-                    float(each.all_realtime_usd),
-                    usd(each.all_realtime_usd),
-                    REALTIME,
-                ),
-                Bar("all batch", float(each.all_batch_usd), usd(each.all_batch_usd), BATCH),
-            ],
-        )
-        for each in charted
-    ]
+    total = [summary.total_costs(snapshot)] if len(snapshot.costs) > 1 else []
+    dearest = sorted(snapshot.costs, key=lambda each: -each.all_realtime_usd)[:MOST_WORKLOADS]
+    groups = [Group(each.workload, _amounts(each)) for each in [*total, *dearest]]
     longest = [max(bar.value for bar in each.bars) for each in groups]
     same_scale = min(longest, default=0) >= NEAR * max(longest, default=0)
     chart = bars(groups, same_scale=same_scale, empty="Nothing was received in this period.")
     scales = "" if same_scale else "Each workload has its own scale."
-    return data_uri(chart, f"Cost. {_described(groups)}") + _below(
-        scales, _largest_only(len(snapshot.costs))
-    )
+    return _drawn(chart, f"Cost. {_described(groups)}", scales, _largest_only(len(snapshot.costs)))
 
 
 def latency(snapshot: Snapshot) -> str:
     """Draw each lane's p95 over time; the percentiles of each lane where answers span less than two minutes."""
     series = [_minutes(snapshot, lane) for lane in (Lane.REALTIME, Lane.BATCH)]
     if any(len(each.points) > 1 for each in series):
-        highest = "; ".join(
-            f"{each.heading}: at most {seconds(max(value for _, value in each.points))}"
-            for each in series
-            if each.points
-        )
-        return data_uri(lines(series, step=snapshot.point), f"Latency. {highest}") + _below(
-            LATENCY_CHART
-        )
+        peaks = {
+            each.heading: max(value for _, value in each.points) for each in series if each.points
+        }
+        highest = "; ".join(f"{name}: at most {seconds(peak)}" for name, peak in peaks.items())
+        return _drawn(lines(series, step=snapshot.point), f"Latency. {highest}", LATENCY_CHART)
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
     groups = [Group(title_of(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
     scales = "Each lane has its own scale." if len(groups) > 1 else ""
-    return data_uri(chart, f"Latency. {_described(groups)}") + _below(LATENCY_BARS, scales)
+    return _drawn(chart, f"Latency. {_described(groups)}", LATENCY_BARS, scales)
 
 
 def throughput(snapshot: Snapshot, most: int) -> str:
@@ -94,34 +69,33 @@ def throughput(snapshot: Snapshot, most: int) -> str:
     alone = all(len(each.bars) == 1 for each in groups)
     chart = bars(groups, same_scale=alone, empty="None of these batches has ended.")
     scales = "" if alone or len(groups) == 1 else "Each workload has its own scale."
-    return data_uri(chart, f"Throughput, items a minute. {_described(groups)}") + _below(
-        BATCH_CHART, scales
-    )
+    described = f"Throughput, items a minute. {_described(groups)}"
+    return _drawn(chart, described, BATCH_CHART, scales)
 
 
 def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
     """Return a bar for each batch that ended, grouped by workload: items a minute."""
     ended = [each for each in batches if each.items_per_minute_until_ended is not None]
-    workloads = dict.fromkeys(each.workload for each in ended)
-    return [
-        Group(name, [_throughput(each) for each in ended if each.workload == name])
-        for name in workloads
-    ]
+    by_workload: dict[str, list[Bar]] = {}
+    for each in ended:
+        by_workload.setdefault(each.workload, []).append(_throughput(each))
+    return [Group(name, shown) for name, shown in by_workload.items()]
 
 
-def by_cost(snapshot: Snapshot) -> list[CostFigures]:
-    """Return the workloads' costs, the most expensive in real time first."""
-    return sorted(snapshot.costs, key=lambda each: -each.all_realtime_usd)
+def _amounts(costs: CostFigures) -> list[Bar]:
+    amounts = (
+        ("actual", costs.actual_usd, NEUTRAL),
+        ("all real-time", costs.all_realtime_usd, REALTIME),
+        ("all batch", costs.all_batch_usd, BATCH),
+    )
+    return [Bar(name, float(amount), usd(amount), color) for name, amount, color in amounts]
 
 
 def _decisions(workload: str, routes: Sequence[RouteFigures]) -> Group:
     """Return a bar for each lane and reason, the most frequent first; those of more reasons are one."""
     whole = sum(each.items for each in routes)
     ordered = sorted(routes, key=lambda each: (each.lane == Lane.BATCH, -each.items))
-    parts = [
-        (f"{lane_name(each.lane)}, {reason_name(each.reason)}", each.items, COLORS[each.lane])
-        for each in ordered
-    ]
+    parts = [(way_name(each.lane, each.reason), each.items, COLORS[each.lane]) for each in ordered]
     if len(parts) > MOST_REASONS:
         parts.sort(key=lambda part: -part[1])
         rest = sum(items for _, items, _ in parts[MOST_REASONS - 1 :])
@@ -134,10 +108,8 @@ def _decisions(workload: str, routes: Sequence[RouteFigures]) -> Group:
 
 
 def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
-    minutes = sorted(
-        (each for each in snapshot.minutes if each.lane == lane), key=lambda each: each.minute
-    )
-    points = [(each.minute, float(each.p95_s)) for each in minutes]
+    minutes = [each for each in snapshot.minutes if each.lane == lane]
+    points = sorted((each.minute, float(each.p95_s)) for each in minutes)
     return Series(f"{lane_name(lane)}, p95 of each {POINTS[snapshot.point]}", points, COLORS[lane])
 
 
@@ -158,10 +130,10 @@ def _percentiles(lane: LaneFigures) -> list[Bar]:
 
 
 def _described(groups: Sequence[Group]) -> str:
-    return "; ".join(
-        f"{group.heading}: " + ", ".join(f"{bar.label} {bar.shown}" for bar in group.bars)
-        for group in groups
-    )
+    def of(group: Group) -> str:
+        return f"{group.heading}: " + ", ".join(f"{bar.label} {bar.shown}" for bar in group.bars)
+
+    return "; ".join(map(of, groups))
 
 
 def _largest_only(workloads: int) -> str:
@@ -170,7 +142,7 @@ def _largest_only(workloads: int) -> str:
     return ""
 
 
-def _below(*sentences: str) -> str:
-    """Return a paragraph below a chart; empty without sentences."""
+def _drawn(chart: str, described: str, *sentences: str) -> str:
+    """Return a chart as an image with its description, and the sentences below it in one paragraph."""
     said = " ".join(filter(None, sentences))
-    return f"\n\n{said}" if said else ""
+    return data_uri(chart, described) + (f"\n\n{said}" if said else "")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lanes.replays.replay import Agreement, Diff, Generation
+from lanes.report.links import REPORTS, linked
 from lanes.report.table import Table, explained, figure, in_markdown, label
 from lanes.text import cell, plain
 from lanes.units import MISSING, count, counted, share
@@ -38,93 +39,65 @@ def headline(of: Generation, found: Diff) -> str:
 def render(of: Generation, found: Diff) -> str:
     """The whole artifact, below 50 KB: examples are left out from the end until it is."""
     most = len(found.examples)
-    while len((artifact := _joined(of, found, most)).encode()) >= MOST_BYTES and most > 0:
+    while len((artifact := _rendered(of, found, most)).encode()) >= MOST_BYTES and most > 0:
         most -= 1
     return artifact
 
 
-def _joined(of: Generation, found: Diff, most: int) -> str:
-    return "\n\n".join(part for part in _parts(of, found, most) if part) + "\n"
-
-
-def _parts(of: Generation, found: Diff, most: int) -> list[str]:
-    return [
+def _rendered(of: Generation, found: Diff, most: int) -> str:
+    parts = [
         f"# Replay of {cell(of.workload)}",
         f"**{cell(headline(of, found))}.** {NEXT[of.state].format(workload=of.workload)}",
         _facts(of, found),
         _fields(found),
         _examples(found, most),
-        "[Replay runs](/v2/runs?tags=replay) · [Reports](/v2/artifacts/key/lanes-report)",
+        linked((("Replay runs", "/v2/runs?tags=replay"), REPORTS)),
     ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _facts(of: Generation, found: Diff) -> str:
+    until = count(min(of.cursor_position, of.to_position))
+    read = f"positions {count(of.from_position)} to {until} of {count(of.to_position)}"
+    changes = f"{count(found.differing)} ({share(found.share)})" if found.items else MISSING
     rows = [
-        (
-            "Read",
-            f"positions {count(of.from_position)} to {count(min(of.cursor_position, of.to_position))} "
-            f"of {count(of.to_position)}",
-        ),
+        ("Read", read),
         ("Items with work", count(of.items)),
         ("Answered by both", count(found.items)),
-        (
-            "Would change",
-            f"{count(found.differing)} ({share(found.share)})" if found.items else MISSING,
-        ),
+        ("Would change", changes),
         ("Requested by", cell(of.who)),
         ("Why", cell(of.why)),
     ]
-    return "\n".join(
-        [
-            "| What | |",
-            "|---|---|",
-            *(f"| {name} | {value} |" for name, value in rows),
-            "",
-            explained(FACTS),
-        ]
-    )
+    lines = ["| What | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    return "\n".join([*lines, "", explained(FACTS)])
 
 
 def _fields(found: Diff) -> str:
     if not found.items:
         return ""
-    names = sorted(
-        {*found.fields, *found.agreement}, key=lambda name: (-found.fields.get(name, 0), name)
-    )
+    changed = dict.fromkeys(found.agreement, 0) | found.fields
+    names = sorted(changed, key=lambda name: (-changed[name], name))
     if not names:
         return "### Fields\n\nEvery answer is the same."
 
     def labelled(said: Callable[[Agreement], str]) -> Callable[[str], str]:
         return lambda name: said(found.agreement[name]) if name in found.agreement else MISSING
 
-    def changed(name: str) -> int:
-        return found.fields.get(name, 0)
-
+    right_now = labelled(lambda of: share(of.current_right / of.labels))
+    right_then = labelled(lambda of: share(of.replayed_right / of.labels))
     table = Table(
         "Fields",
         names,
         label("Field", lambda name: name),
         figure(
-            "Changed",
-            "items in which it differs, compared or not",
-            lambda name: count(changed(name)),
+            "Changed", "items in which it differs, compared or not", lambda of: count(changed[of])
         ),
         figure(
-            "Share",
-            "of the items answered by both",
-            lambda name: share(changed(name) / found.items),
+            "Share", "of the items answered by both", lambda of: share(changed[of] / found.items)
         ),
         figure("Labels", "labels for the field", labelled(lambda of: count(of.labels))),
-        figure(
-            "Right now",
-            "share of labels that the current answer agrees with",
-            labelled(lambda of: share(of.current_right / of.labels)),
-        ),
-        figure(
-            "Right in the replay",
-            "the same for the replay's answer",
-            labelled(lambda of: share(of.replayed_right / of.labels)),
-        ),
+        figure("Right now", "share of labels that the current answer agrees with", right_now),
+        figure("Right in the replay", "the same for the replay's answer", right_then),
     )
     return f"### Fields\n\n{in_markdown(table, most=len(names))}\n\n{table.legend}"
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from lanes.promises.incident import TERMS, Incident
-from lanes.report.links import REPORT, artifact_page, versions_page
-from lanes.report.table import LEFT, Column, Table, explained, figure, in_markdown, label
+from lanes.report.links import REPORTS, artifact_page, linked
+from lanes.report.table import Table, explained, figure, in_markdown, label, phrase
 from lanes.rollouts.gates import Gate, Judgement, Measure
 from lanes.rollouts.rollout import LogEntry, Rollout
 from lanes.routing.split import SplitRecord
@@ -27,11 +27,17 @@ NAMES = {
     Measure.DEADLINES_MET: "deadlines met",
     Measure.AGREEMENT: "agreement with the authoritative pass",
 }
+STEP_STATES = {
+    RolloutState.WAITING_APPROVAL: "✋ waits for approval",
+    RolloutState.FINISHED: "✅ done",
+    RolloutState.ROLLED_BACK: "❌ rolled back",
+    RolloutState.ABORTED: "⏹ aborted",
+}
 LINKS = (
     ("Steps", '/v2/events?events=["lanes.rollout.stepped"]'),
     ("Rolled back", '/v2/events?events=["lanes.rollout.rolled_back"]'),
     ("Runs of migrate", "/v2/runs?tags=rollout"),
-    ("Reports", versions_page(REPORT)),
+    REPORTS,
 )
 MEASURES = {
     Measure.ERROR_RATE: "share of items with a failed attempt, or that the lane gave away",
@@ -40,6 +46,7 @@ MEASURES = {
     Measure.AGREEMENT: "share of provisional answers that the authoritative pass confirmed",
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."
+VERDICT_MEANS = "failed only when 99 % sure; inconclusive and error hold the step"
 FROM_THEN_ON = "the share from then on"
 MOST_ROWS = 50
 BAR = 20  # characters of the progress bar
@@ -86,23 +93,19 @@ def render(progress: Progress) -> str:
     of = progress.rollout
     whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
     started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
-    return (
-        "\n\n".join(
-            [
-                f"**{cell(headline(progress))}**",
-                f"`{bar(progress)}` {cell(progress.says, most=300)}",
-                BAR_MEANS,
-                f"Playbook {code(of.playbook.name)}{whose}, {started}",
-                *_incidents(progress),
-                "### Steps\n\n" + _steps(progress),
-                "### Gates of this step\n\n" + _gates(progress),
-                "### Log\n\n" + _log(progress),
-                "### Split history\n\n" + _splits(progress),
-                " · ".join(f"[{name}]({address})" for name, address in LINKS),
-            ]
-        )
-        + "\n"
-    )
+    parts = [
+        f"**{cell(headline(progress))}**",
+        f"`{bar(progress)}` {cell(progress.says, most=300)}",
+        BAR_MEANS,
+        f"Playbook {code(of.playbook.name)}{whose}, {started}",
+        *_incidents(progress),
+        "### Steps\n\n" + _steps(progress),
+        "### Gates of this step\n\n" + _gates(progress),
+        "### Log\n\n" + _log(progress),
+        "### Split history\n\n" + _splits(progress),
+        linked(LINKS),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def key(workload: str) -> str:
@@ -118,12 +121,9 @@ def page(rollout: Rollout, artifact_id: str | None) -> str:
 def question(progress: Progress, *, artifact_id: str | None = None) -> str:
     """Return what the approver is asked: the gates, what a yes and a no lead to, and a link to the artifact."""
     of = progress.rollout
-    following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
-    yes = (
-        f"{following.percent:g} % go to real-time"
-        if following
-        else f"the rollout ends at {of.now_at.percent:g} %"
-    )
+    yes = f"the rollout ends at {of.now_at.percent:g} %"
+    if of.step + 1 < len(of.playbook.steps):
+        yes = f"{of.playbook.steps[of.step + 1].percent:g} % go to real-time"
     terms = "if the gates still pass and no critical incident is open"
     evidence = _gates(progress)
     if not of.entered:
@@ -146,12 +146,9 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
 def bar(progress: Progress) -> str:
     """Return a text bar: the whole steps that are done, and the answered part of the step in force."""
     of = progress.rollout
-    part = (
-        1.0
-        if of.state is RolloutState.FINISHED
-        else min(1.0, progress.answered / of.now_at.hold.items)
-    )
-    part = part if of.entered else 0.0
+    part = float(of.entered)
+    if of.state is not RolloutState.FINISHED:
+        part *= min(1.0, progress.answered / of.now_at.hold.items)
     done = round(BAR * (of.step + part) / len(of.playbook.steps))
     return "█" * done + "░" * (BAR - done)
 
@@ -162,12 +159,9 @@ def _steps(progress: Progress) -> str:
         "Steps",
         range(len(steps)),
         figure("Step", "", lambda number: str(number + 1)),
-        figure(
-            "Real-time", "of the undecided items", lambda number: f"{steps[number].percent:g} %"
-        ),
-        Column(
+        figure("Real-time", "of the undecided items", lambda at: f"{steps[at].percent:g} %"),
+        phrase(
             "Hold",
-            LEFT,
             "answers of the receiving lane that it waits for, and for how long at most; an approval restarts that time",
             lambda number: _hold(progress, number),
         ),
@@ -181,13 +175,13 @@ def _incidents(progress: Progress) -> list[str]:
     """Return the critical incidents that hold it, if any."""
     if not progress.hindrances:
         return []
-    lines = [
-        f"- #{each.id} {TERMS[each.promise].title}, since {clock(each.opened_at, beside=progress.now)}: "
-        f"{cell(each.sentence, most=300)}"
-        for each in progress.hindrances
-    ]
-    heading = f"**🔴 Held by {counted(len(lines), 'critical incident')} where its traffic goes**"
-    return [heading + "\n\n" + "\n".join(lines)]
+    held_by = counted(len(progress.hindrances), "critical incident")
+    lines = [f"**🔴 Held by {held_by} where its traffic goes**", ""]
+    for each in progress.hindrances:
+        since = f"since {clock(each.opened_at, beside=progress.now)}"
+        said = cell(each.sentence, most=300)
+        lines.append(f"- #{each.id} {TERMS[each.promise].title}, {since}: {said}")
+    return ["\n".join(lines)]
 
 
 def _approval(progress: Progress, number: int) -> str:
@@ -195,14 +189,10 @@ def _approval(progress: Progress, number: int) -> str:
     of = progress.rollout
     if not of.playbook.steps[number].approval:
         return MISSING
-    said = [
-        each
-        for each in progress.log
-        if each.step == number and each.event in ("approved", "declined")
-    ]
+    marks = {"approved": "✅", "declined": "❌"}
+    said = [each for each in progress.log if each.step == number and each.event in marks]
     if said:
-        mark = "✅" if said[-1].event == "approved" else "❌"
-        return f"{mark} {said[-1].event} by {plain(said[-1].who, most=60)}"
+        return f"{marks[said[-1].event]} {said[-1].event} by {plain(said[-1].who, most=60)}"
     if number == of.asks_about and of.state is RolloutState.WAITING_APPROVAL:
         since = f" since {clock(of.asked_at, beside=progress.now)}" if of.asked_at else ""
         return f"✋ waiting{since}"
@@ -227,17 +217,9 @@ def _state(progress: Progress, number: int) -> str:
         return "✅ done"
     if number > of.step or (of.is_open and not of.entered):
         return MISSING
-    match of.state:
-        case RolloutState.RUNNING:
-            return f"▶ {progress.answered} of {of.now_at.hold.items} answered"
-        case RolloutState.WAITING_APPROVAL:
-            return "✋ waits for approval"
-        case RolloutState.FINISHED:
-            return "✅ done"
-        case RolloutState.ROLLED_BACK:
-            return "❌ rolled back"
-        case RolloutState.ABORTED:
-            return "⏹ aborted"
+    if of.state is RolloutState.RUNNING:
+        return f"▶ {progress.answered} of {of.now_at.hold.items} answered"
+    return STEP_STATES[of.state]
 
 
 def _gates(progress: Progress) -> str:
@@ -256,9 +238,7 @@ def _gates(progress: Progress) -> str:
         label("Gate", lambda gate: NAMES[gate.measure]),
         figure("Limit", "what the measure must keep", _limit),
         figure("Needs", "measurements to pass", lambda gate: str(gate.at_least)),
-        figure(
-            "Verdict", "failed only when 99 % sure; inconclusive and error hold the step", verdict
-        ),
+        figure("Verdict", VERDICT_MEANS, verdict),
         label("Why", why),
     )
     meanings = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in gates}

@@ -1,9 +1,10 @@
 """What a snapshot means, in words: the headline, a run in brief, savings, and how far batches are."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Protocol
 
 from lanes.promises import batches
@@ -68,17 +69,11 @@ def saving(snapshot: Snapshot) -> Saving:
 def total_costs(snapshot: Snapshot) -> CostFigures:
     """Return the costs of all workloads, added up under the name "all workloads"."""
 
-    def total(amount: Callable[[CostFigures], Decimal]) -> Decimal:
-        return sum(map(amount, snapshot.costs), Decimal(0))
+    def total(amount: str) -> Decimal:
+        return sum(map(attrgetter(amount), snapshot.costs), Decimal(0))
 
-    return CostFigures(
-        ALL_WORKLOADS,
-        total(lambda of: of.actual_usd),
-        total(lambda of: of.all_realtime_usd),
-        total(lambda of: of.all_batch_usd),
-        total(lambda of: of.unknown_usd),
-        total(lambda of: of.aside_usd),
-    )
+    amounts = [each.name for each in fields(CostFigures) if each.name.endswith("_usd")]
+    return CostFigures(ALL_WORKLOADS, *map(total, amounts))
 
 
 def items(snapshot: Snapshot, states: Iterable[str] | None = None) -> int:
@@ -111,6 +106,11 @@ def reason_name(reason: str) -> str:
     return str(reason).replace("_", " ")
 
 
+def way_name(lane: str, reason: str) -> str:
+    """Return where a route leads and why, as words."""
+    return f"{lane_name(lane)}, {reason_name(reason)}"
+
+
 class OfLane(Protocol):
     """Figures of a workload's lane."""
 
@@ -127,11 +127,8 @@ def title_of(figures: OfLane) -> str:
 
 def realtime_p95(snapshot: Snapshot) -> str | None:
     """Return the real-time lane's p95, the worst of several workloads; None without answers."""
-    known = [
-        each.p95_s
-        for each in snapshot.lanes
-        if each.lane == Lane.REALTIME and each.p95_s is not None
-    ]
+    lanes = [each for each in snapshot.lanes if each.lane == Lane.REALTIME]
+    known = [each.p95_s for each in lanes if each.p95_s is not None]
     if not known:
         return None
     return f"real-time p95 {'up to ' if len(known) > 1 else ''}{seconds(max(known))}"
@@ -162,29 +159,25 @@ def batch_time(batch: BatchFigures, now: datetime) -> str:
     if end is not None:
         return f"took {seconds((end - start).total_seconds())}"
     age = f"{seconds(max((now - start).total_seconds(), 0))} so far"
-    if batch.expected_end_at is None or batch.state not in (
-        BatchState.SUBMITTED,
-        BatchState.INTENDED,
-    ):
+    is_expected = batch.state in (BatchState.SUBMITTED, BatchState.INTENDED)
+    if batch.expected_end_at is None or not is_expected:
         return age
     return f"{age}, expected {clock(batch.expected_end_at, beside=now)}"
 
 
 def headline(snapshot: Snapshot) -> str:
     """Return the report in one line, for the description of the artifact."""
-    if not items(snapshot):
-        parts = [open_incidents(snapshot), f"Nothing arrived {period(snapshot)}"]
-        return " · ".join(part for part in parts if part)
-    failed = items(snapshot, [ItemState.FAILED])
-    parts = [
-        open_incidents(snapshot),
-        str(saving(snapshot)),
-        batches.health(snapshot.batches, snapshot.incidents),
-        realtime_p95(snapshot),
-        f"{counted(failed, 'item')} failed" if failed else None,
-        period(snapshot),
-    ]
-    return " · ".join(part for part in parts if part)
+    parts = [open_incidents(snapshot), f"Nothing arrived {period(snapshot)}"]
+    if items(snapshot):
+        failed = items(snapshot, [ItemState.FAILED])
+        parts[1:] = [
+            str(saving(snapshot)),
+            batches.health(snapshot.batches, snapshot.incidents),
+            realtime_p95(snapshot),
+            f"{counted(failed, 'item')} failed" if failed else None,
+            period(snapshot),
+        ]
+    return " · ".join(filter(None, parts))
 
 
 def sentences(snapshot: Snapshot) -> list[str]:

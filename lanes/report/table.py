@@ -40,6 +40,11 @@ def label(head: str, cell: Callable[[Row], str]) -> Column[Row]:
     return Column(head, LEFT, "", cell)
 
 
+def phrase(head: str, meaning: str, cell: Callable[[Row], str]) -> Column[Row]:
+    """Return a column of words and what they mean."""
+    return Column(head, LEFT, meaning, cell)
+
+
 def figure(head: str, meaning: str, cell: Callable[[Row], str]) -> Column[Row]:
     """Return a column of numbers and what they mean."""
     return Column(head, RIGHT, meaning, cell)
@@ -48,9 +53,7 @@ def figure(head: str, meaning: str, cell: Callable[[Row], str]) -> Column[Row]:
 class Table(Generic[Row]):
     """Rows under a title, with a column for each figure; `note` is a sentence below them."""
 
-    def __init__(
-        self, title: str, rows: Sequence[Row], *columns: Column[Row], note: str = ""
-    ) -> None:
+    def __init__(self, title: str, rows: Sequence[Row], *columns: Column[Row], note: str = ""):
         self.title, self.rows, self.columns, self.note = title, rows, columns, note
 
     @property
@@ -97,11 +100,9 @@ def in_markdown(table: Table[Row], *, most: int) -> str:
     """Return a Markdown table of at most `most` rows; numbers never break over two lines."""
     if not table.rows:
         return "Nothing yet."
-    rules = [":--" if each.side == LEFT else "--:" for each in table.columns]
-    rows = [
-        [_escaped(text, each.side) for text, each in zip(row, table.columns, strict=True)]
-        for row in table.cells[:most]
-    ]
+    sides: list[Side] = [each.side for each in table.columns]
+    rules = [":--" if side == LEFT else "--:" for side in sides]
+    rows = [[*map(_escaped, row, sides)] for row in table.cells[:most]]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in [table.heads, rules, *rows])
     more = left_out(len(table.rows), most)
     return f"{lines}\n\n{more}" if more else lines

@@ -5,19 +5,12 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from lanes.promises.incident import TERMS, Incident, IncidentState
-from lanes.report import summary
-from lanes.report.figures import (
-    AccuracyFigures,
-    AgreementFigures,
-    CircuitFigures,
-    CostFigures,
-    DeadlineFigures,
-    LaneFigures,
-)
+from lanes.report import figures, summary
+from lanes.report.figures import CostFigures, DeadlineFigures, LaneFigures
 from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import OfLane, lane_name, title_of
-from lanes.report.table import LEFT, Column, Table, figure, label, out_of
+from lanes.report.table import Column, Table, figure, label, out_of, phrase
 from lanes.rollouts.rollout import Rollout
 from lanes.units import MISSING, aligned_usd, clock, count, rate, seconds, share, usd
 from lanes.words import RolloutState
@@ -60,10 +53,10 @@ def incidents(snapshot: Snapshot, shown: Sequence[Incident]) -> Table[Incident]:
     )
 
 
-def circuits(snapshot: Snapshot) -> Table[CircuitFigures]:
+def circuits(snapshot: Snapshot) -> Table[figures.CircuitFigures]:
     """Return the models that do not answer."""
 
-    def since(of: CircuitFigures) -> str:
+    def since(of: figures.CircuitFigures) -> str:
         return clock(of.since, beside=snapshot.taken_at)
 
     return Table(
@@ -72,7 +65,7 @@ def circuits(snapshot: Snapshot) -> Table[CircuitFigures]:
         label("Model", lambda of: of.model),
         label("Account", lambda of: of.account),
         label("Circuit", lambda of: of.state),
-        Column("Has not answered since", LEFT, "when its circuit opened", since),
+        phrase("Has not answered since", "when its circuit opened", since),
         figure("Failed calls in a row", "provider faults", lambda of: count(of.faults)),
         label("Last error", lambda of: of.why),
         note="One call at a time probes whether the model answers again. Its work waits until then.",
@@ -84,7 +77,7 @@ def rollouts(shown: Sequence[Rollout], title: str = "Rollouts") -> Table[Rollout
     return Table(
         title,
         shown,
-        Column("Rollout", LEFT, "share sent to real time, step in force", where_it_stands),
+        phrase("Rollout", "share sent to real time, step in force", where_it_stands),
         label("Playbook", lambda of: of.playbook.name),
         label("Consumer", lambda of: of.consumer or "all"),
         label("Started by", lambda of: of.started_by),
@@ -114,13 +107,8 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
     rows = sorted(snapshot.costs, key=lambda of: -of.all_realtime_usd)
     if len(rows) > 1:
         rows.insert(0, summary.total_costs(snapshot))
-    amount = aligned_usd(
-        [
-            usd
-            for each in rows
-            for usd in (each.actual_usd, each.all_realtime_usd, each.all_batch_usd)
-        ]
-    )
+    lanes = [amount for of in rows for amount in (of.all_realtime_usd, of.all_batch_usd)]
+    amount = aligned_usd([*(of.actual_usd for of in rows), *lanes])
 
     def saving(of: CostFigures) -> str:
         return str(summary.saving_of(of, snapshot))
@@ -132,7 +120,7 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
         figure("Actual", "billed, in US dollars", lambda of: amount(of.actual_usd)),
         figure("All real-time", "estimated, scaled", lambda of: amount(of.all_realtime_usd)),
         figure("All batch", "estimated, scaled", lambda of: amount(of.all_batch_usd)),
-        Column("Against all real-time", LEFT, "actual cost compared", saving),
+        phrase("Against all real-time", "actual cost compared", saving),
         figure("Possibly billed", "at most, for calls without an answer", _unknown),
         note=summary.aside(snapshot),
     )
@@ -159,7 +147,7 @@ def quality(snapshot: Snapshot) -> list[Table[Any]]:
     return [agreement(snapshot), accuracy(snapshot)]
 
 
-def agreement(snapshot: Snapshot) -> Table[AgreementFigures]:
+def agreement(snapshot: Snapshot) -> Table[figures.AgreementFigures]:
     """Return how often the authoritative pass changed an early answer."""
     return Table(
         "Corrections",
@@ -171,8 +159,12 @@ def agreement(snapshot: Snapshot) -> Table[AgreementFigures]:
     )
 
 
-def accuracy(snapshot: Snapshot) -> Table[AccuracyFigures]:
+def accuracy(snapshot: Snapshot) -> Table[figures.AccuracyFigures]:
     """Return how often labelled fields were right."""
+
+    def interval(of: figures.AccuracyFigures) -> str:
+        return f"{share(of.low)} to {share(of.high)}"
+
     return Table(
         "Accuracy against labels",
         snapshot.accuracy,
@@ -182,7 +174,7 @@ def accuracy(snapshot: Snapshot) -> Table[AccuracyFigures]:
         label("Field", lambda of: of.field),
         figure("Labels", "of fields the lane answered", lambda of: count(of.labels)),
         figure("Right", "share answered as labelled", lambda of: share(of.share)),
-        figure("95 % interval", "of the true share (Wilson)", _interval),
+        figure("95 % interval", "of the true share (Wilson)", interval),
     )
 
 
@@ -214,25 +206,13 @@ def _unknown(costs: CostFigures) -> str:
     return f"up to {usd(costs.unknown_usd)}" if costs.unknown_usd else MISSING
 
 
-def _interval(of: AccuracyFigures) -> str:
-    return f"{share(of.low)} to {share(of.high)}"
-
-
 def _percentiles(lane: LaneFigures) -> str:
-    if not lane.answers:
-        return MISSING
-    return slashed(lane.p50_s, lane.p95_s, lane.p99_s)
+    return slashed(lane.p50_s, lane.p95_s, lane.p99_s) if lane.answers else MISSING
 
 
-def _by_lane(figures: Iterable[DeadlineFigures]) -> Iterator[DeadlineFigures]:
-    ordered = sorted(figures, key=lambda of: (of.workload, of.lane != "realtime"))
+def _by_lane(found: Iterable[DeadlineFigures]) -> Iterator[DeadlineFigures]:
+    ordered = sorted(found, key=lambda of: (of.workload, of.lane != "realtime"))
     for (workload, lane), group in groupby(ordered, key=lambda of: (of.workload, of.lane)):
-        due = [*group]
-        yield DeadlineFigures(
-            workload,
-            lane,
-            "",
-            sum(each.met for each in due),
-            sum(each.missed for each in due),
-            sum(each.overdue for each in due),
-        )
+        counts = ((of.met, of.missed, of.overdue) for of in group)
+        met, missed, overdue = map(sum, zip(*counts, strict=True))
+        yield DeadlineFigures(workload, lane, "", met, missed, overdue)
