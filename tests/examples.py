@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
-from lanes.provider.batches import BatchBody, custom_id
+from lanes.provider.batches import BLOCK, BatchBody, custom_id
 from lanes.routing.route import decide
 from lanes.store.doors import history, items, unrouted
 from lanes.store.routing import routes
@@ -86,9 +86,9 @@ def route(connection: Connection, *, now: datetime) -> None:
     )
 
 
-def batch_body(nonce: str, *params: dict[str, Any]) -> BatchBody:
+def batch_body(nonce: str, *params: dict[str, Any], block: int = BLOCK) -> BatchBody:
     """Return the body of a create, with one request for each."""
-    body = BatchBody()
+    body = BatchBody(block)
     for number, each in enumerate(params):
         body.add(custom_id(nonce, number), json.dumps(each).encode())
     body.seal()

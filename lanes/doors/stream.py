@@ -36,7 +36,8 @@ E = TypeVar("E", bound=Occurrence)
 class Stream(Generic[E]):
     """One reader's books. Nothing is seen before it was admitted; a subject is the item that an event is about."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, remembered: int = REMEMBERED, most_kept: int = MOST_KEPT) -> None:
+        self._remembered, self._most_kept = remembered, most_kept
         self._seen: set[Hashable] = set()
         self._seen_before: set[Hashable] = set()  # what was admitted before the oldest of those
         self._kept: OrderedDict[Hashable, deque[E]] = OrderedDict()  # by subject, each in order
@@ -52,7 +53,7 @@ class Stream(Generic[E]):
     def admitted(self, events: Iterable[E]) -> None:
         """Each is an item, an amendment or a refusal now."""
         for each in events:
-            if len(self._seen) >= REMEMBERED:
+            if len(self._seen) >= self._remembered:
                 self._seen, self._seen_before = set(), self._seen
             self._seen.add(each.id)
 
@@ -62,7 +63,7 @@ class Stream(Generic[E]):
 
     def keep(self, event: E, subject: Hashable) -> None:
         """Keep an event that met a lock, or whose subject did before; if too many are kept, it counts as missed."""
-        if len(self._ids) >= MOST_KEPT:
+        if len(self._ids) >= self._most_kept:
             self.missed(event)
             return
         self._kept.setdefault(subject, deque()).append(event)

@@ -109,7 +109,8 @@ class BatchBody:
     gone once it is closed or its process has ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, block: int = BLOCK) -> None:
+        self._block = block
         self._file = tempfile.TemporaryFile(prefix="lanes-")  # noqa: SIM115 - closed with the body
         self._ends = array("Q")  # where each request ends
         self._hash = hashlib.sha256()
@@ -147,7 +148,7 @@ class BatchBody:
         self._file.truncate()
         self._hash = hashlib.sha256()
         self._file.seek(0)
-        while block := self._file.read(BLOCK):
+        while block := self._file.read(self._block):
             self._hash.update(block)
 
     def seal(self) -> None:
@@ -180,7 +181,7 @@ class BatchBody:
 
     def _read(self, at: int) -> bytes:
         self._file.seek(at)
-        return self._file.read(BLOCK)
+        return self._file.read(self._block)
 
 
 def batch_failed(error: Exception) -> CallFailed:

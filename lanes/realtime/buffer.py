@@ -93,11 +93,13 @@ class Gathering:
 class Buffer:
     """Hold the windows of all groups. Work leaves at once if it failed before, has no window, or can share no call."""
 
-    def __init__(self, size: Size = allowed, takes: Takes = lambda _, __: 0.0) -> None:
+    def __init__(
+        self, size: Size = allowed, takes: Takes = lambda _, __: 0.0, most_groups: int = MOST_GROUPS
+    ) -> None:
         self._open: dict[Group, Gathering] = {}
         # the group that items came of last comes last
         self._arrivals: OrderedDict[Group, Arrivals] = OrderedDict()
-        self._size, self._takes = size, takes
+        self._size, self._takes, self._most_groups = size, takes, most_groups
 
     def add(
         self, claimed: Iterable[ClaimedWork], versions: Mapping[VersionId, Version], now: datetime
@@ -118,7 +120,7 @@ class Buffer:
             self._arrivals.move_to_end(group)
             arrivals.came(number, now)
             window.last_at, window.per_s = now, arrivals.per_s(now, but=window.waiting[0].since)
-        while len(self._arrivals) > MOST_GROUPS:
+        while len(self._arrivals) > self._most_groups:
             self._arrivals.popitem(last=False)
         return at_once
 

@@ -62,10 +62,9 @@ async def asked(
 
 @pytest.mark.parametrize("block", [1, 7, 1024**2])
 async def test_a_body_is_what_was_added_its_length_and_its_hash_those_of_what_is_sent(
-    block: int, monkeypatch: pytest.MonkeyPatch
+    block: int,
 ) -> None:
-    monkeypatch.setattr(batches, "BLOCK", block)
-    with batch_body("cafe", PARAMS, {"n": 2}) as written:
+    with batch_body("cafe", PARAMS, {"n": 2}, block=block) as written:
         whole = await sent(written)
         assert json.loads(whole) == spooled(PARAMS, {"n": 2})
         assert (written.size, written.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
@@ -125,11 +124,9 @@ async def test_a_create_is_called_once_whatever_answers_it_though_a_client_retri
     assert len(requests) == 1
 
 
-async def test_a_connection_that_is_reset_while_the_body_is_sent_may_have_created_the_batch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(batches, "BLOCK", 1000)
-
+async def test_a_connection_that_is_reset_while_the_body_is_sent_may_have_created_the_batch() -> (
+    None
+):
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
@@ -138,7 +135,10 @@ async def test_a_connection_that_is_reset_while_the_body_is_sent_may_have_create
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     large = PARAMS | {"system": "x" * 4_000_000}
     async with server, connect(api_key="x", base_url=url) as client:
-        with batch_body("cafe", large, large) as written, pytest.raises(CallFailed) as failure:
+        with (
+            batch_body("cafe", large, large, block=1000) as written,
+            pytest.raises(CallFailed) as failure,
+        ):
             await batches.create(client, written)
     assert failure.value.maybe_billed
 

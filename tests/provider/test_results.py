@@ -8,9 +8,9 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
-from lanes.provider import results as results_module
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
+from lanes.provider.message import MOST_BYTES as LONGEST_LINE
 from lanes.provider.results import (
     RequestFault,
     RequestResult,
@@ -24,6 +24,7 @@ from lanes.settling.outcome import Judgment, Response
 from lanes.words import Outcome
 from tests.hostile.answers import KINDS, spoiled_line
 
+BLOCK = 1024 * 1024  # bytes of a long answer that come at once
 ID = "msgbatch_1"
 HOST = "http://provider.test"
 USAGE = {"input_tokens": 5, "output_tokens": 3}
@@ -157,24 +158,17 @@ def test_a_message_of_an_unknown_result_type_is_billed_and_answers_nothing() -> 
     assert found.said.fault == "its result is of no known type: finished [31m"
 
 
-async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(results_module, "LONGEST_LINE", 1_000)
-
+async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other() -> None:
     async def blocks() -> AsyncIterator[bytes]:
         yield jsonl(succeeded(0)) + jsonl(succeeded(1))[:-1]
-        for _ in range(500):
-            yield b" " * 999
+        for _ in range(2 * LONGEST_LINE // BLOCK):
+            yield b" " * BLOCK
         yield b"\n" + jsonl(succeeded(2))
 
     assert numbers(await read(blocks())) == [0, None, 2]
 
 
-async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(results_module, "LONGEST_LINE", 1_000)
+async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take_them() -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -182,10 +176,10 @@ async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take
         yield jsonl(succeeded(0), succeeded(1))
         while True:
             sent += 1
-            yield b"\n" * 100
+            yield b"\n".rjust(BLOCK)
 
     assert numbers(await read(endless(), requests=2)) == [0, 1]
-    assert sent <= 20
+    assert sent <= 2 * LONGEST_LINE / BLOCK
 
 
 async def test_half_a_line_at_the_end_is_no_result() -> None:

@@ -4,9 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-import pytest
-
-from lanes.doors import stream
 from lanes.doors.stream import OVERLAP, SMALL, SPAN, Stream, behind, span_of
 from tests.conftest import NOON, later
 
@@ -31,9 +28,8 @@ def test_an_event_is_new_until_it_was_admitted() -> None:
     assert books.new([A, B]) == [B]
 
 
-def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "REMEMBERED", 2)
-    books = Stream[StoredEvent]()
+def test_only_so_many_ids_are_remembered() -> None:
+    books = Stream[StoredEvent](remembered=2)
     many = [StoredEvent(str(number)) for number in range(100)]
     for number, each in enumerate(many):
         books.admitted([each])
@@ -84,9 +80,8 @@ def test_what_was_missed_is_read_again_until_it_must_have_been_stored() -> None:
     assert books.read_until(later(minutes=5), later(minutes=5)) == later(minutes=5)
 
 
-def test_where_too_many_are_kept_the_next_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "MOST_KEPT", 1)
-    books = Stream[StoredEvent]()
+def test_where_too_many_are_kept_the_next_is_missed() -> None:
+    books = Stream[StoredEvent](most_kept=1)
     books.keep(A, "k")
     books.keep(B, "other")
     assert books.new([A, B]) == [B]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from lanes.ids import VersionId, WorkId
 from lanes.packing import Claim, ClaimedWork, packs
-from lanes.realtime import buffer as buffering
 from lanes.realtime.buffer import UNSURE, Buffer, ServiceTimes
 from lanes.words import FlushReason, Purpose
 from lanes.workload.version import Version
@@ -253,11 +252,9 @@ def test_consumers_that_share_no_call_gather_apart() -> None:
     assert {each.claim.work_id for each in buffer.take(versions, later(seconds=5))} == {2, 3}
 
 
-def test_a_sender_that_names_ever_new_consumers_fills_no_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(buffering, "MOST_GROUPS", 10)
-    buffer, versions = windows(buffer_s=1, realtime_pack=2, pack_scope="consumer")
+def test_a_sender_that_names_ever_new_consumers_fills_no_memory() -> None:
+    _, versions = windows(buffer_s=1, realtime_pack=2, pack_scope="consumer")
+    buffer = Buffer(most_groups=10)
     for number in range(100):
         buffer.add([claimed(number, consumer=f"c{number}")], versions, later(seconds=number))
         buffer.take(versions, later(seconds=number + 1))
