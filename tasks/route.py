@@ -50,10 +50,10 @@ class Portions:
         self.size = BESIDE_ANSWERS if busy else MOST
 
 
-def halves(of: Sequence[T]) -> list[Sequence[T]]:
-    """What is decided and saved at a time: of many the half, so that one half is decided while the other is saved."""
+def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
+    """What is decided and saved at a time: of `many` the half, so that one half is decided while the other is saved."""
     middle = -(-len(of) // 2)
-    return [of] if len(of) < HALVED else [of[:middle], of[middle:]]
+    return [of] if len(of) < many else [of[:middle], of[middle:]]
 
 
 WAIT = timedelta(seconds=1)  # longest wait for a lock; no other process may route meanwhile
@@ -97,6 +97,7 @@ async def route_received(
     *,
     heads: QueueCursor[RoutedUpTo] | None = None,
     rooms: Rooms | None = None,
+    halved: int = HALVED,
 ) -> int:
     """Route about `most` received items, urgent and due ones first; return how many, 0 if none waits.
 
@@ -107,7 +108,7 @@ async def route_received(
     """
     try:
         return await _route_some(
-            db, most, QueueCursor[RoutedUpTo]() if heads is None else heads, rooms
+            db, most, QueueCursor[RoutedUpTo]() if heads is None else heads, rooms, halved
         )
     except OperationalError as error:
         if not locks.gave_up(error):
@@ -119,7 +120,7 @@ async def route_received(
 
 
 async def _route_some(
-    db: Database, most: int, heads: QueueCursor[RoutedUpTo], rooms: Rooms | None
+    db: Database, most: int, heads: QueueCursor[RoutedUpTo], rooms: Rooms | None, halved: int
 ) -> int:
     async with db.transaction() as run:
         began = time.monotonic()
@@ -155,7 +156,7 @@ async def _route_some(
         estimates = await run(sharing.estimates, now=run.now)
         routed, problems = 0, set[str]()
         async with bounded_tasks(1) as saving:
-            for part in halves(waiting):
+            for part in halves(waiting, halved):
                 decided, unpriced = _decided(
                     part, stored.versions, splits, run.now, prospects, guards, estimates
                 )

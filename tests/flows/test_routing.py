@@ -64,13 +64,12 @@ async def test_the_history_that_a_batch_would_read_counts_in_its_cost(
 
 
 async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
-    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
+    db: Database, pool: Engine
 ) -> None:
-    monkeypatch.setattr(route, "HALVED", 4)
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"cabed", now=NOON)
-    assert await route.route_received(db) == 5
+    assert await route.route_received(db, halved=4) == 5
     with pool.begin() as reader:
         assert [each.key for each in rows(reader, "item", "position")] == [*"cabed"]
         assert [each.key for each in rows(reader, "route_log")] == [*"cabed"]
@@ -80,7 +79,6 @@ async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
 async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route, "HALVED", 4)
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"abcd", now=NOON)
@@ -89,8 +87,8 @@ async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
         with monkeypatch.context() as breaking:
             breaking.setattr(at, broken, failing_from("c", save if at is routes else decided))
             with pytest.raises(RuntimeError, match="at c"):
-                await route.route_received(db)
-    assert await route.route_received(db) == 4
+                await route.route_received(db, halved=4)
+    assert await route.route_received(db, halved=4) == 4
 
 
 def failing_from(key: str, act: Callable[..., Any]) -> Callable[..., Any]:

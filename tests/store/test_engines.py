@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, bindparam, event, insert, text
 from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from lanes.doors.item import Submission
 from lanes.store import engines
@@ -189,6 +190,10 @@ async def test_a_connection_is_asked_whether_it_lives_only_once_it_lay_idle(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Statements()
+
+    def lies_idle(_: object, entry: ConnectionPoolEntry) -> None:
+        entry.info["seen"] -= engines.BELIEVED_S
+
     async with Database(database_url) as db:
         engine = db._engine.sync_engine  # pyright: ignore[reportPrivateUsage]
         ping = engine.dialect.do_ping
@@ -198,7 +203,9 @@ async def test_a_connection_is_asked_whether_it_lives_only_once_it_lay_idle(
         for _ in range(3):
             await db.run(session)
         assert asked == []
-        monkeypatch.setattr(engines, "BELIEVED_S", 0.0)
+        event.listen(engine, "checkin", lies_idle)
+        await db.run(session)
+        assert asked == []
         await db.run(session)
         assert asked == ["asked"]
 

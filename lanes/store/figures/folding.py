@@ -175,6 +175,9 @@ class Rebuilt:
     facts: int
 
 
+Told = Callable[[Rebuilt, int], None]
+
+
 def days(connection: Connection, since: datetime | None, until: datetime) -> list[Rebuilt]:
     """Return the days (UTC) of a period, also those without facts; by default since the first fact."""
     first = since and _day_of(since)
@@ -192,11 +195,11 @@ def _day_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def periods(of: Sequence[Rebuilt]) -> Iterator[Sequence[Rebuilt]]:
-    """Yield the days in order, in groups of up to `MOST_FACTS` facts, or single days."""
+def periods(of: Sequence[Rebuilt], most: int = MOST_FACTS) -> Iterator[Sequence[Rebuilt]]:
+    """Yield the days in order, in groups of up to `most` facts, or single days."""
     start, facts = 0, 0
     for place, day in enumerate(of):
-        if place > start and facts + day.facts > MOST_FACTS:
+        if place > start and facts + day.facts > most:
             yield of[start:place]
             start, facts = place, 0
         facts += day.facts
@@ -215,9 +218,9 @@ def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
 
 
 def rebuild(
-    pool: Engine, *, since: datetime | None, until: datetime, told: Callable[[Rebuilt, int], None]
+    pool: Engine, *, since: datetime | None, until: datetime, told: Told, most: int = MOST_FACTS
 ) -> list[Rebuilt]:
-    """Rebuild every day (UTC) of a period, some per transaction, while no other transaction folds.
+    """Rebuild every day (UTC) of a period, `most` facts per transaction, while no other transaction folds.
 
     `told` is called with each day and their number.
 
@@ -230,7 +233,7 @@ def rebuild(
         try:
             with connection.begin():
                 wanted = days(connection, since, until)
-            for some in periods(wanted):
+            for some in periods(wanted, most):
                 with connection.begin():
                     rebuild_days(connection, some)
                 for day in some:

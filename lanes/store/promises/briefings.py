@@ -100,10 +100,10 @@ class StakeFindings:
     items: Sequence[tuple[str, str]] = ()
 
 
-def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
-    """Return what is known of the incident now; a part that cannot be looked up in time says so."""
+def brief(connection: Connection, of: Incident, *, now: datetime, within: str = WITHIN) -> Briefing:
+    """Return what is known of the incident now; a part that cannot be looked up `within` its time says so."""
     connection.execute(
-        text("select set_config('statement_timeout', :within, true)"), {"within": WITHIN}
+        text("select set_config('statement_timeout', :within, true)"), {"within": within}
     )
     found, untold = _alone(
         connection, lambda: causes.find(connection, of, now=now), CauseFindings()

@@ -31,8 +31,8 @@ class KnownVersions:
     unreadable: list[SpecInvalid]
 
 
-def known(connection: Connection, ids: Iterable[VersionId]) -> KnownVersions:
-    """Return those versions; the database is asked only for those that are not cached."""
+def known(connection: Connection, ids: Iterable[VersionId], *, most: int = MOST) -> KnownVersions:
+    """Return those versions; the database is asked only for those that are not cached. The last `most` are cached."""
     wanted = set(ids)
     found = KnownVersions(_remembered(connection.engine, wanted), [])
     unknown = wanted - found.versions.keys()
@@ -47,7 +47,7 @@ def known(connection: Connection, ids: Iterable[VersionId]) -> KnownVersions:
             read.append(_read(row))
         except SpecInvalid as problem:
             found.unreadable.append(problem)
-    _remember(connection.engine, read)
+    _remember(connection.engine, read, most)
     found.versions.update({each.id: each for each in read})
     return found
 
@@ -61,11 +61,11 @@ def _remembered(engine: Engine, wanted: set[VersionId]) -> dict[VersionId, Versi
     return found
 
 
-def _remember(engine: Engine, read: Sequence[Version]) -> None:
+def _remember(engine: Engine, read: Sequence[Version], most: int) -> None:
     with _lock:
         kept = _kept.setdefault(engine, OrderedDict())
         kept.update({each.id: each for each in read})
-        while len(kept) > MOST:
+        while len(kept) > most:
             kept.popitem(last=False)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 
 from lanes.commands.figures import figures
 from lanes.store.figures import folding
+from lanes.store.figures.folding import Rebuilt
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -38,16 +39,18 @@ def lived_in(
             )
 
 
-@pytest.mark.parametrize("most", [folding.MOST_FACTS, 15])
-def test_a_rebuild_heals_the_days_of_its_period_and_no_others(
-    pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
-    monkeypatch.setattr(folding, "MOST_FACTS", most)  # facts of one transaction
+def spoiled(pool: Engine) -> object:
+    """Fold the figures and falsify them; return them as they were."""
     with pool.begin() as connection:
         folding.fold(connection)
         right = stand(connection)
         connection.execute(text("update lanes.figure set n = n + 7 where kind = 'item'"))
         connection.execute(text("delete from lanes.figure_spread"))
+    return right
+
+
+def test_a_rebuild_heals_the_days_of_its_period_and_no_others(pool: Engine, capsys: Told) -> None:
+    right = spoiled(pool)
     assert figures("rebuild", since="2026-11-25", until="2026-11-25T18:00:00", as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
     assert ([each["day"][:10] for each in said["days"]], said["facts"]) == (["2026-11-25"], 10)
@@ -60,6 +63,16 @@ def test_a_rebuild_heals_the_days_of_its_period_and_no_others(
     assert "6 days rebuilt from 30 facts: 2026-11-24 to 2026-11-29" in capsys.readouterr().out
     with pool.begin() as connection:
         assert stand(connection) == right == (Recount(connection).figures, Recount(connection).hist)
+
+
+def test_a_rebuild_in_several_transactions_heals_every_day(pool: Engine) -> None:
+    right, told = spoiled(pool), list[Rebuilt]()
+    folding.rebuild(
+        pool, since=None, until=later(days=2), told=lambda day, _: told.append(day), most=15
+    )
+    assert [each.facts for each in told] == [10, 10, 10]
+    with pool.begin() as connection:
+        assert stand(connection) == right
 
 
 def test_what_is_written_during_a_rebuild_is_counted_once(pool: Engine) -> None:

@@ -30,7 +30,7 @@ from lanes.store import incidents
 from lanes.store.batch import doubts
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
-from lanes.store.promises import briefings, recording
+from lanes.store.promises import briefings, causes, recording
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.text import cell
@@ -541,12 +541,12 @@ TOLD = {
 
 
 def told(
-    connection: Connection, promise: Promise, *, now: datetime = NOON
+    connection: Connection, promise: Promise, *, now: datetime = NOON, **how: str
 ) -> tuple[Incident, Briefing, SlackMessage]:
     publish(connection, now=later(days=-1))
     TOLD[promise].happens(connection)
     of = opened(connection, promise)
-    briefing = briefings.brief(connection, of, now=now)
+    briefing = briefings.brief(connection, of, now=now, **how)
     return of, briefing, message(of, briefing, PAGES, ui_url=UI)
 
 
@@ -692,10 +692,11 @@ def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
 def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(briefings, "WITHIN", "50ms")
-    slow = "select pg_sleep(5), :workloads, :lanes, :since, :until, :batch_id, :purpose"
-    monkeypatch.setattr("lanes.store.promises.causes.ATTEMPTS", slow)
-    _, briefing, said = told(connection, Promise.REALTIME_FAILING)
+    def slow(connection: Connection, *_: object, **__: object) -> None:
+        connection.execute(text("select pg_sleep(5)"))
+
+    monkeypatch.setattr(causes, "find", slow)
+    _, briefing, said = told(connection, Promise.REALTIME_FAILING, within="50ms")
     assert briefing.unexplained == "it could not be looked up (QueryCanceled)"
     assert "It could not be looked up (QueryCanceled)." in shown(said.blocks)
     assert briefing.stake is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from lanes.commands import forecast as commands
 from lanes.commands.options import Columns
@@ -199,18 +199,24 @@ def test_what_to_look_at_is_asked_for_in_one_of_two_ways(
     assert capsys.readouterr().err == "--since: that is about what came, and belongs to --with\n"
 
 
-def test_traffic_is_read_in_steps_newest_first(
-    now: datetime, pool: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(traffic, "STEP", 7)
+MANY = """
+insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source)
+select case when n % 25 = 0 then 'letters' else 'tickets' end, 'm' || n, '{"text": "x"}', '', :now, :now, 'sql'
+  from generate_series(1, 1200) n
+"""
+
+
+def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine) -> None:
+    with pool.begin() as connection:  # a letter among each twenty-four of others
+        connection.execute(text(MANY), {"now": now})
     seen = list(
         traffic.received_since(
             pool, "letters", since=now - timedelta(days=7), most=1_000, read=True
         )
     )
     keys = [each.key for step in seen for each in step.items]
-    assert keys == [f"k{hours}" for hours in range(1, 61)]
-    assert len(seen) > 10
+    assert keys == [*(f"m{n}" for n in range(1200, 0, -25)), *(f"k{n}" for n in range(1, 61))]
+    assert [len(step.items) for step in seen] == [20, 20, 68]
 
 
 def test_history_counts_for_the_definition_that_reads_it(

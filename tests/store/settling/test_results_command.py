@@ -168,11 +168,12 @@ def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
         "answered",
     ]
     assert shown.splitlines()[-1] == "3 items."
-    monkeypatch.setattr(command, "SHOWN", 2)
+    with pool.begin() as connection:
+        admit_many(connection, 50)
     shown = " ".join(got(capsys).split())
     assert "corrected" not in shown
     assert (
-        "The last 2 that were received; there are more: `lanes results letters --csv > FILE`"
+        "The last 50 that were received; there are more: `lanes results letters --csv > FILE`"
         in shown
     )
     assert "No item." in got(capsys, "--state", "canceled")

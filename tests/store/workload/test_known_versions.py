@@ -60,14 +60,13 @@ def test_another_database_is_read_for_itself(
 
 
 def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
-    connection: Connection, letters: list[Version], monkeypatch: pytest.MonkeyPatch
+    connection: Connection, letters: list[Version]
 ) -> None:
-    monkeypatch.setattr(known, "MOST", 2)
     one, two, three = (each.id for each in letters)
 
     def asked(*ids: VersionId) -> int:
         with statements(connection.engine) as said:
-            assert workloads.versions(connection, ids).keys() == set(ids)
+            assert known.known(connection, ids, most=2).versions.keys() == set(ids)
         return len(said)
 
     assert [asked(one, two), asked(one), asked(three)] == [1, 0, 1]
