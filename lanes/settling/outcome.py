@@ -36,6 +36,10 @@ class Response:
     fault: str | None = None
     call: str = ""
 
+    def __hash__(self) -> int:
+        """Hash the names alone: a response is hashed often, and texts and usage rarely tell two of them apart."""
+        return hash((self.message_id, self.call))
+
     @cached_property
     def digest(self) -> str:
         """Return a digest of the call, the answer and its usage: it tells apart responses of the same name."""
