@@ -136,14 +136,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 
 
 def repetitions(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield all but the first case of each test of flows on a database, unless the test itself says which are slow.
+    """Yield all but the first case of tests whose cases are long: those so marked, and those of flows on a database.
 
-    Which case has which consequence is held by the unit tests, without a database.
+    A test that says itself which cases are slow is left as it is. Which case of a flow has which consequence is held by the
+    unit tests, without a database.
     """
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for each in items:
-        of_flows = each.nodeid.startswith("tests/flows/") and each.nodeid.endswith("]")
-        if of_flows and "db" in getattr(each, "fixturenames", ()):
+        of_flows = each.nodeid.startswith("tests/flows/") and "db" in getattr(
+            each, "fixturenames", ()
+        )
+        if each.nodeid.endswith("]") and (of_flows or each.get_closest_marker("long_cases")):
             cases[each.nodeid.partition("[")[0]].append(each)
     for of_one in cases.values():
         if not any(each.get_closest_marker("slow") for each in of_one):
@@ -286,8 +289,15 @@ def recycled(databases: Databases, roaming: Roaming) -> Iterator[Recycled]:
 
 
 @pytest.fixture
-def database_url(databases: Databases, roaming: Roaming) -> Iterator[str]:
-    """Make a fresh database and return its address."""
+def database_url(recycled: Recycled) -> Iterator[str]:
+    """Return the address of a database that is as fresh as a new one, and whose sessions know their plans."""
+    yield recycled.begin()
+    recycled.end()
+
+
+@pytest.fixture
+def own_database_url(databases: Databases, roaming: Roaming) -> Iterator[str]:
+    """Return the address of a database that no other test uses."""
     roaming.leave()
     url = databases.make()
     yield url

@@ -21,19 +21,11 @@ from lanes.store.database import Database
 from lanes.words import Lane
 from tasks import departure
 from tasks.connections import Connections, opening
-from tests.databases import Recycled
 from tests.examples import admit, publish, route
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
-
-
-@pytest.fixture
-def database_url(recycled: Recycled) -> Iterator[str]:
-    """Return the address of a database that is as fresh as a new one, and whose sessions know their plans."""
-    yield recycled.begin()
-    recycled.end()
 
 
 @pytest.fixture(scope="session")

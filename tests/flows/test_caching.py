@@ -75,6 +75,7 @@ async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
     assert bill["cache_write_tokens"] == bill["cache_read_tokens"] // 24
 
 
+@pytest.mark.slow
 async def test_a_prefix_that_is_too_short_is_given_up(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

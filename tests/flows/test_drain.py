@@ -72,6 +72,7 @@ async def until_answered(opened: Drain, sender: Sender, *keys: str) -> None:
     await turns(opened, answered)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_server_in_trouble_delays_no_answer(
     at: Connections, sender: Sender, prefect: PrefectStandIn, trouble: str

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import pytest
 from sqlalchemy import Engine, text
 
 from anthropic_standin.testing import Endpoint
@@ -43,6 +44,7 @@ async def test_a_drain_whose_calls_are_slow_renews_its_leases(
     assert await sender.rows("select claim_no, failures from lanes.work") == [(1, 0)]
 
 
+@pytest.mark.slow
 async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_are_over(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -46,6 +46,7 @@ def refused(endpoint: Endpoint) -> int:
     return endpoint.control("GET", "limits")["refused"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limit",
     [

@@ -53,6 +53,7 @@ async def until_it_says(
     return prefect.states[-1][1]
 
 
+@pytest.mark.slow
 async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

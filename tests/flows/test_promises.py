@@ -255,6 +255,7 @@ async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vai
     assert len(story.standin.messages) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "webhook"),
     [

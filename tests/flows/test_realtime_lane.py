@@ -125,6 +125,7 @@ async def test_six_calls_longer_than_their_items_had_are_billed_once_each_and_op
     assert await sender.rows("select count(*) from lanes.outage") == [(0,)]
 
 
+@pytest.mark.slow
 async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

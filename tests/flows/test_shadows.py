@@ -22,6 +22,7 @@ async def over(sender: Sender) -> bool:
     ) == [(0,)]
 
 
+@pytest.mark.slow
 async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_and_it_is_known_how_items_gathered(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:

@@ -65,6 +65,7 @@ async def read(client: AsyncAnthropic) -> object:
 CALLS = [asked, created, looked_up, listed, read]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "503 Away"])
 async def test_a_small_body_that_holds_hundreds_of_megabytes_is_given_up_early(

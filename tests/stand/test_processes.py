@@ -88,6 +88,7 @@ def test_what_a_process_started_in_another_session_ends_with_it(processes: Proce
     assert birth_mark(child) is None
 
 
+@pytest.mark.slow
 def test_what_a_process_starts_while_it_is_asked_to_end_ends_with_it(processes: Processes) -> None:
     started = start(processes, [sys.executable, "-c", LATE_PARENT])
     said(started)

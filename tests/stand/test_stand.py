@@ -176,6 +176,7 @@ def test_a_process_that_another_run_uses_is_not_replaced(home: Path) -> None:
     assert users.others() == []
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_share_one_stand_and_the_last_one_ends_it(home: Path) -> None:
     def begin() -> subprocess.Popen[str]:
         command = [sys.executable, "-c", MINIMAL, str(home)]

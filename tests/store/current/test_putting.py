@@ -57,6 +57,7 @@ def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
     assert oids(connection) == before
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize(
     ("done", "file"),
     [

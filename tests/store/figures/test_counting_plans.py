@@ -22,6 +22,7 @@ set local auto_explain.log_format = json; set local client_min_messages = log
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lived_in", [False, True])
 def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_row_by_an_index(
     databases: Databases, database_url: str, lived_in: bool

@@ -98,6 +98,7 @@ def test_a_period_begins_with_its_minute_whatever_grains_hold_it(
     assert routed(connection, datetime.min.replace(tzinfo=NOON.tzinfo)) == len(moments)
 
 
+@pytest.mark.slow
 def test_consumers_beyond_the_first_fifty_are_counted_together(connection: Connection) -> None:
     publish(connection, now=NOON)
     for number in range(60):

@@ -169,6 +169,7 @@ def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Con
     assert off.why == "the provider cached nothing of 20 calls: what they share is too short for it"
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize(
     "fault", [Outcome.ERRORED, Outcome.CANCELED, Outcome.EXPIRED, Outcome.MISSING, Outcome.UNSERVED]
 )

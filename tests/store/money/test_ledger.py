@@ -265,6 +265,7 @@ def test_what_was_booked_before_digests_were_kept_is_not_booked_again(
     assert len(rows(connection, "spend")) == 1
 
 
+@pytest.mark.slow
 def test_a_bill_is_booked_by_the_same_statement_two_hundred_times(connection: Connection) -> None:
     """A statement that ran often has a plan that knows no values."""
     publish(connection, now=NOON)

@@ -277,6 +277,7 @@ deeds = st.sampled_from(
 steps = st.lists(st.tuples(st.integers(0, 1), deeds), max_size=40)
 
 
+@pytest.mark.slow
 @given(steps=steps, sizes=st.lists(st.integers(1, 9_000), min_size=12, max_size=12))
 def test_drains_and_batches_together_never_spend_beyond_a_budget(
     pool: Engine, steps: list[tuple[int, str]], sizes: list[int]

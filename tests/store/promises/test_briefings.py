@@ -554,6 +554,7 @@ def test_no_promise_is_forgotten() -> None:
     assert set(TOLD) == set(Promise)
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("promise", Promise)
 def test_a_message_says_each_part_or_why_it_does_not(
     connection: Connection, promise: Promise
@@ -589,6 +590,7 @@ def test_a_message_says_each_part_or_why_it_does_not(
         assert (part not in read) == bool(known), read
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("promise", Promise)
 def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Promise) -> None:
     of, briefing, _ = told(connection, promise)
@@ -608,6 +610,7 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
         assert cell(cause.error, most=400) in page
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("promise", Promise)
 def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise: Promise) -> None:
     of, briefing, _ = told(connection, promise)

@@ -138,6 +138,7 @@ def test_no_promise_is_left_out() -> None:
     assert {each for each, _, _ in GONE} == set(Promise)
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize(
     ("promise", "goes", "after"), GONE, ids=lambda each: getattr(each, "__name__", None)
 )

@@ -486,6 +486,7 @@ def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
     assert judge(begun.now_at.gates[0], errors).verdict is Verdict.PASSED
 
 
+@pytest.mark.slow
 @given(
     tries=st.lists(
         st.lists(st.sampled_from([Outcome.INVALID, Outcome.ERRORED]), max_size=4),

@@ -205,6 +205,7 @@ def many_are_another_workload_s(connection: Connection) -> None:
     crowd(connection, publish(connection, "bills", now=NOON))
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize(
     "many", [many_are_bound, many_are_withdrawn, many_are_paused, many_are_another_workload_s]
 )
@@ -218,6 +219,7 @@ def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(
     ] == [batch_id]
 
 
+@pytest.mark.slow
 def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_all_are_counted(
     connection: Connection,
 ) -> None:

@@ -267,6 +267,7 @@ def test_items_have_their_places_in_the_stream_and_their_work_in_the_order_in_wh
         assert of == [each.id for each in rows(connection, "item", "id")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_routed(
     connection: Connection, plans: str

@@ -121,6 +121,7 @@ def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_eac
     assert sheds.last(connection, ["others"]).waiting == []
 
 
+@pytest.mark.slow
 def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     crowd(connection, letters, Lane.REALTIME)
@@ -322,6 +323,7 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
     assert set(of.values()) == {("batch", "ready")}
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(st.sampled_from(["find", "shed", "claim", "give back", "commit"]), max_size=12)
 )

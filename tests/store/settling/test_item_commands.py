@@ -241,6 +241,7 @@ def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, caps
         assert said_somewhere(connection, SECRET) == set()
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.INVALID, Outcome.POISON])
 @pytest.mark.parametrize("lane", list(Lane))
 def test_an_answer_that_comes_after_its_item_was_forgotten_leaves_no_word(

@@ -338,6 +338,7 @@ def line(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return json.loads(process.stdout.readline())
 
 
+@pytest.mark.long_cases
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"], ending: signal.Signals
@@ -366,6 +367,7 @@ def test_whoever_closes_the_pipe_leaves_no_traceback(
     assert (following.returncode, err) == (0, FOLLOWING)
 
 
+@pytest.mark.slow
 def test_whoever_leaves_in_the_middle_of_much_leaves_no_traceback(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
 ) -> None:

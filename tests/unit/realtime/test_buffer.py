@@ -309,6 +309,7 @@ def waited_and_packed(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("per_s", "most_of_the_fixed_wait", "least_of_the_fixed_pack"),
     [

@@ -156,6 +156,7 @@ def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything
     assert world.refused == 0
 
 
+@pytest.mark.slow
 @given(
     requests=st.integers(12, 120),
     drains=st.integers(2, 4),
