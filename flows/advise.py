@@ -5,9 +5,9 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.workload.form import Form, SignedLine, of_workloads
-from tasks.advise import write_advice
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
+from tasks.report import write_advice
 
 
 class AdviceQuestion(Form):

@@ -9,8 +9,8 @@ from lanes.workload.form import Form, of_workloads
 from tasks.connections import connections
 from tasks.departure import send_waiting
 from tasks.publish import publish_workloads
+from tasks.reconcile import sole_submitter
 from tasks.refusal import refused
-from tasks.waiting import sole_submitter
 
 
 class Departure(Form):

@@ -4,8 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from tasks.connections import connections
-from tasks.reconcile import unconfirmed
-from tasks.waiting import sole_submitter
+from tasks.reconcile import sole_submitter, unconfirmed
 
 
 @flow(name="reconcile", flow_run_name="batch reconcile", persist_result=False)

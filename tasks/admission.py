@@ -6,7 +6,6 @@ No event waits for long: a chunk that meets a lock is halved until the locked ev
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from prefect.events import Event
 
@@ -43,41 +42,24 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
     late: list[tuple[Event, Amendment]] = []
     refusals: list[Refusal] = []
     for event in events:
-        workload = event.resource.id.removeprefix(PREFIX)
-        place = str(event.id)
+        workload, place, key = (
+            event.resource.id.removeprefix(PREFIX),
+            str(event.id),
+            subject(event)[1],
+        )
+        payload, at = event.payload, event.occurred
         try:
             if workload == event.resource.id:
-                raise Refused(
-                    "malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"'
-                )
+                raise Refused("malformed", f'resource "{workload}" is not "{PREFIX}<name>"')
             if event.event == AMENDED:
-                late.append(
-                    (
-                        event,
-                        read_amendment(
-                            workload, event.payload, place=place, sent_at=event.occurred
-                        ),
-                    )
-                )
+                late.append((event, read_amendment(workload, payload, place=place, sent_at=at)))
             else:
                 arrivals.append(
-                    (
-                        event,
-                        read_submission(
-                            workload, event.payload, place=place, sent_at=event.occurred
-                        ),
-                    )
+                    (event, read_submission(workload, payload, place=place, sent_at=at))
                 )
-        except Refused as refusal:
-            refused = Refusal(
-                workload,
-                place,
-                refusal.reason,
-                str(refusal),
-                _text(event.payload),
-                subject(event)[1],
-            )
-            refusals.append(refused)
+        except Refused as why:
+            text = json.dumps(payload, ensure_ascii=True, default=str)
+            refusals.append(Refusal(workload, place, why.reason, str(why), text, key))
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
     door = _Door(db, now)
@@ -98,14 +80,10 @@ class _Door:
 
     async def admit(self, arrivals: list[tuple[Event, Submission]]) -> None:
         """The arrivals are items, but for those that met a lock."""
-        left = [
-            *chunks(
-                arrivals,
-                most=MOST,
-                most_bytes=MOST_BYTES,
-                weight=lambda each: weight(each[1].payload),
-            )
-        ][::-1]
+        parts = chunks(
+            arrivals, most=MOST, most_bytes=MOST_BYTES, weight=lambda each: weight(each[1].payload)
+        )
+        left = [*parts][::-1]
         while left:
             chunk = left.pop()
             try:
@@ -137,7 +115,3 @@ class _Door:
     def _has_waited(self) -> None:
         self._wait = NEXT_WAIT
         self._waits_left -= 1
-
-
-def _text(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, ensure_ascii=True, default=str)

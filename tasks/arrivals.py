@@ -63,17 +63,14 @@ class ArrivalReader:
         while True:
             try:
                 wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
-                async with get_events_subscriber(
-                    filter=wanted, reconnection_attempts=2
-                ) as subscriber:
+                subscribed = get_events_subscriber(filter=wanted, reconnection_attempts=2)
+                async with subscribed as subscriber:
                     async for event in subscriber:
                         self.take(event)
-            except (
-                Exception
-            ) as error:  # the websocket client raises many kinds; the sweep covers the gap
-                get_run_logger().warning(
-                    "the event stream broke (%s); connecting again", describe_error(error)
-                )
+            # the websocket client raises many kinds; the sweep covers the gap
+            except Exception as error:
+                said = "the event stream broke (%s); connecting again"
+                get_run_logger().warning(said, describe_error(error))
             await asyncio.sleep(1)
 
     def take(self, event: Event) -> None:
@@ -94,10 +91,8 @@ class ArrivalReader:
             try:
                 await self.read_stored()
             except Exception as error:
-                get_run_logger().warning(
-                    "stored events could not be read (%s); reading them again",
-                    describe_error(error),
-                )
+                said = "stored events could not be read (%s); reading them again"
+                get_run_logger().warning(said, describe_error(error))
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _look_back(self) -> None:
@@ -106,10 +101,8 @@ class ArrivalReader:
             try:
                 await self.looking.look()
             except Exception as error:
-                get_run_logger().warning(
-                    "stored events could not be counted (%s); counting them again",
-                    describe_error(error),
-                )
+                said = "stored events could not be counted (%s); counting them again"
+                get_run_logger().warning(said, describe_error(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def read_stored(self) -> None:
@@ -127,9 +120,8 @@ class ArrivalReader:
     async def has_read(self, began: datetime) -> None:
         """Everything stored by then was met; the watermark passes nothing that is not admitted."""
         self._read_until = self._books.read_until(began, await self._db.now())
-        await self._db.run(
-            watermarks.advance, watermarks.ARRIVALS, self._books.watermark(self._read_until)
-        )
+        until = self._books.watermark(self._read_until)
+        await self._db.run(watermarks.advance, watermarks.ARRIVALS, until)
 
     async def _admit_streamed(self) -> None:
         while True:

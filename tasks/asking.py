@@ -46,9 +46,8 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
 async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
     """Whether a run of the same deployment waits for a worker, or begins. Raises as `ask_for_run` does."""
     async with asyncio.timeout(limit_s), get_client() as client:
-        return may_take_role(
-            await _seen(client, await _deployment(client, wanted.deployment), now), now
-        )
+        deployment = await _deployment(client, wanted.deployment)
+        return may_take_role(await _seen(client, deployment, now), now)
 
 
 async def _deployment(client: PrefectClient, of: Deployment) -> UUID:
@@ -74,17 +73,12 @@ async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[
     runs = await client.read_flow_runs(
         flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=NEWEST
     )
-    return [
-        _seen_run(each)
-        for each in runs
-        if each.state is not None and each.expected_start_time is not None
-    ]
+    return [_seen_run(each) for each in runs if each.state and each.expected_start_time]
 
 
 def _seen_run(run: FlowRun) -> DeploymentRun:
     assert run.state is not None
     assert run.expected_start_time is not None
     state = run.state.type.value
-    return DeploymentRun(
-        state, run.expected_start_time if state == "SCHEDULED" else run.state.timestamp
-    )
+    since = run.expected_start_time if state == "SCHEDULED" else run.state.timestamp
+    return DeploymentRun(state, since)

@@ -58,6 +58,7 @@ async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> Automat
 
 def _silent_runs() -> AutomationCore:
     """Return the automation that marks a run without a heartbeat as crashed, so that it is replaced."""
+    crashed = {"state": StateType.CRASHED, "message": "no heartbeat for 100 seconds"}
     return AutomationCore(
         name="lanes-mark-silent-runs",
         description="A run without a heartbeat for 100 seconds is marked crashed",
@@ -74,11 +75,7 @@ def _silent_runs() -> AutomationCore:
             threshold=1,
             within=SILENT_AFTER,
         ),
-        actions=[
-            ChangeFlowRunState.model_validate(
-                {"state": StateType.CRASHED, "message": "no heartbeat for 100 seconds"}
-            )
-        ],
+        actions=[ChangeFlowRunState.model_validate(crashed)],
     )
 
 

@@ -37,17 +37,13 @@ class Briefer:
         began = time.monotonic()
         try:
             briefing = await self._briefing(of)
-            return Briefed(
-                briefing, await self._finder.find(of, briefing, now=await self._db.now())
-            )
+            pages = await self._finder.find(of, briefing, now=await self._db.now())
+            return Briefed(briefing, pages)
         except Exception as error:
-            get_run_logger().warning(
-                "incident %d is told without its cause: %s", of.id, described(error)
-            )
-            return Briefed(
-                _kept(of) or _unknown(type(error).__name__),
-                IncidentPages(no_artifact="nothing could be looked up"),
-            )
+            said = "incident %d is told without its cause: %s"
+            get_run_logger().warning(said, of.id, described(error))
+            nothing = IncidentPages(no_artifact="nothing could be looked up")
+            return Briefed(_kept(of) or _unknown(type(error).__name__), nothing)
         finally:
             self._spent_s += time.monotonic() - began
 
@@ -60,9 +56,8 @@ class Briefer:
         async with self._db.transaction() as run:
             found = await run(briefings.brief, of, now=run.now)
         if kept is not None and kept.causes and not found.causes:
-            found = found.model_copy(
-                update={"causes": kept.causes, "counted_over": kept.counted_over, "more": kept.more}
-            )
+            same = {"causes": kept.causes, "counted_over": kept.counted_over, "more": kept.more}
+            found = found.model_copy(update=same)
         found = await self._finder.completed(of, found)
         await self._db.run(incidents.briefed, of.id, found.model_dump(mode="json"))
         return found
@@ -78,10 +73,5 @@ def _kept(of: Incident) -> Briefing | None:
 
 def _unknown(why: str) -> Briefing:
     said = f"it could not be looked up ({why})"
-    return Briefing(
-        unexplained=said,
-        unstaked=f"not known: {said}",
-        trend=f"not known: {said}",
-        unsampled=said,
-        no_run=said,
-    )
+    unknown = f"not known: {said}"
+    return Briefing(unexplained=said, unstaked=unknown, trend=unknown, unsampled=said, no_run=said)

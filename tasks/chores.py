@@ -37,17 +37,14 @@ class Chores:
         self._told, self._said = VersionsToPrefect(), set[str]()
         self._summed_up = 0
         self._beside = BackgroundTasks()
-        self._beside.keep("routing", self._route, every_s=0)
-        self._beside.keep("standing roles", self._guard.run, after_s=FIRST_ANSWERS_S)
-        self._beside.keep("events out", self._publisher.run)
-        self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
-        self._beside.keep(
-            "workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S
-        )
-        self._beside.keep(
-            "more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S
-        )
-        self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
+        keep, late = self._beside.keep, FIRST_ANSWERS_S
+        keep("routing", self._route, every_s=0)
+        keep("standing roles", self._guard.run, after_s=late)
+        keep("events out", self._publisher.run)
+        keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
+        keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=late)
+        keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=late)
+        keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
 
     async def close(self) -> None:
         """Nothing goes on any more, and the event stream is no longer read."""

@@ -70,13 +70,9 @@ class QueueReader:
         claimed, ids = self.claimed, {each.version_id for each in self.claimed}
         versions = await self.run(workloads.versions, ids) if ids else {}
         most_bytes = work.MOST_BYTES // max(1, len(wanted.rest.most)) // 2
+        is_full = sum(weight(each.payload) for each in claimed) >= most_bytes
         return events.WorkClaimed(
-            claimed,
-            versions,
-            probes,
-            paid.held_back,
-            paid.stopped,
-            is_full=sum(weight(each.payload) for each in claimed) >= most_bytes,
+            claimed, versions, probes, paid.held_back, paid.stopped, is_full=is_full
         )
 
     async def _claim(self, order: events.ClaimOrder, limited: Set[str]) -> None:
@@ -84,9 +80,8 @@ class QueueReader:
         most = {name: number for name, number in order.most.items() if name not in limited}
         if most:
             began, now = time.monotonic(), self.run.now
-            self._take(
-                await self.run(work.claim, Lane.REALTIME, most, now=now, **self._how(order)), began
-            )
+            claimed = await self.run(work.claim, Lane.REALTIME, most, now=now, **self._how(order))
+            self._take(claimed, began)
 
     async def _claim_paid(self, order: events.ClaimOrder, limited: Set[str]) -> PaidClaims:
         """Claim work of workloads with a hard budget, in a transaction of its own, which reserves its money."""

@@ -86,9 +86,8 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         raise
     except CallFailed as trouble:
         if trouble.action in FREEZES:
-            breach = frozen(
-                at.provider.account, batch.items, str(trouble), flow_run_id=at.flow_run_id
-            )
+            account, why = at.provider.account, str(trouble)
+            breach = frozen(account, batch.items, why, flow_run_id=at.flow_run_id)
             await at.db.run(incidents.open, breach, now=await at.db.now())
         raise
     await reconcile.seen(at, batch, seen)
@@ -137,13 +136,8 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     reading = ResultReading(at, batch, version)
     try:
         most = max(1, CHUNK * batch.requests // batch.items)
-        told = results(
-            await at.client(),
-            batch.provider_batch_id,
-            most=most,
-            most_bytes=CHUNK_BYTES,
-            requests=batch.requests,
-        )
+        bounds = {"most": most, "most_bytes": CHUNK_BYTES, "requests": batch.requests}
+        told = results(await at.client(), batch.provider_batch_id, **bounds)
         async with bounded_tasks(AT_ONCE) as applying, aclosing(told) as chunks:
             async for chunk in chunks:
                 if not await reading.is_ours(chunk):
@@ -185,9 +179,8 @@ class ResultReading:
         """
         ours = self._lines.ours(chunk)
         if self._lines.are_foreign:
-            raise ForeignResults(
-                f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}"
-            )
+            theirs = self._batch.provider_batch_id
+            raise ForeignResults(f"the results of {theirs} are not those of batch {self._batch.id}")
         return ours
 
     async def apply(self, ours: Sequence[RequestResult]) -> None:
@@ -197,12 +190,8 @@ class ResultReading:
             now = run.now
             faulted = {each.number: members.get(each.number, []) for each in ours if each.is_fault}
             self._own |= await run(collection.own_faults, self._batch, faulted)
-        made = [
-            attempt
-            for each in ours
-            for attempt in self._attempts(each, members.get(each.number, []), now)
-        ]
-        saved = await self._save(made)
+        of_each = [self._attempts(each, members.get(each.number, []), now) for each in ours]
+        saved = await self._save([attempt for made in of_each for attempt in made])
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
 
@@ -218,9 +207,8 @@ class ResultReading:
         # what became of these is still to be booked
         given_up = await self._at.db.run(collection.given_up, self._batch.id)
         awaited = {number: list[Claim]() for number in given_up} | outstanding
-        lacking = {
-            number: claims for number, claims in awaited.items() if number not in self._lines.seen
-        }
+        seen = self._lines.seen
+        lacking = {number: claims for number, claims in awaited.items() if number not in seen}
         if lacking:
             await self._miss(lacking)
             outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
@@ -243,15 +231,11 @@ class ResultReading:
         if isinstance(said, RequestFault):
             others = bool(self._lines.answered) or result.number in self._own
             fault, said = said, fate(said, items=items, others_answered=others)
-            said = (
-                replace(said, refused_call=str(result.number))
-                if fault.action is Action.POISON
-                else said
-            )
+            if fault.action is Action.POISON:
+                said = replace(said, refused_call=str(result.number))
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items)
-        return attempts.of_request(
-            self._version, claims, said, CallTimes(self._batch.begun_at, now), ids=ids
-        )
+        times = CallTimes(self._batch.begun_at, now)
+        return attempts.of_request(self._version, claims, said, times, ids=ids)
 
     async def _freeze(
         self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime
@@ -265,15 +249,9 @@ class ResultReading:
         if faults:
             self._frozen += sum(len(members.get(number, [])) for number in faults)
             fault, batch = next(iter(faults.values())), self._batch
-            breach = refused(
-                self._at.provider.account,
-                batch.workload,
-                batch.model,
-                self._frozen,
-                fault.detail,
-                is_model=fault.action in OF_MODEL,
-                flow_run_id=self._at.flow_run_id,
-            )
+            of = self._at.provider.account, batch.workload, batch.model
+            is_model, run_id = fault.action in OF_MODEL, self._at.flow_run_id
+            breach = refused(*of, self._frozen, fault.detail, is_model=is_model, flow_run_id=run_id)
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
@@ -307,9 +285,8 @@ class ResultReading:
             raise ShortRead(why)
         claims = [claim for each in lost.values() for claim in each]
         if why is not None:
-            await self._unread(
-                dict.fromkeys(claims, Judgment(Outcome.UNKNOWN, error=why, spends=False))
-            )
+            unknown = Judgment(Outcome.UNKNOWN, error=why, spends=False)
+            await self._unread(dict.fromkeys(claims, unknown))
             return
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
@@ -318,12 +295,10 @@ class ResultReading:
     async def _unread(self, judged: Mapping[Claim, Judgment]) -> None:
         claims = [*judged]
         for first in range(0, len(claims), CHUNK):
-            part = {claim: judged[claim] for claim in claims[first : first + CHUNK]}
-            await self._save(
-                await self._at.db.run(
-                    decisions.unread, self._batch.id, part, now=await self._at.db.now()
-                )
-            )
+            now, part = await self._at.db.now(), claims[first : first + CHUNK]
+            of_part = {claim: judged[claim] for claim in part}
+            made = await self._at.db.run(decisions.unread, self._batch.id, of_part, now=now)
+            await self._save(made)
 
     @property
     def _is_surely_ours(self) -> bool:
@@ -366,11 +341,9 @@ class ResultReading:
     async def _save(self, made: Sequence[Attempt]) -> SaveResult:
         for each in made:
             if each.judged.outcome is not Outcome.VALID:
-                self._failures.met(
-                    f"{each.judged.outcome}: {remove_quotes(each.judged.error or 'without a reason')}"
-                )
-        saved = await save(
-            self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id
-        )
+                why = remove_quotes(each.judged.error or "without a reason")
+                self._failures.met(f"{each.judged.outcome}: {why}")
+        at, batch_id = self._at, self._batch.id
+        saved = await save(at.db, made, batch_id=batch_id, flow_run_id=at.flow_run_id)
         self._refused += len(saved.refused)
         return saved

@@ -43,11 +43,8 @@ class Collector:
         """Start on every batch that the provider has, unless it rests, without waiting for any of them."""
         now = self._clock()
         for batch in await self._at.db.run(batches.open_batches):
-            if (
-                batch.state in AT_PROVIDER
-                and batch.id not in self._looking
-                and self._rests.is_due(batch.id, now)
-            ):
+            is_there = batch.state in AT_PROVIDER and batch.id not in self._looking
+            if is_there and self._rests.is_due(batch.id, now):
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
 
     async def idle(self) -> None:
@@ -104,9 +101,8 @@ class Collector:
         try:
             await self._at.db.run(collection.noted, batch.id, note)
         except Exception as error:
-            get_run_logger().warning(
-                "batch %d could not be noted: %s", batch.id, type(error).__name__
-            )
+            said = "batch %d could not be noted: %s"
+            get_run_logger().warning(said, batch.id, type(error).__name__)
 
 
 @asynccontextmanager

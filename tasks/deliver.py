@@ -49,9 +49,8 @@ async def deliver_posts(db: Database) -> int:
     Without that block incidents stay in `incident_log`.
     """
     now = await db.now()
-    if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(
-        slack_posts.due_reminders, now=now
-    ):
+    posts = await db.run(slack_posts.due, edits=True, now=now)
+    if not posts and not await db.run(slack_posts.due_reminders, now=now):
         return 0
     messenger = await _messenger()
     if messenger is None:
@@ -114,24 +113,20 @@ async def _messenger() -> Messenger | None:
 async def _was_posted(db: Database, messenger: Messenger, post: SlackPost) -> bool:
     """Return whether a post without an answer arrived; if so, its message is ours again."""
     channel = await db.run(slack_posts.channel_id)
-    since = post.incident.opened_at - LOOKS_BACK
+    uid, since = post.incident.uid, post.incident.opened_at - LOOKS_BACK
     try:
-        place = await asyncio.to_thread(
-            messenger.find, post.incident.uid, since=since, channel=channel
-        )
+        place = await asyncio.to_thread(messenger.find, uid, since=since, channel=channel)
     except DeliveryError as problem:
-        if problem.maybe or problem.retry_after_s:
-            raise DeliveryError(
-                str(problem), maybe=True, retry_after_s=problem.retry_after_s
-            ) from problem
+        pause = problem.retry_after_s
+        if problem.maybe or pause:
+            raise DeliveryError(str(problem), maybe=True, retry_after_s=pause) from problem
         get_run_logger().warning("incident %d may be told twice: %s", post.incident.id, problem)
         return False
     if place is None:
         return False
     async with db.transaction() as run:
-        await run(
-            slack_posts.found, post.incident.id, channel=place.channel, ts=place.ts, now=run.now
-        )
+        at = {"channel": place.channel, "ts": place.ts}
+        await run(slack_posts.found, post.incident.id, **at, now=run.now)
     return True
 
 

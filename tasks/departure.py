@@ -13,13 +13,12 @@ from lanes.batch.batch import BatchKind
 from lanes.batch.departure import NotCreated, Patience, next_try
 from lanes.errors import LanesError
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import deadlines
+from lanes.store.batch import deadlines, ready_work
 from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.store.workload import workloads
 from tasks.connections import Connections
 from tasks.send_batch import MOST_ITEMS, Blocked, TooLarge, send_batch
-from tasks.waiting import waiting_kinds
 
 # when a used-up budget is looked at again: other batches may have given back
 MONEY_AGAIN = timedelta(minutes=5)
@@ -68,7 +67,8 @@ async def send_waiting(
         await at.db.run(workloads.check_known, workload)
     departed, patience = Departed(), Patience()
     again: dict[str, datetime] = {}
-    for kind in await waiting_kinds(at, workload):
+    kinds = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
+    for kind in kinds:
         wanted: datetime | None = None
         try:
             await _all_of(at, kind, departed, patience, sleep)

@@ -68,13 +68,9 @@ class Drain:
         self.leases = Leases(at.db, state.claims, every_s=pace.renew_s)
         self.marks = CacheMarks(at.db, state, trial_s=pace.trial_s)
         self._limits = LimitSharing(at, state)
+        renewed, marks = self.leases.last, self.marks.marks
         self.performer = performer = Performer(
-            at,
-            state,
-            HostClock(now),
-            self.wakes,
-            renewed=self.leases.last,
-            marks=self.marks.marks,
+            at, state, HostClock(now), self.wakes, renewed=renewed, marks=marks
         )
         self._looking: asyncio.Task[None] | None = None
         self._error: Exception | None = None  # of a look, which ends the drain
@@ -191,12 +187,10 @@ class Drain:
                     for event in await reader.perform(steps.popleft()):
                         steps.extend(self.performer.tell(event))  # pyright: ignore[reportArgumentType]
         except Exception as error:
-            self.performer.tell(
-                events.LookFailed([each.claim for each in reader.claimed] if reader else [])
-            )
-            if not (
-                isinstance(error, DBAPIError | NoConnectionFree) and passes(error)
-            ) or not self._staying.outlasts(error):
+            claims = [each.claim for each in reader.claimed] if reader else []
+            self.performer.tell(events.LookFailed(claims))
+            is_away = isinstance(error, DBAPIError | NoConnectionFree) and passes(error)
+            if not is_away or not self._staying.outlasts(error):
                 self._error = error
         self.wakes.loop.set()
 

@@ -33,16 +33,14 @@ async def edit(db: Database, wished: Edit) -> EditReply:
         async with get_client() as client:
             if not await _saved(client, wished, spec):
                 return EditReply(EditOutcome.EDITED_MEANWHILE)
-    except (
-        Exception
-    ) as error:  # whatever Prefect does, nothing is published that its block does not say
+    # whatever Prefect does, nothing is published that its block does not say
+    except Exception as error:
         return EditReply(EditOutcome.NOT_SAVED, described(error))
     trouble: str | None = None
     try:
         trouble = (await publish(db)).untold
-    except (
-        Exception
-    ) as error:  # the block says so all the same; whether the version is in force is looked up
+    # the block says so all the same; whether the version is in force is looked up
+    except Exception as error:
         trouble = described(error)
     try:
         version = (await db.run(workloads.in_force)).get(wished.name)

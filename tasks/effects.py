@@ -175,13 +175,15 @@ class Performer:
 
         try:
             if kept := await begin(pack.items):
+                client, writer = await self._at.client(), self._writers.of(pack.version)
+                marked = self._marks(pack.version)
                 async for called in answer(
-                    await self._at.client(),
-                    self._writers.of(pack.version),
+                    client,
+                    writer,
                     kept,
                     patience=ask.patience,
                     hear=hear,
-                    marked=self._marks(pack.version),
+                    marked=marked,
                     begin=begin,
                 ):
                     requests += 1
@@ -256,13 +258,11 @@ class Performer:
         self.tell(events.ClaimsReturned(claims, again))
 
     async def _report(self, freeze: events.ReportFreeze) -> None:
-        run_id, items = self._at.flow_run_id, freeze.items
+        run_id, items, why = self._at.flow_run_id, freeze.items, freeze.why
         if freeze.model is None:
-            breach = frozen(self._at.provider.account, items, freeze.why, flow_run_id=run_id)
+            breach = frozen(self._at.provider.account, items, why, flow_run_id=run_id)
         else:
-            breach = unknown_model(
-                freeze.workload, freeze.model, items, freeze.why, flow_run_id=run_id
-            )
+            breach = unknown_model(freeze.workload, freeze.model, items, why, flow_run_id=run_id)
         await self._at.db.run(incidents.open, breach, now=await self._at.db.now())
 
     async def _publish(self, news: events.CircuitNews) -> None:

@@ -51,12 +51,10 @@ class Guard:
         try:
             async with self._db.transaction() as run:
                 held, now = await run(standing_roles), run.now
-        except (
-            Exception
-        ) as error:  # the caller's own work meets the same outage, and says what becomes of it
-            self._troubles.met(
-                "look", f"the standing roles could not be looked at ({described(error)})"
-            )
+        # the caller's own work meets the same outage, and says what becomes of it
+        except Exception as error:
+            said = f"the standing roles could not be looked at ({described(error)})"
+            self._troubles.met("look", said)
             return
         self._troubles.over("look")
         watched = never_free(keep_warm=Settings.read().keep_warm > 0)
@@ -72,10 +70,8 @@ class Guard:
                 await run(recording.record_taken_roles, now=run.now)
             self._troubles.over("taken roles")
         except Exception as error:
-            self._troubles.met(
-                "taken roles",
-                f"roles that other users hold could not be recorded ({described(error)})",
-            )
+            said = f"roles that other users hold could not be recorded ({described(error)})"
+            self._troubles.met("taken roles", said)
 
     async def run(self) -> None:
         """Look until cancelled, beside everything else that the process does."""
@@ -94,12 +90,9 @@ class Guard:
         try:
             if await self._ask(run, now):
                 self._vacancies.asked(run.role, now)
-                get_run_logger().warning(
-                    "no process held the role of %s: asked for a run of it", run.flow
-                )
+                said = "no process held the role of %s: asked for a run of it"
+                get_run_logger().warning(said, run.flow)
             self._troubles.over(run.flow)
         except Exception as error:
-            self._troubles.met(
-                run.flow,
-                f"a run of {run.flow} could not be asked for, and is asked for again ({described(error)})",
-            )
+            said = f"a run of {run.flow} could not be asked for, and is asked for again"
+            self._troubles.met(run.flow, f"{said} ({described(error)})")

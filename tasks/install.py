@@ -55,10 +55,14 @@ async def _write_connections(settings: Settings) -> None:
     if settings.database_url is not None:
         await DatabaseBlock(url=settings.database_url).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
-        await _provider(settings, settings.anthropic_api_key, await _named_account()).asave(
-            BLOCK, overwrite=True
-        )
-    slack = _slack_channel(settings)
+        account, key = await _named_account(), settings.anthropic_api_key
+        await _provider(settings, key, account).asave(BLOCK, overwrite=True)
+    slack = SlackChannel(
+        bot_token=settings.slack_bot_token,
+        channel=settings.slack_channel,
+        webhook_url=settings.slack_webhook_url,
+        api_url=settings.slack_api_url,
+    )
     if slack.connect() is not None:
         await slack.asave(BLOCK, overwrite=True)
 
@@ -79,15 +83,6 @@ def _provider(settings: Settings, key: SecretStr, account: str) -> Provider:
         else {}
     )
     return Provider(api_key=key, account=account, **given, **nearby)
-
-
-def _slack_channel(settings: Settings) -> SlackChannel:
-    return SlackChannel(
-        bot_token=settings.slack_bot_token,
-        channel=settings.slack_channel,
-        webhook_url=settings.slack_webhook_url,
-        api_url=settings.slack_api_url,
-    )
 
 
 async def _write_workloads(client: PrefectClient) -> None:

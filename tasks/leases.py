@@ -86,8 +86,7 @@ class Leases:
             try:
                 self.renew()
                 pause = self._every_s
-            except (
-                Exception
-            ):  # whatever it was: it is tried again, and calls begin no more until it went well
+            # whatever it was: it is tried again, and calls begin no more until it went well
+            except Exception:
                 pause = min(AGAIN_S, self._every_s)
         self._engine.dispose()

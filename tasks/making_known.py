@@ -116,9 +116,8 @@ class FormsRefused(Exception):
     """Why Prefect did not take the form of a deployment, by its name."""
 
     def __init__(self, why: dict[str, Exception]) -> None:
-        super().__init__(
-            "; ".join(f"form `{name}`: {described(each)}" for name, each in why.items())
-        )
+        said = (f"form `{name}`: {described(each)}" for name, each in why.items())
+        super().__init__("; ".join(said))
 
 
 def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:
@@ -197,9 +196,8 @@ async def _write(client: PrefectClient, stored: InForce) -> bool:
     keep = {each.workload for each in stored.unreadable}
     forms = {each.name: each for each in await _asking(client)}
     if (submit := forms.get(Deployment.DEPART)) is None:
-        raise LookupError(
-            f"there is no deployment {Deployment.DEPART.address}; `lanes up` makes it"
-        )
+        place = Deployment.DEPART.address
+        raise LookupError(f"there is no deployment {place}; `lanes up` makes it")
     scheduled = await write_schedules(client, submit, stored.versions, keep=keep)
     offered = await write_choices(client, forms.values(), {*stored.versions, *keep})
     return scheduled or offered
@@ -215,10 +213,5 @@ async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
 
 
 def _told_of(stored: InForce) -> frozenset[str]:
-    return frozenset(
-        {
-            *map(slug_of, stored.versions.values()),
-            *stored.versions,
-            *(each.workload for each in stored.unreadable),
-        }
-    )
+    unreadable = (each.workload for each in stored.unreadable)
+    return frozenset({*map(slug_of, stored.versions.values()), *stored.versions, *unreadable})

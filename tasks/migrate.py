@@ -52,9 +52,8 @@ def load(name: str, file: str = "") -> Playbook:
     except (OSError, ValueError) as error:
         raise PlaybookInvalid(path.stem, [f'the file "{path}" cannot be read: {error}']) from None
     if len(content) > MOST_BYTES:
-        raise PlaybookInvalid(
-            path.stem, [f'the file "{path}" is larger than 256 KiB; a playbook is not']
-        )
+        large = f'the file "{path}" is larger than 256 KiB; a playbook is not'
+        raise PlaybookInvalid(path.stem, [large])
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -144,9 +143,8 @@ class Lead:
             self._judged = [judge(gate, measured) for gate, measured in of_each]
         else:
             hindered_by = []
-        move = next_move(
-            seen.situation(self._answered, hindered_by), self._judged, seen.approval, now
-        )
+        situation = seen.situation(self._answered, hindered_by)
+        move = next_move(situation, self._judged, seen.approval, now)
         self._says = move.why
         return move
 
@@ -159,17 +157,15 @@ class Lead:
         """Store a person's answer; ask again when it breaks the form."""
         now = await self._db.now()
         if answer is None:
-            await self._db.run(
-                rollout_moves.ask_again, self.rollout, why="the answer could not be used", now=now
-            )
+            why = "the answer could not be used"
+            await self._db.run(rollout_moves.ask_again, self.rollout, why=why, now=now)
         else:
             await self._db.run(rollout_moves.hear, self.rollout, answer, now=now)
 
     async def question(self) -> str:
         """Return the question to the person who has to approve."""
-        return report.question(
-            await self._progress(await self._db.now()), artifact_id=self._artifact_id
-        )
+        progress = await self._progress(await self._db.now())
+        return report.question(progress, artifact_id=self._artifact_id)
 
     @property
     def page(self) -> str:
@@ -219,11 +215,9 @@ class Lead:
         self._shown, self._shown_at = matters, now
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
-            written = await acreate_markdown_artifact(
-                report.render(progress),
-                key=report.key(of.workload),
-                description=report.headline(progress),
-            )
+            page, key = report.render(progress), report.key(of.workload)
+            said = report.headline(progress)
+            written = await acreate_markdown_artifact(page, key=key, description=said)
             self._artifact_id = str(written)
 
     async def _progress(self, now: datetime) -> report.Progress:
@@ -247,9 +241,8 @@ async def make_move(
     """Make the move unless the rollout has moved meanwhile, and return whether it was made."""
     async with db.transaction() as run:
         made = await run(rollout_moves.apply, seen, move, judged, now=run.now)
-    get_run_logger().info(
-        "%s of %s: %s%s", name, seen.workload, move.why, "" if made else " (it moved meanwhile)"
-    )
+    late = "" if made else " (it moved meanwhile)"
+    get_run_logger().info("%s of %s: %s%s", name, seen.workload, move.why, late)
     return made
 
 
@@ -334,6 +327,5 @@ async def name_run(run_id: UUID, rollout: Rollout) -> None:
     """Name the run after the rollout that it leads, also when it took it over."""
     with suppress(Exception):  # Prefect is away: a name is not worth a rollout
         async with get_client() as client:
-            await client.update_flow_run(
-                run_id, name=f"migrate {rollout.workload} by {rollout.playbook.name}"
-            )
+            name = f"migrate {rollout.workload} by {rollout.playbook.name}"
+            await client.update_flow_run(run_id, name=name)

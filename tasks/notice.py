@@ -68,10 +68,8 @@ class Notice:
 
     async def _tell(self, whom: tuple[str, ...]) -> None:
         async with self._at.db.transaction() as run:
-            now, standing = (
-                run.now,
-                await run(outages.as_told, self._at.provider.account, self._standstills.all),
-            )
+            now, account = run.now, self._at.provider.account
+            standing = await run(outages.as_told, account, self._standstills.all)
         if not all(each.bad for each in standing) and not self._waited:
             # an incident is about to be written: the next look tells what it says
             self._waited = True
@@ -91,11 +89,8 @@ class Notice:
     async def _say(
         self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
     ) -> None:
-        state = State(
-            type=StateType.RUNNING,
-            name=DOWN if standing else "Running",
-            message=outage.message(standing, now=now),
-        )
+        name, said = DOWN if standing else "Running", outage.message(standing, now=now)
+        state = State(type=StateType.RUNNING, name=name, message=said)
         assert self._at.flow_run_id is not None
         await client.set_flow_run_state(self._at.flow_run_id, state)
 
@@ -103,7 +98,6 @@ class Notice:
         self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
     ) -> None:
         stake = await self._at.db.run(briefings.on_lane, Lane.REALTIME, now=now)
-        page = outage.render(standing, stake, now=now)
-        await write_artifact(
-            client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id
-        )
+        page, said = outage.render(standing, stake, now=now), outage.headline(standing)
+        run_id = self._at.flow_run_id
+        await write_artifact(client, outage.KEY, page, said, flow_run_id=run_id)

@@ -93,9 +93,8 @@ class Publisher:
         while True:
             try:
                 await self.publish()
-            except (
-                Exception
-            ) as error:  # Prefect or the database is away: the events wait in the outbox
+            # Prefect or the database is away: the events wait in the outbox
+            except Exception as error:
                 self._troubles.met("events", f"events wait in the outbox: {described(error)}")
                 failures += 1
                 backoff = Backoff.of_seconds(self._every_s, LONGEST_PAUSE_S)
@@ -132,15 +131,8 @@ class Publisher:
                 await self._db.run(outbox.drop, offered.taken)
                 # else those that were not taken begin the queue
                 if len(offered.taken) == len(fitting):
-                    self._heads.take(
-                        dict(
-                            [
-                                (ANSWERS, each.id)
-                                for each in taken.events
-                                if each.precedence == outbox.LAST
-                            ][-1:]
-                        )
-                    )
+                    last = [each.id for each in taken.events if each.precedence == outbox.LAST]
+                    self._heads.take({ANSWERS: last[-1]} if last else {})
                 total += len(offered.taken)
                 refused += offered.refused
                 if total:
@@ -151,9 +143,8 @@ class Publisher:
         finally:
             await self._leave()
         if refused:
-            raise NothingTaken(
-                f"Prefect refuses every one of {len(refused)}, such as {_named(refused[0])}"
-            )
+            first = _named(refused[0])
+            raise NothingTaken(f"Prefect refuses every one of {len(refused)}, such as {first}")
         return total
 
     async def try_once(self, *, within_s: float = LAST_S) -> int:
@@ -171,9 +162,8 @@ class Publisher:
             began = time.monotonic()
             look = self._heads.look(began)
             if ANSWERS in look.since:
-                behind[outbox.LAST] = max(
-                    look.since[ANSWERS], behind.get(outbox.LAST, look.since[ANSWERS])
-                )
+                last = look.since[ANSWERS]
+                behind[outbox.LAST] = max(last, behind.get(outbox.LAST, last))
             taken = await run(
                 outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now
             )
@@ -213,10 +203,9 @@ class Publisher:
 
     async def _post(self, request: Sequence[Packed]) -> None:
         body = b"[" + b",".join(body for _, body in request) + b"]"
+        headers = {"Content-Type": "application/json"}
         async with asyncio.timeout(self._post_s), self._prefect() as client:
-            answer = await client.request(
-                "POST", "/events", content=body, headers={"Content-Type": "application/json"}
-            )
+            answer = await client.request("POST", "/events", content=body, headers=headers)
             answer.raise_for_status()
 
     @asynccontextmanager
@@ -258,9 +247,8 @@ async def publish_events(db: Database) -> int:
 def packed(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
     """Return the events that can be posted, and those that are too large."""
     bodies = [(each, _event(each).model_dump_json().encode()) for each in waiting]
-    return [each for each in bodies if len(each[1]) <= LARGEST], [
-        each for each, body in bodies if len(body) > LARGEST
-    ]
+    large = [each for each, body in bodies if len(body) > LARGEST]
+    return [each for each in bodies if len(each[1]) <= LARGEST], large
 
 
 def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
@@ -277,21 +265,11 @@ def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
 
 
 def _event(each: Outgoing) -> Event:
-    resource = Resource.model_validate(
-        {
-            "prefect.resource.id": each.resource,
-            "prefect.resource.name": each.resource.removeprefix("lanes.workload."),
-        }
-    )
-    return Event.model_validate(
-        {
-            "id": each.id,
-            "event": each.event,
-            "occurred": each.occurred_at,
-            "resource": resource,
-            "payload": each.payload,
-        }
-    )
+    name = each.resource.removeprefix("lanes.workload.")
+    about = {"prefect.resource.id": each.resource, "prefect.resource.name": name}
+    event = {"id": each.id, "event": each.event, "occurred": each.occurred_at}
+    resource = Resource.model_validate(about)
+    return Event.model_validate({**event, "resource": resource, "payload": each.payload})
 
 
 def _named(each: Outgoing) -> str:

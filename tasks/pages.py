@@ -64,10 +64,8 @@ class Finder:
         wanted = form(of)
         at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
         remedy = (wanted.label, at) if wanted and at else None
-        artifact = await self._asked(
-            lambda client: _incident_page(client, of, briefing, remedy, now)
-        )
-        return IncidentPages(artifact, "" if artifact else AWAY, at)
+        page = await self._asked(lambda client: _incident_page(client, of, briefing, remedy, now))
+        return IncidentPages(page, "" if page else AWAY, at)
 
     async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
         """Return what Prefect says, None where it does not within a few seconds. Never raises."""
@@ -81,9 +79,8 @@ class Finder:
             return None
         except Exception as error:  # whatever Prefect does, people are told
             self._away = True
-            get_run_logger().warning(
-                "incidents are told without what Prefect knows: %s", described(error)
-            )
+            said = "incidents are told without what Prefect knows: %s"
+            get_run_logger().warning(said, described(error))
             return None
 
 
@@ -97,9 +94,8 @@ async def write_artifact(
     wanted = ArtifactCreate(
         key=key, type="markdown", data=markdown, description=headline, flow_run_id=flow_run_id
     )
-    made = await client.request(
-        "POST", "/artifacts/", json=wanted.model_dump(mode="json", exclude_unset=True)
-    )
+    body = wanted.model_dump(mode="json", exclude_unset=True)
+    made = await client.request("POST", "/artifacts/", json=body)
     return artifact_page(key, made.json()["id"])
 
 
@@ -111,9 +107,8 @@ async def _incident_page(
     now: datetime,
 ) -> str:
     markdown = page_of.render(of, briefing, remedy=remedy, now=now)
-    return await write_artifact(
-        client, page_of.key(of.id), markdown, page_of.headline(of), flow_run_id=this_run()
-    )
+    key, title = page_of.key(of.id), page_of.headline(of)
+    return await write_artifact(client, key, markdown, title, flow_run_id=this_run())
 
 
 async def _with_departure(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
@@ -149,8 +144,6 @@ async def _nobody_runs(client: PrefectClient) -> str | None:
                 )
             case WorkPoolStatus.NOT_READY:
                 return "no worker of the work pool `batch` is online: no run begins until `lanes up` starts one"
-            case _:
-                pass
     return None
 
 
@@ -162,9 +155,8 @@ async def _form_page(
             deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
             return form_page(deployment.id, wanted.parameters)
         case FormTarget.BLOCK:
-            return await _block_page(
-                client, of.block_id, wanted.name, Workload.get_block_type_slug()
-            )
+            slug = Workload.get_block_type_slug()
+            return await _block_page(client, of.block_id, wanted.name, slug)
         case FormTarget.PROVIDER:
             return await _block_page(client, None, BLOCK, Provider.get_block_type_slug())
         case FormTarget.RUN:

@@ -54,17 +54,15 @@ class FrontDoor:
 
 def is_visit(scope: Scope) -> bool:
     """Return whether a person opens a page: a browser says so of what it shows, and of nothing that a page asks for."""
-    return Headers(scope=scope).get(
-        "sec-fetch-mode"
-    ) == "navigate" and not f"{scope['path']}/".startswith(f"{API}/")
+    navigates = Headers(scope=scope).get("sec-fetch-mode") == "navigate"
+    return navigates and not f"{scope['path']}/".startswith(f"{API}/")
 
 
 def guarded(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
     """Return the app as people, programs that call it by one of its names, and pages of these origins can use it."""
     names = {urlsplit(each).hostname for each in origins if each != ANY}
-    return TrustedHostMiddleware(
-        FrontDoor(app, origins), [*filter(None, names)], www_redirect=False
-    )
+    door, hosts = FrontDoor(app, origins), [*filter(None, names)]
+    return TrustedHostMiddleware(door, hosts, www_redirect=False)
 
 
 def main() -> None:
@@ -74,10 +72,8 @@ def main() -> None:
     port = parser.parse_args().port
     server = get_current_settings().server
     # The server's own services call its app by a name of theirs: what guards it stands around the app, not in it.
-    app = guarded(
-        create_app(final=True),
-        [each.strip() for each in server.api.cors_allowed_origins.split(",")],
-    )
+    origins = [each.strip() for each in server.api.cors_allowed_origins.split(",")]
+    app = guarded(create_app(final=True), origins)
     uvicorn.run(
         app,
         host=LOOPBACK,

@@ -1,21 +1,42 @@
-"""The search for batches whose create brought no answer. Only the holder of the submitter's role may run it."""
+"""The submitter's role, and the search for batches whose create brought no answer, which only its holder may run."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import UNCONFIRMED, OpenBatch
 from lanes.batch.reconcile import BatchFinding, ListedBatch, LostCreate, find, over_at, span
+from lanes.errors import LanesError
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import ResultsGone
 from lanes.store.batch import adoption, batches, doubts
+from lanes.store.signals import Role, RoleLock
 from lanes.words import BatchState
 from tasks.connections import Connections
 
 MOST_AHEAD = timedelta(days=1)  # that the provider's clock may be from ours
 SEVERAL = "several batches at the provider fit it"
+WAIT_S = 600.0  # how long a submitter waits for the one before
+
+
+@asynccontextmanager
+async def sole_submitter(at: Connections) -> AsyncIterator[None]:
+    """Hold the right to create batches, after reconciling the batches that an earlier submitter left unresolved.
+
+    Raises:
+        LanesError: another submitter took longer than ten minutes.
+    """
+    async with RoleLock(at.db.url, Role.SUBMITTER) as role:
+        if not await role.take_over(within_s=WAIT_S):
+            raise LanesError(
+                "another run has been submitting for ten minutes; see its log, then run depart again"
+            )
+        await reconcile_unresolved(at)
+        yield
 
 
 async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
@@ -28,9 +49,8 @@ async def reconcile_unresolved(at: Connections) -> BatchFinding | None:
         try:
             finding = await _reconcile(at, batch)
         except CallFailed as failure:
-            get_run_logger().warning(
-                "batch %d without an answer could not be looked for: %s", batch.id, failure
-            )
+            said = "batch %d without an answer could not be looked for: %s"
+            get_run_logger().warning(said, batch.id, failure)
             finding = BatchFinding.WAIT
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
@@ -44,11 +64,8 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
     ahead = _ahead(listing.answered_at, before, await at.db.now())
     # by such a clock nothing would be found, and ours be taken for never created
     if abs(ahead) > MOST_AHEAD:
-        raise CallFailed(
-            Action.RETRY,
-            f"the provider's clock cannot be believed: it is off by {ahead}",
-            maybe_billed=False,
-        )
+        why = f"the provider's clock cannot be believed: it is off by {ahead}"
+        raise CallFailed(Action.RETRY, why, maybe_billed=False)
     listed = [
         ListedBatch(each.id, each.requests, each.created_at)
         for each in await listing.since(span(lost, grace=grace, ahead=ahead).first)
@@ -62,9 +79,9 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> BatchFinding:
         case BatchFinding.ADOPT:
             assert found.batch_id is not None
             minutes = await at.db.run(batches.expected_minutes, batch.version_id)
-            expected = now + timedelta(minutes=minutes)
+            ends = now + timedelta(minutes=minutes)
             await at.db.run(
-                adoption.adopted, batch.id, found.batch_id, expected_end_at=expected, now=now
+                adoption.adopted, batch.id, found.batch_id, expected_end_at=ends, now=now
             )
         case BatchFinding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
@@ -101,9 +118,8 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
         await at.db.run(adoption.proved, batch.id, batch.provider_batch_id, now=now)
         return True
     await at.db.run(adoption.disproved, batch.id, batch.provider_batch_id, now=now)
-    get_run_logger().error(
-        "batch %d: %s is not ours; it was let go", batch.id, batch.provider_batch_id
-    )
+    said = "batch %d: %s is not ours; it was let go"
+    get_run_logger().error(said, batch.id, batch.provider_batch_id)
     return False
 
 

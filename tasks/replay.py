@@ -34,17 +34,12 @@ async def begin_replay(
         ActionRefused: another replay is open, or there is no such version or range.
     """
     async with db.transaction() as run:
+        by = Signature(who, why, run.now)
         begun = await run(
-            replays.begin,
-            workload,
-            version_no=version_no,
-            first=first,
-            last=last,
-            by=Signature(who, why, run.now),
+            replays.begin, workload, version_no=version_no, first=first, last=last, by=by
         )
-    get_run_logger().info(
-        "%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position
-    )
+    read = begun.cursor_position + 1, begun.to_position
+    get_run_logger().info("%s reads positions %d to %d", begun.name, *read)
     return begun
 
 
@@ -72,7 +67,6 @@ async def write_diff(db: Database, of: Generation) -> str:
     """Return the newest version of artifact `lanes-replay-<workload>` shows what the replay would change; its headline."""
     found = await db.run(promotions.compared, of)
     said = report.headline(of, found)
-    await acreate_markdown_artifact(
-        report.render(of, found), key=f"lanes-replay-{of.workload}", description=said
-    )
+    page = report.render(of, found)
+    await acreate_markdown_artifact(page, key=f"lanes-replay-{of.workload}", description=said)
     return said

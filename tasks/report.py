@@ -1,4 +1,4 @@
-"""Take the snapshot of a period and write it as the report's two artifacts."""
+"""Write artifacts for a person: the report of a period on two pages, and the advice for a workload."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,9 +6,13 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from lanes.advice.recommendation import advise
 from lanes.errors import ActionRefused
 from lanes.report import page, summary
+from lanes.report.advice import in_page
+from lanes.report.advice_numbers import headline as advised
 from lanes.report.links import DETAILS, REPORT, artifact_page
+from lanes.store.advice.advice import asked
 from lanes.store.database import Database
 from lanes.store.report import snapshot
 from lanes.store.settling import listing
@@ -41,9 +45,29 @@ async def write_report(db: Database, since: datetime) -> str:
     details = await acreate_markdown_artifact(
         page.details_page(figures), key=DETAILS, description=f"Everything else: {headline}"
     )
-    await acreate_markdown_artifact(
-        page.main_page(figures, samples, details_page=artifact_page(DETAILS, str(details))),
-        key=REPORT,
-        description=headline,
-    )
+    main = page.main_page(figures, samples, details_page=artifact_page(DETAILS, str(details)))
+    await acreate_markdown_artifact(main, key=REPORT, description=headline)
     return headline
+
+
+@task(name="write advice", cache_policy=NO_CACHE, persist_result=False)
+async def write_advice(
+    db: Database,
+    workload: str,
+    *,
+    days: int,
+    items_per_month: float | None = None,
+    correction_usd: float | None = None,
+) -> str:
+    """The newest version of artifact `lanes-advice-<workload>` shows the advice; its headline.
+
+    Raises:
+        UnknownWorkload: no workload of that name has a published version.
+    """
+    now = await db.now()
+    seen, kept = await db.run(asked, workload, since=now - timedelta(days=days), now=now)
+    advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
+    said = advised(advice)
+    page = in_page(advice)
+    await acreate_markdown_artifact(page, key=f"lanes-advice-{workload}", description=said)
+    return said

@@ -2,19 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.money.estimates import Estimates
 from lanes.realtime.cursor import QueueCursor
-from lanes.routing.prospect import Prospects
 from lanes.routing.room import Guards, Room
-from lanes.routing.route import ReceivedItem, Route, decide, looks_inside
+from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database, Run
@@ -77,16 +76,13 @@ class Rooms:
         The last result counts while it is fresh. After that, query the load again, unless no item of these versions may choose
         real time: their routes do not depend on the room.
         """
-        if (
-            self._looked_at is not None
-            and self._looked_at <= run.now < self._looked_at + LOOK_EVERY
-        ):
+        at = self._looked_at
+        if at is not None and at <= run.now < at + LOOK_EVERY:
             return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
-        seen = await run(
-            load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now
-        )
+        account, calls = self._account, self._most_calls
+        seen = await run(load.snapshot, account=account, most_calls=calls, now=run.now)
         self._room, self._looked_at = Room(seen, await run(sharing.known, now=run.now)), run.now
         return self._room
 
@@ -106,16 +102,14 @@ async def route_received(
     skip items that came before those that were routed last, until the next full look. `rooms` reports the load of real time,
     by which some items that may wait go to batch.
     """
+    cursor = QueueCursor[RoutedUpTo]() if heads is None else heads
     try:
-        return await _route_some(
-            db, most, QueueCursor[RoutedUpTo]() if heads is None else heads, rooms, halved
-        )
+        return await _route_some(db, most, cursor, rooms, halved)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
-        get_run_logger().warning(
-            "routing waited for a lock for %g s; trying again", WAIT.total_seconds()
-        )
+        said = "routing waited for a lock for %g s; trying again"
+        get_run_logger().warning(said, WAIT.total_seconds())
         return 0
 
 
@@ -135,31 +129,29 @@ async def _route_some(
             _tell([])
             return 0
         stored, splits = await run(workloads.to_route, begun.workloads.keys())
-        unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
+        versions = stored.versions
+        unread = [name for name, version in versions.items() if not looks_inside(version)]
         waiting = await run(
-            unrouted.received,
-            most,
-            of=stored.versions.keys(),
-            waiting=begun.workloads,
-            unread=unread,
+            unrouted.received, most, of=versions.keys(), waiting=begun.workloads, unread=unread
         )
-        if any(each.spec.history_items for each in stored.versions.values()):
-            waiting = await run(history.measured, waiting, stored.versions)
+        if any(each.spec.history_items for each in versions.values()):
+            waiting = await run(history.measured, waiting, versions)
         waits = any(item.arrived.due_at is not None for item in waiting)
-        waits = waits or any(each.spec.value_usd for each in stored.versions.values())
+        waits = waits or any(each.spec.value_usd for each in versions.values())
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
         limited = begun.workloads.keys() if begun.limited else []
         statuses = await run(budgets.statuses, limited, now=run.now) if limited else []
         looks = rooms if waiting else None
-        room = None if looks is None else await looks.of(run, stored.versions.values(), splits)
+        room = None if looks is None else await looks.of(run, versions.values(), splits)
         guards = Guards(statuses, room)
         estimates = await run(sharing.estimates, now=run.now)
+        decide_now = partial(
+            decide, now=run.now, estimates=estimates, prospects=prospects, guards=guards
+        )
         routed, problems = 0, set[str]()
         async with bounded_tasks(1) as saving:
             for part in halves(waiting, halved):
-                decided, unpriced = _decided(
-                    part, stored.versions, splits, run.now, prospects, guards, estimates
-                )
+                decided, unpriced = _decided(part, versions, splits, decide_now, guards)
                 await saving.begin(run, routes.save, decided, now=run.now)
                 # the statement leaves now: Postgres saves while the other half is decided
                 await asyncio.sleep(0)
@@ -174,10 +166,8 @@ def _decided(
     waiting: Sequence[ReceivedItem],
     versions: dict[str, Version],
     splits: Splits,
-    now: datetime,
-    prospects: Prospects | None,
+    decide_now: Callable[[ArrivedItem, Version, Splits], Route],
     guards: Guards,
-    estimates: Estimates,
 ) -> tuple[list[tuple[ReceivedItem, Version, Route]], set[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these.
 
@@ -188,15 +178,7 @@ def _decided(
     for item in waiting:
         version = versions[item.arrived.workload]
         try:
-            route = decide(
-                item.arrived,
-                version,
-                splits,
-                now=now,
-                estimates=estimates,
-                prospects=prospects,
-                guards=guards,
-            )
+            route = decide_now(item.arrived, version, splits)
             if guards.room is not None and route.lane is Lane.REALTIME:
                 guards.room.add(version)
             decided.append((item, version, route))

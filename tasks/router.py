@@ -58,15 +58,13 @@ class Router:
         portions = Portions()
         while True:
             began = time.monotonic()
-            if not await route_received(
-                self._db, portions.size, heads=self._heads, rooms=self._rooms
-            ):
+            heads, rooms = self._heads, self._rooms
+            if not await route_received(self._db, portions.size, heads=heads, rooms=rooms):
                 return
             self._wakes.work_is_ready()
             took = time.monotonic() - began
-            if not await self._db.look(
-                unrouted.any_received, since=self._heads.look(time.monotonic()).since
-            ):
+            since = heads.look(time.monotonic()).since
+            if not await self._db.look(unrouted.any_received, since=since):
                 return
             portions.go_on(busy=self._busy())
             if self._busy() and await self._received_within(took):

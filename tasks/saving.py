@@ -50,13 +50,19 @@ async def save(
     halved until the one at fault is alone; that one is saved without its answer. Shares of a bill are computed before the
     halving, so that the parts add up.
     """
-    by = {"batch_id": batch_id, "flow_run_id": flow_run_id, "now": now}
+
+    async def once(some: Sequence[Attempt], wait: timedelta | None) -> SaveResult:
+        async with db.transaction() as run:
+            at = now or run.now
+            return await run(
+                outcomes.save, some, batch_id=batch_id, flow_run_id=flow_run_id, now=at, wait=wait
+            )
 
     async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> SaveResult:
         if not some:
             return SaveResult()
         try:
-            return await outlasting(lambda: _once(db, some, wait, **by), sleep=sleep)
+            return await outlasting(lambda: once(some, wait), sleep=sleep)
         except Exception as error:
             if isinstance(error, DBAPIError | NoConnectionFree) and passes(error):
                 raise
@@ -68,9 +74,8 @@ async def save(
     async def without_answer(
         refused: Attempt, why: Exception, wait: timedelta | None
     ) -> SaveResult:
-        get_run_logger().error(
-            "the attempt of work %d cannot be saved", refused.claim.work_id, exc_info=why
-        )
+        said = "the attempt of work %d cannot be saved"
+        get_run_logger().error(said, refused.claim.work_id, exc_info=why)
         without = unsavable(refused, type(why).__name__)
         return SaveResult(refused=[refused]) if without == refused else await saved([without], wait)
 
@@ -83,36 +88,12 @@ async def save(
         # What is passed over again stands at the end: the next round waits for another.
         done = replace(done, passed_over=[]) + await saved(others) + alone
     if done.apart:
-        get_run_logger().error(
-            "the provider gave %d answers the names of others: they are booked apart, as %s",
-            len(done.apart),
-            ", ".join(sorted(done.apart)[:3]),
-        )
+        said = "the provider gave %d answers the names of others: they are booked apart, as %s"
+        get_run_logger().error(said, len(done.apart), ", ".join(sorted(done.apart)[:3]))
     if done.passed_over:
-        get_run_logger().warning(
-            "%d attempts wait: their items are in open transactions", len(done.passed_over)
-        )
+        said = "%d attempts wait: their items are in open transactions"
+        get_run_logger().warning(said, len(done.passed_over))
     return done
-
-
-async def _once(
-    db: Database,
-    attempts: Sequence[Attempt],
-    wait: timedelta | None,
-    *,
-    batch_id: BatchId | None,
-    flow_run_id: UUID | None,
-    now: datetime | None,
-) -> SaveResult:
-    async with db.transaction() as run:
-        return await run(
-            outcomes.save,
-            attempts,
-            batch_id=batch_id,
-            flow_run_id=flow_run_id,
-            now=now or run.now,
-            wait=wait,
-        )
 
 
 async def give_back(
@@ -150,9 +131,8 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
         except (DBAPIError, NoConnectionFree) as error:
             if not passes(error):
                 raise
-            get_run_logger().warning(
-                "try %d of %d: %s", no, TRIES, error.args[0] if error.args else error
-            )
+            said = error.args[0] if error.args else error
+            get_run_logger().warning("try %d of %d: %s", no, TRIES, said)
             await sleep(BACKOFF.seconds_after(no, draw=random.random()))
     return await act()
 

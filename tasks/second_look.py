@@ -34,9 +34,8 @@ async def looking_again(at: Connections) -> AsyncIterator[None]:
     """Keep looking again beside the run, and stop at the end."""
     looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
     background = BackgroundTasks()
-    background.keep(
-        "the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds()
-    )
+    look = partial(look_again, at, looks)
+    background.keep("the second look", look, every_s=LOOKS_EVERY.total_seconds())
     try:
         yield
     finally:
@@ -49,10 +48,8 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
     Raises:
         ExceptionGroup: some of them failed; the others went on.
     """
-    now = await at.db.now()
-    seen = await at.db.look(
-        load.snapshot, account=at.provider.account, most_calls=at.provider.most_calls, now=now
-    )
+    now, of = await at.db.now(), at.provider
+    seen = await at.db.look(load.snapshot, account=of.account, most_calls=of.most_calls, now=now)
     broken: list[Exception] = []
     for each in looks:
         try:
@@ -82,15 +79,13 @@ async def rescue_late(db: Database, lane: Load) -> int:
     looked = rescue(weigh([*due, *bound], prospects, now=now), lane, now=now)
     taken = 0
     for first in range(0, len(looked.taken), rescues.CHUNK):
+        part = looked.taken[first : first + rescues.CHUNK]
         async with db.transaction() as run:
-            taken += await run(
-                rescues.take, looked.taken[first : first + rescues.CHUNK], now=run.now
-            )
+            taken += await run(rescues.take, part, now=run.now)
     await db.run(recording.record_at_risk, risks(looked.at_risk, lane), now=now)
     if taken:
-        get_run_logger().info(
-            "%s rescued: their batches are unlikely to be back in time", counted(taken, "item")
-        )
+        said = "%s rescued: their batches are unlikely to be back in time"
+        get_run_logger().info(said, counted(taken, "item"))
     return taken
 
 

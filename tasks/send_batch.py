@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
+from lanes import packing
 from lanes.batch.batch import BatchKind, CreateAnswer, Intent
 from lanes.batch.departure import NotCreated, fill, whole_from
 from lanes.errors import LanesError
@@ -17,17 +18,7 @@ from lanes.ids import BatchId
 from lanes.json_data import octets, weight
 from lanes.money.caching import Marks, is_marked
 from lanes.money.pack_size import PackSizes
-from lanes.packing import (
-    ALONE,
-    FRAME_CHARS,
-    Claim,
-    ClaimedWork,
-    chunks,
-    fill_packs,
-    item_bytes,
-    new_nonce,
-    pack_ids,
-)
+from lanes.packing import Claim, ClaimedWork
 from lanes.promises.breaches import refused
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchBody, ProviderBatch
@@ -101,9 +92,8 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: int = MOST_ITEMS
         return 0
     try:
         with prepared.body as body:
-            created = await provider.create(
-                await at.client(), body, within_s=at.provider.create_within_s
-            )
+            within_s = at.provider.create_within_s
+            created = await provider.create(await at.client(), body, within_s=within_s)
     except CallFailed as failure:
         await _not_created(at, kind, prepared, failure)
         if failure.action is Action.SPLIT and prepared.items > 1:
@@ -117,10 +107,8 @@ async def _unblocked(at: Connections) -> None:
     open_ = await at.db.run(batches.unresolved, at.provider.account)
     if open_ is not None:
         until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
-        raise Blocked(
-            f"the create of batch {open_.id} of {open_.workload} has no answer; until it has, none follows",
-            until,
-        )
+        of = f"batch {open_.id} of {open_.workload}"
+        raise Blocked(f"the create of {of} has no answer; until it has, none follows", until)
 
 
 async def prepare(
@@ -165,6 +153,7 @@ async def _prepared(
                     raise used_up
                 return None
             body.seal()
+            prospects = await run(turnarounds.prospects, now=now)
             intent = Intent(
                 nonce=writing.nonce,
                 account=at.provider.account,
@@ -174,21 +163,16 @@ async def _prepared(
                 bytes=body.size,
                 body_hash=body.sha256,
                 flow_run_id=at.flow_run_id,
-                stated_back_at=(await run(turnarounds.prospects, now=now))
-                .of(version)
-                .stated_back_at,
+                stated_back_at=prospects.of(version).stated_back_at,
             )
-            batch_id = await run(
-                creates.intend, intent, writing.packs, marked=writing.marked, now=now
-            )
+            packs, marked = writing.packs, writing.marked
+            batch_id = await run(creates.intend, intent, packs, marked=marked, now=now)
             await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
     finally:
         if affording is not None and affording.bounds_anything:
             await at.db.run(affording.report)
-    items = sum(map(len, writing.packs))
-    return Prepared(
-        batch_id, intent.nonce, intent.model, items, body, version.spec.batch_expected_minutes
-    )
+    items, minutes = sum(map(len, writing.packs)), version.spec.batch_expected_minutes
+    return Prepared(batch_id, intent.nonce, intent.model, items, body, minutes)
 
 
 async def _marks(at: Connections, kind: BatchKind) -> tuple[Version, Marks]:
@@ -207,7 +191,7 @@ class _Writing:
     def __init__(
         self, version: Version, body: BatchBody, taken: Collection[int], marks: Marks
     ) -> None:
-        self.version, self.nonce, self._marks = version, new_nonce(), marks
+        self.version, self.nonce, self._marks = version, packing.new_nonce(), marks
         self.packs: list[tuple[Claim, ...]] = []
         self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
@@ -228,10 +212,9 @@ class _Writing:
     def add(self, pack: Sequence[ClaimedWork]) -> None:
         """Write the pack as the next request."""
         number = len(self.packs)
-        ids = pack_ids(self.nonce, number, len(pack)) if len(pack) > 1 else [ALONE]
-        asked = self._writer.write(
-            questions(pack, ids, self.earlier), marked=is_marked(self._marks, number)
-        )
+        alone, marked = len(pack) == 1, is_marked(self._marks, number)
+        ids = [packing.ALONE] if alone else packing.pack_ids(self.nonce, number, len(pack))
+        asked = self._writer.write(questions(pack, ids, self.earlier), marked=marked)
         self._body.add(provider.custom_id(self.nonce, number), asked)
         self.packs.append(tuple(each.claim for each in pack))
         if len(self.packs) >= self._whole:
@@ -240,9 +223,8 @@ class _Writing:
 
     def weigh(self, each: ClaimedWork) -> int:
         """Return the bytes that an item takes of a request, with its history."""
-        return item_bytes(each) + sum(
-            octets(payload) + FRAME_CHARS for payload in self.earlier.get(each.claim.work_id, ())
-        )
+        told = self.earlier.get(each.claim.work_id, ())
+        return packing.item_bytes(each) + sum(octets(it) + packing.FRAME_CHARS for it in told)
 
     def keep(self, requests: int) -> None:
         """Keep only the first `requests`."""
@@ -267,33 +249,26 @@ def _write(
     waiting = ready_work.locked_for_batch(
         connection, kind, limit=most, most_bytes=MOST_BYTES, now=now
     )
-    with (
-        closing(waiting),
-        closing(_with_history(connection, affording.read(waiting), writing)) as each,
-    ):
-        calls = fill_packs(
-            each, size, most=most_bytes, weigh=writing.weigh, scope=version.spec.pack_scope
-        )
-        packs = affording.payable(calls, writing.earlier)
-        return fill(
-            writing, packs, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken
-        )
+    read = _with_history(connection, affording.read(waiting), writing)
+    bounds = {"most_requests": provider.MOST_REQUESTS, "most_bytes": MOST_BYTES}
+    with closing(waiting), closing(read) as each:
+        weigh, scope = writing.weigh, version.spec.pack_scope
+        calls = packing.fill_packs(each, size, most=most_bytes, weigh=weigh, scope=scope)
+        return fill(writing, affording.payable(calls, writing.earlier), **bounds, taken=taken)
 
 
 def _with_history(
     connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing
 ) -> Generator[ClaimedWork]:
     """Yield the work after loading its entities' earlier items, no further than it is written."""
-    most = writing.version.spec.history_items
+    most, scope = writing.version.spec.history_items, writing.version.spec.pack_scope
     if most == 0:
         yield from waiting
         return
-    for part in chunks(
+    for part in packing.chunks(
         waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
     ):
-        writing.earlier |= history.load(
-            connection, part, most, scope=writing.version.spec.pack_scope
-        )
+        writing.earlier |= history.load(connection, part, most, scope=scope)
         yield from part
 
 
@@ -308,9 +283,8 @@ async def _created(
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
     if answer is CreateAnswer.UNWANTED:
-        get_run_logger().warning(
-            "batch %d was created too late: %s is cancelled", prepared.batch_id, created.id
-        )
+        said = "batch %d was created too late: %s is cancelled"
+        get_run_logger().warning(said, prepared.batch_id, created.id)
         try:
             await provider.cancel(await at.client(), created.id)
         except CallFailed as failure:
@@ -329,14 +303,8 @@ async def _not_created(
     async with at.db.transaction() as run:
         await run(doubts.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            breach = refused(
-                at.provider.account,
-                kind.workload,
-                prepared.model,
-                prepared.items,
-                str(failure),
-                is_model=failure.action in OF_MODEL,
-                flow_run_id=at.flow_run_id,
-            )
+            of = at.provider.account, kind.workload, prepared.model, prepared.items, str(failure)
+            is_model, run_id = failure.action in OF_MODEL, at.flow_run_id
+            breach = refused(*of, is_model=is_model, flow_run_id=run_id)
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)

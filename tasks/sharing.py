@@ -7,7 +7,6 @@ import time
 from datetime import datetime
 
 from prefect.logging import get_run_logger
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import VersionId
@@ -110,8 +109,9 @@ async def publish_circuit(
                 )
                 heard.append(events.CircuitMoved(model, circuit))
         if (turn := news.free_turn) is not None:
+            now = await at.db.now()
             circuit = await at.db.run(
-                _free, account, model, turn, news.was_asked, await at.db.now()
+                circuits.give_back_probe, account, model, turn=turn, asked=news.was_asked, now=now
             )
             heard.append(events.CircuitMoved(model, circuit))
     except DBAPIError as error:
@@ -119,19 +119,12 @@ async def publish_circuit(
     return heard
 
 
-def _free(
-    connection: Connection, account: str, model: str, turn: int, asked: bool, now: datetime
-) -> Circuit | None:
-    return circuits.give_back_probe(connection, account, model, turn=turn, asked=asked, now=now)
-
-
 def _lost(error: DBAPIError) -> events.Event:
     """Log that circuits cannot be shared. Raises an error that passes, so that it is tried again."""
     if passes(error):
         raise error
-    get_run_logger().warning(
-        "circuits cannot be shared: %s; this drain rests by itself", type(error.orig).__name__
-    )
+    said = "circuits cannot be shared: %s; this drain rests by itself"
+    get_run_logger().warning(said, type(error.orig).__name__)
     return events.CircuitsLost()
 
 
@@ -156,7 +149,6 @@ class CacheMarks:
                     continue
             found[version.id] = decided.marks
             if decided.marks is not self._marking.of(version.id):
-                get_run_logger().info(
-                    "%s: cache %s: %s", version.workload, decided.said(Lane.REALTIME), decided.why
-                )
+                said = decided.said(Lane.REALTIME)
+                get_run_logger().info("%s: cache %s: %s", version.workload, said, decided.why)
         self._marking.decided(found)

@@ -81,9 +81,8 @@ class Staying:
         """Return whether the database was seen within the last two minutes; then log that it is away."""
         if time.monotonic() - self._database_seen > AWAY_S:
             return False
-        get_run_logger().warning(
-            "the database is away (%s); calls in flight go on", type(error).__name__
-        )
+        said = "the database is away (%s); calls in flight go on"
+        get_run_logger().warning(said, type(error).__name__)
         return True
 
     async def close(self) -> None:

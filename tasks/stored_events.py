@@ -34,10 +34,9 @@ async def pages(
 
 async def counts(client: PrefectClient, since: datetime, until: datetime) -> dict[datetime, int]:
     """How many events occurred in each span from the one that holds `since` to the one that holds `until`; one request."""
-    wanted = _occurred(span_of(since), span_of(until) + SPAN - datetime.resolution).model_dump(
-        mode="json"
-    )
-    asked = {"filter": wanted, "time_unit": "minute", "time_interval": MINUTES}
+    wanted = _occurred(span_of(since), span_of(until) + SPAN - datetime.resolution)
+    filter_ = wanted.model_dump(mode="json")
+    asked = {"filter": filter_, "time_unit": "minute", "time_interval": MINUTES}
     answer = await client.request("POST", COUNT, json=asked)
     return {
         span_of(datetime.fromisoformat(each["start_time"])): each["count"] for each in answer.json()
@@ -91,9 +90,8 @@ class LookBack:
         taken = 0
         async with get_client() as client:
             stored = await counts(client, since, now)
-            shrunk = {
-                start: stored.get(start, 0) for start in read if stored.get(start, 0) < read[start]
-            }
+            left = {start: stored.get(start, 0) for start in read}
+            shrunk = {start: number for start, number in left.items() if number < read[start]}
             # the server has deleted some
             await self._db.run(watermarks.read_spans, shrunk, since=since)
             for start in behind(stored, read, now):

@@ -27,10 +27,9 @@ async def sweep_out(
         while number := await db.run(delete, before=now - timedelta(days=days)):
             deleted[kind] += number
     onwards: int | None = 0
+    before = now - timedelta(days=reads_days)
     while onwards is not None:
-        some = await db.run(
-            retention.delete_reads, before=now - timedelta(days=reads_days), after=onwards
-        )
+        some = await db.run(retention.delete_reads, before=before, after=onwards)
         deleted["reads"] += some.rows
         onwards = some.onwards
     return deleted
@@ -41,12 +40,8 @@ async def empty_out(db: Database) -> int:
     """Empty the items that are older than their workload keeps them, and return their number."""
     now = await db.now()
     versions = await db.run(workloads.in_force)
-    kept = {
-        name: each.spec.keep_payload_days
-        for name, each in versions.items()
-        if each.spec.keep_payload_days
-    }
-    before = {name: now - timedelta(days=days) for name, days in kept.items()}
+    kept = {name: each.spec.keep_payload_days for name, each in versions.items()}
+    before = {name: now - timedelta(days=days) for name, days in kept.items() if days}
     emptied, onwards = 0, 0 if before else None
     while onwards is not None:
         some = await db.run(emptying.empty_some, before, after=onwards, now=now)

@@ -107,11 +107,8 @@ class Watcher:
         try:
             async with httpx2.AsyncClient(timeout=PING_TIMEOUT_S) as client:
                 answer = await client.get(url)
-            problem = (
-                f"the heartbeat was answered with {answer.status_code}"
-                if answer.status_code >= 400
-                else None
-            )
+            status = answer.status_code
+            problem = f"the heartbeat was answered with {status}" if status >= 400 else None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             problem = f"the heartbeat could not be sent: {type(error).__name__}"
         if problem is None:

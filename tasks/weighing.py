@@ -76,9 +76,8 @@ def attempts_of(save: Save) -> tuple[list[Attempt], list[FailureReport]]:
         return made, [failed(version, called, called.failure)]
     except Exception as error:
         get_run_logger().error("a call of %s cannot be weighed", version.workload, exc_info=error)
-        return made or attempts.unweighed(
-            version, called.pack, called.response, call.times, why=error
-        ), []
+        said = version, called.pack, called.response, call.times
+        return made or attempts.unweighed(*said, why=error), []
 
 
 def _attempts(save: Save, call: ProviderCall) -> list[Attempt]:
@@ -87,19 +86,13 @@ def _attempts(save: Save, call: ProviderCall) -> list[Attempt]:
         return attempts.answered(version, called.pack, called.response, call.times, ids=called.ids)
     assert failure is not None
     if call.ending is CallEnding.REFUSED:
-        perhaps_version = failure.action is Action.POISON
-        return attempts.poisoned(
-            called.pack, str(failure), call.times, perhaps_version=perhaps_version
-        )
+        perhaps = failure.action is Action.POISON
+        return attempts.poisoned(called.pack, str(failure), call.times, perhaps_version=perhaps)
     if save.blame is None:
         raise RuntimeError("whose fault it was could not be judged")
+    why, billed = str(failure), failure.maybe_billed
     return attempts.unanswered(
-        version,
-        called.pack,
-        str(failure),
-        call.times,
-        blame=save.blame,
-        maybe_billed=failure.maybe_billed,
+        version, called.pack, why, call.times, blame=save.blame, maybe_billed=billed
     )
 
 

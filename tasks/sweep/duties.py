@@ -71,18 +71,15 @@ async def give_up(db: Database, now: datetime) -> None:
 async def cancel_unwanted(db: Database, now: datetime) -> None:
     """Mark batches of which no item needs an answer any more; `collect` cancels them when it polls them next."""
     for each in await db.run(doubts.recall, now=now):
-        get_run_logger().info(
-            "batch %d is cancelled: none of its items needs an answer any more", each
-        )
+        said = "batch %d is cancelled: none of its items needs an answer any more"
+        get_run_logger().info(said, each)
 
 
 async def move_refused(db: Database, now: datetime) -> None:
     """Move the work of versions that the provider refuses to the version in force, and end stops that are over."""
     if moved := await db.run(refusals.go_on, now=now):
-        get_run_logger().info(
-            "%s of refused versions goes on with the version in force",
-            counted(moved, "piece of work"),
-        )
+        what = counted(moved, "piece of work")
+        get_run_logger().info("%s of refused versions goes on with the version in force", what)
 
 
 async def amend_arrived(db: Database, now: datetime) -> None:

@@ -73,6 +73,5 @@ class Sweeper:
         for each in self._duties:
             if each.is_due(self._began.get(each.name), now):
                 self._began[each.name] = now
-                await self._background.alone(
-                    each.name, partial(each.act, now), within_s=each.within_s
-                )
+                act = partial(each.act, now)
+                await self._background.alone(each.name, act, within_s=each.within_s)

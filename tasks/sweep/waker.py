@@ -81,9 +81,8 @@ class Waker:
             self._looked_for_late = None if found else now
             self._troubles.over("stored events")
         except Exception as error:
-            self._troubles.met(
-                "stored events", f"stored events could not be looked at: {described(error)}"
-            )
+            said = f"stored events could not be looked at: {described(error)}"
+            self._troubles.met("stored events", said)
             return False
         return found
 
@@ -93,9 +92,8 @@ class Waker:
             on_its_way = await is_on_its_way(runs.answer(), now, limit_s=PREFECT_S)
             self._troubles.over("runs")
         except Exception as error:
-            self._troubles.met(
-                "runs", f"Prefect does not say which drains are on their way: {described(error)}"
-            )
+            said = f"Prefect does not say which drains are on their way: {described(error)}"
+            self._troubles.met("runs", said)
             return False
         return on_its_way
 

@@ -16,12 +16,12 @@ from anthropic_standin.testing import Endpoint
 from lanes.provider import client as provider_client
 from lanes.realtime.state import DrainState
 from lanes.settling import attempts
+from lanes.store.batch import ready_work
 from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import send_waiting
 from tasks.sweep.duties import move_refused
-from tasks.waiting import waiting_kinds
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import version
@@ -190,7 +190,7 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
         await answer(at, state)
         await sender.work_rests()
     calls = endpoint.bill()["responses"]
-    assert await waiting_kinds(at, None) == []
+    assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []
     await evaluate(at.db)
     assert await sender.states() == dict.fromkeys([*keys, "far"], "routed") | dict.fromkeys(
         ["x", "y"], "settled"
@@ -210,7 +210,10 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
     assert await sender.states() == {"far": "routed"} | dict.fromkeys(
         [*keys, "new", "x", "y"], "settled"
     )
-    assert [each.workload for each in await waiting_kinds(at, None)] == ["letters"]
+    assert [
+        each.workload
+        for each in await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    ] == ["letters"]
     assert await sender.rows("select state from lanes.incident") == [("resolved",)]
 
 
