@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.client import following, lookout, verbs
@@ -23,6 +23,7 @@ from lanes.store.workload import workloads
 MOST_BYTES = 1024**2  # of one transaction; writing them down as JSON takes some 5 ms
 TURN_S = 0.005  # after which the loop's other tasks have theirs
 
+Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
@@ -55,9 +56,8 @@ class AsyncLanes:
         **fields: Unpack[Fields],
     ) -> Sent:
         """See `Lanes.submit`."""
-        return (await self.submit_many(workload, [{"payload": payload, "key": key, **fields}]))[
-            0
-        ].raise_for_refusal()
+        [sent] = await self.submit_many(workload, [{"payload": payload, "key": key, **fields}])
+        return sent.raise_for_refusal()
 
     async def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
         """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
@@ -74,7 +74,7 @@ class AsyncLanes:
             sent += await self._admit(workload, chunk)
         return sent
 
-    async def _admit(self, workload: str, chunk: Sequence[Mapping[str, Any]]) -> list[Sent]:
+    async def _admit(self, workload: str, chunk: list[Mapping[str, Any]]) -> list[Sent]:
         async def admit(connection: AsyncConnection) -> list[Sent]:
             now = await connection.run_sync(clock)
             asked = [verbs.read(workload, each, now) async for each in by_turns(chunk)]
@@ -91,30 +91,22 @@ class AsyncLanes:
         occurred_at: datetime | None = None,
     ) -> Sent:
         """See `Lanes.amend`."""
-        sent = await self._place.run(
-            lambda opened: opened.run_sync(self._verbs.amend, workload, key, payload, occurred_at)
-        )
+        sent = await self._run(self._verbs.amend, workload, key, payload, occurred_at)
         return sent.raise_for_refusal()
 
     async def cancel(self, workload: str, key: str) -> bool:
         """See `Lanes.cancel`."""
-        return await self._place.run(
-            lambda opened: opened.run_sync(self._verbs.cancel, workload, key)
-        )
+        return await self._run(self._verbs.cancel, workload, key)
 
     async def label(
         self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
     ) -> None:
         """See `Lanes.label`."""
-        await self._place.run(
-            lambda opened: opened.run_sync(self._verbs.label, workload, key, expected, source)
-        )
+        await self._run(self._verbs.label, workload, key, expected, source)
 
     async def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """See `Lanes.read_result`."""
-        return await self._place.run(
-            lambda opened: opened.run_sync(self._verbs.read_result, workload, key, reader)
-        )
+        return await self._run(self._verbs.read_result, verbs.sought(workload, key, reader))
 
     async def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
@@ -146,8 +138,7 @@ class AsyncLanes:
                 async for each in told:
                     yield each
             return
-        async with self._place.transaction() as connection:
-            await connection.run_sync(workloads.check_known, wanted.workload)
+        await self._run(workloads.check_known, wanted.workload)
         onwards: int | None = 0
         while onwards is not None:
             async with self._place.transaction() as connection:
@@ -155,6 +146,9 @@ class AsyncLanes:
             for each in page.items:
                 yield each
             onwards = page.onwards
+
+    async def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
+        return await self._place.run(lambda opened: opened.run_sync(verb, *args))
 
     async def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
         self._place.address()  # not possible within a transaction

@@ -44,16 +44,13 @@ def tell(error: Exception) -> errors.LanesError | None:
 
 
 def _told_by_the_driver(error: DBAPIError) -> errors.LanesError | None:
-    state = getattr(error.orig, "sqlstate", None)
-    said = _first_line(error)
-    if state is None and (
-        error.connection_invalidated
-        or type(error.orig).__name__ in ("OperationalError", "InterfaceError")
-    ):
-        return errors.DatabaseAway(f"the database does not answer: {said}")
+    state, kind = getattr(error.orig, "sqlstate", None), type(error.orig).__name__
+    said = next(iter(str(error.orig).strip().splitlines()), kind)
+    away = errors.DatabaseAway(f"the database does not answer: {said}")
     match state:
         case None:
-            return None
+            is_away = kind in ("OperationalError", "InterfaceError")
+            return away if error.connection_invalidated or is_away else None
         case "40P01":
             return errors.Deadlocked(DEADLOCK)
         case "55P03":
@@ -77,11 +74,7 @@ def _told_by_the_driver(error: DBAPIError) -> errors.LanesError | None:
                 f"the schema of Lanes is not there, or not this version's: {said}; `lanes up` brings it up to date"
             )
         case _ if state.startswith(AWAY):
-            return errors.DatabaseAway(f"the database does not answer: {said}")
+            return away
         case _ if state.startswith("28") or state == "3D000":
             return errors.SetupError(f"the database accepts no connection at this address: {said}")
     return None
-
-
-def _first_line(error: DBAPIError) -> str:
-    return next(iter(str(error.orig).strip().splitlines()), type(error.orig).__name__)

@@ -36,9 +36,7 @@ class Following:
     A caller with a transaction (READ COMMITTED) uses it.
     """
 
-    def __init__(
-        self, connection: Connection, wanted: ListingQuery, reader: str | None = None
-    ) -> None:
+    def __init__(self, connection: Connection, wanted: ListingQuery, reader: str | None) -> None:
         self._wanted, self._reader = wanted, reader
         self._page = ListingPage(onwards=0)
         self._onwards = self._page.onwards
@@ -63,9 +61,8 @@ class Following:
             self._heard = True
             known = listing.among(connection, self._wanted.told(), self._news.read(connection))
             found = [each for each in known if each != self._shown.get(each.item_id)]
-        self._locked = verbs.record_reads(
-            connection, self._wanted.workload, [*self._unread, *found], self._reader
-        )
+        read = [*self._unread, *found]
+        self._locked = verbs.record_reads(connection, self._wanted.workload, read, self._reader)
         return found
 
     def arrived(self) -> None:
@@ -73,9 +70,8 @@ class Following:
         self._unread = self._locked
         if not self._heard:
             self._onwards = self._page.onwards
-            self._shown |= {
-                each.item_id: each for each in self._page.items if each.changed_at >= self._began_at
-            }
+            news = (each for each in self._page.items if each.changed_at >= self._began_at)
+            self._shown |= {each.item_id: each for each in news}
             return
         self._news.told()
         if not self._news.more:

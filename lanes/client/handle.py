@@ -1,9 +1,8 @@
 """The handle for synchronous programs."""
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack
 
 from sqlalchemy import URL, Connection, Engine
 
@@ -17,6 +16,9 @@ from lanes.settling.listing import Listed, ListingQuery
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class Lanes:
@@ -77,9 +79,8 @@ class Lanes:
             UnknownWorkload: no workload of that name has a published version.
             Refused: the input was refused for another reason; it is kept in `rejected_log`.
         """
-        return self.submit_many(workload, [{"payload": payload, "key": key, **fields}])[
-            0
-        ].raise_for_refusal()
+        [sent] = self.submit_many(workload, [{"payload": payload, "key": key, **fields}])
+        return sent.raise_for_refusal()
 
     def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
         """Admit many inputs, 500 to a transaction, or fewer where they are large, and return an outcome for each, in order.
@@ -92,16 +93,15 @@ class Lanes:
         """
         sent: list[Sent] = []
         for chunk in chunks(inputs, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
-            sent += self._place.run(partial(self._admit, workload, chunk))
+            sent += self._run(self._admit, workload, chunk)
         return sent
 
     def _admit(
-        self, workload: str, chunk: Sequence[Mapping[str, Any]], connection: Connection
+        self, connection: Connection, workload: str, chunk: Sequence[Mapping[str, Any]]
     ) -> list[Sent]:
         now = clock(connection)
-        return self._verbs.admit(
-            connection, [verbs.read(workload, each, now) for each in chunk], now
-        )
+        asked = [verbs.read(workload, each, now) for each in chunk]
+        return self._verbs.admit(connection, asked, now)
 
     def amend(
         self,
@@ -120,10 +120,7 @@ class Lanes:
             UnknownWorkload: no workload of that name has a published version.
             Refused: the amendment was refused for another reason; it is kept in `rejected_log`.
         """
-        sent = self._place.run(
-            lambda connection: self._verbs.amend(connection, workload, key, payload, occurred_at)
-        )
-        return sent.raise_for_refusal()
+        return self._run(self._verbs.amend, workload, key, payload, occurred_at).raise_for_refusal()
 
     def cancel(self, workload: str, key: str) -> bool:
         """Withdraw the item; return False where it is settled, and its answer stands.
@@ -131,7 +128,7 @@ class Lanes:
         Raises:
             UnknownWorkload, UnknownItem: there is none.
         """
-        return self._place.run(lambda connection: self._verbs.cancel(connection, workload, key))
+        return self._run(self._verbs.cancel, workload, key)
 
     def label(
         self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
@@ -141,9 +138,7 @@ class Lanes:
         Raises:
             UnknownWorkload, UnknownItem: there is none.
         """
-        self._place.run(
-            lambda connection: self._verbs.label(connection, workload, key, expected, source)
-        )
+        self._run(self._verbs.label, workload, key, expected, source)
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """Return the item's current result, None while there is none; the read is recorded.
@@ -151,9 +146,7 @@ class Lanes:
         Raises:
             AnswerEmptied: there was one, and it is no longer kept.
         """
-        return self._place.run(
-            lambda connection: self._verbs.read_result(connection, workload, key, reader)
-        )
+        return self._run(self._verbs.read_result, verbs.sought(workload, key, reader))
 
     def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
@@ -214,6 +207,9 @@ class Lanes:
                 page = verbs.page(connection, wanted, onwards, reader)
             yield from page.items
             onwards = page.onwards
+
+    def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
+        return self._place.run(lambda connection: verb(connection, *args))
 
     def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
         self._place.address()  # not possible within a transaction

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -51,16 +51,12 @@ class Waiter:
 
     def fail(self, why: BaseException) -> None:
         """There is no answer, and why."""
-        self._end(why)
+        with suppress(InvalidStateError):  # it has an answer, or has left
+            self.found.set_exception(why)
 
-    def _end(self, how: Result | BaseException | None) -> None:
-        try:
-            if isinstance(how, BaseException):
-                self.found.set_exception(how)
-            else:
-                self.found.set_result(how)
-        except InvalidStateError:
-            """It has an answer, or has left."""
+    def _end(self, result: Result | None) -> None:
+        with suppress(InvalidStateError):
+            self.found.set_result(result)
 
 
 AT_ONCE = 1_000  # who wait, in one query
@@ -147,9 +143,8 @@ async def _done(found: asyncio.Future[Result | None], *, within_s: float) -> boo
 
 
 def _away() -> DatabaseAway:
-    return DatabaseAway(
-        f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known"
-    )
+    said = f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known"
+    return DatabaseAway(said)
 
 
 class Lookout:
@@ -290,9 +285,8 @@ def _reason(error: BaseException) -> BaseException:
     if isinstance(error, SQLAlchemyError):
         why = tell(error)
     elif isinstance(error, DriverError | OSError):
-        why = DatabaseAway(
-            f"the database does not answer: {next(iter(str(error).splitlines()), type(error).__name__)}"
-        )
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        why = DatabaseAway(f"the database does not answer: {first}")
     if why is not None:
         why.__cause__ = error
     return why or error

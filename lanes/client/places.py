@@ -217,20 +217,13 @@ def _read(where: str | URL | None) -> URL:
 def _how(url: URL, most: int) -> dict[str, Any]:
     kept = min(KEPT, most)
     limits = {name: value for name, value in LIMITS.items() if name not in url.query}
-    return {
-        "pool_size": kept,
-        "max_overflow": most - kept,
-        "pool_pre_ping": True,
-        "connect_args": limits,
-    }
+    sizes = {"pool_size": kept, "max_overflow": most - kept}
+    return {**sizes, "pool_pre_ping": True, "connect_args": limits}
 
 
 def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) -> None:
     dialect = given.dialect
-    if (dialect.name, dialect.driver) not in (
-        ("postgresql", "psycopg"),
-        ("postgresql", "psycopg_async"),
-    ):
+    if f"{dialect.name}+{dialect.driver}" not in ("postgresql+psycopg", "postgresql+psycopg_async"):
         raise SetupError(
             f"Lanes speaks to Postgres through psycopg, not to {dialect.name} through {dialect.driver}: make the engine for "
             f"{DRIVER}://..."

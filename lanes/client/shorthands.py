@@ -5,18 +5,20 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from datetime import datetime
-from typing import Any, Unpack
+from functools import update_wrapper
+from inspect import signature
+from types import MethodType
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from lanes.client.ahandle import AsyncLanes
 from lanes.client.handle import Lanes
-from lanes.client.verbs import Fields, Sent
-from lanes.settling.listing import Listed
 from lanes.stand.whereabouts import database_url
-from lanes.store.settling.results import Result
 
+P = ParamSpec("P")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 Running = tuple[AsyncLanes, AsyncGenerator[None]]
 
 _handles: dict[str, Lanes] = {}
@@ -74,120 +76,62 @@ def _forget_lock() -> None:
 os.register_at_fork(after_in_child=_forget_lock)
 
 
-def submit(
-    workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
-) -> Sent:
-    """See `Lanes.submit`."""
-    return handle().submit(workload, payload, key=key, **fields)
+def _of_handle(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
+    """Return the method as a function of the default handle."""
+
+    def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
+        return method(handle(), *args, **kwargs)
+
+    return _described(shorthand, method, method.__name__)
 
 
-def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
-    """See `Lanes.submit_many`."""
-    return handle().submit_many(workload, inputs)
+def _of_ahandle(
+    method: Callable[Concatenate[AsyncLanes, P], Coroutine[Any, Any, T]], name: str = ""
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the method as a function of the running loop's handle."""
+
+    async def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await method(await ahandle(), *args, **kwargs)
+
+    return _described(shorthand, method, name or f"a{method.__name__}")
 
 
-def amend(
-    workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None
-) -> Sent:
-    """See `Lanes.amend`."""
-    return handle().amend(workload, key, payload, occurred_at=occurred_at)
+def _each_of_ahandle(
+    method: Callable[Concatenate[AsyncLanes, P], AsyncGenerator[T]],
+) -> Callable[P, AsyncGenerator[T]]:
+    """Return the generator as a function of the running loop's handle."""
+
+    async def shorthand(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T]:
+        async with aclosing(method(await ahandle(), *args, **kwargs)) as found:
+            async for each in found:
+                yield each
+
+    return _described(shorthand, method, f"a{method.__name__}")
 
 
-def cancel(workload: str, key: str) -> bool:
-    """See `Lanes.cancel`."""
-    return handle().cancel(workload, key)
+def _described(shorthand: F, method: Callable[..., Any], name: str) -> F:
+    """Give a shorthand its name, and the signature and the text of its method, which `help` shows."""
+    update_wrapper(shorthand, method, assigned=("__doc__", "__annotations__"))
+    called = signature(MethodType(method, method))  # without self
+    own = {"__name__": name, "__qualname__": name, "__signature__": called}
+    for attribute, value in own.items():
+        setattr(shorthand, attribute, value)
+    return shorthand
 
 
-def label(workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
-    """See `Lanes.label`."""
-    handle().label(workload, key, expected, source=source)
-
-
-def read_result(workload: str, key: str, *, reader: str) -> Result | None:
-    """See `Lanes.read_result`."""
-    return handle().read_result(workload, key, reader=reader)
-
-
-def wait(
-    workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
-) -> Result | None:
-    """See `Lanes.wait`."""
-    return handle().wait(workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
-
-
-def results(
-    workload: str,
-    *,
-    states: Collection[str] = (),
-    since: datetime | None = None,
-    reader: str | None = None,
-    follow: bool = False,
-    quiet_s: float | None = None,
-) -> Generator[Listed]:
-    """See `Lanes.results`."""
-    return handle().results(
-        workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s
-    )
-
-
-async def asubmit(
-    workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
-) -> Sent:
-    """See `Lanes.submit`."""
-    return await (await ahandle()).submit(workload, payload, key=key, **fields)
-
-
-async def asubmit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
-    """See `Lanes.submit_many`."""
-    return await (await ahandle()).submit_many(workload, inputs)
-
-
-async def aamend(
-    workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None
-) -> Sent:
-    """See `Lanes.amend`."""
-    return await (await ahandle()).amend(workload, key, payload, occurred_at=occurred_at)
-
-
-async def acancel(workload: str, key: str) -> bool:
-    """See `Lanes.cancel`."""
-    return await (await ahandle()).cancel(workload, key)
-
-
-async def alabel(
-    workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client"
-) -> None:
-    """See `Lanes.label`."""
-    await (await ahandle()).label(workload, key, expected, source=source)
-
-
-async def aread_result(workload: str, key: str, *, reader: str) -> Result | None:
-    """See `Lanes.read_result`."""
-    return await (await ahandle()).read_result(workload, key, reader=reader)
-
-
-async def await_result(
-    workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
-) -> Result | None:
-    """See `Lanes.wait`."""
-    return await (await ahandle()).wait(
-        workload, key, reader=reader, timeout_s=timeout_s, settled=settled
-    )
-
-
-async def aresults(
-    workload: str,
-    *,
-    states: Collection[str] = (),
-    since: datetime | None = None,
-    reader: str | None = None,
-    follow: bool = False,
-    quiet_s: float | None = None,
-) -> AsyncGenerator[Listed]:
-    """See `AsyncLanes.results`."""
-    found = (await ahandle()).results(
-        workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s
-    )
-    async with aclosing(found):
-        async for each in found:
-            yield each
+submit: Final = _of_handle(Lanes.submit)
+submit_many: Final = _of_handle(Lanes.submit_many)
+amend: Final = _of_handle(Lanes.amend)
+cancel: Final = _of_handle(Lanes.cancel)
+label: Final = _of_handle(Lanes.label)
+read_result: Final = _of_handle(Lanes.read_result)
+wait: Final = _of_handle(Lanes.wait)
+results: Final = _of_handle(Lanes.results)
+asubmit: Final = _of_ahandle(AsyncLanes.submit)
+asubmit_many: Final = _of_ahandle(AsyncLanes.submit_many)
+aamend: Final = _of_ahandle(AsyncLanes.amend)
+acancel: Final = _of_ahandle(AsyncLanes.cancel)
+alabel: Final = _of_ahandle(AsyncLanes.label)
+aread_result: Final = _of_ahandle(AsyncLanes.read_result)
+await_result: Final = _of_ahandle(AsyncLanes.wait, "await_result")
+aresults: Final = _each_of_ahandle(AsyncLanes.results)

@@ -31,6 +31,7 @@ from lanes.words import ItemState
 
 DOOR = "client"
 CHUNK = 500  # items admitted in one transaction
+LABEL_NEEDS = "a label is a JSON object, and its source a text of 1 to 512 characters"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,12 +98,9 @@ class Verbs:
         refused = [each for each in asked if isinstance(each, Refusal)]
         if refused:
             items.refuse(connection, refused, door=DOOR, now=now)
-        submitted = [each for each in asked if isinstance(each, Submission)]
-        admitted = (
-            self._patiently(connection, items.admit, submitted, door=DOOR, now=now)
-            if submitted
-            else []
-        )
+        admitted: list[Admission] = []
+        if submitted := [each for each in asked if isinstance(each, Submission)]:
+            admitted = self._patiently(connection, items.admit, submitted, door=DOOR, now=now)
         outcomes = map(_sent, submitted, admitted)
         return [_not_sent(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
 
@@ -146,29 +144,19 @@ class Verbs:
         workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
         right, source = plain(expected), text_of(source, "source")
         if not isinstance(right, dict):
-            raise errors.Refused(
-                "malformed", f"a label is a JSON object (a dict), not {type(right).__name__}"
-            )
-        problem = why_unfit_label(right)
-        if problem is not None:
-            raise errors.Refused("malformed", problem)
+            raise _malformed(f"a label is a JSON object (a dict), not {type(right).__name__}")
+        if (problem := why_unfit_label(right)) is not None:
+            raise _malformed(problem)
         match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:
             case "unknown_item":
                 raise missing(connection, workload, key)
             case "malformed":
-                raise errors.Refused(
-                    "malformed",
-                    "a label is a JSON object, and its source a text of 1 to 512 characters",
-                )
+                raise _malformed(LABEL_NEEDS)
 
-    def read_result(
-        self, connection: Connection, workload: str, key: str, reader: str
-    ) -> Result | None:
+    def read_result(self, connection: Connection, request: ResultRequest) -> Result | None:
         """See `Lanes.read_result`."""
-        asked = sought(workload, key, reader)
-        return self._patiently(
-            connection, results.read, asked.workload, asked.key, reader=asked.reader
-        )
+        name, key, reader = request.workload, request.key, request.reader
+        return self._patiently(connection, results.read, name, key, reader=reader)
 
     def _patiently(
         self,
@@ -177,23 +165,19 @@ class Verbs:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return (by_itself if self._ours else patiently)(
-            connection, self._patience, query, *args, **kwargs
-        )
+        waits = by_itself if self._ours else patiently
+        return waits(connection, self._patience, query, *args, **kwargs)
 
 
 def read(workload: str, fields: object, now: datetime) -> Submission | Refusal:
     """Return the input as a submission, or its refusal where it is malformed."""
     try:
         if not isinstance(fields, Mapping):
-            raise errors.Refused(
-                "malformed",
-                f'an input is a JSON object (a dict) with a "payload", not {type(fields).__name__}',
-            )
+            is_ = type(fields).__name__
+            raise _malformed(f'an input is a JSON object (a dict) with a "payload", not {is_}')
         given = {**fields, "payload": plain(fields.get("payload"))}
-        return read_submission(
-            workload, given, place=str(given.get("key") or uuid4()), sent_at=now.astimezone(UTC)
-        )
+        place = str(given.get("key") or uuid4())
+        return read_submission(workload, given, place=place, sent_at=now.astimezone(UTC))
     except errors.Refused as refused:
         return _refusal(workload, fields, refused)
 
@@ -206,26 +190,18 @@ def plain(payload: object) -> Any:
 def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refusal:
     """Return the refusal of a malformed input, which has a place of its own: each is kept, also under one key."""
     key = fields.get("key") if isinstance(fields, Mapping) else None
+    named = None if key is None else str(key)
     try:
         content = json.dumps(fields, default=str, skipkeys=True)
     except (ValueError, RecursionError):  # it contains itself, or is nested too deeply
         content = ""
-    return Refusal(
-        str(workload),
-        str(uuid4()),
-        refused.reason,
-        str(refused),
-        content,
-        None if key is None else str(key),
-    )
+    return Refusal(str(workload), str(uuid4()), refused.reason, str(refused), content, named)
 
 
-def page(
-    connection: Connection, wanted: ListingQuery, onwards: int, reader: str | None
-) -> ListingPage:
-    """Return the next of the wanted items; what the reader, where there is one, reads of them is recorded."""
-    found = listing.page(connection, wanted, onwards=onwards)
-    record_reads(connection, wanted.workload, found.items, reader)
+def page(connection: Connection, of: ListingQuery, onwards: int, reader: str | None) -> ListingPage:
+    """Return the next of the items asked for; what the reader, where there is one, reads of them is recorded."""
+    found = listing.page(connection, of, onwards=onwards)
+    record_reads(connection, of.workload, found.items, reader)
     return found
 
 
@@ -239,9 +215,8 @@ def record_reads(
     if reader is None:
         return []
     answered = [each for each in items if each.output is not None]
-    taken = results.take(
-        connection, [ResultRequest(workload, each.key, reader) for each in answered]
-    )
+    asked = [ResultRequest(workload, each.key, reader) for each in answered]
+    taken = results.take(connection, asked)
     return [each for each, what in zip(answered, taken, strict=True) if what is NoResult.NOT_YET]
 
 
@@ -260,19 +235,14 @@ def wanted(
     """
     if reader is not None:
         text_of(reader, "reader")
+    name = text_of(workload, "the workload's name")
     try:
-        asked = ListingQuery(
-            text_of(workload, "the workload's name"), [ItemState(each) for each in states], since
-        )
+        asked = ListingQuery(name, [ItemState(each) for each in states], since)
     except ValueError as error:
-        raise errors.Refused(
-            "malformed", f"{error}; an item's state is one of {', '.join(ItemState)}"
-        ) from None
+        raise _malformed(f"{error}; an item's state is one of {', '.join(ItemState)}") from None
     if follow and not asked.told().states:
-        raise errors.Refused(
-            "malformed",
-            f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none",
-        )
+        said = f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none"
+        raise _malformed(said)
     return asked
 
 
@@ -282,12 +252,8 @@ def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Re
     Raises:
         Refused: the workload, key or reader is no text that a database takes.
     """
-    return ResultRequest(
-        text_of(workload, "the workload's name"),
-        text_of(key, "key"),
-        text_of(reader, "reader"),
-        settled,
-    )
+    name, key = text_of(workload, "the workload's name"), text_of(key, "key")
+    return ResultRequest(name, key, text_of(reader, "reader"), settled)
 
 
 def text_of(value: object, where: str) -> str:
@@ -296,9 +262,8 @@ def text_of(value: object, where: str) -> str:
     Raises:
         Refused: it cannot be stored.
     """
-    problem = why_unstorable(said := str(value), where)
-    if problem is not None:
-        raise errors.Refused("malformed", problem)
+    if (problem := why_unstorable(said := str(value), where)) is not None:
+        raise _malformed(problem)
     return said
 
 
@@ -313,18 +278,17 @@ def never(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
         case NoResult.EMPTIED:
             return errors.AnswerEmptied(emptied(asked.workload, asked.key))
         case NoResult.FAILED:
-            return errors.ItemFailed(
-                f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why"
-            )
+            story = f"`lanes explain {asked.workload} {asked.key}`"
+            return errors.ItemFailed(f"{item} failed; {story} says why")
         case NoResult.NO_ITEM:
             return _no_item(asked.workload, asked.key)
         case NoResult.NO_WORKLOAD:
-            return _unknown(asked.workload)
+            return errors.UnknownWorkload(
+                f'there is no workload "{asked.workload}"; correct the name, or publish it'
+            )
 
 
-def missing(
-    connection: Connection, workload: str, key: str
-) -> errors.UnknownWorkload | errors.UnknownItem:
+def missing(connection: Connection, workload: str, key: str) -> errors.LanesError:
     """Return the error that says whether the workload or the item is missing."""
     try:
         workloads.check_known(connection, workload)
@@ -334,13 +298,12 @@ def missing(
 
 
 def _no_item(workload: str, key: str) -> errors.UnknownItem:
-    return errors.UnknownItem(
-        f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
-    )
+    said = f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
+    return errors.UnknownItem(said)
 
 
-def _unknown(name: str) -> errors.UnknownWorkload:
-    return errors.UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+def _malformed(detail: str) -> errors.Refused:
+    return errors.Refused("malformed", detail)
 
 
 def _not_sent(refusal: Refusal) -> Sent:

@@ -62,6 +62,7 @@ class BadLine:
     key: str | None = None
 
 
+Given = Mapping[str, Any]  # the fields of a line
 # number, what can be shown, the fields or why there are none
 Row = tuple[int, str, "dict[str, Any] | Refused"]
 TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
@@ -108,9 +109,8 @@ def read_lines(
             yield _line(fields, workload, layout, place, now)
         except Refused as refusal:
             named = fields.get(layout.key or "key")
-            yield BadLine(
-                place, refusal.reason, str(refusal), content, None if named is None else str(named)
-            )
+            key = None if named is None else str(named)
+            yield BadLine(place, refusal.reason, str(refusal), content, key)
 
 
 def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> FileLine:
@@ -128,26 +128,18 @@ def count_lines(path: Path) -> int:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
-def _line(
-    fields: Mapping[str, Any], workload: str, layout: Layout, place: str, now: datetime
-) -> FileLine:
+def _line(fields: Given, workload: str, layout: Layout, place: str, now: datetime) -> FileLine:
     item, expected = _arranged(fields, layout)
     return FileLine(read_submission(workload, item, place=place, sent_at=now), expected)
 
 
-def _arranged(
-    row: Mapping[str, Any], layout: Layout
-) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _arranged(row: Given, layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return a row as the fields of an event, and its label."""
     expected = _expected(row, layout)
-    problem = why_unfit_label(expected)
-    if problem is not None:
+    if (problem := why_unfit_label(expected)) is not None:
         raise Refused("malformed", problem)
-    if (
-        layout.field is None
-        and isinstance(row.get("payload"), dict)
-        and set(row) <= {*FIELDS, "label"}
-    ):
+    is_event = isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}
+    if is_event and layout.field is None:
         item: dict[str, Any] = {name: value for name, value in row.items() if name != "label"}
     else:
         item = {"payload": _payload(row, layout)}
@@ -163,7 +155,7 @@ def _arranged(
     return item, expected
 
 
-def _payload(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+def _payload(row: Given, layout: Layout) -> dict[str, Any]:
     if layout.field is None:
         taken = {layout.label or _own_label(row), layout.key, layout.occurred_at}
         return {name: value for name, value in row.items() if name not in taken}
@@ -173,7 +165,7 @@ def _payload(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     return {layout.field: text}
 
 
-def _expected(row: Mapping[str, Any], layout: Layout) -> dict[str, Any] | None:
+def _expected(row: Given, layout: Layout) -> dict[str, Any] | None:
     if layout.label is None:
         return row[label] if (label := _own_label(row)) else None
     value = row.get(layout.label)
@@ -182,7 +174,7 @@ def _expected(row: Mapping[str, Any], layout: Layout) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else {layout.label: value}
 
 
-def _own_label(row: Mapping[str, Any]) -> str | None:
+def _own_label(row: Given) -> str | None:
     """Return the name of the field in which a line has its own label, an object."""
     return "label" if isinstance(row.get("label"), dict) else None
 
@@ -194,7 +186,7 @@ def _text_lines(path: Path) -> Iterator[TextLine]:
                 shown = raw[:SHOWN_BYTES].decode("utf-8", errors="replace")
                 while not raw.endswith(b"\n") and (raw := file.readline(LONGEST_LINE)):
                     pass
-                said = f"the line has more than {LONGEST_LINE // 1024**2} MiB; divide it"
+                said = f"the line has more than {LONGEST_LINE >> 20} MiB; divide it"
                 yield number, Refused("broken_line", said), f"{shown}..."
                 continue
             shown = raw.decode("utf-8", errors="replace").rstrip("\r\n")
@@ -222,9 +214,7 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 def _json_fields(text: str, what: str) -> dict[str, Any]:
     if len(text) > LONGEST_LINE:
-        raise Refused(
-            "broken_line", f"{what} has more than {LONGEST_LINE // 1024**2} MiB; shorten it"
-        )
+        raise Refused("broken_line", f"{what} has more than {LONGEST_LINE >> 20} MiB; shorten it")
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -258,16 +248,14 @@ def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> 
     named = [layout.field, layout.label, layout.key, layout.occurred_at]
     for column in named:
         if column is not None and column not in header:
-            shown = ", ".join(header[:NAMED_COLUMNS]) + (
-                " ..." if len(header) > NAMED_COLUMNS else ""
-            )
+            more = " ..." if len(header) > NAMED_COLUMNS else ""
+            shown = ", ".join(header[:NAMED_COLUMNS]) + more
             raise ValueError(f'"{path.name}" has no column "{column}"; it has {shown}')
     times = Counter(header)
     for column in header if layout.field is None else named:
         if column is not None and times[column] > 1:
-            raise ValueError(
-                f'"{path.name}" has the column "{column}" more than once; rename one of them'
-            )
+            said = f'"{path.name}" has the column "{column}" more than once'
+            raise ValueError(f"{said}; rename one of them")
     return header
 
 
@@ -310,11 +298,9 @@ def _fed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
     for index in range(MOST_LINES):
         if index == len(ahead):
             ahead.extend(itertools.islice(lines, 1))
-        if (
-            index == len(ahead)
-            or isinstance(text := ahead[index][1], Refused)
-            or characters > LONGEST_LINE
-        ):
+        if index == len(ahead) or characters > LONGEST_LINE:
+            return
+        if isinstance(text := ahead[index][1], Refused):
             return
         characters += len(text)
         yield text + "\n"

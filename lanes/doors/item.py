@@ -16,7 +16,7 @@ from lanes.json_data import why_unstorable
 from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
-FIELDS = (
+FIELDS = [
     "key",
     "payload",
     "due_at",
@@ -27,7 +27,7 @@ FIELDS = (
     "entity",
     "lane",
     "ack",
-)
+]
 KNOWN = frozenset(FIELDS)
 AMENDING = ("key", "payload", "occurred_at")
 MOST_NAMED = 5  # unknown fields that a refusal names
@@ -58,12 +58,8 @@ class Submission:
 
     def as_row(self) -> dict[str, Any]:
         """Return the JSON object that `lanes.admit` reads, without missing fields."""
-        row: dict[str, Any] = {
-            "workload": self.workload,
-            "payload": self.payload,
-            "place": self.place,
-        }
-        for name in ("key", "consumer", "entity", "lane"):
+        row: dict[str, Any] = {}
+        for name in ("workload", "payload", "place", "key", "consumer", "entity", "lane"):
             if (said := getattr(self, name)) is not None:
                 row[name] = said
         for name in ("due_at", "occurred_at"):
@@ -179,9 +175,8 @@ def read_amendment(
     """
     _check_storable(workload, "the workload's name")
     if unknown := fields.keys() - set(AMENDING):
-        raise _malformed(
-            f"unknown field {_named(unknown)}; an amendment holds key, payload and occurred_at"
-        )
+        named = _named(unknown)
+        raise _malformed(f"unknown field {named}; an amendment holds key, payload and occurred_at")
     key, payload = _text(fields, "key"), fields.get("payload")
     if key is None:
         raise _malformed("an amendment needs the key of its item")
@@ -197,10 +192,9 @@ def _malformed(detail: str) -> Refused:
 
 def _named(unknown: Iterable[str]) -> str:
     """Return the names of fields for a sentence, as `lanes.field_names` does: the first that jsonb would keep."""
-    first = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))[
-        :MOST_NAMED
-    ]
-    return ", ".join(f'"{CONTROL.sub("?", name[:LONGEST_NAMED])}"' for name in first)
+    ordered = sorted(unknown, key=lambda name: (len(name.encode("utf-8", "surrogatepass")), name))
+    shown = (CONTROL.sub("?", name[:LONGEST_NAMED]) for name in ordered[:MOST_NAMED])
+    return ", ".join(f'"{name}"' for name in shown)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str | None:
@@ -243,9 +237,8 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return _within_calendar(moment.astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
-        raise _malformed(
-            f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
-        ) from None
+        said = f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
+        raise _malformed(said) from None
 
 
 def _within_calendar(moment: datetime) -> datetime:
@@ -256,6 +249,5 @@ def _within_calendar(moment: datetime) -> datetime:
 
 
 def _check_storable(value: Any, where: str) -> None:
-    problem = why_unstorable(value, where)
-    if problem is not None:
+    if (problem := why_unstorable(value, where)) is not None:
         raise _malformed(problem)

@@ -8,6 +8,7 @@ streamed -> no room -> missed                       read again from the store
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 REMEMBERED = 50_000  # ids at least, and twice as many at most, to pass over a stored event that was streamed before
@@ -106,23 +107,21 @@ class Stream(Generic[E]):
 
     def holds(self, since: datetime, until: datetime) -> bool:
         """Whether something that occurred in between is not admitted yet, as far as the books know."""
-        kept = any(
-            since <= each.occurred < until for events in self._kept.values() for each in events
-        )
+        kept = any(since <= each.occurred < until for each in self._all_kept())
         return kept or (self._missed_since is not None and self._missed_since < until)
 
     def watermark(self, read_until: datetime) -> datetime:
         """From when another reader would have to go on: nothing that is kept lies before it."""
-        return min(
-            [read_until, *(each.occurred for events in self._kept.values() for each in events)]
-        )
+        return min([read_until, *(each.occurred for each in self._all_kept())])
+
+    def _all_kept(self) -> Iterable[E]:
+        return chain.from_iterable(self._kept.values())
 
 
 def span_of(moment: datetime) -> datetime:
     """Return the start of the span that holds the moment, in UTC."""
-    return datetime.fromtimestamp(
-        moment.timestamp() // SPAN.total_seconds() * SPAN.total_seconds(), UTC
-    )
+    seconds = SPAN.total_seconds()
+    return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
 
 
 def behind(
@@ -130,7 +129,5 @@ def behind(
 ) -> list[datetime]:
     """Return the spans with unread events, newest first; a span that is not over counts only while it is small."""
     more = (start for start, events in stored.items() if events > read.get(start, 0))
-    return sorted(
-        (each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL),
-        reverse=True,
-    )
+    due = (each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL)
+    return sorted(due, reverse=True)
