@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 from sqlalchemy import Connection
@@ -41,6 +41,7 @@ Usd = Annotated[
     Field(ge=0, le=MOST_USD),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": MOST_USD}),
 ]
+WHICH_BATCH = "provider_batch: say which batch at the provider it is, such as msgbatch_01ab"
 Consumer = Annotated[Line, Field(title="Consumer")]
 
 
@@ -116,9 +117,8 @@ class SetSplit(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         split = Split(self.workload, self.consumer or None, round(self.percent * 100))
-        return Done(
-            steering.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
-        )
+        said = steering.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
+        return Done(said)
 
 
 class EndSplit(PersonAction):
@@ -128,11 +128,8 @@ class EndSplit(PersonAction):
     """The consumer whose own split ends."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        return Done(
-            steering.inherit_split_by_hand(
-                connection, self.workload, self.consumer, who=self.who, why=self.why, now=now
-            )
-        )
+        whose, by = (self.workload, self.consumer), {"who": self.who, "why": self.why}
+        return Done(steering.inherit_split_by_hand(connection, *whose, **by, now=now))
 
 
 class BudgetAction(PersonAction):
@@ -161,9 +158,8 @@ class SetBudget(BudgetAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         of = (self.workload, self.consumer or None, Period(self.period))
-        wanted = Budget(
-            *of, self.zone or budgets.zone_of(connection, *of), self.soft_usd, self.hard_usd
-        )
+        zone = self.zone or budgets.zone_of(connection, *of)
+        wanted = Budget(*of, zone, self.soft_usd, self.hard_usd)
         return Done(budgets.put(connection, wanted, who=self.who, why=self.why, now=now))
 
 
@@ -171,10 +167,8 @@ class RemoveBudget(BudgetAction):
     """Remove a budget."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        period = Period(self.period)
-        return Done(
-            budgets.remove(connection, self.workload, self.consumer or None, period, now=now)
-        )
+        of = (self.workload, self.consumer or None, Period(self.period))
+        return Done(budgets.remove(connection, *of, now=now))
 
 
 class SetOverhead(PersonAction):
@@ -232,22 +226,14 @@ class DecideBatch(PersonAction):
     def perform(self, connection: Connection, now: datetime) -> Done:
         batch, whose = BatchId(self.batch), {"workload": self.workload, "now": now}
         if self.action == "adopt" and not self.provider_batch:
-            raise ActionRefused(
-                "provider_batch: say which batch at the provider it is, such as msgbatch_01ab"
-            )
+            raise ActionRefused(WHICH_BATCH)
         if not self.sure:
             at_stake = decisions.stakes(connection, batch, **whose)
             said = sentence(BatchDecision(self.action), at_stake)
             return Done(f"nothing was done yet: {said}. To do it, run this again and be sure")
-        match self.action:
-            case "adopt":
-                return Done(decisions.adopt(connection, batch, self.provider_batch, **whose))
-            case "resubmit":
-                decide = decisions.resubmit
-            case "give_up":
-                decide = decisions.give_up
-            case _:
-                assert_never(self.action)
+        if self.action == "adopt":
+            return Done(decisions.adopt(connection, batch, self.provider_batch, **whose))
+        decide = {"resubmit": decisions.resubmit, "give_up": decisions.give_up}[self.action]
         return Done(decide(connection, batch, who=self.who, why=self.why, **whose))
 
 
@@ -309,10 +295,8 @@ class Retry(PersonAction):
         retried = retries.retry(connection, self.workload, self.keys or None, now=now)
         left = sorted(set(self.keys) - set(retried))
         said = [f"{counted(len(retried), 'item')} will be tried again"]
-        said += [
-            f'"{key}" is not a failed item: see `lanes explain {self.workload} {key}`'
-            for key in left
-        ]
+        for key in left:
+            said.append(f'"{key}" is not a failed item: see `lanes explain {self.workload} {key}`')
         data = {"retried": retried, "not_failed": left}
         return Done("\n".join(said), data, whole=not left)
 
@@ -353,19 +337,16 @@ class Explain(ItemAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         found = story.records(connection, self.workload, self.key, now=now)
-        attempts = [
-            {**each, "error": remove_quotes(each["error"] or "")} for each in found.attempts
-        ]
-        found = replace(found, attempts=attempts)
-        rows = [
-            f"| {each.at:%Y-%m-%d %H:%M:%S} | {cell(each.what)} | {cell(each.detail)} |"
-            for each in happenings(found)
-        ]
+        unquoted = [{**of, "error": remove_quotes(of["error"] or "")} for of in found.attempts]
+        found = replace(found, attempts=unquoted)
+        table = "| When (UTC) | What | How |\n|---|---|---|"
+        for each in happenings(found):
+            table += f"\n| {each.at:%Y-%m-%d %H:%M:%S} | {cell(each.what)} | {cell(each.detail)} |"
         then = f"Next: {next_step(found, now)}"
         page = [
             f"# {cell(self.workload)} / {cell(self.key)}",
             f"**{found.item['state']}, {usd(found.item['cost_usd'])}.** {cell(then)}",
-            "\n".join(["| When (UTC) | What | How |", "|---|---|---|", *rows]),
+            table,
             *(cell(each) for each in shared_context(found)),
         ]
         return Done(then, page="\n\n".join(page), key=f"lanes-explain-{self.workload}")
@@ -384,16 +365,16 @@ class PreviewAction(ItemAction):
         told, _ = previewed(connection, version, conditions(connection, now), sent, now)
         route, why = told.route, cell(told.route.explanation)
         said = f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)})"
-        rows = [
-            f"| {lane_name(each.lane)} | {cell(each.model)} | {count(each.input_tokens)} | {count(each.output_tokens)} "
-            f"| {usd(each.usd)} |"
-            for each in told.lanes
-        ]
-        heads = "| Lane | Model | Input tokens | Output tokens | Price |\n|---|---|--:|--:|--:|"
+        table = "| Lane | Model | Input tokens | Output tokens | Price |\n|---|---|--:|--:|--:|"
+        for each in told.lanes:
+            tokens = f"{count(each.input_tokens)} | {count(each.output_tokens)}"
+            table += (
+                f"\n| {lane_name(each.lane)} | {cell(each.model)} | {tokens} | {usd(each.usd)} |"
+            )
         page = [
             f"# {cell(self.workload)} / {cell(self.key)}",
             f"**{said}**: {why}. All figures are estimates; nothing was sent.",
-            "\n".join([heads, *rows]),
+            table,
             *(f"Note: {cell(each)}" for each in told.notes),
         ]
         return Done(said, page="\n\n".join(page), key=f"lanes-preview-{self.workload}")

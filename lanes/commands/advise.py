@@ -19,6 +19,7 @@ from lanes.report.advice import in_console
 from lanes.store.advice.advice import asked
 
 NotNegative = validators.Number(gte=0, lte=1e12)
+Positive = validators.Number(gt=0, lte=1e12)
 
 
 @command
@@ -27,9 +28,7 @@ def advise(
     *,
     days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=365))] = 30,
     correction_usd: Annotated[float | None, Parameter(validator=NotNegative)] = None,
-    items_per_month: Annotated[
-        float | None, Parameter(validator=validators.Number(gt=0, lte=1e12))
-    ] = None,
+    items_per_month: Annotated[float | None, Parameter(validator=Positive)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend real-time, batch, hybrid or lambda for a workload, with every criterion and its evidence.
@@ -66,22 +65,20 @@ def as_data(advice: Advice) -> dict[str, Any]:
         }
     lanes = [{**asdict(each), "total_usd": each.total_usd} for each in advice.lanes]
     saved = advice.evidence.savings if advice.evidence else None
-    return _written(
-        {
-            **asdict(advice),
-            "lanes": lanes,
-            "rule_agrees": advice.rule.agrees,
-            "worked_out": worked_out,
-            "now": _plan(advice.now),
-            "plan": _plan(advice.plan),
-            "plans": [_plan(each) for each in advice.plans],
-            "sensitivities": [
-                {**asdict(each), "plan": _plan(each.plan)} for each in advice.sensitivities
-            ],
-            "intervals": asdict(spread(advice)),
-            "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
-        }
-    )
+    cases = [{**asdict(each), "plan": _plan(each.plan)} for each in advice.sensitivities]
+    data = {
+        **asdict(advice),
+        "lanes": lanes,
+        "rule_agrees": advice.rule.agrees,
+        "worked_out": worked_out,
+        "now": _plan(advice.now),
+        "plan": _plan(advice.plan),
+        "plans": [_plan(each) for each in advice.plans],
+        "sensitivities": cases,
+        "intervals": asdict(spread(advice)),
+        "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
+    }
+    return _written(data)
 
 
 def _plan(plan: Plan | None) -> dict[str, Any] | None:

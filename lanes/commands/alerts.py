@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import command, print_json, print_table, transaction
+from lanes.commands.running import command, print_json, print_table, tell, transaction
 from lanes.errors import SetupError
 from lanes.promises.incident import Incident, IncidentState, in_words
 from lanes.report.table import LONGEST, Table, label, phrase
@@ -90,22 +90,14 @@ def _test(now: datetime, as_json: bool) -> None:
         place = slack.post(trial(now, ui_url=_ui_url(settings)))
     except DeliveryError as problem:
         raise SetupError(f"the test message did not arrive: {problem}") from problem
-    if as_json:
-        print_json({"sent": True, "channel": place.channel, "ts": place.ts})
-    elif slack.edits:
-        print(f"the test message stands in {place.channel}; alerts there are edited in place")
-    else:
-        print(
-            "the webhook took the test message; an alert is one message when it opens and one when it ends"
-        )
+    said = "the webhook took the test message; an alert is one message when it opens and one when it ends"
+    if slack.edits:
+        said = f"the test message stands in {place.channel}; alerts there are edited in place"
+    tell(said, {"sent": True, "channel": place.channel, "ts": place.ts}, as_json=as_json)
 
 
 def _ui_url(settings: Settings) -> str:
-    info = stand_info(settings)
-    if info is not None:
+    if (info := stand_info(settings)) is not None:
         return info.ui_url
-    return (
-        (settings.prefect_api_url or "http://127.0.0.1:4200/api")
-        .removesuffix("/")
-        .removesuffix("/api")
-    )
+    api_url = settings.prefect_api_url or "http://127.0.0.1:4200/api"
+    return api_url.removesuffix("/").removesuffix("/api")

@@ -20,6 +20,9 @@ from lanes.store.settling import decisions
 from lanes.text import plain
 from lanes.units import MISSING, clock, count, usd
 
+SAID_BEFORE = (
+    "`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it."
+)
 OpenBatch = tuple[Stakes, datetime, str | None]  # when it was intended, and its note
 
 
@@ -34,9 +37,7 @@ def batches(*, as_json: AsJson = False) -> None:
         print("No batch is open.")
     else:
         print_table(_table(found, now), width=140)
-        print(
-            "`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it."
-        )
+        print(SAID_BEFORE)
 
 
 def _table(found: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
@@ -103,15 +104,14 @@ def give_up(
 
 
 def _decide(
-    decision: BatchDecision, batch: int, do: Callable[..., str], yes: bool, as_json: bool
+    to: BatchDecision, batch: int, do: Callable[..., str], yes: bool, as_json: bool
 ) -> None:
     with transaction() as (connection, now):
         at_stake = decisions.stakes(connection, BatchId(batch), now=now)
-        said = do(connection, BatchId(batch), now=now) if yes else sentence(decision, at_stake)
-    data = {**asdict(at_stake), "decision": decision, "done": yes, "said": said}
-    tell(
-        said if yes else f"{said}.\nNothing was changed; add --yes to do it.", data, as_json=as_json
-    )
+        said = do(connection, BatchId(batch), now=now) if yes else sentence(to, at_stake)
+    data = {**asdict(at_stake), "decision": to, "done": yes, "said": said}
+    told = said if yes else f"{said}.\nNothing was changed; add --yes to do it."
+    tell(told, data, as_json=as_json)
 
 
 @command

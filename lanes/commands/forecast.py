@@ -5,6 +5,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
+from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.options import AsJson, Columns
@@ -22,8 +24,10 @@ from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import BadLine, FileLine, Layout, read_lines
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.json_data import characters
-from lanes.report import forecast as report
-from lanes.routing.forecast import Forecast, LaneConditions, forecast
+from lanes.report.summary import lane_name, reason_name
+from lanes.report.table import Table, figure, in_terminal, label, phrase
+from lanes.routing.forecast import FilePlan, Forecast, LaneConditions, forecast
+from lanes.routing.prospect import percent
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.doors import history
@@ -32,12 +36,20 @@ from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
-from lanes.units import counted
+from lanes.text import plain
+from lanes.units import MISSING, count, counted, seconds, share, usd
+from lanes.words import Lane
 from lanes.workload.version import Version
 from lanes.workload.window import zone_of
 
 Show = Callable[[Forecast, ZoneInfo], RenderableType]
 SHOWN = 20  # bad lines
+ANSWERED = "real time after what already waits; a batch with the workload's `confidence`"
+BY = "real time after what already waits; a batch with this probability"
+FROM_WHEN = (
+    f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment."
+)
+HOW_MANY = f"With --with: the largest number of items, the newest first; {MOST:,} by default."
 AT_ONCE = 500  # lines whose history is looked for by one statement
 
 
@@ -74,7 +86,7 @@ def quote(
 
     Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
-    return _look(file, workload, columns, report.costs, as_json, due)
+    return _look(file, workload, columns, costs, as_json, due)
 
 
 @command
@@ -83,18 +95,8 @@ def dry_run(
     *,
     workload: str | None = None,
     with_: Path | None = None,
-    since: Annotated[
-        str | None,
-        Parameter(
-            help=f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment."
-        ),
-    ] = None,
-    most: Annotated[
-        int | None,
-        Parameter(
-            help=f"With --with: the largest number of items, the newest first; {MOST:,} by default."
-        ),
-    ] = None,
+    since: Annotated[str | None, Parameter(help=FROM_WHEN)] = None,
+    most: Annotated[int | None, Parameter(help=HOW_MANY)] = None,
     columns: Columns = Columns(),  # noqa: B008
     as_json: AsJson = False,
 ) -> int:
@@ -117,23 +119,17 @@ def dry_run(
     of_traffic = _given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
-            raise WrongUsage(
-                f"{of_lines}: that is about the lines of a file, and --with looks at what came"
-            )
-        try_definition(
-            with_,
-            workload,
-            since=SINCE if since is None else since,
-            most=MOST if most is None else most,
-            as_json=as_json,
-        )
+            said = "that is about the lines of a file, and --with looks at what came"
+            raise WrongUsage(f"{of_lines}: {said}")
+        began, limit = SINCE if since is None else since, MOST if most is None else most
+        try_definition(with_, workload, since=began, most=limit, as_json=as_json)
         return 0
     if file is None or workload is None or with_ is not None:
         wanted = "FILE with --workload W, for a file; or --with DEFINITION, for what came"
         raise WrongUsage(f"say what to look at: {wanted}")
     if of_traffic:
         raise WrongUsage(f"{of_traffic}: that is about what came, and belongs to --with")
-    return _look(file, workload, columns, report.routes, as_json, Due())
+    return _look(file, workload, columns, routes, as_json, Due())
 
 
 def _given(options: Mapping[str, object]) -> str:
@@ -175,7 +171,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
         if found.items:
             console = screen(110, highlight=False)
             console.print(show(found, zone))
-            if show is report.costs:
+            if show is costs:
                 console.print(f"K{kept.said[1:]}.")
         for each in found.bad[:SHOWN]:
             print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
@@ -202,9 +198,8 @@ def _with_history(
             if isinstance(each, FileLine) and (entity := each.submission.entity) is not None
         }
         with pool.begin() as connection:
-            stored = history.lengths_before(
-                connection, version.workload, list(asking.values()), most
-            )
+            places = list(asking.values())
+            stored = history.lengths_before(connection, version.workload, places, most)
         for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
             line, of_file = part[place], told.setdefault(entity, [])
             assert isinstance(line, FileLine)
@@ -217,8 +212,77 @@ def _with_history(
 
 
 def _data(found: Forecast) -> dict[str, Any]:
-    routes = [
-        {"lane": lane, "reason": reason, "items": number}
-        for (lane, reason), number in sorted(found.routes.items())
-    ]
-    return {**asdict(found), "routes": routes}
+    routes = sorted(found.routes.items())
+    told = [{"lane": way[0], "reason": way[1], "items": number} for way, number in routes]
+    return {**asdict(found), "routes": told}
+
+
+def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
+    """Show each way to answer all items, and how they would be routed: calls, cost, and when they are done."""
+    done, meaning = "Answered", ANSWERED
+    if found.by is not None:
+        done, meaning = f"By {_local(found.by, zone)}", BY
+    # None: as routed now
+    table = Table[FilePlan | None](
+        f"{_whose(found)}: estimates in USD",
+        [*found.plans, None],
+        label("", lambda plan: "As routed now" if plan is None else _name(plan)),
+        figure("Calls", "to the provider", lambda plan: count(plan.calls) if plan else ""),
+        figure("Cost", "at the current pack sizes and cache hits", lambda of: usd(_usd(of, found))),
+        figure("Per 1,000", "items", lambda plan: _each(_usd(plan, found), found)),
+        phrase(done, meaning, lambda plan: _done(plan, zone) if plan else ""),
+    )
+    legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
+    notes = (Text(each, "yellow") for each in found.notes)
+    return Group(in_terminal(table, below=legend), *notes)
+
+
+def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
+    """Show where the items would go if they arrived now, with each reason, its share and an example."""
+    ways = found.routes
+
+    def example(way: tuple[Lane, str]) -> str:
+        one = next((each for each in found.examples if (each.lane, each.reason) == way), None)
+        return f"{one.place}: {one.explanation}" if one else MISSING
+
+    table = Table(
+        f"{_whose(found)}, if they arrived now",
+        sorted(ways, key=lambda way: -ways[way]),
+        label("Lane", lambda way: lane_name(way[0])),
+        label("Reason", lambda way: reason_name(way[1])),
+        figure("Items", "that would go there", lambda way: count(ways[way])),
+        figure("Share", "of the items of the file", lambda way: share(ways[way] / found.items)),
+        label("For example", example),
+    )
+    return in_terminal(table, below=table.legend)
+
+
+def _whose(found: Forecast) -> str:
+    return f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}"
+
+
+def _usd(plan: FilePlan | None, found: Forecast) -> Decimal:
+    return found.as_routed_usd if plan is None else plan.usd
+
+
+def _name(plan: FilePlan) -> str:
+    name = "All real-time" if plan.lane is Lane.REALTIME else "All batch"
+    return f"{name}, each alone" if plan.pack == 1 else f"{name}, {plan.pack} a call"
+
+
+def _each(amount: Decimal, found: Forecast) -> str:
+    return usd(amount / found.items * 1000) if found.items else MISSING
+
+
+def _done(plan: FilePlan, zone: ZoneInfo) -> str:
+    """Return when the items of a plan are answered, or with which probability by the due time."""
+    if plan.lane is Lane.REALTIME:
+        return MISSING if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"
+    if plan.probability is not None:
+        return f"{percent(plan.probability)} chance"
+    return MISSING if plan.back_at is None else f"back by {_local(plan.back_at, zone)}"
+
+
+def _local(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"

@@ -47,8 +47,10 @@ def init(
         key: The column that names the item, if not as guessed.
     """
     if not NAME.fullmatch(name):
+        near = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:63].rstrip("-")
+        begins = f"begins with a letter; for example {near or 'comments'}"
         raise WrongUsage(
-            f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", {_instead(name)}'
+            f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", and {begins}'
         )
     proposal, seen, draft = None, list[str](), None
     try:
@@ -64,10 +66,10 @@ def init(
     put((draft or blank(name)).text(), out, force=force)
     then = next_commands(name, str(out), from_ and str(from_), proposal)
     if as_json:
-        names = ("field", "label", "key", "occurred_at")
-        columns = (
-            {each: getattr(proposal, each) for each in names} if proposal else {"field": "text"}
-        )
+        columns: dict[str, object] = {"field": "text"}
+        if proposal:
+            names = ("field", "label", "key", "occurred_at")
+            columns = {each: getattr(proposal, each) for each in names}
         commands = [command for command, _ in then]
         print_json({"workload": name, "file": str(out), **columns, "next": commands})
         return
@@ -96,10 +98,8 @@ def _looked_at(file: Path, layout: Layout) -> Sample:
         )
     _check_columns(file, sample, layout)
     if sample.bad:
-        print(
-            f"{counted(len(sample.bad), 'line')} cannot be read, and `lanes submit` will refuse them:",
-            file=sys.stderr,
-        )
+        bad = counted(len(sample.bad), "line")
+        print(f"{bad} cannot be read, and `lanes submit` will refuse them:", file=sys.stderr)
         for number, why in sample.bad[:SHOWN]:
             print(f"  {file.name}:{number}: {why}", file=sys.stderr)
     return sample
@@ -108,14 +108,12 @@ def _looked_at(file: Path, layout: Layout) -> Sample:
 def _check_columns(file: Path, sample: Sample, layout: Layout) -> None:
     named = [each for each in (layout.field, layout.label, layout.key) if each is not None]
     if named and sample.events:
-        raise ValueError(
-            f'each line of "{file.name}" is an event\'s payload with its own key and label: name no columns'
-        )
+        own = "an event's payload with its own key and label"
+        raise ValueError(f'each line of "{file.name}" is {own}: name no columns')
     for column in named:
         if column not in sample.columns:
-            raise ValueError(
-                f'"{file.name}" has no field "{column}"; it has {", ".join(sample.columns)}'
-            )
+            names = ", ".join(sample.columns)
+            raise ValueError(f'"{file.name}" has no field "{column}"; it has {names}')
 
 
 def _check_separator(file: Path) -> None:
@@ -124,9 +122,8 @@ def _check_separator(file: Path) -> None:
     separator = max(";\t|", key=header.count)
     if "," not in header and separator in header:
         named = {"\t": "tabs"}.get(separator, f'"{separator}"')
-        raise ValueError(
-            f'the columns of "{file.name}" are separated by {named}: save it with commas, as CSV (UTF-8)'
-        )
+        said = f'the columns of "{file.name}" are separated by {named}'
+        raise ValueError(f"{said}: save it with commas, as CSV (UTF-8)")
 
 
 def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
@@ -134,13 +131,5 @@ def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft
     try:
         return from_columns(name, sample, proposal, file=file.name)
     except SpecInvalid as invalid:
-        why = "; ".join(invalid.problems)
-        raise ValueError(
-            f'no workload can be made of "{file.name}" ({why}): try `lanes init {name}`'
-        ) from None
-
-
-def _instead(name: str) -> str:
-    """Return what the name could be."""
-    near = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:63].rstrip("-")
-    return f"and begins with a letter; for example {near or 'comments'}"
+        why = f'no workload can be made of "{file.name}" ({"; ".join(invalid.problems)})'
+        raise ValueError(f"{why}: try `lanes init {name}`") from None

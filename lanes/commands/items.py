@@ -1,22 +1,78 @@
-"""The commands about single items: explain, retry, cancel, forget."""
+"""The commands about items: submit a file of them; explain, retry, cancel or forget one."""
 
+import sys
+from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 
+from rich.markup import escape
+from rich.progress import Progress
+from sqlalchemy import Engine
+
+from lanes.commands import running
 from lanes.commands.actions import Cancel, Forget, Retry
-from lanes.commands.options import NONE_GIVEN, AsJson, Why
-from lanes.commands.running import (
-    WrongUsage,
-    command,
-    perform,
-    print_json,
-    print_table,
-    transaction,
-)
+from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
+from lanes.commands.running import WrongUsage, command, perform, transaction
+from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.report.table import Table, label
 from lanes.settling.story import happenings, next_step, shared_context
+from lanes.stand.console import Console
+from lanes.store.database import clock
+from lanes.store.doors.items import admit_file
 from lanes.store.settling import story
 from lanes.text import plain
 from lanes.units import usd
+
+SHOWN = 20  # bad lines
+
+
+@command
+def submit(
+    file: Path,
+    *,
+    workload: str,
+    columns: Columns = Columns(),  # noqa: B008
+    as_json: AsJson = False,
+) -> int:
+    """Submit every line of a JSONL or CSV file as an item.
+
+    A line is an event's payload ({"key", "payload", "due_at", ...}), or with --field a row whose column holds the
+    text. A bad line is reported with its number and kept in lanes.rejected_log; the others are admitted.
+    Exit code 0 all admitted, 1 some refused, 2 the file cannot be read at all.
+    """
+    running.check_file(file)
+    with running.database() as pool:
+        try:
+            outcomes, bad = _admitted(pool, file, workload, columns)
+        except ValueError as error:
+            raise WrongUsage(error) from error
+    if as_json:
+        lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
+        running.print_json({"outcomes": outcomes, "refused": lines})
+    else:
+        told = (f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+        print(", ".join(told) or "no lines")
+        for each in bad[:SHOWN]:
+            print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
+        if len(bad) > SHOWN:
+            print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _admitted(
+    pool: Engine, file: Path, workload: str, layout: Layout
+) -> tuple[Counter[str], list[BadLine]]:
+    outcomes: Counter[str] = Counter()
+    bad: list[BadLine] = []
+    with pool.begin() as connection:
+        now = clock(connection)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(escape(file.name), total=count_lines(file))
+        for admitted in admit_file(pool, file, workload, layout, now=now):
+            outcomes += admitted.outcomes
+            bad += admitted.bad
+            bars.update(bar, completed=sum(outcomes.values()))
+    return outcomes, bad
 
 
 @command
@@ -30,7 +86,9 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
     told, then, shared = happenings(found), next_step(found, now), shared_context(found)
     if as_json:
         happened = [asdict(each) for each in told]
-        print_json({"item": found.item, "happenings": happened, "next": then, "cache": shared})
+        running.print_json(
+            {"item": found.item, "happenings": happened, "next": then, "cache": shared}
+        )
         return
     table = Table(
         f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}",
@@ -39,7 +97,7 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> None:
         label("What", lambda of: of.what),
         label("How", lambda of: of.detail),
     )
-    print_table(table, width=120)
+    running.print_table(table, width=120)
     print(f"Next: {plain(then, most=400)}")
     for each in shared:
         print(f"Cache: {plain(each, most=400)}")

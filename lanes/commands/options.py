@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -89,8 +89,7 @@ def since(text: str, now: datetime, option: str = "") -> datetime:
     try:
         if span := SPAN.fullmatch(text.strip()):
             return now - _length(span)
-        moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        return _read(text.strip(), UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         raise WrongUsage(
             f'{option}"{text}" is no moment: write a span such as 30m, 2h or 1d, or a moment such as 2026-12-24 or '
@@ -113,27 +112,26 @@ def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
             f'"{text}" is no moment: write a time of day such as 06:00, a span such as 8h, or a moment such as 2026-12-24T06:00'
         ) from None
     if moment <= now:
-        raise WrongUsage(
-            f'"{text}" has passed: it was {moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})'
-        )
+        was = f"{moment.astimezone(zone):%Y-%m-%d %H:%M} ({zone.key})"
+        raise WrongUsage(f'"{text}" has passed: it was {was}')
     return moment
 
 
 def _coming(wanted: str, now: datetime, zone: ZoneInfo) -> datetime:
     if TIME_OF_DAY.fullmatch(wanted):
         today = now.astimezone(zone).date()
+        hour = time.fromisoformat(wanted)
         days = (today + timedelta(days=ahead) for ahead in (0, 1, 2))
-        moments = (
-            datetime.combine(day, time.fromisoformat(wanted), zone).astimezone(now.tzinfo)
-            for day in days
-        )
+        moments = (datetime.combine(day, hour, zone).astimezone(now.tzinfo) for day in days)
         return next(each for each in moments if each > now)
     if span := SPAN.fullmatch(wanted):
         return now + _length(span)
-    moment = datetime.fromisoformat(wanted)
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).astimezone(
-        now.tzinfo
-    )
+    return _read(wanted, zone).astimezone(now.tzinfo)
+
+
+def _read(moment: str, zone: tzinfo) -> datetime:
+    read = datetime.fromisoformat(moment)
+    return read if read.tzinfo is not None else read.replace(tzinfo=zone)
 
 
 def _length(span: re.Match[str]) -> timedelta:

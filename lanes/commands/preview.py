@@ -13,16 +13,9 @@ from cyclopts import Parameter, validators
 from rich.text import Text
 from sqlalchemy import Connection, text
 
+from lanes.commands import running
 from lanes.commands.options import AsJson, Columns
-from lanes.commands.running import (
-    WrongUsage,
-    check_file,
-    command,
-    print_json,
-    print_table,
-    screen,
-    transaction,
-)
+from lanes.commands.running import WrongUsage, check_file, command, transaction
 from lanes.doors.filedoor import LONGEST_LINE, BadLine, FileLine, Layout, read_item, read_lines
 from lanes.doors.item import Submission
 from lanes.errors import Refused, SetupError, SpecInvalid, UnknownWorkload
@@ -77,9 +70,8 @@ def preview(
         try:
             found = _item(item, version.workload, columns, line, now)
             sent = found.submission
-            if said := items.schema_refusal(
-                connection, version.workload, version.spec.input_schema, sent.payload
-            ):
+            name, schema = version.workload, version.spec.input_schema
+            if said := items.schema_refusal(connection, name, schema, sent.payload):
                 raise Refused("schema_mismatch", said)
         except Refused as refusal:
             raise SetupError(f"{plain(item)}: {refusal}") from refusal
@@ -87,7 +79,7 @@ def preview(
             raise WrongUsage(error) from error
         told, payload = previewed(connection, version, lanes, sent, now)
     if as_json:
-        print_json(_data(version, found, payload, told))
+        running.print_json(_data(version, found, payload, told))
     else:
         _print(version, found, told)
 
@@ -109,9 +101,8 @@ def _definition(
     if file is None:
         version = workloads.current(connection, name)
         if version is None:
-            raise UnknownWorkload(
-                f'workload "{name}" has no published version; a workload file is named by its path'
-            )
+            said = f'workload "{name}" has no published version'
+            raise UnknownWorkload(f"{said}; a workload file is named by its path")
         return version, lanes
     wanted = workload_file.read(workload_file.bytes_of(file), file=str(file))
     made = Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec))
@@ -135,9 +126,8 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
     if file == STDIN or file.suffix.lower() == ".json":
         with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
             said = opened.read(LONGEST_LINE + 1)
-        return read_item(
-            said, workload, layout, place=f"{'stdin' if file == STDIN else file.name}:1", now=now
-        )
+        place = f"{'stdin' if file == STDIN else file.name}:1"
+        return read_item(said, workload, layout, place=place, now=now)
     for each in read_lines(file, workload, layout, now=now):
         place = each.place if isinstance(each, BadLine) else each.submission.place
         if line is not None and place != f"{file.name}:{line}":
@@ -145,9 +135,8 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
         if isinstance(each, BadLine):
             raise Refused(each.reason, f"line {place.rpartition(':')[2]}: {each.detail}")
         return each
-    raise WrongUsage(
-        f'"{file.name}" has no item' + (f" that begins in line {line}" if line else "")
-    )
+    which = f" that begins in line {line}" if line else ""
+    raise WrongUsage(f'"{file.name}" has no item{which}')
 
 
 def previewed(
@@ -179,25 +168,18 @@ def previewed(
             now=now,
         )
     except LookupError as unpriced:
-        raise SetupError(
-            f'the item cannot be priced: {unpriced}; correct the model of "{version.workload}"'
-        ) from None
+        said = f"the item cannot be priced: {unpriced}"
+        raise SetupError(f'{said}; correct the model of "{version.workload}"') from None
     return told, payload
 
 
 def _print(version: Version, found: FileLine, told: ItemPreview) -> None:
-    console = screen(110, highlight=False, soft_wrap=True)
+    console = running.screen(110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
-    console.print(
-        Text(
-            f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}. Nothing is sent."
-        )
-    )
-    route = told.route
-    why = plain(route.explanation, most=300)
-    console.print(
-        Text(f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)}): {why}")
-    )
+    item = f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}"
+    console.print(Text(f"{item}. Nothing is sent."))
+    where = f"{lane_name(told.route.lane)} ({reason_name(told.route.reason)})"
+    console.print(Text(f"It would go to {where}: {plain(told.route.explanation, most=300)}"))
     figures: list[tuple[str, Callable[[Asked], str]]] = [
         ("Model", lambda of: of.model),
         ("Input tokens", lambda of: f"about {count(of.input_tokens)}"),
@@ -212,15 +194,13 @@ def _print(version: Version, found: FileLine, told: ItemPreview) -> None:
         label(lane_name(realtime.lane), lambda of: of[1](realtime)),
         label(lane_name(batch.lane), lambda of: of[1](batch)),
     )
-    print_table(estimates, width=110)
+    running.print_table(estimates, width=110)
     for note in told.notes:
         console.print(Text(f"Note: {note}"))
     print(f"\nThe {lane_name(realtime.lane)} request:\n{_pretty(realtime.request)}")
-    same = batch.request == realtime.request
-    print(
-        f"\nThe {lane_name(batch.lane)} request"
-        + (" is the same." if same else f":\n{_pretty(batch.request)}")
-    )
+    is_same = batch.request == realtime.request
+    then = " is the same." if is_same else f":\n{_pretty(batch.request)}"
+    print(f"\nThe {lane_name(batch.lane)} request{then}")
 
 
 def _pretty(request: dict[str, Any]) -> str:

@@ -1,10 +1,12 @@
 """`lanes publish` and `lanes export`: a workload from a file and back, which is the same definition as its block."""
 
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from lanes.commands.options import AsJson, Overwrite
 from lanes.commands.running import command, database, print_json, put, read_definition, screen
 from lanes.errors import SetupError, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
-from lanes.report import definition
 from lanes.routing.route import rule_faults
 from lanes.settings import Settings
 from lanes.stand.editor import Editor
@@ -27,22 +28,17 @@ from lanes.store.routing import traffic
 from lanes.store.workload import workloads
 from lanes.text import plain
 from lanes.units import counted
-from lanes.workload.definition import (
-    BlockState,
-    Comparison,
-    Edit,
-    EditOutcome,
-    EditReply,
-    beyond_defaults,
-    compare,
-    parse,
-)
+from lanes.workload import definition as definitions
+from lanes.workload.definition import BlockState, Comparison, Edit, EditOutcome
 from lanes.workload.definition_file import NamedSpec, written
 from lanes.workload.version import NAME, Spec, Version
 
+Standing = Version | SpecInvalid | None  # the version in force, or why it cannot be read
 NOTHING_DIFFERS = "nothing_differs"
 RULES = ("urgent_when", "batch_when")
 TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
+LONGEST_VALUE = 160  # characters of a value that differs
+MOST_LINES = 40  # of one field that differs
 TRIED_OF = timedelta(days=30)
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
@@ -67,7 +63,7 @@ def publish(file: Path, *, yes: bool = False, force: bool = False, as_json: AsJs
         editor = Editor(Settings.read())
         seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
         version = stands if isinstance(stands, Version) else None
-        found = compare(wanted.name, wanted.spec, version, seen)
+        found = definitions.compare(wanted.name, wanted.spec, version, seen)
         if not as_json:
             console = screen(140, highlight=False, soft_wrap=True)
             console.print(*_shown(wanted, found, stands), sep="\n")
@@ -80,9 +76,8 @@ def publish(file: Path, *, yes: bool = False, force: bool = False, as_json: AsJs
     if as_json:
         print_json({**_data(wanted, found, outcome, number), "faults": faults})
     elif outcome == EditOutcome.PUBLISHED:
-        print(
-            f"{wanted.name}: version {number} is in force; its batches depart {_hours(wanted.spec)}"
-        )
+        hours = _hours(wanted.spec)
+        print(f"{wanted.name}: version {number} is in force; its batches depart {hours}")
     return 0 if outcome in (EditOutcome.PUBLISHED, NOTHING_DIFFERS) else 1
 
 
@@ -136,30 +131,24 @@ def _tried(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
     for seen in traffic.received_since(pool, wanted.name, since=since, most=TRIED, read=True):
         items_tried += len(seen.items)
         for item in seen.items if tries_rules else ():
-            rules += [
-                f'"{item.key}": {fault}'
-                for fault in rule_faults(item, version, now=item.received_at)[:1]
-            ]
+            faults = rule_faults(item, version, now=item.received_at)
+            rules += [f'"{item.key}": {fault}' for fault in faults[:1]]
         with pool.begin() as connection:
             for item in seen.items if tries_schema else ():
-                said = items.schema_refusal(
-                    connection, wanted.name, wanted.spec.input_schema, item.payload
-                )
+                of_schema = (wanted.name, wanted.spec.input_schema)
+                said = items.schema_refusal(connection, *of_schema, item.payload)
                 schema += [f'"{item.key}": {said}'] if said else []
-    tried = counted(items_tried, "item")
-    told = list[str]()
+    newest, told = f"of the newest {counted(items_tried, 'item')}", list[str]()
     if rules:
-        told.append(
-            f"a rule cannot be evaluated for {len(rules)} of the newest {tried}, first for {plain(rules[0], most=300)}"
-        )
+        first = plain(rules[0], most=300)
+        told.append(f"a rule cannot be evaluated for {len(rules)} {newest}, first for {first}")
     if schema:
-        told.append(
-            f"input_schema would refuse {len(schema)} of the newest {tried}, first {plain(schema[0], most=300)}"
-        )
+        first = plain(schema[0], most=300)
+        told.append(f"input_schema would refuse {len(schema)} {newest}, first {first}")
     return told
 
 
-def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
+def _standing(pool: Engine, name: str) -> Standing:
     """Return the version in force, or why it cannot be read."""
     with pool.begin() as connection:
         try:
@@ -168,35 +157,80 @@ def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
             return unreadable
 
 
-def _shown(
-    wanted: NamedSpec, found: Comparison, stands: Version | SpecInvalid | None
-) -> list[Text]:
+def _shown(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]:
     """Return what publishing would change, before it is done."""
     name, told = wanted.name, list[Text]()
     if found.in_force is None:
         title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
-        told += [Text(title), *definition.lines(beyond_defaults(wanted.spec))]
+        told += [Text(title), *difference_lines(definitions.beyond_defaults(wanted.spec))]
     else:
         number = len(found.changed)
         differ = f"{number} fields differ" if number > 1 else "1 field differs"
         version = f"version {found.in_force.number}, which is in force"
         told += [Text(f"{name}: {differ if number else 'nothing differs'} from {version}")]
-        told += [*definition.lines(found.changed)]
+        told += [*difference_lines(found.changed)]
     if any(each.field == "split_percent" for each in found.changed):
         told += [Text(SPLIT_STAYS, "yellow")]
     match found.block:
         case BlockState.INVALID:
-            why = "; ".join(found.problems)
-            said = f"its block in Prefect is not valid, and is replaced: {why}"
+            said = (
+                f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}"
+            )
             told += [Text(said, "yellow")]
         case BlockState.EDITED:
             said = "its block in Prefect says something else that is not in force, and is replaced:"
-            told += [Text(said, "yellow"), *definition.lines(found.overwritten)]
+            told += [Text(said, "yellow"), *difference_lines(found.overwritten)]
         case BlockState.MISSING if found.in_force is not None:
             told += [Text("it has no block in Prefect; one is made", "yellow")]
         case _:
             pass
     return told
+
+
+def difference_lines(found: Sequence[definitions.FieldDifference]) -> Iterator[Text]:
+    """Each field with what it said and says: a text by its lines, a list by what came and went."""
+    for each in found:
+        parts = [*_difference(each.before, each.after)]
+        if len(parts) == 1:
+            yield Text.assemble("  ", (plain(each.field), "bold"), ": ", parts[0])
+            continue
+        yield Text.assemble("  ", (plain(each.field), "bold"), ":")
+        yield from (Text.assemble("    ", part) for part in parts[:MOST_LINES])
+        if len(parts) > MOST_LINES:
+            yield Text(f"    ... and {counted(len(parts) - MOST_LINES, 'line')} more", "dim")
+
+
+def _difference(before: Any, after: Any) -> Iterator[Text]:
+    if isinstance(before, str) and isinstance(after, str) and "\n" in before + after:
+        for line in [*unified_diff(before.splitlines(), after.splitlines(), n=1, lineterm="")][2:]:
+            yield Text("...", "dim") if line.startswith("@@") else _line(line[:1], line[1:])
+        if before.splitlines() == after.splitlines():
+            yield Text("the end of a line")
+    elif isinstance(before, list) and isinstance(after, list):
+        went = [each for each in before if each not in after]
+        came = [each for each in after if each not in before]
+        yield from (_line("-", _value(each)) for each in went)
+        yield from (_line("+", _value(each)) for each in came)
+        if not went and not came:
+            yield Text(f"{_value(before)} -> {_value(after)}")
+    elif before is definitions.ABSENT:
+        yield _line("+", _value(after))
+    elif after is definitions.ABSENT:
+        yield _line("-", _value(before))
+    else:
+        yield Text(f"{_value(before)} -> {_value(after)}")
+
+
+def _line(sign: str, text: str) -> Text:
+    return Text(
+        f"{sign} {plain(text, most=LONGEST_VALUE)}", {"-": "red", "+": "green"}.get(sign, "dim")
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and "\n" in value.strip():
+        return f"{plain(value, most=80)} ({counted(len(value.splitlines()), 'line')})"
+    return plain(json.dumps(value, ensure_ascii=False), most=LONGEST_VALUE)
 
 
 def _agreed() -> bool:
@@ -206,7 +240,7 @@ def _agreed() -> bool:
     return False
 
 
-def _said(name: str, told: EditReply) -> str | None:
+def _said(name: str, told: definitions.EditReply) -> str | None:
     """Return what a person has to know of how it ended; None when all is well."""
     why = f" ({told.detail})" if told.detail else ""
     match told.outcome:
@@ -223,7 +257,7 @@ def _said(name: str, told: EditReply) -> str | None:
 
 
 def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:
-    changed = beyond_defaults(wanted.spec) if found.in_force is None else found.changed
+    changed = definitions.beyond_defaults(wanted.spec) if found.in_force is None else found.changed
     return {
         "workload": wanted.name,
         "outcome": outcome,
@@ -282,25 +316,19 @@ def _in_force(pool: Engine, name: str) -> Spec:
         seen = None
     if version is None:
         more = (
-            "; its block says something that is not in force: see --block"
-            if seen is not None
-            else ""
+            "" if seen is None else "; its block says something that is not in force: see --block"
         )
         raise UnknownWorkload(f'workload "{name}" has no published version{more}')
-    found = compare(name, version.spec, version, seen)
+    found = definitions.compare(name, version.spec, version, seen)
     if found.block is BlockState.SAME and seen is not None:
         return version.spec.model_copy(update={"output_schema": seen["output_schema"]})
     if found.block is BlockState.EDITED:
         fields = ", ".join(each.field for each in found.overwritten)
-        print(
-            f"its block says something else that is not in force ({fields}): --block writes that",
-            file=sys.stderr,
-        )
+        said = f"its block says something else that is not in force ({fields}): --block writes that"
+        print(said, file=sys.stderr)
     if found.block is BlockState.INVALID:
-        print(
-            f"its block is not valid and so not in force: {'; '.join(found.problems)}",
-            file=sys.stderr,
-        )
+        problems = "; ".join(found.problems)
+        print(f"its block is not valid and so not in force: {problems}", file=sys.stderr)
     return version.spec
 
 
@@ -308,4 +336,4 @@ def _of_block(name: str) -> Spec:
     seen = Editor(Settings.read()).read(name)
     if seen is None:
         raise UnknownWorkload(f'Prefect has no block "{name}" of type Lanes workload')
-    return parse(name, seen)
+    return definitions.parse(name, seen)

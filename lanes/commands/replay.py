@@ -68,19 +68,17 @@ def replay(
             now = clock(connection)
             if preview:
                 seen = replays.preview(connection, workload, **which, now=now)
-                said = (
-                    f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with "
-                    f"version {seen.version}, about {usd(seen.batch_usd)} on the batch lane"
-                )
+                where = f"at positions {seen.from_position} to {seen.to_position}"
+                price = f"about {usd(seen.batch_usd)} on the batch lane"
+                said = f"{counted(seen.items, 'item')} {where} with version {seen.version}, {price}"
                 tell(said, asdict(seen), as_json=as_json)
                 return
             who = getpass.getuser()
             begun = replays.begin(connection, workload, **which, by=Signature(who, why, now))
         whole = _read_whole(pool, begun)
     asked = depart and _ask_to_depart(workload)
-    said = (
-        f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"
-    )
+    items = counted(whole.items, "item")
+    said = f"{whole.name}: {items} will be answered by version {whole.version}"
     said += "; its batches leave now" if asked else "; the deployment `depart` sends them off-peak"
     tell(said, {**asdict(whole), "departure_asked": asked}, as_json=as_json)
 

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from rich.markup import escape
 from sqlalchemy import Engine
@@ -25,8 +25,6 @@ from lanes.words import ItemState
 SHOWN = 50  # items of the table
 POLL_S = 0.5
 OUTAGE_S = 60.0  # how long a database that is away is waited for while following
-
-Write = Callable[[Sequence[Listed]], None]
 
 
 @command
@@ -69,8 +67,9 @@ def results(
     """
     states = _states(state or [], follow)
     _check_form(csv, jsonl, as_json, follow)
-    if follow:
-        _listen_to_signals()
+    for each in (signal.SIGINT, signal.SIGTERM) if follow else ():
+        # both end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C
+        signal.signal(each, signal.default_int_handler)
     try:
         with database() as pool:
             # `News` counts on what each statement sees
@@ -110,9 +109,8 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
         if name not in list(ItemState):
             raise WrongUsage(f'--state "{name}" is none: {", ".join(ItemState)}')
     if follow and names and not set(names) & set(TOLD):
-        raise WrongUsage(
-            f"--follow tells of items that are {', '.join(TOLD)}: name one of these states, or leave --state out"
-        )
+        told = f"--follow tells of items that are {', '.join(TOLD)}"
+        raise WrongUsage(f"{told}: name one of these states, or leave --state out")
     return [ItemState(name) for name in names]
 
 
@@ -136,11 +134,9 @@ def _show(pool: Engine, wanted: ListingQuery, news: News | None) -> None:
         last = newest(pool, wanted, most=SHOWN + 1)
     console.print(table(last[-SHOWN:], width=console.width))
     if len(last) > SHOWN:
-        console.print(
-            f"The last {SHOWN} that were received; there are more: `lanes results {wanted.workload} --csv > FILE` "
-            "(or --jsonl, --json) gets all of them out.",
-            markup=False,
-        )
+        all_of_them = f"`lanes results {wanted.workload} --csv > FILE` (or --jsonl, --json)"
+        more = f"there are more: {all_of_them} gets all of them out."
+        console.print(f"The last {SHOWN} that were received; {more}", markup=False)
     else:
         console.print(f"{counted(len(last), 'item')}." if last else "No item.")
     if news is not None:
@@ -199,12 +195,6 @@ def followed(
         well_at = time.monotonic()  # a slow reader is no outage
         if not news.more:
             pause()
-
-
-def _listen_to_signals() -> None:
-    """Ctrl-C and SIGTERM end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.default_int_handler)
 
 
 def _pause(outlet: Outlet) -> Callable[[], None]:

@@ -182,9 +182,8 @@ def _published(
 def _send(job: MainJob, wanted: RunOrder) -> SentItems:
     if wanted.file is None:
         return job.send_samples()
-    return job.send_file(
-        wanted.file, wanted.workload, wanted.layout, lines=count_lines(wanted.file)
-    )
+    lines = count_lines(wanted.file)
+    return job.send_file(wanted.file, wanted.workload, wanted.layout, lines=lines)
 
 
 def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
@@ -206,11 +205,8 @@ def _print_doors(console: Console, sent: SentItems) -> None:
         console.print(f"  {parts}: no batch is back in time for these", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
-    if len(sent.bad) > SHOWN_BAD_LINES:
-        console.print(
-            f"  ... and {len(sent.bad) - SHOWN_BAD_LINES} more in lanes.rejected_log",
-            highlight=False,
-        )
+    if (more := len(sent.bad) - SHOWN_BAD_LINES) > 0:
+        console.print(f"  ... and {more} more in lanes.rejected_log", highlight=False)
 
 
 def _interrupt(*_: object) -> None:
@@ -221,10 +217,9 @@ def program(environment: Mapping[str, str], here: Path) -> str:
     """Return how to call this installation's `lanes` from `here`: by name where a shell finds it, else by path."""
     own = Path(sys.executable).parent / "lanes"
     found = shutil.which("lanes", path=environment.get("PATH", ""))
+    called = shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
     if found is not None and Path(found).absolute() == own:
         called = "lanes"
-    else:
-        called = shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
     home = environment.get("LANES_HOME")
     return f"LANES_HOME={shlex.quote(home)} {called}" if home else called
 
@@ -247,10 +242,8 @@ def next_steps(
     mine = f"mine-{now:%m%d-%H%M%S}"
     story = f"{at.lanes} explain {shlex.quote(workload)} {mine}"
     event = own_event(at, workload, field, mine, now)
-    return [
-        *steps,
-        NextStep(f"send an event of your own; seconds later `{story}` tells of it", event),
-    ]
+    own = NextStep(f"send an event of your own; seconds later `{story}` tells of it", event)
+    return [*steps, own]
 
 
 def own_event(at: Surroundings, workload: str, field: str, key: str, now: datetime) -> str:
@@ -262,9 +255,8 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
         "resource": {"prefect.resource.id": f"lanes.workload.{workload}"},
         "payload": {"key": key, "payload": {field: QUESTION}, "urgent": True},
     }
-    lines = ",\n  ".join(
-        f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items()
-    )
+    fields = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items())
+    lines = ",\n  ".join(fields)
     login = f'-K "$({at.lanes} url prefect --curl-config)"'
     return f"curl -fsS {login} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
 
@@ -278,25 +270,15 @@ def print_farewell(
         console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
 
     line()
-    for name, page in (
-        ("Report with charts", report_page),
-        ("Runs", RUNS),
-        ("Deployments, with forms", FORMS),
-    ):
+    pages = {"Report with charts": report_page, "Runs": RUNS, "Deployments, with forms": FORMS}
+    for name, page in pages.items():
         line((f"{name:<24}", "bold"), (f"{at.ui_url}{page}", "underline"))
     if at.login is not None:
-        line(
-            (f"{'Login, asked for once':<24}", "bold"),
-            f"the text between the quotation marks in {at.login}",
-        )
+        login = f"the text between the quotation marks in {at.login}"
+        line((f"{'Login, asked for once':<24}", "bold"), login)
     line()
-    if stays or at.stays_up:
-        line(("What next", "bold"))
-    else:
-        line(
-            ("What next", "bold"),
-            f", once `{at.lanes} up` has started the stand again with all that is in it",
-        )
+    again = f", once `{at.lanes} up` has started the stand again with all that is in it"
+    line(("What next", "bold"), "" if stays or at.stays_up else again)
     for number, step in enumerate(steps, 1):
         line(f"{number}. {step.title}")
         line(("   " + step.command.replace("\n", "\n   "), "cyan"))

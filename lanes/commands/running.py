@@ -25,14 +25,8 @@ if TYPE_CHECKING:  # a program that asks for JSON does not wait for what draws
     from lanes.workload.definition_file import NamedSpec
 
 P = ParamSpec("P")
-MARKS = {
-    "running": "green",
-    "yours": "green",
-    "ok": "green",
-    "set": "green",
-    "silent": "red",
-    "wrong": "red",
-}
+MARKS = {"running": "green", "yours": "green", "ok": "green", "set": "green"}
+MARKS |= {"silent": "red", "wrong": "red"}
 
 
 class WrongUsage(ValueError):
@@ -77,9 +71,8 @@ def database() -> "Iterator[Engine]":
         try:
             yield pool
         except DBAPIError as error:
-            raise SetupError(
-                f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`"
-            ) from error
+            said = f"the database gives no answer ({type(error.orig).__name__})"
+            raise SetupError(f"{said}: run `lanes doctor`") from error
         finally:
             pool.dispose()
     except LanesError as error:

@@ -22,6 +22,8 @@ from lanes.text import plain
 from lanes.units import usd as usd_text
 from lanes.words import Lane
 
+CONSUMER_OF = "--consumer is for a budget that is set or removed: say --hard, --soft or --remove"
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -75,9 +77,7 @@ def budget(
     if remove and of.sets:
         raise WrongUsage("--remove takes no limits")
     if of.consumer is not None and not remove and not of.sets:
-        raise WrongUsage(
-            "--consumer is for a budget that is set or removed: say --hard, --soft or --remove"
-        )
+        raise WrongUsage(CONSUMER_OF)
     said = None
     with transaction() as (connection, now):
         if workload is not None:
@@ -102,7 +102,9 @@ def budget(
 
 def _budget_json(of: BudgetStatus) -> dict[str, object]:
     known = asdict(of)
-    derived = {
+    told = {
+        **known.pop("budget"),
+        **known,
         "reserved_usd": of.reserved_usd,
         "left_usd": of.rest_usd,
         "share": of.share,
@@ -110,10 +112,7 @@ def _budget_json(of: BudgetStatus) -> dict[str, object]:
         "waits": of.waits,
         "state": of.state,
     }
-    told = {**known.pop("budget"), **known, **derived}
-    return {
-        name: float(value) if isinstance(value, Decimal) else value for name, value in told.items()
-    }
+    return {name: float(v) if isinstance(v, Decimal) else v for name, v in told.items()}
 
 
 @Parameter(name="*")

@@ -1,12 +1,23 @@
-"""The commands that put up, take down and examine the stand of this checkout."""
+"""The commands of the stand of this checkout: put it up, take it down, examine it, and reach what it has."""
 
+import os
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.text import Text
 
 from lanes.commands.options import AsJson
-from lanes.commands.running import command, print_json, print_line, tell
+from lanes.commands.running import WrongUsage, command, print_json, print_line, tell
 from lanes.settings import Settings
+from lanes.stand import addresses, reaching
 from lanes.stand.console import Console
+from lanes.stand.database import read_address
 from lanes.stand.errors import StandError
+from lanes.stand.info import SUPERUSER
+from lanes.stand.whereabouts import database_url, stand_info
 
 
 @command
@@ -26,9 +37,8 @@ def up(*, samples: bool = False, as_json: AsJson = False) -> None:
         try:
             result = Stand(Settings.read()).up(shown, samples=samples)
         except KeyboardInterrupt:
-            raise StandError(
-                "interrupted: what this command had started was stopped again"
-            ) from None
+            said = "interrupted: what this command had started was stopped again"
+            raise StandError(said) from None
     info = result.info
     data = {**asdict(info), "ui_url": info.ui_url, "started": result.started}
     tell(f"Prefect UI: {info.ui_url}", data, as_json=as_json)
@@ -64,3 +74,121 @@ def doctor(*, as_json: AsJson = False) -> int:
         for each in findings:
             print_line(console, each.verdict, each.check, each.sentence)
     return 0 if all_well(findings) else 1
+
+
+@command
+def url(name: str | None = None, /, *, curl_config: bool = False, as_json: AsJson = False) -> int:
+    """Print where everything is: the Prefect UI, the newest report, the database without its password, the provider.
+
+    With one of the names prefect, report, database, provider: that address alone.
+
+    `xdg-open "$(lanes url report)"`
+
+    `psql "$(lanes url database)"` asks for the password; `lanes psql` knows it.
+
+    `curl -K "$(lanes url prefect --curl-config)" "$(lanes url prefect)/api/admin/version"` logs in to the API. The file is
+    readable by its owner only; in the stand's own UI type what stands there between the quotation marks.
+
+    Exit code 1 when there is no such address now, 2 when there is no such name.
+
+    Args:
+        name: prefect, report, database or provider. The default: all.
+        curl_config: With prefect: the file that logs curl in to it, instead of its address.
+    """
+    if name is not None and name not in addresses.names():
+        raise WrongUsage(f'"{name}" has no address; these have: {", ".join(addresses.names())}')
+    if curl_config and (name != "prefect" or as_json):
+        raise WrongUsage("--curl-config is for `lanes url prefect` alone")
+    settings = Settings.read()
+    if curl_config:
+        print(reaching.curl_config(settings))
+        return 0
+    found = [addresses.find(each, settings) for each in ([name] if name else addresses.names())]
+    if as_json:
+        print_json({each.name: each.url for each in found})
+    elif name is None:
+        console = Console(highlight=False, soft_wrap=True)
+        for each in found:
+            why = (f"  {each.why}" if each.why else "", "dim")
+            console.print(Text.assemble(f"{each.name:<10}", each.url or "-", why))
+    elif found[0].url is not None:
+        print(found[0].url)
+    if name is not None and found[0].url is None:
+        print(found[0].why, file=sys.stderr)
+    return 0 if any(each.url for each in found) else 1
+
+
+@command
+def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Open psql on the database of Lanes. The password is on no command line.
+
+    `lanes psql`
+
+    `lanes psql -c "select workload, state, count(*) from lanes.item_status group by 1, 2"`
+
+    It is the psql of the embedded Postgres, else the one on the PATH. The exit code is its own; 1 when there is none.
+
+    Args:
+        arguments: What psql is told besides.
+    """
+    database = read_address(database_url())
+    command_line = addresses.psql_command(addresses.psql_program(), database, arguments)
+    _become(command_line, addresses.psql_environment(database, os.environ))
+
+
+@command
+def prefect(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
+    """Run Prefect's own command on the Prefect server of Lanes. The login is on no command line.
+
+    `lanes prefect deployment run report/report`
+
+    `lanes prefect flow-run ls`
+
+    The exit code is its own; 1 when no server is known.
+
+    Args:
+        arguments: What Prefect's command is told.
+    """
+    _become([sys.executable, "-m", "prefect", *arguments], reaching.environment(Settings.read()))
+
+
+def _become(command_line: list[str], environment: Mapping[str, str]) -> None:
+    """Replace this process by the command."""
+    sys.stdout.flush()
+    os.execve(command_line[0], command_line, environment)
+
+
+@command
+def roles(*, shared: bool = False, as_json: AsJson = False) -> None:
+    """Create the database roles lanes_intake, lanes_reader, lanes_worker and lanes_owner, and give each what it may do.
+
+    The schema is brought up to date and belongs to lanes_owner from then on. Only members of the roles may connect. Grant a
+    role to a login: `grant lanes_intake to my_app`. Needs a superuser, or a user with CREATEROLE that owns database and schema;
+    the stand's own Postgres has one. Repeat it whenever you like.
+
+    Example: LANES_DATABASE_URL=postgresql://admin:secret@db.example.com/lanes lanes roles
+
+    Exit code 1 when the user may not do that.
+
+    Args:
+        shared: Other programs use this database: logins that may connect now keep that right.
+    """
+    from lanes.store.current.roles import DatabaseRole
+    from lanes.store.schema import set_up_roles
+
+    created = set_up_roles(_administrator(), shared=shared)
+    made = f"created {', '.join(created)}" if created else "all were there"
+    who = "only members of these roles may connect to the database"
+    said = f"{', '.join(DatabaseRole)}: {made}\n{'who could connect still can' if shared else who}"
+    data = {"roles": list(DatabaseRole), "created": created, "shared": shared}
+    tell(said, data, as_json=as_json)
+
+
+def _administrator() -> str:
+    """Return the address of who may make roles: the stand's own superuser, or the user's own."""
+    settings = Settings.read()
+    info, named = stand_info(settings), settings.database_url
+    own = info.postgres if info is not None and "database" in info.embedded else None
+    if own is not None and (named is None or named.get_secret_value() == own.url("lanes")):
+        return own.url("lanes", role=SUPERUSER)
+    return read_address(database_url()).render_as_string(hide_password=False)

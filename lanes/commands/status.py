@@ -27,16 +27,13 @@ if TYPE_CHECKING:
     from lanes.report.snapshot import Snapshot
     from lanes.stand.status import ComponentStatus
 
+Hours = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))]
 WELL = {Condition.RUNNING, Condition.YOURS}
 PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
 
 
 @command
-def status(
-    *,
-    hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))] = 24,
-    as_json: AsJson = False,
-) -> int:
+def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     """Show each component of the stand, with its log and settings, and the report's first page.
 
     All of that is about the stand, not about this shell: where their settings differ, the variable is named with what to do.
@@ -60,9 +57,7 @@ def status(
         from pydantic_core import to_jsonable_python
 
         shown = None if figures is None else to_jsonable_python(figures)
-        print_json(
-            {"components": [asdict(each) for each in found], **_kept(runs), "figures": shown}
-        )
+        print_json({"components": [*map(asdict, found)], **_kept(runs), "figures": shown})
     else:
         _print(found, runs, figures)
     return 0 if all(each.condition in WELL for each in found) else 1
@@ -92,12 +87,7 @@ def _print(found: "Sequence[ComponentStatus]", runs: RunsWith, figures: "Snapsho
 
 
 @command
-def report(
-    *,
-    all_: bool = False,
-    hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720))] = 24,
-    as_json: AsJson = False,
-) -> None:
+def report(*, all_: bool = False, hours: Hours = 24, as_json: AsJson = False) -> None:
     """Show what the lanes did: what needs a person, the lanes, cost, deadlines, quality and three sample answers.
 
     With --all it shows the second page: routing, batches, packing, caching, capacity, budgets, splits, replays, reads, advice,

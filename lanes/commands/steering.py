@@ -192,7 +192,6 @@ def _open(connection: Connection, workload: str) -> Rollout:
     workloads.check_known(connection, workload)
     found = rollouts.open_of(connection, workload)
     if found is None:
-        raise ActionRefused(
-            f'workload "{workload}" has no open rollout; see lanes.rollout_log for those that ended'
-        )
+        said = f'workload "{workload}" has no open rollout'
+        raise ActionRefused(f"{said}; see lanes.rollout_log for those that ended")
     return found

@@ -8,16 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
+from lanes.commands import running
 from lanes.commands.options import since as moment
 from lanes.commands.outlet import counting
-from lanes.commands.running import (
-    WrongUsage,
-    database,
-    print_json,
-    print_table,
-    read_definition,
-    screen,
-)
+from lanes.commands.running import WrongUsage, print_table
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.report.summary import way_name
@@ -36,6 +30,9 @@ from lanes.workload.version import Version
 SINCE = "7d"
 MOST = 50_000
 CHANGED = VersionId(0)  # of what no database knows
+SPLIT_STAYS = (
+    "split_percent counts when a workload is first published: the split in force was taken for both"
+)
 SIDES = (
     "Cost as routed: with the authoritative pass where one is owed. Expected late: in batches, each by its probability. "
     "Items on which a rule failed: it does not hold of them then."
@@ -46,13 +43,13 @@ def try_definition(
     file: Path, workload: str | None, *, since: str, most: int, as_json: bool
 ) -> None:
     """Show what the definition of the file would have done with past items."""
-    wanted = read_definition(file, "cannot be published, and so not be tried")
+    wanted = running.read_definition(file, "cannot be published, and so not be tried")
     name = wanted.name
     if workload is not None and workload != name:
         raise WrongUsage(f'{file} defines the workload "{name}", not "{workload}"')
     if most < 1:
         raise WrongUsage(f"--most {most} is none: write 1 or more")
-    with database() as pool:
+    with running.database() as pool:
         with pool.begin() as connection:
             version, splits = workloads.current(connection, name), workloads.splits(connection)
             now = clock(connection)
@@ -82,17 +79,16 @@ def try_definition(
             raise SetupError(f'workload "{name}" cannot be priced: {error}') from error
     if not trial.items:
         gone = f"; {counted(unread, 'item')} of it say nothing any more" if unread else ""
-        raise WrongUsage(
-            f'nothing of workload "{name}" came since {began_at:%Y-%m-%d %H:%M} UTC{gone}'
-        )
+        came_since = f"{began_at:%Y-%m-%d %H:%M} UTC"
+        raise WrongUsage(f'nothing of workload "{name}" came since {came_since}{gone}')
     notes = _notes(trial, unread, cut=trial.items >= most)
     if as_json:
-        print_json(_data(trial, began_at, now, unread, notes))
+        running.print_json(_data(trial, began_at, now, unread, notes))
         return
     print_table(_moves(trial, now - began_at), width=120)
     print()
     print_table(_sides(trial), width=120)
-    console = screen(120, highlight=False)
+    console = running.screen(120, highlight=False)
     for each in notes:
         console.print(Text(each, "yellow"))
 
@@ -103,21 +99,16 @@ def _notes(trial: Trial, unread: int, *, cut: bool) -> list[str]:
     if not changed:
         told.append(f"nothing differs from version {trial.in_force.number}, which is in force")
     if "split_percent" in changed:
-        told.append(
-            "split_percent counts when a workload is first published: the split in force was taken for both"
-        )
+        told.append(SPLIT_STAYS)
     if cut:
-        told.append(
-            f"only the newest {counted(trial.items, 'item')} of the period; --most takes more"
-        )
+        newest = counted(trial.items, "item")
+        told.append(f"only the newest {newest} of the period; --most takes more")
     if unread:
         told.append(f"{counted(unread, 'item')} left out: what they said was erased")
     for name, side in (("in force", trial.before), ("with the file", trial.after)):
         if side.first_fault is not None:
-            first = plain(side.first_fault, most=300)
-            told.append(
-                f"{name}, a rule failed on {counted(side.faults, 'item')}, first on {first}"
-            )
+            on, first = counted(side.faults, "item"), plain(side.first_fault, most=300)
+            told.append(f"{name}, a rule failed on {on}, first on {first}")
     return told
 
 
@@ -158,17 +149,14 @@ def _data(
     trial: Trial, since: datetime, until: datetime, unread: int, notes: Sequence[str]
 ) -> dict[str, Any]:
     def side(of: TrialSide) -> dict[str, Any]:
-        return {
-            "usd": of.usd,
-            "late": of.late,
-            "rule_failures": of.faults,
-            "first_failure": of.first_fault,
-        }
+        failed = {"rule_failures": of.faults, "first_failure": of.first_fault}
+        return {"usd": of.usd, "late": of.late, **failed}
 
     def place(of: Place) -> dict[str, Any]:
         return {"lane": of[0], "reason": of[1]}
 
     routes = sorted(trial.routes.items(), key=lambda each: -each[1])
+    changed = differences(trial.in_force.spec, trial.changed.spec)
     return {
         "workload": trial.in_force.workload,
         "version": trial.in_force.number,
@@ -178,9 +166,7 @@ def _data(
         "moved": trial.moved,
         "due": trial.due,
         "left_out": unread,
-        "differences": [
-            each.as_data() for each in differences(trial.in_force.spec, trial.changed.spec)
-        ],
+        "differences": [each.as_data() for each in changed],
         "in_force": side(trial.before),
         "with_file": side(trial.after),
         "routes": [

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from rich.console import Console
 
+from lanes.commands import forecast
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
 from lanes.replays.replay import diff
-from lanes.report import details, forecast, page, replay, rollout
+from lanes.report import details, page, replay, rollout
 from lanes.report.figures import CircuitFigures
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import LEFT, Column, Table, explained

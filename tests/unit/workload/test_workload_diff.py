@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from rich.text import Text
 
-from lanes.report.definition import MOST_LINES, lines
+from lanes.commands.publish import MOST_LINES
+from lanes.commands.publish import difference_lines as lines
 from lanes.workload.definition import (
     ABSENT,
     BlockState,
