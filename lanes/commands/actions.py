@@ -368,9 +368,8 @@ class PreviewAction(ItemAction):
         table = "| Lane | Model | Input tokens | Output tokens | Price |\n|---|---|--:|--:|--:|"
         for each in told.lanes:
             tokens = f"{count(each.input_tokens)} | {count(each.output_tokens)}"
-            table += (
-                f"\n| {lane_name(each.lane)} | {cell(each.model)} | {tokens} | {usd(each.usd)} |"
-            )
+            lane = f"{lane_name(each.lane)} | {cell(each.model)}"
+            table += f"\n| {lane} | {tokens} | {usd(each.usd)} |"
         page = [
             f"# {cell(self.workload)} / {cell(self.key)}",
             f"**{said}**: {why}. All figures are estimates; nothing was sent.",

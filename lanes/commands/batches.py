@@ -23,6 +23,7 @@ from lanes.units import MISSING, clock, count, usd
 SAID_BEFORE = (
     "`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it."
 )
+Decide = Callable[..., str]
 OpenBatch = tuple[Stakes, datetime, str | None]  # when it was intended, and its note
 
 
@@ -103,9 +104,7 @@ def give_up(
     _decide(BatchDecision.GIVE_UP, batch, do, yes, as_json)
 
 
-def _decide(
-    to: BatchDecision, batch: int, do: Callable[..., str], yes: bool, as_json: bool
-) -> None:
+def _decide(to: BatchDecision, batch: int, do: Decide, yes: bool, as_json: bool) -> None:
     with transaction() as (connection, now):
         at_stake = decisions.stakes(connection, BatchId(batch), now=now)
         said = do(connection, BatchId(batch), now=now) if yes else sentence(to, at_stake)

@@ -48,10 +48,9 @@ def init(
     """
     if not NAME.fullmatch(name):
         near = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:63].rstrip("-")
-        begins = f"begins with a letter; for example {near or 'comments'}"
-        raise WrongUsage(
-            f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", and {begins}'
-        )
+        rule = 'it holds a-z, 0-9 and "-", and begins with a letter'
+        example = f"for example {near or 'comments'}"
+        raise WrongUsage(f'"{name}" is no name of a workload: {rule}; {example}')
     proposal, seen, draft = None, list[str](), None
     try:
         if from_ is not None:

@@ -173,10 +173,8 @@ def _shown(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]
         told += [Text(SPLIT_STAYS, "yellow")]
     match found.block:
         case BlockState.INVALID:
-            said = (
-                f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}"
-            )
-            told += [Text(said, "yellow")]
+            why = "; ".join(found.problems)
+            told += [Text(f"its block in Prefect is not valid, and is replaced: {why}", "yellow")]
         case BlockState.EDITED:
             said = "its block in Prefect says something else that is not in force, and is replaced:"
             told += [Text(said, "yellow"), *difference_lines(found.overwritten)]
@@ -222,9 +220,8 @@ def _difference(before: Any, after: Any) -> Iterator[Text]:
 
 
 def _line(sign: str, text: str) -> Text:
-    return Text(
-        f"{sign} {plain(text, most=LONGEST_VALUE)}", {"-": "red", "+": "green"}.get(sign, "dim")
-    )
+    color = {"-": "red", "+": "green"}.get(sign, "dim")
+    return Text(f"{sign} {plain(text, most=LONGEST_VALUE)}", color)
 
 
 def _value(value: Any) -> str:
@@ -315,10 +312,10 @@ def _in_force(pool: Engine, name: str) -> Spec:
             print(f"its block was not looked at: {away}", file=sys.stderr)
         seen = None
     if version is None:
-        more = (
-            "" if seen is None else "; its block says something that is not in force: see --block"
-        )
-        raise UnknownWorkload(f'workload "{name}" has no published version{more}')
+        said = f'workload "{name}" has no published version'
+        if seen is not None:
+            said += "; its block says something that is not in force: see --block"
+        raise UnknownWorkload(said)
     found = definitions.compare(name, version.spec, version, seen)
     if found.block is BlockState.SAME and seen is not None:
         return version.spec.model_copy(update={"output_schema": seen["output_schema"]})

@@ -60,9 +60,8 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
         body += charts.rect(left, TOP, max(right - left, 1.5), PLOT, RULE)
     for cost in (0.0, highest / 2, highest):
         body += f'<line x1="{LEFT}" x2="{RIGHT}" y1="{up(cost):.1f}" y2="{up(cost):.1f}" stroke="{RULE}"/>'
-        body += charts.text(
-            LEFT - 8, up(cost) + 4, usd(Decimal(repr(cost))), fill=FAINT, anchor="end"
-        )
+        amount = usd(Decimal(repr(cost)))
+        body += charts.text(LEFT - 8, up(cost) + 4, amount, fill=FAINT, anchor="end")
     for place, (name, color, start, end) in enumerate(designs):
         body += charts.text(PADDING + 150 * place, PADDING + 11, name, fill=color, weight=600)
         points = f"{LEFT},{up(start):.1f} {RIGHT},{up(end):.1f}"
@@ -118,9 +117,8 @@ def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
         is_end = place in (0, len(parts) - 1)
         color = (INK if place == 0 else NEUTRAL) if is_end else (BATCH if amount >= 0 else COST)
         x, width = left + room * float(start / most), max(room * float((end - start) / most), 1.5)
-        body += charts.text(
-            PADDING, y + 15, charts.fit(name, label_width - 10), weight=600 if is_end else 0
-        )
+        said = charts.fit(name, label_width - 10)
+        body += charts.text(PADDING, y + 15, said, weight=600 if is_end else 0)
         body += charts.rect(x, y + 3, width, ROW - 8, color)
         body += charts.text(x + width + 8, y + 15, value, fill="" if is_end else FAINT, weight=600)
     return charts.card(len(parts) * ROW + 2 * PADDING, body)

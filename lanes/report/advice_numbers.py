@@ -19,6 +19,7 @@ PATTERNS = {
 }
 SURE = "95 %"
 UPKEEP = "what keeping it costs, beside the provider's bill"
+R_STAR = "with fewer items that need real-time, a second lane pays"
 RULE = "a second lane pays below 20 % that need real-time; the ledger uses this workload's r*"
 
 
@@ -62,11 +63,7 @@ def break_even(advice: Advice, known: Spread) -> list[Figure]:
     if even is not None:
         add("Batch is cheaper by", share(even.discount), "of the provider's bill for an item")
         from_share = f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}"
-        add(
-            "Break-even share r*",
-            from_share,
-            "with fewer items that need real-time, a second lane pays",
-        )
+        add("Break-even share r*", from_share, R_STAR)
         if needs is not None:
             volume = even.volume(needs.low)
             said = f"{counted(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
@@ -161,9 +158,8 @@ def _rule(advice: Advice, known: Spread) -> str:
     rule, unsure = advice.rule, "not enough data to compare"
     words = {True: "a second lane pays", False: "it does not pay", None: "undecided"}
     verdict = {True: "they agree", False: "the rule misleads here", None: unsure}
-    said = (
-        f"the rule says: {words[rule.says_hybrid]}; the ledger says: {words[rule.computed_hybrid]}"
-    )
+    of_rule, of_ledger = words[rule.says_hybrid], words[rule.computed_hybrid]
+    said = f"the rule says: {of_rule}; the ledger says: {of_ledger}"
     if known.share is not None and rule.computed_hybrid is not None:
         said += ", not surely" if known.pays(advice) is None else ", surely"
     return f"{said}; {verdict[rule.agrees]}"

@@ -50,9 +50,8 @@ def latency(snapshot: Snapshot) -> str:
     """Draw each lane's p95 over time; the percentiles of each lane where answers span less than two minutes."""
     series = [_minutes(snapshot, lane) for lane in (Lane.REALTIME, Lane.BATCH)]
     if any(len(each.points) > 1 for each in series):
-        peaks = {
-            each.heading: max(value for _, value in each.points) for each in series if each.points
-        }
+        drawn = [each for each in series if each.points]
+        peaks = {each.heading: max(value for _, value in each.points) for each in drawn}
         highest = "; ".join(f"{name}: at most {seconds(peak)}" for name, peak in peaks.items())
         return _drawn(lines(series, step=snapshot.point), f"Latency. {highest}", LATENCY_CHART)
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]

@@ -61,9 +61,7 @@ def never_free(*, keep_warm: bool) -> Sequence[StandingRun]:
 class Vacancies:
     """Since when each role has been free, as one process sees it, and when that process requested a run."""
 
-    def __init__(
-        self, *, free_for: timedelta = FREE_FOR, again_after: timedelta = AGAIN_AFTER
-    ) -> None:
+    def __init__(self, *, free_for: timedelta = FREE_FOR, again_after: timedelta = AGAIN_AFTER):
         self._free_for, self._again_after = free_for, again_after
         self._free_since: dict[Role, datetime] = {}
         self._asked_at: dict[Role, datetime] = {}
