@@ -89,19 +89,14 @@ def empty_some(
 
     Items that other transactions hold are left for the next time.
     """
-    keepers = connection.execute(
-        KEEPERS, {"names": list(before), "moments": list(before.values())}
-    ).all()
+    kept = {"names": list(before), "moments": list(before.values())}
+    keepers = connection.execute(KEEPERS, kept).all()
     last = connection.execute(WINDOW, {"after": after, "most": most}).scalar_one()
     if last is None or not keepers:
         return Emptied(0, None)
-    given = {
-        "names": [row.name for row in keepers],
-        "moments": [row.before for row in keepers],
-        "after": after,
-        "last": last,
-    }
-    items = list(connection.execute(OVER, {**given, "now": now}).scalars())
+    names, moments = [row.name for row in keepers], [row.before for row in keepers]
+    given = {"names": names, "moments": moments, "after": after, "last": last, "now": now}
+    items = list(connection.execute(OVER, given).scalars())
     if items:
         erase(connection, items, WHY)
     return Emptied(len(items), last)

@@ -117,12 +117,9 @@ def lengths(
     reading = {id_: number for id_, number in most.items() if number}
     if not reading:
         return {}
-    asked = {
-        "ids": [*reading],
-        "most": [*reading.values()],
-        "apart": [id_ in apart for id_ in reading],
-    }
-    found = _found(connection, _lengths(SENT), **asked)
+    asked = {"ids": [*reading], "most": [*reading.values()]}
+    apart_ones = [id_ in apart for id_ in reading]
+    found = _found(connection, _lengths(SENT), **asked, apart=apart_ones)
     return {id_: tuple(row.length for row in rows) for id_, rows in found.items()}
 
 
@@ -130,21 +127,16 @@ def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]
     """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
     known = {id_: each.spec for id_, each in versions.items() if each is not None}
     apart = {id_ for id_, spec in known.items() if is_apart(spec.pack_scope)}
-    return lengths(
-        connection, {id_: spec.history_items for id_, spec in known.items()}, apart=apart
-    )
+    most = {id_: spec.history_items for id_, spec in known.items()}
+    return lengths(connection, most, apart=apart)
 
 
 def measured(
     connection: Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
     """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
-    known = {
-        each.id: versions[each.arrived.workload]
-        for each in waiting
-        if each.arrived.entity is not None
-    }
-    found = lengths_of(connection, known)
+    told = [each for each in waiting if each.arrived.entity is not None]
+    found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in told})
     return [
         replace(each, arrived=replace(each.arrived, earlier=found[each.id]))
         if each.id in found
@@ -165,7 +157,5 @@ def lengths_before(
     entities, moments = ([each[place] for each in asked] for place in (0, 1))
     of = {"entities": entities, "moments": moments, "workload": workload, "most": most}
     found = _found(connection, _lengths(UNSENT), **of, consumer=None, apart=False)
-    return [
-        [(row.occurred_at, row.length) for row in found.get(place + 1, ())]
-        for place in range(len(asked))
-    ]
+    rows = (found.get(place, ()) for place in range(1, len(asked) + 1))
+    return [[(row.occurred_at, row.length) for row in of] for of in rows]

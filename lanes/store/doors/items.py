@@ -47,12 +47,9 @@ def _admitted() -> sa.Select[*tuple[Any, ...]]:
         sa.bindparam("door", type_=sa.Text),
         sa.bindparam("now", type_=Moment),
     )
-    verdicts = sa.func.lanes.admit(*given).table_valued(
-        sa.column("place"), sa.column("outcome"), sa.column("detail"), sa.column("key")
-    )
-    return sa.select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(
-        verdicts.c.place
-    )
+    admitted = sa.func.lanes.admit(*given).table_valued("place", "outcome", "detail", "key").c
+    wanted = sa.select(admitted.outcome, admitted.detail, admitted.key)
+    return wanted.order_by(admitted.place)
 
 
 def schema_refusal(
@@ -62,9 +59,8 @@ def schema_refusal(
     if not schema:
         return None
     asked, told = (sa.literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
-    refused = connection.execute(
-        sa.select(sa.func.lanes.input_refusal(asked, of, told, type_=ARRAY(sa.Text)))
-    ).scalar_one()
+    refusal = sa.func.lanes.input_refusal(asked, of, told, type_=ARRAY(sa.Text))
+    refused = connection.execute(sa.select(refusal)).scalar_one()
     return None if refused is None else refused[1]
 
 
@@ -83,10 +79,8 @@ def refuse(
     Characters that cannot be stored are replaced. `lanes.refuse` bounds how many inputs are kept.
     """
     by_place = {each.place: each for each in map(_kept, refusals)}
-    told = sa.select(rejected.c.place).where(
-        rejected.c.source == door, rejected.c.place.in_(list(by_place))
-    )
-    for known in connection.execute(told).scalars():
+    told = sa.select(rejected.c.place).where(rejected.c.source == door)
+    for known in connection.execute(told.where(rejected.c.place.in_(list(by_place)))).scalars():
         del by_place[known]
     if by_place:
         rows = json_data.dumps([asdict(each) for each in by_place.values()])
@@ -112,9 +106,8 @@ def label(
     """Label items by key and return the outcome of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
-    right = sa.func.jsonb_each(sa.literal(json_data.dumps(expected)).cast(JSONB)).table_valued(
-        sa.column("key"), sa.column("value")
-    )
+    given = sa.literal(json_data.dumps(expected)).cast(JSONB)
+    right = sa.func.jsonb_each(given).table_valued("key", "value")
     outcome = sa.func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
     return {row.key: row.outcome for row in connection.execute(sa.select(right.c.key, outcome))}
 
@@ -125,14 +118,9 @@ def submission(connection: sa.Connection, of: str, key: str) -> Submission:
     Raises:
         UnknownItem: the workload has no item of that key, or what it said was erased.
     """
-    row = connection.execute(
-        sa.select(item).where(
-            item.c.workload == of,
-            item.c.key == key,
-            item.c.forgotten_at.is_(None),
-            item.c.emptied_at.is_(None),
-        )
-    ).one_or_none()
+    its = item.c.workload == of, item.c.key == key, item.c.forgotten_at.is_(None)
+    kept = sa.select(item).where(*its, item.c.emptied_at.is_(None))
+    row = connection.execute(kept).one_or_none()
     if row is None:
         raise UnknownItem(f'workload "{of}" has no item "{key}" whose input is kept')
     return Submission(
@@ -160,9 +148,8 @@ def amend(connection: sa.Connection, asked: Amendment, *, door: str, now: dateti
     It is amended, duplicate, outdated (a later one is in force), waiting (no such item yet), or the reason of a refusal.
     """
     payload: Any = sa.literal(asked.payload, JSONB)
-    verdict = sa.func.lanes.take_amendment(
-        asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
-    ).table_valued(sa.column("outcome"), sa.column("detail"))
+    given = asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
+    verdict = sa.func.lanes.take_amendment(*given).table_valued("outcome", "detail")
     row = connection.execute(sa.select(verdict.c.outcome, verdict.c.detail)).one()
     return Admission(row.outcome, row.detail, asked.key)
 
@@ -201,10 +188,8 @@ def _admit_lines(
     told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
-        refusals = [
-            Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad
-        ]
-        refuse(connection, refusals, door=door, now=now)
+        bad = [Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
+        refuse(connection, bad, door=door, now=now)
     admissions = admit(connection, [each.submission for each in lines], door=door, now=now)
     right: dict[str, dict[str, object]] = {}
     for line, admission in zip(lines, admissions, strict=True):
