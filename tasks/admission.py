@@ -5,6 +5,7 @@ No event waits for long: a chunk that meets a lock is halved until the locked ev
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from prefect.events import Event
@@ -23,8 +24,18 @@ DOOR = "event"
 PREFIX = "lanes.workload."
 FIRST_WAIT = timedelta(milliseconds=100)  # longer than a concurrent sender of the same key takes
 NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
-MOST = 500  # arrivals admitted in one transaction, or fewer where they are large
-MOST_WAITS = 40  # of one call, so that many locked keys cost half a second; a single one is found with ten in 500 events
+
+
+@dataclass(frozen=True)
+class DoorLimits:
+    """How much is admitted in one transaction, and how often one call waits for locks.
+
+    The waits bound the cost of many locked keys to half a second; a single one is found with ten in 500 events.
+    """
+
+    events: int = 500
+    bytes: int = MOST_BYTES
+    waits: int = 40
 
 
 def subject(event: Event) -> tuple[str, str]:
@@ -33,7 +44,9 @@ def subject(event: Event) -> tuple[str, str]:
     return event.resource.id, str(event.id) if key is None else str(key)
 
 
-async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) -> list[Event]:
+async def admit_events(
+    db: Database, events: Sequence[Event], *, now: datetime, limits: DoorLimits = DoorLimits()
+) -> list[Event]:
     """Admit events as items or amendments, or refuse each with its reason.
 
     Returns those that met a lock, or that follow an event of the same item that did.
@@ -62,7 +75,7 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
             refusals.append(Refusal(workload, place, why.reason, str(why), text, key))
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
-    door = _Door(db, now)
+    door = _Door(db, now, limits)
     if arrivals:
         await door.admit(arrivals)
     for event, amendment in late:  # one transaction each: it locks its item
@@ -73,15 +86,16 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
 class _Door:
     """One call's patience with locks."""
 
-    def __init__(self, db: Database, now: datetime) -> None:
-        self._db, self._now = db, now
-        self._wait, self._waits_left = FIRST_WAIT, MOST_WAITS
+    def __init__(self, db: Database, now: datetime, limits: DoorLimits) -> None:
+        self._db, self._now, self._limits = db, now, limits
+        self._wait, self._waits_left = FIRST_WAIT, limits.waits
         self.locked: list[Event] = []
 
     async def admit(self, arrivals: list[tuple[Event, Submission]]) -> None:
         """The arrivals are items, but for those that met a lock."""
+        most, most_bytes = self._limits.events, self._limits.bytes
         parts = chunks(
-            arrivals, most=MOST, most_bytes=MOST_BYTES, weight=lambda each: weight(each[1].payload)
+            arrivals, most=most, most_bytes=most_bytes, weight=lambda each: weight(each[1].payload)
         )
         left = [*parts][::-1]
         while left:

@@ -38,9 +38,10 @@ RETRIED = 50  # kept events that are tried again in one round
 class ArrivalReader:
     """Reads arrivals for as long as its task runs. `admitted` is called whenever something new was committed."""
 
-    def __init__(self, db: Database, admitted: Callable[[], None]) -> None:
-        self._db = db
-        self._admitted = admitted
+    def __init__(
+        self, db: Database, admitted: Callable[[], None], *, queued_bytes: int = QUEUED_BYTES
+    ) -> None:
+        self._db, self._admitted, self._most_bytes = db, admitted, queued_bytes
         self._books: Stream[Event] = Stream()
         self._read_until: datetime | None = None
         self._streamed: asyncio.Queue[Event] = asyncio.Queue(QUEUED)
@@ -76,7 +77,7 @@ class ArrivalReader:
     def take(self, event: Event) -> None:
         """The event waits for its admission, or is left to the sweep where too many wait."""
         size = weight(event.payload)
-        if not self._streamed.full() and self._queued_bytes + size <= QUEUED_BYTES:
+        if not self._streamed.full() and self._queued_bytes + size <= self._most_bytes:
             self._streamed.put_nowait(event)
             self._queued_bytes += size
         else:

@@ -15,8 +15,6 @@ from lanes.store.promises import briefings
 from tasks.pages import Finder
 from tasks.troubles import described
 
-BUDGET_S = 20.0  # for what is looked up in one round of telling: two hundred incidents at once are told all the same
-
 
 @dataclass(frozen=True)
 class Briefed:
@@ -51,7 +49,7 @@ class Briefer:
         kept = _kept(of)
         if kept is not None and kept.causes and of.state is IncidentState.RESOLVED:
             return kept
-        if self._spent_s > BUDGET_S:
+        if self._spent_s > self._finder.limits.round_s:
             return kept or _unknown("too many incidents at once")
         async with self._db.transaction() as run:
             found = await run(briefings.brief, of, now=run.now)

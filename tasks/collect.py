@@ -119,7 +119,9 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> CollectResult:
     return CollectResult(items)
 
 
-async def bring_home(at: Connections, batch: OpenBatch) -> int:
+async def bring_home(
+    at: Connections, batch: OpenBatch, *, chunk: int = CHUNK, chunk_bytes: int = CHUNK_BYTES
+) -> int:
     """Give every item of an ended batch its outcome, once, and close the batch; return the number of items.
 
     The number is 0 for a batch whose items went elsewhere, which is only booked, and for an adopted one that turns out to be a
@@ -135,14 +137,14 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     version = await at.db.run(workloads.one, batch.version_id)
     reading = ResultReading(at, batch, version)
     try:
-        most = max(1, CHUNK * batch.requests // batch.items)
-        bounds = {"most": most, "most_bytes": CHUNK_BYTES, "requests": batch.requests}
+        most = max(1, chunk * batch.requests // batch.items)
+        bounds = {"most": most, "most_bytes": chunk_bytes, "requests": batch.requests}
         told = results(await at.client(), batch.provider_batch_id, **bounds)
         async with bounded_tasks(AT_ONCE) as applying, aclosing(told) as chunks:
-            async for chunk in chunks:
-                if not await reading.is_ours(chunk):
+            async for lines in chunks:
+                if not await reading.is_ours(lines):
                     return 0
-                await applying.begin(reading.apply, reading.ours(chunk))
+                await applying.begin(reading.apply, reading.ours(lines))
     except (BatchUnknown, ResultsGone) as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
         raise

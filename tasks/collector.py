@@ -52,10 +52,10 @@ class Collector:
         while self._looking:
             await asyncio.wait(self._looking.values())
 
-    async def close(self) -> None:
-        """Wait up to 20 s, then cancel the rest, which the next run reads again."""
+    async def close(self, *, within_s: float = HAND_OVER_S) -> None:
+        """Wait up to `within_s` seconds, then cancel the rest, which the next run reads again."""
         try:
-            await asyncio.wait_for(self.idle(), HAND_OVER_S)
+            await asyncio.wait_for(self.idle(), within_s)
         except TimeoutError:
             late = list(self._looking.values())
             for each in late:

@@ -18,7 +18,7 @@ from lanes.store.promises import slack_posts
 from lanes.store.rollouts import rollouts
 from tasks.briefed import Briefed, Briefer
 from tasks.database import BLOCK
-from tasks.pages import Finder
+from tasks.pages import Finder, LookupLimits
 
 
 async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
@@ -60,13 +60,15 @@ async def deliver_posts(db: Database) -> int:
     return await tell(db, messenger, ui_url=ui_url) + await remind(db, messenger, ui_url=ui_url)
 
 
-async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
+async def tell(
+    db: Database, messenger: Messenger, *, ui_url: str, limits: LookupLimits = LookupLimits()
+) -> int:
     """Slack was told as far as it listens; the number of messages posted or edited.
 
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
     total = 0
-    async with Finder() as finder:
+    async with Finder(limits) as finder:
         briefer = Briefer(db, finder)
         for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
             try:

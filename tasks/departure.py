@@ -18,7 +18,7 @@ from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
 from lanes.store.workload import workloads
 from tasks.connections import Connections
-from tasks.send_batch import MOST_ITEMS, Blocked, TooLarge, send_batch
+from tasks.send_batch import BatchSize, Blocked, TooLarge, send_batch
 
 # when a used-up budget is looked at again: other batches may have given back
 MONEY_AGAIN = timedelta(minutes=5)
@@ -104,12 +104,12 @@ async def _all_of(
     at: Connections, kind: BatchKind, departed: Departed, patience: Patience, sleep: Sleep
 ) -> None:
     """Send as many batches as it takes. One that is too large is halved, and a busy provider is waited for."""
-    most = MOST_ITEMS
+    most = BatchSize()
     while True:
         try:
             items = await send_batch(at, kind, most=most)
         except TooLarge as refused:
-            most = refused.items // 2
+            most = BatchSize(items=refused.items // 2)
             continue
         except CallFailed as failure:
             if failure.as_create is not NotCreated.FOR_NOW:

@@ -36,17 +36,11 @@ from tasks.weighing import FailureLog, attempts_of, call_ended
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a write may delay the next one; after that they go on beside each other
+MANY = 16  # with this many calls in flight, answers that end in a moment are saved together:
+APART_S = 0.05  # from the start of one write to that of the next
 AGAIN_S = 1.0  # between two tries to write what others hold
 CLOSING_S = 120.0  # how long a drain that ends waits for others
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class JointWrites:
-    """When answers that end in a moment are saved together: with `calls` in flight, writes begin `apart_s` apart."""
-
-    calls: int = 16
-    apart_s: float = 0.05
 
 
 @dataclass
@@ -90,11 +84,10 @@ class Performer:
         *,
         renewed: Callable[[Iterable[Claim]], bool] = lambda _: True,
         marks: Callable[[Version], bool] = lambda _: False,
-        joint: JointWrites = JointWrites(),
     ) -> None:
         self.state, self.clock, self.failures = state, clock, FailureLog()
-        self._at, self._wakes, self._joint = at, wakes, joint
-        self._renewed, self._marks = renewed, marks
+        self.many, self.apart_s = MANY, APART_S
+        self._at, self._wakes, self._renewed, self._marks = at, wakes, renewed, marks
         self._calls, self._writes = set[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._queue = asyncio.Queue[events.Effect]()
         self._writers = Writers(Lane.REALTIME)
@@ -211,8 +204,8 @@ class Performer:
             while not self._queue.empty() and len(batch.saves) < MOST:
                 batch.add(self._queue.get_nowait())
             await asyncio.wait({self._run(self._write(batch), self._writes)}, timeout=BESIDE_S)
-            if len(self._calls) >= self._joint.calls:
-                await asyncio.sleep(began + self._joint.apart_s - time.monotonic())
+            if len(self._calls) >= self.many:
+                await asyncio.sleep(began + self.apart_s - time.monotonic())
 
     async def _write(self, batch: WriteBatch) -> None:
         """Write everything, and try again until it is written."""

@@ -24,14 +24,9 @@ class Leases:
     """The leases of `held`, the claims of one drain. Moments are seconds of the host's steady clock."""
 
     def __init__(
-        self,
-        db: Database,
-        held: Mapping[WorkId, Claim],
-        *,
-        every_s: float = EVERY_S,
-        loop_s: float = LOOP_S,
+        self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float = EVERY_S
     ) -> None:
-        self._db, self._held, self._every_s, self._loop_s = db, held, every_s, loop_s
+        self._db, self._held, self._every_s, self.loop_s = db, held, every_s, LOOP_S
         # when the statement began that claimed or renewed it last
         self._renewed_at: dict[Claim, float] = {}
         self._engine = engine(db.url, most=2)
@@ -65,7 +60,7 @@ class Leases:
             DBAPIError: the database was away; the claims last for what is left of their leases.
         """
         held, began = list(self._held.values()), time.monotonic()
-        if began - self._alive_at > self._loop_s:
+        if began - self._alive_at > self.loop_s:
             return
         with self._engine.begin() as connection:
             ours = work.renew(connection, held, lease=LEASE, now=self._db.clock(connection))

@@ -139,6 +139,7 @@ class VersionsToPrefect:
 
     known: frozenset[str] | None = None
     at: float = 0.0  # of this host's monotonic clock
+    within_s: float = KNOWN_WITHIN_S  # what publishing waits for Prefect
 
     def still(self, stored: InForce) -> bool:
         return self.known == _told_of(stored) and time.monotonic() - self.at < ASKED_AGAIN_S
@@ -156,18 +157,18 @@ async def unknown(
 
     Publishing waits a few seconds for it at most.
     """
-    if told is not None and told.still(stored):
+    told = told or VersionsToPrefect()
+    if told.still(stored):
         return None
     try:
-        async with asyncio.timeout(KNOWN_WITHIN_S), get_client() as client:
+        async with asyncio.timeout(told.within_s), get_client() as client:
             stored = await make_known(client, db, stored)
     except Exception as error:  # whatever Prefect does, the versions are in force
         return (
             "the off-peak schedules of `depart` and the choices of forms could not be written; the next publishing tries again "
             f"({described(error)})"
         )
-    if told is not None:
-        told.now(stored)
+    told.now(stored)
     return None
 
 

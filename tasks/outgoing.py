@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import httpx
@@ -71,12 +72,15 @@ class Publisher:
         wake: asyncio.Event | None = None,
         post_s: float = POST_S,
         every_s: float = EVERY_S,
+        most: int = MOST,
+        per_s: float = outbox.PER_S,
     ) -> None:
         self.wake = wake or asyncio.Event()
-        self._db, self._post_s, self._every_s = db, post_s, every_s
+        self._db, self._post_s, self._every_s, self._most = db, post_s, every_s, most
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._next = partial(outbox.take, publisher=self._name, lease=LEASE, per_s=per_s)
         self._troubles = Troubles()
-        self._heads = QueueCursor[UUID]()
+        self.heads = QueueCursor[UUID]()
         self._kept: AsyncExitStack | None = None  # what a run leaves open between two requests
         self._client: PrefectClient | None = None
 
@@ -132,13 +136,13 @@ class Publisher:
                 # else those that were not taken begin the queue
                 if len(offered.taken) == len(fitting):
                     last = [each.id for each in taken.events if each.precedence == outbox.LAST]
-                    self._heads.take({ANSWERS: last[-1]} if last else {})
+                    self.heads.take({ANSWERS: last[-1]} if last else {})
                 total += len(offered.taken)
                 refused += offered.refused
                 if total:
                     await self._give_up(refused, "Prefect refuses it, and takes others")
                     refused.clear()
-                if len(taken.events) < MOST and len(offered.taken) == len(fitting):
+                if len(taken.events) < self._most and len(offered.taken) == len(fitting):
                     break  # all that waited then; what came meanwhile has woken us
         finally:
             await self._leave()
@@ -160,15 +164,13 @@ class Publisher:
         behind = {each.precedence: each.id for each in refused}
         async with self._db.transaction() as run:
             began = time.monotonic()
-            look = self._heads.look(began)
+            look = self.heads.look(began)
             if ANSWERS in look.since:
                 last = look.since[ANSWERS]
                 behind[outbox.LAST] = max(last, behind.get(outbox.LAST, last))
-            taken = await run(
-                outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now
-            )
+            taken = await run(self._next, self._most, behind=behind, now=run.now)
             ended = time.monotonic()
-        self._heads.looked(look, {}, took_s=ended - began, at=ended)
+        self.heads.looked(look, {}, took_s=ended - began, at=ended)
         return taken
 
     async def _leave(self) -> None:

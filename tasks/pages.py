@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -32,17 +33,24 @@ from tasks.database import BLOCK
 from tasks.troubles import described
 
 T = TypeVar("T")
-LIMIT_S = 3.0  # for one question
 NEWEST = 20  # runs that are looked through
 BEGUN = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING")
 AWAY = "Prefect could not be asked"
 
 
+@dataclass(frozen=True)
+class LookupLimits:
+    """How long the details of incidents may be looked up: two hundred at once are told all the same."""
+
+    question_s: float = 3.0  # one question to Prefect
+    round_s: float = 20.0  # all that is looked up in one round of telling
+
+
 class Finder:
     """Asks Prefect for the messages of one round, with one client. Once it does not answer, the others are told without it."""
 
-    def __init__(self) -> None:
-        self._away = False
+    def __init__(self, limits: LookupLimits) -> None:
+        self.limits, self._away = limits, False
         self._client: PrefectClient | None = None
         self._opened = AsyncExitStack()
 
@@ -72,7 +80,7 @@ class Finder:
         if self._away:
             return None
         try:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(self.limits.question_s):
                 self._client = self._client or await self._opened.enter_async_context(get_client())
                 return await ask(self._client)
         except ObjectNotFound:

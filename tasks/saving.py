@@ -31,7 +31,7 @@ Sleep = Callable[[float], Awaitable[object]]
 TRIES = 8  # with their pauses about 15 s: a restart of the database takes less
 BACKOFF = Backoff.of_seconds(0.2, 5.0)  # from one try to the next
 ROUNDS = 3  # how often we come back for what others hold
-WAIT = timedelta(seconds=1)  # how long a round waits for one of them
+PATIENCE = timedelta(seconds=1)  # how long a round waits for one of them
 
 
 async def save(
@@ -41,14 +41,15 @@ async def save(
     batch_id: BatchId | None = None,
     flow_run_id: UUID | None = None,
     now: datetime | None = None,
+    patience: timedelta = PATIENCE,
     sleep: Sleep = asyncio.sleep,
 ) -> SaveResult:
     """Save the consequences of attempts; the result lists those that stayed locked (`passed_over`) and those `refused`.
 
-    Attempts on unlocked rows are committed first, before any wait for a lock. `now` is the database's time unless given;
-    `flow_run_id` is the run that made the attempts. If the database refuses a save because of its content, the attempts are
-    halved until the one at fault is alone; that one is saved without its answer. Shares of a bill are computed before the
-    halving, so that the parts add up.
+    Attempts on unlocked rows are committed first, before any wait for a lock. Each wait lasts up to `patience`. `now` is
+    the database's time unless given; `flow_run_id` is the run that made the attempts. If the database refuses a save
+    because of its content, the attempts are halved until the one at fault is alone; that one is saved without its answer.
+    Shares of a bill are computed before the halving, so that the parts add up.
     """
 
     async def once(some: Sequence[Attempt], wait: timedelta | None) -> SaveResult:
@@ -84,7 +85,7 @@ async def save(
         if not done.passed_over:
             break
         first, *others = done.passed_over
-        alone = await saved([first], WAIT)
+        alone = await saved([first], patience)
         # What is passed over again stands at the end: the next round waits for another.
         done = replace(done, passed_over=[]) + await saved(others) + alone
     if done.apart:
@@ -104,7 +105,7 @@ async def give_back(
     for _ in range(ROUNDS):
         if not left:
             break
-        await sleep(WAIT.total_seconds())
+        await sleep(PATIENCE.total_seconds())
         left = await outlasting(
             lambda left=left: db.run(work.give_back, left, ready_at=ready_at), sleep=sleep
         )

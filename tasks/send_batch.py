@@ -38,12 +38,18 @@ from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import create_of
 
-MOST_ITEMS = 100_000  # of one batch
-MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
-HISTORIES = 500  # works whose history is loaded at once, or fewer
-# of their own payloads: those of their entities are of that kind, and there are several each
+# payloads of works whose histories are loaded at once: those of their entities are of that kind, and there are several each
 HISTORY_BYTES = 1024**2
 DECIDED_AFTER = timedelta(minutes=10)  # how often a held batch is looked at for a decision
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """The largest size of a batch, and of how many works the histories are read at once."""
+
+    items: int = 100_000
+    bytes: int = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
+    read: int = 500
 
 
 class Blocked(LanesError):
@@ -75,8 +81,8 @@ class Prepared:
 
 
 @task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
-async def send_batch(at: Connections, kind: BatchKind, *, most: int = MOST_ITEMS) -> int:
-    """Send one batch of up to `most` of a workload's waiting items; return their number, 0 when none waited.
+async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = BatchSize()) -> int:
+    """Send one batch of a workload's waiting items, no larger than `most`; return their number, 0 when none waited.
 
     A create without an answer leaves the batch `intended`: `collect` finds out what became of it.
 
@@ -112,7 +118,7 @@ async def _unblocked(at: Connections) -> None:
 
 
 async def prepare(
-    at: Connections, kind: BatchKind, *, now: datetime | None = None, most: int = MOST_ITEMS
+    at: Connections, kind: BatchKind, *, now: datetime | None = None, most: BatchSize = BatchSize()
 ) -> Prepared | None:
     """Commit the intent of one batch, which then owns its work; None when nothing waited.
 
@@ -134,7 +140,7 @@ async def prepare(
 
 
 async def _prepared(
-    at: Connections, kind: BatchKind, body: BatchBody, now: datetime | None, most: int
+    at: Connections, kind: BatchKind, body: BatchBody, now: datetime | None, most: BatchSize
 ) -> Prepared | None:
     version, marks = await _marks(at, kind)
     affording: Affording | None = None
@@ -238,7 +244,7 @@ def _write(
     affording: Affording,
     kind: BatchKind,
     *,
-    most: int,
+    most: BatchSize,
     taken: Collection[int],
     now: datetime,
 ) -> int:
@@ -247,10 +253,10 @@ def _write(
     sizes = PackSizes(sharing.in_force(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
     waiting = ready_work.locked_for_batch(
-        connection, kind, limit=most, most_bytes=MOST_BYTES, now=now
+        connection, kind, limit=most.items, most_bytes=most.bytes, now=now
     )
-    read = _with_history(connection, affording.read(waiting), writing)
-    bounds = {"most_requests": provider.MOST_REQUESTS, "most_bytes": MOST_BYTES}
+    read = _with_history(connection, affording.read(waiting), writing, most.read)
+    bounds = {"most_requests": provider.MOST_REQUESTS, "most_bytes": most.bytes}
     with closing(waiting), closing(read) as each:
         weigh, scope = writing.weigh, version.spec.pack_scope
         calls = packing.fill_packs(each, size, most=most_bytes, weigh=weigh, scope=scope)
@@ -258,7 +264,7 @@ def _write(
 
 
 def _with_history(
-    connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing
+    connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing, at_once: int
 ) -> Generator[ClaimedWork]:
     """Yield the work after loading its entities' earlier items, no further than it is written."""
     most, scope = writing.version.spec.history_items, writing.version.spec.pack_scope
@@ -266,7 +272,7 @@ def _with_history(
         yield from waiting
         return
     for part in packing.chunks(
-        waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
+        waiting, most=at_once, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
     ):
         writing.earlier |= history.load(connection, part, most, scope=scope)
         yield from part

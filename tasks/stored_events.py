@@ -79,8 +79,9 @@ class LookBack:
         db: Database,
         books: Stream[Event],
         admit: Callable[[Sequence[Event]], Awaitable[None]],
+        most_pages: int = MOST_PAGES,
     ) -> None:
-        self._db, self._books, self._admit = db, books, admit
+        self._db, self._books, self._admit, self._most_pages = db, books, admit, most_pages
 
     async def look(self) -> int:
         """Spans that hold more events than were read of them were read, the newest first; how many pages that took."""
@@ -95,7 +96,7 @@ class LookBack:
             # the server has deleted some
             await self._db.run(watermarks.read_spans, shrunk, since=since)
             for start in behind(stored, read, now):
-                if taken >= MOST_PAGES:
+                if taken >= self._most_pages:
                     break
                 taken += await self._read(client, start)
                 if not self._books.holds(start, start + SPAN):

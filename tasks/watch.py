@@ -57,8 +57,8 @@ async def evaluate(db: Database) -> IncidentChanges:
 class Watcher:
     """Evaluates once a tick. Telling goes on beside it, so that a slow Slack delays no evaluation."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, *, rest_per_work: float = REST_PER_WORK) -> None:
+        self._db, self._share = db, rest_per_work
         self._telling: asyncio.Task[None] | None = None
         self._troubles = Troubles()
         self._rests_until = 0.0
@@ -69,7 +69,7 @@ class Watcher:
         began = time.monotonic()
         if began >= self._rests_until:
             await self._evaluate()
-            self._rests_until = time.monotonic() + REST_PER_WORK * (time.monotonic() - began)
+            self._rests_until = time.monotonic() + self._share * (time.monotonic() - began)
             await self._ping()
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell())

@@ -31,7 +31,8 @@ class QueueCursor(Generic[P]):
     Urgent work is looked for every time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, slow_s: float = SLOW_S, rest_s: float = REST_S) -> None:
+        self._slow_s, self._rest_s = slow_s, rest_s
         self._taken: dict[str, P] = {}
         self._whole_again_at = float("-inf")
 
@@ -45,8 +46,8 @@ class QueueCursor(Generic[P]):
     ) -> None:
         """Note that a look ended `at` this moment, how long it took, and the last place taken of each workload."""
         self.take(taken)
-        if look.whole and took_s > SLOW_S:
-            self._whole_again_at = at + REST_S
+        if look.whole and took_s > self._slow_s:
+            self._whole_again_at = at + self._rest_s
 
     def take(self, taken: Mapping[str, P]) -> None:
         """Move to the last place taken of each workload."""

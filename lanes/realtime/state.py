@@ -61,7 +61,7 @@ class DrainState:
         self.answered = 0  # items that were brought to an attempt
         self.idle_since = now  # when there was last something to do
         self._stopped = False
-        self._cursor = QueueCursor[datetime]()
+        self.cursor = QueueCursor[datetime]()
         self._look: QueueLook[datetime] | None = None  # under way
         self._seen = events.QueueSeen({}, {})
         self._wanted: dict[str, int] = {}
@@ -146,7 +146,7 @@ class DrainState:
         wakes = (
             now + TICK,
             self.scheduler.next_moment(now),
-            now + timedelta(seconds=self._cursor.rest_s(now.timestamp()) or 1),
+            now + timedelta(seconds=self.cursor.rest_s(now.timestamp()) or 1),
         )
         return [*effects, events.Sleep(min(each for each in wakes if each is not None))]
 
@@ -165,7 +165,7 @@ class DrainState:
             return effects
         self._news = self._changed = False
         self._claimed_at, self._left = now, True
-        self._look = self._cursor.look(now.timestamp())
+        self._look = self.cursor.look(now.timestamp())
         needed = set(self.health.circuits.open_models(now))
         if not needed:
             self._needed = []
@@ -249,7 +249,7 @@ class DrainState:
         last = {each.workload: each.rank_at for each in behind}
         if not look.whole:  # urgent work was found before the cursor, and leaves it where it is
             last = {name: max(at, look.since.get(name, at)) for name, at in last.items()}
-        self._cursor.looked(look, last, took_s=self._seen.took_s, at=now.timestamp())
+        self.cursor.looked(look, last, took_s=self._seen.took_s, at=now.timestamp())
 
     # Calls
 

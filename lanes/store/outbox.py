@@ -81,11 +81,12 @@ def take(
     behind: Behind = NONE,
     publisher: str,
     lease: timedelta,
+    per_s: float = PER_S,
     now: datetime,
 ) -> OutboxTurn:
     """Return the first events, or the first behind some, if this publisher may publish now; no other may until its lease ends.
 
-    Events about a lane go before those about an item, and answers without ack go last. All publishers together take `PER_S`
+    Events about a lane go before those about an item, and answers without ack go last. All publishers together take `per_s`
     a second. A lease replaces a lock: a publisher that dies or hangs holds up the others for its lease only.
     """
     waiting = connection.execute(_first(most) if not behind else _both(most, behind)).all()
@@ -96,9 +97,9 @@ def take(
     if turn is None:
         return OutboxTurn()
     after = (turn.paced_until or now) - now
-    if not timedelta(0) < after <= timedelta(seconds=most / PER_S):  # a clock was set back
+    if not timedelta(0) < after <= timedelta(seconds=most / per_s):  # a clock was set back
         after = timedelta(0)
-    until = now + (after or timedelta(seconds=len(rows) / PER_S))
+    until = now + (after or timedelta(seconds=len(rows) / per_s))
     ours = sa.update(turns).where(turns.c.name == EVENTS)
     connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
     return OutboxTurn(after=after) if after else OutboxTurn([_outgoing(row) for row in rows])

@@ -32,10 +32,10 @@ class Waker:
     """
 
     def __init__(
-        self, db: Database, *, calls: Calls | None = None, called: Callable[[], None] = lambda: None
+        self, db: Database, *, called: Callable[[], None] = lambda: None, limit_s: float = PREFECT_S
     ) -> None:
-        self._db, self._called = db, called
-        self._calls = calls or Calls()
+        self._db, self._called, self._limit_s = db, called, limit_s
+        self._calls = Calls()
         self._looked_for_late: datetime | None = None
         self._troubles = Troubles()
 
@@ -59,7 +59,8 @@ class Waker:
         )
         self._called()
         if in_vain:
-            await ask_for_run(runs.answer().once_a_minute("waiting work", now), limit_s=PREFECT_S)
+            run = runs.answer().once_a_minute("waiting work", now)
+            await ask_for_run(run, limit_s=self._limit_s)
 
     async def _unserved(self, now: datetime) -> Unserved:
         ready = (await self._db.run(backlog.backlog, Lane.REALTIME, now=now)).ready
@@ -72,7 +73,7 @@ class Waker:
     async def _unread(self, now: datetime) -> bool:
         """Return whether Prefect has stored events that no drain has read; an error is tried again at the next look."""
         try:
-            async with asyncio.timeout(PREFECT_S):
+            async with asyncio.timeout(self._limit_s):
                 if await has_arrived(self._db, now):
                     return True
                 if self._looked_for_late is not None and now - self._looked_for_late < READ_EVERY:
@@ -89,7 +90,7 @@ class Waker:
     async def _is_on_its_way(self, now: datetime) -> bool:
         """Return whether a run of `answer` is on its way; false where Prefect does not say."""
         try:
-            on_its_way = await is_on_its_way(runs.answer(), now, limit_s=PREFECT_S)
+            on_its_way = await is_on_its_way(runs.answer(), now, limit_s=self._limit_s)
             self._troubles.over("runs")
         except Exception as error:
             said = f"Prefect does not say which drains are on their way: {described(error)}"

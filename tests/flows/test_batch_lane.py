@@ -20,13 +20,12 @@ from lanes.store.doors import history
 from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from tasks import collect
-from tasks import send_batch as submitting
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved, unconfirmed
-from tasks.send_batch import prepare
+from tasks.send_batch import BatchSize, prepare, send_batch
 from tasks.watch import evaluate
 from tests.examples import admit, batch_body, publish, route
-from tests.flows.batches import collect_all, kind, submit
+from tests.flows.batches import collect_all, kind, submit, submit_and_end
 from tests.flows.conftest import Sender
 
 KEYS = [f"k{n:02d}" for n in range(12)]
@@ -67,9 +66,8 @@ async def test_collecting_a_batch_twice_changes_nothing(
 
 
 async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_anything(
-    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    monkeypatch.setattr(collect, "CHUNK", 3)
     await sender.items(*KEYS, lane=Lane.BATCH)
     await submit(at)
     (batch,) = await at.db.run(batches.open_batches)
@@ -78,7 +76,7 @@ async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_a
     endpoint.fault("batches.results", "cut", after_lines=7, times=1)
     await collect.poll(at, batch)
     with pytest.raises(ResultsCut):
-        await collect.bring_home(at, batch)
+        await collect.bring_home(at, batch, chunk=3)
     ((applied,),) = await sender.rows("select count(*) from lanes.result")
     assert 0 < int(str(applied)) < len(KEYS)
     await collect.bring_home(at, batch)
@@ -228,10 +226,8 @@ async def test_results_are_applied_in_transactions_of_so_many_items_however_they
 
     save = outcomes.save
     monkeypatch.setattr(outcomes, "save", counting)
-    monkeypatch.setattr(collect, "CHUNK", 6)
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
-    await submit(at)
-    await collect_all(at, endpoint)
+    await collect.bring_home(at, await submit_and_end(at, endpoint), chunk=6)
     assert saved == [6, 6]
     assert set((await sender.states()).values()) == {"settled"}
 
@@ -309,9 +305,7 @@ async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_fol
         return load(connection, claimed, most, **more)
 
     monkeypatch.setattr(history, "load", counted)
-    monkeypatch.setattr(submitting, "MOST_BYTES", 20_000)
-    monkeypatch.setattr(submitting, "HISTORIES", 2)
-    await submit(at)
+    await send_batch.fn(at, await kind(at), most=BatchSize(bytes=20_000, read=2))
     ((requests, size),) = await sender.rows("select requests, bytes from lanes.batch")
     assert 0 < cast(int, requests) < 20
     assert cast(int, size) <= 20_000

@@ -5,6 +5,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,10 +24,11 @@ from lanes.store.database import Database
 from lanes.store.promises import recording
 from lanes.store.settling import decisions
 from lanes.words import Lane
-from tasks import collect, collector, saving
+from tasks import collect, collector
 from tasks.collector import Collector
 from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
+from tasks.saving import save
 from tasks.send_batch import send_batch
 from tasks.watch import evaluate
 from tests.flows.batches import submit_and_end
@@ -251,9 +253,7 @@ async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_
     endpoint: Endpoint,
     sender: Sender,
     tampering: Tampering,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collect, "CHUNK", 6)
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
     endpoint.fault("batch_request", "wrong_ids", times=1)
     endpoint.fault("batch_request", "expire", times=1)
@@ -261,8 +261,8 @@ async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_
     tampering.lines(
         lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)]
     )  # within a chunk, and across
-    await collect.bring_home(at, batch)
-    await collect.bring_home(at, batch)
+    await collect.bring_home(at, batch, chunk=6)
+    await collect.bring_home(at, batch, chunk=6)
     assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [
         (12, 12)
     ]
@@ -369,13 +369,11 @@ async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever
     endpoint: Endpoint,
     sender: Sender,
     tampering: Tampering,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(collect, "CHUNK", 1)
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await adopted(at, endpoint, sender)
     tampering.lines(lambda lines: [{}, {}, {**lines[0], "custom_id": "their-1"}, *lines])
-    assert await collect.bring_home(at, batch) == 0
+    assert await collect.bring_home(at, batch, chunk=1) == 0
     assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [
         ("held", None, 0)
     ]
@@ -538,8 +536,7 @@ async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
         batch.provider_batch_id
     ) as stream:
         longest = max(map(len, (await stream.read()).splitlines()))
-    monkeypatch.setattr(collect, "CHUNK_BYTES", 2 * longest)
-    await collect.bring_home(at, batch)
+    await collect.bring_home(at, batch, chunk_bytes=2 * longest)
     assert (max(saved), sum(saved)) in [(2, 12), (3, 12)]
 
 
@@ -731,19 +728,17 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
         return await collect.collect_batch.fn(at, batch)
 
     monkeypatch.setattr(collector, "collect_batch", collect_batch)
-    monkeypatch.setattr(collector, "HAND_OVER_S", 2.0)
     await many.tick()
-    await many.close()  # those that end have ended, and what has not is given up
+    await many.close(within_s=2.0)  # those that end have ended, and what has not is given up
     assert await states(sender) == {
         first.id: "ended",
         second.id: "collected",
         third.id: "collected",
     }
-    monkeypatch.setattr(collector, "HAND_OVER_S", 0.1)
     await many.tick()
     await again.wait()
     await many.tick()
-    await many.close()
+    await many.close(within_s=0.1)
     assert begun.count(first.id) == 2  # once before, and once at these two ticks
 
 
@@ -787,7 +782,7 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
     tampering: Tampering,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(saving, "WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(collect, "save", partial(save, patience=timedelta(milliseconds=20)))
     await sender.items(*KEYS, lane=Lane.BATCH)
     await submit_and_end(at, endpoint)
     async with at.db.transaction() as run:

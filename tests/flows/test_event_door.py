@@ -16,6 +16,7 @@ from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
 from lanes.store.doors import items, watermarks
 from tasks import admission, arrivals, stored_events
+from tasks.admission import DoorLimits
 from tasks.arrivals import ArrivalReader
 from tasks.stored_events import LookBack
 from tests.conftest import NOON
@@ -72,7 +73,7 @@ async def test_a_key_in_a_callers_open_transaction_holds_up_none_of_its_chunk(
 async def test_many_locked_keys_cost_a_bounded_number_of_waits(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "MOST_WAITS", 5)
+    limits = DoorLimits(waits=5)
     tried: list[int] = []
     admit_some = items.admit
 
@@ -86,7 +87,8 @@ async def test_many_locked_keys_cost_a_bounded_number_of_waits(
         items.admit(caller, [], door="client", now=NOON)
         admit(caller, *caller_keys, now=NOON)
         tried.clear()
-        left = await admission.admit_events(db, [event(key) for key in caller_keys], now=NOON)
+        events = [event(key) for key in caller_keys]
+        left = await admission.admit_events(db, events, now=NOON, limits=limits)
     assert len(left) == 100
     assert len(tried) <= 5 + 7  # and once each for the parts that were left
 
@@ -225,13 +227,11 @@ async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
     pool: Engine,
     reader: ArrivalReader,
     stored: Store,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stored_events, "MOST_PAGES", 3)
     stored.events = [
         event(f"{hours}-{n}", ago=timedelta(hours=hours)) for hours in (1, 2, 3) for n in range(4)
     ]
-    looking = LookBack(db, Stream[Event](), reader.admit)
+    looking = LookBack(db, Stream[Event](), reader.admit, most_pages=3)
     assert [await looking.look() for _ in range(3)] == [4, 2, 0]
     assert [each.payload["key"][0] for each in stored.read] == ["1"] * 4 + ["2"] * 4 + ["3"] * 4
     assert len(texts(pool)) == 12
@@ -322,10 +322,8 @@ async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_n
     assert {each.workload for each in kept} >= {"\ufffd", "x" * 512}
 
 
-async def test_room_is_free_again_once_what_waited_is_admitted(
-    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrivals, "QUEUED_BYTES", 1_500)
+async def test_room_is_free_again_once_what_waited_is_admitted(db: Database, pool: Engine) -> None:
+    reader = ArrivalReader(db, lambda: None, queued_bytes=1_500)
     for number in range(5):
         reader.take(event(f"k{number}", "x" * 1_000))
         await reader.admit_next()
@@ -333,7 +331,7 @@ async def test_room_is_free_again_once_what_waited_is_admitted(
 
 
 async def test_fewer_large_events_are_admitted_in_one_transaction(
-    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
+    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     admit_some = items.admit
@@ -343,10 +341,9 @@ async def test_fewer_large_events_are_admitted_in_one_transaction(
         return admit_some(connection, inputs, **more)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(items, "admit", counted)
-    monkeypatch.setattr(admission, "MOST_BYTES", 50_000)
-    monkeypatch.setattr(admission, "MOST", 8)
+    limits = DoorLimits(events=8, bytes=50_000)
     large = [event(f"l{n}", "x" * 20_000) for n in range(7)]
     small = [event(f"s{n:02d}") for n in range(20)]
-    await reader.admit([*large, *small])
+    await admission.admit_events(db, [*large, *small], now=NOON, limits=limits)
     assert asked == [3, 3, 8, 8, 5]
     assert len(texts(pool)) == 27

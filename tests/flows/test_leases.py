@@ -12,7 +12,6 @@ from lanes.store import work
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import DrainPace, drain
-from tasks.leases import Leases
 from tests.flows.conftest import Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, work_is
 from tests.prefect_standin import PrefectStandIn
@@ -110,11 +109,11 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
     await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
-        leases, still = opened.leases, Leases(at.db, opened.state.claims, loop_s=-1.0)
+        leases = opened.leases
         await asyncio.to_thread(leases.renew)
         ((until,),) = await sender.rows("select lease_until from lanes.work")
-        await asyncio.to_thread(still.renew)
-        still.close()
+        leases.loop_s = -1.0
+        await asyncio.to_thread(leases.renew)
         assert await sender.rows("select lease_until from lanes.work") == [(until,)]
     assert not leases._thread.is_alive()
 

@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
-from lanes.realtime import cursor
+from lanes.realtime.cursor import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from tasks import outgoing
@@ -61,12 +61,11 @@ def told(prefect: PrefectStandIn) -> list[str]:
 
 
 async def test_events_are_published_once_in_their_order_with_their_id_and_their_time(
-    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    db: Database, prefect: PrefectStandIn
 ) -> None:
-    monkeypatch.setattr(outgoing, "MOST", 3)
     keys = [str(number) for number in range(8)]
     await add(db, *keys)
-    assert await Publisher(db).publish() == 8
+    assert await Publisher(db, most=3).publish() == 8
     assert await Publisher(db).publish() == 0
     assert told(prefect) == keys
     assert await left(db) == []
@@ -186,22 +185,20 @@ async def test_an_event_that_prefect_refuses_stops_none_behind_it(
 
 
 async def test_refused_events_that_fill_a_whole_request_stop_none_behind_them(
-    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    db: Database, prefect: PrefectStandIn
 ) -> None:
-    monkeypatch.setattr(outgoing, "MOST", 2)
     prefect.refuses = lambda event: event["payload"]["key"] in "abcde"
     await add(db, *"abcdefg")
-    assert await Publisher(db).publish() == 2
+    assert await Publisher(db, most=2).publish() == 2
     assert await left(db) == []
 
 
 async def test_answers_are_looked_for_behind_those_published_while_looking_past_them_is_slow_and_none_is_forgotten(
-    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    db: Database, prefect: PrefectStandIn
 ) -> None:
-    monkeypatch.setattr(outgoing, "MOST", 2)
-    monkeypatch.setattr(cursor, "SLOW_S", -1.0)
-    monkeypatch.setattr(cursor, "REST_S", 1e9)  # but for the first, no look is through all of them
-    publisher, later = Publisher(db), Publisher(db)
+    publisher, later = Publisher(db, most=2), Publisher(db, most=2)
+    for each in (publisher, later):  # but for the first, no look is through all of them
+        each.heads = QueueCursor(slow_s=-1.0, rest_s=1e9)
     await add(db, "a", "b", "c")
     assert await publisher.publish() == 3
     await add(db, "late", "d")
@@ -274,12 +271,10 @@ async def test_what_must_be_known_overtakes_the_answers_that_are_under_way(
 async def test_who_has_little_time_leaves_what_would_go_too_fast(
     db: Database,
     prefect: PrefectStandIn,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(outbox, "PER_S", 1)
     await add(db, *(str(number) for number in range(60)))
-    assert await Publisher(db).try_once(within_s=20) == outgoing.MOST
+    assert await Publisher(db, per_s=1).try_once(within_s=20) == outgoing.MOST
     assert len(await left(db)) == 60 - outgoing.MOST
     assert caplog.text == ""
 

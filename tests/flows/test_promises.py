@@ -21,9 +21,11 @@ from lanes.store.database import Database
 from lanes.store.promises import briefings
 from lanes.store.promises.slack_posts import MOST
 from lanes.words import Lane, Outcome, Verdict
-from tasks import briefed, pages, watch
+from tasks import watch
 from tasks.deliver import tell
+from tasks.pages import LookupLimits
 from tasks.publish import publish as blocks_published
+from tasks.watch import Watcher
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, spec
 from tests.passing_time import PassingTime
@@ -70,6 +72,7 @@ class Story:
     ) -> None:
         self.db, self.time, self.standin = db, time, standin
         self.messenger = messenger or Bot(TOKEN, CHANNEL, standin.api_url)
+        self.limits = LookupLimits()
 
     async def record(self, assessment: Assessment) -> None:
         if assessment.ends:
@@ -82,7 +85,7 @@ class Story:
             lambda c: c.execute(text("select max(next_try_at) from lanes.slack_post")).scalar_one()
         )
         self.time.passes(seconds=max(0.0, (until - await self.db.now()).total_seconds()))
-        return await tell(self.db, self.messenger, ui_url=UI)
+        return await tell(self.db, self.messenger, ui_url=UI, limits=self.limits)
 
     async def post(self) -> Any:
         return await self.db.run(lambda c: c.execute(text("select * from lanes.slack_post")).one())
@@ -342,11 +345,13 @@ async def test_each_evaluation_pings_the_heartbeat(
 ) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", f"http://127.0.0.1:{standin.port}/beat")
     monkeypatch.setattr(watch, "deliver_posts", _away)
-    async with watch.watching(db) as watcher:
-        for rest_per_work in (0, 1e6, 1e6):  # the third tick falls into the rest of the second
-            monkeypatch.setattr(watch, "REST_PER_WORK", rest_per_work)
-            await watcher.tick()
-    assert standin.pinged == ["/beat", "/beat"]
+    tireless, tired = Watcher(db, rest_per_work=0), Watcher(db, rest_per_work=1e6)
+    # the last tick falls into the rest of the one before
+    for watcher in (tireless, tireless, tired, tired):
+        await watcher.tick()
+    for watcher in (tireless, tired):
+        await watcher.close()
+    assert standin.pinged == ["/beat", "/beat", "/beat"]
 
 
 async def _away(*_: object) -> None:
@@ -443,9 +448,9 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
 
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
-    calls: FailedCalls, prefect: PrefectStandIn, trouble: str, monkeypatch: pytest.MonkeyPatch
+    calls: FailedCalls, prefect: PrefectStandIn, trouble: str
 ) -> None:
-    monkeypatch.setattr(pages, "LIMIT_S", 0.3)
+    calls.limits = LookupLimits(question_s=0.3)
     prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
     await calls.fail()
     for workload in ("bills", "notes", "drafts"):
@@ -484,9 +489,9 @@ async def test_what_another_release_kept_of_an_incident_stops_no_message(
 
 
 async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once(
-    calls: FailedCalls, monkeypatch: pytest.MonkeyPatch
+    calls: FailedCalls,
 ) -> None:
-    monkeypatch.setattr(briefed, "BUDGET_S", 0)
+    calls.limits = LookupLimits(round_s=0)
     await calls.record(BREACH)
     await calls.fail()
     await calls.told()

@@ -118,8 +118,6 @@ async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
     trouble: str,
     writing: str,
 ) -> None:
-    monkeypatch.setattr(making_known, "KNOWN_WITHIN_S", 0.3)
-
     async def writes(*_: object, **__: object) -> None:
         if trouble == "refuses":
             raise ConnectionError("no")
@@ -127,7 +125,7 @@ async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
 
     monkeypatch.setattr(making_known, writing, writes)
     began = time.monotonic()
-    published = await publish(at.db)
+    published = await publish(at.db, VersionsToPrefect(within_s=0.3))
     assert time.monotonic() - began < 10
     assert set(await at.db.run(workloads.in_force)) == set(published.versions) == {"letters"}
     assert "off-peak schedules" in (published.untold or "")
@@ -182,7 +180,7 @@ async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
 
 
 async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_for_the_rest_seldom(
-    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart")
     told = VersionsToPrefect()
@@ -200,7 +198,7 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
     assert (await asked(), windows(prefect)["bills"]) == (2, "30 1,2 * * *")
     assert await asked() == 0
     deployed(prefect, "depart")
-    monkeypatch.setattr(making_known, "ASKED_AGAIN_S", 0.0)
+    told.at -= making_known.ASKED_AGAIN_S
     assert (await asked(), offered(prefect.forms["depart"])) == (2, ["bills", "letters"])
 
 

@@ -15,7 +15,6 @@ from lanes.realtime.limiter import Pack
 from lanes.settling.outcome import Response
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections
-from tasks.effects import JointWrites
 from tasks.watch import evaluate
 from tests.conftest import NOON
 from tests.examples import version
@@ -133,8 +132,8 @@ async def test_answers_that_come_while_many_calls_are_under_way_are_saved_togeth
     await sender.items("slow", "a", "b", "c", lane=Lane.REALTIME)
     (of, *_), state = (await versions_of(at, all_ := await claim(at))).values(), a_state()
     packs = {each.key: Pack(of, [each], NOON) for each in all_}
-    joint = JointWrites(calls=1, apart_s=2.0)
-    performer = await begun(at, [packs["slow"], packs["a"]], state, joint=joint)
+    performer = await begun(at, [packs["slow"], packs["a"]], state)
+    performer.many, performer.apart_s = 1, 2.0
     await until(lambda: len(state.claims) == 1)
     for responses, key in enumerate(("b", "c"), start=2):
         begin(performer, [packs[key]])

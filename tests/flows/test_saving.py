@@ -65,13 +65,12 @@ async def test_what_stays_locked_is_returned_and_can_be_saved_later(
     db: Database,
     pool: Engine,
     claims: tuple[ClaimedWork, ClaimedWork],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held, free = claims
-    monkeypatch.setattr(saving, "WAIT", saving.WAIT / 1000)
+    both = [tried(held), tried(free)]
     with pool.connect() as caller:
         items.cancel(caller, "letters", "held")
-        done = await saving.save(db, [tried(held), tried(free)], now=NOON)
+        done = await saving.save(db, both, now=NOON, patience=saving.PATIENCE / 1000)
         assert (done.answered, [each.claim for each in done.passed_over]) == (1, [held.claim])
         caller.rollback()
     assert (await saving.save(db, done.passed_over, now=NOON)).answered == 1

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from lanes.realtime import cursor
+from lanes.realtime.cursor import QueueCursor
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.drain import drain
@@ -46,15 +46,13 @@ async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_an
 
 
 async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
-    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    monkeypatch.setattr(
-        cursor, "SLOW_S", -1
-    )  # a look through the whole queue takes long, and is not repeated
-    monkeypatch.setattr(cursor, "REST_S", 1_000_000)
     packed = {"realtime_pack": 20, "pack_check_share": 0.2}
     await sender.items(*KEYS, lane=Lane.REALTIME, **packed)
     async with drain(at, standing=False) as opened:
+        # a look through the whole queue takes long, and is not repeated
+        opened.state.cursor = QueueCursor(slow_s=-1, rest_s=1_000_000)
         await turns(opened, lambda: over(sender))
         await sender.items("new", lane=Lane.REALTIME, **packed)
         async with asyncio.timeout(PROMPTLY_S):

@@ -21,6 +21,7 @@ from lanes.store.tables import batch, budget, budget_hold, item, work
 from lanes.units import usd
 from lanes.words import BatchState
 
+Usd = Mapping[BudgetId, Decimal]
 WAIT = timedelta(seconds=1)  # longest wait of a batch for a budget that another transaction holds
 
 
@@ -33,7 +34,7 @@ class BudgetUsedUp(LanesError):
 
 
 def reserve(
-    connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId, Decimal], *, now: datetime
+    connection: Connection, batch_id: BatchId, bounds: Usd, *, now: datetime, wait: timedelta = WAIT
 ) -> None:
     """Reserve these amounts for the batch until it is collected or released, and lock the budgets until the transaction ends.
 
@@ -43,7 +44,7 @@ def reserve(
     """
     if not bounds:
         return
-    with waiting_at_most(connection, WAIT):
+    with waiting_at_most(connection, wait):
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
     found = budget_status.limited(asking.through(connection), ids, now=now)
     over = exists().where(

@@ -219,13 +219,11 @@ async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
     db: Database,
     put: Put,
     prefect: PrefectStandIn,
-    monkeypatch: pytest.MonkeyPatch,
     trouble: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr("tasks.sweep.waker.PREFECT_S", 0.2)
     prefect.breaks(**trouble)
     await put("a", lane=Lane.REALTIME)
-    waker = Waker(db)
+    waker = Waker(db, limit_s=0.2)
     await waker.turn(NOON)
     for now in (AGAIN, THEN):
         with pytest.raises(TimeoutError):  # its client asks a 503 again

@@ -224,9 +224,8 @@ def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: 
 
 
 def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_without_a_limit(
-    pool: Engine, monkeypatch: pytest.MonkeyPatch
+    pool: Engine,
 ) -> None:
-    monkeypatch.setattr(holds, "WAIT", timedelta(milliseconds=50))
     with pool.begin() as connection:
         version = publish(connection, now=NOON)
         id_ = put(connection)
@@ -235,8 +234,9 @@ def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_witho
         batch_id, _ = intend(connection, version)
     with pool.begin() as held, pool.begin() as other:
         held.execute(text("select from lanes.budget for update"))
+        wait = timedelta(milliseconds=50)
         with pytest.raises(StillLocked):
-            holds.reserve(other, batch_id, {id_: Decimal("0.1")}, now=NOON)
+            holds.reserve(other, batch_id, {id_: Decimal("0.1")}, now=NOON, wait=wait)
 
 
 def test_two_drains_at_once_never_reserve_more_than_is_left(pool: Engine) -> None:
