@@ -64,9 +64,8 @@ def by_driver(url: str) -> Iterator[Ask]:
     from psycopg.rows import namedtuple_row
     from psycopg.types.json import set_json_loads
 
-    with psycopg.connect(
-        plain_url(url), connect_timeout=5, row_factory=namedtuple_row
-    ) as connection:
+    address = plain_url(url)
+    with psycopg.connect(address, connect_timeout=5, row_factory=namedtuple_row) as connection:
         set_json_loads(json_data.loads, connection)
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:

@@ -23,10 +23,8 @@ _ABSENT = object()
 
 def rows_of(table: sa.FromClause, rows: Sequence[Row]) -> sa.FromClause:
     """Return the rows as a table `given` with the columns of `table` that they name. Bytes are not supported."""
-    return records(
-        [sa.column(name, table.c[name].type) for name in rows[0]],
-        sa.literal(document_of(rows), sa.Text),
-    )
+    columns = [sa.column(name, table.c[name].type) for name in rows[0]]
+    return records(columns, sa.literal(document_of(rows), sa.Text))
 
 
 def records(
@@ -78,16 +76,11 @@ def document_of(rows: Sequence[Row]) -> str:
 
 def _plain(value: Any) -> Any:
     match value:
-        case Decimal():
+        case Decimal() | UUID():
             return str(value)
         case datetime():
             return value.isoformat()
-        case UUID():
-            return str(value)
-        case _:
-            raise TypeError(
-                f"a value of the type {type(value).__name__} cannot travel in a document"
-            )
+    raise TypeError(f"a value of type {type(value).__name__} cannot travel in a document")
 
 
 def insert_rows(table: sa.Table, rows: Sequence[Row]) -> Insert:

@@ -33,11 +33,9 @@ def engine(url: str, *, most: int = 6) -> Engine:
 
 def _async_engine(url: str) -> "AsyncEngine":
     """Return a pool that reuses the connection used last, so that few of them prepare the same statements."""
-    engine = discreet_async_engine(
-        url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True
-    )
-    give_out_alive(engine.sync_engine)
-    return engine
+    made = discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True)
+    give_out_alive(made.sync_engine)
+    return made
 
 
 class Run:

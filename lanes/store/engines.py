@@ -39,11 +39,9 @@ def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
     # The mapper comes with it: a command does without.
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    engine = create_async_engine(
-        url, hide_parameters=True, json_deserializer=json_data.loads, **how
-    )
-    event.listen(engine.sync_engine, "handle_error", _say_less)
-    return engine
+    made = create_async_engine(url, hide_parameters=True, json_deserializer=json_data.loads, **how)
+    event.listen(made.sync_engine, "handle_error", _say_less)
+    return made
 
 
 def is_refusal(error: Exception) -> bool:
@@ -60,21 +58,14 @@ def _say_less(context: ExceptionContext) -> None:
     # libpq's own message, which may quote the part of the address that it cannot read
     if error.sqlstate is None:
         for each in filter(None, (error, wrapped)):
-            each.args = tuple(
-                mask_secrets(arg) if isinstance(arg, str) else arg for arg in each.args
-            )
+            each.args = tuple(mask_secrets(it) if isinstance(it, str) else it for it in each.args)
         return
     said = error.diag.message_primary or "no message"
     if error.sqlstate.startswith(BAD_VALUE) and error.sqlstate != NO_VALUE:
         said = "a value cannot be stored as it is"
     about = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
-    said = " ".join(
-        [
-            said,
-            f"[{error.sqlstate}]",
-            *dict.fromkeys(name for name in about if name and name not in said),
-        ]
-    )
+    more = dict.fromkeys(name for name in about if name and name not in said)
+    said = " ".join([said, f"[{error.sqlstate}]", *more])
     error.args = (said,)
     if wrapped is not None:
         wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)

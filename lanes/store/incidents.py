@@ -37,6 +37,7 @@ OPENED = "lanes.incident.opened"
 RESOLVED = "lanes.incident.resolved"
 KEY = (incident.c.promise, incident.c.workload, incident.c.subject)
 MOST = 200
+FIGURES = ("severity", "value", "limit_value", "sentence")  # of an incident that is open
 
 CAUSES = (Promise.BUDGET,)  # those that are measured together with what they explain
 # Which lanes of a workload stand still because of which open incident, or one that ended lately, then with its end: a model
@@ -80,11 +81,8 @@ class ExplainedStandstill(NamedTuple):
 
     def explains(self, breach: Assessment) -> bool:
         """Return whether the breach comes of it; missed due times do for as long as they are looked at."""
-        if (
-            breach.workload != self.workload
-            or not breach.standstill
-            or not breach.standstill <= set(self.lanes)
-        ):
+        lanes = breach.standstill
+        if breach.workload != self.workload or not lanes or not lanes <= set(self.lanes):
             return False
         if breach.promise is Promise.BATCH_SLOW and self.promise == Promise.BUDGET:
             return False  # a batch that has left is paid
@@ -98,28 +96,18 @@ def record(
 
     Each is written alone, so that one that the database refuses harms no other.
     """
-    untold = and_(
-        incident.c.parent_id.is_not(None),
-        ~exists().where(slack_post.c.incident_id == incident.c.id),
-    )
-    rows = connection.execute(
-        select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
-    )
+    is_told = exists().where(slack_post.c.incident_id == incident.c.id)
+    untold = and_(incident.c.parent_id.is_not(None), ~is_told)
+    stands = select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
+    rows = connection.execute(stands)
     standing = {(row.promise, row.workload, row.subject): row for row in rows}
     recorded = IncidentChanges()
-    _record(
-        connection,
-        [each for each in assessments if each.promise in CAUSES],
-        standing,
-        (),
-        recorded,
-        now,
-    )
+    causes = [each for each in assessments if each.promise in CAUSES]
+    _record(connection, causes, standing, (), recorded, now)
     found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
+    explained = [ExplainedStandstill(*row) for row in found]
     others = [each for each in assessments if each.promise not in CAUSES]
-    _record(
-        connection, others, standing, [ExplainedStandstill(*row) for row in found], recorded, now
-    )
+    _record(connection, others, standing, explained, recorded, now)
     return recorded
 
 
@@ -132,16 +120,12 @@ def _record(
     now: datetime,
 ) -> None:
     for each in assessments:
-        key, parent_id = (
-            (each.promise, each.workload, each.subject),
-            next((c.id for c in causes if c.explains(each)), None),
-        )
+        parent_id = next((c.id for c in causes if c.explains(each)), None)
         if each.verdict is Verdict.FAILED:
-            _alone(
-                connection, each, recorded.opened, recorded, now, partial(open, parent_id=parent_id)
-            )
+            opens = partial(open, parent_id=parent_id)
+            _alone(connection, each, recorded.opened, recorded, now, opens)
             continue
-        known = standing.get(key)
+        known = standing.get((each.promise, each.workload, each.subject))
         if known is None:
             continue
         outlived = known.untold and parent_id is None and each.verdict is not Verdict.ERROR
@@ -170,37 +154,22 @@ def open(
     }
     met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
     figures |= {name: each for name, each in met.items() if each is not None}
-    of_key = [
-        column == value
-        for column, value in zip(
-            KEY, (breach.promise, breach.workload, breach.subject), strict=True
-        )
-    ]
-    known = connection.execute(
-        select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)
-    ).first()
+    of = breach.promise, breach.workload, breach.subject
+    of_key = [column == value for column, value in zip(KEY, of, strict=True)]
+    stands = select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)
+    known = connection.execute(stands).first()
     if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
         return added
     if known is not None and known.parent_id is not None and parent_id is None:
         _to_be_told(connection, known.id, now)
-    worst = case(
-        (incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity
+    critical = Severity.CRITICAL
+    worst = case((incident.c.severity == critical, critical), else_=breach.severity)
+    written = {**figures, "severity": worst}
+    before, after = (
+        tuple_(*(of[name] for name in (*FIGURES, "samples"))) for of in (incident.c, written)
     )
-    changed = tuple_(
-        incident.c.value,
-        incident.c.limit_value,
-        incident.c.samples,
-        incident.c.sentence,
-        incident.c.severity,
-    )
-    connection.execute(
-        update(incident)
-        .where(_open(), *of_key)
-        .where(
-            changed != tuple_(breach.value, breach.limit, breach.samples, breach.sentence, worst)
-        )
-        .values({**figures, "severity": worst})
-    )
+    changed = update(incident).where(_open(), *of_key, before != after)
+    connection.execute(changed.values(written))
     return None
 
 
@@ -271,12 +240,10 @@ def record_invalid(
         invalid.setdefault(each.workload, each)
     for each in invalid.values():
         _alone(connection, each, recorded.opened, recorded, now, open)
-    mended = and_(
-        incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid))
-    )
-    for row in connection.execute(
-        select(incident.c.workload, incident.c.why).where(_open(), mended)
-    ).all():
+    is_invalid = incident.c.promise == Promise.WORKLOAD_INVALID
+    mended = and_(is_invalid, incident.c.workload.not_in(list(invalid)))
+    over = select(incident.c.workload, incident.c.why).where(_open(), mended)
+    for row in connection.execute(over).all():
         said = mended_workload(row.workload, row.why)
         ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
         recorded.resolved.extend([ended] if ended is not None else [])
@@ -310,9 +277,8 @@ def _alone(
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        of = f"{judged.promise} of {judged.workload}" + (
-            f", {judged.subject}" if judged.subject else ""
-        )
+        subject = f", {judged.subject}" if judged.subject else ""
+        of = f"{judged.promise} of {judged.workload}{subject}"
         recorded.refused.append(f"{of} could not be written: {type(error.orig).__name__}")
         return
     if id_ is not None:
@@ -321,22 +287,15 @@ def _alone(
 
 def _to_be_told(connection: Connection, id: IncidentId, now: datetime) -> None:
     """Put the incident in the Slack outbox, once."""
-    connection.execute(
-        upsert(slack_post).values(incident_id=id, next_try_at=now).on_conflict_do_nothing()
-    )
+    told = upsert(slack_post).values(incident_id=id, next_try_at=now)
+    connection.execute(told.on_conflict_do_nothing())
 
 
 def _resolve_as_judged(
     connection: Connection, judged: Assessment, *, now: datetime
 ) -> IncidentId | None:
-    return resolve(
-        connection,
-        judged.promise,
-        judged.workload,
-        judged.subject,
-        sentence=judged.sentence,
-        now=now,
-    )
+    of = judged.promise, judged.workload, judged.subject
+    return resolve(connection, *of, sentence=judged.sentence, now=now)
 
 
 def _open() -> ColumnElement[bool]:
@@ -354,16 +313,7 @@ def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any])
 
 
 def _announce(connection: Connection, event: str, told: Incident, now: datetime) -> None:
-    payload = {
-        "incident_id": told.id,
-        "promise": told.promise,
-        "subject": told.subject,
-        "severity": told.severity,
-        "value": told.value,
-        "limit_value": told.limit_value,
-        "unit": told.unit,
-        "sentence": told.sentence,
-        "parent_id": told.parent_id,
-    }
+    names = ("promise", "subject", "unit", "parent_id", *FIGURES)
+    payload = {"incident_id": told.id} | {name: getattr(told, name) for name in names}
     resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
     outbox.add(connection, [EventOut(event, resource, payload)], now=now)

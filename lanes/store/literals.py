@@ -27,11 +27,5 @@ def differs(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
 
 
 def _constants(values: Sequence[str]) -> BindParameter[Any]:
-    return bindparam(
-        None,
-        [str(each) for each in values],
-        type_=Text,
-        expanding=True,
-        literal_execute=True,
-        unique=True,
-    )
+    given = [str(each) for each in values]
+    return bindparam(None, given, type_=Text, expanding=True, literal_execute=True, unique=True)

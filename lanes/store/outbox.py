@@ -61,15 +61,7 @@ def add(connection: sa.Connection, events: Sequence[EventOut], *, now: datetime)
     """Add events, which are published after this transaction has committed, and wake the publishers."""
     if not events:
         return
-    rows = [
-        {
-            "event": each.event,
-            "resource": each.resource,
-            "payload": each.payload,
-            "occurred_at": now,
-        }
-        for each in events
-    ]
+    rows = [{**vars(each), "occurred_at": now} for each in events]
     connection.execute(insert_rows(event_outbox, rows))
     signals.wake(connection)
 
@@ -112,39 +104,29 @@ def _first(most: int) -> sa.CompoundSelect[Any]:
 
 def _both(most: int, behind: Behind) -> sa.CompoundSelect[Any]:
     """Select up to `most` events of each kind; the first `most` of all are among them."""
-    return sa.union_all(
-        urgent(most, behind).subquery().select(), answers(most, behind).subquery().select()
-    )
+    parts = urgent(most, behind), answers(most, behind)
+    return sa.union_all(*(each.subquery().select() for each in parts))
 
 
 def urgent(most: int, behind: Behind = NONE) -> sa.Select[Any]:
     """Select the first events other than answers without ack."""
     of, id_ = event_outbox.c.precedence, event_outbox.c.id
     there = [sa.or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
-    return (
-        sa.select(event_outbox)
-        .where(sa.text(f"precedence < {LAST}"), *there)
-        .order_by(of, id_)
-        .limit(most)
-    )
+    first = sa.select(event_outbox).where(sa.text(f"precedence < {LAST}"), *there)
+    return first.order_by(of, id_).limit(most)
 
 
 def answers(most: int, behind: Behind = NONE) -> sa.Select[Any]:
     """Select the oldest answers without ack."""
     there = event_outbox.c.id > behind[LAST] if LAST in behind else sa.true()
-    return (
-        sa.select(event_outbox)
-        .where(event_outbox.c.precedence == LAST, there)
-        .order_by(event_outbox.c.id)
-        .limit(most)
-    )
+    oldest = sa.select(event_outbox).where(event_outbox.c.precedence == LAST, there)
+    return oldest.order_by(event_outbox.c.id).limit(most)
 
 
 def drop(connection: sa.Connection, published: Sequence[Outgoing]) -> None:
     """Delete published events."""
-    connection.execute(
-        sa.delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id))
-    )
+    ids = [each.id for each in published]
+    connection.execute(sa.delete(event_outbox).where(one_of(ids, event_outbox.c.id)))
 
 
 def leave(connection: sa.Connection, *, publisher: str, now: datetime) -> None:
@@ -155,14 +137,10 @@ def leave(connection: sa.Connection, *, publisher: str, now: datetime) -> None:
 
 def _turn(publisher: str, now: datetime) -> sa.Select[Any]:
     """Select the turn, unless another publisher has it or is taking it now."""
-    free = sa.or_(
-        turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now
-    )
-    return (
-        sa.select(turns.c.paced_until)
-        .where(turns.c.name == EVENTS, free)
-        .with_for_update(skip_locked=True)
-    )
+    until = turns.c.lease_until
+    free = sa.or_(turns.c.holder == publisher, until.is_(None), until <= now)
+    turn = sa.select(turns.c.paced_until).where(turns.c.name == EVENTS, free)
+    return turn.with_for_update(skip_locked=True)
 
 
 def _outgoing(row: Any) -> Outgoing:

@@ -50,14 +50,9 @@ def delete_labels(connection: Connection, *, before: datetime) -> int:
 
 def _delete_some(connection: Connection, of: Table, is_old: ColumnElement[bool]) -> int:
     """Delete the first old rows of a table; rows that another transaction holds are left for the next time."""
-    old = (
-        select(of.c.id)
-        .where(is_old)
-        .order_by(of.c.id)
-        .limit(MOST)
-        .with_for_update(skip_locked=True)
-    )
-    return connection.execute(delete(of).where(of.c.id.in_(old))).rowcount
+    old = select(of.c.id).where(is_old).order_by(of.c.id).limit(MOST)
+    free = old.with_for_update(skip_locked=True)
+    return connection.execute(delete(of).where(of.c.id.in_(free))).rowcount
 
 
 def delete_reads(

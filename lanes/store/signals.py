@@ -123,9 +123,8 @@ async def _connect(url: str, first: LiteralString | None = None) -> psycopg.Asyn
 
     When cancelled, it is opened and then closed: Postgres keeps a half-open session for a minute.
     """
-    connecting = asyncio.create_task(
-        psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True)
-    )
+    address = make_conninfo(plain_url(url), **LIMITS)
+    connecting = asyncio.create_task(psycopg.AsyncConnection.connect(address, autocommit=True))
     try:
         connection = await asyncio.shield(connecting)
     except asyncio.CancelledError:
@@ -150,7 +149,7 @@ class RoleLock:
     """
 
     def __init__(self, url: str, role: int) -> None:
-        self._url, self._role = url, role
+        self._url, self._key = url, (CLASS, int(role))
         self._connection: psycopg.AsyncConnection | None = None
         self.held = False
 
@@ -209,9 +208,7 @@ class RoleLock:
             left_s = max(0.001, until - time.monotonic())
             try:
                 await connection.execute(WAITING_LIMITS, (_ms(left_s), _ms(left_s + STATEMENT_S)))
-                await connection.execute(
-                    "select pg_advisory_lock(%s, %s)", (CLASS, int(self._role))
-                )
+                await connection.execute("select pg_advisory_lock(%s, %s)", self._key)
                 self.held = True
                 await connection.execute(WAITING_LIMITS, ("0", _ms(STATEMENT_S)))
             except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
@@ -243,7 +240,7 @@ class RoleLock:
             return await self._fetch(query)
 
     async def _fetch(self, query: LiteralString) -> bool:
-        cursor = await (await self._open()).execute(query, (CLASS, int(self._role)))
+        cursor = await (await self._open()).execute(query, self._key)
         row = await cursor.fetchone()
         return bool(row and row[0])
 

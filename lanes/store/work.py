@@ -90,13 +90,8 @@ def waiting(
     Where `since` names a workload, only its work of that rank or later is looked for, and what its sender marked urgent.
     """
     from_ = since or {}
-    given = {
-        "of_workload": list(from_),
-        "of_since": list(from_.values()),
-        "but": list(but),
-        "now": now,
-    }
-    rows = connection.execute(_waiting(lane), given).all()
+    asked: dict[str, Any] = {"of_workload": list(from_), "of_since": list(from_.values())}
+    rows = connection.execute(_waiting(lane), {**asked, "but": list(but), "now": now}).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
     return WaitingWork(
@@ -114,19 +109,14 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
     """
     heads = _table("heads", _LISTS, workload=sa.Text(), since=Moment)
     here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
-    head = (
-        sa.select(work.c.rank_at, work.c.version_id)
-        .where(*here)
-        .order_by(work.c.rank_at, work.c.id)
-        .limit(1)
-    )
+    head = sa.select(work.c.rank_at, work.c.version_id).where(*here)
+    head = head.order_by(work.c.rank_at, work.c.id).limit(1)
     first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
     # by its own index, whatever was taken behind it
     urgent = head.where(sa.text("work.urgent")).lateral("urgent")
     before = sa.func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
-    limited = sa.exists().where(
-        budget.c.workload == workload.c.name, budget.c.hard_usd.is_not(None)
-    )
+    of_it = budget.c.workload == workload.c.name
+    limited = sa.exists().where(of_it, budget.c.hard_usd.is_not(None))
     return (
         sa.select(
             workload.c.name,
@@ -149,17 +139,13 @@ def _table(
 ) -> sa.FromClause:
     """Return lists as a table with those columns."""
     named = (sa.column(each, kind) for each, kind in columns.items())
-    return (
-        sa.func.unnest(*(given[each] for each in columns))
-        .table_valued(*named, name=name)
-        .render_derived()
-    )
+    table = sa.func.unnest(*(given[each] for each in columns)).table_valued(*named, name=name)
+    return table.render_derived()
 
 
 def _from(of: sa.FromClause) -> sa.ColumnElement[datetime]:
-    return sa.func.coalesce(
-        of.c.since, sa.literal("-infinity", sa.Text, literal_execute=True).cast(Moment)
-    )
+    ever = sa.literal("-infinity", sa.Text, literal_execute=True).cast(Moment)
+    return sa.func.coalesce(of.c.since, ever)
 
 
 def most_urgent(
@@ -171,20 +157,13 @@ def most_urgent(
 ) -> sa.Select[Any]:
     """Select the most urgent work of each workload, locked; work locked by others is passed over."""
     given = _asked(places, since)
-    return _urgent(
-        lane,
-        {each: sa.literal(given[each], kind.type) for each, kind in _LISTS.items()},
-        sa.literal(now),
-        *only,
-    )
+    lists = {each: sa.literal(given[each], kind.type) for each, kind in _LISTS.items()}
+    return _urgent(lane, lists, sa.literal(now), *only)
 
 
 def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> dict[str, Any]:
-    return {
-        "workload": list(places),
-        "places": list(places.values()),
-        "since": [(since or {}).get(name) for name in places],
-    }
+    ranks = [(since or {}).get(name) for name in places]
+    return {"workload": list(places), "places": list(places.values()), "since": ranks}
 
 
 def _urgent(
@@ -196,12 +175,8 @@ def _urgent(
     asked = _table("asked", given, workload=sa.Text(), places=sa.Integer(), since=Moment)
     head = (
         sa.select(work.c.id, work.c.item_id, work.c.rank_at)
-        .where(
-            work.c.workload == asked.c.workload,
-            claimable(lane, now),
-            work.c.rank_at >= _from(asked),
-            *only,
-        )
+        .where(work.c.workload == asked.c.workload, claimable(lane, now))
+        .where(work.c.rank_at >= _from(asked), *only)
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
         .with_for_update(key_share=True, skip_locked=True)
@@ -255,43 +230,27 @@ def claim(
 @cache
 def _claim(lane: Lane, *, chosen: bool) -> sa.Select[*tuple[Any, ...]]:
     """Build the statement that claims the most urgent work of each :of_workload, up to :of_places and :bytes."""
-    picked = _urgent(
-        lane, _LISTS, _now, work.c.version_id == sa.any_(_only) if chosen else _askable
-    ).cte("picked")
-    size = octets(item.c.payload)
-    before = (
-        sa.func.sum(size).over(
-            partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)
-        )
-        - size
-    )
+    whose = work.c.version_id == sa.any_(_only) if chosen else _askable
+    picked = _urgent(lane, _LISTS, _now, whose).cte("picked")
+    size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
+    before = sa.func.sum(size).over(partition_by=picked.c.workload, order_by=order) - size
     weighed = (
-        sa.select(
-            picked.c.id,
-            before.label("bytes_before"),
-            *(item.c[name] for name in OF_ITEM),
-        )
+        sa.select(picked.c.id, before.label("bytes_before"), *(item.c[name] for name in OF_ITEM))
         .join_from(picked, item, item.c.id == picked.c.item_id)
         .cte("weighed")
     )
+    fits = weighed.c.bytes_before < sa.bindparam("bytes", type_=sa.BigInteger)
+    of_work = [work.c[name] for name in ("id", "claim_no", *OF_WORK)]
     taken = (
         sa.update(work)
-        .where(
-            work.c.id == weighed.c.id,
-            weighed.c.bytes_before < sa.bindparam("bytes", type_=sa.BigInteger),
-        )
+        .where(work.c.id == weighed.c.id, fits)
         .values(
             state=WorkState.CLAIMED,
             claimed_by=sa.bindparam("by", type_=sa.Text),
             lease_until=sa.bindparam("until", type_=Moment),
             claim_no=work.c.claim_no + 1,
         )
-        .returning(
-            work.c.id,
-            work.c.claim_no,
-            *(work.c[name] for name in OF_WORK),
-            *(weighed.c[name] for name in OF_ITEM),
-        )
+        .returning(*of_work, *(weighed.c[name] for name in OF_ITEM))
         .cte("taken")
     )
     return sa.select(taken).order_by(taken.c.rank_at, taken.c.id)
@@ -327,16 +286,9 @@ def abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500) -> 
     claimed_ = sa.select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), over)
     moved_on = is_none_of(work.c.state, OUTSIDE_BATCHES)
     reserved = sa.select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
+    columns = [work.c[name] for name in ("id", "claim_no", "version_id", "lane", "bound_usd")]
     rows = connection.execute(
-        sa.select(
-            work.c.id,
-            work.c.claim_no,
-            work.c.version_id,
-            work.c.lane,
-            work.c.lease_until.label("until"),
-            work.c.bound_usd,
-            item.c.payload,
-        )
+        sa.select(*columns, work.c.lease_until.label("until"), item.c.payload)
         .join(item, item.c.id == work.c.item_id)
         .where(work.c.id.in_(sa.union_all(claimed_, reserved)))
         .order_by(work.c.id)
@@ -412,9 +364,6 @@ def renew(
 
     Work that another transaction has locked is passed over: it is renewed next time.
     """
-    given = {
-        "ids": [each.work_id for each in claims],
-        "numbers": [each.number for each in claims],
-        "until": now + lease,
-    }
+    ids, numbers = [each.work_id for each in claims], [each.number for each in claims]
+    given = {"ids": ids, "numbers": numbers, "until": now + lease}
     return set(connection.execute(sa.text(RENEW), given).scalars()) if claims else set()

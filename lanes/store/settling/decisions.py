@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from lanes.batch.batch import OVER, UNCONFIRMED, Stakes
 from lanes.batch.collection import REPEATED
@@ -141,9 +141,8 @@ def give_up(
     """
     row = _owning(connection, batch_id, workload)
     items = 0
-    for given_up in _given_up(
-        connection, row, f"batch {batch_id} was given up by {who}: {why}", now
-    ):
+    said = f"batch {batch_id} was given up by {who}: {why}"
+    for given_up in _given_up(connection, row, said, now):
         saved = outcomes.save(connection, given_up, now=now, wait=PATIENCE)
         if saved.passed_over:
             raise StillLocked(
@@ -163,12 +162,8 @@ def unread(
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(batches.with_doubts(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
-    columns = work.c.id, work.c.item_id, call_bytes(item.c.payload).label("size")
-    wanted = select(*columns).join(item, item.c.id == work.c.item_id)
-    asked = connection.execute(
-        wanted.where(one_of([claim.work_id for claim in judged], work.c.id))
-    ).all()
-    sizes = _sizes(connection, version, asked)
+    wanted = _sized_work().where(one_of([claim.work_id for claim in judged], work.c.id))
+    sizes = _sizes(connection, version, connection.execute(wanted).all())
     started = row.submitted_at or row.intended_at
     bounds = {claim: _bound_of(version, sizes.get(claim.work_id, 0), row, now) for claim in judged}
     return [
@@ -194,15 +189,9 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     started, last = row.submitted_at or row.intended_at, 0
     while True:
-        owned = connection.execute(
-            select(
-                work.c.id, work.c.item_id, work.c.claim_no, call_bytes(item.c.payload).label("size")
-            )
-            .join(item, item.c.id == work.c.item_id)
-            .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
-            .order_by(work.c.id)
-            .limit(CHUNK)
-        ).all()
+        theirs = work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last
+        wanted = _sized_work().where(*theirs).order_by(work.c.id).limit(CHUNK)
+        owned = connection.execute(wanted).all()
         if not owned:
             return
         last = owned[-1].id
@@ -219,14 +208,21 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         ]
 
 
+def _sized_work() -> Select[*tuple[Any, ...]]:
+    """Select work with its claim and the most bytes of its item in a call."""
+    size = call_bytes(item.c.payload).label("size")
+    wanted = select(work.c.id, work.c.item_id, work.c.claim_no, size)
+    return wanted.join(item, item.c.id == work.c.item_id)
+
+
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
+    length, size = (
+        characters(item.c.payload).label("chars"),
+        call_bytes(item.c.payload).label("size"),
+    )
     owned = connection.execute(
-        select(
-            item.c.id,
-            characters(item.c.payload).label("chars"),
-            call_bytes(item.c.payload).label("size"),
-        )
+        select(item.c.id, length, size)
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
     ).all()
@@ -236,14 +232,11 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     again = most = None
     if version is not None:  # None where it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
+        estimated = (estimates.of(version, *each).batch * many for each, many in chars.items())
+        bounds = (_bound(version, size, row, now) * many for size, many in sizes.items())
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum(
-                (estimates.of(version, *each).batch * many for each, many in chars.items()),
-                Decimal(0),
-            )
-            most = sum(
-                (_bound(version, size, row, now) * many for size, many in sizes.items()), Decimal(0)
-            )
+            again = sum(estimated, Decimal(0))
+            most = sum(bounds, Decimal(0))
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
 
 

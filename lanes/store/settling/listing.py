@@ -13,7 +13,6 @@ from sqlalchemy import Connection, func, select, text
 from lanes.errors import UnknownWorkload
 from lanes.ids import ItemId
 from lanes.settling.listing import (
-    FIELDS,
     MOST,
     AnswerExample,
     Listed,
@@ -21,6 +20,7 @@ from lanes.settling.listing import (
     ListingQuery,
     choose,
 )
+from lanes.store.asking import read_as
 from lanes.store.tables import item, version, workload
 from lanes.store.workload import workloads
 from lanes.store.workload.workloads import versions
@@ -57,14 +57,8 @@ AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.i
 
 def page(connection: Connection, wanted: ListingQuery, *, onwards: int = 0) -> ListingPage:
     """Return the first wanted items received from there on; a page may be empty although more follow."""
-    window = (
-        select(item.c.id)
-        .where(item.c.id >= onwards)
-        .order_by(item.c.id)
-        .limit(LOOKED_AT)
-        .subquery()
-    )
-    last = connection.execute(select(func.max(window.c.id))).scalar_one()
+    later = select(item.c.id).where(item.c.id >= onwards).order_by(item.c.id).limit(LOOKED_AT)
+    last = connection.execute(select(func.max(later.subquery().c.id))).scalar_one()
     if last is None:
         return ListingPage()
     found, cut_at = _some(connection, BETWEEN, wanted, first=onwards, last=last)
@@ -77,13 +71,12 @@ def page_before(
     """Return the same in reverse, the last received first; `onwards` is the next page's `before`."""
     earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
     window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
-    ends = connection.execute(
-        select(func.min(window.c.id).label("first"), func.max(window.c.id).label("last"))
-    ).one()
-    if ends.first is None:
+    ends = select(func.min(window.c.id), func.max(window.c.id))
+    first, last = connection.execute(ends).one()
+    if first is None:
         return ListingPage()
-    found, cut_at = _some(connection, BACKWARDS, wanted, first=ends.first, last=ends.last)
-    return ListingPage(found, cut_at or ends.first)
+    found, cut_at = _some(connection, BACKWARDS, wanted, first=first, last=last)
+    return ListingPage(found, cut_at or first)
 
 
 def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -> list[Listed]:
@@ -98,17 +91,14 @@ def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    of_it = select(version.c.id, workload.c.version_id).join(
-        workload, workload.c.name == version.c.workload
-    )
-    rows = connection.execute(of_it.where(workload.c.name == of)).all()
+    its = select(version.c.id, workload.c.version_id).where(workload.c.name == of)
+    rows = connection.execute(its.join(workload, workload.c.name == version.c.workload)).all()
     if not rows:
         raise UnknownWorkload(f'there is no workload "{of}"; correct the name, or publish it')
     found = workloads.versions(connection, [row.id for row in rows])
-    newest_first = sorted(
-        found.values(), key=lambda each: (each.id == rows[0].version_id, each.number), reverse=True
-    )
-    return [each.spec.output_schema for each in newest_first]
+    in_force = rows[0].version_id
+    newest_last = sorted(found.values(), key=lambda each: (each.id == in_force, each.number))
+    return [each.spec.output_schema for each in reversed(newest_last)]
 
 
 def _given(wanted: ListingQuery) -> dict[str, Any]:
@@ -134,8 +124,7 @@ def _some(
 
 
 def _one(row: Any) -> Listed:
-    said: dict[str, Any] = {name: getattr(row, name) for name in FIELDS}
-    return Listed(**{**said, "state": ItemState(row.state)})
+    return read_as(Listed, row, state=ItemState(row.state))
 
 
 # The first answers of each kind (first lane, corrected or not) among the items of those keys.
@@ -174,21 +163,16 @@ SAMPLES = 3  # of a report
 def samples(connection: Connection, *, since: datetime) -> list[AnswerExample]:
     """Return three answers given since then that stand for the others, of different kinds where there are."""
     rows = connection.execute(NEWEST, {"since": since, "looked_at": NEWEST_RESULTS}).all()
-    found = [
-        each
-        for row in rows
-        for each in of_each_kind(connection, row.workload, row.keys, most=SAMPLES)
-    ]
-    return choose(found, SAMPLES)
+    found = [of_each_kind(connection, row.workload, row.keys, most=SAMPLES) for row in rows]
+    return choose([each for some in found for each in some], SAMPLES)
 
 
 def of_each_kind(
     connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST
 ) -> list[AnswerExample]:
     """Return at most `most` answers of each kind to choose from, oldest first; forgotten items are left out."""
-    found = connection.execute(
-        OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most}
-    ).all()
+    given = {"workload": workload, "keys": list(keys), "most": most}
+    found = connection.execute(OF_EACH_KIND, given).all()
     known = versions(connection, {row.version_id for row in found})
     return [
         AnswerExample(

@@ -105,15 +105,11 @@ class News:
         writing = _writing(connection, log)
         late: list[Row[Any]] = []
         if tail.gaps:
-            where = {
-                "firsts": [each.first for each in tail.gaps],
-                "lasts": [each.last for each in tail.gaps],
-            }
-            late = self._rows(connection, LATE, log, **where)
+            firsts, lasts = [each.first for each in tail.gaps], [each.last for each in tail.gaps]
+            late = self._rows(connection, LATE, log, firsts=firsts, lasts=lasts)
         fresh = self._rows(connection, FRESH, log, high=tail.high)
-        tail.read(
-            writing, [row.id for row in late], [row.id for row in fresh], whole=len(late) < MOST
-        )
+        ids = [row.id for row in late], [row.id for row in fresh]
+        tail.read(writing, *ids, whole=len(late) < MOST)
         self.more = self.more or MOST in (len(late), len(fresh))
         self._untold |= {row.item_id for row in (*late, *fresh) if row.news}
 
@@ -122,9 +118,8 @@ class News:
         return list(connection.execute(text(query.format(rows=LOGS[log])), given))
 
     def _look_at_replays(self, connection: Connection) -> dict[GenerationId, Row[Any]]:
-        return {
-            row.id: row for row in connection.execute(text(REPLAYS), {"workload": self._workload})
-        }
+        rows = connection.execute(text(REPLAYS), {"workload": self._workload})
+        return {row.id: row for row in rows}
 
     def _see_moves(self, connection: Connection) -> None:
         before, self._replays = self._replays, self._look_at_replays(connection)
@@ -135,16 +130,12 @@ class News:
                 self._moved.append(MovedReplay(PROMOTED, {"id": id_}))
             # what it replaced is not kept: all of its items may be shown anew
             elif row.state == ReplayState.DEMOTED:
-                self._moved.append(
-                    MovedReplay(OVERLAID, {"number": row.number, "workload": self._workload})
-                )
+                shown = {"number": row.number, "workload": self._workload}
+                self._moved.append(MovedReplay(OVERLAID, shown))
 
     def _read_moved(self, connection: Connection, moved: MovedReplay) -> None:
-        found = list(
-            connection.execute(
-                text(moved.query), {**moved.of, "after": moved.after, "most": MOST}
-            ).scalars()
-        )
+        given = {**moved.of, "after": moved.after, "most": MOST}
+        found = list(connection.execute(text(moved.query), given).scalars())
         if len(found) < MOST:
             self._moved.pop(0)
         else:

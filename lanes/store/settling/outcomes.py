@@ -68,9 +68,8 @@ def save(
         else:
             late.append((each, row, part))
     recorded = _recorded(connection, [each.claim for each, _, _ in late])
-    lost = retries.lost_by_leases(
-        connection, [row.id for _, row, _ in late if row.state is WorkState.FAILED]
-    )
+    failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
+    lost = retries.lost_by_leases(connection, failed)
     for each, row, part in late:
         if batch_id is None and _settles_late(each, row, lost):
             writes.in_force(each, row, part, late=True)
@@ -79,11 +78,8 @@ def save(
         ):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
-    ended = [
-        row.id
-        for each, row, _ in late
-        if row.state is not WorkState.READY and row.claim_no == each.claim.number
-    ]
+    over = (row for each, row, _ in late if row.claim_no == each.claim.number)
+    ended = [row.id for row in over if row.state is not WorkState.READY]
     paid_claims.end_reserves(connection, ended)
     return writes.saved
 
@@ -91,11 +87,9 @@ def save(
 def _storable(each: Attempt) -> Attempt:
     """Return the attempt with an error that can be stored, whatever the provider said."""
     error = each.judged.error
-    return (
-        each
-        if error is None
-        else replace(each, judged=replace(each.judged, error=replace_unstorable(error)))
-    )
+    if error is None:
+        return each
+    return replace(each, judged=replace(each.judged, error=replace_unstorable(error)))
 
 
 def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Outcome]:
@@ -128,9 +122,8 @@ def _tells_something(
 
     It is none where the claim's end is known, or where the work was given back after it was thought lost.
     """
-    given_back = (
-        batch_id is None and row.state is WorkState.READY and row.claim_no == each.claim.number
-    )
+    is_newest = row.claim_no == each.claim.number
+    given_back = batch_id is None and row.state is WorkState.READY and is_newest
     return each.claim not in recorded and not given_back
 
 
@@ -153,7 +146,7 @@ class _Writes:
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool = False
     ) -> None:
         """Let an attempt of the newest claim, or a `late` answer that counts, move its work and perhaps its item."""
-        then, of_item = self._consequence(each, row), row.of_item
+        then, of_item, output = self._consequence(each, row), row.of_item, each.judged.output
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
         given = self._attempt(each, row, part, late=late)
         given |= {"state": then.work_state, "failures": then.failures, "alone": row.alone}
@@ -162,7 +155,7 @@ class _Writes:
         if then.work_state is not WorkState.READY:
             of_item.open_work.discard(row.id)
         if then.standing is not None:
-            given |= {"standing": then.standing, "output": each.judged.output}
+            given |= {"standing": then.standing, "output": output}
             if row.terms.generation == 0:
                 self._answered(given, each, row, then)
                 self._note_pack(each, row)
@@ -173,12 +166,8 @@ class _Writes:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
         if then.settles and row.rescued:
             self.rescued.append(row.item_id)
-        elif (
-            row.terms.purpose is Purpose.SHADOW
-            and each.judged.output is not None
-            and row.is_newest_revision
-        ):
-            self._alone.append(LoneAnswer(row.id, each.judged.output, row.terms.compare_fields))
+        elif row.terms.purpose is Purpose.SHADOW and output is not None and row.is_newest_revision:
+            self._alone.append(LoneAnswer(row.id, output, row.terms.compare_fields))
         match then.owes:
             case BatchDebt.PASS:
                 self.owed.append(row.id)
@@ -199,36 +188,25 @@ class _Writes:
     def _consequence(self, each: Attempt, row: LockedWork) -> Consequence:
         """Return the consequence of an attempt; alike answers that correct nothing are decided once."""
         of_item, judged = row.of_item, each.judged
-        if (
-            judged.outcome is not Outcome.VALID
-            or row.terms.mode is Mode.LAMBDA
-            or of_item.shown is not None
-        ):
-            return consequence(
-                row.obligation(),
-                judged,
-                provisional=of_item.provisional,
-                earlier=of_item.earlier,
-                now=self.now,
-            )
+        may_correct = row.terms.mode is Mode.LAMBDA or of_item.shown is not None
+        if may_correct or judged.outcome is not Outcome.VALID:
+            shown = {"provisional": of_item.provisional, "earlier": of_item.earlier}
+            return consequence(row.obligation(), judged, **shown, now=self.now)
         alike = (row.terms, row.failures, row.is_newest_revision, of_item.canceled, of_item.settled)
         then = self._answers.get(alike)
         if then is None:
-            then = self._answers[alike] = consequence(
-                row.obligation(), judged, provisional=None, now=self.now
-            )
+            owed = row.obligation()
+            then = self._answers[alike] = consequence(owed, judged, provisional=None, now=self.now)
         return then
 
     def _answered(
         self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
     ) -> None:
         """Show this answer of the item from now on."""
-        of_item, given["moves_item"] = row.of_item, True
+        of_item, terms, given["moves_item"] = row.of_item, row.terms, True
         self.saved.answered += 1
-        given["acknowledged"] = of_item.acknowledged
-        given["told"] = told_alone(
-            row.terms.announces, row.terms.lane, acknowledged=of_item.acknowledged
-        )
+        given["acknowledged"] = known = of_item.acknowledged
+        given["told"] = told_alone(terms.announces, terms.lane, acknowledged=known)
         if then.settles:
             given["settles"] = True
         if then.correction is not None and of_item.shown is not None:
@@ -246,23 +224,15 @@ class _Writes:
     def _note_pack(self, each: Attempt, row: LockedWork) -> None:
         """Note an answer from a shared call, which may be checked."""
         if each.share.of > 1:
-            terms = row.terms
-            self._packed.append(
-                PackedAnswer(
-                    row.id, terms.workload, terms.version_id, row.of_item.key, each.share.of
-                )
-            )
+            of, key, pack = row.terms, row.of_item.key, each.share.of
+            self._packed.append(PackedAnswer(row.id, of.workload, of.version_id, key, pack))
 
     def _attempt(
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool
     ) -> dict[str, Any]:
         """Return the attempt as a row of the writes; what it does not name is null."""
-        said, judged, claim, lane = (
-            each.response,
-            each.judged,
-            each.claim,
-            self._lane(each, row, late=late),
-        )
+        said, judged, claim = each.response, each.judged, each.claim
+        lane = self._lane(each, row, late=late)
         given = {
             "n": len(self.given),
             "moves_item": False,
@@ -387,11 +357,7 @@ def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: 
     """
     waits = (
         select(work.c.id)
-        .where(
-            one_of(settled, work.c.item_id),
-            is_answering(),
-            is_(work.c.state, WorkState.READY),
-        )
+        .where(one_of(settled, work.c.item_id), is_answering(), is_(work.c.state, WorkState.READY))
         .order_by(work.c.id)
         .with_for_update(key_share=True, skip_locked=True)
         .cte("waits")

@@ -112,14 +112,8 @@ def weigh(connection: Connection, said: Collection[LoneAnswer], *, now: datetime
         output = dict(shadow.output)
         if row.agrees is None and row.packed is not None:
             agrees = compare(row.packed, output, shadow.compare_fields) is None
-            rows.append(
-                {
-                    "id": row.id,
-                    "agrees": agrees,
-                    "repeats": None,
-                    "alone": output if row.twice else None,
-                }
-            )
+            alone = output if row.twice else None
+            rows.append({"id": row.id, "agrees": agrees, "repeats": None, "alone": alone})
             again += [row.work_id] if row.twice else []
         elif row.repeats is None and row.alone is not None:
             repeats = compare(row.alone, output, shadow.compare_fields) is None
@@ -127,6 +121,5 @@ def weigh(connection: Connection, said: Collection[LoneAnswer], *, now: datetime
     if rows:
         connection.execute(text(COMPARED), {"rows": document_of(rows), "now": now})
     if again:
-        connection.execute(
-            text(AGAIN), {"again": again, "now": now, "rank_at": now + AFTER_LIVE_WORK}
-        )
+        given = {"again": again, "now": now, "rank_at": now + AFTER_LIVE_WORK}
+        connection.execute(text(AGAIN), given)

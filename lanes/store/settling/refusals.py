@@ -127,21 +127,12 @@ def weigh(
         return list(attempts), frozenset()
     fared: dict[Any, Attempt] = {}
     stopped: set[str] = set()
+    responded = [each for each in attempts if each.response is not None]
     for (version_id, workload, lane, error), theirs in sorted(refused.items()):
-        began = [
-            each.started_at
-            for each in attempts
-            if each.response is not None
-            and (of := known.get(each.claim.work_id)) is not None
-            and (of.version_id, of.lane) == (version_id, lane)
-        ]
-        asked = {
-            "version_id": version_id,
-            "workload": workload,
-            "lane": lane,
-            "error": error,
-            "now": now,
-        }
+        works = {id_ for id_, of in known.items() if (of.version_id, of.lane) == (version_id, lane)}
+        began = [each.started_at for each in responded if each.claim.work_id in works]
+        asked: dict[str, Any] = {"version_id": version_id, "workload": workload, "lane": lane}
+        asked |= {"error": error, "now": now}
         stops = _weigh(connection, theirs, asked, max(began, default=None), fared, flow_run_id)
         stopped |= {workload} if stops else set()
     return [fared.get(each.name, each) for each in attempts], frozenset(stopped)
@@ -158,17 +149,13 @@ def _weigh(
     """Judge refusals that one version met on one lane in the same words; return whether the version is stopped."""
     now: datetime = asked["now"]
     seen = connection.execute(text(ANSWERED), {**asked, "since": now - LOOKED_BACK}).one()
-    answered_at = max(
-        (each for each in (answered_at, seen.started_at) if each is not None), default=None
-    )
+    calls_at = (each for each in (answered_at, seen.started_at) if each is not None)
+    answered_at = max(calls_at, default=None)
     works = [each.claim.work_id for each in refused]
     first = {row.work_id: row for row in connection.execute(text(FIRST), {**asked, "works": works})}
-    earlier = {
-        row.work_id: row.at
-        for row in connection.execute(
-            text(REFUSED), {**asked, "since": seen.ended_at or seen.since}
-        )
-    }
+    since = seen.ended_at or seen.since
+    met = connection.execute(text(REFUSED), {**asked, "since": since})
+    earlier = {row.work_id: row.at for row in met}
     calls = len(earlier.keys() - set(works)) + len({each.judged.refused_call for each in refused})
     refused_at = min([*earlier.values(), *(each.started_at for each in refused)])
     of_version = False
@@ -186,14 +173,8 @@ def _weigh(
         of_version = of_version or found.of_version
         fared[each.name] = replace(each, judged=weighed(each.judged, found))
     if of_version and not seen.refused:
-        _stop(
-            connection,
-            {**asked, "refused_at": refused_at},
-            seen.number,
-            calls,
-            [*earlier, *works],
-            flow_run_id,
-        )
+        asked, works = {**asked, "refused_at": refused_at}, [*earlier, *works]
+        _stop(connection, asked, seen.number, calls, works, flow_run_id)
     return of_version and not seen.outdated
 
 
@@ -211,21 +192,16 @@ def _stop(
         return
     connection.execute(text(BACK), {"works": sorted(works), "now": asked["now"]})
     if row.in_force:
-        breach = refused_version(
-            asked["workload"], number, calls, asked["error"], flow_run_id=flow_run_id
-        )
+        of = asked["workload"], number, calls, asked["error"]
+        breach = refused_version(*of, flow_run_id=flow_run_id)
         incidents.open(connection, breach, now=asked["now"])
 
 
 def go_on(connection: Connection, *, now: datetime) -> int:
     """Move the work of stopped versions to the version in force, and end stops that are over; return how much was moved."""
     moved, over = 0, []
-    if (
-        connection.execute(
-            text("select from lanes.workload where refused_version_id is not null")
-        ).first()
-        is not None
-    ):
+    stopped = text("select from lanes.workload where refused_version_id is not null")
+    if connection.execute(stopped).first() is not None:
         moved = connection.execute(text(MOVE), {"most": MOST_MOVED, "now": now}).rowcount
         over = connection.execute(text(OVER)).scalars().all()
     for row in connection.execute(text(ENDED)).all():

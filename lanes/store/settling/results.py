@@ -34,15 +34,9 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
     Raises:
         AnswerEmptied: there was one, and it is no longer kept.
     """
+    shown = [result.c[name] for name in ("output", "standing", "lane", "generation", "created_at")]
     row = connection.execute(
-        select(
-            result.c.output,
-            result.c.standing,
-            result.c.lane,
-            result.c.generation,
-            result.c.created_at,
-            item.c.settled_at,
-        )
+        select(*shown, item.c.settled_at)
         .join(item, item.c.result_id == result.c.id)
         .where(item.c.workload == workload, item.c.key == key)
     ).first()

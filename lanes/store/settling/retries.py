@@ -53,12 +53,8 @@ def retry(
     version = workloads.in_force(connection).get(workload)
     if version is None:
         raise UnknownWorkload(f'workload "{workload}" has no published version')
-    given = {
-        "workload": workload,
-        "keys": None if keys is None else list(keys),
-        "now": now,
-        "version_id": version.id,
-    }
+    keys = None if keys is None else list(keys)
+    given = {"workload": workload, "keys": keys, "now": now, "version_id": version.id}
     again = list(connection.execute(text(RETRY), given).scalars())
     signals.wake(connection)
     return sorted(again)
@@ -69,11 +65,6 @@ def lost_by_leases(connection: Connection, failed: Sequence[WorkId]) -> set[Work
     if not failed:
         return set()
     lost = and_(attempt.c.outcome == Outcome.UNKNOWN, func.starts_with(attempt.c.error, LOST_LEASE))
-    tried = (
-        select(attempt.c.work_id)
-        .where(one_of(set(failed), attempt.c.work_id))
-        .group_by(attempt.c.work_id)
-    )
-    return set(
-        connection.execute(tried.having(func.bool_and(func.coalesce(lost, false())))).scalars()
-    )
+    id_, lost_alone = attempt.c.work_id, func.bool_and(func.coalesce(lost, false()))
+    tried = select(id_).where(one_of(set(failed), id_)).group_by(id_).having(lost_alone)
+    return set(connection.execute(tried).scalars())

@@ -67,9 +67,8 @@ OF_VERSION = (
 
 def terms(connection: sa.Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WorkTerms]:
     """Return the terms of the attempts' work, by its id, without locking."""
-    rows = connection.execute(
-        _common(), {"ids": list({each.claim.work_id for each in attempts})}
-    ).all()
+    ids = list({each.claim.work_id for each in attempts})
+    rows = connection.execute(_common(), {"ids": ids}).all()
     return {id_: common for row in rows for common in [_terms(row)] for id_ in row.ids}
 
 
@@ -105,9 +104,8 @@ def _purpose() -> sa.ColumnElement[Purpose]:
         is_(work.c.purpose, Purpose.ANSWER),
         provisional.exists(),
     )
-    return sa.case(
-        (is_pass, sa.literal(Purpose.AUTHORITATIVE, work.c.purpose.type)), else_=work.c.purpose
-    )
+    authoritative = sa.literal(Purpose.AUTHORITATIVE, work.c.purpose.type)
+    return sa.case((is_pass, authoritative), else_=work.c.purpose)
 
 
 def _terms(row: Any) -> WorkTerms:
@@ -213,14 +211,10 @@ def lock(
                 rows = _locked(connection, known, skip=False)
         except StillLocked:
             return {}
-    unanswered = {
-        each.claim.work_id for each in attempts if each.judged.outcome is not Outcome.VALID
-    }
-    _look_around(
-        connection,
-        [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered],
-        now,
-    )
+    invalid = (each for each in attempts if each.judged.outcome is not Outcome.VALID)
+    unanswered = {each.claim.work_id for each in invalid}
+    around = [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered]
+    _look_around(connection, around, now)
     return rows
 
 
@@ -236,7 +230,7 @@ def _locked(
         item_id,
         state,
         claim_no,
-        failures,
+        fails,
         alone,
         rescued,
         newest,
@@ -252,7 +246,7 @@ def _locked(
         common = known[id_]
         is_newest = common.revision == newest
         locked[id_] = LockedWork(
-            id_, item_id, state, claim_no, failures, alone, rescued, is_newest, common, of_item
+            id_, item_id, state, claim_no, fails, alone, rescued, is_newest, common, of_item
         )
     _show(connection, items, shown)
     return locked
@@ -261,15 +255,10 @@ def _locked(
 @cache
 def _locking(*, skip: bool) -> sa.Select[*tuple[Any, ...]]:
     """Select the work of :ids with its items, locked; `skip` passes over what others hold."""
+    names = ("id", "item_id", "state", "claim_no", "failures", "alone", "rescued")
     return (
         sa.select(
-            work.c.id,
-            work.c.item_id,
-            work.c.state,
-            work.c.claim_no,
-            work.c.failures,
-            work.c.alone,
-            work.c.rescued,
+            *(work.c[name] for name in names),
             item.c.revision,
             item.c.key,
             item.c.settled_at.is_not(None),
@@ -294,10 +283,9 @@ def _show(
     """Tell the items what is shown of them; `shown` holds results and newest revisions, by item."""
     if not shown:
         return
-    wanted = sa.select(result.c.item_id, result.c.id, result.c.revision, result.c.output)
-    for row in connection.execute(
-        wanted.where(one_of([id_ for id_, _ in shown.values()], result.c.id))
-    ).all():
+    columns = result.c.item_id, result.c.id, result.c.revision, result.c.output
+    wanted = sa.select(*columns).where(one_of([id_ for id_, _ in shown.values()], result.c.id))
+    for row in connection.execute(wanted).all():
         of_item = items[row.item_id]
         of_item.shown = ShownResult(row.output, row.id)
         of_item.is_earlier = row.revision != shown[row.item_id][1]
@@ -311,12 +299,8 @@ def _look_around(connection: sa.Connection, rows: Sequence[LockedWork], now: dat
     owed = connection.execute(
         sa.select(work.c.id, work.c.item_id, item.c.due_at)
         .join(item, sa.and_(item.c.id == work.c.item_id, item.c.revision == work.c.revision))
-        .where(
-            one_of(set(of_items), work.c.item_id),
-            work.c.generation == 0,
-            is_answering(),
-            is_open_work(),
-        )
+        .where(one_of(set(of_items), work.c.item_id), work.c.generation == 0)
+        .where(is_answering(), is_open_work())
     )
     for row in owed:
         of_item = of_items[row.item_id]
