@@ -64,9 +64,8 @@ def adopted(
     if row is None:
         return False
     doubts.note(connection, batch_id, unknown_since=None)
-    doubts.over(
-        connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now
-    )
+    said = f"Batch {batch_id} is taken for {provider_batch_id}."
+    doubts.over(connection, batch_id, said, now=now)
     payload = {"requests": row.requests, "items": row.items}
     batches.announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return True
@@ -82,15 +81,9 @@ def proved(
 
 def let_go(connection: Connection, batch_id: BatchId) -> None:
     """Let go of the adopted id, which is not the batch's, and hold the batch."""
-    batches.change(
-        connection,
-        batch_id,
-        batch.c.state.in_(AT_PROVIDER),
-        batch.c.unproved,
-        state=BatchState.HELD,
-        **LET_GO,
-        ended_at=None,
-    )
+    adopted = batch.c.state.in_(AT_PROVIDER), batch.c.unproved
+    held = {"state": BatchState.HELD, **LET_GO, "ended_at": None}
+    batches.change(connection, batch_id, *adopted, **held)
 
 
 def disproved(
@@ -129,11 +122,7 @@ def disproved(
 
 def unsure_counts(connection: Connection, account: str) -> set[int]:
     """Return the numbers of requests by which batches of the account may still have to be found."""
-    unsure = or_(
-        batch.c.state.in_(UNCONFIRMED), and_(batch.c.state.in_(AT_PROVIDER), batch.c.unproved)
-    )
-    return set(
-        connection.execute(
-            select(batch.c.requests).where(batch.c.account == account, unsure)
-        ).scalars()
-    )
+    state = batch.c.state
+    unsure = or_(state.in_(UNCONFIRMED), and_(state.in_(AT_PROVIDER), batch.c.unproved))
+    counts = select(batch.c.requests).where(batch.c.account == account, unsure)
+    return set(connection.execute(counts).scalars())

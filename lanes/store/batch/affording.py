@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -108,12 +109,9 @@ class Affording:
         if not self._consumers:
             yield from waiting
             return
-        for part in chunks(
-            waiting, most=READ_AT_ONCE, most_bytes=READ_BYTES, weight=lambda each: 1
-        ):
-            self._readers |= holds.consumers(
-                self._connection, [each.claim.work_id for each in part]
-            )
+        for part in chunks(waiting, most=READ_AT_ONCE, most_bytes=READ_BYTES, weight=lambda _: 1):
+            ids = [each.claim.work_id for each in part]
+            self._readers |= holds.consumers(self._connection, ids)
             yield from part
 
     def payable(
@@ -153,9 +151,8 @@ class Affording:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
         said = "; ".join(each.said for each in standing if each.budget.hard_usd is not None)
-        return BudgetUsedUp(
-            f"too little is left of its budget ({said})", dict.fromkeys(self._lacking, self._least)
-        )
+        lacking = dict.fromkeys(self._lacking, self._least)
+        return BudgetUsedUp(f"too little is left of its budget ({said})", lacking)
 
     def report(self, connection: Connection) -> None:
         """Report items that cost more than a whole period's budget; once all was read, end the reports of others."""
@@ -190,17 +187,13 @@ class Affording:
         self, items: Sequence[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
     ) -> set[BudgetId]:
         """Return the budgets of which less is left than a pack of these items may cost."""
-        return {
-            id_
-            for id_, usd in self._shares([[each.claim for each in items]], number).items()
-            if usd > left[id_]
-        }
+        shares = self._shares([[each.claim for each in items]], number)
+        return {id_ for id_, usd in shares.items() if usd > left[id_]}
 
     def _stays_behind(self, item: ClaimedWork, left: Mapping[BudgetId, Decimal]) -> None:
         """Leave the item for the next period, unless even a whole one is too little for it."""
-        usd = pack_bound(
-            self._version, self._sizes[item.claim], items=1, lane=Lane.BATCH, at=self._now
-        )
+        size = self._sizes[item.claim]
+        usd = pack_bound(self._version, size, items=1, lane=Lane.BATCH, at=self._now)
         dear = False
         for id_ in self._payers(item.claim):
             if usd > (of := self._limited[id_]).hard_usd > 0:
@@ -223,13 +216,9 @@ class Affording:
         sums: dict[BudgetId, Decimal] = {}
         for number, pack in enumerate(packs, first):
             size = sum(self._sizes[claim] for claim in pack)
+            marked = is_marked(self._marks, number)
             bound = pack_bound(
-                self._version,
-                size,
-                items=len(pack),
-                lane=Lane.BATCH,
-                marked=is_marked(self._marks, number),
-                at=self._now,
+                self._version, size, items=len(pack), lane=Lane.BATCH, marked=marked, at=self._now
             )
             for claim in pack:  # as the bill of a pack is
                 for id_ in self._payers(claim):
@@ -260,11 +249,7 @@ def _end(
     """End these incidents: those `of` a workload except `but`, or all that hold nothing any more."""
     rows = connection.execute(text(DEAR_ITEMS), {"of": of, "ending": DEAR}).all()
     said = "Every item that waits for a batch is within its budget."
-    ended = [
-        incidents.resolve(
-            connection, Promise.BUDGET, row.workload, row.subject, sentence=said, now=now
-        )
-        for row in rows
-        if (row.workload, row.subject) not in but
-    ]
+    end = partial(incidents.resolve, connection, Promise.BUDGET, sentence=said, now=now)
+    keys = [(row.workload, row.subject) for row in rows]
+    ended = [end(*key) for key in keys if key not in but]
     return [each for each in ended if each is not None]

@@ -70,17 +70,15 @@ def unresolved(connection: Connection, account: str) -> OpenBatch | None:
 
 def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
     """Return which of these provider batches some batch of ours owns."""
-    rows = connection.execute(
-        select(batch.c.provider_batch_id).where(batch.c.provider_batch_id.in_(list(candidates)))
-    )
+    id_ = batch.c.provider_batch_id
+    rows = connection.execute(select(id_).where(id_.in_(list(candidates))))
     return {row.provider_batch_id for row in rows if row.provider_batch_id is not None}
 
 
 def expected_minutes(connection: Connection, version_id: VersionId) -> int:
     """Return how long a batch of a version usually takes."""
-    return connection.execute(
-        select(version.c.batch_expected_minutes).where(version.c.id == version_id)
-    ).scalar_one()
+    wanted = select(version.c.batch_expected_minutes).where(version.c.id == version_id)
+    return connection.execute(wanted).scalar_one()
 
 
 def outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:
@@ -106,17 +104,15 @@ def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstand
         .select_from(work.outerjoin(batch, batch.c.id == work.c.batch_id))
         .where(work.c.workload == name, is_open_work())
     ).one()
-    unrouted = select(func.count()).where(
-        item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None)
-    )
+    waits = item.c.position.is_(None), item.c.canceled_at.is_(None)
+    unrouted = select(func.count()).where(item.c.workload == name, *waits)
+    its_held = is_(batch.c.state, BatchState.HELD), batch.c.workload == name
     return OutstandingWork(
         name,
         known.paused_at,
         **counts._asdict(),
         unrouted=connection.execute(unrouted).scalar_one(),
-        held_batches=_batches(
-            connection, is_(batch.c.state, BatchState.HELD), batch.c.workload == name
-        ),
+        held_batches=_batches(connection, *its_held),
         in_the_way=_batches(connection, is_(batch.c.state, BatchState.INTENDED)),
     )
 
@@ -126,6 +122,5 @@ def _many(of: ColumnElement[bool]) -> Any:
 
 
 def _batches(connection: Connection, *which: ColumnElement[bool]) -> tuple[int, ...]:
-    return tuple(
-        connection.execute(select(batch.c.id).where(*which).order_by(batch.c.id)).scalars()
-    )
+    wanted = select(batch.c.id).where(*which).order_by(batch.c.id)
+    return tuple(connection.execute(wanted).scalars())

@@ -1,10 +1,9 @@
 """The collection of a batch: its progress at the provider, the requests that still lack results, and its end."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, or_, select, text
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, text
 
 from lanes.batch.batch import OpenBatch
 from lanes.batch.collection import COUNTS, ShortReads, Tally, counted, counts
@@ -50,6 +49,9 @@ select f.request, f.beside_answers,
   from faulted f
 """
 NOT_COUNTED: Mapping[str, int] = {}
+_OF_CLAIM = and_(
+    attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
+)
 
 
 def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> None:
@@ -85,12 +87,7 @@ def members(
     connection: Connection, batch_id: BatchId, request_nos: Sequence[int]
 ) -> dict[int, list[Claim]]:
     """Return the claims behind those requests, in the order of their slots."""
-    rows = connection.execute(
-        select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
-        .where(batch_member.c.batch_id == batch_id, one_of(request_nos, batch_member.c.request_no))
-        .order_by(batch_member.c.request_no, batch_member.c.slot)
-    )
-    return _by_request(rows)
+    return _claims(connection, batch_id, one_of(request_nos, batch_member.c.request_no))
 
 
 def own_faults(
@@ -112,33 +109,28 @@ def own_faults(
 
 def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
     """Return the claims of the batch that have no attempt yet, by the number of their request."""
-    has_attempt = exists().where(
-        attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
-    )
-    rows = connection.execute(
-        select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
-        .where(batch_member.c.batch_id == batch_id, ~has_attempt)
-        .order_by(batch_member.c.request_no, batch_member.c.slot)
-    )
-    return _by_request(rows)
+    return _claims(connection, batch_id, ~exists().where(_OF_CLAIM))
 
 
 def given_up(connection: Connection, batch_id: BatchId) -> set[int]:
     """Return the requests of which items were given up before a result of theirs was booked."""
-    of_claim = and_(
-        attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no
-    )
-    booked = exists().where(of_claim, attempt.c.outcome != Outcome.GIVEN_UP)
-    given = exists().where(of_claim, attempt.c.outcome == Outcome.GIVEN_UP)
-    wanted = (
-        select(batch_member.c.request_no)
-        .where(batch_member.c.batch_id == batch_id, given, ~booked)
-        .distinct()
-    )
-    return set(connection.execute(wanted).scalars())
+    booked = exists().where(_OF_CLAIM, attempt.c.outcome != Outcome.GIVEN_UP)
+    given = exists().where(_OF_CLAIM, attempt.c.outcome == Outcome.GIVEN_UP)
+    wanted = select(batch_member.c.request_no).where(given, ~booked)
+    its = wanted.where(batch_member.c.batch_id == batch_id).distinct()
+    return set(connection.execute(its).scalars())
 
 
-def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
+def _claims(
+    connection: Connection, batch_id: BatchId, only: ColumnElement[bool]
+) -> dict[int, list[Claim]]:
+    """Return the claims of those members of the batch by request, in the order of their slots."""
+    member = batch_member.c
+    rows = connection.execute(
+        select(member.request_no, member.work_id, member.claim_no)
+        .where(member.batch_id == batch_id, only)
+        .order_by(member.request_no, member.slot)
+    )
     found: dict[int, list[Claim]] = {}
     for row in rows:
         found.setdefault(row.request_no, []).append(Claim(row.work_id, row.claim_no))
@@ -149,9 +141,8 @@ def short_read(
     connection: Connection, batch_id: BatchId, lacking: Collection[int], *, now: datetime
 ) -> ShortReads:
     """Count that the results ended without these requests; return how often in a row."""
-    row = connection.execute(
-        select(batch_doubt).where(batch_doubt.c.batch_id == batch_id).with_for_update()
-    ).first()
+    doubt = select(batch_doubt).where(batch_doubt.c.batch_id == batch_id)
+    row = connection.execute(doubt.with_for_update()).first()
     before = None
     if row and row.short_read_lacking is not None and row.short_read_at is not None:
         before = ShortReads(row.short_reads, row.short_read_lacking, row.short_read_at)
@@ -199,8 +190,6 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
     payload = {"items": row.items, **outcomes}
     batches.announce(connection, "lanes.batch.collected", batch_id, row.workload, payload, now=now)
     doubts.over(connection, batch_id, f"Batch {batch_id} came back.", now=now)
-    return (
-        Tally(row.items, sum(outcomes.values()), row.missing)
-        if row.state == BatchState.COLLECTED
-        else None
-    )
+    if row.state != BatchState.COLLECTED:
+        return None
+    return Tally(row.items, sum(outcomes.values()), row.missing)

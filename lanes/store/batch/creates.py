@@ -41,16 +41,8 @@ def intend(
     ).scalar_one()
     connection.execute(_members(batch_id, packs))
     of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
-    connection.execute(
-        sa.update(work)
-        .where(of_batch)
-        .values(
-            state=WorkState.SUBMITTED,
-            batch_id=batch_id,
-            claim_no=batch_member.c.claim_no,
-            lease_until=None,
-        )
-    )
+    taken = sa.update(work).where(of_batch).values(state=WorkState.SUBMITTED, batch_id=batch_id)
+    connection.execute(taken.values(claim_no=batch_member.c.claim_no, lease_until=None))
     return batch_id
 
 
@@ -66,14 +58,10 @@ def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> sa.Insert:
         sa.func.string_to_array(",".join(map(str, each)), ",").cast(sa.ARRAY(sa.BigInteger))
         for each in columns.values()
     ]
-    given = (
-        sa.func.unnest(*numbers)
-        .table_valued(*(sa.column(name, sa.BigInteger) for name in columns), name="given")
-        .render_derived()
-    )
-    return sa.insert(batch_member).from_select(
-        ["batch_id", *columns], sa.select(sa.literal(batch_id, sa.BigInteger), *given.c)
-    )
+    named = [sa.column(name, sa.BigInteger) for name in columns]
+    given = sa.func.unnest(*numbers).table_valued(*named, name="given").render_derived()
+    rows = sa.select(sa.literal(batch_id, sa.BigInteger), *given.c)
+    return sa.insert(batch_member).from_select(["batch_id", *columns], rows)
 
 
 def submitted(
@@ -90,9 +78,8 @@ def submitted(
     it stays where it went, so that each item is in one batch only. A twin of a batch that certainly is another of the
     provider's is for the caller to cancel.
     """
-    row = connection.execute(
-        sa.select(batch).where(batch.c.id == batch_id).with_for_update(key_share=True)
-    ).one()
+    known = sa.select(batch).where(batch.c.id == batch_id)
+    row = connection.execute(known.with_for_update(key_share=True)).one()
     if row.provider_batch_id == provider_batch_id:
         batches.change(connection, batch_id, unproved=False)
         wanted = row.state in (*AT_PROVIDER, BatchState.COLLECTED)
@@ -102,9 +89,8 @@ def submitted(
             return CreateAnswer.UNWANTED
         doubts.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
-    note = (
-        f"{row.note}; its create was answered after that, so it is cancelled" if released else None
-    )
+    late = "its create was answered after that, so it is cancelled"
+    note = f"{row.note}; {late}" if released else None
     batches.change(
         connection,
         batch_id,

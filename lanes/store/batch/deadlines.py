@@ -19,18 +19,12 @@ def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
 
     Paused workloads are left out, and so are those that were put off until later.
     """
-    names = sa.select(workload.c.name).where(workload.c.paused_at.is_(None))
-    going = set(
-        connection.execute(
-            names.where(sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now))
-        ).scalars()
-    )
+    is_due = sa.or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now)
+    names = sa.select(workload.c.name).where(workload.c.paused_at.is_(None), is_due)
+    going = set(connection.execute(names).scalars())
     prospects = turnarounds.prospects(connection, now=now)
-    until = {
-        name: prospects.of(each).presses_until
-        for name, each in in_force(connection).items()
-        if name in going
-    }
+    versions = in_force(connection).items()
+    until = {name: prospects.of(each).presses_until for name, each in versions if name in going}
     due = set(connection.execute(due_before(until, now)).scalars()) if until else set[str]()
     return sorted(due | _put_off(connection, now))
 
@@ -40,14 +34,10 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
 
     Work is ranked by due time, so only the ranks in between are read.
     """
-    asked = (
-        sa.func.unnest(
-            sa.literal(list(until), sa.ARRAY(sa.Text)),
-            sa.literal(list(until.values()), sa.ARRAY(Moment)),
-        )
-        .table_valued(sa.column("workload", sa.Text), sa.column("until", Moment), name="asked")
-        .render_derived()
-    )
+    names = sa.literal(list(until), sa.ARRAY(sa.Text))
+    moments = sa.literal(list(until.values()), sa.ARRAY(Moment))
+    columns = sa.column("workload", sa.Text), sa.column("until", Moment)
+    asked = sa.func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
     due = (
         sa.select(work.c.id)
         .join(item, item.c.id == work.c.item_id)
@@ -71,22 +61,15 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
 def put_off(connection: sa.Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
     """Note after a run for one workload, or for all, when to ask for another; other workloads wait for their schedule."""
     ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
-    connection.execute(
-        sa.update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None)
-    )
+    over = sa.update(workload).where(ran, workload.c.name.not_in(list(until)))
+    connection.execute(over.values(submit_at=None))
     for name, moment in until.items():
-        connection.execute(
-            sa.update(workload).where(workload.c.name == name).values(submit_at=moment)
-        )
+        change = sa.update(workload).where(workload.c.name == name)
+        connection.execute(change.values(submit_at=moment))
 
 
 def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
-    waits = (
-        sa.select(work.c.id)
-        .where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
-        .exists()
-    )
-    put_off = sa.select(workload.c.name).where(
-        workload.c.submit_at <= now, workload.c.paused_at.is_(None), waits
-    )
+    waits = sa.exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
+    due = workload.c.submit_at <= now, workload.c.paused_at.is_(None)
+    put_off = sa.select(workload.c.name).where(*due, waits)
     return set(connection.execute(put_off).scalars())

@@ -79,9 +79,8 @@ def tell(connection: Connection, batch_id: BatchId, why: str, *, now: datetime) 
 
 def over(connection: Connection, batch_id: BatchId, sentence: str, *, now: datetime) -> None:
     """Resolve the batch's incident, if one is open, with that sentence."""
-    workload = connection.execute(
-        select(batch.c.workload).where(batch.c.id == batch_id)
-    ).scalar_one()
+    wanted = select(batch.c.workload).where(batch.c.id == batch_id)
+    workload = connection.execute(wanted).scalar_one()
     subject = batch_subject(batch_id)
     incidents.resolve(
         connection, Promise.BATCH_UNCLEAR, workload, subject, sentence=sentence, now=now
@@ -105,9 +104,8 @@ def disown(
 def strangers(connection: Connection, account: str, candidates: Sequence[str]) -> set[str]:
     """Return which of these provider batches of the account are known to be strangers'."""
     wanted = select(disowned.c.provider_batch_id).where(disowned.c.account == account)
-    return set(
-        connection.execute(wanted.where(one_of(candidates, disowned.c.provider_batch_id))).scalars()
-    )
+    known = one_of(candidates, disowned.c.provider_batch_id)
+    return set(connection.execute(wanted.where(known)).scalars())
 
 
 def release(connection: Connection, batch_id: BatchId, *, note: str, now: datetime) -> bool:

@@ -56,9 +56,8 @@ def locked_for_batch(
     now: datetime,
 ) -> Generator[ClaimedWork]:
     """Yield the same work as it is read; close the generator before its end where not all is needed."""
-    with closing(
-        streamed(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)
-    ) as rows:
+    query = for_batch(kind, limit, now=now)
+    with closing(streamed(connection, query, most_bytes=most_bytes)) as rows:
         yield from map(claimed, rows)
 
 
@@ -73,11 +72,8 @@ def for_batch(kind: BatchKind, limit: int, *, now: datetime) -> Select[*tuple[An
             size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(
-            claimable(Lane.BATCH, now),
-            work.c.workload == kind.workload,
-            work.c.version_id == kind.version_id,
-        )
+        .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload)
+        .where(work.c.version_id == kind.version_id)
         .order_by(work.c.rank_at, work.c.id)
         .limit(limit)
         .with_for_update(of=work, key_share=True, skip_locked=True)

@@ -106,45 +106,22 @@ def begins(rows: Iterable[Any]) -> dict[str, Begins]:
 @cache
 def have_received() -> sa.Select[*tuple[Any, ...]]:
     """Return the query: three index steps for each workload, after its :seen_id and :seen_due."""
-    seen = (
-        sa.func.unnest(
-            sa.bindparam("seen_workload", type_=sa.ARRAY(sa.Text)),
-            sa.bindparam("seen_due", type_=sa.ARRAY(Moment)),
-            sa.bindparam("seen_id", type_=sa.ARRAY(sa.BigInteger)),
-        )
-        .table_valued(
-            sa.column("workload", sa.Text),
-            sa.column("due_at", Moment),
-            sa.column("id", sa.BigInteger),
-            name="seen",
-        )
-        .render_derived()
-    )
+    kinds: dict[str, Any] = {"workload": sa.Text(), "due": Moment, "id": sa.BigInteger()}
+    lists = (sa.bindparam(f"seen_{name}", type_=sa.ARRAY(kind)) for name, kind in kinds.items())
+    columns = (sa.column(name, kind) for name, kind in kinds.items())
+    seen = sa.func.unnest(*lists).table_valued(*columns, name="seen").render_derived()
     urgent = _first(item.c.id, URGENT).lateral("urgent")
-    from_due = sa.func.coalesce(seen.c.due_at, sa.literal_column("'-infinity'::timestamptz"))
+    from_due = sa.func.coalesce(seen.c.due, sa.literal_column("'-infinity'::timestamptz"))
     first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
-    plain = _first(item.c.id, behind(sa.func.coalesce(seen.c.id, sa.literal_column("0")))).lateral(
-        "plain"
-    )
-    both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
-    return (
-        sa.select(
-            workload.c.name,
-            urgent.c.id.is_not(None).label("urgent"),
-            first_due.c.due_at,
-            plain.c.id,
-        )
-        .select_from(
-            both.outerjoin(urgent, sa.true())
-            .outerjoin(first_due, sa.true())
-            .outerjoin(plain, sa.true())
-        )
-        .where(
-            sa.or_(
-                urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None)
-            )
-        )
-    )
+    first = sa.func.coalesce(seen.c.id, sa.literal_column("0"))
+    plain = _first(item.c.id, behind(first)).lateral("plain")
+    found = workload.outerjoin(seen, seen.c.workload == workload.c.name)
+    for each in (urgent, first_due, plain):
+        found = found.outerjoin(each, sa.true())
+    is_urgent, is_due = urgent.c.id.is_not(None), first_due.c.due_at.is_not(None)
+    known = workload.c.name, is_urgent.label("urgent"), first_due.c.due_at, plain.c.id
+    has_some = sa.or_(is_urgent, is_due, plain.c.id.is_not(None))
+    return sa.select(*known).select_from(found).where(has_some)
 
 
 def seen(since: Since | None) -> dict[str, Any]:
@@ -181,13 +158,8 @@ def received(
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
         for part, begin in there[name].parts():
             given = {"of_workload": name, "most": most} | begin
-            rows = bounded(
-                connection,
-                _head(read=name not in unread, part=part),
-                given,
-                most=most,
-                most_bytes=left,
-            )
+            query = _head(read=name not in unread, part=part)
+            rows = bounded(connection, query, given, most=most, most_bytes=left)
             found += [_received(row, read=name not in unread) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
@@ -225,12 +197,8 @@ def head(
 @cache
 def _head(*, read: bool, part: Part) -> sa.Select[*tuple[Any, ...]]:
     """As `head`, of :of_workload, and no more than :most."""
-    return _headed(
-        sa.bindparam("of_workload", type_=sa.Text),
-        sa.bindparam("most", type_=sa.Integer),
-        read=read,
-        part=part,
-    )
+    name, most = sa.bindparam("of_workload", type_=sa.Text), sa.bindparam("most", type_=sa.Integer)
+    return _headed(name, most, read=read, part=part)
 
 
 def _headed(
@@ -255,36 +223,6 @@ def _first(of: sa.ColumnElement[Any], part: Part) -> sa.Select[*tuple[Any, ...]]
 
 def _received(row: Any, *, read: bool) -> ReceivedItem:
     """Return the item of a row of `head`; values are read by position, because names are looked up for each."""
-    (
-        id_,
-        revision,
-        workload_,
-        key,
-        received_at,
-        occurred_at,
-        consumer,
-        entity,
-        urgent,
-        pin,
-        due_at,
-        length,
-        _,
-        *payload,
-    ) = row
-    return ReceivedItem(
-        id_,
-        revision,
-        ArrivedItem(
-            workload_,
-            key,
-            payload[0] if read else {},
-            received_at,
-            occurred_at,
-            consumer,
-            entity,
-            urgent,
-            pin,
-            due_at,
-            length,
-        ),
-    )
+    id_, revision, workload_, key, *known = row[:12]
+    payload = row[13] if read else {}
+    return ReceivedItem(id_, revision, ArrivedItem(workload_, key, payload, *known))

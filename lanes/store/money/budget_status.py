@@ -26,9 +26,8 @@ LIMITED = f"""{STATUS}
 
 def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
     """Return the budgets of these workloads, or all of them, as they stand at `now`, by name."""
-    return [
-        _status(row) for row in ask(NAMED, now=now, names=None if names is None else list(names))
-    ]
+    only = None if names is None else list(names)
+    return [_status(row) for row in ask(NAMED, now=now, names=only)]
 
 
 def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:

@@ -114,35 +114,22 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
     _require_zone(connection, wanted.zone, now)
     known = sa.select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()
-    so_far = (
-        BudgetCount()
-        if there is not None and there.zone == wanted.zone
-        else _counted(connection, wanted, now)
-    )
+    so_far = BudgetCount()
+    if there is None or there.zone != wanted.zone:
+        so_far = _counted(connection, wanted, now)
     with waiting_at_most(connection, ALONE):
-        values: dict[str, Any] = {
-            "soft_usd": wanted.soft_usd,
-            "hard_usd": wanted.hard_usd,
-            "who": who,
-            "why": why,
-            "set_at": now,
-            "refused_at": None,
-            "refused_usd": None,
-        }
+        values: dict[str, Any] = {"soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd}
+        values |= {"who": who, "why": why, "set_at": now, "refused_at": None, "refused_usd": None}
         there = connection.execute(known.with_for_update(key_share=True)).first()
         if there is not None:
-            connection.execute(
-                sa.update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values)
-            )
+            changed = sa.update(budget).where(budget.c.id == there.id)
+            connection.execute(changed.values(zone=wanted.zone, **values))
         if there is None or there.zone != wanted.zone:
             _count_from(connection, wanted, None if there is None else there.id, values, so_far)
         _go_on(connection, wanted.workload, now)
     signals.wake(connection)
-    return next(
-        each.said
-        for each in statuses(connection, [wanted.workload], now=now)
-        if each.budget == wanted
-    )
+    standing = statuses(connection, [wanted.workload], now=now)
+    return next(each.said for each in standing if each.budget == wanted)
 
 
 def zone_of(connection: sa.Connection, workload: str, consumer: str | None, period: Period) -> str:
@@ -158,13 +145,8 @@ def _counted(connection: sa.Connection, wanted: Budget, now: datetime) -> Budget
         connection.execute(sa.text(LOCKED))
         newest = connection.execute(sa.text(NEWEST)).one()
         for_a_moment.rollback()
-    return _sum(
-        connection,
-        wanted,
-        now,
-        UP_TO,
-        BudgetCount(responses=newest.responses, attempts=newest.attempts),
-    )
+    before = BudgetCount(responses=newest.responses, attempts=newest.attempts)
+    return _sum(connection, wanted, now, UP_TO, before)
 
 
 def _sum(
@@ -175,11 +157,8 @@ def _sum(
     before: BudgetCount,
 ) -> BudgetCount:
     """Add these rows of its period."""
-    of = {
-        "workload": wanted.workload,
-        "since": _began_at(connection, wanted, now),
-        "attempts": before.attempts,
-    }
+    since = _began_at(connection, wanted, now)
+    of = {"workload": wanted.workload, "since": since, "attempts": before.attempts}
     if wanted.consumer is None:
         query, of = EVERYBODYS, {**of, "responses": before.responses}
     else:
@@ -189,9 +168,8 @@ def _sum(
 
 
 def _began_at(connection: sa.Connection, wanted: Budget, now: datetime) -> datetime:
-    return connection.execute(
-        sa.select(sa.func.date_trunc(wanted.period, now, wanted.zone))
-    ).scalar_one()
+    began_at = sa.func.date_trunc(wanted.period, now, wanted.zone)
+    return connection.execute(sa.select(began_at)).scalar_one()
 
 
 def _count_from(
@@ -204,29 +182,17 @@ def _count_from(
     """Start counting what the budget's period has cost, including saves that were not counted yet."""
     connection.execute(sa.text(LOCKED))
     if id_ is None:
-        id_ = connection.execute(
-            sa.insert(budget)
-            .values(
-                workload=wanted.workload,
-                consumer=wanted.consumer,
-                period=wanted.period,
-                zone=wanted.zone,
-                **values,
-            )
-            .returning(budget.c.id)
-        ).scalar_one()
+        of = {name: getattr(wanted, name) for name in ("workload", "consumer", "period", "zone")}
+        new = sa.insert(budget).values(**of, **values).returning(budget.c.id)
+        id_ = connection.execute(new).scalar_one()
     connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
     connection.execute(sa.delete(budget_spent).where(budget_spent.c.budget_id == id_))
     now: datetime = values["set_at"]
     all_of_it = _sum(connection, wanted, now, AFTER, so_far)
-    connection.execute(
-        sa.insert(budget_spent).values(
-            budget_id=id_,
-            began_at=_began_at(connection, wanted, now),
-            usd=all_of_it.usd,
-            bound_usd=all_of_it.bound_usd,
-        )
-    )
+    spent = {"usd": all_of_it.usd, "bound_usd": all_of_it.bound_usd}
+    began_at = _began_at(connection, wanted, now)
+    new = sa.insert(budget_spent).values(budget_id=id_, began_at=began_at, **spent)
+    connection.execute(new)
 
 
 def remove(
@@ -239,21 +205,18 @@ def remove(
     """
     gone = Budget(name, consumer, period, "UTC", None, None)
     with waiting_at_most(connection, ALONE):
-        id_ = connection.execute(
-            sa.delete(budget).where(*_is(gone)).returning(budget.c.id)
-        ).scalar_one_or_none()
+        removed = sa.delete(budget).where(*_is(gone)).returning(budget.c.id)
+        id_ = connection.execute(removed).scalar_one_or_none()
         if id_ is None:
             raise ActionRefused(
                 f"there is no such budget: {gone.name}; `lanes budget` shows all of them"
             )
         connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
         _go_on(connection, name, now)
-    said = f"{gone.name} is removed: it limits nothing any more"
-    incidents.resolve(
-        connection, Promise.BUDGET, name, gone.subject, sentence="The budget was removed.", now=now
-    )
+    said = "The budget was removed."
+    incidents.resolve(connection, Promise.BUDGET, name, gone.subject, sentence=said, now=now)
     signals.wake(connection)
-    return said
+    return f"{gone.name} is removed: it limits nothing any more"
 
 
 def _go_on(connection: sa.Connection, name: str, now: datetime) -> None:
@@ -275,26 +238,16 @@ def statuses(
 
 def limited(connection: sa.Connection) -> list[HardBudget]:
     """Return the budgets that have a hard limit."""
-    rows = connection.execute(
-        sa.select(
-            budget.c.id, budget.c.workload, budget.c.consumer, budget.c.period, budget.c.hard_usd
-        )
-        .where(budget.c.hard_usd.is_not(None))
-        .order_by(budget.c.id)
-    )
-    return [
-        HardBudget(row.id, row.workload, row.consumer, Period(row.period), row.hard_usd)
-        for row in rows
-    ]
+    columns = [budget.c[name] for name in ("id", "workload", "consumer", "period", "hard_usd")]
+    hard = sa.select(*columns).where(budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
+    rows = connection.execute(hard)
+    return [asking.read_as(HardBudget, row, period=Period(row.period)) for row in rows]
 
 
 def used_up(connection: sa.Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
     """Return the workloads and consumers (None: all) for which nothing more is paid, whether they asked already or not."""
-    return {
-        (each.budget.workload, each.budget.consumer)
-        for each in statuses(connection, now=now)
-        if each.is_used_up
-    }
+    exhausted = (each.budget for each in statuses(connection, now=now) if each.is_used_up)
+    return {(each.workload, each.consumer) for each in exhausted}
 
 
 def unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:

@@ -159,16 +159,12 @@ def _written(
     from lanes.store.tables import caching
 
     if known is None:
-        made = (
-            insert(caching)
-            .values(version_id=version, lane=lane, **asdict(decided))
-            .on_conflict_do_nothing()
-        )
-        return connection.execute(made.returning(caching.c.version_id)).first() is not None
+        new = insert(caching).values(version_id=version, lane=lane, **asdict(decided))
+        made = new.on_conflict_do_nothing().returning(caching.c.version_id)
+        return connection.execute(made).first() is not None
     ours = and_(caching.c.version_id == version, caching.c.lane == lane)
-    free = (
-        select(caching.c.decided_at).where(ours).with_for_update(key_share=True, skip_locked=True)
-    )
+    row = select(caching.c.decided_at).where(ours)
+    free = row.with_for_update(key_share=True, skip_locked=True)
     if connection.execute(free).scalar() != known.decided_at:
         return False
     connection.execute(update(caching).where(ours).values(**asdict(decided)))
@@ -191,18 +187,12 @@ def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[CacheS
             usd = saved_usd(row.read, row.written, model=row.model, lane=lane, at=now)
         except LookupError:
             continue
-        sums.setdefault((row.workload, lane), []).append(
-            CacheSavings(row.workload, lane, row.read, row.written, usd)
-        )
+        saved = CacheSavings(row.workload, lane, row.read, row.written, usd)
+        sums.setdefault((row.workload, lane), []).append(saved)
     return [_sum(of) for of in sums.values()]
 
 
 def _sum(of: Sequence[CacheSavings]) -> CacheSavings:
     usd = sum((each.usd for each in of[1:]), of[0].usd)
-    return CacheSavings(
-        of[0].workload,
-        of[0].lane,
-        sum(each.read for each in of),
-        sum(each.written for each in of),
-        usd,
-    )
+    read, written = sum(each.read for each in of), sum(each.written for each in of)
+    return CacheSavings(of[0].workload, of[0].lane, read, written, usd)

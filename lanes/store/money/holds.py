@@ -47,27 +47,22 @@ def reserve(
     with waiting_at_most(connection, wait):
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
     found = budget_status.limited(asking.through(connection), ids, now=now)
-    over = exists().where(
-        batch.c.id == budget_hold.c.batch_id,
-        batch.c.state.in_((BatchState.COLLECTED, BatchState.RELEASED)),
-    )
+    has_ended = batch.c.state.in_((BatchState.COLLECTED, BatchState.RELEASED))
+    over = exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
     connection.execute(delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
     for id_, status in found.items():
-        if bounds[id_] > status.left_usd:
-            raise BudgetUsedUp(
-                f"{status.said}; the batch may cost up to {usd(bounds[id_])}", {id_: bounds[id_]}
-            )
-        connection.execute(
-            insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=bounds[id_])
-        )
+        most = bounds[id_]
+        if most > status.left_usd:
+            said = f"{status.said}; the batch may cost up to {usd(most)}"
+            raise BudgetUsedUp(said, {id_: most})
+        connection.execute(insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=most))
     tell(connection, found, dict.fromkeys(found), now=now)
 
 
 def lock_free(connection: Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
     """Lock those of these budgets that no other transaction holds, without waiting."""
-    return set(
-        connection.execute(_hard(ids).with_for_update(key_share=True, skip_locked=True)).scalars()
-    )
+    free = _hard(ids).with_for_update(key_share=True, skip_locked=True)
+    return set(connection.execute(free).scalars())
 
 
 def tell(
@@ -81,11 +76,8 @@ def tell(
     for id_, lacked in refused.items():
         if lacked != found[id_].refused_usd:
             since = None if lacked is None else found[id_].refused_at or now
-            connection.execute(
-                update(budget)
-                .where(budget.c.id == id_)
-                .values(refused_at=since, refused_usd=lacked)
-            )
+            change = update(budget).where(budget.c.id == id_)
+            connection.execute(change.values(refused_at=since, refused_usd=lacked))
 
 
 def refused(connection: Connection, lacking: Mapping[BudgetId, Decimal], *, now: datetime) -> None:
@@ -98,26 +90,18 @@ def lefts(
     connection: Connection, ids: Iterable[BudgetId], *, now: datetime
 ) -> dict[BudgetId, Decimal]:
     """Return what is left of these budgets now, without a lock: less may be left when it is asked for."""
-    return {
-        id_: of.left_usd
-        for id_, of in budget_status.limited(asking.through(connection), ids, now=now).items()
-    }
+    found = budget_status.limited(asking.through(connection), ids, now=now)
+    return {id_: of.left_usd for id_, of in found.items()}
 
 
 def consumers(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
     """Return the consumers of this work."""
-    rows = connection.execute(
-        select(work.c.id, item.c.consumer)
-        .join(item, item.c.id == work.c.item_id)
-        .where(one_of(ids, work.c.id))
-    )
+    wanted = select(work.c.id, item.c.consumer).join(item, item.c.id == work.c.item_id)
+    rows = connection.execute(wanted.where(one_of(ids, work.c.id)))
     return {row.id: row.consumer for row in rows}
 
 
 def _hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
     """Select those of these budgets that have a hard limit, in the order in which all transactions lock them."""
-    return (
-        select(budget.c.id)
-        .where(one_of(list(ids), budget.c.id), budget.c.hard_usd.is_not(None))
-        .order_by(budget.c.id)
-    )
+    hard = budget.c.hard_usd.is_not(None)
+    return select(budget.c.id).where(one_of(list(ids), budget.c.id), hard).order_by(budget.c.id)

@@ -1,6 +1,7 @@
 """Overheads of the lanes: set by people, never changed, and read by date."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,8 @@ def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overh
 
 
 def _dated(row: Any) -> DatedOverhead:
-    of = Overhead(
-        row.workload, Lane(row.lane), OverheadKind(row.kind), row.monthly_usd, row.from_date
-    )
+    lane, kind = Lane(row.lane), OverheadKind(row.kind)
+    of = Overhead(row.workload, lane, kind, row.monthly_usd, row.from_date)
     return DatedOverhead(of, row.who, row.why, row.set_at)
 
 
@@ -55,16 +55,6 @@ def put(connection: "Connection", wanted: Overhead, *, who: str, why: str, now: 
         workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted, today=now.astimezone(UTC).date())) is not None:
         raise ActionRefused(no)
-    connection.execute(
-        insert(overhead).values(
-            workload=wanted.workload,
-            lane=wanted.lane,
-            kind=wanted.kind,
-            monthly_usd=wanted.monthly_usd,
-            from_date=wanted.from_date,
-            who=who,
-            why=why,
-            set_at=now,
-        )
-    )
+    new = insert(overhead).values(**asdict(wanted), who=who, why=why, set_at=now)
+    connection.execute(new)
     return wanted.said

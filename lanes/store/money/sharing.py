@@ -157,9 +157,8 @@ def decide_all(
     hurts = _hurts(ask, now)
     made: list[PackDecision] = []
     for each, place, most in may_share:
-        new = decide(
-            last.get(place), most, known[each.id, place.lane], hurts.get(place, {}), now=now
-        )
+        hurt = hurts.get(place, {})
+        new = decide(last.get(place), most, known[each.id, place.lane], hurt, now=now)
         if new is not None:
             _write(connection, each.id, place, new)
             made.append(new)
@@ -180,23 +179,11 @@ def _write(
 
     from lanes.store.tables import pack_size
 
-    connection.execute(
-        insert(pack_size).values(
-            workload=of.workload,
-            version_id=version_id,
-            lane=of.lane,
-            model=of.model,
-            size=new.size,
-            allowed=new.allowed,
-            hurt=new.hurt,
-            packed_n=new.packed.samples,
-            packed_agreed=new.packed.hits,
-            alone_n=new.alone.samples,
-            alone_agreed=new.alone.hits,
-            why=new.why,
-            decided_at=new.decided_at,
-        )
-    )
+    own = {name: getattr(new, name) for name in ("size", "allowed", "hurt", "why", "decided_at")}
+    packed = {"packed_n": new.packed.samples, "packed_agreed": new.packed.hits}
+    alone = {"alone_n": new.alone.samples, "alone_agreed": new.alone.hits}
+    place = {"workload": of.workload, "version_id": version_id, "lane": of.lane, "model": of.model}
+    connection.execute(insert(pack_size).values(**place, **own, **packed, **alone))
 
 
 def _place(row: Any) -> PackPlace:
