@@ -116,11 +116,8 @@ def psql_program(path: str | None = None) -> Path:
 
 def psql_command(psql: Path, database: URL, arguments: Sequence[str]) -> list[str]:
     """Return the command. Every process of the machine may see it, so it holds no password."""
-    return [
-        str(psql),
-        f"--dbname={without_password(database).render_as_string(hide_password=False)}",
-        *arguments,
-    ]
+    url = without_password(database).render_as_string(hide_password=False)
+    return [str(psql), f"--dbname={url}", *arguments]
 
 
 def psql_environment(database: URL, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -103,9 +103,8 @@ class Patient:
         self.check_known(PROVIDER_URL)  # without it the key would go to another host
         key = self.settings.anthropic_api_key
         if key is not None:
-            return (self.settings.anthropic_base_url or ANTHROPIC).rstrip(
-                "/"
-            ), key.get_secret_value()
+            base = self.settings.anthropic_base_url or ANTHROPIC
+            return base.rstrip("/"), key.get_secret_value()
         if self.info is None or self.info.provider_base_url is None:
             return None
         return self.info.provider_base_url, STAND_IN_KEY
@@ -328,9 +327,8 @@ def slack(patient: Patient) -> str:
     if has_token:
         return f"alerts go to {channel}, one message each, edited in place"
     if settings.slack_webhook_url is not None:
-        _check_address(
-            "SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True
-        )
+        webhook_url = settings.slack_webhook_url.get_secret_value()
+        _check_address("SLACK_WEBHOOK_URL", webhook_url, secret=True)
     if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
     if patient.info is not None and vault.opened(patient.info, WAYS_TO_SLACK):
@@ -367,13 +365,10 @@ def _provider(patient: Patient) -> tuple[str, str]:
 
 def _ask(base: str, key: str, path: str) -> httpx2.Response:
     bare, login = split_login(base)
+    headers = {"x-api-key": key, "anthropic-version": API_VERSION, **basic_auth(login)}
     try:
-        return httpx2.get(
-            f"{bare}{path}",
-            headers={"x-api-key": key, "anthropic-version": API_VERSION, **basic_auth(login)},
-            timeout=10,
-            trust_env=not is_local(bare),
-        )
+        local = is_local(bare)
+        return httpx2.get(f"{bare}{path}", headers=headers, timeout=10, trust_env=not local)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise StandError(
             f"the model provider at {mask_address(base)} gives no answer ({type(error).__name__}): check the network and "

@@ -39,9 +39,8 @@ def check_answers(url: URL) -> None:
     engine = discreet_engine(url, connect_args={"connect_timeout": 5})
     try:
         with engine.connect() as connection:
-            version = (
-                int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
-            )
+            row = connection.execute(text("SHOW server_version_num"))
+            version = int(row.scalar_one()) // 10_000
     except (DBAPIError, UnicodeError) as error:
         raise StandError(_explained(url, error)) from error
     finally:
@@ -57,11 +56,8 @@ def _explained(url: URL, error: Exception) -> str:
     """One sentence: which part of the address is wrong and what to do."""
     said = " ".join(str(error).split()).casefold()
     where = f"the database at {shown(url)} (LANES_DATABASE_URL)"
-    if (
-        "authentication failed" in said
-        or "no password supplied" in said
-        or "no pg_hba.conf entry" in said
-    ):
+    refusals = ("authentication failed", "no password supplied", "no pg_hba.conf entry")
+    if any(each in said for each in refusals):
         return f"{where} refuses user {url.username or '(none)'}: correct the user or the password"
     if "does not exist" in said and "role" in said:
         return f"{where} knows no user {url.username}: correct the user or create that role"

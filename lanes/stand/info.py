@@ -111,9 +111,8 @@ class StandInfo:
                 "ANTHROPIC_API_KEY": STAND_IN_KEY,
             }
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-        direct = ",".join(
-            dict.fromkeys(filter(None, [*NO_PROXY.split(","), *inherited.split(",")]))
-        )
+        hosts = [*NO_PROXY.split(","), *inherited.split(",")]
+        direct = ",".join(dict.fromkeys(filter(None, hosts)))
         return said | {"NO_PROXY": direct, "no_proxy": direct}
 
     def save(self) -> None:

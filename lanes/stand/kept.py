@@ -48,9 +48,8 @@ class Said:
     fingerprint: str = ""
 
     def __str__(self) -> str:
-        return " ".join(
-            filter(None, [self.shown, self.fingerprint and f"(fingerprint {self.fingerprint})"])
-        )
+        mark = self.fingerprint and f"(fingerprint {self.fingerprint})"
+        return " ".join(filter(None, [self.shown, mark]))
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,8 @@ class Difference:
                 f"{self.variable}: the stand has {self.stand}, this shell has none; {KEEPS_SLACK}"
             )
         if self.here is None:
-            otherwise = (
-                "refuses without it"
-                if self.variable in OWN
-                else "takes it away from the stand otherwise"
-            )
+            takes = "takes it away from the stand otherwise"
+            otherwise = "refuses without it" if self.variable in OWN else takes
             return (
                 f"{self.variable}: the stand has {self.stand}, this shell has none; set it here before the next `lanes up`, "
                 f"which {otherwise}"
@@ -111,11 +107,9 @@ def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dic
     for variable, value in settings.variables().items():
         clear = value.get_secret_value() if isinstance(value, SecretStr) else value
         secret = isinstance(value, SecretStr) or variable == HEARTBEAT or has_secret(clear)
-        found[variable] = (
-            Said(_public(variable, clear), fingerprint(variable, clear))
-            if secret
-            else Said(clear.rstrip("/"))
-        )
+        found[variable] = Said(clear.rstrip("/"))
+        if secret:
+            found[variable] = Said(_public(variable, clear), fingerprint(variable, clear))
     if settings.prefect_api_url is not None:
         read = {name: value for name in PREFECT_CREDENTIALS if (value := environment.get(name))}
     else:

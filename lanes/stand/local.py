@@ -42,9 +42,8 @@ def write_private(file: Path, text: str) -> None:
 
 def digest_of_secrets(home: Path, parts: Sequence[str]) -> str:
     """Return a digest that changes whenever one of the parts does: an HMAC with the key of this home, made when needed."""
-    return hmac.new(
-        _key(home), "\0".join(parts).encode(), lambda: blake2b(digest_size=16)
-    ).hexdigest()
+    text = "\0".join(parts).encode()
+    return hmac.new(_key(home), text, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 def _key(home: Path) -> bytes:

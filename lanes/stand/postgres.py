@@ -102,10 +102,9 @@ class EmbeddedPostgres:
         candidate = Running(self.data, pid, port, self._secret_file.read_text().strip())
         if not _speaks_postgres(port):
             return None
+        url = candidate.url("postgres", None)
         try:
-            with psycopg.connect(
-                candidate.url("postgres", None), connect_timeout=5, row_factory=scalar_row
-            ) as connection:
+            with psycopg.connect(url, connect_timeout=5, row_factory=scalar_row) as connection:
                 data = connection.execute("SHOW data_directory").fetchone()
         except psycopg.OperationalError:
             return None
@@ -193,17 +192,12 @@ class EmbeddedPostgres:
 
     def _create_databases(self, running: Running) -> None:
         """Each database exists and belongs to a role of its own, which is no superuser; no other role may connect to it."""
-        with psycopg.connect(
-            running.url("postgres", None), autocommit=True, row_factory=scalar_row
-        ) as connection:
+        url = running.url("postgres", None)
+        with psycopg.connect(url, autocommit=True, row_factory=scalar_row) as connection:
             roles: set[object] = set(connection.execute("SELECT rolname FROM pg_roles"))
             present = set(connection.execute("SELECT datname FROM pg_database"))
-            owned = set(
-                connection.execute(
-                    "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) <> %s",
-                    [SUPERUSER],
-                )
-            )
+            of_others = "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) <> %s"
+            owned = set(connection.execute(of_others, [SUPERUSER]))
 
             def execute(statement: LiteralString, *names: str, **values: sql.Composable) -> None:
                 parts = map(sql.Identifier, names)

@@ -96,18 +96,16 @@ class PrefectApi:
 
     def workers(self, pool: str) -> list[dict[str, Any]]:
         """Return the workers of a pool, those that stopped lately too; none when there is no such pool."""
-        answer = self._send(
-            "POST", f"work_pools/{pool}/workers/filter", {"limit": PAGE}, allowed=(404,)
-        )
+        path = f"work_pools/{pool}/workers/filter"
+        answer = self._send("POST", path, {"limit": PAGE}, allowed=(404,))
         return [] if answer.status_code == 404 else answer.json()
 
     def deployments(self) -> dict[str, str]:
         """Id by name of every deployment."""
         found: dict[str, str] = {}
         while True:
-            page = self._post(
-                "deployments/filter", {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"}
-            )
+            asked = {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"}
+            page = self._post("deployments/filter", asked)
             found.update({str(each["name"]): str(each["id"]) for each in page})
             if len(page) < PAGE:
                 return found
@@ -120,9 +118,8 @@ class PrefectApi:
     def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
         """Return the data of a block, without its secrets unless they are asked for; None when there is no such block."""
         secrets = "?include_secrets=true" if with_secrets else ""
-        answer = self._send(
-            "GET", f"block_types/slug/{slug}/block_documents/name/{name}{secrets}", allowed=(404,)
-        )
+        path = f"block_types/slug/{slug}/block_documents/name/{name}{secrets}"
+        answer = self._send("GET", path, allowed=(404,))
         return None if answer.status_code == 404 else answer.json()["data"]
 
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
@@ -131,12 +128,8 @@ class PrefectApi:
 
     def run(self, wanted: WantedRun) -> str:
         """Ask for the run, under one key only once, and return its id."""
-        return str(
-            self._post(
-                f"deployments/{self._deployment(wanted.deployment)}/create_flow_run",
-                wanted.request(),
-            )["id"]
-        )
+        path = f"deployments/{self._deployment(wanted.deployment)}/create_flow_run"
+        return str(self._post(path, wanted.request())["id"])
 
     def open_runs(self, of: Deployment, *, due_before: datetime) -> list[DeploymentRun]:
         """Return the newest runs of a deployment that are due and have not ended."""

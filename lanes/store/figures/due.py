@@ -99,10 +99,8 @@ select lane, reason, count(*) as items from overdue where workload = :workload a
 
 def overdue_of(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, str, int]]:
     """Count the overdue items of a workload by lane and reason of their newest route, the most first."""
-    return [
-        (Lane(row.lane), row.reason, row.items)
-        for row in ask(OVERDUE_OF, workload=workload, now=now)
-    ]
+    rows = ask(OVERDUE_OF, workload=workload, now=now)
+    return [(Lane(row.lane), row.reason, row.items) for row in rows]
 
 
 def by_reason(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:

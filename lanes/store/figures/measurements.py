@@ -204,9 +204,8 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "fell_back_since": now - FELL_BACK_WITHIN,
     }
     spent = budgets.statuses(connection, now=now)
-    of_consumers = [
-        each.budget for each in spent if each.is_used_up and each.budget.consumer is not None
-    ]
+    used_up = [each.budget for each in spent if each.is_used_up]
+    of_consumers = [each for each in used_up if each.consumer is not None]
     unpaid = {
         "now": now,
         "recent": now - FREED_WITHIN,
@@ -217,11 +216,9 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
     def read(kind: type[T], query: str, given: Mapping[str, Any] = at) -> list[T]:
         return [read_as(kind, row) for row in connection.execute(text(query), given)]
 
+    batches = connection.execute(text(BATCHES), at)
     return PromiseMeasurements(
-        batches=[
-            read_as(BatchProgress, row, state=BatchState(row.state))
-            for row in connection.execute(text(BATCHES), at)
-        ],
+        batches=[read_as(BatchProgress, row, state=BatchState(row.state)) for row in batches],
         realtime=read(RealtimeFigures, REALTIME),
         waiting=read(WaitingBatchWork, WAITING, unpaid),
         settled=read(RecentItems, SETTLED),

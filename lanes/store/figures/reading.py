@@ -47,9 +47,8 @@ def added_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
     """
     found = defaultdict[Any, Durations](Durations)
     for row in rows:
-        found[
-            getattr(row, by[0]) if len(by) == 1 else tuple(getattr(row, name) for name in by)
-        ].add(row.buckets, row.counts)
+        key = tuple(getattr(row, name) for name in by)
+        found[key if len(by) > 1 else key[0]].add(row.buckets, row.counts)
     return {key: each for key, each in found.items() if each.timed > 0}
 
 

@@ -102,20 +102,15 @@ class StakeFindings:
 
 def brief(connection: Connection, of: Incident, *, now: datetime, within: str = WITHIN) -> Briefing:
     """Return what is known of the incident now; a part that cannot be looked up `within` its time says so."""
-    connection.execute(
-        text("select set_config('statement_timeout', :within, true)"), {"within": within}
-    )
-    found, untold = _alone(
-        connection, lambda: causes.find(connection, of, now=now), CauseFindings()
-    )
-    stakes, unstaked = _alone(
-        connection, lambda: find_stake(connection, of, now=now), StakeFindings()
-    )
+    limit = text("select set_config('statement_timeout', :within, true)")
+    connection.execute(limit, {"within": within})
+    no_cause, no_stake = CauseFindings(), StakeFindings()
+    found, untold = _alone(connection, lambda: causes.find(connection, of, now=now), no_cause)
+    stakes, unstaked = _alone(connection, lambda: find_stake(connection, of, now=now), no_stake)
     trend, trendless = _alone(connection, lambda: trends.find(connection, of, now=now), "")
     errors, promise = kinds(found.met), of.promise
-    items, _ = _alone(
-        connection, lambda: _items(connection, [*_item_ids(errors), *found.item_ids]), []
-    )
+    ids = [*_item_ids(errors), *found.item_ids]
+    items, _ = _alone(connection, lambda: _items(connection, ids), [])
     run, _ = _alone(connection, lambda: _run_of(connection, of, found), None)
     sample = None if promise in UNSAMPLED else sample_of([*items, *stakes.items])
     return Briefing(
@@ -160,11 +155,8 @@ def _item_ids(errors: Sequence[ErrorCount]) -> list[ItemId]:
 def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str]]:
     """Return workload and key of the items, in the order of `ids`."""
     some = list(ids[:SAMPLES])
-    return (
-        [(row.workload, row.key) for row in connection.execute(text(ITEMS), {"ids": some})]
-        if some
-        else []
-    )
+    rows = connection.execute(text(ITEMS), {"ids": some}) if some else ()
+    return [(row.workload, row.key) for row in rows]
 
 
 def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID | None:

@@ -114,11 +114,8 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
         return [of.workload]
     if of.promise in (Promise.PROVIDER_FROZEN, Promise.ROLE_TAKEN):
         return list(connection.execute(text(ALL)).scalars())
-    return list(
-        connection.execute(
-            text(AFFECTED), {"account": of.subject, "opened_at": of.opened_at}
-        ).scalars()
-    )
+    met = {"account": of.subject, "opened_at": of.opened_at}
+    return list(connection.execute(text(AFFECTED), met).scalars())
 
 
 def batch_of(of: Incident) -> BatchId | None:
@@ -170,13 +167,9 @@ def _attempts(
     bad = [row for row in rows if row.outcome in scope.outcomes]
     looked_at = sum(row.times for row in rows)
     over = _counted_over(looked_at, within["until"] - within["since"])
-    return CauseFindings(
-        _met(connection, bad),
-        over,
-        [id_ for row in bad for id_ in row.item_ids],
-        _newest_run(bad) or _newest_run(rows),
-        "" if bad else _unexplained(connection, of, rows, over),
-    )
+    ids, run = [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows)
+    why = "" if bad else _unexplained(connection, of, rows, over)
+    return CauseFindings(_met(connection, bad), over, ids, run, why)
 
 
 def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
@@ -212,9 +205,8 @@ def _failed_items(connection: Connection, of: Incident, now: datetime) -> CauseF
 def _not_submitted(connection: Connection, of: Incident) -> CauseFindings:
     since = of.opened_at - timedelta(days=1)
     rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
-    notes = [
-        ErrorCount(f"batch {row.id} is {row.state}: {remove_quotes(row.note)}", 1) for row in rows
-    ]
+    told = (f"batch {row.id} is {row.state}: {remove_quotes(row.note)}" for row in rows)
+    notes = [ErrorCount(each, 1) for each in told]
     blocked = connection.execute(text(UNRESOLVED)).first()
     if blocked is not None:
         said = f"the create of batch {blocked.id} of {blocked.workload} has no answer; until it has, none follows"
@@ -229,10 +221,8 @@ def _missed(connection: Connection, of: Incident, now: datetime) -> CauseFinding
     met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     if of.resolved_at is None:
         waits = due.overdue_of(through(connection), of.workload, now=now)
-        met += [
-            ErrorCount(f"waits still on {lane}, reason {reason}", times)
-            for lane, reason, times in waits
-        ]
+        said = ((f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits)
+        met += [ErrorCount(*each) for each in said]
     over = f"{counted(sum(each.times for each in met), 'missed due time')} of the last hour"
     return CauseFindings(met, over, [], None, UNEXPLAINED[of.promise])
 
@@ -245,9 +235,8 @@ def _of_batch(connection: Connection, of: Incident) -> CauseFindings:
     if row.note:
         return CauseFindings([ErrorCount(remove_quotes(row.note), 1)])
     if row.ended_at is not None:
-        return CauseFindings(
-            unexplained="it has ended at the provider; its results are still being read"
-        )
+        said = "it has ended at the provider; its results are still being read"
+        return CauseFindings(unexplained=said)
     done = f"{row.processed:,} of {counted(row.requests, 'request')}"
     return CauseFindings(unexplained=f"the provider has finished {done}, and says nothing of why")
 
@@ -256,21 +245,16 @@ def _met(connection: Connection, rows: Sequence[Any]) -> list[ErrorCount]:
     """Return the errors without quotations of their inputs."""
     refusals = {row.item_ids[0] for row in rows if row.error and ABOUT_AN_INPUT.search(row.error)}
     some = sorted(refusals)[:MOST_PAYLOADS]
-    payloads = (
-        {row.id: [row.payload] for row in connection.execute(text(PAYLOADS), {"ids": some})}
-        if some
-        else {}
-    )
+    inputs = connection.execute(text(PAYLOADS), {"ids": some}) if some else ()
+    payloads = {row.id: [row.payload] for row in inputs}
     return [ErrorCount(_shown(row, payloads), row.times, row.item_ids[0]) for row in rows]
 
 
 def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:
     """Return an error without quotations; that of a refused pack may quote any item of it, and those are not known here."""
     shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
-    return remove_quotes(
-        row.error or f"{row.outcome}, without a reason",
-        None if shared else payloads.get(row.item_ids[0]),
-    )
+    payload = None if shared else payloads.get(row.item_ids[0])
+    return remove_quotes(row.error or f"{row.outcome}, without a reason", payload)
 
 
 def _counted_over(attempts: int, window: timedelta) -> str:

@@ -159,11 +159,8 @@ def record_at_risk(
     columns = incident.c
     ours = and_(is_(columns.state, IncidentState.OPEN), columns.promise == Promise.DEADLINE_AT_RISK)
     at_risk = columns.workload.in_([each.workload for each in found])
-    connection.execute(
-        update(incident)
-        .where(ours, at_risk, columns.updated_at <= now - SEEN_EVERY)
-        .values(updated_at=now)
-    )
+    seen = update(incident).where(ours, at_risk, columns.updated_at <= now - SEEN_EVERY)
+    connection.execute(seen.values(updated_at=now))
     calm = select(columns.workload).where(ours, ~at_risk, columns.updated_at <= now - CALM_FOR)
     for name in connection.execute(calm).scalars().all():
         said, promise = nothing_at_risk(name), Promise.DEADLINE_AT_RISK

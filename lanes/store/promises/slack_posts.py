@@ -62,13 +62,9 @@ def read_post(row: Any) -> SlackPost:
 
 
 def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.or_(
-        slack_post.c.posted_severity.is_distinct_from(incident.c.severity),
-        sa.and_(
-            slack_post.c.posted_at <= now - EDIT_EVERY,
-            incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN,
-        ),
-    )
+    worse = slack_post.c.posted_severity.is_distinct_from(incident.c.severity)
+    unread = incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN
+    return sa.or_(worse, sa.and_(slack_post.c.posted_at <= now - EDIT_EVERY, unread))
 
 
 def begin(
@@ -136,34 +132,24 @@ def _update(connection: sa.Connection, incident_id: IncidentId, **values: Any) -
 
 def channel_id(connection: sa.Connection) -> str | None:
     """Return the id of the channel of the newest message, if any."""
-    return connection.execute(
-        sa.select(slack_post.c.channel)
-        .where(slack_post.c.channel.is_not(None))
-        .order_by(slack_post.c.incident_id.desc())
-        .limit(1)
-    ).scalar()
+    known = sa.select(slack_post.c.channel).where(slack_post.c.channel.is_not(None))
+    newest = known.order_by(slack_post.c.incident_id.desc()).limit(1)
+    return connection.execute(newest).scalar()
 
 
 def drop_untold(connection: sa.Connection) -> None:
     """Forget the resolved incidents that Slack was never told of."""
     over = sa.select(incident.c.id).where(incident.c.state == IncidentState.RESOLVED)
-    connection.execute(
-        sa.delete(slack_post).where(
-            slack_post.c.posted_state.is_(None), slack_post.c.incident_id.in_(over)
-        )
-    )
+    never_told = slack_post.c.posted_state.is_(None), slack_post.c.incident_id.in_(over)
+    connection.execute(sa.delete(slack_post).where(*never_told))
 
 
 def untold(connection: sa.Connection) -> dict[IncidentId, str]:
     """Return why the last try failed, by incident, for those that Slack has not been told of."""
-    rows = connection.execute(
-        sa.select(slack_post.c.incident_id, slack_post.c.last_error)
-        .where(
-            slack_post.c.last_error.is_not(None),
-            differs(slack_post.c.posted_state, IncidentState.RESOLVED),
-        )
-        .order_by(slack_post.c.incident_id)
-    )
+    failed = slack_post.c.last_error.is_not(None)
+    unfinished = differs(slack_post.c.posted_state, IncidentState.RESOLVED)
+    wanted = sa.select(slack_post.c.incident_id, slack_post.c.last_error).where(failed, unfinished)
+    rows = connection.execute(wanted.order_by(slack_post.c.incident_id))
     return {row.incident_id: row.last_error for row in rows}
 
 

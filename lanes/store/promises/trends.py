@@ -85,11 +85,8 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> str:
 
 def _before(of: Incident, window: timedelta) -> dict[str, object]:
     """Return the window before the one in which the figure was measured."""
-    return {
-        "workload": of.workload,
-        "since": of.updated_at - 2 * window,
-        "until": of.updated_at - window,
-    }
+    until = of.updated_at - window
+    return {"workload": of.workload, "since": until - window, "until": until}
 
 
 def _minutes_before(of: Incident, window: timedelta) -> dict[str, object]:
@@ -108,11 +105,9 @@ def _failing(connection: Connection, of: Incident) -> str:
 def _slow(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(ANSWERED), _minutes_before(of, RECENT)).first()
     answers = row.answers if row else 0
-    return (
-        compared(of, row.p95_s, when=BEFORE)
-        if row and enough(answers)
-        else too_few(answers, "answer", BEFORE)
-    )
+    if row and enough(answers):
+        return compared(of, row.p95_s, when=BEFORE)
+    return too_few(answers, "answer", BEFORE)
 
 
 def _missed(connection: Connection, of: Incident) -> str:
@@ -134,22 +129,18 @@ def _of_batches(connection: Connection, of: Incident) -> str:
 
 
 def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
-    took = sorted(
-        row.took_s for row in connection.execute(text(HOME), {"workload": of.workload, "most": 5})
-    )
+    rows = connection.execute(text(HOME), {"workload": of.workload, "most": 5})
+    took = sorted(row.took_s for row in rows)
     grows = since_opening(of, now)
     return f"{grows}; {usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
 
 
 def _given_up(connection: Connection, of: Incident, now: datetime) -> str:
     at = of.resolved_at or now
-    row = connection.execute(
-        text(GAVE_UP),
-        {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at},
-    ).one()
-    return compared(
-        of, row.before, when="in the hour before", now=row.lately, lately=" in the last hour"
-    )
+    within = {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
+    row = connection.execute(text(GAVE_UP), within).one()
+    before, lately = "in the hour before", " in the last hour"
+    return compared(of, row.before, when=before, now=row.lately, lately=lately)
 
 
 def _uncorrected(connection: Connection, of: Incident) -> str:

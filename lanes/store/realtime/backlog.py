@@ -30,12 +30,8 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
     row = connection.execute(
         select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
         .join(workload, workload.c.name == work.c.workload)
-        .where(
-            claimable(lane, now),
-            workload.c.paused_at.is_(None),
-            paid,
-            work.c.purpose != Purpose.SHADOW,
-        )
+        .where(claimable(lane, now), workload.c.paused_at.is_(None))
+        .where(paid, work.c.purpose != Purpose.SHADOW)
     ).one()
     return Backlog(row.ready, row.since)
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from lanes.ids import VersionId
 from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
 from lanes.realtime.events import Needed
+from lanes.store.asking import read_as
 from lanes.store.bulk import one_of
 from lanes.store.literals import differs
 from lanes.store.locks import PATIENCE, wait_at_most
@@ -59,11 +60,8 @@ def by_models(connection: Connection, models: Collection[str]) -> list[VersionId
     """Return the versions whose real-time work asks one of these models."""
     if not models:
         return []
-    return list(
-        connection.execute(
-            select(version.c.id).where(one_of(set(models), version.c.realtime_model))
-        ).scalars()
-    )
+    wanted = select(version.c.id).where(one_of(set(models), version.c.realtime_model))
+    return list(connection.execute(wanted).scalars())
 
 
 def needed(connection: Connection, models: Collection[str], *, now: datetime) -> list[Needed]:
@@ -74,9 +72,8 @@ def needed(connection: Connection, models: Collection[str], *, now: datetime) ->
     """
     rows = connection.execute(text(NEEDED), {"models": list(models), "now": now}).all()
     readable = versions(connection, [row.version_id for row in rows])
-    found = [
-        Needed(readable[row.version_id], row.rank_at) for row in rows if row.version_id in readable
-    ]
+    there = [row for row in rows if row.version_id in readable]
+    found = [Needed(readable[row.version_id], row.rank_at) for row in there]
     return sorted(found, key=attrgetter("rank_at"))
 
 
@@ -96,10 +93,8 @@ def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, s
 def open_ones(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
     """All circuits that rest or are probed, by account and model and in their order, whether something waits or not."""
     rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
-    return {
-        (row.account, row.model): _circuit(row)
-        for row in sorted(rows, key=lambda row: (row.account, row.model))
-    }
+    in_order = sorted(rows, key=lambda row: (row.account, row.model))
+    return {(row.account, row.model): _circuit(row) for row in in_order}
 
 
 def known(connection: Connection, account: str) -> dict[str, Circuit]:
@@ -116,15 +111,10 @@ def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circu
     if not seen.may_be_probed(now):
         return None
     probed = seen.probed(now)
-    free = (
-        select(outage.c.id)
-        .where(*_unchanged(seen))
-        .with_for_update(key_share=True, skip_locked=True)
-        .cte("free")
-    )
-    taken = connection.execute(
-        update(outage).where(outage.c.id == free.c.id).values(_written(probed))
-    )
+    same = select(outage.c.id).where(*_unchanged(seen))
+    free = same.with_for_update(key_share=True, skip_locked=True).cte("free")
+    probe = update(outage).where(outage.c.id == free.c.id).values(_written(probed))
+    taken = connection.execute(probe)
     return probed if taken.rowcount == 1 else None
 
 
@@ -138,9 +128,8 @@ def faulted(
     wait_at_most(connection, PATIENCE)
     for _ in range(TRIES):
         before = _of(connection, account, model)
-        if (before is None or not before.is_open) and _others_are_answered(
-            connection, model, fault, now
-        ):
+        begins = before is None or not before.is_open
+        if begins and _others_are_answered(connection, model, fault, now):
             return None, False
         after = opened(fault, now) if before is None else before.faulted(fault, now)
         if after == before:
@@ -194,9 +183,8 @@ def _changed(
 
 def _others_are_answered(connection: Connection, model: str, fault: Fault, now: datetime) -> bool:
     since = max(fault.failing_since, now - LATELY)
-    return connection.execute(
-        text(OTHERS_ARE_ANSWERED), {"model": model, "since": since, "soon": now + SOON}
-    ).scalar_one()
+    given = {"model": model, "since": since, "soon": now + SOON}
+    return connection.execute(text(OTHERS_ARE_ANSWERED), given).scalar_one()
 
 
 def _opened(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:
@@ -213,12 +201,8 @@ def _opened(connection: Connection, account: str, model: str, circuit: Circuit) 
 
 def _moved(connection: Connection, before: Circuit, after: Circuit) -> bool:
     """Save the change; return False if another drain changed the circuit first or its outage is over."""
-    return (
-        connection.execute(
-            update(outage).where(*_unchanged(before)).values(_written(after))
-        ).rowcount
-        == 1
-    )
+    moved = update(outage).where(*_unchanged(before)).values(_written(after))
+    return connection.execute(moved).rowcount == 1
 
 
 def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
@@ -226,15 +210,8 @@ def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
 
 
 def _written(circuit: Circuit) -> dict[str, Any]:
-    return {
-        "faulted_at": circuit.faulted_at,
-        "faults": circuit.faults,
-        "why": circuit.why,
-        "state": circuit.state,
-        "next_probe_at": circuit.next_probe_at,
-        "rests": circuit.rests,
-        "turn": circuit.turn,
-    }
+    names = ("faulted_at", "faults", "why", "state", "next_probe_at", "rests", "turn")
+    return {name: getattr(circuit, name) for name in names}
 
 
 def _of_outages() -> Select[Any]:
@@ -242,9 +219,8 @@ def _of_outages() -> Select[Any]:
 
 
 def _of(connection: Connection, account: str, model: str) -> Circuit | None:
-    row = connection.execute(
-        _of_outages().where(outage.c.account == account, outage.c.model == model)
-    ).first()
+    its = outage.c.account == account, outage.c.model == model
+    row = connection.execute(_of_outages().where(*its)).first()
     return None if row is None else _circuit(row)
 
 
@@ -253,14 +229,4 @@ def _of_id(connection: Connection, id_: int) -> Circuit:
 
 
 def _circuit(row: Any) -> Circuit:
-    return Circuit(
-        row.id,
-        row.state,
-        row.began_at,
-        row.faulted_at,
-        row.faults,
-        row.why,
-        row.next_probe_at,
-        row.rests,
-        row.turn,
-    )
+    return read_as(Circuit, row, since=row.began_at)

@@ -42,11 +42,9 @@ def exchange(
         given = rows_of(capacity, rows)
         put = insert(capacity).from_select(list(rows[0]), select(*given.c))
         newest = {name: put.excluded[name] for name in rows[0] if name not in KEY}
-        connection.execute(
-            put.on_conflict_do_update(
-                index_elements=KEY, set_=newest, where=capacity.c.seen_at < put.excluded.seen_at
-            )
-        )
+        older = capacity.c.seen_at < put.excluded.seen_at
+        put = put.on_conflict_do_update(index_elements=KEY, set_=newest, where=older)
+        connection.execute(put)
     return known(connection, account, since=now - FRESH)
 
 
@@ -55,36 +53,25 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
     found = defaultdict[str, list[Limit]](list)
     newest = select(capacity).where(capacity.c.account == account, capacity.c.seen_at >= since)
     for row in connection.execute(newest.order_by(capacity.c.model, capacity.c.kind)):
-        found[row.model].append(
-            Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
-        )
+        limit = Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
+        found[row.model].append(limit)
     return dict(found)
 
 
 def newest_account(connection: Connection) -> str | None:
     """Whose limits were told last; None where none were."""
-    return connection.execute(
-        select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)
-    ).scalar_one_or_none()
+    newest = select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
 
 
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[MeasuredTry]:
     """The newest answered tries of a workload's real-time lane: at most 200, of the last day."""
+    names = ("item_id", "message_id", "input_tokens", "cache_write_tokens", "output_tokens")
     # a plan kept for any number takes it for a tenth of all there are
     newest = (
-        select(
-            attempt.c.item_id,
-            attempt.c.message_id,
-            attempt.c.input_tokens,
-            attempt.c.cache_write_tokens,
-            attempt.c.output_tokens,
-        )
-        .where(
-            attempt.c.workload == workload,
-            is_(attempt.c.lane, Lane.REALTIME),
-            attempt.c.ended_at >= now - OF_LATE,
-            attempt.c.outcome == Outcome.VALID,
-        )
+        select(*(attempt.c[name] for name in names))
+        .where(attempt.c.workload == workload, is_(attempt.c.lane, Lane.REALTIME))
+        .where(attempt.c.ended_at >= now - OF_LATE, attempt.c.outcome == Outcome.VALID)
         .order_by(attempt.c.ended_at.desc())
         .limit(literal_column(str(MOST_TRIES)))
         .cte("newest")

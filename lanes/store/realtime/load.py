@@ -18,24 +18,8 @@ NEWEST = 200  # tries of a workload whose calls are timed
 TIMED = 20  # tries: of fewer the first ones, which connect, tell little
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
 OF_LATE = timedelta(hours=1)  # calls since then are timed
-STEPS_S = (
-    0,
-    30,
-    60,
-    120,
-    180,
-    300,
-    420,
-    600,
-    900,
-    1_200,
-    1_800,
-    2_700,
-    3_600,
-    7_200,
-    14_400,
-    28_800,
-)  # ranks, from now on
+# ranks, from now on
+STEPS_MINUTES = (0, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 45, 60, 120, 240, 480)
 
 # What waits and could be asked, and what is being asked: that ranks first, whatever its rank was. Work asks the model of its
 # own version, whichever is in force.
@@ -82,25 +66,17 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     """Return the load of the lane at `now`; `most_calls` is the bound set for the calls of a drain, 0 for none."""
     refused = budgets.used_up(connection, now=now)
     unpaid = [name for name, consumer in refused if consumer is None]
-    edges = [now + timedelta(seconds=each) for each in STEPS_S]
-    queues = [
-        RankedQueue(
-            row.workload, row.model, edges[row.place - 1] if row.place else LONG_OVERDUE, row.items
-        )
-        for row in connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid})
-    ]
-    needs = {
-        row.workload: Need(row.input, row.output, row.requests)
-        for row in connection.execute(text(NEEDS), {"since": now - USUAL})
-    }
+    edges = [now + timedelta(minutes=each) for each in STEPS_MINUTES]
+    ranks = [LONG_OVERDUE, *edges]
+    rows = connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid})
+    queues = [RankedQueue(row.workload, row.model, ranks[row.place], row.items) for row in rows]
+    used = connection.execute(text(NEEDS), {"since": now - USUAL})
+    needs = {row.workload: Need(row.input, row.output, row.requests) for row in used}
     calls = connection.execute(text(CALLS), {"since": now - OF_LATE}).all()
     known = limits.known(connection, account, since=now - limits.FRESH)
     tries = sum(each.tries for each in calls)
-    mean_s = (
-        sum(each.mean_s * each.tries for each in calls) / tries
-        if tries
-        else EXPECTED_CALL.total_seconds()
-    )
+    took_s = sum(each.mean_s * each.tries for each in calls)
+    mean_s = took_s / tries if tries else EXPECTED_CALL.total_seconds()
     per_s = items_per_s(
         max(mean_s, 0.001),
         items_a_call=tries / sum(each.calls for each in calls) if tries else 1,
@@ -110,15 +86,9 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     )
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
     # A circuit without probes rests too: its queue is empty, so no call shows whether the model answers.
-    known_circuits = circuits.known(connection, account)
-    rests = {
-        name: ModelRest(name, each.since, each.why)
-        for name, each in known_circuits.items()
-        if each.is_open
-    }
-    entitled = {
-        name: version.entitlement for name, version in workloads.in_force(connection).items()
-    }
+    down = ((name, of) for name, of in circuits.known(connection, account).items() if of.is_open)
+    rests = {name: ModelRest(name, of.since, of.why) for name, of in down}
+    entitled = {name: each.entitlement for name, each in workloads.in_force(connection).items()}
     return Load(
         now,
         per_s,

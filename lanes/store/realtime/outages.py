@@ -73,35 +73,23 @@ def faulted(
     if moved:
         down = _down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
-        open(
-            connection,
-            provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id),
-            now=now,
-        )
+        breach = provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id)
+        open(connection, breach, now=now)
     return circuit
 
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
-    at = {
-        "now": now,
-        "unasked_since": now - NOBODY_ASKS,
-        "unpaid": budgets.unpaid(connection, now=now),
-    }
+    unpaid = budgets.unpaid(connection, now=now)
+    at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": unpaid}
     over = connection.execute(text(OVER), at).all()
     unanswered = {each.account for each in over if not each.answered}
-    ended = [
-        resolve(
-            connection,
-            Promise.PROVIDER_DOWN,
-            EVERYBODY,
-            account,
-            now=now,
-            sentence=UNASKED_NOW if account in unanswered else ANSWERED,
-        )
-        for account in sorted({each.account for each in over})
-        if not _down(connection, account)
-    ]
+    ended = list[IncidentId | None]()
+    for account in sorted({each.account for each in over}):
+        if not _down(connection, account):
+            key = Promise.PROVIDER_DOWN, EVERYBODY, account
+            said = UNASKED_NOW if account in unanswered else ANSWERED
+            ended.append(resolve(connection, *key, sentence=said, now=now))
     return [id_ for id_ in ended if id_ is not None]
 
 

@@ -23,7 +23,7 @@ from lanes.store.literals import is_
 from lanes.store.money import budget_status, budgets, holds
 from lanes.store.payload import octets
 from lanes.store.tables import item, work
-from lanes.store.work import ClaimBounds, claimed, most_urgent
+from lanes.store.work import OF_ITEM, OF_WORK, ClaimBounds, claimed, most_urgent
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, WorkState
 from lanes.workload.version import Version
@@ -103,39 +103,17 @@ def _candidates(
     elif within.but:
         of = [~one_of(list(within.but), work.c.version_id)]
     picked = most_urgent(Lane.REALTIME, most, *of, since=within.since, now=now).cte("picked")
-    size = octets(item.c.payload)
-    before = (
-        func.sum(size).over(
-            partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)
-        )
-        - size
-    )
+    size, order = octets(item.c.payload), (picked.c.rank_at, picked.c.id)
+    before = func.sum(size).over(partition_by=picked.c.workload, order_by=order) - size
+    of_work = [work.c[name] for name in ("id", "claim_no", *OF_WORK)]
     weighed = (
-        select(
-            work.c.id,
-            work.c.claim_no,
-            work.c.version_id,
-            work.c.purpose,
-            work.c.failures,
-            work.c.rank_at,
-            work.c.alone,
-            item.c.workload,
-            item.c.key,
-            item.c.payload,
-            item.c.due_at,
-            item.c.urgent,
-            item.c.consumer,
-            before.label("bytes_before"),
-        )
+        select(*of_work, *(item.c[name] for name in OF_ITEM), before.label("bytes_before"))
         .join_from(picked, work, work.c.id == picked.c.id)
         .join(item, item.c.id == work.c.item_id)
         .cte("weighed")
     )
-    query = (
-        select(weighed)
-        .where(weighed.c.bytes_before < within.most_bytes // len(most))
-        .order_by(weighed.c.rank_at, weighed.c.id)
-    )
+    fits = weighed.c.bytes_before < within.most_bytes // len(most)
+    query = select(weighed).where(fits).order_by(weighed.c.rank_at, weighed.c.id)
     return connection.execute(query).all()
 
 
@@ -147,21 +125,15 @@ def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set
         work.c.bound_usd.is_(None),
         one_of(list(names), work.c.workload),
     )
-    rows = connection.execute(
-        select(work.c.id, work.c.workload, work.c.version_id, item.c.payload)
-        .join(item, item.c.id == work.c.item_id)
-        .where(unbound)
-    ).all()
+    wanted = select(work.c.id, work.c.workload, work.c.version_id, item.c.payload)
+    claims = wanted.join(item, item.c.id == work.c.item_id).where(unbound)
+    rows = connection.execute(claims).all()
     if not rows:
         return set()
-    free = set(
-        connection.execute(
-            select(work.c.id)
-            .where(one_of([row.id for row in rows], work.c.id), unbound)
-            .order_by(work.c.id)
-            .with_for_update(key_share=True, skip_locked=True)
-        ).scalars()
-    )
+    there = one_of([row.id for row in rows], work.c.id)
+    in_order = select(work.c.id).where(there, unbound).order_by(work.c.id)
+    locked = in_order.with_for_update(key_share=True, skip_locked=True)
+    free = set(connection.execute(locked).scalars())
     known = versions(connection, {row.version_id for row in rows})
     _write_bounds(connection, {row.id: _bound(known, row, now) for row in rows if row.id in free})
     return {row.workload for row in rows if row.id not in free}
@@ -170,11 +142,9 @@ def _bound_claims(connection: Connection, names: Set[str], now: datetime) -> set
 def _bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
     """The most that a call for the item alone may cost; 0 where its version cannot be read, so that no call is made."""
     of = known.get(row.version_id)
-    return (
-        Decimal(0)
-        if of is None
-        else upper_bound(of, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
-    )
+    if of is None:
+        return Decimal(0)
+    return upper_bound(of, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
 
 
 def _least(known: Any, now: datetime) -> dict[str, Decimal]:
@@ -205,24 +175,14 @@ def _take(
     if not then.paid:
         return {}
     given = rows_of(work, [{"id": each.work_id, "bound_usd": each.bound_usd} for each in then.paid])
-    taken = (
-        update(work)
-        .where(work.c.id == given.c.id)
-        .values(
-            state=WorkState.CLAIMED,
-            claimed_by=worker,
-            lease_until=until,
-            claim_no=work.c.claim_no + 1,
-            bound_usd=given.c.bound_usd,
-        )
-        .returning(work.c.id, work.c.claim_no)
-    )
+    claim = {"claimed_by": worker, "lease_until": until, "claim_no": work.c.claim_no + 1}
+    taken = update(work).where(work.c.id == given.c.id).values(state=WorkState.CLAIMED, **claim)
+    taken = taken.values(bound_usd=given.c.bound_usd).returning(work.c.id, work.c.claim_no)
     return {row.id: row.claim_no for row in connection.execute(taken)}
 
 
 def _write_bounds(connection: Connection, bounds: Mapping[WorkId, Decimal]) -> None:
     if bounds:
         given = rows_of(work, [{"id": id_, "bound_usd": usd} for id_, usd in bounds.items()])
-        connection.execute(
-            update(work).where(work.c.id == given.c.id).values(bound_usd=given.c.bound_usd)
-        )
+        its = work.c.id == given.c.id
+        connection.execute(update(work).where(its).values(bound_usd=given.c.bound_usd))

@@ -23,6 +23,7 @@ from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Reason, WorkState
 
 Routing = Callable[[Estimate], Route]
+OF_ROUTE = ("lane", "binds", "reason", "explanation", "realtime_usd", "batch_usd", "probability")
 
 FACTS = """
 select w.id, w.item_id, w.version_id, w.state, w.rank_at, i.received_at, i.due_at, i.urgent,
@@ -88,10 +89,9 @@ def free_to_move(
 
     Its item is free, has no answer yet, and no route for a reason of `once`. Work that others hold is passed over.
     """
-    given = {"ids": list(batches), "batches": list(batches.values()), "lane": off}
-    return list(
-        connection.execute(text(FREE_TO_MOVE), given | {"once": [str(each) for each in once]}).all()
-    )
+    ids, owners = list(batches), list(batches.values())
+    given = {"ids": ids, "batches": owners, "lane": off, "once": [str(each) for each in once]}
+    return list(connection.execute(text(FREE_TO_MOVE), given).all())
 
 
 def of_work(connection: Connection, ids: Sequence[WorkId]) -> list[Any]:
@@ -119,19 +119,8 @@ def change(connection: Connection, moves: Sequence[tuple[Any, Routing]], *, now:
         except LookupError:
             costs = Estimate(row.realtime_usd, row.batch_usd)
         made = routing(costs)
-        rows.append(
-            {
-                "work_id": row.id,
-                "moves": row.state == WorkState.READY,
-                "lane": made.lane,
-                "binds": made.binds,
-                "rank_at": row.rank_at if version is None else rank_at(row, version),
-                "reason": made.reason,
-                "explanation": made.explanation,
-                "realtime_usd": made.realtime_usd,
-                "batch_usd": made.batch_usd,
-                "probability": made.probability,
-            }
-        )
+        rank = row.rank_at if version is None else rank_at(row, version)
+        own = {"work_id": row.id, "moves": row.state == WorkState.READY, "rank_at": rank}
+        rows.append(own | {name: getattr(made, name) for name in OF_ROUTE})
     connection.execute(text(CHANGE), {"rows": document_of(rows), "now": now})
     return len(rows)

@@ -91,10 +91,8 @@ select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch
 
 def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
     """Count the free items of each workload that are due from now until then, at most `PASSED_OVER`."""
-    return {
-        row.name: row.items
-        for row in connection.execute(text(NUMBERS), {"now": now, "until": until})
-    }
+    rows = connection.execute(text(NUMBERS), {"now": now, "until": until})
+    return {row.name: row.items for row in rows}
 
 
 def due(connection: Connection, *, until: datetime, now: datetime) -> list[LateItem]:
@@ -152,8 +150,6 @@ def _readable(
 
 
 def _out(row: Any) -> DepartedBatch | None:
-    return (
-        None
-        if row.batch_id is None
-        else DepartedBatch(BatchId(row.batch_id), row.left_at, row.requests)
-    )
+    if row.batch_id is None:
+        return None
+    return DepartedBatch(BatchId(row.batch_id), row.left_at, row.requests)

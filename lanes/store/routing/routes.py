@@ -50,28 +50,21 @@ def begin(
     """
     row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
     there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
-    return RoutingStart(
-        row.alone,
-        row.amended,
-        row.limited,
-        {name: unrouted.Begins(*where) for name, *where in there},
-    )
+    begins = {name: unrouted.Begins(*where) for name, *where in there}
+    return RoutingStart(row.alone, row.amended, row.limited, begins)
 
 
 @cache
 def _begun() -> sa.Select[*tuple[Any, ...]]:
     there = unrouted.have_received().subquery("there")
-    lists = sa.select(
-        *(
-            sa.func.array_agg(of).label(name)
-            for name, of in {
-                "names": there.c.name,
-                "urgent": there.c.urgent,
-                "due_at": there.c.due_at,
-                "ids": there.c.id,
-            }.items()
-        )
-    ).subquery("lists")
+    of = {
+        "names": there.c.name,
+        "urgent": there.c.urgent,
+        "due_at": there.c.due_at,
+        "ids": there.c.id,
+    }
+    arrays = [sa.func.array_agg(column).label(name) for name, column in of.items()]
+    lists = sa.select(*arrays).subquery("lists")
     return sa.select(
         sa.func.set_config("lock_timeout", sa.bindparam("wait", type_=sa.Text), sa.true()),
         sa.func.set_config("synchronous_commit", "off", sa.true()),
@@ -99,9 +92,8 @@ def _saved() -> sa.Select[None]:
     """Build the statement that routes all given items :now, in the order in which they came, and notifies drains."""
     given, now = split_records(GIVEN).cte("given"), sa.bindparam("now", type_=Moment)
     ordered = sa.select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
-    numbered = sa.select(ordered.c.item_id, item_position.next_value().label("position")).cte(
-        "numbered"
-    )
+    place = item_position.next_value().label("position")
+    numbered = sa.select(ordered.c.item_id, place).cte("numbered")
     placed = (
         sa.update(item)
         .where(item.c.id == numbered.c.item_id)
@@ -110,11 +102,8 @@ def _saved() -> sa.Select[None]:
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
-    routed = (
-        sa.insert(route)
-        .from_select(list(of_route), sa.select(*of_route.values()).order_by(given.c.item_id))
-        .cte("routed")
-    )
+    in_order = sa.select(*of_route.values()).order_by(given.c.item_id)
+    routed = sa.insert(route).from_select(list(of_route), in_order).cte("routed")
     of_work: dict[str, sa.ColumnElement[Any]] = {
         "item_id": placed.c.id,
         "workload": placed.c.workload,
@@ -130,14 +119,9 @@ def _saved() -> sa.Select[None]:
         "urgent": placed.c.urgent,
         "waits_since": now,
     }
-    owed = (
-        sa.select(*of_work.values())
-        .join_from(placed, given, given.c.item_id == placed.c.id)
-        .order_by(placed.c.id)
-    )
-    return sa.select(signals.waking()).add_cte(
-        routed, sa.insert(work).from_select(list(of_work), owed).cte("owing")
-    )
+    owed = sa.select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id)
+    owing = sa.insert(work).from_select(list(of_work), owed.order_by(placed.c.id)).cte("owing")
+    return sa.select(signals.waking()).add_cte(routed, owing)
 
 
 def _row(item: ReceivedItem, version: Version, made: Route) -> dict[str, Any]:

@@ -63,20 +63,15 @@ class QueueTail:
 
 def going(connection: Connection) -> dict[str, Version]:
     """Return the versions in force of the workloads that are not paused."""
-    paused = set(
-        connection.execute(
-            select(workload.c.name).where(workload.c.paused_at.is_not(None))
-        ).scalars()
-    )
+    is_paused = workload.c.paused_at.is_not(None)
+    paused = set(connection.execute(select(workload.c.name).where(is_paused)).scalars())
     return {name: version for name, version in in_force(connection).items() if name not in paused}
 
 
 def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]:
     """Count the items of each of these workloads that wait for real time, at most `MOST` of each."""
-    return {
-        row.workload: row.items
-        for row in connection.execute(text(STANDING), {"workloads": list(workloads)})
-    }
+    rows = connection.execute(text(STANDING), {"workloads": list(workloads)})
+    return {row.workload: row.items for row in rows}
 
 
 def last(
@@ -98,9 +93,8 @@ def last(
         )
         for row in rows
     ]
-    return QueueTail(
-        found, QueuePlace(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None
-    )
+    onwards = QueuePlace(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None
+    return QueueTail(found, onwards)
 
 
 def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:

@@ -9,12 +9,14 @@ from sqlalchemy import Connection, Engine, Select, func, select, text
 
 from lanes.ids import ItemId
 from lanes.routing.route import ArrivedItem
+from lanes.store.asking import read_as
 from lanes.store.doors.history import lengths
 from lanes.store.payload import characters
 from lanes.store.tables import item
 
 STEP = 500  # items of all workloads that are looked at by one statement, by their numbers: an index gives them
 PATIENCE_S = 30  # longest that such a statement may take
+OF_ITEM = ("key", "received_at", "occurred_at", "consumer", "entity", "urgent", "pin", "due_at")
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,8 @@ def received_since(
 
 def _step(before: ItemId) -> Select[*tuple[Any, ...]]:
     """Select where the next step begins, and when the newest of its items came."""
-    ids = (
-        select(item.c.id, item.c.received_at)
-        .where(item.c.id < before)
-        .order_by(item.c.id.desc())
-        .limit(STEP)
-        .subquery()
-    )
+    earlier = select(item.c.id, item.c.received_at).where(item.c.id < before)
+    ids = earlier.order_by(item.c.id.desc()).limit(STEP).subquery()
     return select(func.min(ids.c.id).label("first"), func.max(ids.c.received_at).label("last"))
 
 
@@ -68,48 +65,20 @@ def _of(
     read: bool,
     history: int,
 ) -> Seen:
+    payload, gone_at = item.c.payload, func.coalesce(item.c.forgotten_at, item.c.emptied_at)
     rows = connection.execute(
-        select(
-            item.c.id,
-            item.c.key,
-            item.c.received_at,
-            item.c.occurred_at,
-            item.c.consumer,
-            item.c.entity,
-            item.c.urgent,
-            item.c.pin,
-            item.c.due_at,
-            characters(item.c.payload).label("length"),
-            *([item.c.payload] if read else []),
-            func.coalesce(item.c.forgotten_at, item.c.emptied_at).is_not(None).label("is_gone"),
-        )
-        .where(
-            item.c.id >= first,
-            item.c.id < before,
-            item.c.workload == workload,
-            item.c.received_at >= since,
-        )
+        select(item.c.id, *(item.c[name] for name in OF_ITEM), characters(payload).label("length"))
+        .add_columns(gone_at.is_not(None).label("is_gone"), *([payload] if read else []))
+        .where(item.c.id >= first, item.c.id < before)
+        .where(item.c.workload == workload, item.c.received_at >= since)
         .order_by(item.c.id.desc())
     ).all()
     here = [row for row in rows if not row.is_gone]
     told = lengths(connection, {row.id: history for row in here if row.entity is not None})
-    return Seen(
-        [_arrived(workload, row, read, told.get(row.id, ())) for row in here], len(rows) - len(here)
-    )
+    items = [_arrived(workload, row, read, told.get(row.id, ())) for row in here]
+    return Seen(items, len(rows) - len(here))
 
 
 def _arrived(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> ArrivedItem:
-    return ArrivedItem(
-        workload,
-        row.key,
-        row.payload if read else {},
-        row.received_at,
-        row.occurred_at,
-        row.consumer,
-        row.entity,
-        row.urgent,
-        row.pin,
-        row.due_at,
-        row.length,
-        earlier,
-    )
+    payload = row.payload if read else {}
+    return read_as(ArrivedItem, row, workload=workload, payload=payload, earlier=earlier)
