@@ -14,7 +14,7 @@ from blocks.database import DatabaseBlock
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
-from lanes.mainjob.samples.files import sample_workloads
+from lanes.mainjob.samples import sample_workloads
 from lanes.settings import Settings
 from lanes.store.workload import workloads
 from tasks.automations import write_automations

@@ -19,7 +19,7 @@ from lanes.commands.running import WrongUsage, check_file, command, screen
 from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import onlooker
-from lanes.mainjob.samples.files import sample_workloads
+from lanes.mainjob.samples import sample_workloads
 from lanes.report import terminal
 from lanes.report.links import report_page
 from lanes.report.snapshot import Snapshot

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import read_submission
-from lanes.mainjob.samples.files import (
+from lanes.mainjob.samples import (
     sample_amendments,
     sample_appeals,
     sample_items,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lanes.mainjob.samples.files import sample_items
+from lanes.mainjob.samples import sample_items
 
 HOME = Path(__file__).parents[3] / "shared/data/banking77"
 SHARED_TOKENS = 4_000

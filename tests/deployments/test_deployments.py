@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lanes.mainjob.samples.files import WORKLOADS
+from lanes.mainjob.samples import WORKLOADS
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from lanes.stand.info import load_info
 from tasks.making_known import ASKING

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from lanes.mainjob.samples.files import sample_items
+from lanes.mainjob.samples import sample_items
 from tests.running_stand import RunningStand
 from tests.waiting import until
 

@@ -1,1 +1,49 @@
-"""Three ready-made workloads (customer messages, an archive, comments), with labelled items to try Lanes on."""
+"""The ready-made workloads and their items, read from the package's own files."""
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+WORKLOADS = ("tickets", "archive", "moderation")
+
+
+def sample_workloads() -> dict[str, dict[str, Any]]:
+    """Return every ready-made workload by its name, parsed but not validated."""
+    return {name: yaml.safe_load(_read(f"{name}.yaml")) for name in WORKLOADS}
+
+
+def sample_items(workload: str) -> list[dict[str, Any]]:
+    """Return the items of a ready-made workload, in file order.
+
+    Each has `key`, `payload`, `consumer` and `label` (what a person says is right, by output field).
+    Tickets also carry `entity` (the customer), some `urgent` or `due_in_s` (seconds after arrival);
+    documents carry `age_days` (days between their date and their arrival, 0 for today's).
+
+    Raises ValueError when there is no ready-made workload of that name.
+    """
+    if workload not in WORKLOADS:
+        known = ", ".join(WORKLOADS)
+        raise ValueError(
+            f'there are no sample items for workload "{workload}"; choose one of: {known}'
+        )
+    return _lines(f"{workload}.jsonl")
+
+
+def sample_amendments() -> dict[str, list[dict[str, Any]]]:
+    """By workload, what customers add to what they wrote: `key`, the whole `payload` from then on, and the `label` of it."""
+    return {"tickets": _lines("tickets.amended.jsonl")}
+
+
+def sample_appeals() -> dict[str, list[dict[str, Any]]]:
+    """By workload, the items that came some minutes before the others, for a batch that is late."""
+    return {"moderation": _lines("moderation.appeals.jsonl")}
+
+
+def _lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _read(name).splitlines()]
+
+
+def _read(name: str) -> str:
+    return files("lanes.mainjob.samples").joinpath(name).read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
 from lanes.money.overhead import Overheads
+from lanes.packing import history_chars
 from lanes.routing.capacity import Limit, LimitKind, Need
 from lanes.routing.lane_rules import asks_for
 from lanes.routing.prospect import BatchDeparture, BatchProfile
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from lanes.routing.turnaround import Turnarounds
+    from lanes.workload.version import Version
+
+NEWEST = 5_000  # items of all workloads among which those of one are looked for
+MOST_ITEMS = 200
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,9 @@ def evidence(
     shared = {each.workload: shared_tokens(each.spec) for each in read}
     seen = of_each(ask, versions, since=since, now=now, shared=shared)[workload]
     if seen.estimated_realtime_usd is None:
-        from lanes.store.advice.expected import mean_estimate
-
         for each in read:
-            usd = mean_estimate(connection, each, now=now)
-            seen = replace(
-                seen, estimated_realtime_usd=usd and usd[0], estimated_batch_usd=usd and usd[1]
-            )
+            realtime, batch = mean_estimate(connection, each, now=now) or (None, None)
+            seen = replace(seen, estimated_realtime_usd=realtime, estimated_batch_usd=batch)
     return seen
 
 
@@ -286,3 +287,35 @@ def _consumer(
 
 def _asks_for(asked: Any) -> Lane | None:
     return asks_for(Reason(asked.word), Lane(asked.lane))
+
+
+def mean_estimate(
+    connection: "Connection", version: "Version", *, now: datetime
+) -> tuple[float, float] | None:
+    """Return the mean estimate of an item on real-time and on batch, in US dollars; None without items or a price.
+
+    It is made from the newest items of the workload, for a version that has routed none yet.
+    """
+    from sqlalchemy import select
+
+    from lanes.store.doors.history import lengths_of
+    from lanes.store.money import sharing
+    from lanes.store.payload import characters
+    from lanes.store.tables import item
+
+    columns = item.c.id, item.c.workload, item.c.payload, item.c.emptied_at
+    newest = select(*columns).order_by(item.c.id.desc()).limit(NEWEST).subquery()
+    wanted = select(newest.c.id, characters(newest.c.payload).label("chars"))
+    kept = newest.c.workload == version.workload, newest.c.emptied_at.is_(None)
+    rows = connection.execute(wanted.where(*kept).limit(MOST_ITEMS)).all()
+    told = lengths_of(connection, {row.id: version for row in rows})
+    estimates = sharing.estimates(connection, now=now)
+    sizes = [(row.chars, history_chars(told.get(row.id, ()))) for row in rows]
+    try:
+        found = [estimates.of(version, *each) for each in sizes]
+    except LookupError:  # no price is known for one of its models
+        return None
+    if not found:
+        return None
+    realtime = sum(each.realtime for each in found) / len(found)
+    return float(realtime), float(sum(each.batch for each in found) / len(found))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, Engine
 
-from lanes.mainjob.samples.files import sample_workloads
+from lanes.mainjob.samples import sample_workloads
 from lanes.mainjob.scene import DUE_IN, admit_earlier, appeals
 from lanes.routing.lane_rules import EXPECTED_CALL
 from lanes.routing.second_look import MARGIN, latest

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 
 from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import CountLines
-from lanes.mainjob.samples.files import sample_workloads
+from lanes.mainjob.samples import sample_workloads
 from lanes.mainjob.scene import (
     ENTERED_WITHIN_S,
     GIVEN_UP_AFTER_S,

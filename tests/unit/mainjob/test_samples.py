@@ -8,7 +8,7 @@ import cel
 import pytest
 from jsonschema import Draft202012Validator
 
-from lanes.mainjob.samples.files import (
+from lanes.mainjob.samples import (
     WORKLOADS,
     sample_amendments,
     sample_appeals,

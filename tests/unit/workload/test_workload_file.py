@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.errors import SpecInvalid
-from lanes.mainjob.samples.files import WORKLOADS, sample_workloads
+from lanes.mainjob.samples import WORKLOADS, sample_workloads
 from lanes.workload import definition_file as workload_file
 from lanes.workload import yaml_places
 from lanes.workload.definition import content_hash, parse
