@@ -110,11 +110,8 @@ class Steps:
 
     def ended(self, title: str, note: str, seconds: float) -> None:
         self._leave(title)
-        self._print(
-            Text.assemble(
-                ("✓ ", "green"), title, (f"  {note}", "dim"), (f"  {seconds:.1f} s", "cyan")
-            )
-        )
+        took = (f"  {seconds:.1f} s", "cyan")
+        self._print(Text.assemble(("✓ ", "green"), title, (f"  {note}", "dim"), took))
 
     def failed(self, title: str, seconds: float) -> None:
         self._leave(title)

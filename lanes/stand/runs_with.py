@@ -60,18 +60,12 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     if info is None or info.settings is None:
         return RunsWith(shell, info)
     here = said(shell)
-    alike = _in_clear(
-        shell, [variable for variable, each in info.settings.items() if here.get(variable) == each]
-    )
-    lacking = {
-        variable: each
-        for variable, each in info.settings.items()
-        if each.fingerprint and here.get(variable) != each
-    }
+    same = [name for name, each in info.settings.items() if here.get(name) == each]
+    alike = _in_clear(shell, same)
+    others = ((name, each) for name, each in info.settings.items() if here.get(name) != each)
+    lacking = {name: each for name, each in others if each.fingerprint}
     found = from_vault(info, lacking)
-    values = {
-        variable: each.shown for variable, each in info.settings.items() if not each.fingerprint
-    }
+    values = {name: each.shown for name, each in info.settings.items() if not each.fingerprint}
     return RunsWith(
         Settings.model_validate({"LANES_HOME": str(shell.home), **values, **alike, **found}),
         info,
@@ -117,9 +111,7 @@ def rewritten(info: StandInfo) -> list[str]:
     """Return the variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
     from lanes.stand import vault
 
-    kept = {
-        variable: each for variable, each in (info.settings or {}).items() if variable in vault.HELD
-    }
+    kept = {name: each for name, each in (info.settings or {}).items() if name in vault.HELD}
     found = vault.opened(info, kept)
     return [
         each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)

@@ -66,27 +66,18 @@ def endpoint(site: Site) -> str:
     settings = site.settings
 
     def serve(port: int) -> bool:
-        command = python(
-            "-m",
-            "anthropic_standin",
-            "--home",
-            str(site.home / ENDPOINT),
-            "--port",
-            str(port),
-            "--engine",
-            settings.local_engine,
-            "--turnaround-s",
-            f"{settings.local_turnaround_s:g}",
-        )
+        where = ("--home", str(site.home / ENDPOINT), "--port", str(port))
+        turnaround = f"{settings.local_turnaround_s:g}"
+        how = ("--engine", settings.local_engine, "--turnaround-s", turnaround)
+        command = python("-m", "anthropic_standin", *where, *how)
         environment = site.base_environment()
         process, started = site.ensure(
             ENDPOINT, command, environment=environment, depends_on={}, port=port
         )
 
         def answers() -> bool:
-            return _said_ready(process, port) and _is_well(
-                f"http://{local.LOOPBACK}:{port}/healthz"
-            )
+            url = f"http://{local.LOOPBACK}:{port}/healthz"
+            return _said_ready(process, port) and _is_well(url)
 
         site.wait(answers, process=process, what="it answered", limit_s=ENDPOINT_LIMIT_S)
         return started
@@ -112,15 +103,11 @@ def server(site: Site) -> str:
 
     def serve(port: int) -> bool:
         chosen = server_settings(os.environ)
-        origins = [
-            f"http://{local.LOOPBACK}:{port}",
-            f"http://localhost:{port}",
-            chosen.get(ORIGINS),
-        ]
+        own = f"http://{local.LOOPBACK}:{port}", f"http://localhost:{port}"
         said = {
             **SERVER_SETTINGS,
             **chosen,
-            ORIGINS: ",".join(filter(None, origins)),
+            ORIGINS: ",".join(filter(None, [*own, chosen.get(ORIGINS)])),
             login.CHOSEN: pair,
             "PREFECT_API_URL": f"http://{local.LOOPBACK}:{port}/api",
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
@@ -133,9 +120,8 @@ def server(site: Site) -> str:
         )
         login.keep(site.home, pair)
         site.prefect_api_url = said["PREFECT_API_URL"]
-        with PrefectApi(
-            said["PREFECT_API_URL"], environment={login.PAIR: pair}, timeout_s=5
-        ) as api:
+        url, credentials = said["PREFECT_API_URL"], {login.PAIR: pair}
+        with PrefectApi(url, environment=credentials, timeout_s=5) as api:
             site.wait(api.healthy, process=process, what="its API answered", limit_s=SERVER_LIMIT_S)
             if api.home() != str(site.home / "prefect"):
                 raise StandError(
@@ -167,14 +153,9 @@ def worker(site: Site, pool: str) -> str:
 
         def is_online() -> bool:
             """Return whether the new worker is online: one that ended lately counts as online too, but its heartbeat is old."""
-            ours = (
-                each
-                for each in api.workers(pool)
-                if each["name"] == name and each["status"] == "ONLINE"
-            )
-            return any(
-                not started or each["last_heartbeat_time"] != before.get(name) for each in ours
-            )
+            online = (each for each in api.workers(pool) if each["status"] == "ONLINE")
+            beats = (each["last_heartbeat_time"] for each in online if each["name"] == name)
+            return any(not started or beat != before.get(name) for beat in beats)
 
         site.wait(is_online, process=process, what="Prefect saw it online", limit_s=WORKER_LIMIT_S)
     return "online" if started else "online already"
@@ -203,12 +184,8 @@ def supervisor(site: Site) -> str:
     """Start the process that replaces standing runs whose role is free."""
     environment = site.environment()
     depends_on = {key: environment.get(key, "") for key in SUPERVISOR_DEPENDS_ON}
-    _, started = site.ensure(
-        SUPERVISOR,
-        python("-m", "lanes.stand.supervisor"),
-        environment=environment,
-        depends_on=depends_on,
-    )
+    command = python("-m", "lanes.stand.supervisor")
+    _, started = site.ensure(SUPERVISOR, command, environment=environment, depends_on=depends_on)
     return "started" if started else "runs already"
 
 
@@ -220,11 +197,8 @@ def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[i
     """
     remembered = site.home / f"{name}.port"
     current = site.processes.find(name)
-    port = (
-        current.port
-        if current is not None and current.port is not None
-        else local.choose_port(remembered)
-    )
+    kept = None if current is None else current.port
+    port = local.choose_port(remembered) if kept is None else kept
     try:
         return port, serve(port)
     except StandError:

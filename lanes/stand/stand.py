@@ -72,9 +72,8 @@ class Stand:
                 the stand with other settings; later where a step fails, and what this call started is stopped again then.
         """
         progress = progress or Silent()
-        with self._lock(
-            lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")
-        ):
+        waits = "another `lanes` command is busy with this stand: waiting for it"
+        with self._lock(lambda: progress.says(waits)):
             others = bool(self.users.others())
             before = load_info(self.home)
             settings = less_own(self.settings, before)
@@ -101,9 +100,8 @@ class Stand:
                 self._stop(set(site.started))
                 raise
             owed = set(before.transient if before else ()) | set(site.started)
-            info = replace(
-                site.info(), transient=() if keep else tuple(sorted(owed)), settings=said(settings)
-            )
+            transient = () if keep else tuple(sorted(owed))
+            info = replace(site.info(), transient=transient, settings=said(settings))
             info.save()
         return Up(info, tuple(site.started))
 
@@ -164,9 +162,8 @@ class Stand:
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
                 with ThreadPoolExecutor(max_workers=len(group)) as pool:
-                    for process, stopped in zip(
-                        group, pool.map(self.processes.stop, group), strict=True
-                    ):
+                    ends = zip(group, pool.map(self.processes.stop, group), strict=True)
+                    for process, stopped in ends:
                         if stopped:
                             ended.append(process.name)
                             progress.says(f"stopped {process.name}")

@@ -48,13 +48,8 @@ class ComponentStatus:
 
 def components(runs: RunsWith, home: Path) -> list[ComponentStatus]:
     """Return the status of every component, asked now in parallel; nothing is started or changed."""
-    questions = [
-        _database,
-        _provider,
-        _prefect,
-        *(partial(_worker, pool=pool) for pool in POOLS),
-        _supervisor,
-    ]
+    workers = (partial(_worker, pool=pool) for pool in POOLS)
+    questions = [_database, _provider, _prefect, *workers, _supervisor]
     with ThreadPoolExecutor(len(questions)) as beside:
         return list(beside.map(lambda ask: ask(runs, home), questions))
 
@@ -70,17 +65,10 @@ def _database(runs: RunsWith, home: Path) -> ComponentStatus:
     postgres = EmbeddedPostgres(home / POSTGRES)
     running = postgres.running()
     if running is None:
-        return ComponentStatus(
-            POSTGRES, Condition.STOPPED, f"data in {postgres.data}", log=postgres.log
-        )
-    return ComponentStatus(
-        POSTGRES,
-        Condition.RUNNING,
-        f"data in {running.data}",
-        running.pid,
-        running.port,
-        postgres.log,
-    )
+        where = f"data in {postgres.data}"
+        return ComponentStatus(POSTGRES, Condition.STOPPED, where, log=postgres.log)
+    where, pid, port = f"data in {running.data}", running.pid, running.port
+    return ComponentStatus(POSTGRES, Condition.RUNNING, where, pid, port, postgres.log)
 
 
 def _own_database(url: str) -> ComponentStatus:
@@ -134,9 +122,8 @@ def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
             return ComponentStatus(SERVER, Condition.SILENT, f"{own} gives no answer")
     process = _process(home, SERVER)
     url = f"http://127.0.0.1:{process.port}/api" if process else ""
-    return _ours(
-        SERVER, process, url.removesuffix("/api"), answers=bool(url) and _answers(f"{url}/health")
-    )
+    page, answers = url.removesuffix("/api"), bool(url) and _answers(f"{url}/health")
+    return _ours(SERVER, process, page, answers=answers)
 
 
 def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
@@ -147,9 +134,8 @@ def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
 
 
 def _supervisor(_: RunsWith, home: Path) -> ComponentStatus:
-    return _ours(
-        SUPERVISOR, _process(home, SUPERVISOR), "replaces standing runs that died", answers=True
-    )
+    process = _process(home, SUPERVISOR)
+    return _ours(SUPERVISOR, process, "replaces standing runs that died", answers=True)
 
 
 def _process(home: Path, name: str) -> "Process | None":
@@ -167,9 +153,8 @@ def _online(info: StandInfo, pool: str) -> bool:
 
     try:
         with PrefectApi.of_stand(info, timeout_s=LIMIT_S) as api:
-            return any(
-                w["name"] == f"{pool}-1" and w["status"] == "ONLINE" for w in api.workers(pool)
-            )
+            online = [each["name"] for each in api.workers(pool) if each["status"] == "ONLINE"]
+            return f"{pool}-1" in online
     except StandError:
         return False
 

@@ -75,6 +75,7 @@ class StandStep:
 
 def all_steps() -> list[StandStep]:
     """Return everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
+    installed, begun = ("pools", "schema", "endpoint"), ("pools", "install", "warm")
     return [
         StandStep("database", "Postgres", database),
         StandStep("schema", "Schema", schema, after=("database",)),
@@ -82,20 +83,10 @@ def all_steps() -> list[StandStep]:
         StandStep("server", "Prefect server", server, after=("database",)),
         StandStep("warm", "Workers", warm_workers, after=("database", "endpoint")),
         StandStep("pools", "Work pools", pools, after=("server",)),
-        StandStep(
-            "install",
-            "Deployments, blocks, workloads",
-            install,
-            after=("pools", "schema", "endpoint"),
-        ),
+        StandStep("install", "Deployments, blocks, workloads", install, after=installed),
         StandStep("standing", "Standing runs", standing, after=("install",)),
         *(
-            StandStep(
-                f"worker-{pool}",
-                f"Worker {pool}",
-                partial(worker, pool=pool),
-                after=("pools", "install", "warm"),
-            )
+            StandStep(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=begun)
             for pool in POOLS
         ),
         StandStep("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
@@ -138,9 +129,8 @@ def schema(site: Site) -> str:
 def pools(site: Site) -> str:
     """Create the two work pools."""
     with site.prefect() as api:
-        created = [
-            name for name, text in POOLS.items() if api.create_work_pool(name, description=text)
-        ]
+        create = api.create_work_pool
+        created = [name for name, text in POOLS.items() if create(name, description=text)]
     return f"created {', '.join(created)}" if created else "present"
 
 
@@ -194,11 +184,8 @@ def standing(site: Site) -> str:
             asked = list(STANDING)
         else:
             held, now = _standing_now(site)
-            asked = [
-                each
-                for each in STANDING
-                if each.role not in held and ask_for_standing(api, each, now)
-            ]
+            free = (each for each in STANDING if each.role not in held)
+            asked = [each for each in free if ask_for_standing(api, each, now)]
     return f"asked for {', '.join(each.flow for each in asked)}" if asked else "run on"
 
 

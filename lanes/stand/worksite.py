@@ -87,9 +87,9 @@ class Site:
             address = shown(read_address(self.settings.database_url.get_secret_value()))
         else:
             address = f"{LOOPBACK}:{running.port}/lanes" if running else ""
-        alive = [
-            process for process in self.processes.recorded() if self.processes.is_alive(process)
-        ]
+        recorded = self.processes.recorded()
+        alive = [each for each in recorded if self.processes.is_alive(each)]
+        told = tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive)
         return StandInfo(
             home=self.home,
             checkout=self.checkout,
@@ -98,9 +98,7 @@ class Site:
             prefect_api_url=self.prefect_api_url or "",
             provider_base_url=self.provider_base_url,
             postgres=PostgresInfo(running.data, running.pid, running.port) if running else None,
-            processes=tuple(
-                ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive
-            ),
+            processes=told,
         )
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -109,9 +107,8 @@ class Site:
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
         # Flow runs are started as `python -m flows`: that must be the Python that runs us.
-        path = os.pathsep.join(
-            [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-        )
+        folders = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        path = os.pathsep.join(folders)
         return self.base_environment() | said | {"PATH": path} | more
 
     def ensure(
